@@ -1,0 +1,1 @@
+"""Our s3prl downstream tasks, one folder each."""

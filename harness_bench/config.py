@@ -1,0 +1,111 @@
+"""Config dataclasses: read from TOML, checked strictly, written into every output folder.
+
+A step's settings are one frozen dataclass made with `pydantic.dataclasses.dataclass` and
+`config=STRICT`. Fields carry fairseq's names where fairseq has one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a missing or broken one is a `ValueError` that says where it breaks."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no config file {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+
+
+def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
+    """Make the config dataclass `kind` from TOML values.
+
+    Args:
+        kind: a frozen dataclass made with `config=STRICT`.
+        values: keys and values as TOML gives them (lists for tuples, strings for paths).
+        source: where the values come from, for messages: a file name.
+
+    Raises:
+        ValueError: unknown key, wrong type or impossible value; names every offender, its
+            value, what was expected and, for an unknown key, the nearest known ones.
+    """
+    try:
+        # Through JSON, because strict mode then still turns a list into a tuple, a string into
+        # a path, and nothing else into anything.
+        return TypeAdapter(kind).validate_json(json.dumps(values))
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors()]
+        raise ValueError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def load[T](kind: type[T], path: Path) -> T:
+    """Read `path` as TOML and build the config dataclass `kind` from all of it."""
+    return build(kind, read_toml(path), source=str(path))
+
+
+def resolved(config: object) -> dict[str, Any]:
+    """Return a config dataclass as JSON-ready values, defaults filled in."""
+    values = TypeAdapter(type(config)).dump_python(config, mode="json")
+    assert isinstance(values, dict)
+    return values
+
+
+def _explain(kind: type, problem: Any) -> str:
+    """Say in one line what is wrong with one key."""
+    key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _known_keys(kind, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}."
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"key {key!r} is missing; add it."
+    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    return f"{key} = {problem['input']!r}: {message}."
+
+
+def _known_keys(kind: Any, parts: tuple[Any, ...]) -> list[str]:
+    """List the fields of the (nested) dataclass that `parts` leads to."""
+    here = kind
+    for part in parts:
+        if isinstance(part, int) or not dataclasses.is_dataclass(here):
+            continue
+        hints = {field.name: field.type for field in _fields(here)}
+        here = _dataclass_in(hints.get(str(part)))
+    return [field.name for field in _fields(here)] if dataclasses.is_dataclass(here) else []
+
+
+def _fields(kind: Any) -> tuple[Any, ...]:
+    """Return pydantic's resolved fields as (name, type) records."""
+    found = getattr(kind, "__pydantic_fields__", {})
+    return tuple(_Field(name, info.annotation) for name, info in found.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    name: str
+    type: Any
+
+
+def _dataclass_in(hint: Any) -> Any:
+    """Find the dataclass inside an annotation such as `X`, `X | None` or `tuple[X, ...]`."""
+    if dataclasses.is_dataclass(hint):
+        return hint
+    for inner in getattr(hint, "__args__", ()):
+        if (found := _dataclass_in(inner)) is not None:
+            return found
+    return None

@@ -1,0 +1,114 @@
+"""Files that are either whole or absent: atomic writes, digests, JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target` that replaces it when the block ends without error.
+
+    The data reach the disk (fsync) before the rename, so a killed run leaves the old file or
+    the new one and never a half of either. The temporary name keeps the suffixes of `target`
+    (libraries choose compression by them).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(target.suffixes)
+    descriptor, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=target.parent)
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Read the process's umask (there is no way to read it without setting it)."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented UTF-8 JSON atomically; NaN and infinity are refused (`ValueError`)."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a broken one is a `ValueError` that names the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not valid JSON ({error}). Make it again or delete it."
+        ) from error
+
+
+def write_jsonl(path: Path, rows: Iterable[object]) -> int:
+    """Write one JSON value a line, atomically; return the number of lines."""
+    count = 0
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[Any]:
+    """Yield the values of a JSON-lines file; a broken line is a `ValueError` with its number."""
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
+
+
+def digest_file(path: Path) -> str:
+    """Return the BLAKE2b-128 digest of a file's content as 32 hex digits."""
+    state = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def digest_strings(strings: Iterable[str]) -> str:
+    """Return the BLAKE2b-128 digest of strings, in the order given, as 32 hex digits."""
+    state = hashlib.blake2b(digest_size=16)
+    for string in strings:
+        state.update(string.encode())
+        state.update(b"\0")
+    return state.hexdigest()

@@ -1,0 +1,64 @@
+"""Per-utterance predictions: one JSON line each, joined by utterance id and by nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness_bench.files import read_jsonl, write_jsonl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class ClassPrediction(BaseModel):
+    """One classified utterance (SER, DID and the like)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    truth: str
+    pred: str
+    probs: dict[str, float]  # label -> probability, all labels of the head
+    group: str  # the corpus's natural cluster: speaker, programme or video
+
+
+class TextPrediction(BaseModel):
+    """One transcribed utterance, raw text on both sides (normalisation is the scorer's)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    ref: str
+    hyp: str
+    group: str
+
+
+def write_predictions(path: Path, rows: Iterable[ClassPrediction | TextPrediction]) -> int:
+    """Write predictions sorted by id, atomically; return their number."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    return write_jsonl(path, (row.model_dump() for row in ordered))
+
+
+def read_predictions[P: (ClassPrediction, TextPrediction)](path: Path, kind: type[P]) -> list[P]:
+    """Read predictions of one kind.
+
+    Raises:
+        ValueError: a broken line or a duplicate id, with the file, the line and the reason.
+    """
+    rows: dict[str, P] = {}
+    for number, value in enumerate(read_jsonl(path), start=1):
+        try:
+            row = kind.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{path}: row {number}, field {where!r}: {first['msg']}.") from None
+        if row.id in rows:
+            raise ValueError(
+                f"{path}: row {number} repeats id {row.id!r}; keep one row per utterance."
+            )
+        rows[row.id] = row
+    return list(rows.values())

@@ -1,0 +1,1 @@
+"""The leaderboard: tables, plots and a static page made from result files."""

@@ -1,0 +1,18 @@
+"""Ship the plugin folders that stand beside the package inside it.
+
+``upstream/`` becomes ``harness_bench.upstream`` and so on: as top-level packages they would
+collide with other distributions (a PyPI package named ``downstream`` exists, for one).
+Everything else is in pyproject.toml.
+"""
+
+from setuptools import find_packages, setup
+
+FOLDERS = ("upstream", "downstream", "leaderboard")
+
+setup(
+    packages=[
+        *find_packages(include=["harness_bench*"]),
+        *(f"harness_bench.{name}" for name in find_packages(include=[f"{f}*" for f in FOLDERS])),
+    ],
+    package_dir={f"harness_bench.{folder}": folder for folder in FOLDERS},
+)

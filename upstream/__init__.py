@@ -1,0 +1,1 @@
+"""Our s3prl upstreams, one folder each."""

@@ -1,0 +1,1 @@
+"""Frozen upstreams from exported checkpoint folders."""
