@@ -1,0 +1,63 @@
+"""Audio as every model here takes it: 16 kHz, one channel, float32 in [-1, 1]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 400  # receptive field of one frame; anything shorter gives no frame at all
+
+
+def load_waveform(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut's audio, its start and duration respected.
+
+    Returns:
+        (samples,) float32 at 16 kHz; channels are averaged, other rates are resampled.
+
+    Raises:
+        ValueError: the audio cannot be read; names the cut and its file.
+    """
+    from lhotse.audio.utils import (  # noqa: PLC0415 - imports torch
+        AudioLoadingError,
+        DurationMismatchError,
+    )
+
+    try:
+        samples = cut.load_audio()
+    except (AudioLoadingError, DurationMismatchError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"Cut {cut.id!r}: its audio cannot be read ({reason}). "
+            "Were files moved or changed since `harness-bench prepare`? Run it again."
+        ) from error
+    return standard(samples, cut.sampling_rate)
+
+
+def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:
+    """Average the channels and resample to 16 kHz.
+
+    Args:
+        samples: (channels, samples) or (samples,) float.
+        sampling_rate: of `samples`, in Hz.
+
+    Returns:
+        (ceil(samples * 16000 / sampling_rate),) float32.
+    """
+    mono = samples.mean(axis=0) if samples.ndim == 2 else samples  # noqa: PLR2004
+    mono = np.ascontiguousarray(mono, dtype=np.float32)
+    if sampling_rate == SAMPLE_RATE:
+        return mono
+    import torch  # noqa: PLC0415 - heavy, and most corpora are at 16 kHz already
+    from torchaudio.functional import resample  # noqa: PLC0415
+
+    with torch.inference_mode():
+        resampled: NDArray[np.float32] = resample(
+            torch.from_numpy(mono), sampling_rate, SAMPLE_RATE
+        ).numpy()
+    return resampled
