@@ -1,0 +1,278 @@
+"""Checkpoint folders: transformers' layout, read and written without importing transformers.
+
+A folder holds config.json, model.safetensors and preprocessor_config.json (so transformers,
+s3prl's `hf_hubert_custom` and ESPnet open it without us), pretraining_head.safetensors where there
+is a head, and harness.json, which tells what made it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, override
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness_bench.files import atomic_path, digest_file, digest_strings, read_json, write_json
+from harness_bench.models.hubert import Hubert, HubertConfig
+from harness_bench.provenance import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+HEAD, FACTS = "pretraining_head.safetensors", "harness.json"
+IDENTITY_KEY = "harness_identity_projection"
+# wav2vec 2.0 and XLS-R have HuBERT's architecture; only the pretraining task differs.
+MODEL_TYPES = ("hubert", "wav2vec2")
+PROJECTION = "feature_projection.projection"
+
+
+class Backbone(nn.Module):
+    """A frozen upstream: hidden states of raw waveforms, the same alone and in a batch."""
+
+    def __init__(self, hubert: Hubert) -> None:
+        super().__init__()
+        self.hubert = hubert
+        self.hidden_size = hubert.config.encoder_embed_dim
+        self.num_layers = hubert.config.encoder_layers
+        self.downsample_rate = hubert.config.downsample_rate
+        self.eval()
+
+    @override
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Run the model.
+
+        Args:
+            waveforms: (B, T) float32 at 16 kHz, zero behind each utterance's end.
+            lengths: (B,) int64, samples of each utterance.
+
+        Returns:
+            num_layers + 1 hidden states (B, F, D) in fairseq's convention (0 is the input of the
+            transformer, L the output of block L before the final layer norm), and the valid
+            frames (B,) of each utterance; what stands behind them is meaningless.
+        """
+        out = self.hubert(waveforms, lengths)
+        return out.hidden_states, out.frames
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Hubert,
+    *,
+    head: Mapping[str, Tensor] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint folder; config.json comes last, so a folder that has one is whole.
+
+    Dropouts, layerdrop and SpecAugment are written as 0: a frozen upstream that some runner puts
+    into train mode would otherwise drop hidden states.
+
+    Args:
+        folder: where to write.
+        model: the backbone.
+        head: the pretraining head's tensors, if there is one.
+        facts: what made the model (config, seed, inputs), written to harness.json.
+    """
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    config = model.config
+    if not config.has_projection:
+        # transformers always projects: an identity gives it fairseq's model exactly.
+        tensors[f"{PROJECTION}.weight"] = torch.eye(config.encoder_embed_dim)
+        tensors[f"{PROJECTION}.bias"] = torch.zeros(config.encoder_embed_dim)
+    (folder / CONFIG).unlink(missing_ok=True)
+    _save_tensors(folder / WEIGHTS, tensors)
+    if head:
+        _save_tensors(folder / HEAD, {k: v.detach().cpu().contiguous() for k, v in head.items()})
+    write_json(folder / PREPROCESSOR, preprocessor_config(config))
+    write_json(folder / FACTS, {"versions": versions(), **(facts or {})})
+    write_json(folder / CONFIG, transformers_config(config))
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
+
+
+def load_backbone(folder: Path) -> Backbone:
+    """Load a checkpoint folder as a frozen upstream in eval mode.
+
+    Raises:
+        ValueError: no checkpoint there, another architecture, or weights that do not fit.
+    """
+    return Backbone(load_hubert(folder))
+
+
+def load_hubert(folder: Path, **changes: Any) -> Hubert:
+    """Load the backbone of a folder (ours or any HuBERT / wav2vec 2.0 folder of transformers).
+
+    Args:
+        folder: the checkpoint folder.
+        changes: config fields to override, such as dropouts for continued training.
+    """
+    config = load_config(folder, **changes)
+    model = Hubert(config)
+    tensors = _backbone_tensors(folder)
+    if not config.has_projection:
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(PROJECTION)}
+    missing, surplus = model.load_state_dict(tensors, strict=False)
+    surplus = [name for name in surplus if not _belongs_to_head(name)]
+    # Models published without masking have no mask embedding; frozen use never reads it.
+    missing = [name for name in missing if name != "masked_spec_embed"]
+    if missing or surplus:
+        raise ValueError(
+            f"{folder}: the weights do not fit config.json; missing {missing[:5]}, surplus "
+            f"{surplus[:5]} (of {len(missing)} and {len(surplus)}). Is it a HuBERT checkpoint?"
+        )
+    return model
+
+
+def load_config(folder: Path, **changes: Any) -> HubertConfig:
+    """Read config.json and preprocessor_config.json of a folder as our config."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
+            "`harness-bench export RUN FOLDER`."
+        )
+    found = read_json(path)
+    if found.get("model_type") not in MODEL_TYPES:
+        raise ValueError(
+            f"{path}: model_type is {found.get('model_type')!r}; expected one of {MODEL_TYPES}."
+        )
+    preprocessor = folder / PREPROCESSOR
+    normalize = (
+        read_json(preprocessor).get("do_normalize", True) if preprocessor.is_file() else None
+    )
+    layer_mode = found["feat_extract_norm"] == "layer"
+    fields: dict[str, Any] = {
+        "encoder_layers": found["num_hidden_layers"],
+        "encoder_embed_dim": found["hidden_size"],
+        "encoder_ffn_embed_dim": found["intermediate_size"],
+        "encoder_attention_heads": found["num_attention_heads"],
+        "conv_dim": tuple(found["conv_dim"]),
+        "conv_kernel": tuple(found["conv_kernel"]),
+        "conv_stride": tuple(found["conv_stride"]),
+        "conv_bias": found["conv_bias"],
+        "extractor_mode": "layer_norm" if layer_mode else "default",
+        "layer_norm_first": found["do_stable_layer_norm"],
+        "conv_pos": found["num_conv_pos_embeddings"],
+        "conv_pos_groups": found["num_conv_pos_embedding_groups"],
+        "layer_norm_eps": found["layer_norm_eps"],
+        "post_extract_proj": "if_needed" if found.get(IDENTITY_KEY) else "always",
+        "normalize": layer_mode if normalize is None else normalize,
+    }
+    return HubertConfig(**{**fields, **changes})
+
+
+def transformers_config(config: HubertConfig) -> dict[str, Any]:
+    """Return the config.json of transformers' HubertModel for our config."""
+    return {
+        "architectures": ["HubertModel"],
+        "model_type": "hubert",
+        "hidden_size": config.encoder_embed_dim,
+        "num_hidden_layers": config.encoder_layers,
+        "num_attention_heads": config.encoder_attention_heads,
+        "intermediate_size": config.encoder_ffn_embed_dim,
+        "hidden_act": "gelu",
+        "conv_dim": list(config.conv_dim),
+        "conv_kernel": list(config.conv_kernel),
+        "conv_stride": list(config.conv_stride),
+        "num_feat_extract_layers": len(config.conv_dim),
+        "conv_bias": config.conv_bias,
+        "feat_extract_norm": "layer" if config.extractor_mode == "layer_norm" else "group",
+        "feat_extract_activation": "gelu",
+        "feat_proj_layer_norm": True,
+        "do_stable_layer_norm": config.layer_norm_first,
+        "num_conv_pos_embeddings": config.conv_pos,
+        "num_conv_pos_embedding_groups": config.conv_pos_groups,
+        "layer_norm_eps": config.layer_norm_eps,
+        IDENTITY_KEY: not config.has_projection,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "final_dropout": 0.0,
+        "layerdrop": 0.0,
+        "apply_spec_augment": False,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+        "initializer_range": 0.02,
+    }
+
+
+def preprocessor_config(config: HubertConfig) -> dict[str, Any]:
+    """Return the preprocessor_config.json of transformers' feature extractor."""
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": config.normalize,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": 16000,
+    }
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Return the digest of a folder's weights and config: what decides its features."""
+    names = (CONFIG, PREPROCESSOR, weights_file(folder).name)
+    return digest_strings(digest_file(folder / n) for n in names if (folder / n).is_file())
+
+
+def parameter_count(folder: Path) -> int:
+    """Count the exported backbone's parameters from file headers, without loading them."""
+    path = weights_file(folder)
+    if path.suffix != ".safetensors":
+        return sum(tensor.numel() for tensor in _backbone_tensors(folder).values())
+    with safe_open(path, framework="pt") as tensors:
+        return sum(
+            math.prod(tensors.get_slice(name).get_shape())
+            for name in tensors.keys()  # noqa: SIM118  # not a dict: it cannot be iterated
+            if not _belongs_to_head(_plain_name(name))
+        )
+
+
+def weights_file(folder: Path) -> Path:
+    """Return the file that holds a folder's weights."""
+    for name in (WEIGHTS, "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(f"{folder} has neither {WEIGHTS} nor pytorch_model.bin.")
+
+
+def _backbone_tensors(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors under today's names; a `.bin` file is read without unpickling objects."""
+    path = weights_file(folder)
+    if path.suffix == ".safetensors":
+        raw = load_file(path)
+    else:
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+    return {_plain_name(name): value for name, value in raw.items()}
+
+
+def _plain_name(name: str) -> str:
+    """Drop a task model's prefix and translate the old names of weight norm."""
+    for prefix in ("hubert.", "wav2vec2."):
+        name = name.removeprefix(prefix)
+    name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
+    return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")
+
+
+def _belongs_to_head(name: str) -> bool:
+    """Whether a tensor is a task head's (quantizer, CTC, ...), not the backbone's."""
+    parts = ("feature_extractor", "feature_projection", "encoder", "masked_spec_embed")
+    return name.split(".", maxsplit=1)[0] not in parts
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read harness.json of a checkpoint folder (empty for foreign folders)."""
+    path = folder / FACTS
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(facts)

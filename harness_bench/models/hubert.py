@@ -1,0 +1,307 @@
+"""HuBERT in plain torch, with transformers' parameter names and fairseq's layer convention.
+
+The same module pretrains, gives labels and serves as frozen upstream. Importing it costs torch and
+nothing more. Equality with transformers' `HubertModel` is tested.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, override
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from harness_bench.config import STRICT
+from harness_bench.models.extractor import ConvFeatureExtractor
+
+Probability = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class HubertConfig:
+    """Shape and dropouts of a HuBERT model; fields carry fairseq's names."""
+
+    encoder_layers: int = Field(ge=1, le=96)
+    encoder_embed_dim: int = Field(ge=8, le=8192)
+    encoder_ffn_embed_dim: int = Field(ge=8, le=65536)
+    encoder_attention_heads: int = Field(ge=1, le=128)
+    # fairseq's conv_feature_layers, taken apart: channels, kernels, strides of each layer.
+    conv_dim: tuple[int, ...] = (512,) * 7
+    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    # "layer_norm" after every convolution, or "default": group norm after the first alone.
+    extractor_mode: Literal["layer_norm", "default"] = "layer_norm"
+    layer_norm_first: bool = True
+    conv_pos: int = Field(default=128, ge=1)
+    conv_pos_groups: int = Field(default=16, ge=1)
+    # fairseq projects only where the dimensions differ; transformers always does.
+    post_extract_proj: Literal["if_needed", "always"] = "if_needed"
+    normalize: bool = True  # task.normalize: each waveform to zero mean and unit variance
+    dropout: float = Probability
+    attention_dropout: float = Probability
+    activation_dropout: float = Probability
+    dropout_input: float = Probability
+    encoder_layerdrop: float = Probability
+    layer_norm_eps: float = Field(default=1e-5, gt=0)
+
+    def __post_init__(self) -> None:
+        """Check what no single field can."""
+        if self.encoder_embed_dim % self.encoder_attention_heads:
+            raise ValueError(
+                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
+                f"encoder_attention_heads = {self.encoder_attention_heads}"
+            )
+        if self.encoder_embed_dim % self.conv_pos_groups:
+            raise ValueError(
+                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
+                f"conv_pos_groups = {self.conv_pos_groups}"
+            )
+        if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride) >= 1:
+            raise ValueError(
+                f"conv_dim, conv_kernel and conv_stride have {len(self.conv_dim)}, "
+                f"{len(self.conv_kernel)} and {len(self.conv_stride)} entries; give one per layer"
+            )
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether a linear layer stands between the extractor and the transformer."""
+        return self.post_extract_proj == "always" or self.conv_dim[-1] != self.encoder_embed_dim
+
+    @property
+    def downsample_rate(self) -> int:
+        """Samples per frame (320 for every model of the paper)."""
+        return math.prod(self.conv_stride)
+
+    def frames(self, samples: int) -> int:
+        """Return how many frames the extractor gives for `samples` samples (0 if too short)."""
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return max(samples, 0)
+
+
+class HubertOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    hidden_states: list[Tensor]  # (B, F, D) each: the transformer's input, then every block's
+    output: Tensor  # (B, F, D), the last one after the final layer norm
+    frames: Tensor  # (B,) int64, valid frames of each utterance
+    features_pen: Tensor  # scalar: mean square of the extractor's output on valid frames
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over valid frames."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        dim = config.encoder_embed_dim
+        self.heads, self.dropout = config.encoder_attention_heads, config.attention_dropout
+        self.k_proj, self.v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.q_proj, self.out_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    @override
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Map x (B, F, D); valid (B, 1, 1, F) bool or None where all frames are -> (B, F, D)."""
+        batch, frames, dim = x.shape
+        query, key, value = (
+            layer(x).view(batch, frames, self.heads, -1).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, valid, dropout_p=dropout)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        dim, inner = config.encoder_embed_dim, config.encoder_ffn_embed_dim
+        self.intermediate_dense, self.output_dense = nn.Linear(dim, inner), nn.Linear(inner, dim)
+        self.activation_dropout = nn.Dropout(config.activation_dropout)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.output_dense(self.activation_dropout(F.gelu(self.intermediate_dense(x))))
+        return out
+
+
+class Block(nn.Module):
+    """One transformer block, layer norm first (large models) or last (base)."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.norm_first = config.layer_norm_first
+        self.attention, self.feed_forward = Attention(config), FeedForward(config)
+        self.layer_norm = nn.LayerNorm(config.encoder_embed_dim, eps=config.layer_norm_eps)
+        self.final_layer_norm = nn.LayerNorm(config.encoder_embed_dim, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    @override
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        if self.norm_first:
+            x = x + self.dropout(self.attention(self.layer_norm(x), valid))
+            return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
+        x = self.layer_norm(x + self.dropout(self.attention(x, valid)))
+        out: Tensor = self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
+        return out
+
+
+class PositionalConv(nn.Module):
+    """Grouped convolution that tells the transformer where frames stand."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        dim, width = config.encoder_embed_dim, config.conv_pos
+        conv = nn.Conv1d(dim, dim, width, padding=width // 2, groups=config.conv_pos_groups)
+        nn.init.normal_(conv.weight, std=math.sqrt(4 * (1 - config.dropout) / (width * dim)))
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # built with a bias
+        self.conv = weight_norm(conv, dim=2)
+        self.surplus = 1 - width % 2  # An even kernel gives one frame too many.
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, F, D) -> (B, F, D)."""
+        out = self.conv(x.transpose(1, 2))
+        trimmed: Tensor = out[..., : out.shape[-1] - self.surplus]
+        return F.gelu(trimmed).transpose(1, 2)
+
+
+class Encoder(nn.Module):
+    """The transformer."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.norm_first, self.layerdrop = config.layer_norm_first, config.encoder_layerdrop
+        self.pos_conv_embed = PositionalConv(config)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.encoder_layers))
+        self.layer_norm = nn.LayerNorm(config.encoder_embed_dim, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+
+    @override
+    def forward(
+        self, x: Tensor, valid: Tensor, max_layer: int | None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Map x (B, F, D), valid (B, F) bool -> the hidden states and the normalised last one."""
+        # Padding must be silent for the positional convolution, or it reaches valid frames.
+        x = x.masked_fill(~valid[..., None], 0.0)
+        x = x + self.pos_conv_embed(x)
+        if not self.norm_first:
+            x = self.layer_norm(x)
+        x = self.dropout(x)
+        attend = None if bool(valid.all()) else valid[:, None, None, :]
+        states = [x]
+        for layer in self.layers[:max_layer]:
+            keep = not self.training or float(torch.rand(())) >= self.layerdrop
+            x = layer(x, attend) if keep else x
+            states.append(x)
+        return states, self.layer_norm(x) if self.norm_first else x
+
+
+class FeatureProjection(nn.Module):
+    """Layer norm, then the projection to the transformer's width where there is one."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        dim = config.conv_dim[-1]
+        self.layer_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.projection = (
+            nn.Linear(dim, config.encoder_embed_dim) if config.has_projection else nn.Identity()
+        )
+        self.dropout = nn.Dropout(config.dropout_input)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.projection(self.layer_norm(x)))
+        return out
+
+
+class Hubert(nn.Module):
+    """The backbone: waveforms in, hidden states of every layer out."""
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_grad_mult = 1.0  # Set by the trainer; 0 freezes the extractor.
+        self.feature_extractor = ConvFeatureExtractor(
+            config.conv_dim, config.conv_kernel, config.conv_stride,
+            mode=config.extractor_mode, bias=config.conv_bias,
+        )  # fmt: skip
+        self.feature_projection = FeatureProjection(config)
+        self.masked_spec_embed = nn.Parameter(torch.empty(config.encoder_embed_dim).uniform_())
+        self.encoder = Encoder(config)
+        self.encoder.layers.apply(_init_linear)
+        self.feature_projection.apply(_init_linear)
+
+    @override
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        mask: Tensor | None = None,
+        max_layer: int | None = None,
+    ) -> HubertOutput:
+        """Run the model.
+
+        Args:
+            waveforms: (B, T) float, raw audio at 16 kHz, zero behind each utterance's end.
+            lengths: (B,) int64, samples of each utterance.
+            mask: (B, F) bool, frames replaced by the mask embedding (pretraining), or None.
+            max_layer: stop behind this many blocks (for labels from a middle layer).
+        """
+        frames = torch.tensor(
+            [self.config.frames(int(length)) for length in lengths], device=waveforms.device
+        )
+        if self.config.normalize:
+            waveforms = normalize_waveforms(waveforms, lengths)
+        features = self._features(waveforms, lengths)
+        valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
+        squares = features.float().square().mean(-1) * valid
+        features_pen = squares.sum() / valid.sum().clamp(min=1)
+        x = self.feature_projection(features)
+        if mask is not None:
+            x = torch.where(mask[..., None], self.masked_spec_embed.to(x.dtype), x)
+        states, output = self.encoder(x, valid, max_layer)
+        return HubertOutput(states, output, frames, features_pen)
+
+    def _features(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Run the extractor; gradients into it are scaled by `feature_grad_mult`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.feature_grad_mult > 0):
+            features: Tensor = self.feature_extractor(waveforms, lengths)
+        if 0 < self.feature_grad_mult != 1 and features.requires_grad:
+            features = features * self.feature_grad_mult + features.detach() * (
+                1 - self.feature_grad_mult
+            )
+        return features
+
+
+def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """Scale each utterance to zero mean and unit variance over its own samples; padding stays 0.
+
+    Shapes (B, T) and (B,) -> (B, T). Matches transformers' `do_normalize` (epsilon 1e-7).
+    """
+    valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
+    count = lengths[:, None].to(waveforms.dtype)
+    mean = (waveforms * valid).sum(1, keepdim=True) / count
+    centred = (waveforms - mean) * valid
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / torch.sqrt(variance + 1e-7)
+
+
+def frame_count(samples: int) -> int:
+    """Return the 20 ms frames of the paper's extractor: (samples - 400) // 320 + 1, or 0."""
+    return max((samples - 400) // 320 + 1, 0)
+
+
+def _init_linear(module: nn.Module) -> None:
+    """Initialise as fairseq does: normal weights (0.02), zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
