@@ -7,82 +7,17 @@ nothing more. Equality with transformers' `HubertModel` is tested.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, override
+from typing import NamedTuple, override
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from harness_bench.config import STRICT
+from harness_bench.models.config import HubertConfig, frame_count
 from harness_bench.models.extractor import ConvFeatureExtractor
 
-Probability = Field(default=0.0, ge=0.0, lt=1.0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class HubertConfig:
-    """Shape and dropouts of a HuBERT model; fields carry fairseq's names."""
-
-    encoder_layers: int = Field(ge=1, le=96)
-    encoder_embed_dim: int = Field(ge=8, le=8192)
-    encoder_ffn_embed_dim: int = Field(ge=8, le=65536)
-    encoder_attention_heads: int = Field(ge=1, le=128)
-    # fairseq's conv_feature_layers, taken apart: channels, kernels, strides of each layer.
-    conv_dim: tuple[int, ...] = (512,) * 7
-    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
-    conv_bias: bool = False
-    # "layer_norm" after every convolution, or "default": group norm after the first alone.
-    extractor_mode: Literal["layer_norm", "default"] = "layer_norm"
-    layer_norm_first: bool = True
-    conv_pos: int = Field(default=128, ge=1)
-    conv_pos_groups: int = Field(default=16, ge=1)
-    # fairseq projects only where the dimensions differ; transformers always does.
-    post_extract_proj: Literal["if_needed", "always"] = "if_needed"
-    normalize: bool = True  # task.normalize: each waveform to zero mean and unit variance
-    dropout: float = Probability
-    attention_dropout: float = Probability
-    activation_dropout: float = Probability
-    dropout_input: float = Probability
-    encoder_layerdrop: float = Probability
-    layer_norm_eps: float = Field(default=1e-5, gt=0)
-
-    def __post_init__(self) -> None:
-        """Check what no single field can."""
-        if self.encoder_embed_dim % self.encoder_attention_heads:
-            raise ValueError(
-                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
-                f"encoder_attention_heads = {self.encoder_attention_heads}"
-            )
-        if self.encoder_embed_dim % self.conv_pos_groups:
-            raise ValueError(
-                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
-                f"conv_pos_groups = {self.conv_pos_groups}"
-            )
-        if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride) >= 1:
-            raise ValueError(
-                f"conv_dim, conv_kernel and conv_stride have {len(self.conv_dim)}, "
-                f"{len(self.conv_kernel)} and {len(self.conv_stride)} entries; give one per layer"
-            )
-
-    @property
-    def has_projection(self) -> bool:
-        """Whether a linear layer stands between the extractor and the transformer."""
-        return self.post_extract_proj == "always" or self.conv_dim[-1] != self.encoder_embed_dim
-
-    @property
-    def downsample_rate(self) -> int:
-        """Samples per frame (320 for every model of the paper)."""
-        return math.prod(self.conv_stride)
-
-    def frames(self, samples: int) -> int:
-        """Return how many frames the extractor gives for `samples` samples (0 if too short)."""
-        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
-            samples = (samples - kernel) // stride + 1
-        return max(samples, 0)
+__all__ = ["Hubert", "HubertConfig", "HubertOutput", "frame_count", "normalize_waveforms"]
 
 
 class HubertOutput(NamedTuple):
@@ -148,7 +83,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if self.norm_first:
             x = x + self.dropout(self.attention(self.layer_norm(x), valid))
-            return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
+            change: Tensor = self.dropout(self.feed_forward(self.final_layer_norm(x)))
+            return x + change
         x = self.layer_norm(x + self.dropout(self.attention(x, valid)))
         out: Tensor = self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
         return out
@@ -293,11 +229,6 @@ def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
     centred = (waveforms - mean) * valid
     variance = centred.square().sum(1, keepdim=True) / count
     return centred / torch.sqrt(variance + 1e-7)
-
-
-def frame_count(samples: int) -> int:
-    """Return the 20 ms frames of the paper's extractor: (samples - 400) // 320 + 1, or 0."""
-    return max((samples - 400) // 320 + 1, 0)
 
 
 def _init_linear(module: nn.Module) -> None:

@@ -1,0 +1,163 @@
+"""One iteration of a family: model shape, label source, pretraining settings, the paper's facts.
+
+The presets of the paper (harness_bench/presets/*.toml) and every demo or user config have this one
+format. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench import config as configs
+from harness_bench.config import STRICT
+from harness_bench.models.config import HubertConfig
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LabelConfig:
+    """Where the target labels of an iteration come from (paper, section 2)."""
+
+    source: Literal["mfcc", "hidden"]
+    # Index into the teacher's hidden_states: 0 is the transformer's input, L the last block.
+    layer: int | None = Field(default=None, ge=0, le=96)
+    clusters: int = Field(default=1000, ge=2, le=65535)
+    pca_dim: int | None = Field(default=None, ge=1)
+    # k-means and PCA see a random subset of this much audio, by seed (the paper: 300 h).
+    fit_hours: float = Field(default=300.0, gt=0)
+    # At most this many frames of it are held in memory, over all ranks together.
+    fit_frames: int = Field(default=2_000_000, ge=100)
+    kmeans_iterations: int = Field(default=100, ge=1)
+    kmeans_tolerance: float = Field(default=1e-4, ge=0)  # relative fall of inertia
+    batch_seconds: float = Field(default=60.0, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check that layer and source agree."""
+        if (self.source == "hidden") != (self.layer is not None):
+            raise ValueError(
+                f"source = {self.source!r} with layer = {self.layer}: hidden states need a layer, "
+                "MFCC takes none"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PretrainConfig:
+    """Masked prediction: fairseq's names; defaults are fairseq's for HuBERT Large."""
+
+    max_update: int = Field(ge=1)
+    max_seconds: float = Field(default=62.5, gt=0)  # audio per rank and batch
+    max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
+    min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and listed
+    num_buckets: int = Field(default=30, ge=1)
+    mask_prob: float = Field(default=0.8, gt=0, le=1)
+    mask_length: int = Field(default=10, ge=1)
+    pred_masked_weight: float = Field(default=1.0, ge=0)
+    pred_nomask_weight: float = Field(default=0.0, ge=0)
+    features_pen_weight: float = Field(default=10.0, ge=0)  # criterion.loss_weights[0]
+    logit_temp: float = Field(default=0.1, gt=0)
+    final_dim: int = Field(default=768, ge=1)
+    feature_grad_mult: float = Field(default=1.0, ge=0, le=1)
+    lr: float = Field(default=1.5e-3, gt=0)
+    warmup_updates: int | None = Field(default=None, ge=0)  # None: 8 % of max_update
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_eps: float = Field(default=1e-6, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    update_freq: int = Field(default=1, ge=1)  # batches per update
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    init: Literal["random", "block_average", "copy_extractor"] = "random"
+    save_interval_updates: int = Field(default=5000, ge=1)
+    log_interval: int = Field(default=100, ge=1)
+    num_workers: int = Field(default=2, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check that something is learned."""
+        if self.pred_masked_weight == self.pred_nomask_weight == 0:
+            raise ValueError(
+                "pred_masked_weight and pred_nomask_weight are both 0: nothing would be learned"
+            )
+
+    @property
+    def warmup(self) -> int:
+        """Updates until the peak learning rate (fairseq's 32k of 400k where not given)."""
+        if self.warmup_updates is not None:
+            return self.warmup_updates
+        return round(0.08 * self.max_update)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PaperFacts:
+    """What the paper says of a preset, for tests, plans and tables."""
+
+    gpus: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    printed_millions: float | None = Field(default=None, gt=0)
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class IterationConfig:
+    """One model of a family and how it comes to be."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    model: HubertConfig
+    labels: LabelConfig
+    pretrain: PretrainConfig
+    teacher: str | None = None  # the iteration whose checkpoint gives hidden states
+    paper: PaperFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FamilyConfig:
+    """Iterations in the order of their making; students may branch from one teacher."""
+
+    name: str = Field(min_length=1)
+    iterations: tuple[IterationConfig, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check that every teacher comes before its student and has the layer asked for."""
+        seen: dict[str, IterationConfig] = {}
+        for step in self.iterations:
+            _check_teacher(step, seen)
+            if step.name in seen:
+                raise ValueError(f"iteration {step.name!r} is there twice; names must differ")
+            seen[step.name] = step
+        if not seen:
+            raise ValueError("a family needs at least one [[iterations]] entry")
+
+
+def _check_teacher(step: IterationConfig, seen: dict[str, IterationConfig]) -> None:
+    needs = step.labels.source == "hidden" or step.pretrain.init != "random"
+    if needs and step.teacher not in seen:
+        known = ", ".join(seen) or "none"
+        raise ValueError(
+            f"iteration {step.name!r} needs a teacher; teacher = {step.teacher!r} is none of the "
+            f"iterations before it ({known})"
+        )
+    layer, teacher = step.labels.layer, seen.get(step.teacher or "")
+    if layer is not None and teacher is not None and layer > teacher.model.encoder_layers:
+        raise ValueError(
+            f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} has "
+            f"{teacher.model.encoder_layers} layers"
+        )
+
+
+def preset_names() -> list[str]:
+    """List the presets of the paper."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_preset(name: str) -> IterationConfig:
+    """Read one preset by name; an unknown name is a `ValueError` that lists the known ones."""
+    path = PRESETS / f"{name}.toml"
+    if name not in preset_names():
+        raise ValueError(f"There is no preset {name!r}; known: {', '.join(preset_names())}.")
+    return configs.load(IterationConfig, path)
