@@ -30,6 +30,11 @@ def cuts_path(folder: Path, split: str) -> Path:
     return folder / f"{_PREFIX}{split}{_SUFFIX}"
 
 
+def cuts_files(folder: Path) -> list[Path]:
+    """List the files of cuts in a folder, by name."""
+    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+
+
 def splits(folder: Path) -> list[str]:
     """List the splits of a prepared folder: train, dev, test, then others by name.
 
@@ -38,10 +43,7 @@ def splits(folder: Path) -> list[str]:
     """
     if (folder / UNFINISHED).exists():
         raise ValueError(f"{folder}: writing was cut off there. Run `harness-bench prepare` again.")
-    names = [
-        path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
-        for path in folder.glob(f"{_PREFIX}*{_SUFFIX}")
-    ]
+    names = [path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for path in cuts_files(folder)]
     if not names:
         raise ValueError(
             f"{folder} holds no cuts. Make them with `harness-bench prepare CORPUS FROM {folder}`."

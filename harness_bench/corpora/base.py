@@ -1,0 +1,108 @@
+"""What a corpus file provides: the class `Corpus`, which reads one layout on disk.
+
+A corpus is one module in this folder, found by its name. Its class `Corpus` is a frozen
+dataclass (`config=STRICT`): the fields are the options a user may set, the docstring's first
+line is its description, and `utterances` yields what the files on disk say. It opens no audio:
+`prepare` checks and measures all audio of all corpora in one way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64"}
+)
+USUAL_SPLITS = ("train", "dev", "test")
+
+
+class Reason(StrEnum):
+    """Why an utterance was left out."""
+
+    BAD_ROW = "bad row"
+    BAD_SPLIT = "bad split"
+    DUPLICATE_ID = "duplicate id"
+    MISSING_FIELD = "missing field"
+    UNKNOWN_LABEL = "unknown label"
+    MISSING_FILE = "missing file"
+    UNREADABLE = "unreadable audio"
+    EMPTY = "empty audio"
+    NOT_FINITE = "NaN or infinite samples"
+    SILENT = "silent"
+    TOO_SHORT = "too short"
+    TOO_LONG = "too long"
+    WRONG_DURATION = "duration differs from the manifest"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One utterance that was left out, and why."""
+
+    id: str
+    reason: Reason
+    detail: str
+    audio: str = ""
+    where: str = ""  # the file and line that named it
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance as the corpus describes it; nothing of it has been checked."""
+
+    id: str
+    audio: Path
+    split: str = "train"
+    start: float = 0.0  # seconds from the beginning of the file
+    duration: float | None = None  # seconds; None reads to the end of the file
+    stated_duration: float | None = None  # seconds the corpus claims, to be compared
+    text: str | None = None
+    speaker: str | None = None
+    language: str | None = None
+    gender: str | None = None
+    custom: dict[str, str] = field(default_factory=dict)
+    where: str = ""  # the file and line that named it
+
+    def field(self, name: str) -> str | None:
+        """Return a field by name, custom or not; None when it is absent."""
+        if name in ("text", "speaker", "language", "gender"):
+            value: str | None = getattr(self, name)
+            return value
+        return self.custom.get(name)
+
+    def skipped(self, reason: Reason, detail: str) -> Skipped:
+        """Return the record that says why this utterance is left out."""
+        return Skipped(self.id, reason, detail, str(self.audio), self.where)
+
+
+class Corpus(Protocol):
+    """One corpus layout; the class of this name in each corpus module follows it."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The split names this corpus may have."""
+        ...
+
+    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+        """Yield every utterance the corpus names below `root`, or why a row of it is unusable.
+
+        Raises:
+            ValueError: `root` has not this layout at all; says which file was expected.
+        """
+        ...
+
+
+def utterance_id(relative: str) -> str:
+    """Turn a path relative to the corpus into an id: no suffix, no separators, no spaces.
+
+    >>> utterance_id("audio/two words/001_01.flac")
+    'audio_two_words_001_01'
+    """
+    head, dot, suffix = relative.rpartition(".")
+    stem = head if dot and "/" not in suffix and head else relative
+    return "_".join(stem.replace("/", " ").replace("\\", " ").split())

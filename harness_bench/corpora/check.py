@@ -1,0 +1,140 @@
+"""Open one utterance's audio and decide whether it is fit for use."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE
+from harness_bench.config import STRICT
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DURATION_TOLERANCE = (0.1, 0.02)  # seconds, and share of the stated duration
+
+
+@config_dataclass(frozen=True, config=STRICT)
+class Limits:
+    """What audio must be like to be kept.
+
+    Attributes:
+        min_duration: shortest utterance, in seconds.
+        max_duration: longest utterance, in seconds.
+        silence_db: an utterance whose loudest sample (after removing a constant offset) stays
+            below this level is silent, in dB of full scale.
+    """
+
+    min_duration: float = Field(default=0.1, ge=FRAME_SAMPLES / SAMPLE_RATE)
+    max_duration: float = Field(default=60.0, gt=0)
+    silence_db: float = Field(default=-60.0, lt=0)
+
+    def __post_init__(self) -> None:
+        """Check the two bounds against each other."""
+        if self.max_duration <= self.min_duration:
+            raise ValueError(
+                f"max_duration = {self.max_duration} must be above "
+                f"min_duration = {self.min_duration}"
+            )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An utterance fit for use, with what its audio really is."""
+
+    utterance: Utterance
+    file_samples: int  # of the whole file, at its own rate
+    samples: int  # of the utterance, at the file's rate
+    sampling_rate: int
+    channels: int
+    digest: str  # of the decoded samples
+
+    @property
+    def duration(self) -> float:
+        """Length of the utterance in seconds."""
+        return self.samples / self.sampling_rate
+
+
+class Unfit(Exception):  # noqa: N818 - a verdict on the data, not an error of the program
+    """The audio is unfit; carries the reason and the detail."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
+    """Decode an utterance completely; return what it is, or why it is left out."""
+    try:
+        return _check(utterance, limits)
+    except Unfit as verdict:
+        return utterance.skipped(verdict.reason, verdict.detail)
+
+
+def _check(utterance: Utterance, limits: Limits) -> Checked:
+    if not utterance.audio.is_file():
+        raise Unfit(Reason.MISSING_FILE, "there is no such file")
+    if not utterance.audio.stat().st_size:
+        raise Unfit(Reason.EMPTY, "the file has 0 bytes")
+    samples, sampling_rate, file_samples = _decode(utterance, limits)
+    if not len(samples):
+        raise Unfit(Reason.EMPTY, "no samples")
+    _check_duration(utterance, len(samples) / sampling_rate, limits)
+    if bad := int(np.count_nonzero(~np.isfinite(samples))):
+        raise Unfit(Reason.NOT_FINITE, f"{bad} of {samples.size} samples")
+    _check_level(samples, limits)
+    return Checked(
+        utterance=utterance,
+        file_samples=file_samples,
+        samples=len(samples),
+        sampling_rate=sampling_rate,
+        channels=samples.shape[1],
+        digest=hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest(),
+    )
+
+
+def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], int, int]:
+    """Return the utterance's samples (samples, channels) float32, their rate, the file's length."""
+    import soundfile  # noqa: PLC0415 - loads a shared library
+
+    try:
+        with soundfile.SoundFile(str(utterance.audio)) as stream:
+            rate, length = int(stream.samplerate), int(stream.frames)
+            first = min(round(utterance.start * rate), length)
+            wanted = length - first
+            if utterance.duration is not None:
+                wanted = min(round(utterance.duration * rate), wanted)
+            # Decided from the header: a file of hours must not be decoded only to be left out.
+            if wanted > limits.max_duration * rate:
+                raise Unfit(Reason.TOO_LONG, f"{wanted / rate:.2f} s > {limits.max_duration:g} s")
+            stream.seek(first)
+            samples = stream.read(wanted, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
+    if len(samples) < wanted:
+        detail = f"the header promises {wanted} samples, {len(samples)} could be decoded"
+        raise Unfit(Reason.UNREADABLE, detail)
+    return samples, rate, length
+
+
+def _check_duration(utterance: Utterance, seconds: float, limits: Limits) -> None:
+    if seconds < limits.min_duration:
+        raise Unfit(Reason.TOO_SHORT, f"{seconds:.3f} s < {limits.min_duration:g} s")
+    stated = utterance.stated_duration
+    absolute, relative = _DURATION_TOLERANCE
+    if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
+        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, decoded {seconds:.3f} s")
+
+
+def _check_level(samples: NDArray[np.float32], limits: Limits) -> None:
+    mono = samples.mean(axis=1)
+    peak = float(np.abs(mono - mono.mean()).max())
+    level = 20 * np.log10(peak) if peak else -np.inf
+    if level < limits.silence_db:
+        raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")

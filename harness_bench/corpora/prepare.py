@@ -1,0 +1,251 @@
+"""Turn a corpus on disk into checked cuts: every audio file is opened, every loss is explained."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench import config as configs
+from harness_bench import corpora, cuts, leakage
+from harness_bench.audio import SAMPLE_RATE
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.check import Checked, Limits, check
+from harness_bench.corpora.report import (
+    REPORT,
+    SKIPPED,
+    PrepareReport,
+    changes,
+    describe_split,
+    speaker_disjoint,
+)
+from harness_bench.files import digest_strings
+from harness_bench.progress import bar
+from harness_bench.provenance import FILE_NAME as PROVENANCE
+from harness_bench.provenance import write_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+_BATCH = 2048  # utterances handed to the workers at a time
+_SHOWN = 5  # offenders named in an error
+
+
+@dataclass(frozen=True, config=configs.STRICT)
+class PrepareConfig:
+    """How a corpus is prepared.
+
+    Attributes:
+        max_skipped: largest share of utterances that may be left out, 0 to 1; more is an error.
+        limits: what the audio must be like.
+        require: fields every utterance must have: text, speaker, gender, language or any other
+            field of the corpus, such as label.
+        label_field: the field that `labels` speaks of.
+        labels: the labels there may be; empty allows any.
+        options: the corpus's own options, by name.
+        jobs: audio files checked at the same time; 0 takes all cores.
+    """
+
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
+    limits: Limits = Field(default_factory=Limits)
+    require: tuple[str, ...] = ()
+    label_field: str = "label"
+    labels: tuple[str, ...] = ()
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    jobs: int = Field(default=0, ge=0)
+
+
+def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = None) -> PrepareReport:
+    """Check a corpus on disk and write its cuts, report, skipped list and provenance.
+
+    The same data give byte-identical cuts. Audio stays where it is: cuts hold absolute paths.
+
+    Args:
+        name: the corpus, one of `corpora.available()`.
+        root: where it is on disk.
+        out: the prepared folder, made if absent; cuts of an earlier run in it are replaced.
+        config: see `PrepareConfig`.
+
+    Raises:
+        ValueError: no such corpus or option, another layout, or more than `max_skipped` left
+            out. In the last case report.json and skipped.tsv are written all the same, and no
+            cuts.
+    """
+    config = config or PrepareConfig()
+    corpus = configs.build(corpora.get(name), config.options, source=f"options of corpus {name}")
+    root = root.absolute()
+    found = list(corpus.utterances(root))
+    selected = list(_select(found, corpus.splits, config))
+    checked = list(_check_all(selected, config, title=f"checking {name}"))
+    kept = sorted(_of_kind(checked, Checked), key=lambda item: item.utterance.id)
+    by_split = _cuts_by_split(kept, corpus.splits)
+    skipped = tuple(_of_kind(checked, Skipped))
+    report = _report(name, root, by_split, kept, skipped, config)
+    _write(out, by_split if report.complete else {}, report)
+    if not report.complete:
+        raise ValueError(_too_many(report, out))
+    inputs = {"utterances": digest_strings(f"{item.utterance.id} {item.digest}" for item in kept)}
+    write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
+    return report
+
+
+def _select(
+    found: Iterable[Utterance | Skipped], splits: tuple[str, ...], config: PrepareConfig
+) -> Iterator[Utterance | Skipped]:
+    """Leave out what needs no audio to be judged: repeated ids, splits, fields and labels."""
+    seen: dict[str, str] = {}
+    for item in found:
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        yield _judge(item, seen, splits, config) or item
+        seen.setdefault(item.id, item.where)
+
+
+def _judge(
+    item: Utterance, seen: dict[str, str], splits: tuple[str, ...], config: PrepareConfig
+) -> Skipped | None:
+    """Return why an utterance is left out by its description alone; None keeps it."""
+    if not item.id or any(sign.isspace() or sign == "/" for sign in item.id):
+        return item.skipped(Reason.BAD_ROW, "the id is empty or has a space or a slash in it")
+    if item.id in seen:
+        return item.skipped(Reason.DUPLICATE_ID, f"already used by {seen[item.id]}")
+    if item.split not in splits:
+        detail = f"{item.split!r} is none of {', '.join(splits)}"
+        return item.skipped(Reason.BAD_SPLIT, detail)
+    needed = (*config.require, *([config.label_field] if config.labels else []))
+    if absent := [field for field in needed if not item.field(field)]:
+        return item.skipped(Reason.MISSING_FIELD, ", ".join(absent))
+    if config.labels and (label := item.field(config.label_field)) not in config.labels:
+        detail = f"{config.label_field} {label!r} is none of {', '.join(config.labels)}"
+        return item.skipped(Reason.UNKNOWN_LABEL, detail)
+    return None
+
+
+def _check_all(
+    items: list[Utterance | Skipped], config: PrepareConfig, title: str
+) -> Iterator[Checked | Skipped]:
+    """Check the audio of all utterances with several threads, keeping their order."""
+
+    def job(item: Utterance | Skipped) -> Checked | Skipped:
+        return item if isinstance(item, Skipped) else check(item, config.limits)
+
+    # Threads suffice: decoding and hashing release the interpreter lock.
+    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
+        results = (result for batch in batched(items, _BATCH) for result in workers.map(job, batch))
+        yield from bar(results, title=title, total=len(items), unit="utt")
+
+
+def _of_kind[T](items: Iterable[Any], kind: type[T]) -> Iterator[T]:
+    return (item for item in items if isinstance(item, kind))
+
+
+def _cuts_by_split(kept: list[Checked], splits: tuple[str, ...]) -> dict[str, list[Cut]]:
+    """Make the cuts of every split that has any, in the corpus's order of splits."""
+    made: dict[str, list[Cut]] = {split: [] for split in splits}
+    for item in kept:
+        made[item.utterance.split].append(_cut(item))
+    return {split: rows for split, rows in made.items() if rows}
+
+
+def _cut(item: Checked) -> Cut:
+    """Describe one checked utterance as a lhotse cut."""
+    from lhotse import AudioSource, Recording, SupervisionSegment  # noqa: PLC0415 - imports torch
+    from lhotse.cut import MonoCut, MultiCut  # noqa: PLC0415
+
+    utterance, channels = item.utterance, list(range(item.channels))
+    path = os.path.abspath(utterance.audio)  # noqa: PTH100 - drops "..", keeps links
+    recording = Recording(
+        id=utterance.id,
+        sources=[AudioSource(type="file", channels=channels, source=path)],
+        sampling_rate=item.sampling_rate,
+        num_samples=item.file_samples,
+        duration=item.file_samples / item.sampling_rate,
+        channel_ids=channels,
+    )
+    channel: Any = channels if len(channels) > 1 else 0
+    supervision = SupervisionSegment(
+        id=utterance.id,
+        recording_id=recording.id,
+        start=0.0,
+        duration=item.duration,
+        channel=channel,
+        text=utterance.text,
+        language=utterance.language,
+        speaker=utterance.speaker,
+        gender=utterance.gender,
+        custom=dict(sorted(utterance.custom.items())) or None,
+    )
+    kind = MultiCut if len(channels) > 1 else MonoCut
+    return kind(
+        id=utterance.id,
+        start=round(utterance.start * item.sampling_rate) / item.sampling_rate,
+        duration=item.duration,
+        channel=channel,
+        supervisions=[supervision],
+        recording=recording,
+        custom={leakage.DIGEST: item.digest},
+    )
+
+
+def _report(
+    name: str,
+    root: Path,
+    by_split: dict[str, list[Cut]],
+    kept: list[Checked],
+    skipped: tuple[Skipped, ...],
+    config: PrepareConfig,
+) -> PrepareReport:
+    """Put a run in figures."""
+    found = len(kept) + len(skipped)
+    resampled, mixed_down = changes(kept, SAMPLE_RATE)
+    pairs = tuple(leakage.between_splits(by_split))
+    return PrepareReport(
+        corpus=name,
+        root=str(root),
+        complete=bool(kept) and len(skipped) <= config.max_skipped * found,
+        found=found,
+        kept=len(kept),
+        skipped=dict(sorted(Counter(str(item.reason) for item in skipped).items())),
+        skipped_list=skipped,
+        max_skipped=config.max_skipped,
+        resampled=resampled,
+        mixed_down=mixed_down,
+        splits={split: describe_split(rows) for split, rows in by_split.items()},
+        speaker_disjoint=speaker_disjoint(by_split, pairs),
+        leakage=pairs,
+    )
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[None]:
+    """Empty the prepared folder of an earlier run; a run cut off within leaves a refused mark."""
+    out.mkdir(parents=True, exist_ok=True)
+    mark = out / cuts.UNFINISHED
+    mark.touch()
+    for old in (*cuts.cuts_files(out), out / REPORT, out / SKIPPED, out / PROVENANCE):
+        old.unlink(missing_ok=True)
+    yield
+    mark.unlink()
+
+
+def _too_many(report: PrepareReport, out: Path) -> str:
+    """Say that too much was left out, by which reasons, and name the first offenders."""
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
+    shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in report.skipped_list[:_SHOWN]]
+    head = (
+        f"{report.corpus} at {report.root}: {len(report.skipped_list)} of {report.found} "
+        f"utterances had to be left out ({reasons or 'none were found'}); "
+        f"at most {report.max_skipped:.0%} may be. The first:"
+    )
+    tail = f"All are listed in {out / SKIPPED}. Mend them, or allow more with --max-skipped."
+    return "\n".join([head, *shown, tail])

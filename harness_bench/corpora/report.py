@@ -1,0 +1,125 @@
+"""What `prepare` found: counts, splits, skipped utterances with reasons, leakage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.files import digest_strings, write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+    from harness_bench import leakage
+    from harness_bench.corpora.base import Skipped
+    from harness_bench.corpora.check import Checked
+
+REPORT, SKIPPED = "report.json", "skipped.tsv"
+_SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split in figures."""
+
+    utterances: int
+    hours: float
+    speakers: int
+    transcribed: int
+    digest: str  # of the sorted utterance ids
+    labels: dict[str, int]  # label -> utterances, of the field `label`
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """One run of `prepare` in figures; the same run on the same data gives the same report."""
+
+    corpus: str
+    root: str
+    complete: bool  # False: too much was skipped and no cuts were written
+    found: int
+    kept: int
+    skipped: dict[str, int]  # reason -> utterances
+    skipped_list: tuple[Skipped, ...]
+    max_skipped: float
+    resampled: dict[str, int]  # original rate in Hz -> utterances
+    mixed_down: int  # utterances with several channels
+    splits: dict[str, SplitReport]
+    speaker_disjoint: bool | None  # None: no speakers known, or one split
+    leakage: tuple[leakage.Leakage, ...]
+
+    @property
+    def share_skipped(self) -> float:
+        """Share of the utterances found that were left out, 0 to 1."""
+        return len(self.skipped_list) / self.found if self.found else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {**asdict(self), "share_skipped": round(self.share_skipped, 6)}
+
+    def write(self, folder: Path) -> None:
+        """Write report.json and skipped.tsv into `folder`."""
+        rows = [
+            "\t".join(_cell(getattr(item, column)) for column in _SKIPPED_COLUMNS)
+            for item in self.skipped_list
+        ]
+        write_text(folder / SKIPPED, "\n".join(["\t".join(_SKIPPED_COLUMNS), *rows]) + "\n")
+        write_json(folder / REPORT, self.to_dict())
+
+    def summary(self) -> str:
+        """Say in a few lines what was kept, skipped and changed."""
+        lines = [f"{self.corpus}: kept {self.kept} of {self.found} utterances"]
+        lines += [
+            f"  {name}: {split.utterances} utterances, {split.hours:.2f} h, "
+            f"{split.speakers} speakers"
+            for name, split in self.splits.items()
+        ]
+        lines += [f"  skipped, {reason}: {count}" for reason, count in self.skipped.items()]
+        lines += [f"  resampled from {rate} Hz: {count}" for rate, count in self.resampled.items()]
+        if self.mixed_down:
+            lines.append(f"  channels averaged: {self.mixed_down}")
+        lines += [f"  {pair}" for pair in self.leakage if pair.shared]
+        return "\n".join(lines)
+
+
+def describe_split(cuts: list[Cut]) -> SplitReport:
+    """Put one split in figures."""
+    supervisions = [cut.supervisions[0] for cut in cuts]
+    labels = Counter(
+        str(item.custom["label"]) for item in supervisions if "label" in (item.custom or {})
+    )
+    return SplitReport(
+        utterances=len(cuts),
+        hours=round(sum(cut.duration for cut in cuts) / 3600, 4),
+        speakers=len({item.speaker for item in supervisions if item.speaker}),
+        transcribed=sum(bool(item.text) for item in supervisions),
+        digest=digest_strings(sorted(cut.id for cut in cuts)),
+        labels=dict(sorted(labels.items())),
+    )
+
+
+def speaker_disjoint(
+    cuts: Mapping[str, list[Cut]], pairs: Iterable[leakage.Leakage]
+) -> bool | None:
+    """Tell whether no speaker stands in two splits; None where that cannot be known."""
+    known = all(cut.supervisions[0].speaker for split in cuts.values() for cut in split)
+    if len(cuts) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
+        return None
+    return not any("speaker" in pair.kinds for pair in pairs)
+
+
+def changes(kept: Iterable[Checked], sampling_rate: int) -> tuple[dict[str, int], int]:
+    """Count what is resampled, by original rate, and what is mixed down."""
+    kept = list(kept)
+    rates = Counter(item.sampling_rate for item in kept if item.sampling_rate != sampling_rate)
+    resampled = {str(rate): count for rate, count in sorted(rates.items())}
+    return resampled, sum(item.channels > 1 for item in kept)
+
+
+def _cell(value: object) -> str:
+    """Make a value fit into one cell of a tab-separated line."""
+    return " ".join(str(value).split())
