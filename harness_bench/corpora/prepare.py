@@ -90,11 +90,15 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
     by_split = _cuts_by_split(kept, corpus.splits)
     skipped = tuple(_of_kind(checked, Skipped))
     report = _report(name, root, by_split, kept, skipped, config)
-    _write(out, by_split if report.complete else {}, report)
+    digest = digest_strings(f"{item.utterance.id} {item.digest}" for item in kept)
+    with _replacing(out):
+        report.write(out)
+        for split, rows in by_split.items() if report.complete else ():
+            cuts.write_cuts(out, split, rows)
+        inputs = {"utterances": digest}
+        write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     if not report.complete:
         raise ValueError(_too_many(report, out))
-    inputs = {"utterances": digest_strings(f"{item.utterance.id} {item.digest}" for item in kept)}
-    write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     return report
 
 
