@@ -1,1 +1,1 @@
-"""scoring."""
+"""Scoring: metrics, Arabic text profiles, multi-reference WER and bootstrap intervals."""

@@ -1,0 +1,186 @@
+"""WER against several reference transcripts: MR-WER, AV-WER and best-of-N, side by side.
+
+Dialectal Arabic has no fixed spelling, so MGB-3 gives four transcripts of everything. The rule of
+MR-WER is Ali et al., "Multi-reference WER for evaluating ASR for languages with no orthographic
+rules" (ASRU 2015). Standard WER (all costs 1) comes from jiwer and is printed beside the
+authors' own (substitution 2), which differs by up to 0.2 points on MGB-3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_bench.scoring.registry import get_profile
+from harness_bench.scoring.statistics import (
+    DELETIONS,
+    HITS,
+    INSERTIONS,
+    SUBSTITUTIONS,
+    WORDS,
+    Array,
+    error_rate,
+    text_statistics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_EQUAL, _SUBSTITUTE, _DELETE, _INSERT = "csdi"
+_SUBSTITUTION_COST = 2  # The authors' choice: as dear as a deletion and an insertion.
+
+
+@dataclass(frozen=True)
+class MultiReferenceScores:
+    """Word counts (N, 4) per utterance, laid out HITS, SUBSTITUTIONS, DELETIONS, INSERTIONS."""
+
+    ids: tuple[str, ...]  # the utterances that every file has, sorted
+    profile: str  # name and version
+    left_out: tuple[str, ...]  # ids that some file lacks: never scored
+    merged: Array  # by the MR-WER rule
+    single: dict[str, Array]  # per reference, substitution cost 2
+    standard: dict[str, Array]  # per reference, by jiwer: all costs 1
+
+    @property
+    def mr_wer(self) -> float:
+        """Multi-reference WER in percent."""
+        return _rate(self.merged)
+
+    @property
+    def av_wer(self) -> float:
+        """Mean over the references of the single-reference WER (substitution cost 2)."""
+        return float(np.mean([_rate(counts) for counts in self.single.values()]))
+
+    @property
+    def best_of(self) -> float:
+        """WER where each utterance is held against the reference nearest to it."""
+        stacked = np.stack(list(self.standard.values()))  # (references, N, 4)
+        nearest = np.argmin(np.nan_to_num(error_rate(stacked), nan=np.inf), axis=0)
+        return _rate(stacked[nearest, np.arange(len(self.ids))])
+
+    def wer(self, reference: str) -> float:
+        """Single-reference WER in percent, substitution cost 2 as the authors' tool."""
+        return _rate(self.single[reference])
+
+    def standard_wer(self, reference: str) -> float:
+        """Single-reference WER in percent, all costs 1."""
+        return _rate(self.standard[reference])
+
+
+def score_multi_reference(
+    hypotheses: Mapping[str, str],
+    references: Mapping[str, Mapping[str, str]],
+    *,
+    profile: str = "mgb3",
+) -> MultiReferenceScores:
+    """Score hypotheses (id -> text) against named references (name -> id -> text).
+
+    Raises:
+        ValueError: no reference, or no utterance that all of them and the hypotheses share.
+    """
+    files = [hypotheses, *references.values()]
+    common = sorted(set.intersection(*(set(file) for file in files)))
+    if not references or not common:
+        raise ValueError(
+            f"{len(references)} references and {len(hypotheses)} hypotheses share {len(common)} "
+            "utterance ids; at least one reference and one shared id are needed."
+        )
+    normalise = get_profile(profile).normalise
+    hyp = [normalise(hypotheses[key]) for key in common]
+    refs = {name: [normalise(file[key]) for key in common] for name, file in references.items()}
+    paths = {
+        name: [align(ref.split(), text.split()) for ref, text in zip(texts, hyp, strict=True)]
+        for name, texts in refs.items()
+    }
+    return MultiReferenceScores(
+        ids=tuple(common),
+        profile=get_profile(profile).label,
+        left_out=tuple(sorted(set().union(*files) - set(common))),
+        merged=np.array([merge(each) for each in zip(*paths.values(), strict=True)]),
+        single={name: np.array([_counts(p) for p in path]) for name, path in paths.items()},
+        standard={name: text_statistics(text, hyp)[:, WORDS] for name, text in refs.items()},
+    )
+
+
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
+    """Align words at least cost -> one letter per step: c(orrect), s, d(elete), i(nsert).
+
+    Substitution costs 2, deletion and insertion 1. Among equally cheap alignments the authors'
+    is taken: read from the end, a match or substitution before a deletion before an insertion.
+    """
+    cost = _costs(reference, hypothesis)
+    row, column = len(reference), len(hypothesis)
+    steps: list[str] = []
+    while row or column:
+        here = cost[row][column]
+        if row and column:
+            same = reference[row - 1] == hypothesis[column - 1]
+            if here == cost[row - 1][column - 1] + (0 if same else _SUBSTITUTION_COST):
+                steps.append(_EQUAL if same else _SUBSTITUTE)
+                row, column = row - 1, column - 1
+                continue
+        if row and here == cost[row - 1][column] + 1:
+            steps.append(_DELETE)
+            row -= 1
+        else:
+            steps.append(_INSERT)
+            column -= 1
+    return "".join(reversed(steps))
+
+
+def merge(paths: Sequence[str]) -> tuple[int, int, int, int]:
+    """Merge one hypothesis's alignments with each reference -> hits, substitutions, dels, ins.
+
+    A hypothesis word is correct if it is so against any reference, else substituted if it is so
+    against any, else inserted. A deletion counts only where every reference has one at the same
+    place: after the same hypothesis word, with the same number of deletions before it.
+    """
+    words = zip(*(path.replace(_DELETE, "") for path in paths), strict=True)
+    verdicts = [min(votes, key="csi".index) for votes in words]
+    deletions = set.intersection(*(_deletions(path) for path in paths))
+    return (
+        verdicts.count(_EQUAL),
+        verdicts.count(_SUBSTITUTE),
+        len(deletions),
+        verdicts.count(_INSERT),
+    )
+
+
+def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int]]:
+    """Fill the edit-distance table -> (len(reference) + 1) x (len(hypothesis) + 1)."""
+    table = [list(range(len(hypothesis) + 1))]
+    for number, word in enumerate(reference, start=1):
+        above, line = table[-1], [number]
+        for column, guess in enumerate(hypothesis):
+            diagonal = above[column] + (0 if word == guess else _SUBSTITUTION_COST)
+            line.append(min(diagonal, above[column + 1] + 1, line[column] + 1))
+        table.append(line)
+    return table
+
+
+def _deletions(path: str) -> set[tuple[int, int]]:
+    """Return the places of deletions: (hypothesis words before, deletions up to here)."""
+    places, words, deletions = set(), 0, 0
+    for step in path:
+        if step == _DELETE:
+            deletions += 1
+            places.add((words, deletions))
+        else:
+            words += 1
+    return places
+
+
+def _counts(path: str) -> tuple[int, int, int, int]:
+    """Count one alignment's steps in the layout of `statistics`."""
+    counts = [0, 0, 0, 0]
+    letters = {_EQUAL: HITS, _SUBSTITUTE: SUBSTITUTIONS, _DELETE: DELETIONS, _INSERT: INSERTIONS}
+    for step in path:
+        counts[letters[step]] += 1
+    return counts[0], counts[1], counts[2], counts[3]
+
+
+def _rate(counts: Array) -> float:
+    """Return the error rate in percent of counts (N, 4)."""
+    return float(error_rate(counts.sum(axis=0)))

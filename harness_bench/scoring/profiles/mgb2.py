@@ -1,0 +1,22 @@
+"""The MGB-2 challenge's normalisation of references and hypotheses."""
+
+from harness_bench.scoring.arabic import (
+    ALEFS,
+    remove_diacritics,
+    replace_punctuation,
+    single_spaces,
+)
+
+NAME = "mgb2"
+VERSION = "1"
+RULE = "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, ئ and ؤ to ء."
+
+_LETTERS = ALEFS | str.maketrans({"ة": "ه", "ى": "ي", "ئ": "ء", "ؤ": "ء"})
+
+
+def normalise(text: str) -> str:
+    """Normalise for MGB-2; punctuation becomes a space, since it may be all that parts two words.
+
+    Marks go first: composing the text may turn a mark and a letter into one of the letters below.
+    """
+    return single_spaces(replace_punctuation(remove_diacritics(text)).translate(_LETTERS))

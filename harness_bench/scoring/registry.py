@@ -1,0 +1,88 @@
+"""Find metrics and text profiles by looking into their folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from harness_bench.discovery import attribute, modules_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness_bench.scoring.statistics import Array
+
+Kind = Literal["class", "text"]
+_METRICS = "harness_bench.scoring.metrics"
+_PROFILES = "harness_bench.scoring.profiles"
+
+
+@dataclass(frozen=True)
+class MetricPlugin:
+    """One metric: how to get it from sums of sufficient statistics, and how to read it."""
+
+    name: str
+    kind: Kind
+    higher_is_better: bool
+    unit: str
+    value: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One versioned way to normalise a text before it is scored."""
+
+    name: str
+    version: str
+    rule: str  # one sentence for people
+    normalise: Callable[[str], str]
+
+    @property
+    def label(self) -> str:
+        """Name and version as results carry them, such as `mgb2 v1`."""
+        return f"{self.name} v{self.version}"
+
+
+def metric_names(kind: Kind | None = None) -> list[str]:
+    """List the metrics there are, of one kind or of all."""
+    return sorted(name for name, plugin in _metrics().items() if kind in (None, plugin.kind))
+
+
+def get_metric(name: str) -> MetricPlugin:
+    """Return a metric; an unknown name is a `ValueError` that lists the known ones."""
+    return _find("metric", name, _metrics())
+
+
+def profile_names() -> list[str]:
+    """List the text profiles there are."""
+    return sorted(_profiles())
+
+
+def get_profile(name: str) -> Profile:
+    """Return a text profile; an unknown name is a `ValueError` that lists the known ones."""
+    return _find("text profile", name, _profiles())
+
+
+def _find[T](what: str, name: str, known: dict[str, T]) -> T:
+    if name not in known:
+        raise ValueError(f"Unknown {what} {name!r}; there are: {', '.join(sorted(known))}.")
+    return known[name]
+
+
+@cache
+def _metrics() -> dict[str, MetricPlugin]:
+    """Import every metric file."""
+    fields = ("NAME", "KIND", "HIGHER_IS_BETTER", "UNIT", "value")
+    modules = [f"{_METRICS}.{name}" for name in modules_in(_METRICS)]
+    plugins = [MetricPlugin(*(attribute(module, field) for field in fields)) for module in modules]
+    return {plugin.name: plugin for plugin in plugins}
+
+
+@cache
+def _profiles() -> dict[str, Profile]:
+    """Import every profile file."""
+    fields = ("NAME", "VERSION", "RULE", "normalise")
+    modules = [f"{_PROFILES}.{name}" for name in modules_in(_PROFILES)]
+    plugins = [Profile(*(attribute(module, field) for field in fields)) for module in modules]
+    return {plugin.name: plugin for plugin in plugins}

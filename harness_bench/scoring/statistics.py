@@ -1,0 +1,91 @@
+"""Sufficient statistics: what each utterance adds to the sums that metrics are made of.
+
+Every metric here is a function of sums over utterances. The bootstrap therefore resamples rows
+of small counts and never touches labels or texts again.
+
+- `class` predictions: per utterance an array (3, classes): CORRECT, TRUE and PREDICTED counts.
+- `text` predictions: per utterance an array (2, 4): for WORDS and CHARACTERS the numbers of
+  HITS, SUBSTITUTIONS, DELETIONS and INSERTIONS of the alignment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = NDArray[np.float64]
+
+CORRECT, TRUE, PREDICTED = range(3)
+WORDS, CHARACTERS = range(2)
+HITS, SUBSTITUTIONS, DELETIONS, INSERTIONS = range(4)
+
+
+def class_statistics(truth: Sequence[str], pred: Sequence[str], classes: Sequence[str]) -> Array:
+    """Count per utterance; N true and N predicted labels -> float64 (N, 3, classes)."""
+    column = {label: index for index, label in enumerate(classes)}
+    rows = np.arange(len(truth))
+    true = np.array([column[label] for label in truth], dtype=np.int64)
+    guess = np.array([column[label] for label in pred], dtype=np.int64)
+    counts = np.zeros((len(truth), 3, len(classes)))
+    counts[rows, TRUE, true] = 1
+    counts[rows, PREDICTED, guess] = 1
+    counts[rows[true == guess], CORRECT, true[true == guess]] = 1
+    return counts
+
+
+def text_statistics(references: Sequence[str], hypotheses: Sequence[str]) -> Array:
+    """Align N normalised texts by jiwer (all costs 1) -> float64 (N, 2, 4).
+
+    An empty reference, which jiwer refuses, makes every hypothesis word an insertion.
+    """
+    counts: Array = np.zeros((len(references), 2, 4))
+    filled = [index for index, text in enumerate(references) if text]
+    if filled:
+        import jiwer  # noqa: PLC0415 - only text scoring pays for it.
+
+        pair = [references[i] for i in filled], [hypotheses[i] for i in filled]
+        counts[filled, WORDS] = _chunk_counts(jiwer.process_words(*pair).alignments)
+        counts[filled, CHARACTERS] = _chunk_counts(jiwer.process_characters(*pair).alignments)
+    for index, text in enumerate(references):
+        if not text:
+            counts[index, WORDS, INSERTIONS] = len(hypotheses[index].split())
+            counts[index, CHARACTERS, INSERTIONS] = len(hypotheses[index])
+    return counts
+
+
+def ratio(above: Array, below: Array) -> Array:
+    """Divide element by element, NaN where the divisor is 0."""
+    quotient: Array = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient
+
+
+def mean_defined(values: Array) -> Array:
+    """Average the last axis over its defined values; NaN where none is."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1, dtype=np.float64))
+
+
+def error_rate(counts: Array) -> Array:
+    """Return errors per reference token in percent; counts (..., 4) -> (...)."""
+    errors = counts[..., SUBSTITUTIONS] + counts[..., DELETIONS] + counts[..., INSERTIONS]
+    tokens = counts[..., HITS] + counts[..., SUBSTITUTIONS] + counts[..., DELETIONS]
+    return 100 * ratio(errors, tokens)
+
+
+def _chunk_counts(alignments: Sequence[Sequence[Any]]) -> Array:
+    """Sum jiwer's alignment chunks per utterance -> (N, 4)."""
+    column = {"equal": HITS, "substitute": SUBSTITUTIONS, "delete": DELETIONS}
+    counts = np.zeros((len(alignments), 4))
+    for row, chunks in zip(counts, alignments, strict=True):
+        for chunk in chunks:
+            if chunk.type == "insert":
+                row[INSERTIONS] += chunk.hyp_end_idx - chunk.hyp_start_idx
+            else:
+                row[column[chunk.type]] += chunk.ref_end_idx - chunk.ref_start_idx
+    return counts

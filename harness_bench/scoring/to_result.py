@@ -1,0 +1,119 @@
+"""From predictions and facts about the run to a Result on disk, predictions beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness_bench.files import digest_strings
+from harness_bench.predictions import write_predictions
+from harness_bench.provenance import command_line, hardware, versions
+from harness_bench.results import Result, save_result
+from harness_bench.scoring.bootstrap import RESAMPLES
+from harness_bench.scoring.classification import score_classes
+from harness_bench.scoring.registry import get_metric, get_profile
+from harness_bench.scoring.text import DEFAULT_PROFILE, score_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from harness_bench.predictions import ClassPrediction, TextPrediction
+    from harness_bench.results import Metric
+    from harness_bench.scoring.registry import Kind
+
+PREDICTIONS = "predictions"  # folder below the results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the predictions alone do not tell about a run; names as in `Result`."""
+
+    model: str
+    model_kind: Literal["baseline", "random", "pretrained", "other"]
+    task: str
+    corpus: str
+    split: str
+    synthetic: bool
+    parameters: int | None = None
+    checkpoint_digest: str | None = None
+    hours: float | None = None
+    seed: int | None = None
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
+    pretraining_data: str = ""
+    command: str = field(default_factory=command_line)
+    hardware: str = field(default_factory=hardware)
+    seconds: float | None = None
+
+
+def class_result(
+    rows: Sequence[ClassPrediction],
+    facts: Facts,
+    *,
+    main_metric: str = "accuracy",
+    resamples: int = RESAMPLES,
+) -> Result:
+    """Score a classification run.
+
+    Raises:
+        ValueError: no rows, or `main_metric` is no class metric.
+    """
+    _check_main(main_metric, "class")
+    return _result(rows, facts, main_metric, score_classes(rows, resamples=resamples))
+
+
+def text_result(
+    rows: Sequence[TextPrediction],
+    facts: Facts,
+    *,
+    profile: str = DEFAULT_PROFILE,
+    also: Sequence[str] = (),
+    main_metric: str = "wer",
+    resamples: int = RESAMPLES,
+) -> Result:
+    """Score a recognition run under a text profile, and under further ones if asked.
+
+    Raises:
+        ValueError: no rows, unknown profile, or `main_metric` is no text metric.
+    """
+    _check_main(main_metric, "text")
+    metrics = score_texts(rows, profile=profile, also=also, resamples=resamples)
+    return _result(rows, facts, main_metric, metrics, normaliser=get_profile(profile).label)
+
+
+def publish(result: Result, rows: Sequence[ClassPrediction | TextPrediction], folder: Path) -> Path:
+    """Write the predictions and then the result that names them; return the result's path."""
+    relative = f"{PREDICTIONS}/{result.file_name.removesuffix('.json')}.jsonl"
+    write_predictions(folder / relative, rows)
+    return save_result(result.model_copy(update={"predictions": relative}), folder)
+
+
+def split_digest(ids: Sequence[str]) -> str:
+    """Return the digest of a split: of its sorted utterance ids."""
+    return digest_strings(sorted(ids))
+
+
+def _result(
+    rows: Sequence[ClassPrediction | TextPrediction],
+    facts: Facts,
+    main_metric: str,
+    metrics: Mapping[str, Metric],
+    **more: Any,
+) -> Result:
+    """Put scores and facts together."""
+    return Result(
+        source="measured",
+        main_metric=main_metric,
+        metrics=dict(metrics),
+        utterances=len(rows),
+        split_digest=split_digest([row.id for row in rows]),
+        versions=versions(),
+        **(vars(facts) | {"learning_rates": dict(facts.learning_rates)}),
+        **more,
+    )
+
+
+def _check_main(name: str, kind: Kind) -> None:
+    """Refuse a main metric of the wrong kind before the scoring is done."""
+    if get_metric(name).kind != kind:
+        raise ValueError(f"{name!r} is no metric for {kind} predictions; choose another.")
