@@ -1,0 +1,155 @@
+"""Bootstrap intervals: properties that must hold, and the clusters that make them honest."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench.scoring.bootstrap import cluster_sums, intervals
+from harness_bench.scoring.classification import classes_of, score_classes
+from harness_bench.scoring.compare import compare_classes, compare_texts
+from harness_bench.scoring.registry import get_metric
+from harness_bench.scoring.statistics import class_statistics
+from harness_bench.scoring.text import score_texts
+from tests.scoring.conftest import class_rows, text_rows
+
+if TYPE_CHECKING:
+    import random
+
+    from harness_bench.results import Metric
+
+
+@given(
+    count=st.integers(1, 60),
+    seed=st.integers(0, 10_000),
+    groups=st.integers(1, 12),
+    right=st.floats(0, 1),
+)
+@settings(deadline=None, max_examples=50)
+def test_interval_contains_estimate(count: int, seed: int, groups: int, right: float) -> None:
+    """A percentile interval of a biased metric can miss its own estimate; ours must not."""
+    rows = class_rows(count=count, seed=seed, groups=groups, right=right)
+    for metric in score_classes(rows, resamples=40).values():
+        for interval in (metric.interval, *metric.other_intervals):
+            assert interval is not None
+            assert interval.low <= metric.value <= interval.high
+
+
+@given(seed=st.integers(0, 1000), shuffle=st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=25)
+def test_order_of_rows_changes_nothing(seed: int, shuffle: random.Random) -> None:
+    """Predictions are joined by id: their order in a file must not move any figure."""
+    rows = class_rows(count=40, seed=seed)
+    texts = text_rows(count=15, seed=seed)
+    assert score_classes(rows, resamples=60) == score_classes(shuffled(rows, shuffle), resamples=60)
+    assert score_texts(texts, resamples=60) == score_texts(shuffled(texts, shuffle), resamples=60)
+
+
+def shuffled[T](rows: list[T], shuffle: random.Random) -> list[T]:
+    copy = list(rows)
+    shuffle.shuffle(copy)
+    return copy
+
+
+def test_clusters_widen_the_interval() -> None:
+    """Speakers that are all right or all wrong: utterances pretend to a precision not there."""
+    rows = [
+        row.model_copy(update={"pred": row.truth if row.group < "speaker5" else "MSA"})
+        for row in class_rows(count=400, seed=1, groups=10)
+    ]
+    metric = score_classes(rows, resamples=2000)["accuracy"]
+    assert metric.interval is not None
+    assert "cluster bootstrap over 10 clusters" in metric.interval.method
+    (by_utterance,) = metric.other_intervals
+    assert "over 400 utterances" in by_utterance.method
+    assert width(metric) > 2 * (by_utterance.high - by_utterance.low)
+
+
+def width(metric: Metric) -> float:
+    assert metric.interval is not None
+    return metric.interval.high - metric.interval.low
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [(1, "one cluster only"), (3, "so few clusters"), (30, "over 30 clusters, 100 resamples")],
+)
+def test_method_warns_of_few_clusters(groups: int, said: str) -> None:
+    """A reader must see when an interval rests on two or three speakers."""
+    rows = class_rows(count=600, seed=3, groups=groups)
+    interval = score_classes(rows, resamples=100)["accuracy"].interval
+    assert interval is not None
+    assert said in interval.method
+    assert ("few" in interval.method) == (groups == 3)
+
+
+def test_coverage_on_a_known_truth() -> None:
+    """95 % intervals must hold the true value about 95 times in 100, or they are decoration."""
+    value = {"accuracy": get_metric("accuracy").value}
+    draw = np.random.default_rng(5)
+    hits = 0
+    for seed in range(200):
+        right = draw.random(300) < 0.7
+        counts = np.zeros((300, 3, 1))
+        counts[:, 1] = 1
+        counts[right, 0] = 1
+        names = [str(index) for index in range(300)]
+        (interval,) = intervals(counts, names, value, seed=seed, resamples=300)["accuracy"]
+        hits += interval.low <= 70 <= interval.high
+    assert 180 <= hits <= 199
+
+
+def test_speed() -> None:
+    """10,000 resamples of 5,000 utterances stay under 2 s of processor time: nobody waits."""
+    rows = class_rows(count=5000, seed=0, groups=5000)
+    names = [row.id for row in rows]
+    counts = class_statistics(
+        [row.truth for row in rows], [row.pred for row in rows], classes_of(rows)
+    )
+    start = time.process_time()
+    intervals(counts, names, {"uar": get_metric("uar").value})
+    assert time.process_time() - start < 2
+
+
+def test_paired_test_separates_what_single_intervals_cannot() -> None:
+    """Two systems a few points apart on the same utterances: intervals overlap, pairs differ."""
+    first = class_rows(count=300, seed=4, groups=30)
+    better = [
+        row.model_copy(update={"pred": row.truth}) if index % 12 == 0 else row
+        for index, row in enumerate(first)
+    ]
+    found = compare_classes(better, first, metric="accuracy", resamples=2000)
+    assert found.p_value < 0.01
+    assert found.interval.low > 0
+    low, high = (
+        score_classes(rows, resamples=500)["accuracy"].interval for rows in (better, first)
+    )
+    assert low is not None
+    assert high is not None
+    assert low.low < high.high
+
+
+def test_paired_test_of_a_system_with_itself() -> None:
+    """No difference must give p = 1, whatever the metric and kind."""
+    rows, texts = class_rows(count=50, seed=6), text_rows(count=50, seed=6)
+    assert compare_classes(rows, rows, resamples=100).p_value == 1
+    found = compare_texts(texts, list(reversed(texts)), profile="mgb2", resamples=100)
+    assert (found.difference, found.p_value) == (0, 1)
+
+
+def test_paired_test_refuses_different_splits() -> None:
+    """Comparing different utterances or changed references is silently wrong."""
+    rows = class_rows(count=5, seed=7)
+    with pytest.raises(ValueError, match=r"1 utterances or references, first u0004"):
+        compare_classes(rows, rows[:-1])
+
+
+def test_groups_must_match() -> None:
+    """One group per utterance, or clusters would be shifted."""
+    with pytest.raises(ValueError, match="2 groups for 3 utterances"):
+        cluster_sums(np.zeros((3, 2)), ["a", "b"])

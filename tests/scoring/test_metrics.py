@@ -1,0 +1,114 @@
+"""Every metric found, against an independent implementation of the same quantity."""
+
+from __future__ import annotations
+
+import jiwer
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring.classification import confusion, score_classes
+from harness_bench.scoring.registry import get_metric, metric_names
+from harness_bench.scoring.statistics import class_statistics, text_statistics
+from harness_bench.scoring.text import score_texts
+
+ORACLES = {
+    "accuracy": accuracy_score,
+    "uar": balanced_accuracy_score,
+    "macro_f1": lambda truth, pred: f1_score(truth, pred, average="macro"),
+    "wer": jiwer.wer,
+    "cer": jiwer.cer,
+}
+SHAPES = {"class": (3, 4), "text": (2, 4)}
+LABELS = st.sampled_from(["EGY", "GLF", "LEV"])
+TEXTS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
+
+
+@pytest.mark.parametrize("name", metric_names())
+def test_contract(name: str) -> None:
+    """A metric dropped into the folder must work on one sum, on many at once, and on nothing."""
+    plugin = get_metric(name)
+    assert plugin.name == name
+    assert plugin.unit
+    assert name in ORACLES, "give the new metric an oracle here"
+    draw = np.random.default_rng(0)
+    counts = draw.integers(1, 9, size=(5, 7, *SHAPES[plugin.kind])).astype(np.float64)
+    many = plugin.value(counts)
+    assert many.shape == (5, 7)
+    assert np.allclose(many[2, 3], plugin.value(counts[2, 3]))
+    assert np.isnan(plugin.value(np.zeros(SHAPES[plugin.kind])))
+
+
+@given(pairs=st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=40))
+@settings(deadline=None)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_class_metrics_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    """A missing class is where definitions differ: ours must be scikit-learn's."""
+    truth, pred = zip(*pairs, strict=True)
+    totals = class_statistics(truth, pred, ["EGY", "GLF", "LEV", "never seen"]).sum(axis=0)
+    for name in metric_names("class"):
+        assert float(get_metric(name).value(totals)) == pytest.approx(
+            100 * ORACLES[name](truth, pred)
+        )
+
+
+@given(pairs=st.lists(st.tuples(TEXTS.filter(bool), TEXTS), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_text_metrics_equal_jiwer(pairs: list[tuple[str, str]]) -> None:
+    """Summing per-utterance counts must give jiwer's corpus-level rates."""
+    refs, hyps = map(list, zip(*pairs, strict=True))
+    totals = text_statistics(refs, hyps).sum(axis=0)
+    for name in metric_names("text"):
+        expected = 100 * ORACLES[name](refs, hyps)
+        assert float(get_metric(name).value(totals)) == pytest.approx(expected)
+
+
+def test_empty_reference_counts_insertions() -> None:
+    """Jiwer refuses an empty reference; a silent utterance with words recognised is an error."""
+    rows = [
+        TextPrediction(id="a", ref="قال في", hyp="قال في", group="g"),
+        TextPrediction(id="b", ref="؟", hyp="بيت", group="g"),
+    ]
+    assert score_texts(rows, profile="mgb2", resamples=50)["wer"].value == pytest.approx(50)
+
+
+def test_all_references_empty_is_an_error() -> None:
+    """A transcript column that was not filled must not become a score."""
+    rows = [TextPrediction(id="a", ref="", hyp="بيت", group="g")]
+    with pytest.raises(ValueError, match="all 1 references are empty"):
+        score_texts(rows)
+
+
+def test_no_rows_is_an_error() -> None:
+    """An empty prediction file must not become a score."""
+    with pytest.raises(ValueError, match="no prediction"):
+        score_classes([])
+
+
+def test_further_profiles_have_their_own_names() -> None:
+    """One hypothesis file gives WER under every profile in one run; only the first is `wer`."""
+    rows = [TextPrediction(id="a", ref="مدرسة أحمد", hyp="مدرسه احمد", group="g")]
+    found = score_texts(rows, profile="mgb2", also=("none", "mgb2"), resamples=50)
+    assert set(found) == {"wer", "cer", "wer_none", "cer_none"}
+    assert (found["wer"].value, found["wer_none"].value) == (0, 100)
+
+
+def test_unknown_names_list_the_known() -> None:
+    """A typing error in a profile or metric must teach the right name."""
+    rows = [TextPrediction(id="a", ref="بيت", hyp="بيت", group="g")]
+    with pytest.raises(ValueError, match=r"'mgb4'.*mgb2, mgb3"):
+        score_texts(rows, profile="mgb4")
+    with pytest.raises(ValueError, match=r"'f1'.*macro_f1"):
+        get_metric("f1")
+
+
+def test_confusion_counts_truth_in_rows() -> None:
+    """Rows are truth, columns predictions: swapped they would still sum to the same."""
+    row = ClassPrediction(id="a", truth="EGY", pred="MSA", probs={"EGY": 0.1, "MSA": 0.9}, group="")
+    found = confusion([row])
+    assert found.labels == ("EGY", "MSA")
+    assert found.counts.tolist() == [[0, 1], [0, 0]]
