@@ -1,1 +1,1 @@
-"""s3prl_plugin."""
+"""The border with s3prl: import hook, bridges, feature cache, classification head, probes."""

@@ -1,0 +1,9 @@
+"""Keyword classification, in s3prl's convention: `-d keyword`."""
+
+from __future__ import annotations
+
+from harness_bench.s3prl_plugin.classifier_expert import ClassifierExpert
+
+
+class DownstreamExpert(ClassifierExpert):
+    """One word of a closed list per utterance."""

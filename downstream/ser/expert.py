@@ -1,0 +1,9 @@
+"""Speech emotion recognition, in s3prl's convention: `-d ser`."""
+
+from __future__ import annotations
+
+from harness_bench.s3prl_plugin.classifier_expert import ClassifierExpert
+
+
+class DownstreamExpert(ClassifierExpert):
+    """One emotion per utterance."""

@@ -1,0 +1,29 @@
+"""s3prl's own `run_downstream` with this project's upstreams and tasks.
+
+`python -m harness_bench.run_downstream` takes all of s3prl's flags; see docs/s3prl.md.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from harness_bench.s3prl_plugin.arguments import complete
+from harness_bench.s3prl_plugin.hook import activate
+
+# At module level, so that spawned DataLoader workers, which import this module again, have it too.
+activate()
+
+
+def main() -> None:
+    """Check and complete the command line, then hand it to s3prl."""
+    try:
+        sys.argv[1:] = complete(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    from s3prl.run_downstream import main as s3prl_main  # noqa: PLC0415 - heavy
+
+    s3prl_main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What today's libraries took from under s3prl's runner, put back one small function each.
+
+A test per bridge fails once s3prl works without it; then delete both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from typing import Any, NoReturn
+
+_GONE_FROM_HUB = ("HfFolder", "Repository")
+
+
+def apply() -> None:
+    """Apply every bridge; safe to call twice."""
+    for bridge in (hub_names, checkpoint_arguments, plain_isinstance, audio_by_soundfile):
+        bridge()
+
+
+def hub_names() -> None:
+    """huggingface_hub 1.0 dropped two names that s3prl imports and uses only when pushing."""
+    import huggingface_hub  # noqa: PLC0415 - heavy
+
+    for name in _GONE_FROM_HUB:
+        if not hasattr(huggingface_hub, name):
+            setattr(huggingface_hub, name, type(name, (_Gone,), {}))
+
+
+class _Gone:
+    """Stand-in for a name that a library dropped: says so when it is used."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._refuse()
+
+    @classmethod
+    def get_token(cls) -> NoReturn:
+        """Refuse, as every use does."""
+        cls._refuse()
+
+    @classmethod
+    def save_token(cls, _token: str) -> NoReturn:
+        """Refuse, as every use does."""
+        cls._refuse()
+
+    @classmethod
+    def _refuse(cls) -> NoReturn:
+        raise ValueError(
+            f"huggingface_hub.{cls.__name__} no longer exists, so s3prl cannot push to or log in "
+            "to the Hugging Face Hub. Leave out --push_to_hf_hub and --hub huggingface, and upload "
+            "the experiment folder with `hf upload`."
+        )
+
+
+def checkpoint_arguments() -> None:
+    """Torch reads weights only since 2.6; s3prl's checkpoints also hold the parsed arguments."""
+    import torch  # noqa: PLC0415 - heavy
+
+    torch.serialization.add_safe_globals([argparse.Namespace])
+
+
+def plain_isinstance() -> None:
+    """s3prl replaces `isinstance` for torch < 1.8, which corrupts pandas frames: do not."""
+    import s3prl.utility.helper  # noqa: PLC0415 - heavy
+
+    s3prl.utility.helper.hack_isinstance = _do_nothing
+
+
+def _do_nothing() -> None:
+    """Stand in for `hack_isinstance`."""
+
+
+def audio_by_soundfile() -> None:
+    """Since 2.9 torchaudio reads audio by torchcodec alone: without that, use soundfile."""
+    if importlib.util.find_spec("torchcodec") is None:
+        import torchaudio  # noqa: PLC0415 - heavy
+
+        torchaudio.load = _load_by_soundfile
+
+
+def _load_by_soundfile(path: Any, **_: Any) -> tuple[Any, int]:
+    """Read a file as `torchaudio.load` does: (channels, samples) float32 and the rate in Hz."""
+    import soundfile  # noqa: PLC0415 - only when audio is read this way
+    import torch  # noqa: PLC0415 - heavy
+
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return torch.from_numpy(samples.T.copy()), int(rate)

@@ -1,0 +1,45 @@
+"""Settings of the classification tasks: the `downstream_expert` part of their config.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.config import STRICT
+
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Which utterances and labels a task reads, and how."""
+
+    cuts: Path  # prepared folder with cuts.train, cuts.dev and cuts.test
+    label_field: Annotated[str, Field(min_length=1)]
+    train_batch_size: Count = 4
+    eval_batch_size: Count = 4
+    num_workers: NonNegative = 0  # 0 lets waveforms stay in memory between epochs
+    unknown_labels: Literal["error", "skip"] = "error"  # labels that the train split lacks
+    waveform_cache_mb: NonNegative = 1024
+
+
+@dataclass(frozen=True, config=STRICT)
+class HeadConfig:
+    """The paper's head: projector, temporal CNN, self-attention pooling, FF layer, output."""
+
+    hidden: Count = 80
+    conv_layers: Count = 3
+    kernel_size: Count = 5
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClassifierConfig:
+    """All of `downstream_expert`."""
+
+    datarc: DataConfig
+    modelrc: HeadConfig = Field(default_factory=HeadConfig)

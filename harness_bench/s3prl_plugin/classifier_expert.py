@@ -1,0 +1,182 @@
+"""The downstream expert that every classification task here is an instance of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, override
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.config import build
+from harness_bench.files import read_json, write_json
+from harness_bench.progress import say
+from harness_bench.s3prl_plugin.classifier_config import ClassifierConfig
+from harness_bench.s3prl_plugin.classifier_data import (
+    LabelledCuts,
+    eval_loader,
+    learn_classes,
+    read_split,
+    train_loader,
+)
+from harness_bench.s3prl_plugin.classifier_head import CnnAttentionHead, valid_frames
+from harness_bench.s3prl_plugin.classifier_records import SplitRecords, add_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch.utils.data import DataLoader
+
+BEST = "dev-best.ckpt"
+CLASSES = "classes.json"
+METRICS = "metrics.jsonl"
+
+
+class ClassifierExpert(nn.Module):
+    """One label per utterance: the paper's head, chosen by accuracy on dev.
+
+    Writes into the experiment folder: classes.json, metrics.jsonl (one line per split and log),
+    dev-best.ckpt, and predictions.<split>.jsonl of the best step (or of `-m evaluate`).
+
+    Args:
+        upstream_dim: dimension of the features.
+        upstream_rate: samples per frame.
+        downstream_expert: that part of the config file.
+        expdir: the experiment folder.
+        kwargs: s3prl's arguments and the rest of the config file.
+    """
+
+    best_score: Tensor  # (1,) dev accuracy of dev-best.ckpt
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: Mapping[str, Any],
+        expdir: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.task, self.seed = str(kwargs["downstream"]), int(kwargs["seed"])
+        values = json.loads(json.dumps(downstream_expert, default=str))
+        config = build(ClassifierConfig, values, source=f"config of {self.task}: downstream_expert")
+        self.data, self.rate, self.folder = config.datarc, upstream_rate, Path(expdir)
+        self.classes = self._choose_classes(training=kwargs["mode"] == "train")
+        self.model = CnnAttentionHead(upstream_dim, len(self.classes), config.modelrc)
+        self.register_buffer("best_score", torch.full((1,), -1.0))
+        self._best_step = 0
+        self._splits: dict[str, LabelledCuts] = {}
+
+    def get_dataloader(self, split: str, epoch: int | None = None) -> DataLoader[Any]:
+        """Return the batches of a split; shuffled by (seed, epoch) where an epoch is given."""
+        if split not in self._splits:
+            self._splits[split] = read_split(
+                split, config=self.data, classes=self.classes, report_in=self.folder
+            )
+        data = self._splits[split]
+        if epoch is None:
+            return eval_loader(data, self.data)
+        return train_loader(data, self.data, seed=self.seed, epoch=epoch)
+
+    @override
+    def forward(
+        self,
+        split: str,
+        features: Sequence[Tensor],
+        labels: Tensor,
+        samples: list[int],
+        ids: list[str],
+        groups: list[str],
+        records: dict[str, Any],
+        **_: Any,
+    ) -> Tensor:
+        """Return the loss of a batch and add its outputs to the records.
+
+        Args:
+            split: train, dev, test, ...
+            features: (frames, upstream_dim) of each utterance.
+            labels: (B,) int64.
+            samples: samples of each utterance at 16 kHz.
+            ids: utterances.
+            groups: their clusters.
+            records: s3prl's `defaultdict(list)`.
+        """
+        labels = labels.to(features[0].device)
+        frames = valid_frames([len(item) for item in features], samples, self.rate)
+        logits = self._logits(features, frames)
+        loss = F.cross_entropy(logits, labels)
+        add_batch(records, loss=loss, logits=logits, labels=labels, ids=ids, groups=groups)
+        return loss
+
+    def log_records(
+        self, split: str, records: Mapping[str, Any], logger: Any, global_step: int, **_: Any
+    ) -> list[str]:
+        """Log the measures of a split; return the names under which to save a checkpoint."""
+        gathered = SplitRecords.gather(records)
+        measures = gathered.measures()
+        self._log(split, measures, logger, global_step)
+        best = split == "dev" and global_step > 0 and measures["accuracy"] > self.best_score.item()
+        if best:
+            self.best_score.fill_(measures["accuracy"])
+            self._best_step = global_step
+        # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
+        if split != "train" and global_step in (0, self._best_step):
+            gathered.write(self.folder / f"predictions.{split}.jsonl", self.classes)
+        return [BEST] if best else []
+
+    def load_audio(self, path: Path) -> Tensor:
+        """Read a file for `-m inference`: (samples,) float32 at 16 kHz."""
+        from lhotse import Recording  # noqa: PLC0415 - only inference makes its own cut
+
+        from harness_bench.audio import load_waveform  # noqa: PLC0415
+
+        return torch.from_numpy(load_waveform(Recording.from_file(path).to_cut()))
+
+    def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
+        """Print the class probabilities of each utterance as one JSON line."""
+        probs = self._logits(features, [len(item) for item in features]).softmax(-1)
+        for name, row in zip(names, probs.tolist(), strict=True):
+            ranked = sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1])
+            print(json.dumps({"id": name, "probs": dict(ranked)}, ensure_ascii=False))  # noqa: T201
+
+    @override
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """Put the class names into checkpoints."""
+        return {"classes": self.classes}
+
+    @override
+    def set_extra_state(self, state: Mapping[str, list[str]]) -> None:
+        """Refuse a checkpoint whose outputs mean other classes."""
+        if (stored := list(state["classes"])) != self.classes:
+            raise ValueError(
+                f"The checkpoint's classes are {stored}, those of {self.folder / CLASSES} or of "
+                f"the train split of {self.data.cuts} are {self.classes}. Evaluate with the cuts "
+                "that the head was trained on."
+            )
+
+    def _logits(self, features: Sequence[Tensor], frames: list[int]) -> Tensor:
+        counts = torch.tensor(frames, device=features[0].device)
+        logits: Tensor = self.model(pad_sequence([*features], batch_first=True), counts)
+        return logits
+
+    def _choose_classes(self, *, training: bool) -> list[str]:
+        """Learn the classes from the train split, or read those of the training run."""
+        path = self.folder / CLASSES
+        if not training and path.is_file():
+            return [str(name) for name in read_json(path)]
+        classes = learn_classes(self.data.cuts, self.data.label_field)
+        write_json(path, classes)
+        return classes
+
+    def _log(self, split: str, measures: dict[str, float], logger: Any, step: int) -> None:
+        for name, value in measures.items():
+            logger.add_scalar(f"{self.task}/{split}-{name}", value, global_step=step)
+        with (self.folder / METRICS).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, "split": split, **measures}) + "\n")
+        say(
+            f"{self.task} {split} at step {step}: accuracy {measures['accuracy']:.4f}, macro-F1 "
+            f"{measures['macro_f1']:.4f}, loss {measures['loss']:.4f}"
+        )

@@ -1,0 +1,77 @@
+"""The paper's classification head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, override
+
+import torch
+from torch import Tensor, nn
+
+from harness_bench.audio import FRAME_SAMPLES
+
+if TYPE_CHECKING:
+    from harness_bench.s3prl_plugin.classifier_config import HeadConfig
+
+
+class CnnAttentionHead(nn.Module):
+    """Projector, temporal CNN, self-attention pooling, FF layer and output layer.
+
+    An utterance gets the same logits alone and padded in a batch.
+
+    Args:
+        upstream_dim: dimension of the features.
+        classes: number of classes.
+        config: sizes.
+    """
+
+    def __init__(self, upstream_dim: int, classes: int, config: HeadConfig) -> None:
+        super().__init__()
+        hidden = config.hidden
+        self.projector = nn.Linear(upstream_dim, hidden)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(hidden, hidden, config.kernel_size, padding="same")
+            for _ in range(config.conv_layers)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.attention = nn.Linear(hidden, 1)
+        self.feed_forward = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, classes)
+
+    @override
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            features: (B, F, D) float; what stands behind an utterance's frames is ignored.
+            frames: (B,) int64, valid frames of each utterance, at least 1.
+
+        Returns:
+            (B, classes) logits.
+        """
+        valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
+        x = self.projector(features).transpose(1, 2)  # (B, hidden, F)
+        for conv in self.convs:
+            # Silent padding, as the convolution pads an utterance that stands alone.
+            x = self.dropout(conv(x * valid[:, None]).relu())
+        x = x.transpose(1, 2)
+        scores = self.attention(x).squeeze(-1).masked_fill(~valid, -torch.inf)
+        pooled = (scores.softmax(dim=1)[..., None] * x).sum(dim=1)
+        logits: Tensor = self.output(self.feed_forward(pooled).relu())
+        return logits
+
+
+def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]:
+    """Count the frames of each utterance that really lie inside it.
+
+    s3prl gives round(samples / rate) frames, one or two more than a 25 ms window has room for;
+    where the batch is padded, these hold another utterance's padding.
+
+    Args:
+        lengths: frames that s3prl gave.
+        samples: samples at 16 kHz.
+        rate: samples per frame.
+    """
+    return [
+        max(1, min(given, (count - FRAME_SAMPLES) // rate + 1))
+        for given, count in zip(lengths, samples, strict=True)
+    ]

@@ -1,0 +1,91 @@
+"""One import hook that lets s3prl see this project's upstreams and tasks, s3prl unchanged.
+
+`activate()` costs nothing until s3prl is imported. Then `s3prl.hub` is our lazy hub,
+`s3prl.downstream.X` is our package of that name where there is one, and the bridges are in place
+before s3prl's runner is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from typing import TYPE_CHECKING, override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+ALIASES = {
+    "s3prl.hub": "harness_bench.s3prl_plugin.hub",
+    "s3prl.downstream": "harness_bench.downstream",
+}
+COMMAND = "s3prl.run_downstream"
+NEED_BRIDGES = (COMMAND, "s3prl.downstream.runner")
+
+
+def activate() -> None:
+    """Put the hook in front of Python's import path; a second call does nothing."""
+    if not any(isinstance(finder, S3prlFinder) for finder in sys.meta_path):
+        # First, because s3prl's own files would otherwise win. Extending
+        # `s3prl.downstream.__path__` instead is lost in spawned DataLoader workers.
+        sys.meta_path.insert(0, S3prlFinder())
+
+
+class S3prlFinder(MetaPathFinder):
+    """Answers for the names of s3prl that this project replaces; leaves all others alone."""
+
+    @override
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith("s3prl."):
+            return None
+        if fullname in NEED_BRIDGES:
+            _prepare(fullname)
+            return None
+        real = real_name(fullname)
+        if real is None:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, _Alias(real), origin=real)
+
+
+class _Alias(Loader):
+    """Gives an imported module a second name."""
+
+    def __init__(self, real: str) -> None:
+        self.real = real
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system returns what stands in sys.modules afterwards, so both names mean one
+        # module. Returning it from create_module instead would overwrite its __spec__.
+        sys.modules[module.__name__] = importlib.import_module(self.real)
+
+
+def real_name(fullname: str) -> str | None:
+    """Return our module that serves a name of s3prl's, or None where s3prl's own does."""
+    if fullname in ALIASES:
+        # s3prl.downstream itself stays: its other tasks are found through it.
+        return ALIASES[fullname] if fullname == "s3prl.hub" else None
+    parent, _, rest = fullname.partition("s3prl.downstream.")
+    if parent or not rest:
+        return None
+    real = f"{ALIASES['s3prl.downstream']}.{rest}"
+    try:
+        return real if importlib.util.find_spec(real) else None
+    except ModuleNotFoundError:  # a parent package of it is not ours
+        return None
+
+
+def _prepare(fullname: str) -> None:
+    """Make s3prl's runner importable and, for the literal command, complete its arguments."""
+    from harness_bench.s3prl_plugin import arguments, bridges  # noqa: PLC0415 - imports torch
+
+    bridges.apply()
+    # Python looks for the module of `python -m MODULE` while sys.argv[0] is still "-m".
+    if fullname == COMMAND and sys.argv[0] == "-m":
+        sys.argv[1:] = arguments.complete(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""s3prl's own FBANK features, computed once per utterance."""
