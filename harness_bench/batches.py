@@ -1,0 +1,85 @@
+"""Cuts to padded batches of waveforms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from harness_bench.audio import SAMPLE_RATE, load_waveform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+
+class Waveforms(NamedTuple):
+    """A padded batch of audio."""
+
+    ids: list[str]
+    samples: Tensor  # (B, T) float32 at 16 kHz, zero behind each utterance's end
+    lengths: Tensor  # (B,) int64 samples
+
+    def to(self, device: torch.device) -> Waveforms:
+        """Move the tensors to a device."""
+        return Waveforms(self.ids, self.samples.to(device), self.lengths.to(device))
+
+
+def collate(cuts: Sequence[Cut]) -> Waveforms:
+    """Read and pad the audio of some cuts.
+
+    Raises:
+        ValueError: an utterance is unreadable or has NaN or infinite samples; names it.
+    """
+    waves = [load_waveform(cut) for cut in cuts]
+    for cut, wave in zip(cuts, waves, strict=True):
+        if not np.isfinite(wave).all():
+            raise ValueError(
+                f"Cut {cut.id!r} has NaN or infinite samples; prepare its corpus again to skip it."
+            )
+    tensors = [torch.from_numpy(wave) for wave in waves]
+    lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+    padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+    return Waveforms([cut.id for cut in cuts], padded, lengths)
+
+
+def by_duration(cuts: Sequence[Cut], max_seconds: float) -> Iterator[list[Cut]]:
+    """Group cuts of like duration so that padded audio stays below `max_seconds` a batch.
+
+    Every cut comes exactly once; one longer than `max_seconds` comes alone.
+    """
+    batch: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: (cut.duration, cut.id)):
+        if batch and cut.duration * (len(batch) + 1) > max_seconds:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+def pick_hours(cuts: Sequence[Cut], hours: float, seed: int) -> list[Cut]:
+    """Pick a random subset of about `hours` (up to one utterance more), in the given order.
+
+    The choice depends on the ids and the seed, not on the order of `cuts`.
+    """
+    by_id = sorted(range(len(cuts)), key=lambda index: cuts[index].id)
+    order = np.random.default_rng(seed).permutation(len(by_id))
+    total, chosen = 0.0, []
+    for index in order:
+        if total >= hours * 3600:
+            break
+        chosen.append(by_id[index])
+        total += cuts[by_id[index]].duration
+    return [cuts[index] for index in sorted(chosen)]
+
+
+def total_hours(cuts: Sequence[Cut]) -> float:
+    """Sum the durations, in hours."""
+    return float(sum(cut.duration for cut in cuts)) / 3600
+
+
+__all__ = ["SAMPLE_RATE", "Waveforms", "by_duration", "collate", "pick_hours", "total_hours"]

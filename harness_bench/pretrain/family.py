@@ -1,0 +1,126 @@
+"""A family of models: each iteration labels, trains and exports; students share a teacher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.config import build, read_toml, resolved
+from harness_bench.iteration import FamilyConfig, IterationConfig, load_preset
+from harness_bench.models.counts import exported_parameters, paper_parameters
+from harness_bench.provenance import write_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+    from harness_bench.progress import StageTimes
+
+PRESET_KEY = "preset"
+
+
+def load_family(path: Path) -> FamilyConfig:
+    """Read a family from TOML.
+
+    An iteration may name a `preset` of the paper and override any of its keys; keys of
+    `[defaults.*]` tables hold for every iteration that does not set them.
+
+    Raises:
+        ValueError: unknown keys or presets, impossible values, teachers that do not fit.
+    """
+    values = read_toml(path)
+    defaults = values.pop("defaults", {})
+    iterations = [_with_defaults(entry, defaults) for entry in values.pop("iterations", [])]
+    return build(FamilyConfig, {**values, "iterations": iterations}, source=str(path))
+
+
+def _with_defaults(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay an iteration over its preset, and that over the family's defaults."""
+    entry = dict(entry)
+    base: dict[str, Any] = {}
+    if PRESET_KEY in entry:
+        preset = resolved(load_preset(entry.pop(PRESET_KEY)))
+        base = {key: value for key, value in preset.items() if value is not None}
+    return _merge(_merge(dict(defaults), base), entry)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested tables; `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def run_family(
+    family: FamilyConfig,
+    cuts: Sequence[Cut],
+    out: Path,
+    *,
+    times: StageTimes,
+    accelerator: str = "auto",
+    devices: int | None = None,
+) -> dict[str, Path]:
+    """Make every model of a family; return name -> checkpoint folder.
+
+    Each iteration has its own folder `out/<name>` with `labels/` and `run/`. Finished stages whose
+    inputs are unchanged are left alone, interrupted ones go on.
+
+    Args:
+        family: the iterations.
+        cuts: the training utterances.
+        out: where to write.
+        times: collects a line per stage.
+        accelerator: see `engine.make_fabric`.
+        devices: see `engine.make_fabric`.
+    """
+    # They import torch and Lightning, which a plan of the family does not need.
+    from harness_bench.labels.make import make_labels  # noqa: PLC0415
+    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
+    from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
+
+    made: dict[str, Path] = {}
+    for step in family.iterations:
+        fabric = make_fabric(
+            precision=step.pretrain.precision, accelerator=accelerator, devices=devices
+        )
+        teacher = made.get(step.teacher or "")
+        folder = out / step.name
+        with times.stage(f"{step.name}: labels"):
+            labels = make_labels(
+                cuts, folder / "labels", step.labels, teacher=teacher, device=fabric.device
+            )
+        with times.stage(f"{step.name}: pretraining"):
+            made[step.name] = pretrain(
+                step, cuts, labels, folder / "run", fabric=fabric, teacher=teacher
+            )
+    write_provenance(out, config=resolved(family), seed=None, inputs={})
+    return made
+
+
+def plan(family: FamilyConfig) -> list[dict[str, Any]]:
+    """Return a row per iteration: parameters, labels, updates, audio seen; nothing is run."""
+    return [_plan_row(step) for step in family.iterations]
+
+
+def _plan_row(step: IterationConfig) -> dict[str, Any]:
+    pretrain = step.pretrain
+    ranks = step.paper.gpus if step.paper else 1
+    seconds = pretrain.max_update * pretrain.update_freq * pretrain.max_seconds * ranks
+    return {
+        "name": step.name,
+        "teacher": step.teacher or "-",
+        "labels": step.labels.source
+        + ("" if step.labels.layer is None else f" layer {step.labels.layer}")
+        + ("" if step.labels.pca_dim is None else f" PCA {step.labels.pca_dim}"),
+        "clusters": step.labels.clusters,
+        "updates": pretrain.max_update,
+        "ranks": ranks,
+        "audio_hours_seen_at_most": round(seconds / 3600, 1),
+        "parameters_as_fairseq_counts": paper_parameters(
+            step.model, step.labels.clusters, pretrain.final_dim
+        ),
+        "parameters_exported": exported_parameters(step.model),
+    }
