@@ -1,0 +1,121 @@
+"""Build the leaderboard: read results, rank them, write every output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_bench.files import write_bytes, write_text
+from harness_bench.results import load_results
+
+from .board import Board, make_table
+from .significance import against_best
+from .tables import latex, markdown, to_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness_bench.results import Result
+
+    from .board import Column
+    from .plots import Plot
+
+PAPER = Path(__file__).parent / "results" / "paper"
+
+
+@dataclass(frozen=True)
+class LeaderboardFiles:
+    """What was written, and the board itself for a table in the terminal."""
+
+    html: Path
+    markdown: Path
+    csv: Path
+    latex: Path
+    plots: tuple[Path, ...]
+    board: Board
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Result files left out: name -> reason."""
+        return self.board.problems
+
+
+def build(
+    results: Path,
+    out: Path,
+    *,
+    title: str,
+    include_reported: bool = True,
+    split: str | None = "test",
+) -> LeaderboardFiles:
+    """Read every *.json of `results` and write tables, plots and the page into `out`.
+
+    A file that is no valid result never hides the others: it is listed on the page, in the
+    Markdown and in what is returned.
+
+    Args:
+        results: folder of result files, untrusted.
+        out: folder for leaderboard.md, .csv, .tex, index.html and the plots.
+        title: the page's heading.
+        include_reported: add the paper's figures and related ones, in a table of their own.
+        split: the split to show; None shows all.
+
+    Raises:
+        ValueError: there is no such results folder.
+    """
+    board = make_board(results, title=title, include_reported=include_reported, split=split)
+    from .page import render_page  # noqa: PLC0415 - matplotlib and jinja2 take a second.
+    from .plots import draw_plots  # noqa: PLC0415
+
+    drawn = draw_plots(board.measured)
+    plots = _write_plots(out, drawn)
+    files = LeaderboardFiles(
+        html=out / "index.html",
+        markdown=out / "leaderboard.md",
+        csv=out / "leaderboard.csv",
+        latex=out / "leaderboard.tex",
+        plots=plots,
+        board=board,
+    )
+    names = [(plot.title, f"{plot.name}.png") for each in drawn.values() for plot in each]
+    write_text(files.markdown, markdown(board, names))
+    write_text(files.csv, to_csv(board))
+    write_text(files.latex, latex(board))
+    write_text(files.html, render_page(board, drawn))  # last: the page links to all the others
+    return files
+
+
+def make_board(
+    results: Path, *, title: str, include_reported: bool = True, split: str | None = "test"
+) -> Board:
+    """Read and rank results without writing anything; arguments and errors as for `build`."""
+    found, problems = load_results(results)
+    reasons = {path.name: reason.removeprefix(f"{path} ") for path, reason in problems.items()}
+    if include_reported:
+        paper, broken = load_results(PAPER)
+        assert not broken, broken
+        found |= paper
+    shown: Mapping[Path, Result] = {
+        path: result for path, result in found.items() if split in (None, result.split)
+    }
+    p_values, notes = against_best(shown)
+    measured = make_table(shown, "measured", p_values, notes)
+    return Board(
+        title=title,
+        split=split,
+        measured=measured,
+        reported=make_table(shown, "reported"),
+        problems=reasons,
+        hidden=len(found) - len(shown),
+    )
+
+
+def _write_plots(out: Path, drawn: Mapping[Column, Sequence[Plot]]) -> tuple[Path, ...]:
+    """Write the PNG files; those of an earlier build with other columns are removed."""
+    wanted = {out / f"{plot.name}.png": plot for plots in drawn.values() for plot in plots}
+    for stale in set(out.glob("[0-9][0-9]-*.png")) - set(wanted):
+        stale.unlink()
+    for path, plot in wanted.items():
+        write_bytes(path, plot.png)
+    return tuple(wanted)

@@ -1,0 +1,1 @@
+"""Published figures as printed, each with its citation: the only figures typed by hand."""

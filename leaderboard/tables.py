@@ -1,0 +1,187 @@
+"""The board as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from typing import TYPE_CHECKING
+
+from .text import NONE, clean, figure, interval, parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harness_bench.results import Metric, Result
+
+    from .board import Board, Cell, Table
+
+SYNTHETIC = (
+    "Columns marked synthetic compare the models on computer-made speech; their figures say "
+    "nothing about real speech."
+)
+LEGEND = (
+    "Bold: best; underlined: second; ≈: not told apart from the best by a paired bootstrap "
+    "(p ≥ 0.05, no correction for several comparisons). [low, high]: 95 % bootstrap interval."
+)
+_CSV_FIELDS = (
+    "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
+    "metric", "main", "value", "low", "high", "interval", "unit", "higher_is_better",
+    "utterances", "hours", "normaliser", "seed", "pretraining_data", "citation",
+    "checkpoint_digest", "split_digest", "created", "file",
+)  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "–": "--",
+}  # fmt: skip
+
+
+def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
+    """Write the board as GitHub Markdown; `plots` are (alternative text, file name) pairs."""
+    parts = [f"# {_md(board.title)}", *_md_warnings(board)]
+    for table, title in ((board.measured, "Measured"), (board.reported, "Reported elsewhere")):
+        if table.rows:
+            parts += [f"## {title}", _md_table(table), *(f"- {_md(note)}" for note in table.notes)]
+    parts += [_md(LEGEND), *(f"![{_md(text)}]({name})" for text, name in plots)]
+    if board.reported.rows:
+        cited = sorted({clean(cell.result.citation) for cell in _cells(board.reported)})
+        parts += ["Sources of reported figures:", "\n".join(f"- {_md(text)}" for text in cited)]
+    if board.problems:
+        files = [f"- {_md(name)}: {_md(why)}" for name, why in board.problems.items()]
+        parts += ["## Result files left out", "\n".join(files)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(board: Board) -> str:
+    """Write the board as LaTeX tables for the booktabs package."""
+    head = "% Needs \\usepackage{booktabs}. " + clean(board.title)
+    if board.measured.synthetic:
+        head += f"\n% Synthetic data. {SYNTHETIC}"
+    tables = [_tex_table(table) for table in (board.measured, board.reported) if table.rows]
+    return "\n\n".join([head, *tables]) + "\n"
+
+
+def to_csv(board: Board) -> str:
+    """Write one line per model, task, split and metric: everything, for further analysis."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, _CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for cell in (*_cells(board.measured), *_cells(board.reported)):
+        for name, metric in cell.result.metrics.items():
+            values = _csv_values(cell, name, metric)
+            writer.writerow({key: _csv_safe(value) for key, value in values.items()})
+    return stream.getvalue()
+
+
+def _cells(table: Table) -> Iterable[Cell]:
+    """Yield the cells of a table row by row."""
+    for row in table.rows:
+        yield from (row.cells[column] for column in table.columns if column in row.cells)
+
+
+def _md_warnings(board: Board) -> list[str]:
+    """Say what a reader must know before the first figure."""
+    lines = [f"**Synthetic data.** {SYNTHETIC}"] if board.measured.synthetic else []
+    if board.hidden:
+        lines.append(f"Shown: split `{board.split}`; {board.hidden} results of other splits not.")
+    return lines
+
+
+def _md_table(table: Table) -> str:
+    """Write one table."""
+    head = ["model", "parameters", *(_md(column.head) for column in table.columns)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in table.rows:
+        cells = [_md_cell(row.cells.get(column), table.decimals) for column in table.columns]
+        lines.append([_md(row.model), parameters(row.parameters), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _md_cell(cell: Cell | None, decimals: int) -> str:
+    """Write one cell."""
+    if cell is None:
+        return NONE
+    value = figure(cell.metric, decimals)
+    value = {1: f"**{value}**", 2: f"<ins>{value}</ins>"}.get(cell.place, value)
+    return " ".join(
+        filter(None, [value, "≈" if cell.tied else "", interval(cell.metric.interval, decimals)])
+    )
+
+
+def _md(text: str) -> str:
+    """Escape a string for Markdown, in which HTML is live."""
+    safe = html.escape(clean(text), quote=False)
+    return re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", safe)
+
+
+def _tex_table(table: Table) -> str:
+    """Write one tabular; unknown figures are dashes."""
+    columns = ["Model", "Params", *(_tex(column.head) for column in table.columns)]
+    body = [
+        [
+            _tex(row.model),
+            _tex(parameters(row.parameters)),
+            *(_tex_cell(row.cells.get(column), table.decimals) for column in table.columns),
+        ]
+        for row in table.rows
+    ]
+    lines = [
+        f"% {table.source}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        r"\toprule",
+        _tex_line(columns),
+        r"\midrule",
+        *map(_tex_line, body),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _tex_line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _tex_cell(cell: Cell | None, decimals: int) -> str:
+    """Write one cell: best bold, second underlined, interval small."""
+    if cell is None:
+        return "--"
+    value = figure(cell.metric, decimals)
+    value = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(cell.place, value)
+    mark = r"\,$\approx$" if cell.tied else ""
+    span = interval(cell.metric.interval, decimals)
+    return value + mark + (rf" {{\scriptsize {span}}}" if span else "")
+
+
+def _tex(text: str) -> str:
+    """Escape a string for LaTeX."""
+    return "".join(_LATEX.get(char, char) for char in clean(text))
+
+
+def _csv_values(cell: Cell, name: str, metric: Metric) -> dict[str, object]:
+    """Return one CSV line of a result's metric by field."""
+    result: Result = cell.result
+    own = {key: getattr(result, key) for key in _CSV_FIELDS if hasattr(result, key)}
+    span = metric.interval
+    return own | {
+        "metric": name,
+        "main": name == result.main_metric,
+        "value": metric.value,
+        "low": span.low if span else None,
+        "high": span.high if span else None,
+        "interval": span.method if span else "",
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "created": result.created.isoformat(timespec="seconds"),
+        "file": cell.file.name,
+    }
+
+
+def _csv_safe(value: object) -> object:
+    """Keep spreadsheets from taking an untrusted string for a formula."""
+    if not isinstance(value, str):
+        return value
+    line = clean(value)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
