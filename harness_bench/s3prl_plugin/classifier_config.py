@@ -10,8 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT
 
+BEST = "dev-best.ckpt"  # s3prl's name for the checkpoint that dev chose
+
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+
+
+def predictions_name(split: str) -> str:
+    """Return the name of a split's predictions in an experiment folder."""
+    return f"predictions.{split}.jsonl"
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -14,7 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from harness_bench.config import build
 from harness_bench.files import read_json, write_json
 from harness_bench.progress import say
-from harness_bench.s3prl_plugin.classifier_config import ClassifierConfig
+from harness_bench.s3prl_plugin.classifier_config import (
+    BEST,
+    ClassifierConfig,
+    predictions_name,
+)
 from harness_bench.s3prl_plugin.classifier_data import (
     LabelledCuts,
     eval_loader,
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 
     from torch.utils.data import DataLoader
 
-BEST = "dev-best.ckpt"
 CLASSES = "classes.json"
 METRICS = "metrics.jsonl"
 
@@ -124,7 +127,7 @@ class ClassifierExpert(nn.Module):
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
         if split != "train" and global_step in (0, self._best_step):
-            gathered.write(self.folder / f"predictions.{split}.jsonl", self.classes)
+            gathered.write(self.folder / predictions_name(split), self.classes)
         return [BEST] if best else []
 
     def load_audio(self, path: Path) -> Tensor:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, override
 import torch
 from s3prl.upstream.interfaces import UpstreamBase
 
-from harness_bench.s3prl_plugin.store import MEBIBYTE, BoundedStore
+from harness_bench.s3prl_plugin.store import FEATURE_CACHE, MEBIBYTE, BoundedStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-CACHE_VARIABLE = "HARNESS_FEATURE_CACHE_MB"
 DEFAULT_CACHE_MB = 1024
 
 
@@ -105,10 +104,10 @@ class FrozenUpstream(UpstreamBase):
 
 def _cache_budget() -> int:
     """Read the cache's MiB from the environment."""
-    value = os.environ.get(CACHE_VARIABLE, str(DEFAULT_CACHE_MB))
+    value = os.environ.get(FEATURE_CACHE, str(DEFAULT_CACHE_MB))
     if not value.isdecimal():
         raise ValueError(
-            f"{CACHE_VARIABLE}={value!r}: expected whole MiB, 0 or more (0 keeps nothing)."
+            f"{FEATURE_CACHE}={value!r}: expected whole MiB, 0 or more (0 keeps nothing)."
         )
     return int(value)
 

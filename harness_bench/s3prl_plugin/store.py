@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 MEBIBYTE = 1 << 20
+# Environment variable: MiB of features that an upstream keeps (0: none).
+FEATURE_CACHE = "HARNESS_FEATURE_CACHE_MB"
 
 
 class Sized(Protocol):
