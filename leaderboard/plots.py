@@ -39,8 +39,8 @@ _STYLE = {
     "axes.spines.right": False, "axes.axisbelow": True, "grid.color": LINE,
     "grid.linewidth": 0.8,
 }  # fmt: skip
-_LABEL = 26  # longest model name in a plot
-_WIDTH = 6.4  # inches
+_LABEL = 22  # longest model name in a plot
+_WIDTH = 5.2  # inches
 _Entry = tuple["Row", "Cell"]
 
 
@@ -94,7 +94,7 @@ def _bars(column: Column, entries: Sequence[_Entry], number: int) -> Plot:
 
 def _sizes(column: Column, entries: Sequence[_Entry], number: int) -> Plot:
     """Draw each model's figure against its size; models without parameters are dashed lines."""
-    canvas = Figure(figsize=(_WIDTH, 3.9), layout="constrained")
+    canvas = Figure(figsize=(_WIDTH, 3.5), layout="constrained")
     axes = canvas.add_subplot()
     sized = [(row, cell) for row, cell in entries if row.parameters]
     for row, cell in sized:
@@ -137,20 +137,16 @@ def _name_points(axes: Any, entries: Sequence[_Entry]) -> None:
     ordered = sorted(entries, key=lambda entry: entry[1].metric.value)
     heights = spread([cell.metric.value for _, cell in ordered], (high - low) / 14)
     axes.set_ylim(min(low, heights[0] - (high - low) / 28), max(high, heights[-1]))
+    left, edge = axes.get_xlim()
+    bend = edge * (edge / left) ** 0.04
     for (row, cell), height in zip(ordered, heights, strict=True):
-        at_edge = (1, cell.metric.value)
-        start = (row.parameters, cell.metric.value) if row.parameters else at_edge
-        axes.annotate(
-            shorten(row.model, _LABEL),
-            xy=start,
-            xycoords="data" if row.parameters else axes.get_yaxis_transform(),
-            xytext=(1.04, height),
-            textcoords=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-            parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkB": 4},
-        )
+        start, value = row.parameters or edge, cell.metric.value
+        # Outside the axes the line bends to the name; plain lines draw faster than annotations.
+        reach = [start, edge, bend], [value, value, height]
+        axes.plot(*reach, ":", color=MUTED, linewidth=0.9, clip_on=False, zorder=1)
+        label = shorten(row.model, _LABEL)
+        axes.text(1.05, height, label, transform=axes.get_yaxis_transform(), va="center",
+                  fontsize=9, parse_math=False)  # fmt: skip
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
@@ -209,6 +205,7 @@ def _plot(canvas: Figure, name: str, title: str, text: str) -> Plot:
     """Write a figure as PNG and as SVG for the page."""
     png, svg = BytesIO(), StringIO()
     canvas.savefig(png, format="png", dpi=160, facecolor="white")
+    canvas.set_layout_engine("none")  # keep the layout that the first drawing found
     nothing: dict[str, None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     canvas.savefig(svg, format="svg", transparent=True, metadata=nothing)
     return Plot(name, title, text, png.getvalue(), _inline(svg.getvalue(), name))
