@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from harness_bench.config import STRICT, read_toml
 from harness_bench.demo.signals import Channel
 from harness_bench.demo.speakers import Speaker, speakers
-from harness_bench.demo.text import SHADDA, VOWELS, Grammar, dialects, undiacritised
+from harness_bench.demo.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,12 +126,16 @@ class _Draw:
         *,
         label: str | None = None,
         emotion: str = "neutral",
-        rate: float = 1.0,
+        dialect: Dialect | None = None,
         transcript: str | None = None,
     ) -> Planned:
-        """Plan one utterance; speakers take turns, so that none is tied to a class."""
+        """Plan one utterance of a random speaker: `text` by the dialect's rules and manner."""
         speaker = self.random.choice(self._speakers[split])
-        style, channel, mark = self._style(emotion, speaker)
+        style = self._style(emotions()[emotion], dialect)
+        sign, likely = style.mark
+        mark = sign if self.random.random() < likely else "."
+        if dialect is not None:
+            text = dialect.apply(text, self.random)
         return Planned(
             id=f"{self._task}_{split}_{number:04d}",
             split=split,
@@ -144,33 +148,44 @@ class _Draw:
                 "voice": speaker.voice,
                 "pitch": _bounded(speaker.pitch + style.pitch, 0, 99),
                 "range": _bounded(speaker.range * style.range, 0, 99),
-                "rate": _bounded(speaker.rate * style.rate * rate, 90, 300),
+                "rate": _bounded(speaker.rate * style.rate, 90, 300),
             },
-            channel=channel,
+            channel=self._channel(speaker, style),
         )
 
-    def _style(self, emotion: str, speaker: Speaker) -> tuple[Emotion, Channel, str]:
-        """Draw the prosody around an emotion's mean, and the recording's channel."""
-        mean, spread, chance = emotions()[emotion], _spread(), self.random
+    def _style(self, mean: Emotion, dialect: Dialect | None) -> Emotion:
+        """Draw the prosody of one utterance around its emotion's mean, in its dialect's manner."""
+        spread, gauss = _spread(), self.random.gauss
         style = Emotion(
-            pitch=chance.gauss(mean.pitch, spread["pitch"]),
-            range=max(0.1, chance.gauss(mean.range, spread["range"])),
-            rate=chance.gauss(mean.rate, spread["rate"]),
-            level=chance.gauss(mean.level, spread["level"]),
-            effort=chance.gauss(mean.effort, spread["effort"]),
+            pitch=gauss(mean.pitch, spread["pitch"]),
+            range=max(0.1, gauss(mean.range, spread["range"])),
+            rate=gauss(mean.rate, spread["rate"]),
+            level=gauss(mean.level, spread["level"]),
+            effort=gauss(mean.effort, spread["effort"]),
             mark=mean.mark,
         )
-        channel = Channel(
+        if dialect is None:
+            return style
+        return replace(
+            style,
+            pitch=style.pitch + dialect.pitch,
+            range=style.range * dialect.range,
+            rate=style.rate * dialect.rate,
+            effort=style.effort + dialect.effort,
+        )
+
+    def _channel(self, speaker: Speaker, style: Emotion) -> Channel:
+        """Draw how one utterance is recorded."""
+        uniform = self.random.uniform
+        return Channel(
             tract=speaker.tract,
             effort=style.effort,
             level=style.level,
-            snr=chance.uniform(8, 25),
-            noise_slope=chance.uniform(0, 1.2),
-            lead=chance.uniform(0.05, 0.2),
-            tail=chance.uniform(0.05, 0.2),
+            snr=uniform(15, 30),
+            noise_slope=uniform(0.2, 1.0),
+            lead=uniform(0.05, 0.2),
+            tail=uniform(0.05, 0.2),
         )
-        sign, likely = mean.mark
-        return style, channel, sign if chance.random() < likely else "."
 
 
 def speakable(text: str) -> str:
@@ -208,15 +223,15 @@ def _plan_did(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
 
     def make(split: str, number: int) -> Planned:
         dialect = dialects()[names[number % len(names)]]
-        text = dialect.apply(_talk(grammar, draw.random), draw.random)
-        return draw.utterance(split, number, text, label=dialect.name, rate=dialect.rate)
+        text = _talk(grammar, draw.random)
+        return draw.utterance(split, number, text, label=dialect.name, dialect=dialect)
 
     return _each(config.did, make)
 
 
 def _talk(grammar: Grammar, random: Random) -> str:
     """Return everyday talk, by chance with a second sentence."""
-    second = f" {grammar.short_sentence()}" if random.random() < _SECOND_SENTENCE else ""
+    second = f" {grammar.talk()}" if random.random() < _SECOND_SENTENCE else ""
     return grammar.talk() + second
 
 
@@ -236,14 +251,12 @@ def _plan_ssl(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
     grammar, manners = draw.grammar(), list(emotions())
 
     def make(number: int) -> Planned:
-        dialect = draw.random.choice(list(dialects().values()))
-        if talk := draw.random.random() < _SSL_TALK:
-            text = dialect.apply(_talk(grammar, draw.random), draw.random)
-        else:
-            text = grammar.sentence()
-        rate = dialect.rate if talk else 1.0
         manner = draw.random.choice(manners)
-        return draw.utterance("train", number, text, emotion=manner, rate=rate)
+        if draw.random.random() < _SSL_TALK:
+            dialect = draw.random.choice(list(dialects().values()))
+            text = _talk(grammar, draw.random)
+            return draw.utterance("train", number, text, emotion=manner, dialect=dialect)
+        return draw.utterance("train", number, grammar.sentence(), emotion=manner)
 
     return [make(number) for number in range(config.ssl)]
 

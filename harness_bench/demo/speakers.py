@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 # Only voices whose samples are the same in every fresh process; no voice serves two splits.
 VOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
-        "male": ("ar", "ar+m1", "ar+m3", "ar+m4", "ar+m6", "ar+m7", "ar+klatt2", "ar+edward2"),
+        "male": ("ar", "ar+m1", "ar+m4", "ar+m6", "ar+m7", "ar+m8", "ar+klatt2", "ar+edward2"),
         "female": ("ar+f1", "ar+Annie", "ar+steph", "ar+belinda"),
     },
     "dev": {"male": ("ar+m2", "ar+Andy"), "female": ("ar+shelby",)},
-    "test": {"male": ("ar+m5", "ar+m8", "ar+klatt"), "female": ("ar+f4", "ar+linda")},
+    "test": {"male": ("ar+m3", "ar+m5", "ar+adam"), "female": ("ar+f4", "ar+linda")},
 }
 
 
@@ -52,10 +52,10 @@ def speakers(split: str, per_voice: int, random: Random) -> list[Speaker]:
                     name=f"syn_{split}_{gender[0]}{len(made) + 1:02d}",
                     gender=gender,
                     voice=voice,
-                    pitch=random.uniform(32, 58),
+                    pitch=random.uniform(36, 54),
                     rate=random.uniform(150, 190),
                     range=random.uniform(38, 58),
-                    tract=random.uniform(0.93, 1.07),
+                    tract=random.uniform(0.95, 1.05),
                 )
                 made.append(speaker)
     return made

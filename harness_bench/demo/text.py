@@ -163,7 +163,10 @@ class Dialect:
     """A set of sound and word rules, each applied by chance, so that the classes overlap."""
 
     name: str
-    rate: float  # factor on the speaking rate
+    rate: float  # this and the next three: see dialects.toml
+    pitch: float
+    range: float
+    effort: float
     word_chance: float
     words: dict[str, str]
     sounds: tuple[tuple[str, str, float], ...]
@@ -199,13 +202,7 @@ def dialects() -> dict[str, Dialect]:
     """Return the dialect-like classes by name, in the order of their labels."""
     table = read_toml(Path(__file__).with_name("dialects.toml"))
     return {
-        name: Dialect(
-            name=name,
-            rate=entry["rate"],
-            word_chance=entry.get("word_chance", 0.0),
-            words=entry["words"],
-            sounds=tuple((pattern, by, chance) for pattern, by, chance in entry["sounds"]),
-        )
+        name: Dialect(**{**entry, "name": name, "sounds": tuple(map(tuple, entry["sounds"]))})
         for name, entry in sorted(table.items())
     }
 
