@@ -118,7 +118,7 @@ class ClassifierExpert(nn.Module):
         self, split: str, records: Mapping[str, Any], logger: Any, global_step: int, **_: Any
     ) -> list[str]:
         """Log the measures of a split; return the names under which to save a checkpoint."""
-        gathered = SplitRecords.gather(records)
+        gathered = SplitRecords.gather(records, self.classes)
         measures = gathered.measures()
         self._log(split, measures, logger, global_step)
         best = split == "dev" and global_step > 0 and measures["accuracy"] > self.best_score.item()
@@ -127,7 +127,7 @@ class ClassifierExpert(nn.Module):
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
         if split != "train" and global_step in (0, self._best_step):
-            gathered.write(self.folder / predictions_name(split), self.classes)
+            gathered.write(self.folder / predictions_name(split))
         return [BEST] if best else []
 
     def load_audio(self, path: Path) -> Tensor:
@@ -180,6 +180,6 @@ class ClassifierExpert(nn.Module):
         with (self.folder / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, "split": split, **measures}) + "\n")
         say(
-            f"{self.task} {split} at step {step}: accuracy {measures['accuracy']:.4f}, macro-F1 "
-            f"{measures['macro_f1']:.4f}, loss {measures['loss']:.4f}"
+            f"{self.task} {split} at step {step}: accuracy {measures['accuracy']:.2f} %, macro F1 "
+            f"{measures['macro_f1']:.2f} %, loss {measures['loss']:.4f}"
         )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from harness_bench.predictions import ClassPrediction, write_predictions
+from harness_bench.scoring.metrics import accuracy, macro_f1
+from harness_bench.scoring.statistics import class_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -21,46 +23,54 @@ if TYPE_CHECKING:
 class SplitRecords:
     """All outputs gathered since the last log."""
 
+    classes: list[str]  # in the order of the head's outputs
     losses: NDArray[np.float32]  # (batches,)
     probs: NDArray[np.float32]  # (utterances, classes)
-    truths: NDArray[np.int64]  # (utterances,)
+    truths: list[str]
     ids: list[str]
     groups: list[str]
 
     @classmethod
-    def gather(cls, records: Mapping[str, Any]) -> SplitRecords:
+    def gather(cls, records: Mapping[str, Any], classes: list[str]) -> SplitRecords:
         """Collect what `add_batch` put into s3prl's records."""
+        truths = torch.cat(records["truths"]).tolist()
         return cls(
+            classes=classes,
             losses=torch.stack(records["losses"]).float().cpu().numpy(),
             probs=torch.cat(records["probs"]).float().cpu().numpy(),
-            truths=torch.cat(records["truths"]).cpu().numpy(),
+            truths=[classes[number] for number in truths],
             ids=records["ids"],
             groups=records["groups"],
         )
 
     def measures(self) -> dict[str, float]:
-        """Return loss, accuracy and macro-F1 (each a plain number, accuracy and F1 in 0..1)."""
-        confusion = confusion_matrix(self.truths, self.probs.argmax(1), self.probs.shape[1])
+        """Return the mean loss, and accuracy and macro F1 in percent."""
+        totals = class_statistics(self.truths, self.preds, self.classes).sum(axis=0)
         return {
             "loss": float(self.losses.mean()),
-            "accuracy": float(np.trace(confusion) / confusion.sum()),
-            "macro_f1": macro_f1(confusion),
+            "accuracy": float(accuracy.value(totals)),
+            "macro_f1": float(macro_f1.value(totals)),
         }
 
-    def write(self, path: Path, classes: Sequence[str]) -> None:
+    @property
+    def preds(self) -> list[str]:
+        """The most probable class of each utterance."""
+        return [self.classes[best] for best in self.probs.argmax(axis=1)]
+
+    def write(self, path: Path) -> None:
         """Write the predictions file."""
-        rows = zip(self.ids, self.truths, self.probs, self.groups, strict=True)
+        rows = zip(self.ids, self.truths, self.preds, self.probs, self.groups, strict=True)
         write_predictions(
             path,
             [
                 ClassPrediction(
                     id=key,
-                    truth=classes[truth],
-                    pred=classes[int(probs.argmax())],
-                    probs=dict(zip(classes, probs.tolist(), strict=True)),
+                    truth=truth,
+                    pred=pred,
+                    probs=dict(zip(self.classes, probs.tolist(), strict=True)),
                     group=group,
                 )
-                for key, truth, probs, group in rows
+                for key, truth, pred, probs, group in rows
             ],
         )
 
@@ -89,20 +99,3 @@ def add_batch(
     records["truths"].append(labels)
     records["ids"] += ids
     records["groups"] += groups
-
-
-def confusion_matrix(
-    truths: NDArray[np.int64], preds: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Count (truth, prediction) pairs: (classes, classes) int64, truths in rows."""
-    return np.bincount(truths * classes + preds, minlength=classes**2).reshape(classes, classes)
-
-
-def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Return the mean F1 over classes that occur as truth or prediction, as scikit-learn's.
-
-    Own code because importing scikit-learn would cost every probe a second at start.
-    """
-    hits = np.diagonal(confusion)
-    total = confusion.sum(0) + confusion.sum(1)  # predicted + true
-    return float(np.mean(2 * hits[total > 0] / total[total > 0]))

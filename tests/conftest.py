@@ -1,0 +1,71 @@
+"""Small made-up speech-like data that several test folders share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lhotse.cut import MonoCut
+
+TONES = {"high": 1100.0, "low": 220.0, "middle": 500.0}  # class -> Hz
+SPLITS = {"train": 24, "dev": 12, "test": 12}
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields."""
+    from harness_bench.cuts import write_cuts  # noqa: PLC0415 - keeps collection light
+
+    folder = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for split, count in SPLITS.items():
+        write_cuts(folder, split, _tone_cuts(folder, split, count, rng))
+    return folder
+
+
+def _tone_cuts(folder: Path, split: str, count: int, rng: np.random.Generator) -> Iterator[MonoCut]:
+    """Write one wave file per cut; the classes alternate, four speakers per split."""
+    import soundfile as sf  # noqa: PLC0415 - keeps collection light
+    from lhotse import MonoCut, Recording, SupervisionSegment  # noqa: PLC0415
+
+    for number in range(count):
+        name, label = f"{split}-{number:02d}", [*TONES][number % 3]
+        seconds = np.arange(int(16000 * rng.uniform(0.5, 0.8))) / 16000
+        tone = 0.3 * np.sin(2 * np.pi * TONES[label] * rng.uniform(0.9, 1.1) * seconds)
+        path = folder / f"{name}.wav"
+        sf.write(path, tone + 0.05 * rng.standard_normal(len(seconds)), 16000)
+        recording = Recording.from_file(path, recording_id=name)
+        custom = {"label": label, "emotion": label, "dialect": label}
+        segment = SupervisionSegment(
+            id=name, recording_id=name, start=0, duration=recording.duration, text="x",
+            speaker=f"{split}-speaker-{number % 4}", custom=custom,
+        )  # fmt: skip
+        yield MonoCut(
+            id=name, start=0, duration=recording.duration, channel=0, recording=recording,
+            supervisions=[segment],
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint folder: a random HuBERT of 2 blocks, 32 dimensions."""
+    import torch  # noqa: PLC0415 - keeps collection light
+
+    from harness_bench.models.checkpoint import save_checkpoint  # noqa: PLC0415
+    from harness_bench.models.hubert import Hubert, HubertConfig  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    config = HubertConfig(
+        encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=64,
+        encoder_attention_heads=4, conv_dim=(32,) * 7, conv_pos=16, conv_pos_groups=4,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_checkpoint(folder, Hubert(config))
+    return folder

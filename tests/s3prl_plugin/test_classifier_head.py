@@ -1,0 +1,47 @@
+"""The head: padding must not change what an utterance is taken for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.s3prl_plugin.classifier_config import HeadConfig
+from harness_bench.s3prl_plugin.classifier_head import CnnAttentionHead, valid_frames
+
+
+@pytest.mark.parametrize("kernel_size", [1, 4, 5])
+def test_padded_equals_alone(kernel_size: int) -> None:
+    """Otherwise accuracy moves with the batch size; the padding holds large junk on purpose."""
+    torch.manual_seed(0)
+    head = CnnAttentionHead(16, 5, HeadConfig(hidden=8, kernel_size=kernel_size)).eval()
+    frames = [3, 40, 17, 1]
+    items = [torch.randn(count, 16) for count in frames]
+    batch = pad_sequence(items, batch_first=True, padding_value=1e3)
+    together = head(batch, torch.tensor(frames))
+    alone = torch.cat([head(item[None], torch.tensor([len(item)])) for item in items])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_every_parameter_learns() -> None:
+    """A layer left out of the graph would make the head smaller than the paper's."""
+    head = CnnAttentionHead(16, 5, HeadConfig(hidden=8))
+    head(torch.randn(2, 9, 16), torch.tensor([9, 5])).square().sum().backward()
+    without = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_the_papers_size() -> None:
+    """Projector, three 80 x 80 x 5 convolutions, pooling, FF and output, counted by hand."""
+    head = CnnAttentionHead(1024, 6, HeadConfig())
+    by_hand = (1024 * 80 + 80) + 3 * (80 * 80 * 5 + 80) + 81 + (80 * 80 + 80) + (80 * 6 + 6)
+    assert sum(p.numel() for p in head.parameters()) == by_hand
+
+
+@pytest.mark.parametrize("rate", [160, 320])
+def test_valid_frames_are_those_a_window_fits_in(rate: int) -> None:
+    """Against counting windows one by one, for every length over two seconds' steps."""
+    samples = [*range(400, 32000, 37)]
+    windows = [len(range(0, count - 400 + 1, rate)) for count in samples]
+    assert valid_frames([10**6] * len(samples), samples, rate) == windows
+    assert valid_frames([1] * len(samples), samples, rate) == [1] * len(samples)
