@@ -56,7 +56,7 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
 
 def latex(board: Board) -> str:
     """Write the board as LaTeX tables for the booktabs package."""
-    head = "% Needs \\usepackage{booktabs}. " + clean(board.title)
+    head = f"% {_tex(board.title)}. Needs the packages booktabs and, for other scripts, fontspec."
     if board.measured.synthetic:
         head += f"\n% Synthetic data. {SYNTHETIC}"
     tables = [_tex_table(table) for table in (board.measured, board.reported) if table.rows]

@@ -26,14 +26,16 @@ def class_rows(
     """Draw classified utterances of four classes, unequally frequent."""
     draw = np.random.default_rng(seed)
     labels = ("EGY", "GLF", "LEV", "MSA")
+    truths = draw.choice(labels, size=count, p=(0.4, 0.3, 0.2, 0.1)).tolist()
+    speakers = draw.integers(groups, size=count).tolist()  # both the same whatever `right` is
     rows = []
-    for index in range(count):
-        truth = str(draw.choice(labels, p=(0.4, 0.3, 0.2, 0.1)))
+    for index, (truth, speaker) in enumerate(zip(truths, speakers, strict=True)):
         pred = truth if draw.random() < right else str(draw.choice(labels))
         probs = {label: 0.7 if label == pred else 0.1 for label in labels}
-        group = f"speaker{draw.integers(groups)}"
         rows.append(
-            ClassPrediction(id=f"u{index:04}", truth=truth, pred=pred, probs=probs, group=group)
+            ClassPrediction(
+                id=f"u{index:04}", truth=truth, pred=pred, probs=probs, group=f"speaker{speaker}"
+            )
         )
     return rows
 

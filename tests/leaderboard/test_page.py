@@ -1,0 +1,139 @@
+"""The page: one file, nothing from the network, nothing executed that a result brings along."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, override
+
+import pytest
+
+from tests.leaderboard.conftest import HOSTILE
+
+if TYPE_CHECKING:
+    from harness_bench.leaderboard.build import LeaderboardFiles
+
+VOID = {"meta", "input", "br", "img", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Collect tags, check that they nest, and keep the text of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.raw: dict[str, str] = {"script": "", "style": ""}
+        self.feed(text)
+        self.close()
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    @override
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    @override
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in self.raw:
+            self.raw[self.open[-1]] += data
+        else:
+            self.words += data
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        """Return the attributes of every tag of a name."""
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+@pytest.fixture(scope="module")
+def page(built: LeaderboardFiles) -> Page:
+    return Page(built.html.read_text(encoding="utf-8"))
+
+
+def test_tags_nest(page: Page) -> None:
+    """A string that escaped its escaping would most likely break the nesting."""
+    assert page.open == []
+
+
+def test_nothing_is_loaded(page: Page) -> None:
+    """The page opens from disk, in a train, and tells nobody who reads it."""
+    assert not {tag for tag, _ in page.tags} & {"img", "link", "iframe", "object", "embed", "base"}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            if name in {"src", "srcset", "data", "action", "poster"}:
+                pytest.fail(f"<{tag} {name}={value}> loads something")
+            if name.endswith("href"):
+                assert re.fullmatch(r"#[\w.-]+|[\w.-]+\.(md|csv|tex|png)", value or ""), value
+    styles = page.raw["style"] + " ".join(str(a.get("style")) for _, a in page.tags)
+    assert "@import" not in styles
+    assert re.findall(r"url\((?!#)", styles) == []
+
+
+def test_policy_forbids_what_the_page_does_not_need(page: Page) -> None:
+    """Should an escape ever fail, the browser still refuses foreign scripts and requests."""
+    (policy,) = (
+        meta["content"] or ""
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert "default-src 'none'" in policy
+    digest = hashlib.sha256(page.raw["script"].encode()).digest()
+    assert f"script-src 'sha256-{base64.b64encode(digest).decode()}'" in policy
+
+
+def test_hostile_names_are_text(page: Page, built: LeaderboardFiles) -> None:
+    """Model, command, title and file name come from strangers."""
+    assert len(page.all("script")) == 1
+    assert "alert" not in page.raw["script"]
+    assert "<script>alert(1)</script>" in page.words
+    assert "broken <b>.json" in page.words
+    assert "\u202e" not in built.html.read_text(encoding="utf-8")
+    assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
+
+
+def test_reader_without_sight(page: Page) -> None:
+    """Tables have captions and scoped heads, plots say in words what they show."""
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("caption")) == len(page.all("table")) == 2
+    assert {cell.get("scope") for cell in page.all("th")} == {"col", "row"}
+    plots = [div for div in page.all("div") if div.get("role") == "img"]
+    assert len(plots) == len(page.all("svg")) == 4
+    assert all("fbank" in (div["aria-label"] or "") for div in plots)
+
+
+def test_what_a_reader_must_know(page: Page) -> None:
+    """Synthetic data, intervals, sizes, left-out files and other splits are all told."""
+    for needed in ("Synthetic data.", "synthetic", "clusters", "4.8 M", "4,800,000", "mgb2 v1",
+                   "Result files left out", "arXiv 2509.14689", "are not shown"):  # fmt: skip
+        assert needed in page.words + str(page.tags), needed
+
+
+def test_every_result_has_its_provenance(page: Page, built: LeaderboardFiles) -> None:
+    """Every model of every table links to the details that a reader needs to trust it."""
+    targets = {details["id"] for details in page.all("details")}
+    tables = (built.board.measured, built.board.reported)
+    assert len(targets) == sum(len(table.rows) for table in tables)
+    links = {str(a["href"])[1:] for a in page.all("a") if str(a["href"]).startswith("#")}
+    assert links == targets
+
+
+def test_ids_are_unique(page: Page) -> None:
+    """Several inline plots share a page: a repeated id would draw one with another's shapes."""
+    found = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
+    assert len(found) == len(set(found))
+
+
+def test_hostile_is_hostile() -> None:
+    """The string must go on covering every output format's special characters."""
+    assert set('<>&"$_{|\\') <= set(HOSTILE)

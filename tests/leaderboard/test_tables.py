@@ -1,0 +1,167 @@
+"""Markdown, CSV, LaTeX and terminal: well-formed whatever the names, marks where they belong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from harness_bench.leaderboard.build import build, make_board
+from harness_bench.leaderboard.terminal import render_terminal
+from rich.console import Console
+
+from harness_bench.results import load_results
+from tests.leaderboard.conftest import HOSTILE, MODELS, write_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_bench.leaderboard.build import LeaderboardFiles
+
+
+def unescaped(text: str, char: str) -> int:
+    """Count a character where no backslash escapes it."""
+    return len(re.findall(rf"(?<!\\)(?:\\\\)*{re.escape(char)}", text))
+
+
+def test_latex_is_well_formed(built: LeaderboardFiles) -> None:
+    """Every line has its columns, every brace its partner, every environment its end."""
+    text = built.latex.read_text(encoding="utf-8")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert unescaped(text, "{") == unescaped(text, "}")
+    for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
+        lines = [line for line in block.splitlines() if line.endswith(r"\\")]
+        assert len({unescaped(line, "&") for line in lines}) == 1
+        assert r"\textbf{" in block
+        assert r"\underline{" in block
+    body = text[text.index(r"\begin") :]
+    assert unescaped(body, "$") % 2 == 0
+    assert unescaped(body.replace("% reported", ""), "%") == 0
+    assert text.isprintable() or "\u202e" not in text
+
+
+def test_markdown_is_well_formed(built: LeaderboardFiles) -> None:
+    """Each table's lines have equally many cells, and HTML in names is dead."""
+    text = built.markdown.read_text(encoding="utf-8")
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({unescaped(line, "|") for line in block.splitlines()}) == 1
+    assert "<script" not in text
+    assert "Synthetic data" in text
+    assert "## Reported elsewhere" in text
+    assert "broken" in text
+    for name in re.findall(r"^!\[.*\]\((\S+)\)$", text, re.MULTILINE):
+        assert (built.markdown.parent / name).is_file()
+    assert text.count("![") == len(built.plots) == 4
+
+
+def test_csv_carries_everything(built: LeaderboardFiles) -> None:
+    """One line per metric, figures at full precision, no formula for a spreadsheet."""
+    rows = list(csv.DictReader(io.StringIO(built.csv.read_text(encoding="utf-8"))))
+    assert {row["source"] for row in rows} == {"measured", "reported"}
+    measured = [row for row in rows if row["source"] == "measured"]
+    assert len(measured) == len(MODELS) * 3 + 3 * 2
+    assert all(row["low"] and row["high"] and row["parameters"] for row in measured)
+    assert all(row["citation"] for row in rows if row["source"] == "reported")
+    assert not [value for row in rows for value in row.values() if value[:1] in {"=", "+", "@"}]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@x", "+1", "-1"])
+def test_csv_formulas_are_defused(name: str) -> None:
+    """A spreadsheet runs a cell that begins like a formula."""
+    from harness_bench.leaderboard.tables import _csv_safe  # noqa: PLC0415
+
+    assert _csv_safe(name) == f"'{name}"
+    assert _csv_safe(-1.5) == -1.5
+
+
+def test_terminal_shows_every_model(built: LeaderboardFiles) -> None:
+    """The demo ends with this table; markup in names must not be obeyed."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_terminal(built.board))
+    text = console.export_text()
+    assert "synthetic" in text
+    assert all(re.sub(r"\s+", " ", name)[:20] in text for name in MODELS)
+
+
+def test_best_is_best_in_both_directions(built: LeaderboardFiles) -> None:
+    """Accuracy rises and WER falls: a mark on the wrong end would crown the worst."""
+    for table in (built.board.measured, built.board.reported):
+        for column in table.columns:
+            cells = [row.cells[column] for row in table.rows if column in row.cells]
+            values = [cell.metric.value for cell in cells]
+            best = max(values) if column.higher_is_better else min(values)
+            assert {cell.metric.value for cell in cells if cell.place == 1} == {best}
+            assert min(cell.place for cell in cells) == 1
+
+
+def test_models_that_cannot_be_told_apart(built: LeaderboardFiles) -> None:
+    """The three text systems are one and the same: equal place, and tied with the best."""
+    (column,) = (column for column in built.board.measured.columns if column.task == "asr")
+    cells = [row.cells[column] for row in built.board.measured.rows if column in row.cells]
+    assert [cell.place for cell in cells] == [1, 1, 1]
+    assert sum(cell.tied for cell in cells) == 2
+    assert not column.synthetic
+
+
+def test_clear_loser_is_not_tied(built: LeaderboardFiles) -> None:
+    """A model far behind must not carry the mark of a tie."""
+    (column,) = (column for column in built.board.measured.columns if column.task == "did")
+    cells = {row.model: row.cells[column] for row in built.board.measured.rows}
+    assert not cells["fbank"].tied
+    assert cells["fbank"].p_value is not None
+
+
+def test_other_splits_and_reported_rows_are_options(tmp_path: Path) -> None:
+    """Test figures by default; dev figures only when asked for, counted otherwise."""
+    write_results(tmp_path, split="dev")
+    assert not make_board(tmp_path, title="b", include_reported=False).measured.rows
+    board = make_board(tmp_path, title="b", include_reported=False, split="dev")
+    assert len(board.measured.rows) == len(MODELS)
+    assert not board.reported.rows
+    assert make_board(tmp_path, title="b").hidden == 7
+
+
+def test_different_utterances_are_told(tmp_path: Path) -> None:
+    """Two models scored on different utterances of one split cannot share a column unnoticed."""
+    write_results(tmp_path)
+    path = tmp_path / "fbank.did.tones.test.json"
+    path.write_text(path.read_text().replace('"split_digest": "', '"split_digest": "x'))
+    board = make_board(tmp_path, title="b")
+    assert any("2 different sets of utterances" in note for note in board.measured.notes)
+
+
+def test_damaged_predictions_leave_the_figures(tmp_path: Path) -> None:
+    """Predictions serve the mark of a tie alone: broken ones cost that mark and a note."""
+    write_results(tmp_path)
+    (tmp_path / "predictions" / "fbank.did.tones.test.jsonl").write_text("{oops\n")
+    board = make_board(tmp_path, title="b")
+    assert any("could not be compared" in note for note in board.measured.notes)
+    assert {row.model for row in board.measured.rows} >= {"fbank"}
+
+
+def test_empty_folder_still_builds(tmp_path: Path) -> None:
+    """The very first page, before any result: no error, no plot."""
+    (tmp_path / "results").mkdir()
+    files = build(tmp_path / "results", tmp_path / "out", title="b", include_reported=False)
+    assert not files.plots
+    assert "no result" in files.html.read_text(encoding="utf-8")
+
+
+def test_stale_plots_go(tmp_path: Path) -> None:
+    """A rebuilt folder holds the plots of its table and of nothing older."""
+    (tmp_path / "results").mkdir()
+    stale = tmp_path / "out" / "07-did-old-bars.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"")
+    build(tmp_path / "results", tmp_path / "out", title="b", include_reported=False)
+    assert not stale.exists()
+
+
+def test_broken_file_is_in_what_build_returns(built: LeaderboardFiles) -> None:
+    """A caller must see which files were left out without reading the page."""
+    assert list(built.problems) == ["broken <b>.json"]
+    found, _ = load_results(built.csv.parent)
+    assert not found, "the output folder must not look like a results folder"
+    assert HOSTILE in MODELS
