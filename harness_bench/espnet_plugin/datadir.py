@@ -1,0 +1,243 @@
+"""Kaldi-style data folders from cuts, without Kaldi: text, speakers, audio, what to leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE, load_waveform
+from harness_bench.cuts import label_of, read_cuts, text_of
+from harness_bench.files import atomic_path, digest_strings, write_text
+from harness_bench.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lhotse.cut import Cut
+
+FILES = ("wav.scp", "text", "utt2spk", "utt2num_samples")
+SKIPPED = "skipped.tsv"
+_DIRECT = (".wav", ".flac")  # read fast every epoch; other formats are rewritten once
+_SOURCES = "utt2source"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What training and development utterances must be like, in seconds."""
+
+    min_seconds: float = 0.1
+    max_seconds: float = 20.0
+
+
+def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], str]) -> int:
+    """Write text, utt2spk and spk2utt of a split; return the number of utterances.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        folder: the data folder to write.
+        normalise: applied to each transcript; predictions keep the raw one as reference.
+
+    Raises:
+        ValueError: an utterance without text, or two utterances of one name.
+    """
+    utterances = by_name(cuts, split)
+    words = {name: " ".join(normalise(text_of(cut)).split()) for name, cut in utterances.items()}
+    speakers = {name: _speaker(cut) for name, cut in utterances.items()}
+    of_speaker: dict[str, list[str]] = {}
+    for name, speaker in speakers.items():
+        of_speaker.setdefault(speaker, []).append(name)
+    write_table(folder / "text", words)
+    write_table(folder / "utt2spk", speakers)
+    write_table(folder / "spk2utt", {key: " ".join(names) for key, names in of_speaker.items()})
+    return len(utterances)
+
+
+def format_audio(cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac") -> int:
+    """Write wav.scp and utt2num_samples of a split; return how many files had to be rewritten.
+
+    A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
+    is written below `audio`. Files of an earlier run that came from the same cut are kept.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        folder: the data folder to write.
+        audio: where rewritten audio goes.
+        suffix: "flac" or "wav", both 16 bit.
+    """
+    paths: dict[str, str] = {}
+    samples: dict[str, int] = {}
+    sources: dict[str, str] = {}
+    before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
+    utterances = by_name(cuts, split)
+    for name, cut in bar(utterances.items(), title=f"audio of {split}", total=len(utterances)):
+        if (direct := _direct_path(cut)) is not None:
+            paths[name], samples[name] = str(direct), cut.num_samples
+            continue
+        target = audio / f"{name}.{suffix}"
+        sources[name] = digest_strings([repr(cut.to_dict())])
+        if not target.exists() or before.get(name) != sources[name]:
+            _write_audio(cut, target)
+        paths[name], samples[name] = str(target.absolute()), _count_samples(target)
+    write_table(folder / "wav.scp", paths)
+    write_table(folder / "utt2num_samples", samples)
+    write_table(folder / _SOURCES, sources)
+    return len(sources)
+
+
+def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:
+    """Copy a data folder without the utterances that cannot be trained on.
+
+    Args:
+        folder: a data folder with all of `FILES`.
+        out: where to write; gets skipped.tsv with each left-out utterance and the reason.
+        limits: bounds on the duration; None keeps everything (test sets).
+
+    Returns:
+        The numbers of kept and skipped utterances.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    tables = {name: read_table(folder / name) for name in FILES}
+    reasons: dict[str, str] = {}
+    if limits is not None:
+        reasons = {
+            name: reason
+            for name, text in tables["text"].items()
+            if (reason := _unfit(text, int(tables["utt2num_samples"][name]), limits))
+        }
+    kept = tables["text"].keys() - reasons.keys()
+    if not kept:
+        raise ValueError(
+            f"{folder}: all {len(reasons)} utterances are unfit; the first: "
+            f"{next(iter(reasons.items()), 'there were none')}. Widen --min_wav_duration and "
+            "--max_wav_duration, or prepare the corpus again."
+        )
+    for file, rows in tables.items():
+        write_table(out / file, {name: row for name, row in rows.items() if name in kept})
+    lines = ["utterance\treason", *(f"{name}\t{why}" for name, why in sorted(reasons.items()))]
+    write_text(out / SKIPPED, "\n".join(lines) + "\n")
+    check_data_dir(out)
+    return len(kept), len(reasons)
+
+
+def by_name(cuts: Path, split: str) -> dict[str, Cut]:
+    """Return the cuts of a split by their name in data folders, sorted by it.
+
+    A name starts with the speaker, as Kaldi's sorting demands: `spk-id` unless the id does.
+    """
+    found: dict[str, Cut] = {}
+    for cut in read_cuts(cuts, split):
+        speaker = _speaker(cut)
+        name = cut.id if cut.id.startswith(speaker) else f"{speaker}-{cut.id}"
+        if name in found:
+            raise ValueError(
+                f"{cuts}, split {split}: cuts {found[name].id!r} and {cut.id!r} both get the name "
+                f"{name!r}. Give utterances distinct ids."
+            )
+        found[_word(name, cut)] = cut
+    return dict(sorted(found.items()))
+
+
+def check_data_dir(folder: Path) -> None:
+    """Check what Kaldi's validate_data_dir checks.
+
+    Raises:
+        ValueError: a table is unsorted, or not of the same utterances as the others, or an
+            utterance's name does not start with its speaker's.
+    """
+    tables = {name: read_table(folder / name) for name in FILES}
+    expected = list(tables["utt2spk"])
+    for file, rows in tables.items():
+        if list(rows) != sorted(rows):
+            raise ValueError(f"{folder / file} is not sorted by utterance. Run stage 1 again.")
+        if list(rows) != expected:
+            odd = next(iter(rows.keys() ^ set(expected)))
+            raise ValueError(
+                f"{folder}: utterance {odd!r} is not in every file. Run stages 1 to 4."
+            )
+    for name, speaker in tables["utt2spk"].items():
+        if not name.startswith(speaker):
+            raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
+
+
+def write_table(path: Path, rows: Mapping[str, Any]) -> None:
+    """Write `key value` lines sorted by key, atomically."""
+    write_text(
+        path, "".join(f"{key} {value}".rstrip() + "\n" for key, value in sorted(rows.items()))
+    )
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Read `key value` lines; a repeated key is a `ValueError` with its line."""
+    if not path.is_file():
+        raise ValueError(f"There is no {path}. Run the earlier stages first.")
+    rows: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        key, _, value = line.partition(" ")
+        if key in rows:
+            raise ValueError(f"{path}:{number} repeats {key!r}; every key must stand once.")
+        if key:
+            rows[key] = value
+    return rows
+
+
+def _speaker(cut: Cut) -> str:
+    """Return the speaker's name; an utterance of unknown speaker is its own, as in Kaldi."""
+    if not cut.supervisions or cut.supervisions[0].speaker is None:
+        return str(cut.id)
+    return _word(label_of(cut, "speaker"), cut)
+
+
+def _word(name: str, cut: Cut) -> str:
+    """Check that a name fits data folders, where blanks divide columns and names name files."""
+    if not name or any(sign.isspace() or sign == "/" for sign in name):
+        raise ValueError(
+            f"Cut {cut.id!r}: {name!r} cannot name an utterance or speaker in a data folder. "
+            "Prepare the corpus with names without blanks and slashes."
+        )
+    return name
+
+
+def _direct_path(cut: Cut) -> Path | None:
+    """Return the cut's file if the file is exactly the cut at 16 kHz with one channel."""
+    recording = cut.recording
+    whole = (
+        cut.start == 0
+        and cut.num_samples == recording.num_samples
+        and (recording.sampling_rate, recording.num_channels) == (SAMPLE_RATE, 1)
+        and not recording.transforms
+        and len(recording.sources) == 1
+        and recording.sources[0].type == "file"
+    )
+    path = Path(recording.sources[0].source) if whole else None
+    return path.absolute() if path and path.suffix.lower() in _DIRECT else None
+
+
+def _write_audio(cut: Cut, target: Path) -> None:
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
+    waveform = load_waveform(cut)
+    with atomic_path(target) as partial:
+        soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16")
+
+
+def _count_samples(path: Path) -> int:
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
+    return int(soundfile.info(path).frames)
+
+
+def _unfit(text: str, samples: int, limits: Limits) -> str:
+    """Say why an utterance cannot be trained on, or nothing."""
+    seconds = samples / SAMPLE_RATE
+    if not text:
+        return "no text after normalisation"
+    if samples < FRAME_SAMPLES or seconds < limits.min_seconds:
+        return f"{seconds:.3f} s is shorter than {limits.min_seconds} s"
+    if seconds > limits.max_seconds:
+        return f"{seconds:.3f} s is longer than {limits.max_seconds} s"
+    return ""
