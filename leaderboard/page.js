@@ -27,5 +27,4 @@ const open = () => {
   if (target && target.tagName === "DETAILS") target.open = true;
 };
 addEventListener("hashchange", open);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
 open();
