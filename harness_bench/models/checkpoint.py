@@ -95,6 +95,14 @@ def save_checkpoint(
     write_json(folder / CONFIG, transformers_config(config))
 
 
+def save_random(folder: Path, config: HubertConfig, *, seed: int) -> None:
+    """Write a checkpoint that has learned nothing: the baseline of every pretraining."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Hubert(config)
+    save_checkpoint(folder, model, facts={"name": "random", "seed": seed, "hours": 0.0})
+
+
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     with atomic_path(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})

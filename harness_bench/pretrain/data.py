@@ -85,6 +85,16 @@ class _Skip(Sampler[CutSet]):
         return itertools.islice(iter(self.inner), self.skip, None)
 
 
+class _Cropped:
+    """The cuts of one epoch, cropped one by one as the sampler comes to them."""
+
+    def __init__(self, cuts: Sequence[Cut], config: PretrainConfig, epoch: int) -> None:
+        self.cuts, self.config, self.epoch = cuts, config, epoch
+
+    def __iter__(self) -> Iterator[Cut]:
+        return (crop(cut, self.config, self.epoch) for cut in self.cuts)
+
+
 def usable(cuts: Sequence[Cut], config: PretrainConfig) -> tuple[list[Cut], list[Cut]]:
     """Split cuts into those long enough to train on and those left out."""
     shortest = config.min_sample_size / SAMPLE_RATE
@@ -106,9 +116,8 @@ def epoch_batches(
 
     Grouping and order depend on the seed, the epoch and the number of ranks alone.
     """
-    cropped = CutSet.from_cuts(crop(cut, config, epoch) for cut in cuts)
     sampler = DynamicBucketingSampler(
-        cropped,
+        CutSet(_Cropped(cuts, config, epoch)),
         max_duration=config.max_seconds,
         num_buckets=min(config.num_buckets, max(1, len(cuts) // 2)),
         shuffle=True,

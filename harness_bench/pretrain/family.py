@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.config import build, read_toml, resolved
 from harness_bench.iteration import FamilyConfig, IterationConfig, load_preset
 from harness_bench.models.counts import exported_parameters, paper_parameters
-from harness_bench.provenance import write_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +17,16 @@ if TYPE_CHECKING:
     from harness_bench.progress import StageTimes
 
 PRESET_KEY = "preset"
+
+
+def checkpoint_of(run: Path) -> Path:
+    """Return where a run folder holds its exported checkpoint."""
+    return run / "checkpoint"
+
+
+def checkpoint_folder(out: Path, name: str) -> Path:
+    """Return where a family's folder holds the checkpoint of one of its models."""
+    return checkpoint_of(out / name / "run")
 
 
 def load_family(path: Path) -> FamilyConfig:
@@ -60,10 +69,12 @@ def run_family(
     out: Path,
     *,
     times: StageTimes,
+    only: str | None = None,
+    restart: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
 ) -> dict[str, Path]:
-    """Make every model of a family; return name -> checkpoint folder.
+    """Make the models of a family; return name -> checkpoint folder.
 
     Each iteration has its own folder `out/<name>` with `labels/` and `run/`. Finished stages whose
     inputs are unchanged are left alone, interrupted ones go on.
@@ -73,8 +84,13 @@ def run_family(
         cuts: the training utterances.
         out: where to write.
         times: collects a line per stage.
+        only: make this one alone; its teacher must have been made before.
+        restart: replace runs of another config or other inputs instead of refusing.
         accelerator: see `engine.make_fabric`.
         devices: see `engine.make_fabric`.
+
+    Raises:
+        ValueError: no iteration of that name, or its teacher is not there yet.
     """
     # They import torch and Lightning, which a plan of the family does not need.
     from harness_bench.labels.make import make_labels  # noqa: PLC0415
@@ -82,11 +98,11 @@ def run_family(
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
     made: dict[str, Path] = {}
-    for step in family.iterations:
+    for step in _chosen(family, only):
         fabric = make_fabric(
             precision=step.pretrain.precision, accelerator=accelerator, devices=devices
         )
-        teacher = made.get(step.teacher or "")
+        teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
         folder = out / step.name
         with times.stage(f"{step.name}: labels"):
             labels = make_labels(
@@ -94,10 +110,19 @@ def run_family(
             )
         with times.stage(f"{step.name}: pretraining"):
             made[step.name] = pretrain(
-                step, cuts, labels, folder / "run", fabric=fabric, teacher=teacher
+                step, cuts, labels, folder / "run", fabric=fabric, teacher=teacher, restart=restart
             )
-    write_provenance(out, config=resolved(family), seed=None, inputs={})
     return made
+
+
+def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
+    """Return all iterations, or the one asked for."""
+    by_name = {step.name: step for step in family.iterations}
+    if only is None:
+        return list(family.iterations)
+    if only not in by_name:
+        raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
+    return [by_name[only]]
 
 
 def plan(family: FamilyConfig) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from harness_bench.models.checkpoint import (
 )
 from harness_bench.models.initialization import initialise
 from harness_bench.pretrain.data import epoch_batches, usable
+from harness_bench.pretrain.family import checkpoint_of
 from harness_bench.pretrain.log import TrainLog, trim_log
 from harness_bench.pretrain.objective import PretrainModel, combine
 from harness_bench.pretrain.state import Progress, load_state, save_state
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from harness_bench.labels.store import LabelStore
     from harness_bench.pretrain.data import Batch
     from harness_bench.pretrain.objective import Sums
-
-CHECKPOINT_FOLDER = "checkpoint"
 
 
 class Run(NamedTuple):
@@ -61,6 +60,7 @@ def pretrain(
     *,
     fabric: Fabric,
     teacher: Path | None = None,
+    restart: bool = False,
 ) -> Path:
     """Train one iteration and export it; return the checkpoint folder.
 
@@ -74,6 +74,7 @@ def pretrain(
         out: the run folder (state.pt, train.jsonl, provenance.json, checkpoint/).
         fabric: launched; decides device, precision and ranks.
         teacher: checkpoint folder for initialisations other than random.
+        restart: replace a different run that `out` holds instead of refusing.
 
     Raises:
         ValueError: nothing to train on, or `out` holds a different run.
@@ -85,11 +86,11 @@ def pretrain(
     if short:
         say(f"{step.name}: {len(short)} too short utterances left out, first {short[0].id!r}")
     key = _key(step, kept, labels, teacher)
-    folder = out / CHECKPOINT_FOLDER
+    folder = checkpoint_of(out)
     if (folder / CONFIG).is_file() and read_facts(folder).get("key") == key:
         return folder
     run = _prepare(step, fabric, teacher)
-    _restore(run, out, key)
+    _restore(run, out, key, restart=restart)
     if fabric.global_rank == 0:
         inputs = {"cuts": digest_strings(cut.id for cut in kept), "key": key}
         write_provenance(out, config=resolved(step), seed=step.pretrain.seed, inputs=inputs)
@@ -224,9 +225,9 @@ def _save(run: Run, out: Path, key: str) -> None:
     run.fabric.barrier()
 
 
-def _restore(run: Run, out: Path, key: str) -> None:
+def _restore(run: Run, out: Path, key: str, *, restart: bool) -> None:
     """Take up an interrupted run where its state was saved."""
-    state = load_state(out, key)
+    state = load_state(out, key, restart=restart)
     if run.fabric.global_rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         trim_log(out, state["progress"]["update"] if state else 0)

@@ -43,8 +43,13 @@ def save_state(
         torch.save(state, partial)
 
 
-def load_state(folder: Path, key: str) -> dict[str, Any] | None:
+def load_state(folder: Path, key: str, *, restart: bool) -> dict[str, Any] | None:
     """Read the state of an interrupted run; None where there is none.
+
+    Args:
+        folder: the run folder.
+        key: digest of the config and inputs of the run that is to go on.
+        restart: pass over another run's state instead of refusing.
 
     Raises:
         ValueError: the folder holds a run with another config or other inputs.
@@ -54,8 +59,10 @@ def load_state(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     if state["key"] != key:
+        if restart:
+            return None
         raise ValueError(
             f"{folder} holds a run with another config or other inputs. Give a new folder, or "
-            "delete this one if its run is not needed."
+            "--restart if that run is not needed."
         )
     return dict(state)

@@ -1,0 +1,271 @@
+"""The `harness-bench` command: one verb per stage; parsing and printing, no work.
+
+Nothing heavy is imported before a verb runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness_bench import __version__
+from harness_bench.cli_results import Json, Out, board_app, score_app
+
+app = typer.Typer(
+    name="harness-bench",
+    help=(
+        "Arabic self-supervised speech models: pretrain, distil, benchmark, compare.\n\n"
+        "Start with `harness-bench demo`; then the same steps on your own data: prepare, family "
+        "(or labels and pretrain), probe, asr, score, leaderboard."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(score_app, name="score")
+app.add_typer(board_app, name="leaderboard")
+
+Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")]
+Split = Annotated[str, typer.Option(help="Which split of it.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Parse the options that stand before the verb."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="TOML that names the data; default: synthetic speech.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.")] = None,
+    jobs: Annotated[int, typer.Option(help="Single-threaded stages at a time.", min=1)] = 2,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the data, instead of the TOML's.")
+    ] = None,
+) -> None:
+    """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
+
+    Examples:
+      harness-bench demo
+      harness-bench demo --data egs/demo/real_arabic.toml
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from harness_bench.demo.config import load_demo  # noqa: PLC0415
+    from harness_bench.demo.run import run_demo  # noqa: PLC0415
+    from harness_bench.leaderboard.terminal import render_terminal  # noqa: PLC0415
+
+    config = load_demo(data)
+    folder = out or Path("runs") / config.name
+    console = Console(stderr=True)
+    files, schedule = run_demo(
+        config, data, folder, console=console, jobs=jobs, data_root=data_root
+    )
+    screen = Console()
+    screen.print(schedule.summary())
+    screen.print(render_terminal(files.board))
+    screen.print(f"Leaderboard: {files.html}", soft_wrap=True)
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Tell versions and devices, what is missing and how to get it.
+
+    Example:
+      harness-bench doctor
+    """
+    from harness_bench.doctor import diagnose  # noqa: PLC0415
+
+    findings = diagnose()
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    for finding in findings if not as_json else []:
+        typer.echo(f"{finding.verdict:<8} {finding.name:<16} {finding.detail}")
+    raise typer.Exit(1 if any(finding.verdict == "broken" for finding in findings) else 0)
+
+
+@app.command()
+def models(*, as_json: Json = False) -> None:
+    """List the paper's presets with exact parameter counts beside the printed ones.
+
+    Examples:
+      harness-bench models
+      harness-bench models --json
+    """
+    from harness_bench.presets import preset_table, render_presets  # noqa: PLC0415
+
+    table = preset_table()
+    typer.echo(json.dumps(table, indent=2) if as_json else render_presets(table))
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="How the data are laid out: tsv, folder, ...")],
+    folder: Annotated[Path, typer.Argument(help="Where the data are.")],
+    out: Out,
+    option: Annotated[
+        list[str] | None, typer.Option(help="The corpus's own option, as name=value.")
+    ] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(help="Leave out utterances without this field.")
+    ] = None,
+    max_skipped: Annotated[float, typer.Option(help="Largest share that may be left out.")] = 0.05,
+    jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
+) -> None:
+    """Check a corpus on disk and write cuts, a report and the list of what was skipped.
+
+    Examples:
+      harness-bench prepare tsv data/my_corpus cuts/my_corpus
+      harness-bench prepare tsv data/cv_ar cuts/cv_ar --option manifest=asr.tsv --require text
+    """
+    from harness_bench.corpora.prepare import PrepareConfig  # noqa: PLC0415
+    from harness_bench.corpora.prepare import prepare as run  # noqa: PLC0415
+
+    pairs: dict[str, str | int | float | bool] = dict(map(_name_and_value, option or []))
+    config = PrepareConfig(
+        options=pairs, require=tuple(require or []), max_skipped=max_skipped, jobs=jobs
+    )
+    typer.echo(run(corpus, folder, out, config).summary())
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not name=value", param_hint="--option")
+    return name, value
+
+
+@app.command()
+def labels(
+    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
+    cuts: Cuts,
+    out: Out,
+    teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
+    split: Split = "train",
+) -> None:
+    """Label audio for pretraining: features, k-means, one uint16 per 20 ms.
+
+    Example:
+      harness-bench labels harness_l_it1 cuts/qasr labels/it1
+    """
+    from harness_bench.pretrain import stages  # noqa: PLC0415
+
+    store = stages.label(stages.read_iteration(config), cuts, out, teacher=teacher, split=split)
+    typer.echo(f"{len(store)} utterances labelled: {out}")
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
+    cuts: Cuts,
+    label_folder: Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")],
+    out: Out,
+    *,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+    split: Split = "train",
+    restart: Annotated[bool, typer.Option(help="Replace another run in OUT.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+) -> None:
+    """Train one iteration and export it; an interrupted run goes on where it was.
+
+    Example:
+      harness-bench pretrain harness_l_it1 cuts/qasr labels/it1 runs/it1
+    """
+    from harness_bench.pretrain import stages  # noqa: PLC0415
+    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
+
+    step = stages.read_iteration(config)
+    fabric = make_fabric(
+        precision=step.pretrain.precision, accelerator=accelerator, devices=devices
+    )
+    folder = stages.train(
+        step, cuts, label_folder, out, fabric=fabric, teacher=teacher, split=split, restart=restart
+    )
+    typer.echo(f"Checkpoint: {folder}")
+
+
+@app.command()
+def family(
+    config: Annotated[Path, typer.Argument(help="TOML of the family.")],
+    cuts: Cuts,
+    out: Out,
+    *,
+    split: Split = "train",
+    only: Annotated[str | None, typer.Option(help="Make this iteration alone.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
+    restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+) -> None:
+    """Make a whole family of models: labels, pretraining, export, iteration by iteration.
+
+    Examples:
+      harness-bench family my_family.toml cuts/qasr runs/family --dry-run
+      harness-bench family my_family.toml cuts/qasr runs/family
+    """
+    from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.progress import StageTimes  # noqa: PLC0415
+
+    found = families.load_family(config)
+    if dry_run:
+        typer.echo(json.dumps(families.plan(found), indent=2))
+        return
+    from harness_bench.cuts import read_cuts  # noqa: PLC0415
+
+    times = StageTimes()
+    made = families.run_family(
+        found, read_cuts(cuts, split), out, times=times, only=only, restart=restart,
+        accelerator=accelerator, devices=devices,
+    )  # fmt: skip
+    typer.echo(times.summary())
+    for name, folder in made.items():
+        typer.echo(f"{name}: {folder}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a preset's name with --random.")],
+    out: Out,
+    *,
+    random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the untrained weights.")] = 0,
+) -> None:
+    """Write a run's model as a folder that transformers, s3prl and ESPnet open.
+
+    Examples:
+      harness-bench export runs/it1 models/harness_l_it1
+      harness-bench export harness_st models/random_st --random
+    """
+    from harness_bench.pretrain import stages  # noqa: PLC0415
+
+    stages.export(run, out, random=random, seed=seed)
+    typer.echo(f"Checkpoint: {out}")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one message, not a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        typer.echo(f"harness-bench: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("harness-bench: stopped; run the same command again to go on.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

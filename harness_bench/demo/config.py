@@ -1,0 +1,107 @@
+"""What a demo runs on: which folder serves pretraining, classification and ASR, and the sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench import config as configs
+from harness_bench.config import STRICT
+from harness_bench.demo.plan import DemoCorpusConfig
+
+HERE = Path(__file__).parent
+EMBEDDED = HERE / "demo.toml"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Source:
+    """One corpus on disk."""
+
+    folder: str = Field(min_length=1)  # relative to the data root
+    corpus: str = "tsv"  # how to read it: a name of `harness-bench prepare`
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Classification:
+    """One classification task: a head of downstream/ and the field it learns."""
+
+    task: str = Field(min_length=1)
+    label_field: str = Field(min_length=1)
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DemoConfig:
+    """The whole job. With [synthesis], the data are made first; else they lie below data_root."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    title: str = Field(min_length=1)
+    synthetic: bool
+    data_root: str = ""  # relative to the config file
+    synthesis: DemoCorpusConfig | None = None
+    pretraining: Source
+    classification: tuple[Classification, ...] = Field(min_length=1)
+    asr: Source
+    family: str = "family.toml"  # relative to the config file, or to the embedded one
+    # Overrides of the settings of s3prl's heads and of the ASR recipe.
+    probe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    recipe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check that there are data."""
+        if (self.synthesis is None) == (self.data_root == ""):
+            raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
+
+    def sources(self) -> dict[str, Source]:
+        """Return every source once, by folder name."""
+        every = [self.pretraining, self.asr, *(task.source for task in self.classification)]
+        return {source_name(source): source for source in every}
+
+
+def source_name(source: Source) -> str:
+    """Return a source's name in output folders and results."""
+    return Path(source.folder).name
+
+
+def load_demo(path: Path | None) -> DemoConfig:
+    """Read a demo's config; None gives the embedded one."""
+    return configs.load(DemoConfig, path or EMBEDDED)
+
+
+def data_folder(config: DemoConfig, path: Path | None, override: Path | None) -> Path:
+    """Return where the data of a config lie.
+
+    Args:
+        config: with a data_root.
+        path: the file it came from; data_root is relative to its folder.
+        override: another root to use instead, or None.
+
+    Raises:
+        ValueError: no such folder; says how to name another.
+    """
+    base = (path or EMBEDDED).absolute().parent
+    root = override.absolute() if override else (base / config.data_root).resolve()
+    missing = [
+        name.folder for name in config.sources().values() if not (root / name.folder).is_dir()
+    ]
+    if missing:
+        raise ValueError(
+            f"{root} has no folder {', '.join(missing)}. Give the folder that holds the data with "
+            f"--data-root, or change data_root in {path or EMBEDDED}."
+        )
+    return root
+
+
+def family_file(config: DemoConfig, path: Path | None) -> Path:
+    """Return the family TOML: beside the config, or the embedded one of that name."""
+    for base in ((path or EMBEDDED).absolute().parent, HERE):
+        if (base / config.family).is_file():
+            return base / config.family
+    raise ValueError(
+        f"family = {config.family!r}: there is no such file beside {path or EMBEDDED}."
+    )

@@ -1,0 +1,108 @@
+"""From the outcomes of a demo's stages to result files and the leaderboard."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.batches import total_hours
+from harness_bench.cuts import read_cuts
+from harness_bench.demo.config import source_name
+from harness_bench.demo.run import (
+    ASR_TASK,
+    FBANK,
+    Demo,
+    Entry,
+    asr_stage,
+    probe_config,
+    probe_stage,
+)
+from harness_bench.files import write_json
+from harness_bench.leaderboard.build import LeaderboardFiles, build
+from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
+from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.scoring.to_result import Facts, class_result, publish, text_result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from harness_bench.demo.config import Source
+    from harness_bench.espnet_plugin.recipe import AsrOutcome
+    from harness_bench.s3prl_plugin.probe import ProbeOutcome
+
+RESULTS, LEADERBOARD = "results", "leaderboard"
+
+
+def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
+    """Score every prediction, write a result per model, task and split, build the leaderboard.
+
+    Args:
+        demo: the demo that ran.
+        outcomes: stage name -> what the stage returned.
+    """
+    folder = demo.out / RESULTS
+    for old in folder.glob("*.json"):
+        old.unlink()  # Results of rows that this config no longer has.
+    for entry in demo.entries():
+        for task in demo.config.classification:
+            outcome: ProbeOutcome = outcomes[probe_stage(task.task, entry.model)]
+            facts = _facts(demo, entry, task.task, task.source)
+            _publish_probe(demo, outcome, facts, folder)
+    for model in (FBANK, None):
+        entry, asr = outcomes[asr_stage(model)]
+        _publish_asr(demo, asr, _facts(demo, entry, ASR_TASK, demo.config.asr), folder)
+    return build(folder, demo.out / LEADERBOARD, title=demo.config.title)
+
+
+def _publish_probe(demo: Demo, outcome: ProbeOutcome, facts: Facts, folder: Path) -> None:
+    """Write the dev and test results of one head, and its layer weights."""
+    files = {"dev": outcome.dev_predictions, "test": outcome.test_predictions}
+    more: dict[str, Any] = {
+        "command": "\n".join(outcome.commands),
+        "seconds": outcome.train_seconds + outcome.test_seconds,
+        "seed": probe_config(demo).seed,
+    }
+    for split, path in files.items():
+        rows = read_predictions(path, ClassPrediction)
+        split_facts = dataclasses.replace(facts, split=split, **more)
+        publish(class_result(rows, split_facts), rows, folder)
+    if outcome.layer_weights:
+        name = f"layer_weights.{facts.model}.{facts.task}.json"
+        write_json(folder / "layer_weights" / name, list(outcome.layer_weights))
+
+
+def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path) -> None:
+    """Write the results of one ASR run, under the challenge's text profile and without any."""
+    for split, path in outcome.predictions.items():
+        rows = read_predictions(path, TextPrediction)
+        split_facts = dataclasses.replace(
+            facts, split=split, command=" ".join(outcome.command), seconds=outcome.seconds,
+            seed=demo.config.seed,
+        )  # fmt: skip
+        publish(text_result(rows, split_facts, also=("none",)), rows, folder)
+
+
+def _facts(demo: Demo, entry: Entry, task: str, source: Source) -> Facts:
+    """Say what is true of a row whatever the split."""
+    corpus = source_name(source)
+    if demo.config.synthetic:
+        corpus = f"synthetic {corpus}"
+    return Facts(
+        model=entry.model,
+        model_kind=entry.kind,
+        task=task,
+        corpus=corpus,
+        split="test",
+        synthetic=demo.config.synthetic,
+        parameters=0 if entry.checkpoint is None else parameter_count(entry.checkpoint),
+        checkpoint_digest=None if entry.checkpoint is None else checkpoint_digest(entry.checkpoint),
+        pretraining_data=_pretraining_data(demo) if entry.kind == "pretrained" else "none",
+    )
+
+
+def _pretraining_data(demo: Demo) -> str:
+    source = demo.config.pretraining
+    hours = total_hours(read_cuts(demo.cuts(source), "train"))
+    kind = "synthetic " if demo.config.synthetic else ""
+    return f"{kind}{source_name(source)}, train, {hours:.2f} h"
