@@ -121,9 +121,12 @@ class ClassifierExpert(nn.Module):
         gathered = SplitRecords.gather(records, self.classes)
         measures = gathered.measures()
         self._log(split, measures, logger, global_step)
-        best = split == "dev" and global_step > 0 and measures["accuracy"] > self.best_score.item()
+        # In the buffer's precision: rounded, an equal accuracy must not count as a better one.
+        score = torch.tensor(measures["accuracy"], dtype=self.best_score.dtype)
+        best = split == "dev" and global_step > 0 and bool(score > self.best_score.cpu())
         if best:
-            self.best_score.fill_(measures["accuracy"])
+            # Filled, not replaced: a new tensor would lose its place in a distributed model.
+            self.best_score.fill_(score)
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
         if split != "train" and global_step in (0, self._best_step):

@@ -1,0 +1,150 @@
+"""What every task folder promises s3prl's runner, whichever folders there are."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import yaml
+
+from harness_bench.files import read_json
+from harness_bench.predictions import ClassPrediction, read_predictions
+from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
+from harness_bench.s3prl_plugin.classifier_config import BEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIM, RATE = 6, 320
+
+
+class Logger:
+    """Stands in for tensorboardX's writer; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, float] = {}
+
+    def add_scalar(self, name: str, value: float, global_step: int) -> None:
+        """Remember a value."""
+        assert global_step >= 0
+        self.scalars[name] = value
+
+
+@pytest.fixture(params=tasks())
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def config(task: str, tone_corpus: Path) -> dict[str, Any]:
+    """Return the packaged config, pointed at the test's corpus."""
+    values: dict[str, Any] = yaml.safe_load(packaged_config(task).read_text())
+    values["downstream_expert"]["datarc"]["cuts"] = str(tone_corpus)
+    return values
+
+
+def make(task: str, config: dict[str, Any], folder: Path, *, mode: str = "train") -> Any:
+    """Make a task's expert as s3prl's runner does."""
+    expert = importlib.import_module(f"harness_bench.downstream.{task}.expert").DownstreamExpert
+    arguments = {"mode": mode, "seed": 7, "downstream": task, "expdir": str(folder)}
+    return expert(upstream_dim=DIM, upstream_rate=RATE, **config, **arguments)
+
+
+def run_split(expert: Any, split: str, *, step: int, epoch: int | None = None) -> list[Any]:
+    """Go through a split with made-up features; return the last loss and the names to save."""
+    expert.train(split == "train")
+    records: dict[str, Any] = defaultdict(list)
+    loss = None
+    for wavs, *others in expert.get_dataloader(split, epoch=epoch):
+        features = [torch.full((round(len(wav) / RATE), DIM), float(wav.std())) for wav in wavs]
+        loss = expert(split, features, *others, records=records)
+    return [loss, expert.log_records(split, records=records, logger=Logger(), global_step=step)]
+
+
+def test_config_is_the_papers(config: dict[str, Any]) -> None:
+    """Batch 4, 10,000 steps, hidden 80, dropout 0.4, three layers of kernel 5."""
+    data, head = (config["downstream_expert"][part] for part in ("datarc", "modelrc"))
+    assert (data["train_batch_size"], config["runner"]["total_steps"]) == (4, 10_000)
+    assert head == {"hidden": 80, "conv_layers": 3, "kernel_size": 5, "dropout": 0.4}
+    assert config["runner"]["total_steps"] % config["runner"]["eval_step"] == 0
+
+
+def test_a_whole_round(task: str, config: dict[str, Any], tmp_path: Path) -> None:
+    """Train, dev, a worse dev, test: what is saved and written when."""
+    expert = make(task, config, tmp_path)
+    loss, names = run_split(expert, "train", step=1, epoch=0)
+    loss.backward()
+    assert all(p.grad is not None for p in expert.parameters())
+    assert names == []
+    assert run_split(expert, "dev", step=1)[1] == [BEST]
+    best = expert.best_score.clone()
+    first = (tmp_path / "predictions.dev.jsonl").read_bytes()
+    assert run_split(expert, "dev", step=2)[1] == [], "an equal score must not replace the best"
+    assert run_split(expert, "test", step=2)[1] == []
+    assert not (tmp_path / "predictions.test.jsonl").exists(), "step 2 is not the best step"
+    run_split(expert, "test", step=0)
+    assert (tmp_path / "predictions.dev.jsonl").read_bytes() == first
+    assert torch.equal(expert.best_score, best)
+    rows = read_predictions(tmp_path / "predictions.test.jsonl", ClassPrediction)
+    assert {row.id for row in rows} == {f"test-{number:02d}" for number in range(12)}
+    assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(4)}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["train", "dev", "dev", "test", "test"]
+
+
+def test_the_first_dev_score_is_always_saved(
+    task: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Even at 0 %: without any checkpoint there would be nothing to test."""
+    expert = make(task, config, tmp_path)
+    assert float(expert.best_score) < 0
+
+
+def test_checkpoint_restores_and_knows_its_classes(
+    task: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Weights read from a file, as -e does; other classes are refused, not relabelled."""
+    expert = make(task, config, tmp_path)
+    torch.save(expert.state_dict(), tmp_path / "head.ckpt")
+    state = torch.load(tmp_path / "head.ckpt", weights_only=True)
+    again = make(task, config, tmp_path, mode="evaluate")
+    again.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(expert.parameters(), again.parameters()))  # noqa: B905
+    state["_extra_state"]["classes"] = ["x", "y", "z"]
+    with pytest.raises(ValueError, match=r"classes are \['x', 'y', 'z'\]"):
+        again.load_state_dict(state)
+
+
+def test_evaluation_takes_the_classes_of_the_training(
+    task: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Testing on other cuts must not need the train split of those."""
+    make(task, config, tmp_path)
+    config["downstream_expert"]["datarc"]["cuts"] = "/nowhere"
+    expert = make(task, config, tmp_path, mode="evaluate")
+    assert expert.classes == read_json(tmp_path / "classes.json") == ["high", "low", "middle"]
+
+
+def test_unknown_setting_is_named(task: str, config: dict[str, Any], tmp_path: Path) -> None:
+    """A misspelt -o override would otherwise silently leave the default."""
+    config["downstream_expert"]["modelrc"]["droput"] = 0.1
+    with pytest.raises(ValueError, match=r"'modelrc\.droput'; did you mean dropout"):
+        make(task, config, tmp_path)
+
+
+def test_inference_of_a_file(
+    task: str, config: dict[str, Any], tmp_path: Path,
+    tone_corpus: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """`-m inference` classifies one file with a trained head."""
+    expert = make(task, config, tmp_path).eval()
+    wav = expert.load_audio(tone_corpus / "test-00.wav")
+    expert.inference([torch.randn(len(wav) // RATE, DIM)], ["test-00"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["id"] == "test-00"
+    assert sum(found["probs"].values()) == pytest.approx(1)
+    assert set(found["probs"]) == set(expert.classes)

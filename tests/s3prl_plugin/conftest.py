@@ -1,0 +1,44 @@
+"""Fresh Python processes: what is imported or patched there touches no other test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Python(Protocol):
+    """Runs Python with arguments and gives what it printed."""
+
+    def __call__(self, *arguments: str, **environment: str) -> str:
+        """Run; the test fails with the process's output where it fails."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """Return a runner of fresh processes, in an empty folder, on one thread."""
+    folder: Path = tmp_path_factory.mktemp("process")
+
+    def run(*arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def printed_json(python: Python) -> Any:
+    """Return a function that runs code and parses the last line that it prints."""
+    return lambda code: json.loads(python("-c", code).strip().splitlines()[-1])

@@ -1,0 +1,127 @@
+"""What every upstream of this project promises, whichever folders there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from harness_bench.s3prl_plugin import hub
+from harness_bench.s3prl_plugin.bridges import hub_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+pytestmark = pytest.mark.s3prl
+LENGTHS = (16000, 9999, 4321)
+
+
+@pytest.fixture(params=hub.own_names())
+def upstream(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> Any:
+    """Make each upstream as s3prl's runner does."""
+    hub_names()  # s3prl's own upstreams cannot be imported without it
+    make = getattr(hub, request.param)
+    return make(ckpt=str(tiny_checkpoint), model_config=None, refresh=False)
+
+
+@pytest.fixture
+def wavs() -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(count) for count in LENGTHS]
+
+
+def frames(upstream: Any, samples: int) -> int:
+    """Count the 25 ms windows."""
+    return len(range(0, samples - 400 + 1, upstream.get_downsample_rates("hidden_states")))
+
+
+@torch.no_grad()
+def test_shapes_and_frames(upstream: Any, wavs: list[Tensor]) -> None:
+    """s3prl's featurizer stacks the states and cuts them by the downsample rate."""
+    out = upstream(wavs)
+    batch, longest, _ = out["hidden_states"][0].shape
+    assert (batch, longest) == (3, frames(upstream, LENGTHS[0]))
+    assert len({state.shape for state in out["hidden_states"]}) == 1
+    assert torch.equal(out["last_hidden_state"], out["hidden_states"][-1])
+
+
+@torch.no_grad()
+def test_alone_equals_in_a_batch_to_the_bit(upstream: Any, wavs: list[Tensor]) -> None:
+    """On the CPU; else accuracy depends on the batch size, and a cache on what came first."""
+    together = upstream(wavs)["hidden_states"]
+    upstream._store.clear()
+    for row, wav in enumerate(wavs):
+        count = frames(upstream, len(wav))
+        for batch, alone in zip(together, upstream([wav])["hidden_states"], strict=True):
+            assert torch.equal(batch[row, :count], alone[0])
+            assert not batch[row, count:].any()
+
+
+@torch.no_grad()
+def test_kept_features_are_those_computed(
+    upstream: Any, wavs: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pass must compute nothing and give the same bits, repeats in a batch included."""
+    first = upstream(wavs)["hidden_states"]
+    assert len(upstream._store) == 3
+    monkeypatch.setattr(upstream, "encode", None)  # a call would raise
+    again = upstream([*reversed(wavs), wavs[0]])["hidden_states"]
+    for before, after in zip(first, again, strict=True):
+        assert torch.equal(before, after[[2, 1, 0]])
+        assert torch.equal(after[2], after[3])
+
+
+@torch.no_grad()
+def test_a_changed_waveform_is_computed_anew(upstream: Any, wavs: list[Tensor]) -> None:
+    """Augmentation changes samples, not ids: the memory must go by the samples."""
+    before = upstream(wavs)["last_hidden_state"]
+    wavs[0] = wavs[0].flip(0)
+    after = upstream(wavs)["last_hidden_state"]
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(before[1:], after[1:])
+
+
+@torch.no_grad()
+def test_stays_in_eval_mode(upstream: Any) -> None:
+    """ESPnet and some runners call train() on frozen upstreams too."""
+    assert not any(module.training for module in upstream.train().modules())
+
+
+def test_fine_tuning_keeps_nothing(upstream: Any, wavs: list[Tensor]) -> None:
+    """With -f the weights change between steps: features kept from before would be wrong."""
+    with torch.no_grad():
+        upstream(wavs)
+    out = upstream(wavs)["last_hidden_state"]
+    assert upstream._store is None
+    if out.requires_grad:
+        out.square().sum().backward()
+        with torch.no_grad():
+            for parameter in upstream.parameters():
+                parameter.sub_(0 if parameter.grad is None else parameter.grad)
+            assert not torch.equal(upstream(wavs)["last_hidden_state"], out)
+
+
+@torch.no_grad()
+def test_new_weights_empty_the_memory(upstream: Any, wavs: list[Tensor]) -> None:
+    """Loading a checkpoint after the first batch must not leave old features behind."""
+    upstream(wavs)
+    upstream.load_state_dict(upstream.state_dict())
+    assert len(upstream._store) == 0
+
+
+def test_cache_setting_is_checked(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing error in the variable must not silently mean the default."""
+    monkeypatch.setenv("HARNESS_FEATURE_CACHE_MB", "1G")
+    with pytest.raises(ValueError, match="HARNESS_FEATURE_CACHE_MB='1G'"):
+        hub.harness_local(ckpt=str(tiny_checkpoint))
+
+
+@torch.no_grad()
+def test_fbank_is_s3prls(wavs: list[Tensor]) -> None:
+    """Our FBANK row must be the toolkit's, to the bit."""
+    hub_names()
+    ours, stock = hub.fbank_cached()(wavs), hub.fbank()(wavs)
+    assert torch.equal(ours["last_hidden_state"], stock["last_hidden_state"])
