@@ -21,6 +21,7 @@ _CASE = {"u": "\u064f", "a": "\u064e", "i": "\u0650"}  # nominative, accusative,
 _FATHA, _DAMMATAN = "\u064e", "\u064c"
 _SUN_LETTERS = "تثدذرزسشصضطظلن"
 _SLOT = re.compile(r"\{(\w+):([uai])\}")
+_DRAWS_IN_VAIN = 1000  # so many repeated sentences one after another: there are hardly more
 _OBJECTS = ("food", "writing", "things")
 
 
@@ -85,10 +86,13 @@ class Grammar:
         """
         draw = getattr(self, kind)
         found: dict[str, None] = {}
-        for _ in range(200 * count):
+        in_vain = 0
+        while len(found) < count and in_vain < _DRAWS_IN_VAIN:
+            before = len(found)
             found.setdefault(draw())
-            if len(found) == count:
-                return list(found)
+            in_vain = 0 if len(found) > before else in_vain + 1
+        if len(found) == count:
+            return list(found)
         raise ValueError(
             f"The word lists give only {len(found)} different sentences of kind {kind!r}, "
             f"{count} were asked for; ask for fewer or allow more words."

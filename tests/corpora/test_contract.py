@@ -1,0 +1,68 @@
+"""What every corpus found by discovery must do; a new corpus brings a layout of its own name."""
+
+from __future__ import annotations
+
+import inspect
+import runpy
+from pathlib import Path
+
+import pytest
+
+from harness_bench import corpora, cuts
+from harness_bench.audio import load_waveform
+from harness_bench.config import build
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+
+LAYOUTS = Path(__file__).parent / "layouts"
+
+pytestmark = pytest.mark.parametrize("name", corpora.available())
+
+
+def made(name: str, root: Path) -> dict[str, str]:
+    """Build tests/corpora/layouts/<name>.py below `root`; return its utterances, id -> split."""
+    path = LAYOUTS / f"{name}.py"
+    assert path.is_file(), f"corpus {name} needs a layout {path} to be tested on"
+    module = runpy.run_path(str(path))
+    module["build"](root)
+    expected: dict[str, str] = module["UTTERANCES"]
+    return expected
+
+
+def test_is_a_documented_config_with_defaults(name: str) -> None:
+    """The command line builds a corpus from options, and shows its docstring as its help."""
+    kind = corpora.get(name)
+    assert (inspect.getdoc(kind) or "").splitlines()[0].endswith(".")
+    assert build(kind, {}, source="test").splits
+    with pytest.raises(ValueError, match="unknown key 'no_such_option'"):
+        build(kind, {"no_such_option": 1}, source="test")
+
+
+def test_yields_every_utterance_with_unique_ids(name: str, tmp_path: Path) -> None:
+    """The id joins everything later, so reading must not lose, repeat or invent one."""
+    expected = made(name, tmp_path)
+    corpus = build(corpora.get(name), {}, source="test")
+    found = list(corpus.utterances(tmp_path))
+    assert {item.id: item.split for item in found if isinstance(item, Utterance)} == expected
+    assert len(found) == len(expected)
+
+
+def test_prepares_to_readable_cuts(name: str, tmp_path: Path) -> None:
+    """Each step was right alone elsewhere and failed where two meet: so disk to waveform here."""
+    expected = made(name, tmp_path / "corpus")
+    report = prepare(name, tmp_path / "corpus", tmp_path / "out", PrepareConfig(jobs=1))
+    read = {
+        cut.id: split
+        for split in cuts.splits(tmp_path / "out")
+        for cut in cuts.read_cuts(tmp_path / "out", split)
+        if load_waveform(cut).shape == (8000,)
+    }
+    assert read == expected
+    assert report.kept == len(expected)
+    assert report.complete
+
+
+def test_refuses_a_folder_of_another_layout(name: str, tmp_path: Path) -> None:
+    """A wrong path must not look like an empty corpus."""
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        list(build(corpora.get(name), {}, source="test").utterances(tmp_path))

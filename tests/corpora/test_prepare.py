@@ -1,0 +1,199 @@
+"""`prepare` on good, bad and unusual input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench import cuts
+from harness_bench.audio import load_waveform
+from harness_bench.corpora.check import Limits
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+
+if TYPE_CHECKING:
+    from tests.corpora.conftest import MixedCorpus, WriteCorpus
+
+LIMITS = Limits(max_duration=4.0)
+LENIENT = PrepareConfig(max_skipped=1.0, limits=LIMITS, jobs=2)
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def skipped_rows(out: Path) -> list[dict[str, str]]:
+    with (out / "skipped.tsv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_every_bad_file_is_listed_with_its_reason(
+    mixed_corpus: MixedCorpus, tmp_path: Path
+) -> None:
+    """Nothing may vanish unexplained, and nothing bad may reach training."""
+    report = prepare("tsv", mixed_corpus.root, tmp_path / "out", LENIENT)
+    assert {
+        row["id"]: row["reason"] for row in skipped_rows(tmp_path / "out")
+    } == mixed_corpus.reasons
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {row["id"]: row["reason"] for row in written["skipped_list"]} == mixed_corpus.reasons
+    assert sum(written["skipped"].values()) == len(mixed_corpus.reasons)
+    assert report.found == len(mixed_corpus.reasons) + report.kept
+
+
+def test_unusual_audio_is_kept_as_one_second_at_16_khz(
+    mixed_corpus: MixedCorpus, tmp_path: Path
+) -> None:
+    """Other rates, channels and sample formats are a matter of reading, not of skipping."""
+    report = prepare("tsv", mixed_corpus.root, tmp_path / "out", LENIENT)
+    kept = cuts.read_cuts(tmp_path / "out", "train")
+    assert {cut.id for cut in kept} == mixed_corpus.kept
+    assert {load_waveform(cut).shape for cut in kept} == {(16_000,)}
+    assert report.resampled == {"8000": 1, "44100": 1}
+    assert report.mixed_down == 1
+
+
+def test_rows_that_need_no_audio_to_be_judged(write_corpus: WriteCorpus, tmp_path: Path) -> None:
+    """Each fault of a manifest's row has its own reason, and the first of two equal ids stays."""
+    root = write_corpus(
+        ["a.wav", "a.flac", "b.wav", "c.wav", "d.wav", "e.wav", "f.wav"],
+        [
+            "a.wav\t1.0\ts1\tyes\t-\ttrain",
+            "a.flac\t1.0\ts1\tyes\t-\ttrain",
+            "b.wav\t1.0\ts1\tmaybe\t-\ttrain",
+            "c.wav\t1.0\ts1\t-\t-\ttrain",
+            "d.wav\t1.0\ts1\tyes\t-\ttrian",
+            "e.wav\t2.5\ts1\tyes\t-\ttrain",
+            "f.wav\tlong\ts1\tyes\t-\ttrain",
+            "\t1.0\ts1\tyes\t-\ttrain",
+            "too\tfew",
+        ],
+    )
+    config = PrepareConfig(max_skipped=1.0, labels=("yes", "no"), jobs=1)
+    report = prepare("tsv", root, tmp_path / "out", config)
+    found = [(item.id, str(item.reason)) for item in report.skipped_list]
+    assert found == [
+        ("a", "duplicate id"),
+        ("b", "unknown label"),
+        ("c", "missing field"),
+        ("d", "bad split"),
+        ("e", "duration differs from the manifest"),
+        ("f", "bad row"),
+        ("row 9", "bad row"),
+        ("too", "bad row"),
+    ]
+    assert report.kept == 1
+
+
+def test_too_many_skipped_stops_and_names_the_first(
+    mixed_corpus: MixedCorpus, tmp_path: Path
+) -> None:
+    """Above the threshold there are no cuts, older ones included, but the list is there."""
+    out = tmp_path / "out"
+    prepare("tsv", mixed_corpus.root, out, LENIENT)
+    strict = PrepareConfig(max_skipped=0.5, limits=LIMITS)
+    with pytest.raises(ValueError, match=r"13 of 19 .* at most 50% .*\n  garbage: unreadable"):
+        prepare("tsv", mixed_corpus.root, out, strict)
+    assert len(skipped_rows(out)) == len(mixed_corpus.reasons)
+    assert not json.loads((out / "report.json").read_text())["complete"]
+    with pytest.raises(ValueError, match="holds no cuts"):
+        cuts.splits(out)
+
+
+def test_twice_is_byte_identical(mixed_corpus: MixedCorpus, tmp_path: Path) -> None:
+    """The digest of a prepared split must depend on the data alone, not on when or how it ran."""
+    for number, jobs in enumerate((1, 4)):
+        config = PrepareConfig(max_skipped=1.0, limits=LIMITS, jobs=jobs)
+        prepare("tsv", mixed_corpus.root, tmp_path / str(number), config)
+    for name in ("cuts.train.jsonl.gz", "report.json", "skipped.tsv"):
+        assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
+
+
+def test_a_vanished_split_leaves_no_cuts_behind(write_corpus: WriteCorpus, tmp_path: Path) -> None:
+    """A split of an earlier run would be mixed silently with the new ones."""
+    for split in ("dev", "train"):
+        prepare("tsv", write_corpus(["a.wav"], [f"a.wav\t-\ts\t-\t-\t{split}"]), tmp_path / "out")
+    assert cuts.splits(tmp_path / "out") == ["train"]
+
+
+def test_speakers_shared_by_splits_are_told(write_corpus: WriteCorpus, tmp_path: Path) -> None:
+    """A score on speakers heard in training is another figure; the report must say so."""
+    rows = ["a.wav\t-\ts1\t-\tA\ttrain", "b.wav\t-\ts1\t-\tB\tdev", "c.wav\t-\ts2\t-\tC\ttest"]
+    report = prepare("tsv", write_corpus(["a.wav", "b.wav", "c.wav"], rows), tmp_path / "out")
+    assert report.speaker_disjoint is False
+    assert "train and dev share 1 speaker (1 utterances of dev)" in report.summary()
+    assert "and test share" not in report.summary()
+
+
+# What dies and where: the check of the second file, and the writing of the second split.
+_KILLED = {
+    "checking": """
+check, seen = prepare.check, []
+def check_or_die(utterance, limits):
+    seen.append(utterance)
+    return die() if len(seen) == 2 else check(utterance, limits)
+prepare.check = check_or_die
+""",
+    "writing": """
+write = cuts.write_cuts
+def write_or_die(folder, split, rows):
+    return die() if split == "dev" else write(folder, split, rows)
+cuts.write_cuts = write_or_die
+""",
+}
+
+
+@pytest.mark.parametrize("where", _KILLED)
+def test_a_kill_leaves_nothing_taken_for_whole(
+    where: str, write_corpus: WriteCorpus, tmp_path: Path
+) -> None:
+    """A killed process runs no cleanup; a later step must refuse its leftovers, a rerun mend."""
+    rows = ["a.wav\t-\ts1\t-\t-\ttrain", "b.wav\t-\ts2\t-\t-\tdev"]
+    root, out = write_corpus(["a.wav", "b.wav"], rows), tmp_path / "out"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from harness_bench import cuts; from harness_bench.corpora import prepare\n"
+        "def die(): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{_KILLED[where]}\n"
+        "prepare.prepare('tsv', Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, root, out], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(ValueError, match="cut off" if where == "writing" else "holds no cuts"):
+        cuts.read_cuts(out, "train")
+    prepare("tsv", root, out)
+    assert cuts.splits(out) == ["train", "dev"]
+
+
+def test_require_text(write_corpus: WriteCorpus, tmp_path: Path) -> None:
+    """Speech recognition cannot learn from an utterance without a transcript."""
+    rows = ["a.wav\t-\ts\t-\tنعم\ttrain", "b.wav\t-\ts\t-\t-\ttrain"]
+    root = write_corpus(["a.wav", "b.wav"], rows)
+    config = PrepareConfig(max_skipped=0.5, require=("text",))
+    report = prepare("tsv", root, tmp_path / "out", config)
+    assert report.skipped == {"missing field": 1}
+    assert [cuts.text_of(cut) for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["نعم"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "manifest", "counts"),
+    [
+        ("asc40", "manifest.tsv", {"train": 1440, "dev": 480, "test": 480}),
+        ("asc_sentences", "manifest.tsv", {"train": 360, "dev": 120, "test": 120}),
+        ("cv_ar", "manifest.tsv", {"train": 848, "dev": 250}),
+        ("cv_ar", "asr.tsv", {"train": 335, "dev": 71, "test": 100}),
+        ("cv_lid10", "manifest.tsv", {"train": 611, "dev": 195, "test": 194}),
+        ("fsdd_en", "manifest.tsv", {"train": 400, "dev": 100, "test": 100}),
+    ],
+)
+def test_real_speech(folder: str, manifest: str, counts: dict[str, int], tmp_path: Path) -> None:
+    """Real recordings, published as speaker-disjoint: none may be lost, and that must hold."""
+    if not (DATA / folder).is_dir():
+        pytest.skip(f"real recordings are not at {DATA / folder}")
+    config = PrepareConfig(max_skipped=0, options={"manifest": manifest})
+    report = prepare("tsv", DATA / folder, tmp_path, config)
+    assert {name: split.utterances for name, split in report.splits.items()} == counts
+    assert report.speaker_disjoint

@@ -1,0 +1,97 @@
+"""The demo corpus on disk: reproducible, whole or absent, and read by the usual way."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench import cuts
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.demo import synth
+from harness_bench.demo.plan import TASKS, TINY
+from harness_bench.demo.synth import make_demo_corpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("demo")
+    assert not make_demo_corpus(root, TINY).reused
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return every file below `root` but the provenance, which holds the time."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "provenance.json"
+    }
+
+
+def test_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    """The synthesiser's output depends on what it said before: order and process are fixed."""
+    make_demo_corpus(tmp_path, TINY)
+    assert contents(tmp_path) == contents(corpus)
+
+
+def test_a_whole_corpus_is_kept_and_a_broken_one_made_again(corpus: Path, tmp_path: Path) -> None:
+    """A second demo must start in seconds; a killed synthesis must not pass for whole."""
+    assert make_demo_corpus(corpus, TINY).reused
+    make_demo_corpus(tmp_path, TINY)
+    (tmp_path / "did" / "provenance.json").unlink()
+    assert not make_demo_corpus(tmp_path, TINY).reused
+    assert make_demo_corpus(tmp_path, TINY).reused
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_prepares_without_a_loss(task: str, corpus: Path, tmp_path: Path) -> None:
+    """Every utterance is loud, long enough and as long as its manifest says."""
+    report = prepare("tsv", corpus / task, tmp_path, PrepareConfig(max_skipped=0, jobs=1))
+    assert report.kept > 0
+    assert report.speaker_disjoint is (None if task == "ssl" else True)
+    assert {cut.sampling_rate for cut in cuts.read_cuts(tmp_path, "train")} == {16_000}
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "classes"),
+    [
+        ("ser", "emotion", {"neutral", "happiness", "sadness", "surprise", "questioning", "anger"}),
+        ("did", "dialect", {"EGY", "GLF", "LEV", "MSA", "NOR"}),
+    ],
+)
+def test_every_class_in_every_split(
+    task: str, field: str, classes: set[str], corpus: Path, tmp_path: Path
+) -> None:
+    """A class absent from dev would make the choice of a model blind to it."""
+    prepare("tsv", corpus / task, tmp_path, PrepareConfig(jobs=1))
+    for split in ("train", "dev", "test"):
+        assert {cuts.label_of(cut, field) for cut in cuts.read_cuts(tmp_path, split)} == classes
+
+
+def test_every_folder_says_synthetic(corpus: Path) -> None:
+    """No figure made from it may be taken for one on real speech; the licence is told too."""
+    for task in TASKS:
+        readme = (corpus / task / "README.md").read_text(encoding="utf-8")
+        assert "Everything here is synthetic" in readme
+        assert "GPL" in readme
+        assert "\tsynthetic\t" in (corpus / task / "manifest.tsv").read_text(encoding="utf-8")
+
+
+def test_the_library_is_never_loaded_here(corpus: Path) -> None:
+    """The GPL-licensed synthesiser must stay in its own process."""
+    assert corpus.is_dir()
+    assert "espeakng_loader" not in sys.modules
+    with open("/proc/self/maps", encoding="utf-8") as maps:  # noqa: PTH123 - not a usual file
+        assert "espeak" not in maps.read()
+
+
+def test_a_failure_of_the_synthesiser_is_told() -> None:
+    """The child's own last words must reach the user."""
+    job = {"text": "نعم", "voice": "no-such-voice", "rate": 160, "pitch": 50, "range": 50}
+    with pytest.raises(ValueError, match="no voice 'no-such-voice'"):
+        list(synth._speech([job]))
