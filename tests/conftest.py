@@ -69,3 +69,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         save_checkpoint(folder, Hubert(config))
     return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a free port of the loopback address, for processes of one test to meet on."""
+    import socket  # noqa: PLC0415 - one test in a hundred needs it
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

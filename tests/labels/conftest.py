@@ -1,0 +1,42 @@
+"""Small audio on disk with something to cluster in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile as sf
+from lhotse import MonoCut, Recording, SupervisionSegment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+
+def make_cuts(folder: Path, lengths: list[int], seed: int = 0) -> list[Cut]:
+    """Write one noisy sweep per length (samples at 16 kHz) and return the cuts."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    cuts: list[Cut] = []
+    for number, length in enumerate(lengths):
+        time = np.arange(length) / 16_000
+        tone = np.sin(2 * np.pi * (150 + 80 * number) * time * (1 + 0.4 * np.sin(7 * time)))
+        wave = (0.3 * tone + 0.03 * rng.standard_normal(length)).astype(np.float32)
+        path = folder / f"utt{number:03d}.wav"
+        sf.write(path, wave, 16_000, subtype="FLOAT")
+        recording = Recording.from_file(path, recording_id=path.stem)
+        cut = MonoCut(path.stem, 0.0, recording.duration, channel=0, recording=recording)
+        cut.supervisions = [
+            SupervisionSegment(path.stem, path.stem, 0.0, recording.duration, speaker="s")
+        ]
+        cuts.append(cut)
+    return cuts
+
+
+@pytest.fixture(scope="session")
+def cuts(tmp_path_factory: pytest.TempPathFactory) -> list[Cut]:
+    rng = np.random.default_rng(1)
+    lengths = [int(length) for length in rng.integers(6_000, 30_000, size=14)]
+    return make_cuts(tmp_path_factory.mktemp("audio"), lengths)

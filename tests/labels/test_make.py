@@ -1,0 +1,124 @@
+"""The labelling pass: right lengths, same labels whatever happened before, nothing half-made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from harness_bench.files import read_json
+from harness_bench.iteration import LabelConfig
+from harness_bench.labels import make as module
+from harness_bench.labels.make import REPORT_FILE, make_labels
+from harness_bench.labels.sources import HiddenSource, mfcc39
+from harness_bench.labels.store import LabelStore
+from harness_bench.models.checkpoint import save_random
+from harness_bench.models.hubert import frame_count
+from tests.models.conftest import small_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+MFCC = LabelConfig(source="mfcc", clusters=12, kmeans_iterations=5)
+
+
+def labels_of(store: LabelStore, cuts: Sequence[Cut]) -> dict[str, list[int]]:
+    return {cut.id: store[cut.id].tolist() for cut in cuts}
+
+
+def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
+    """Every utterance has exactly frame_count labels below the number of clusters."""
+    store = make_labels(cuts, tmp_path, MFCC)
+    assert len(store) == len(cuts)
+    for cut in cuts:
+        row = store[cut.id]
+        assert len(row) == frame_count(cut.num_samples)
+        assert int(row.max()) < 12
+    report = read_json(tmp_path / REPORT_FILE)
+    assert report["frames"] == sum(frame_count(cut.num_samples) for cut in cuts)
+    assert report["clusters_used"] == 12
+
+
+def test_labels_are_the_nearest_centroids(cuts: list[Cut], tmp_path: Path) -> None:
+    """The stored label is the nearest centroid of that frame's MFCC, computed independently."""
+    from safetensors.torch import load_file
+
+    from harness_bench.audio import load_waveform
+
+    store = make_labels(cuts, tmp_path, MFCC)
+    centroids = load_file(tmp_path / "labeler.safetensors")["centroids"]
+    frames = mfcc39(torch.from_numpy(load_waveform(cuts[3])))
+    expected = torch.cdist(frames.double(), centroids.double()).argmin(1)
+    assert torch.equal(store[cuts[3].id], expected)
+
+
+def test_order_of_cuts_does_not_matter(cuts: list[Cut], tmp_path: Path) -> None:
+    """Labels are joined by id, never by order."""
+    one = make_labels(cuts, tmp_path / "a", MFCC)
+    other = make_labels(cuts[::-1], tmp_path / "b", MFCC)
+    assert labels_of(one, cuts) == labels_of(other, cuts)
+
+
+def test_a_killed_pass_goes_on(
+    cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards that are there stay; the result equals an unbroken pass."""
+    monkeypatch.setattr(module, "SHARD_CUTS", 4)
+    whole = labels_of(make_labels(cuts, tmp_path / "whole", MFCC), cuts)
+    real, seen = module.write_shard, []
+
+    def dies_at_second(path: Path, labels: dict[str, torch.Tensor]) -> None:
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(path)
+        real(path, labels)
+
+    monkeypatch.setattr(module, "write_shard", dies_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        make_labels(cuts, tmp_path / "cut", MFCC)
+    first = seen[0].stat().st_mtime_ns
+    assert not (tmp_path / "cut" / REPORT_FILE).exists()
+    monkeypatch.setattr(module, "write_shard", real)
+    again = make_labels(cuts, tmp_path / "cut", MFCC)
+    assert labels_of(again, cuts) == whole
+    assert seen[0].stat().st_mtime_ns == first
+
+
+def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> None:
+    """Stale labels of another config must never be taken for the new ones."""
+    make_labels(cuts, tmp_path, MFCC)
+    store = make_labels(cuts[:10], tmp_path, LabelConfig(source="mfcc", clusters=5))
+    assert len(store) == 10
+    assert int(store.histogram(5).sum()) == sum(frame_count(c.num_samples) for c in cuts[:10])
+    with pytest.raises(ValueError, match="no labels for utterance"):
+        store[cuts[12].id]
+
+
+def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> None:
+    """Layer N means hidden_states[N]; PCA comes before the clusters."""
+    save_random(tmp_path / "teacher", small_config(), seed=0)
+    config = LabelConfig(source="hidden", layer=2, clusters=8, pca_dim=6, kmeans_iterations=3)
+    store = make_labels(cuts, tmp_path / "labels", config, teacher=tmp_path / "teacher")
+    report = read_json(tmp_path / "labels" / REPORT_FILE)
+    assert report["pca_dim"] == 6
+    assert 0.5 < report["pca_explained_variance"] <= 1.0
+    assert len(store[cuts[0].id]) == frame_count(cuts[0].num_samples)
+    with pytest.raises(ValueError, match="which has 3"):
+        HiddenSource(tmp_path / "teacher", 4, torch.device("cpu"))
+
+
+def test_layers_differ(cuts: list[Cut], tmp_path: Path) -> None:
+    """A layer index that were ignored would pass every other test."""
+    save_random(tmp_path / "teacher", small_config(), seed=0)
+    rows = []
+    for layer in (0, 3):
+        config = LabelConfig(source="hidden", layer=layer, clusters=8)
+        out = tmp_path / f"layer{layer}"
+        store = make_labels(cuts, out, config, teacher=tmp_path / "teacher")
+        rows.append(np.concatenate([store[cut.id].numpy() for cut in cuts]))
+    assert not np.array_equal(rows[0], rows[1])

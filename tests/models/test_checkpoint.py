@@ -1,0 +1,101 @@
+"""Checkpoint folders: whole or refused, opened by others, safe."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness_bench.models.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    checkpoint_digest,
+    load_backbone,
+    load_hubert,
+    parameter_count,
+    save_checkpoint,
+    save_random,
+)
+from harness_bench.models.hubert import Hubert
+from tests.models.conftest import padded, small_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_round_trip_is_exact(hubert: Hubert, tmp_path: Path) -> None:
+    """What is loaded is what was trained, bit for bit, whatever the kind."""
+    save_checkpoint(tmp_path, hubert)
+    again = load_hubert(tmp_path)
+    before, after = hubert.state_dict(), again.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    tensors = load_file(tmp_path / WEIGHTS)
+    assert parameter_count(tmp_path) == sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_transformers_saves_what_we_load(tmp_path: Path) -> None:
+    """HuBERT-L and XLS-R come as transformers folders; ours must read those, prefix or not."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
+
+    config = Wav2Vec2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+        conv_dim=(16,) * 7, feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True,
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, codevector_dim=16,
+        proj_codevector_dim=16,
+    )  # fmt: skip
+    reference = Wav2Vec2ForPreTraining(config).eval()
+    reference.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    samples, lengths = padded([5_000])
+    with torch.inference_mode():
+        ours, frames = load_backbone(tmp_path)(samples, lengths)
+        theirs = reference.wav2vec2(samples, output_hidden_states=True).hidden_states
+    assert int(frames[0]) == theirs[0].shape[1]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_bin_file_that_runs_code_is_refused(tmp_path: Path) -> None:
+    """Checkpoints come from strangers: loading one must never execute what it holds."""
+    save_random(tmp_path, small_config(), seed=0)
+    (tmp_path / WEIGHTS).unlink()
+    flag = tmp_path / "executed"
+    payload = f"cposix\nsystem\n(S'touch {flag}'\ntR.".encode()
+    with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", payload)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(Exception, match=r"(?i)weights.only|unsupported|unpickl"):
+        load_backbone(tmp_path)
+    assert not flag.exists()
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    """A silent non-strict load would give random layers and a plausible score."""
+    save_random(tmp_path, small_config(), seed=0)
+    tensors = load_file(tmp_path / WEIGHTS)
+    del tensors["encoder.layers.1.attention.k_proj.weight"]
+    save_file(tensors, tmp_path / WEIGHTS)
+    with pytest.raises(ValueError, match=r"encoder\.layers\.1\.attention\.k_proj\.weight"):
+        load_backbone(tmp_path)
+
+
+def test_other_architectures_are_refused(tmp_path: Path) -> None:
+    """A BERT folder must not end in a shape error deep inside."""
+    (tmp_path / CONFIG).write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="model_type is 'bert'"):
+        load_backbone(tmp_path)
+    with pytest.raises(ValueError, match="not a checkpoint folder"):
+        load_backbone(tmp_path / "nothing")
+
+
+def test_random_depends_on_its_seed_alone(tmp_path: Path) -> None:
+    """The random row of the leaderboard must be the same on every run."""
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        torch.manual_seed(hash(name) % 1000)
+        save_random(tmp_path / name, small_config(), seed=seed)
+    digests = [checkpoint_digest(tmp_path / name) for name in "abc"]
+    assert digests[0] == digests[1] != digests[2]
