@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -45,8 +45,8 @@ def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
     """
     try:
         # Through JSON, because strict mode then still turns a list into a tuple, a string into
-        # a path, and nothing else into anything.
-        return TypeAdapter(kind).validate_json(json.dumps(values))
+        # a path, and nothing else into anything. TOML's dates, which no config has, become text.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         lines = [_explain(kind, problem) for problem in error.errors()]
         raise ValueError(f"{source}: " + "\n  ".join(lines)) from None
@@ -74,31 +74,61 @@ def _explain(kind: type, problem: Any) -> str:
         return f"unknown key {key!r}; {hint}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"key {key!r} is missing; add it."
+    if problem["type"] == "value_error":
+        # From a __post_init__, which quotes what matters of its table; the input is all of it.
+        return f"{key}: {problem['ctx']['error']}."
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{key} = {problem['input']!r}: {message}."
+    return f"{key} = {problem['input']!r}: {message}{_allowed(kind, problem['loc'])}."
+
+
+def _allowed(kind: type, parts: tuple[Any, ...]) -> str:
+    """Say the allowed range of a number that is bounded on both sides; else nothing."""
+    fields = {field.name: field.bounds for field in _fields(_dataclass_at(kind, parts[:-1]))}
+    bounds = fields.get(str(parts[-1]), ()) if parts else ()
+    return f" (allowed: {' and '.join(bounds)})" if len(bounds) > 1 else ""
 
 
 def _known_keys(kind: Any, parts: tuple[Any, ...]) -> list[str]:
     """List the fields of the (nested) dataclass that `parts` leads to."""
+    here = _dataclass_at(kind, parts)
+    return [field.name for field in _fields(here)] if dataclasses.is_dataclass(here) else []
+
+
+def _dataclass_at(kind: Any, parts: tuple[Any, ...]) -> Any:
+    """Follow keys and indices from a dataclass to a nested one; None where there is none."""
     here = kind
     for part in parts:
         if isinstance(part, int) or not dataclasses.is_dataclass(here):
             continue
         hints = {field.name: field.type for field in _fields(here)}
         here = _dataclass_in(hints.get(str(part)))
-    return [field.name for field in _fields(here)] if dataclasses.is_dataclass(here) else []
+    return here
 
 
-def _fields(kind: Any) -> tuple[Any, ...]:
-    """Return pydantic's resolved fields as (name, type) records."""
+def _fields(kind: Any) -> tuple[_Field, ...]:
+    """Return pydantic's resolved fields as records."""
     found = getattr(kind, "__pydantic_fields__", {})
-    return tuple(_Field(name, info.annotation) for name, info in found.items())
+    return tuple(
+        _Field(name, info.annotation, _bounds(info.metadata)) for name, info in found.items()
+    )
+
+
+def _bounds(constraints: Iterable[Any]) -> tuple[str, ...]:
+    """Return the bounds of a number as text, such as ("> 0", "<= 1")."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    return tuple(
+        f"{sign} {getattr(constraint, name)}"
+        for constraint in constraints
+        for name, sign in signs.items()
+        if hasattr(constraint, name)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Field:
     name: str
     type: Any
+    bounds: tuple[str, ...]
 
 
 def _dataclass_in(hint: Any) -> Any:
