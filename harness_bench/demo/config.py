@@ -53,14 +53,23 @@ class DemoConfig:
     seed: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
-        """Check that there are data."""
+        """Check that there are data, and that no two sources would share an output folder."""
         if (self.synthesis is None) == (self.data_root == ""):
             raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
+        by_name = self.sources()
+        for source in self._every_source():
+            if (other := by_name[source_name(source)]) != source:
+                raise ValueError(
+                    f"two sources are named {source_name(source)!r} (folders {source.folder!r} and "
+                    f"{other.folder!r}) and differ; give one of them a folder of another name"
+                )
 
     def sources(self) -> dict[str, Source]:
         """Return every source once, by folder name."""
-        every = [self.pretraining, self.asr, *(task.source for task in self.classification)]
-        return {source_name(source): source for source in every}
+        return {source_name(source): source for source in self._every_source()}
+
+    def _every_source(self) -> list[Source]:
+        return [self.pretraining, self.asr, *(task.source for task in self.classification)]
 
 
 def source_name(source: Source) -> str:
