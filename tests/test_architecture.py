@@ -1,0 +1,174 @@
+"""The rules of the house that no linter checks: sizes, import direction, no code in data files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS)
+MAX_LINES, MAX_STATEMENTS = 300, 40
+# Formats that run code when they are read.
+CODE_IN_DATA = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# What plugin folders may import of harness_bench: what lies below them, and themselves.
+BELOW_ALL = {
+    "audio", "config", "cuts", "discovery", "files", "models", "predictions", "provenance",
+    "results", "scoring",
+}  # fmt: skip
+MAY_IMPORT = {
+    "upstream": BELOW_ALL | {"upstream", "s3prl_plugin"},
+    "downstream": BELOW_ALL | {"downstream", "s3prl_plugin"},
+    "leaderboard": BELOW_ALL | {"leaderboard"},
+}
+# The only parts of harness_bench that may name the leaderboard; plugins are found, never named.
+NAMES_LEADERBOARD = ("cli", "cli_results", "demo")
+
+
+def files(*folders: str) -> list[Path]:
+    """List the Python files of some folders, hidden and generated ones aside."""
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path.relative_to(ROOT) for path in found if "__pycache__" not in path.parts)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def imported(module: ast.Module) -> set[str]:
+    """Return all modules and names a file imports, at its top or inside a function."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+    return found
+
+
+def long_functions(module: ast.Module) -> list[str]:
+    """Name the functions of more statements than the house allows, their own inner ones counted."""
+    return [
+        node.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and sum(isinstance(inner, ast.stmt) for inner in ast.walk(node)) - 1 > MAX_STATEMENTS
+    ]
+
+
+def unsafe_loads(module: ast.Module) -> list[int]:
+    """Return the lines that call `torch.load` without a literal `weights_only=True`."""
+    calls = (node for node in ast.walk(module) if isinstance(node, ast.Call))
+    return [
+        call.lineno
+        for call in calls
+        if ast.unparse(call.func) == "torch.load"
+        and not any(
+            word.arg == "weights_only" and ast.unparse(word.value) == "True"
+            for word in call.keywords
+        )
+    ]
+
+
+def top_levels(module: ast.Module) -> set[str]:
+    """Return the distributions' top-level names that a file imports."""
+    return {name.split(".")[0] for name in imported(module)}
+
+
+def parts_imported(module: ast.Module) -> set[str]:
+    """Return the direct children of harness_bench that a file imports."""
+    return {n.split(".")[1] for n in imported(module) if n.startswith("harness_bench.")}
+
+
+def breaches(paths: list[Path], look: Callable[[ast.Module], object]) -> dict[str, object]:
+    """Return what `look` finds in each file, files without a finding left out."""
+    return {str(path): found for path in paths if (found := look(tree(path)))}
+
+
+EVERY = files(*SHIPPED, "egs", "benchmarks", "tests")
+OURS = files(*SHIPPED, "egs", "benchmarks")
+
+
+def test_files_are_short() -> None:
+    """A file that does not fit in the head is two files."""
+    lines = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in EVERY}
+    assert not {str(path): count for path, count in lines.items() if count >= MAX_LINES}
+
+
+def test_functions_are_short() -> None:
+    """A function is one thought; ruff does not count inner functions, this does."""
+    assert not breaches(EVERY, long_functions)
+
+
+def test_nothing_read_can_run_code() -> None:
+    """Checkpoints and results come from strangers."""
+    assert not breaches(OURS, lambda module: top_levels(module) & CODE_IN_DATA)
+    assert not breaches(OURS, unsafe_loads)
+
+
+def test_plugin_folders_are_imported_by_their_installed_name() -> None:
+    """`import downstream` works in a clone alone, and may be another project's package."""
+    assert not breaches(EVERY, lambda module: top_levels(module) & set(PLUGIN_FOLDERS))
+
+
+@pytest.mark.parametrize("folder", PLUGIN_FOLDERS)
+def test_plugins_import_what_lies_below_them(folder: str) -> None:
+    """A plugin that reached up would pull the whole house into s3prl's processes."""
+    assert files(folder)
+    assert not breaches(files(folder), lambda module: parts_imported(module) - MAY_IMPORT[folder])
+
+
+def test_core_names_no_plugin() -> None:
+    """A new upstream or task is a new folder; were one named here, it would be edited here."""
+    above = [path for path in files("harness_bench") if path.parts[1].startswith(NAMES_LEADERBOARD)]
+    core = [path for path in files("harness_bench") if path not in above]
+    assert above
+    assert not breaches(core, lambda module: parts_imported(module) & set(PLUGIN_FOLDERS))
+    discovered = {"upstream", "downstream"}
+    assert not breaches(above, lambda module: parts_imported(module) & discovered)
+
+
+def test_layers_and_borders() -> None:
+    """The contracts of pyproject.toml hold: import direction, s3prl and ESPnet behind borders.
+
+    In a process of its own, since the linter sets up logging for all that follows.
+    """
+    lint = "import importlinter.cli as cli; raise SystemExit(cli.lint_imports(no_cache=True))"
+    done = subprocess.run(
+        [sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+BREACHES = ast.parse(
+    """
+import pickle
+from downstream import ser
+import torch
+torch.load("x")
+torch.load("x", weights_only=False)
+def long():
+    def inner():
+        import harness_bench.leaderboard.build
+        from harness_bench import demo
+"""
+    + "        x = 1\n" * 40
+)
+
+
+def test_the_checks_see_breaches() -> None:
+    """Checks that walk a syntax tree pass easily by looking at the wrong nodes."""
+    assert top_levels(BREACHES) == {"pickle", "downstream", "torch", "harness_bench"}
+    assert parts_imported(BREACHES) == {"leaderboard", "demo"}
+    assert long_functions(BREACHES) == ["long", "inner"]
+    assert unsafe_loads(BREACHES) == [5, 6]
