@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.config import build, read_toml, resolved
-from harness_bench.iteration import FamilyConfig, IterationConfig, load_preset
+from harness_bench.config import build, read_toml
+from harness_bench.iteration import PRESETS, FamilyConfig, IterationConfig, load_preset
 from harness_bench.models.counts import exported_parameters, paper_parameters
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def _with_defaults(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[s
     entry = dict(entry)
     base: dict[str, Any] = {}
     if PRESET_KEY in entry:
-        preset = resolved(load_preset(entry.pop(PRESET_KEY)))
-        base = {key: value for key, value in preset.items() if value is not None}
+        name = entry.pop(PRESET_KEY)
+        load_preset(name)  # An unknown name is refused with the list of known ones.
+        # The file's own keys alone: its unset ones must not hide the family's defaults.
+        base = read_toml(PRESETS / f"{name}.toml")
     return _merge(_merge(dict(defaults), base), entry)
 
 
