@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +15,7 @@ import harness_bench
 from harness_bench.config import STRICT, build, resolved
 from harness_bench.cuts import cuts_path
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
+from harness_bench.processes import run_logged
 from harness_bench.provenance import write_provenance
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 FBANK = "fbank"
 LOG, OUTCOME = "log.txt", "outcome.json"
-_TAIL = 25  # lines of the log shown in an error
 # What run.sh writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "audio", "dump", "tokens", "stats", "asr", "decode")
 
@@ -54,7 +51,7 @@ class AsrConfig:
 
     recipe: Path = Path("egs/demo/asr1")
     asr_config: Path = Path("conf/demo.yaml")
-    inference_config: Path = Path("conf/decode.yaml")
+    inference_config: Path = Path("conf/decode_demo.yaml")
     train_set: str = "train"
     valid_set: str = "dev"
     test_sets: tuple[str, ...] = Field(default=("test",), min_length=1)
@@ -125,13 +122,13 @@ def run_asr(
     _make_room(out, digest)
     write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
     command = _command(checkpoint, cuts, out, config)
-    start = time.perf_counter()
-    _execute(command, out / LOG, threads)
+    (out / LOG).unlink(missing_ok=True)
+    seconds = run_logged(command, out / LOG, threads=threads)
     outcome = AsrOutcome(
         digest=digest,
         predictions={s: out / f"predictions.{s}.jsonl" for s in config.test_sets},
         checkpoint_digest=inputs.get("checkpoint"),
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         command=tuple(command),
     )
     write_json(out / OUTCOME, asdict(outcome))
@@ -215,18 +212,3 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
     options |= {name: getattr(config, name) for name in same}
     pairs = [(f"--{name}", str(value)) for name, value in options.items()]
     return ["bash", str(folder / "run.sh"), *(word for pair in pairs for word in pair)]
-
-
-def _execute(command: list[str], log: Path, threads: int) -> None:
-    """Run the recipe with its output in a log file."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with log.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            command, stdout=stream, stderr=subprocess.STDOUT, env=environment, check=False
-        )
-    if done.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise RuntimeError(
-            f"The ASR recipe ended with status {done.returncode}; the end of {log}:\n"
-            + "\n".join(lines[-_TAIL:])
-        )

@@ -42,8 +42,8 @@ class StateCache:
             self.size += size
         elif self.limit:
             say(
-                f"The feature cache is full ({len(self)} utterances, {self.size >> 20} MB); further "
-                "ones run through the upstream each time. Raise cache_mb to hold all."
+                f"The feature cache is full ({len(self)} utterances, {self.size >> 20} MB); the "
+                "others run through the upstream each time. Raise cache_mb to hold all."
             )
             self.limit = 0  # Say it once.
 

@@ -1,0 +1,78 @@
+"""The launcher: our frontend is known wherever ESPnet's code runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench.espnet_plugin.run import Command, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROBE = '''
+"""Start a process as ESPnet's training on several GPUs does, and ask it for our frontend."""
+import multiprocessing, pathlib, sys
+
+def child(path):
+    import espnet2.tasks.asr as task
+    pathlib.Path(path).write_text(task.frontend_choices.get_class("harness").__name__)
+
+def main():
+    process = multiprocessing.get_context("spawn").Process(target=child, args=sys.argv[1:])
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+'''
+ECHO = '''
+"""Say how it was called."""
+import sys
+
+def main():
+    print("called with", *sys.argv[1:])
+'''
+
+
+def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness_bench.espnet_plugin.run", *arguments],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_commands_are_divided_at_then() -> None:
+    """One process runs several stages, each with exactly its own arguments."""
+    found = parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
+    assert found == [Command("a.b", ("-x", "y z"), "Stage 1"), Command("c", (), "c")]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"], ["espnet2.bin.asr_train"], ["--stage", "x"]])
+def test_a_command_without_a_module_is_refused(arguments: list[str]) -> None:
+    """`--then` misplaced must not run half of what was meant."""
+    with pytest.raises(ValueError, match="Expected `-m MODULE`"):
+        parse(arguments)
+
+
+def test_commands_run_in_turn_until_one_fails(tmp_path: Path) -> None:
+    """A decoding after a failed training would decode an old model."""
+    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
+    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
+    echo = ["-m", "echo_probe"]
+    done = launch(tmp_path, *echo, "1", "--then", *echo, "2", "--then", "-m", "fail_probe",
+                  "--then", *echo, "3")  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == ["called with 1", "called with 2"]
+
+
+@pytest.mark.espnet
+def test_a_spawned_process_knows_the_frontend(tmp_path: Path) -> None:
+    """What `main` registers is lost in spawned children; training on GPUs would fail there."""
+    (tmp_path / "spawn_probe.py").write_text(PROBE, encoding="utf-8")
+    done = launch(tmp_path, "-m", "spawn_probe", str(tmp_path / "answer"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "answer").read_text(encoding="utf-8") == "HarnessFrontend"
