@@ -55,7 +55,7 @@ class PretrainConfig:
     max_seconds: float = Field(default=62.5, gt=0)  # audio per rank and batch
     max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
     min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and listed
-    num_buckets: int = Field(default=30, ge=1)
+    num_buckets: int = Field(default=30, ge=2)
     mask_prob: float = Field(default=0.8, gt=0, le=1)
     mask_length: int = Field(default=10, ge=1)
     pred_masked_weight: float = Field(default=1.0, ge=0)

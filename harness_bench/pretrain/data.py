@@ -60,18 +60,24 @@ class PretrainDataset(Dataset[Batch]):
     def __getitem__(self, cuts: CutSet) -> Batch:
         members = list(cuts)
         audio = collate(members)
+        ids = [_utterance(cut) for cut in members]
         frames = [frame_count(int(length)) for length in audio.lengths]
         width = frame_count(audio.samples.shape[1])
         labels = torch.full((len(members), width), NO_LABEL, dtype=torch.int64)
         mask = torch.zeros(len(members), width, dtype=torch.bool)
         for row, (cut, count) in enumerate(zip(members, frames, strict=True)):
             first = (cut.custom or {}).get(CROP_FIELD, 0)
-            known = self.labels[cut.id][first : first + count]
+            known = self.labels[ids[row]][first : first + count]
             labels[row, : len(known)] = known
-            rng = utterance_rng(self.config.seed, self.epoch, cut.id, "mask")
+            rng = utterance_rng(self.config.seed, self.epoch, ids[row], "mask")
             drawn = span_mask(count, self.config.mask_prob, self.config.mask_length, rng)
             mask[row, :count] = torch.from_numpy(drawn)
-        return Batch(audio.ids, audio.samples, audio.lengths, labels, mask)
+        return Batch(ids, audio.samples, audio.lengths, labels, mask)
+
+
+def _utterance(cut: Cut) -> str:
+    """Return the utterance's id; lhotse renames cuts it repeats to give every rank a last batch."""
+    return str(cut.supervisions[0].id)
 
 
 class _Skip(Sampler[CutSet]):
@@ -119,7 +125,7 @@ def epoch_batches(
     sampler = DynamicBucketingSampler(
         CutSet(_Cropped(cuts, config, epoch)),
         max_duration=config.max_seconds,
-        num_buckets=min(config.num_buckets, max(1, len(cuts) // 2)),
+        num_buckets=max(2, min(config.num_buckets, len(cuts) // 2)),
         shuffle=True,
         seed=config.seed,
         rank=rank,
@@ -131,6 +137,8 @@ def epoch_batches(
         sampler=_Skip(sampler, skip),
         batch_size=None,
         num_workers=config.num_workers,
+        # Its own generator: drawing from the global one here would break bit-equal resumes.
+        generator=torch.Generator(),
     )
 
 

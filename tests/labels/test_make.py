@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from harness_bench.audio import load_waveform
 from harness_bench.files import read_json
 from harness_bench.iteration import LabelConfig
 from harness_bench.labels import make as module
 from harness_bench.labels.make import REPORT_FILE, make_labels
 from harness_bench.labels.sources import HiddenSource, mfcc39
-from harness_bench.labels.store import LabelStore
+from harness_bench.labels.store import write_shard
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.hubert import frame_count
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lhotse.cut import Cut
+
+    from harness_bench.labels.store import LabelStore
 
 MFCC = LabelConfig(source="mfcc", clusters=12, kmeans_iterations=5)
 
@@ -46,10 +50,6 @@ def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
 
 def test_labels_are_the_nearest_centroids(cuts: list[Cut], tmp_path: Path) -> None:
     """The stored label is the nearest centroid of that frame's MFCC, computed independently."""
-    from safetensors.torch import load_file
-
-    from harness_bench.audio import load_waveform
-
     store = make_labels(cuts, tmp_path, MFCC)
     centroids = load_file(tmp_path / "labeler.safetensors")["centroids"]
     frames = mfcc39(torch.from_numpy(load_waveform(cuts[3])))
@@ -70,7 +70,7 @@ def test_a_killed_pass_goes_on(
     """Shards that are there stay; the result equals an unbroken pass."""
     monkeypatch.setattr(module, "SHARD_CUTS", 4)
     whole = labels_of(make_labels(cuts, tmp_path / "whole", MFCC), cuts)
-    real, seen = module.write_shard, []
+    real, seen = write_shard, list[Path]()
 
     def dies_at_second(path: Path, labels: dict[str, torch.Tensor]) -> None:
         if len(seen) == 1:
@@ -83,7 +83,7 @@ def test_a_killed_pass_goes_on(
         make_labels(cuts, tmp_path / "cut", MFCC)
     first = seen[0].stat().st_mtime_ns
     assert not (tmp_path / "cut" / REPORT_FILE).exists()
-    monkeypatch.setattr(module, "write_shard", real)
+    monkeypatch.setattr(module, "write_shard", write_shard)
     again = make_labels(cuts, tmp_path / "cut", MFCC)
     assert labels_of(again, cuts) == whole
     assert seen[0].stat().st_mtime_ns == first

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from harness_bench.models.checkpoint import (
     CONFIG,
@@ -20,11 +21,12 @@ from harness_bench.models.checkpoint import (
     save_checkpoint,
     save_random,
 )
-from harness_bench.models.hubert import Hubert
 from tests.models.conftest import padded, small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness_bench.models.hubert import Hubert
 
 
 def test_round_trip_is_exact(hubert: Hubert, tmp_path: Path) -> None:
@@ -40,8 +42,6 @@ def test_round_trip_is_exact(hubert: Hubert, tmp_path: Path) -> None:
 
 def test_transformers_saves_what_we_load(tmp_path: Path) -> None:
     """HuBERT-L and XLS-R come as transformers folders; ours must read those, prefix or not."""
-    from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
-
     config = Wav2Vec2Config(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
         conv_dim=(16,) * 7, feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import HubertModel
 
 from harness_bench.models.checkpoint import load_backbone, save_checkpoint
 from harness_bench.models.extractor import ConvFeatureExtractor
@@ -22,8 +23,6 @@ LENGTHS = [16_000, 12_345, 8_001, 400]
 
 def test_hidden_states_equal_transformers(hubert: Hubert, tmp_path: Path) -> None:
     """The exported folder must mean the same to transformers: every layer, every valid frame."""
-    from transformers import HubertModel
-
     save_checkpoint(tmp_path, hubert)
     reference = HubertModel.from_pretrained(tmp_path).eval()
     samples, lengths = padded(LENGTHS)
@@ -76,12 +75,13 @@ def test_masked_frames_carry_no_input() -> None:
 
 @pytest.mark.parametrize("mult", [0.0, 0.1, 1.0])
 def test_feature_grad_mult_scales_the_extractors_gradient(mult: float) -> None:
-    """fairseq's feature_grad_mult: forward unchanged, gradient into the CNN scaled, 0 = frozen."""
+    """Fairseq's feature_grad_mult: forward unchanged, gradient into the CNN scaled, 0 = frozen."""
     torch.manual_seed(0)
     model = Hubert(small_config()).eval()
     samples, lengths = padded([4_000])
     model(samples, lengths).output.square().mean().backward()
-    weight = model.feature_extractor.conv_layers[0].conv.weight
+    weight = next(model.feature_extractor.parameters())
+    assert weight.grad is not None
     full = weight.grad.clone()
     model.zero_grad()
     model.feature_grad_mult = mult
@@ -89,6 +89,7 @@ def test_feature_grad_mult_scales_the_extractors_gradient(mult: float) -> None:
     if mult == 0.0:
         assert weight.grad is None
     else:
+        assert weight.grad is not None
         assert torch.allclose(weight.grad, full * mult, rtol=1e-3, atol=1e-9)
 
 

@@ -1,0 +1,126 @@
+"""Batches: every utterance once an epoch, labels under their audio, the same after any resume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from harness_bench.audio import load_waveform
+from harness_bench.models.hubert import frame_count
+from harness_bench.pretrain.data import NO_LABEL, Batch, crop, epoch_batches, usable
+from tests.labels.conftest import make_cuts
+from tests.pretrain.conftest import small_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+    from harness_bench.labels.store import LabelStore
+
+CONFIG = small_step().pretrain
+
+
+def batches(
+    cuts: list[Cut], labels: LabelStore, *, epoch: int = 0, skip: int = 0, rank: int = 0,
+    ranks: int = 1, workers: int = 0,
+) -> list[Batch]:  # fmt: skip
+    config = replace(CONFIG, num_workers=workers)
+    return list(epoch_batches(cuts, labels, config, epoch=epoch, skip=skip, rank=rank, ranks=ranks))
+
+
+def test_every_utterance_comes_once(cuts: list[Cut], labels: LabelStore) -> None:
+    """No utterance is lost or doubled, and batches respect the limit of seconds."""
+    found = batches(cuts, labels)
+    assert sorted(name for batch in found for name in batch.ids) == sorted(cut.id for cut in cuts)
+    for batch in found:
+        assert float(batch.lengths.sum()) / 16_000 <= CONFIG.max_seconds + 1.6
+
+
+def test_epochs_differ_and_repeat(cuts: list[Cut], labels: LabelStore) -> None:
+    """Shuffling changes with the epoch and is the same when the epoch is run again."""
+    one, again, other = (batches(cuts, labels, epoch=e) for e in (0, 0, 1))
+    assert [b.ids for b in one] == [b.ids for b in again]
+    assert [b.ids for b in one] != [b.ids for b in other]
+    assert all(torch.equal(a.mask, b.mask) for a, b in zip(one, again, strict=True))
+
+
+def test_skip_and_workers_change_nothing(cuts: list[Cut], labels: LabelStore) -> None:
+    """A resumed epoch, or one loaded by other processes, goes on with the very same batches."""
+    whole = batches(cuts, labels)
+    for found in (batches(cuts, labels, skip=2), batches(cuts, labels, skip=2, workers=2)):
+        assert [b.ids for b in found] == [b.ids for b in whole[2:]]
+        for ours, theirs in zip(found, whole[2:], strict=True):
+            assert torch.equal(ours.samples, theirs.samples)
+            assert torch.equal(ours.mask, theirs.mask)
+            assert torch.equal(ours.labels, theirs.labels)
+
+
+def test_ranks_share_an_epoch(cuts: list[Cut], labels: LabelStore) -> None:
+    """Equally many batches each, or DDP would hang; all utterances, none twice before the last.
+
+    Where the last batches do not go round, the sampler repeats some of their utterances.
+    """
+    first, second = (batches(cuts, labels, rank=rank, ranks=2) for rank in (0, 1))
+    assert len(first) == len(second)
+    left, right = ([n for b in found for n in b.ids] for found in (first, second))
+    assert {*left, *right} == {cut.id for cut in cuts}
+    early = [n for found in (first, second) for b in found[:-1] for n in b.ids]
+    assert len(early) == len(set(early))
+
+
+def test_cropped_labels_are_those_of_the_cropped_audio(cuts: list[Cut], labels: LabelStore) -> None:
+    """The crop starts on a frame: its samples and its labels are the same stretch."""
+    by_id = {cut.id: cut for cut in cuts}
+    checked = 0
+    for batch in batches(cuts, labels, epoch=3):
+        for row, name in enumerate(batch.ids):
+            whole, length = load_waveform(by_id[name]), int(batch.lengths[row])
+            if length == len(whole):
+                continue
+            part = batch.samples[row, :length].numpy()
+            start = next(
+                s for s in range(0, len(whole) - length + 1, 320)
+                if (whole[s : s + length] == part).all()
+            )  # fmt: skip
+            count = frame_count(length)
+            expected = labels[name][start // 320 : start // 320 + count]
+            assert torch.equal(batch.labels[row, :count], expected)
+            checked += 1
+    assert checked >= 3
+
+
+def test_crops_move_between_epochs(cuts: list[Cut]) -> None:
+    """A long utterance must not show its first seconds for ever."""
+    longest = max(cuts, key=lambda cut: cut.duration)
+    starts = {crop(longest, CONFIG, epoch).start for epoch in range(8)}
+    assert len(starts) > 3
+
+
+def test_frames_without_audio_have_no_label(cuts: list[Cut], labels: LabelStore) -> None:
+    """Padding is marked, real frames are all labelled."""
+    for batch in batches(cuts, labels):
+        for row, length in enumerate(batch.lengths.tolist()):
+            known = batch.labels[row] != NO_LABEL
+            assert int(known.sum()) == frame_count(length)
+            assert bool(known[: frame_count(length)].all())
+            assert not bool((batch.mask[row] & ~known).any())
+
+
+def test_too_short_utterances_are_told_apart(tmp_path: Path) -> None:
+    """Below one frame nothing can be learned: such cuts are returned for the report."""
+    cuts = make_cuts(tmp_path, [399, 400, 4_000])
+    kept, short = usable(cuts, CONFIG)
+    assert [cut.id for cut in short] == ["utt000"]
+    assert len(kept) == 2
+
+
+def test_missing_labels_teach(tmp_path: Path, labels: LabelStore) -> None:
+    """Labels of other cuts end in a message that names the utterance."""
+    strangers = make_cuts(tmp_path, [8_000, 9_000, 7_000])
+    strangers[0].supervisions[0].id = strangers[0].id = "stranger"
+    with pytest.raises(ValueError, match="no labels for utterance 'stranger'"):
+        batches(strangers, labels)
