@@ -1,0 +1,43 @@
+# Two commands for newcomers: `make demo` and `make test`. Both set everything up first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUNS := runs
+
+.PHONY: help setup demo demo-real test test-slow lint bench lock clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+setup: $(STAMP)  ## Find Python 3.12 or 3.13, make .venv, install what requirements.lock pins.
+
+$(STAMP): requirements.lock pyproject.toml setup.py tools/setup.sh
+	@bash tools/setup.sh $(VENV)
+	@touch $@
+
+demo: setup  ## Run the main job on synthetic Arabic speech; ends with a table and a page.
+	@$(BIN)/harness-bench demo
+
+demo-real: setup  ## The same on real Arabic speech (egs/demo/real_arabic.toml says where it lies).
+	@$(BIN)/harness-bench demo --data egs/demo/real_arabic.toml
+
+test: setup  ## Run the tests (not those marked slow).
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup  ## Run the tests that take minutes each.
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup  ## Check style, types and import directions.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: setup  ## Measure against the peers; writes build/bench.json.
+	@$(BIN)/python benchmarks/run.py
+
+lock:  ## Pin anew what pyproject.toml asks for.
+	@$(BIN)/uv pip compile -q --universal --python-version 3.12 --all-extras --group dev \
+	  pyproject.toml -o requirements.lock
+
+clean:  ## Remove what runs and builds made, not the environment.
+	rm -rf build dist $(RUNS) *.egg-info
