@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FBANK = "fbank"
 LOG, OUTCOME = "log.txt", "outcome.json"
+_PREDICTIONS_STAGE = 13  # the next one prints scores for people
 # What run.sh writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "audio", "dump", "tokens", "stats", "asr", "decode")
 
@@ -199,6 +200,7 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
         "upstream": checkpoint.absolute() if checkpoint else FBANK,
         "cuts": cuts.absolute(),
         "expdir": out.absolute(),
+        "stop_stage": _PREDICTIONS_STAGE,
         "asr_config": folder / config.asr_config,
         "inference_config": folder / config.inference_config,
         "test_sets": " ".join(config.test_sets),

@@ -64,7 +64,11 @@ def run(command: Command) -> None:
     if not hasattr(module, "main"):
         raise ValueError(f"{command.module} is not a program: it has no `main`. Usage: {_USAGE}")
     sys.argv = [str(module.__file__), *command.arguments]
-    module.main()
+    try:
+        module.main()
+    except SystemExit as end:
+        if end.code:  # A program that ends well by sys.exit does not end those behind it.
+            raise
 
 
 def main() -> None:

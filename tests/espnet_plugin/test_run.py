@@ -34,6 +34,7 @@ import sys
 
 def main():
     print("called with", *sys.argv[1:])
+    sys.exit(0)
 '''
 
 

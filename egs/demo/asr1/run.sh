@@ -8,7 +8,7 @@ upstream=fbank          # fbank, or the folder of a checkpoint
 cuts=                   # a prepared corpus: cuts.<split>.jsonl.gz
 expdir=exp              # everything is written below it
 stage=1                 # first stage to run
-stop_stage=13           # last stage to run
+stop_stage=14           # last stage to run
 train_set=train         # split to train on
 valid_set=dev           # split that chooses the best epochs
 test_sets=test          # splits to decode, blanks between them
@@ -20,6 +20,7 @@ inference_asr_model=valid.acc.ave.pth          # model to decode with
 layers=weighted         # hidden states of a checkpoint: weighted, mean or a number
 cache_mb=0              # memory for hidden states of utterances seen before, in MB
 text_profile=none       # normalisation of the training text (harness_bench.scoring)
+score_profile=mgb2      # text profile of the scores, or all
 token_type=char         # char, word or bpe
 nbpe=1000               # number of sentencepiece units (token_type bpe)
 audio_format=flac       # of audio that has to be rewritten: flac or wav
@@ -35,7 +36,8 @@ usage() {
 Usage: $0 --cuts DIR [--upstream fbank|CHECKPOINT_DIR] [--expdir DIR] [options]
 
 Stages: 1 texts and speakers, 3 audio at 16 kHz, 4 leave out unfit utterances, 5 token list,
-10 lengths for batching, 11 training, 12 decoding, 13 predictions (EXPDIR/predictions.SPLIT.jsonl).
+10 lengths for batching, 11 training, 12 decoding, 13 predictions (EXPDIR/predictions.SPLIT.jsonl),
+14 scores.
 
 Options (current value):
 USAGE
@@ -132,6 +134,11 @@ for split in "${tests[@]}"; do
 done
 add 13 "predictions" ${own} predictions --cuts "${cuts}" --decoded "${decoded}" --out "${expdir}" \
     --splits "${tests[@]}"
+
+for split in "${tests[@]}"; do
+    add 14 "scores of ${split}" harness_bench.cli score asr \
+        --predictions "${expdir}/predictions.${split}.jsonl" --profile "${score_profile}"
+done
 
 [ ${#chain[@]} -gt 0 ] || die "no stage lies between --stage ${stage} and --stop_stage ${stop_stage}"
 exec "${python}" -m harness_bench.espnet_plugin.run "${chain[@]}"
