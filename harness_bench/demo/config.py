@@ -56,6 +56,12 @@ class DemoConfig:
         """Check that there are data, and that no two sources would share an output folder."""
         if (self.synthesis is None) == (self.data_root == ""):
             raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
+        for source in self._every_source():
+            if self.sources()[source_name(source)] != source:
+                raise ValueError(
+                    f"folder {source.folder!r} is read in two ways; folders of one name need "
+                    "equal settings, since results and cuts are filed under that name"
+                )
         by_name = self.sources()
         for source in self._every_source():
             if (other := by_name[source_name(source)]) != source:

@@ -115,12 +115,14 @@ def run_demo(
 
 def plan_stages(demo: Demo) -> list[Stage]:
     """Return every stage of the job; ranks put the longest chain first."""
-    stages = [_data_stage(demo), _random_stage(demo)]
+    stages = [_data_stage(demo, source) for source in demo.config.sources().values()]
+    stages.append(_random_stage(demo))
+    pretraining = data_stage(demo.config.pretraining)
     for step in demo.family.iterations:
-        after = (DATA,) if step.teacher is None else (DATA, pretrain_stage(step.teacher))
+        after = [pretraining, *([pretrain_stage(step.teacher)] if step.teacher else [])]
         log = demo.out / "pretrain" / step.name / "log.txt"
         stages.append(
-            Stage(pretrain_stage(step.name), _pretrainer(demo, step.name, log), after, log, rank=0)
+            Stage(pretrain_stage(step.name), _pretrainer(demo, step.name, log), tuple(after), log)
         )
     for rank, entry in enumerate(demo.entries()):
         stages += [_probe_stage(demo, entry, index, rank) for index in _tasks(demo)]
@@ -128,7 +130,9 @@ def plan_stages(demo: Demo) -> list[Stage]:
     return stages
 
 
-DATA = "data"
+def data_stage(source: Source) -> str:
+    """Return the name of the stage that makes and prepares a source."""
+    return f"data {source_name(source)}"
 
 
 def pretrain_stage(model: str) -> str:
@@ -157,23 +161,31 @@ def _tasks(demo: Demo) -> range:
 
 def _made_by(entry: Entry) -> tuple[str, ...]:
     """Return the stages that must end before a row's upstream can be used."""
-    made = {"baseline": (), "random": (RANDOM,), "pretrained": (pretrain_stage(entry.model),)}
-    return (DATA, *made[entry.kind])
+    made: dict[str, tuple[str, ...]] = {
+        "baseline": (),
+        "random": (RANDOM,),
+        "pretrained": (pretrain_stage(entry.model),),
+    }
+    return made[entry.kind]
 
 
-def _data_stage(demo: Demo) -> Stage:
+def _data_stage(demo: Demo, source: Source) -> Stage:
+    """Synthesise a folder where the demo makes its data, then prepare it."""
+
     def run() -> None:
         from harness_bench.corpora.prepare import PrepareConfig, prepare  # noqa: PLC0415
 
+        folder = demo.data / source.folder
         if demo.config.synthesis is not None:
-            from harness_bench.demo.synth import make_demo_corpus  # noqa: PLC0415
+            from harness_bench.demo.synth import make_demo_task  # noqa: PLC0415
 
-            make_demo_corpus(demo.data, demo.config.synthesis)
-        for source in demo.config.sources().values():
-            settings = PrepareConfig(options=dict(source.options), max_skipped=source.max_skipped)
-            prepare(source.corpus, demo.data / source.folder, demo.cuts(source), settings)
+            make_demo_task(folder, source_name(source), demo.config.synthesis)
+        settings = PrepareConfig(options=dict(source.options), max_skipped=source.max_skipped)
+        prepare(source.corpus, folder, demo.cuts(source), settings)
 
-    return Stage(DATA, run)
+    # What pretraining and ASR wait for comes first.
+    waited_for = source in (demo.config.pretraining, demo.config.asr)
+    return Stage(data_stage(source), run, rank=-1 if waited_for else 5)
 
 
 def _random_stage(demo: Demo) -> Stage:
@@ -222,7 +234,8 @@ def _probe_stage(demo: Demo, entry: Entry, index: int, rank: int) -> Stage:
         )
 
     name = probe_stage(task.task, entry.model)
-    return Stage(name, run, _made_by(entry), folder / "log.txt", rank=10 + rank)
+    after = (data_stage(task.source), *_made_by(entry))
+    return Stage(name, run, after, folder / "log.txt", rank=10 + rank)
 
 
 def _asr(demo: Demo, model: str | None) -> Stage:
@@ -243,10 +256,10 @@ def _asr(demo: Demo, model: str | None) -> Stage:
         )
         return entry, outcome
 
-    after: tuple[str, ...] = (DATA,)
+    after: tuple[str, ...] = (data_stage(demo.config.asr),)
     if model is None:
         tasks = demo.config.classification
-        after = tuple(probe_stage(task.task, name) for task in tasks for name in demo.students())
+        after += tuple(probe_stage(task.task, name) for task in tasks for name in demo.students())
     return Stage(asr_stage(model), run, after, folder / "log.txt", rank=1)
 
 

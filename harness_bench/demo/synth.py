@@ -64,7 +64,7 @@ def make_demo_corpus(out: Path, config: DemoCorpusConfig | None = None) -> DemoC
         ValueError: eSpeak NG's wheel is not installed, or it fails.
     """
     config = config or DemoCorpusConfig()
-    made = {task: _make_task(out / task, task, config) for task in TASKS}
+    made = {task: make_demo_task(out / task, task, config) for task in TASKS}
     rows = {task: read_manifest(out / task / MANIFEST) for task in TASKS}
     seconds = {task: sum(float(row["duration"]) for row in rows[task]) for task in TASKS}
     return DemoCorpus(
@@ -76,8 +76,12 @@ def make_demo_corpus(out: Path, config: DemoCorpusConfig | None = None) -> DemoC
     )
 
 
-def _make_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:
-    """Make one task's folder; False where it stood there whole already."""
+def make_demo_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:
+    """Make one task's folder (ssl, ser, did or asr); False where it stood there whole already.
+
+    Raises:
+        ValueError: eSpeak NG's wheel is not installed, or it fails.
+    """
     planned = plan(task, config)
     inputs = {"plan": plan_digest(planned), _WHEEL: _wheel_version()}
     if _is_whole(folder, inputs):
