@@ -38,6 +38,10 @@ class DataConfig:
 class HeadConfig:
     """The paper's head: projector, temporal CNN, self-attention pooling, FF layer, output."""
 
+    # "batch" standardises each feature dimension over the valid frames before the projector. The
+    # paper does not, and needs 10,000 steps; short probes of features with a common offset (an
+    # untrained model's above all) stay at chance for thousands of steps without it.
+    input_norm: Literal["none", "batch"] = "none"
     hidden: Count = 80
     conv_layers: Count = 3
     kernel_size: Count = 5

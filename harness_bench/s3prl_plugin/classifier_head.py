@@ -27,6 +27,7 @@ class CnnAttentionHead(nn.Module):
     def __init__(self, upstream_dim: int, classes: int, config: HeadConfig) -> None:
         super().__init__()
         hidden = config.hidden
+        self.norm = nn.BatchNorm1d(upstream_dim) if config.input_norm == "batch" else None
         self.projector = nn.Linear(upstream_dim, hidden)
         self.convs = nn.ModuleList(
             nn.Conv1d(hidden, hidden, config.kernel_size, padding="same")
@@ -49,6 +50,9 @@ class CnnAttentionHead(nn.Module):
             (B, classes) logits.
         """
         valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
+        if self.norm is not None:
+            # Statistics of valid frames only: padding must not shift them.
+            features = features.masked_scatter(valid[..., None], self.norm(features[valid]))
         x = self.projector(features).transpose(1, 2)  # (B, hidden, F)
         for conv in self.convs:
             # Silent padding, as the convolution pads an utterance that stands alone.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path  # pydantic reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -45,6 +45,7 @@ class ProbeConfig:
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3  # the paper gives none
     batch_size: Count = 4
     eval_batch_size: Count = 4
+    input_norm: Literal["none", "batch"] = "none"  # see HeadConfig; "batch" for short probes
     hidden: Count = 80
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1337
@@ -161,7 +162,9 @@ def _settings(
     )
     if label_field is not None:
         expert["datarc"]["label_field"] = label_field
-    expert["modelrc"].update(hidden=config.hidden, dropout=config.dropout)
+    expert["modelrc"].update(
+        input_norm=config.input_norm, hidden=config.hidden, dropout=config.dropout
+    )
     return settings
 
 

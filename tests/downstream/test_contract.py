@@ -69,7 +69,8 @@ def test_config_is_the_papers(config: dict[str, Any]) -> None:
     """Batch 4, 10,000 steps, hidden 80, dropout 0.4, three layers of kernel 5."""
     data, head = (config["downstream_expert"][part] for part in ("datarc", "modelrc"))
     assert (data["train_batch_size"], config["runner"]["total_steps"]) == (4, 10_000)
-    assert head == {"hidden": 80, "conv_layers": 3, "kernel_size": 5, "dropout": 0.4}
+    sizes = {"hidden": 80, "conv_layers": 3, "kernel_size": 5, "dropout": 0.4}
+    assert head == {"input_norm": "none", **sizes}
     assert config["runner"]["total_steps"] % config["runner"]["eval_step"] == 0
 
 

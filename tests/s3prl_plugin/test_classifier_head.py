@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -10,17 +12,30 @@ from harness_bench.s3prl_plugin.classifier_config import HeadConfig
 from harness_bench.s3prl_plugin.classifier_head import CnnAttentionHead, valid_frames
 
 
+@pytest.mark.parametrize("input_norm", ["none", "batch"])
 @pytest.mark.parametrize("kernel_size", [1, 4, 5])
-def test_padded_equals_alone(kernel_size: int) -> None:
+def test_padded_equals_alone(kernel_size: int, input_norm: Literal["none", "batch"]) -> None:
     """Otherwise accuracy moves with the batch size; the padding holds large junk on purpose."""
     torch.manual_seed(0)
-    head = CnnAttentionHead(16, 5, HeadConfig(hidden=8, kernel_size=kernel_size)).eval()
+    config = HeadConfig(input_norm=input_norm, hidden=8, kernel_size=kernel_size)
+    head = CnnAttentionHead(16, 5, config).eval()
     frames = [3, 40, 17, 1]
     items = [torch.randn(count, 16) for count in frames]
     batch = pad_sequence(items, batch_first=True, padding_value=1e3)
     together = head(batch, torch.tensor(frames))
     alone = torch.cat([head(item[None], torch.tensor([len(item)])) for item in items])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_input_norm_counts_valid_frames_only() -> None:
+    """Its running mean after one step, against the mean over the frames that are not padding."""
+    torch.manual_seed(0)
+    head = CnnAttentionHead(16, 5, HeadConfig(input_norm="batch", hidden=8))
+    items = [torch.randn(count, 16) for count in (3, 40)]
+    head(pad_sequence(items, batch_first=True, padding_value=1e3), torch.tensor([3, 40]))
+    assert head.norm is not None
+    assert head.norm.running_mean is not None
+    torch.testing.assert_close(head.norm.running_mean, 0.1 * torch.cat(items).mean(0))
 
 
 def test_every_parameter_learns() -> None:
