@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from functools import partial
 from graphlib import CycleError
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def test_every_stage_runs_once_after_what_it_needs(
         return number
 
     stages = [
-        Stage(str(number), lambda number=number: runner(number), tuple(map(str, needs[number])))
+        Stage(str(number), partial(runner, number), tuple(map(str, needs[number])))
         for number in range(len(needs))
     ]
     random.shuffle(stages)  # type: ignore[attr-defined]
@@ -83,9 +84,7 @@ def test_the_lowest_rank_goes_first() -> None:
     """The longest chain first, or the second core idles at the end."""
     order: list[str] = []
     ranks = {"late": 5, "first": 0, "middle": 3}
-    stages = [
-        Stage(name, lambda name=name: order.append(name), rank=rank) for name, rank in ranks.items()
-    ]
+    stages = [Stage(name, partial(order.append, name), rank=rank) for name, rank in ranks.items()]
     quiet(jobs=1).run(stages)
     assert order == ["first", "middle", "late"]
 

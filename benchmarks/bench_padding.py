@@ -1,0 +1,80 @@
+"""Share of padding in the batches that pretraining really sees, against batches drawn at random."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+import torch
+from lhotse import MonoCut, Recording, SupervisionSegment
+
+from benchmarks.measure import lower_is_better
+from harness_bench.audio import SAMPLE_RATE
+from harness_bench.iteration import PretrainConfig
+from harness_bench.labels.store import LabelStore, write_shard
+from harness_bench.models.hubert import frame_count
+from harness_bench.pretrain.data import epoch_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from benchmarks.measure import Row
+
+
+def measure(*, tiny: bool = False) -> Iterator[Row]:
+    """Yield the percentage of padded samples over one epoch."""
+    count = 12 if tiny else 500
+    config = PretrainConfig(max_update=1, max_seconds=62.5, num_buckets=30, num_workers=0)
+    lengths = _lengths(count)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _bucketed(Path(folder), lengths, config)
+    peer = _random(lengths, round(config.max_seconds * SAMPLE_RATE))
+    name = (
+        f"padding, {count} utterances in batches of {config.max_seconds:g} s, buckets of lhotse "
+        f"{version('lhotse')} (peer: random order, same budget)"
+    )
+    yield lower_is_better(name, ours, peer, "% of samples")
+
+
+def _lengths(count: int) -> NDArray[np.int64]:
+    """Draw utterance lengths in samples: log-normal around 6 s, 1 to 15 s, as read speech has."""
+    seconds = np.random.default_rng(0).lognormal(np.log(6), 0.6, count).clip(1, 15)
+    return (seconds * SAMPLE_RATE).astype(np.int64)
+
+
+def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) -> float:
+    """Return the percentage of padding in one epoch of our batches, from silent files."""
+    cuts, labels = [], {}
+    for number, length in enumerate(lengths):
+        path = folder / f"{number}.flac"
+        soundfile.write(path, np.zeros(length), SAMPLE_RATE)
+        cuts.append(_cut(path))
+        labels[path.stem] = torch.zeros(frame_count(int(length)))
+    write_shard(folder / "labels-0.safetensors", labels)
+    used = total = 0
+    for batch in epoch_batches(cuts, LabelStore(folder), config, epoch=0, skip=0, rank=0, ranks=1):
+        used += int(batch.lengths.sum())
+        total += batch.samples.numel()
+    return 100 * (1 - used / total)
+
+
+def _cut(path: Path) -> MonoCut:
+    recording = Recording.from_file(path)
+    whole = SupervisionSegment(path.stem, path.stem, 0, recording.duration)
+    return MonoCut(path.stem, 0, recording.duration, 0, recording=recording, supervisions=[whole])
+
+
+def _random(lengths: NDArray[np.int64], limit: int) -> float:
+    """Return the percentage of padding where batches are filled in random order."""
+    total, members, longest = 0, 0, 0
+    for length in np.random.default_rng(1).permutation(lengths):
+        if max(longest, length) * (members + 1) > limit:
+            total, members, longest = total + members * longest, 0, 0
+        members, longest = members + 1, max(longest, int(length))
+    return 100 * (1 - int(lengths.sum()) / (total + members * longest))

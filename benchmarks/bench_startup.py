@@ -1,0 +1,31 @@
+"""How long `harness-bench --help` takes: what importing torch alone would cost it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import in_turn, lower_is_better, versus
+from harness_bench.progress import cpu_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.measure import Row
+
+
+def measure(*, tiny: bool = False) -> Iterator[Row]:
+    """Yield CPU seconds of a whole process."""
+    times = in_turn(
+        lambda: _python("-m", "harness_bench.cli", "--help"),
+        lambda: _python("-c", "import torch"),
+        repeats=1 if tiny else 3,
+        clock=cpu_seconds,
+    )
+    what = "start-up, `harness-bench --help` against `python -c 'import torch'`"
+    yield lower_is_better(versus(what, "torch"), *times, "CPU s")
+
+
+def _python(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,38 @@
+"""Print as JSON what an installation of harness_bench finds; run in two of them and compared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import harness_bench
+from harness_bench import corpora
+from harness_bench.demo.config import HERE, load_demo
+from harness_bench.discovery import package_folder
+from harness_bench.iteration import load_preset, preset_names
+from harness_bench.s3prl_plugin import arguments, hub
+from harness_bench.scoring.registry import metric_names, profile_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def inventory() -> Mapping[str, list[str]]:
+    """List every kind of plugin and of data file that the project finds at run time."""
+    board = package_folder("harness_bench.leaderboard")
+    return {
+        "corpora": [corpora.get(name).__module__ for name in corpora.available()],
+        "upstreams": hub.own_names(),
+        "tasks": arguments.tasks(),
+        "task configs": [arguments.packaged_config(name).name for name in arguments.tasks()],
+        "metrics": metric_names(),
+        "profiles": profile_names(),
+        "presets": [load_preset(name).name for name in preset_names()],
+        "templates": sorted(path.name for path in board.glob("page.*") if path.suffix != ".py"),
+        "reported": sorted(path.name for path in board.glob("results/paper/*.json")),
+        "demo files": [load_demo(None).name, *sorted(path.name for path in HERE.glob("*.toml"))],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps({"from": [harness_bench.__file__], **inventory()}))  # noqa: T201

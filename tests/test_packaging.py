@@ -1,0 +1,131 @@
+"""What a clone can do, an installed wheel must do: every plugin and data file goes with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from harness_bench import __version__
+
+ROOT = Path(__file__).parent.parent
+PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS)
+BUILD_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
+INVENTORY = Path(__file__).with_name("packaging_inventory.py")
+GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_source(tmp_path_factory.mktemp("source"))
+
+
+def copy_source(folder: Path) -> Path:
+    """Copy what a build needs: a build in the clone would pick up what an earlier one left."""
+    for name in SHIPPED:
+        shutil.copytree(ROOT / name, folder / name, ignore=GENERATED)
+    for name in BUILD_FILES:
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    return build_wheel(source)
+
+
+def build_wheel(source: Path) -> Path:
+    """Build with the setuptools that is here; nothing is downloaded."""
+    out = source / "dist"
+    run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source))
+    (made,) = out.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel alone into an empty folder."""
+    target = tmp_path_factory.mktemp("installed")
+    run("-m", "uv", "pip", "install", "--offline", "--no-deps", "--target", str(target), str(wheel))
+    return target
+
+
+def run(*arguments: str, cwd: Path | None = None, **variables: str) -> str:
+    """Run this Python with arguments; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_installed(installed: Path, *arguments: str) -> str:
+    """Run Python with the installed wheel and our libraries, without the editable install.
+
+    With -S no .pth file is read, and an editable install is one.
+    """
+    libraries = f"{installed}{os.pathsep}{sysconfig.get_path('purelib')}"
+    return run("-S", *arguments, cwd=installed, PYTHONPATH=libraries)
+
+
+def test_the_wheel_holds_every_file_of_the_source(source: Path, wheel: Path) -> None:
+    """A data file forgotten in package-data is missed by users alone: here everything is there."""
+    expected = {
+        f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
+        for folder in SHIPPED
+        for path in (each.relative_to(source) for each in (source / folder).rglob("*"))
+        if (ROOT / path).is_file()
+    }
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_the_wheel_brings_no_package_of_a_common_name(wheel: Path) -> None:
+    """Two distributions that install `downstream/` overwrite each other without a word."""
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {"harness_bench", f"harness_ssl_bench-{__version__}.dist-info"}
+
+
+def test_the_wheel_states_its_licence_and_types(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    facts = f"harness_ssl_bench-{__version__}.dist-info"
+    metadata = zipfile.ZipFile(wheel).read(f"{facts}/METADATA").decode()
+    assert f"{facts}/licenses/LICENSE" in names
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "harness_bench/py.typed" in names
+
+
+def test_the_installed_wheel_finds_what_the_clone_finds(installed: Path) -> None:
+    """Discovery looks into folders, and an installed package's folders lie elsewhere."""
+    there = json.loads(run_installed(installed, str(INVENTORY)))
+    here = json.loads(run(str(INVENTORY)))
+    assert Path(there.pop("from")[0]).is_relative_to(installed)
+    assert Path(here.pop("from")[0]).is_relative_to(ROOT)
+    assert there == here
+    assert all(there.values())
+
+
+def test_the_installed_command_runs(installed: Path) -> None:
+    """The script's entry point exists and reads the presets from where it is installed."""
+    assert (installed / "bin" / "harness-bench").is_file()
+    rows = json.loads(run_installed(installed, "-m", "harness_bench.cli", "models", "--json"))
+    assert len(rows) == len(list((ROOT / "harness_bench" / "presets").glob("*.toml")))
+
+
+def test_a_folder_added_later_is_packaged_too(tmp_path: Path) -> None:
+    """A contributor's new task must need no line in any build file."""
+    folder = copy_source(tmp_path) / "downstream" / "new_task"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('"""New."""\n')
+    (folder / "config.yaml").write_text("{}\n")
+    names = zipfile.ZipFile(build_wheel(tmp_path)).namelist()
+    assert "harness_bench/downstream/new_task/config.yaml" in names
