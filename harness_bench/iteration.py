@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,7 @@ from harness_bench.config import STRICT
 from harness_bench.models.config import HubertConfig
 
 PRESETS = Path(__file__).parent / "presets"
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,7 +67,7 @@ class PretrainConfig:
     feature_grad_mult: float = Field(default=1.0, ge=0, le=1)
     lr: float = Field(default=1.5e-3, gt=0)
     warmup_updates: int | None = Field(default=None, ge=0)  # None: 8 % of max_update
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[Beta, Beta] = (0.9, 0.98)
     adam_eps: float = Field(default=1e-6, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)

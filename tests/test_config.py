@@ -46,6 +46,8 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("labels.fit_hours", float("inf"), ["inf", "finite"]),
     ("labels.source", "mel", ["'mel'", "'mfcc' or 'hidden'"]),
     ("pretrain.adam_betas", [0.9], ["is missing"]),
+    ("pretrain.adam_betas", [0.9, 1.0], ["pretrain.adam_betas.1 = 1.0", "less than 1"]),
+    ("model", {**MODEL, "conv_stride": [5, 0, 2]}, ["conv_stride.1 = 0", "equal to 1"]),
     ("pretrain", 3, ["= 3", "object"]),
     ("pretrain", {}, ["pretrain.max_update", "is missing"]),
     ("model", {**MODEL, "encoder_attention_heads": 5}, ["= 32", "not a multiple", "= 5"]),
@@ -93,7 +95,7 @@ pretrain_values = st.fixed_dictionaries(
     optional={
         "max_seconds": numbers,
         "mask_prob": st.floats(0, 1, exclude_min=True),
-        "adam_betas": st.lists(st.floats(0, 1), min_size=2, max_size=2),
+        "adam_betas": st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=2),
         "warmup_updates": st.none() | st.integers(0, 10**9),
         "init": st.sampled_from(["random", "block_average", "copy_extractor"]),
         "lr": numbers,

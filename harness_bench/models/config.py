@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,9 +23,9 @@ class HubertConfig:
     encoder_ffn_embed_dim: int = Field(ge=8, le=65536)
     encoder_attention_heads: int = Field(ge=1, le=128)
     # fairseq's conv_feature_layers, taken apart: channels, kernels, strides of each layer.
-    conv_dim: tuple[int, ...] = (512,) * 7
-    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_dim: tuple[Positive, ...] = (512,) * 7
+    conv_kernel: tuple[Positive, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_stride: tuple[Positive, ...] = (5, 2, 2, 2, 2, 2, 2)
     conv_bias: bool = False
     # "layer_norm" after every convolution, or "default": group norm after the first alone.
     extractor_mode: Literal["layer_norm", "default"] = "layer_norm"
