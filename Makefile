@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := runs
+# Some environments forbid compiled modules; without them every process starts seconds later.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo demo-real test test-slow lint bench lock clean
 
