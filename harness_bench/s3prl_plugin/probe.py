@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path  # pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.config import STRICT, build, resolved
 from harness_bench.cuts import cuts_path, splits
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
+from harness_bench.processes import run_logged
 from harness_bench.provenance import versions, write_provenance
 from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["ProbeConfig", "ProbeOutcome", "run_probe", "tasks", "upstreams"]
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
-_LOG_LINES_SHOWN = 30
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -219,30 +216,10 @@ def _command(arguments: Sequence[str]) -> str:
 
 def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int) -> float:
     """Run s3prl's command line, its output appended to the log; return the seconds it took."""
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        FEATURE_CACHE: str(config.feature_cache_mb),
-        "TQDM_MININTERVAL": "30",  # s3prl's bars go into a file
-    }
-    start = time.perf_counter()
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(f"$ {_command(arguments)}\n")
-        stream.flush()
-        done = subprocess.run(
-            [sys.executable, "-m", "harness_bench.run_downstream", *arguments],
-            stdout=stream, stderr=subprocess.STDOUT, env=environment, check=False,
-        )  # fmt: skip
-    if done.returncode != 0:
-        # Bars redraw their line by "\r", which makes hundreds of lines of one.
-        lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
-        end = "\n".join(line for line in lines if line.strip())
-        shown = "\n".join(end.splitlines()[-_LOG_LINES_SHOWN:])
-        raise RuntimeError(
-            f"s3prl ended with exit code {done.returncode}: {_command(arguments)}\n"
-            f"The end of {log}:\n{shown}"
-        )
-    return time.perf_counter() - start
+    command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+    # s3prl's bars go into a file: redraw them seldom.
+    settings = {FEATURE_CACHE: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
+    return run_logged(command, log, threads=threads, environment=settings)
 
 
 def _outcome(

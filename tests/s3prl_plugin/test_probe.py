@@ -104,7 +104,7 @@ def test_failure_shows_the_end_of_the_log(
     tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path
 ) -> None:
     """What went wrong in the other process must be read without looking for a file."""
-    with pytest.raises(RuntimeError, match=r"exit code 1(.|\n)*has no field 'mood'"):
+    with pytest.raises(RuntimeError, match=r"Exit code 1(.|\n)*has no field 'mood'"):
         run_probe(
             upstream="harness_local", checkpoint=tiny_checkpoint, task="ser", cuts=tone_corpus,
             label_field="mood", out=tmp_path, config=SHORT, threads=1,
