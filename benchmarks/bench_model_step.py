@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from transformers import HubertModel
+from transformers.utils import logging
 
 from benchmarks.measure import in_turn, lower_is_better, versus
 from harness_bench.audio import SAMPLE_RATE
@@ -55,6 +56,8 @@ def _step(model: torch.nn.Module, output: Tensor) -> Tensor:
 
 
 def _same_in_transformers(model: Hubert) -> HubertModel:
+    logging.set_verbosity_error()  # It would report the mask embedding, which it does not use here.
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder), model)
         return HubertModel.from_pretrained(folder).train()
