@@ -62,13 +62,6 @@ class DemoConfig:
                     f"folder {source.folder!r} is read in two ways; folders of one name need "
                     "equal settings, since results and cuts are filed under that name"
                 )
-        by_name = self.sources()
-        for source in self._every_source():
-            if (other := by_name[source_name(source)]) != source:
-                raise ValueError(
-                    f"two sources are named {source_name(source)!r} (folders {source.folder!r} and "
-                    f"{other.folder!r}) and differ; give one of them a folder of another name"
-                )
 
     def sources(self) -> dict[str, Source]:
         """Return every source once, by folder name."""
