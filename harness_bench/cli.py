@@ -20,7 +20,7 @@ app = typer.Typer(
     help=(
         "Arabic self-supervised speech models: pretrain, distil, benchmark, compare.\n\n"
         "Start with `harness-bench demo`; then the same steps on your own data: prepare, family "
-        "(or labels and pretrain), probe, asr, score, leaderboard."
+        "(or labels and pretrain), export, score, leaderboard."
     ),
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -18,6 +18,7 @@ from harness_bench.config import STRICT
 from harness_bench.models.config import HubertConfig
 
 PRESETS = Path(__file__).parent / "presets"
+FRAME_SAMPLES, FRAME_FIELD = 320, 400  # of the paper's extractor at 16 kHz
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -114,6 +115,15 @@ class IterationConfig:
     pretrain: PretrainConfig
     teacher: str | None = None  # the iteration whose checkpoint gives hidden states
     paper: PaperFacts | None = None
+
+    def __post_init__(self) -> None:
+        """Check that labels, one per 320 samples, fit the model's frames."""
+        rate, field_size = self.model.downsample_rate, self.model.receptive_field
+        if (rate, field_size) != (FRAME_SAMPLES, FRAME_FIELD):
+            raise ValueError(
+                f"conv_kernel and conv_stride give a frame per {rate} samples that sees "
+                f"{field_size}; labels stand for {FRAME_SAMPLES} and {FRAME_FIELD}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

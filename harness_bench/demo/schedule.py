@@ -57,6 +57,7 @@ class Schedule:
             Whatever the first failing stage raised, once those running beside it have ended.
         """
         by_name = {stage.name: stage for stage in stages}
+        assert len(by_name) == len(stages), "stages need names of their own"
         order = TopologicalSorter({stage.name: stage.after for stage in stages})
         order.prepare()
         results: dict[str, Any] = {}

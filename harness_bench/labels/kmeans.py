@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ASSIGN_BLOCK = 65_536  # frames whose distances to all centroids are held at once
-SEEDING_FRAMES_PER_CLUSTER = 30
+SEEDING_FRAMES_PER_CLUSTER = 100  # 30 cost 2 % of inertia on 20k frames, K = 100
 SEEDING_FRAMES_LIMIT = 50_000
 
 

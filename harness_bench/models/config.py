@@ -70,6 +70,14 @@ class HubertConfig:
         """Samples per frame (320 for every model of the paper)."""
         return math.prod(self.conv_stride)
 
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame sees (400 for every model of the paper)."""
+        field, step = 1, 1
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            field, step = field + (kernel - 1) * step, step * stride
+        return field
+
     def frames(self, samples: int) -> int:
         """Return how many frames the extractor gives for `samples` samples (0 if too short)."""
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):

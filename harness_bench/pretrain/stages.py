@@ -37,12 +37,13 @@ def label(
     step: IterationConfig, cuts: Path, out: Path, *, teacher: Path | None, split: str
 ) -> LabelStore:
     """Label the cuts of one split; see `labels.make.make_labels`."""
-    import torch  # noqa: PLC0415 - seconds to import
+    found = read_cuts(cuts, split)  # before the slow imports, so that a mistake shows at once
+    import torch  # noqa: PLC0415
 
     from harness_bench.labels.make import make_labels  # noqa: PLC0415
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return make_labels(read_cuts(cuts, split), out, step.labels, teacher=teacher, device=device)
+    return make_labels(found, out, step.labels, teacher=teacher, device=device)
 
 
 def train(
