@@ -40,6 +40,8 @@ class AsrConfig:
         valid_set: split that chooses the best epochs.
         test_sets: splits to decode.
         layers: hidden states of the upstream: weighted, mean or a number.
+        ssl_input_layer: the encoder's input layer for a checkpoint: frames of 20 or 40 ms.
+        ssl_preencoder_dim: width of a linear layer before it, 0 for none.
         cache_mb: memory for hidden states of utterances seen before.
         text_profile: normalisation of the training text; references stay raw.
         token_type: what a token is.
@@ -57,6 +59,8 @@ class AsrConfig:
     valid_set: str = "dev"
     test_sets: tuple[str, ...] = Field(default=("test",), min_length=1)
     layers: str = Field(default="weighted", pattern=r"^(weighted|mean|-?\d+)$")
+    ssl_input_layer: Literal["linear", "conv2d2"] = "conv2d2"
+    ssl_preencoder_dim: int = Field(default=40, ge=0)
     cache_mb: int = Field(default=512, ge=0)
     text_profile: str = "mgb2"
     token_type: Literal["char", "word", "bpe"] = "char"  # noqa: S105 - a unit of text
@@ -208,7 +212,7 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
         "asr_args": f"--max_epoch {config.max_epoch}" if config.max_epoch else "",
     }
     same = (
-        "train_set", "valid_set", "layers", "cache_mb", "text_profile", "token_type", "nbpe",
+        "train_set", "valid_set", "layers", "ssl_input_layer", "ssl_preencoder_dim", "cache_mb", "text_profile", "token_type", "nbpe",
         "seed", "nj", "ngpu",
     )  # fmt: skip
     options |= {name: getattr(config, name) for name in same}

@@ -18,6 +18,8 @@ asr_args=               # further options of espnet2.bin.asr_train
 inference_args=         # further options of espnet2.bin.asr_inference
 inference_asr_model=valid.acc.ave.pth          # model to decode with
 layers=weighted         # hidden states of a checkpoint: weighted, mean or a number
+ssl_input_layer=linear  # of the encoder for a checkpoint: linear (20 ms frames) or conv2d2 (40 ms)
+ssl_preencoder_dim=0    # a linear layer to so many numbers before it; 0 for none
 cache_mb=0              # memory for hidden states of utterances seen before, in MB
 text_profile=none       # normalisation of the training text (harness_bench.scoring)
 score_profile=mgb2      # text profile of the scores, or all
@@ -78,7 +80,12 @@ else
     # The checkpoint's frames are 20 ms apart already.
     frontend=(--frontend harness --frontend_conf "checkpoint=$(realpath "${upstream}")"
         --frontend_conf "layers=${layers}" --frontend_conf "cache_mb=${cache_mb}"
-        --encoder_conf input_layer=linear)
+        --encoder_conf "input_layer=${ssl_input_layer}")
+    if [ "${ssl_preencoder_dim}" -gt 0 ]; then
+        width=$(sed -nE 's/.*"hidden_size": *([0-9]+).*/\1/p' "${upstream}/config.json")
+        frontend+=(--preencoder linear --preencoder_conf "input_size=${width}"
+            --preencoder_conf "output_size=${ssl_preencoder_dim}")
+    fi
 fi
 bpemodel=none
 [ "${token_type}" != bpe ] || bpemodel="${tokens}/bpe.model"
