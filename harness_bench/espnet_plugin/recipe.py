@@ -212,8 +212,8 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
         "asr_args": f"--max_epoch {config.max_epoch}" if config.max_epoch else "",
     }
     same = (
-        "train_set", "valid_set", "layers", "ssl_input_layer", "ssl_preencoder_dim", "cache_mb", "text_profile", "token_type", "nbpe",
-        "seed", "nj", "ngpu",
+        "train_set", "valid_set", "layers", "ssl_input_layer", "ssl_preencoder_dim",
+        "cache_mb", "text_profile", "token_type", "nbpe", "seed", "nj", "ngpu",
     )  # fmt: skip
     options |= {name: getattr(config, name) for name in same}
     pairs = [(f"--{name}", str(value)) for name, value in options.items()]
