@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -183,8 +183,11 @@ def _finished(out: Path, digest: str) -> AsrOutcome | None:
     if not path.is_file():
         return None
     outcome = build(AsrOutcome, read_json(path), source=str(path))
-    whole = all(file.is_file() for file in outcome.predictions.values())
-    return outcome if whole and outcome.digest == digest else None
+    # Where the folder is now, not where it was: it may have been moved.
+    here = {split: out / file.name for split, file in outcome.predictions.items()}
+    if outcome.digest != digest or not all(file.is_file() for file in here.values()):
+        return None
+    return replace(outcome, predictions=here)
 
 
 def _make_room(out: Path, digest: str) -> None:
