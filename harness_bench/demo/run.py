@@ -236,7 +236,9 @@ def _probe_stage(demo: Demo, entry: Entry, index: int, rank: int) -> Stage:
 
     name = probe_stage(task.task, entry.model)
     after = (data_stage(task.source), *_made_by(entry))
-    return Stage(name, run, after, folder / "log.txt", rank=10 + rank)
+    # ASR waits for the students' heads, so these go before the others.
+    soon = entry.model in demo.students()
+    return Stage(name, run, after, folder / "log.txt", rank=2 if soon else 10 + rank)
 
 
 def _asr(demo: Demo, model: str | None) -> Stage:
