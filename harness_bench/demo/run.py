@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.config import build
 from harness_bench.demo.config import (
+    Classification,
     DemoConfig,
     Source,
     data_folder,
@@ -220,25 +221,30 @@ def _pretrainer(demo: Demo, name: str, log: Path) -> Any:
 
 def _probe_stage(demo: Demo, entry: Entry, index: int, rank: int) -> Stage:
     task = demo.config.classification[index]
-    folder = demo.out / "probes" / task.task / entry.model
-
-    def run() -> ProbeOutcome:
-        return run_probe(
-            upstream=entry.upstream,
-            checkpoint=entry.checkpoint,
-            task=task.task,
-            cuts=demo.cuts(task.source),
-            label_field=task.label_field,
-            out=folder,
-            config=probe_config(demo),
-            threads=1,
-        )
-
     name = probe_stage(task.task, entry.model)
     after = (data_stage(task.source), *_made_by(entry))
     # ASR waits for the students' heads, so these go before the others.
-    soon = entry.model in demo.students()
-    return Stage(name, run, after, folder / "log.txt", rank=2 if soon else 10 + rank)
+    rank = 2 if entry.model in demo.students() else 10 + rank
+    log = _probe_folder(demo, entry, task) / "log.txt"
+    return Stage(name, lambda: _probe(demo, entry, task), after, log, rank)
+
+
+def _probe_folder(demo: Demo, entry: Entry, task: Classification) -> Path:
+    return demo.out / "probes" / task.task / entry.model
+
+
+def _probe(demo: Demo, entry: Entry, task: Classification) -> ProbeOutcome:
+    """Train and test one head, or return what an equal run left."""
+    return run_probe(
+        upstream=entry.upstream,
+        checkpoint=entry.checkpoint,
+        task=task.task,
+        cuts=demo.cuts(task.source),
+        label_field=task.label_field,
+        out=_probe_folder(demo, entry, task),
+        config=probe_config(demo),
+        threads=1,
+    )
 
 
 def _asr(demo: Demo, model: str | None) -> Stage:
@@ -268,13 +274,13 @@ def _asr(demo: Demo, model: str | None) -> Stage:
 
 def best_student(demo: Demo) -> str:
     """Return the student with the best mean accuracy on the dev sets of all heads."""
-    return max(demo.students(), key=lambda name: _dev_accuracy(demo, name))
+    students = [entry for entry in demo.entries() if entry.model in demo.students()]
+    return max(students, key=lambda entry: _dev_accuracy(demo, entry)).model
 
 
-def _dev_accuracy(demo: Demo, model: str) -> float:
+def _dev_accuracy(demo: Demo, entry: Entry) -> float:
     shares = []
     for task in demo.config.classification:
-        path = demo.out / "probes" / task.task / model / "predictions.dev.jsonl"
-        rows = read_predictions(path, ClassPrediction)
+        rows = read_predictions(_probe(demo, entry, task).dev_predictions, ClassPrediction)
         shares.append(sum(row.truth == row.pred for row in rows) / len(rows))
     return sum(shares) / len(shares)
