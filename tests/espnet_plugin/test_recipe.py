@@ -53,13 +53,11 @@ def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: A
 
 def test_a_finished_run_may_be_moved(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
     """Copied to another machine it must neither run again nor point back."""
-    for name in ("old", "new"):
-        outcome = run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / name, config=fake
-        )
-        if name == "old":
-            (tmp_path / "old").rename(tmp_path / "new")
-    assert outcome.predictions["test"] == tmp_path / "new" / "predictions.test.jsonl"
+    old, new = tmp_path / "old", tmp_path / "new"
+    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=old, config=fake)
+    old.rename(new)
+    outcome = run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=new, config=fake)
+    assert outcome.predictions["test"] == new / "predictions.test.jsonl"
     assert len(runs(tmp_path)) == 1
 
 
