@@ -172,8 +172,10 @@ def _places(
 
 
 def _mean_place(row: Row, grouped: Mapping[Column, list[Path]]) -> float:
-    """Average the places of a row, each as a share of its column's length."""
-    return statistics.mean(cell.place / len(grouped[column]) for column, cell in row.cells.items())
+    """Average over a row the share of its column's entries that are better: 0 for the best."""
+    return statistics.mean(
+        (cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items()
+    )
 
 
 def _row(model: str, cells: dict[Column, Cell]) -> Row:

@@ -12,7 +12,7 @@ from harness_bench.leaderboard.build import build, make_board
 from harness_bench.leaderboard.terminal import render_terminal
 from rich.console import Console
 
-from harness_bench.results import load_results
+from harness_bench.results import Metric, Result, load_results, save_result
 from tests.leaderboard.conftest import HOSTILE, MODELS, write_results
 
 if TYPE_CHECKING:
@@ -165,3 +165,20 @@ def test_broken_file_is_in_what_build_returns(built: LeaderboardFiles) -> None:
     found, _ = load_results(built.csv.parent)
     assert not found, "the output folder must not look like a results folder"
     assert HOSTILE in MODELS
+
+
+def test_the_best_everywhere_stands_first(tmp_path: Path) -> None:
+    """Columns of few models must not push their best below a second place of a long column."""
+    for model, task, value in (
+        ("best", "asr", 90.0), ("other", "asr", 10.0),
+        ("best", "ser", 90.0), ("second", "ser", 80.0), ("third", "ser", 70.0),
+        ("fourth", "ser", 60.0), ("fifth", "ser", 50.0),
+    ):  # fmt: skip
+        metric = Metric(value=value, higher_is_better=True)
+        result = Result(
+            source="measured", model=model, model_kind="other", task=task, corpus="made up",
+            split="test", synthetic=True, main_metric="score", metrics={"score": metric},
+        )  # fmt: skip
+        save_result(result, tmp_path)
+    board = make_board(tmp_path, title="t", include_reported=False)
+    assert [row.model for row in board.measured.rows][:2] == ["best", "second"]
