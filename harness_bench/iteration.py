@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench import config as configs
+from harness_bench.augment.config import AugmentConfig
 from harness_bench.config import STRICT
 from harness_bench.models.config import HubertConfig
 
@@ -31,8 +32,12 @@ class LabelConfig:
     layer: int | None = Field(default=None, ge=0, le=96)
     clusters: int = Field(default=1000, ge=2, le=65535)
     pca_dim: int | None = Field(default=None, ge=1)
+    # Instead of pca_dim: as many components as keep this share of the variance.
+    pca_variance: float | None = Field(default=None, gt=0, lt=1)
     # k-means and PCA see a random subset of this much audio, by seed (the paper: 300 h).
     fit_hours: float = Field(default=300.0, gt=0)
+    # Instead of fit_hours: this share of the audio (the paper's students: 30 %).
+    fit_share: float | None = Field(default=None, gt=0, le=1)
     # At most this many frames of it are held in memory, over all ranks together.
     fit_frames: int = Field(default=2_000_000, ge=100)
     kmeans_iterations: int = Field(default=100, ge=1)
@@ -47,6 +52,10 @@ class LabelConfig:
                 f"source = {self.source!r} with layer = {self.layer}: hidden states need a layer, "
                 "MFCC takes none"
             )
+        if self.pca_dim is not None and self.pca_variance is not None:
+            raise ValueError(
+                f"pca_dim = {self.pca_dim} and pca_variance = {self.pca_variance}: give one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,6 +69,8 @@ class PretrainConfig:
     num_buckets: int = Field(default=30, ge=2)
     mask_prob: float = Field(default=0.8, gt=0, le=1)
     mask_length: int = Field(default=10, ge=1)
+    mask_channel_prob: float = Field(default=0.0, ge=0, lt=1)  # channels of the projected features
+    mask_channel_length: int = Field(default=10, ge=1)
     pred_masked_weight: float = Field(default=1.0, ge=0)
     pred_nomask_weight: float = Field(default=0.0, ge=0)
     features_pen_weight: float = Field(default=10.0, ge=0)  # criterion.loss_weights[0]
@@ -74,14 +85,28 @@ class PretrainConfig:
     clip_norm: float = Field(default=1.0, gt=0)
     update_freq: int = Field(default=1, ge=1)  # batches per update
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    init: Literal["random", "block_average", "copy_extractor"] = "random"
+    compile: bool = False  # torch.compile, dynamic shapes
+    init: Literal["random", "block_average", "copy_extractor", "slice", "svd"] = "random"
     save_interval_updates: int = Field(default=5000, ge=1)
+    keep_interval_updates: int = Field(default=1, ge=1)  # the last so many states stay
+    # Every so many updates the model is exported and stays (a multiple of save_interval_updates).
+    export_interval_updates: int | None = Field(default=None, ge=1)
+    # Stop once the masked loss is so many times chance, the logarithm of clusters.
+    divergence: float = Field(default=3.0, gt=1)
     log_interval: int = Field(default=100, ge=1)
+    tensorboard: bool = True
     num_workers: int = Field(default=2, ge=0)
     seed: int = Field(default=0, ge=0)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        """Check that something is learned."""
+        """Check that something is learned, and that exports fall on saved states."""
+        every = self.export_interval_updates
+        if every is not None and every % self.save_interval_updates:
+            raise ValueError(
+                f"export_interval_updates = {every} is not a multiple of save_interval_updates = "
+                f"{self.save_interval_updates}"
+            )
         if self.pred_masked_weight == self.pred_nomask_weight == 0:
             raise ValueError(
                 "pred_masked_weight and pred_nomask_weight are both 0: nothing would be learned"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
+from harness_bench.augment.config import AugmentConfig
 from harness_bench.config import build, resolved
 from harness_bench.demo.config import DemoConfig
 from harness_bench.espnet_plugin.recipe import AsrConfig
@@ -24,9 +26,12 @@ TABLES: dict[str, Any] = {
     "model": HubertConfig,
     "labels": LabelConfig,
     "pretrain": PretrainConfig,
+    "pretrain.augment": AugmentConfig,
     "probe": ProbeConfig,
     "recipe": AsrConfig,
 }
+
+WORDS = ("required", "unset", "a table")
 
 
 def documented(table: str) -> dict[str, str]:
@@ -41,6 +46,8 @@ def true_default(kind: Any, key: str) -> str | object:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if is_dataclass(value):
+        return "a table"
     return "unset" if value is None else TypeAdapter(Any).dump_python(value, mode="json")
 
 
@@ -49,7 +56,7 @@ def test_every_key_is_there_with_its_default(table: str) -> None:
     kind, found = TABLES[table], documented(table)
     assert list(found) == list(kind.__pydantic_fields__)
     for key, text in found.items():
-        given = text if text in ("required", "unset") else tomllib.loads(f"x = {text[1:-1]}")["x"]
+        given = text if text in WORDS else tomllib.loads(f"x = {text[1:-1]}")["x"]
         assert given == true_default(kind, key), key
 
 

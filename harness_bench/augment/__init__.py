@@ -1,0 +1,1 @@
+"""Changes to training audio on the fly; labels stay those of the clean audio."""
