@@ -14,6 +14,7 @@ import typer
 
 from harness_bench import __version__
 from harness_bench.cli_results import Json, Out, board_app, score_app
+from harness_bench.cli_training import TRAINING_VERBS
 
 app = typer.Typer(
     name="harness-bench",
@@ -29,9 +30,6 @@ app = typer.Typer(
 )
 app.add_typer(score_app, name="score")
 app.add_typer(board_app, name="leaderboard")
-
-Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")]
-Split = Annotated[str, typer.Option(help="Which split of it.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -147,112 +145,8 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-@app.command()
-def labels(
-    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
-    cuts: Cuts,
-    out: Out,
-    teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
-    split: Split = "train",
-) -> None:
-    """Label audio for pretraining: features, k-means, one uint16 per 20 ms.
-
-    Example:
-      harness-bench labels harness_l_it1 cuts/qasr labels/it1
-    """
-    from harness_bench.pretrain import stages  # noqa: PLC0415
-
-    store = stages.label(stages.read_iteration(config), cuts, out, teacher=teacher, split=split)
-    typer.echo(f"{len(store)} utterances labelled: {out}")
-
-
-@app.command()
-def pretrain(
-    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
-    cuts: Cuts,
-    label_folder: Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")],
-    out: Out,
-    *,
-    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
-    split: Split = "train",
-    restart: Annotated[bool, typer.Option(help="Replace another run in OUT.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
-) -> None:
-    """Train one iteration and export it; an interrupted run goes on where it was.
-
-    Example:
-      harness-bench pretrain harness_l_it1 cuts/qasr labels/it1 runs/it1
-    """
-    from harness_bench.pretrain import stages  # noqa: PLC0415
-    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
-
-    step = stages.read_iteration(config)
-    fabric = make_fabric(
-        precision=step.pretrain.precision, accelerator=accelerator, devices=devices
-    )
-    folder = stages.train(
-        step, cuts, label_folder, out, fabric=fabric, teacher=teacher, split=split, restart=restart
-    )
-    typer.echo(f"Checkpoint: {folder}")
-
-
-@app.command()
-def family(
-    config: Annotated[Path, typer.Argument(help="TOML of the family.")],
-    cuts: Cuts,
-    out: Out,
-    *,
-    split: Split = "train",
-    only: Annotated[str | None, typer.Option(help="Make this iteration alone.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
-    restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
-) -> None:
-    """Make a whole family of models: labels, pretraining, export, iteration by iteration.
-
-    Examples:
-      harness-bench family my_family.toml cuts/qasr runs/family --dry-run
-      harness-bench family my_family.toml cuts/qasr runs/family
-    """
-    from harness_bench.pretrain import family as families  # noqa: PLC0415
-    from harness_bench.progress import StageTimes  # noqa: PLC0415
-
-    found = families.load_family(config)
-    if dry_run:
-        typer.echo(json.dumps(families.plan(found), indent=2))
-        return
-    from harness_bench.cuts import read_cuts  # noqa: PLC0415
-
-    times = StageTimes()
-    made = families.run_family(
-        found, read_cuts(cuts, split), out, times=times, only=only, restart=restart,
-        accelerator=accelerator, devices=devices,
-    )  # fmt: skip
-    typer.echo(times.summary())
-    for name, folder in made.items():
-        typer.echo(f"{name}: {folder}")
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Run folder, or a preset's name with --random.")],
-    out: Out,
-    *,
-    random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the untrained weights.")] = 0,
-) -> None:
-    """Write a run's model as a folder that transformers, s3prl and ESPnet open.
-
-    Examples:
-      harness-bench export runs/it1 models/harness_l_it1
-      harness-bench export harness_st models/random_st --random
-    """
-    from harness_bench.pretrain import stages  # noqa: PLC0415
-
-    stages.export(run, out, random=random, seed=seed)
-    typer.echo(f"Checkpoint: {out}")
+for verb in TRAINING_VERBS:
+    app.command()(verb)
 
 
 def main() -> None:
