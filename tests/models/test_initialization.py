@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from harness_bench.models.initialization import fits_block_average, initialise
 from harness_bench.models.stream import blocks_of, choose_stream
 from tests.models.conftest import small_config
-
-if TYPE_CHECKING:
-    from harness_bench.models.hubert import Hubert, HubertConfig
+from tests.models.low_rank import LowRank, block_diagonal
 
 WIDE = {
     "encoder_layers": 4, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 96,
