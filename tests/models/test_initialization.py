@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ from harness_bench.models.initialization import fits_block_average, initialise
 from harness_bench.models.stream import blocks_of, choose_stream
 from tests.models.conftest import small_config
 from tests.models.low_rank import LowRank, block_diagonal
+
+if TYPE_CHECKING:
+    from harness_bench.models.hubert import Hubert, HubertConfig
 
 WIDE = {
     "encoder_layers": 4, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 96,
