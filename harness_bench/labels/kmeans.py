@@ -9,29 +9,34 @@ import torch
 import torch.distributed as dist
 from sklearn.cluster import kmeans_plusplus
 
+from harness_bench.labels.pca import fit_pca
 from harness_bench.ranks import world
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ASSIGN_BLOCK = 65_536  # frames whose distances to all centroids are held at once
+# Distances held at once: 8 MB stay in a core's cache; a GPU wants large products.
+BLOCK_ON_CPU, BLOCK_ON_GPU = 1 << 21, 1 << 26
+SUM_BLOCK = 65_536  # frames added up in float32 before float64 takes over
 SEEDING_FRAMES_PER_CLUSTER = 100  # 30 cost 2 % of inertia on 20k frames, K = 100
-SEEDING_FRAMES_LIMIT = 50_000
+SEEDING_FRAMES_LIMIT = 20_000  # 50,000 gave 0.1 % less inertia at K = 1000 for twice the time
+DRAFT_DIM = 128  # frames of twice as many dimensions or more are first clustered in so many
 
 
 class KMeans(NamedTuple):
     """Fitted centroids."""
 
     centroids: Tensor  # (K, D) float32
-    inertia: float  # mean squared distance of a frame to its centroid
-    rounds: int
+    inertia: float  # mean squared distance of a frame to its centroid, in the last assignment
+    rounds: int  # of Lloyd's, on all frames in all dimensions
 
 
 def assign(frames: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nearest centroid (N,) int64 of frames (N, D) and the squared distance (N,)."""
     labels, distances = [], []
     squares = centroids.square().sum(1)
-    for block in torch.split(frames, ASSIGN_BLOCK):
+    room = BLOCK_ON_GPU if frames.is_cuda else BLOCK_ON_CPU
+    for block in torch.split(frames, max(1, room // len(centroids))):
         # |x - c|^2 without |x|^2, which decides nothing: one matrix product.
         partial = torch.addmm(squares, block, centroids.T, alpha=-2.0)
         nearest, index = partial.min(1)
@@ -47,25 +52,44 @@ def fit_kmeans(
 ) -> KMeans:
     """Cluster frames (N, D) float32; under torch.distributed, each rank brings its own frames.
 
-    Seeded by scikit-learn's greedy k-means++ on a random part of rank 0's frames. An empty cluster
-    moves to the frame that lies farthest from its centroid.
+    Seeded by scikit-learn's greedy k-means++ on a random part of all ranks' frames. Frames of many
+    dimensions are first clustered in their largest 128 principal components, where a round costs a
+    fraction and most of the way is made; Lloyd's rounds on the frames themselves then go on from
+    there until they settle. An empty cluster moves to the frame farthest from its centroid.
 
     Args:
-        frames: this rank's frames.
+        frames: this rank's frames; (0, D) where it has none.
         clusters: K.
-        iterations: Lloyd's rounds at most.
+        iterations: Lloyd's rounds at most, of either kind.
         tolerance: stop once inertia falls by less than this share in one round.
         seed: governs the seeding.
 
     Raises:
-        ValueError: fewer frames than clusters.
+        ValueError: fewer frames than clusters, over all ranks together; raised by all of them.
     """
-    if len(frames) < clusters:
+    sample, total = _sample(frames, clusters, seed)
+    if total < clusters:
         raise ValueError(
-            f"k-means with {clusters} clusters got {len(frames)} frames; give more audio "
-            "(fit_hours, fit_frames) or fewer clusters."
+            f"k-means with {clusters} clusters got {total} frames; give more audio "
+            "(fit_hours, fit_share, fit_frames) or fewer clusters."
         )
-    centroids = _seed_centroids(frames, clusters, seed)
+    if frames.shape[1] < 2 * DRAFT_DIM:
+        start = _seed_centroids(sample, clusters, seed)
+        return lloyd(frames, start, iterations=iterations, tolerance=tolerance)
+    pca = fit_pca([sample], DRAFT_DIM)
+    mean, components = _from_first(pca.mean), _from_first(pca.components)
+    small = torch.addmm(-mean @ components, frames, components)
+    start = _seed_centroids(_from_first(pca.apply(sample)), clusters, seed)
+    draft = lloyd(small, start, iterations=iterations, tolerance=tolerance)
+    means, counts = _means(frames, assign(small, draft.centroids)[0], clusters)
+    # A cluster that lost its last frame has no mean; its place in the draft is taken instead.
+    drafted = torch.addmm(mean, draft.centroids, components.T)
+    start = torch.where(counts[:, None] > 0, means, drafted)
+    return lloyd(frames, start, iterations=iterations, tolerance=tolerance)
+
+
+def lloyd(frames: Tensor, centroids: Tensor, *, iterations: int, tolerance: float) -> KMeans:
+    """Move centroids (K, D) by Lloyd's rounds until inertia settles; arguments of `fit_kmeans`."""
     history: list[float] = []
     for _ in range(iterations):
         centroids, inertia = _lloyd_round(frames, centroids)
@@ -75,35 +99,98 @@ def fit_kmeans(
     return KMeans(centroids, history[-1], len(history))
 
 
-def _seed_centroids(frames: Tensor, clusters: int, seed: int) -> Tensor:
-    """Choose starting centroids on rank 0 and give them to all."""
-    wanted = max(clusters, min(SEEDING_FRAMES_LIMIT, SEEDING_FRAMES_PER_CLUSTER * clusters))
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(frames))[:wanted]
-    sample = frames[torch.from_numpy(np.sort(chosen)).to(frames.device)].cpu().numpy()
-    points, _ = kmeans_plusplus(sample, clusters, random_state=seed)
-    centroids = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(frames.device)
-    if world()[1] > 1:
-        dist.broadcast(centroids, src=0)
-    return centroids
-
-
 def _lloyd_round(frames: Tensor, centroids: Tensor) -> tuple[Tensor, float]:
     """Assign, then move each centroid to its frames' mean; return also the inertia before it."""
     labels, distances = assign(frames, centroids)
-    clusters, dim = centroids.shape
-    # One buffer, so that ranks talk once a round: sums, counts, inertia and number of frames.
-    buffer = frames.new_zeros(clusters * dim + clusters + 2, dtype=torch.float64)
-    sums = buffer[: clusters * dim].view(clusters, dim)
-    counts = buffer[clusters * dim : -2]
-    sums.index_add_(0, labels, frames.double())
-    counts.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float64))
-    buffer[-2], buffer[-1] = distances.double().sum(), len(frames)
-    farthest = frames[distances.topk(min(clusters, len(frames))).indices]
-    if world()[1] > 1:
-        dist.all_reduce(buffer)
-        dist.broadcast(farthest, src=0)
-    moved = (sums / counts.clamp(min=1.0)[:, None]).to(centroids.dtype)
+    moved, counts = _means(frames, labels, len(centroids))
+    inertia = _over_ranks(distances.sum(dtype=torch.float64)) / counts.sum()
+    if not bool(counts.all()):
+        moved = _refilled(moved, counts, frames, distances)
+    return moved, float(inertia)
+
+
+def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """Return the mean (K, D) and the number (K,) of each cluster's frames, over all ranks."""
+    # One buffer, so that ranks talk once: sums and counts side by side.
+    buffer = frames.new_zeros(clusters, frames.shape[1] + 1, dtype=torch.float64)
+    sums, counts = buffer[:, :-1], buffer[:, -1]
+    # On a GPU, threads add in any order: float64 keeps that from being seen in the result.
+    exact = torch.float64 if frames.is_cuda else torch.float32
+    for block, index in zip(_blocks(frames), _blocks(labels), strict=True):
+        part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
+        sums += part.index_add_(0, index, block.to(exact))
+    counts += torch.bincount(labels, minlength=clusters)
+    _over_ranks(buffer)
+    return (sums / counts.clamp(min=1.0)[:, None]).to(frames.dtype), counts.clone()
+
+
+def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(rows, SUM_BLOCK)
+
+
+def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) -> Tensor:
+    """Put the empty clusters onto the frames farthest from their centroids, over all ranks."""
     empty = counts == 0
-    moved[empty] = farthest[: int(empty.sum())]
-    return moved, float(buffer[-2] / buffer[-1])
+    wanted = min(int(empty.sum()), len(frames))
+    far, index = distances.topk(wanted)
+    rows = _gathered(torch.cat([far[:, None], frames[index]], 1))
+    order = rows[:, 0].argsort(descending=True, stable=True)[: int(empty.sum())]
+    filled = moved.clone()
+    filled[empty.nonzero()[: len(order), 0]] = rows[order, 1:]
+    return filled
+
+
+def _sample(frames: Tensor, clusters: int, seed: int) -> tuple[Tensor, int]:
+    """Draw random frames of all ranks, each by its share -> (sample (S, D), number of all)."""
+    wanted = max(clusters, min(SEEDING_FRAMES_LIMIT, SEEDING_FRAMES_PER_CLUSTER * clusters))
+    rank, ranks = world()
+    counts = torch.zeros(ranks, dtype=torch.int64, device=frames.device)
+    counts[rank] = len(frames)
+    ends = _over_ranks(counts).cumsum(0).tolist()
+    total = int(ends[-1])
+    # The shares of consecutive ranks add up to `wanted` exactly and exceed no rank's frames.
+    bounds = [min(wanted, total) * end // max(total, 1) for end in [0, *ends]]
+    chosen = np.random.default_rng(seed).permutation(len(frames))
+    mine = np.sort(chosen[: bounds[rank + 1] - bounds[rank]])
+    return _gathered(frames[torch.from_numpy(mine).to(frames.device)]), total
+
+
+def _seed_centroids(sample: Tensor, clusters: int, seed: int) -> Tensor:
+    """Choose starting centroids (K, D) among a sample's frames on rank 0; give them to all."""
+    centroids = sample.new_empty(clusters, sample.shape[1])
+    if world()[0] == 0:
+        # In float64: scikit-learn widens float32 anew for every centroid, at 8 times the cost.
+        wide = sample.double().cpu().numpy()
+        _, index = kmeans_plusplus(wide, clusters, random_state=seed)
+        centroids = sample[torch.from_numpy(index).to(sample.device)]
+    return _from_first(centroids)
+
+
+def _over_ranks(tensor: Tensor) -> Tensor:
+    """Sum a tensor over the ranks, in place."""
+    if world()[1] > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def _from_first(tensor: Tensor) -> Tensor:
+    """Give rank 0's tensor to all ranks."""
+    tensor = tensor.contiguous()
+    if world()[1] > 1:
+        dist.broadcast(tensor, src=0)
+    return tensor
+
+
+def _gathered(rows: Tensor) -> Tensor:
+    """Join the rows (n, D) of all ranks, in the order of ranks; every rank may have another n."""
+    rank, ranks = world()
+    if ranks == 1:
+        return rows
+    counts = torch.zeros(ranks, dtype=torch.int64, device=rows.device)
+    counts[rank] = len(rows)
+    sizes = _over_ranks(counts).tolist()
+    padded = rows.new_zeros(max(sizes), rows.shape[1])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -7,12 +7,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lhotse.cut import Cut
+
+
+def blobs(frames: int, dim: int, centres: int, seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    middle = rng.standard_normal((centres, dim)) * 4
+    points = middle[rng.integers(centres, size=frames)] + rng.standard_normal((frames, dim))
+    return torch.from_numpy(points.astype(np.float32))
+
+
+def speechlike(frames: int, dim: int, centres: int) -> torch.Tensor:
+    """Draw overlapping clusters whose variance falls along the dimensions, as hidden states'."""
+    rng = np.random.default_rng(0)
+    scale = np.arange(1, dim + 1) ** -0.5
+    middle = rng.standard_normal((centres, dim)) * scale
+    noise = 0.7 * rng.standard_normal((frames, dim)) * scale
+    turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    points = (middle[rng.integers(centres, size=frames)] + noise) @ turn
+    return torch.from_numpy(points.astype(np.float32))
 
 
 def make_cuts(folder: Path, lengths: list[int], seed: int = 0) -> list[Cut]:
