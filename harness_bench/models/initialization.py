@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.reduction import copy_reduced
+from harness_bench.models.reduction import check_widths, copy_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,27 +38,27 @@ def initialise(config: HubertConfig, how: str, teacher: Hubert | None, seed: int
         "slice": slice_blocks,
         "svd": project_blocks,
     }
-    if how not in steps:
-        raise ValueError(f'There is no init = "{how}"; known: {", ".join(steps)}.')
+    if how != "random" and teacher is None:
+        raise ValueError(f'init = "{how}" needs a teacher; name one, or use init = "random".')
+    check_start(config, how, teacher.config if teacher else config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Hubert(config)
-    if how == "random":
-        return model
-    if teacher is None:
-        raise ValueError(f'init = "{how}" needs a teacher; name one, or use init = "random".')
-    with torch.no_grad():
-        steps[how](model, teacher)
+    if teacher is not None:
+        with torch.no_grad():
+            steps[how](model, teacher)
     return model
 
 
-def fits_block_average(config: HubertConfig, teacher: HubertConfig) -> bool:
-    """Tell whether "block_average" can start such a student; "svd" is the way where it cannot."""
-    try:
-        _check_average(config, teacher)
-    except ValueError:
-        return False
-    return True
+def check_start(config: HubertConfig, how: str, teacher: HubertConfig) -> None:
+    """Check that a teacher of that shape can start such a student, before either is built.
+
+    Raises:
+        ValueError: no such initialisation, or shapes that do not fit; says which dimension.
+    """
+    if how not in _CHECKS:
+        raise ValueError(f'There is no init = "{how}"; known: {", ".join(_CHECKS)}.')
+    _CHECKS[how](config, teacher)
 
 
 def average_blocks(model: Hubert, teacher: Hubert) -> None:
@@ -70,7 +70,7 @@ def average_blocks(model: Hubert, teacher: Hubert) -> None:
     Raises:
         ValueError: a width differs, or the student's blocks do not divide the teacher's.
     """
-    _check_average(model.config, teacher.config)
+    check_start(model.config, "block_average", teacher.config)
     _copy_means(model, teacher)
 
 
@@ -100,20 +100,14 @@ def project_blocks(model: Hubert, teacher: Hubert) -> None:
 
 def copy_extractor(model: Hubert, teacher: Hubert) -> None:
     """Copy the convolutional extractor, whose shape all models of the family share."""
-    _check_extractor(model.config, teacher.config)
+    check_start(model.config, "copy_extractor", teacher.config)
     model.feature_extractor.load_state_dict(teacher.feature_extractor.state_dict())
 
 
 def _thin(model: Hubert, teacher: Hubert, how: str) -> None:
     """Average the blocks at the teacher's widths, then reduce the widths."""
-    _check_extractor(model.config, teacher.config)
-    _require_equal(model.config, teacher.config, *_KIND)
-    many, few = teacher.config.encoder_layers, model.config.encoder_layers
-    if few > many:
-        raise ValueError(
-            f"The student's encoder_layers is {few} and the teacher's {many}: there are not "
-            'enough blocks to average. Take fewer layers, or init = "copy_extractor".'
-        )
+    check_start(model.config, how, teacher.config)
+    few = model.config.encoder_layers
     with torch.random.fork_rng(devices=[]):  # The weights drawn here are all replaced.
         middle = Hubert(replace(teacher.config, encoder_layers=few))
     _copy_means(middle, teacher)
@@ -149,6 +143,27 @@ def _check_average(config: HubertConfig, teacher: HubertConfig) -> None:
         )
 
 
+def _check_slice(config: HubertConfig, teacher: HubertConfig) -> None:
+    _check_thin(config, teacher)
+    check_widths(config, teacher, "slice")
+
+
+def _check_svd(config: HubertConfig, teacher: HubertConfig) -> None:
+    _check_thin(config, teacher)
+    check_widths(config, teacher, "svd")
+
+
+def _check_thin(config: HubertConfig, teacher: HubertConfig) -> None:
+    _check_extractor(config, teacher)
+    _require_equal(config, teacher, *_KIND)
+    many, few = teacher.encoder_layers, config.encoder_layers
+    if few > many:
+        raise ValueError(
+            f"The student's encoder_layers is {few} and the teacher's {many}: there are not "
+            'enough blocks to average. Take fewer layers, or init = "copy_extractor".'
+        )
+
+
 def _check_extractor(config: HubertConfig, teacher: HubertConfig) -> None:
     _require_equal(
         config, teacher, "conv_dim", "conv_kernel", "conv_stride", "conv_bias", "extractor_mode"
@@ -164,3 +179,12 @@ def _require_equal(config: HubertConfig, teacher: HubertConfig, *names: str) -> 
                 f"The teacher's {name} is {theirs} and the student's {ours}; this initialisation "
                 f"needs them equal. Use init = {way}."
             )
+
+
+_CHECKS: dict[str, Callable[[HubertConfig, HubertConfig], None]] = {
+    "random": lambda _config, _teacher: None,
+    "block_average": _check_average,
+    "copy_extractor": _check_extractor,
+    "slice": _check_slice,
+    "svd": _check_svd,
+}

@@ -25,41 +25,13 @@ if TYPE_CHECKING:
     from harness_bench.models.hubert import Attention, Block, FeedForward, Hubert, PositionalConv
 
 
-@torch.no_grad()
-def copy_reduced(model: Hubert, teacher: Hubert, how: str) -> None:
-    """Fill a thin model, but for its extractor, from a wider one with as many blocks.
-
-    Widths that are equal are copied as they are. Of the attention the strongest heads stay, by the
-    energy of what they can write; of the FFN the units with the largest product of the norms of
-    their input and output weights.
-
-    "slice": inside a head the channels with the largest products of norms. "svd": the best
-    approximations of lower rank of a head's query-key form and of its value-output map. For the
-    stream see `stream.choose_stream`.
-
-    Args:
-        model: is written; its config decides the shapes.
-        teacher: a model with as many layers, the same extractor and positional kernel.
-        how: "slice" or "svd".
+def check_widths(config: HubertConfig, teacher: HubertConfig, how: str) -> None:
+    """Check that parts of a teacher can fill a student; `how` is "slice" or "svd".
 
     Raises:
         ValueError: the student is wider, or has more or wider heads, than the teacher; or it has
             no projection into its stream and "slice" would need one.
     """
-    _check_shapes(model.config, teacher.config, how)
-    wide = deepcopy(teacher).double()
-    stream = choose_stream(model.config, wide, how)
-    model.masked_spec_embed.copy_(stream.basis.T @ wide.masked_spec_embed)
-    _projection(model, wide, stream)
-    _positions(model.encoder.pos_conv_embed, wide.encoder.pos_conv_embed, stream)
-    stream.norm(model.encoder.layer_norm, wide.encoder.layer_norm, folded=False)
-    folded = stream.dense and teacher.config.layer_norm_first
-    for target, source in zip(blocks_of(model), blocks_of(wide), strict=True):
-        _block(target, source, stream, folded=folded)
-
-
-def _check_shapes(config: HubertConfig, teacher: HubertConfig, how: str) -> None:
-    """Refuse what no part of the teacher could fill."""
     for name in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
         ours, theirs = getattr(config, name), getattr(teacher, name)
         if ours > theirs:
@@ -88,6 +60,38 @@ def _check_shapes(config: HubertConfig, teacher: HubertConfig, how: str) -> None
             f"its extractor ({config.encoder_embed_dim}) has no projection to make them from the "
             'features. Use init = "svd", or post_extract_proj = "always".'
         )
+
+
+@torch.no_grad()
+def copy_reduced(model: Hubert, teacher: Hubert, how: str) -> None:
+    """Fill a thin model, but for its extractor, from a wider one with as many blocks.
+
+    Widths that are equal are copied as they are. Of the attention the strongest heads stay, by the
+    energy of what they can write; of the FFN the units with the largest product of the norms of
+    their input and output weights.
+
+    "slice": inside a head the channels with the largest products of norms. "svd": the best
+    approximations of lower rank of a head's query-key form and of its value-output map. For the
+    stream see `stream.choose_stream`.
+
+    Args:
+        model: is written; its config decides the shapes.
+        teacher: a model with as many layers, the same extractor and positional kernel.
+        how: "slice" or "svd".
+
+    Raises:
+        ValueError: the widths do not fit, see `check_widths`.
+    """
+    check_widths(model.config, teacher.config, how)
+    wide = deepcopy(teacher).double()
+    stream = choose_stream(model.config, wide, how)
+    model.masked_spec_embed.copy_(stream.basis.T @ wide.masked_spec_embed)
+    _projection(model, wide, stream)
+    _positions(model.encoder.pos_conv_embed, wide.encoder.pos_conv_embed, stream)
+    stream.norm(model.encoder.layer_norm, wide.encoder.layer_norm, folded=False)
+    folded = stream.dense and teacher.config.layer_norm_first
+    for target, source in zip(blocks_of(model), blocks_of(wide), strict=True):
+        _block(target, source, stream, folded=folded)
 
 
 def _block(target: Block, source: Block, stream: Stream, *, folded: bool) -> None:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness_bench.models.initialization import fits_block_average, initialise
+from harness_bench.models.initialization import check_start, initialise
 from harness_bench.models.stream import blocks_of, choose_stream
 from tests.models.conftest import small_config
 from tests.models.low_rank import LowRank, block_diagonal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness_bench.models.hubert import Hubert, HubertConfig
 
 WIDE = {
@@ -217,8 +219,23 @@ def test_a_teacher_is_asked_for() -> None:
         initialise(config(), "svd", None, 0)
 
 
-def test_fits_block_average_agrees_with_the_error(teacher: Hubert) -> None:
-    """Plans ask before; the answer must be the one that the run gives."""
-    assert fits_block_average(config(encoder_layers=2), teacher.config)
-    assert not fits_block_average(config(encoder_layers=3), teacher.config)
-    assert not fits_block_average(config(**THIN), teacher.config)
+@pytest.mark.parametrize("how", ["random", "block_average", "copy_extractor", *WIDTHS])
+@pytest.mark.parametrize("changes", [{}, THIN, {"encoder_layers": 3}, {"conv_pos": 8}])
+def test_check_start_agrees_with_the_start(
+    teacher: Hubert, how: str, changes: dict[str, Any]
+) -> None:
+    """Plans ask before anything is trained; the answer must be the one that the run gives."""
+
+    def fails(call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except ValueError:
+            return True
+        return False
+
+    shape = config(**changes)
+    asked = fails(lambda: check_start(shape, how, teacher.config))
+    assert asked == fails(lambda: initialise(shape, how, teacher, 0))
+    expected = {"block_average": changes != {}, "slice": "conv_pos" in changes}
+    expected["svd"] = expected["slice"]
+    assert asked == expected.get(how, False)
