@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := runs
+# The extra `fairseq` stays out of the environment: see tools/peers.sh.
+EXTRAS := --extra s3prl --extra espnet --extra demo
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real test test-slow lint bench lock clean
+.PHONY: help setup demo demo-real test test-slow lint peers bench lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -34,11 +36,15 @@ test-slow: setup  ## Run the tests that take minutes each.
 lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+peers: setup  ## Install fairseq beside the environment, for its tests and benchmarks.
+	@bash tools/peers.sh $(VENV) build/peers
+
 bench: setup  ## Measure against the peers; writes build/bench.json.
+	@bash tools/peers.sh $(VENV) build/peers || true
 	@$(BIN)/python benchmarks/run.py
 
 lock:  ## Pin anew what pyproject.toml asks for.
-	@$(BIN)/uv pip compile -q --universal --python-version 3.12 --all-extras --group dev \
+	@$(BIN)/uv pip compile -q --universal --python-version 3.12 $(EXTRAS) --group dev \
 	  pyproject.toml -o requirements.lock
 
 clean:  ## Remove what runs and builds made, not the environment.

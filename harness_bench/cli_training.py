@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness_bench.cli_results import Out
+from harness_bench.cli_results import Json, Out
 
-Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")]
+Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare` or `shard`.")]
 Split = Annotated[str, typer.Option(help="Which split of it.")]
 
 
@@ -64,12 +64,16 @@ def pretrain(
 
 def family(
     config: Annotated[Path, typer.Argument(help="TOML of the family.")],
-    cuts: Cuts,
-    out: Out,
+    cuts: Annotated[
+        Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>.")] = None,
     *,
     split: Split = "train",
     only: Annotated[str | None, typer.Option(help="Make this iteration alone.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
+    hours: Annotated[float | None, typer.Option(help="Of audio, for the plan.")] = None,
+    as_json: Json = False,
     restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
@@ -77,22 +81,26 @@ def family(
     """Make a whole family of models: labels, pretraining, export, iteration by iteration.
 
     Examples:
-      harness-bench family my_family.toml cuts/qasr runs/family --dry-run
+      harness-bench family egs/harness/pretrain1/conf/family_tiny.toml
       harness-bench family my_family.toml cuts/qasr runs/family
+      harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
+      torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
-    from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain.family import load_family, run_family  # noqa: PLC0415
+    from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
+
+    found = load_family(config)
+    if dry_run:
+        rows = plan(found, hours)
+        typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
+        return
+    from harness_bench.data.opening import open_folder  # noqa: PLC0415
     from harness_bench.progress import StageTimes  # noqa: PLC0415
 
-    found = families.load_family(config)
-    if dry_run:
-        typer.echo(json.dumps(families.plan(found), indent=2))
-        return
-    from harness_bench.cuts import read_cuts  # noqa: PLC0415
-
     times = StageTimes()
-    made = families.run_family(
-        found, read_cuts(cuts, split), out, times=times, only=only, restart=restart,
-        accelerator=accelerator, devices=devices,
+    made = run_family(
+        found, None if cuts is None else open_folder(cuts, split), out or Path("runs") / found.name,
+        times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(times.summary())
     for name, folder in made.items():
@@ -100,7 +108,9 @@ def family(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder, or a preset's name with --random.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, fairseq's .pt file, or with --random a preset.")
+    ],
     out: Out,
     *,
     random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
@@ -110,6 +120,7 @@ def export(
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
+      harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
     """
     from harness_bench.pretrain import stages  # noqa: PLC0415

@@ -6,7 +6,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from harness_bench import config as configs
-from harness_bench.cuts import read_cuts
 from harness_bench.iteration import IterationConfig, load_preset, preset_names
 from harness_bench.pretrain.family import checkpoint_of
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning.fabric import Fabric
 
-    from harness_bench.labels.store import LabelStore
+    from harness_bench.labels.store import Labels
 
 
 def read_iteration(path: Path) -> IterationConfig:
@@ -35,9 +34,9 @@ def read_iteration(path: Path) -> IterationConfig:
 
 def label(
     step: IterationConfig, cuts: Path, out: Path, *, teacher: Path | None, split: str
-) -> LabelStore:
+) -> Labels:
     """Label the cuts of one split; see `labels.make.make_labels`."""
-    found = read_cuts(cuts, split)  # before the slow imports, so that a mistake shows at once
+    found = open_folder(cuts, split)
     import torch  # noqa: PLC0415
 
     from harness_bench.labels.make import make_labels  # noqa: PLC0415
@@ -58,23 +57,27 @@ def train(
     restart: bool = False,
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
-    from harness_bench.labels.store import LabelStore  # noqa: PLC0415 - torch
+    from harness_bench.labels.store import open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
-    found, store = read_cuts(cuts, split), LabelStore(label_folder)
-    return pretrain(step, found, store, out, fabric=fabric, teacher=teacher, restart=restart)
+    found, made = open_folder(cuts, split), open_labels(label_folder)
+    return pretrain(step, found, made, out, fabric=fabric, teacher=teacher, restart=restart)
 
 
 def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
-    """Copy a run's checkpoint folder after opening it, or write an untrained model of a shape.
+    """Write a checkpoint folder: a run's, what a `.pt` file of fairseq holds, or an untrained model.
 
     Raises:
-        ValueError: `run` holds no finished checkpoint, or names no preset or config.
+        ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
+            config.
     """
-    from harness_bench.models import checkpoint  # noqa: PLC0415 - torch
+    from harness_bench.models import checkpoint, fairseq  # noqa: PLC0415 - torch
 
     if random:
         checkpoint.save_random(out, read_iteration(run).model, seed=seed)
+        return
+    if run.suffix == ".pt":
+        fairseq.import_fairseq(run, out)
         return
     found = checkpoint_of(run)
     source = found if found.is_dir() else run
