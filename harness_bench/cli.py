@@ -149,6 +149,35 @@ for verb in TRAINING_VERBS:
     app.command()(verb)
 
 
+@app.command()
+def augment_preview(
+    config: Annotated[
+        Path, typer.Argument(help="TOML with a table [pretrain.augment], or a preset's name.")
+    ],
+    audio: Annotated[Path, typer.Argument(help="Audio file, or folder made by `prepare`.")],
+    out: Out,
+    *,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Utterances of a folder.", min=1)] = 3,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Turn on what the config leaves off.")
+    ] = False,
+) -> None:
+    """Write speech before and after each change of pretraining audio, to hear and to see.
+
+    Examples:
+      harness-bench augment-preview my_iteration.toml cuts/qasr runs/preview
+      harness-bench augment-preview harness_l_it1 speech.wav runs/preview --all
+    """
+    from harness_bench.augment import preview  # noqa: PLC0415
+    from harness_bench.pretrain.augmentation import read_augment  # noqa: PLC0415
+
+    settings = read_augment(config)
+    chosen = preview.with_everything(settings) if everything else settings
+    for picture in preview.preview(chosen, audio, out, seed=seed, count=count):
+        typer.echo(f"{picture} and the wave files in {picture.with_suffix('')}")
+
+
 def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
     try:
