@@ -16,9 +16,12 @@ from pydantic.dataclasses import dataclass
 from harness_bench import config as configs
 from harness_bench.augment.config import AugmentConfig
 from harness_bench.config import STRICT
+from harness_bench.data.config import DataConfig
 from harness_bench.models.config import HubertConfig
 
-PRESETS = Path(__file__).parent / "presets"
+_PACKAGED = Path(__file__).parent / "presets" / "paper"  # in an installed wheel
+_CHECKOUT = Path(__file__).parents[1] / "egs" / "harness" / "pretrain1" / "conf"
+PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 FRAME_SAMPLES, FRAME_FIELD = 320, 400  # of the paper's extractor at 16 kHz
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -65,7 +68,9 @@ class PretrainConfig:
     max_update: int = Field(ge=1)
     max_seconds: float = Field(default=62.5, gt=0)  # audio per rank and batch
     max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
-    min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and listed
+    min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and counted
+    # Language -> weight: every language gets its share of the audio. None: as the data are.
+    balance: dict[str, Annotated[float, Field(gt=0)]] | None = None
     num_buckets: int = Field(default=30, ge=2)
     mask_prob: float = Field(default=0.8, gt=0, le=1)
     mask_length: int = Field(default=10, ge=1)
@@ -139,6 +144,7 @@ class IterationConfig:
     labels: LabelConfig
     pretrain: PretrainConfig
     teacher: str | None = None  # the iteration whose checkpoint gives hidden states
+    sources: tuple[str, ...] = ()  # of the family's [data]; all where empty
     paper: PaperFacts | None = None
 
     def __post_init__(self) -> None:
@@ -157,6 +163,7 @@ class FamilyConfig:
 
     name: str = Field(min_length=1)
     iterations: tuple[IterationConfig, ...] = field(default=())
+    data: DataConfig | None = None  # None: the audio is named on the command line
 
     def __post_init__(self) -> None:
         """Check that every teacher comes before its student and has the layer asked for."""
@@ -166,6 +173,7 @@ class FamilyConfig:
             if step.name in seen:
                 raise ValueError(f"iteration {step.name!r} is there twice; names must differ")
             seen[step.name] = step
+            _check_sources(step, self.data)
         if not seen:
             raise ValueError("a family needs at least one [[iterations]] entry")
 
@@ -186,9 +194,19 @@ def _check_teacher(step: IterationConfig, seen: dict[str, IterationConfig]) -> N
         )
 
 
+def _check_sources(step: IterationConfig, data: DataConfig | None) -> None:
+    known = [source.title for source in data.sources] if data else []
+    for name in step.sources:
+        if name not in known:
+            raise ValueError(
+                f"iteration {step.name!r}: sources = {list(step.sources)}, but [data] has "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
 def preset_names() -> list[str]:
     """List the presets of the paper."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+    return sorted(path.stem for path in PRESETS.glob("harness_*.toml"))
 
 
 def load_preset(name: str) -> IterationConfig:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +20,8 @@ from harness_bench.iteration import (
     load_preset,
     preset_names,
 )
-from harness_bench.pretrain.family import load_family, plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.plan import cost_of, plan
 
 MODEL = {
     "encoder_layers": 4,
@@ -151,6 +152,68 @@ def test_preset_has_the_papers_labels(name: str) -> None:
     expected = {"harness_l_it1": ("mfcc", None), "harness_l_it2": ("hidden", 9)}
     assert (labels.source, labels.layer) == expected.get(name, ("hidden", 24))
     assert (labels.pca_dim is not None) == (name == "harness_st_pca")
+
+
+# PAPER, Tables 2 and 4: MGB2 and MGB3 WER, KSUEmotions and ADI5 accuracy.
+SCORES = {
+    "harness_l_it2": [15.50, 41.60, 94.66, 84.98],
+    "harness_s": [20.20, 52.80, 91.15, 70.84],
+    "harness_s_65m": [20.20, 52.80, 91.15, 70.84],
+    "harness_st": [23.20, 58.20, 89.02, 69.77],
+    "harness_st_28m": [23.20, 58.20, 89.02, 69.77],
+    "harness_st_pca": [22.50, 55.60, 87.34, 61.64],
+    "harness_st_256": [22.3, 79.42, 53.41],
+}
+
+
+def head_comment(name: str) -> str:
+    """Return the comment above a preset's first key, as one line."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), (PRESETS / f"{name}.toml").read_text().splitlines()
+    )
+    return " ".join(line.removeprefix("# ") for line in lines)
+
+
+@each_preset
+def test_head_comment_has_the_papers_scores(name: str) -> None:
+    """Who trains a preset must know what to expect of it."""
+    found = re.search(r"paper's scores[^:]*: (.*?) accuracy", head_comment(name))
+    figures = re.findall(r"\d+\.\d+", found[1]) if found else []
+    assert [float(figure) for figure in figures] == SCORES.get(name, [])
+
+
+@each_preset
+def test_head_comment_has_the_cost_by_the_operation_count(name: str) -> None:
+    """The comment is typed by hand; the count decides."""
+    found = re.search(
+        r"Expected cost: ([\d,]+) hours of audio x ([\d.]+) GFLOP .*? "
+        r"(\d+) GPU-hours on H100 at 10 % of its bf16 peak, (\d+) at 40 %",
+        head_comment(name),
+    )
+    assert found is not None
+    cost = cost_of(load_preset(name))
+    assert float(found[1].replace(",", "")) == pytest.approx(cost.audio_hours, abs=0.5)
+    assert float(found[2]) == pytest.approx(cost.flop_per_second / 1e9, abs=0.05)
+    assert float(found[3]) == pytest.approx(cost.gpu_hours_usual, abs=0.5)
+    assert float(found[4]) == pytest.approx(cost.gpu_hours_goal, abs=0.5)
+
+
+PAPER = Path(__file__).parents[2] / "shared" / "PAPER.md"
+ROW_NAMES = {
+    "HArnESS-L": "harness_l_it2",
+    "HArnESS-S (79.4 %)": "harness_s",
+    "HArnESS-ST (93.7 %)": "harness_st",
+    "HArnESS-ST, PCA supervision (93.7 %)": "harness_st_pca",
+}
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="../shared/PAPER.md is not there")
+@pytest.mark.parametrize("row", ROW_NAMES)
+def test_scores_stand_so_in_the_paper_notes(row: str) -> None:
+    """The table above was copied by hand from them."""
+    found = re.search(rf"^\| {re.escape(row)} \| (.*) \|$", PAPER.read_text(), re.MULTILINE)
+    assert found is not None
+    assert [float(cell) for cell in found[1].split("|")] == SCORES[ROW_NAMES[row]]
 
 
 @each_preset

@@ -17,7 +17,8 @@ from harness_bench import __version__
 
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
-SHIPPED = ("harness_bench", *PLUGIN_FOLDERS)
+CONFIGS = Path("egs/harness/pretrain1/conf")
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS))
 BUILD_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 INVENTORY = Path(__file__).with_name("packaging_inventory.py")
 GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
@@ -77,10 +78,17 @@ def run_installed(installed: Path, *arguments: str) -> str:
     return run("-S", *arguments, cwd=installed, PYTHONPATH=libraries)
 
 
+def installed_as(path: Path) -> str:
+    """Return where a wheel holds a file of the source."""
+    if path.is_relative_to(CONFIGS):
+        return f"harness_bench/presets/paper/{path.relative_to(CONFIGS)}"
+    return f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
+
+
 def test_the_wheel_holds_every_file_of_the_source(source: Path, wheel: Path) -> None:
     """A data file forgotten in package-data is missed by users alone: here everything is there."""
     expected = {
-        f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
+        installed_as(path)
         for folder in SHIPPED
         for path in (each.relative_to(source) for each in (source / folder).rglob("*"))
         if (ROOT / path).is_file()
@@ -118,7 +126,7 @@ def test_the_installed_command_runs(installed: Path) -> None:
     """The script's entry point exists and reads the presets from where it is installed."""
     assert (installed / "bin" / "harness-bench").is_file()
     rows = json.loads(run_installed(installed, "-m", "harness_bench.cli", "models", "--json"))
-    assert len(rows) == len(list((ROOT / "harness_bench" / "presets").glob("*.toml")))
+    assert len(rows) == len(list((ROOT / CONFIGS).glob("harness_*.toml")))
 
 
 def test_a_folder_added_later_is_packaged_too(tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""What a family will cost, before any of it is run: GPU-hours, disk, labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness_bench.config import resolved
+from harness_bench.iteration import FRAME_SAMPLES
+from harness_bench.models import flops
+from harness_bench.models.counts import exported_parameters, paper_parameters
+
+if TYPE_CHECKING:
+    from harness_bench.iteration import FamilyConfig, IterationConfig
+
+FRAMES_PER_HOUR = 3600 * flops.SAMPLE_RATE // FRAME_SAMPLES
+LABEL_BYTES = 2  # uint16
+FLOAT_BYTES = 4
+STATE_COPIES = 3  # weights and Adam's two moments
+
+
+class Cost(NamedTuple):
+    """What a training costs by the operation count."""
+
+    audio_hours: float  # seen at most, all epochs together
+    flop_per_second: float  # forward and backward, per second of audio
+    gpu_hours_usual: float  # on H100 at 10 % of its bf16 peak
+    gpu_hours_goal: float  # at 40 %
+
+
+def cost_of(step: IterationConfig) -> Cost:
+    """Return the cost of one training."""
+    config = step.pretrain
+    ranks = step.paper.gpus if step.paper else 1
+    seconds = config.max_update * config.update_freq * config.max_seconds * ranks
+    each = flops.training_per_second(
+        step.model, clusters=step.labels.clusters, final_dim=config.final_dim
+    )
+    usual, goal = (
+        flops.gpu_hours(seconds * each, share)
+        for share in (flops.USUAL_UTILISATION, flops.GOAL_UTILISATION)
+    )
+    return Cost(seconds / 3600, each, usual, goal)
+
+
+def plan(family: FamilyConfig, hours: float | None = None) -> list[dict[str, Any]]:
+    """Return a row per iteration; nothing is run and no data are opened.
+
+    Args:
+        family: the iterations.
+        hours: hours of training audio; None takes what the family's [data] declares.
+    """
+    return [_row(family, step, hours) for step in family.iterations]
+
+
+def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> dict[str, Any]:
+    config, cost = step.pretrain, cost_of(step)
+    hours = given if given is not None else declared_hours(family, step)
+    parameters = paper_parameters(step.model, step.labels.clusters, config.final_dim)
+    exported = exported_parameters(step.model)
+    every = config.export_interval_updates
+    exports = 1 + (config.max_update // every if every else 0)
+    states = STATE_COPIES * config.keep_interval_updates
+    disk = FLOAT_BYTES * (states + exports) * parameters
+    return {
+        "name": step.name,
+        "teacher": step.teacher or "-",
+        "labels": _label_text(step),
+        "labels_shared_with": label_owner(family, step).name,
+        "clusters": step.labels.clusters,
+        "updates": config.max_update,
+        "ranks": step.paper.gpus if step.paper else 1,
+        "audio_hours_seen_at_most": round(cost.audio_hours, 1),
+        "data_hours": hours,
+        "epochs": None if not hours else round(cost.audio_hours / hours, 1),
+        "gflop_per_audio_second": round(cost.flop_per_second / 1e9, 2),
+        "gpu_hours_at_10_percent": round(cost.gpu_hours_usual, 2),
+        "gpu_hours_at_40_percent": round(cost.gpu_hours_goal, 2),
+        "label_gpu_hours_at_10_percent": hours and _label_gpu_hours(family, step, hours),
+        "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
+        "disk_bytes": disk,
+        "parameters_as_fairseq_counts": parameters,
+        "parameters_exported": exported,
+    }
+
+
+def declared_hours(family: FamilyConfig, step: IterationConfig) -> float | None:
+    """Return the hours that [data] declares for an iteration's sources; None where one does not."""
+    if family.data is None:
+        return None
+    used = [s for s in family.data.sources if not step.sources or s.title in step.sources]
+    hours = [source.hours for source in used]
+    return None if None in hours else sum(h for h in hours if h is not None)
+
+
+def label_owner(family: FamilyConfig, step: IterationConfig) -> IterationConfig:
+    """Return the first iteration whose labels are the same: it makes them, the others read them."""
+    wanted = _label_inputs(step)
+    return next(other for other in family.iterations if _label_inputs(other) == wanted)
+
+
+def _label_inputs(step: IterationConfig) -> tuple[object, ...]:
+    teacher = step.teacher if step.labels.source == "hidden" else None
+    return (teacher, resolved(step.labels), step.sources)
+
+
+def _label_text(step: IterationConfig) -> str:
+    labels = step.labels
+    parts: list[str] = [labels.source]
+    if labels.layer is not None:
+        parts.append(f"layer {labels.layer}")
+    if labels.pca_dim is not None:
+        parts.append(f"PCA {labels.pca_dim}")
+    if labels.pca_variance is not None:
+        parts.append(f"PCA {labels.pca_variance:.0%} of variance")
+    return ", ".join(parts)
+
+
+def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) -> float:
+    """Count the teacher's forward pass over all audio once, to its last layer."""
+    teacher = next((each for each in family.iterations if each.name == step.teacher), None)
+    if teacher is None or step.labels.source != "hidden":
+        return 0.0
+    each = flops.forward_per_second(teacher.model)
+    return round(flops.gpu_hours(hours * 3600 * each, flops.USUAL_UTILISATION), 2)
+
+
+def render_plan(rows: list[dict[str, Any]]) -> str:
+    """Return the plan as a table with its totals below."""
+    header = (
+        "iteration", "teacher", "labels", "parameters", "updates", "GPUs", "audio seen", "epochs",
+        "GPU-h at 10 %", "at 40 %", "labels", "disk",
+    )  # fmt: skip
+    cells = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    usual = sum(row["gpu_hours_at_10_percent"] for row in rows)
+    goal = sum(row["gpu_hours_at_40_percent"] for row in rows)
+    disk = sum(row["disk_bytes"] for row in rows)
+    own = [row for row in rows if row["labels_shared_with"] == row["name"]]
+    labels = sum(row["label_bytes"] or 0 for row in own)
+    total = (
+        f"In all {usual:,.4g} GPU-hours on H100 at 10 % of its bf16 peak ({goal:,.4g} at 40 %), "
+        f"{size(disk)} of states and checkpoints, {size(labels)} of labels."
+    )
+    note = "By the operation count of forward and backward pass. Features are never written."
+    text += ["", total, note]
+    return "\n".join(text)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    shared = row["labels_shared_with"]
+    label_size = "?" if row["label_bytes"] is None else size(row["label_bytes"])
+    return (
+        row["name"],
+        row["teacher"],
+        f"{row['labels']} -> {row['clusters']}",
+        f"{row['parameters_as_fairseq_counts']:,}",
+        f"{row['updates']:,}",
+        str(row["ranks"]),
+        f"{row['audio_hours_seen_at_most']:,.4g} h",
+        "?" if row["epochs"] is None else f"{row['epochs']:g}",
+        f"{row['gpu_hours_at_10_percent']:,.3g}",
+        f"{row['gpu_hours_at_40_percent']:,.3g}",
+        label_size if shared == row["name"] else f"of {shared}",
+        size(row["disk_bytes"]),
+    )
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - the prefixes' step
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
