@@ -14,6 +14,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 
 from benchmarks.measure import lower_is_better
 from harness_bench.audio import SAMPLE_RATE
+from harness_bench.data.sources import CutList
 from harness_bench.iteration import PretrainConfig
 from harness_bench.labels.store import LabelStore, write_shard
 from harness_bench.models.hubert import frame_count
@@ -58,7 +59,10 @@ def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) 
         labels[path.stem] = torch.zeros(frame_count(int(length)))
     write_shard(folder / "labels-0.safetensors", labels)
     used = total = 0
-    for batch in epoch_batches(cuts, LabelStore(folder), config, epoch=0, skip=0, rank=0, ranks=1):
+    source = CutList(cuts)
+    for batch in epoch_batches(
+        source, LabelStore(folder), config, epoch=0, skip=0, rank=0, ranks=1
+    ):
         used += int(batch.lengths.sum())
         total += batch.samples.numel()
     return 100 * (1 - used / total)

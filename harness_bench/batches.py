@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -29,7 +30,12 @@ class Waveforms(NamedTuple):
 
 
 def collate(cuts: Sequence[Cut]) -> Waveforms:
-    """Read and pad the audio of some cuts.
+    """Read and pad the audio of some cuts; errors as in `read_waves`."""
+    return Waveforms([cut.id for cut in cuts], *pad(read_waves(cuts)))
+
+
+def read_waves(cuts: Sequence[Cut]) -> list[NDArray[np.float32]]:
+    """Read the audio of some cuts: (samples,) float32 each.
 
     Raises:
         ValueError: an utterance is unreadable or has NaN or infinite samples; names it.
@@ -40,10 +46,14 @@ def collate(cuts: Sequence[Cut]) -> Waveforms:
             raise ValueError(
                 f"Cut {cut.id!r} has NaN or infinite samples; prepare its corpus again to skip it."
             )
+    return waves
+
+
+def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Pad waveforms with zeros to the longest: (B, T) float32 and their lengths (B,) int64."""
     tensors = [torch.from_numpy(wave) for wave in waves]
     lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
-    padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-    return Waveforms([cut.id for cut in cuts], padded, lengths)
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
 
 
 def by_duration(cuts: Sequence[Cut], max_seconds: float) -> Iterator[list[Cut]]:
@@ -82,4 +92,13 @@ def total_hours(cuts: Sequence[Cut]) -> float:
     return float(sum(cut.duration for cut in cuts)) / 3600
 
 
-__all__ = ["SAMPLE_RATE", "Waveforms", "by_duration", "collate", "pick_hours", "total_hours"]
+__all__ = [
+    "SAMPLE_RATE",
+    "Waveforms",
+    "by_duration",
+    "collate",
+    "pad",
+    "pick_hours",
+    "read_waves",
+    "total_hours",
+]

@@ -18,18 +18,60 @@ def labels(
     config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
     cuts: Cuts,
     out: Out,
+    *,
     teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
     split: Split = "train",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
 ) -> None:
     """Label audio for pretraining: features, k-means, one uint16 per 20 ms.
 
-    Example:
+    Examples:
       harness-bench labels harness_l_it1 cuts/qasr labels/it1
+      harness-bench labels harness_st shar/qasr labels/st --teacher runs/it2/checkpoint
     """
     from harness_bench.pretrain import stages  # noqa: PLC0415
+    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
 
-    store = stages.label(stages.read_iteration(config), cuts, out, teacher=teacher, split=split)
-    typer.echo(f"{len(store)} utterances labelled: {out}")
+    step = stages.read_iteration(config)
+    fabric = make_fabric(accelerator=accelerator, devices=devices)
+    made = stages.label(step, cuts, out, fabric=fabric, teacher=teacher, split=split)
+    typer.echo(f"{len(made)} utterances labelled: {out}")
+
+
+def label_quality(
+    label_folder: Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")],
+    cuts: Cuts,
+    *,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            help="What to measure against: text, alignment, a level of it such as word, or a field "
+            "such as label. Default: alignment, else text, where the cuts have them."
+        ),
+    ] = None,
+    split: Split = "train",
+    limit: Annotated[int | None, typer.Option(help="So many random utterances.", min=1)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where quality.json and .png go; default: with the labels.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how clusters are used and how pure they are against known units; draw it.
+
+    Examples:
+      harness-bench label-quality labels/it2 cuts/qasr
+      harness-bench label-quality labels/it2 cuts/asc40 --units label --json
+    """
+    from harness_bench.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.labels import quality  # noqa: PLC0415
+
+    folder = out or label_folder
+    report = quality.label_quality(
+        label_folder, open_folder(cuts, split), folder, units=units, limit=limit
+    )
+    typer.echo(json.dumps(report, indent=2) if as_json else quality.render_quality(report))
+    typer.echo(f"Plot: {folder / quality.PLOT_FILE}", err=as_json)
 
 
 def pretrain(
@@ -54,8 +96,9 @@ def pretrain(
 
     step = stages.read_iteration(config)
     fabric = make_fabric(
-        precision=step.pretrain.precision, accelerator=accelerator, devices=devices
-    )
+        precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
+        unused_parameters=step.model.encoder_layerdrop > 0,
+    )  # fmt: skip
     folder = stages.train(
         step, cuts, label_folder, out, fabric=fabric, teacher=teacher, split=split, restart=restart
     )
@@ -129,4 +172,68 @@ def export(
     typer.echo(f"Checkpoint: {out}")
 
 
-TRAINING_VERBS = (labels, pretrain, family, export)  # in the order of `harness-bench --help`
+def figure2(
+    config: Annotated[Path, typer.Argument(help="TOML of the family.")],
+    cuts: Annotated[
+        Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>_figure2.")] = None,
+    *,
+    student: Annotated[
+        str | None, typer.Option(help="Default: the last one with a teacher and without PCA.")
+    ] = None,
+    pca_dim: Annotated[
+        int | None, typer.Option(help="Default: as in the family, or half the teacher's.", min=1)
+    ] = None,
+    split: Split = "train",
+    restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+) -> None:
+    """Train a student with and without PCA labels, from two starts; draw the paper's Figure 2.
+
+    Examples:
+      harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
+      harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
+    """
+    from harness_bench.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
+    from harness_bench.pretrain.family import load_family  # noqa: PLC0415
+    from harness_bench.progress import StageTimes  # noqa: PLC0415
+
+    found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
+    folder, times = out or Path("runs") / found.family.name, StageTimes()
+    report = figures.make_figure(
+        found, None if cuts is None else open_folder(cuts, split), folder,
+        times=times, restart=restart, accelerator=accelerator, devices=devices,
+    )  # fmt: skip
+    typer.echo(times.summary())
+    typer.echo(figures.render(report, folder))
+
+
+def curves(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or those of iterations.")],
+    out: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
+    *,
+    field: Annotated[str, typer.Option(help="Which figure of the log.")] = "loss_masked",
+    title: Annotated[str, typer.Option(help="Above the plot.")] = "Pretraining",
+) -> None:
+    """Draw the curves of any runs together.
+
+    Example:
+      harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
+    """
+    from harness_bench.pretrain.curves import plot_curves, read_curve  # noqa: PLC0415
+
+    plot_curves([read_curve(run, field=field) for run in runs], out, title=title)
+    typer.echo(f"Curves: {out}")
+
+
+TRAINING_VERBS = (
+    labels,
+    pretrain,
+    family,
+    figure2,
+    curves,
+    export,
+)  # in the order of `harness-bench --help`

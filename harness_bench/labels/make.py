@@ -2,84 +2,85 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from harness_bench.batches import by_duration, collate, pick_hours, total_hours
+from harness_bench.audio import SAMPLE_RATE
+from harness_bench.batches import by_duration, collate
 from harness_bench.config import resolved
-from harness_bench.files import atomic_path, digest_strings, read_json, write_json
-from harness_bench.labels.kmeans import KMeans, assign, fit_kmeans
-from harness_bench.labels.pca import Pca, fit_pca
+from harness_bench.data.shar import ShardedCuts, labels_path, write_labels
+from harness_bench.data.sources import PART_CUTS, CutList, as_source
+from harness_bench.files import digest_strings, read_json, write_json
+from harness_bench.iteration import FRAME_SAMPLES
+from harness_bench.labels.kmeans import fit_kmeans
+from harness_bench.labels.labeler import Labeler, load_labeler, save_labeler
+from harness_bench.labels.pca import fit_pca
+from harness_bench.labels.quality import Tally
 from harness_bench.labels.sources import FeatureSource, open_source
-from harness_bench.labels.store import KEY_FILE, LABELER, SHARD_PATTERN, LabelStore, write_shard
-from harness_bench.models.hubert import frame_count
+from harness_bench.labels.store import (
+    KEY_FILE,
+    LABELER,
+    SHARD_PATTERN,
+    TAR_PATTERN,
+    Labels,
+    open_labels,
+    shard_path,
+    write_shard,
+)
+from harness_bench.labels.units import ALIGNMENT, alignment_levels, choose_units
 from harness_bench.progress import bar, say
 from harness_bench.provenance import write_provenance
 from harness_bench.ranks import barrier, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
     from torch import Tensor
 
+    from harness_bench.data.sources import CutSource
     from harness_bench.iteration import LabelConfig
 
-SHARD_CUTS = 2000
 REPORT_FILE = "report.json"
 
 
-@dataclass(frozen=True)
-class Labeler:
-    """The map from a frame to its label: PCA where asked for, then the nearest centroid."""
-
-    centroids: Tensor  # (K, d) float32
-    pca: Pca | None
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        """Label frames (F, D) -> (F,) int64."""
-        reduced = frames if self.pca is None else self.pca.apply(frames)
-        return assign(reduced, self.centroids.to(frames))[0]
-
-
 def make_labels(
-    cuts: Sequence[Cut],
+    cuts: Sequence[Cut] | CutSource,
     out: Path,
     config: LabelConfig,
     *,
     teacher: Path | None = None,
     device: torch.device | None = None,
-) -> LabelStore:
+) -> Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
-    The labeler is fitted on a random subset of `fit_hours`, of which at most `fit_frames` random
-    frames are held in memory. Then every utterance is read once more: audio, features, nearest
-    centroid, uint16. Features are never written. A killed pass goes on at the first missing shard;
-    labels made from other inputs are replaced.
+    The labeler is fitted on a random subset of `fit_hours`, or of `fit_share` of the audio, of which
+    at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
+    audio, features, nearest centroid, uint16. Features are never written. A killed pass goes on at
+    the first missing shard; labels made from other inputs are replaced.
 
     Raises:
         ValueError: no cuts, too little audio for the clusters, or no such teacher layer.
     """
-    if not cuts:
+    audio = as_source(cuts)
+    if not audio.utterances:
         raise ValueError("There are no cuts to label; prepare a corpus first.")
     source = open_source(config, teacher, device or torch.device("cpu"))
-    key = digest_strings([source.digest, str(resolved(config)), *sorted(cut.id for cut in cuts)])
+    key = digest_strings([source.digest, str(resolved(config)), audio.digest])
     _start(out, key)
     if not (out / REPORT_FILE).is_file():
-        labeler = _fitted(cuts, out, config, source)
-        _label_shards(cuts, out, source, labeler, config.batch_seconds)
+        labeler = _fitted(audio, out, config, source)
+        _label_parts(audio, out, source, labeler, config.batch_seconds)
         barrier()
         if world()[0] == 0:
-            inputs = {"source": source.digest, "cuts": digest_strings(c.id for c in cuts)}
+            inputs = {"source": source.digest, "cuts": audio.digest}
             write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
-            write_json(out / REPORT_FILE, _report(LabelStore(out), labeler, total_hours(cuts)))
+            write_json(out / REPORT_FILE, _report(open_labels(out), labeler, audio))
         barrier()
-    return LabelStore(out)
+    return open_labels(out)
 
 
 def _start(out: Path, key: str) -> None:
@@ -88,18 +89,20 @@ def _start(out: Path, key: str) -> None:
     same = path.is_file() and read_json(path) == key
     barrier()  # Every rank has looked before any of them writes.
     if not same and world()[0] == 0:
-        for old in (*out.glob(SHARD_PATTERN), out / LABELER, out / REPORT_FILE, path):
+        shards = (*out.glob(SHARD_PATTERN), *out.glob(TAR_PATTERN))
+        for old in (*shards, out / LABELER, out / REPORT_FILE, path):
             old.unlink(missing_ok=True)
         write_json(path, key)
     barrier()
 
 
-def _fitted(cuts: Sequence[Cut], out: Path, config: LabelConfig, source: FeatureSource) -> Labeler:
+def _fitted(audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource) -> Labeler:
     """Load the labeler of an interrupted run, or fit and save it."""
-    path = out / LABELER
-    if not path.is_file():
-        frames = _sample_frames(cuts, config, source)
-        pca = fit_pca([frames], config.pca_dim) if config.pca_dim is not None else None
+    if not (out / LABELER).is_file():
+        frames = _sample_frames(audio, config, source)
+        pca = None
+        if config.pca_dim is not None or config.pca_variance is not None:
+            pca = fit_pca([frames], config.pca_dim, variance=config.pca_variance)
         fitted = fit_kmeans(
             frames if pca is None else pca.apply(frames),
             config.clusters,
@@ -112,37 +115,20 @@ def _fitted(cuts: Sequence[Cut], out: Path, config: LabelConfig, source: Feature
             f"rounds, mean squared distance {fitted.inertia:.4g}"
         )
         if world()[0] == 0:
-            _save_labeler(path, fitted, pca)
+            save_labeler(out, Labeler(fitted.centroids, pca, fitted.inertia))
         barrier()
-    return _load_labeler(path)
+    return load_labeler(out)
 
 
-def _save_labeler(path: Path, fitted: KMeans, pca: Pca | None) -> None:
-    tensors = {"centroids": fitted.centroids.cpu(), "inertia": torch.tensor(fitted.inertia)}
-    if pca is not None:
-        tensors |= {"pca_mean": pca.mean.cpu(), "pca_components": pca.components.cpu()}
-        tensors["pca_explained"] = torch.tensor(pca.explained)
-    with atomic_path(path) as partial:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
-
-
-def _load_labeler(path: Path) -> Labeler:
-    tensors = load_file(path)
-    pca = None
-    if "pca_mean" in tensors:
-        share = float(tensors["pca_explained"])
-        pca = Pca(tensors["pca_mean"], tensors["pca_components"], share)
-    return Labeler(tensors["centroids"], pca)
-
-
-def _sample_frames(cuts: Sequence[Cut], config: LabelConfig, source: FeatureSource) -> Tensor:
+def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource) -> Tensor:
     """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
     rank, ranks = world()
-    mine = pick_hours(cuts, config.fit_hours, config.seed)[rank::ranks]
-    expected = sum(frame_count(round(cut.duration * 16_000)) for cut in mine)
-    share = min(1.0, config.fit_frames / ranks / max(expected, 1))
+    hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
+    expected = min(hours, audio.hours) * 3600 * SAMPLE_RATE / FRAME_SAMPLES
+    share = min(1.0, config.fit_frames / expected)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
     kept = []
+    mine = audio.subset(hours, config.seed, rank, ranks)
     for frames in _all_frames(mine, source, config.batch_seconds, "frames for k-means"):
         wanted = torch.rand(len(frames), generator=generator) < share
         kept.append(frames[wanted.to(frames.device)])
@@ -150,47 +136,46 @@ def _sample_frames(cuts: Sequence[Cut], config: LabelConfig, source: FeatureSour
 
 
 def _all_frames(
-    cuts: Sequence[Cut], source: FeatureSource, seconds: float, title: str
+    cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str
 ) -> Iterator[Tensor]:
-    """Yield the frames of every utterance, shortest first."""
-    for batch in bar(list(by_duration(cuts, seconds)), title=title, unit="batch"):
-        yield from source.frames(collate(batch))
+    """Yield the frames of every utterance, in windows of like duration."""
+    for window in batched(bar(cuts, title=title, unit="utt"), PART_CUTS):
+        for batch in by_duration(window, seconds):
+            yield from source.frames(collate(batch))
 
 
-def _label_shards(
-    cuts: Sequence[Cut], out: Path, source: FeatureSource, labeler: Labeler, seconds: float
+def _label_parts(
+    audio: CutSource, out: Path, source: FeatureSource, labeler: Labeler, seconds: float
 ) -> None:
-    """Write this rank's shards that are not there yet."""
-    ordered = sorted(cuts, key=lambda cut: cut.id)
+    """Write the labels of this rank's parts that are not there yet."""
     rank, ranks = world()
-    numbers = range(rank, math.ceil(len(ordered) / SHARD_CUTS), ranks)
-    for number in numbers:
-        path = out / f"labels-{number:05d}.safetensors"
+    sharded = isinstance(audio, ShardedCuts)
+    for part in audio.parts()[rank::ranks]:
+        path = labels_path(out, part.number) if sharded else shard_path(out, part.number)
         if path.is_file():
             continue
-        part = ordered[number * SHARD_CUTS : (number + 1) * SHARD_CUTS]
+        cuts = part.load()
         labels: dict[str, Tensor] = {}
-        for batch in bar(list(by_duration(part, seconds)), title=path.stem, unit="batch"):
+        for batch in bar(list(by_duration(cuts, seconds)), title=path.name, unit="batch"):
             frames = source.frames(collate(batch))
             for cut, rows in zip(batch, frames, strict=True):
                 labels[cut.id] = labeler(rows).cpu()
-        write_shard(path, dict(sorted(labels.items())))
+        if sharded:
+            write_labels(out, part.number, cuts, labels)
+        else:
+            write_shard(path, dict(sorted(labels.items())))
 
 
-def _report(store: LabelStore, labeler: Labeler, hours: float) -> dict[str, Any]:
-    """Say how well the clusters are used."""
-    clusters = len(labeler.centroids)
-    counts = store.histogram(clusters).double()
-    shares = counts / counts.sum().clamp(min=1)
-    entropy = float(-(shares[shares > 0] * shares[shares > 0].log2()).sum())
-    return {
-        "utterances": len(store),
-        "hours": hours,
-        "frames": int(counts.sum()),
-        "clusters": clusters,
-        "clusters_used": int((counts > 0).sum()),
-        "entropy_bits": entropy,
-        "entropy_bits_at_most": math.log2(clusters),
-        "pca_dim": None if labeler.pca is None else labeler.pca.components.shape[1],
-        "pca_explained_variance": None if labeler.pca is None else labeler.pca.explained,
-    }
+def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any]:
+    """Say how well the clusters are used; where cuts in memory are aligned, what they stand for.
+
+    No audio is read; `quality.label_quality` measures against more.
+    """
+    cuts = audio.cuts if isinstance(audio, CutList) else []
+    reader = choose_units(cuts, ALIGNMENT) if alignment_levels(cuts) else None
+    tally = Tally(len(labeler.centroids), reader)
+    for row in labels.rows():
+        tally.add(row)
+    for cut in cuts if reader else []:
+        tally.add_units(cut, labels.of(cut))
+    return {"hours": audio.hours, **tally.report(labeler)}

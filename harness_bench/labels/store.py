@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from harness_bench.data.shar import ShardedCuts
 from harness_bench.files import atomic_path, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from lhotse.cut import Cut
     from torch import Tensor
 
+    from harness_bench.data.sources import CutSource
+
 SHARD_PATTERN = "labels-*.safetensors"
+TAR_PATTERN = "labels.*.tar"
 LABELER = "labeler.safetensors"
 KEY_FILE = "key.json"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Return where the labels of a part stand."""
+    return folder / f"labels-{number:05d}.safetensors"
 
 
 def write_shard(path: Path, labels: Mapping[str, Tensor]) -> None:
@@ -30,6 +40,35 @@ def write_shard(path: Path, labels: Mapping[str, Tensor]) -> None:
     tensors = {"labels": flat.to(torch.uint16), "offsets": lengths.cumsum(0)}
     with atomic_path(path) as partial:
         save_file(tensors, partial, metadata={"ids": json.dumps(ids)})
+
+
+class Labels(Protocol):
+    """The labels of a corpus, wherever they stand."""
+
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything these labels were made from."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
+        ...
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the source as training reads it with these labels."""
+        ...
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance."""
+        ...
+
+    def histogram(self, clusters: int) -> Tensor:
+        """Count how often each label stands in all of them: (clusters,) int64."""
+        ...
 
 
 class LabelStore:
@@ -73,9 +112,78 @@ class LabelStore:
             ) from None
         return self._shards[shard][start:end].long()
 
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
+        return self[str(cut.supervisions[0].id)]
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the source as it is: labels are looked up by id."""
+        return source
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance."""
+        return (
+            self._shards[number][start:end].long() for number, start, end in self._where.values()
+        )
+
     def histogram(self, clusters: int) -> Tensor:
         """Count how often each label stands in the whole store: (clusters,) int64."""
         counts = torch.zeros(clusters, dtype=torch.int64)
         for shard in self._shards:
             counts += torch.bincount(shard.long(), minlength=clusters)
         return counts
+
+
+class ShardLabels:
+    """Labels as a field of a sharded corpus: nothing is held in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = sorted(folder.glob(TAR_PATTERN))
+        if not self.files:
+            raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything these labels were made from."""
+        return str(read_json(self.folder / KEY_FILE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.rows())
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 that a cut of the attached source carries."""
+        return torch.from_numpy(cut.load_labels().astype("int64"))
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the sharded source with labels as one more field.
+
+        Raises:
+            ValueError: the source has no shards, or not as many as there are files of labels.
+        """
+        if not isinstance(source, ShardedCuts) or len(source.shards) != len(self.files):
+            raise ValueError(
+                f"{self.folder} holds labels of {len(self.files)} shards, which these cuts are "
+                "not; make labels for them."
+            )
+        return source.with_labels(self.folder)
+
+    def histogram(self, clusters: int) -> Tensor:
+        """Count how often each label stands in all of them: (clusters,) int64."""
+        counts = torch.zeros(clusters, dtype=torch.int64)
+        for row in self.rows():
+            counts += torch.bincount(row, minlength=clusters)
+        return counts
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance."""
+        from lhotse.shar.readers.tar import TarIterator  # noqa: PLC0415 - slow to import
+
+        for path in self.files:
+            for manifest, _ in TarIterator(str(path)):
+                yield torch.from_numpy(manifest.load().astype("int64"))
+
+
+def open_labels(folder: Path) -> Labels:
+    """Open a folder of labels, by id or by shard, whichever it is."""
+    return ShardLabels(folder) if any(folder.glob(TAR_PATTERN)) else LabelStore(folder)

@@ -183,6 +183,7 @@ class Hubert(nn.Module):
         lengths: Tensor,
         mask: Tensor | None = None,
         max_layer: int | None = None,
+        channels: Tensor | None = None,
     ) -> HubertOutput:
         """Run the model.
 
@@ -191,10 +192,9 @@ class Hubert(nn.Module):
             lengths: (B,) int64, samples of each utterance.
             mask: (B, F) bool, frames replaced by the mask embedding (pretraining), or None.
             max_layer: stop behind this many blocks (for labels from a middle layer).
+            channels: (B, D) bool, channels of the transformer's input to silence, or None.
         """
-        frames = torch.tensor(
-            [self.config.frames(int(length)) for length in lengths], device=waveforms.device
-        )
+        frames = frames_of(self.config, lengths.to(waveforms.device))
         if self.config.normalize:
             waveforms = normalize_waveforms(waveforms, lengths)
         features = self._features(waveforms, lengths)
@@ -204,6 +204,8 @@ class Hubert(nn.Module):
         x = self.feature_projection(features)
         if mask is not None:
             x = torch.where(mask[..., None], self.masked_spec_embed.to(x.dtype), x)
+        if channels is not None:
+            x = x.masked_fill(channels[:, None], 0.0)
         states, output = self.encoder(x, valid, max_layer)
         return HubertOutput(states, output, frames, features_pen)
 
@@ -216,6 +218,13 @@ class Hubert(nn.Module):
                 1 - self.feature_grad_mult
             )
         return features
+
+
+def frames_of(config: HubertConfig, lengths: Tensor) -> Tensor:
+    """Return the frames of lengths (B,) int64 in samples, without waiting for a GPU: (B,) int64."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        lengths = (lengths - kernel) // stride + 1
+    return lengths.clamp(min=0)
 
 
 def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:

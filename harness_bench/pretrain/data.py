@@ -11,23 +11,30 @@ from lhotse.dataset import DynamicBucketingSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from harness_bench.audio import SAMPLE_RATE
-from harness_bench.batches import collate
+from harness_bench.augment.augmenter import Augmenter
+from harness_bench.augment.effects import labels_at_speed
+from harness_bench.batches import pad, read_waves
+from harness_bench.data.balance import repeated, repetitions
 from harness_bench.models.hubert import frame_count
-from harness_bench.pretrain.masking import span_mask, utterance_rng
+from harness_bench.pretrain.crops import FACTOR_FIELD, FIRST_FIELD, FRAMES_FIELD, drawn_name, vary
+from harness_bench.pretrain.masking import channel_mask, span_mask
+from harness_bench.progress import say
+from harness_bench.seeds import utterance_rng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    import numpy as np
     from lhotse.cut import Cut
     from torch import Tensor
 
+    from harness_bench.data.sources import CutSource
     from harness_bench.iteration import PretrainConfig
-    from harness_bench.labels.store import LabelStore
+    from harness_bench.labels.store import Labels
 
-FRAME_SAMPLES = 320
-FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 NO_LABEL = -1
-CROP_FIELD = "harness_crop_frame"
+LIST_BUFFER = 20_000  # cuts without audio that the sampler holds: lhotse's default
+MIN_BUCKETED = 2  # lhotse needs two cuts to part durations
 
 
 class Batch(NamedTuple):
@@ -38,6 +45,8 @@ class Batch(NamedTuple):
     lengths: Tensor  # (B,) int64 samples
     labels: Tensor  # (B, F) int64, -1 behind each utterance's end
     mask: Tensor  # (B, F) bool, frames to be predicted from their surroundings
+    # (B, D) bool, channels to be silenced; (B, 0) where there are none
+    channels: Tensor = torch.zeros(0, 0, dtype=torch.bool)
 
     @property
     def counts(self) -> Tensor:
@@ -53,31 +62,51 @@ class Batch(NamedTuple):
 class PretrainDataset(Dataset[Batch]):
     """From a batch of cuts to audio, labels and masks of one epoch."""
 
-    def __init__(self, labels: LabelStore, config: PretrainConfig, epoch: int) -> None:
+    def __init__(self, labels: Labels, config: PretrainConfig, epoch: int, channels: int) -> None:
         self.labels, self.config, self.epoch = labels, config, epoch
+        self.channels = channels if config.mask_channel_prob > 0 else 0
+        self.augmenter = Augmenter(config.augment) if config.augment.active else None
 
     @override
     def __getitem__(self, cuts: CutSet) -> Batch:
         members = list(cuts)
-        audio = collate(members)
-        ids = [_utterance(cut) for cut in members]
-        frames = [frame_count(int(length)) for length in audio.lengths]
-        width = frame_count(audio.samples.shape[1])
+        waves = read_waves(members)
+        if self.augmenter is not None:
+            pairs = zip(members, waves, strict=True)
+            waves = [self.augmenter(wave, self._rng(cut, "augment")) for cut, wave in pairs]
+        samples, lengths = pad(waves)
+        width = frame_count(samples.shape[1])
         labels = torch.full((len(members), width), NO_LABEL, dtype=torch.int64)
         mask = torch.zeros(len(members), width, dtype=torch.bool)
-        for row, (cut, count) in enumerate(zip(members, frames, strict=True)):
-            first = (cut.custom or {}).get(CROP_FIELD, 0)
-            known = self.labels[ids[row]][first : first + count]
+        channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
+        config = self.config
+        for row, (cut, wave) in enumerate(zip(members, waves, strict=True)):
+            count = frame_count(len(wave))
+            known = self._labels(cut, count)
             labels[row, : len(known)] = known
-            rng = utterance_rng(self.config.seed, self.epoch, ids[row], "mask")
-            drawn = span_mask(count, self.config.mask_prob, self.config.mask_length, rng)
+            drawn = span_mask(count, config.mask_prob, config.mask_length, self._rng(cut, "mask"))
             mask[row, :count] = torch.from_numpy(drawn)
-        return Batch(ids, audio.samples, audio.lengths, labels, mask)
+            if self.channels:
+                silenced = channel_mask(
+                    self.channels, config.mask_channel_prob, config.mask_channel_length,
+                    self._rng(cut, "channels"),
+                )  # fmt: skip
+                channels[row] = torch.from_numpy(silenced)
+        return Batch([drawn_name(cut) for cut in members], samples, lengths, labels, mask, channels)
 
+    def _labels(self, cut: Cut, frames: int) -> Tensor:
+        """Return the labels of the crop, following its speed: at most (frames,) int64."""
+        custom = cut.custom or {}
+        labels = self.labels.of(cut)
+        if FIRST_FIELD in custom:
+            first = custom[FIRST_FIELD]
+            labels = labels[first : first + custom[FRAMES_FIELD]]
+        if FACTOR_FIELD in custom:
+            return labels_at_speed(labels, custom[FACTOR_FIELD], frames)
+        return labels[:frames]
 
-def _utterance(cut: Cut) -> str:
-    """Return the utterance's id; lhotse renames cuts it repeats to give every rank a last batch."""
-    return str(cut.supervisions[0].id)
+    def _rng(self, cut: Cut, purpose: str) -> np.random.Generator:
+        return utterance_rng(self.config.seed, self.epoch, drawn_name(cut), purpose)
 
 
 class _Skip(Sampler[CutSet]):
@@ -91,68 +120,74 @@ class _Skip(Sampler[CutSet]):
         return itertools.islice(iter(self.inner), self.skip, None)
 
 
-class _Cropped:
-    """The cuts of one epoch, cropped one by one as the sampler comes to them."""
+class EpochCuts:
+    """The cuts of one epoch for one rank: repeated for balance, sped up or down, cropped."""
 
-    def __init__(self, cuts: Sequence[Cut], config: PretrainConfig, epoch: int) -> None:
-        self.cuts, self.config, self.epoch = cuts, config, epoch
+    def __init__(
+        self, source: CutSource, config: PretrainConfig, epoch: int, rank: int, ranks: int
+    ) -> None:
+        self.source, self.config, self.epoch = source, config, epoch
+        self.rank, self.ranks = rank, ranks
+        self.factors = (
+            {}
+            if config.balance is None
+            else repetitions(config.balance, source.hours_by_language())
+        )
 
     def __iter__(self) -> Iterator[Cut]:
-        return (crop(cut, self.config, self.epoch) for cut in self.cuts)
+        short: list[str] = []
+        for cut in repeated(self._one_pass, self.factors, self.config.seed, self.epoch):
+            if long_enough(cut, self.config):
+                yield vary(cut, self.config, self.epoch)
+            else:
+                short.append(str(cut.id))
+        if short and self.epoch == 0 and self.rank == 0:
+            say(
+                f"{len(short)} utterances are shorter than min_sample_size = "
+                f"{self.config.min_sample_size} and left out, first {short[0]!r}"
+            )
+
+    def _one_pass(self) -> Iterator[Cut]:
+        return self.source.epoch(self.config.seed, self.epoch, self.rank, self.ranks)
 
 
-def usable(cuts: Sequence[Cut], config: PretrainConfig) -> tuple[list[Cut], list[Cut]]:
-    """Split cuts into those long enough to train on and those left out."""
-    shortest = config.min_sample_size / SAMPLE_RATE
-    kept = [cut for cut in cuts if cut.duration >= shortest]
-    return kept, [cut for cut in cuts if cut.duration < shortest]
+def long_enough(cut: Cut, config: PretrainConfig) -> bool:
+    """Whether a cut reaches `min_sample_size`."""
+    return float(cut.duration) >= config.min_sample_size / SAMPLE_RATE
 
 
 def epoch_batches(
-    cuts: Sequence[Cut],
-    labels: LabelStore,
+    source: CutSource,
+    labels: Labels,
     config: PretrainConfig,
     *,
     epoch: int,
     skip: int,
     rank: int,
     ranks: int,
+    channels: int = 0,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch for one rank, less the first `skip`.
 
     Grouping and order depend on the seed, the epoch and the number of ranks alone.
     """
+    source = labels.attached(source)
     sampler = DynamicBucketingSampler(
-        CutSet(_Cropped(cuts, config, epoch)),
+        CutSet(EpochCuts(source, config, epoch, rank, ranks)),
         max_duration=config.max_seconds,
-        num_buckets=max(2, min(config.num_buckets, len(cuts) // 2)),
+        num_buckets=max(MIN_BUCKETED, min(config.num_buckets, source.utterances // 2)),
         shuffle=True,
         seed=config.seed,
-        rank=rank,
-        world_size=ranks,
+        buffer_size=source.buffer or LIST_BUFFER,
+        rank=0 if source.splits_ranks else rank,
+        world_size=1 if source.splits_ranks else ranks,
     )
     sampler.set_epoch(epoch)
     yield from DataLoader(
-        PretrainDataset(labels, config, epoch),
+        PretrainDataset(labels, config, epoch, channels),
         sampler=_Skip(sampler, skip),
         batch_size=None,
         num_workers=config.num_workers,
         # Its own generator: drawing from the global one here would break bit-equal resumes.
         generator=torch.Generator(),
     )
-
-
-def crop(cut: Cut, config: PretrainConfig, epoch: int) -> Cut:
-    """Cut a long utterance to `max_sample_size`, starting on a frame so that labels still fit."""
-    surplus = round(cut.duration * SAMPLE_RATE) - config.max_sample_size
-    if surplus <= 0:
-        return cut
-    rng = utterance_rng(config.seed, epoch, cut.id, "crop")
-    first = int(rng.integers(surplus // FRAME_SAMPLES + 1))
-    shorter = cut.truncate(
-        offset=first * FRAME_SECONDS,
-        duration=config.max_sample_size / SAMPLE_RATE,
-        preserve_id=True,
-    )
-    shorter.custom = {**(cut.custom or {}), CROP_FIELD: first}
-    return shorter

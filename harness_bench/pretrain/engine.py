@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning.fabric import Fabric
 
 
+class Layout(NamedTuple):
+    """Ranks on each machine, and machines."""
+
+    devices: int
+    nodes: int
+
+
+def launched(environment: Mapping[str, str]) -> Layout | None:
+    """Read from the environment how torchrun or SLURM started us; None where neither did.
+
+    Raises:
+        ValueError: SLURM started tasks of unequal number per node.
+    """
+    if "TORCHELASTIC_RUN_ID" in environment:
+        local = int(environment["LOCAL_WORLD_SIZE"])
+        return Layout(local, int(environment["WORLD_SIZE"]) // local)
+    # An interactive shell on a cluster has SLURM_NTASKS too, but is not a task of srun.
+    if "SLURM_NTASKS" in environment and "SLURM_PROCID" in environment:
+        tasks, nodes = int(environment["SLURM_NTASKS"]), int(environment["SLURM_NNODES"])
+        if tasks % nodes:
+            raise ValueError(
+                f"SLURM started {tasks} tasks on {nodes} nodes; ask for the same number on each "
+                "(--ntasks-per-node), one per GPU."
+            )
+        return Layout(tasks // nodes, nodes)
+    return None
+
+
 def make_fabric(
-    *, precision: str = "32-true", accelerator: str = "auto", devices: int | None = None
+    *,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    devices: int | None = None,
+    unused_parameters: bool = False,
 ) -> Fabric:
     """Launch Fabric.
 
@@ -19,16 +54,32 @@ def make_fabric(
         precision: "32-true" or "bf16-mixed".
         accelerator: "auto" takes GPUs where there are any, else the CPU; or "cpu", "cuda".
         devices: ranks on this machine; None takes all GPUs, one rank on CPU. Under torchrun or
-            SLURM the launcher's ranks are used.
+            SLURM the launcher's ranks are used, and `devices` must not say otherwise.
+        unused_parameters: some updates leave parameters without gradients (layer drop).
+
+    Raises:
+        ValueError: `devices` contradicts the launcher.
     """
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     from lightning.fabric import Fabric  # noqa: PLC0415 - seconds to import
     from lightning.fabric.accelerators import CUDAAccelerator  # noqa: PLC0415
 
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not CUDAAccelerator.is_available())
+    layout = launched(os.environ)
+    if layout is not None and devices not in (None, layout.devices):
+        raise ValueError(
+            f"--devices {devices}, but the launcher started {layout.devices} ranks on this "
+            "machine; leave --devices out under torchrun and SLURM."
+        )
+    if layout is None:
+        layout = Layout(devices or (1 if on_cpu else CUDAAccelerator.auto_device_count()), 1)
+    many = layout.devices * layout.nodes > 1
+    strategy = "ddp_find_unused_parameters_true" if unused_parameters else "ddp"
     fabric = Fabric(
         accelerator="cpu" if on_cpu else accelerator,
-        devices=devices if devices is not None else (1 if on_cpu else "auto"),
+        devices=layout.devices,
+        num_nodes=layout.nodes,
+        strategy=strategy if many else "auto",
         precision=precision,
     )
     # Batches come with their rank's share already; Fabric need not wrap a loader.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.config import build, read_toml
+from harness_bench.data.config import resolve_paths
+from harness_bench.files import locked
 from harness_bench.iteration import PRESETS, FamilyConfig, IterationConfig, load_preset
-from harness_bench.models.counts import exported_parameters, paper_parameters
+from harness_bench.pretrain.plan import label_owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
+    from lightning.fabric import Fabric
 
+    from harness_bench.data.sources import CutSource
+    from harness_bench.labels.store import Labels
     from harness_bench.progress import StageTimes
 
 PRESET_KEY = "preset"
@@ -33,7 +39,8 @@ def load_family(path: Path) -> FamilyConfig:
     """Read a family from TOML.
 
     An iteration may name a `preset` of the paper and override any of its keys; keys of
-    `[defaults.*]` tables hold for every iteration that does not set them.
+    `[defaults.*]` tables hold for every iteration that does not set them. Paths of `[data]` are
+    relative to the file.
 
     Raises:
         ValueError: unknown keys or presets, impossible values, teachers that do not fit.
@@ -41,6 +48,8 @@ def load_family(path: Path) -> FamilyConfig:
     values = read_toml(path)
     defaults = values.pop("defaults", {})
     iterations = [_with_defaults(entry, defaults) for entry in values.pop("iterations", [])]
+    if isinstance(values.get("data"), dict):
+        values["data"] = resolve_paths(values["data"], path.parent)
     return build(FamilyConfig, {**values, "iterations": iterations}, source=str(path))
 
 
@@ -67,7 +76,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def run_family(
     family: FamilyConfig,
-    cuts: Sequence[Cut],
+    cuts: Sequence[Cut] | CutSource | None,
     out: Path,
     *,
     times: StageTimes,
@@ -78,12 +87,13 @@ def run_family(
 ) -> dict[str, Path]:
     """Make the models of a family; return name -> checkpoint folder.
 
-    Each iteration has its own folder `out/<name>` with `labels/` and `run/`. Finished stages whose
-    inputs are unchanged are left alone, interrupted ones go on.
+    Each iteration has its own folder `out/<name>` with `labels/` and `run/`; one whose labels
+    would be the same as an earlier one's reads those. Finished stages whose inputs are unchanged
+    are left alone, interrupted ones go on.
 
     Args:
         family: the iterations.
-        cuts: the training utterances.
+        cuts: the training utterances; None takes the family's [data].
         out: where to write.
         times: collects a line per stage.
         only: make this one alone; its teacher must have been made before.
@@ -92,29 +102,58 @@ def run_family(
         devices: see `engine.make_fabric`.
 
     Raises:
-        ValueError: no iteration of that name, or its teacher is not there yet.
+        ValueError: no audio, no iteration of that name, or its teacher is not there yet.
     """
     # They import torch and Lightning, which a plan of the family does not need.
-    from harness_bench.labels.make import make_labels  # noqa: PLC0415
     from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
     made: dict[str, Path] = {}
     for step in _chosen(family, only):
         fabric = make_fabric(
-            precision=step.pretrain.precision, accelerator=accelerator, devices=devices
-        )
+            precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
+            unused_parameters=step.model.encoder_layerdrop > 0,
+        )  # fmt: skip
+        source = _audio(family, step, cuts, out)
         teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
-        folder = out / step.name
         with times.stage(f"{step.name}: labels"):
-            labels = make_labels(
-                cuts, folder / "labels", step.labels, teacher=teacher, device=fabric.device
-            )
+            labels = _labels(family, step, source, out, fabric)
         with times.stage(f"{step.name}: pretraining"):
             made[step.name] = pretrain(
-                step, cuts, labels, folder / "run", fabric=fabric, teacher=teacher, restart=restart
-            )
+                step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,
+                restart=restart,
+            )  # fmt: skip
     return made
+
+
+def _audio(
+    family: FamilyConfig, step: IterationConfig, cuts: Sequence[Cut] | CutSource | None, out: Path
+) -> CutSource:
+    """Return an iteration's audio: what was handed over, or the sources it names."""
+    from harness_bench.data.opening import open_data  # noqa: PLC0415 - torch
+    from harness_bench.data.sources import as_source  # noqa: PLC0415 - torch
+
+    if cuts is not None:
+        return as_source(cuts)
+    if family.data is None:
+        raise ValueError(
+            f"Family {family.name!r} has no [data]; name a folder of cuts on the command line."
+        )
+    return open_data(family.data, out / "data", step.sources)
+
+
+def _labels(
+    family: FamilyConfig, step: IterationConfig, source: CutSource, out: Path, fabric: Fabric
+) -> Labels:
+    """Make an iteration's labels, or wait for those of the iteration that shares them."""
+    from harness_bench.labels.make import make_labels  # noqa: PLC0415 - torch
+
+    folder = out / label_owner(family, step).name / "labels"
+    teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
+    # Two students may be made at a time, by two processes.
+    lock = locked(out / f".{folder.parent.name}.lock") if fabric.global_rank == 0 else nullcontext()
+    with lock:
+        return make_labels(source, folder, step.labels, teacher=teacher, device=fabric.device)
 
 
 def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
@@ -125,29 +164,3 @@ def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
     if only not in by_name:
         raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
     return [by_name[only]]
-
-
-def plan(family: FamilyConfig) -> list[dict[str, Any]]:
-    """Return a row per iteration: parameters, labels, updates, audio seen; nothing is run."""
-    return [_plan_row(step) for step in family.iterations]
-
-
-def _plan_row(step: IterationConfig) -> dict[str, Any]:
-    pretrain = step.pretrain
-    ranks = step.paper.gpus if step.paper else 1
-    seconds = pretrain.max_update * pretrain.update_freq * pretrain.max_seconds * ranks
-    return {
-        "name": step.name,
-        "teacher": step.teacher or "-",
-        "labels": step.labels.source
-        + ("" if step.labels.layer is None else f" layer {step.labels.layer}")
-        + ("" if step.labels.pca_dim is None else f" PCA {step.labels.pca_dim}"),
-        "clusters": step.labels.clusters,
-        "updates": pretrain.max_update,
-        "ranks": ranks,
-        "audio_hours_seen_at_most": round(seconds / 3600, 1),
-        "parameters_as_fairseq_counts": paper_parameters(
-            step.model, step.labels.clusters, pretrain.final_dim
-        ),
-        "parameters_exported": exported_parameters(step.model),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +10,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_SPANS = 2  # fairseq's min_masks
-
-
-def utterance_rng(seed: int, epoch: int, name: str, purpose: str) -> np.random.Generator:
-    """Return a random generator for one utterance in one epoch.
-
-    It does not depend on the batch, the worker or the rank, so a run gives the same masks and
-    crops with any number of them, and after any resume.
-    """
-    text = f"{seed}/{epoch}/{purpose}/{name}"
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
 def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -41,4 +29,19 @@ def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -
     mask[(starts[:, None] + np.arange(length)).ravel()] = True
     if mask.all():
         mask[rng.integers(frames)] = False
+    return mask
+
+
+def channel_mask(
+    channels: int, prob: float, length: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Draw a mask (channels,) of spans that may overlap, as fairseq does for channels.
+
+    The number of spans is `prob * channels / length`, rounded at random; there may be none.
+    """
+    mask = np.zeros(channels, dtype=bool)
+    length = min(length, channels)
+    wanted = int(prob * channels / length + rng.random())
+    starts = rng.choice(channels - length + 1, size=min(wanted, channels - length), replace=False)
+    mask[(starts[:, None] + np.arange(length)).ravel()] = True
     return mask

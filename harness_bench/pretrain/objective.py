@@ -52,6 +52,9 @@ class PretrainModel(nn.Module):
         super().__init__()
         self.hubert = hubert
         hubert.feature_grad_mult = config.feature_grad_mult
+        if config.feature_grad_mult == 0:
+            # Without gradients AdamW leaves them alone, weight decay included, and so does DDP.
+            hubert.feature_extractor.requires_grad_(requires_grad=False)
         self.with_unmasked = config.pred_nomask_weight > 0
         dim = hubert.config.encoder_embed_dim
         self.head = PretrainHead(dim, clusters, config.final_dim, config.logit_temp)
@@ -59,7 +62,8 @@ class PretrainModel(nn.Module):
     @override
     def forward(self, batch: Batch) -> Sums:
         """Return the sums of one batch."""
-        out = self.hubert(batch.samples, batch.lengths, batch.mask)
+        channels = batch.channels if batch.channels.shape[1] else None
+        out = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
         labelled = batch.labels != NO_LABEL
         masked, right_masked = self._predict(out.output, batch.labels, labelled & batch.mask)
         if self.with_unmasked:

@@ -9,13 +9,12 @@ import pytest
 
 from harness_bench.iteration import IterationConfig, LabelConfig, PretrainConfig
 from harness_bench.labels.make import make_labels
+from harness_bench.labels.store import LabelStore
 from tests.labels.conftest import make_cuts
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
-
-    from harness_bench.labels.store import LabelStore
 
 LABELS = LabelConfig(source="mfcc", clusters=10, kmeans_iterations=3)
 
@@ -43,4 +42,4 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> list[Cut]:
 
 @pytest.fixture(scope="session")
 def labels(cuts: list[Cut], tmp_path_factory: pytest.TempPathFactory) -> LabelStore:
-    return make_labels(cuts, tmp_path_factory.mktemp("labels"), LABELS)
+    return LabelStore(make_labels(cuts, tmp_path_factory.mktemp("labels"), LABELS).folder)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from harness_bench.audio import load_waveform
+from harness_bench.augment.config import AugmentConfig
+from harness_bench.data.sources import CutList, spoken
 from harness_bench.models.hubert import frame_count
-from harness_bench.pretrain.data import NO_LABEL, Batch, crop, epoch_batches, usable
+from harness_bench.pretrain.crops import FACTOR_FIELD, crop, vary
+from harness_bench.pretrain.data import NO_LABEL, Batch, EpochCuts, epoch_batches
 from tests.labels.conftest import make_cuts
 from tests.pretrain.conftest import small_step
 
@@ -26,10 +30,15 @@ CONFIG = small_step().pretrain
 
 def batches(
     cuts: list[Cut], labels: LabelStore, *, epoch: int = 0, skip: int = 0, rank: int = 0,
-    ranks: int = 1, workers: int = 0,
+    ranks: int = 1, **changes: Any,
 ) -> list[Batch]:  # fmt: skip
-    config = replace(CONFIG, num_workers=workers)
-    return list(epoch_batches(cuts, labels, config, epoch=epoch, skip=skip, rank=rank, ranks=ranks))
+    config = replace(CONFIG, **changes)
+    return list(
+        epoch_batches(
+            CutList(cuts), labels, config,
+            epoch=epoch, skip=skip, rank=rank, ranks=ranks, channels=32,
+        )
+    )  # fmt: skip
 
 
 def test_every_utterance_comes_once(cuts: list[Cut], labels: LabelStore) -> None:
@@ -51,7 +60,7 @@ def test_epochs_differ_and_repeat(cuts: list[Cut], labels: LabelStore) -> None:
 def test_skip_and_workers_change_nothing(cuts: list[Cut], labels: LabelStore) -> None:
     """A resumed epoch, or one loaded by other processes, goes on with the very same batches."""
     whole = batches(cuts, labels)
-    for found in (batches(cuts, labels, skip=2), batches(cuts, labels, skip=2, workers=2)):
+    for found in (batches(cuts, labels, skip=2), batches(cuts, labels, skip=2, num_workers=2)):
         assert [b.ids for b in found] == [b.ids for b in whole[2:]]
         for ours, theirs in zip(found, whole[2:], strict=True):
             assert torch.equal(ours.samples, theirs.samples)
@@ -96,7 +105,7 @@ def test_cropped_labels_are_those_of_the_cropped_audio(cuts: list[Cut], labels: 
 def test_crops_move_between_epochs(cuts: list[Cut]) -> None:
     """A long utterance must not show its first seconds for ever."""
     longest = max(cuts, key=lambda cut: cut.duration)
-    starts = {crop(longest, CONFIG, epoch).start for epoch in range(8)}
+    starts = {crop(longest, CONFIG.max_sample_size, 0, epoch).start for epoch in range(8)}
     assert len(starts) > 3
 
 
@@ -110,12 +119,81 @@ def test_frames_without_audio_have_no_label(cuts: list[Cut], labels: LabelStore)
             assert not bool((batch.mask[row] & ~known).any())
 
 
-def test_too_short_utterances_are_told_apart(tmp_path: Path) -> None:
-    """Below one frame nothing can be learned: such cuts are returned for the report."""
-    cuts = make_cuts(tmp_path, [399, 400, 4_000])
-    kept, short = usable(cuts, CONFIG)
-    assert [cut.id for cut in short] == ["utt000"]
-    assert len(kept) == 2
+def test_too_short_utterances_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below one frame nothing can be learned; the user hears of it once."""
+    source = CutList(make_cuts(tmp_path, [399, 400, 4_000]))
+    for epoch in (0, 1):
+        kept = {cut.id for cut in EpochCuts(source, CONFIG, epoch, 0, 1)}
+        assert kept == {"utt001", "utt002"}
+    assert capsys.readouterr().err.count("1 utterances are shorter than min_sample_size") == 1
+
+
+SPEEDS = AugmentConfig(speed=(0.9, 1.0, 1.1))
+
+
+def test_a_faster_crop_still_fits_and_remembers_its_frames(cuts: list[Cut]) -> None:
+    """Changed audio keeps to max_sample_size, or batches would outgrow the memory."""
+    config = replace(CONFIG, augment=SPEEDS)
+    factors = set()
+    for cut, epoch in itertools.product(cuts, range(4)):
+        changed = vary(cut, config, epoch)
+        custom = changed.custom or {}
+        factors.add(custom.get(FACTOR_FIELD, 1.0))
+        assert len(load_waveform(changed)) <= config.max_sample_size
+    assert factors == {0.9, 1.0, 1.1}
+
+
+def test_labels_follow_speed(cuts: list[Cut], labels: LabelStore) -> None:
+    """Frame j of the changed audio has the label of the clean frame that is heard there."""
+    by_id = {cut.id: cut for cut in cuts}
+    config = replace(CONFIG, augment=SPEEDS, max_sample_size=250_000)
+    changed = 0
+    for batch in batches(cuts, labels, epoch=1, augment=SPEEDS, max_sample_size=250_000):
+        for row, name in enumerate(batch.ids):
+            factor = (vary(by_id[name], config, 1).custom or {}).get(FACTOR_FIELD, 1.0)
+            clean, count = labels[name], frame_count(int(batch.lengths[row]))
+            centres = [(320 * j + 200) * factor for j in range(count)]
+            nearest = [min(max(round((c - 200) / 320), 0), len(clean) - 1) for c in centres]
+            assert batch.labels[row, :count].tolist() == clean[nearest].tolist()
+            changed += factor != 1.0
+    assert changed > 5
+
+
+def test_noise_changes_the_audio_and_nothing_else(cuts: list[Cut], labels: LabelStore) -> None:
+    """Labels and masks stay those of the clean audio."""
+    noisy = batches(cuts, labels, augment=AugmentConfig(noise_prob=1.0))
+    for clean, other in zip(batches(cuts, labels), noisy, strict=True):
+        assert clean.ids == other.ids
+        assert not torch.allclose(clean.samples, other.samples)
+        assert torch.equal(clean.labels, other.labels)
+        assert torch.equal(clean.mask, other.mask)
+
+
+def test_channels_are_silenced_only_where_asked_for(cuts: list[Cut], labels: LabelStore) -> None:
+    (plain, *_), (masked, *_) = (
+        batches(cuts, labels, mask_channel_prob=prob, mask_channel_length=4) for prob in (0.0, 0.5)
+    )
+    assert plain.channels.shape[1] == 0
+    assert masked.channels.shape == (len(masked.ids), 32)
+    assert 0 < float(masked.channels.float().mean()) < 0.6
+
+
+def test_copies_of_an_utterance_are_cropped_and_masked_apart(
+    cuts: list[Cut], labels: LabelStore
+) -> None:
+    """A repeated utterance that always looked the same would be learned by heart."""
+    bilingual = [spoken(cut, "ar" if n < 5 else "en") for n, cut in enumerate(cuts)]
+    found = batches(bilingual, labels, balance={"ar": 1.0, "en": 1.0})
+    masks = {name: batch.mask[row] for batch in found for row, name in enumerate(batch.ids)}
+    copies = [name for name in masks if name.endswith("#1")]
+    assert copies
+    assert any(
+        masks[name][: len(masks[name.removesuffix("#1")])].tolist()
+        != masks[name.removesuffix("#1")][: len(masks[name])].tolist()
+        for name in copies
+    )
 
 
 def test_missing_labels_teach(tmp_path: Path, labels: LabelStore) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from harness_bench.demo.config import HERE
 from harness_bench.models.checkpoint import load_config, read_facts
-from harness_bench.pretrain.family import load_family, plan, run_family
+from harness_bench.pretrain.family import load_family, run_family
+from harness_bench.pretrain.plan import plan
 from harness_bench.progress import StageTimes
 
 if TYPE_CHECKING:

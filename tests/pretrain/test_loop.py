@@ -18,8 +18,9 @@ from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import loop as module
 from harness_bench.pretrain.engine import make_fabric
 from harness_bench.pretrain.log import LOG_FILE
-from harness_bench.pretrain.loop import learning_rate_share, pretrain
-from harness_bench.pretrain.state import STATE_FILE
+from harness_bench.pretrain.loop import pretrain
+from harness_bench.pretrain.run import learning_rate_share
+from harness_bench.pretrain.state import state_path, states
 from tests.pretrain.conftest import small_step
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def test_resume_is_bit_equal(
     monkeypatch.setattr(module, "_backward", dies)
     with pytest.raises(KeyboardInterrupt):
         pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
-    state = torch.load(tmp_path / "b" / STATE_FILE, weights_only=True)
-    assert state["progress"]["update"] == 5
-    assert state["progress"]["batches"] > 0
+    state = torch.load(state_path(tmp_path / "b", 5), weights_only=True)
+    update, _, batches = state["ranks"][0]["progress"].tolist()
+    assert update == 5
+    assert batches > 0
     monkeypatch.setattr(module, "_backward", real)
     torch.manual_seed(99)
     resumed = pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
@@ -164,7 +166,7 @@ def test_a_kill_while_saving_leaves_no_half_state(
     time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait(30)
-    assert not (out / STATE_FILE).exists()
+    assert not states(out)
     resumed = pretrain(small_step(), cuts, labels, out, fabric=fabric)
     straight = pretrain(small_step(), cuts, labels, tmp_path / "straight", fabric=fabric)
     assert equal(weights(resumed), weights(straight))

@@ -1,0 +1,140 @@
+"""From a [data] table, or a folder on the command line, to training audio."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts import read_cuts
+from harness_bench.data.config import PREPARED, SHARDED
+from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded, tell
+from harness_bench.data.shar import Shard, ShardedCuts, open_shards, read_metadata
+from harness_bench.data.sources import UNKNOWN, CutList, spoken
+from harness_bench.files import digest_strings, read_json, write_json
+from harness_bench.ranks import barrier, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lhotse.cut import Cut
+
+    from harness_bench.data.config import DataConfig, SourceConfig
+    from harness_bench.data.sources import CutSource
+
+KEY_FILE = "key.json"
+
+
+def open_folder(folder: Path, split: str) -> CutSource:
+    """Open a prepared folder's split, or a sharded folder, whichever it is.
+
+    Raises:
+        ValueError: neither, or no such split.
+    """
+    if any(folder.glob("cuts.[0-9][0-9][0-9][0-9][0-9][0-9].jsonl.gz")):
+        return ShardedCuts(open_shards(folder))
+    return CutList(read_cuts(folder, split))
+
+
+def open_data(config: DataConfig, out: Path, names: Sequence[str] = ()) -> CutSource:
+    """Open the sources of a [data] table, preparing what is not prepared yet.
+
+    Under torch.distributed rank 0 prepares and the others wait.
+
+    Args:
+        config: the sources and what to exclude of them.
+        out: where corpora are prepared, one folder each.
+        names: these sources alone; all where empty.
+
+    Raises:
+        ValueError: an unknown name, lists and shards mixed, excluded recordings inside shards, or
+            nothing left.
+    """
+    chosen = _chosen(config, names)
+    excluded = read_exclusions(config.exclude)
+    kinds = {source.corpus == SHARDED for source in chosen}
+    if len(kinds) > 1:
+        raise ValueError(
+            "data.sources mixes shards with cuts in memory; shard the rest too (`harness-bench "
+            "shard`), or give the prepared folders of all."
+        )
+    if kinds == {True}:
+        return _open_shards(chosen, excluded)
+    cuts = [cut for source in chosen for cut in _read(source, out)]
+    sifted = exclude(cuts, excluded)
+    tell(sifted, "data.exclude")
+    if not sifted.kept:
+        raise ValueError("data.exclude leaves no utterance to train on.")
+    _refuse_twins(sifted.kept)
+    return CutList(sifted.kept)
+
+
+def _chosen(config: DataConfig, names: Sequence[str]) -> list[SourceConfig]:
+    known = {source.title: source for source in config.sources}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"There is no data source {unknown[0]!r}; there are {', '.join(known)}.")
+    return [known[name] for name in names] if names else list(config.sources)
+
+
+def _open_shards(sources: Iterable[SourceConfig], excluded: set[str]) -> ShardedCuts:
+    shards: list[Shard] = []
+    for source in sources:
+        folder = Path(source.folder)
+        found = open_shards(folder)
+        if excluded:
+            refuse_excluded(read_metadata(found), excluded, str(folder))
+        shards += [_in_language(shard, source.language) for shard in found]
+    return ShardedCuts(shards)
+
+
+def _in_language(shard: Shard, language: str | None) -> Shard:
+    """Take the audio that does not say its language for the source's."""
+    if language is None:
+        return shard
+    hours = dict(shard.hours)
+    hours[language] = hours.pop(UNKNOWN, 0.0) + hours.get(language, 0.0)
+    return replace(shard, hours=hours, language=language)
+
+
+def _read(source: SourceConfig, out: Path) -> list[Cut]:
+    """Read one source's cuts; a corpus is prepared first."""
+    folder = Path(source.folder)
+    if source.corpus != PREPARED:
+        folder, root = out / source.title, folder
+        if world()[0] == 0:
+            _prepare_once(source, root, folder)
+        barrier()
+    return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
+
+
+def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:
+    """Prepare a corpus unless that was done and nothing has changed since."""
+    options = [f"{name}={value}" for name, value in sorted(source.options.items())]
+    key = digest_strings([source.corpus, str(root), *options, *_tree(root)])
+    path = folder / KEY_FILE
+    if path.is_file() and read_json(path) == key:
+        return
+    path.unlink(missing_ok=True)
+    prepare(source.corpus, root, folder, PrepareConfig(options=dict(source.options)))
+    write_json(path, key)
+
+
+def _tree(root: Path) -> Iterator[str]:
+    """Yield name, size and time of every file: a cheap sign that a corpus is as it was."""
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        state = path.stat()
+        yield f"{path.relative_to(root)} {state.st_size} {state.st_mtime_ns}"
+
+
+def _refuse_twins(cuts: Sequence[Cut]) -> None:
+    """Refuse two utterances of one id: labels are found by it."""
+    seen: set[str] = set()
+    for cut in cuts:
+        if str(cut.id) in seen:
+            raise ValueError(
+                f"Two sources hold an utterance {cut.id!r}; labels could not tell them apart. "
+                "Leave one of the sources out, or prepare it with other ids."
+            )
+        seen.add(str(cut.id))

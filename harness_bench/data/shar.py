@@ -1,0 +1,238 @@
+"""lhotse Shar: thousands of hours read one file after the other, labels as one more field.
+
+A sharded folder holds `cuts.NNNNNN.jsonl.gz` and `recording.NNNNNN.tar`, and an `index.json` of
+ours with what would else need a pass over all cuts. Labels stand in a folder of their own as
+`labels.NNNNNN.tar`; the audio is never written again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness_bench.data.sources import Part, language_of, spoken
+from harness_bench.files import atomic_path, digest_strings, read_json, write_json
+from harness_bench.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+INDEX = "index.json"
+CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
+SHARD_CUTS = 1000
+# Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
+BUFFER_CUTS = 4000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard and what its cuts amount to."""
+
+    folder: Path
+    number: int
+    utterances: int
+    hours: Mapping[str, float]  # by language
+    digest: str  # of the utterances' ids
+    language: str | None = None  # of cuts that do not say
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """Return what tells it from every other shard."""
+        return self.folder, self.number
+
+    def field(self, name: str) -> Path:
+        """Return the file of one field."""
+        suffix = "jsonl.gz" if name == CUTS else "tar"
+        return self.folder / f"{name}.{self.number:06d}.{suffix}"
+
+
+class ShardedCuts:
+    """Cuts in shards; each rank reads shards of its own."""
+
+    splits_ranks: bool = True
+    buffer: int | None = BUFFER_CUTS
+
+    def __init__(self, shards: Sequence[Shard], label_folder: Path | None = None) -> None:
+        self.shards, self.label_folder = list(shards), label_folder
+        self.digest = digest_strings(shard.digest for shard in self.shards)
+        self.utterances = sum(shard.utterances for shard in self.shards)
+        self.hours = sum(self.hours_by_language().values())
+
+    def hours_by_language(self) -> dict[str, float]:
+        """Return language -> hours."""
+        hours: dict[str, float] = {}
+        for shard in self.shards:
+            for name, own in shard.hours.items():
+                hours[name] = hours.get(name, 0.0) + own
+        return hours
+
+    def parts(self) -> list[Part]:
+        """Return one part per shard."""
+        return [
+            Part(number, lambda shard=shard: list(read_shards([shard])))  # type: ignore[misc]
+            for number, shard in enumerate(self.shards)
+        ]
+
+    def with_labels(self, folder: Path) -> ShardedCuts:
+        """Return the same cuts, each with its labels as the field `labels`."""
+        return ShardedCuts(self.shards, folder)
+
+    def subset(self, hours: float, seed: int, rank: int, ranks: int) -> Iterator[Cut]:
+        """Read this rank's share of random shards, exact to one shard: shards are mixtures."""
+        chosen: list[Shard] = []
+        for index in np.random.default_rng(seed).permutation(len(self.shards)):
+            if sum(sum(shard.hours.values()) for shard in chosen) >= hours:
+                break
+            chosen.append(self.shards[index])
+        return read_shards(chosen[rank::ranks])
+
+    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
+        """Yield the cuts of this rank's shards; which they are changes with every epoch.
+
+        Raises:
+            ValueError: fewer shards than ranks.
+        """
+        if len(self.shards) < ranks:
+            raise ValueError(
+                f"{len(self.shards)} shards cannot be dealt to {ranks} ranks; write smaller shards "
+                "(`harness-bench shard --shard-cuts`)."
+            )
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.shards))
+        mine = [self.shards[index] for index in order[rank::ranks]]
+        if self.label_folder is None:
+            return read_shards(mine)
+        parts = {shard.place: part for part, shard in enumerate(self.shards)}
+        return read_shards(mine, (self.label_folder, parts))
+
+
+def labels_path(folder: Path, part: int) -> Path:
+    """Return where the labels of a part stand."""
+    return folder / f"{LABELS}.{part:06d}.tar"
+
+
+def read_shards(
+    shards: Iterable[Shard], labels: tuple[Path, Mapping[tuple[Path, int], int]] | None = None
+) -> Iterator[Cut]:
+    """Read shards one after the other: cuts with their audio, and labels where a folder is given.
+
+    Args:
+        shards: in the order of reading.
+        labels: the folder of labels and the part that each shard is there.
+    """
+    from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
+
+    for shard in shards:
+        fields = {CUTS: [shard.field(CUTS)], AUDIO: [shard.field(AUDIO)]}
+        if labels is not None:
+            folder, parts = labels
+            fields[LABELS] = [labels_path(folder, parts[shard.place])]
+        for cut in LazySharIterator(fields=fields):
+            yield spoken(cut, shard.language)
+
+
+def read_metadata(shards: Iterable[Shard]) -> Iterator[Cut]:
+    """Read the cuts of shards without their audio."""
+    from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
+
+    for shard in shards:
+        yield from LazySharIterator(fields={CUTS: [shard.field(CUTS)]})
+
+
+def open_shards(folder: Path) -> list[Shard]:
+    """List the shards of a folder, from its index or, in a foreign folder, from its cuts.
+
+    Raises:
+        ValueError: no shards there, or audio missing for some.
+    """
+    numbers = sorted(int(path.name.split(".")[1]) for path in folder.glob(f"{CUTS}.*.jsonl.gz"))
+    if not numbers:
+        raise ValueError(
+            f"{folder} holds no shards (cuts.000000.jsonl.gz); write them with `harness-bench "
+            "shard`, or name a prepared folder as it is."
+        )
+    index = read_json(folder / INDEX) if (folder / INDEX).is_file() else None
+    if index is not None and [row["number"] for row in index] != numbers:
+        raise ValueError(f"{folder / INDEX} speaks of other shards than lie there; shard again.")
+    rows = index or [_describe(folder, number) for number in bar(numbers, title=folder.name)]
+    shards = [Shard(folder=folder, **row) for row in rows]
+    lost = [shard.number for shard in shards if not shard.field(AUDIO).is_file()]
+    if lost:
+        raise ValueError(f"{folder}: no audio for shard {lost[0]:06d} ({len(lost)} in all).")
+    return shards
+
+
+def _describe(folder: Path, number: int) -> dict[str, Any]:
+    """Count one shard's cuts."""
+    bare = Shard(folder, number, 0, {}, "")
+    hours: dict[str, float] = {}
+    ids = []
+    for cut in read_metadata([bare]):
+        name = language_of(cut)
+        hours[name] = hours.get(name, 0.0) + cut.duration / 3600
+        ids.append(str(cut.id))
+    digest = digest_strings(ids)
+    return {"number": number, "utterances": len(ids), "hours": hours, "digest": digest}
+
+
+def write_shards(
+    cuts: Sequence[Cut], out: Path, *, shard_cuts: int = SHARD_CUTS, seed: int = 0
+) -> list[Shard]:
+    """Write cuts and their audio (16 kHz FLAC as they are) as shards, in random order.
+
+    The index is written last: a folder with one is whole. A folder that is whole and holds the
+    same cuts is left alone; a torn one is written anew.
+
+    Args:
+        cuts: the utterances.
+        out: the sharded folder.
+        shard_cuts: utterances per shard; make at least as many shards as there will be ranks.
+        seed: of the order, so that every shard holds a mixture.
+    """
+    from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
+
+    by_id = sorted(cuts, key=lambda cut: str(cut.id))
+    order = np.random.default_rng(seed).permutation(len(by_id))
+    chosen = [by_id[index] for index in order]
+    if (out / INDEX).is_file():
+        shards = open_shards(out)
+        same = digest_strings(str(cut.id) for cut in chosen)
+        if same == digest_strings(str(cut.id) for cut in read_metadata(shards)):
+            return shards
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (out / INDEX, *out.glob(f"{CUTS}.*"), *out.glob(f"{AUDIO}.*")):
+        old.unlink(missing_ok=True)
+    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
+        for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
+            shar.write(cut)
+    count = len(list(out.glob(f"{CUTS}.*.jsonl.gz")))
+    write_json(out / INDEX, [_describe(out, number) for number in range(count)])
+    return open_shards(out)
+
+
+def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
+    """Write the labels of one shard in the order of its cuts, atomically.
+
+    Args:
+        folder: the label folder.
+        part: the shard's number among the source's shards.
+        cuts: the shard's cuts.
+        labels: utterance id -> (F,) integers below 65,536.
+    """
+    from lhotse.array import Array  # noqa: PLC0415 - slow to import
+    from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
+
+    with (
+        atomic_path(labels_path(folder, part)) as partial,
+        ArrayTarWriter(str(partial), shard_size=None) as tar,
+    ):
+        for cut in cuts:
+            row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
+            manifest = Array(
+                storage_type="memory", storage_path="", storage_key="", shape=list(row.shape)
+            )
+            tar.write(str(cut.id), row, manifest)
