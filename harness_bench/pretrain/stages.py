@@ -33,16 +33,20 @@ def read_iteration(path: Path) -> IterationConfig:
 
 
 def label(
-    step: IterationConfig, cuts: Path, out: Path, *, teacher: Path | None, split: str
+    step: IterationConfig,
+    cuts: Path,
+    out: Path,
+    *,
+    fabric: Fabric,
+    teacher: Path | None = None,
+    split: str = "train",
 ) -> Labels:
-    """Label the cuts of one split; see `labels.make.make_labels`."""
+    """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
+    from harness_bench.data.opening import open_folder  # noqa: PLC0415 - torch
+    from harness_bench.labels.make import make_labels  # noqa: PLC0415 - torch
+
     found = open_folder(cuts, split)
-    import torch  # noqa: PLC0415
-
-    from harness_bench.labels.make import make_labels  # noqa: PLC0415
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return make_labels(found, out, step.labels, teacher=teacher, device=device)
+    return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
 
 
 def train(
@@ -57,6 +61,7 @@ def train(
     restart: bool = False,
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
+    from harness_bench.data.opening import open_folder  # noqa: PLC0415 - torch
     from harness_bench.labels.store import open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
@@ -65,7 +70,7 @@ def train(
 
 
 def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
-    """Write a checkpoint folder: a run's, what a `.pt` file of fairseq holds, or an untrained model.
+    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
 
     Raises:
         ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
