@@ -71,6 +71,12 @@ def tell(excluded: Excluded, title: str) -> None:
     if excluded.left_out:
         names = ", ".join(str(cut.id) for cut in excluded.left_out[:5])
         say(f"{title}: {len(excluded.left_out)} utterances excluded ({names} ...)")
+    if excluded.unmatched:
+        # Usual for lists of whole test sets, yet also what a list in another spelling looks like.
+        say(
+            f"{title}: {len(excluded.unmatched)} ids of the lists match nothing, first "
+            f"{excluded.unmatched[0]!r}"
+        )
 
 
 def _names(cut: Cut) -> set[str]:

@@ -10,7 +10,7 @@ from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import read_cuts
 from harness_bench.data.config import PREPARED, SHARDED
 from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded, tell
-from harness_bench.data.shar import Shard, ShardedCuts, open_shards, read_metadata
+from harness_bench.data.shar import SHARD_PATTERN, Shard, ShardedCuts, open_shards, read_metadata
 from harness_bench.data.sources import UNKNOWN, CutList, spoken
 from harness_bench.files import digest_strings, read_json, write_json
 from harness_bench.ranks import barrier, world
@@ -32,7 +32,7 @@ def open_folder(folder: Path, split: str) -> CutSource:
     Raises:
         ValueError: neither, or no such split.
     """
-    if any(folder.glob("cuts.[0-9][0-9][0-9][0-9][0-9][0-9].jsonl.gz")):
+    if any(folder.glob(SHARD_PATTERN)):
         return ShardedCuts(open_shards(folder))
     return CutList(read_cuts(folder, split))
 

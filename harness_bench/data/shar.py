@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
+SHARD_PATTERN = f"{CUTS}.{'[0-9]' * 6}.jsonl.gz"
 SHARD_CUTS = 1000
 # Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
 BUFFER_CUTS = 4000
@@ -149,7 +150,7 @@ def open_shards(folder: Path) -> list[Shard]:
     Raises:
         ValueError: no shards there, or audio missing for some.
     """
-    numbers = sorted(int(path.name.split(".")[1]) for path in folder.glob(f"{CUTS}.*.jsonl.gz"))
+    numbers = sorted(int(path.name.split(".")[1]) for path in folder.glob(SHARD_PATTERN))
     if not numbers:
         raise ValueError(
             f"{folder} holds no shards (cuts.000000.jsonl.gz); write them with `harness-bench "
@@ -209,7 +210,7 @@ def write_shards(
     with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
         for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
             shar.write(cut)
-    count = len(list(out.glob(f"{CUTS}.*.jsonl.gz")))
+    count = len(list(out.glob(SHARD_PATTERN)))
     write_json(out / INDEX, [_describe(out, number) for number in range(count)])
     return open_shards(out)
 
