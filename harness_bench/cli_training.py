@@ -231,6 +231,7 @@ def curves(
 
 TRAINING_VERBS = (
     labels,
+    label_quality,
     pretrain,
     family,
     figure2,

@@ -1,0 +1,203 @@
+"""Loss curves of pretraining runs: read from their logs, smoothed, measured and drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness_bench.files import atomic_path
+from harness_bench.pretrain.log import LOG_FILE
+from harness_bench.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LOSS = "loss_masked"
+SMOOTHING = 0.1  # share of a run's log lines that one smoothed point averages
+AXES = {
+    "loss_masked": "loss on masked frames (bits per frame)",
+    "loss_unmasked": "loss on unmasked frames (bits per frame)",
+    "accuracy_masked": "share of masked frames predicted right",
+    "accuracy_unmasked": "share of unmasked frames predicted right",
+    "features_pen": "mean square of the extractor's output",
+    "grad_norm": "gradient norm before clipping",
+    "lr": "learning rate",
+    "audio_seconds_per_second": "audio seconds per second",
+    "memory_gib": "peak memory (GiB)",
+}
+RELATIVE = "loss / entropy of the labels"
+# Okabe and Ito's colours, told apart by every kind of colour vision.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+DASHES = ("-", "--", ":", "-.")
+_STYLE = {
+    "font.size": 10, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.grid": True, "grid.color": "#d4d9da", "grid.linewidth": 0.8,
+    "svg.hashsalt": "harness-bench",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure of a run's log against its updates."""
+
+    name: str
+    updates: NDArray[np.int64]  # (n,), rising: the last update of each log line
+    values: NDArray[np.float64]  # (n,), means over the updates since the line before
+    field: str = LOSS
+    entropy: float | None = None  # bits: what guessing by label frequency would cost
+    colour: int | None = None  # index into COLOURS; None: by place in the plot
+    dashes: int = 0  # index into DASHES
+
+    @property
+    def smoothed(self) -> NDArray[np.float64]:
+        """Return means over `SMOOTHING` of the lines, (n,); see `smooth`."""
+        return smooth(self.values, round(SMOOTHING * len(self.values)))
+
+    @property
+    def relative(self) -> NDArray[np.float64] | None:
+        """Return the smoothed curve as a share of the labels' entropy, (n,), where it is known."""
+        return None if self.entropy is None else self.smoothed / self.entropy
+
+
+def read_curve(
+    run: Path,
+    *,
+    field: str = LOSS,
+    name: str | None = None,
+    entropy: float | None = None,
+    colour: int | None = None,
+    dashes: int = 0,
+) -> Curve:
+    """Read a run's log; a last line that a kill cut off is left out, with a message.
+
+    Args:
+        run: a run folder, or the folder of a family's iteration, which holds one as `run`.
+        field: which figure of the log's lines.
+        name: for the legend; by default the folder's.
+        entropy: see `Curve`.
+        colour: see `Curve`.
+        dashes: see `Curve`.
+
+    Raises:
+        ValueError: no log, a broken line before the last, no such figure, or no line at all.
+    """
+    path = next((p for p in (run / LOG_FILE, run / "run" / LOG_FILE) if p.is_file()), None)
+    if path is None:
+        raise ValueError(f"{run} holds no {LOG_FILE}; name the folder of a pretraining run.")
+    rows = _read_log(path)
+    if not rows:
+        raise ValueError(f"{path} has no line yet; log_interval updates must be done first.")
+    known = [key for key in rows[0] if key in AXES]
+    if field not in known:
+        raise ValueError(f"{path} has no {field!r}; its figures: {', '.join(known)}.")
+    folder = path.parent.resolve()
+    return Curve(
+        name=name or (folder.parent.name if folder.name == "run" else folder.name),
+        updates=np.array([row["update"] for row in rows]),
+        values=np.array([row[field] for row in rows], dtype=np.float64),
+        field=field,
+        entropy=entropy,
+        colour=colour,
+        dashes=dashes,
+    )
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
+            say(f"{path}: the last line is cut off and left out")
+    return rows
+
+
+def smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return centred means of values (n,) over `width` neighbours.
+
+    At the start, where losses fall fast, a window shrinks on both sides, so that the slope is not
+    bent; at the end on the right side alone, so that the last mean has half a window at least.
+    """
+    at, half = np.arange(len(values)), max(width - 1, 0) // 2
+    left = np.minimum(at, half)
+    right = np.minimum(left, at[::-1])
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    means: NDArray[np.float64] = (sums[at + right + 1] - sums[at - left]) / (left + right + 1)
+    return means
+
+
+def updates_to(
+    updates: NDArray[np.int64], values: NDArray[np.float64], level: float
+) -> float | None:
+    """Return the update at which values (n,) first fall to a level, interpolated; None if never.
+
+    Values at or below the level from the first line on give that line's update, an upper bound.
+    """
+    below = np.flatnonzero(values <= level)
+    if not below.size:
+        return None
+    here = int(below[0])
+    if here == 0:
+        return float(updates[0])
+    share = (values[here - 1] - level) / (values[here - 1] - values[here])
+    return float(updates[here - 1] + share * (updates[here] - updates[here - 1]))
+
+
+def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
+    """Draw smoothed lines over faint points against updates; the legend stands below.
+
+    Where every curve knows the entropy of its labels, a second panel shows the curves as shares
+    of it: losses on different labels have no common level in bits.
+
+    Args:
+        curves: at least one, all of one field of the log.
+        out: where to write; the suffix chooses the format (.png, .svg, .pdf).
+        title: above the panels.
+
+    Raises:
+        ValueError: no curve, or curves of different fields.
+    """
+    from matplotlib import rc_context  # noqa: PLC0415 - slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    fields = {curve.field for curve in curves}
+    if len(fields) != 1:
+        raise ValueError(f"One plot shows one figure of one run or more; got {sorted(fields)}.")
+    relative = all(curve.entropy is not None for curve in curves)
+    panels = [(AXES[fields.pop()], False), *([(RELATIVE, True)] if relative else [])]
+    with rc_context(_STYLE):
+        canvas = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
+        canvas.suptitle(title)
+        all_axes: Any = canvas.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (label, shares) in zip(all_axes, panels, strict=True):
+            for number, curve in enumerate(curves):
+                _draw(axes, curve, number, shares=shares)
+            axes.set(xlabel="updates", ylabel=label)
+            axes.set_xlim(0, max(int(curve.updates[-1]) for curve in curves))
+        handles, names = all_axes[0].get_legend_handles_labels()
+        columns = max(1, min(len(names), 2 * len(panels)))
+        canvas.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+        with atomic_path(out) as partial:
+            canvas.savefig(partial, format=out.suffix.removeprefix(".") or None, dpi=160)
+
+
+def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
+    """Draw one curve: faint points, and the smoothed line over them."""
+    scale = curve.entropy if shares and curve.entropy else 1.0
+    colour = COLOURS[(number if curve.colour is None else curve.colour) % len(COLOURS)]
+    points, line = curve.values / scale, curve.smoothed / scale
+    axes.plot(curve.updates, points, ".", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
+    axes.plot(
+        curve.updates, line, DASHES[curve.dashes % len(DASHES)], color=colour, linewidth=1.8,
+        label=curve.name,
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Curves from logs, whole or cut off, and what is measured and drawn from them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.cli import app
+from harness_bench.pretrain.curves import Curve, plot_curves, read_curve, smooth, updates_to
+from harness_bench.pretrain.log import LOG_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+from typer.testing import CliRunner
+
+LOSSES = [6.0, 5.0, 4.5, 4.25, 4.0]
+
+
+def write_log(run: Path, losses: list[float], cut: str = "") -> Path:
+    run.mkdir(parents=True, exist_ok=True)
+    rows = [
+        json.dumps({"update": 10 * (i + 1), "loss_masked": loss, "accuracy_masked": 1 / loss})
+        for i, loss in enumerate(losses)
+    ]
+    (run / LOG_FILE).write_text("\n".join(rows) + "\n" + cut)
+    return run
+
+
+def test_a_cut_last_line_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A killed run's log ends anywhere; what was written whole is shown, and it is said so."""
+    run = write_log(tmp_path / "it1" / "run", LOSSES, cut='{"update": 60, "loss_ma')
+    curve = read_curve(run)
+    assert curve.updates.tolist() == [10, 20, 30, 40, 50]
+    assert curve.values.tolist() == LOSSES
+    assert "last line is cut off" in capsys.readouterr().err
+    assert read_curve(tmp_path / "it1").name == curve.name == "it1"
+
+
+def test_a_broken_line_before_the_last_is_refused(tmp_path: Path) -> None:
+    """Such a line is no trace of a kill: half of the curve must not vanish in silence."""
+    run = write_log(tmp_path, LOSSES)
+    lines = (run / LOG_FILE).read_text().splitlines()
+    (run / LOG_FILE).write_text("\n".join([lines[0], lines[1][:-4], *lines[2:]]))
+    with pytest.raises(ValueError, match=rf"{LOG_FILE}:2 is not valid JSON"):
+        read_curve(run)
+
+
+def test_mistakes_are_explained(tmp_path: Path) -> None:
+    """No run there, no line yet, a figure that the log does not have."""
+    with pytest.raises(ValueError, match=r"holds no train\.jsonl"):
+        read_curve(tmp_path)
+    (tmp_path / LOG_FILE).write_text("")
+    with pytest.raises(ValueError, match="has no line yet"):
+        read_curve(tmp_path)
+    write_log(tmp_path, LOSSES)
+    with pytest.raises(ValueError, match=r"no 'wer'; its figures: loss_masked, accuracy_masked"):
+        read_curve(tmp_path, field="wer")
+    mixed = [read_curve(tmp_path), read_curve(tmp_path, field="accuracy_masked")]
+    with pytest.raises(ValueError, match=r"got .'accuracy_masked', 'loss_masked'"):
+        plot_curves(mixed, tmp_path / "x.png", title="")
+
+
+def naive(values: list[float], width: int) -> list[float]:
+    """Smooth by slices."""
+    half, found = max(width - 1, 0) // 2, []
+    for i in range(len(values)):
+        left = min(i, half)
+        found.append(float(np.mean(values[i - left : i + left + 1])))
+    return found
+
+
+@given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=40), width=st.integers(0, 50))
+def test_smoothing_is_a_mean_over_neighbours(values: list[float], width: int) -> None:
+    """Against slices; Python's end at the last value as the window does."""
+    np.testing.assert_allclose(smooth(np.array(values), width), naive(values, width), atol=1e-9)
+
+
+@given(
+    losses=st.lists(st.integers(1, 50), min_size=2, max_size=30, unique=True),
+    place=st.floats(0, 1),
+)
+def test_updates_to_a_level_inverts_the_curve(losses: list[int], place: float) -> None:
+    """On a falling curve the level found at an update leads back to that update."""
+    values = np.array(sorted(losses, reverse=True), dtype=float)
+    updates = np.arange(1, len(values) + 1) * 7
+    at = 7 + place * (updates[-1] - 7)
+    level = float(np.interp(at, updates, values))
+    assert updates_to(updates, values, level) == pytest.approx(at, abs=1e-6)
+    assert updates_to(updates, values, values[-1] - 1) is None
+    assert updates_to(updates, values, values[0]) == 7
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_plots_are_written(tmp_path: Path, suffix: str) -> None:
+    """A file of the asked kind, with a panel of shares where entropies are known."""
+    numbers = np.arange(1, 31)
+    curves = [
+        Curve(f"run {i}", numbers, 6 - np.log(numbers) / (i + 1), entropy=5.0) for i in range(3)
+    ]
+    out = tmp_path / f"plot.{suffix}"
+    plot_curves(curves, out, title="Three runs")
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert out.read_bytes().startswith(start)
+    if suffix == "svg":
+        assert out.read_text().count('id="axes_') == 2
+
+
+def test_the_verb_draws_runs_together(tmp_path: Path) -> None:
+    """`harness-bench curves` takes any run folders and any figure of their logs."""
+    runs = [str(write_log(tmp_path / name, LOSSES)) for name in ("one", "two")]
+    out = tmp_path / "both.svg"
+    arguments = ["curves", *runs, "--out", str(out), "--field", "accuracy_masked"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert out.is_file()
+    assert out.read_text().count('id="axes_') == 1

@@ -1,0 +1,200 @@
+"""The variants of Figure 2 differ in what the figure compares and in nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness_bench.cli import app
+from harness_bench.files import read_json
+from harness_bench.models.checkpoint import load_hubert
+from harness_bench.pretrain.family import checkpoint_folder, load_family
+from harness_bench.pretrain.figure2 import PLOT, REPORT, TABLE, compare, make_figure
+from harness_bench.pretrain.log import LOG_FILE
+from harness_bench.progress import StageTimes
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+    from harness_bench.iteration import FamilyConfig
+
+TINY = """
+name = "tiny"
+[defaults.model]
+encoder_layers = 2
+encoder_embed_dim = 32
+encoder_ffn_embed_dim = 48
+encoder_attention_heads = 4
+conv_dim = [16, 16, 16, 16, 16, 16, 24]
+conv_pos = 16
+conv_pos_groups = 4
+[defaults.labels]
+clusters = 10
+kmeans_iterations = 3
+[defaults.pretrain]
+max_update = 3
+max_seconds = 4.0
+num_buckets = 2
+final_dim = 16
+num_workers = 0
+log_interval = 1
+tensorboard = false
+[[iterations]]
+name = "first"
+labels = { source = "mfcc" }
+[[iterations]]
+name = "second"
+teacher = "first"
+labels = { source = "hidden", layer = 1 }
+[[iterations]]
+name = "student"
+teacher = "second"
+model = { encoder_layers = 1 }
+labels = { source = "hidden", layer = 2 }
+[[iterations]]
+name = "student_pca8"
+teacher = "second"
+model = { encoder_layers = 1, encoder_embed_dim = 16 }
+labels = { source = "hidden", layer = 2, pca_dim = 8 }
+pretrain = { init = "svd", lr = 1e-3 }
+"""
+CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> FamilyConfig:
+    path = tmp_path / "family.toml"
+    path.write_text(TINY)
+    return load_family(path)
+
+
+def differences(one: Any, other: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return the leaves in which two nested dicts differ."""
+    if not isinstance(one, dict):
+        return {} if one == other else {where: (one, other)}
+    return {
+        key: value
+        for name in one
+        for key, value in differences(one[name], other[name], f"{where}.{name}").items()
+    }
+
+
+def test_variants_differ_in_the_intended_fields_alone(family: FamilyConfig) -> None:
+    """A line of the figure must owe its course to PCA or to the start, and to nothing else."""
+    found = compare(family)
+    base = asdict(family.iterations[2])
+    changes = {
+        variant.step.name: {
+            name: new
+            for name, (_, new) in differences(base, asdict(variant.step)).items()
+            if name != ".name"
+        }
+        for variant in found.variants
+    }
+    average = {".pretrain.init": "block_average"}
+    assert changes == {
+        "student_random": {},
+        "student_average": average,
+        "student_pca_random": {".labels.pca_dim": 8},  # as the other student of this teacher
+        "student_pca_average": {".labels.pca_dim": 8, **average},
+    }
+    assert [variant.pca for variant in found.variants] == [False, False, True, True]
+    names = [step.name for step in found.family.iterations]
+    assert names == ["first", "second", *changes]
+    assert found.family.iterations[:2] == family.iterations[:2]
+
+
+def test_thin_students_start_by_svd_and_say_so(family: FamilyConfig) -> None:
+    """Block averages do not fit; its own PCA is kept in one pair and dropped in the other."""
+    found = compare(family, student="student_pca8")
+    assert [variant.step.pretrain.init for variant in found.variants] == ["random", "svd"] * 2
+    assert [variant.step.labels.pca_dim for variant in found.variants] == [None, None, 8, 8]
+    assert found.variants[1].title == "no PCA, averaged blocks, projected (SVD)"
+    assert found.variants[2].title == "PCA (8 dims), random start"
+    assert compare(family, student="student", pca_dim=5).variants[2].step.labels.pca_dim == 5
+
+
+def test_pca_dimension_by_default(family: FamilyConfig, tmp_path: Path) -> None:
+    """Half of the teacher's width where nothing in the family says it; a share stays a share."""
+    assert compare(family, student="second").variants[2].step.labels.pca_dim == 16
+    path = tmp_path / "share.toml"
+    path.write_text(TINY.replace("pca_dim = 8", "pca_variance = 0.9"))
+    variant = compare(load_family(path), student="student").variants[2]
+    assert variant.step.labels.pca_variance == 0.9
+    assert variant.step.labels.pca_dim is None
+    assert variant.title == "PCA (0.9 of variance), random start"
+
+
+def test_mistakes_are_explained(family: FamilyConfig) -> None:
+    """An unknown student, one without a teacher, more components than dimensions."""
+    for name in ("third", "first"):
+        with pytest.raises(ValueError, match=f"'{name}' is no iteration with a teacher.*second"):
+            compare(family, student=name)
+    with pytest.raises(ValueError, match="33 is more than the 32 dimensions of teacher 'second'"):
+        compare(family, pca_dim=33)
+
+
+def test_a_start_that_cannot_be_is_refused_before_training(tmp_path: Path) -> None:
+    """A student wider than its teacher can be neither averaged nor projected."""
+    path = tmp_path / "wide.toml"
+    path.write_text(TINY.replace("encoder_embed_dim = 16", "encoder_embed_dim = 64"))
+    with pytest.raises(ValueError, match="encoder_embed_dim is 64, more than the teacher's 32"):
+        compare(load_family(path), student="student_pca8")
+
+
+def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_path: Path) -> None:
+    """Teachers first, labels once per label set, then the plot, the table and the numbers.
+
+    A second call trains nothing; it draws again what is there.
+    """
+    out, found, times = tmp_path / "out", compare(family), StageTimes()
+    report = make_figure(found, cuts, out, times=times, accelerator="cpu")
+    assert (out / PLOT).read_bytes().startswith(b"\x89PNG")
+    assert read_json(out / REPORT) == report
+    labelled = {path.parent.name for path in out.glob("*/labels")}
+    assert labelled == {"first", "second", "student_random", "student_pca_random"}
+    rows = {row["name"]: row for row in report["variants"]}
+    assert list(rows) == [variant.step.name for variant in found.variants]
+    for name, row in rows.items():
+        assert row["final_share_of_entropy"] == pytest.approx(
+            row["final_loss_bits"] / row["label_entropy_bits"]
+        )
+        assert row["updates"] == 3
+        assert 1 <= row["updates_to_common_share"] <= 3
+        assert 1 <= row["updates_to_level_on_these_labels"] <= 3
+        assert load_hubert(checkpoint_folder(out, name)).config.encoder_layers == 1
+    with (out / TABLE).open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == 4 * 3
+    losses = [json.loads(line)["loss_masked"] for line in
+              (out / "student_average" / "run" / LOG_FILE).read_text().splitlines()]  # fmt: skip
+    ours = [float(row["loss_bits"]) for row in table if row["variant"] == "student_average"]
+    assert ours == pytest.approx(losses, rel=1e-5)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    (out / PLOT).unlink()
+    make_figure(found, cuts, out, times=StageTimes(), accelerator="cpu")
+    assert (out / PLOT).is_file()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_packaged_tiny_family_compares_block_averages() -> None:
+    """The example shows the paper's own two starts, not the stand-in for thin students."""
+    found = compare(load_family(CONF / "figure2_tiny.toml"))
+    starts = [variant.step.pretrain.init for variant in found.variants]
+    assert starts == ["random", "block_average"] * 2
+
+
+def test_the_verb_explains_a_wrong_student(tmp_path: Path) -> None:
+    """The command line reaches the same checks before it opens any audio."""
+    shutil.copy(CONF / "figure2_tiny.toml", tmp_path / "family.toml")
+    arguments = ["figure2", str(tmp_path / "family.toml"), "cuts", "out", "--student", "none"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ValueError)
+    assert "no iteration with a teacher" in str(result.exception)
