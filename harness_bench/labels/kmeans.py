@@ -159,7 +159,7 @@ def _seed_centroids(sample: Tensor, clusters: int, seed: int) -> Tensor:
     """Choose starting centroids (K, D) among a sample's frames on rank 0; give them to all."""
     centroids = sample.new_empty(clusters, sample.shape[1])
     if world()[0] == 0:
-        # In float64: scikit-learn widens float32 anew for every centroid, at 8 times the cost.
+        # In float64: scikit-learn widens float32 anew for every centroid, at twice the cost.
         wide = sample.double().cpu().numpy()
         _, index = kmeans_plusplus(wide, clusters, random_state=seed)
         centroids = sample[torch.from_numpy(index).to(sample.device)]

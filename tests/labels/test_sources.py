@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
-from harness_bench.labels.sources import mfcc39
+from harness_bench.batches import Waveforms
+from harness_bench.labels.labeler import Labeler
+from harness_bench.labels.sources import HiddenSource, mfcc39
+from harness_bench.models.checkpoint import save_random
 from harness_bench.models.hubert import frame_count
+from tests.models.conftest import small_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_mfcc_frames_equal_conv_frames_for_thousands_of_lengths() -> None:
@@ -57,3 +66,45 @@ def test_deltas_are_differences_of_the_static_part(column: int) -> None:
     frame = 6  # window 12, far from the edges
     slope = sum(k * (window[12 + k] - window[12 - k]) for k in (1, 2)) / 10
     assert mfcc39(wave)[frame, 13 + column] == pytest.approx(float(slope), abs=1e-4)
+
+
+def test_cropped_mfcc_labels_equal_recomputed_ones() -> None:
+    """Training crops labels with the audio; labels made of the crop itself must be the same.
+
+    The first and last two frames alone may differ: their differences look beyond the crop.
+    """
+    wave = torch.from_numpy(np.random.default_rng(3).standard_normal(48_000).astype("f4"))
+    wave *= 0.3 * torch.sin(torch.arange(48_000) / 2_000).abs()
+    whole = mfcc39(wave)
+    labeler = Labeler(whole[::5], None, 0.0)
+    labels = labeler(whole)
+    for start, frames in ((1, 30), (17, 80), (60, 89)):
+        crop = wave[320 * start : 320 * (start + frames) + 80]
+        again = labeler(mfcc39(crop))
+        assert len(again) == frames
+        assert torch.equal(again[2:-2], labels[start + 2 : start + frames - 2])
+
+
+def test_cropped_hidden_labels_stand_at_their_frames(tmp_path: Path) -> None:
+    """A teacher sees the whole utterance, so a crop's own states differ, but never their place.
+
+    Labels made of the crop agree with the cropped labels far more than with labels one frame off.
+    """
+    save_random(tmp_path, small_config(), seed=0)
+    source = HiddenSource(tmp_path, 1, torch.device("cpu"))
+    wave = torch.from_numpy(np.random.default_rng(4).standard_normal(48_000).astype("f4"))
+    wave *= torch.sin(torch.arange(48_000) / 900).abs()
+
+    def frames(samples: torch.Tensor) -> torch.Tensor:
+        return source.frames(Waveforms(["u"], samples[None], torch.tensor([len(samples)])))[0]
+
+    whole, start = frames(wave), 40
+    labeler = Labeler(whole[::7], None, 0.0)
+    labels, again = labeler(whole), labeler(frames(wave[320 * start : 320 * start + 24_080]))
+    agree = [
+        float((labels[start + shift :][: len(again)] == again).float().mean())
+        for shift in (-1, 0, 1)
+    ]
+    assert len(again) == 75
+    assert agree[1] > 0.7
+    assert max(agree[0], agree[2]) < 0.4
