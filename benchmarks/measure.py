@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,20 +18,29 @@ if TYPE_CHECKING:
 class Row:
     """One comparison; a ratio above 1 means that ours is better."""
 
-    name: str  # what is done and by which peer of which version
+    name: str
     ours: float
     peer: float
     ratio: float
     unit: str
+    note: str = ""  # what is done, if the name does not say it, and by which peer of which version
+    limit: float | None = None  # ours as a share of what the machine can do, measured beside it
 
 
-def lower_is_better(name: str, ours: float, peer: float, unit: str) -> Row:
+def lower_is_better(name: str, ours: float, peer: float, unit: str, *, note: str = "") -> Row:
     """Make a row of two costs."""
-    return Row(name, ours, peer, peer / ours, unit)
+    return Row(name, ours, peer, peer / ours, unit, note)
+
+
+def higher_is_better(
+    name: str, ours: float, peer: float, unit: str, *, note: str = "", limit: float | None = None
+) -> Row:
+    """Make a row of two speeds."""
+    return Row(name, ours, peer, ours / peer, unit, note, limit)
 
 
 def versus(what: str, peer: str) -> str:
-    """Return a row's name: what is done, the peer (a distribution) and its version."""
+    """Say what is done, the peer (a distribution) and its version: a row's name or its note."""
     return f"{what} (peer: {peer} {importlib.metadata.version(peer)})"
 
 
@@ -56,3 +67,26 @@ def in_turn(
             call()
             taken.append(clock() - start)
     return statistics.median(times[0]), statistics.median(times[1])
+
+
+def matmul_peak(kind: torch.dtype, *, tiny: bool = False) -> float:
+    """Return the operations a CPU second of a large matrix product, the best of some.
+
+    Args:
+        kind: of both factors.
+        tiny: one small product, that tries the code.
+    """
+    size = 64 if tiny else 1024
+    one, two = (torch.randn(size, size).to(kind) for _ in range(2))
+    best = float("inf")
+    # Plain, and as a linear layer and its weight's gradient have them: bf16 differs tenfold.
+    for left, right in ((one, two), (one, two.T), (one.T, two)):
+        begin = time.process_time()
+        left @ right
+        while True:
+            start = time.process_time()
+            left @ right
+            best = min(best, max(time.process_time() - start, 1e-9))
+            if tiny or time.process_time() - begin > 0.5:  # noqa: PLR2004 - seconds of trying
+                break
+    return 2 * size**3 / best

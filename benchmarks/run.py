@@ -26,7 +26,7 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
-def rows(chosen: list[str], *, tiny: bool = False) -> Iterator[dict[str, str | float]]:
+def rows(chosen: list[str], *, tiny: bool = False) -> Iterator[dict[str, str | float | None]]:
     """Run benchmarks one after the other on one thread; yield their rows."""
     import torch  # noqa: PLC0415 - after the threads are set
 
@@ -57,11 +57,16 @@ def main() -> None:
     from harness_bench.files import write_json  # noqa: PLC0415
 
     made = list(rows(arguments.only or names(), tiny=arguments.tiny))
-    table = Table("benchmark", "ours", "peer", "ratio", "unit", title="ratio > 1: ours is better")
+    title = "ratio > 1: ours is better; of peak: ours, of what the machine can do"
+    table = Table("benchmark", "ours", "peer", "ratio", "unit", "of peak", title=title)
     for row in made:
         figures = (f"{row[key]:.4g}" for key in ("ours", "peer", "ratio"))
-        table.add_row(str(row["name"]), *figures, str(row["unit"]))
+        limit = "" if row["limit"] is None else f"{row['limit']:.0%}"
+        table.add_row(str(row["name"]), *figures, str(row["unit"]), limit)
     Console().print(table)
+    for row in made:
+        if row["note"]:
+            print(f"{row['name']}: {row['note']}")
     write_json(arguments.out, made)
     print(f"Written: {arguments.out}")
 

@@ -7,6 +7,8 @@ from typing import Literal, override
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness_bench.models.convolution import convolve
+
 
 class ConvLayer(nn.Module):
     """One temporal convolution with optional layer or group norm and GELU."""
@@ -34,7 +36,7 @@ class ConvLayer(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, C) -> (B, T', C')."""
-        x = _strided_linear(x, self.conv.weight, self.conv.bias, self.stride)
+        x = convolve(x, self.conv.weight, self.conv.bias, self.stride)
         if isinstance(self.layer_norm, nn.GroupNorm):
             x = self.layer_norm(x.transpose(1, 2)).transpose(1, 2)
         elif self.layer_norm is not None:
@@ -87,17 +89,3 @@ def _norm_kind(mode: str, index: int) -> Literal["layer", "group", "none"]:
     if mode == "layer_norm":
         return "layer"
     return "group" if index == 0 else "none"
-
-
-def _strided_linear(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """Convolve by one matrix product over a strided view: no window is copied beforehand.
-
-    x (B, T, C), weight (C', C, K) -> (B, (T - K) // stride + 1, C').
-    """
-    batch, length, channels = x.shape
-    out_channels, _, taps = weight.shape
-    if length < taps:
-        return x.new_zeros(batch, 0, out_channels)
-    # With channels last, K neighbouring samples are K * C neighbouring numbers.
-    windows = x.reshape(batch, -1).unfold(1, taps * channels, stride * channels)
-    return F.linear(windows, weight.permute(0, 2, 1).reshape(out_channels, -1), bias)

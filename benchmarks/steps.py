@@ -1,0 +1,132 @@
+"""Whole training steps of one model by different hands: ours, transformers', fairseq's."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, override
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import HubertModel
+from transformers.utils import logging
+
+from harness_bench.audio import SAMPLE_RATE
+from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.models.counts import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.models.hubert import normalize_waveforms
+from harness_bench.pretrain.data import Batch
+from harness_bench.pretrain.objective import PretrainModel, combine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.fairseq_peer import FairseqPeer
+    from harness_bench.iteration import PretrainConfig
+    from harness_bench.models.config import HubertConfig
+
+CLUSTERS = 1000
+
+
+def crops(config: HubertConfig, seconds: float) -> Batch:
+    """Make a batch of one crop of noise with random labels, half of its frames masked in spans."""
+    samples = 0.1 * torch.randn(1, int(seconds * SAMPLE_RATE))
+    frames = config.frames(samples.shape[1])
+    mask = (torch.arange(frames) % 20 < 10)[None]  # noqa: PLR2004 - spans of 10, as fairseq's
+    labels = torch.randint(CLUSTERS, (1, frames))
+    return Batch(["noise"], samples, torch.tensor([samples.shape[1]]), labels, mask)
+
+
+class OurStep(nn.Module):
+    """The step of pretrain.loop on one rank."""
+
+    def __init__(self, model: PretrainModel, settings: PretrainConfig) -> None:
+        super().__init__()
+        self.model, self.settings = model.train(), settings
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        return combine(self.model(batch), batch.counts, batch.counts, self.settings, 1)
+
+
+class TransformersStep(nn.Module):
+    """transformers' HubertModel with the same weights, and the same loss as one matrix product."""
+
+    def __init__(self, ours: PretrainModel, settings: PretrainConfig) -> None:
+        super().__init__()
+        self.settings, self.normalize = settings, ours.hubert.config.normalize
+        final_dim, dim = ours.head.final_proj.weight.shape
+        self.final_proj = nn.Linear(dim, final_dim)
+        self.final_proj.load_state_dict(ours.head.final_proj.state_dict())
+        self.embeddings = nn.Parameter(ours.head.label_embs_concat.detach().clone())
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        with tempfile.TemporaryDirectory() as folder:
+            save_checkpoint(Path(folder), ours.hubert)
+            self.hubert = HubertModel.from_pretrained(
+                folder, apply_spec_augment=True, mask_time_prob=settings.mask_prob
+            ).train()
+        self.features = torch.empty(0)
+        self.hubert.feature_extractor.register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _given: object, out: Tensor) -> None:
+        self.features = out
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        waves = batch.samples
+        if self.normalize:
+            waves = normalize_waveforms(waves, batch.lengths)
+        out = self.hubert(waves, mask_time_indices=batch.mask).last_hidden_state
+        projected = F.normalize(self.final_proj(out[batch.mask]).float(), dim=-1)
+        with torch.autocast("cpu", enabled=False):
+            logits = projected @ F.normalize(self.embeddings, dim=-1).T / self.settings.logit_temp
+        loss = F.cross_entropy(logits, batch.labels[batch.mask] + FAIRSEQ_SPECIAL_SYMBOLS)
+        return loss + self.settings.features_pen_weight * self.features.float().square().mean()
+
+
+class FairseqStep(nn.Module):
+    """fairseq's model and criterion."""
+
+    def __init__(self, peer: FairseqPeer, *, normalize: bool) -> None:
+        super().__init__()
+        self.peer, self.normalize, self.model = peer, normalize, peer.model.train()
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        waves = batch.samples
+        if self.normalize:
+            waves = normalize_waveforms(waves, batch.lengths)
+        return self.peer.loss(batch, waves)
+
+
+def updates(
+    step: nn.Module, batch: Batch, settings: PretrainConfig, *, bf16: bool
+) -> Callable[[], float]:
+    """Return a function that makes one update and gives its loss: autocast where `bf16`."""
+    optimizer = torch.optim.AdamW(
+        step.parameters(), lr=1e-6, betas=settings.adam_betas, eps=settings.adam_eps,
+        weight_decay=settings.weight_decay,
+    )  # fmt: skip
+
+    def update() -> float:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = step(batch)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return update
+
+
+def require_equal_losses(ours: float, peer: float, tolerance: float) -> None:
+    """Times of two steps compare only where both compute the same.
+
+    Raises:
+        ValueError: the losses differ by more than `tolerance`, relatively.
+    """
+    if not math.isclose(ours, peer, rel_tol=tolerance):
+        raise ValueError(f"The losses differ: ours {ours}, the peer's {peer}; no times compared.")
