@@ -21,6 +21,10 @@ SUM_BLOCK = 65_536  # frames added up in float32 before float64 takes over
 SEEDING_FRAMES_PER_CLUSTER = 100  # 30 cost 2 % of inertia on 20k frames, K = 100
 SEEDING_FRAMES_LIMIT = 20_000  # 50,000 gave 0.1 % less inertia at K = 1000 for twice the time
 DRAFT_DIM = 128  # frames of twice as many dimensions or more are first clustered in so many
+# Shares of the clusters that the draft moves elsewhere, one trial after the other, and the rounds
+# after each: 1.1 % less inertia at K = 1000 than Lloyd's rounds alone find.
+RELOCATED, RELOCATION_ROUNDS, RELOCATION_TOLERANCE = (0.08, 0.08, 0.04, 0.02), 8, 5e-4
+SPLIT_DISTANCE = 0.3  # of halves from their middle, in a cluster's root mean square distance
 
 
 class KMeans(NamedTuple):
@@ -54,8 +58,9 @@ def fit_kmeans(
 
     Seeded by scikit-learn's greedy k-means++ on a random part of all ranks' frames. Frames of many
     dimensions are first clustered in their largest 128 principal components, where a round costs a
-    fraction and most of the way is made; Lloyd's rounds on the frames themselves then go on from
-    there until they settle. An empty cluster moves to the frame farthest from its centroid.
+    fraction and most of the way is made, moves of whole clusters included; Lloyd's rounds on the
+    frames themselves then go on from there until they settle. An empty cluster moves to the frame
+    farthest from its centroid.
 
     Args:
         frames: this rank's frames; (0, D) where it has none.
@@ -80,7 +85,8 @@ def fit_kmeans(
     mean, components = _from_first(pca.mean), _from_first(pca.components)
     small = torch.addmm(-mean @ components, frames, components)
     start = _seed_centroids(_from_first(pca.apply(sample)), clusters, seed)
-    draft = lloyd(small, start, iterations=iterations, tolerance=tolerance)
+    draft = lloyd(small, start, iterations=iterations, tolerance=RELOCATION_TOLERANCE)
+    draft = relocate(small, draft, seed)
     means, counts = _means(frames, assign(small, draft.centroids)[0], clusters)
     # A cluster that lost its last frame has no mean; its place in the draft is taken instead.
     drafted = torch.addmm(mean, draft.centroids, components.T)
@@ -97,6 +103,67 @@ def lloyd(frames: Tensor, centroids: Tensor, *, iterations: int, tolerance: floa
         if len(history) > 1 and history[-2] - inertia <= tolerance * inertia:
             break
     return KMeans(centroids, history[-1], len(history))
+
+
+def relocate(frames: Tensor, fitted: KMeans, seed: int) -> KMeans:
+    """Leave a local optimum: move clusters that hardly tell anything to where most is lost.
+
+    Pairs whose merging costs least (Ward's criterion) give up a cluster each; the clusters with
+    the largest sums of squared distances are split with them. Lloyd's rounds follow, and what has
+    not lowered inertia is undone. The idea is breathing k-means' (Fritzke 2020).
+    """
+    best = fitted
+    for trial, share in enumerate(RELOCATED):
+        number = max(1, int(share * len(best.centroids)))
+        moved = _exchanged(frames, best.centroids, number, seed * len(RELOCATED) + trial)
+        tried = lloyd(frames, moved, iterations=RELOCATION_ROUNDS, tolerance=RELOCATION_TOLERANCE)
+        best = min(best, tried, key=lambda each: each.inertia)
+    return best
+
+
+def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Tensor:
+    """Merge so many pairs of clusters and split so many others."""
+    labels, distances = assign(frames, centroids)
+    sums = frames.new_zeros(2, len(centroids), dtype=torch.float64)  # counts, squared distances
+    sums[0] += torch.bincount(labels, minlength=len(centroids))
+    sums[1].index_add_(0, labels, distances.double())
+    counts, losses = _over_ranks(sums).cpu()
+    moved = centroids.double().cpu()
+    split = losses.argsort(descending=True, stable=True)[:number].tolist()
+    pairs = _cheapest_pairs(moved, counts, number, taken=set(split))
+    generator = torch.Generator().manual_seed(seed)
+    for (free, kept), heavy in zip(pairs, split, strict=False):  # there may be too few pairs
+        weights = counts[[free, kept]].clamp(min=1e-9)
+        moved[kept] = weights @ moved[[free, kept]] / weights.sum()
+        way = torch.randn(moved.shape[1], generator=generator, dtype=torch.float64)
+        spread = (losses[heavy] / counts[heavy].clamp(min=1)).sqrt()
+        way *= SPLIT_DISTANCE * spread / way.norm()
+        moved[free], moved[heavy] = moved[heavy] + way, moved[heavy] - way
+    return _from_first(moved.to(centroids))
+
+
+def _cheapest_pairs(
+    centroids: Tensor, counts: Tensor, number: int, taken: set[int]
+) -> list[tuple[int, int]]:
+    """Choose disjoint pairs of near clusters whose merging costs least; none is in `taken`."""
+    costs, nearest = [], []
+    for rows in torch.split(torch.arange(len(centroids)), 1024):
+        own = counts[rows, None]
+        weight = own * counts / (own + counts).clamp(min=1.0)
+        cost = weight * torch.cdist(centroids[rows], centroids).square()
+        cost[torch.arange(len(rows)), rows] = torch.inf
+        lowest, index = cost.min(1)
+        costs.append(lowest)
+        nearest += index.tolist()
+    pairs: list[tuple[int, int]] = []
+    used = set(taken)
+    for free in torch.cat(costs).argsort(stable=True).tolist():
+        if len(pairs) == number:
+            break
+        if not {free, nearest[free]} & used:
+            pairs.append((free, nearest[free]))
+            used |= {free, nearest[free]}
+    return pairs
 
 
 def _lloyd_round(frames: Tensor, centroids: Tensor) -> tuple[Tensor, float]:

@@ -89,6 +89,6 @@ def _draw_units(figure: Any, axis: Any, tally: Tally) -> None:
     axis.set_xlabel("cluster, in the order of its likeliest unit")
     left_out = len(names) - len(order)
     rest = f"; {left_out} rarer units are not shown" if left_out else ""
-    assert tally.reader is not None
-    axis.set_title(f"P(unit | cluster), units: {tally.reader.name}{rest}", loc="left", fontsize=10)
+    note = "" if tally.reader is None else tally.reader.note
+    axis.set_title(f"P(unit | cluster){rest}\n{note}", loc="left", fontsize=9)
     figure.colorbar(image, ax=axis, shrink=0.8, aspect=30, pad=0.01)

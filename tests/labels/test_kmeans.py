@@ -68,7 +68,7 @@ def test_the_draft_costs_no_inertia() -> None:
     ours = fit_kmeans(frames, 80, iterations=100, tolerance=1e-5, seed=0)
     assert ours.centroids.shape == (80, 320)
     reference = Reference(80, n_init=3, random_state=0).fit(frames.numpy())
-    assert inertia_of(frames, ours.centroids) <= reference.inertia_ / len(frames) * 1.01
+    assert inertia_of(frames, ours.centroids) <= reference.inertia_ / len(frames) * 1.005
 
 
 @pytest.mark.parametrize("dim", [5, 256], ids=["direct", "with a draft"])
@@ -93,6 +93,25 @@ def test_an_empty_cluster_moves_to_the_farthest_frame() -> None:
     frames = torch.tensor([[0.0], [1.0], [2.0], [50.0]])
     found = lloyd(frames, torch.tensor([[1.0], [-900.0]]), iterations=1, tolerance=0.0)
     assert found.centroids[1].item() == 50.0
+
+
+def test_relocation_leaves_a_local_optimum() -> None:
+    """Two centroids share one blob and one serves two: Lloyd's rounds alone stay so for ever."""
+    places = torch.tensor([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0], [100.0, 100.0]])
+    noise = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    frames = places.repeat(100, 1) + noise
+    poor = torch.tensor([[0.0, 1.0], [0.0, -1.0], [0.0, 100.0], [100.0, 50.0]])
+    stuck = lloyd(frames, poor, iterations=50, tolerance=0.0)
+    assert stuck.inertia > 1_000
+    assert module.relocate(frames, stuck, seed=0).inertia < 3
+
+
+def test_relocation_never_raises_inertia() -> None:
+    """What does not pay is undone; two clusters, of which none can be spared, stay as they are."""
+    for clusters in (2, 3, 40):
+        frames = speechlike(2_000, 16, 50)
+        fitted = lloyd(frames, frames[:clusters].clone(), iterations=100, tolerance=0.0)
+        assert module.relocate(frames, fitted, seed=1).inertia <= fitted.inertia
 
 
 def test_too_few_frames_teach() -> None:
