@@ -14,6 +14,27 @@ Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepar
 Split = Annotated[str, typer.Option(help="Which split of it.")]
 
 
+def shard(
+    cuts: Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")],
+    out: Out,
+    *,
+    split: Split = "train",
+    shard_cuts: Annotated[int, typer.Option(help="Utterances per shard.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
+) -> None:
+    """Write a split as lhotse Shar: audio in large files, for thousands of hours.
+
+    Example:
+      harness-bench shard cuts/qasr shar/qasr
+    """
+    from harness_bench.cuts import read_cuts  # noqa: PLC0415
+    from harness_bench.data.shar import write_shards  # noqa: PLC0415
+
+    made = write_shards(read_cuts(cuts, split), out, shard_cuts=shard_cuts, seed=seed)
+    hours = sum(sum(each.hours.values()) for each in made)
+    typer.echo(f"{len(made)} shards, {hours:.2f} h: {out}")
+
+
 def labels(
     config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
     cuts: Cuts,
@@ -129,11 +150,16 @@ def family(
       harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
-    from harness_bench.pretrain.family import load_family, run_family  # noqa: PLC0415
+    from harness_bench.pretrain.family import (  # noqa: PLC0415
+        check_starts,
+        load_family,
+        run_family,
+    )
     from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
 
     found = load_family(config)
     if dry_run:
+        check_starts(found)
         rows = plan(found, hours)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return

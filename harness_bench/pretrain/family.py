@@ -108,6 +108,7 @@ def run_family(
     from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
+    check_starts(family)
     made: dict[str, Path] = {}
     for step in _chosen(family, only):
         fabric = make_fabric(
@@ -124,6 +125,25 @@ def run_family(
                 restart=restart,
             )  # fmt: skip
     return made
+
+
+def check_starts(family: FamilyConfig) -> None:
+    """Refuse students whose initialisation cannot work, before a teacher is trained for days.
+
+    Raises:
+        ValueError: as `initialise`, with the iteration's name.
+    """
+    from harness_bench.models.initialization import check_start  # noqa: PLC0415 - torch
+
+    by_name = {step.name: step for step in family.iterations}
+    for step in family.iterations:
+        teacher = by_name.get(step.teacher or "")
+        if step.pretrain.init == "random" or teacher is None:
+            continue
+        try:
+            check_start(step.model, step.pretrain.init, teacher.model)
+        except ValueError as error:
+            raise ValueError(f"iteration {step.name!r}: {error}") from None
 
 
 def _audio(

@@ -73,8 +73,8 @@ def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> di
         "data_hours": hours,
         "epochs": None if not hours else round(cost.audio_hours / hours, 1),
         "gflop_per_audio_second": round(cost.flop_per_second / 1e9, 2),
-        "gpu_hours_at_10_percent": round(cost.gpu_hours_usual, 2),
-        "gpu_hours_at_40_percent": round(cost.gpu_hours_goal, 2),
+        "gpu_hours_at_10_percent": _short(cost.gpu_hours_usual),
+        "gpu_hours_at_40_percent": _short(cost.gpu_hours_goal),
         "label_gpu_hours_at_10_percent": hours and _label_gpu_hours(family, step, hours),
         "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
         "disk_bytes": disk,
@@ -121,7 +121,12 @@ def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) 
     if teacher is None or step.labels.source != "hidden":
         return 0.0
     each = flops.forward_per_second(teacher.model)
-    return round(flops.gpu_hours(hours * 3600 * each, flops.USUAL_UTILISATION), 2)
+    return _short(flops.gpu_hours(hours * 3600 * each, flops.USUAL_UTILISATION))
+
+
+def _short(figure: float) -> float:
+    """Keep the digits that an estimate has."""
+    return float(f"{figure:.4g}")
 
 
 def render_plan(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.pretrain.masking import span_mask, utterance_rng
+from harness_bench.pretrain.masking import span_mask
+from harness_bench.seeds import utterance_rng
 
 
 def test_about_half_of_the_frames_are_masked() -> None:

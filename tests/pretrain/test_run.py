@@ -1,0 +1,117 @@
+"""States and exports by rule, logs for two readers, and the options that must not change weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
+
+from harness_bench.files import read_jsonl
+from harness_bench.models.checkpoint import load_hubert, read_facts
+from harness_bench.pretrain.engine import make_fabric
+from harness_bench.pretrain.log import BOARD, LOG_FILE
+from harness_bench.pretrain.loop import pretrain
+from harness_bench.pretrain.run import EXPORTS
+from harness_bench.pretrain.state import states
+from tests.pretrain.conftest import small_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from lightning.fabric import Fabric
+
+    from harness_bench.labels.store import LabelStore
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return make_fabric(accelerator="cpu")
+
+
+def test_states_and_exports_are_kept_by_rule(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """The last two states, and an export of every fourth update for good."""
+    step = small_step(
+        max_update=9, save_interval_updates=2, keep_interval_updates=2, export_interval_updates=4
+    )
+    last = pretrain(step, cuts, labels, tmp_path, fabric=fabric)
+    assert [path.name for path in states(tmp_path)] == ["state-00000008.pt", "state-00000009.pt"]
+    kept = sorted(path.name for path in (tmp_path / EXPORTS).iterdir())
+    assert kept == ["00000004", "00000008"]
+    facts = [read_facts(tmp_path / EXPORTS / name)["update"] for name in kept]
+    assert [*facts, read_facts(last)["update"]] == [4, 8, 9]
+    one, other = (load_hubert(tmp_path / EXPORTS / name).state_dict() for name in kept)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_exports_between_states_are_refused() -> None:
+    """An export that no state belongs to could not be made again after a resume."""
+    with pytest.raises(ValueError, match="export_interval_updates = 3 is not a multiple"):
+        small_step(save_interval_updates=2, export_interval_updates=3)
+
+
+def test_both_logs_say_the_same(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """What TensorBoard shows is what train.jsonl holds."""
+    pretrain(small_step(max_update=4, log_interval=2), cuts, labels, tmp_path, fabric=fabric)
+    rows = list(read_jsonl(tmp_path / LOG_FILE))
+    promised = {
+        "update", "epoch", "loss_masked", "loss_unmasked", "accuracy_masked", "accuracy_unmasked",
+        "features_pen", "grad_norm", "lr", "audio_seconds_per_second", "memory_gib",
+    }  # fmt: skip
+    assert set(rows[0]) == promised
+    shown = {
+        (event.step, value.tag): value.simple_value
+        for event in board_events(tmp_path / BOARD)
+        for value in event.summary.value
+    }
+    for row in rows:
+        for name in promised - {"update"}:
+            assert shown[row["update"], name] == pytest.approx(row[name], rel=1e-5), name
+
+
+def board_events(folder: Path) -> list[Event]:
+    """Read TensorBoard's files: length, its checksum, the event, its checksum."""
+    events = []
+    for path in folder.iterdir():
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            events.append(Event.FromString(data[at + 12 : at + 12 + length]))
+            at += 12 + length + 4
+    return events
+
+
+@pytest.mark.slow
+def test_compiled_training_is_the_same_training(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """Compiling is for speed alone; weights keep their names, losses their values."""
+    rows = []
+    for compiled in (False, True):
+        step = small_step(max_update=3, log_interval=1, compile=compiled)
+        folder = pretrain(step, cuts, labels, tmp_path / str(compiled), fabric=fabric)
+        rows.append(list(read_jsonl(tmp_path / str(compiled) / LOG_FILE)))
+        load_hubert(folder)
+    for plain, other in zip(*rows, strict=True):
+        assert other["loss_masked"] == pytest.approx(plain["loss_masked"], rel=0.02)
+
+
+def test_bf16_learns_what_fp32_learns(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """Mixed precision must not change the loss by more than its rounding."""
+    del fabric
+    rows = []
+    for precision in ("32-true", "bf16-mixed"):
+        step = small_step(max_update=4, log_interval=1, precision=precision)
+        engine = make_fabric(accelerator="cpu", precision=precision)
+        pretrain(step, cuts, labels, tmp_path / precision, fabric=engine)
+        rows.append(list(read_jsonl(tmp_path / precision / LOG_FILE)))
+    for plain, other in zip(*rows, strict=True):
+        assert other["loss_masked"] == pytest.approx(plain["loss_masked"], rel=0.02)
