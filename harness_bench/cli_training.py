@@ -256,6 +256,7 @@ def curves(
 
 
 TRAINING_VERBS = (
+    shard,
     labels,
     label_quality,
     pretrain,

@@ -76,8 +76,9 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
 
 def test_the_verbs_are_those_promised() -> None:
     promised = [
-        "demo", "doctor", "models", "prepare", "labels", "pretrain", "family", "export",
-        "score cls", "score asr", "leaderboard build",
+        "demo", "doctor", "models", "prepare", "shard", "labels", "label-quality", "pretrain",
+        "family", "figure2", "curves", "export", "augment-preview", "score cls", "score asr",
+        "leaderboard build",
     ]  # fmt: skip
     assert set(promised) <= {" ".join(verb) for verb in VERBS}
 
@@ -135,6 +136,9 @@ MISTAKES = {
     "no such preset": (["labels", "harness_xl", "cuts", "out"], "harness_l_it1"),
     "no such cuts": (["labels", "harness_l_it1", "cuts", "out"], "cuts holds no cuts"),
     "no such family": (["family", "absent.toml", "cuts", "out"], "absent.toml"),
+    "no data at all": (["family", "harness_st.toml"], "no config file harness_st.toml"),
+    "no such cuts to shard": (["shard", "cuts", "out"], "cuts holds no cuts"),
+    "nothing to preview": (["augment-preview", "absent.toml", "x.wav", "out"], "harness_l_it1"),
     "no such run": (["export", "absent", "out"], "absent"),
     "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
     "no such results": (["leaderboard", "build", "absent", "out"], "no results folder absent"),

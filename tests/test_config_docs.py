@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from harness_bench.augment.config import AugmentConfig
 from harness_bench.config import build, resolved
+from harness_bench.data.config import DataConfig, SourceConfig
 from harness_bench.demo.config import DemoConfig
 from harness_bench.espnet_plugin.recipe import AsrConfig
 from harness_bench.iteration import IterationConfig, LabelConfig, PretrainConfig
@@ -27,6 +28,8 @@ TABLES: dict[str, Any] = {
     "labels": LabelConfig,
     "pretrain": PretrainConfig,
     "pretrain.augment": AugmentConfig,
+    "data": DataConfig,
+    "[data.sources]": SourceConfig,
     "probe": ProbeConfig,
     "recipe": AsrConfig,
 }

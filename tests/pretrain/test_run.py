@@ -1,4 +1,4 @@
-"""States and exports by rule, logs for two readers, and the options that must not change weights."""
+"""States and exports by rule, logs for two readers, options that must not change the weights."""
 
 from __future__ import annotations
 
