@@ -14,15 +14,15 @@ from benchmarks.measure import higher_is_better, in_turn, matmul_peak, versus
 from benchmarks.peers import HOW, fairseq_available
 from benchmarks.steps import (
     CLUSTERS,
+    SETTINGS,
     FairseqStep,
     OurStep,
     TransformersStep,
     crops,
     require_equal_losses,
+    shape,
     updates,
 )
-from harness_bench.iteration import PretrainConfig, load_preset
-from harness_bench.models.config import HubertConfig
 from harness_bench.models.flops import training_per_second
 from harness_bench.models.hubert import Hubert
 from harness_bench.pretrain.objective import PretrainModel
@@ -33,16 +33,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmarks.measure import Row
+    from harness_bench.models.config import HubertConfig
 
 UNIT = "audio s / core-s"
 CROP_SECONDS = 10.0
 SLOW_PEAK = 30e9  # operations a second
-SETTINGS = PretrainConfig(max_update=1, num_workers=0)
-# HuBERT BASE, as fairseq's hubert_base_librispeech.yaml has it.
-BASE = HubertConfig(
-    encoder_layers=12, encoder_embed_dim=768, encoder_ffn_embed_dim=3072,
-    encoder_attention_heads=12, extractor_mode="default", layer_norm_first=False, normalize=False,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,18 +70,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         if case.peer == "fairseq" and not fairseq_available():
             print(f"{case.name} is left out: {HOW}.", file=sys.stderr)
             continue
-        yield _row(case, _shape(case.size, tiny=tiny), tiny=tiny)
-
-
-def _shape(size: str, *, tiny: bool) -> HubertConfig:
-    config = load_preset("harness_st").model if size == "hst" else BASE
-    if not tiny:
-        return config
-    return HubertConfig(
-        encoder_layers=1, encoder_embed_dim=64, encoder_ffn_embed_dim=64, encoder_attention_heads=4,
-        conv_dim=(32,) * 7, extractor_mode=config.extractor_mode,
-        layer_norm_first=config.layer_norm_first, normalize=config.normalize,
-    )  # fmt: skip
+        yield _row(case, shape(case.size, tiny=tiny), tiny=tiny)
 
 
 def _row(case: Case, config: HubertConfig, *, tiny: bool) -> Row:

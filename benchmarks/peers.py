@@ -29,6 +29,7 @@ def quiet() -> Iterator[None]:
     """Keep fairseq's warnings and its set-up of all logging from what runs beside it."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,4 +37,3 @@ def quiet() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        logging.getLogger("fairseq").setLevel(logging.WARNING)

@@ -14,7 +14,9 @@ from transformers import HubertModel
 from transformers.utils import logging
 
 from harness_bench.audio import SAMPLE_RATE
+from harness_bench.iteration import PretrainConfig, load_preset
 from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.models.config import HubertConfig
 from harness_bench.models.counts import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.pretrain.data import Batch
@@ -24,10 +26,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.fairseq_peer import FairseqPeer
-    from harness_bench.iteration import PretrainConfig
-    from harness_bench.models.config import HubertConfig
 
 CLUSTERS = 1000
+SETTINGS = PretrainConfig(max_update=1, num_workers=0)
+# HuBERT BASE, as fairseq's hubert_base_librispeech.yaml has it.
+BASE = HubertConfig(
+    encoder_layers=12, encoder_embed_dim=768, encoder_ffn_embed_dim=3072,
+    encoder_attention_heads=12, extractor_mode="default", layer_norm_first=False, normalize=False,
+)  # fmt: skip
+
+
+def shape(size: str, *, tiny: bool) -> HubertConfig:
+    """Return the shape of HArnESS-ST ("hst") or HuBERT BASE ("base"); `tiny` tries the code."""
+    config = load_preset("harness_st").model if size == "hst" else BASE
+    if not tiny:
+        return config
+    return HubertConfig(
+        encoder_layers=1, encoder_embed_dim=64, encoder_ffn_embed_dim=64, encoder_attention_heads=4,
+        conv_dim=(32,) * 7, extractor_mode=config.extractor_mode,
+        layer_norm_first=config.layer_norm_first, normalize=config.normalize,
+    )  # fmt: skip
 
 
 def crops(config: HubertConfig, seconds: float) -> Batch:

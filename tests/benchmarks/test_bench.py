@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from typing import TYPE_CHECKING
@@ -9,23 +10,57 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import run
-from benchmarks.measure import in_turn, lower_is_better
+from benchmarks.measure import higher_is_better, in_turn, lower_is_better
+from benchmarks.peers import fairseq_available
 from harness_bench.files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+AGAINST_FAIRSEQ = {
+    "labels": ["label_pass_vs_fairseq", "label_assignment_vs_fairseq"],
+    "loss": ["loss_memory_vs_fairseq"],
+    "pretrain_step": ["pretrain_step_hst_vs_fairseq"],
+}
+# By these names readers of build/bench.json find the rows.
+NAMED = {
+    **AGAINST_FAIRSEQ,
+    "pretrain_step": [
+        "pretrain_step_hst_fp32_vs_transformers",
+        "pretrain_step_hst_bf16_vs_transformers",
+        "pretrain_step_base_fp32_vs_transformers",
+        "pretrain_step_hst_vs_fairseq",
+    ],
+}
+
+
 @pytest.mark.parametrize("name", run.names())
 def test_rows_are_whole(name: str) -> None:
     """The keys are what readers of build/bench.json rely on; a nameless peer proves nothing."""
     made = list(run.rows([name], tiny=True))
-    assert made
+    absent = [] if fairseq_available() else AGAINST_FAIRSEQ.get(name, [])
+    assert made or absent
     for row in made:
-        assert list(row) == ["name", "ours", "peer", "ratio", "unit"]
-        assert "(peer: " in str(row["name"])
-        figures = [float(row[key]) for key in ("ours", "peer", "ratio")]
+        assert list(row) == ["name", "ours", "peer", "ratio", "unit", "note", "limit"]
+        assert "(peer: " in f"{row['name']} {row['note']}"
+        figures = [float(row[key] or 0) for key in ("ours", "peer", "ratio")]
         assert all(math.isfinite(figure) and figure > 0 for figure in figures)
+    assert {row["name"] for row in made} >= {*NAMED.get(name, [])} - {*absent}
+
+
+@pytest.mark.parametrize("name", sorted(AGAINST_FAIRSEQ))
+def test_rows_left_out_are_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without fairseq its rows cannot be there: that must not look like a whole table."""
+    module = importlib.import_module(f"benchmarks.bench_{name}")
+    monkeypatch.setattr(module, "fairseq_available", lambda: False)
+    made = {row["name"] for row in run.rows([name], tiny=True)}
+    said = capsys.readouterr().err
+    assert not made & {*AGAINST_FAIRSEQ[name]}
+    for row in AGAINST_FAIRSEQ[name]:
+        assert f"{row} is left out: fairseq is not installed; run `make peers`" in said
 
 
 def test_the_file_is_a_list_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,12 +68,15 @@ def test_the_file_is_a_list_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     argv = ["run.py", "--tiny", "--only", "kmeans", "--out", str(path)]
     monkeypatch.setattr(sys, "argv", argv)
     run.main()
-    assert [row["unit"] for row in read_json(path)] == ["CPU s", "mean squared distance"]
+    names = [str(row["name"]) for row in read_json(path)]
+    assert names[0] == "kmeans_vs_sklearn_minibatch"
+    assert all(name.startswith("kmeans_") for name in names)
 
 
 def test_the_ratio_says_how_much_better_ours_is() -> None:
     """Turned round it would praise what is slow."""
     assert lower_is_better("x", ours=2.0, peer=6.0, unit="s").ratio == 3.0
+    assert higher_is_better("x", ours=6.0, peer=2.0, unit="1/s").ratio == 3.0
 
 
 def test_calls_are_made_by_turns_and_the_median_taken() -> None:

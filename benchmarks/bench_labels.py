@@ -1,0 +1,168 @@
+"""The label pass: audio to one cluster a frame, against the two scripts that come with fairseq.
+
+Those (examples/hubert/simple_kmeans) run one utterance at a time, write its features to disk, read
+them back and find the nearest centroid in numpy, utterance by utterance.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+from lhotse import MonoCut, Recording, SupervisionSegment
+
+from benchmarks.fairseq_peer import FairseqPeer
+from benchmarks.measure import in_turn, lower_is_better, versus
+from benchmarks.peers import HOW, fairseq_available
+from benchmarks.steps import SETTINGS, shape
+from harness_bench.audio import SAMPLE_RATE
+from harness_bench.iteration import LabelConfig
+from harness_bench.labels.labeler import Labeler, load_labeler
+from harness_bench.labels.make import REPORT_FILE, make_labels
+from harness_bench.labels.store import SHARD_PATTERN, open_labels, write_shard
+from harness_bench.models.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from benchmarks.measure import Row
+
+AGREE = 0.98  # of labels; near the border of two clusters rounding decides
+
+
+class FairseqScripts:
+    """What dump_hubert_feature.py and dump_km_label.py do, on the CPU."""
+
+    def __init__(self, peer: FairseqPeer, layer: int, folder: Path, *, normalize: bool) -> None:
+        self.model: Any = peer.model.eval()
+        self.layer, self.normalize = layer, normalize
+        self.features, self.labels = folder / "features.npy", folder / "labels.km"
+        self.lengths: list[int] = []
+
+    @torch.no_grad()
+    def dump_features(self, paths: list[Path]) -> None:
+        """Write the layer's output of all utterances as one array of float32."""
+        self.lengths = []
+        with self.features.open("wb") as out:
+            for path in paths:
+                wave = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+                if self.normalize:
+                    wave = F.layer_norm(wave, wave.shape)
+                found, _ = self.model.extract_features(
+                    source=wave[None], padding_mask=None, mask=False, output_layer=self.layer
+                )
+                out.write(found[0].numpy().tobytes())
+                self.lengths.append(found.shape[1])
+
+    def dump_labels(self, centroids: NDArray[np.float32]) -> None:
+        """Read the features back; write a line of labels for every utterance."""
+        transposed = centroids.T
+        norms = (transposed**2).sum(0, keepdims=True)
+        features = np.memmap(self.features, np.float32, "r").reshape(-1, centroids.shape[1])
+        begin = 0
+        with self.labels.open("w", encoding="utf-8") as out:
+            for length in self.lengths:
+                x = features[begin : begin + length]
+                distances = (x**2).sum(1, keepdims=True) - 2 * np.matmul(x, transposed) + norms
+                out.write(" ".join(map(str, np.argmin(distances, axis=1).tolist())) + "\n")
+                begin += length
+
+    def read_labels(self) -> list[list[int]]:
+        """Return what was written."""
+        lines = self.labels.read_text(encoding="utf-8").splitlines()
+        return [[int(label) for label in line.split()] for line in lines]
+
+
+def measure(*, tiny: bool = False) -> Iterator[Row]:
+    """Yield CPU seconds of the whole pass and of its assignment alone, on one thread."""
+    if not fairseq_available():
+        for name in ("label_pass_vs_fairseq", "label_assignment_vs_fairseq"):
+            print(f"{name} is left out: {HOW}.", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _measure(Path(folder), tiny=tiny)
+
+
+def _measure(folder: Path, *, tiny: bool) -> Iterator[Row]:
+    config, clusters = shape("hst", tiny=tiny), 10 if tiny else 1000
+    torch.manual_seed(0)
+    peer = FairseqPeer(config, clusters, SETTINGS)
+    layer = config.encoder_layers  # as the paper labels with the last
+    save_checkpoint(folder / "teacher", peer.ours().hubert)
+    cuts = _corpus(folder, 2 if tiny else 12)
+    paths = [Path(cut.recording.sources[0].source) for cut in cuts]
+    scripts = FairseqScripts(peer, layer, folder, normalize=config.normalize)
+    made, settings = folder / "labels", LabelConfig(
+        source="hidden", layer=layer, clusters=clusters, kmeans_iterations=1, batch_seconds=16.0
+    )  # fmt: skip
+
+    def ours() -> None:
+        for shard in made.glob(SHARD_PATTERN):
+            shard.unlink()  # What stays is the labeler: a pass that was killed goes on from it.
+        (made / REPORT_FILE).unlink(missing_ok=True)
+        make_labels(cuts, made, settings, teacher=folder / "teacher")
+
+    ours()
+    labeler = load_labeler(made)
+    centroids = labeler.centroids.numpy()
+
+    def theirs() -> None:
+        scripts.dump_features(paths)
+        scripts.dump_labels(centroids)
+
+    times = in_turn(ours, theirs, repeats=1 if tiny else 3)
+    _require_agreement([open_labels(made).of(cut).tolist() for cut in cuts], scripts.read_labels())
+    seconds = sum(cut.duration for cut in cuts)
+    written = scripts.features.stat().st_size
+    note = (
+        f"{len(cuts)} utterances, {seconds:.0f} s, layer {layer} of HArnESS-ST, {clusters} "
+        f"clusters; features on disk: ours 0 bytes, the peer's {written} bytes"
+    )
+    yield lower_is_better(
+        "label_pass_vs_fairseq", *times, "CPU s", note=versus(note, "fairseq-fixed")
+    )
+    yield _assignment(folder, scripts, labeler, tiny=tiny)
+
+
+def _assignment(folder: Path, scripts: FairseqScripts, labeler: Labeler, *, tiny: bool) -> Row:
+    """Compare what follows the model: features to labels on disk."""
+    features = np.fromfile(scripts.features, np.float32).reshape(-1, labeler.centroids.shape[1])
+    rows = torch.split(torch.from_numpy(features), scripts.lengths)
+
+    def ours() -> None:
+        labels = {str(number): labeler(frames) for number, frames in enumerate(rows)}
+        write_shard(folder / "assigned.safetensors", labels)
+
+    centroids = labeler.centroids.numpy()
+    times = in_turn(ours, lambda: scripts.dump_labels(centroids), repeats=1 if tiny else 5)
+    note = f"{len(features)} frames in memory to labels on disk; the peer reads them from disk"
+    return lower_is_better(
+        "label_assignment_vs_fairseq", *times, "CPU s", note=versus(note, "fairseq-fixed")
+    )
+
+
+def _corpus(folder: Path, count: int) -> list[MonoCut]:
+    """Write `count` utterances of noise, log-normal around 6 s, 1 to 15 s."""
+    rng = np.random.default_rng(0)
+    cuts = []
+    for number, seconds in enumerate(rng.lognormal(np.log(6), 0.6, count).clip(1, 15)):
+        path = folder / f"{number:03d}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
+        recording = Recording.from_file(path)
+        whole = SupervisionSegment(path.stem, path.stem, 0, recording.duration)
+        cuts.append(MonoCut(path.stem, 0, recording.duration, 0, [whole], recording=recording))
+    return cuts
+
+
+def _require_agreement(ours: list[list[int]], theirs: list[list[int]]) -> None:
+    equal = float(np.mean(np.concatenate(ours) == np.concatenate(theirs)))
+    if equal < AGREE:
+        raise ValueError(f"Only {equal:.1%} of the labels agree; no times can be compared.")
