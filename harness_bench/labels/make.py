@@ -57,7 +57,7 @@ def make_labels(
 ) -> Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
-    The labeler is fitted on a random subset of `fit_hours`, or of `fit_share` of the audio, of which
+    The labeler is fitted on a random subset of `fit_hours`, or `fit_share` of all audio, of which
     at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
     audio, features, nearest centroid, uint16. Features are never written. A killed pass goes on at
     the first missing shard; labels made from other inputs are replaced.

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lhotse import MonoCut
 from safetensors.torch import load_file
 
 from harness_bench.audio import load_waveform
+from harness_bench.data import sources
 from harness_bench.files import read_json
 from harness_bench.iteration import LabelConfig
 from harness_bench.labels import make as module
+from harness_bench.labels.labeler import load_labeler
 from harness_bench.labels.make import REPORT_FILE, make_labels
-from harness_bench.labels.sources import HiddenSource, mfcc39
+from harness_bench.labels.sources import HiddenSource, MfccSource, mfcc39
 from harness_bench.labels.store import write_shard
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.hubert import frame_count
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import random
+    from collections.abc import Iterable, Sequence
 
     from lhotse.cut import Cut
 
-    from harness_bench.labels.store import LabelStore
+    from harness_bench.labels.store import Labels
 
 MFCC = LabelConfig(source="mfcc", clusters=12, kmeans_iterations=5)
 
 
-def labels_of(store: LabelStore, cuts: Sequence[Cut]) -> dict[str, list[int]]:
-    return {cut.id: store[cut.id].tolist() for cut in cuts}
+def labels_of(store: Labels, cuts: Sequence[Cut]) -> dict[str, list[int]]:
+    return {cut.id: store.of(cut).tolist() for cut in cuts}
 
 
 def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
@@ -40,7 +47,7 @@ def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
     store = make_labels(cuts, tmp_path, MFCC)
     assert len(store) == len(cuts)
     for cut in cuts:
-        row = store[cut.id]
+        row = store.of(cut)
         assert len(row) == frame_count(cut.num_samples)
         assert int(row.max()) < 12
     report = read_json(tmp_path / REPORT_FILE)
@@ -54,7 +61,7 @@ def test_labels_are_the_nearest_centroids(cuts: list[Cut], tmp_path: Path) -> No
     centroids = load_file(tmp_path / "labeler.safetensors")["centroids"]
     frames = mfcc39(torch.from_numpy(load_waveform(cuts[3])))
     expected = torch.cdist(frames.double(), centroids.double()).argmin(1)
-    assert torch.equal(store[cuts[3].id], expected)
+    assert torch.equal(store.of(cuts[3]), expected)
 
 
 def test_order_of_cuts_does_not_matter(cuts: list[Cut], tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_a_killed_pass_goes_on(
     cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shards that are there stay; the result equals an unbroken pass."""
-    monkeypatch.setattr(module, "SHARD_CUTS", 4)
+    monkeypatch.setattr(sources, "PART_CUTS", 4)
     whole = labels_of(make_labels(cuts, tmp_path / "whole", MFCC), cuts)
     real, seen = write_shard, list[Path]()
 
@@ -96,7 +103,7 @@ def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> Non
     assert len(store) == 10
     assert int(store.histogram(5).sum()) == sum(frame_count(c.num_samples) for c in cuts[:10])
     with pytest.raises(ValueError, match="no labels for utterance"):
-        store[cuts[12].id]
+        store.of(cuts[12])
 
 
 def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> None:
@@ -107,7 +114,7 @@ def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> No
     report = read_json(tmp_path / "labels" / REPORT_FILE)
     assert report["pca_dim"] == 6
     assert 0.5 < report["pca_explained_variance"] <= 1.0
-    assert len(store[cuts[0].id]) == frame_count(cuts[0].num_samples)
+    assert len(store.of(cuts[0])) == frame_count(cuts[0].num_samples)
     with pytest.raises(ValueError, match="which has 3"):
         HiddenSource(tmp_path / "teacher", 4, torch.device("cpu"))
 
@@ -120,5 +127,44 @@ def test_layers_differ(cuts: list[Cut], tmp_path: Path) -> None:
         config = LabelConfig(source="hidden", layer=layer, clusters=8)
         out = tmp_path / f"layer{layer}"
         store = make_labels(cuts, out, config, teacher=tmp_path / "teacher")
-        rows.append(np.concatenate([store[cut.id].numpy() for cut in cuts]))
+        rows.append(np.concatenate([store.of(cut).numpy() for cut in cuts]))
     assert not np.array_equal(rows[0], rows[1])
+
+
+def test_pca_keeps_the_share_asked_for(cuts: list[Cut], tmp_path: Path) -> None:
+    """As few components as reach it, and the labeler on disk has so many."""
+    config = LabelConfig(source="mfcc", clusters=8, pca_variance=0.9, kmeans_iterations=3)
+    make_labels(cuts, tmp_path, config)
+    report = read_json(tmp_path / REPORT_FILE)
+    assert 0.9 <= report["pca_explained_variance"] < 1
+    assert 1 <= report["pca_dim"] < 39
+    assert load_labeler(tmp_path).centroids.shape == (8, report["pca_dim"])
+
+
+durations = st.lists(st.integers(400, 500_000), min_size=1, max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(durations, st.floats(0.01, 1.0), st.integers(0, 3), st.randoms(use_true_random=False))
+def test_share_is_exact_to_one_utterance(
+    samples: list[int], share: float, seed: int, shuffled: random.Random
+) -> None:
+    """The labeler is fitted on so much of the audio, whatever the order of the cuts."""
+    made = [MonoCut(f"u{n:02d}", 0.0, s / 16_000, channel=0) for n, s in enumerate(samples)]
+    config = LabelConfig(source="mfcc", clusters=2, fit_share=share, seed=seed)
+    picked: list[list[Cut]] = []
+
+    def recorded(cuts: Iterable[Cut], *_: object) -> list[torch.Tensor]:
+        picked.append(list(cuts))
+        return []
+
+    with patch.object(module, "_all_frames", recorded):
+        module._sample_frames(sources.CutList(made), config, MfccSource())
+        module._sample_frames(
+            sources.CutList(shuffled.sample(made, len(made))), config, MfccSource()
+        )
+    assert picked[0] == picked[1]
+    whole, part = (sum(cut.duration for cut in cuts) for cuts in (made, picked[0]))
+    longest = max(cut.duration for cut in picked[0])
+    assert share * whole - 1e-6 <= part <= share * whole + longest + 1e-6
+    assert share < 1 or len(picked[0]) == len(made)
