@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE
-from harness_bench.espnet_plugin.state_cache import StateCache, waveform_key
+from harness_bench.memory import MEBIBYTE, BoundedStore, waveform_key
 from harness_bench.models.checkpoint import checkpoint_digest, load_backbone
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ class HarnessFrontend(AbsFrontend):
                 f"cache_mb = {cache_mb} needs freeze = true: a trained upstream moves."
             )
         self.freeze = freeze
-        self.cache = StateCache(cache_mb) if cache_mb else None
+        if cache_mb < 0:
+            raise ValueError(f"cache_mb = {cache_mb}: expected a size in MB, or 0 for none.")
+        full = f"{cache_mb} MB of features are kept; raise cache_mb to keep those of all utterances"
+        self.cache: BoundedStore[bytes, Tensor] | None = (
+            BoundedStore(cache_mb * MEBIBYTE, when_full=full) if cache_mb else None
+        )
         if self.layers == "weighted":
             self.layer_weights = nn.Parameter(torch.zeros(self.upstream.num_layers + 1))
         # As float32, because ESPnet averages the best models' tensors, whatever they are.

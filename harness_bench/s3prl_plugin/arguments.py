@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TASKS = "harness_bench.downstream"
 CONFIG = "config.yaml"
+# Environment variable: MiB of features that an upstream keeps (0: none).
+FEATURE_CACHE = "HARNESS_FEATURE_CACHE_MB"
 
 
 def tasks() -> list[str]:

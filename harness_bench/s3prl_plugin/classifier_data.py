@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from harness_bench.audio import FRAME_SAMPLES, load_waveform
 from harness_bench.cuts import group_of, label_of, read_cuts
 from harness_bench.files import write_text
+from harness_bench.memory import MEBIBYTE, BoundedStore
 from harness_bench.progress import say
-from harness_bench.s3prl_plugin.store import MEBIBYTE, BoundedStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,10 +18,9 @@ from harness_bench.cuts import cuts_path, splits
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.processes import run_logged
 from harness_bench.provenance import versions, write_provenance
-from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
+from harness_bench.s3prl_plugin.arguments import FEATURE_CACHE, packaged_config, tasks
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
 from harness_bench.s3prl_plugin.hub import own_names
-from harness_bench.s3prl_plugin.store import FEATURE_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -78,7 +78,7 @@ def test_the_cache_changes_nothing(tiny_checkpoint: Path, batch: tuple[Tensor, T
     for _ in range(2):
         torch.testing.assert_close(cached(*batch)[0], expected, atol=2e-5, rtol=1e-4)
     assert len(cached.cache) == len(LENGTHS)
-    cached.cache.limit = 0
+    cached.cache.max_bytes = 0
     other = (batch[0].flip(1), torch.full((len(LENGTHS),), max(LENGTHS)))
     torch.testing.assert_close(cached(*other)[0], plain(*other)[0], atol=2e-5, rtol=1e-4)
     assert len(cached.cache) == len(LENGTHS)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.s3prl_plugin.store import BoundedStore
+from harness_bench.memory import BoundedStore
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @given(st.integers(0, 200), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60))))
@@ -22,6 +27,14 @@ def test_never_exceeds_its_bytes_and_never_forgets(limit: int, puts: list[tuple[
     assert store.used_bytes <= limit
     assert len(store) == len(kept)
     assert all(store.get(key) is value for key, value in kept.items())
+
+
+def test_a_full_memory_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Training grows slow without it; a line per utterance would help nobody."""
+    store: BoundedStore[int, np.ndarray] = BoundedStore(1, when_full="full now")
+    for key in range(5):
+        store.put(key, np.zeros(1, np.uint8))
+    assert capsys.readouterr().err.count("full now") == 1
 
 
 def test_clear_frees_the_budget() -> None:
