@@ -18,6 +18,7 @@ from harness_bench.demo.plan import TINY
 from harness_bench.demo.run import run_demo
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results import load_results
+from tests.tiny import DEFAULTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,25 +29,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.s3prl, pytest.mark.espnet]
 
-FAMILY = """
-name = "chain"
-[defaults.model]
-encoder_layers = 2
-encoder_embed_dim = 32
-encoder_ffn_embed_dim = 64
-encoder_attention_heads = 4
-conv_dim = [8, 8, 16, 16, 16, 16, 32]
-conv_pos = 16
-conv_pos_groups = 4
-[defaults.labels]
-clusters = 10
-kmeans_iterations = 3
-[defaults.pretrain]
-max_update = 4
-max_seconds = 8.0
-num_buckets = 2
-final_dim = 16
-num_workers = 0
+FAMILY = (
+    DEFAULTS
+    + """
 [[iterations]]
 name = "it1"
 labels = { source = "mfcc" }
@@ -56,6 +41,7 @@ teacher = "it1"
 model = { encoder_layers = 1 }
 labels = { source = "hidden", layer = 2, pca_dim = 8 }
 """
+)
 DEMO = """
 name = "chain"
 title = "Chain"
@@ -128,7 +114,7 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
     with files.csv.open(encoding="utf-8") as stream:
         assert models <= {row["model"] for row in csv.DictReader(stream)}
 
-    trained = [*out.glob("probes/*/*/outcome.json"), *out.glob("pretrain/*/run/state.pt")]
+    trained = [*out.glob("probes/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
     trained += out.glob("asr/*/outcome.json")
     before = {file: file.stat().st_mtime_ns for file in trained}
     assert len(before) == 4 + 2 + 2

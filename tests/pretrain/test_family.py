@@ -11,44 +11,20 @@ from harness_bench.models.checkpoint import load_config, read_facts
 from harness_bench.pretrain.family import load_family, run_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.progress import StageTimes
+from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lhotse.cut import Cut
 
-TINY = """
-name = "tiny"
-[defaults.model]
-encoder_layers = 2
-encoder_embed_dim = 32
-encoder_ffn_embed_dim = 48
-encoder_attention_heads = 4
-conv_dim = [16, 16, 16, 16, 16, 16, 32]
-conv_pos = 16
-conv_pos_groups = 4
-[defaults.labels]
-clusters = 10
-kmeans_iterations = 3
-[defaults.pretrain]
-max_update = 3
-max_seconds = 4.0
-num_buckets = 2
-final_dim = 16
-num_workers = 0
-[[iterations]]
-name = "first"
-labels = { source = "mfcc" }
-[[iterations]]
-name = "second"
-teacher = "first"
-labels = { source = "hidden", layer = 1 }
+TINY = f"""{DEFAULTS}{TEACHERS}
 [[iterations]]
 name = "student"
 teacher = "second"
-model = { encoder_layers = 1 }
-labels = { source = "hidden", layer = 2, pca_dim = 8 }
-pretrain = { init = "block_average" }
+model = {{ encoder_layers = 1 }}
+labels = {{ source = "hidden", layer = 2, pca_dim = 8 }}
+pretrain = {{ init = "block_average" }}
 """
 
 

@@ -19,40 +19,18 @@ from harness_bench.pretrain.family import checkpoint_folder, load_family
 from harness_bench.pretrain.figure2 import PLOT, REPORT, TABLE, compare, make_figure
 from harness_bench.pretrain.log import LOG_FILE
 from harness_bench.progress import StageTimes
+from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
     from harness_bench.iteration import FamilyConfig
 
-TINY = """
-name = "tiny"
-[defaults.model]
-encoder_layers = 2
-encoder_embed_dim = 32
-encoder_ffn_embed_dim = 48
-encoder_attention_heads = 4
-conv_dim = [16, 16, 16, 16, 16, 16, 24]
-conv_pos = 16
-conv_pos_groups = 4
-[defaults.labels]
-clusters = 10
-kmeans_iterations = 3
-[defaults.pretrain]
-max_update = 3
-max_seconds = 4.0
-num_buckets = 2
-final_dim = 16
-num_workers = 0
-log_interval = 1
-tensorboard = false
-[[iterations]]
-name = "first"
-labels = { source = "mfcc" }
-[[iterations]]
-name = "second"
-teacher = "first"
-labels = { source = "hidden", layer = 1 }
+TINY = (
+    DEFAULTS.replace("16, 16, 32]", "16, 16, 24]")  # so that svd has a projection to make
+    + "log_interval = 1\ntensorboard = false\n"
+    + TEACHERS
+    + """
 [[iterations]]
 name = "student"
 teacher = "second"
@@ -65,6 +43,7 @@ model = { encoder_layers = 1, encoder_embed_dim = 16 }
 labels = { source = "hidden", layer = 2, pca_dim = 8 }
 pretrain = { init = "svd", lr = 1e-3 }
 """
+)
 CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
 
 
