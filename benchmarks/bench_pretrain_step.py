@@ -60,7 +60,7 @@ CASES = (
     Case("hst", "transformers"),
     Case("hst", "transformers", bf16=True),
     Case("base", "transformers", repeats=2),
-    Case("hst", "fairseq", repeats=2),
+    Case("hst", "fairseq", repeats=1),
 )
 
 

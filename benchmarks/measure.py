@@ -27,9 +27,11 @@ class Row:
     limit: float | None = None  # ours as a share of what the machine can do, measured beside it
 
 
-def lower_is_better(name: str, ours: float, peer: float, unit: str, *, note: str = "") -> Row:
+def lower_is_better(
+    name: str, ours: float, peer: float, unit: str, *, note: str = "", limit: float | None = None
+) -> Row:
     """Make a row of two costs."""
-    return Row(name, ours, peer, peer / ours, unit, note)
+    return Row(name, ours, peer, peer / ours, unit, note, limit)
 
 
 def higher_is_better(
