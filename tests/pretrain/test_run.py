@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from harness_bench.pretrain.log import BOARD, LOG_FILE
 from harness_bench.pretrain.loop import pretrain
 from harness_bench.pretrain.run import EXPORTS
 from harness_bench.pretrain.state import states
+from tests.models.conftest import small_config
 from tests.pretrain.conftest import small_step
 
 if TYPE_CHECKING:
@@ -94,12 +96,14 @@ def test_compiled_training_is_the_same_training(
     """Compiling is for speed alone; weights keep their names, losses their values."""
     rows = []
     for compiled in (False, True):
+        # Without dropout: a compiler draws other random numbers.
         step = small_step(max_update=3, log_interval=1, compile=compiled)
+        step = replace(step, model=small_config())
         folder = pretrain(step, cuts, labels, tmp_path / str(compiled), fabric=fabric)
         rows.append(list(read_jsonl(tmp_path / str(compiled) / LOG_FILE)))
         load_hubert(folder)
     for plain, other in zip(*rows, strict=True):
-        assert other["loss_masked"] == pytest.approx(plain["loss_masked"], rel=0.02)
+        assert other["loss_masked"] == pytest.approx(plain["loss_masked"], rel=1e-3)
 
 
 def test_bf16_learns_what_fp32_learns(
