@@ -99,7 +99,7 @@ class TransformersStep(nn.Module):
             waves = normalize_waveforms(waves, batch.lengths)
         out = self.hubert(waves, mask_time_indices=batch.mask).last_hidden_state
         projected = F.normalize(self.final_proj(out[batch.mask]).float(), dim=-1)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(projected.device.type, enabled=False):
             logits = projected @ F.normalize(self.embeddings, dim=-1).T / self.settings.logit_temp
         loss = F.cross_entropy(logits, batch.labels[batch.mask] + FAIRSEQ_SPECIAL_SYMBOLS)
         return loss + self.settings.features_pen_weight * self.features.float().square().mean()
