@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from harness_bench import __version__
+from harness_bench.cli_records import records_app
 from harness_bench.cli_results import Json, Out, board_app, score_app
 from harness_bench.cli_training import TRAINING_VERBS
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(score_app, name="score")
+app.add_typer(records_app, name="results")
 app.add_typer(board_app, name="leaderboard")
 
 

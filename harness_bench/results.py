@@ -5,20 +5,43 @@ Result files come from anywhere, so the schema bounds whatever a table or a plot
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from harness_bench.files import write_text
+from harness_bench.files import digest_strings, write_text
+from harness_bench.result_fields import (
+    Digest,
+    Finite,
+    Line,
+    Name,
+    Seconds,
+    Seed,
+    Text,
+    field_problem,
+    is_learning_rate,
+    range_problems,
+    refuse,
+)
+from harness_bench.untrusted import check_relative, clean, inside, read_bounded, shorten
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
-
-Name = Annotated[str, Field(min_length=1, max_length=120)]
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+MAX_PROBLEMS = 50  # told of one file; more help nobody
+_MAX_NAME = 200  # bytes of a file name without its suffix
 _MODEL = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -50,15 +73,40 @@ class Metric(BaseModel):
     interval: Interval | None = None
     # Further intervals by other resampling units, such as by utterance; never the default.
     other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
+    # A reported figure digit by digit as its source prints it, where that is not two decimals.
+    printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
-        if self.interval and not self.interval.low <= self.value <= self.interval.high:
-            raise ValueError(
-                f"the value {self.value} lies outside its interval "
-                f"[{self.interval.low}, {self.interval.high}]"
-            )
+        for span in (self.interval, *self.other_intervals):
+            if span and not span.low <= self.value <= span.high:
+                refuse(
+                    "interval" if span is self.interval else "other_intervals",
+                    f"the value {self.value} lies outside its interval [{span.low}, {span.high}]",
+                )
+        if self.printed is not None and float(self.printed) != self.value:
+            refuse("printed", f"{self.printed} is not the value {self.value}")
         return self
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The value and the ends of all intervals, by field."""
+        spans = {"interval": self.interval} if self.interval else {}
+        spans |= {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
+        found = {"value": self.value}
+        for field, span in spans.items():
+            found |= {f"{field}.low": span.low, f"{field}.high": span.high}
+        return found
+
+
+class Leakage(BaseModel):
+    """Whether what the model was trained on shares anything with the split it was scored on."""
+
+    model_config = _MODEL
+
+    verdict: Literal["clean", "shared", "not checked"]
+    compared_with: Annotated[tuple[Name, ...], Field(max_length=50)] = ()  # sets of utterances
+    detail: Text = ""  # what is shared: speakers, recordings, audio or texts, and how much
 
 
 class Result(BaseModel):
@@ -68,7 +116,7 @@ class Result(BaseModel):
 
     schema_version: Literal[1] = 1
     source: Literal["measured", "reported"]
-    citation: Annotated[str, Field(max_length=500)] = ""  # where a reported figure stands
+    citation: Line = ""  # where a reported figure stands
     model: Name  # the row's name
     model_kind: Literal["baseline", "random", "pretrained", "other"]
     task: Name  # ser, did, asr, ... : the downstream folder's or recipe's name
@@ -78,34 +126,64 @@ class Result(BaseModel):
     main_metric: Name
     metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=50)]
     parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream alone
-    checkpoint_digest: str | None = None
-    split_digest: str | None = None  # digest of the sorted utterance ids
+    checkpoint_digest: Digest | None = None
+    split_digest: Digest | None = None  # digest of the sorted utterance ids
     utterances: Annotated[int, Field(ge=1, le=10**12)] | None = None
     hours: Annotated[Finite, Field(ge=0)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
-    learning_rates: dict[str, Finite] = Field(default_factory=dict)  # tried -> dev score
-    normaliser: str | None = None  # profile and version, ASR only
-    pretraining_data: str = ""
-    command: str = ""
-    hardware: str = ""
-    seconds: Annotated[Finite, Field(ge=0)] | None = None
-    versions: dict[str, str] = Field(default_factory=dict)
-    predictions: str | None = None  # relative to the result file
+    seed: Seed | None = None  # the run's; the first one where there are several
+    seeds: Annotated[tuple[Seed, ...], Field(max_length=100)] = ()  # all that were averaged over
+    # The grid: learning rate tried -> score on the dev set.
+    learning_rates: Annotated[dict[Name, Finite], Field(max_length=200)] = {}
+    normaliser: Annotated[Name, Field(pattern=r"^\S+ v\S+$")] | None = None  # "mgb2 v1"; ASR only
+    pretraining_data: Text = ""  # declaration: corpora, splits and hours
+    leakage: Leakage | None = None
+    command: Text = ""
+    hardware: Line = ""
+    seconds: Seconds | None = None  # the whole run
+    stage_seconds: Annotated[dict[Name, Seconds], Field(max_length=50)] = {}  # "training": 12.5
+    versions: Annotated[dict[Name, Line], Field(max_length=200)] = {}  # software
+    predictions: Annotated[str, Field(max_length=500)] | None = None  # relative to the file
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @field_validator("metrics")
+    @classmethod
+    def _in_range(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
+        found = [
+            f"{shorten(name, 60)}.{problem}"
+            for name, metric in metrics.items()
+            for problem in range_problems(
+                name, metric.figures, higher_is_better=metric.higher_is_better
+            )
+        ]
+        if found:
+            raise ValueError("; ".join(found))
+        return metrics
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
+        for rate in rates:
+            if not is_learning_rate(rate):
+                raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
+        return rates
+
+    @field_validator("predictions")
+    @classmethod
+    def _below(cls, path: str | None) -> str | None:
+        return path if not path else check_relative(path)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.main_metric not in self.metrics:
-            known = ", ".join(self.metrics)
-            raise ValueError(f"main_metric {self.main_metric!r} is none of the metrics: {known}")
-        if self.source == "reported" and not self.citation:
-            raise ValueError("a reported result needs a citation")
-        if self.predictions and (
-            Path(self.predictions).is_absolute() or ".." in Path(self.predictions).parts
-        ):
-            raise ValueError(
-                f"predictions {self.predictions!r} must stay below the result's folder"
-            )
+            known = shorten(", ".join(self.metrics), 200)
+            name = shorten(self.main_metric, 60)
+            refuse("main_metric", f"{name!r} is none of the metrics: {known}")
+        if self.source == "reported" and not clean(self.citation):
+            refuse("citation", "a reported result needs a citation")
+        if self.source == "measured" and any(metric.printed for metric in self.metrics.values()):
+            refuse("metrics", "`printed` is for reported results alone")
+        if self.seeds and self.seed is not None and self.seed not in self.seeds:
+            refuse("seed", f"{self.seed} is none of the seeds {list(self.seeds)}")
         return self
 
     @property
@@ -116,13 +194,19 @@ class Result(BaseModel):
     @property
     def key(self) -> tuple[str, ...]:
         """What makes a result one of its kind."""
-        return (self.source, self.model, self.task, self.corpus, self.split)
+        names = (self.model, self.task, self.corpus, self.split)
+        # Names that look the same are the same: an invisible character makes no second model.
+        return (self.source, *map(clean, names))
 
     @property
     def file_name(self) -> str:
         """A file name made of model, task, corpus and split."""
         parts = (self.model, self.task, self.corpus, self.split)
-        return ".".join(re.sub(r"[^A-Za-z0-9_+-]+", "-", part) for part in parts) + ".json"
+        stem = ".".join(re.sub(r"[^\w+-]+", "-", part) for part in parts)
+        if len(stem.encode()) > _MAX_NAME:
+            cut = stem.encode()[:_MAX_NAME].decode(errors="ignore")
+            stem = f"{cut}.{digest_strings(parts)[:8]}"
+        return f"{stem}.json"
 
 
 def save_result(result: Result, folder: Path) -> Path:
@@ -136,17 +220,42 @@ def load_result(path: Path) -> Result:
     """Read one result file, which is untrusted input.
 
     Raises:
-        ValueError: too large, not JSON, or against the schema; names the file and the field.
+        ValueError: too large, no regular file, not JSON, against the schema, or predictions
+            that leave its folder; names the file and the fields.
+        OSError: it cannot be read.
     """
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path} has {size} bytes; a result has at most {MAX_BYTES}.")
+    result, problems = read_result(path)
+    if result is None:
+        lines = [f"{field}: {message}" for field, message in problems[:5]]
+        raise ValueError(f"{path} is not a result: " + "; ".join(lines) + ".")
+    return result
+
+
+def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
+    """Read one result file, or tell all that is wrong with it.
+
+    Returns:
+        The result and no problem, or None and (field, message) of each problem, at most
+        `MAX_PROBLEMS`; what concerns no single field has the field "file".
+
+    Raises:
+        ValueError, OSError: as `load_result`, where the file cannot be read at all.
+    """
+    data = read_bounded(path, MAX_BYTES)
     try:
-        return Result.model_validate_json(path.read_bytes())
+        result = Result.model_validate_json(data, strict=True)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5]
+        found = [
+            field_problem(item["loc"], item["msg"], item.get("ctx", {}))
+            for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
         ]
-        raise ValueError(f"{path} is not a result: " + "; ".join(lines) + ".") from None
+        return None, found
+    if result.predictions:
+        try:
+            inside(path.parent, result.predictions)
+        except ValueError as error:
+            return None, [("predictions", str(error))]
+    return result, []
 
 
 def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
@@ -180,4 +289,10 @@ def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a result file, for other tools that write or check one."""
-    return Result.model_json_schema()
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return head | Result.model_json_schema()
+
+
+def schema_text() -> str:
+    """Return the published JSON Schema as text, the content of docs/result.schema.json."""
+    return json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"

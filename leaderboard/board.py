@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from .text import clean
+from harness_bench.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

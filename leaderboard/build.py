@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness_bench.files import write_bytes, write_text
 from harness_bench.results import load_results
+from harness_bench.untrusted import clean
 
 from .board import Board, make_table
 from .significance import against_best
@@ -91,11 +92,14 @@ def make_board(
 ) -> Board:
     """Read and rank results without writing anything; arguments and errors as for `build`."""
     found, problems = load_results(results)
-    reasons = {path.name: reason.removeprefix(f"{path} ") for path, reason in problems.items()}
     if include_reported:
-        paper, broken = load_results(PAPER)
-        assert not broken, broken
-        found |= paper
+        found, contradicting = _with_paper(found)
+        problems |= contradicting
+    # File names come from strangers too, and need not even be text.
+    reasons = {
+        clean(path.name): clean(reason.removeprefix(f"{path} "))
+        for path, reason in problems.items()
+    }
     shown: Mapping[Path, Result] = {
         path: result for path, result in found.items() if split in (None, result.split)
     }
@@ -109,6 +113,26 @@ def make_board(
         problems=reasons,
         hidden=len(found) - len(shown),
     )
+
+
+def _with_paper(
+    found: Mapping[Path, Result],
+) -> tuple[dict[Path, Result], dict[Path, str]]:
+    """Add the paper's rows; one that is in the folder as well is shown once.
+
+    Returns:
+        The results, and why a file of the folder is left out: it contradicts the paper's row.
+    """
+    paper, broken = load_results(PAPER)
+    assert not broken, broken
+    rows = {result.key: result for result in paper.values()}
+    own = {path: result for path, result in found.items() if result.key not in rows}
+    reasons = {
+        path: f"{path} says otherwise of a reported row that is shown as the paper prints it."
+        for path, result in found.items()
+        if result.key in rows and result.metrics != rows[result.key].metrics
+    }
+    return own | paper, reasons
 
 
 def _write_plots(out: Path, drawn: Mapping[Column, Sequence[Plot]]) -> tuple[Path, ...]:

@@ -8,15 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.untrusted import clean, shorten
+
 from .tables import LEGEND, SYNTHETIC
-from .text import NONE, clean, figure, interval, parameters, shorten
+from .text import NONE, figure, interval, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jinja2 import Template
 
-    from harness_bench.results import Metric
+    from harness_bench.results import Leakage, Metric
 
     from .board import Board, Cell, Column, Table
     from .plots import Plot
@@ -133,9 +135,12 @@ def provenance(cell: Cell) -> list[tuple[str, str]]:
         ("hours", None if result.hours is None else f"{result.hours:.2f}"),
         ("compared with the best", None if cell.p_value is None else f"p = {cell.p_value:.4f}"),
         ("pretraining data", result.pretraining_data),
+        ("leakage", _leakage(result.leakage)),
         ("learning rates tried", _pairs(result.learning_rates, ": dev ")),
         ("seed", result.seed),
+        ("seeds", ", ".join(map(str, result.seeds))),
         ("seconds", None if result.seconds is None else f"{result.seconds:.1f}"),
+        ("seconds by stage", _pairs(result.stage_seconds, " ")),
         ("hardware", result.hardware),
         ("command", result.command),
         ("checkpoint digest", result.checkpoint_digest),
@@ -155,6 +160,14 @@ def _metric(metric: Metric) -> str:
     spans = [span for span in (metric.interval, *metric.other_intervals) if span]
     written = "; ".join(f"{interval(span, 1)} {span.method}" for span in spans)
     return f"{figure(metric, 2)} {metric.unit} {written}".strip()
+
+
+def _leakage(leakage: Leakage | None) -> str | None:
+    """Write the verdict on what training and scoring share."""
+    if leakage is None:
+        return None
+    compared = f"compared with {', '.join(leakage.compared_with)}" if leakage.compared_with else ""
+    return "; ".join(filter(None, [leakage.verdict, compared, leakage.detail]))
 
 
 def _pairs(values: Mapping[str, object], between: str) -> str:

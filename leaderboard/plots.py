@@ -16,7 +16,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from .text import figure, interval, parameters, shorten
+from harness_bench.untrusted import shorten
+
+from .text import figure, interval, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -36,7 +36,7 @@ def against_best(results: Mapping[Path, Result]) -> tuple[dict[Path, float], lis
                 continue
             try:
                 found[file] = _p_value(file, best, results)
-            except ValueError as error:
+            except (ValueError, OSError, RecursionError) as error:  # deep JSON recurses
                 notes.append(f"{file.name} could not be compared with {best.name}: {error}")
     return found, notes
 

@@ -8,7 +8,9 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from .text import NONE, clean, figure, interval, parameters
+from harness_bench.untrusted import clean
+
+from .text import NONE, figure, interval, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,9 +30,11 @@ LEGEND = (
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
     "metric", "main", "value", "low", "high", "interval", "unit", "higher_is_better",
-    "utterances", "hours", "normaliser", "seed", "pretraining_data", "citation",
+    "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
     "checkpoint_digest", "split_digest", "created", "file",
 )  # fmt: skip
+# How a spreadsheet's formula begins; the wide forms too, which East Asian settings obey.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -174,6 +178,7 @@ def _csv_values(cell: Cell, name: str, metric: Metric) -> dict[str, object]:
         "interval": span.method if span else "",
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
+        "leakage": result.leakage.verdict if result.leakage else "",
         "created": result.created.isoformat(timespec="seconds"),
         "file": cell.file.name,
     }
@@ -184,4 +189,4 @@ def _csv_safe(value: object) -> object:
     if not isinstance(value, str):
         return value
     line = clean(value)
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    return f"'{line}" if line.startswith(_FORMULA) else line

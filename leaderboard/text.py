@@ -1,8 +1,7 @@
-"""How figures and untrusted strings are written, in every table alike."""
+"""How figures are written, in every table alike."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,18 +9,6 @@ if TYPE_CHECKING:
 
 NONE = "–"
 MILLION, THOUSAND = 10**6, 10**3
-
-
-def clean(text: str) -> str:
-    """Make an untrusted string one visible line: no control or direction characters."""
-    visible = (" " if char.isspace() else char for char in text)
-    return " ".join("".join(char for char in visible if _shown(char)).split())
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut a cleaned string to `limit` characters, the last one an ellipsis where cut."""
-    line = clean(text)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def parameters(count: int | None) -> str:
@@ -34,8 +21,8 @@ def parameters(count: int | None) -> str:
 
 
 def figure(metric: Metric, decimals: int) -> str:
-    """Write a metric's value without its unit."""
-    return f"{metric.value:.{decimals}f}"
+    """Write a metric's value without its unit; a reported one as its source prints it."""
+    return metric.printed or f"{metric.value:.{decimals}f}"
 
 
 def interval(span: Interval | None, decimals: int) -> str:
@@ -48,8 +35,3 @@ def _significant(number: float) -> str:
     digits = 0 if number >= 100 else 1 if number >= 10 else 2  # noqa: PLR2004
     text = f"{number:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _shown(char: str) -> bool:
-    """Leave out control, format (direction), surrogate and unassigned characters."""
-    return not unicodedata.category(char).startswith("C")

@@ -78,7 +78,8 @@ def test_the_verbs_are_those_promised() -> None:
     promised = [
         "demo", "doctor", "models", "prepare", "shard", "labels", "label-quality", "pretrain",
         "family", "figure2", "curves", "export", "augment-preview", "score cls", "score asr",
-        "leaderboard build",
+        "leaderboard build", "results schema", "results validate", "results add", "results list",
+        "results diff",
     ]  # fmt: skip
     assert set(promised) <= {" ".join(verb) for verb in VERBS}
 
@@ -141,6 +142,8 @@ MISTAKES = {
     "nothing to preview": (["augment-preview", "absent.toml", "x.wav", "out"], "harness_l_it1"),
     "no such run": (["export", "absent", "out"], "absent"),
     "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
+    "no result to add": (["results", "add", "absent.json", "out"], "absent.json"),
+    "no such folder of results": (["results", "list", "absent"], "no results folder absent"),
     "no such results": (["leaderboard", "build", "absent", "out"], "no results folder absent"),
 }  # fmt: skip
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.plots import spread
-from harness_bench.leaderboard.text import clean, parameters, shorten
+from harness_bench.leaderboard.text import parameters
 from hypothesis import given
 from hypothesis import strategies as st
+
+from harness_bench.untrusted import clean, shorten
 
 if TYPE_CHECKING:
     from harness_bench.leaderboard.build import LeaderboardFiles
