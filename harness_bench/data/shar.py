@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.data.sources import Part, language_of, spoken
+from harness_bench.data.sources import Part, identity, language_of, spoken
 from harness_bench.files import atomic_path, digest_strings, read_json, write_json
 from harness_bench.progress import bar
 
@@ -38,7 +38,7 @@ class Shard:
     number: int
     utterances: int
     hours: Mapping[str, float]  # by language
-    digest: str  # of the utterances' ids
+    digest: str  # of its utterances
     language: str | None = None  # of cuts that do not say
 
     @property
@@ -171,13 +171,13 @@ def _describe(folder: Path, number: int) -> dict[str, Any]:
     """Count one shard's cuts."""
     bare = Shard(folder, number, 0, {}, "")
     hours: dict[str, float] = {}
-    ids = []
+    identities = []
     for cut in read_metadata([bare]):
         name = language_of(cut)
         hours[name] = hours.get(name, 0.0) + cut.duration / 3600
-        ids.append(str(cut.id))
-    digest = digest_strings(ids)
-    return {"number": number, "utterances": len(ids), "hours": hours, "digest": digest}
+        identities.append(identity(cut))
+    digest = digest_strings(identities)
+    return {"number": number, "utterances": len(identities), "hours": hours, "digest": digest}
 
 
 def write_shards(

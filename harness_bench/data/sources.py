@@ -10,6 +10,7 @@ from lhotse.utils import fastcopy
 
 from harness_bench.batches import pick_hours
 from harness_bench.files import digest_strings
+from harness_bench.leakage import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class CutList:
 
     def __init__(self, cuts: Sequence[Cut]) -> None:
         self.cuts = sorted(cuts, key=lambda cut: str(cut.id))
-        self.digest = digest_strings(cut.id for cut in self.cuts)
+        self.digest = digest_strings(map(identity, self.cuts))
         self.utterances = len(self.cuts)
         self.hours = sum(cut.duration for cut in self.cuts) / 3600
 
@@ -99,6 +100,12 @@ class CutList:
 def as_source(cuts: Sequence[Cut] | CutSource) -> CutSource:
     """Take a list of cuts for what it is."""
     return cuts if hasattr(cuts, "parts") else CutList(cuts)  # type: ignore[return-value]
+
+
+def identity(cut: Cut) -> str:
+    """Return what tells a cut from every other, its samples included where they were digested."""
+    samples = (cut.custom or {}).get(DIGEST, "")
+    return f"{cut.id} {cut.start:.6f} {cut.duration:.6f} {samples}"
 
 
 def language_of(cut: Cut) -> str:

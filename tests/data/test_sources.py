@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.data.balance import repeated, repetitions
-from harness_bench.data.sources import CutList, language_of, spoken
+from harness_bench.data.sources import CutList, language_of, spoken, with_custom
 from tests.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ def test_order_of_the_list_changes_nothing(cuts: list[Cut]) -> None:
     one, other = CutList(cuts), CutList(cuts[::-1])
     assert one.digest == other.digest
     assert [c.id for c in one.epoch(0, 1, 0, 1)] == [c.id for c in other.epoch(0, 1, 0, 1)]
+
+
+def test_other_audio_under_the_same_ids_is_another_corpus(cuts: list[Cut]) -> None:
+    """Labels of recordings that were replaced since must not be used again."""
+    one, other = (
+        [with_custom(cut, audio_digest=digest) for cut in cuts] for digest in ("before", "after")
+    )
+    assert CutList(one).digest != CutList(other).digest
 
 
 def test_epochs_are_whole_and_differ(cuts: list[Cut]) -> None:
