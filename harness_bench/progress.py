@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -32,12 +33,19 @@ def bar[T](
         dynamic_ncols=interactive,
         mininterval=0.1 if interactive else 10,
         leave=interactive,
+        disable=not first_rank(),
     )
 
 
 def say(message: str) -> None:
-    """Print one log line with the time of day, above any running bar."""
-    tqdm.write(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr)
+    """Print one log line with the time of day, above any running bar; the first rank alone does."""
+    if first_rank():
+        tqdm.write(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr)
+
+
+def first_rank() -> bool:
+    """Whether this process is the first of those that torchrun or SLURM started, or alone."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 @dataclass

@@ -28,6 +28,22 @@ def test_say_goes_to_standard_error_with_the_time(capfd: pytest.CaptureFixture[s
     assert re.fullmatch(r"\d\d:\d\d:\d\d model loaded\n", output.err)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [("RANK", "0", True), ("RANK", "3", False), ("SLURM_PROCID", "0", True),
+     ("SLURM_PROCID", "7", False)],
+)  # fmt: skip
+def test_one_rank_speaks_for_all(
+    name: str, value: str, *, shown: bool,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """24 ranks that say the same are a log that nobody reads."""
+    monkeypatch.setenv(name, value)
+    say("stage done")
+    assert list(bar([1, 2], title="frames")) == [1, 2]
+    assert ("stage done" in capfd.readouterr().err) == shown
+
+
 def test_stage_times_add_up(capfd: pytest.CaptureFixture[str]) -> None:
     times = StageTimes()
     with times.stage("sleep"):
