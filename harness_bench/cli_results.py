@@ -11,6 +11,7 @@ score_app = typer.Typer(no_args_is_help=True, help="Score predictions: `cls` or 
 board_app = typer.Typer(no_args_is_help=True, help="Build the leaderboard from result files.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Ids = Annotated[str, typer.Option(help="strict, or common: score the ids that all files have.")]
 Out = Annotated[Path, typer.Argument(help="Where to write.")]
 
 
@@ -32,19 +33,62 @@ def score_cls(
 
 @score_app.command("asr")
 def score_asr(
-    predictions: Annotated[Path, typer.Option(help="JSON lines of TextPrediction.")],
+    predictions: Annotated[Path | None, typer.Option(help="JSON lines of TextPrediction.")] = None,
     *,
+    hyp: Annotated[Path | None, typer.Option(help="Hypotheses, instead of predictions.")] = None,
+    ref: Annotated[list[Path] | None, typer.Option(help="References; once per annotator.")] = None,
     profile: Annotated[str, typer.Option(help="Text profile, or `all`.")] = "mgb2",
+    ids: Ids = "strict",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows per group: FIELD, NAME=FILE, NAME:N or code-switched."),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="What to resample for intervals, written as --group.")
+    ] = None,
+    encoding: Annotated[
+        list[str] | None, typer.Option(help="utf8 or buckwalter; once, or once per file.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="auto, text, stm, ctm, jsonl or trn; once or per file."),
+    ] = None,
+    align: Annotated[Path | None, typer.Option(help="Alignments: OUT.html or OUT.txt.")] = None,
     as_json: Json = False,
 ) -> None:
-    """WER and CER with 95 % intervals, under one text profile or all.
+    """WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
 
-    Example:
+    Examples:
+      harness-bench score asr --hyp hyp.ctm --ref ref.stm --align errors.html
+      harness-bench score asr --hyp hyp --ref Ali --ref Omar --profile mgb3 --ids common
       harness-bench score asr --predictions predictions.test.jsonl --profile all
     """
-    from harness_bench.scoring.report import text_report  # noqa: PLC0415
+    if predictions:
+        _alone("--predictions", hyp, ref, group, cluster, encoding, kind, align)
+        from harness_bench.scoring.report import text_report  # noqa: PLC0415
 
-    typer.echo(text_report(predictions, profile=profile, as_json=as_json))
+        typer.echo(text_report(predictions, profile=profile, as_json=as_json))
+        return
+    if not hyp or not ref:
+        raise typer.BadParameter("give --hyp and --ref, or --predictions")
+    from harness_bench.scoring.asr import Breakdown, Files  # noqa: PLC0415
+    from harness_bench.scoring.asr_report import asr_report  # noqa: PLC0415
+
+    files = Files(
+        hypothesis=hyp,
+        references=tuple(ref),
+        formats=tuple(kind or ["auto"]),
+        encodings=tuple(encoding or ["utf8"]),
+        ids=ids,
+    )
+    parts = Breakdown(groups=tuple(group or []), cluster=cluster)
+    typer.echo(asr_report(files, profile=profile, breakdown=parts, view=align, as_json=as_json))
+
+
+def _alone(option: str, *others: object) -> None:
+    """Refuse options that would be overlooked."""
+    if any(others):
+        raise typer.BadParameter(f"{option} goes with --profile and --json alone")
 
 
 @board_app.command("build")

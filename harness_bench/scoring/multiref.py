@@ -15,6 +15,7 @@ import numpy as np
 
 from harness_bench.scoring.registry import get_profile
 from harness_bench.scoring.statistics import (
+    CHARACTERS,
     DELETIONS,
     HITS,
     INSERTIONS,
@@ -42,6 +43,7 @@ class MultiReferenceScores:
     merged: Array  # by the MR-WER rule
     single: dict[str, Array]  # per reference, substitution cost 2
     standard: dict[str, Array]  # per reference, by jiwer: all costs 1
+    characters: dict[str, Array]  # per reference, counts of characters by jiwer
 
     @property
     def mr_wer(self) -> float:
@@ -94,13 +96,15 @@ def score_multi_reference(
         name: [align(ref.split(), text.split()) for ref, text in zip(texts, hyp, strict=True)]
         for name, texts in refs.items()
     }
+    counts = {name: text_statistics(texts, hyp) for name, texts in refs.items()}
     return MultiReferenceScores(
         ids=tuple(common),
         profile=get_profile(profile).label,
         left_out=tuple(sorted(set().union(*files) - set(common))),
         merged=np.array([merge(each) for each in zip(*paths.values(), strict=True)]),
         single={name: np.array([_counts(p) for p in path]) for name, path in paths.items()},
-        standard={name: text_statistics(text, hyp)[:, WORDS] for name, text in refs.items()},
+        standard={name: found[:, WORDS] for name, found in counts.items()},
+        characters={name: found[:, CHARACTERS] for name, found in counts.items()},
     )
 
 

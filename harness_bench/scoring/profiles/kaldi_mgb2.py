@@ -4,7 +4,7 @@ NAME = "kaldi-mgb2"
 VERSION = "1"
 RULE = "<UNK>, noise tags and %HESITATION dropped; letters untouched (no hamza folding)."
 
-_DROPPED = {
+TAGS = {
     "<UNK>", "<NOISE>", "<SPOKEN_NOISE>", "%HESITATION",
     "[NOISE]", "[LAUGHTER]", "[VOCALIZED-NOISE]",
 }  # fmt: skip
@@ -12,4 +12,4 @@ _DROPPED = {
 
 def normalise(text: str) -> str:
     """Drop the words that are tags, whatever their case."""
-    return " ".join(word for word in text.split() if word.upper() not in _DROPPED)
+    return " ".join(word for word in text.split() if word.upper() not in TAGS)
