@@ -16,6 +16,7 @@ from harness_bench.pretrain.guard import Guard
 from harness_bench.pretrain.log import TrainLog
 from harness_bench.pretrain.objective import combine
 from harness_bench.pretrain.run import build_run, export, restore, run_key, save
+from harness_bench.pretrain.stopping import on_sigterm
 from harness_bench.provenance import write_provenance
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def pretrain(
         ValueError: nothing to train on, or `out` holds a different run.
         RuntimeError: the gradients are not finite or the loss went astray; the batch is in
             `out/diverged`.
+        KeyboardInterrupt: SIGTERM came; the state is saved.
     """
     source = as_source(cuts)
     key = run_key(step, source, labels, teacher)
@@ -88,15 +90,13 @@ def _loop(run: Run, source: CutSource, labels: Labels) -> None:
     log = TrainLog(run.out, config, run.fabric, progress.update)
     guard = Guard(run.out, run.step.labels.clusters, config.divergence, run.fabric.global_rank)
     quiet = run.fabric.global_rank > 0
-    with tqdm(
+    with on_sigterm() as request, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=quiet or None, leave=False,
     ) as display:  # fmt: skip
         while progress.update < config.max_update:
             group = [next(batches) for _ in range(config.update_freq)]
-            frames = run.fabric.all_reduce(
-                torch.stack([batch.counts for batch in group]).sum(0), reduce_op="sum"
-            )
+            frames, stop = _agree(run, group, asked=request.asked)
             sums = [_backward(run, batch, frames, last=batch is group[-1]) for batch in group]
             norm = run.fabric.clip_gradients(
                 run.model, run.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
@@ -111,11 +111,24 @@ def _loop(run: Run, source: CutSource, labels: Labels) -> None:
             guard.check_loss(row, group)
             if row is not None:
                 display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
-            if progress.update % config.save_interval_updates == 0:
+            if stop or progress.update % config.save_interval_updates == 0:
                 save(run)
+            if stop:
+                raise KeyboardInterrupt
     log.close()
     if progress.update % config.save_interval_updates:
         save(run)
+
+
+def _agree(run: Run, group: list[Batch], *, asked: bool) -> tuple[Tensor, bool]:
+    """Sum the frames of an update over batches and ranks; tell whether any rank is to stop.
+
+    One message for both: ranks that stopped at different updates would wait for each other.
+    """
+    counts = torch.stack([batch.counts for batch in group]).sum(0)
+    both = torch.cat([counts, counts.new_tensor([int(asked)])])
+    both = run.fabric.all_reduce(both, reduce_op="sum")
+    return both[:2], bool(both[2] > 0)
 
 
 def _stream(run: Run, source: CutSource, labels: Labels) -> Iterator[Batch]:

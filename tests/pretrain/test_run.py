@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from harness_bench.files import read_jsonl
 from harness_bench.models.checkpoint import load_hubert, read_facts
+from harness_bench.pretrain import loop
 from harness_bench.pretrain.engine import make_fabric
 from harness_bench.pretrain.log import BOARD, LOG_FILE
 from harness_bench.pretrain.loop import pretrain
@@ -87,6 +90,31 @@ def board_events(folder: Path) -> list[Event]:
             events.append(Event.FromString(data[at + 12 : at + 12 + length]))
             at += 12 + length + 4
     return events
+
+
+def test_sigterm_saves_before_it_ends(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A cluster's time limit must not cost the updates since the last state."""
+    step = small_step(max_update=8, save_interval_updates=100)
+    straight = pretrain(step, cuts, labels, tmp_path / "a", fabric=fabric)
+    real, calls = loop._backward, []
+
+    def warned(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(loop, "_backward", warned)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
+    assert [path.name for path in states(tmp_path / "b")] == ["state-00000004.pt"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    resumed = pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
+    one, other = (load_hubert(folder).state_dict() for folder in (straight, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
