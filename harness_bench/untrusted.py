@@ -71,7 +71,7 @@ def inside(folder: Path, relative: str) -> Path:
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, Python 3.12
         raise ValueError(f"{shorten(relative, 80)!r} cannot be followed: {error}") from None
     if not path.is_relative_to(root):
-        raise ValueError(f"{shorten(relative, 80)!r} leads out of {folder} by a symbolic link")
+        raise ValueError(f"{shorten(relative, 80)!r} leads out of its folder by a symbolic link")
     return path
 
 

@@ -40,12 +40,20 @@ def render_page(board: Board, plots: Mapping[Column, Sequence[Plot]]) -> str:
         title=clean(board.title),
         tables=[table for table in tables if table["rows"]],
         plots=plots,
+        left_out=_left_out(len(board.problems)),
         synthetic=SYNTHETIC if board.measured.synthetic else "",
         legend=LEGEND,
         style=_read("page.css"),
         script=script,
         # The page may run this one script and load nothing, whatever a result file contains.
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _left_out(count: int) -> str:
+    """Say how many files are not shown."""
+    return (
+        f"{count} result file is left out" if count == 1 else f"{count} result files are left out"
     )
 
 
