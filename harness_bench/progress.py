@@ -44,8 +44,10 @@ def say(message: str) -> None:
 
 
 def first_rank() -> bool:
-    """Whether this process is the first of those that torchrun or SLURM started, or alone."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    """Whether this process is the first of those that a launcher started, or alone."""
+    # By torchrun, by SLURM, by Fabric itself on one machine.
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[name] for name in names if name in os.environ), "0")) == 0
 
 
 @dataclass

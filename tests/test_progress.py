@@ -31,7 +31,7 @@ def test_say_goes_to_standard_error_with_the_time(capfd: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [("RANK", "0", True), ("RANK", "3", False), ("SLURM_PROCID", "0", True),
-     ("SLURM_PROCID", "7", False)],
+     ("SLURM_PROCID", "7", False), ("LOCAL_RANK", "1", False)],
 )  # fmt: skip
 def test_one_rank_speaks_for_all(
     name: str, value: str, *, shown: bool,
