@@ -17,18 +17,40 @@ Out = Annotated[Path, typer.Argument(help="Where to write.")]
 
 @score_app.command("cls")
 def score_cls(
-    predictions: Annotated[Path, typer.Option(help="JSON lines of ClassPrediction.")],
+    predictions: Annotated[Path | None, typer.Option(help="JSON lines of ClassPrediction.")] = None,
     *,
+    pred: Annotated[
+        Path | None, typer.Option(help="Lines `id label`, or JSON with id, pred, probs.")
+    ] = None,
+    cuts: Annotated[Path | None, typer.Option(help="The truth: prepared cuts.")] = None,
+    field: Annotated[
+        str | None, typer.Option(help="Which label of the cuts; default: found.")
+    ] = None,
+    tsv: Annotated[Path | None, typer.Option(help="Columns id, truth, prediction.")] = None,
+    ids: Ids = "strict",
+    plot: Annotated[Path | None, typer.Option(help="Picture of the confusion matrix.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Accuracy, macro-F1, unweighted average recall, with 95 % intervals.
+    """Accuracy, macro-F1, unweighted average recall, with 95 % intervals; every class.
 
-    Example:
+    Examples:
       harness-bench score cls --predictions runs/demo/probes/did/fbank/run/predictions.test.jsonl
+      harness-bench score cls --pred pred.txt --cuts cuts/adi5/cuts.test.jsonl.gz --field dialect
+      harness-bench score cls --tsv answers.tsv --plot confusion.png
     """
-    from harness_bench.scoring.report import class_report  # noqa: PLC0415
+    from harness_bench.scoring import report  # noqa: PLC0415
 
-    typer.echo(class_report(predictions, as_json=as_json))
+    if sum(map(bool, (predictions, pred or cuts or field, tsv))) != 1:
+        raise typer.BadParameter("give one of --predictions, --tsv, or --pred with --cuts")
+    if predictions:
+        text = report.class_report(predictions, as_json=as_json, plot=plot)
+    elif tsv:
+        text = report.table_report(tsv, as_json=as_json, plot=plot)
+    elif pred and cuts:
+        text = report.cuts_report(pred, cuts, field, ids=ids, as_json=as_json, plot=plot)
+    else:
+        raise typer.BadParameter("--pred and --cuts go together")
+    typer.echo(text)
 
 
 @score_app.command("asr")

@@ -99,18 +99,20 @@ def figures(scores: MultiReferenceScores, chosen: Array) -> dict[str, Any]:
     """Return rates in percent and counts of the chosen utterances (N,); no words give None.
 
     `wer` is jiwer's, one per reference, and `av_wer` its mean; `cer` is the mean over references.
-    The counts are those of MR-WER. `authors_costs` holds the single-reference WERs with the
-    substitution cost 2 of MR-WER's authors.
+    The counts are those of MR-WER, and with a single reference those of its WER. `authors_costs`
+    holds the single-reference WERs with the substitution cost 2 of MR-WER's authors.
     """
     wer = [_rate(counts, chosen) for counts in scores.standard.values()]
     single = [_rate(counts, chosen) for counts in scores.single.values()]
-    totals = scores.merged[chosen].sum(axis=0)
+    counted = scores.merged if len(wer) > 1 else next(iter(scores.standard.values()))
+    totals = counted[chosen].sum(axis=0)
     return {
         "wer": wer,
         "av_wer": _mean(wer),
         "mr_wer": _rate(scores.merged, chosen),
         "cer": _mean([_rate(counts, chosen) for counts in scores.characters.values()]),
         **{name: int(totals[place]) for name, place in _COUNTS.items()},
+        "counts_of": "mr_wer" if len(wer) > 1 else "wer",
         "authors_costs": {"wer": single, "av_wer": _mean(single)},
         "utterances": int(np.count_nonzero(chosen)),
         "words": [

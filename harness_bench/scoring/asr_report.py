@@ -9,7 +9,7 @@ from harness_bench.scoring.alignment import check_view, write_alignment
 from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
 from harness_bench.scoring.joining import check_ids
 from harness_bench.scoring.registry import get_profile, profile_names
-from harness_bench.scoring.report import ALL
+from harness_bench.scoring.report import ALL, columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,8 @@ _REASONS = {
     "unreferenced": "that some reference lacks", "duplicate": "given twice",
     "ignored": "ignored as the STM says", "words_outside": "words outside every segment",
 }  # fmt: skip
-_HEAD = ("", "WER", "AV-WER", "MR-WER", "CER", "cor", "sub", "del", "ins", "utterances")
+_TITLES = {"av_wer": "AV-WER", "mr_wer": "MR-WER", "cer": "CER"}
+_COUNTS = ("cor", "sub", "del", "ins", "utterances")
 
 
 def asr_report(
@@ -61,7 +62,8 @@ def _as_text(found: Mapping[str, Any]) -> str:
     left_out = [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]
     lines += [f"Left out: {', '.join(left_out)}."] if left_out else []
     lines += ["", *_rates(found)]
-    if len(found["wer"]) > 1:
+    several = len(found["wer"]) > 1
+    if several:
         costs = found["authors_costs"]
         listed = ", ".join(f"{value:.2f}" for value in costs["wer"])
         lines += [
@@ -71,8 +73,8 @@ def _as_text(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         (
-            f"MR-WER's counts: {found['ins']} ins, {found['del']} del, {found['sub']} sub, "
-            f"{found['cor']} cor"
+            f"{'MR-WER' if several else 'WER'}'s counts: {found['ins']} ins, {found['del']} del, "
+            f"{found['sub']} sub, {found['cor']} cor"
         ),
     ]
     for name, rows in found.get("groups", {}).items():
@@ -89,10 +91,8 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
             found["references"], found["wer"], known["wer"], strict=True
         )
     ]
-    rows += [
-        (title, found[name], known[name])
-        for title, name in (("AV-WER", "av_wer"), ("MR-WER", "mr_wer"), ("CER", "cer"))
-    ]
+    several = (("AV-WER", "av_wer"), ("MR-WER", "mr_wer")) if len(rows) > 1 else ()
+    rows += [(title, found[name], known[name]) for title, name in (*several, ("CER", "cer"))]
     width = max(len(title) for title, *_ in rows)
     return [
         f"{title:<{width}}  {value:6.2f} %  [{first['low']:.2f}, {first['high']:.2f}]  "
@@ -103,14 +103,15 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
 
 def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Write one line per group."""
-    cells: list[tuple[str, ...]] = [_HEAD]
+    several = any(len(row["wer"]) > 1 for row in rows.values())
+    rates = ("av_wer", "mr_wer", "cer") if several else ("cer",)
+    cells: list[tuple[str, ...]] = [("", "WER", *(_TITLES[key] for key in rates), *_COUNTS)]
     for name, row in rows.items():
-        rates = [*row["wer"], row["av_wer"], row["mr_wer"], row["cer"]]
-        shown = ["-" if rate is None else f"{rate:.2f}" for rate in rates]
-        wer = " / ".join(shown[: len(row["wer"])])
-        counts = [str(row[key]) for key in ("cor", "sub", "del", "ins", "utterances")]
-        cells.append((name, wer, *shown[len(row["wer"]) :], *counts))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
-    ]
+        wer = " / ".join(map(_rate, row["wer"]))
+        counts = [str(row[key]) for key in _COUNTS]
+        cells.append((name, wer, *(_rate(row[key]) for key in rates), *counts))
+    return columns(cells)
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

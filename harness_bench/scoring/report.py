@@ -6,22 +6,83 @@ import json
 from typing import TYPE_CHECKING
 
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.scoring.classification import score_classes
+from harness_bench.scoring.class_readers import read_table, read_with_cuts
+from harness_bench.scoring.class_tables import (
+    BINS,
+    calibration_error,
+    check_picture,
+    per_class,
+    plot_confusion,
+)
+from harness_bench.scoring.classification import confusion, score_classes
 from harness_bench.scoring.registry import profile_names
 from harness_bench.scoring.text import score_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from harness_bench.results import Metric
+    from harness_bench.scoring.class_tables import ClassFigures
+    from harness_bench.scoring.classification import Confusion
 
 ALL = "all"
+_WIDEST = 12  # classes of a confusion matrix in print
 
 
-def class_report(predictions: Path, *, as_json: bool) -> str:
+def class_report(predictions: Path, *, as_json: bool, plot: Path | None = None) -> str:
     """Score a file of `ClassPrediction`."""
-    return _render(score_classes(read_predictions(predictions, ClassPrediction)), as_json=as_json)
+    return class_rows_report(
+        lambda: (read_predictions(predictions, ClassPrediction), {}), as_json=as_json, plot=plot
+    )
+
+
+def table_report(table: Path, *, as_json: bool, plot: Path | None = None) -> str:
+    """Score a table of id, truth and prediction."""
+    return class_rows_report(lambda: (read_table(table), {}), as_json=as_json, plot=plot)
+
+
+def cuts_report(
+    pred: Path, cuts: Path, field: str | None, *, ids: str, as_json: bool, plot: Path | None = None
+) -> str:
+    """Score predictions whose truth is a field of prepared cuts."""
+    return class_rows_report(
+        lambda: read_with_cuts(pred, cuts, field, ids), as_json=as_json, plot=plot
+    )
+
+
+def class_rows_report(
+    read: Callable[[], tuple[list[ClassPrediction], dict[str, int]]],
+    *,
+    as_json: bool,
+    plot: Path | None,
+) -> str:
+    """Score what `read` gives: metrics with intervals, calibration, classes, confusion."""
+    if plot is not None:
+        check_picture(plot)
+    rows, left_out = read()
+    scores = score_classes(rows)
+    error = calibration_error(rows)
+    found = confusion(rows)
+    classes = per_class(found)
+    if plot is not None:
+        plot_confusion(rows, plot)
+    if as_json:
+        whole = {name: score.model_dump() for name, score in scores.items()} | {
+            "ece": error,
+            "classes": {label: vars(figures) for label, figures in classes.items()},
+            "confusion": {"labels": found.labels, "counts": found.counts.tolist()},
+            "utterances": len(rows),
+            "ids": left_out,
+        }
+        return json.dumps(whole, indent=2, ensure_ascii=False)
+    lines = [_render(scores, as_json=False)]
+    lines += (
+        [] if error is None else [f"{'ece':<{max(map(len, scores))}}  {error:6.2f} %  {BINS} bins"]
+    )
+    unjoined = [f"{count} {reason}" for reason, count in left_out.items() if count]
+    lines += [f"Left out: {', '.join(unjoined)}."] if unjoined else []
+    return "\n".join([*lines, "", *_class_table(classes), "", *_matrix(found)])
 
 
 def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
@@ -48,3 +109,40 @@ def _line(score: Metric) -> str:
         return text
     found = score.interval
     return f"{text}  [{found.low:.2f}, {found.high:.2f}]  {found.method}"
+
+
+def _class_table(classes: Mapping[str, ClassFigures]) -> list[str]:
+    """Write one line per class."""
+    cells = [("class", "precision", "recall", "F1", "support")]
+    for label, one in classes.items():
+        rates = [
+            "-" if rate is None else f"{rate:.2f}" for rate in (one.precision, one.recall, one.f1)
+        ]
+        cells.append((label, rates[0], rates[1], rates[2], str(one.support)))
+    return columns(cells)
+
+
+def _matrix(found: Confusion) -> list[str]:
+    """Write the confusion matrix, or of many classes the most frequent confusions."""
+    rows = list(zip(found.labels, found.counts.tolist(), strict=True))
+    cells: list[tuple[str, ...]]
+    if len(rows) <= _WIDEST:
+        cells = [("true \\ predicted", *found.labels)]
+        return columns([*cells, *((label, *map(str, counts)) for label, counts in rows)])
+    wrong = [
+        (count, true, guess)
+        for true, counts in rows
+        for guess, count in zip(found.labels, counts, strict=True)
+        if count and true != guess
+    ]
+    top = sorted(wrong, key=lambda one: (-one[0], *one[1:]))[:_WIDEST]
+    cells = [("most frequent confusions", "predicted", "times")]
+    return columns([*cells, *((true, guess, str(count)) for count, true, guess in top)])
+
+
+def columns(cells: Sequence[tuple[str, ...]]) -> list[str]:
+    """Line up columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
+    ]
