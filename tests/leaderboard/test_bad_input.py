@@ -7,6 +7,7 @@ import html
 import io
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +160,12 @@ def test_predictions_nested_too_deeply_cost_a_mark_alone(tmp_path: Path) -> None
     assert any("could not be compared" in note for note in board.measured.notes)
 
 
-def test_the_papers_own_folder_is_shown_once(tmp_path: Path) -> None:
-    """Building from the committed rows must neither double them nor call them bad."""
-    board = make_board(PAPER, title="t")
+def test_the_papers_rows_are_shown_once(tmp_path: Path) -> None:
+    """Building from the committed rows or a copy must neither double them nor call them bad."""
     (tmp_path / "empty").mkdir()
-    assert not board.problems
-    assert board.reported == make_board(tmp_path / "empty", title="t").reported
+    shutil.copytree(PAPER, tmp_path / "copy")
+    expected = make_board(tmp_path / "empty", title="t").reported
+    for folder in (PAPER, tmp_path / "copy"):
+        board = make_board(folder, title="t")
+        assert not board.problems
+        assert board.reported == expected
