@@ -42,6 +42,8 @@ def score_cls(
 
     if sum(map(bool, (predictions, pred or cuts or field, tsv))) != 1:
         raise typer.BadParameter("give one of --predictions, --tsv, or --pred with --cuts")
+    if ids != "strict" and not pred:
+        raise typer.BadParameter("--ids goes with --pred and --cuts alone")
     if predictions:
         text = report.class_report(predictions, as_json=as_json, plot=plot)
     elif tsv:
@@ -86,7 +88,7 @@ def score_asr(
       harness-bench score asr --predictions predictions.test.jsonl --profile all
     """
     if predictions:
-        _alone("--predictions", hyp, ref, group, cluster, encoding, kind, align)
+        _alone("--predictions", hyp, ref, group, cluster, encoding, kind, align, ids != "strict")
         from harness_bench.scoring.report import text_report  # noqa: PLC0415
 
         typer.echo(text_report(predictions, profile=profile, as_json=as_json))

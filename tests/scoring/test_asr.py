@@ -1,0 +1,282 @@
+"""`score asr` on files: oracles through the command, properties, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import jiwer
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench import cli
+from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
+from harness_bench.scoring.joining import Joined
+from harness_bench.scoring.registry import profile_names
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+WORDS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
+FILLED = WORDS.filter(bool)
+QUICK = Breakdown(resamples=20)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", "asr", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[..., list[Path]]:
+    def write(*texts: str) -> list[Path]:
+        paths = [tmp_path / f"file{number}" for number in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_text(text, encoding="utf-8")
+        return paths
+
+    return write
+
+
+def joined(hypotheses: list[str], *references: list[str]) -> Joined:
+    """Join texts by their places."""
+    tables = [{f"u{n}": text for n, text in enumerate(texts)} for texts in references]
+    hyps = {f"u{n}": text for n, text in enumerate(hypotheses)}
+    return Joined(
+        hyps, {str(n): one for n, one in enumerate(tables)}, {key: {} for key in hyps}, {}
+    )
+
+
+def scored(files: Joined, breakdown: Breakdown = QUICK) -> dict[str, Any]:
+    return score_joined(files, "none", breakdown)[1]
+
+
+def test_oracle_by_the_command(command: Any, multiref: Path) -> None:
+    """Every figure of the authors' run and of jiwer on the real MGB-3 texts, from the shell."""
+    names = ("Ali", "Omar", "Alaa", "Mohamed")
+    references = [part for name in names for part in ("--ref", multiref / f"text_noverlap.{name}")]
+    hyp = ("--hyp", multiref / "hyp_chainTDNN_MGB2.QCRI")
+    how = ("--profile", "mgb3", "--encoding", "buckwalter", "--ids", "common", "--json")
+    code, out, _ = command(*hyp, *references, *how, "--group", "genre:1", "--cluster", "show:2")
+    found = json.loads(out)
+    assert code == 0
+    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [314, 5946, 11025, 13534]
+    assert round(found["mr_wer"], 2) == 56.66
+    assert [round(value, 2) for value in found["wer"]] == [62.43, 61.60, 62.13, 61.57]
+    authors = [round(value, 2) for value in found["authors_costs"]["wer"]]
+    assert authors == [62.61, 61.79, 62.36, 61.73]
+    assert found["av_wer"] == pytest.approx(sum(found["wer"]) / 4)
+    assert found["utterances"] == 1927
+    assert found["words"] == [32983, 33186, 33087, 32937]
+    assert found["ids"]["unreferenced"] == 2078 - 1927
+    assert "24 clusters" in found["intervals"]["wer"][0][0]["method"]
+    genres = found["groups"]["genre"]
+    assert len(genres) == 7
+    assert sum(genre["cor"] for genre in genres.values()) == 13534
+
+
+@given(pairs=st.lists(st.tuples(FILLED, WORDS), min_size=1, max_size=15))
+@settings(deadline=None, max_examples=60)
+def test_one_reference_is_jiwer(pairs: list[tuple[str, str]]) -> None:
+    """Rates and counts of plain WER must be jiwer's on any text."""
+    refs, hyps = map(list, zip(*pairs, strict=True))
+    found = scored(joined(hyps, refs))
+    words = jiwer.process_words(refs, hyps)
+    assert found["wer"] == [pytest.approx(100 * words.wer)]
+    assert found["av_wer"] == pytest.approx(100 * words.wer)
+    assert found["cer"] == pytest.approx(100 * jiwer.cer(refs, hyps))
+    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [
+        words.insertions,
+        words.deletions,
+        words.substitutions,
+        words.hits,
+    ]
+
+
+@given(
+    rows=st.lists(st.tuples(FILLED, FILLED, WORDS), min_size=1, max_size=8),
+    shuffle=st.randoms(use_true_random=False),
+)
+@settings(deadline=None, max_examples=25)
+def test_order_of_utterances_changes_nothing(
+    rows: list[tuple[str, str, str]], shuffle: random.Random, tmp_path_factory: Any
+) -> None:
+    """Files are joined by id: no line's place may move any figure, intervals included."""
+    folder = tmp_path_factory.mktemp("order")
+
+    def score() -> dict[str, Any]:
+        paths = [folder / name for name in ("r1", "r2", "h")]
+        for path, texts in zip(paths, zip(*rows, strict=True), strict=True):
+            lines = [f"u{place} {text}" for place, text in enumerate(texts)]
+            shuffle.shuffle(lines)
+            path.write_text("\n".join(lines), encoding="utf-8")
+        *references, hypothesis = paths
+        return scored(read_joined(Files(hypothesis=hypothesis, references=tuple(references))))
+
+    assert score() == score()
+
+
+@given(
+    references=st.lists(st.lists(FILLED, min_size=3, max_size=3), min_size=2, max_size=4),
+    hypotheses=st.lists(WORDS, min_size=3, max_size=3),
+)
+@settings(deadline=None, max_examples=40)
+def test_multi_reference_errors_never_exceed_a_single_references(
+    references: list[list[str]], hypotheses: list[str]
+) -> None:
+    """Further references can only forgive, under the same alignment."""
+    scores, found = score_joined(joined(hypotheses, *references), "none", QUICK)
+    merged = found["ins"] + found["del"] + found["sub"]
+    assert merged == scores.merged[:, 1:].sum()
+    assert merged <= min(counts[:, 1:].sum() for counts in scores.single.values())
+
+
+def test_all_profiles_in_one_object(command: Any, files: Any) -> None:
+    hyp, ref = files("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n")
+    code, out, _ = command("--hyp", hyp, "--ref", ref, "--profile", "all", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert sorted(found) == profile_names()
+    assert (found["mgb2"]["wer"], found["none"]["wer"]) == ([0], [100])
+    assert found["mgb2"]["profile"] == "mgb2 v1"
+
+
+def test_ctm_against_stm(command: Any, files: Any) -> None:
+    """Words fall into the STM's segments; what it says to ignore is counted and not scored."""
+    stm = (
+        "r A s1 0 1 <o,f0,male> قال أحمد\nr A s1 1 2 <o,f0,female>\n"
+        "r A s1 2 3 ignore_time_segment_in_scoring\n"
+    )
+    ctm = "r A 0.1 0.1 قال\nr A 0.6 0.1 محمد\nr A 2.5 0.1 كلام\nr A 1.2 0.1 في\n"
+    hyp, ref = files(ctm, stm)
+    code, out, _ = command("--hyp", hyp, "--ref", ref, "--json", "--group", "label3")
+    found = json.loads(out)
+    assert code == 0
+    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [1, 0, 1, 1]
+    assert (found["utterances"], found["ids"]["ignored"]) == (2, 1)
+    assert found["groups"]["label3"]["male"]["wer"] == [50]
+    assert found["groups"]["label3"]["female"]["wer"] == [None]
+
+
+def test_a_recording_without_any_word_is_missing(command: Any, files: Any) -> None:
+    """A segment without words is silence; a whole recording is a decoding that failed."""
+    hyp, ref = files("r A 0.1 0.1 قال\n", "r A s 0 1 قال\nr A s 1 2 قال\nq A s 0 1 قال\n")
+    code, _, error = command("--hyp", hyp, "--ref", ref)
+    assert code == 2
+    assert "1 missing from file0: q_A_0.000_1.000" in error
+
+
+def test_groups(command: Any, files: Any) -> None:
+    """By field, by file, by id and by script; who has no value is a row, not dropped."""
+    rows = [("a_1", "قال", "EGY"), ("a_2", "في IBM", "LEV"), ("b_1", "بيت", None)]
+    lines = [
+        json.dumps({"id": key, "text": text} | ({"dialect": label} if label else {}))
+        for key, text, label in rows
+    ]
+    hyp, ref, spk = files("a_1 قال\na_2 في\nb_1 في\n", "\n".join(lines), "a_1 s1\na_2 s1\nb_1 s2\n")
+    specs = ("dialect", f"speaker={spk}", "show:1", "code-switched")
+    groups = [part for spec in specs for part in ("--group", spec)]
+    found = json.loads(command("--hyp", hyp, "--ref", ref, "--json", *groups)[1])["groups"]
+    sizes = {
+        name: {label: row["utterances"] for label, row in rows.items()}
+        for name, rows in found.items()
+    }
+    assert sizes == {
+        "dialect": {"EGY": 1, "LEV": 1, "(none)": 1},
+        "speaker": {"s1": 2, "s2": 1},
+        "show": {"a": 2, "b": 1},
+        "code-switched": {"yes": 1, "no": 2},
+    }
+    assert found["speaker"]["s1"]["wer"] == [pytest.approx(100 / 3)]
+
+
+def test_formats_and_encodings_per_file(command: Any, files: Any) -> None:
+    hyp, ref = files("u1 qAl >Hmd\n", '{"id": "u1", "ref": "قال أحمد"}\n')
+    each = (
+        "--encoding",
+        "buckwalter",
+        "--encoding",
+        "utf8",
+        "--format",
+        "text",
+        "--format",
+        "jsonl",
+    )
+    code, out, _ = command("--hyp", hyp, "--ref", ref, *each)
+    assert code == 0
+    assert "0.00 %" in out
+    assert "2 cor" in out
+
+
+def test_common_ids(command: Any, files: Any) -> None:
+    """What does not join is left out and counted; contradicting duplicates are not guessed at."""
+    hyp, ref = files("a قال\nb في\nb بيت\nd قال\n", "a قال\nb في\nc قال\n")
+    code, out, _ = command("--hyp", hyp, "--ref", ref, "--ids", "common", "--json")
+    found = json.loads(out)
+    assert (code, found["utterances"], found["wer"]) == (0, 1, [0])
+    counts = {"missing": 1, "extra": 1, "unreferenced": 0, "duplicate": 1}
+    assert found["ids"] == counts | {"ignored": 0, "words_outside": 0}
+    told = command("--hyp", hyp, "--ref", ref, "--ids", "common")[1]
+    assert "1 without a hypothesis, 1 hypotheses without a reference, 1 given twice" in told
+
+
+SEVEN = "".join(f"u{number} قال\n" for number in range(7))
+BAD = {
+    "missing": (
+        ("a قال\n", SEVEN + "a قال\n"), (), "7 missing from file0: u0, u1, u2, u3, u4, ...",
+    ),
+    "extra": (("a قال\nb في\n", "a قال\n"), (), "1 in file0 but not in the truth: b."),
+    "duplicate": (("a قال\na قال\n", "a قال\n"), (), "1 given twice: a."),
+    "one reference lacks": (
+        ("a قال\nb في\n", "a قال\nb في\n", "a قال\n"), (), "1 missing from one",
+    ),
+    "nothing shared": (("a قال\n", "b قال\n"), ("--ids", "common"), "share 0 utterance ids"),
+    "ids": (("a قال\n", "a قال\n"), ("--ids", "some"), "there are: strict, common"),
+    "profile": (("a قال\n", "a قال\n"), ("--profile", "mgb4"), "Unknown text profile 'mgb4'"),
+    "group": (("a قال\n", "a قال\n"), ("--group", "dialect"), "'dialect' fits no utterance"),
+    "empty reference": (("a قال\n", "a\n"), (), "empty in all 1 utterances"),
+    "words outside": (
+        ("r A 5 0.1 قال\nr A 0.1 0.1 في\n", "r A s 0 1 قال\n"), (),
+        "1 (words) outside every segment: قال at 5.0 s of r",
+    ),
+    "formats": (("a قال\n",) * 2, ("--format", "text") * 3, "--format is given 3 times for 2"),
+    "view of all": (("a قال\n",) * 2, ("--profile", "all", "--align", "x.txt"), "one text profile"),
+    "view name": (("a قال\n",) * 2, ("--align", "x.pdf"), "must end in .html or .txt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(BAD))
+def test_bad_input_is_one_message(
+    case: str, command: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, options, message = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    hyp, *references = files(*texts)
+    refs = [part for path in references for part in ("--ref", path)]
+    code, out, error = command("--hyp", hyp, *refs, *options)
+    assert (code, out) == (2, "")
+    assert message in error
+    assert len(list(tmp_path.iterdir())) == len(texts), "nothing is written"
+
+
+def test_options_that_do_not_go_together(command: Any, files: Any) -> None:
+    """An option that would be overlooked is refused."""
+    (hyp,) = files("a قال\n")
+    assert "give --hyp and --ref, or --predictions" in command("--hyp", hyp)[2]
+    assert "alone" in command("--predictions", hyp, "--hyp", hyp)[2]
+    assert "alone" in command("--predictions", hyp, "--ids", "common")[2]

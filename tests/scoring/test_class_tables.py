@@ -1,0 +1,275 @@
+"""`score cls`: per-class figures, calibration and pictures against other implementations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+from sklearn.metrics import precision_recall_fscore_support
+
+from harness_bench import cli
+from harness_bench.cuts import cuts_path, write_cuts
+from harness_bench.predictions import ClassPrediction
+from harness_bench.scoring.class_readers import read_table, read_with_cuts
+from harness_bench.scoring.class_tables import calibration_error, per_class, plot_confusion
+from harness_bench.scoring.classification import confusion
+from tests.scoring.conftest import class_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LABELS = ["EGY", "GLF", "LEV"]
+
+
+def row(key: str, truth: str, pred: str, **probs: float) -> ClassPrediction:
+    return ClassPrediction(id=key, truth=truth, pred=pred, probs=probs, group=key)
+
+
+@given(pairs=st.lists(st.tuples(*[st.sampled_from(LABELS)] * 2), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_per_class_equals_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    """Where scikit-learn divides by zero and says 0, ours says that there is nothing."""
+    truth, pred = zip(*pairs, strict=True)
+    found = per_class(confusion([row(str(n), *pair) for n, pair in enumerate(pairs)]))
+    assert set(found) == {*truth, *pred}
+    table = precision_recall_fscore_support(truth, pred, labels=sorted(found), zero_division=np.nan)
+    for label, precision, recall, f1, support in zip(sorted(found), *table, strict=True):
+        one = found[label]
+        assert one.support == support
+        for ours, theirs in ((one.precision, precision), (one.recall, recall)):
+            assert np.isnan(theirs) if ours is None else ours == pytest.approx(100 * theirs)
+        assert one.f1 == pytest.approx(100 * f1)
+
+
+@given(
+    weights=st.lists(
+        st.tuples(*[st.integers(1, 1000)] * 3, st.sampled_from(LABELS)), min_size=1, max_size=40
+    )
+)
+@settings(deadline=None, max_examples=40)
+def test_calibration_error_equals_torchmetrics(
+    weights: list[tuple[int, int, int, str]],
+) -> None:
+    """An independent implementation of the same definition, 15 equally wide bins."""
+    import torch  # noqa: PLC0415 - for the oracle alone
+    from torchmetrics.functional.classification import (  # noqa: PLC0415
+        multiclass_calibration_error,
+    )
+
+    table = np.array([counts for *counts, _ in weights], dtype=np.float64)
+    probs = table / table.sum(axis=1, keepdims=True)
+    if np.any(np.abs(15 * probs.max(axis=1) % 1 - 0.5) > 0.499):
+        return  # on a bin's edge, where float32 decides
+    truths = [label for *_, label in weights]
+    rows = [
+        row(
+            str(n), truth, LABELS[int(one.argmax())], **dict(zip(LABELS, one.tolist(), strict=True))
+        )
+        for n, (truth, one) in enumerate(zip(truths, probs, strict=True))
+    ]
+    target = torch.tensor([LABELS.index(truth) for truth in truths])
+    theirs = multiclass_calibration_error(torch.tensor(probs), target, num_classes=3, n_bins=15)
+    assert calibration_error(rows) == pytest.approx(100 * float(theirs), abs=1e-3)
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two sure and right, two sure and wrong, of 0.9 each: accuracy 50 %, so 40 points off."""
+    rows = [row(str(n), "a" if n < 2 else "b", "a", a=0.9, b=0.1) for n in range(4)]
+    assert calibration_error(rows) == pytest.approx(40)
+    assert calibration_error([row("x", "a", "a", a=1.0, b=0.0)]) == pytest.approx(0)
+    assert calibration_error([row("x", "a", "a")]) is None
+
+
+BAD_PROBS = {
+    "in some rows": ([row("x", "a", "a", a=1.0), row("y", "a", "a")], "1 of 2 .* first 'y'"),
+    "no distribution": ([row("x", "a", "a", a=0.9, b=0.9)], "of 'x' are .*add up to 1"),
+    "negative": ([row("x", "a", "a", a=1.5, b=-0.5)], "from 0 to 1"),
+    "class without": ([row("x", "a", "c", a=0.5, b=0.5)], "'x' is predicted as 'c'"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD_PROBS))
+def test_broken_probabilities_are_named(case: str) -> None:
+    rows, message = BAD_PROBS[case]
+    with pytest.raises(ValueError, match=message):
+        calibration_error(rows)
+
+
+def test_picture(tmp_path: Path) -> None:
+    """A picture is drawn for few classes and for many."""
+    rows = class_rows(count=40, seed=1)
+    many = [row(f"u{n}", f"c{n:02}", f"c{n % 7:02}") for n in range(35)]
+    for name, drawn in (("few.png", rows), ("many.svg", many)):
+        plot_confusion(drawn, tmp_path / name)
+    assert (tmp_path / "few.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "many.svg").read_bytes()
+
+
+TSV = "id\ttruth\tprediction\nu1\tEGY\tEGY\nu2\tGLF\tEGY\n"
+
+
+def test_table(tmp_path: Path) -> None:
+    """A header is optional, and a class may have spaces in its name."""
+    path = tmp_path / "t.tsv"
+    for text in (TSV, TSV.partition("\n")[2]):
+        path.write_text(text.replace("GLF", "the Gulf"), encoding="utf-8")
+        found = [(one.id, one.truth, one.pred) for one in read_table(path)]
+        assert found == [("u1", "EGY", "EGY"), ("u2", "the Gulf", "EGY")]
+
+
+BAD_TABLES = {
+    "columns": (TSV + "u3\tEGY\n", r"t\.tsv:4: expected `id <tab> truth <tab> prediction`"),
+    "empty field": (TSV + "u3\t\tEGY\n", ":4: .*3 fields, 2 of them filled"),
+    "duplicate": (TSV + "u1\tEGY\tEGY\n", ":4 repeats id 'u1'"),
+    "nothing": ("id\ttruth\tprediction\n", "holds no prediction"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD_TABLES))
+def test_broken_tables_are_named(case: str, tmp_path: Path) -> None:
+    text, message = BAD_TABLES[case]
+    (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_table(tmp_path / "t.tsv")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """Write three cuts with dialect, speaker and gender."""
+
+    def cut(key: str, dialect: str, speaker: str) -> MonoCut:
+        source = AudioSource("file", [0], f"/nowhere/{key}.wav")
+        recording = Recording(key, [source], 16_000, 16_000, 1.0)
+        fields = {"speaker": speaker, "gender": "female", "custom": {"dialect": dialect}}
+        one = SupervisionSegment(key, key, 0.0, 1.0, **fields)
+        return MonoCut(key, 0.0, 1.0, 0, supervisions=[one], recording=recording)
+
+    rows = (("u1", "EGY", "s1"), ("u2", "GLF", "s1"), ("u3", "LEV", "s2"))
+    write_cuts(tmp_path, "test", (cut(*one) for one in rows))
+    return tmp_path
+
+
+@pytest.mark.parametrize("field", ["dialect", None])
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_truth_from_cuts(field: str | None, *, as_folder: bool, prepared: Path) -> None:
+    """The field can be told by the labels predicted; the cluster is the speaker."""
+    guesses = prepared / "pred"
+    guesses.write_text(
+        'u3 LEV\nu2 EGY\n{"id": "u1", "pred": "EGY", "probs": {"EGY": 1}}\n', encoding="utf-8"
+    )
+    where = prepared if as_folder else cuts_path(prepared, "test")
+    rows, counts = read_with_cuts(guesses, where, field)
+    assert [(one.id, one.truth, one.pred, one.group) for one in rows] == [
+        ("u1", "EGY", "EGY", "s1"),
+        ("u2", "GLF", "EGY", "s1"),
+        ("u3", "LEV", "LEV", "s2"),
+    ]
+    assert counts == {"missing": 0, "extra": 0}
+
+
+BAD_PREDS = {
+    "missing": ("u1 EGY\n", "dialect", r"2 missing from pred: u2, u3\."),
+    "extra": ("u1 EGY\nu2 EGY\nu3 LEV\nu9 LEV\n", "dialect", "1 in pred but not in the truth: u9"),
+    "duplicate": ("u1 EGY\nu1 GLF\n", "dialect", ":2 repeats id 'u1'"),
+    "line": ("u1 EGY\nu2\n", "dialect", ":2: expected `id label`"),
+    "json": ('{"id": "u1"}\n', "dialect", ":1: expected `id label`, or a JSON object"),
+    "field": ("u1 EGY\n", "emotion", "no field 'emotion'; it has dialect, gender, speaker"),
+    "no field fits": ("u1 XXX\n", None, "0 fields .*: none; name the truth with `--field`"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD_PREDS))
+def test_bad_predictions_are_named(case: str, prepared: Path) -> None:
+    text, field, message = BAD_PREDS[case]
+    (prepared / "pred").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_with_cuts(prepared / "pred", cuts_path(prepared, "test"), field)
+
+
+def test_common_ids(prepared: Path) -> None:
+    """What does not join is left out and counted."""
+    (prepared / "pred").write_text("u1 EGY\nu9 LEV\n", encoding="utf-8")
+    rows, counts = read_with_cuts(prepared / "pred", prepared, "dialect", "common")
+    assert [one.id for one in rows] == ["u1"]
+    assert counts == {"missing": 2, "extra": 1}
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", "cls", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
+    """All figures in one object, and a picture beside it."""
+    path, picture = tmp_path / "t.tsv", tmp_path / "c.png"
+    path.write_text(TSV, encoding="utf-8")
+    code, out, _ = command("--tsv", path, "--json", "--plot", picture)
+    found = json.loads(out)
+    assert code == 0
+    assert [found[name]["value"] for name in ("accuracy", "uar")] == [50, 50]
+    assert found["macro_f1"]["value"] == pytest.approx(100 / 3)
+    assert found["classes"]["EGY"] | {"f1": 0} == {
+        "precision": 50, "recall": 100, "f1": 0, "support": 1,
+    }  # fmt: skip
+    assert found["confusion"] == {"labels": ["EGY", "GLF"], "counts": [[1, 0], [1, 0]]}
+    assert (found["ece"], found["utterances"]) == (None, 2)
+    assert picture.exists()
+
+
+def test_command_with_cuts(command: Any, prepared: Path) -> None:
+    """The text for people has the table, the matrix and what was left out."""
+    (prepared / "pred").write_text("u1 EGY\nu2 EGY\n", encoding="utf-8")
+    how = ("--field", "dialect", "--ids", "common")
+    code, out, _ = command("--pred", prepared / "pred", "--cuts", prepared, *how)
+    assert code == 0
+    assert "Left out: 1 missing." in out
+    assert "GLF            -    0.00   0.00        1" in out
+    assert "true \\ predicted  EGY  GLF" in out
+
+
+def test_many_classes_are_told_by_their_confusions(command: Any, tmp_path: Path) -> None:
+    """A matrix of forty columns fits no terminal."""
+    lines = [f"u{n}\tc{n:02}\tc{max(n - 1, 0):02}" for n in range(20)]
+    (tmp_path / "t.tsv").write_text("\n".join(lines), encoding="utf-8")
+    out = command("--tsv", tmp_path / "t.tsv")[1]
+    assert "most frequent confusions" in out
+    assert "true \\ predicted" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give one of --predictions, --tsv, or --pred with --cuts"),
+        (("--tsv", "t", "--pred", "p"), "give one of"),
+        (("--pred", "p"), "--pred and --cuts go together"),
+        (("--tsv", "t", "--ids", "common"), "--ids goes with --pred"),
+        (("--tsv", "t", "--plot", "c.bmp"), "must end in .png"),
+        (("--tsv", "absent"), "absent"),
+        (("--pred", "absent", "--cuts", "c"), "absent"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_go_together(
+    arguments: tuple[str, ...], message: str, command: Any
+) -> None:
+    code, out, error = command(*arguments)
+    assert (code, out) == (2, "")
+    assert message in error

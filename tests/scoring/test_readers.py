@@ -1,0 +1,171 @@
+"""Transcripts in every format: the same words from each, and broken lines named."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.scoring.buckwalter import to_buckwalter
+from harness_bench.scoring.readers import (
+    Segment,
+    Word,
+    format_of,
+    read_transcripts,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = {
+    "text": "u1 قال أحمد\nu2\n\nu3 سؤال <UNK>\n",
+    "trn": "قال أحمد (u1)\n(u2)\nسؤال <UNK> (u3)\n",
+    "jsonl": (
+        '{"id": "u1", "text": "قال أحمد"}\n{"id": "u2", "text": ""}\n'
+        '{"id": "u3", "text": "سؤال <UNK>"}\n'
+    ),
+}
+EXPECTED = {"u1": "قال أحمد", "u2": "", "u3": "سؤال <UNK>"}
+
+
+def written(folder: Path, text: str, name: str = "file") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+@pytest.mark.parametrize("named", [True, False])
+def test_formats_agree(kind: str, *, named: bool, tmp_path: Path) -> None:
+    """The format is told by the name or by the lines, and never changes the words."""
+    path = written(tmp_path, TEXTS[kind], f"file.{kind}" if named else "file")
+    assert read_transcripts(path).texts == EXPECTED
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+def test_buckwalter_is_turned_into_arabic(kind: str, tmp_path: Path) -> None:
+    """Tags and words marked as Latin are no Buckwalter: translated they would be nonsense."""
+    latin = TEXTS[kind].replace("أحمد", ">Hmd").replace("قال", "qAl").replace("سؤال", "s&Al")
+    latin = latin.replace("<UNK>", "<UNK> @@LATIBM")
+    path = written(tmp_path, latin)
+    found = read_transcripts(path, kind=kind, encoding="buckwalter").texts
+    assert found == EXPECTED | {"u3": "سؤال <UNK> @@LATIBM"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("u1 قال\r\n".encode("utf-8-sig"))
+    assert read_transcripts(path).texts == {"u1": "قال"}
+
+
+def test_only_newlines_end_a_line(tmp_path: Path) -> None:
+    """Python's splitlines would make a second utterance of what follows U+2028."""
+    assert set(read_transcripts(written(tmp_path, "u1 قال\u2028في بيت\n")).texts) == {"u1"}
+
+
+STM = (
+    ";; comment\n"
+    "rec A spk1 0.00 1.00 <o,f0,male> قال أحمد\n"
+    "rec A spk2 1.00 2.50 <UNK> في\n"
+    "rec A spk2 2.50 3.00 <o,f0,female> IGNORE_TIME_SEGMENT_IN_SCORING\n"
+    "rec A spk2 3.00 4.00\n"
+)
+
+
+def test_stm(tmp_path: Path) -> None:
+    """Labels are fields and no words; a tag that looks like a label stays a word."""
+    found = read_transcripts(written(tmp_path, STM))
+    first, second, third, fourth = found.texts
+    assert found.texts[first] == "قال أحمد"
+    assert found.fields[first]["label3"] == "male"
+    assert found.fields[second]["speaker"] == "spk2"
+    assert found.texts[second] == "<UNK> في"
+    assert [key for key, one in found.segments.items() if one.ignored] == [third]
+    assert found.texts[fourth] == ""
+
+
+def test_ctm_without_segments_is_joined_by_recording(tmp_path: Path) -> None:
+    """Words come in order of time, whatever their order in the file; channels are not mixed."""
+    lines = ["r1 1 0.5 0.2 في 0.9", "r1 1 0.1 0.2 قال", "r2 A 0 0.1 بيت", "r2 B 0 0.1 كتاب"]
+    found = read_transcripts(written(tmp_path, "\n".join(lines)))
+    assert found.texts == {"r1": "قال في", "r2_A": "بيت", "r2_B": "كتاب"}
+
+
+@given(
+    times=st.lists(st.floats(0, 9.99), max_size=30),
+    cuts=st.lists(st.floats(0.01, 9.99), max_size=6, unique=True),
+)
+def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
+    """Segments that cover the time take each word exactly once, at its middle."""
+    edges = [0.0, *sorted(cuts), 10.0]
+    segments = [Segment("r", "A", a, b) for a, b in itertools.pairwise(edges)]
+    if len({one.id for one in segments}) < len(segments):
+        return  # nearer than the millisecond that ids tell apart
+    words = [Word("r", "A", time, 0.0, str(place)) for place, time in enumerate(times)]
+    texts, outside = spread(words, segments)
+    assert not outside
+    assert sorted(" ".join(texts.values()).split()) == sorted(word.text for word in words)
+    for segment in segments:
+        inside = {word.text for word in words if segment.start <= word.start < segment.end}
+        assert set(texts[segment.id].split()) == inside
+
+
+def test_spread_reports_words_of_no_segment() -> None:
+    words = [Word("r", "A", 1.0, 0.2, "قال"), Word("r", "B", 0.0, 0.2, "في")]
+    texts, outside = spread(words, [Segment("r", "A", 0, 1)])
+    assert (list(texts.values()), outside) == ([""], words)
+
+
+BROKEN = {
+    "stm short": ("stm", "rec A spk 0.0\n", ":1 .*expected `recording channel"),
+    "stm order": ("stm", "rec A spk 2.0 1.0 قال\n", ":1 .*ends at 1.0"),
+    "stm time": ("stm", "rec A spk x 1.0 قال\n", ":1 .*'x' is no time"),
+    "stm alternatives": ("stm", "rec A spk 0 1 { قال / في }\n", "alternatives"),
+    "ctm short": ("ctm", "rec A 0.1 0.2 قال\nrec A 0.1 0.2\n", ":2 .*expected `recording"),
+    "ctm time": ("ctm", "rec A * * <ALT_BEGIN>\n", r":1 .*'\*' is no time"),
+    "trn": ("trn", "قال (u1)\nفي\n", r":2 .*expected `words \(id\)`"),
+    "json": ("jsonl", '{"id": "u1", "text": "قال"}\n{"id"\n', ":2 .*not JSON"),
+    "json list": ("jsonl", "[1]\n", ":1 .*object with a string `id`"),
+    "json text": ("jsonl", '{"id": "u1", "text": 3}\n', ":1 .*'u1' has no string"),
+    "empty": ("text", "\n \n", "holds no utterance"),
+    "format": ("mlf", "u1 قال\n", "Unknown format 'mlf'; there are: auto"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BROKEN))
+def test_broken_lines_are_named(case: str, tmp_path: Path) -> None:
+    kind, text, message = BROKEN[case]
+    with pytest.raises(ValueError, match=message):
+        read_transcripts(written(tmp_path, text), kind=kind)
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    """A file in windows-1256 must not be scored as gibberish."""
+    path = tmp_path / "file"
+    path.write_bytes(b"u1 a\n" + "u2 قال".encode("cp1256"))
+    with pytest.raises(ValueError, match=r"file:2 is not UTF-8.*iconv"):
+        read_transcripts(path)
+    with pytest.raises(ValueError, match="Unknown encoding 'latin'"):
+        read_transcripts(path, encoding="latin")
+
+
+@given(words=st.lists(st.sampled_from(["قال", "1", "2.5", "<UNK>", "أحمد"]), max_size=8))
+def test_kaldi_text_is_told_from_the_rest(words: list[str]) -> None:
+    """Words that are numbers make no STM or CTM of a text, unless all its lines look like it."""
+    from pathlib import Path as Name  # noqa: PLC0415 - only a name is needed, no file
+
+    lines = [" ".join(["u1", *words]), "u2 قال"]
+    assert format_of(Name("text"), lines) == "text"
+
+
+@given(text=st.text(alphabet="قالأحمدإلى", min_size=1))
+def test_buckwalter_round_trip_through_a_file(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("b") / "file"
+    path.write_text(f"u1 {to_buckwalter(text)}\n", encoding="utf-8")
+    assert read_transcripts(path, encoding="buckwalter", kind="text").texts == {"u1": text}
