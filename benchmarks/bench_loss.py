@@ -40,7 +40,8 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     _require_equal(*(call() for call in calls))
     what = f"prediction loss and gradients, {count} frames, {clusters} clusters, one matrix product"
     times = in_turn(*calls, repeats=repeats)
-    yield lower_is_better(versus(f"{what} against cosine_similarity", "torch"), *times, "CPU s")
+    note = versus(f"{what} against cosine_similarity", "torch")
+    yield lower_is_better("loss_vs_torch_cosine_similarity", *times, "CPU s", note=note)
     if not fairseq_available():
         print(f"loss_memory_vs_fairseq is left out: {HOW}.", file=sys.stderr)
         return

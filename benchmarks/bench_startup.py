@@ -24,7 +24,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         clock=cpu_seconds,
     )
     what = "start-up, `harness-bench --help` against `python -c 'import torch'`"
-    yield lower_is_better(versus(what, "torch"), *times, "CPU s")
+    yield lower_is_better("startup_vs_import_torch", *times, "CPU s", note=versus(what, "torch"))
 
 
 def _python(*arguments: str) -> None:

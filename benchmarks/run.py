@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+WIDTH = 100  # of the table where there is no terminal: names are whole
 
 
 def names() -> list[str]:
@@ -52,18 +53,20 @@ def main() -> None:
         os.environ[variable] = "1"
     sys.path.insert(0, str(ROOT))  # Benchmarks import each other as `benchmarks.*`.
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
     from harness_bench.files import write_json  # noqa: PLC0415
 
     made = list(rows(arguments.only or names(), tiny=arguments.tiny))
     title = "ratio > 1: ours is better; of peak: ours, of what the machine can do"
-    table = Table("benchmark", "ours", "peer", "ratio", "unit", "of peak", title=title)
+    table = Table(
+        Column("benchmark", no_wrap=True), "ours", "peer", "ratio", "unit", "of peak", title=title
+    )
     for row in made:
         figures = (f"{row[key]:.4g}" for key in ("ours", "peer", "ratio"))
         limit = "" if row["limit"] is None else f"{row['limit']:.0%}"
         table.add_row(str(row["name"]), *figures, str(row["unit"]), limit)
-    Console().print(table)
+    Console(width=max(WIDTH, Console().width)).print(table)
     for row in made:
         if row["note"]:
             print(f"{row['name']}: {row['note']}")
