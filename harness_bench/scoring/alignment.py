@@ -119,7 +119,7 @@ def as_text(rows: Sequence[Utterance], title: str, summary: str) -> str:
     legend = "S substituted, D deleted, I inserted; *** stands where a word is missing."
     blocks = [f"{title}\n{summary}\n{legend}"]
     for row in rows:
-        head = f"id: {row.id}\nerrors: {row.errors} of {row.words} words"
+        head = f"id: {row.id}\n{row.errors} errors in {row.words} words"
         blocks.append("\n".join([head, *(_text_of(one, row) for one in row.alignments)]))
     return "\n\n".join(blocks) + "\n"
 
