@@ -159,6 +159,8 @@ def _cuts(path: Path) -> list[Any]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the filled lines with their numbers."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file of predictions.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

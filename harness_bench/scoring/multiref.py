@@ -114,23 +114,14 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     Substitution costs 2, deletion and insertion 1. Among equally cheap alignments the authors'
     is taken: read from the end, a match or substitution before a deletion before an insertion.
     """
-    cost = _costs(reference, hypothesis)
+    moves = _moves(reference, hypothesis)
     row, column = len(reference), len(hypothesis)
     steps: list[str] = []
     while row or column:
-        here = cost[row][column]
-        if row and column:
-            same = reference[row - 1] == hypothesis[column - 1]
-            if here == cost[row - 1][column - 1] + (0 if same else _SUBSTITUTION_COST):
-                steps.append(_EQUAL if same else _SUBSTITUTE)
-                row, column = row - 1, column - 1
-                continue
-        if row and here == cost[row - 1][column] + 1:
-            steps.append(_DELETE)
-            row -= 1
-        else:
-            steps.append(_INSERT)
-            column -= 1
+        step = chr(moves[row][column])
+        steps.append(step)
+        row -= step != _INSERT
+        column -= step != _DELETE
     return "".join(reversed(steps))
 
 
@@ -152,16 +143,27 @@ def merge(paths: Sequence[str]) -> tuple[int, int, int, int]:
     )
 
 
-def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int]]:
-    """Fill the edit-distance table -> (len(reference) + 1) x (len(hypothesis) + 1)."""
-    table = [list(range(len(hypothesis) + 1))]
+def _moves(reference: Sequence[str], hypothesis: Sequence[str]) -> list[bytearray]:
+    """Choose the last step to each place -> (len(reference) + 1) x (len(hypothesis) + 1).
+
+    A byte per place, so that a whole recording of some 10,000 words fits into memory.
+    """
+    equal, substitute, delete, insert = f"{_EQUAL}{_SUBSTITUTE}{_DELETE}{_INSERT}".encode()
+    above = list(range(len(hypothesis) + 1))
+    moves = [bytearray([insert]) * len(above)]
     for number, word in enumerate(reference, start=1):
-        above, line = table[-1], [number]
+        line, chosen = [number], bytearray([delete])
         for column, guess in enumerate(hypothesis):
-            diagonal = above[column] + (0 if word == guess else _SUBSTITUTION_COST)
-            line.append(min(diagonal, above[column + 1] + 1, line[column] + 1))
-        table.append(line)
-    return table
+            same = word == guess
+            diagonal = above[column] + (0 if same else _SUBSTITUTION_COST)
+            upper = above[column + 1] + 1
+            best = min(diagonal, upper, line[column] + 1)
+            line.append(best)
+            straight = equal if same else substitute
+            chosen.append(straight if best == diagonal else delete if best == upper else insert)
+        above = line
+        moves.append(chosen)
+    return moves
 
 
 def _deletions(path: str) -> set[tuple[int, int]]:

@@ -164,6 +164,8 @@ def _check(what: str, value: str, known: tuple[str, ...]) -> None:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the filled lines with their numbers; only newlines end a line."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file of transcripts.")
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()

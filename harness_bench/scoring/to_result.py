@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.predictions import ClassPrediction, TextPrediction
-    from harness_bench.results import Metric
+    from harness_bench.results import Leakage, Metric
     from harness_bench.scoring.registry import Kind
 
 PREDICTIONS = "predictions"  # folder below the results
+_TABLES = ("learning_rates", "stage_seconds")  # whatever mapping they came as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,14 @@ class Facts:
     checkpoint_digest: str | None = None
     hours: float | None = None
     seed: int | None = None
+    seeds: tuple[int, ...] = ()
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     pretraining_data: str = ""
+    leakage: Leakage | None = None
     command: str = field(default_factory=command_line)
     hardware: str = field(default_factory=hardware)
     seconds: float | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def class_result(
@@ -108,7 +112,7 @@ def _result(
         utterances=len(rows),
         split_digest=split_digest([row.id for row in rows]),
         versions=versions(),
-        **(vars(facts) | {"learning_rates": dict(facts.learning_rates)}),
+        **(vars(facts) | {name: dict(getattr(facts, name)) for name in _TABLES}),
         **more,
     )
 

@@ -263,6 +263,7 @@ def test_many_classes_are_told_by_their_confusions(command: Any, tmp_path: Path)
         (("--tsv", "t", "--ids", "common"), "--ids goes with --pred"),
         (("--tsv", "t", "--plot", "c.bmp"), "must end in .png"),
         (("--tsv", "absent"), "absent"),
+        (("--tsv", "/"), "is a folder"),
         (("--pred", "absent", "--cuts", "c"), "absent"),
     ],
     ids=str,

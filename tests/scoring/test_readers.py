@@ -153,6 +153,11 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
         read_transcripts(path, encoding="latin")
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder; name a file"):
+        read_transcripts(tmp_path)
+
+
 @given(words=st.lists(st.sampled_from(["قال", "1", "2.5", "<UNK>", "أحمد"]), max_size=8))
 def test_kaldi_text_is_told_from_the_rest(words: list[str]) -> None:
     """Words that are numbers make no STM or CTM of a text, unless all its lines look like it."""
