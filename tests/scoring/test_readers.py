@@ -174,3 +174,10 @@ def test_buckwalter_round_trip_through_a_file(
     path = tmp_path_factory.mktemp("b") / "file"
     path.write_text(f"u1 {to_buckwalter(text)}\n", encoding="utf-8")
     assert read_transcripts(path, encoding="buckwalter", kind="text").texts == {"u1": text}
+
+
+@pytest.mark.parametrize(("duration", "texts"), [(0.18, ["قال", ""]), (0.22, ["", "قال"])])
+def test_a_word_across_a_border_goes_where_its_middle_is(duration: float, texts: list[str]) -> None:
+    """By start or by end it would move an error from one segment to the other."""
+    segments = [Segment("r", "A", 0, 1), Segment("r", "A", 1, 2)]
+    assert list(spread([Word("r", "A", 0.9, duration, "قال")], segments)[0].values()) == texts
