@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from harness_bench import leakage
 from harness_bench.batches import total_hours
 from harness_bench.cuts import read_cuts
 from harness_bench.demo.config import source_name
@@ -21,6 +22,7 @@ from harness_bench.files import write_json
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results import Leakage
 from harness_bench.scoring.to_result import Facts, class_result, publish, text_result
 
 if TYPE_CHECKING:
@@ -48,37 +50,71 @@ def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
         for task in demo.config.classification:
             outcome: ProbeOutcome = outcomes[probe_stage(task.task, entry.model)]
             facts = _facts(demo, entry, task.task, task.source)
-            _publish_probe(demo, outcome, facts, folder)
+            _publish_probe(demo, outcome, facts, folder, Audit(demo, entry, task.source))
     for model in (FBANK, None):
         entry, asr = outcomes[asr_stage(model)]
-        _publish_asr(demo, asr, _facts(demo, entry, ASR_TASK, demo.config.asr), folder)
+        facts = _facts(demo, entry, ASR_TASK, demo.config.asr)
+        _publish_asr(demo, asr, facts, folder, Audit(demo, entry, demo.config.asr))
     return build(folder, demo.out / LEADERBOARD, title=demo.config.title)
 
 
-def _publish_probe(demo: Demo, outcome: ProbeOutcome, facts: Facts, folder: Path) -> None:
+@dataclass(frozen=True)
+class Audit:
+    """What a row was trained on, to be held against the split it is scored on."""
+
+    demo: Demo
+    entry: Entry
+    source: Source
+
+    def leakage(self, split: str) -> Leakage:
+        """Compare pretraining and head or recipe training with a split."""
+        name = source_name(self.source)
+        sets = {f"{name} train": self.source}
+        if self.entry.kind == "pretrained":
+            pretraining = self.demo.config.pretraining
+            sets[f"{source_name(pretraining)} train"] = pretraining
+        scored = read_cuts(self.demo.cuts(self.source), split)
+        found = [
+            leakage.compare(read_cuts(self.demo.cuts(each), "train"), scored, (title, split))
+            for title, each in sets.items()
+        ]
+        # Equal texts are told and no verdict: read sentences and single words must come again.
+        leaked = any(set(each.kinds) - {"text"} for each in found)
+        return Leakage(
+            verdict="shared" if leaked else "clean",
+            compared_with=tuple(sets),
+            detail="; ".join(str(each) for each in found if each.shared),
+        )
+
+
+def _publish_probe(
+    demo: Demo, outcome: ProbeOutcome, facts: Facts, folder: Path, audit: Audit
+) -> None:
     """Write the dev and test results of one head, and its layer weights."""
     files = {"dev": outcome.dev_predictions, "test": outcome.test_predictions}
     more: dict[str, Any] = {
         "command": "\n".join(outcome.commands),
         "seconds": outcome.train_seconds + outcome.test_seconds,
         "seed": probe_config(demo).seed,
+        "seeds": (probe_config(demo).seed,),
+        "stage_seconds": {"training": outcome.train_seconds, "testing": outcome.test_seconds},
     }
     for split, path in files.items():
         rows = read_predictions(path, ClassPrediction)
-        split_facts = dataclasses.replace(facts, split=split, **more)
+        split_facts = replace(facts, split=split, leakage=audit.leakage(split), **more)
         publish(class_result(rows, split_facts), rows, folder)
     if outcome.layer_weights:
         name = f"layer_weights.{facts.model}.{facts.task}.json"
         write_json(folder / "layer_weights" / name, list(outcome.layer_weights))
 
 
-def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path) -> None:
+def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path, audit: Audit) -> None:
     """Write the results of one ASR run, under the challenge's text profile and without any."""
     for split, path in outcome.predictions.items():
         rows = read_predictions(path, TextPrediction)
-        split_facts = dataclasses.replace(
+        split_facts = replace(
             facts, split=split, command=" ".join(outcome.command), seconds=outcome.seconds,
-            seed=demo.config.seed,
+            seed=demo.config.seed, seeds=(demo.config.seed,), leakage=audit.leakage(split),
         )  # fmt: skip
         publish(text_result(rows, split_facts, also=("none",)), rows, folder)
 

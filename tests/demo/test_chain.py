@@ -108,6 +108,9 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
         right = sum(row.truth == row.pred for row in predictions)
         assert result.main.value == pytest.approx(100 * right / len(predictions))
         assert result.main.interval is not None
+        assert result.seeds == (result.seed,)
+        assert result.leakage is not None
+        assert result.leakage.verdict == "clean"  # speakers are disjoint
 
     for written in (files.html, files.markdown, files.csv, files.latex, *files.plots):
         assert written.stat().st_size > 500
