@@ -255,6 +255,24 @@ def curves(
     typer.echo(f"Curves: {out}")
 
 
+def efficiency(
+    folders: Annotated[list[Path], typer.Argument(help="Checkpoint folders.")],
+    *,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to compare with.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Results folder, for retention.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what models cost: size, operations, real-time factor, memory; against a teacher too.
+
+    Example:
+      harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
+    """
+    from harness_bench.efficiency import compare_costs, render  # noqa: PLC0415
+
+    rows = compare_costs(folders, teacher, results)
+    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))
+
+
 TRAINING_VERBS = (
     shard,
     labels,
@@ -264,4 +282,5 @@ TRAINING_VERBS = (
     figure2,
     curves,
     export,
+    efficiency,
 )  # in the order of `harness-bench --help`

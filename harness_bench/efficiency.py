@@ -1,0 +1,215 @@
+"""What a model costs to run: size, operations, time, memory, and what it keeps of its teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness_bench.models.flops import SAMPLE_RATE, forward_per_second
+from harness_bench.progress import say
+from harness_bench.results import load_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harness_bench.results import Result
+
+SECONDS = 10.0  # of the utterance that is timed
+REPEATS = 5
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The costs of one checkpoint folder."""
+
+    name: str
+    parameters: int  # of the exported backbone
+    disk_bytes: int  # of the weights
+    macs_per_second: float  # multiply-adds of a forward pass per second of audio
+    real_time_factor: float  # CPU seconds per second of audio, one thread, one utterance
+    peak_bytes: int  # resident memory that loading and running the model adds, weights included
+    gpu_real_time_factor: float | None  # wall seconds per second of audio; None without a GPU
+    compression: float | None = None  # 1 - parameters / the teacher's
+    retention: dict[str, float] | None = None  # task/corpus -> share of the teacher's score
+
+
+def efficiency(folder: Path) -> Efficiency:
+    """Measure one checkpoint folder in a process of its own, whose memory is the model's alone.
+
+    Raises:
+        ValueError: no checkpoint there; says what is missing.
+    """
+    from harness_bench.models.checkpoint import load_config  # noqa: PLC0415 - torch
+
+    load_config(folder)  # A mistake is told here, not in the other process.
+    done = subprocess.run(
+        [sys.executable, "-m", "harness_bench.efficiency", str(folder)],
+        capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{folder} could not be run: {done.stderr.strip().splitlines()[-1]}")
+    return Efficiency(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _measure(folder: Path) -> Efficiency:
+    """Load and run the model here."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    from harness_bench.models.checkpoint import (  # noqa: PLC0415
+        load_hubert,
+        parameter_count,
+        read_facts,
+        weights_file,
+    )
+
+    torch.set_num_threads(1)
+    before = _resident()
+    model = load_hubert(folder).eval()
+    samples = 0.1 * torch.randn(1, int(SECONDS * SAMPLE_RATE))
+    lengths = torch.tensor([samples.shape[1]])
+    with torch.inference_mode():
+        on_cpu = _timed(lambda: model(samples, lengths), time.process_time)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        on_gpu = None
+        if torch.cuda.is_available():
+            model, samples, lengths = model.cuda(), samples.cuda(), lengths.cuda()
+
+            def step() -> None:
+                model(samples, lengths)
+                torch.cuda.synchronize()
+
+            on_gpu = _timed(step, time.perf_counter)
+    return Efficiency(
+        name=str(read_facts(folder).get("name", folder.name)),
+        parameters=parameter_count(folder),
+        disk_bytes=weights_file(folder).stat().st_size,
+        macs_per_second=forward_per_second(model.config, utterance_seconds=SECONDS) / 2,
+        real_time_factor=on_cpu,
+        peak_bytes=peak,
+        gpu_real_time_factor=on_gpu,
+    )
+
+
+def _timed(call: object, clock: object) -> float:
+    """Return the median of some calls per second of audio, one more before them unmeasured."""
+    assert callable(call)
+    assert callable(clock)
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = clock()
+        call()
+        times.append(clock() - start)
+    return float(median(times)) / SECONDS
+
+
+def _resident() -> int:
+    """Return this process's resident memory in bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def compare_costs(
+    folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
+) -> list[Efficiency]:
+    """Measure checkpoint folders, a teacher's first where one is given.
+
+    Args:
+        folders: what to measure.
+        teacher: compression and retention are against it.
+        results: folder of result files, read for retention.
+
+    Raises:
+        ValueError: results without a teacher, or a folder without a checkpoint.
+    """
+    if results is not None and teacher is None:
+        raise ValueError("Retention is against a teacher; name one with --teacher.")
+    if teacher is None:
+        return [efficiency(folder) for folder in folders]
+    known = [] if results is None else _known(results)
+    reference = efficiency(teacher)
+    rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
+    return [reference, *rows]
+
+
+def _known(folder: Path) -> list[Result]:
+    """Read the results; tell of files that are left out."""
+    found, problems = load_results(folder)
+    for path, reason in problems.items():
+        say(f"{path.name} is left out: {reason}")
+    return list(found.values())
+
+
+def against_teacher(
+    found: Efficiency, teacher: Efficiency, results: Iterable[Result] = ()
+) -> Efficiency:
+    """Add compression, and retention where both models have measured results of a test split.
+
+    Retention is the student's share of the teacher's score: of accuracies as they are, of error
+    rates as 100 minus the rate (a rate above 100 counts as 0).
+    """
+    kept: dict[str, float] = {}
+    measured = [r for r in results if r.source == "measured" and r.split == "test"]
+    scores = {(r.model, f"{r.task}/{r.corpus}"): _score(r) for r in measured}
+    for (model, task), value in scores.items():
+        reference = scores.get((teacher.name, task))
+        if model == found.name and reference:
+            kept[task] = value / reference
+    values = asdict(found) | {
+        "compression": 1 - found.parameters / teacher.parameters,
+        "retention": kept or None,
+    }
+    return Efficiency(**values)
+
+
+def _score(result: Result) -> float:
+    metric = result.metrics[result.main_metric]
+    return metric.value if metric.higher_is_better else max(0.0, 100 - metric.value)
+
+
+def render(rows: Sequence[Efficiency]) -> str:
+    """Return a table of costs, one model a line."""
+    header = (
+        "model", "parameters", "on disk", "GMAC / s", "RTF (CPU)", "RTF (GPU)", "memory",
+        "compression", "retention",
+    )  # fmt: skip
+    cells = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    note = (
+        f"RTF: seconds of computing per second of audio, an utterance of {SECONDS:g} s, one thread "
+        "(CPU time); memory: what loading and running adds; MACs by formula."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _cells(row: Efficiency) -> tuple[str, ...]:
+    kept = ", ".join(f"{task} {share:.0%}" for task, share in (row.retention or {}).items())
+    gpu = row.gpu_real_time_factor
+    return (
+        row.name,
+        f"{row.parameters:,}",
+        f"{row.disk_bytes / 1e6:,.1f} MB",
+        f"{row.macs_per_second / 1e9:.3g}",
+        f"{row.real_time_factor:.3g}",
+        "-" if gpu is None else f"{gpu:.3g}",
+        f"{row.peak_bytes / 1e6:,.0f} MB",
+        "-" if row.compression is None else f"{row.compression:.1%}",
+        kept or "-",
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(_measure(Path(sys.argv[1])))) + "\n")
