@@ -56,7 +56,8 @@ def efficiency(folder: Path) -> Efficiency:
         capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"{folder} could not be run: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(f"{folder} could not be run: {said[-1]}")
     return Efficiency(**json.loads(done.stdout.splitlines()[-1]))
 
 

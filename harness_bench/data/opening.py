@@ -12,7 +12,7 @@ from harness_bench.data.config import PREPARED, SHARDED
 from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded, tell
 from harness_bench.data.shar import SHARD_PATTERN, Shard, ShardedCuts, open_shards, read_metadata
 from harness_bench.data.sources import UNKNOWN, CutList, spoken
-from harness_bench.files import digest_strings, read_json, write_json
+from harness_bench.files import digest_strings, locked, read_json, write_json
 from harness_bench.ranks import barrier, world
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def _in_language(shard: Shard, language: str | None) -> Shard:
     if language is None:
         return shard
     hours = dict(shard.hours)
-    hours[language] = hours.pop(UNKNOWN, 0.0) + hours.get(language, 0.0)
+    if UNKNOWN in hours:
+        hours[language] = hours.pop(UNKNOWN) + hours.get(language, 0.0)
     return replace(shard, hours=hours, language=language)
 
 
@@ -104,7 +105,8 @@ def _read(source: SourceConfig, out: Path) -> list[Cut]:
     if source.corpus != PREPARED:
         folder, root = out / source.title, folder
         if world()[0] == 0:
-            _prepare_once(source, root, folder)
+            with locked(out / f".{source.title}.lock"):  # Two families may begin at a time.
+                _prepare_once(source, root, folder)
         barrier()
     return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness_bench.data.sources import Part, identity, language_of, spoken
 from harness_bench.files import atomic_path, digest_strings, read_json, write_json
+from harness_bench.leakage import DIGEST
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
@@ -201,8 +202,11 @@ def write_shards(
     chosen = [by_id[index] for index in order]
     if (out / INDEX).is_file():
         shards = open_shards(out)
-        same = digest_strings(str(cut.id) for cut in chosen)
-        if same == digest_strings(str(cut.id) for cut in read_metadata(shards)):
+        sizes = [min(shard_cuts, len(chosen) - at) for at in range(0, len(chosen), shard_cuts)]
+        same = digest_strings(map(_content, chosen)) == digest_strings(
+            map(_content, read_metadata(shards))
+        )
+        if same and [shard.utterances for shard in shards] == sizes:
             return shards
     out.mkdir(parents=True, exist_ok=True)
     for old in (out / INDEX, *out.glob(f"{CUTS}.*"), *out.glob(f"{AUDIO}.*")):
@@ -213,6 +217,11 @@ def write_shards(
     count = len(list(out.glob(SHARD_PATTERN)))
     write_json(out / INDEX, [_describe(out, number) for number in range(count)])
     return open_shards(out)
+
+
+def _content(cut: Cut) -> str:
+    """Return what a cut holds, wherever in its recording that stands."""
+    return f"{cut.id} {cut.duration:.4f} {(cut.custom or {}).get(DIGEST, '')}"
 
 
 def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:

@@ -27,6 +27,13 @@ class Labeler:
     pca: Pca | None
     inertia: float  # mean squared distance to the centroid over the frames it was fitted on
 
+    def to(self, device: torch.device) -> Labeler:
+        """Return the labeler on a device."""
+        pca = self.pca
+        if pca is not None:
+            pca = Pca(pca.mean.to(device), pca.components.to(device), pca.explained)
+        return Labeler(self.centroids.to(device), pca, self.inertia)
+
     def __call__(self, frames: Tensor) -> Tensor:
         """Label frames (F, D) -> (F,) int64."""
         reduced = frames if self.pca is None else self.pca.apply(frames)

@@ -68,17 +68,19 @@ def make_labels(
     audio = as_source(cuts)
     if not audio.utterances:
         raise ValueError("There are no cuts to label; prepare a corpus first.")
-    source = open_source(config, teacher, device or torch.device("cpu"))
+    device = device or torch.device("cpu")
+    source = open_source(config, teacher, device)
     key = digest_strings([source.digest, str(resolved(config)), audio.digest])
     _start(out, key)
     if not (out / REPORT_FILE).is_file():
-        labeler = _fitted(audio, out, config, source)
+        labeler = _fitted(audio, out, config, source, device)
         _label_parts(audio, out, source, labeler, config.batch_seconds)
         barrier()
+        report = _report(open_labels(out), labeler, audio)
         if world()[0] == 0:
             inputs = {"source": source.digest, "cuts": audio.digest}
             write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
-            write_json(out / REPORT_FILE, _report(open_labels(out), labeler, audio))
+            write_json(out / REPORT_FILE, report)
         barrier()
     return open_labels(out)
 
@@ -96,10 +98,13 @@ def _start(out: Path, key: str) -> None:
     barrier()
 
 
-def _fitted(audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource) -> Labeler:
+def _fitted(
+    audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
+) -> Labeler:
     """Load the labeler of an interrupted run, or fit and save it."""
     if not (out / LABELER).is_file():
-        frames = _sample_frames(audio, config, source)
+        # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
+        frames = _sample_frames(audio, config, source).to(device)
         pca = None
         if config.pca_dim is not None or config.pca_variance is not None:
             pca = fit_pca([frames], config.pca_dim, variance=config.pca_variance)
@@ -117,7 +122,7 @@ def _fitted(audio: CutSource, out: Path, config: LabelConfig, source: FeatureSou
         if world()[0] == 0:
             save_labeler(out, Labeler(fitted.centroids, pca, fitted.inertia))
         barrier()
-    return load_labeler(out)
+    return load_labeler(out).to(device)
 
 
 def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource) -> Tensor:
@@ -159,7 +164,7 @@ def _label_parts(
         for batch in bar(list(by_duration(cuts, seconds)), title=path.name, unit="batch"):
             frames = source.frames(collate(batch))
             for cut, rows in zip(batch, frames, strict=True):
-                labels[cut.id] = labeler(rows).cpu()
+                labels[cut.id] = labeler(rows.to(labeler.centroids.device)).cpu()
         if sharded:
             write_labels(out, part.number, cuts, labels)
         else:
@@ -169,13 +174,16 @@ def _label_parts(
 def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any]:
     """Say how well the clusters are used; where cuts in memory are aligned, what they stand for.
 
-    No audio is read; `quality.label_quality` measures against more.
+    No audio is read; `quality.label_quality` measures against more. Each rank counts its share of
+    the files: thousands of hours would keep one rank busy for hours and the others waiting.
     """
+    rank, ranks = world()
     cuts = audio.cuts if isinstance(audio, CutList) else []
     reader = choose_units(cuts, ALIGNMENT) if alignment_levels(cuts) else None
     tally = Tally(len(labeler.centroids), reader)
-    for row in labels.rows():
+    for row in labels.rows(rank, ranks):
         tally.add(row)
+    tally.sum_over_ranks(labeler.centroids.device)
     for cut in cuts if reader else []:
         tally.add_units(cut, labels.of(cut))
     return {"hours": audio.hours, **tally.report(labeler)}

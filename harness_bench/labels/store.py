@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -62,8 +63,8 @@ class Labels(Protocol):
         """Return the source as training reads it with these labels."""
         ...
 
-    def rows(self) -> Iterator[Tensor]:
-        """Yield the labels (F,) int64 of every utterance."""
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of one rank's share of them."""
         ...
 
     def histogram(self, clusters: int) -> Tensor:
@@ -120,11 +121,10 @@ class LabelStore:
         """Return the source as it is: labels are looked up by id."""
         return source
 
-    def rows(self) -> Iterator[Tensor]:
-        """Yield the labels (F,) int64 of every utterance."""
-        return (
-            self._shards[number][start:end].long() for number, start, end in self._where.values()
-        )
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of every ranks-th."""
+        places = islice(self._where.values(), rank, None, ranks)
+        return (self._shards[number][start:end].long() for number, start, end in places)
 
     def histogram(self, clusters: int) -> Tensor:
         """Count how often each label stands in the whole store: (clusters,) int64."""
@@ -175,11 +175,11 @@ class ShardLabels:
             counts += torch.bincount(row, minlength=clusters)
         return counts
 
-    def rows(self) -> Iterator[Tensor]:
-        """Yield the labels (F,) int64 of every utterance."""
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of every ranks-th file's."""
         from lhotse.shar.readers.tar import TarIterator  # noqa: PLC0415 - slow to import
 
-        for path in self.files:
+        for path in self.files[rank::ranks]:
             for manifest, _ in TarIterator(str(path)):
                 yield torch.from_numpy(manifest.load().astype("int64"))
 

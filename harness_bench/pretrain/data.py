@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from typing import TYPE_CHECKING, NamedTuple, override
 
 import torch
@@ -127,7 +128,7 @@ class EpochCuts:
         self, source: CutSource, config: PretrainConfig, epoch: int, rank: int, ranks: int
     ) -> None:
         self.source, self.config, self.epoch = source, config, epoch
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.told = rank, ranks, False
         self.factors = (
             {}
             if config.balance is None
@@ -135,20 +136,27 @@ class EpochCuts:
         )
 
     def __iter__(self) -> Iterator[Cut]:
-        short: list[str] = []
+        short: set[str] = set()
         for cut in repeated(self._one_pass, self.factors, self.config.seed, self.epoch):
             if long_enough(cut, self.config):
                 yield vary(cut, self.config, self.epoch)
             else:
-                short.append(str(cut.id))
-        if short and self.epoch == 0 and self.rank == 0:
+                short.add(drawn_name(cut).partition("#")[0])
+        if short and not self.told and self.epoch == 0 and self.rank == 0:
+            self.told = True  # The sampler goes over the cuts more than once.
+            here = " of this rank" if self.source.splits_ranks else ""
             say(
-                f"{len(short)} utterances are shorter than min_sample_size = "
-                f"{self.config.min_sample_size} and left out, first {short[0]!r}"
+                f"{len(short)} utterances{here} are shorter than min_sample_size = "
+                f"{self.config.min_sample_size} and left out, first {min(short)!r}"
             )
 
     def _one_pass(self) -> Iterator[Cut]:
         return self.source.epoch(self.config.seed, self.epoch, self.rank, self.ranks)
+
+
+def _ignore_sigterm(_worker: int) -> None:
+    """Let workers live on at a SIGTERM to the whole job: the loop still needs their batches."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def long_enough(cut: Cut, config: PretrainConfig) -> bool:
@@ -172,10 +180,15 @@ def epoch_batches(
     Grouping and order depend on the seed, the epoch and the number of ranks alone.
     """
     source = labels.attached(source)
+    cuts = EpochCuts(source, config, epoch, rank, ranks)
+    # lhotse wants a cut for every bucket; shards and filters leave a rank an unknown number.
+    found = len(list(itertools.islice(cuts, 2 * config.num_buckets)))
+    if found < MIN_BUCKETED:
+        return
     sampler = DynamicBucketingSampler(
-        CutSet(EpochCuts(source, config, epoch, rank, ranks)),
+        CutSet(cuts),
         max_duration=config.max_seconds,
-        num_buckets=max(MIN_BUCKETED, min(config.num_buckets, source.utterances // 2)),
+        num_buckets=max(MIN_BUCKETED, min(config.num_buckets, found // 2)),
         shuffle=True,
         seed=config.seed,
         buffer_size=source.buffer or LIST_BUFFER,
@@ -188,6 +201,7 @@ def epoch_batches(
         sampler=_Skip(sampler, skip),
         batch_size=None,
         num_workers=config.num_workers,
+        worker_init_fn=_ignore_sigterm,
         # Its own generator: drawing from the global one here would break bit-equal resumes.
         generator=torch.Generator(),
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightning.fabric import Fabric
+
+
+PATIENCE = timedelta(days=2)  # how long a rank waits for the others
 
 
 class Layout(NamedTuple):
@@ -63,6 +67,7 @@ def make_fabric(
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     from lightning.fabric import Fabric  # noqa: PLC0415 - seconds to import
     from lightning.fabric.accelerators import CUDAAccelerator  # noqa: PLC0415
+    from lightning.fabric.strategies import DDPStrategy  # noqa: PLC0415
 
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not CUDAAccelerator.is_available())
     layout = launched(os.environ)
@@ -74,7 +79,13 @@ def make_fabric(
     if layout is None:
         layout = Layout(devices or (1 if on_cpu else CUDAAccelerator.auto_device_count()), 1)
     many = layout.devices * layout.nodes > 1
-    strategy = "ddp_find_unused_parameters_true" if unused_parameters else "ddp"
+    strategy = DDPStrategy(
+        # Counts and random states are summed and gathered where they are, on the CPU too.
+        process_group_backend="gloo" if on_cpu else "cpu:gloo,cuda:nccl",
+        # Preparing a corpus or waiting for another process's labels takes hours, not minutes.
+        timeout=PATIENCE,
+        find_unused_parameters=unused_parameters,
+    )
     fabric = Fabric(
         accelerator="cpu" if on_cpu else accelerator,
         devices=layout.devices,

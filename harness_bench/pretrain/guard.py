@@ -57,5 +57,6 @@ class Guard:
         write_json(folder / f"report-{self.rank}.json", {"what": what, "ids": ids, **facts})
         raise RuntimeError(
             f"{what} The batch is in {folder}; the last saved state is in {self.out}. It held "
-            f"{', '.join(ids[:8])}. Lower lr or clip_norm, or look at these utterances."
+            f"{', '.join(ids[:8])}. Lower lr or clip_norm (a new run then: --restart), or look at "
+            "these utterances."
         )

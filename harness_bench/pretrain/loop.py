@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,7 +91,7 @@ def _loop(run: Run, source: CutSource, labels: Labels) -> None:
     log = TrainLog(run.out, config, run.fabric, progress.update)
     guard = Guard(run.out, run.step.labels.clusters, config.divergence, run.fabric.global_rank)
     quiet = run.fabric.global_rank > 0
-    with on_sigterm() as request, tqdm(
+    with closing(log), on_sigterm() as request, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=quiet or None, leave=False,
     ) as display:  # fmt: skip
@@ -115,7 +116,6 @@ def _loop(run: Run, source: CutSource, labels: Labels) -> None:
                 save(run)
             if stop:
                 raise KeyboardInterrupt
-    log.close()
     if progress.update % config.save_interval_updates:
         save(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +10,15 @@ import torch
 
 from harness_bench.config import resolved
 from harness_bench.files import digest_strings
-from harness_bench.models.checkpoint import checkpoint_digest, load_hubert, save_checkpoint
+from harness_bench.models.checkpoint import (
+    CONFIG,
+    checkpoint_digest,
+    load_hubert,
+    read_facts,
+    save_checkpoint,
+)
 from harness_bench.models.initialization import initialise
+from harness_bench.pretrain.family import checkpoint_of
 from harness_bench.pretrain.objective import PretrainModel
 from harness_bench.pretrain.state import Progress, forget_states, load_state, save_state
 from harness_bench.progress import say
@@ -52,7 +60,7 @@ def run_key(step: IterationConfig, source: CutSource, labels: Labels, teacher: P
     config = step.pretrain
     fixed = replace(
         config, save_interval_updates=1, log_interval=1, num_workers=0, keep_interval_updates=1,
-        export_interval_updates=None, tensorboard=True,
+        export_interval_updates=None, tensorboard=True, divergence=3.0,
     )  # fmt: skip
     parts = [str(resolved(replace(step, pretrain=fixed)))]
     if teacher is not None and config.init != "random":
@@ -141,10 +149,13 @@ def restore(run: Run, *, restart: bool) -> None:
             were dealt otherwise.
     """
     state = load_state(run.out, run.key, restart=restart)
+    _refuse_finished(run, restart=restart)
     run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
     if state is None:
         if run.fabric.global_rank == 0:
             forget_states(run.out)
+            for stale in (checkpoint_of(run.out), run.out / EXPORTS):
+                shutil.rmtree(stale, ignore_errors=True)
         return
     run.plain.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
@@ -166,6 +177,16 @@ def restore(run: Run, *, restart: bool) -> None:
         )
     if run.fabric.global_rank == 0:
         say(f"resumed {run.out} at update {update}")
+
+
+def _refuse_finished(run: Run, *, restart: bool) -> None:
+    """Refuse to train over another finished run, whose states may have been deleted."""
+    folder = checkpoint_of(run.out)
+    if not restart and (folder / CONFIG).is_file() and read_facts(folder).get("key") != run.key:
+        raise ValueError(
+            f"{folder} is what a run with another config or other inputs left. Give a new folder, "
+            "or --restart if that run is not needed."
+        )
 
 
 def export(run: Run, folder: Path) -> None:

@@ -62,9 +62,15 @@ def train(
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
     from harness_bench.data.opening import open_folder  # noqa: PLC0415 - torch
+    from harness_bench.labels.make import REPORT_FILE  # noqa: PLC0415 - torch
     from harness_bench.labels.store import open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
 
+    if not (label_folder / REPORT_FILE).is_file():
+        raise ValueError(
+            f"{label_folder} holds no finished labels (no {REPORT_FILE}); run `harness-bench "
+            "labels` (again)."
+        )
     found, made = open_folder(cuts, split), open_labels(label_folder)
     return pretrain(step, found, made, out, fabric=fabric, teacher=teacher, restart=restart)
 

@@ -49,7 +49,8 @@ def save_state(
     """
     with atomic_path(state_path(folder, update)) as partial:
         torch.save({"key": key, "ranks": ranks, **parts}, partial)
-    for old in states(folder)[:-keep]:
+    # A killed save leaves its unfinished file, as large as a state.
+    for old in (*states(folder)[:-keep], *folder.glob(".partial-*.pt")):
         old.unlink()
 
 
@@ -81,5 +82,5 @@ def load_state(folder: Path, key: str, *, restart: bool) -> dict[str, Any] | Non
 
 def forget_states(folder: Path) -> None:
     """Delete the states of a run that is not wanted any more."""
-    for old in states(folder):
+    for old in (*states(folder), *folder.glob(".partial-*.pt")):
         old.unlink()

@@ -13,6 +13,7 @@ from harness_bench.data import opening
 from harness_bench.data.config import DataConfig, resolve_paths
 from harness_bench.data.opening import open_data
 from harness_bench.data.shar import write_shards
+from harness_bench.data.sources import spoken
 from tests.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ def test_shards_take_the_language_of_their_source(corpora: Path) -> None:
     assert set(source.hours_by_language()) == {"ar"}
     languages = {cut.supervisions[0].language for cut in source.epoch(0, 0, 0, 1)}
     assert languages == {"ar"}
+
+
+def test_a_language_of_no_audio_is_not_invented(corpora: Path, tmp_path: Path) -> None:
+    """Shards that all state their language leave nothing for their source's."""
+    cuts = [spoken(cut, "Arabic") for cut in make_cuts(tmp_path / "more", [8_000, 9_000])]
+    write_shards(cuts, tmp_path / "stated", shard_cuts=1)
+    source = opened(corpora, {"folder": "stated", "corpus": "shar", "language": "ar"})
+    assert set(source.hours_by_language()) == {"Arabic"}
 
 
 def test_excluded_recordings_are_left_out(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness_bench.data.opening import open_folder
-from harness_bench.data.shar import INDEX, ShardedCuts, open_shards, write_shards
-from harness_bench.data.sources import CutList
+from harness_bench.data.shar import INDEX, ShardedCuts, open_shards, read_metadata, write_shards
+from harness_bench.data.sources import CutList, with_custom
 from harness_bench.labels.make import make_labels
 from harness_bench.labels.store import ShardLabels
 from harness_bench.pretrain.data import epoch_batches
@@ -138,6 +138,11 @@ def test_a_whole_folder_is_left_alone_and_a_torn_one_is_not(
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     write_shards(cuts, tmp_path, shard_cuts=4)
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(write_shards(cuts, tmp_path, shard_cuts=2)) == 7
+    mended = [with_custom(cut, audio_digest="mended") for cut in cuts]
+    write_shards(mended, tmp_path, shard_cuts=2)
+    found = next(read_metadata(open_shards(tmp_path))).custom or {}
+    assert found["audio_digest"] == "mended"
     (tmp_path / INDEX).unlink()
     (tmp_path / "recording.000001.tar").unlink()
     assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4

@@ -130,6 +130,20 @@ def test_too_short_utterances_are_left_out_and_counted(
     assert capsys.readouterr().err.count("1 utterances are shorter than min_sample_size") == 1
 
 
+@pytest.mark.parametrize("lengths", [[4_000], [399, 380, 4_000], [300, 320, 340]])
+def test_too_few_utterances_give_no_batch(
+    tmp_path: Path, labels: LabelStore, lengths: list[int]
+) -> None:
+    """Fewer than two leave nothing to bucket; the loop says so where none comes at all."""
+    assert batches(make_cuts(tmp_path, lengths), labels) == []
+
+
+def test_many_buckets_and_few_utterances_do(cuts: list[Cut], labels: LabelStore) -> None:
+    """A rank's shards may hold less than the buckets that were asked for."""
+    found = batches(cuts[:5], labels, num_buckets=30)
+    assert {name for batch in found for name in batch.ids} == {cut.id for cut in cuts[:5]}
+
+
 SPEEDS = AugmentConfig(speed=(0.9, 1.0, 1.1))
 
 

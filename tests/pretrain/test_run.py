@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -96,14 +97,19 @@ def test_sigterm_saves_before_it_ends(
     cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """A cluster's time limit must not cost the updates since the last state."""
-    step = small_step(max_update=8, save_interval_updates=100)
+    """A cluster's time limit must not cost the updates since the last state.
+
+    The signal goes to all processes of a job, the loader's workers among them.
+    """
+    step = small_step(max_update=8, save_interval_updates=100, num_workers=2)
     straight = pretrain(step, cuts, labels, tmp_path / "a", fabric=fabric)
     real, calls = loop._backward, []
 
     def warned(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments, **options)
 
@@ -115,6 +121,40 @@ def test_sigterm_saves_before_it_ends(
     resumed = pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
     one, other = (load_hubert(folder).state_dict() for folder in (straight, resumed))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_run_is_not_trained_over(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """States of finished runs are deleted to save space; the checkpoint stays protected."""
+    pretrain(small_step(max_update=2), cuts, labels, tmp_path, fabric=fabric)
+    for state in states(tmp_path):
+        state.unlink()
+    other = small_step(max_update=2, lr=1e-3)
+    with pytest.raises(ValueError, match="another config or other inputs left"):
+        pretrain(other, cuts, labels, tmp_path, fabric=fabric)
+    folder = pretrain(other, cuts, labels, tmp_path, fabric=fabric, restart=True)
+    assert read_facts(folder)["config"]["pretrain"]["lr"] == 1e-3
+
+
+def test_what_a_killed_save_left_is_removed(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """Each would be 3.8 GB of the paper's model."""
+    (tmp_path / ".partial-abc.pt").write_bytes(b"half")
+    pretrain(small_step(max_update=2), cuts, labels, tmp_path, fabric=fabric)
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_divergence_decides_no_weight(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
+) -> None:
+    """Who raises the limit after a stop goes on with the same run."""
+    first = pretrain(small_step(max_update=2), cuts, labels, tmp_path, fabric=fabric)
+    times = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    step = small_step(max_update=2, divergence=9.0, tensorboard=False)
+    pretrain(step, cuts, labels, tmp_path, fabric=fabric)
+    assert times == {path: path.stat().st_mtime_ns for path in first.iterdir()}
 
 
 @pytest.mark.slow
