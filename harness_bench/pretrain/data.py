@@ -16,6 +16,7 @@ from harness_bench.augment.augmenter import Augmenter
 from harness_bench.augment.effects import labels_at_speed
 from harness_bench.batches import pad, read_waves
 from harness_bench.data.balance import repeated, repetitions
+from harness_bench.data.shar import SHARD_CUTS
 from harness_bench.models.hubert import frame_count
 from harness_bench.pretrain.crops import FACTOR_FIELD, FIRST_FIELD, FRAMES_FIELD, drawn_name, vary
 from harness_bench.pretrain.masking import channel_mask, span_mask
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 NO_LABEL = -1
 LIST_BUFFER = 20_000  # cuts without audio that the sampler holds: lhotse's default
+LIST_ESTIMATE = 10_000  # cuts whose durations part the buckets: lhotse's default
 MIN_BUCKETED = 2  # lhotse needs two cuts to part durations
 
 
@@ -192,6 +194,8 @@ def epoch_batches(
         shuffle=True,
         seed=config.seed,
         buffer_size=source.buffer or LIST_BUFFER,
+        # Durations are learned from the first cuts; of shards, that reads their audio: one shard's.
+        num_cuts_for_bins_estimate=SHARD_CUTS if source.splits_ranks else LIST_ESTIMATE,
         rank=0 if source.splits_ranks else rank,
         world_size=1 if source.splits_ranks else ranks,
     )
