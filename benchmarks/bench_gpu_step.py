@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.measure import higher_is_better, in_turn, versus
 from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, shape
-from harness_bench.audio import SAMPLE_RATE
+from harness_bench.frames import SAMPLE_RATE
 from harness_bench.iteration import load_preset
 from harness_bench.models.flops import training_per_second
 from harness_bench.models.hubert import Hubert

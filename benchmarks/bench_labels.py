@@ -21,7 +21,7 @@ from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.measure import in_turn, lower_is_better, matmul_peak, versus
 from benchmarks.peers import HOW, fairseq_available
 from benchmarks.steps import SETTINGS, shape
-from harness_bench.audio import SAMPLE_RATE
+from harness_bench.frames import SAMPLE_RATE
 from harness_bench.iteration import LabelConfig
 from harness_bench.labels.labeler import Labeler, load_labeler
 from harness_bench.labels.make import REPORT_FILE, make_labels

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import HubertModel
 from transformers.utils import logging
 
-from harness_bench.audio import SAMPLE_RATE
+from harness_bench.frames import SAMPLE_RATE
 from harness_bench.iteration import PretrainConfig, load_preset
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.config import HubertConfig

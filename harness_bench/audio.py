@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness_bench.frames import SAMPLE_RATE
+
 if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
-
-SAMPLE_RATE = 16_000
-FRAME_SAMPLES = 400  # receptive field of one frame; anything shorter gives no frame at all
 
 
 def load_waveform(cut: Cut) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from harness_bench.audio import SAMPLE_RATE, load_waveform
+from harness_bench.audio import load_waveform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +93,6 @@ def total_hours(cuts: Sequence[Cut]) -> float:
 
 
 __all__ = [
-    "SAMPLE_RATE",
     "Waveforms",
     "by_duration",
     "collate",

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness_bench.models.flops import SAMPLE_RATE, forward_per_second
+from harness_bench.frames import SAMPLE_RATE
+from harness_bench.models.flops import forward_per_second
 from harness_bench.progress import say
 from harness_bench.results import load_results
 

@@ -17,12 +17,12 @@ from harness_bench import config as configs
 from harness_bench.augment.config import AugmentConfig
 from harness_bench.config import STRICT
 from harness_bench.data.config import DataConfig
+from harness_bench.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.models.config import HubertConfig
 
 _PACKAGED = Path(__file__).parent / "presets" / "paper"  # in an installed wheel
 _CHECKOUT = Path(__file__).parents[1] / "egs" / "harness" / "pretrain1" / "conf"
 PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-FRAME_SAMPLES, FRAME_FIELD = 320, 400  # of the paper's extractor at 16 kHz
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -150,10 +150,10 @@ class IterationConfig:
     def __post_init__(self) -> None:
         """Check that labels, one per 320 samples, fit the model's frames."""
         rate, field_size = self.model.downsample_rate, self.model.receptive_field
-        if (rate, field_size) != (FRAME_SAMPLES, FRAME_FIELD):
+        if (rate, field_size) != (FRAME_SHIFT, FRAME_FIELD):
             raise ValueError(
                 f"conv_kernel and conv_stride give a frame per {rate} samples that sees "
-                f"{field_size}; labels stand for {FRAME_SAMPLES} and {FRAME_FIELD}"
+                f"{field_size}; labels stand for {FRAME_SHIFT} and {FRAME_FIELD}"
             )
 
 

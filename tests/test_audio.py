@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import Recording
 
-from harness_bench.audio import SAMPLE_RATE, load_waveform, standard
+from harness_bench.audio import load_waveform, standard
+from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from pathlib import Path

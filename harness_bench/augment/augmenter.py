@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness_bench.audio import SAMPLE_RATE, standard
+from harness_bench.audio import standard
 from harness_bench.augment import effects
 from harness_bench.augment.config import GENERATED, SIMULATED
+from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from numpy.random import Generator

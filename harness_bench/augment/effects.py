@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torchaudio.functional import fftconvolve
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE
+from harness_bench.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     Wave = NDArray[np.float32]
 
-FRAME_SHIFT = 320
-FRAME_CENTRE = FRAME_SAMPLES // 2
+FRAME_CENTRE = FRAME_FIELD // 2
 WHITE, BROWN = 0.0, 2.0  # power falls with frequency to this power
 NOISE_FLOOR_HERTZ = 50.0  # below it noise is flat
 LARGEST_MASKED_SHARE = 0.2

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.files import atomic_path
+from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE, load_waveform, standard
+from harness_bench.audio import load_waveform, standard
 from harness_bench.augment.augmenter import Augmenter
 from harness_bench.augment.effects import speed_factor
 from harness_bench.augment.picture import draw
 from harness_bench.config import resolved
 from harness_bench.cuts import read_cuts, splits
 from harness_bench.files import atomic_path
+from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.provenance import write_provenance
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def preview(
     config = always(config)
     pictures = []
     for number, (name, wave) in enumerate(_utterances(audio, count)):
-        if len(wave) < FRAME_SAMPLES:
+        if len(wave) < FRAME_FIELD:
             raise ValueError(
                 f"{name} of {audio} has {len(wave)} samples at 16 kHz; a frame needs "
-                f"{FRAME_SAMPLES}. Choose longer audio."
+                f"{FRAME_FIELD}. Choose longer audio."
             )
         found = versions(config, wave, np.random.default_rng([seed, number]))
         _write_waves(out / name, found)

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE
 from harness_bench.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Limits:
             below this level is silent, in dB of full scale.
     """
 
-    min_duration: float = Field(default=0.1, ge=FRAME_SAMPLES / SAMPLE_RATE)
+    min_duration: float = Field(default=0.1, ge=FRAME_FIELD / SAMPLE_RATE)
     max_duration: float = Field(default=60.0, gt=0)
     silence_db: float = Field(default=-60.0, lt=0)
 

@@ -14,7 +14,6 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench import config as configs
 from harness_bench import corpora, cuts, leakage
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check
 from harness_bench.corpora.report import (
@@ -26,6 +25,7 @@ from harness_bench.corpora.report import (
     speaker_disjoint,
 )
 from harness_bench.files import digest_strings
+from harness_bench.frames import SAMPLE_RATE
 from harness_bench.progress import bar
 from harness_bench.provenance import FILE_NAME as PROVENANCE
 from harness_bench.provenance import write_provenance

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness_bench.audio import SAMPLE_RATE, standard
+from harness_bench.audio import standard
+from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

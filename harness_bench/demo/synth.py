@@ -17,7 +17,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.config import resolved
 from harness_bench.demo.manifest import (
     MANIFEST,
@@ -30,6 +29,7 @@ from harness_bench.demo.manifest import (
 from harness_bench.demo.plan import TASKS, DemoCorpusConfig, Planned, plan
 from harness_bench.demo.signals import finish
 from harness_bench.files import read_json, write_text
+from harness_bench.frames import SAMPLE_RATE
 from harness_bench.progress import bar
 from harness_bench.provenance import FILE_NAME as PROVENANCE
 from harness_bench.provenance import write_provenance

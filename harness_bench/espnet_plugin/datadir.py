@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE, load_waveform
+from harness_bench.audio import load_waveform
 from harness_bench.cuts import label_of, read_cuts, text_of
 from harness_bench.files import atomic_path, digest_strings, write_text
+from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _unfit(text: str, samples: int, limits: Limits) -> str:
     seconds = samples / SAMPLE_RATE
     if not text:
         return "no text after normalisation"
-    if samples < FRAME_SAMPLES or seconds < limits.min_seconds:
+    if samples < FRAME_FIELD or seconds < limits.min_seconds:
         return f"{seconds:.3f} s is shorter than {limits.min_seconds} s"
     if seconds > limits.max_seconds:
         return f"{seconds:.3f} s is longer than {limits.max_seconds} s"

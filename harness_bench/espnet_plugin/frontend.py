@@ -10,7 +10,7 @@ from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE
+from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.memory import MEBIBYTE, BoundedStore, waveform_key
 from harness_bench.models.checkpoint import checkpoint_digest, load_backbone
 
@@ -100,7 +100,7 @@ class HarnessFrontend(AbsFrontend):
             TooShortUttError: an utterance shorter than one frame (25 ms); ESPnet's decoder
                 then writes an empty hypothesis.
         """
-        if int(input_lengths.min()) < FRAME_SAMPLES:
+        if int(input_lengths.min()) < FRAME_FIELD:
             _raise_too_short(int(input_lengths.min()))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             states, frames = self._states(input, input_lengths)
@@ -192,5 +192,5 @@ def _raise_too_short(samples: int) -> None:
     )
 
     raise TooShortUttError(
-        f"has {samples} samples, but one frame needs {FRAME_SAMPLES}", samples, FRAME_SAMPLES
+        f"has {samples} samples, but one frame needs {FRAME_FIELD}", samples, FRAME_FIELD
     )

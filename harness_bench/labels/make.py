@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.batches import by_duration, collate
 from harness_bench.config import resolved
 from harness_bench.data.shar import ShardedCuts, labels_path, write_labels
 from harness_bench.data.sources import PART_CUTS, CutList, as_source
 from harness_bench.files import digest_strings, read_json, write_json
-from harness_bench.iteration import FRAME_SAMPLES
+from harness_bench.frames import FRAMES_PER_HOUR
 from harness_bench.labels.kmeans import fit_kmeans
 from harness_bench.labels.labeler import Labeler, load_labeler, save_labeler
 from harness_bench.labels.pca import fit_pca
@@ -129,7 +128,7 @@ def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource)
     """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
     rank, ranks = world()
     hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
-    expected = min(hours, audio.hours) * 3600 * SAMPLE_RATE / FRAME_SAMPLES
+    expected = min(hours, audio.hours) * FRAMES_PER_HOUR
     share = min(1.0, config.fit_frames / expected)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
     kept = []

@@ -8,9 +8,8 @@ import torch
 import torchaudio
 from torchaudio.compliance import kaldi
 
-from harness_bench.audio import SAMPLE_RATE
+from harness_bench.frames import SAMPLE_RATE, frame_count
 from harness_bench.models.checkpoint import checkpoint_digest, load_hubert
-from harness_bench.models.hubert import frame_count
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from harness_bench.audio import FRAME_SAMPLES, SAMPLE_RATE, load_waveform
+from harness_bench.audio import load_waveform
 from harness_bench.cuts import label_of
+from harness_bench.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
-HOP = 320  # samples from one label to the next
 TRIM_DB = 35.0  # frames so much quieter than the utterance's loudest do not begin or end speech
 _TATWEEL = "\u0640"
 TEXT, ALIGNMENT = "text", "alignment"
@@ -158,7 +158,7 @@ def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:
 def _frame_at(seconds: float) -> int:
     """Return the first frame whose centre is at `seconds` or later."""
     # A tenth of a sample of slack, for times such as 0.0125 that binary fractions miss.
-    return int(np.ceil((seconds * SAMPLE_RATE - FRAME_SAMPLES / 2 - 0.1) / HOP))
+    return int(np.ceil((seconds * SAMPLE_RATE - FRAME_FIELD / 2 - 0.1) / FRAME_SHIFT))
 
 
 def characters(text: str) -> str:
@@ -191,7 +191,7 @@ def speech_span(wave: NDArray[np.float32], frames: int) -> tuple[int, int]:
     """
     if frames == 0:
         return 0, 0
-    windows = np.lib.stride_tricks.sliding_window_view(wave, FRAME_SAMPLES)[::HOP][:frames]
+    windows = np.lib.stride_tricks.sliding_window_view(wave, FRAME_FIELD)[::FRAME_SHIFT][:frames]
     power = np.square(windows, dtype=np.float64).mean(axis=1)
     loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
     return int(loud[0]), int(loud[-1]) + 1

@@ -83,8 +83,3 @@ class HubertConfig:
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1
         return max(samples, 0)
-
-
-def frame_count(samples: int) -> int:
-    """Return the 20 ms frames of the paper's extractor: (samples - 400) // 320 + 1, or 0."""
-    return max((samples - 400) // 320 + 1, 0)

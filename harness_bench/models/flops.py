@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness_bench.frames import SAMPLE_RATE
+
 if TYPE_CHECKING:
     from harness_bench.models.config import HubertConfig
 
-SAMPLE_RATE = 16_000
 # Dense bf16 operations per second of one H100 SXM, from its data sheet.
 H100_BF16_PEAK = 989e12
 # Shares of that peak: what a published trainer of this kind reaches, and what this one aims at.

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from harness_bench.models.config import HubertConfig, frame_count
+from harness_bench.models.config import HubertConfig
 from harness_bench.models.extractor import ConvFeatureExtractor
 
-__all__ = ["Hubert", "HubertConfig", "HubertOutput", "frame_count", "normalize_waveforms"]
+__all__ = ["Hubert", "HubertConfig", "HubertOutput", "normalize_waveforms"]
 
 
 class HubertOutput(NamedTuple):

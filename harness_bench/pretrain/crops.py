@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.augment.effects import speed_factor
 from harness_bench.data.sources import COPY_FIELD, with_custom
-from harness_bench.iteration import FRAME_FIELD, FRAME_SAMPLES
-from harness_bench.models.config import frame_count
+from harness_bench.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE, frame_count
 from harness_bench.seeds import utterance_rng
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness_bench.iteration import PretrainConfig
 
-FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
+FRAME_SECONDS = FRAME_SHIFT / SAMPLE_RATE
 # In a changed cut's `custom`: the crop's first frame and number of frames in the clean utterance,
 # and its speed.
 FIRST_FIELD, FRAMES_FIELD, FACTOR_FIELD = "harness_first", "harness_frames", "harness_speed"
@@ -47,7 +45,7 @@ def vary(cut: Cut, config: PretrainConfig, epoch: int) -> Cut:
     limit = config.max_sample_size
     if factor != 1.0:
         # So many clean samples that the changed ones fit, in whole frames.
-        limit = int(limit * factor) // FRAME_SAMPLES * FRAME_SAMPLES
+        limit = int(limit * factor) // FRAME_SHIFT * FRAME_SHIFT
     cropped = crop(cut, limit, config.seed, epoch)
     if factor == 1.0:
         return cropped
@@ -61,7 +59,7 @@ def crop(cut: Cut, samples: int, seed: int, epoch: int) -> Cut:
     if surplus <= 0:
         return cut
     rng = utterance_rng(seed, epoch, drawn_name(cut), "crop")
-    first = int(rng.integers(surplus // FRAME_SAMPLES + 1))
+    first = int(rng.integers(surplus // FRAME_SHIFT + 1))
     shorter = cut.truncate(
         offset=first * FRAME_SECONDS, duration=samples / SAMPLE_RATE, preserve_id=True
     )

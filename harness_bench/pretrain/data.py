@@ -11,13 +11,12 @@ from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.augment.augmenter import Augmenter
 from harness_bench.augment.effects import labels_at_speed
 from harness_bench.batches import pad, read_waves
 from harness_bench.data.balance import repeated, repetitions
 from harness_bench.data.shar import SHARD_CUTS
-from harness_bench.models.hubert import frame_count
+from harness_bench.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.crops import FACTOR_FIELD, FIRST_FIELD, FRAMES_FIELD, drawn_name, vary
 from harness_bench.pretrain.masking import channel_mask, span_mask
 from harness_bench.progress import say

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness_bench.audio import SAMPLE_RATE
 from harness_bench.files import read_jsonl, write_jsonl
+from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.config import resolved
-from harness_bench.iteration import FRAME_SAMPLES
+from harness_bench.frames import FRAMES_PER_HOUR
 from harness_bench.models import flops
 from harness_bench.models.counts import exported_parameters, paper_parameters
 
 if TYPE_CHECKING:
     from harness_bench.iteration import FamilyConfig, IterationConfig
 
-FRAMES_PER_HOUR = 3600 * flops.SAMPLE_RATE // FRAME_SAMPLES
 LABEL_BYTES = 2  # uint16
 FLOAT_BYTES = 4
 STATE_COPIES = 3  # weights and Adam's two moments

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, override
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from harness_bench.audio import FRAME_SAMPLES, load_waveform
+from harness_bench.audio import load_waveform
 from harness_bench.cuts import group_of, label_of, read_cuts
 from harness_bench.files import write_text
+from harness_bench.frames import FRAME_FIELD
 from harness_bench.memory import MEBIBYTE, BoundedStore
 from harness_bench.progress import say
 
@@ -72,9 +73,9 @@ class LabelledCuts(Dataset[Utterance]):
         if waveform is None:
             waveform = torch.from_numpy(load_waveform(cut))
             self._waveforms.put(index, waveform)
-        if len(waveform) < FRAME_SAMPLES:
+        if len(waveform) < FRAME_FIELD:
             raise ValueError(
-                f"Cut {cut.id!r} has {len(waveform)} samples at 16 kHz; {FRAME_SAMPLES} are needed "
+                f"Cut {cut.id!r} has {len(waveform)} samples at 16 kHz; {FRAME_FIELD} are needed "
                 "for one frame. Prepare the corpus again: `harness-bench prepare` skips such cuts."
             )
         return Utterance(waveform, self.labels[index], cut.id, self.groups[index])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, override
 import torch
 from torch import Tensor, nn
 
-from harness_bench.audio import FRAME_SAMPLES
+from harness_bench.frames import FRAME_FIELD
 
 if TYPE_CHECKING:
     from harness_bench.s3prl_plugin.classifier_config import HeadConfig
@@ -76,6 +76,6 @@ def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]
         rate: samples per frame.
     """
     return [
-        max(1, min(given, (count - FRAME_SAMPLES) // rate + 1))
+        max(1, min(given, (count - FRAME_FIELD) // rate + 1))
         for given, count in zip(lengths, samples, strict=True)
     ]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from harness_bench.frames import frame_count
 from harness_bench.models.checkpoint import load_backbone
-from harness_bench.models.hubert import frame_count
 
 if TYPE_CHECKING:
     from pathlib import Path

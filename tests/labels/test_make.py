@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from harness_bench.audio import load_waveform
 from harness_bench.data import sources
 from harness_bench.files import read_json
+from harness_bench.frames import frame_count
 from harness_bench.iteration import LabelConfig
 from harness_bench.labels import make as module
 from harness_bench.labels.labeler import load_labeler
@@ -24,7 +25,6 @@ from harness_bench.labels.make import REPORT_FILE, make_labels
 from harness_bench.labels.sources import HiddenSource, MfccSource, mfcc39
 from harness_bench.labels.store import write_shard
 from harness_bench.models.checkpoint import save_random
-from harness_bench.models.hubert import frame_count
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
 from harness_bench.batches import Waveforms
+from harness_bench.frames import frame_count
 from harness_bench.labels.labeler import Labeler
 from harness_bench.labels.sources import HiddenSource, mfcc39
 from harness_bench.models.checkpoint import save_random
-from harness_bench.models.hubert import frame_count
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

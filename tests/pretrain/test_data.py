@@ -12,7 +12,7 @@ import torch
 from harness_bench.audio import load_waveform
 from harness_bench.augment.config import AugmentConfig
 from harness_bench.data.sources import CutList, spoken
-from harness_bench.models.hubert import frame_count
+from harness_bench.frames import frame_count
 from harness_bench.pretrain.crops import FACTOR_FIELD, crop, vary
 from harness_bench.pretrain.data import NO_LABEL, Batch, EpochCuts, epoch_batches
 from tests.labels.conftest import make_cuts
