@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness_bench.files import read_jsonl, write_jsonl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+# What figures are broken down by, such as {"genre": "sports"}: names and values.
+Tags = Annotated[dict[str, str], Field(max_length=20)]
 
 
 class ClassPrediction(BaseModel):
@@ -23,6 +26,7 @@ class ClassPrediction(BaseModel):
     pred: str
     probs: dict[str, float]  # label -> probability, all labels of the head
     group: str  # the corpus's natural cluster: speaker, programme or video
+    tags: Tags = {}
 
 
 class TextPrediction(BaseModel):
@@ -34,12 +38,13 @@ class TextPrediction(BaseModel):
     ref: str
     hyp: str
     group: str
+    tags: Tags = {}
 
 
 def write_predictions(path: Path, rows: Iterable[ClassPrediction | TextPrediction]) -> int:
     """Write predictions sorted by id, atomically; return their number."""
     ordered = sorted(rows, key=lambda row: row.id)
-    return write_jsonl(path, (row.model_dump() for row in ordered))
+    return write_jsonl(path, (row.model_dump(exclude_defaults=True) for row in ordered))
 
 
 def read_predictions[P: (ClassPrediction, TextPrediction)](path: Path, kind: type[P]) -> list[P]:

@@ -27,6 +27,7 @@ def _visible(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_visible)]
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Seconds = Annotated[Finite, Field(ge=0)]
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Line = Annotated[str, Field(max_length=500)]
 Text = Annotated[str, Field(max_length=20_000)]

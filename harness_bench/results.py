@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -27,12 +26,14 @@ from harness_bench.result_fields import (
     Name,
     Seconds,
     Seed,
+    Share,
     Text,
     field_problem,
     is_learning_rate,
     range_problems,
     refuse,
 )
+from harness_bench.result_parts import MODEL, Costs, Leakage, Metric
 from harness_bench.untrusted import check_relative, clean, inside, read_bounded, shorten
 
 if TYPE_CHECKING:
@@ -41,78 +42,14 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
 MAX_PROBLEMS = 50  # told of one file; more help nobody
+_SUM_ROUNDING = 1e-3  # layer weights may be written with four digits
 _MAX_NAME = 200  # bytes of a file name without its suffix
-_MODEL = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(BaseModel):
-    """A confidence interval and how it was made."""
-
-    model_config = _MODEL
-
-    low: Finite
-    high: Finite
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    method: Name  # such as "cluster bootstrap over 6 speakers, 10000 resamples"
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"the interval's low end {self.low} is above its high end {self.high}")
-        return self
-
-
-class Metric(BaseModel):
-    """One figure: value in `unit`, interval where it was measured, direction of better."""
-
-    model_config = _MODEL
-
-    value: Finite
-    higher_is_better: bool
-    unit: Name = "%"
-    interval: Interval | None = None
-    # Further intervals by other resampling units, such as by utterance; never the default.
-    other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
-    # A reported figure digit by digit as its source prints it, where that is not two decimals.
-    printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
-
-    @model_validator(mode="after")
-    def _inside(self) -> Self:
-        for span in (self.interval, *self.other_intervals):
-            if span and not span.low <= self.value <= span.high:
-                refuse(
-                    "interval" if span is self.interval else "other_intervals",
-                    f"the value {self.value} lies outside its interval [{span.low}, {span.high}]",
-                )
-        if self.printed is not None and float(self.printed) != self.value:
-            refuse("printed", f"{self.printed} is not the value {self.value}")
-        return self
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """The value and the ends of all intervals, by field."""
-        spans = {"interval": self.interval} if self.interval else {}
-        spans |= {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
-        found = {"value": self.value}
-        for field, span in spans.items():
-            found |= {f"{field}.low": span.low, f"{field}.high": span.high}
-        return found
-
-
-class Leakage(BaseModel):
-    """Whether what the model was trained on shares anything with the split it was scored on."""
-
-    model_config = _MODEL
-
-    verdict: Literal["clean", "shared", "not checked"]
-    compared_with: Annotated[tuple[Name, ...], Field(max_length=50)] = ()  # sets of utterances
-    detail: Text = ""  # what is shared: speakers, recordings, audio or texts, and how much
 
 
 class Result(BaseModel):
     """What one model scored on one split of one task, and everything needed to trust it."""
 
-    model_config = _MODEL
+    model_config = MODEL
 
     schema_version: Literal[1] = 1
     source: Literal["measured", "reported"]
@@ -126,6 +63,9 @@ class Result(BaseModel):
     main_metric: Name
     metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=50)]
     parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream alone
+    costs: Costs | None = None  # of the upstream alone
+    # Share of each of the upstream's hidden states in the learned weighted sum, the input first.
+    layer_weights: Annotated[tuple[Share, ...], Field(max_length=500)] = ()
     checkpoint_digest: Digest | None = None
     split_digest: Digest | None = None  # digest of the sorted utterance ids
     utterances: Annotated[int, Field(ge=1, le=10**12)] | None = None
@@ -182,6 +122,8 @@ class Result(BaseModel):
             refuse("citation", "a reported result needs a citation")
         if self.source == "measured" and any(metric.printed for metric in self.metrics.values()):
             refuse("metrics", "`printed` is for reported results alone")
+        if self.layer_weights and abs(sum(self.layer_weights) - 1) > _SUM_ROUNDING:
+            refuse("layer_weights", f"they add up to {sum(self.layer_weights):.6g}, not to 1")
         if self.seeds and self.seed is not None and self.seed not in self.seeds:
             refuse("seed", f"{self.seed} is none of the seeds {list(self.seeds)}")
         return self

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from harness_bench.results import Metric, Result
+    from harness_bench.result_parts import Metric
+    from harness_bench.results import Result
 
 Source = Literal["measured", "reported"]
 

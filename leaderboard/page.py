@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from harness_bench.results import Leakage, Metric
+    from harness_bench.result_parts import Leakage, Metric
 
     from .board import Board, Cell, Column, Table
     from .plots import Plot

@@ -15,7 +15,8 @@ from .text import NONE, figure, interval, parameters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from harness_bench.results import Metric, Result
+    from harness_bench.result_parts import Metric
+    from harness_bench.results import Result
 
     from .board import Board, Cell, Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness_bench.results import Interval, Metric
+    from harness_bench.result_parts import Interval, Metric
 
 NONE = "–"
 MILLION, THOUSAND = 10**6, 10**3

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from harness_bench.efficiency import Efficiency, against_teacher, compare_costs, render
 from harness_bench.models.checkpoint import save_random
-from harness_bench.results import Metric, Result
+from harness_bench.result_parts import Metric
+from harness_bench.results import Result
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

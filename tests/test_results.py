@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
+from harness_bench.result_parts import Interval, Metric
 from harness_bench.results import (
     MAX_BYTES,
-    Interval,
-    Metric,
     Result,
     json_schema,
     load_result,

@@ -22,7 +22,7 @@ from harness_bench.files import write_json
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.results import Leakage
+from harness_bench.result_parts import Leakage
 from harness_bench.scoring.to_result import Facts, class_result, publish, text_result
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness_bench.predictions import ClassPrediction
-    from harness_bench.results import Metric
+    from harness_bench.result_parts import Metric
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness_bench.results import Metric
+from harness_bench.result_parts import Metric
 from harness_bench.scoring.bootstrap import intervals
 from harness_bench.scoring.registry import Kind, get_metric, metric_names
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.results import Metric
+    from harness_bench.result_parts import Metric
     from harness_bench.scoring.class_tables import ClassFigures
     from harness_bench.scoring.classification import Confusion
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness_bench.predictions import TextPrediction
-    from harness_bench.results import Metric
+    from harness_bench.result_parts import Metric
     from harness_bench.scoring.statistics import Array
 
 DEFAULT_PROFILE = "mgb2"

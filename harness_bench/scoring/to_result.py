@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.predictions import ClassPrediction, TextPrediction
-    from harness_bench.results import Leakage, Metric
+    from harness_bench.result_parts import Costs, Leakage, Metric
     from harness_bench.scoring.registry import Kind
 
 PREDICTIONS = "predictions"  # folder below the results
@@ -37,6 +37,8 @@ class Facts:
     split: str
     synthetic: bool
     parameters: int | None = None
+    costs: Costs | None = None
+    layer_weights: tuple[float, ...] = ()
     checkpoint_digest: str | None = None
     hours: float | None = None
     seed: int | None = None

@@ -15,7 +15,8 @@ import pytest
 from harness_bench.leaderboard.build import PAPER, build, make_board
 
 from harness_bench import cli
-from harness_bench.results import Metric, Result, save_result
+from harness_bench.result_parts import Metric
+from harness_bench.results import Result, save_result
 from tests.leaderboard.conftest import write_results
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tests.scoring.conftest import class_rows, text_rows
 if TYPE_CHECKING:
     import random
 
-    from harness_bench.results import Metric
+    from harness_bench.result_parts import Metric
 
 
 @given(
