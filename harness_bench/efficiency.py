@@ -17,6 +17,7 @@ from harness_bench.frames import SAMPLE_RATE
 from harness_bench.models.flops import forward_per_second
 from harness_bench.progress import say
 from harness_bench.results import load_results
+from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,12 +185,7 @@ def render(rows: Sequence[Efficiency]) -> str:
         "model", "parameters", "on disk", "GMAC / s", "RTF (CPU)", "RTF (GPU)", "memory",
         "compression", "retention",
     )  # fmt: skip
-    cells = [header, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    lines = columns([header, *map(_cells, rows)], texts=True)
     note = (
         f"RTF: seconds of computing per second of audio, an utterance of {SECONDS:g} s, one thread "
         "(CPU time); memory: what loading and running adds; MACs by formula."

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness_bench.iteration import load_preset, preset_names
 from harness_bench.models.counts import exported_parameters, paper_parameters
+from harness_bench.text_table import columns
 
 H_L = "harness_l_it2"  # compression is counted against HArnESS-L
 _HEADER = (
@@ -43,13 +44,7 @@ def _row(name: str) -> dict[str, Any]:
 
 def render_presets(rows: list[dict[str, Any]]) -> str:
     """Return the table as text, with the readings explained below it."""
-    cells = [_HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
-    lines = []
-    for line in cells:
-        first = line[0].ljust(widths[0])
-        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-        lines.append("  ".join([first, *rest]))
+    lines = columns([_HEADER, *map(_cells, rows)])
     notes = [f"{row['name']}: {row['where']}" for row in rows]
     explained = (
         "parameters: counted as fairseq does, pretraining head with 1,004 label embeddings "

@@ -8,6 +8,7 @@ from harness_bench.config import resolved
 from harness_bench.frames import FRAMES_PER_HOUR
 from harness_bench.models import flops
 from harness_bench.models.counts import exported_parameters, paper_parameters
+from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
     from harness_bench.iteration import FamilyConfig, IterationConfig
@@ -134,12 +135,7 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
         "iteration", "teacher", "labels", "parameters", "updates", "GPUs", "audio seen", "epochs",
         "GPU-h at 10 %", "at 40 %", "labels", "disk",
     )  # fmt: skip
-    cells = [header, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    text = columns([header, *map(_cells, rows)], texts=True)
     usual = sum(row["gpu_hours_at_10_percent"] for row in rows)
     goal = sum(row["gpu_hours_at_40_percent"] for row in rows)
     disk = sum(row["disk_bytes"] for row in rows)

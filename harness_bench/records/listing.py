@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.records.check import load_folder
+from harness_bench.text_table import columns
 from harness_bench.untrusted import clean, shorten
 
 if TYPE_CHECKING:
@@ -51,12 +52,7 @@ def list_results(
 def render(rows: list[dict[str, Any]]) -> str:
     """Write rows as an aligned table, safe to print."""
     head = ("model", "task", "corpus/split", "metric", "value", "kind")
-    lines = [head, *(_line(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(columns([head, *map(_line, rows)], texts=True))
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from harness_bench.scoring.alignment import check_view, write_alignment
 from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
 from harness_bench.scoring.joining import check_ids
 from harness_bench.scoring.registry import get_profile, profile_names
-from harness_bench.scoring.report import ALL, columns
+from harness_bench.scoring.report import ALL
+from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,9 +17,10 @@ from harness_bench.scoring.class_tables import (
 from harness_bench.scoring.classification import confusion, score_classes
 from harness_bench.scoring.registry import profile_names
 from harness_bench.scoring.text import score_texts
+from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from harness_bench.result_parts import Metric
@@ -138,11 +139,3 @@ def _matrix(found: Confusion) -> list[str]:
     top = sorted(wrong, key=lambda one: (-one[0], *one[1:]))[:_WIDEST]
     cells = [("most frequent confusions", "predicted", "times")]
     return columns([*cells, *((true, guess, str(count)) for count, true, guess in top)])
-
-
-def columns(cells: Sequence[tuple[str, ...]]) -> list[str]:
-    """Line up columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
-    ]

@@ -1,0 +1,30 @@
+"""Tables of text for people: cells lined up in columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GAP = "  "
+
+
+def columns(rows: Sequence[Sequence[str]], *, texts: bool = False) -> list[str]:
+    """Line up the cells of rows, two spaces between columns; return one line per row.
+
+    Args:
+        rows: as many cells in each, the header's among them.
+        texts: all columns to the left, no space at a line's end. Otherwise the first column is to
+            the left and the others, of figures, to the right.
+
+    Raises:
+        ValueError: rows of different lengths.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if texts:
+        return [GAP.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [
+        GAP.join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
+        for first, *others in rows
+    ]
