@@ -1,8 +1,14 @@
-"""The place of this process among the ranks of a run; one rank where nothing is distributed."""
+"""The ranks of a run: this process's place, and what they tell each other; alone, one rank."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def world() -> tuple[int, int]:
@@ -16,3 +22,38 @@ def barrier() -> None:
     """Wait for all ranks."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Sum a tensor, of one shape on all ranks, over them; in place, and returned."""
+    if world()[1] > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """Give rank 0's tensor to all ranks; theirs, of the same shape, are overwritten."""
+    tensor = tensor.contiguous()
+    if world()[1] > 1:
+        dist.broadcast(tensor, src=0)
+    return tensor
+
+
+def counts_of_ranks(count: int, device: torch.device) -> list[int]:
+    """Return every rank's count, in the order of ranks; `device` is one they can talk on."""
+    rank, ranks = world()
+    counts = torch.zeros(ranks, dtype=torch.int64, device=device)
+    counts[rank] = count
+    return [int(each) for each in sum_over_ranks(counts).tolist()]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Join the rows (n, D) of all ranks, in the order of ranks; every rank may have another n."""
+    if world()[1] == 1:
+        return rows
+    sizes = counts_of_ranks(len(rows), rows.device)
+    padded = rows.new_zeros(max(sizes), rows.shape[1])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

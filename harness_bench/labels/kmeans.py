@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from sklearn.cluster import kmeans_plusplus
 
 from harness_bench.labels.pca import fit_pca
-from harness_bench.ranks import world
+from harness_bench.ranks import counts_of_ranks, from_first, gather_rows, sum_over_ranks, world
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,9 +82,9 @@ def fit_kmeans(
         start = _seed_centroids(sample, clusters, seed)
         return lloyd(frames, start, iterations=iterations, tolerance=tolerance)
     pca = fit_pca([sample], DRAFT_DIM)
-    mean, components = _from_first(pca.mean), _from_first(pca.components)
+    mean, components = from_first(pca.mean), from_first(pca.components)
     small = torch.addmm(-mean @ components, frames, components)
-    start = _seed_centroids(_from_first(pca.apply(sample)), clusters, seed)
+    start = _seed_centroids(from_first(pca.apply(sample)), clusters, seed)
     draft = lloyd(small, start, iterations=iterations, tolerance=RELOCATION_TOLERANCE)
     draft = relocate(small, draft, seed)
     means, counts = _means(frames, assign(small, draft.centroids)[0], clusters)
@@ -127,7 +127,7 @@ def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Ten
     sums = frames.new_zeros(2, len(centroids), dtype=torch.float64)  # counts, squared distances
     sums[0] += torch.bincount(labels, minlength=len(centroids))
     sums[1].index_add_(0, labels, distances.double())
-    counts, losses = _over_ranks(sums).cpu()
+    counts, losses = sum_over_ranks(sums).cpu()
     moved = centroids.double().cpu()
     split = losses.argsort(descending=True, stable=True)[:number].tolist()
     pairs = _cheapest_pairs(moved, counts, number, taken=set(split))
@@ -139,7 +139,7 @@ def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Ten
         spread = (losses[heavy] / counts[heavy].clamp(min=1)).sqrt()
         way *= SPLIT_DISTANCE * spread / way.norm()
         moved[free], moved[heavy] = moved[heavy] + way, moved[heavy] - way
-    return _from_first(moved.to(centroids))
+    return from_first(moved.to(centroids))
 
 
 def _cheapest_pairs(
@@ -170,7 +170,7 @@ def _lloyd_round(frames: Tensor, centroids: Tensor) -> tuple[Tensor, float]:
     """Assign, then move each centroid to its frames' mean; return also the inertia before it."""
     labels, distances = assign(frames, centroids)
     moved, counts = _means(frames, labels, len(centroids))
-    inertia = _over_ranks(distances.sum(dtype=torch.float64)) / counts.sum()
+    inertia = sum_over_ranks(distances.sum(dtype=torch.float64)) / counts.sum()
     if not bool(counts.all()):
         moved = _refilled(moved, counts, frames, distances)
     return moved, float(inertia)
@@ -187,7 +187,7 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
         part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
         sums += part.index_add_(0, index, block.to(exact))
     counts += torch.bincount(labels, minlength=clusters)
-    _over_ranks(buffer)
+    sum_over_ranks(buffer)
     return (sums / counts.clamp(min=1.0)[:, None]).to(frames.dtype), counts.clone()
 
 
@@ -200,7 +200,7 @@ def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) 
     empty = counts == 0
     wanted = min(int(empty.sum()), len(frames))
     far, index = distances.topk(wanted)
-    rows = _gathered(torch.cat([far[:, None], frames[index]], 1))
+    rows = gather_rows(torch.cat([far[:, None], frames[index]], 1))
     order = rows[:, 0].argsort(descending=True, stable=True)[: int(empty.sum())]
     filled = moved.clone()
     filled[empty.nonzero()[: len(order), 0]] = rows[order, 1:]
@@ -210,16 +210,14 @@ def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) 
 def _sample(frames: Tensor, clusters: int, seed: int) -> tuple[Tensor, int]:
     """Draw random frames of all ranks, each by its share -> (sample (S, D), number of all)."""
     wanted = max(clusters, min(SEEDING_FRAMES_LIMIT, SEEDING_FRAMES_PER_CLUSTER * clusters))
-    rank, ranks = world()
-    counts = torch.zeros(ranks, dtype=torch.int64, device=frames.device)
-    counts[rank] = len(frames)
-    ends = _over_ranks(counts).cumsum(0).tolist()
-    total = int(ends[-1])
+    rank, _ = world()
+    ends = [*accumulate(counts_of_ranks(len(frames), frames.device))]
+    total = ends[-1]
     # The shares of consecutive ranks add up to `wanted` exactly and exceed no rank's frames.
     bounds = [min(wanted, total) * end // max(total, 1) for end in [0, *ends]]
     chosen = np.random.default_rng(seed).permutation(len(frames))
     mine = np.sort(chosen[: bounds[rank + 1] - bounds[rank]])
-    return _gathered(frames[torch.from_numpy(mine).to(frames.device)]), total
+    return gather_rows(frames[torch.from_numpy(mine).to(frames.device)]), total
 
 
 def _seed_centroids(sample: Tensor, clusters: int, seed: int) -> Tensor:
@@ -230,34 +228,4 @@ def _seed_centroids(sample: Tensor, clusters: int, seed: int) -> Tensor:
         wide = sample.double().cpu().numpy()
         _, index = kmeans_plusplus(wide, clusters, random_state=seed)
         centroids = sample[torch.from_numpy(index).to(sample.device)]
-    return _from_first(centroids)
-
-
-def _over_ranks(tensor: Tensor) -> Tensor:
-    """Sum a tensor over the ranks, in place."""
-    if world()[1] > 1:
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def _from_first(tensor: Tensor) -> Tensor:
-    """Give rank 0's tensor to all ranks."""
-    tensor = tensor.contiguous()
-    if world()[1] > 1:
-        dist.broadcast(tensor, src=0)
-    return tensor
-
-
-def _gathered(rows: Tensor) -> Tensor:
-    """Join the rows (n, D) of all ranks, in the order of ranks; every rank may have another n."""
-    rank, ranks = world()
-    if ranks == 1:
-        return rows
-    counts = torch.zeros(ranks, dtype=torch.int64, device=rows.device)
-    counts[rank] = len(rows)
-    sizes = _over_ranks(counts).tolist()
-    padded = rows.new_zeros(max(sizes), rows.shape[1])
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    return from_first(centroids)

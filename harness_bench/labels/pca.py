@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.distributed as dist
 
-from harness_bench.ranks import world
+from harness_bench.ranks import sum_over_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,8 +85,7 @@ def _moments(chunks: Iterable[Tensor]) -> tuple[int, Tensor, Tensor]:
         total = total + wide.sum(0)
         outer.addmm_(wide.T, wide)
     counts = torch.tensor([count], dtype=torch.float64, device=total.device)
-    if world()[1] > 1:
-        for tensor in (counts, total, outer):
-            dist.all_reduce(tensor)
+    for tensor in (counts, total, outer):
+        sum_over_ranks(tensor)
     mean = total / counts
     return int(counts), mean, outer / counts - torch.outer(mean, mean)

@@ -7,14 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 
 from harness_bench.files import write_json
 from harness_bench.labels.labeler import load_labeler
 from harness_bench.labels.store import open_labels
 from harness_bench.labels.units import choose_units
 from harness_bench.progress import bar
-from harness_bench.ranks import world
+from harness_bench.ranks import sum_over_ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,11 +91,8 @@ class Tally:
 
     def sum_over_ranks(self, device: torch.device) -> None:
         """Add what the other ranks counted; `device` is one that the ranks can talk on."""
-        if world()[1] == 1:
-            return
         counts = torch.cat([self.frames, self.runs, torch.tensor([self.utterances])]).to(device)
-        dist.all_reduce(counts)
-        counts, clusters = counts.cpu(), len(self.frames)
+        counts, clusters = sum_over_ranks(counts).cpu(), len(self.frames)
         self.frames, self.runs = counts[:clusters], counts[clusters:-1]
         self.utterances = int(counts[-1])
 
