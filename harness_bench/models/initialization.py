@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,8 +36,8 @@ def initialise(config: HubertConfig, how: str, teacher: Hubert | None, seed: int
         "random": lambda _model, _teacher: None,
         "block_average": average_blocks,
         "copy_extractor": copy_extractor,
-        "slice": slice_blocks,
-        "svd": project_blocks,
+        "slice": partial(thin_blocks, how="slice"),
+        "svd": partial(thin_blocks, how="svd"),
     }
     if how != "random" and teacher is None:
         raise ValueError(f'init = "{how}" needs a teacher; name one, or use init = "random".')
@@ -74,38 +75,21 @@ def average_blocks(model: Hubert, teacher: Hubert) -> None:
     _copy_means(model, teacher)
 
 
-def slice_blocks(model: Hubert, teacher: Hubert) -> None:
-    """Average runs of blocks, then keep the strongest channels, heads and units.
+def thin_blocks(model: Hubert, teacher: Hubert, how: str) -> None:
+    """Average runs of blocks at the teacher's widths, then reduce the widths.
 
     At equal widths this is `average_blocks`; elsewhere see `reduction.copy_reduced`. Where the
     student's blocks do not divide the teacher's, runs differ in length by one.
 
-    Raises:
-        ValueError: a shape that slices of the teacher cannot fill.
-    """
-    _thin(model, teacher, "slice")
-
-
-def project_blocks(model: Hubert, teacher: Hubert) -> None:
-    """Average runs of blocks, then project them on the stream's strongest subspace.
-
-    At equal widths this is `average_blocks`; elsewhere see `reduction.copy_reduced`. Where the
-    student's blocks do not divide the teacher's, runs differ in length by one.
+    Args:
+        model: the student.
+        teacher: where its weights come from.
+        how: "slice" keeps the strongest channels, heads and units; "svd" projects on the stream's
+            strongest subspace.
 
     Raises:
-        ValueError: a shape that projections of the teacher cannot fill.
+        ValueError: a shape that so reduced a teacher cannot fill.
     """
-    _thin(model, teacher, "svd")
-
-
-def copy_extractor(model: Hubert, teacher: Hubert) -> None:
-    """Copy the convolutional extractor, whose shape all models of the family share."""
-    check_start(model.config, "copy_extractor", teacher.config)
-    model.feature_extractor.load_state_dict(teacher.feature_extractor.state_dict())
-
-
-def _thin(model: Hubert, teacher: Hubert, how: str) -> None:
-    """Average the blocks at the teacher's widths, then reduce the widths."""
     check_start(model.config, how, teacher.config)
     few = model.config.encoder_layers
     with torch.random.fork_rng(devices=[]):  # The weights drawn here are all replaced.
@@ -113,6 +97,12 @@ def _thin(model: Hubert, teacher: Hubert, how: str) -> None:
     _copy_means(middle, teacher)
     copy_extractor(model, teacher)
     copy_reduced(model, middle, how)
+
+
+def copy_extractor(model: Hubert, teacher: Hubert) -> None:
+    """Copy the convolutional extractor, whose shape all models of the family share."""
+    check_start(model.config, "copy_extractor", teacher.config)
+    model.feature_extractor.load_state_dict(teacher.feature_extractor.state_dict())
 
 
 def _copy_means(model: Hubert, teacher: Hubert) -> None:
@@ -143,17 +133,7 @@ def _check_average(config: HubertConfig, teacher: HubertConfig) -> None:
         )
 
 
-def _check_slice(config: HubertConfig, teacher: HubertConfig) -> None:
-    _check_thin(config, teacher)
-    check_widths(config, teacher, "slice")
-
-
-def _check_svd(config: HubertConfig, teacher: HubertConfig) -> None:
-    _check_thin(config, teacher)
-    check_widths(config, teacher, "svd")
-
-
-def _check_thin(config: HubertConfig, teacher: HubertConfig) -> None:
+def _check_thin(config: HubertConfig, teacher: HubertConfig, how: str) -> None:
     _check_extractor(config, teacher)
     _require_equal(config, teacher, *_KIND)
     many, few = teacher.encoder_layers, config.encoder_layers
@@ -162,6 +142,7 @@ def _check_thin(config: HubertConfig, teacher: HubertConfig) -> None:
             f"The student's encoder_layers is {few} and the teacher's {many}: there are not "
             'enough blocks to average. Take fewer layers, or init = "copy_extractor".'
         )
+    check_widths(config, teacher, how)
 
 
 def _check_extractor(config: HubertConfig, teacher: HubertConfig) -> None:
@@ -185,6 +166,6 @@ _CHECKS: dict[str, Callable[[HubertConfig, HubertConfig], None]] = {
     "random": lambda _config, _teacher: None,
     "block_average": _check_average,
     "copy_extractor": _check_extractor,
-    "slice": _check_slice,
-    "svd": _check_svd,
+    "slice": partial(_check_thin, how="slice"),
+    "svd": partial(_check_thin, how="svd"),
 }
