@@ -25,6 +25,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 FEW_CLUSTERS = 10  # Below this a cluster interval is known to be too narrow; its text says so.
 _BLOCK = 1 << 19  # Units drawn at a time: keeps the working set in the processor's cache.
+_TOTALS = 1 << 21  # Sums held at a time, 16 MB: metrics make several arrays of that size.
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,23 @@ def intervals(
 def resampled(
     units: Array, metrics: Mapping[str, Value], *, seed: int, resamples: int
 ) -> dict[str, Array]:
-    """Return each metric on `resamples` draws of the units with replacement -> (resamples,).
+    """Return each metric on `resamples` draws of the units with replacement -> (resamples, ...).
 
     Args:
         units: sums of sufficient statistics of each resampling unit (U, ...).
-        metrics: name -> function of totals (R, ...) -> (R,); all see the same draws.
+        metrics: name -> function of totals (R, ...) -> (R,), or (R, M) where units are (U, M, ...);
+            all see the same draws.
         seed: of the draws.
         resamples: number of draws.
     """
     flat = units.reshape(len(units), -1)
     parts: dict[str, list[Array]] = {name: [] for name in metrics}
+    most = max(1, _TOTALS // flat.shape[1])
     for weights in _weights(len(units), seed, resamples):
-        totals = (weights @ flat).reshape(-1, *units.shape[1:])
-        for name, value in metrics.items():
-            parts[name].append(value(totals))
+        for start in range(0, len(weights), most):
+            totals = (weights[start : start + most] @ flat).reshape(-1, *units.shape[1:])
+            for name, value in metrics.items():
+                parts[name].append(value(totals))
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
@@ -101,15 +105,29 @@ def paired(
             "same utterances in the same order, and the same classes."
         )
     stacked = np.stack([first, second], axis=1)
-    clusters = cluster_sums(stacked, groups)
-    units = stacked if len(clusters) == 1 else clusters
+    units = paired_units(stacked, groups)
 
     def difference(totals: Array) -> Array:
         return value(totals[..., 0, :, :]) - value(totals[..., 1, :, :])
 
     draws = resampled(units, {"d": difference}, seed=seed, resamples=resamples)["d"]
     observed = float(difference(stacked.sum(axis=0)))
-    method = _method(len(units), len(clusters), len(stacked), resamples, "paired ")
+    return paired_test(draws, observed, paired_method(len(units), groups, resamples))
+
+
+def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
+    """Return what a paired comparison resamples: clusters, or utterances where all are of one."""
+    clusters = cluster_sums(statistics, groups)
+    return statistics if len(clusters) == 1 else clusters
+
+
+def paired_method(units: int, groups: Sequence[str], resamples: int) -> str:
+    """Say how a paired comparison of `units` resampling units was made."""
+    return _method(units, len(set(groups)), len(groups), resamples, "paired ")
+
+
+def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
+    """Make interval and p-value of a difference from its draws (R,)."""
     return PairedTest(observed, _interval(draws, observed, method), _p_value(draws))
 
 

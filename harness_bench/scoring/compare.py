@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from harness_bench.predictions import ClassPrediction, TextPrediction
@@ -12,9 +13,11 @@ from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.text import profile_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness_bench.scoring.statistics import Array
+
+_FIRST = 3  # utterances that a message names
 
 
 def compare_classes(
@@ -28,9 +31,9 @@ def compare_classes(
     """Return the difference of a class metric, first minus second, with its p-value.
 
     Raises:
-        ValueError: the two do not hold the same utterances with the same truth.
+        ValueError: the two do not hold the same utterances with the same truth and group.
     """
-    a, b = _joined(first, second)
+    a, b = joined_systems({"first": first, "second": second}).values()
     classes = classes_of([*a, *b])
 
     def statistics(rows: Sequence[ClassPrediction]) -> Array:
@@ -53,9 +56,9 @@ def compare_texts(
     """Return the difference of a text metric, first minus second, with its p-value.
 
     Raises:
-        ValueError: the two do not hold the same utterances with the same references.
+        ValueError: the two do not hold the same utterances with the same references and group.
     """
-    a, b = _joined(first, second)
+    a, b = joined_systems({"first": first, "second": second}).values()
     groups = [row.group for row in a]
     return paired(
         profile_statistics(a, profile),
@@ -67,19 +70,42 @@ def compare_texts(
     )
 
 
-def _joined[P: (ClassPrediction, TextPrediction)](
-    first: Sequence[P], second: Sequence[P]
-) -> tuple[list[P], list[P]]:
-    """Order both by id and check that they answer the same questions."""
-    a = sorted(first, key=lambda row: row.id)
-    b = sorted(second, key=lambda row: row.id)
-    if differing := sorted({_question(row) for row in a} ^ {_question(row) for row in b}):
-        names = ", ".join(dict.fromkeys(name for name, _ in differing[:6]))
-        raise ValueError(
-            f"The two systems differ in {len(differing)} utterances or references, first {names}; "
-            "a paired comparison needs the same split for both."
-        )
-    return a, b
+def joined_systems[P: (ClassPrediction, TextPrediction)](
+    systems: Mapping[str, Sequence[P]],
+) -> dict[str, list[P]]:
+    """Order every system's rows by id; all must answer the same questions, once.
+
+    Raises:
+        ValueError: a system that repeats an id, or differs from the first one in utterances,
+            references or groups; names the system and the first utterances.
+    """
+    ordered = {name: sorted(rows, key=lambda row: row.id) for name, rows in systems.items()}
+    first, *others = ordered
+    for name, rows in ordered.items():
+        if repeated := [a.id for a, b in itertools.pairwise(rows) if a.id == b.id]:
+            raise ValueError(f"System {name!r} holds {repeated[0]!r} twice; keep one row of it.")
+    for name in others:
+        pair = f"The systems {first!r} and {name!r} differ in"
+        if differing := _differing(ordered[first], ordered[name], _question):
+            raise ValueError(
+                f"{pair} {len(differing)} utterances or references, first "
+                f"{', '.join(differing[:_FIRST])}; a paired comparison needs the same split for "
+                "both."
+            )
+        if differing := _differing(ordered[first], ordered[name], lambda row: (row.id, row.group)):
+            raise ValueError(
+                f"{pair} the group of {len(differing)} utterances, first "
+                f"{', '.join(differing[:_FIRST])}; clusters are resampled, so write the same "
+                "`group` into both."
+            )
+    return ordered
+
+
+def _differing[P: (ClassPrediction, TextPrediction)](
+    first: Sequence[P], second: Sequence[P], part: Callable[[P], tuple[str, str]]
+) -> list[str]:
+    """List the ids for which a part of the rows is not the same in both."""
+    return sorted({key for key, _ in set(map(part, first)) ^ set(map(part, second))})
 
 
 def _question(row: ClassPrediction | TextPrediction) -> tuple[str, str]:

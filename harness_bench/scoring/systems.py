@@ -1,0 +1,162 @@
+"""Compare any number of systems on the same utterances at once: one set of draws for all pairs."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring.bootstrap import (
+    RESAMPLES,
+    paired_method,
+    paired_test,
+    paired_units,
+    resampled,
+)
+from harness_bench.scoring.classification import classes_of
+from harness_bench.scoring.compare import joined_systems
+from harness_bench.scoring.registry import get_metric, get_profile
+from harness_bench.scoring.statistics import class_statistics
+from harness_bench.scoring.text import DEFAULT_PROFILE, profile_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness_bench.scoring.registry import MetricPlugin
+    from harness_bench.scoring.statistics import Array
+
+SIGNIFICANT = 0.05  # a p-value below says that two systems differ
+
+
+@dataclass(frozen=True, eq=False)
+class Systems:
+    """Systems of one split and metric, and what is known about the difference of each pair.
+
+    Tables are (M, M): the row's system minus the column's, in the metric's unit.
+    """
+
+    names: tuple[str, ...]  # best first
+    values: Array  # (M,)
+    differences: Array
+    low: Array  # 95 % intervals of the differences
+    high: Array
+    p_values: Array  # two-sided; 1 on the diagonal
+    ranks: tuple[int, ...]  # 1 + the number of systems that are significantly better
+    method: str
+
+
+def compare_systems(
+    systems: Mapping[str, Sequence[ClassPrediction]] | Mapping[str, Sequence[TextPrediction]],
+    *,
+    metric: str,
+    profile: str | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Systems:
+    """Compare every pair of systems by the paired bootstrap; equal ranks form a rank group.
+
+    Each pair is what `bootstrap.paired` gives for it with the same seed. P-values stand for
+    single pairs: nothing is corrected for the number of pairs.
+
+    Args:
+        systems: name -> rows of the same utterances, in any order.
+        metric: of the rows' kind.
+        profile: the text profile of a text metric; default `mgb2`.
+        seed: of the draws.
+        resamples: number of draws.
+
+    Raises:
+        ValueError: no system, rows of another kind than the metric's, a profile for classes,
+            different utterances, references or groups, or no value to compare.
+    """
+    plugin = get_metric(metric)
+    groups, statistics = _statistics(systems, plugin, profile)
+    units = _joint_units(statistics, groups, len(systems))
+    values = plugin.value(units.sum(axis=0))
+    names, sign = list(systems), -1 if plugin.higher_is_better else 1
+    if undefined := [name for name, value in zip(names, values, strict=True) if np.isnan(value)]:
+        raise ValueError(
+            f"{metric!r} of {undefined[0]!r} cannot be computed: there is no utterance, or all "
+            "references are empty after normalisation."
+        )
+    order = sorted(range(len(names)), key=lambda place: (sign * values[place], names[place]))
+    draws = resampled(units, {metric: plugin.value}, seed=seed, resamples=resamples)[metric]
+    method = paired_method(len(units), groups, resamples)
+    tables = _pairs(values[order], draws[:, order], method)
+    better = (sign * tables["differences"] < 0) & (tables["p_values"] < SIGNIFICANT)
+    return Systems(
+        names=tuple(names[place] for place in order),
+        values=values[order],
+        ranks=tuple((1 + better.sum(axis=0)).tolist()),
+        method=method,
+        **tables,
+    )
+
+
+def _pairs(values: Array, draws: Array, method: str) -> dict[str, Array]:
+    """Test every pair of values (M,) by their joint draws (R, M) -> the tables of `Systems`."""
+    many = len(values)
+    tables = {name: np.zeros((many, many)) for name in ("differences", "low", "high", "p_values")}
+    np.fill_diagonal(tables["p_values"], 1)
+    for pair in itertools.permutations(range(many), 2):
+        one, other = pair
+        found = paired_test(
+            draws[:, one] - draws[:, other], float(values[one] - values[other]), method
+        )
+        tables["differences"][pair] = found.difference
+        tables["low"][pair], tables["high"][pair] = found.interval.low, found.interval.high
+        tables["p_values"][pair] = found.p_value
+    return tables
+
+
+def _statistics(
+    systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
+    plugin: MetricPlugin,
+    profile: str | None,
+) -> tuple[list[str], Iterator[Array]]:
+    """Return the group of each utterance (N,), and lazily each system's statistics (N, ...)."""
+    if not systems:
+        raise ValueError("There is no system to compare; name two or more.")
+    if plugin.kind == "class":
+        if profile is not None:
+            raise ValueError(f"{plugin.name!r} is a metric of classes: no text profile, please.")
+        answers = joined_systems(_of_kind(systems, ClassPrediction, plugin))
+        classes = classes_of([row for rows in answers.values() for row in rows])
+        groups = [row.group for row in next(iter(answers.values()))]
+        return groups, (
+            class_statistics([row.truth for row in rows], [row.pred for row in rows], classes)
+            for rows in answers.values()
+        )
+    texts = joined_systems(_of_kind(systems, TextPrediction, plugin))
+    name = get_profile(profile or DEFAULT_PROFILE).name
+    groups = [row.group for row in next(iter(texts.values()))]
+    return groups, (profile_statistics(rows, name) for rows in texts.values())
+
+
+def _of_kind[P: (ClassPrediction, TextPrediction)](
+    systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
+    kind: type[P],
+    plugin: MetricPlugin,
+) -> dict[str, list[P]]:
+    """Refuse rows that the metric cannot measure."""
+    found = {name: [row for row in rows if isinstance(row, kind)] for name, rows in systems.items()}
+    for name, rows in found.items():
+        if len(rows) < len(systems[name]):
+            raise ValueError(
+                f"{plugin.name!r} measures {plugin.kind} predictions and system {name!r} holds "
+                "others; choose another metric."
+            )
+    return found
+
+
+def _joint_units(statistics: Iterator[Array], groups: Sequence[str], systems: int) -> Array:
+    """Put all systems' resampling units side by side -> (U, M, ...), copying each of them once."""
+    first = paired_units(next(statistics), groups)
+    units: Array = np.empty((len(first), systems, *first.shape[1:]))
+    units[:, 0] = first
+    for place, counts in enumerate(statistics, start=1):
+        units[:, place] = paired_units(counts, groups)
+    return units

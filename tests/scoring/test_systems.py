@@ -1,0 +1,149 @@
+"""Many systems at once: the same as pair by pair, and ranks that say only what the data say."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench.scoring.compare import compare_classes, compare_texts
+from harness_bench.scoring.registry import metric_names
+from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
+from tests.scoring.conftest import class_rows, text_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness_bench.scoring.bootstrap import PairedTest
+
+GROUPS = st.sampled_from([1, 3, 10, 10_000])  # one cluster, few, many, one per utterance
+
+
+def check_pairs(found: Systems, alone: Callable[[str, str], PairedTest]) -> None:
+    """Hold every cell of every table against the comparison of that pair alone, to the bit."""
+    for (i, one), (j, other) in itertools.permutations(enumerate(found.names), 2):
+        test = alone(one, other)
+        assert found.method == test.interval.method
+        assert found.differences[i, j] == test.difference
+        assert (found.low[i, j], found.high[i, j]) == (test.interval.low, test.interval.high)
+        assert found.p_values[i, j] == test.p_value
+
+
+@given(
+    seed=st.integers(0, 1000),
+    rights=st.lists(st.floats(0.2, 0.9), min_size=2, max_size=4),
+    groups=GROUPS,
+    metric=st.sampled_from(metric_names("class")),
+)
+@settings(deadline=None, max_examples=25)
+def test_every_pair_of_classifiers_is_the_paired_test(
+    seed: int, rights: list[float], groups: int, metric: str
+) -> None:
+    """The leaderboard's table and a comparison of two must never say different things."""
+    how: dict[str, Any] = {"metric": metric, "seed": seed, "resamples": 80}
+    systems = {
+        f"s{place}": class_rows(count=60, seed=seed, groups=groups, right=right)
+        for place, right in enumerate(rights)
+    }
+    found = compare_systems(systems, **how)
+    check_pairs(found, lambda one, other: compare_classes(systems[one], systems[other], **how))
+
+
+@given(seed=st.integers(0, 1000), groups=GROUPS, metric=st.sampled_from(metric_names("text")))
+@settings(deadline=None, max_examples=10)
+def test_every_pair_of_recognisers_is_the_paired_test(seed: int, groups: int, metric: str) -> None:
+    """The same for texts, where lower is better."""
+    how: dict[str, Any] = {"metric": metric, "profile": "mgb2", "seed": seed, "resamples": 80}
+    rows = text_rows(count=30, seed=seed, groups=groups)
+    hyps = [row.hyp for row in text_rows(count=30, seed=seed + 1)]
+    systems = {
+        "drawn": rows,
+        "other words": [
+            row.model_copy(update={"hyp": hyp}) for row, hyp in zip(rows, hyps, strict=True)
+        ],
+        "perfect": [row.model_copy(update={"hyp": row.ref}) for row in rows],
+    }
+    found = compare_systems(systems, **how)
+    assert (found.names[0], found.values[0], found.ranks[0]) == ("perfect", 0, 1)
+    check_pairs(found, lambda one, other: compare_texts(systems[one], systems[other], **how))
+
+
+@given(seed=st.integers(0, 1000), shuffle=st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=15)
+def test_order_changes_nothing(seed: int, shuffle: Any) -> None:
+    """Neither the place of a system nor of an utterance may move a figure."""
+    systems = {
+        f"s{n}": class_rows(count=40, seed=seed, right=0.5 + 0.1 * (n // 2)) for n in range(5)
+    }
+    names = list(systems)
+    shuffle.shuffle(names)
+    mixed = {name: shuffle.sample(systems[name], 40) for name in names}
+    first, second = (compare_systems(each, metric="uar", resamples=50) for each in (systems, mixed))
+    assert (first.names, first.ranks) == (second.names, second.ranks)
+    for table in ("values", "differences", "low", "high", "p_values"):
+        assert np.array_equal(getattr(first, table), getattr(second, table))
+
+
+def test_ranks_count_the_systems_that_are_surely_better() -> None:
+    """Twins share a rank; who is behind both is third, as in sport."""
+    good = class_rows(count=600, seed=1, groups=60, right=0.8)
+    near = [good[0].model_copy(update={"pred": "never heard"}), *good[1:]]
+    bad = class_rows(count=600, seed=1, groups=60, right=0.3)
+    found = compare_systems({"bad": bad, "near": near, "good": good}, metric="accuracy")
+    assert found.names == ("good", "near", "bad")
+    assert found.ranks == (1, 1, 3)
+    assert found.p_values[0, 1] > SIGNIFICANT
+    assert (found.p_values[:2, 2] < SIGNIFICANT).all()
+    assert (found.low[:2, 2] > 0).all()
+    assert (np.diag(found.p_values) == 1).all()
+    assert not np.diag(found.low).any()
+
+
+def test_memory_stays_bounded() -> None:
+    """Sums of all systems in all resamples at once would take 96 MB here, several times over."""
+    systems = {
+        f"s{n}": [
+            row.model_copy(update={"truth": f"c{place % 10}", "pred": f"c{(place + n) % 10}"})
+            for place, row in enumerate(class_rows(count=100, seed=0, groups=24))
+        ]
+        for n in range(40)
+    }
+    tracemalloc.start()
+    compare_systems(systems, metric="macro_f1")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6
+
+
+ROWS = class_rows(count=5, seed=7)
+TEXTS = text_rows(count=5, seed=7)
+OTHER_TRUTH = [ROWS[0].model_copy(update={"truth": "?"}), *ROWS[1:]]
+OTHER_GROUP = [ROWS[0].model_copy(update={"group": "?"}), *ROWS[1:]]
+EMPTY = [row.model_copy(update={"ref": ""}) for row in TEXTS]
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "utterances": ({"A": ROWS, "B": ROWS[:-1]}, {}, "'A' and 'B' differ in 1 .*first u0004"),
+    "truth": ({"A": ROWS, "C": ROWS, "B": OTHER_TRUTH}, {}, "'A' and 'B' differ .* first u0000"),
+    "group": ({"A": ROWS, "B": OTHER_GROUP}, {}, "'A' and 'B' differ in the group of 1"),
+    "twice": ({"A": ROWS, "B": [*ROWS, ROWS[0]]}, {}, "'B' holds 'u0000' twice"),
+    "kind": ({"A": ROWS, "B": TEXTS}, {}, "measures class predictions and system 'B'"),
+    "metric": ({"A": ROWS, "B": ROWS}, {"metric": "wer"}, "measures text predictions and .* 'A'"),
+    "profile": ({"A": ROWS, "B": ROWS}, {"profile": "mgb2"}, "no text profile"),
+    "unknown": ({"A": TEXTS, "B": TEXTS}, {"metric": "wer", "profile": "x"}, "Unknown text profil"),
+    "none": ({}, {}, "no system"),
+    "no rows": ({"A": [], "B": []}, {}, "'A' cannot be computed: there is no utterance"),
+    "no words": ({"A": EMPTY, "B": EMPTY}, {"metric": "wer"}, "references are empty"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_what_cannot_be_compared_is_refused(case: str) -> None:
+    """Each of these would give a number that means nothing."""
+    systems, how, message = REFUSED[case]
+    metric, profile = how.get("metric", "accuracy"), how.get("profile")
+    with pytest.raises(ValueError, match=message):
+        compare_systems(systems, metric=metric, profile=profile, resamples=20)
