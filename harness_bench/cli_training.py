@@ -260,17 +260,26 @@ def efficiency(
     *,
     teacher: Annotated[Path | None, typer.Option(help="Checkpoint to compare with.")] = None,
     results: Annotated[Path | None, typer.Option(help="Results folder, for retention.")] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results folder: write the costs into its results.", exists=True, file_okay=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure what models cost: size, operations, real-time factor, memory; against a teacher too.
 
-    Example:
+    Examples:
       harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
+      harness-bench efficiency models/harness_st models/harness_s --into runs/results
     """
-    from harness_bench.efficiency import compare_costs, render  # noqa: PLC0415
+    from harness_bench.efficiency import compare_costs, render, write_into  # noqa: PLC0415
 
     rows = compare_costs(folders, teacher, results)
     typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))
+    for line in write_into(rows, into) if into else ():
+        typer.echo(line, err=as_json)
 
 
 TRAINING_VERBS = (

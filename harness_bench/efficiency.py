@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING
 from harness_bench.frames import SAMPLE_RATE
 from harness_bench.models.flops import forward_per_second
 from harness_bench.progress import say
+from harness_bench.provenance import hardware
+from harness_bench.records.costs import write_costs
+from harness_bench.result_parts import Costs
 from harness_bench.results import load_results
 from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from harness_bench.results import Result
 
 SECONDS = 10.0  # of the utterance that is timed
-REPEATS = 5
+REPEATS = 5  # at least
+ENOUGH = 0.5  # seconds of calls, at least: small models' times scatter
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -40,8 +44,15 @@ class Efficiency:
     real_time_factor: float  # CPU seconds per second of audio, one thread, one utterance
     peak_bytes: int  # resident memory that loading and running the model adds, weights included
     gpu_real_time_factor: float | None  # wall seconds per second of audio; None without a GPU
+    hardware: str  # where times and memory were measured
+    checkpoint_digest: str  # of the weights, as results name them
     compression: float | None = None  # 1 - parameters / the teacher's
     retention: dict[str, float] | None = None  # task/corpus -> share of the teacher's score
+
+    @property
+    def costs(self) -> Costs:
+        """The part that goes into results."""
+        return Costs(**{name: getattr(self, name) for name in Costs.model_fields})
 
 
 def efficiency(folder: Path) -> Efficiency:
@@ -68,6 +79,7 @@ def _measure(folder: Path) -> Efficiency:
     import torch  # noqa: PLC0415 - slow to import
 
     from harness_bench.models.checkpoint import (  # noqa: PLC0415
+        checkpoint_digest,
         load_hubert,
         parameter_count,
         read_facts,
@@ -75,15 +87,16 @@ def _measure(folder: Path) -> Efficiency:
     )
 
     torch.set_num_threads(1)
-    before = _resident()
+    before = _reset_peak()
     model = load_hubert(folder).eval()
     samples = 0.1 * torch.randn(1, int(SECONDS * SAMPLE_RATE))
     lengths = torch.tensor([samples.shape[1]])
     with torch.inference_mode():
         on_cpu = _timed(lambda: model(samples, lengths), time.process_time)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-        on_gpu = None
+        peak = _memory("VmHWM") - before
+        on_gpu, machine = None, hardware()
         if torch.cuda.is_available():
+            machine += f", {torch.cuda.get_device_name()}"
             model, samples, lengths = model.cuda(), samples.cuda(), lengths.cuda()
 
             def step() -> None:
@@ -99,26 +112,39 @@ def _measure(folder: Path) -> Efficiency:
         real_time_factor=on_cpu,
         peak_bytes=peak,
         gpu_real_time_factor=on_gpu,
+        hardware=machine,
+        checkpoint_digest=checkpoint_digest(folder),
     )
 
 
-def _timed(call: object, clock: object) -> float:
-    """Return the median of some calls per second of audio, one more before them unmeasured."""
-    assert callable(call)
-    assert callable(clock)
+def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Return the median time of some calls per second of audio, one more before them unmeasured."""
     call()
-    times = []
-    for _ in range(REPEATS):
+    times: list[float] = []
+    while len(times) < REPEATS or sum(times) < ENOUGH:
         start = clock()
         call()
         times.append(clock() - start)
-    return float(median(times)) / SECONDS
+    return median(times) / SECONDS
 
 
-def _resident() -> int:
-    """Return this process's resident memory in bytes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _reset_peak() -> int:
+    """Let the peak of this process's memory begin anew; return the resident bytes now."""
+    # Importing torch may have needed more for a moment than a small model ever does.
+    with suppress(OSError):  # Where the system forbids it, that moment counts.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
+    """Return a figure of this process's memory in bytes.
+
+    Not getrusage: its peak is inherited, so that a small model would seem to need all that the
+    process needs that started this one.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (found,) = [line for line in lines if line.startswith(f"{field}:")]
+    return int(found.split()[1]) * 1024
 
 
 def compare_costs(
@@ -152,26 +178,66 @@ def _known(folder: Path) -> list[Result]:
     return list(found.values())
 
 
+def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
+    """Write costs into the measured results of the same checkpoints.
+
+    Args:
+        rows: measured checkpoint folders.
+        results: folder of result files; nothing but `costs` changes in them.
+
+    Returns:
+        A line for each row that says how many results carry its costs now.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    rows = list(rows)
+    counts = write_costs(results, {row.checkpoint_digest: row.costs for row in rows})
+    return [_told(row, counts[row.checkpoint_digest], results) for row in rows]
+
+
+def _told(row: Efficiency, count: int, results: Path) -> str:
+    """Say in one line what became of a checkpoint's costs."""
+    if count:
+        return f"{row.name}: costs in {count} results of {results}"
+    return (
+        f"{row.name}: no measured result of {results} names this checkpoint "
+        f"({row.checkpoint_digest}), so its costs went nowhere"
+    )
+
+
 def against_teacher(
     found: Efficiency, teacher: Efficiency, results: Iterable[Result] = ()
 ) -> Efficiency:
     """Add compression, and retention where both models have measured results of a test split.
 
     Retention is the student's share of the teacher's score: of accuracies as they are, of error
-    rates as 100 minus the rate (a rate above 100 counts as 0).
+    rates as 100 minus the rate (a rate above 100 counts as 0). A result is a checkpoint's by its
+    digest; one without a digest, by its model's name.
     """
-    kept: dict[str, float] = {}
     measured = [r for r in results if r.source == "measured" and r.split == "test"]
-    scores = {(r.model, f"{r.task}/{r.corpus}"): _score(r) for r in measured}
-    for (model, task), value in scores.items():
-        reference = scores.get((teacher.name, task))
-        if model == found.name and reference:
-            kept[task] = value / reference
+    own, reference = _scores(found, measured), _scores(teacher, measured)
+    kept = {task: own[task] / reference[task] for task in own if reference.get(task)}
     values = asdict(found) | {
         "compression": 1 - found.parameters / teacher.parameters,
         "retention": kept or None,
     }
     return Efficiency(**values)
+
+
+def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
+    """Return task/corpus -> score of a checkpoint's results."""
+    return {
+        f"{result.task}/{result.corpus}": _score(result)
+        for result in results
+        if _is_of(result, row)
+    }
+
+
+def _is_of(result: Result, row: Efficiency) -> bool:
+    if result.checkpoint_digest:
+        return result.checkpoint_digest == row.checkpoint_digest
+    return result.model == row.name
 
 
 def _score(result: Result) -> float:

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import load_file
 
-from harness_bench.efficiency import Efficiency, against_teacher, compare_costs, render
-from harness_bench.models.checkpoint import save_random
-from harness_bench.result_parts import Metric
-from harness_bench.results import Result
+from harness_bench.efficiency import (
+    Efficiency,
+    against_teacher,
+    compare_costs,
+    render,
+    write_into,
+)
+from harness_bench.models.checkpoint import checkpoint_digest, save_random
+from harness_bench.result_parts import Costs, Metric
+from harness_bench.results import Result, load_results, save_result
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+BALLAST = 2**30  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +37,39 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "student", root / "teacher"
 
 
-def test_costs_are_those_of_the_folder(folders: tuple[Path, Path]) -> None:
-    """Parameters and bytes are counted, and the larger model takes more of everything."""
+@pytest.fixture(scope="module")
+def measured(folders: tuple[Path, Path]) -> list[Efficiency]:
+    """The teacher and the student, measured from a process that itself needs a gigabyte."""
     student, teacher = folders
-    first, second = compare_costs([student], teacher)
-    tensors = load_file(student / "model.safetensors")
-    assert second.parameters == sum(tensor.numel() for tensor in tensors.values())
-    assert second.disk_bytes == (student / "model.safetensors").stat().st_size
+    ballast = bytearray(BALLAST)
+    ballast[::4096] = b"\1" * len(ballast[::4096])  # touched, so that it is resident
+    return compare_costs([student], teacher)
+
+
+def test_costs_are_those_of_the_folder(
+    folders: tuple[Path, Path], measured: list[Efficiency]
+) -> None:
+    """Parameters and bytes are counted, and the larger model takes more of everything."""
+    first, second = measured
+    weights = folders[0] / "model.safetensors"
+    assert second.parameters == sum(tensor.numel() for tensor in load_file(weights).values())
+    assert second.disk_bytes == weights.stat().st_size
     assert second.compression == pytest.approx(1 - second.parameters / first.parameters)
     assert first.macs_per_second > second.macs_per_second
     assert first.real_time_factor > second.real_time_factor > 0
     assert first.peak_bytes > 4 * first.parameters
     assert first.compression is None
+    assert second.checkpoint_digest == checkpoint_digest(folders[0])
+    assert "CPU cores" in second.hardware
     assert "RTF (CPU)" in render([first, second])
 
 
-COSTS = Efficiency("teacher", 100, 400, 1e9, 0.1, 1000, None)
+def test_memory_is_the_models_whoever_measures(measured: list[Efficiency]) -> None:
+    """Linux hands a process's peak down to those it starts; no model may get it."""
+    assert all(row.peak_bytes < BALLAST / 2 for row in measured)
+
+
+COSTS = Efficiency("teacher", 100, 400, 1e9, 0.1, 1000, None, "a machine", "e" * 32)
 
 
 def result(model: str, task: str, value: float, **more: Any) -> Result:
@@ -65,6 +91,32 @@ def test_retention_is_the_share_of_the_teachers_score() -> None:
     found = against_teacher(replace(COSTS, name="student", parameters=25), COSTS, results)
     assert found.compression == pytest.approx(0.75)
     assert found.retention == pytest.approx({"did/c": 0.75, "asr/c": 0.5})
+
+
+def test_a_results_digest_goes_before_its_models_name() -> None:
+    """Another checkpoint of the same name has other scores; another name changes none."""
+    student = replace(COSTS, name="student", checkpoint_digest="d" * 32)
+    results = [
+        result("teacher", "did", 80.0),
+        result("student", "did", 10.0, checkpoint_digest="c" * 32),
+        result("renamed", "did", 60.0, checkpoint_digest="d" * 32),
+    ]
+    assert against_teacher(student, COSTS, results).retention == pytest.approx({"did/c": 0.75})
+
+
+def test_costs_are_written_into_the_results_of_the_checkpoint(tmp_path: Path) -> None:
+    """All figures of the schema arrive; a folder that no result names is told."""
+    save_result(result("teacher", "did", 80.0, checkpoint_digest="e" * 32), tmp_path)
+    stranger = replace(COSTS, name="stranger", checkpoint_digest="f" * 32)
+    first, second = write_into([COSTS, stranger], tmp_path)
+    (found,) = load_results(tmp_path)[0].values()
+    assert found.costs == COSTS.costs
+    assert COSTS.costs == Costs(
+        real_time_factor=0.1, macs_per_second=1e9, peak_bytes=1000, disk_bytes=400,
+        hardware="a machine",
+    )  # fmt: skip
+    assert "costs in 1 results" in first
+    assert second.startswith("stranger: no measured result")
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:
