@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.measure import higher_is_better, in_turn, versus
-from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, shape
-from harness_bench.frames import SAMPLE_RATE
+from benchmarks.measure import clock_of, higher_is_better, in_turn, matmul_peak, versus
+from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, crops, shape, updates
 from harness_bench.iteration import load_preset
 from harness_bench.models.flops import training_per_second
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.data import Batch
 from harness_bench.pretrain.objective import PretrainModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch import nn
 
@@ -41,14 +38,14 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     model = PretrainModel(Hubert(config), CLUSTERS, SETTINGS)
     peer = TransformersStep(model, SETTINGS).to(device)
     ours = OurStep(model, SETTINGS).to(device)
-    peak = _matmul_peak(device, tiny=tiny)
+    peak = matmul_peak(torch.bfloat16, device, tiny=tiny)
     for compiled in (False,) if tiny else (False, True):
         if compiled:
             for module in (model.hubert.feature_extractor, *model.hubert.encoder.layers):
                 module.compile(dynamic=True)
-        for crops in (PAPER_CROPS, 1 if tiny else _largest(ours, config, device)):
-            name = f"gpu_step_hl_{crops * seconds:g}s{'_compiled' if compiled else ''}"
-            yield _row(name, (ours, peer), config, (crops, seconds), peak)
+        for count in (PAPER_CROPS, 1 if tiny else _largest(ours, config, device)):
+            name = f"gpu_step_hl_{count * seconds:g}s{'_compiled' if compiled else ''}"
+            yield _row(name, (ours, peer), config, (count, seconds), peak)
 
 
 def _row(
@@ -59,21 +56,21 @@ def _row(
     peak: float,
 ) -> Row:
     """Time ours and transformers' in turn; `size` is crops and seconds of each."""
-    crops, seconds = size
+    count, seconds = size
     device = next(steps[0].parameters()).device
-    batch = _batch(config, crops, seconds).to(device)
-    calls = [_updates(step, batch, device) for step in steps]
+    batch = crops(config, seconds, count).to(device)
+    calls = [updates(step, batch, SETTINGS, bf16=True) for step in steps]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     calls[0]()
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-    ours, peer = in_turn(*calls, repeats=5, clock=time.perf_counter)
-    audio = crops * seconds
+    ours, peer = in_turn(*calls, repeats=5, clock=clock_of(device))
+    audio = count * seconds
     operations = audio * training_per_second(
         config, clusters=CLUSTERS, final_dim=SETTINGS.final_dim, utterance_seconds=seconds
     )
     what = (
-        f"step of H-L, bf16-mixed, {crops} crops, peak memory {memory:.1f} GiB (both models held)"
+        f"step of H-L, bf16-mixed, {count} crops, peak memory {memory:.1f} GiB (both models held)"
     )
     return higher_is_better(
         name, audio / ours, audio / peer, "audio s / s",
@@ -81,52 +78,15 @@ def _row(
     )  # fmt: skip
 
 
-def _batch(config: HubertConfig, crops: int, seconds: float) -> Batch:
-    samples = 0.1 * torch.randn(crops, int(seconds * SAMPLE_RATE))
-    frames = config.frames(samples.shape[1])
-    mask = (torch.arange(frames) % 20 < 10).expand(crops, -1).contiguous()  # noqa: PLR2004 - spans
-    lengths = torch.full((crops,), samples.shape[1])
-    labels = torch.randint(CLUSTERS, (crops, frames))
-    return Batch([f"noise{n}" for n in range(crops)], samples, lengths, labels, mask)
-
-
-def _updates(step: nn.Module, batch: Batch, device: torch.device) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(step.parameters(), lr=1e-6, fused=device.type == "cuda")
-
-    def update() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = step(batch)
-        loss.backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return update
-
-
 def _largest(step: nn.Module, config: HubertConfig, device: torch.device) -> int:
     """Return the largest power of two of crops whose update fits in memory."""
-    crops = PAPER_CROPS
+    count = PAPER_CROPS
     while True:
         try:
-            _updates(step, _batch(config, 2 * crops, CROP_SECONDS).to(device), device)()
+            batch = crops(config, CROP_SECONDS, 2 * count).to(device)
+            updates(step, batch, SETTINGS, bf16=True)()
         except torch.OutOfMemoryError:
             step.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            return crops
-        crops *= 2
-
-
-def _matmul_peak(device: torch.device, *, tiny: bool) -> float:
-    """Return the bf16 operations a second of a large matrix product, the best of ten."""
-    size = 64 if tiny else 8192
-    one, two = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        start = time.perf_counter()
-        one @ two
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+            return count
+        count *= 2

@@ -13,6 +13,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -71,24 +73,37 @@ def in_turn(
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def matmul_peak(kind: torch.dtype, *, tiny: bool = False) -> float:
-    """Return the operations a CPU second of a large matrix product, the best of some.
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Return a clock of CPU seconds of this process; on a GPU, of seconds once it has finished."""
+    if device.type == "cpu":
+        return time.process_time
+
+    def finished() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return finished
+
+
+def matmul_peak(kind: torch.dtype, device: torch.device = CPU, *, tiny: bool = False) -> float:
+    """Return the operations a second of a large matrix product, the best of some.
 
     Args:
         kind: of both factors.
+        device: where they lie; it decides what a second is, see `clock_of`.
         tiny: one small product, that tries the code.
     """
-    size = 64 if tiny else 1024
-    one, two = (torch.randn(size, size).to(kind) for _ in range(2))
-    best = float("inf")
+    size = 64 if tiny else 1024 if device.type == "cpu" else 8192
+    one, two = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    clock, best = clock_of(device), float("inf")
     # Plain, and as a linear layer and its weight's gradient have them: bf16 differs tenfold.
     for left, right in ((one, two), (one, two.T), (one.T, two)):
-        begin = time.process_time()
+        begin = clock()
         left @ right
         while True:
-            start = time.process_time()
+            start = clock()
             left @ right
-            best = min(best, max(time.process_time() - start, 1e-9))
-            if tiny or time.process_time() - begin > 0.5:  # noqa: PLR2004 - seconds of trying
+            best = min(best, max(clock() - start, 1e-9))
+            if tiny or clock() - begin > 0.5:  # noqa: PLR2004 - seconds of trying
                 break
     return 2 * size**3 / best

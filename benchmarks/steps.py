@@ -48,13 +48,15 @@ def shape(size: str, *, tiny: bool) -> HubertConfig:
     )  # fmt: skip
 
 
-def crops(config: HubertConfig, seconds: float) -> Batch:
-    """Make a batch of one crop of noise with random labels, half of its frames masked in spans."""
-    samples = 0.1 * torch.randn(1, int(seconds * SAMPLE_RATE))
+def crops(config: HubertConfig, seconds: float, count: int = 1) -> Batch:
+    """Make a batch of crops of noise with random labels, half of the frames masked in spans."""
+    samples = 0.1 * torch.randn(count, int(seconds * SAMPLE_RATE))
     frames = config.frames(samples.shape[1])
-    mask = (torch.arange(frames) % 20 < 10)[None]  # noqa: PLR2004 - spans of 10, as fairseq's
-    labels = torch.randint(CLUSTERS, (1, frames))
-    return Batch(["noise"], samples, torch.tensor([samples.shape[1]]), labels, mask)
+    mask = torch.arange(frames) % 20 < 10  # noqa: PLR2004 - spans of 10, as fairseq's
+    masks = mask.expand(count, -1).contiguous()
+    lengths = torch.full((count,), samples.shape[1])
+    labels = torch.randint(CLUSTERS, (count, frames))
+    return Batch([f"noise{n}" for n in range(count)], samples, lengths, labels, masks)
 
 
 class OurStep(nn.Module):
@@ -123,15 +125,20 @@ class FairseqStep(nn.Module):
 def updates(
     step: nn.Module, batch: Batch, settings: PretrainConfig, *, bf16: bool
 ) -> Callable[[], float]:
-    """Return a function that makes one update and gives its loss: autocast where `bf16`."""
+    """Return a function that makes one update and gives its loss: autocast where `bf16`.
+
+    The step's weights lie where the batch does. On a GPU the optimizer is fused; the loss is given
+    once all of the update is done.
+    """
+    device = batch.samples.device.type
     optimizer = torch.optim.AdamW(
         step.parameters(), lr=1e-6, betas=settings.adam_betas, eps=settings.adam_eps,
-        weight_decay=settings.weight_decay,
+        weight_decay=settings.weight_decay, fused=device == "cuda",
     )  # fmt: skip
 
     def update() -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             loss = step(batch)
         loss.backward()
         optimizer.step()
