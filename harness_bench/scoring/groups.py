@@ -37,7 +37,11 @@ def group_values(spec: str, joined: Joined) -> tuple[str, dict[str, str]]:
         name = match[1]
         values = {key: _prefix(key, int(match[2])) for key in joined.hypotheses}
     elif spec == CODE_SWITCHED:
-        values = {key: _code_switched(key, joined) for key in joined.hypotheses}
+        references = joined.references.values()
+        values = {
+            key: code_switched(" ".join(texts[key] for texts in references))
+            for key in joined.hypotheses
+        }
     else:
         rows = joined.fields.items()
         values = {key: fields[spec] for key, fields in rows if spec in fields}
@@ -75,7 +79,7 @@ def _prefix(key: str, parts: int) -> str:
     return key[: ends[parts - 1]] if len(ends) >= parts else key
 
 
-def _code_switched(key: str, joined: Joined) -> str:
-    """Tell whether any reference has Latin letters outside tags."""
-    words = " ".join(texts[key] for texts in joined.references.values()).split()
+def code_switched(reference: str) -> str:
+    """Tell by `yes` or `no` whether a reference has Latin letters outside tags such as <UNK>."""
+    words = reference.split()
     return "yes" if any(_LATIN.search(word) for word in words if word.upper() not in TAGS) else "no"

@@ -73,7 +73,7 @@ def compare_systems(
             different utterances, references or groups, or no value to compare.
     """
     plugin = get_metric(metric)
-    groups, statistics = _statistics(systems, plugin, profile)
+    groups, statistics = systems_statistics(systems, plugin, profile)
     units = _joint_units(statistics, groups, len(systems))
     values = plugin.value(units.sum(axis=0))
     names, sign = list(systems), -1 if plugin.higher_is_better else 1
@@ -112,12 +112,23 @@ def _pairs(values: Array, draws: Array, method: str) -> dict[str, Array]:
     return tables
 
 
-def _statistics(
+def systems_statistics(
     systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
     plugin: MetricPlugin,
     profile: str | None,
 ) -> tuple[list[str], Iterator[Array]]:
-    """Return the group of each utterance (N,), and lazily each system's statistics (N, ...)."""
+    """Return the group of each utterance (N,), and lazily each system's statistics (N, ...).
+
+    Utterances are ordered by id.
+
+    Args:
+        systems: name -> rows of the same utterances.
+        plugin: a metric of the rows' kind.
+        profile: the text profile of a text metric; default `mgb2`.
+
+    Raises:
+        ValueError: as `compare_systems` says.
+    """
     if not systems:
         raise ValueError("There is no system to compare; name two or more.")
     if plugin.kind == "class":
