@@ -194,7 +194,8 @@ class Hubert(nn.Module):
             max_layer: stop behind this many blocks (for labels from a middle layer).
             channels: (B, D) bool, channels of the transformer's input to silence, or None.
         """
-        frames = frames_of(self.config, lengths.to(waveforms.device))
+        # As a tensor, so that nothing waits for a GPU.
+        frames = self.config.raw_frames(lengths.to(waveforms.device)).clamp(min=0)
         if self.config.normalize:
             waveforms = normalize_waveforms(waveforms, lengths)
         features = self._features(waveforms, lengths)
@@ -218,13 +219,6 @@ class Hubert(nn.Module):
                 1 - self.feature_grad_mult
             )
         return features
-
-
-def frames_of(config: HubertConfig, lengths: Tensor) -> Tensor:
-    """Return the frames of lengths (B,) int64 in samples, without waiting for a GPU: (B,) int64."""
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        lengths = (lengths - kernel) // stride + 1
-    return lengths.clamp(min=0)
 
 
 def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
