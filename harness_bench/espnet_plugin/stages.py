@@ -12,6 +12,7 @@ from harness_bench.espnet_plugin import datadir, tokens
 from harness_bench.predictions import TextPrediction, write_predictions
 from harness_bench.progress import say
 from harness_bench.scoring.registry import get_profile, profile_names
+from harness_bench.tags import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +84,14 @@ def collect_predictions(cuts: Path, split: str, decoded: Path) -> list[TextPredi
             f"{decoded} and the cuts of {split} differ in {len(odd)} utterances, such as "
             f"{odd[:3]}. Decode again (stage 12) after a change of the cuts."
         )
+    tags = tags_of(list(utterances.values()))
     return [
         TextPrediction(
-            id=cut.id, ref=text_of(cut), hyp=hypotheses[name].strip(), group=group_of(cut)
+            id=cut.id,
+            ref=text_of(cut),
+            hyp=hypotheses[name].strip(),
+            group=group_of(cut),
+            tags=tags[cut.id],
         )
         for name, cut in utterances.items()
     ]

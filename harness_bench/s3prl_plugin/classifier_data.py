@@ -14,6 +14,7 @@ from harness_bench.files import write_text
 from harness_bench.frames import FRAME_FIELD
 from harness_bench.memory import MEBIBYTE, BoundedStore
 from harness_bench.progress import say
+from harness_bench.tags import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +60,12 @@ class LabelledCuts(Dataset[Utterance]):
     ) -> None:
         index = {name: number for number, name in enumerate(classes)}
         self.cuts = list(cuts)
-        self.labels = [index[label_of(cut, field)] for cut in cuts]
+        names = [label_of(cut, field) for cut in cuts]
+        self.labels = [index[name] for name in names]
         self.groups = [group_of(cut) for cut in cuts]
+        self.tags = tags_of(
+            self.cuts, {cut.id: name for cut, name in zip(cuts, names, strict=True)}
+        )
         self._waveforms: BoundedStore[int, Tensor] = BoundedStore(cache_mb * MEBIBYTE)
 
     def __len__(self) -> int:

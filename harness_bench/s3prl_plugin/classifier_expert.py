@@ -130,7 +130,7 @@ class ClassifierExpert(nn.Module):
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
         if split != "train" and global_step in (0, self._best_step):
-            gathered.write(self.folder / predictions_name(split))
+            gathered.write(self.folder / predictions_name(split), self._splits[split].tags)
         return [BEST] if best else []
 
     def load_audio(self, path: Path) -> Tensor:

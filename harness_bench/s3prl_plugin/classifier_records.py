@@ -57,8 +57,8 @@ class SplitRecords:
         """The most probable class of each utterance."""
         return [self.classes[best] for best in self.probs.argmax(axis=1)]
 
-    def write(self, path: Path) -> None:
-        """Write the predictions file."""
+    def write(self, path: Path, tags: Mapping[str, dict[str, str]]) -> None:
+        """Write the predictions file, with the tags of each utterance."""
         rows = zip(self.ids, self.truths, self.preds, self.probs, self.groups, strict=True)
         write_predictions(
             path,
@@ -69,6 +69,7 @@ class SplitRecords:
                     pred=pred,
                     probs=dict(zip(self.classes, probs.tolist(), strict=True)),
                     group=group,
+                    tags=tags[key],
                 )
                 for key, truth, pred, probs, group in rows
             ],

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from harness_bench.cuts import read_cuts, write_cuts
 from harness_bench.files import read_json
 from harness_bench.predictions import ClassPrediction, read_predictions
 from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
@@ -95,6 +96,22 @@ def test_a_whole_round(task: str, config: dict[str, Any], tmp_path: Path) -> Non
     assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(4)}
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["train", "dev", "dev", "test", "test"]
+
+
+def test_predictions_carry_what_the_cuts_tell(
+    task: str, config: dict[str, Any], tone_corpus: Path, tmp_path: Path
+) -> None:
+    """Breakdowns by gender need it beside each prediction; the label itself is no breakdown."""
+    cuts = {split: read_cuts(tone_corpus, split) for split in ("train", "test")}
+    for number, cut in enumerate(cuts["test"]):
+        cut.supervisions[0].gender = "female" if number % 2 else "male"
+    for split, rows in cuts.items():
+        write_cuts(tmp_path / "cuts", split, rows)
+    config["downstream_expert"]["datarc"]["cuts"] = str(tmp_path / "cuts")
+    run_split(make(task, config, tmp_path), "test", step=0)
+    found = read_predictions(tmp_path / "predictions.test.jsonl", ClassPrediction)
+    expected = {cut.id: {"gender": cut.supervisions[0].gender} for cut in cuts["test"]}
+    assert {row.id: row.tags for row in found} == expected
 
 
 def test_the_first_dev_score_is_always_saved(

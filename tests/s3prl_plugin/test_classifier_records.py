@@ -30,11 +30,13 @@ def test_gathered_measures_and_predictions(tmp_path: Path) -> None:
             groups=[f"g{number % 2}" for number in range(start, stop)],
         )
     gathered = SplitRecords.gather(records, ["a", "b", "c"])
-    gathered.write(tmp_path / "predictions.jsonl")
+    tags = {f"u{number}": {"gender": "female"} if number % 2 else {} for number in range(7)}
+    gathered.write(tmp_path / "predictions.jsonl", tags)
     rows = read_predictions(tmp_path / "predictions.jsonl", ClassPrediction)
     assert [(row.id, row.truth, row.group) for row in rows] == [
         (f"u{number}", "abc"[number % 3], f"g{number % 2}") for number in range(7)
     ]
+    assert {row.id: row.tags for row in rows} == tags
     assert all(row.pred == max(row.probs, key=row.probs.__getitem__) for row in rows)
     measures = gathered.measures()
     truths, preds = [row.truth for row in rows], [row.pred for row in rows]
