@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-score_app = typer.Typer(no_args_is_help=True, help="Score predictions: `cls` or `asr`.")
-board_app = typer.Typer(no_args_is_help=True, help="Build the leaderboard from result files.")
+score_app = typer.Typer(no_args_is_help=True, help="Score predictions, and compare systems.")
+board_app = typer.Typer(no_args_is_help=True, help="Build, show or host the leaderboard.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Ids = Annotated[str, typer.Option(help="strict, or common: score the ids that all files have.")]
 Out = Annotated[Path, typer.Argument(help="Where to write.")]
+Results = Annotated[Path, typer.Argument(help="Folder of result files.")]
+Title = Annotated[str, typer.Option(help="The page's heading.")]
+Reported = Annotated[bool, typer.Option(help="Add the paper's figures.")]
+Split = Annotated[str, typer.Option(help="Which split, or `all`.")]
 
 
 @score_app.command("cls")
@@ -109,6 +114,34 @@ def score_asr(
     typer.echo(asr_report(files, profile=profile, breakdown=parts, view=align, as_json=as_json))
 
 
+@score_app.command("compare")
+def score_compare(
+    files: Annotated[
+        list[Path], typer.Argument(help="Predictions of the same utterances, a file per system.")
+    ],
+    *,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Of each system, in order; default: from the paths.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Default: accuracy of classes, wer of texts.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Text profile; default: mgb2.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Paired comparison of two or more systems: ranks, differences, intervals, p-values.
+
+    Examples:
+      harness-bench score compare A.jsonl B.jsonl --metric wer --profile mgb2
+      harness-bench score compare base.jsonl s.jsonl xs.jsonl --name base --name S --name XS --json
+    """
+    from harness_bench.scoring.compare_report import compare_report  # noqa: PLC0415
+
+    typer.echo(
+        compare_report(files, names=name or (), metric=metric, profile=profile, as_json=as_json)
+    )
+
+
 def _alone(option: str, *others: object) -> None:
     """Refuse options that would be overlooked."""
     if any(others):
@@ -117,12 +150,12 @@ def _alone(option: str, *others: object) -> None:
 
 @board_app.command("build")
 def leaderboard_build(
-    results: Annotated[Path, typer.Argument(help="Folder of result files.")],
+    results: Results,
     out: Out,
     *,
-    title: Annotated[str, typer.Option(help="The page's heading.")] = "Leaderboard",
-    reported: Annotated[bool, typer.Option(help="Add the paper's figures.")] = True,
-    split: Annotated[str, typer.Option(help="Which split, or `all`.")] = "test",
+    title: Title = "Leaderboard",
+    reported: Reported = True,
+    split: Split = "test",
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), plots and a static page.
 
@@ -131,9 +164,83 @@ def leaderboard_build(
     """
     from harness_bench.leaderboard.build import build  # noqa: PLC0415
 
-    chosen = None if split == "all" else split
-    files = build(results, out, title=title, include_reported=reported, split=chosen)
-    for name, reason in files.problems.items():
-        typer.echo(f"left out: {name}: {reason}", err=True)
+    files = build(results, out, title=title, include_reported=reported, split=_chosen(split))
+    _tell_problems(files.problems)
     typer.echo(f"Leaderboard: {files.html}")
     raise typer.Exit(1 if files.problems else 0)
+
+
+@board_app.command("serve")
+def leaderboard_serve(
+    results: Results,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to build; default: a temporary folder.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 shows it to other machines.")] = "127.0.0.1",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
+    title: Title = "Leaderboard",
+    reported: Reported = True,
+    split: Split = "test",
+) -> None:
+    """Build the leaderboard and show it in the browser; a reload follows the result files.
+
+    Example:
+      harness-bench leaderboard serve runs/demo/results --open
+    """
+    from harness_bench.leaderboard.build import build  # noqa: PLC0415
+    from harness_bench.leaderboard.serve import (  # noqa: PLC0415
+        BoardServer,
+        LiveBoard,
+        out_or_temporary,
+        serve,
+    )
+
+    make = partial(build, title=title, include_reported=reported, split=_chosen(split))
+    with out_or_temporary(out) as folder:
+        board = LiveBoard(results, folder, make, typer.echo)
+        serve(BoardServer(board, host, port), typer.echo, open_browser=open_browser)
+
+
+@board_app.command("space")
+def leaderboard_space(
+    results: Results,
+    out: Out,
+    *,
+    sdk: Annotated[
+        Literal["static", "gradio"],
+        typer.Option(help="The built page, or an app that builds it when it starts."),
+    ] = "static",
+    title: Title = "Leaderboard",
+    reported: Reported = True,
+    split: Split = "test",
+    predictions: Annotated[
+        bool, typer.Option(help="gradio: copy predictions (transcripts and labels) too.")
+    ] = True,
+) -> None:
+    """Write a folder ready to push as a Hugging Face Space; nothing is uploaded.
+
+    Example:
+      harness-bench leaderboard space runs/demo/results space --title "Our lab's models"
+    """
+    from harness_bench.leaderboard.space import make_space  # noqa: PLC0415
+
+    problems = make_space(
+        results, out, sdk=sdk, title=title, include_reported=reported, split=_chosen(split),
+        predictions=predictions,
+    )  # fmt: skip
+    _tell_problems(problems)
+    typer.echo(f"Space: {out}")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _chosen(split: str) -> str | None:
+    """Return the split to show, None for all."""
+    return None if split == "all" else split
+
+
+def _tell_problems(problems: dict[str, str]) -> None:
+    """Name the result files that are left out."""
+    for name, reason in problems.items():
+        typer.echo(f"left out: {name}: {reason}", err=True)

@@ -78,8 +78,8 @@ def test_the_verbs_are_those_promised() -> None:
     promised = [
         "demo", "doctor", "models", "prepare", "shard", "labels", "label-quality", "pretrain",
         "family", "figure2", "curves", "export", "efficiency", "augment-preview", "score cls",
-        "score asr", "leaderboard build", "results schema", "results validate", "results add",
-        "results list", "results diff",
+        "score asr", "score compare", "leaderboard build", "results schema", "results validate",
+        "results add", "results list", "results diff",
     ]  # fmt: skip
     assert set(promised) <= {" ".join(verb) for verb in VERBS}
 
