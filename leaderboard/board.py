@@ -6,14 +6,17 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from harness_bench.scoring.systems import SIGNIFICANT
 from harness_bench.untrusted import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from harness_bench.result_parts import Metric
+    from harness_bench.result_parts import Costs, Metric
     from harness_bench.results import Result
+
+    from .evidence import Evidence, Pair
 
 Source = Literal["measured", "reported"]
 
@@ -54,8 +57,9 @@ class Cell:
     result: Result
     file: Path
     place: int  # 1 = best; equal figures share a place
-    # p-value of the paired comparison with the best; None where there is nothing to compare.
-    p_value: float | None = None
+    rank: int  # 1 + the number of models that are better beyond chance; see `ranking.ranks`
+    best: Pair | None = None  # paired test against the best: this model minus the best
+    paper: Result | None = None  # the paper's result of the same model on the same split
 
     @property
     def metric(self) -> Metric:
@@ -65,7 +69,26 @@ class Cell:
     @property
     def tied(self) -> bool:
         """Whether the split cannot tell this model from the best one."""
-        return self.p_value is not None and self.p_value >= 0.05  # noqa: PLR2004
+        return self.best is not None and self.best.p_value >= SIGNIFICANT
+
+    @property
+    def delta(self) -> float | None:
+        """This figure minus the paper's, in the metric's unit."""
+        return None if self.paper is None else self.metric.value - self.paper.main.value
+
+
+@dataclass(frozen=True)
+class Score:
+    """SUPERB's score: 0 for FBANK, 1000 for the best model of each column, linear between."""
+
+    value: float
+    columns: int  # with a figure of this model
+    of: int  # columns in which some model is better than FBANK
+
+    @property
+    def whole(self) -> bool:
+        """Whether the model has a figure in every column that counts."""
+        return self.columns == self.of
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,18 @@ class Row:
     kind: str
     parameters: int | None
     cells: dict[Column, Cell]
+    score: Score | None = None  # None without an FBANK row, or without a column that counts
+
+    @property
+    def mean_rank(self) -> float:
+        """Mean of the model's ranks over the columns in which it has a figure."""
+        return statistics.mean(cell.rank for cell in self.cells.values())
+
+    @property
+    def costs(self) -> Costs | None:
+        """What running the model costs, from the first result that knows."""
+        known = (cell.result.costs for cell in self.cells.values())
+        return next(filter(None, known), None)
 
 
 @dataclass(frozen=True)
@@ -86,11 +121,17 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    evidence: dict[Column, Evidence] = field(default_factory=dict)
 
     @property
     def decimals(self) -> int:
         """Measured figures carry intervals wider than a tenth; reported ones stay as printed."""
         return 1 if self.source == "measured" else 2
+
+    @property
+    def scored(self) -> bool:
+        """Whether the models have SUPERB's score."""
+        return any(row.score for row in self.rows)
 
     @property
     def synthetic(self) -> bool:
@@ -109,32 +150,10 @@ class Board:
     problems: dict[str, str] = field(default_factory=dict)  # file name -> why it is left out
     hidden: int = 0  # results of other splits
 
-
-def make_table(
-    results: Mapping[Path, Result],
-    source: Source,
-    p_values: Mapping[Path, float] | None = None,
-    notes: Iterable[str] = (),
-) -> Table:
-    """Rank results of one source: one row per model, best mean place first.
-
-    Args:
-        results: file -> result; those of the other source are passed over.
-        source: which results.
-        p_values: file -> p-value of the comparison with the best of its column.
-        notes: warnings to carry along.
-    """
-    known = p_values or {}
-    rows: dict[str, dict[Column, Cell]] = {}
-    grouped = by_column(results, source)
-    for column, files in grouped.items():
-        for file, place in _places(files, results, column).items():
-            cell = Cell(results[file], file, place, known.get(file))
-            rows.setdefault(clean(results[file].model), {})[column] = cell
-    made = [_row(model, cells) for model, cells in rows.items()]
-    made.sort(key=lambda row: (_mean_place(row, grouped), row.model))
-    found = (*notes, *_split_notes(grouped, results), *_parameter_notes(made))
-    return Table(source, tuple(grouped), tuple(made), found)
+    @property
+    def scored(self) -> bool:
+        """Whether any table shows SUPERB's score."""
+        return self.measured.scored or self.reported.scored
 
 
 def by_column(results: Mapping[Path, Result], source: Source) -> dict[Column, list[Path]]:
@@ -158,56 +177,3 @@ def column_of(result: Result) -> Column:
         higher_is_better=result.main.higher_is_better,
         synthetic=result.synthetic,
     )
-
-
-def _places(
-    files: Iterable[Path], results: Mapping[Path, Result], column: Column
-) -> dict[Path, int]:
-    """Return the place of each file's result; equal values share one."""
-    values = {file: results[file].main.value for file in files}
-    sign = 1 if column.higher_is_better else -1
-    return {
-        file: 1 + sum(sign * other > sign * value for other in values.values())
-        for file, value in values.items()
-    }
-
-
-def _mean_place(row: Row, grouped: Mapping[Column, list[Path]]) -> float:
-    """Average over a row the share of its column's entries that are better: 0 for the best."""
-    return statistics.mean(
-        (cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items()
-    )
-
-
-def _row(model: str, cells: dict[Column, Cell]) -> Row:
-    """Make a row; kind and parameters come from the first result that knows them."""
-    counts = _counts(cells)
-    kind = next(iter(cells.values())).result.model_kind
-    return Row(model, kind, counts[0] if counts else None, cells)
-
-
-def _counts(cells: Mapping[Column, Cell]) -> list[int]:
-    """List the distinct parameter counts that a model's results name."""
-    known = (cell.result.parameters for cell in cells.values())
-    return sorted({count for count in known if count is not None})
-
-
-def _split_notes(
-    grouped: Mapping[Column, list[Path]], results: Mapping[Path, Result]
-) -> Iterable[str]:
-    """Warn of columns whose models did not all see the same utterances."""
-    for column, files in grouped.items():
-        digests = {results[file].split_digest for file in files} - {None}
-        if len(digests) > 1:
-            yield (
-                f"{column.head}: the models were scored on {len(digests)} different sets of "
-                "utterances (split digests differ); their figures cannot be compared."
-            )
-
-
-def _parameter_notes(rows: Iterable[Row]) -> Iterable[str]:
-    """Warn of models whose results disagree on their size."""
-    for row in rows:
-        if len(counts := _counts(row.cells)) > 1:
-            written = ", ".join(f"{count:,}" for count in counts)
-            yield f"{row.model}: its results name several parameter counts ({written})."

@@ -10,8 +10,9 @@ from harness_bench.files import write_bytes, write_text
 from harness_bench.results import load_results
 from harness_bench.untrusted import clean
 
-from .board import Board, make_table
-from .significance import against_best
+from .board import Board
+from .evidence import gather_all
+from .ranking import make_table
 from .tables import latex, markdown, to_csv
 
 if TYPE_CHECKING:
@@ -103,12 +104,10 @@ def make_board(
     shown: Mapping[Path, Result] = {
         path: result for path, result in found.items() if split in (None, result.split)
     }
-    p_values, notes = against_best(shown)
-    measured = make_table(shown, "measured", p_values, notes)
     return Board(
         title=title,
         split=split,
-        measured=measured,
+        measured=make_table(shown, "measured", gather_all(shown)),
         reported=make_table(shown, "reported"),
         problems=reasons,
         hidden=len(found) - len(shown),

@@ -1,30 +1,75 @@
 "use strict";
-// Sorting by a column's head: first click best (or A) first, second click the other way round.
-// Rows without a figure stay last. A link to a model opens its details.
-for (const table of document.querySelectorAll("table.board")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => {
-      const first = head.dataset.better === "up" ? "descending" : "ascending";
-      const other = first === "ascending" ? "descending" : "ascending";
-      const order = head.getAttribute("aria-sort") === first ? other : first;
-      heads.forEach((each) => each.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", order);
-      const sign = order === "ascending" ? 1 : -1;
-      const key = (row) => row.cells[column].dataset.sort;
-      const compare = (one, two) => {
-        const [a, b] = [key(one), key(two)];
-        if (a === "" || b === "") return (a === "") - (b === "");
-        const numbers = column > 0 ? a - b : a.localeCompare(b);
-        return sign * numbers;
-      };
-      table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
-    });
-  });
+// What the other parts share: the data, and elements made without ever parsing text as HTML.
+const data = JSON.parse(document.getElementById("data").textContent);
+const columnOf = new Map(data.columns.map((column) => [column.id, column]));
+const modelOf = new Map(data.models.map((model) => [model.id, model]));
+const modelsIn = (column) => data.models.filter((model) => model.results[column.id]);
+
+// Make an element: attributes by name, `style` as properties, children as text or elements.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "style") {
+      for (const [key, each] of Object.entries(value)) element.style.setProperty(key, each);
+    } else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== ""));
+  return element;
 }
-const open = () => {
-  const target = document.getElementById(location.hash.slice(1));
-  if (target && target.tagName === "DETAILS") target.open = true;
-};
-addEventListener("hashchange", open);
-open();
+
+const route = (kind, ...ids) => `#/${[kind, ...ids.map(encodeURIComponent)].join("/")}`;
+const sourceName = (source) => (source === "measured" ? "measured here" : "reported elsewhere");
+const signed = (number, digits = 1) =>
+  `${number > 0 ? "+" : number < 0 ? "−" : ""}${Math.abs(number).toFixed(digits)}`;
+const mark = (model) => make("i", { class: `dot ${model.mark}`, "aria-hidden": "true" });
+const modelLink = (model) =>
+  make("a", { href: route("model", model.id), dir: "auto" }, model.name);
+const columnLink = (column) => make("a", { href: route("task", column.id), dir: "auto" }, column.head);
+
+// A table in a frame that scrolls by itself; heads are texts or [text, class].
+function grid(caption, heads, rows) {
+  const cell = (tag, scope) => (content) => {
+    const [inside, kind] = Array.isArray(content) && content.length === 2 && typeof content[1] === "string" && content[1].startsWith(".")
+      ? [content[0], content[1].slice(1)] : [content, null];
+    return make(tag, { scope, class: kind }, inside);
+  };
+  const body = rows.map(([first, ...others]) =>
+    make("tr", {}, cell("th", "row")(first), others.map(cell("td", null))));
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    make("table", { class: "board" },
+      make("caption", {}, caption),
+      make("thead", {}, make("tr", {}, heads.map(cell("th", "col")))),
+      make("tbody", {}, body)));
+}
+
+// A figure with its interval drawn on the scale [low, high] of its column.
+function scaled(result, [low, high], kind) {
+  const at = (value) => (high > low ? `${(100 * (value - low)) / (high - low)}%` : "50%");
+  const parts = [make("span", { class: `value place-${result.place}` }, result.text)];
+  if (result.interval) parts.push(make("span", { class: "interval" }, result.interval));
+  const line = result.low === null ? null : make("span", { class: "span",
+    style: { left: at(result.low), right: `calc(100% - ${at(result.high)})` } });
+  parts.push(make("span", { class: "scale", "aria-hidden": "true" }, line,
+    make("span", { class: `point ${kind}`, style: { left: at(result.value) } })));
+  return parts;
+}
+
+function scaleOf(column) {
+  const results = modelsIn(column).map((model) => model.results[column.id]);
+  return [Math.min(...results.map((each) => each.low ?? each.value)),
+    Math.max(...results.map((each) => each.high ?? each.value))];
+}
+
+// The paired test of two models: [difference, low, high, p, method], first minus second.
+function paired(column, first, second) {
+  for (const test of column.tests) {
+    const [a, b] = [test.models.indexOf(first.id), test.models.indexOf(second.id)];
+    if (a < 0 || b < 0 || a === b) continue;
+    const [difference, low, high, p] = test.pairs[Math.max(a, b)][Math.min(a, b)];
+    return a > b ? [difference, low, high, p, test.method] : [-difference, -high, -low, p, test.method];
+  }
+  return null;
+}
+const range = (low, high) => `[${signed(low)}, ${signed(high)}]`;
+const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));

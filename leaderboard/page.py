@@ -8,41 +8,63 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.untrusted import clean, shorten
+from harness_bench.untrusted import clean
 
-from .tables import LEGEND, SYNTHETIC
-from .text import NONE, figure, interval, parameters
+from .site import KINDS, Names, site_data
+from .text import (
+    LEGEND,
+    SCORE,
+    SYNTHETIC,
+    figure,
+    interval,
+    mean_rank,
+    parameters,
+    score,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jinja2 import Template
 
-    from harness_bench.result_parts import Leakage, Metric
-
-    from .board import Board, Cell, Column, Table
+    from .board import Board, Cell, Column, Row, Table
     from .plots import Plot
 
 _HERE = Path(__file__).parent
-_LONGEST = 2000  # characters of one provenance entry, such as a command
-_KINDS = {
-    "pretrained": "pretrained", "random": "not trained (random weights)",
-    "baseline": "baseline without a model", "other": "other",
-}  # fmt: skip
+_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_compare.js", "page_start.js")
 
 
-def render_page(board: Board, plots: Mapping[Column, Sequence[Plot]]) -> str:
-    """Write the page; every string from a result file is escaped by the template."""
-    script = _read("page.js")
-    tables = [_table(board.measured, "measured"), _table(board.reported, "reported")]
+def render_page(
+    board: Board, plots: Mapping[Column, Sequence[Plot]], overall: Sequence[Plot] = ()
+) -> str:
+    """Write the page; every string from a result file is escaped by the template.
+
+    Args:
+        board: what to show.
+        plots: of each column of measured results.
+        overall: plots of the whole board.
+    """
+    script = "".join(map(_read, _SCRIPTS))
+    names = Names(board)
+    tables = [_table(table, names) for table in (board.measured, board.reported) if table.rows]
+    measured = board.measured
     return _template().render(
         board=board,
         title=clean(board.title),
-        tables=[table for table in tables if table["rows"]],
-        plots=plots,
+        tables=tables,
+        kinds={
+            kind: text
+            for kind, text in KINDS.items()
+            if any(row["kind"] == kind for table in tables for row in table["rows"])
+        },
+        plots=[(names.column(measured, column), column, each) for column, each in plots.items()],
+        overall=overall,
+        data=site_data(board, names),
         left_out=_left_out(len(board.problems)),
-        synthetic=SYNTHETIC if board.measured.synthetic else "",
+        synthetic=SYNTHETIC if measured.synthetic else "",
         legend=LEGEND,
+        score_legend=SCORE,
         style=_read("page.css"),
         script=script,
         # The page may run this one script and load nothing, whatever a result file contains.
@@ -68,36 +90,54 @@ def _template() -> Template:
 
     rules = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
     environment = Environment(autoescape=True, **rules)  # type: ignore[arg-type]
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     return environment.from_string(_read("page.html.j2"))
 
 
-def _table(table: Table, anchor: str) -> dict[str, Any]:
+def _table(table: Table, names: Names) -> dict[str, Any]:
     """Prepare one table for the template."""
     scales = {column: _scale(table, column) for column in table.columns}
-    rows = [
-        {
-            "model": row.model,
-            "kind": row.kind,
-            "anchor": f"{anchor}-{number}",
-            "parameters": parameters(row.parameters),
-            "exact": row.parameters,
-            "cells": [
-                _cell(row.cells.get(column), table.decimals, scales[column])
-                for column in table.columns
-            ],
-            "results": [
-                (column, provenance(row.cells[column]))
-                for column in table.columns
-                if column in row.cells
-            ],
-        }
-        for number, row in enumerate(table.rows, start=1)
-    ]
-    kinds = {kind: text for kind, text in _KINDS.items() if kind in {r.kind for r in table.rows}}
     return {
-        "source": anchor, "columns": table.columns, "rows": rows, "kinds": kinds,
+        "source": table.source,
+        "columns": [(names.column(table, column), column) for column in table.columns],
+        "timed": any(_factor(row) is not None for row in table.rows),
+        "scored": table.scored,
+        "rows": [
+            {
+                "model": row.model,
+                "kind": row.kind,
+                "id": names.model(table, row),
+                "parameters": parameters(row.parameters),
+                "exact": row.parameters,
+                "factor": _factor(row),
+                "rank": mean_rank(row, len(table.columns)),
+                "mean_rank": row.mean_rank,
+                "score": score(row.score),
+                "sort_score": _score_key(row),
+                "cells": [
+                    _cell(row.cells.get(column), table.decimals, scales[column])
+                    for column in table.columns
+                ],
+            }
+            for row in table.rows
+        ],
         "notes": table.notes,
-    }  # fmt: skip
+        "sources": sorted(
+            {clean(cell.result.citation) for row in table.rows for cell in row.cells.values()}
+            - {""}
+        ),
+    }
+
+
+def _factor(row: Row) -> float | None:
+    return row.costs.real_time_factor if row.costs else None
+
+
+def _score_key(row: Row) -> float | None:
+    """Sort scores over all columns before those over some: they are not comparable."""
+    if row.score is None:
+        return None
+    return row.score.value if row.score.whole else row.score.value - 1e12
 
 
 def _scale(table: Table, column: Column) -> tuple[float, float]:
@@ -108,10 +148,10 @@ def _scale(table: Table, column: Column) -> tuple[float, float]:
     return min(lows), max(highs)
 
 
-def _cell(cell: Cell | None, decimals: int, scale: tuple[float, float]) -> dict[str, Any]:
+def _cell(cell: Cell | None, decimals: int, scale: tuple[float, float]) -> dict[str, Any] | None:
     """Prepare one cell; positions on its small scale are percentages of the cell's width."""
     if cell is None:
-        return {"empty": True, "value": NONE, "sort": ""}
+        return None
     metric, (low, high) = cell.metric, scale
 
     def position(value: float) -> str:
@@ -119,64 +159,14 @@ def _cell(cell: Cell | None, decimals: int, scale: tuple[float, float]) -> dict[
 
     span = metric.interval
     return {
-        "empty": False,
         "value": figure(metric, decimals),
         "sort": metric.value,
         "interval": interval(span, decimals),
         "method": clean(span.method) if span else "",
         "place": cell.place,
         "tied": cell.tied,
+        "delta": "" if cell.delta is None else signed(cell.delta, 1),
         "dot": position(metric.value),
         "from": position(span.low) if span else None,
         "to": position(span.high) if span else None,
     }
-
-
-def provenance(cell: Cell) -> list[tuple[str, str]]:
-    """List what a reader needs to trust or repeat a figure, absent entries left out."""
-    result = cell.result
-    entries: list[tuple[str, object]] = [
-        ("source", f"reported: {result.citation}" if result.source == "reported" else "measured"),
-        *((name, _metric(metric)) for name, metric in result.metrics.items()),
-        ("text profile", result.normaliser),
-        ("utterances", f"{result.utterances:,}" if result.utterances else None),
-        ("hours", None if result.hours is None else f"{result.hours:.2f}"),
-        ("compared with the best", None if cell.p_value is None else f"p = {cell.p_value:.4f}"),
-        ("pretraining data", result.pretraining_data),
-        ("leakage", _leakage(result.leakage)),
-        ("learning rates tried", _pairs(result.learning_rates, ": dev ")),
-        ("seed", result.seed),
-        ("seeds", ", ".join(map(str, result.seeds))),
-        ("seconds", None if result.seconds is None else f"{result.seconds:.1f}"),
-        ("seconds by stage", _pairs(result.stage_seconds, " ")),
-        ("hardware", result.hardware),
-        ("command", result.command),
-        ("checkpoint digest", result.checkpoint_digest),
-        ("split digest", result.split_digest),
-        ("predictions", result.predictions),
-        ("versions", _pairs(result.versions, " ")),
-        ("created", result.created.strftime("%Y-%m-%d %H:%M %Z")),
-        ("file", cell.file.name),
-    ]
-    return [
-        (name, shorten(str(value), _LONGEST)) for name, value in entries if value not in (None, "")
-    ]
-
-
-def _metric(metric: Metric) -> str:
-    """Write a metric with every interval and how it was made."""
-    spans = [span for span in (metric.interval, *metric.other_intervals) if span]
-    written = "; ".join(f"{interval(span, 1)} {span.method}" for span in spans)
-    return f"{figure(metric, 2)} {metric.unit} {written}".strip()
-
-
-def _leakage(leakage: Leakage | None) -> str | None:
-    """Write the verdict on what training and scoring share."""
-    if leakage is None:
-        return None
-    compared = f"compared with {', '.join(leakage.compared_with)}" if leakage.compared_with else ""
-    return "; ".join(filter(None, [leakage.verdict, compared, leakage.detail]))
-
-
-def _pairs(values: Mapping[str, object], between: str) -> str:
-    return ", ".join(f"{key}{between}{value}" for key, value in values.items())

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 from harness_bench.untrusted import clean
 
-from .text import NONE, figure, interval, parameters
+from .text import (
+    LEGEND,
+    NONE,
+    SCORE,
+    SYNTHETIC,
+    figure,
+    interval,
+    mean_rank,
+    parameters,
+    score,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,19 +29,13 @@ if TYPE_CHECKING:
     from harness_bench.result_parts import Metric
     from harness_bench.results import Result
 
-    from .board import Board, Cell, Table
+    from .board import Board, Cell, Row, Table
 
-SYNTHETIC = (
-    "Columns marked synthetic compare the models on computer-made speech; their figures say "
-    "nothing about real speech."
-)
-LEGEND = (
-    "Bold: best; underlined: second; ≈: not told apart from the best by a paired bootstrap "
-    "(p ≥ 0.05, no correction for several comparisons). [low, high]: 95 % bootstrap interval."
-)
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
     "metric", "main", "value", "low", "high", "interval", "unit", "higher_is_better",
+    "place", "rank", "minus_best", "p_value", "paper", "minus_paper",
+    "real_time_factor", "gpu_real_time_factor", "macs_per_second", "peak_bytes", "disk_bytes",
     "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
     "checkpoint_digest", "split_digest", "created", "file",
 )  # fmt: skip
@@ -49,7 +54,12 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
     for table, title in ((board.measured, "Measured"), (board.reported, "Reported elsewhere")):
         if table.rows:
             parts += [f"## {title}", _md_table(table), *(f"- {_md(note)}" for note in table.notes)]
-    parts += [_md(LEGEND), *(f"![{_md(text)}]({name})" for text, name in plots)]
+    parts += _md_paper(board.measured)
+    parts += [
+        _md(LEGEND),
+        *([_md(SCORE)] if board.scored else []),
+        *(f"![{_md(text)}]({name})" for text, name in plots),
+    ]
     if board.reported.rows:
         cited = sorted({clean(cell.result.citation) for cell in _cells(board.reported)})
         parts += ["Sources of reported figures:", "\n".join(f"- {_md(text)}" for text in cited)]
@@ -96,12 +106,41 @@ def _md_warnings(board: Board) -> list[str]:
 
 def _md_table(table: Table) -> str:
     """Write one table."""
-    head = ["model", "parameters", *(_md(column.head) for column in table.columns)]
+    head = ["model", *_summary_heads(table), *(_md(column.head) for column in table.columns)]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in table.rows:
         cells = [_md_cell(row.cells.get(column), table.decimals) for column in table.columns]
-        lines.append([_md(row.model), parameters(row.parameters), *cells])
+        lines.append([_md(row.model), *_summary(table, row), *cells])
+    return _md_lines(lines)
+
+
+def _md_lines(lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _md_paper(table: Table) -> list[str]:
+    """Write measured figures beside the paper's, where there are both."""
+    lines = [
+        [_md(row.model), _md(column.head), figure(cell.metric, table.decimals),
+         figure(cell.paper.main, 2), signed(cell.delta or 0, 1)]
+        for row in table.rows
+        for column, cell in row.cells.items()
+        if cell.paper
+    ]  # fmt: skip
+    if not lines:
+        return []
+    head = [["model", "column", "measured", "paper", "difference"], ["---", "---", *["---:"] * 3]]
+    return ["## Beside the paper", _md_lines([*head, *lines])]
+
+
+def _summary_heads(table: Table) -> list[str]:
+    return ["parameters", "mean rank", *(["score"] if table.scored else [])]
+
+
+def _summary(table: Table, row: Row) -> list[str]:
+    """Return what sums a model up, in the order of `_summary_heads`."""
+    found = [parameters(row.parameters), mean_rank(row, len(table.columns))]
+    return [*found, score(row.score)] if table.scored else found
 
 
 def _md_cell(cell: Cell | None, decimals: int) -> str:
@@ -123,11 +162,12 @@ def _md(text: str) -> str:
 
 def _tex_table(table: Table) -> str:
     """Write one tabular; unknown figures are dashes."""
-    columns = ["Model", "Params", *(_tex(column.head) for column in table.columns)]
+    heads = map(str.capitalize, _summary_heads(table))
+    columns = ["Model", *heads, *(_tex(column.head) for column in table.columns)]
     body = [
         [
             _tex(row.model),
-            _tex(parameters(row.parameters)),
+            *map(_tex, _summary(table, row)),
             *(_tex_cell(row.cells.get(column), table.decimals) for column in table.columns),
         ]
         for row in table.rows
@@ -170,19 +210,34 @@ def _csv_values(cell: Cell, name: str, metric: Metric) -> dict[str, object]:
     result: Result = cell.result
     own = {key: getattr(result, key) for key in _CSV_FIELDS if hasattr(result, key)}
     span = metric.interval
-    return own | {
-        "metric": name,
-        "main": name == result.main_metric,
-        "value": metric.value,
-        "low": span.low if span else None,
-        "high": span.high if span else None,
-        "interval": span.method if span else "",
-        "unit": metric.unit,
-        "higher_is_better": metric.higher_is_better,
-        "leakage": result.leakage.verdict if result.leakage else "",
-        "created": result.created.isoformat(timespec="seconds"),
-        "file": cell.file.name,
+    spent = result.costs.model_dump(exclude={"hardware"}) if result.costs else {}
+    ranked: dict[str, object] = {
+        "place": cell.place,
+        "rank": cell.rank,
+        "minus_best": cell.best.difference if cell.best else None,
+        "p_value": cell.best.p_value if cell.best else None,
+        "paper": cell.paper.main.value if cell.paper else None,
+        "minus_paper": cell.delta,
     }
+    main = name == result.main_metric  # the metric that was ranked
+    return (
+        own
+        | spent
+        | (ranked if main else {})
+        | {
+            "metric": name,
+            "main": main,
+            "value": metric.value,
+            "low": span.low if span else None,
+            "high": span.high if span else None,
+            "interval": span.method if span else "",
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
+            "leakage": result.leakage.verdict if result.leakage else "",
+            "created": result.created.isoformat(timespec="seconds"),
+            "file": cell.file.name,
+        }
+    )
 
 
 def _csv_safe(value: object) -> object:

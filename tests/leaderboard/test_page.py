@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, override
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, override
+from urllib.parse import unquote
 
 import pytest
+from harness_bench.leaderboard.board import Board
+from harness_bench.leaderboard.ranking import make_table
+from harness_bench.leaderboard.site import Names
 
+from harness_bench.result_parts import Metric
+from harness_bench.results import Result
 from tests.leaderboard.conftest import HOSTILE
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words = ""
-        self.raw: dict[str, str] = {"script": "", "style": ""}
+        self.raw: dict[str, str] = {"script": "", "style": "", "data": ""}
         self.feed(text)
         self.close()
 
@@ -47,13 +55,20 @@ class Page(HTMLParser):
     @override
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] in self.raw:
-            self.raw[self.open[-1]] += data
+            is_data = self.tags[-1] == ("script", {"type": "application/json", "id": "data"})
+            self.raw["data" if is_data else self.open[-1]] += data
         else:
             self.words += data
 
     def all(self, name: str) -> list[dict[str, str | None]]:
         """Return the attributes of every tag of a name."""
         return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def data_of(page: Page) -> dict[str, Any]:
+    """Return what the script shows."""
+    found: dict[str, Any] = json.loads(page.raw["data"])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +89,9 @@ def test_nothing_is_loaded(page: Page) -> None:
             if name in {"src", "srcset", "data", "action", "poster"}:
                 pytest.fail(f"<{tag} {name}={value}> loads something")
             if name.endswith("href"):
-                assert re.fullmatch(r"#[\w.-]+|[\w.-]+\.(md|csv|tex|png)", value or ""), value
+                assert re.fullmatch(
+                    r"#(/|[\w.-]+|/(task|model)/[\w.%-]+)|[\w.-]+\.(md|csv|tex|png)", value or ""
+                ), value
     styles = page.raw["style"] + " ".join(str(a.get("style")) for _, a in page.tags)
     assert "@import" not in styles
     assert re.findall(r"url\((?!#)", styles) == []
@@ -94,8 +111,10 @@ def test_policy_forbids_what_the_page_does_not_need(page: Page) -> None:
 
 def test_hostile_names_are_text(page: Page, built: LeaderboardFiles) -> None:
     """Model, command, title and file name come from strangers."""
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     assert "alert" not in page.raw["script"]
+    assert "<" not in page.raw["data"], "a name in the data could end the element"
+    assert any("<script>alert(1)</script>" in each["name"] for each in data_of(page)["models"])
     assert "<script>alert(1)</script>" in page.words
     assert "broken <b>.json" in page.words
     assert "\u202e" not in built.html.read_text(encoding="utf-8")
@@ -121,11 +140,60 @@ def test_what_a_reader_must_know(page: Page) -> None:
 
 def test_every_result_has_its_provenance(page: Page, built: LeaderboardFiles) -> None:
     """Every model of every table links to the details that a reader needs to trust it."""
-    targets = {details["id"] for details in page.all("details")}
-    tables = (built.board.measured, built.board.reported)
-    assert len(targets) == sum(len(table.rows) for table in tables)
-    links = {str(a["href"])[1:] for a in page.all("a") if str(a["href"]).startswith("#")}
-    assert links == targets | {"problems"}
+    data = data_of(page)
+    models = {model["id"]: model for model in data["models"]}
+    columns = {column["id"] for column in data["columns"]}
+    rows = [row for table in (built.board.measured, built.board.reported) for row in table.rows]
+    assert [model["name"] for model in models.values()] == [row.model for row in rows]
+    for model, row in zip(models.values(), rows, strict=True):
+        assert len(model["results"]) == len(row.cells)
+        assert columns.issuperset(model["results"])
+        for result in model["results"].values():
+            assert {"source", "file", "created"} <= {name for name, _ in result["entries"]}
+    links = {unquote(str(a.get("href"))) for a in page.all("a")}
+    assert {f"#/model/{name}" for name in models} | {f"#/task/{name}" for name in columns} <= links
+
+
+def test_the_data_hold_the_paired_tests_and_breakdowns(page: Page, built: LeaderboardFiles) -> None:
+    """The side-by-side view must show what the paired bootstrap says, sign and all."""
+    data = data_of(page)
+    names = {model["id"]: model["name"] for model in data["models"]}
+    (column,) = (each for each in data["columns"] if each["task"] == "did" and each["tests"])
+    (test,) = column["tests"]
+    table = built.board.measured
+    (own,) = (each for each in table.columns if each.task == "did")
+    cells = {row.model: row.cells[own] for row in table.rows}
+    best = names[test["models"][0]]
+    for number, (model, pairs) in enumerate(zip(test["models"], test["pairs"], strict=True)):
+        assert len(pairs) == number
+        if number:
+            pair, cell = pairs[0], cells[names[model]]
+            assert cell.best is not None
+            assert pair == pytest.approx(
+                [cell.best.difference, cell.best.low, cell.best.high, cell.best.p_value], abs=1e-4
+            )
+            assert pair[0] == pytest.approx(cell.metric.value - cells[best].metric.value, abs=1e-3)
+    by = {each["by"]: each for each in column["breakdowns"]}
+    assert {"class", "group"} <= set(by)
+    assert set(by["class"]["models"]) == set(test["models"])
+
+
+def test_addresses_are_stable_and_tell_models_apart() -> None:
+    """A link that somebody shared must not lead to another model after the next build."""
+    same = ["نموذج", "a b", "a-b", "a b"]
+    results = {
+        Path(f"{number}.json"): Result(
+            source="measured", model=name, model_kind="other", task=f"t{number}", corpus="c",
+            split="test", synthetic=True, main_metric="m",
+            metrics={"m": Metric(value=1, higher_is_better=True)},
+        )
+        for number, name in enumerate(same)
+    }  # fmt: skip
+    table = make_table(results, "measured")
+    names = Names(Board("t", None, table, make_table(results, "reported")))
+    found = {row.model: names.model(table, row) for row in table.rows}
+    assert len(set(found.values())) == len(found) == 3
+    assert found["نموذج"] == "measured-نموذج"
 
 
 def test_ids_are_unique(page: Page) -> None:

@@ -1,0 +1,190 @@
+"""Rank results: places by figure, ranks by what the data can tell apart, SUPERB's score."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from typing import TYPE_CHECKING
+
+from harness_bench.scoring.systems import SIGNIFICANT
+from harness_bench.untrusted import clean
+
+from .board import Cell, Row, Score, Source, Table, by_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from harness_bench.results import Result
+
+    from .board import Column
+    from .evidence import Evidence
+
+BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
+
+
+def make_table(
+    results: Mapping[Path, Result],
+    source: Source,
+    evidence: Mapping[Column, Evidence] | None = None,
+) -> Table:
+    """Rank results of one source: one row per model, best mean rank first.
+
+    Args:
+        results: file -> result; those of the other source serve as the paper's figures.
+        source: which results.
+        evidence: what the predictions of each column say.
+    """
+    known = dict(evidence or {})
+    printed = _printed(results) if source == "measured" else {}
+    rows: dict[str, dict[Column, Cell]] = {}
+    grouped = by_column(results, source)
+    for column, files in grouped.items():
+        for cell in _cells(results, column, files, known.get(column), printed):
+            rows.setdefault(clean(cell.result.model), {})[column] = cell
+    scores = superb_scores(rows)
+    made = [_row(model, cells, scores.get(model)) for model, cells in rows.items()]
+    made.sort(key=lambda row: (*_order(row, grouped), row.model))
+    found = [note for each in known.values() for note in each.notes]
+    notes = (*found, *_split_notes(grouped, results), *_parameter_notes(made))
+    return Table(source, tuple(grouped), tuple(made), notes, known)
+
+
+def _cells(
+    results: Mapping[Path, Result], column: Column, files: Sequence[Path],
+    evidence: Evidence | None, printed: Mapping[tuple[str, ...], Result],
+) -> Iterable[Cell]:  # fmt: skip
+    """Make the cells of one column."""
+    places = _places(files, results, column)
+    ranked = ranks(files, results, column, evidence)
+    best = min(files, key=lambda file: (places[file], file))
+    for file in files:
+        pair = evidence.pair(file, best) if evidence and file != best else None
+        paper = printed.get(_question(results[file]))
+        yield Cell(results[file], file, places[file], ranked[file], pair, paper)
+
+
+def ranks(
+    files: Iterable[Path],
+    results: Mapping[Path, Result],
+    column: Column,
+    evidence: Evidence | None,
+) -> dict[Path, int]:
+    """Return 1 + the number of models that are better beyond chance, for each result.
+
+    Better beyond chance: a better figure, and where both have predictions of the same utterances
+    p < 0.05 in the paired test too. Models of one rank are a rank group: the column's best ones
+    all have rank 1.
+    """
+    sign = 1 if column.higher_is_better else -1
+
+    def better(one: Path, other: Path) -> bool:
+        if sign * results[one].main.value <= sign * results[other].main.value:
+            return False
+        pair = evidence.pair(one, other) if evidence else None
+        return pair is None or pair.p_value < SIGNIFICANT
+
+    every = list(files)
+    return {file: 1 + sum(better(other, file) for other in every) for file in every}
+
+
+def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]:
+    """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
+
+    Every column counts the same, and only if some model is better than FBANK there. A model
+    without a figure in all of them gets the mean over those it has, told by `Score.columns`.
+    """
+    floor = next((name for name in sorted(rows) if _is_fbank(name, rows[name])), None)
+    if floor is None:
+        return {}
+    spans = {
+        column: (cell.metric.value, _best(column, rows)) for column, cell in rows[floor].items()
+    }
+    spans = {column: span for column, span in spans.items() if span[0] != span[1]}
+    found: dict[str, Score] = {}
+    for model, cells in rows.items():
+        shares = [
+            (cells[column].metric.value - low) / (high - low)
+            for column, (low, high) in spans.items()
+            if column in cells
+        ]
+        if shares:
+            found[model] = Score(BEST * statistics.mean(shares), len(shares), len(spans))
+    return found
+
+
+def _is_fbank(model: str, cells: Mapping[Column, Cell]) -> bool:
+    kind = next(iter(cells.values())).result.model_kind
+    return kind == "baseline" and "fbank" in model.casefold()
+
+
+def _best(column: Column, rows: Mapping[str, Mapping[Column, Cell]]) -> float:
+    values = [cells[column].metric.value for cells in rows.values() if column in cells]
+    return max(values) if column.higher_is_better else min(values)
+
+
+def _printed(results: Mapping[Path, Result]) -> dict[tuple[str, ...], Result]:
+    """Return the reported results by what they are of."""
+    return {_question(result): result for result in results.values() if result.source == "reported"}
+
+
+def _question(result: Result) -> tuple[str, ...]:
+    """Return model, task, corpus, split and metric as both a paper and a config may write them."""
+    names = (result.model, result.task, result.corpus, result.split, result.main_metric)
+    return tuple(re.sub(r"[\W_]+", "", clean(name).casefold()) for name in names)
+
+
+def _places(
+    files: Sequence[Path], results: Mapping[Path, Result], column: Column
+) -> dict[Path, int]:
+    """Return the place of each file's result; equal values share one."""
+    values = {file: results[file].main.value for file in files}
+    sign = 1 if column.higher_is_better else -1
+    return {
+        file: 1 + sum(sign * other > sign * value for other in values.values())
+        for file, value in values.items()
+    }
+
+
+def _order(row: Row, grouped: Mapping[Column, list[Path]]) -> tuple[float, float]:
+    """Return what rows are sorted by: mean rank, and where it is equal the figures.
+
+    Of these, the share of its column's entries that are better, averaged: a second place of five
+    is more than a second place of two.
+    """
+    better = ((cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items())
+    return row.mean_rank, statistics.mean(better)
+
+
+def _row(model: str, cells: dict[Column, Cell], score: Score | None) -> Row:
+    """Make a row; kind and parameters come from the first result that knows them."""
+    counts = _counts(cells)
+    kind = next(iter(cells.values())).result.model_kind
+    return Row(model, kind, counts[0] if counts else None, cells, score)
+
+
+def _counts(cells: Mapping[Column, Cell]) -> list[int]:
+    """List the distinct parameter counts that a model's results name."""
+    known = (cell.result.parameters for cell in cells.values())
+    return sorted({count for count in known if count is not None})
+
+
+def _split_notes(
+    grouped: Mapping[Column, list[Path]], results: Mapping[Path, Result]
+) -> Iterable[str]:
+    """Warn of columns whose models did not all see the same utterances."""
+    for column, files in grouped.items():
+        digests = {results[file].split_digest for file in files} - {None}
+        if len(digests) > 1:
+            yield (
+                f"{column.head}: the models were scored on {len(digests)} different sets of "
+                "utterances (split digests differ); their figures cannot be compared."
+            )
+
+
+def _parameter_notes(rows: Iterable[Row]) -> Iterable[str]:
+    """Warn of models whose results disagree on their size."""
+    for row in rows:
+        if len(counts := _counts(row.cells)) > 1:
+            written = ", ".join(f"{count:,}" for count in counts)
+            yield f"{row.model}: its results name several parameter counts ({written})."
