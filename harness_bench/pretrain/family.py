@@ -118,7 +118,7 @@ def run_family(
         source = _audio(family, step, cuts, out)
         teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
         with times.stage(f"{step.name}: labels"):
-            labels = _labels(family, step, source, out, fabric)
+            labels = _labels(family, step, source, out, fabric, teacher)
         with times.stage(f"{step.name}: pretraining"):
             made[step.name] = pretrain(
                 step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,
@@ -163,13 +163,17 @@ def _audio(
 
 
 def _labels(
-    family: FamilyConfig, step: IterationConfig, source: CutSource, out: Path, fabric: Fabric
+    family: FamilyConfig,
+    step: IterationConfig,
+    source: CutSource,
+    out: Path,
+    fabric: Fabric,
+    teacher: Path | None,
 ) -> Labels:
     """Make an iteration's labels, or wait for those of the iteration that shares them."""
     from harness_bench.labels.make import make_labels  # noqa: PLC0415 - torch
 
     folder = out / label_owner(family, step).name / "labels"
-    teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
     # Two students may be made at a time, by two processes.
     lock = locked(out / f".{folder.parent.name}.lock") if fabric.global_rank == 0 else nullcontext()
     with lock:

@@ -10,13 +10,12 @@ from tqdm import tqdm
 
 from harness_bench.config import resolved
 from harness_bench.data.sources import as_source
-from harness_bench.models.checkpoint import CONFIG, read_facts
 from harness_bench.pretrain.data import epoch_batches
 from harness_bench.pretrain.family import checkpoint_of
 from harness_bench.pretrain.guard import Guard
 from harness_bench.pretrain.log import TrainLog
 from harness_bench.pretrain.objective import combine
-from harness_bench.pretrain.run import build_run, export, restore, run_key, save
+from harness_bench.pretrain.run import build_run, export, finished_key, restore, run_key, save
 from harness_bench.pretrain.stopping import on_sigterm
 from harness_bench.provenance import write_provenance
 
@@ -70,10 +69,11 @@ def pretrain(
     source = as_source(cuts)
     key = run_key(step, source, labels, teacher)
     folder = checkpoint_of(out)
-    if (folder / CONFIG).is_file() and read_facts(folder).get("key") == key:
+    finished = finished_key(folder)
+    if finished == key:
         return folder
     run = build_run(step, key, out, fabric, teacher, source.hours)
-    restore(run, restart=restart)
+    restore(run, finished, restart=restart)
     if fabric.global_rank == 0:
         inputs = {"cuts": source.digest, "key": key}
         write_provenance(out, config=resolved(step), seed=step.pretrain.seed, inputs=inputs)

@@ -141,15 +141,29 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def restore(run: Run, *, restart: bool) -> None:
+def finished_key(folder: Path) -> str | None:
+    """Return the key of the run that left a checkpoint there: None without one, "" if untold."""
+    return str(read_facts(folder).get("key", "")) if (folder / CONFIG).is_file() else None
+
+
+def restore(run: Run, finished: str | None, *, restart: bool) -> None:
     """Take up an interrupted run where its state was saved.
 
+    Args:
+        run: as `build_run` made it.
+        finished: `finished_key` of its checkpoint folder.
+        restart: delete another run instead of refusing.
+
     Raises:
-        ValueError: the folder holds another run, or one of another number of ranks whose shards
-            were dealt otherwise.
+        ValueError: the folder holds another run, unfinished or finished (a finished one's states
+            may have been deleted).
     """
     state = load_state(run.out, run.key, restart=restart)
-    _refuse_finished(run, restart=restart)
+    if finished not in (None, run.key) and not restart:
+        raise ValueError(
+            f"{checkpoint_of(run.out)} is what a run with another config or other inputs left. "
+            "Give a new folder, or --restart if that run is not needed."
+        )
     run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
     if state is None:
         if run.fabric.global_rank == 0:
@@ -170,23 +184,12 @@ def restore(run: Run, *, restart: bool) -> None:
     progress.update, progress.epoch = update, epoch
     if len(ranks) == run.fabric.world_size:
         progress.batches = batches
-    elif run.fabric.global_rank == 0:
+    else:
         say(
             f"{run.out} was saved by {len(ranks)} ranks and goes on with "
             f"{run.fabric.world_size}: epoch {epoch} begins anew."
         )
-    if run.fabric.global_rank == 0:
-        say(f"resumed {run.out} at update {update}")
-
-
-def _refuse_finished(run: Run, *, restart: bool) -> None:
-    """Refuse to train over another finished run, whose states may have been deleted."""
-    folder = checkpoint_of(run.out)
-    if not restart and (folder / CONFIG).is_file() and read_facts(folder).get("key") != run.key:
-        raise ValueError(
-            f"{folder} is what a run with another config or other inputs left. Give a new folder, "
-            "or --restart if that run is not needed."
-        )
+    say(f"resumed {run.out} at update {update}")
 
 
 def export(run: Run, folder: Path) -> None:
