@@ -1,0 +1,222 @@
+"""The look at a leaderboard: files of its folder alone, built anew when results change."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from harness_bench.leaderboard.build import build
+from harness_bench.leaderboard.serve import BoardServer, LiveBoard, out_or_temporary, stamp
+
+from harness_bench.results import Result, save_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_bench.leaderboard.build import LeaderboardFiles
+
+MAKE = partial(build, title="A look", include_reported=False)
+
+
+def result(model: str, value: float) -> Result:
+    return Result.model_validate(
+        {
+            "source": "measured", "model": model, "model_kind": "other", "task": "did",
+            "corpus": "tones", "split": "test", "synthetic": True, "main_metric": "accuracy",
+            "metrics": {"accuracy": {"value": value, "higher_is_better": True}},
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    save_result(result("model-one", 50.0), folder)
+    return folder
+
+
+@contextmanager
+def served(results: Path, out: Path) -> Iterator[tuple[BoardServer, list[str]]]:
+    """Serve in a thread; yield the server and what was told."""
+    told: list[str] = []
+    server = BoardServer(LiveBoard(results, out, MAKE, told.append), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server, told
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask(server: BoardServer, path: str, method: str = "GET") -> tuple[int, str, dict[str, str]]:
+    """Ask for a path exactly as written; clients that tidy it up would hide a hole."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(server.server_address[1]), timeout=30)
+    connection.putrequest(method, path)
+    connection.endheaders()
+    answer = connection.getresponse()
+    text = answer.read().decode("utf-8", errors="replace")
+    connection.close()
+    return answer.status, text, {key.lower(): value for key, value in answer.getheaders()}
+
+
+def test_page_follows_the_results(results: Path, tmp_path: Path) -> None:
+    """New, changed and removed files show at the next reload; nothing is built for nothing."""
+    with served(results, tmp_path / "out") as (server, told):
+        assert "model-one" in ask(server, "/")[1]
+        written = (tmp_path / "out" / "index.html").stat().st_mtime_ns
+        assert "model-one" in ask(server, "/index.html?again")[1]
+        assert (tmp_path / "out" / "index.html").stat().st_mtime_ns == written
+        second = save_result(result("model-two", 61.5), results)
+        assert "61.5" in ask(server, "/")[1]
+        save_result(result("model-two", 62.5), results)  # of the same size
+        assert "62.5" in ask(server, "/")[1]
+        second.unlink()
+        assert "model-two" not in ask(server, "/")[1]
+        (results / "broken.json").write_text("{oops")
+        assert "broken.json" in ask(server, "/")[1]
+    assert len([line for line in told if "anew" in line]) == 4
+    assert any("left out: broken.json" in line for line in told)
+
+
+def test_build_inside_the_results(results: Path) -> None:
+    """The board's own files are no change of the results, or every look would build."""
+    with served(results, results / "board") as (server, told):
+        assert [ask(server, "/")[0] for _ in range(2)] == [200, 200]
+        assert told == []
+
+
+def test_stamp_ignores_what_is_half_written(results: Path) -> None:
+    before = stamp(results, results / "out")
+    (results / ".partial-x.json").write_text("{")
+    (results / "dangling.json").symlink_to("nowhere")
+    assert stamp(results, results / "out") == before
+    (results / "predictions").mkdir()
+    (results / "predictions" / "a.jsonl").write_text("{}")
+    assert stamp(results, results / "out") != before
+
+
+def test_files_of_the_folder_alone(results: Path, tmp_path: Path) -> None:
+    """No way out by dots, encodings or links, and no listing of folders."""
+    (tmp_path / "secret.txt").write_text("secret")
+    with served(results, tmp_path / "out") as (server, _):
+        ask(server, "/")
+        out = tmp_path / "out"
+        (out / "plots").mkdir()
+        (out / "plots" / "a.txt").write_text("inside")
+        (out / "link.txt").symlink_to(tmp_path / "secret.txt")
+        os.mkfifo(out / "pipe")
+        assert ask(server, "/plots/a.txt")[:2] == (200, "inside")
+        for path in (
+            "/../secret.txt", "/%2e%2e/secret.txt", "/plots/..%2f..%2fsecret.txt", "/link.txt",
+            f"//{tmp_path}/secret.txt", "/plots/", "/pipe", "/a%00b", "/" + "a" * 5000, "/none",
+        ):  # fmt: skip
+            status, text, _ = ask(server, path)
+            assert status == 404, path
+            assert "secret" not in text.replace("secret.txt", "")
+        assert ask(server, "/index.html", "POST")[0] == 501
+
+
+def test_what_a_browser_needs(results: Path, tmp_path: Path) -> None:
+    """Arabic needs its encoding named; a reload must not come from the browser's cache."""
+    with served(results, tmp_path / "out") as (server, _):
+        for path, kind in (
+            ("/", "html"),
+            ("/leaderboard.md", "plain"),
+            ("/leaderboard.csv", "plain"),
+        ):
+            status, _, heads = ask(server, path)
+            assert (status, heads["content-type"]) == (200, f"text/{kind}; charset=utf-8")
+            assert heads["cache-control"] == "no-cache"
+            assert heads["x-content-type-options"] == "nosniff"
+        status, body, _ = ask(server, "/", "HEAD")
+        assert (status, body) == (200, "")
+
+
+def test_vanished_results_are_told_and_return(results: Path, tmp_path: Path) -> None:
+    """An old page shown as if it were current would mislead."""
+    with served(results, tmp_path / "out") as (server, _):
+        assert ask(server, "/")[0] == 200
+        hidden = results.rename(tmp_path / "away")
+        status, text, _ = ask(server, "/")
+        assert status == 500
+        assert "no results folder" in text
+        hidden.rename(results)
+        assert ask(server, "/")[0] == 200
+
+
+def test_many_readers_one_build(results: Path, tmp_path: Path) -> None:
+    """Browsers ask in parallel; two builds at once would write over each other."""
+    running, most = 0, 0
+
+    def slow(*folders: Path) -> LeaderboardFiles:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.05)
+        running -= 1
+        return MAKE(*folders)
+
+    board = LiveBoard(results, tmp_path / "out", slow, print)
+    built: list[bool] = []
+    threads = [threading.Thread(target=lambda: built.append(board.refresh())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sorted(built), most) == ([False] * 4 + [True], 1)
+
+
+def test_taken_port(results: Path, tmp_path: Path) -> None:
+    board = LiveBoard(results, tmp_path / "out", MAKE, print)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=rf"Port {port} of 127\.0\.0\.1 is taken.*--port"):
+            BoardServer(board, "127.0.0.1", port)
+    with pytest.raises(ValueError, match=r"no\.such\.invalid port 0 cannot be listened on"):
+        BoardServer(board, "no.such.invalid", 0)
+
+
+def test_this_machine_alone_by_default(results: Path, tmp_path: Path) -> None:
+    board = LiveBoard(results, tmp_path / "out", MAKE, print)
+    for host, local in (("127.0.0.1", True), ("0.0.0.0", False)):  # noqa: S104 - the case tested
+        with BoardServer(board, host, 0) as server:
+            assert server.local is local
+            assert server.url == f"http://{host}:{server.server_address[1]}/"
+
+
+def test_temporary_folder_goes(tmp_path: Path) -> None:
+    with out_or_temporary(None) as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
+    with out_or_temporary(tmp_path) as folder:
+        assert folder == tmp_path
+
+
+def test_ctrl_c_ends_quietly(results: Path) -> None:
+    """The command itself, as a user runs and ends it: no traceback, exit status 0."""
+    command = [sys.executable, "-m", "harness_bench.cli", "leaderboard", "serve", str(results)]
+    process = subprocess.Popen(
+        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert line.startswith("Leaderboard: http://127.0.0.1:")
+    assert (process.returncode, errors) == (0, "")
