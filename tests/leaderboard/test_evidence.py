@@ -1,0 +1,105 @@
+"""What predictions add to figures: paired tests and breakdowns, and what broken ones cost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from harness_bench.leaderboard import evidence
+from harness_bench.leaderboard.board import by_column
+from harness_bench.leaderboard.evidence import gather, gather_all
+
+from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results import load_results
+from harness_bench.scoring.compare import compare_classes, compare_texts
+from tests.leaderboard.conftest import write_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of four models with predictions, made once and only read."""
+    made = tmp_path_factory.mktemp("results")
+    write_results(made)
+    return made
+
+
+def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
+    """The board must say of two models what `score compare` says of their files."""
+    found, _ = load_results(folder)
+    for column, each in gather_all(found).items():
+        files = by_column(found, "measured")[column]
+        assert not each.notes
+        first, second = files[0], files[-1]
+        pair, back = each.pair(first, second), each.pair(second, first)
+        paths = [file.parent / str(found[file].predictions) for file in (first, second)]
+        if column.task == "did":
+            classes = [read_predictions(path, ClassPrediction) for path in paths]
+            expected = compare_classes(*classes, metric="accuracy")
+        else:
+            texts = [read_predictions(path, TextPrediction) for path in paths]
+            expected = compare_texts(*texts, profile="mgb2")
+        assert pair is not None
+        assert back is not None
+        assert pair.p_value == back.p_value == expected.p_value
+        assert pair.difference == pytest.approx(expected.difference)
+        assert back.difference == pytest.approx(-expected.difference)
+        assert (pair.low, pair.high) == pytest.approx(
+            (expected.interval.low, expected.interval.high)
+        )
+        assert each.breakdowns.keys() == set(files)
+
+
+def test_other_utterances_are_not_compared(folder: Path, tmp_path: Path) -> None:
+    """One utterance less in one file: that model has no test, the others keep theirs."""
+    write_results(tmp_path)
+    path = tmp_path / "predictions" / "random.did.tones.test.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    found, _ = load_results(tmp_path)
+    (column,) = (column for column in by_column(found, "measured") if column.task == "did")
+    files = by_column(found, "measured")[column]
+    each = gather(found, column, files)
+    odd = tmp_path / "random.did.tones.test.json"
+    others = [file for file in files if file != odd]
+    assert all(each.pair(odd, other) is None for other in others)
+    assert each.pair(others[0], others[1]) is not None
+    assert any("random.did" in note and "differ" in note for note in each.notes)
+    assert folder != tmp_path
+
+
+def test_results_without_predictions_have_no_evidence(tmp_path: Path) -> None:
+    """Predictions may stay where they were made: figures and ranks by figure remain."""
+    write_results(tmp_path)
+    for path in (tmp_path / "predictions").iterdir():
+        path.unlink()
+    for each in gather_all(load_results(tmp_path)[0]).values():
+        assert (each.tests, each.breakdowns, each.notes) == ([], {}, [])
+
+
+def test_too_many_models_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs grow with the square: what is left out is the worst, and it is said."""
+    monkeypatch.setattr(evidence, "MAX_SYSTEMS", 2)
+    found, _ = load_results(folder)
+    for column, each in gather_all(found).items():
+        best = sorted(
+            by_column(found, "measured")[column],
+            key=lambda file: (-1 if column.higher_is_better else 1) * found[file].main.value,
+        )
+        assert len(each.breakdowns) == 2
+        assert best[0] in each.breakdowns
+        assert any("best 2 models" in note for note in each.notes)
+
+
+def test_another_version_of_the_profile_is_not_scored_anew(tmp_path: Path) -> None:
+    """A test under other rules than the figures' would speak of other figures."""
+    write_results(tmp_path)
+    for path in tmp_path.glob("*.asr.*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"normaliser": "mgb2 v0"}))
+    found, _ = load_results(tmp_path)
+    notes = [note for each in gather_all(found).values() for note in each.notes]
+    assert len(notes) == 1
+    assert "mgb2 v0" in notes[0]
+    assert "score again" in notes[0]
