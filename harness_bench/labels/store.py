@@ -67,10 +67,6 @@ class Labels(Protocol):
         """Yield the labels (F,) int64 of every utterance, or of one rank's share of them."""
         ...
 
-    def histogram(self, clusters: int) -> Tensor:
-        """Count how often each label stands in all of them: (clusters,) int64."""
-        ...
-
 
 class LabelStore:
     """All labels of a folder, by utterance id; shards are memory-mapped, 2 bytes a frame."""
@@ -126,13 +122,6 @@ class LabelStore:
         places = islice(self._where.values(), rank, None, ranks)
         return (self._shards[number][start:end].long() for number, start, end in places)
 
-    def histogram(self, clusters: int) -> Tensor:
-        """Count how often each label stands in the whole store: (clusters,) int64."""
-        counts = torch.zeros(clusters, dtype=torch.int64)
-        for shard in self._shards:
-            counts += torch.bincount(shard.long(), minlength=clusters)
-        return counts
-
 
 class ShardLabels:
     """Labels as a field of a sharded corpus: nothing is held in memory."""
@@ -167,13 +156,6 @@ class ShardLabels:
                 "not; make labels for them."
             )
         return source.with_labels(self.folder)
-
-    def histogram(self, clusters: int) -> Tensor:
-        """Count how often each label stands in all of them: (clusters,) int64."""
-        counts = torch.zeros(clusters, dtype=torch.int64)
-        for row in self.rows():
-            counts += torch.bincount(row, minlength=clusters)
-        return counts
 
     def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
         """Yield the labels (F,) int64 of every utterance, or of every ranks-th file's."""

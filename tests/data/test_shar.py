@@ -82,7 +82,7 @@ def test_every_frame_has_a_label_in_the_field(
     assert len(of_shards) == 14
     again = rows(of_shards, source)
     labelled = sum(len(row) for row in again.values())
-    assert labelled == int(of_shards.histogram(LABELS.clusters).sum())
+    assert labelled == sum(map(len, of_shards.rows()))
     # k-means saw the frames in another order, so its clusters have other numbers and borders.
     of_list = make_labels(CutList(cuts), tmp_path / "list", config)
     counts = {cut.id: len(of_list.of(cut)) for cut in cuts}
