@@ -35,7 +35,7 @@ function taskView(column) {
     make("p", { class: "quiet" }, `${facts}.`),
     grid(`${models.length} models`, heads, rows),
     measured ? make("p", { class: "quiet" },
-      "Rank: 1 + the number of models that are better beyond chance; models of one rank cannot be told apart from the best of them. ",
+      "Rank: 1 + the number of models that are better beyond chance (p < 0.05). ",
       methods.length ? `Differences: ${methods.join("; ")}.` : "No predictions lie beside these results, so ranks follow the figures alone.") : null,
     column.breakdowns.map((each) => breakdownTable(column, each, models)),
   ];
