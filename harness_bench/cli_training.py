@@ -11,7 +11,16 @@ import typer
 from harness_bench.cli_results import Json, Out
 
 Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare` or `shard`.")]
+LabelFolder = Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")]
+IterationFile = Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")]
+FamilyFile = Annotated[Path, typer.Argument(help="TOML of the family.")]
+FamilyCuts = Annotated[
+    Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
+]
 Split = Annotated[str, typer.Option(help="Which split of it.")]
+Restart = Annotated[bool, typer.Option(help="Replace other runs in OUT.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[int | None, typer.Option(help="Ranks on this machine.")]
 
 
 def shard(
@@ -36,14 +45,14 @@ def shard(
 
 
 def labels(
-    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
+    config: IterationFile,
     cuts: Cuts,
     out: Out,
     *,
     teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
     split: Split = "train",
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
 ) -> None:
     """Label audio for pretraining: features, k-means, one uint16 per 20 ms.
 
@@ -61,7 +70,7 @@ def labels(
 
 
 def label_quality(
-    label_folder: Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")],
+    label_folder: LabelFolder,
     cuts: Cuts,
     *,
     units: Annotated[
@@ -96,16 +105,16 @@ def label_quality(
 
 
 def pretrain(
-    config: Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")],
+    config: IterationFile,
     cuts: Cuts,
-    label_folder: Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")],
+    label_folder: LabelFolder,
     out: Out,
     *,
     teacher: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
     split: Split = "train",
-    restart: Annotated[bool, typer.Option(help="Replace another run in OUT.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
 ) -> None:
     """Train one iteration and export it; an interrupted run goes on where it was.
 
@@ -127,10 +136,8 @@ def pretrain(
 
 
 def family(
-    config: Annotated[Path, typer.Argument(help="TOML of the family.")],
-    cuts: Annotated[
-        Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
-    ] = None,
+    config: FamilyFile,
+    cuts: FamilyCuts = None,
     out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>.")] = None,
     *,
     split: Split = "train",
@@ -138,9 +145,9 @@ def family(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
     hours: Annotated[float | None, typer.Option(help="Of audio, for the plan.")] = None,
     as_json: Json = False,
-    restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
 ) -> None:
     """Make a whole family of models: labels, pretraining, export, iteration by iteration.
 
@@ -199,10 +206,8 @@ def export(
 
 
 def figure2(
-    config: Annotated[Path, typer.Argument(help="TOML of the family.")],
-    cuts: Annotated[
-        Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
-    ] = None,
+    config: FamilyFile,
+    cuts: FamilyCuts = None,
     out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>_figure2.")] = None,
     *,
     student: Annotated[
@@ -212,9 +217,9 @@ def figure2(
         int | None, typer.Option(help="Default: as in the family, or half the teacher's.", min=1)
     ] = None,
     split: Split = "train",
-    restart: Annotated[bool, typer.Option(help="Replace other runs in OUT.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int | None, typer.Option(help="Ranks on this machine.")] = None,
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
 ) -> None:
     """Train a student with and without PCA labels, from two starts; draw the paper's Figure 2.
 
