@@ -1,0 +1,190 @@
+"""A folder ready to push as a Hugging Face Space: the built page, or an app that builds it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness_bench.discovery import package_folder
+from harness_bench.files import write_bytes, write_json, write_text
+from harness_bench.results import MAX_BYTES, load_results
+from harness_bench.untrusted import clean, inside, read_bounded, shorten
+
+from .build import build, make_board
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness_bench.results import Result
+
+    from .board import Board
+
+Sdk = Literal["static", "gradio"]
+GRADIO = "6.31.0"  # the version that space_app.py was tried with
+MARK = "Made by `harness-bench leaderboard space`"
+_PACKAGE = "harness-ssl-bench"
+# What building a board imports: the app brings these modules along and asks for these packages.
+_MODULES = ("scoring", "leaderboard")
+_LIBRARIES = ("jinja2", "jiwer", "lhotse", "matplotlib", "numpy", "pydantic")
+_MAX_PREDICTIONS = 256 << 20  # bytes; larger ones are not compared either
+_LONGEST_TITLE = 80
+# What this module writes, as patterns; an export removes what an earlier one left.
+_OURS = (
+    "README.md", "app.py", "board.json", "requirements.txt", "results", "harness_bench",
+    "index.html", "leaderboard.*", "[0-9][0-9]-*.png",
+)  # fmt: skip
+
+
+def make_space(
+    results: Path,
+    out: Path,
+    *,
+    sdk: Sdk,
+    title: str,
+    include_reported: bool = True,
+    split: str | None = "test",
+    predictions: bool = True,
+) -> dict[str, str]:
+    """Write a Space into `out`; nothing is uploaded.
+
+    Args:
+        results: folder of result files, untrusted.
+        out: a new or empty folder, a fresh clone of a Space, or an earlier export.
+        sdk: `static` for the built page, `gradio` for an app that builds it when it starts.
+        title: the page's and the Space's name.
+        include_reported: add the paper's figures.
+        split: the split to show; None shows all.
+        predictions: `gradio` alone: copy per-utterance predictions, from which the app computes
+            paired tests and breakdowns. They hold the utterances' transcripts and labels.
+
+    Returns:
+        File name -> why it is left out.
+
+    Raises:
+        ValueError: no such results folder, `out` holds something else, or they overlap.
+    """
+    options: dict[str, Any] = {
+        "title": clean(title), "include_reported": include_reported, "split": split,
+    }  # fmt: skip
+    found, _ = load_results(results)  # Should there be none, nothing is removed.
+    _clear(out, results)
+    if sdk == "static":
+        board = build(results, out, **options).board
+        head = {"app_file": "index.html"}
+    else:
+        board = make_board(results, **options)
+        _copy_results(found, out / "results", predictions=predictions)
+        _copy_code(out)
+        write_json(out / "board.json", options)
+        head = {"sdk_version": GRADIO, "python_version": "3.12", "app_file": "app.py"}
+    write_text(out / "README.md", _readme(board, {"sdk": sdk, **head}))
+    return board.problems
+
+
+def _clear(out: Path, results: Path) -> None:
+    """Remove an earlier export.
+
+    Raises:
+        ValueError: the folder holds other things, or the results.
+    """
+    if results.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"The results {results} lie in {out}; choose another folder to write.")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"{out} is a file; choose a folder to write.")
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    readme = _text(out / "README.md") if "README.md" in names else ""
+    fresh = names <= {"README.md", "index.html", "style.css"} and readme.startswith("---\n")
+    if names and not fresh and MARK not in readme:
+        some = ", ".join(sorted(names)[:3])
+        raise ValueError(
+            f"{out} is no Space (it holds {some}); choose a new or empty folder, a fresh clone of "
+            "a Space or an earlier export."
+        )
+    for path in {path for pattern in _OURS for path in out.glob(pattern)}:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _text(path: Path) -> str:
+    return read_bounded(path, MAX_BYTES).decode("utf-8", errors="replace")
+
+
+def _copy_results(found: Mapping[Path, Result], out: Path, *, predictions: bool) -> None:
+    """Copy the valid result files, and the predictions that they name and that are there."""
+    for path, result in found.items():
+        write_bytes(out / path.name, read_bounded(path, MAX_BYTES))
+        if predictions and result.predictions:
+            source = inside(path.parent, result.predictions)
+            if source.is_file() and source.stat().st_size <= _MAX_PREDICTIONS:
+                _copy([(source, out / result.predictions)])
+    out.mkdir(exist_ok=True)  # without results there is still a board of the paper's rows
+
+
+def _copy_code(out: Path) -> None:
+    """Copy the app and the modules that build a board; pin what they need.
+
+    The modules travel along, since a name in requirements.txt that nobody has registered is one
+    that anybody can register.
+    """
+    root = package_folder("harness_bench")
+    _copy((path, out / "harness_bench" / path.name) for path in root.glob("*.py"))
+    for module in _MODULES:
+        folder = package_folder(f"harness_bench.{module}")
+        _copy(
+            (path, out / "harness_bench" / module / path.relative_to(folder))
+            for path in folder.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        )
+    shutil.copyfile(Path(__file__).with_name("space_app.py"), out / "app.py")
+    write_text(out / "requirements.txt", "\n".join([f"gradio=={GRADIO}", *_requirements(), ""]))
+
+
+def _copy(pairs: Iterable[tuple[Path, Path]]) -> None:
+    for source, target in pairs:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _requirements() -> list[str]:
+    """Return this package's own requirements of the libraries that building a board needs."""
+    asked = {
+        re.split(r"[^\w.-]", line, maxsplit=1)[0]: line
+        for line in importlib.metadata.requires(_PACKAGE) or []
+        if ";" not in line  # those of extras
+    }
+    return [asked[name] for name in _LIBRARIES]
+
+
+def _readme(board: Board, settings: dict[str, Any]) -> str:
+    """Write the Space's README: its settings in YAML, then what it is.
+
+    Every value is written as JSON, which YAML reads as it is, so that a title from a stranger
+    adds no setting of its own.
+    """
+    head = {
+        "title": shorten(board.title, _LONGEST_TITLE) or "Leaderboard",
+        "emoji": "📊",
+        "colorFrom": "blue",
+        "colorTo": "gray",
+        **settings,
+        "pinned": False,
+    }
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+    synthetic = board.measured.synthetic
+    return "\n".join(
+        [
+            "---", *lines, "---", "",
+            "Arabic self-supervised speech models: recognition, emotion and dialect.", "",
+            *(["**Some or all measured figures come from synthetic speech.**", ""] * synthetic),
+            (f"{MARK} from {len(board.measured.rows)} measured and {len(board.reported.rows)} "
+            "reported models. Export again instead of editing the files here."), "",
+        ]
+    )  # fmt: skip
