@@ -1,13 +1,19 @@
-"""Predictions made by chance, and the real multi-reference data where they are."""
+"""Predictions made by chance, the real multi-reference data where they are, the command."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from harness_bench import cli
 from harness_bench.predictions import ClassPrediction, TextPrediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MULTIREF = Path(__file__).parents[3] / "shared" / "data" / "mgb3_dev_multiref"
 WORDS = ("كتاب", "بيت", "مدرسة", "أحمد", "إلى", "على", "قال", "سؤال", "و", "في")
@@ -18,6 +24,24 @@ def multiref() -> Path:
     if not MULTIREF.is_dir():
         pytest.skip(f"{MULTIREF} is absent: the real MGB-3 texts are not part of the repository")
     return MULTIREF
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs `harness-bench score ...`: (exit status, output, errors)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
 
 
 def class_rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import jiwer
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench import cli
 from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
 from harness_bench.scoring.joining import Joined
 from harness_bench.scoring.registry import profile_names
@@ -24,22 +22,6 @@ if TYPE_CHECKING:
 WORDS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
 FILLED = WORDS.filter(bool)
 QUICK = Breakdown(resamples=20)
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", "asr", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
@@ -72,7 +54,9 @@ def test_oracle_by_the_command(command: Any, multiref: Path) -> None:
     references = [part for name in names for part in ("--ref", multiref / f"text_noverlap.{name}")]
     hyp = ("--hyp", multiref / "hyp_chainTDNN_MGB2.QCRI")
     how = ("--profile", "mgb3", "--encoding", "buckwalter", "--ids", "common", "--json")
-    code, out, _ = command(*hyp, *references, *how, "--group", "genre:1", "--cluster", "show:2")
+    code, out, _ = command(
+        "asr", *hyp, *references, *how, "--group", "genre:1", "--cluster", "show:2"
+    )
     found = json.loads(out)
     assert code == 0
     assert [found[key] for key in ("ins", "del", "sub", "cor")] == [314, 5946, 11025, 13534]
@@ -148,7 +132,7 @@ def test_multi_reference_errors_never_exceed_a_single_references(
 
 def test_all_profiles_in_one_object(command: Any, files: Any) -> None:
     hyp, ref = files("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n")
-    code, out, _ = command("--hyp", hyp, "--ref", ref, "--profile", "all", "--json")
+    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--profile", "all", "--json")
     found = json.loads(out)
     assert code == 0
     assert sorted(found) == profile_names()
@@ -164,7 +148,7 @@ def test_ctm_against_stm(command: Any, files: Any) -> None:
     )
     ctm = "r A 0.1 0.1 قال\nr A 0.6 0.1 محمد\nr A 2.5 0.1 كلام\nr A 1.2 0.1 في\n"
     hyp, ref = files(ctm, stm)
-    code, out, _ = command("--hyp", hyp, "--ref", ref, "--json", "--group", "label3")
+    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--json", "--group", "label3")
     found = json.loads(out)
     assert code == 0
     assert [found[key] for key in ("ins", "del", "sub", "cor")] == [1, 0, 1, 1]
@@ -176,7 +160,7 @@ def test_ctm_against_stm(command: Any, files: Any) -> None:
 def test_a_recording_without_any_word_is_missing(command: Any, files: Any) -> None:
     """A segment without words is silence; a whole recording is a decoding that failed."""
     hyp, ref = files("r A 0.1 0.1 قال\n", "r A s 0 1 قال\nr A s 1 2 قال\nq A s 0 1 قال\n")
-    code, _, error = command("--hyp", hyp, "--ref", ref)
+    code, _, error = command("asr", "--hyp", hyp, "--ref", ref)
     assert code == 2
     assert "1 missing from file0: q_A_0.000_1.000" in error
 
@@ -191,7 +175,7 @@ def test_groups(command: Any, files: Any) -> None:
     hyp, ref, spk = files("a_1 قال\na_2 في\nb_1 في\n", "\n".join(lines), "a_1 s1\na_2 s1\nb_1 s2\n")
     specs = ("dialect", f"speaker={spk}", "show:1", "code-switched")
     groups = [part for spec in specs for part in ("--group", spec)]
-    found = json.loads(command("--hyp", hyp, "--ref", ref, "--json", *groups)[1])["groups"]
+    found = json.loads(command("asr", "--hyp", hyp, "--ref", ref, "--json", *groups)[1])["groups"]
     sizes = {
         name: {label: row["utterances"] for label, row in rows.items()}
         for name, rows in found.items()
@@ -217,7 +201,7 @@ def test_formats_and_encodings_per_file(command: Any, files: Any) -> None:
         "--format",
         "jsonl",
     )
-    code, out, _ = command("--hyp", hyp, "--ref", ref, *each)
+    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, *each)
     assert code == 0
     assert "0.00 %" in out
     assert "2 cor" in out
@@ -226,12 +210,12 @@ def test_formats_and_encodings_per_file(command: Any, files: Any) -> None:
 def test_common_ids(command: Any, files: Any) -> None:
     """What does not join is left out and counted; contradicting duplicates are not guessed at."""
     hyp, ref = files("a قال\nb في\nb بيت\nd قال\n", "a قال\nb في\nc قال\n")
-    code, out, _ = command("--hyp", hyp, "--ref", ref, "--ids", "common", "--json")
+    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--ids", "common", "--json")
     found = json.loads(out)
     assert (code, found["utterances"], found["wer"]) == (0, 1, [0])
     counts = {"missing": 1, "extra": 1, "unreferenced": 0, "duplicate": 1}
     assert found["ids"] == counts | {"ignored": 0, "words_outside": 0}
-    told = command("--hyp", hyp, "--ref", ref, "--ids", "common")[1]
+    told = command("asr", "--hyp", hyp, "--ref", ref, "--ids", "common")[1]
     assert "1 without a hypothesis, 1 hypotheses without a reference, 1 given twice" in told
 
 
@@ -268,7 +252,7 @@ def test_bad_input_is_one_message(
     monkeypatch.chdir(tmp_path)
     hyp, *references = files(*texts)
     refs = [part for path in references for part in ("--ref", path)]
-    code, out, error = command("--hyp", hyp, *refs, *options)
+    code, out, error = command("asr", "--hyp", hyp, *refs, *options)
     assert (code, out) == (2, "")
     assert message in error
     assert len(list(tmp_path.iterdir())) == len(texts), "nothing is written"
@@ -277,6 +261,6 @@ def test_bad_input_is_one_message(
 def test_options_that_do_not_go_together(command: Any, files: Any) -> None:
     """An option that would be overlooked is refused."""
     (hyp,) = files("a قال\n")
-    assert "give --hyp and --ref, or --predictions" in command("--hyp", hyp)[2]
-    assert "alone" in command("--predictions", hyp, "--hyp", hyp)[2]
-    assert "alone" in command("--predictions", hyp, "--ids", "common")[2]
+    assert "give --hyp and --ref, or --predictions" in command("asr", "--hyp", hyp)[2]
+    assert "alone" in command("asr", "--predictions", hyp, "--hyp", hyp)[2]
+    assert "alone" in command("asr", "--predictions", hyp, "--ids", "common")[2]

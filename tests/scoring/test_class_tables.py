@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from sklearn.metrics import precision_recall_fscore_support
 
-from harness_bench import cli
 from harness_bench.cuts import cuts_path, write_cuts
 from harness_bench.predictions import ClassPrediction
 from harness_bench.scoring.class_readers import read_table, read_with_cuts
@@ -22,7 +20,6 @@ from harness_bench.scoring.classification import confusion
 from tests.scoring.conftest import class_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 LABELS = ["EGY", "GLF", "LEV"]
@@ -201,27 +198,11 @@ def test_common_ids(prepared: Path) -> None:
     assert counts == {"missing": 2, "extra": 1}
 
 
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", "cls", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
     """All figures in one object, and a picture beside it."""
     path, picture = tmp_path / "t.tsv", tmp_path / "c.png"
     path.write_text(TSV, encoding="utf-8")
-    code, out, _ = command("--tsv", path, "--json", "--plot", picture)
+    code, out, _ = command("cls", "--tsv", path, "--json", "--plot", picture)
     found = json.loads(out)
     assert code == 0
     assert [found[name]["value"] for name in ("accuracy", "uar")] == [50, 50]
@@ -238,7 +219,7 @@ def test_command_with_cuts(command: Any, prepared: Path) -> None:
     """The text for people has the table, the matrix and what was left out."""
     (prepared / "pred").write_text("u1 EGY\nu2 EGY\n", encoding="utf-8")
     how = ("--field", "dialect", "--ids", "common")
-    code, out, _ = command("--pred", prepared / "pred", "--cuts", prepared, *how)
+    code, out, _ = command("cls", "--pred", prepared / "pred", "--cuts", prepared, *how)
     assert code == 0
     assert "Left out: 1 missing." in out
     assert "GLF            -    0.00   0.00        1" in out
@@ -249,7 +230,7 @@ def test_many_classes_are_told_by_their_confusions(command: Any, tmp_path: Path)
     """A matrix of forty columns fits no terminal."""
     lines = [f"u{n}\tc{n:02}\tc{max(n - 1, 0):02}" for n in range(20)]
     (tmp_path / "t.tsv").write_text("\n".join(lines), encoding="utf-8")
-    out = command("--tsv", tmp_path / "t.tsv")[1]
+    out = command("cls", "--tsv", tmp_path / "t.tsv")[1]
     assert "most frequent confusions" in out
     assert "true \\ predicted" not in out
 
@@ -271,6 +252,6 @@ def test_many_classes_are_told_by_their_confusions(command: Any, tmp_path: Path)
 def test_options_that_do_not_go_together(
     arguments: tuple[str, ...], message: str, command: Any
 ) -> None:
-    code, out, error = command(*arguments)
+    code, out, error = command("cls", *arguments)
     assert (code, out) == (2, "")
     assert message in error
