@@ -23,7 +23,7 @@ CODE_IN_DATA = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # What plugin folders may import of harness_bench: what lies below them, and themselves.
 BELOW_ALL = {
     "audio", "config", "cuts", "discovery", "files", "models", "predictions", "provenance",
-    "result_parts", "results", "scoring", "untrusted",
+    "result_fields", "result_parts", "results", "scoring", "untrusted",
 }  # fmt: skip
 MAY_IMPORT = {
     "upstream": BELOW_ALL | {"upstream", "s3prl_plugin"},

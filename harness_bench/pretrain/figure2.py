@@ -6,14 +6,14 @@ each learns is given in numbers.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness_bench.files import atomic_path, read_json, write_json
+from harness_bench.files import read_json, write_json
 from harness_bench.models.initialization import check_start
-from harness_bench.pretrain.curves import LOSS, plot_curves, read_curve, updates_to
+from harness_bench.pretrain.curves import plot_curves, read_curve
 from harness_bench.pretrain.family import run_family
+from harness_bench.pretrain.figure2_report import measure, write_table
 from harness_bench.pretrain.plan import label_owner
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from harness_bench.data.sources import CutSource
     from harness_bench.iteration import FamilyConfig, IterationConfig, LabelConfig
-    from harness_bench.pretrain.curves import Curve
     from harness_bench.progress import StageTimes
 
 Start = Literal["random", "block_average", "svd"]
@@ -34,13 +33,6 @@ STARTS = {
     "block_average": "block averages",
     "svd": "averaged blocks, projected (SVD)",
 }
-CAVEATS = (
-    (
-        "Losses in bits on different labels have no common level: with PCA the labels are others. "
-        "Compare them as shares of the labels' entropy."
-    ),
-    "One seed each: small differences may be chance.",
-)
 
 
 @dataclass(frozen=True)
@@ -205,68 +197,10 @@ def draw(found: Comparison, out: Path) -> dict[str, Any]:
         curves.append(curve)
     title = f"Figure 2: {found.student} taught by {found.teacher}, with and without PCA"
     plot_curves(curves, out / PLOT, title=title)
-    _write_table(found.variants, curves, out / TABLE)
+    write_table(found.variants, curves, out / TABLE)
     report = measure(found, curves)
     write_json(out / REPORT, report)
     return report
-
-
-def measure(found: Comparison, curves: Sequence[Curve]) -> dict[str, Any]:
-    """Say where each variant ends and how many updates it needs to the lowest common levels.
-
-    A common level is the lowest that all curves in question reach: in bits for the two starts on
-    the same labels, as a share of the labels' entropy for all four. All by smoothed curves.
-    """
-    shares = [_share(curve) for curve in curves]
-    common = max(float(share.min()) for share in shares)
-    rows = []
-    for variant, curve, share in zip(found.variants, curves, shares, strict=True):
-        mates = [c for v, c in zip(found.variants, curves, strict=True) if v.pca == variant.pca]
-        level = max(float(mate.smoothed.min()) for mate in mates)
-        rows.append({
-            "name": variant.step.name,
-            "title": curve.name,
-            "init": variant.step.pretrain.init,
-            "pca_dim": variant.step.labels.pca_dim,
-            "pca_variance": variant.step.labels.pca_variance,
-            "updates": int(curve.updates[-1]),
-            "label_entropy_bits": curve.entropy,
-            "final_loss_bits": float(curve.smoothed[-1]),
-            "final_share_of_entropy": float(share[-1]),
-            "level_on_these_labels_bits": level,
-            "updates_to_level_on_these_labels": updates_to(curve.updates, curve.smoothed, level),
-            "updates_to_common_share": updates_to(curve.updates, share, common),
-        })  # fmt: skip
-    return {
-        "family": found.family.name,
-        "student": found.student,
-        "teacher": found.teacher,
-        "field": LOSS,
-        "common_share_of_entropy": common,
-        "caveats": list(CAVEATS),
-        "variants": rows,
-    }
-
-
-def _share(curve: Curve) -> Any:
-    share = curve.relative
-    assert share is not None  # draw gives every curve its entropy
-    return share
-
-
-def _write_table(variants: Sequence[Variant], curves: Sequence[Curve], path: Path) -> None:
-    """Write a line per variant and log line."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow([
-            "variant", "init", "pca", "updates", "loss_bits", "loss_bits_smoothed",
-            "share_of_entropy_smoothed",
-        ])  # fmt: skip
-        for variant, curve in zip(variants, curves, strict=True):
-            first = [variant.step.name, variant.step.pretrain.init, int(variant.pca)]
-            columns = (curve.updates, curve.values, curve.smoothed, _share(curve))
-            for values in zip(*columns, strict=True):
-                table.writerow([*first, int(values[0]), *(f"{x:.6g}" for x in values[1:])])
 
 
 def render(report: dict[str, Any], out: Path) -> str:

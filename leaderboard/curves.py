@@ -1,0 +1,105 @@
+"""Curves of pretraining beside the results: files `figure2.json`, which are untrusted input."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness_bench.result_fields import Finite, Line, Name, field_problem
+from harness_bench.untrusted import read_bounded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1 << 20  # 12 variants of 200 points are 100 kB.
+MAX_FILES = 20  # Each is a plot of the page.
+_POINTS = 1000
+# What the file says beyond the curves is for its readers, and may grow: it is not read here.
+_MODEL = ConfigDict(extra="ignore", frozen=True)
+_Update = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class Points(BaseModel):
+    """The points of one line: as many losses as updates."""
+
+    model_config = _MODEL
+
+    updates: Annotated[tuple[_Update, ...], Field(min_length=1, max_length=_POINTS)]  # rising
+    loss_bits: Annotated[tuple[Finite, ...], Field(max_length=_POINTS)]  # smoothed
+    share_of_entropy: Annotated[tuple[Finite, ...], Field(max_length=_POINTS)]  # of the labels
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        sizes = [len(self.updates), len(self.loss_bits), len(self.share_of_entropy)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"updates, losses and shares must be as many, there are {sizes}")
+        if any(after <= before for before, after in pairwise(self.updates)):
+            raise ValueError("updates must rise from point to point")
+        return self
+
+
+class CurveVariant(BaseModel):
+    """One line: a student, how it started and what it was taught by."""
+
+    model_config = _MODEL
+
+    name: Name
+    title: Name
+    curve: Points
+
+
+class Curves(BaseModel):
+    """One comparison of pretraining runs, as `harness-bench figure2` writes it."""
+
+    model_config = _MODEL
+
+    family: Name
+    student: Name
+    teacher: Name
+    caveats: Annotated[tuple[Line, ...], Field(max_length=10)] = ()
+    variants: Annotated[tuple[CurveVariant, ...], Field(min_length=1, max_length=12)]
+
+
+def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
+    """Read every *.json of a folder; a bad file never hides the others.
+
+    Args:
+        folder: need not be there.
+
+    Returns:
+        The curves in the order of file names, and the reason for each file left out.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return [], {}
+    if not folder.is_dir():
+        return [], {folder: f"{folder} is no folder; curves are files in a folder of this name."}
+    found: list[Curves] = []
+    problems: dict[Path, str] = {}
+    for path in sorted(folder.glob("*.json")):
+        if len(found) == MAX_FILES:
+            problems[path] = f"{path} is one too many: the first {MAX_FILES} are shown."
+            continue
+        try:
+            found.append(_load(path))
+        except (ValueError, OSError) as error:
+            problems[path] = str(error)
+    return found, problems
+
+
+def _load(path: Path) -> Curves:
+    """Read one file.
+
+    Raises:
+        ValueError: too large, no regular file, not JSON, or against the model.
+        OSError: it cannot be read.
+    """
+    data = read_bounded(path, MAX_BYTES)
+    try:
+        return Curves.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        told = [field_problem(item["loc"], item["msg"], item.get("ctx", {})) for item in problems]
+    lines = "; ".join(f"{field}: {message}" for field, message in told[:5])
+    raise ValueError(f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one.")
