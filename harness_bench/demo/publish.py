@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness_bench import leakage
 from harness_bench.batches import total_hours
 from harness_bench.cuts import read_cuts
 from harness_bench.demo.config import source_name
+from harness_bench.demo.costs import stage_name as cost_stage
 from harness_bench.demo.run import (
     ASR_TASK,
     FBANK,
@@ -18,7 +19,6 @@ from harness_bench.demo.run import (
     probe_config,
     probe_stage,
 )
-from harness_bench.files import write_json
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from harness_bench.demo.config import Source
     from harness_bench.espnet_plugin.recipe import AsrOutcome
+    from harness_bench.result_parts import Costs
     from harness_bench.s3prl_plugin.probe import ProbeOutcome
 
 RESULTS, LEADERBOARD = "results", "leaderboard"
@@ -46,15 +47,18 @@ def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
     folder = demo.out / RESULTS
     for old in folder.glob("*.json"):
         old.unlink()  # Results of rows that this config no longer has.
+    known: dict[tuple[str, str, bool], Leakage] = {}
     for entry in demo.entries():
+        costs = outcomes.get(cost_stage(entry.model))
         for task in demo.config.classification:
             outcome: ProbeOutcome = outcomes[probe_stage(task.task, entry.model)]
-            facts = _facts(demo, entry, task.task, task.source)
-            _publish_probe(demo, outcome, facts, folder, Audit(demo, entry, task.source))
+            facts = _facts(demo, entry, task.task, task.source, costs)
+            _publish_probe(demo, outcome, facts, folder, Audit(demo, entry, task.source, known))
     for model in (FBANK, None):
         entry, asr = outcomes[asr_stage(model)]
-        facts = _facts(demo, entry, ASR_TASK, demo.config.asr)
-        _publish_asr(demo, asr, facts, folder, Audit(demo, entry, demo.config.asr))
+        costs = outcomes.get(cost_stage(entry.model))
+        facts = _facts(demo, entry, ASR_TASK, demo.config.asr, costs)
+        _publish_asr(demo, asr, facts, folder, Audit(demo, entry, demo.config.asr, known))
     return build(folder, demo.out / LEADERBOARD, title=demo.config.title)
 
 
@@ -65,9 +69,19 @@ class Audit:
     demo: Demo
     entry: Entry
     source: Source
+    known: dict[tuple[str, str, bool], Leakage] = field(
+        default_factory=dict
+    )  # what audits of a demo share
 
     def leakage(self, split: str) -> Leakage:
         """Compare pretraining and head or recipe training with a split."""
+        # Models differ in whether they were pretrained, and in nothing else that counts here.
+        key = (source_name(self.source), split, self.entry.kind == "pretrained")
+        if key not in self.known:
+            self.known[key] = self._compared(split)
+        return self.known[key]
+
+    def _compared(self, split: str) -> Leakage:
         name = source_name(self.source)
         sets = {f"{name} train": self.source}
         if self.entry.kind == "pretrained":
@@ -90,10 +104,11 @@ class Audit:
 def _publish_probe(
     demo: Demo, outcome: ProbeOutcome, facts: Facts, folder: Path, audit: Audit
 ) -> None:
-    """Write the dev and test results of one head, and its layer weights."""
+    """Write the dev and test results of one head."""
     files = {"dev": outcome.dev_predictions, "test": outcome.test_predictions}
     more: dict[str, Any] = {
         "command": "\n".join(outcome.commands),
+        "layer_weights": outcome.layer_weights,
         "seconds": outcome.train_seconds + outcome.test_seconds,
         "seed": probe_config(demo).seed,
         "seeds": (probe_config(demo).seed,),
@@ -103,9 +118,6 @@ def _publish_probe(
         rows = read_predictions(path, ClassPrediction)
         split_facts = replace(facts, split=split, leakage=audit.leakage(split), **more)
         publish(class_result(rows, split_facts), rows, folder)
-    if outcome.layer_weights:
-        name = f"layer_weights.{facts.model}.{facts.task}.json"
-        write_json(folder / "layer_weights" / name, list(outcome.layer_weights))
 
 
 def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path, audit: Audit) -> None:
@@ -115,11 +127,12 @@ def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path, au
         split_facts = replace(
             facts, split=split, command=" ".join(outcome.command), seconds=outcome.seconds,
             seed=demo.config.seed, seeds=(demo.config.seed,), leakage=audit.leakage(split),
+            layer_weights=outcome.layer_weights,
         )  # fmt: skip
         publish(text_result(rows, split_facts, also=("none",)), rows, folder)
 
 
-def _facts(demo: Demo, entry: Entry, task: str, source: Source) -> Facts:
+def _facts(demo: Demo, entry: Entry, task: str, source: Source, costs: Costs | None) -> Facts:
     """Say what is true of a row whatever the split."""
     corpus = source_name(source)
     if demo.config.synthetic:
@@ -131,6 +144,7 @@ def _facts(demo: Demo, entry: Entry, task: str, source: Source) -> Facts:
         corpus=corpus,
         split="test",
         synthetic=demo.config.synthetic,
+        costs=costs,
         parameters=0 if entry.checkpoint is None else parameter_count(entry.checkpoint),
         checkpoint_digest=None if entry.checkpoint is None else checkpoint_digest(entry.checkpoint),
         pretraining_data=_pretraining_data(demo) if entry.kind == "pretrained" else "none",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.config import build
+from harness_bench.demo import costs
 from harness_bench.demo.config import (
     Classification,
     DemoConfig,
@@ -128,6 +130,11 @@ def plan_stages(demo: Demo) -> list[Stage]:
         )
     for rank, entry in enumerate(demo.entries()):
         stages += [_probe_stage(demo, entry, index, rank) for index in _tasks(demo)]
+        if entry.checkpoint is not None:
+            kept = demo.out / "costs" / f"{entry.model}.json"
+            run = partial(costs.measure, entry.checkpoint, kept)
+            # Nothing waits for these: they fill what the others leave free.
+            stages.append(Stage(costs.stage_name(entry.model), run, _made_by(entry), rank=30))
     stages += [_asr(demo, FBANK), _asr(demo, None)]
     return stages
 

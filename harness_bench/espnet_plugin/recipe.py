@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FBANK = "fbank"
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one prints scores for people
+_MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What run.sh writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "audio", "dump", "tokens", "stats", "asr", "decode")
 
@@ -81,6 +82,7 @@ class AsrOutcome:
         checkpoint_digest: of the upstream's weights, None for FBANK.
         seconds: wall-clock time of the run.
         command: the command line that was run.
+        layer_weights: of the upstream's weighted sum, adding up to 1; empty without one.
     """
 
     digest: str
@@ -88,6 +90,7 @@ class AsrOutcome:
     checkpoint_digest: str | None
     seconds: float
     command: tuple[str, ...]
+    layer_weights: tuple[float, ...] = ()
 
 
 def run_asr(
@@ -135,6 +138,7 @@ def run_asr(
         checkpoint_digest=inputs.get("checkpoint"),
         seconds=seconds,
         command=tuple(command),
+        layer_weights=_layer_weights(out),
     )
     write_json(out / OUTCOME, asdict(outcome))
     return outcome
@@ -200,6 +204,15 @@ def _make_room(out: Path, digest: str) -> None:
     write_text(mark, digest + "\n")
 
 
+def _layer_weights(out: Path) -> tuple[float, ...]:
+    """Read the shares of the hidden states from the model that was decoded with."""
+    import torch  # noqa: PLC0415 - heavy
+
+    state = torch.load(out / "asr" / _MODEL, map_location="cpu", weights_only=True)
+    weights = state.get("frontend.layer_weights")
+    return () if weights is None else tuple(weights.softmax(0).tolist())
+
+
 def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) -> list[str]:
     """Return run.sh's command line."""
     folder = recipe_folder(config)
@@ -208,6 +221,7 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
         "cuts": cuts.absolute(),
         "expdir": out.absolute(),
         "stop_stage": _PREDICTIONS_STAGE,
+        "inference_asr_model": _MODEL,
         "asr_config": folder / config.asr_config,
         "inference_config": folder / config.inference_config,
         "test_sets": " ".join(config.test_sets),

@@ -42,6 +42,7 @@ model = { encoder_layers = 1 }
 labels = { source = "hidden", layer = 2, pca_dim = 8 }
 """
 )
+STATES = {"fbank": 0, "random": 3, "it1": 3, "student": 2}  # with a weight each
 DEMO = """
 name = "chain"
 title = "Chain"
@@ -99,11 +100,15 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
         assert result.synthetic
         assert "synthetic" in result.corpus
         assert result.predictions is not None
+        assert (result.costs is None) == (result.checkpoint_digest is None)
+        assert len(result.layer_weights) == STATES[result.model]
         path_of = file.parent / result.predictions
         if result.task == "asr":
             assert len(read_predictions(path_of, TextPrediction)) == TINY.asr.test
             continue
         predictions = read_predictions(path_of, ClassPrediction)
+        tags = {tag: {row.tags.get(tag) for row in predictions} for tag in ("gender", "dialect")}
+        assert tags == {"gender": {"female", "male"}, "dialect": {None}}, "the label is no tag"
         assert len(predictions) == result.utterances == getattr(TINY.did, result.split)
         right = sum(row.truth == row.pred for row in predictions)
         assert result.main.value == pytest.approx(100 * right / len(predictions))
@@ -118,9 +123,9 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
         assert models <= {row["model"] for row in csv.DictReader(stream)}
 
     trained = [*out.glob("probes/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
-    trained += out.glob("asr/*/outcome.json")
+    trained += [*out.glob("asr/*/outcome.json"), *out.glob("costs/*.json")]
     before = {file: file.stat().st_mtime_ns for file in trained}
-    assert len(before) == 4 + 2 + 2
+    assert len(before) == 4 + 2 + 2 + 3
     again, _ = run(path, out)
     assert before == {file: file.stat().st_mtime_ns for file in before}
     assert again.csv.read_text() == files.csv.read_text()
