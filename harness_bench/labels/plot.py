@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.files import atomic_path
+from harness_bench.plot_style import BLUE, INK, STYLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.labels.quality import Tally
 
-BLUE, GREY, INK = "#0072b2", "#b5bcbe", "#1b2224"
+GREY = "#b5bcbe"
 MOST_UNITS = 40  # rows of the heat map: the most frequent units
 FRAME_MS = 20
 
@@ -24,11 +25,7 @@ def draw_quality(tally: Tally, target: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     names, _ = tally.joint()
-    style = {
-        "font.size": 10, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
-        "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY,
-    }  # fmt: skip
+    style = STYLE | {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY}
     rows = min(len(names), MOST_UNITS)
     heights = [2.8, max(1.6, 0.17 * rows)] if rows else [2.8]
     with mpl.rc_context(style):

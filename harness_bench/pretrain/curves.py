@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.files import atomic_path
+from harness_bench.plot_style import PALETTE, STYLE
 from harness_bench.pretrain.log import LOG_FILE
 from harness_bench.progress import say
 
@@ -32,15 +33,7 @@ AXES = {
     "memory_gib": "peak memory (GiB)",
 }
 RELATIVE = "loss / entropy of the labels"
-# Okabe and Ito's colours, told apart by every kind of colour vision.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES = ("-", "--", ":", "-.")
-_STYLE = {
-    "font.size": 10, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": "#d4d9da", "grid.linewidth": 0.8,
-    "svg.hashsalt": "harness-bench",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Curve:
     values: NDArray[np.float64]  # (n,), means over the updates since the line before
     field: str = LOSS
     entropy: float | None = None  # bits: what guessing by label frequency would cost
-    colour: int | None = None  # index into COLOURS; None: by place in the plot
+    colour: int | None = None  # index into PALETTE; None: by place in the plot
     dashes: int = 0  # index into DASHES
 
     @property
@@ -175,7 +168,7 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
         raise ValueError(f"One plot shows one figure of one run or more; got {sorted(fields)}.")
     relative = all(curve.entropy is not None for curve in curves)
     panels = [(AXES[fields.pop()], False), *([(RELATIVE, True)] if relative else [])]
-    with rc_context(_STYLE):
+    with rc_context(STYLE | {"axes.grid": True}):
         canvas = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
         canvas.suptitle(title)
         all_axes: Any = canvas.subplots(1, len(panels), squeeze=False)[0]
@@ -194,7 +187,7 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
 def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
     """Draw one curve: faint points, and the smoothed line over them."""
     scale = curve.entropy if shares and curve.entropy else 1.0
-    colour = COLOURS[(number if curve.colour is None else curve.colour) % len(COLOURS)]
+    colour = PALETTE[(number if curve.colour is None else curve.colour) % len(PALETTE)]
     points, line = curve.values / scale, curve.smoothed / scale
     axes.plot(curve.updates, points, ".", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
     axes.plot(
