@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What differs between any two runs and says nothing about what was measured.
 OF_THE_RUN = {"created", "seconds", "stage_seconds", "hardware", "command", "predictions"}
+# The same of the costs; operations and size are the model's.
+OF_THE_MEASUREMENT = {"real_time_factor", "gpu_real_time_factor", "peak_bytes", "hardware"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def diff(first: Path, second: Path) -> tuple[list[Difference], list[Problem]]:
     """Tell what changed, appeared and vanished from one folder of results to another.
 
     Two files are compared whatever they are results of. What every run has of its own (times,
-    machine, command, the path of the predictions) is not compared.
+    memory, machine, command, the path of the predictions) is not compared.
 
     Returns:
         The differences, and what is wrong with files that are left out of a folder.
@@ -74,8 +76,12 @@ def compare_results(first: Result | None, second: Result | None) -> list[Differe
     name = _name(present)
     if first is None or second is None:
         return [Difference("vanished" if second is None else "appeared", name)]
+    left_out: dict[str, bool | set[str]] = {
+        **dict.fromkeys(OF_THE_RUN, True),
+        "costs": OF_THE_MEASUREMENT,
+    }
     old, new = (
-        dict(_leaves(result.model_dump(mode="json", exclude=OF_THE_RUN)))
+        dict(_leaves(result.model_dump(mode="json", exclude=left_out)))
         for result in (first, second)
     )
     return [

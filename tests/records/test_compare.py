@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.records.compare import OF_THE_RUN, Difference, diff
+from harness_bench.records.compare import OF_THE_MEASUREMENT, OF_THE_RUN, Difference, diff
+from harness_bench.result_parts import Costs
 from harness_bench.results import Result
 from tests.records.conftest import edit, metrics, put
 
@@ -64,3 +65,19 @@ def test_a_folder_is_not_compared_with_a_file(tmp_path: Path) -> None:
 def test_fields_left_out_exist() -> None:
     """A renamed field would otherwise make every two runs differ."""
     assert set(Result.model_fields) >= OF_THE_RUN
+    assert set(Costs.model_fields) >= OF_THE_MEASUREMENT
+
+
+def test_costs_differ_by_what_is_the_models(tmp_path: Path) -> None:
+    """Times scatter from one measurement to the next; operations change with the model alone."""
+    costs = {"real_time_factor": 0.1, "peak_bytes": 5, "macs_per_second": 1e9, "hardware": "a"}
+    first = put(tmp_path / "first", costs=costs)
+    second = put(tmp_path / "second", costs={**costs, "real_time_factor": 0.2, "hardware": "b"})
+    assert diff(first, second) == ([], [])
+    third = put(tmp_path / "third", costs={**costs, "macs_per_second": 2e9})
+    found, _ = diff(first, third)
+    assert [(each.field, each.first, each.second) for each in found] == [
+        ("costs.macs_per_second", 1e9, 2e9)
+    ]
+    without = put(tmp_path / "without")
+    assert [each.field for each in diff(without, first)[0]] == ["costs.macs_per_second"]
