@@ -287,14 +287,7 @@ def efficiency(
         typer.echo(line, err=as_json)
 
 
+# In the order of `harness-bench --help`.
 TRAINING_VERBS = (
-    shard,
-    labels,
-    label_quality,
-    pretrain,
-    family,
-    figure2,
-    curves,
-    export,
-    efficiency,
-)  # in the order of `harness-bench --help`
+    shard, labels, label_quality, pretrain, family, figure2, curves, export, efficiency,
+)  # fmt: skip
