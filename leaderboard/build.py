@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,16 @@ from harness_bench.results import load_results
 from harness_bench.untrusted import clean
 
 from .board import Board
+from .curves import load_curves
 from .evidence import gather_all
 from .ranking import make_table
 from .tables import latex, markdown, to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from harness_bench.results import Result
 
-    from .board import Column
     from .plots import Plot
 
 PAPER = Path(__file__).parent / "results" / "paper"
@@ -51,7 +51,7 @@ def build(
     include_reported: bool = True,
     split: str | None = "test",
 ) -> LeaderboardFiles:
-    """Read every *.json of `results` and write tables, plots and the page into `out`.
+    """Read the results and `results/curves`; write tables, plots and the page into `out`.
 
     A file that is no valid result never hides the others: it is listed on the page, in the
     Markdown and in what is returned.
@@ -68,10 +68,14 @@ def build(
     """
     board = make_board(results, title=title, include_reported=include_reported, split=split)
     from .page import render_page  # noqa: PLC0415 - matplotlib and jinja2 take a second.
-    from .plots import draw_plots  # noqa: PLC0415
+    from .plots import draw_overall, draw_plots  # noqa: PLC0415
 
+    curves, broken = load_curves(results / "curves")
+    board = replace(board, problems=board.problems | _reasons(broken))
     drawn = draw_plots(board.measured)
-    plots = _write_plots(out, drawn)
+    overall = draw_overall(board.measured, curves)
+    every = [*overall, *(plot for each in drawn.values() for plot in each)]
+    plots = _write_plots(out, every)
     files = LeaderboardFiles(
         html=out / "index.html",
         markdown=out / "leaderboard.md",
@@ -80,11 +84,13 @@ def build(
         plots=plots,
         board=board,
     )
-    names = [(plot.title, f"{plot.name}.png") for each in drawn.values() for plot in each]
-    write_text(files.markdown, markdown(board, names))
+    named = [(plot.title, f"{plot.name}.png") for plot in every]
+    write_text(files.markdown, markdown(board, named))
     write_text(files.csv, to_csv(board))
     write_text(files.latex, latex(board))
-    write_text(files.html, render_page(board, drawn))  # last: the page links to all the others
+    write_text(
+        files.html, render_page(board, drawn, overall)
+    )  # last: the page links to all the others
     return files
 
 
@@ -96,11 +102,6 @@ def make_board(
     if include_reported:
         found, contradicting = _with_paper(found)
         problems |= contradicting
-    # File names come from strangers too, and need not even be text.
-    reasons = {
-        clean(path.name): clean(reason.removeprefix(f"{path} "))
-        for path, reason in problems.items()
-    }
     shown: Mapping[Path, Result] = {
         path: result for path, result in found.items() if split in (None, result.split)
     }
@@ -109,7 +110,7 @@ def make_board(
         split=split,
         measured=make_table(shown, "measured", gather_all(shown)),
         reported=make_table(shown, "reported"),
-        problems=reasons,
+        problems=_reasons(problems),
         hidden=len(found) - len(shown),
     )
 
@@ -134,9 +135,17 @@ def _with_paper(
     return own | paper, reasons
 
 
-def _write_plots(out: Path, drawn: Mapping[Column, Sequence[Plot]]) -> tuple[Path, ...]:
+def _reasons(problems: Mapping[Path, str]) -> dict[str, str]:
+    """Return file name -> reason; file names come from strangers too, and need not be text."""
+    return {
+        clean(path.name): clean(reason.removeprefix(f"{path} "))
+        for path, reason in problems.items()
+    }
+
+
+def _write_plots(out: Path, plots: Iterable[Plot]) -> tuple[Path, ...]:
     """Write the PNG files; those of an earlier build with other columns are removed."""
-    wanted = {out / f"{plot.name}.png": plot for plots in drawn.values() for plot in plots}
+    wanted = {out / f"{plot.name}.png": plot for plot in plots}
     for stale in set(out.glob("[0-9][0-9]-*.png")) - set(wanted):
         stale.unlink()
     for path, plot in wanted.items():
