@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness_bench.leaderboard.build import LeaderboardFiles
 
     from harness_bench.demo.schedule import Schedule
+    from harness_bench.results import Result
 
 pytestmark = [pytest.mark.s3prl, pytest.mark.espnet]
 
@@ -84,6 +85,29 @@ def run(path: Path, out: Path) -> tuple[LeaderboardFiles, Schedule]:
     return run_demo(load_demo(path), path, out, console=Console(quiet=True))
 
 
+def check_row(file: Path, result: Result) -> None:
+    """One result says what was measured, of every utterance, and what its model is."""
+    assert result.synthetic
+    assert "synthetic" in result.corpus
+    assert result.predictions is not None
+    assert (result.costs is None) == (result.checkpoint_digest is None)
+    assert len(result.layer_weights) == STATES[result.model]
+    path_of = file.parent / result.predictions
+    if result.task == "asr":
+        assert len(read_predictions(path_of, TextPrediction)) == TINY.asr.test
+        return
+    predictions = read_predictions(path_of, ClassPrediction)
+    tags = {tag: {row.tags.get(tag) for row in predictions} for tag in ("gender", "dialect")}
+    assert tags == {"gender": {"female", "male"}, "dialect": {None}}, "the label is no tag"
+    assert len(predictions) == result.utterances == getattr(TINY.did, result.split)
+    right = sum(row.truth == row.pred for row in predictions)
+    assert result.main.value == pytest.approx(100 * right / len(predictions))
+    assert result.main.interval is not None
+    assert result.seeds == (result.seed,)
+    assert result.leakage is not None
+    assert result.leakage.verdict == "clean"  # speakers are disjoint
+
+
 def test_audio_to_leaderboard(tmp_path: Path) -> None:
     """All rows come out, measured from predictions for every utterance; a second run keeps all."""
     path, out = write_demo(tmp_path), tmp_path / "out"
@@ -97,25 +121,7 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
     expected |= {(model, "asr", "test") for model in ("fbank", "student")}
     assert rows == expected
     for file, result in results.items():
-        assert result.synthetic
-        assert "synthetic" in result.corpus
-        assert result.predictions is not None
-        assert (result.costs is None) == (result.checkpoint_digest is None)
-        assert len(result.layer_weights) == STATES[result.model]
-        path_of = file.parent / result.predictions
-        if result.task == "asr":
-            assert len(read_predictions(path_of, TextPrediction)) == TINY.asr.test
-            continue
-        predictions = read_predictions(path_of, ClassPrediction)
-        tags = {tag: {row.tags.get(tag) for row in predictions} for tag in ("gender", "dialect")}
-        assert tags == {"gender": {"female", "male"}, "dialect": {None}}, "the label is no tag"
-        assert len(predictions) == result.utterances == getattr(TINY.did, result.split)
-        right = sum(row.truth == row.pred for row in predictions)
-        assert result.main.value == pytest.approx(100 * right / len(predictions))
-        assert result.main.interval is not None
-        assert result.seeds == (result.seed,)
-        assert result.leakage is not None
-        assert result.leakage.verdict == "clean"  # speakers are disjoint
+        check_row(file, result)
 
     for written in (files.html, files.markdown, files.csv, files.latex, *files.plots):
         assert written.stat().st_size > 500
