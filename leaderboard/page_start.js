@@ -36,7 +36,8 @@ function show() {
   otherView.append(back, ...viewOf(hash).flat(Infinity).filter(Boolean));
   if (hash.startsWith("#/task/")) {
     const id = decodeURIComponent(hash.slice("#/task/".length));
-    otherView.append(...plotGroups.filter((plots) => plots.dataset.column === id));
+    document.getElementById("task-plots")?.append(
+      ...plotGroups.filter((plots) => plots.dataset.column === id));
   }
   const head = otherView.querySelector("h2");
   document.title = `${head.textContent} · ${title}`;
