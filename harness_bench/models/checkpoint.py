@@ -229,7 +229,9 @@ def preprocessor_config(config: HubertConfig) -> dict[str, Any]:
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """Return the digest of a folder's weights and config: what decides its features."""
+    """Return the digest of a folder's weights and config (or of one file): of its features."""
+    if folder.is_file():
+        return digest_file(folder)
     names = (CONFIG, PREPROCESSOR, weights_file(folder).name)
     return digest_strings(digest_file(folder / n) for n in names if (folder / n).is_file())
 

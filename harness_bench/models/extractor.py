@@ -57,7 +57,8 @@ class ConvFeatureExtractor(nn.Module):
         bias: bool,
     ) -> None:
         super().__init__()
-        self.mode = mode
+        # Whether padding would change the result; False lets it, as other toolkits do.
+        self.per_utterance = mode != "layer_norm"
         sizes = zip((1, *dims[:-1]), dims, kernels, strides, strict=True)
         self.conv_layers = nn.ModuleList(
             ConvLayer(size, _norm_kind(mode, index), bias=bias) for index, size in enumerate(sizes)
@@ -70,7 +71,7 @@ class ConvFeatureExtractor(nn.Module):
         A group norm looks over the whole length, so padding would change its result: such
         extractors run every utterance alone (a tested property: alone = in a batch).
         """
-        if self.mode == "layer_norm" or bool((lengths == waveforms.shape[1]).all()):
+        if not self.per_utterance or bool((lengths == waveforms.shape[1]).all()):
             return self._run(waveforms)
         alone = [
             self._run(wave[None, : int(length)])[0]

@@ -124,9 +124,11 @@ def _check_name(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def _check_checkpoint(upstream: str, folder: str | None) -> None:
-    """Refuse an upstream of ours without its checkpoint folder."""
+    """Refuse an upstream of ours without its checkpoint: a folder, or a file of fairseq."""
     if folder is None:
         raise ValueError(f"Upstream {upstream} needs a checkpoint folder: give it with -k.")
+    if Path(folder).is_file():
+        return  # whoever reads it says what is wrong with it
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(
             f"-k {folder} is not a checkpoint folder (it has no config.json). Export a run with "

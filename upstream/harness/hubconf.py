@@ -1,12 +1,53 @@
-"""The upstream's name in s3prl: `-u harness_local -k CHECKPOINT_FOLDER`."""
+"""The upstreams' names in s3prl: `-u harness_local -k CHECKPOINT`, `-u harness_st`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from harness_bench.upstream.harness.expert import UpstreamExpert as _UpstreamExpert
+from harness_bench.upstream.harness.named import resolve as _resolve
+
+from harness_bench.progress import say as _say
 
 
 def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:
-    """Open a checkpoint folder (ours, or any HuBERT folder of transformers)."""
+    """Open a checkpoint folder (ours, HuBERT, wav2vec 2.0) or a HuBERT file of fairseq."""
+    return _UpstreamExpert(ckpt, **kwargs)
+
+
+def harness_l(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-L, the teacher of the students (iteration 2)."""
+    return _named("harness_l", ckpt, kwargs)
+
+
+def harness_l_it1(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-L of iteration 1, from MFCC labels."""
+    return _named("harness_l_it1", ckpt, kwargs)
+
+
+def harness_l_it2(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-L of iteration 2: the same model as harness_l."""
+    return _named("harness_l_it2", ckpt, kwargs)
+
+
+def harness_s(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-S: 4 blocks of 1024 dimensions."""
+    return _named("harness_s", ckpt, kwargs)
+
+
+def harness_st(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-ST: 4 blocks of 512 dimensions."""
+    return _named("harness_st", ckpt, kwargs)
+
+
+def harness_st_pca(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+    """HArnESS-ST whose labels came through PCA."""
+    return _named("harness_st_pca", ckpt, kwargs)
+
+
+def _named(name: str, ckpt: str | None, kwargs: dict[str, Any]) -> _UpstreamExpert:
+    """Open what `-k` names, or what the name stands for."""
+    if ckpt is None:
+        ckpt = str(_resolve(name))
+        _say(f"-u {name}: {ckpt}")  # which weights a figure stands for must be in its log
     return _UpstreamExpert(ckpt, **kwargs)
