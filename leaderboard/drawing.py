@@ -33,8 +33,9 @@ MARKERS = {"pretrained": "o", "random": "s", "baseline": "D", "other": "^"}
 KINDS = {"pretrained": "pretrained", "random": "not trained", "baseline": "baseline",
          "other": "other"}  # fmt: skip
 INK, MUTED, LINE, ACCENT, CARD = "#1b2224", "#5b6669", "#d4d9da", "#005a8f", "#fefefe"
-# Their palette again for lines, the light ones darkened to stand out on white.
-SERIES = ("#0071b2", "#d45e00", "#00855f", "#b5589a", "#a87000", "#1b2225")
+# For lines: their two strongest and three found by search, so that the least difference under
+# each kind of colour vision is largest among colours that stand out on white.
+SERIES = ("#0071b2", "#d45e00", "#5000c8", "#c8718c", "#712800", "#1b2225")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-")
 DOTS = ("o", "s", "^", "D", "v", "P")
 # Shares of the strongest colour in the steps of the sequential scale, the rest is background.

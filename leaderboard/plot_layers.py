@@ -67,7 +67,7 @@ def layers(column: Column, entries: Sequence[Entry], number: int) -> Plot | None
     axes.set_yticks(range(len(shown)), [brief(row.model) for row, _ in shown], color=INK,
                     parse_math=False)  # fmt: skip
     axes.set(xlim=(-0.5, longest - 0.5), ylim=(len(shown) - 0.5, -0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     numbers = "; numbers: weight in %" if longest <= _NUMBERED else ""

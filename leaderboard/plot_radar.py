@@ -34,7 +34,7 @@ class Axis:
     def share(self, value: float) -> float:
         """Return where a figure lies: 0 at the column's worst, 1 at its best, linear between."""
         worst, best = self.worst.metric.value, self.best.metric.value
-        return (value - worst) / (best - worst)
+        return abs(value - worst) / abs(best - worst)
 
 
 def radar(table: Table) -> Plot | None:

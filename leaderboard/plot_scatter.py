@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
+_LEAST = 1e-9  # of a cost above 0: no real one is less, and a logarithmic axis needs an end
 _NAME_HEIGHT = 0.165  # inches
 
 
@@ -111,7 +112,7 @@ def scatter(column: Column, entries: Sequence[Entry], number: int, cost: Cost) -
         None where the costs of fewer than 2 models are known, or none is above 0.
     """
     known = [entry for entry in entries if cost.of(entry) is not None]
-    costs = [float(cost.of(entry) or 0) for entry in known]
+    costs = [max(float(each), _LEAST) if (each := cost.of(entry)) else 0.0 for entry in known]
     if len(known) < 2 or not any(costs):  # noqa: PLR2004 - one alone compares nothing
         return None
     values = [cell.metric.value for _, cell in known]

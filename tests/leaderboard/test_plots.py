@@ -1,19 +1,25 @@
-"""Plots: real PNG files, names kept apart, no name that breaks the drawing."""
+"""Plots: real PNG files, colours of the page, no name or number of models that breaks them."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING
 
 import pytest
-from harness_bench.leaderboard.plots import spread
+from harness_bench.leaderboard.curves import load_curves
+from harness_bench.leaderboard.drawing import KINDS, Plot
+from harness_bench.leaderboard.plots import draw_overall, draw_plots
 from harness_bench.leaderboard.text import parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.untrusted import clean, shorten
+from tests.leaderboard.made import curves_file, result, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness_bench.leaderboard.build import LeaderboardFiles
 
 
@@ -25,15 +31,78 @@ def test_plots_are_images(built: LeaderboardFiles) -> None:
     assert kinds == ["bars", "parameters"] * 2
 
 
-@given(
-    values=st.lists(st.floats(0, 100), min_size=1, max_size=12).map(sorted), gap=st.floats(0.1, 20)
-)
-def test_names_are_moved_apart_in_order(values: list[float], gap: float) -> None:
-    """Labels must neither overlap nor swap places, and stay centred where they were."""
-    moved = spread(values, gap)
-    assert len(moved) == len(values)
-    assert all(b - a >= gap - 1e-6 for a, b in itertools.pairwise(moved))
-    assert sum(moved) == pytest.approx(sum(values), abs=1e-6)
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Plot]:
+    """Draw one plot of each kind, names of several scripts and signs in them."""
+    names = ("نموذج لهجات", "$x_{", "<b>&amp;", "a" * 100)
+    made = [
+        result(name, 20.0 + 9 * n, task=task, metric=metric, parameters=10 ** (5 + n),
+               real_time=0.01 * (n + 1), layer_weights=((0.9, 0.1), (0.3, 0.5, 0.2))[n % 2],
+               model_kind=kind)
+        for n, (name, kind) in enumerate(zip(names, KINDS, strict=True))
+        for task, metric in (("asr", "wer"), ("did", "accuracy"), ("ser", "accuracy"))
+    ]  # fmt: skip
+    folder = tmp_path_factory.mktemp("kinds")
+    drawn = table(folder, *made)
+    assert curves_file(folder / "curves" / "a.json").is_file()
+    found, problems = load_curves(folder / "curves")
+    assert not problems
+    plots = draw_plots(drawn)
+    return [*itertools.chain(*plots.values()), *draw_overall(drawn, found)]
+
+
+def test_every_colour_of_the_page_is_a_variable(every_kind: list[Plot]) -> None:
+    """A fixed colour would vanish on a dark ground; a font of its own would load nothing."""
+    plots = every_kind
+    kinds = {plot.name.removeprefix("00-").split("-", 3)[-1] for plot in plots}
+    assert kinds >= {"bars", "parameters", "real-time", "layers", "radar"}
+    used: set[str] = set()
+    for plot in plots:
+        assert not re.findall(r"(?:fill|stroke|color): (?!none|var|color-mix)[^;\"]*", plot.svg)
+        # What names no colour at all is black.
+        assert all("fill: " in text for text in re.findall("<text [^>]*>", plot.svg))
+        assert "DejaVu" not in plot.svg
+        used |= set(re.findall(r"var\((--[\w-]+)\)", plot.svg))
+        assert plot.png.startswith(b"\x89PNG\r\n")
+    assert used >= {"--ink", "--muted", "--line", "--card", "--accent", "--heat", "--font"}
+    assert used >= {f"--{kind}" for kind in KINDS}
+    assert used >= {f"--series-{n}" for n in range(1, 5)}
+
+
+def test_names_stand_in_the_plots_as_text(every_kind: list[Plot]) -> None:
+    """Neither a formula nor markup nor an unshaped script: the browser gets the letters."""
+    svgs = " ".join(plot.svg for plot in every_kind)
+    for written in ("نموذج لهجات", "$x_{", "&lt;b&gt;&amp;amp;"):
+        assert written in svgs
+    assert "<b>" not in svgs
+
+
+def test_plots_keep_their_size_with_many_models(tmp_path: Path) -> None:
+    """500 models must not make a plot of 500 rows; what is left out is said."""
+    many = (
+        result(f"m{n}", n / 2, parameters=1000 + n, layer_weights=(0.5, 0.5)) for n in range(70)
+    )
+    plots = next(iter(draw_plots(table(tmp_path, *many)).values()))
+    bars, scatter, layers = plots
+    assert bars.title.endswith("best 30 of 70")
+    assert layers.title.endswith("best 30 of 70")
+    assert "and 40 more" in bars.text
+    assert "m69" in bars.text
+    assert "m39 " not in bars.text
+    # Each point is there, and each of the front, which is all of them here, may have a name.
+    assert scatter.svg.count("<use ") >= 70
+    assert scatter.svg.count(">m") == 28
+
+
+def test_plots_without_figures_are_not_drawn(tmp_path: Path) -> None:
+    """A cost of one model alone compares nothing; missing ones are counted."""
+    models = [result("a", 50, parameters=10), result("b", 60, real_time=0.5), result("c", 70)]
+    (plots,) = draw_plots(table(tmp_path, *models)).values()
+    assert [plot.name.rpartition("-")[2] for plot in plots] == ["bars"]
+    more = [*models, result("d", 40, parameters=20)]
+    (plots,) = draw_plots(table(tmp_path, *more)).values()
+    assert [plot.name.rpartition("-")[2] for plot in plots] == ["bars", "parameters"]
+    assert plots[1].title.endswith("Not drawn, cost not known: 2 of 4 models")
 
 
 @pytest.mark.parametrize(
@@ -53,3 +122,12 @@ def test_cleaned_text_is_one_visible_line(text: str) -> None:
     assert clean(line) == line
     assert line.isprintable()
     assert len(shorten(text, 10)) <= 10
+
+
+def test_extreme_costs_are_drawn(tmp_path: Path) -> None:
+    """What the schema lets through must not break a logarithmic axis."""
+    costs = (0.0, 5e-324, 1e18)
+    models = [result(f"m{n}", 50 + n, real_time=cost) for n, cost in enumerate(costs)]
+    (plots,) = draw_plots(table(tmp_path, *models)).values()
+    assert plots[-1].name.endswith("real-time")
+    assert "m0, m1, m2" in plots[-1].text
