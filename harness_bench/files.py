@@ -18,12 +18,13 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `target` that replaces it when the block ends without error.
 
     The data reach the disk (fsync) before the rename, so a killed run leaves the old file or
     the new one and never a half of either. The temporary name keeps the suffixes of `target`
-    (libraries choose compression by them).
+    (libraries choose compression by them). Without `sync` a power cut may leave a torn file: for
+    files that carry a checksum and can be made again.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(target.suffixes)
@@ -32,8 +33,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(target)
     finally:
