@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 LEVEL = 0.95
 FEW_CLUSTERS = 10  # Below this a cluster interval is known to be too narrow; its text says so.
-_BLOCK = 1 << 19  # Units drawn at a time: keeps the working set in the processor's cache.
+_BLOCK = 1 << 19  # Units whose weights are multiplied at a time.
+_DRAWN = (
+    1 << 14
+)  # Units drawn at a time: larger arrays are mapped anew each time, at twice the cost.
 _TOTALS = 1 << 21  # Sums held at a time, 16 MB: metrics make several arrays of that size.
 
 
@@ -146,15 +149,22 @@ def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
 
 
 def _weights(units: int, seed: int, resamples: int) -> Iterator[Array]:
-    """Yield blocks (B, U) of how often each unit is drawn, `resamples` rows in all."""
+    """Yield blocks (B, U) of how often each unit is drawn, `resamples` rows in all.
+
+    Each block is good until the next one is asked for: they share their memory.
+    """
     generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // units)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = generator.integers(0, units, size=(rows, units), dtype=np.int32)
-        drawn += np.arange(0, rows * units, units, dtype=np.int32)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * units)
-        yield counts.reshape(rows, units).astype(np.float64)
+    most, some = max(1, _BLOCK // units), max(1, _DRAWN // units)
+    weights = np.empty((min(most, resamples), units))
+    rows = np.arange(0, some * units, units, dtype=np.int32)[:, None]
+    for start in range(0, resamples, most):
+        block = weights[: resamples - start]
+        for first in range(0, len(block), some):
+            part = block[first : first + some]
+            drawn = generator.integers(0, units, size=part.shape, dtype=np.int32)
+            drawn += rows[: len(part)]
+            part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+        yield block
 
 
 def _interval(samples: Array, estimate: float, method: str) -> Interval:
