@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.bootstrap import cluster_sums, intervals
+from harness_bench.scoring.bootstrap import cluster_sums, intervals, paired_test
 from harness_bench.scoring.classification import classes_of, score_classes
 from harness_bench.scoring.compare import compare_classes, compare_texts
 from harness_bench.scoring.registry import get_metric
@@ -140,6 +140,12 @@ def test_paired_test_of_a_system_with_itself() -> None:
     assert compare_classes(rows, rows, resamples=100).p_value == 1
     found = compare_texts(texts, list(reversed(texts)), profile="mgb2", resamples=100)
     assert (found.difference, found.p_value) == (0, 1)
+
+
+def test_rounding_errors_are_no_difference() -> None:
+    """Sums of thirds in another order differ by 1e-14: equal systems must stay equal."""
+    found = paired_test(np.full(1000, -1e-14), 1e-14, "by hand")
+    assert (found.difference, found.interval.low, found.p_value) == (0, 0, 1)
 
 
 def test_paired_test_refuses_different_splits() -> None:
