@@ -60,13 +60,19 @@ def read_cuts(folder: Path, split: str) -> list[Cut]:
     """
     if split not in (known := splits(folder)):
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
+    return read_cuts_file(cuts_path(folder, split))
+
+
+def read_cuts_file(path: Path) -> list[Cut]:
+    """Read all cuts of one file, in its order; a broken file is a `ValueError` that names it."""
     from lhotse import CutSet  # noqa: PLC0415 - imports torch
 
-    path = cuts_path(folder, split)
     try:
         return list(CutSet.from_file(path))
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} cannot be read ({error}). Prepare the corpus again.") from error
+    except (OSError, EOFError, ValueError, KeyError, AssertionError) as error:
+        raise ValueError(
+            f"{path} cannot be read as cuts ({error}). Prepare the corpus again."
+        ) from error
 
 
 def write_cuts(folder: Path, split: str, cuts: Iterable[Cut]) -> int:
@@ -102,8 +108,7 @@ def label_of(cut: Cut, field: str) -> str:
     Raises:
         ValueError: the cut has no such field; names the cut and the fields it has.
     """
-    supervision = _supervision(cut)
-    known = {**_plain_fields(supervision), **(supervision.custom or {})}
+    known = fields_of(cut)
     if field not in known:
         raise ValueError(
             f"Cut {cut.id!r} has no field {field!r}; it has {', '.join(sorted(known)) or 'none'}. "
@@ -119,10 +124,12 @@ def group_of(cut: Cut) -> str:
     return str(cluster or supervision.speaker or cut.recording_id)
 
 
-def _plain_fields(supervision: Any) -> dict[str, str]:
-    """Return the fields of a supervision that are not custom and not absent."""
-    values = {name: getattr(supervision, name) for name in _PLAIN_FIELDS}
-    return {name: value for name, value in values.items() if value}
+def fields_of(cut: Cut) -> dict[str, Any]:
+    """Return what is known of a cut: text, speaker, language, gender, and its custom fields."""
+    supervision = _supervision(cut)
+    plain = {name: getattr(supervision, name) or None for name in _PLAIN_FIELDS}
+    known = {**plain, **(supervision.custom or {})}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _supervision(cut: Cut) -> Any:

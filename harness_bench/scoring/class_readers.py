@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.cuts import group_of, label_of, read_cuts
+from harness_bench.cuts import fields_of, group_of, label_of, read_cuts, read_cuts_file
 from harness_bench.predictions import ClassPrediction
 from harness_bench.scoring.joining import check_ids, refuse_unjoined
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PLAIN = ("speaker", "language", "gender")  # labels that cuts hold beside their custom fields
+_TEXT = "text"  # a field of cuts that is no label, even where a command is all that is said
 _HEADER = ("id", "truth", "prediction")
 
 
@@ -124,10 +124,8 @@ def _truth_field(cuts: list[Any], predicted: set[str]) -> str:
     """Find the only field that all cuts have and whose values hold every prediction."""
     held: dict[str, list[str]] = {}
     for cut in cuts:
-        one = next(iter(cut.supervisions), None)
-        plain = {name: getattr(one, name, None) for name in _PLAIN}
-        for name, value in (plain | (getattr(one, "custom", None) or {})).items():
-            if value is not None:
+        for name, value in fields_of(cut).items():
+            if name != _TEXT:
                 held.setdefault(name, []).append(str(value))
     full = {name: set(values) for name, values in held.items() if len(values) == len(cuts)}
     fitting = sorted(name for name, values in full.items() if predicted <= values)
@@ -149,12 +147,7 @@ def _cuts(path: Path) -> list[Any]:
             f"{path} is no file of cuts; name one that `harness-bench prepare` wrote, such as "
             "cuts.test.jsonl.gz, or its folder."
         )
-    from lhotse import CutSet  # noqa: PLC0415 - imports torch
-
-    try:
-        return list(CutSet.from_file(path))
-    except (OSError, EOFError, ValueError, KeyError, AssertionError) as error:
-        raise ValueError(f"{path} cannot be read as cuts ({error}).") from error
+    return read_cuts_file(path)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
