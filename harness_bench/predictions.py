@@ -24,6 +24,8 @@ class ClassPrediction(BaseModel):
     id: str
     truth: str
     pred: str
+    # What further heads say, trained with other seeds; figures are means over all of them.
+    others: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     probs: dict[str, float]  # label -> probability, all labels of the head
     group: str  # the corpus's natural cluster: speaker, programme or video
     tags: Tags = {}

@@ -41,6 +41,8 @@ class Metric(BaseModel):
     interval: Interval | None = None
     # Further intervals by other resampling units, such as by utterance; never the default.
     other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
+    # Sample standard deviation over the seeds of which `value` is the mean.
+    spread: Annotated[Finite, Field(ge=0)] | None = None
     # A reported figure digit by digit as its source prints it, where that is not two decimals.
     printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
 

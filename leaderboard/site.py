@@ -232,7 +232,9 @@ def _metric(metric: Metric) -> str:
     """Write a metric with every interval and how it was made."""
     spans = [span for span in (metric.interval, *metric.other_intervals) if span]
     written = "; ".join(f"{interval(span, 1)} {span.method}" for span in spans)
-    return f"{figure(metric, 2)} {metric.unit} {written}".strip()
+    varied = None if metric.spread is None else f"standard deviation over seeds {metric.spread:.2f}"
+    texts = [f"{figure(metric, 2)} {metric.unit} {written}".strip(), varied]
+    return "; ".join(filter(None, texts))
 
 
 def _leakage(leakage: Leakage | None) -> str | None:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 from harness_bench.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.bootstrap import RESAMPLES, PairedTest, paired
-from harness_bench.scoring.classification import classes_of
+from harness_bench.scoring.classification import classes_of, row_statistics
 from harness_bench.scoring.registry import get_metric
-from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.text import profile_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from harness_bench.scoring.statistics import Array
 
 _FIRST = 3  # utterances that a message names
 
@@ -35,13 +32,14 @@ def compare_classes(
     """
     a, b = joined_systems({"first": first, "second": second}).values()
     classes = classes_of([*a, *b])
-
-    def statistics(rows: Sequence[ClassPrediction]) -> Array:
-        return class_statistics([row.truth for row in rows], [row.pred for row in rows], classes)
-
-    groups = [row.group for row in a]
-    value = get_metric(metric).value
-    return paired(statistics(a), statistics(b), groups, value, seed=seed, resamples=resamples)
+    return paired(
+        row_statistics(a, classes),
+        row_statistics(b, classes),
+        [row.group for row in a],
+        get_metric(metric).value,
+        seed=seed,
+        resamples=resamples,
+    )
 
 
 def compare_texts(

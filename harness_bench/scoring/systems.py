@@ -16,10 +16,9 @@ from harness_bench.scoring.bootstrap import (
     paired_units,
     resampled,
 )
-from harness_bench.scoring.classification import classes_of
+from harness_bench.scoring.classification import classes_of, row_statistics
 from harness_bench.scoring.compare import joined_systems
 from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.text import DEFAULT_PROFILE, profile_statistics
 
 if TYPE_CHECKING:
@@ -137,10 +136,7 @@ def systems_statistics(
         answers = joined_systems(_of_kind(systems, ClassPrediction, plugin))
         classes = classes_of([row for rows in answers.values() for row in rows])
         groups = [row.group for row in next(iter(answers.values()))]
-        return groups, (
-            class_statistics([row.truth for row in rows], [row.pred for row in rows], classes)
-            for rows in answers.values()
-        )
+        return groups, (row_statistics(rows, classes) for rows in answers.values())
     texts = joined_systems(_of_kind(systems, TextPrediction, plugin))
     name = get_profile(profile or DEFAULT_PROFILE).name
     groups = [row.group for row in next(iter(texts.values()))]
