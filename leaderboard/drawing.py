@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from harness_bench.plot_style import BLUE, INK, LINE, MUTED, PURPLE, STYLE, VERMILION
 from harness_bench.untrusted import clean
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
     from .board import Cell, Column, Row, Table
 
 Entry = tuple["Row", "Cell"]
-# Okabe and Ito's colours, told apart by every kind of colour vision.
-COLOURS = {"pretrained": "#0072b2", "random": "#d55e00", "baseline": "#7f7f7f", "other": "#cc79a7"}
+COLOURS = {"pretrained": BLUE, "random": VERMILION, "baseline": "#7f7f7f", "other": PURPLE}
 MARKERS = {"pretrained": "o", "random": "s", "baseline": "D", "other": "^"}
 KINDS = {"pretrained": "pretrained", "random": "not trained", "baseline": "baseline",
          "other": "other"}  # fmt: skip
-INK, MUTED, LINE, ACCENT, CARD = "#1b2224", "#5b6669", "#d4d9da", "#005a8f", "#fefefe"
-# For lines: their two strongest and three found by search, so that the least difference under
-# each kind of colour vision is largest among colours that stand out on white.
+ACCENT, CARD = "#005a8f", "#fefefe"
+# Lines on white: two of Okabe and Ito's, a hair off so that each has a CSS variable of its own,
+# and three found by search: the least difference under any kind of colour vision is largest.
 SERIES = ("#0071b2", "#d45e00", "#5000c8", "#c8718c", "#712800", "#1b2225")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-")
 DOTS = ("o", "s", "^", "D", "v", "P")
@@ -42,14 +42,10 @@ DOTS = ("o", "s", "^", "D", "v", "P")
 # The gap in the middle leaves no step on which neither dark nor light text can be read.
 HEAT_STEPS = (0.05, 0.12, 0.2, 0.29, 0.4, 0.62, 0.74, 0.87, 1.0)
 _STRONGEST = "#00305c"
-_STYLE = {
-    "font.size": 10, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
-    "svg.fonttype": "none", "svg.hashsalt": "harness-bench",
+_STYLE = STYLE | {
+    "svg.fonttype": "none", "figure.facecolor": "white", "axes.facecolor": "none",
     "axes.edgecolor": LINE, "axes.labelcolor": MUTED, "text.color": INK,
-    "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.axisbelow": True, "grid.color": LINE,
-    "grid.linewidth": 0.8, "legend.frameon": False, "legend.fontsize": 9, "axes.facecolor": "none",
-    "figure.facecolor": "white",
+    "xtick.color": MUTED, "ytick.color": MUTED, "legend.frameon": False, "legend.fontsize": 9,
 }  # fmt: skip
 LABEL = 24  # characters of the longest model name in a plot
 WIDTH = 5.2  # inches

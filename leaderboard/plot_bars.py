@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness_bench.plot_style import INK
+
 from .drawing import (
     COLOURS,
-    INK,
     KINDS,
     MOST,
     Entry,

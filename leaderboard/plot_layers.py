@@ -9,12 +9,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from harness_bench.plot_style import INK
 from harness_bench.untrusted import clean
 
 from .drawing import (
     CARD,
     HEAT,
-    INK,
     MOST,
     Entry,
     Plot,

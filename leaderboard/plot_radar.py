@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.plot_style import INK, MUTED
 from harness_bench.untrusted import clean
 
-from .drawing import DASHES, DOTS, INK, MUTED, SERIES, Plot, brief, finish, sheet
+from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, sheet
 from .text import figure
 
 if TYPE_CHECKING:

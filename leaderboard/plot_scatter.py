@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from harness_bench.plot_style import INK, MUTED
 from harness_bench.untrusted import clean
 
 from .drawing import (
     ACCENT,
     COLOURS,
-    INK,
     KINDS,
     MARKERS,
-    MUTED,
     Entry,
     Plot,
     brief,
