@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from harness_bench.s3prl_plugin.arguments import complete
+from harness_bench.s3prl_plugin.arguments import complete_command
 from harness_bench.s3prl_plugin.hook import activate
 
 # At module level, so that spawned DataLoader workers, which import this module again, have it too.
@@ -16,10 +14,7 @@ activate()
 
 def main() -> None:
     """Check and complete the command line, then hand it to s3prl."""
-    try:
-        sys.argv[1:] = complete(sys.argv[1:])
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    complete_command()
     from s3prl.run_downstream import main as s3prl_main  # noqa: PLC0415 - heavy
 
     s3prl_main()

@@ -5,28 +5,33 @@ Checked before anything heavy is imported, so a typing error costs a fraction of
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.discovery import package_folder, packages_in
+from harness_bench.discovery import package_folder
 from harness_bench.progress import say
-from harness_bench.s3prl_plugin import hub
+from harness_bench.s3prl_plugin import checkpoints, hub
+from harness_bench.s3prl_plugin.flags import (
+    TASKS,
+    arguments_of,
+    help_text,
+    make_parser,
+    stock_tasks,
+    tasks,
+)
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
-TASKS = "harness_bench.downstream"
+__all__ = ["FEATURE_CACHE", "check", "complete", "complete_command", "packaged_config", "tasks"]
+
 CONFIG = "config.yaml"
 # Environment variable: MiB of features that an upstream keeps (0: none).
 FEATURE_CACHE = "HARNESS_FEATURE_CACHE_MB"
-
-
-def tasks() -> list[str]:
-    """List this project's classification tasks: the folders under `downstream/`."""
-    return packages_in(TASKS)
 
 
 def packaged_config(task: str) -> Path:
@@ -34,34 +39,56 @@ def packaged_config(task: str) -> Path:
     return package_folder(TASKS) / task / CONFIG
 
 
+def complete_command() -> None:
+    """Complete the arguments of this process; end it for `--help` and for mistakes."""
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print(help_text())  # noqa: T201 - what was asked for
+        sys.exit()
+    try:
+        sys.argv[1:] = complete(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
 def complete(argv: Sequence[str]) -> list[str]:
     """Check the arguments of `run_downstream` and add what s3prl would stumble over.
 
-    Adds the packaged config where `-c` is absent, the CPU where there is no GPU, and the local
-    rank that torchrun puts into the environment; accepts `--local-rank` for `--local_rank`.
+    Adds the packaged config where `-c` is absent, the CPU (and gloo) where there is no GPU, the
+    local rank that torchrun puts into the environment, and the newest whole checkpoint for `-e
+    FOLDER` and `-a`; accepts `--local-rank` for `--local_rank`.
 
     Raises:
-        ValueError: an unknown upstream or task, a missing file, an override s3prl cannot parse.
+        ValueError: an unknown upstream or task, a missing or broken file, an override s3prl cannot
+            parse, the Hugging Face Hub.
+        SystemExit: an unknown flag (argparse says which), or nothing to do for this rank.
     """
     spelled = [
         word.replace("--local-rank", "--local_rank", 1) if word.startswith("--local-rank") else word
         for word in argv
     ]
-    known = _parse(spelled)
+    parser = make_parser()
+    known = parser.parse_args(spelled)
     check(known)
-    added = [*_config(known), *_local_rank(known)]
-    if known.device == "cuda" and not _has_gpu():
-        say("No CUDA device here: running on the CPU.")
-        added += ["--device", "cpu"]
-    return [*spelled, *added]
+    _choose_checkpoint(known)
+    if known.config is None and known.past_exp is None and known.downstream in tasks():
+        known.config = str(packaged_config(known.downstream))
+    _choose_rank(known)
+    _choose_device(known)
+    return arguments_of(parser, known)
 
 
 def check(known: argparse.Namespace) -> None:
     """Raise `ValueError` for the first argument that cannot work."""
-    if known.upstream is not None and known.hub == "torch":
+    if known.hub == "huggingface" or known.push_to_hf_hub:
+        raise ValueError(
+            "--hub huggingface and --push_to_hf_hub need an interface that huggingface_hub has "
+            "dropped. Take a model of the Hub by -u hf_hubert_custom -k REPOSITORY, and upload the "
+            "experiment folder with `hf upload`."
+        )
+    if known.upstream is not None:
         _check_name("upstream (-u)", known.upstream, hub.options())
     if known.downstream is not None:
-        _check_name("task (-d)", known.downstream, [*tasks(), *_stock_tasks()])
+        _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
     if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
         _check_checkpoint(known.upstream, known.upstream_ckpt)
     for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
@@ -76,43 +103,49 @@ def check(known: argparse.Namespace) -> None:
             )
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read those of s3prl's arguments that are checked here; the others pass."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-u", "--upstream")
-    parser.add_argument("-k", "--upstream_ckpt")
-    parser.add_argument("-d", "--downstream")
-    parser.add_argument("-c", "--config")
-    parser.add_argument("-e", "--past_exp")
-    parser.add_argument("-i", "--init_ckpt")
-    parser.add_argument("-o", "--override")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--hub", default="torch")
-    parser.add_argument("--local_rank")
-    return parser.parse_known_args(argv)[0]
+def _choose_checkpoint(known: argparse.Namespace) -> None:
+    """Name the file that `-e FOLDER` and `-a` mean: s3prl takes the newest, broken or not."""
+    # As s3prl names it, whose -a comes before -e.
+    folder = Path(known.expdir or f"result/downstream/{known.expname}")
+    if known.auto_resume and checkpoints.states(folder):
+        known.auto_resume = False
+        found = checkpoints.newest_whole(folder)
+        if found is None:
+            say(f"{folder} has no whole checkpoint: starting from the beginning.")
+        else:
+            known.past_exp = str(found)
+    elif known.past_exp is not None:
+        known.past_exp = str(checkpoints.choose(Path(known.past_exp)))
 
 
-def _config(known: argparse.Namespace) -> list[str]:
-    """Return `-c` with the packaged config where a task of ours runs without one."""
-    wanted = known.config is None and known.past_exp is None and known.downstream in tasks()
-    return ["-c", str(packaged_config(known.downstream))] if wanted else []
+def _choose_rank(known: argparse.Namespace) -> None:
+    """Take the local rank of torchrun's environment; only training is shared among processes."""
+    local = os.environ.get("LOCAL_RANK")
+    if known.local_rank is None and local is not None:
+        known.local_rank = int(local)
+    if known.local_rank is None or known.mode == "train":
+        return
+    # Every process would test all utterances and write the same files.
+    if int(os.environ.get("RANK", known.local_rank)) > 0:
+        sys.exit()
+    say(f"-m {known.mode} is not shared among processes: the first one does it.")
+    known.local_rank = None
 
 
-def _local_rank(known: argparse.Namespace) -> list[str]:
-    """Return `--local_rank` under torchrun, which passes it by the environment alone."""
-    rank = os.environ.get("LOCAL_RANK")
-    return ["--local_rank", rank] if rank is not None and known.local_rank is None else []
+def _choose_device(known: argparse.Namespace) -> None:
+    """Run on the CPU where there is no GPU; processes there talk by gloo."""
+    if not known.device.startswith("cuda") or _has_gpu():
+        return
+    say("No CUDA device here: running on the CPU.")
+    known.device = "cpu"
+    if known.local_rank is not None:
+        known.backend = "gloo"
 
 
 def _has_gpu() -> bool:
     import torch  # noqa: PLC0415 - heavy; needed only once the arguments are right
 
     return torch.cuda.is_available()
-
-
-def _stock_tasks() -> list[str]:
-    """List the tasks that s3prl itself brings."""
-    return [path.parent.name for path in (hub.s3prl_folder() / "downstream").glob("*/expert.py")]
 
 
 def _check_name(what: str, name: str, known: Iterable[str]) -> None:

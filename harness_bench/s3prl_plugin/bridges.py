@@ -13,9 +13,20 @@ _GONE_FROM_HUB = ("HfFolder", "Repository")
 
 
 def apply() -> None:
-    """Apply every bridge; safe to call twice."""
-    for bridge in (hub_names, checkpoint_arguments, plain_isinstance, audio_by_soundfile):
+    """Apply every bridge that s3prl's modules need before they are imported; safe to call twice."""
+    for bridge in (
+        hub_names,
+        checkpoint_arguments,
+        plain_isinstance,
+        audio_by_soundfile,
+        no_gpu_to_choose,
+    ):
         bridge()
+
+
+def apply_to_runner(runner_module: Any) -> None:
+    """Apply those that the imported `s3prl.downstream.runner` needs; safe to call twice."""
+    plain_ddp(runner_module)
 
 
 def hub_names() -> None:
@@ -85,3 +96,32 @@ def _load_by_soundfile(path: Any, **_: Any) -> tuple[Any, int]:
 
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T.copy()), int(rate)
+
+
+def no_gpu_to_choose() -> None:
+    """s3prl chooses a GPU for each of several processes, also where there is none."""
+    import torch  # noqa: PLC0415 - heavy
+
+    if not torch.cuda.is_available():
+        torch.cuda.set_device = _choose_nothing  # type: ignore[assignment]
+
+
+def _choose_nothing(_device: Any) -> None:
+    """Stand in for `torch.cuda.set_device`."""
+
+
+def plain_ddp(runner_module: Any) -> None:
+    """s3prl wraps models for several processes so that today's torch refuses or gets stuck.
+
+    With `device_ids` torch refuses models on the CPU, and on a GPU it copies the records that the
+    loss is gathered in, so that they stay empty. With buffers broadcast, the first rank, which
+    alone evaluates, waits for the others after their last step.
+    """
+    from torch.nn.parallel import DistributedDataParallel  # noqa: PLC0415 - heavy
+
+    def wrap(model: Any, **options: Any) -> DistributedDataParallel:
+        return DistributedDataParallel(
+            model, find_unused_parameters=options["find_unused_parameters"], broadcast_buffers=False
+        )
+
+    runner_module.DDP = wrap

@@ -145,9 +145,9 @@ def _report_unknown(
 
 
 def train_loader(
-    data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int
+    data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int, skip: int = 0
 ) -> DataLoader[Utterance]:
-    """Return the batches of one epoch, in an order that (seed, epoch) alone decides."""
+    """Return the batches of one epoch but for the first `skip`; (seed, epoch) alone decide them."""
     distributed = torch.distributed.is_initialized()
     sampler: DistributedSampler[Utterance] = DistributedSampler(
         data,
@@ -159,7 +159,7 @@ def train_loader(
     return DataLoader(
         data,
         batch_size=config.train_batch_size,
-        sampler=sampler,
+        sampler=[*sampler][skip * config.train_batch_size :],
         num_workers=config.num_workers,
         collate_fn=collate,
     )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.config import build
-from harness_bench.files import read_json, write_json
-from harness_bench.progress import say
+from harness_bench.files import read_json, write_json, write_text
+from harness_bench.progress import first_rank, say
 from harness_bench.s3prl_plugin.classifier_config import (
     BEST,
     ClassifierConfig,
@@ -73,8 +73,13 @@ class ClassifierExpert(nn.Module):
         self._best_step = 0
         self._splits: dict[str, LabelledCuts] = {}
 
-    def get_dataloader(self, split: str, epoch: int | None = None) -> DataLoader[Any]:
-        """Return the batches of a split; shuffled by (seed, epoch) where an epoch is given."""
+    def get_dataloader(
+        self, split: str, epoch: int | None = None, skip: int = 0
+    ) -> DataLoader[Any]:
+        """Return the batches of a split; shuffled by (seed, epoch) where an epoch is given.
+
+        A resumed run leaves out the first `skip` batches of its epoch.
+        """
         if split not in self._splits:
             self._splits[split] = read_split(
                 split, config=self.data, classes=self.classes, report_in=self.folder
@@ -82,7 +87,16 @@ class ClassifierExpert(nn.Module):
         data = self._splits[split]
         if epoch is None:
             return eval_loader(data, self.data)
-        return train_loader(data, self.data, seed=self.seed, epoch=epoch)
+        return train_loader(data, self.data, seed=self.seed, epoch=epoch, skip=skip)
+
+    def resume_at(self, step: int) -> None:
+        """Forget what an interrupted run logged after the checkpoint that is taken up."""
+        path = self.folder / METRICS
+        if path.is_file() and first_rank():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # The last line may be half: the run was killed.
+            whole = [line for line in lines if line.endswith("}\n")]
+            write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
     @override
     def forward(
@@ -143,10 +157,27 @@ class ClassifierExpert(nn.Module):
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""
-        probs = self._logits(features, [len(item) for item in features]).softmax(-1)
-        for name, row in zip(names, probs.tolist(), strict=True):
-            ranked = sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1])
-            print(json.dumps({"id": name, "probs": dict(ranked)}, ensure_ascii=False))  # noqa: T201
+        found = self.probabilities(features)
+        for name, probs in zip(names, found, strict=True):
+            print(json.dumps({"id": name, "probs": probs}, ensure_ascii=False))  # noqa: T201
+
+    def probabilities(
+        self, features: Sequence[Tensor], samples: list[int] | None = None
+    ) -> list[dict[str, float]]:
+        """Return each utterance's probability of every class, the most probable first.
+
+        Args:
+            features: (frames, upstream_dim) of each utterance.
+            samples: samples of each utterance at 16 kHz, as in training; None: all frames count.
+        """
+        frames = [len(item) for item in features]
+        if samples is not None:
+            frames = valid_frames(frames, samples, self.rate)
+        rows = self._logits(features, frames).softmax(-1).tolist()
+        return [
+            dict(sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1]))
+            for row in rows
+        ]
 
     @override
     def get_extra_state(self) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
 """One import hook that lets s3prl see this project's upstreams and tasks, s3prl unchanged.
 
 `activate()` costs nothing until s3prl is imported. Then `s3prl.hub` is our lazy hub,
-`s3prl.downstream.X` is our package of that name where there is one, and the bridges are in place
-before s3prl's runner is imported.
+`s3prl.downstream.X` is our package of that name where there is one, the bridges are in place
+before s3prl's runner is imported, and the runner trains and resumes exactly (see `resume`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALIASES = {
     "s3prl.downstream": "harness_bench.downstream",
 }
 COMMAND = "s3prl.run_downstream"
-NEED_BRIDGES = (COMMAND, "s3prl.downstream.runner")
+RUNNER = "s3prl.downstream.runner"
 
 
 def activate() -> None:
@@ -44,9 +44,11 @@ class S3prlFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if not fullname.startswith("s3prl."):
             return None
-        if fullname in NEED_BRIDGES:
-            _prepare(fullname)
+        if fullname == COMMAND:
+            _prepare_command()
             return None
+        if fullname == RUNNER:
+            return _exact_runner(fullname, path, target)
         real = real_name(fullname)
         if real is None:
             return None
@@ -81,11 +83,47 @@ def real_name(fullname: str) -> str | None:
         return None
 
 
-def _prepare(fullname: str) -> None:
-    """Make s3prl's runner importable and, for the literal command, complete its arguments."""
-    from harness_bench.s3prl_plugin import arguments, bridges  # noqa: PLC0415 - imports torch
+def _prepare_command() -> None:
+    """Complete the arguments of the literal command, and make it importable."""
+    from harness_bench.s3prl_plugin import arguments, bridges  # noqa: PLC0415 - starts are light
 
-    bridges.apply()
     # Python looks for the module of `python -m MODULE` while sys.argv[0] is still "-m".
-    if fullname == COMMAND and sys.argv[0] == "-m":
-        sys.argv[1:] = arguments.complete(sys.argv[1:])
+    if sys.argv[0] == "-m":
+        arguments.complete_command()
+    bridges.apply()
+
+
+def _exact_runner(
+    fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Find s3prl's runner, to be changed once it is imported."""
+    spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = _RunnerLoader(spec.loader)
+    return spec
+
+
+class _RunnerLoader(Loader):
+    """Imports s3prl's runner between the two kinds of bridges."""
+
+    def __init__(self, real: Loader) -> None:
+        self.real = real
+
+    @override
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.real.create_module(spec)
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        from harness_bench.s3prl_plugin import bridges  # noqa: PLC0415 - imports torch
+
+        bridges.apply()
+        # As if it had never been here: whoever asks for the source asks the real loader.
+        module.__loader__ = self.real
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.real
+        self.real.exec_module(module)
+        from harness_bench.s3prl_plugin.resume import make_exact  # noqa: PLC0415 - imports torch
+
+        bridges.apply_to_runner(module)
+        make_exact(module)

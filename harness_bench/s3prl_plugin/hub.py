@@ -39,7 +39,7 @@ def options(only_registered_ckpt: bool = False) -> list[str]:  # noqa: FBT001, F
 
 def own_names() -> list[str]:
     """List the upstreams of this project's folders, without importing any or needing s3prl."""
-    return sorted(_own_index())
+    return sorted(own_index())
 
 
 def __getattr__(name: str) -> Any:
@@ -60,7 +60,7 @@ def __dir__() -> list[str]:
 @functools.cache
 def index() -> dict[str, str]:
     """Return upstream name -> module that defines it; ours win over s3prl's."""
-    return {**_stock_index(), **_own_index()}
+    return {**_stock_index(), **own_index()}
 
 
 def s3prl_folder() -> Path:
@@ -73,11 +73,11 @@ def s3prl_folder() -> Path:
     return Path(spec.origin).parent
 
 
-def _own_index() -> dict[str, str]:
-    """Read the hubconf of every folder under `upstream/`: each public function is an upstream."""
+def own_index() -> dict[str, str]:
+    """Return our upstreams' names -> module: the public functions of each folder's hubconf."""
     folder, found = package_folder(OWN), {}
     for package in packages_in(OWN):
-        tree = _parse(folder / package / "hubconf.py")
+        tree = parse(folder / package / "hubconf.py")
         names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         found.update({name: f"{OWN}.{package}.hubconf" for name in names if name[0] != "_"})
     return found
@@ -86,13 +86,13 @@ def _own_index() -> dict[str, str]:
 def _stock_index() -> dict[str, str]:
     """Follow the imports of s3prl's own hub.py."""
     root, found = s3prl_folder(), {}
-    for node in _parse(root / "hub.py").body:
+    for node in parse(root / "hub.py").body:
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
         names = [alias.asname or alias.name for alias in node.names]
         if names == ["*"]:
             hubconf = root.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
-            names = list(_public_names(_parse(hubconf)))
+            names = list(_public_names(parse(hubconf)))
         found.update(dict.fromkeys(names, node.module))
     return found
 
@@ -109,5 +109,6 @@ def _public_names(tree: ast.Module) -> Iterator[str]:
         yield from (name for name in names if not name.startswith("_"))
 
 
-def _parse(path: Path) -> ast.Module:
+def parse(path: Path) -> ast.Module:
+    """Read a Python file's syntax tree, running nothing of it."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
