@@ -6,6 +6,7 @@ Nothing heavy is imported before a verb runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from harness_bench import __version__
+from harness_bench.cli_probe import PROBE_VERBS
 from harness_bench.cli_records import records_app
 from harness_bench.cli_results import Json, Out, board_app, score_app
 from harness_bench.cli_training import TRAINING_VERBS
@@ -147,7 +149,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-for verb in TRAINING_VERBS:
+for verb in (*TRAINING_VERBS, *PROBE_VERBS):
     app.command()(verb)
 
 
@@ -178,6 +180,22 @@ def augment_preview(
     chosen = preview.with_everything(settings) if everything else settings
     for picture in preview.preview(chosen, audio, out, seed=seed, count=count):
         typer.echo(f"{picture} and the wave files in {picture.with_suffix('')}")
+
+
+def _keep_examples(group: typer.Typer) -> None:
+    """Mark the examples in every help, so that they are not wrapped like prose."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            # Click leaves a paragraph alone that begins with a line of one backspace.
+            command.callback.__doc__ = re.sub(
+                r"\n( *)(Examples?:)", "\n\\1\x08\n\\1\\2", command.callback.__doc__ or ""
+            )
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _keep_examples(inner.typer_instance)
+
+
+_keep_examples(app)
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, override
 
+from harness_bench import result_parts
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lhotse.cut import Cut
 
@@ -67,6 +69,19 @@ def compare(first: Iterable[Cut], second: Iterable[Cut], names: tuple[str, str])
     lists = list(first), list(second)
     found = (_shared(kind, value, *lists) for kind, value in _KINDS.items())
     return Leakage(*names, tuple(item for item in found if item is not None))
+
+
+def declared(found: Sequence[Leakage]) -> result_parts.Leakage:
+    """Put comparisons of training sets with one split into the form that results carry.
+
+    Equal texts are told and no verdict: read sentences and single words must come again.
+    """
+    leaked = any(set(each.kinds) - {"text"} for each in found)
+    return result_parts.Leakage(
+        verdict="shared" if leaked else "clean",
+        compared_with=tuple(each.first for each in found),
+        detail="; ".join(str(each) for each in found if each.shared),
+    )
 
 
 def between_splits(cuts: Mapping[str, list[Cut]]) -> list[Leakage]:

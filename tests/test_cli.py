@@ -77,9 +77,10 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
 def test_the_verbs_are_those_promised() -> None:
     promised = [
         "demo", "doctor", "models", "prepare", "shard", "labels", "label-quality", "pretrain",
-        "family", "figure2", "curves", "export", "efficiency", "augment-preview", "score cls",
-        "score asr", "score compare", "leaderboard build", "results schema", "results validate",
-        "results add", "results list", "results diff",
+        "family", "figure2", "curves", "export", "efficiency", "probe", "predict",
+        "augment-preview", "score cls", "score asr", "score compare", "leaderboard build",
+        "results schema", "results validate", "results add", "results list", "results diff",
+        "leaderboard serve", "leaderboard space",
     ]  # fmt: skip
     assert set(promised) <= {" ".join(verb) for verb in VERBS}
 
@@ -90,8 +91,14 @@ def test_every_help_has_an_example(
 ) -> None:
     """An example that names the verb itself, and the help that shows it."""
     assert run(monkeypatch, *verb, "--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
+    lines = capsys.readouterr().out.splitlines()
+    text = " ".join(" ".join(lines).split())
     assert "Example" in text
+    heads = [
+        number for number, line in enumerate(lines) if line.strip() in {"Example:", "Examples:"}
+    ]
+    assert len(heads) == 1, "wrapped into one paragraph"
+    assert lines[heads[0] + 1].strip().startswith(("harness-bench", "torchrun", "srun"))
     assert f"harness-bench {' '.join(verb)}" in text.split("Example", 1)[1]
 
 

@@ -22,7 +22,6 @@ from harness_bench.demo.run import (
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.result_parts import Leakage
 from harness_bench.scoring.to_result import Facts, class_result, publish, text_result
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness_bench.demo.config import Source
     from harness_bench.espnet_plugin.recipe import AsrOutcome
-    from harness_bench.result_parts import Costs
+    from harness_bench.result_parts import Costs, Leakage
     from harness_bench.s3prl_plugin.probe import ProbeOutcome
 
 RESULTS, LEADERBOARD = "results", "leaderboard"
@@ -92,13 +91,7 @@ class Audit:
             leakage.compare(read_cuts(self.demo.cuts(each), "train"), scored, (title, split))
             for title, each in sets.items()
         ]
-        # Equal texts are told and no verdict: read sentences and single words must come again.
-        leaked = any(set(each.kinds) - {"text"} for each in found)
-        return Leakage(
-            verdict="shared" if leaked else "clean",
-            compared_with=tuple(sets),
-            detail="; ".join(str(each) for each in found if each.shared),
-        )
+        return leakage.declared(found)
 
 
 def _publish_probe(

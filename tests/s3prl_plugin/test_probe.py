@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,8 @@ from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, run_prob
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.s3prl_plugin.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
@@ -78,6 +82,23 @@ def test_an_equal_probe_is_not_run_again(
     with pytest.raises(TypeError):
         start(folder / "other", tone_corpus, tiny_checkpoint, ProbeConfig(seed=1))
     (folder / "away").rename(outcome.test_predictions)
+
+
+def test_predict_says_what_the_test_said(
+    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, python: Python
+) -> None:
+    """One's own files get what evaluation gave, though the folder moved and the cuts are gone."""
+    rows = read_predictions(outcome.test_predictions, ClassPrediction)[:3]
+    files = [str(tone_corpus / f"{row.id}.wav") for row in rows]
+    moved = folder.parent / "moved"
+    shutil.copytree(folder, moved)
+    command = "import sys; from harness_bench import cli; sys.argv[0] = 'harness-bench'; cli.main()"
+    said = python("-c", command, "predict", str(moved), *files, "--json")
+    answers = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [answer["file"] for answer in answers] == files
+    for answer, row in zip(answers, rows, strict=True):
+        assert answer["label"] == row.pred == max(answer["probs"], key=answer["probs"].get)
+        assert answer["probs"] == pytest.approx(row.probs, abs=1e-5)
 
 
 def test_the_cache_and_the_second_process_change_nothing(

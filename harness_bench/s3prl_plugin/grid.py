@@ -1,0 +1,190 @@
+"""Learning rates and seeds of one probe by SUPERB's rule: only the learning rate is tuned, on dev.
+
+Every learning rate is tried with the first seed. The one with the best dev score is trained with
+the other seeds too, and the test figures are those of its trials alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path  # pydantic reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.config import STRICT, resolved
+from harness_bench.files import write_json
+from harness_bench.predictions import ClassPrediction, read_predictions
+from harness_bench.progress import say
+from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, run_probe
+from harness_bench.scoring.classification import score_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GRID = "grid.json"
+_Rate = Annotated[float, Field(gt=0, le=1)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GridConfig:
+    """What is tried; the rest of the settings is `probe`'s, its learning rate and seed aside."""
+
+    learning_rates: Annotated[tuple[_Rate, ...], Field(min_length=1, max_length=50)] = (1e-3,)
+    seeds: Annotated[tuple[_Seed, ...], Field(min_length=1, max_length=100)] = (1337,)
+    probe: ProbeConfig = ProbeConfig()
+    metric: str = "accuracy"  # of dev; chooses the learning rate
+
+    def __post_init__(self) -> None:
+        """Refuse to try the same thing twice."""
+        for name, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} = {list(values)} names a value twice; name each once")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Trial:
+    """One trained head."""
+
+    learning_rate: float
+    seed: int
+    dev: dict[str, float]  # metric -> value in per cent
+    test: dict[str, float]  # of the chosen learning rate's trials; empty for the others
+    best_step: int
+    seconds: float
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GridOutcome:
+    """All trials and what was chosen."""
+
+    learning_rate: float
+    trials: tuple[Trial, ...]
+    checkpoint: Path  # of the chosen learning rate and the first seed
+    test_mean: dict[str, float]  # metric -> mean over the chosen learning rate's seeds
+    test_deviation: dict[str, float]  # sample standard deviation; empty for a single seed
+    test_predictions: tuple[Path, ...]  # one file per seed
+    layer_weights: tuple[float, ...]  # mean over the seeds
+
+    @property
+    def dev_by_rate(self) -> dict[float, dict[str, float]]:
+        """The dev scores that chose: those of the first seed."""
+        first = self.trials[0].seed
+        return {trial.learning_rate: trial.dev for trial in self.trials if trial.seed == first}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Subject:
+    """What is probed: an upstream on a task."""
+
+    upstream: str
+    checkpoint: Path | None
+    task: str
+    cuts: Path
+    label_field: str | None = None
+
+
+def run_grid(
+    subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1
+) -> GridOutcome:
+    """Try every learning rate, train the best with every seed, write grid.json.
+
+    Trials that are finished are not run again, so a killed grid goes on where it was.
+
+    Args:
+        subject: upstream, checkpoint, task and cuts.
+        out: folder for grid.json and one folder a trial.
+        config: learning rates, seeds and settings.
+        threads: CPU threads of each trial.
+        jobs: trials at a time.
+
+    Raises:
+        ValueError, RuntimeError: as `run_probe`.
+    """
+    first, *others = config.seeds
+
+    def trials(pairs: Sequence[tuple[float, int]]) -> list[ProbeOutcome]:
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(lambda pair: _trial(subject, out, config, pair, threads), pairs))
+
+    tried = [(rate, first) for rate in config.learning_rates]
+    outcomes = dict(zip(tried, trials(tried), strict=True))
+    dev = {pair: _scores(outcome.dev_predictions) for pair, outcome in outcomes.items()}
+    if config.metric not in (known := next(iter(dev.values()))):
+        raise ValueError(f"There is no metric {config.metric!r}; known: {', '.join(known)}.")
+    rate, _ = max(tried, key=lambda pair: dev[pair][config.metric])  # the first of equal ones
+    say(f"learning rate {rate:g}: best on dev of {', '.join(f'{r:g}' for r, _ in tried)}")
+    repeated = [(rate, seed) for seed in others]
+    outcomes |= dict(zip(repeated, trials(repeated), strict=True))
+    outcome = _outcome(out, config, outcomes, rate)
+    write_json(out / GRID, resolved(outcome))
+    return outcome
+
+
+def _trial(
+    subject: Subject, out: Path, config: GridConfig, pair: tuple[float, int], threads: int
+) -> ProbeOutcome:
+    """Train and test one head in a folder of its own."""
+    rate, seed = pair
+    say(f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}")
+    return run_probe(
+        upstream=subject.upstream,
+        checkpoint=subject.checkpoint,
+        task=subject.task,
+        cuts=subject.cuts,
+        label_field=subject.label_field,
+        out=_folder(out, pair),
+        config=replace(config.probe, learning_rate=rate, seed=seed),
+        threads=threads,
+    )
+
+
+def _folder(out: Path, pair: tuple[float, int]) -> Path:
+    rate, seed = pair
+    return out / f"lr{rate:g}.seed{seed}"
+
+
+def _outcome(
+    out: Path,
+    config: GridConfig,
+    outcomes: dict[tuple[float, int], ProbeOutcome],
+    rate: float,
+) -> GridOutcome:
+    """Put the trials together; test figures are read for the chosen learning rate alone."""
+    found = {
+        pair: Trial(
+            learning_rate=pair[0],
+            seed=pair[1],
+            dev=_scores(each.dev_predictions),
+            test=_scores(each.test_predictions) if pair[0] == rate else {},
+            best_step=each.best_step,
+            seconds=each.train_seconds + each.test_seconds,
+            folder=_folder(out, pair),
+        )
+        for pair, each in outcomes.items()
+    }
+    chosen = [(rate, seed) for seed in config.seeds]
+    tests = [found[pair].test for pair in chosen]
+    weights = [outcomes[pair].layer_weights for pair in chosen]
+    return GridOutcome(
+        learning_rate=rate,
+        trials=tuple(found.values()),
+        checkpoint=outcomes[chosen[0]].checkpoint,
+        test_mean={name: statistics.mean(test[name] for test in tests) for name in tests[0]},
+        test_deviation={name: statistics.stdev(test[name] for test in tests) for name in tests[0]}
+        if len(tests) > 1
+        else {},
+        test_predictions=tuple(outcomes[pair].test_predictions for pair in chosen),
+        layer_weights=tuple(map(statistics.mean, zip(*weights, strict=True))),
+    )
+
+
+def _scores(predictions: Path) -> dict[str, float]:
+    """Score a file of predictions, without intervals."""
+    rows = read_predictions(predictions, ClassPrediction)
+    return {name: metric.value for name, metric in score_classes(rows, resamples=1).items()}

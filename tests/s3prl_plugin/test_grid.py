@@ -1,0 +1,140 @@
+"""The grid of learning rates and seeds: SUPERB's rule, nothing peeked at, every trial kept."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness_bench.predictions import ClassPrediction, write_predictions
+from harness_bench.records.check import check
+from harness_bench.results import load_result
+from harness_bench.s3prl_plugin import grid
+from harness_bench.s3prl_plugin.grid import GridConfig, GridOutcome, Subject, run_grid
+from harness_bench.s3prl_plugin.grid_report import Row, draw_layers, publish_grid, render_grid
+from harness_bench.s3prl_plugin.probe import ProbeOutcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Learning rate -> share of right answers on dev and on test: dev chooses the second.
+RIGHT = {1e-2: (0.3, 0.9), 1e-3: (0.8, 0.5), 1e-4: (0.6, 0.95)}
+SEEDS = (1, 2, 3)
+
+
+def answers(path: Path, right: float, seed: int) -> Path:
+    """Write made-up answers of a split."""
+    rng = np.random.default_rng([seed, int(100 * right)])
+    rows = []
+    for number in range(60):
+        truth = "abc"[number % 3]
+        pred = truth if rng.random() < right else "abc"[(number + 1) % 3]
+        row = ClassPrediction(id=f"test-{number:02d}", truth=truth, pred=pred, probs={},
+                              group=f"g{number % 6}")  # fmt: skip
+        rows.append(row)
+    write_predictions(path, rows)
+    return path
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
+    """Replace the training of heads by made-up outcomes; return the trials that were run."""
+    found: list[tuple[float, int]] = []
+
+    def run_probe(*, out: Path, config: Any, **_: Any) -> ProbeOutcome:
+        found.append((config.learning_rate, config.seed))
+        dev, test = RIGHT[config.learning_rate]
+        out.mkdir(parents=True)
+        return ProbeOutcome(
+            key="k", dev_predictions=answers(out / "dev.jsonl", dev, config.seed),
+            test_predictions=answers(out / "test.jsonl", test, config.seed),
+            checkpoint=out / "dev-best.ckpt", commands=(), best_step=1,
+            layer_weights=(0.25, 0.75), train_seconds=1, test_seconds=1,
+        )  # fmt: skip
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    return found
+
+
+@pytest.fixture
+def outcome(tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path) -> GridOutcome:
+    """Run a grid of three learning rates and three seeds."""
+    config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
+    made = run_grid(subject(tone_corpus), tmp_path, config)
+    assert trials
+    return made
+
+
+def subject(cuts: Path) -> Subject:
+    """Name what is probed."""
+    return Subject(upstream="fbank_cached", checkpoint=None, task="did", cuts=cuts)
+
+
+def test_only_dev_chooses_and_only_the_chosen_is_repeated(
+    outcome: GridOutcome, trials: list[tuple[float, int]]
+) -> None:
+    """Test would have chosen 1e-4; the first seed tries all rates, the others the best."""
+    assert outcome.learning_rate == 1e-3
+    assert trials == [(1e-2, 1), (1e-3, 1), (1e-4, 1), (1e-3, 2), (1e-3, 3)]
+    assert [bool(trial.test) for trial in outcome.trials] == [False, True, False, True, True]
+    assert outcome.checkpoint.parent.name == "lr0.001.seed1"
+    assert outcome.layer_weights == (0.25, 0.75)
+
+
+def test_mean_and_spread_are_those_of_the_seeds(outcome: GridOutcome) -> None:
+    """Against numpy, from the trials themselves."""
+    tests = [trial.test["accuracy"] for trial in outcome.trials if trial.test]
+    assert len(set(tests)) > 1
+    assert outcome.test_mean["accuracy"] == pytest.approx(np.mean(tests))
+    assert outcome.test_deviation["accuracy"] == pytest.approx(np.std(tests, ddof=1))
+    table = render_grid(outcome)
+    assert f"{np.mean(tests):.2f} ± {np.std(tests, ddof=1):.2f}" in table
+    assert table.count("\n0.001 ") == 3
+
+
+def test_the_result_carries_the_grid(
+    outcome: GridOutcome, tmp_path: Path, tone_corpus: Path
+) -> None:
+    """Its figure is the mean over the seeds, with an interval over clusters and the spread."""
+    config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
+    row = Row(model="m", corpus="tones", kind="baseline", synthetic=True)
+    path = publish_grid(subject(tone_corpus), outcome, config, row, tmp_path / "results")
+    result = load_result(path)
+    assert result.main.value == pytest.approx(outcome.test_mean["accuracy"])
+    assert result.main.spread == pytest.approx(outcome.test_deviation["accuracy"])
+    assert result.metrics["uar"].value == pytest.approx(outcome.test_mean["uar"])
+    assert result.seeds == SEEDS
+    assert set(result.learning_rates) == {"0.01", "0.001", "0.0001"}
+    assert max(result.learning_rates, key=lambda rate: result.learning_rates[rate]) == "0.001"
+    assert result.utterances == 60
+    assert result.leakage is not None
+    assert check([path]) == (1, []), "validate agrees"
+
+
+def test_a_finished_grid_reads_back(outcome: GridOutcome, tmp_path: Path) -> None:
+    """`predict` and people read grid.json."""
+    kept = json.loads((tmp_path / grid.GRID).read_text())
+    assert kept["learning_rate"] == outcome.learning_rate
+    assert len(kept["trials"]) == 5
+    assert kept["checkpoint"] == str(outcome.checkpoint)
+
+
+def test_impossible_grids_are_refused(
+    tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path
+) -> None:
+    """Before or right after the first trials, never with a choice by chance."""
+    with pytest.raises(ValueError, match="names a value twice"):
+        GridConfig(seeds=(1, 1))
+    with pytest.raises(ValueError, match=r"no metric 'wer'; known: accuracy"):
+        run_grid(subject(tone_corpus), tmp_path, GridConfig(metric="wer"))
+    assert trials == [(1e-3, 1337)]
+
+
+def test_layers_are_drawn(tmp_path: Path) -> None:
+    """A picture of any number of layers."""
+    for count in (2, 25):
+        target = tmp_path / f"{count}.png"
+        draw_layers([1 / count] * count, target, "layers of $x")
+        assert target.read_bytes()[:4] == b"\x89PNG"
