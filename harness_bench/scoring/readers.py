@@ -244,7 +244,8 @@ def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: s
     name = role if role in row else "text"
     if not isinstance(row.get(name), str):
         raise LineError(f"id {row['id']!r} has no string `{role}` or `text`")
-    plain = {key: str(value) for key, value in row.items() if isinstance(value, str | int | float)}
+    values = {**(row["tags"] if isinstance(row.get("tags"), dict) else {}), **row}
+    plain = {name: str(one) for name, one in values.items() if isinstance(one, str | int | float)}
     found.add(row["id"], convert(row[name]), plain)
 
 

@@ -10,7 +10,6 @@ from harness_bench.scoring.buckwalter import to_arabic, to_buckwalter
 from harness_bench.scoring.registry import get_profile, profile_names
 
 ARABIC = st.text(st.characters(min_codepoint=0x600, max_codepoint=0x6FF) | st.sampled_from(" .,a1"))
-FAST = [name for name in profile_names() if name != "lhotse"]  # lhotse takes seconds to import
 
 HAND_CHECKED = [
     # profile, text, expected
@@ -19,6 +18,7 @@ HAND_CHECKED = [
     ("mgb2", "إلى آخر الأسئلة", "الي اخر الاسءله"),
     ("mgb2", "سؤال", "سءال"),
     ("mgb2", "مستشفى", "مستشفي"),
+    ("mgb2", "آسف", "اسف"),  # pyarabic makes ءءسف of it
     ("mgb2", "نعم،لا", "نعم لا"),  # the comma is all that parts the words
     ("mgb2", "ا\u0654حمد", "احمد"),  # hamza written as a combining mark
     ("mgb2", "ه\u0670ذا", "هذا"),  # dagger alef, which pyarabic leaves
@@ -27,10 +27,11 @@ HAND_CHECKED = [
     ("mgb2", "كَتَبَ", "كتب"),  # never "ك ت ب": marks are replaced by nothing
     ("mgb2", "«50٪»", "50"),
     ("mgb3", "إلى مدرسةٍ، آخر", "الي مدرسهٍ، اخر"),  # nothing but the letters is touched
-    ("mgb3", "سؤال", "سؤال"),
+    ("mgb3", "أحمد سؤال الأسئلة", "احمد سؤال الاسئله"),  # ئ and ؤ stay
     ("kaldi-mgb2", "أنا <UNK> [NOISE] هنا %HESITATION", "أنا هنا"),
     ("kaldi-mgb2", "إلى <unk> مدرسة", "إلى مدرسة"),
     ("oual-2024", "«أهلاً»، پاريس ڤيديو!", "«اهلا»، باريس فيديو!"),
+    ("oual-2024", "إلى آخر", "الى اخر"),
     ("oual-2024", "سؤال الأسئلة ماء ٢٠٢٤", "سوال الاسيلة ما 2024"),
     ("oual-2024", "كتـاب على ه\u0670ذا", "كتـاب على ه\u0670ذا"),  # tatweel, ى, U+0670 stay
     ("oual-2026", "«أهلاً»، و سهلاً!", "اهلا وسهلا"),
@@ -62,7 +63,7 @@ def test_contract(name: str) -> None:
     assert profile.normalise("\t كتاب \n بيت ") == "كتاب بيت"
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", profile_names())
 @given(text=ARABIC)
 @settings(deadline=None)
 def test_normalising_twice_changes_nothing(name: str, text: str) -> None:

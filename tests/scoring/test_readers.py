@@ -67,6 +67,13 @@ def test_only_newlines_end_a_line(tmp_path: Path) -> None:
     assert set(read_transcripts(written(tmp_path, "u1 قال\u2028في بيت\n")).texts) == {"u1"}
 
 
+def test_tags_of_predictions_are_fields(tmp_path: Path) -> None:
+    """A file of this project's predictions can be broken down by `--group genre` too."""
+    line = '{"id": "u1", "ref": "قال", "group": "p1", "tags": {"genre": "news", "id": "x"}}\n'
+    (fields,) = read_transcripts(written(tmp_path, line), role="ref").fields.values()
+    assert (fields["genre"], fields["group"], fields["id"]) == ("news", "p1", "u1")
+
+
 STM = (
     ";; comment\n"
     "rec A spk1 0.00 1.00 <o,f0,male> قال أحمد\n"
