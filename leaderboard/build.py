@@ -146,7 +146,7 @@ def _reasons(problems: Mapping[Path, str]) -> dict[str, str]:
 def _write_plots(out: Path, plots: Iterable[Plot]) -> tuple[Path, ...]:
     """Write the PNG files; those of an earlier build with other columns are removed."""
     wanted = {out / f"{plot.name}.png": plot for plot in plots}
-    for stale in set(out.glob("[0-9][0-9]-*.png")) - set(wanted):
+    for stale in set(out.glob("[0-9][0-9]*-*.png")) - set(wanted):
         stale.unlink()
     for path, plot in wanted.items():
         write_bytes(path, plot.png)

@@ -128,7 +128,8 @@ def _runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) ->
             f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
             "lies now with --upstream-checkpoint."
         )
-    runner = Runner(argparse.Namespace(**settings), state["Config"])
+    with torch.serialization.safe_globals([argparse.Namespace]):  # it reads the file once more
+        runner = Runner(argparse.Namespace(**settings), state["Config"])
     for entry in runner.all_entries:
         entry.model.eval()
     return runner
