@@ -10,7 +10,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real test test-slow lint peers bench lock clean
+.PHONY: help setup demo demo-real test test-slow test-browser lint peers bench lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: setup  ## Run the tests (not those marked slow).
 
 test-slow: setup  ## Run the tests that take minutes each.
 	@$(BIN)/python -m pytest -m slow
+
+test-browser: setup  ## Prove the leaderboard's page in an installed Chromium (HB_CHROMIUM names one).
+	@$(BIN)/python -m pytest -m browser -s
 
 lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

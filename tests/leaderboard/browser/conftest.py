@@ -1,0 +1,155 @@
+"""One Chromium, pages that report every fault, and boards to look at.
+
+Chromium is the system's: HB_CHROMIUM names another one. Without it, or without playwright, the
+tests skip and say so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
+from harness_bench.leaderboard.page import render_page
+
+from harness_bench.files import write_text
+from harness_bench.scoring.to_result import Facts, class_result, publish
+from tests.leaderboard.browser.many import write_many
+from tests.leaderboard.conftest import HOSTILE, write_results
+from tests.scoring.conftest import class_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Route
+
+ARABIC = "نموذج اللهجات"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+VIEWS = ("board", "task", "model", "compare")
+
+
+@dataclass
+class Site:
+    """A built page, and addresses on it."""
+
+    files: LeaderboardFiles
+    hashes: dict[str, str]
+
+
+@dataclass
+class Look:
+    """A page of the browser, and what went wrong on it."""
+
+    page: Page
+    faults: list[str]
+
+    def open(self, path: Path, address: str = "") -> Page:
+        """Open a file, at an address after its #, as a reader who follows a link would."""
+        self.page.goto(path.as_uri() + address)
+        return self.page
+
+
+def chromium() -> str | None:
+    """Return the program of an installed Chromium."""
+    return os.environ.get("HB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Start Chromium once; it ends with this folder's tests, and its event loop with it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = chromium()
+    if program is None:
+        pytest.skip(
+            f"no Chromium: install one ({', '.join(NAMES)}), or name its program in HB_CHROMIUM"
+        )
+    # Chromium's own sandbox cannot start as root; the pages opened here are files of the tests.
+    switches = ["--disable-gpu", *(["--no-sandbox"] * (os.geteuid() == 0))]
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=switches)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look]:
+    """Open a tab; the test fails at its end if the page reported an error or asked the network.
+
+    A parameter, if there is one, is a dictionary of the tab's settings, such as `viewport`.
+    """
+    settings: dict[str, Any] = getattr(request, "param", {})
+    faults: list[str] = []
+    context = browser.new_context(**settings)
+    context.route("**/*", lambda route: _only_files(route, faults))
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+    page.on("dialog", lambda dialog: _dismiss(dialog, faults))
+    page.on("console", lambda message: _listen(message, faults))
+    yield Look(page, faults)
+    context.close()
+    assert faults == []
+
+
+def _dismiss(dialog: Dialog, faults: list[str]) -> None:
+    faults.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
+
+
+def _listen(message: ConsoleMessage, faults: list[str]) -> None:
+    if message.type in {"error", "warning"}:
+        faults.append(f"console: {message.text}")
+
+
+def _only_files(route: Route, faults: list[str]) -> None:
+    """Let the page's own file through; all else is a fault."""
+    if route.request.is_navigation_request() and route.request.url.startswith("file:"):
+        route.continue_()
+    else:
+        faults.append(f"request: {route.request.url}")
+        route.abort()
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Build a board with all that a page can show: paired tests, breakdowns, weights, Arabic."""
+    folder = tmp_path_factory.mktemp("browser") / "results"
+    write_results(folder)
+    rows = class_rows(count=120, seed=0, groups=12, right=0.9)
+    tagged = [
+        row.model_copy(update={"tags": {"genre": ("أخبار", "sports")[number % 2]}})
+        for number, row in enumerate(rows)
+    ]
+    facts = Facts(
+        model=ARABIC, model_kind="pretrained", task="did", corpus="tones", split="test",
+        synthetic=True, parameters=316_000_000, layer_weights=(0.5, 0.25, 0.25),
+    )  # fmt: skip
+    publish(class_result(tagged, facts, resamples=200), tagged, folder)
+    (folder / "broken <b>.json").write_text("{oops")
+    files = build(folder, folder.parent / "out", title=f"Board of {HOSTILE}")
+    return Site(files, _addresses(folder))
+
+
+def _addresses(folder: Path) -> dict[str, str]:
+    """Return a hash for each view; the models' addresses are made of their names."""
+    assert list(folder.glob("student.*"))
+    return {
+        "board": "#/",
+        "task": "#/task/measured-did-tones-accuracy",
+        "model": "#/model/measured-" + ARABIC.replace(" ", "-"),
+        "compare": "#/compare/measured-student/measured-fbank",
+    }
+
+
+@pytest.fixture(scope="package")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render 500 models x 10 tasks; without plots, which the page's script never touches."""
+    folder = tmp_path_factory.mktemp("large")
+    write_many(folder / "results", models=500, tasks=10)
+    board = make_board(folder / "results", title="Large", include_reported=False)
+    write_text(folder / "index.html", render_page(board, {}))
+    return folder / "index.html"

@@ -1,0 +1,119 @@
+"""Every view in a real browser: no error, no request, readable by all, on phones and on paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.leaderboard.browser.conftest import ARABIC, VIEWS
+from tests.leaderboard.conftest import HOSTILE
+
+if TYPE_CHECKING:
+    from tests.leaderboard.browser.conftest import Look, Site
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
+DARK = {"color_scheme": "dark"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_readable_by_all(look: Look, site: Site, view: str) -> None:
+    """axe: names, roles, landmarks, headings and contrast; in the dark, contrast alone differs."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    page = look.open(site.files.html, site.hashes[view])
+    light = axe.Axe().run(page).response
+    assert len(light["passes"]) > 20, "axe did not look"
+    page.emulate_media(color_scheme="dark")
+    dark = axe.Axe().run(page, options={"runOnly": ["color-contrast"]}).response
+    assert len(dark["passes"]) == 1, "axe did not look"
+    for found in (light, dark):
+        assert [(rule["id"], [node["html"][:200] for node in rule["nodes"]])
+                for rule in found["violations"]] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_one_view_at_a_time(look: Look, site: Site, view: str) -> None:
+    """An address opens its view at once, and the way back leads to the board."""
+    page = look.open(site.files.html, site.hashes[view])
+    assert page.locator("main:visible").count() == 1
+    assert page.locator("#view").is_visible() is (view != "board")
+    assert page.locator("main:visible table.board").count() >= 1
+    page.locator("#home").click()
+    assert page.locator("#board").is_visible()
+
+
+def test_unknown_addresses_are_told(look: Look, site: Site) -> None:
+    """Links grow old; scripts and prototypes of objects must not answer either."""
+    for address in ("#/model/none", "#/task/constructor", "#/compare/a", "#/%E0%A4%A", "#/x/y/z"):
+        page = look.open(site.files.html, address)
+        page.reload()
+        assert "Nothing here" in page.locator("#view").inner_text()
+
+
+def test_hostile_names_are_text(look: Look, site: Site) -> None:
+    """A model's name is shown as it is; the page has no element made of it."""
+    page = look.open(site.files.html)
+    shown = HOSTILE.replace("\u202e", "")
+    assert page.locator("h1").inner_text() == f"Board of {shown}"
+    link = page.locator("table.board tbody th a", has_text="alert(1)").first
+    assert link.inner_text() == shown
+    link.click()
+    assert page.locator("#view h2").inner_text() == shown
+    assert "alert(1)" in page.title()
+    page.go_back()
+    page.evaluate("""() => { const boxes = document.querySelectorAll("#measured-table input.pick");
+        for (const box of boxes) if (box.ariaLabel.includes("script")) box.click();
+        for (const box of boxes) if (box.ariaLabel.includes("student")) box.click(); }""")
+    assert shown in page.locator("#compare-link").inner_text()
+    page.locator("#compare-link").click()
+    assert shown in page.locator("#view th", has_text="alert(1)").first.inner_text()
+    assert page.evaluate("document.scripts.length") == 2  # the data and the page's own
+
+
+def test_arabic_runs_right_to_left(look: Look, site: Site) -> None:
+    page = look.open(site.files.html)
+    link = page.locator("#measured-table tbody th a", has_text=ARABIC)
+    assert link.evaluate("link => link.matches(':dir(rtl)')")
+    link.click()
+    assert page.locator("#view h2").evaluate("head => head.matches(':dir(rtl)')")
+    page = look.open(site.files.html, site.hashes["task"])
+    assert page.get_by_text("أخبار").first.evaluate("e => e.matches(':dir(rtl)')")
+
+
+@pytest.mark.parametrize("look", [PHONE], ids=["390 px"], indirect=True)
+@pytest.mark.parametrize("view", VIEWS)
+def test_phone(look: Look, site: Site, view: str) -> None:
+    """The page never scrolls sideways: wide tables scroll inside their own frames."""
+    page = look.open(site.files.html, site.hashes[view])
+    width, inside = page.evaluate(
+        "[document.documentElement.clientWidth, document.documentElement.scrollWidth]"
+    )
+    assert (width, inside) == (390, 390)
+    for frame in page.locator("main:visible .scroll").all():
+        assert frame.evaluate("f => f.getBoundingClientRect().right <= innerWidth")
+
+
+@pytest.mark.parametrize("look", [DARK], ids=["from dark"], indirect=True)
+@pytest.mark.parametrize("view", VIEWS)
+def test_paper(look: Look, site: Site, view: str) -> None:
+    """On paper: black on white, nothing to press, nothing cut off by a frame that scrolls."""
+    page = look.open(site.files.html, site.hashes[view])
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for control in ("#filter-name", "input.pick", "#theme", "select", "footer"):
+        assert page.locator(f"{control}:visible").count() == 0, control
+    overflows = "fs => fs.map(f => getComputedStyle(f).overflowX)"
+    found = page.locator("main:visible .scroll").evaluate_all(overflows)
+    assert set(found) == {"visible"}
+    assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_the_look_sees_faults(look: Look) -> None:
+    """A watch that never barks proves nothing: a request, an error and a dialog are each seen."""
+    page = look.page
+    page.set_content("<img src='https://example.org/x.png'><script>alert(2); nope()</script>")
+    kinds = {fault.split(":")[0] for fault in look.faults}
+    look.faults.clear()
+    assert {"request", "script", "dialog"} <= kinds
