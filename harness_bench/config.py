@@ -52,6 +52,26 @@ def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
         raise ValueError(f"{source}: " + "\n  ".join(lines)) from None
 
 
+def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn text into numbers and truth values where the config dataclass `kind` wants such.
+
+    For options of a command line, where all is text; what cannot be turned stays for `build`.
+    """
+    wanted = {field.name: field.type for field in _fields(kind)}
+    return {
+        key: _scalar(value) if wanted.get(key) in (int, float, bool) else value
+        for key, value in values.items()
+    }
+
+
+def _scalar(value: Any) -> Any:
+    """Read text as a JSON value; return what is none as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def load[T](kind: type[T], path: Path) -> T:
     """Read `path` as TOML and build the config dataclass `kind` from all of it."""
     return build(kind, read_toml(path), source=str(path))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness_bench.corpora.base import Corpus
 
 # The modules here that every corpus shares; all others are corpora.
-_SHARED = frozenset({"base", "check", "prepare", "report"})
+_SHARED = frozenset({"base", "check", "prepare", "reading", "report", "splits"})
 
 
 def available() -> list[str]:

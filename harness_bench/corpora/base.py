@@ -2,8 +2,9 @@
 
 A corpus is one module in this folder, found by its name. Its class `Corpus` is a frozen
 dataclass (`config=STRICT`): the fields are the options a user may set, the docstring's first
-line is its description, and `utterances` yields what the files on disk say. It opens no audio:
-`prepare` checks and measures all audio of all corpora in one way.
+line is its description, and `utterances` yields what the files on disk say. It decodes no audio:
+`prepare` checks and measures all audio of all corpora in one way. Where a corpus makes a split of
+its own, it may read the headers for their lengths.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64"}
 )
 USUAL_SPLITS = ("train", "dev", "test")
+# Custom fields of this beginning are one more transcript each; `prepare` writes them as text.
+REFERENCE = "reference_"
 
 
 class Reason(StrEnum):
@@ -38,6 +41,7 @@ class Reason(StrEnum):
     TOO_SHORT = "too short"
     TOO_LONG = "too long"
     WRONG_DURATION = "duration differs from the manifest"
+    BY_RULE = "left out by the corpus's rule"  # as its users do; no fault of the data
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,11 @@ class Utterance:
 
 
 class Corpus(Protocol):
-    """One corpus layout; the class of this name in each corpus module follows it."""
+    """One corpus layout; the class of this name in each corpus module follows it.
+
+    It may also have `limits` (`check.Limits`, where its audio differs from the usual) and
+    `split_rule` (`splits.SplitRule`, where a split is not the corpus's own but made here).
+    """
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -78,9 +78,13 @@ def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
 
 
 def _check(utterance: Utterance, limits: Limits) -> Checked:
-    if not utterance.audio.is_file():
-        raise Unfit(Reason.MISSING_FILE, "there is no such file")
-    if not utterance.audio.stat().st_size:
+    try:
+        if not utterance.audio.is_file():
+            raise Unfit(Reason.MISSING_FILE, "there is no such file")
+        size = utterance.audio.stat().st_size
+    except OSError as error:  # such as a name longer than the file system allows
+        raise Unfit(Reason.UNREADABLE, error.strerror or str(error)) from error
+    if not size:
         raise Unfit(Reason.EMPTY, "the file has 0 bytes")
     samples, sampling_rate, file_samples = _decode(utterance, limits)
     if not len(samples):

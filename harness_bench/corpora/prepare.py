@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from harness_bench.corpora.report import (
     describe_split,
     speaker_disjoint,
 )
+from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
 from harness_bench.files import digest_strings
 from harness_bench.frames import SAMPLE_RATE
 from harness_bench.progress import bar
@@ -46,7 +48,7 @@ class PrepareConfig:
 
     Attributes:
         max_skipped: largest share of utterances that may be left out, 0 to 1; more is an error.
-        limits: what the audio must be like.
+        limits: what the audio must be like; None takes the corpus's own, or else the usual ones.
         require: fields every utterance must have: text, speaker, gender, language or any other
             field of the corpus, such as label.
         label_field: the field that `labels` speaks of.
@@ -56,7 +58,7 @@ class PrepareConfig:
     """
 
     max_skipped: float = Field(default=0.05, ge=0, le=1)
-    limits: Limits = Field(default_factory=Limits)
+    limits: Limits | None = None
     require: tuple[str, ...] = ()
     label_field: str = "label"
     labels: tuple[str, ...] = ()
@@ -81,7 +83,10 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
             cuts.
     """
     config = config or PrepareConfig()
-    corpus = configs.build(corpora.get(name), config.options, source=f"options of corpus {name}")
+    kind = corpora.get(name)
+    options = configs.typed(kind, config.options)
+    corpus = configs.build(kind, options, source=f"options of corpus {name}")
+    config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
     root = root.absolute()
     found = list(corpus.utterances(root))
     selected = list(_select(found, corpus.splits, config))
@@ -95,6 +100,8 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
         report.write(out)
         for split, rows in by_split.items() if report.complete else ():
             cuts.write_cuts(out, split, rows)
+        if rule := getattr(corpus, "split_rule", None):
+            write_split(out, rule, found)
         inputs = {"utterances": digest}
         write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     if not report.complete:
@@ -139,9 +146,10 @@ def _check_all(
     items: list[Utterance | Skipped], config: PrepareConfig, title: str
 ) -> Iterator[Checked | Skipped]:
     """Check the audio of all utterances with several threads, keeping their order."""
+    limits = config.limits or Limits()
 
     def job(item: Utterance | Skipped) -> Checked | Skipped:
-        return item if isinstance(item, Skipped) else check(item, config.limits)
+        return item if isinstance(item, Skipped) else check(item, limits)
 
     # Threads suffice: decoding and hashing release the interpreter lock.
     with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
@@ -236,7 +244,8 @@ def _replacing(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     mark = out / cuts.UNFINISHED
     mark.touch()
-    for old in (*cuts.cuts_files(out), out / REPORT, out / SKIPPED, out / PROVENANCE):
+    lists = (*out.glob(ID_FILES), out / SPLIT_FILE)
+    for old in (*cuts.cuts_files(out), *lists, out / REPORT, out / SKIPPED, out / PROVENANCE):
         old.unlink(missing_ok=True)
     yield
     mark.unlink()

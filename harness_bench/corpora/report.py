@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness_bench.corpora.check import Checked
 
 REPORT, SKIPPED = "report.json", "skipped.tsv"
+LABEL_FIELDS = ("label", "emotion", "dialect")
 _SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
 
@@ -31,7 +32,7 @@ class SplitReport:
     speakers: int
     transcribed: int
     digest: str  # of the sorted utterance ids
-    labels: dict[str, int]  # label -> utterances, of the field `label`
+    labels: dict[str, int]  # label -> utterances, of the first of `LABEL_FIELDS` there is
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ class PrepareReport:
 def describe_split(cuts: list[Cut]) -> SplitReport:
     """Put one split in figures."""
     supervisions = [cut.supervisions[0] for cut in cuts]
-    labels = Counter(
-        str(item.custom["label"]) for item in supervisions if "label" in (item.custom or {})
-    )
+    customs = [item.custom or {} for item in supervisions]
+    field = next((name for name in LABEL_FIELDS if any(name in each for each in customs)), "")
+    labels = Counter(str(each[field]) for each in customs if field in each)
     return SplitReport(
         utterances=len(cuts),
         hours=round(sum(cut.duration for cut in cuts) / 3600, 4),

@@ -1,0 +1,179 @@
+"""Read what corpora are made of: folders of audio, lines of text, long lists in JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.corpora.base import AUDIO_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import TextIO
+
+_CHUNK = 1 << 20  # characters read at a time
+_LARGEST = 1 << 27  # characters that one item of a list may have
+_SPACE = " \t\r\n"
+
+
+def entries(folder: Path) -> list[Path]:
+    """List what stands directly in a folder, by name, hidden things left out; [] if none is there.
+
+    Raises:
+        ValueError: the folder cannot be read.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error.strerror}).") from error
+
+
+def folders(folder: Path) -> list[Path]:
+    """List the folders directly in a folder, by name, links to folders included."""
+    return [path for path in entries(folder) if path.is_dir()]
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List what is named like audio directly in a folder, by name; broken links are listed too."""
+    return [
+        path
+        for path in entries(folder)
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir()
+    ]
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as text that can be written: bytes that are no UTF-8 are escaped."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file with their numbers from 1, one at a time.
+
+    Lines end at a line feed alone, for transcripts may hold other signs that Python breaks at; a
+    carriage return before it and a byte order mark are dropped.
+
+    Raises:
+        ValueError: the file cannot be read or is not UTF-8; names the file and the line.
+    """
+    number = 0
+    try:
+        with path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, text.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}:{number} is not UTF-8 (byte {error.start}: {error.reason}). "
+            "Convert the file with `iconv -t UTF-8`, or get it again."
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def json_list(path: Path, name: str) -> Iterator[Any]:
+    """Yield the items of the list `name` of a JSON object, without reading the whole file at once.
+
+    Raises:
+        ValueError: the file cannot be read, has no such list, or breaks off; names the file.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            yield from _Items(stream, path, name)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}). Get it again.") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def seconds(value: object) -> float | None:
+    """Return a finite number of seconds from 0 on, of a number or of text; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+class _Items:
+    """The items of one list of a JSON object, decoded one by one from a window of the file."""
+
+    def __init__(self, stream: TextIO, path: Path, name: str) -> None:
+        self.stream, self.path, self.name = stream, path, name
+        self.window, self.read, self.ended = "", 0, False
+        self.decode = json.JSONDecoder().raw_decode
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._sign() != "{":
+            raise self._error("a JSON object")
+        while self._sign() in "{,":  # the object's beginning, or the end of its last member
+            self._drop(1)
+            key = self._value()
+            if not isinstance(key, str) or self._sign() != ":":
+                raise self._error("a name and a colon")
+            self._drop(1)
+            if key == self.name:
+                yield from self._members()
+                return
+            self._value()
+        raise self._error(f"a list {self.name!r}")
+
+    def _members(self) -> Iterator[Any]:
+        if self._sign() != "[":
+            raise self._error(f"a list {self.name!r}")
+        self._drop(1)
+        if self._sign() == "]":
+            return
+        yield self._value()
+        while (sign := self._sign()) == ",":
+            self._drop(1)
+            yield self._value()
+        if sign != "]":
+            raise self._error("a comma or the end of the list")
+
+    def _value(self) -> Any:
+        """Decode the next value, reading on until it is whole."""
+        self._sign()
+        while True:
+            try:
+                value, end = self.decode(self.window)
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, RecursionError) or not self._more():
+                    raise self._error("a JSON value") from error
+                continue
+            if end < len(self.window) or not self._more():  # a number may go on
+                self._drop(end)
+                return value
+
+    def _sign(self) -> str:
+        """Return the next sign that is no space, without taking it; a NUL at the file's end."""
+        while True:
+            self._drop(len(self.window) - len(self.window.lstrip(_SPACE)))
+            if self.window or not self._more():
+                return self.window[:1] or "\0"
+
+    def _more(self) -> bool:
+        """Double the window; False at the end of the file, or where an item has no end in sight."""
+        if self.ended or len(self.window) > _LARGEST:
+            return False
+        chunk = self.stream.read(max(_CHUNK, len(self.window)))
+        self.ended = not chunk
+        self.window += chunk
+        return bool(chunk)
+
+    def _drop(self, count: int) -> None:
+        self.read += count
+        self.window = self.window[count:]
+
+    def _error(self, expected: str) -> ValueError:
+        there = repr(self.window[:20]) if self.window else "the end of the file"
+        return ValueError(
+            f"{self.path}: expected {expected} at character {self.read}, found {there}. "
+            "Is the file whole? Compare its size with the published one, or get it again."
+        )

@@ -1,0 +1,291 @@
+"""Splits of our own, where a corpus has none or its paper's is unpublished.
+
+All of it depends on ids, durations and a seed alone: not on the order of files, and not on any
+library's random numbers (the only chance is BLAKE2b of seed and id; all sums are of whole
+milliseconds). So anybody who has the corpus gets the same list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate, combinations, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_bench.corpora.base import Utterance
+from harness_bench.files import digest_strings, write_json, write_text
+from harness_bench.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from harness_bench.corpora.base import Skipped
+
+SPLIT_FILE = "split.json"
+ID_FILES = "ids.*.txt"
+_LONGEST = 3_600_000  # ms; a broken header may promise any length
+_STARTS = 256  # of the search for disjoint splits
+_PAIRS_UP_TO = 128  # groups; beyond, single groups are small enough to come near without swaps
+_SCALE = 10_000  # deviations are counted in hundredths of a percent of what is wanted
+_WEIGHT_OF_HOURS = 50  # against 1 for the balance of each kind
+_READERS = 16  # threads that wait for headers
+
+
+@dataclass(frozen=True)
+class Item:
+    """One utterance to be put into a split.
+
+    Attributes:
+        id: the utterance's id.
+        milliseconds: its length; 0 where unknown.
+        kinds: what every split should have its share of, such as ("anger", "female").
+        group: what must not stand in two splits, such as the speaker; used by `disjoint`.
+    """
+
+    id: str
+    milliseconds: int
+    kinds: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a split was made, to be written beside its id lists."""
+
+    name: str
+    rule: str  # in plain words, complete enough to do it again
+    seed: int
+
+
+def draw(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Deal utterances out at random, each kind in proportion, each split exact to one utterance.
+
+    Each set of kinds is ordered by the digest of seed and id; its utterances stand at the middle
+    of their time in it, from 0 to 1; all are sorted by that place and cut where the splits'
+    shares of all time are nearest.
+
+    Args:
+        items: any order; ids must differ.
+        shares: split -> part of all time, such as {"train": 80, "rest": 20}.
+        seed: another one gives another draw.
+
+    Returns:
+        Utterance id -> split.
+    """
+    ordered = _interleaved(_checked(items, shares), seed)
+    ends = list(accumulate(_weight(item) for item in ordered))
+    total, parts = ends[-1] if ends else 0, sum(shares.values())
+    found: dict[str, str] = {}
+    first, wanted = 0, 0
+    for split, share in shares.items():
+        wanted += share
+        last = _nearest([0, *ends], total * wanted, parts)
+        found.update(dict.fromkeys((item.id for item in ordered[first:last]), split))
+        first = max(first, last)
+    return found
+
+
+def disjoint(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Deal whole groups out so that hours and kinds come as near to the shares as was found.
+
+    The cost of a split is the sum of squared relative deviations of its hours (weight 50) and of
+    its hours of each kind (weight 1) from its share. From 256 seeded starts, the best move of one
+    group or swap of two is made until none helps; the cheapest result counts, then the first by
+    the groups' names.
+
+    Args:
+        items: any order; ids must differ.
+        shares: split -> part of all time.
+        seed: of the starts.
+
+    Returns:
+        Utterance id -> split.
+
+    Raises:
+        ValueError: fewer groups than splits.
+    """
+    known = _checked(items, shares)
+    groups = sorted({item.group for item in known})
+    if len(groups) < len(shares):
+        raise ValueError(
+            f"{len(groups)} speakers or other groups ({', '.join(groups[:5])}) cannot fill the "
+            f"{len(shares)} splits {', '.join(shares)} without being shared. Is the corpus whole?"
+        )
+    table = _table(known, groups)
+    search = _Search(table, np.array(list(shares.values()), dtype=np.int64))
+    starts = {search.start(_order(groups, f"{seed}/{number}")) for number in range(_STARTS)}
+    _, best = min(search.improved(start) for start in starts)
+    names = list(shares)
+    split_of = {group: names[split] for group, split in zip(groups, best, strict=True)}
+    return {item.id: split_of[item.group] for item in known}
+
+
+def milliseconds(paths: Sequence[Path], title: str) -> list[int]:
+    """Read the lengths that audio headers state, in ms.
+
+    What cannot be read counts as the median of the rest, so that one broken file hardly moves a
+    split; that it may is why lists carry digests. `prepare` lists such files.
+    """
+    with ThreadPoolExecutor(_READERS) as readers:
+        stated = readers.map(_milliseconds, paths)
+        found = list(bar(stated, title=title, total=len(paths), unit="file"))
+    known = sorted(length for length in found if length is not None)
+    usual = known[len(known) // 2] if known else 0
+    return [usual if length is None else length for length in found]
+
+
+def write_split(folder: Path, rule: SplitRule, found: Iterable[Utterance | Skipped]) -> None:
+    """Write split.json and one list ids.<split>.txt per split, with rule, seed and digest.
+
+    The lists hold what the rule gives for the files that are there, before any audio is checked.
+    """
+    ids: dict[str, set[str]] = defaultdict(set)
+    for item in found:
+        if isinstance(item, Utterance):
+            ids[item.split].add(item.id)
+    digests = {split: digest_strings(sorted(names)) for split, names in sorted(ids.items())}
+    whole = digest_strings(f"{split} {digest}" for split, digest in digests.items())
+    for split, names in ids.items():
+        head = f"# {rule.name}, split {split}, seed {rule.seed}, digest {digests[split]}"
+        write_text(folder / f"ids.{split}.txt", "\n".join([head, *sorted(names)]) + "\n")
+    splits = {
+        split: {"utterances": len(ids[split]), "digest": digest, "ids": f"ids.{split}.txt"}
+        for split, digest in digests.items()
+    }
+    about = {"name": rule.name, "rule": rule.rule, "seed": rule.seed, "digest": whole}
+    write_json(folder / SPLIT_FILE, {**about, "splits": splits})
+
+
+class _Search:
+    """Local search for a dealing of groups; whole numbers only, so that every machine agrees."""
+
+    def __init__(self, table: NDArray[np.int64], shares: NDArray[np.int64]) -> None:
+        self.table = table  # (groups, 1 + kinds) ms; the first column is all of a group's time
+        self.parts = int(shares.sum())
+        self.wanted = shares[:, None] * table.sum(axis=0)  # (splits, 1 + kinds) ms x parts
+        self.weights = np.ones(table.shape[1], dtype=np.int64)
+        self.weights[0] = _WEIGHT_OF_HOURS
+        pairs = combinations(range(len(table)), 2) if len(table) <= _PAIRS_UP_TO else ()
+        self.pairs = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+
+    def start(self, order: Sequence[int]) -> tuple[int, ...]:
+        """Give each group, in this order, to the split that lacks most of its time."""
+        lacking = self.wanted[:, 0].copy()
+        split_of = [0] * len(self.table)
+        for group in order:
+            split_of[group] = int(np.argmax(lacking))
+            lacking[split_of[group]] -= self.parts * self.table[group, 0]
+        return tuple(split_of)
+
+    def improved(self, start: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Descend to a dealing that no move and no swap betters; return its cost and itself."""
+        split_of = np.array(start, dtype=np.int64)
+        splits = np.arange(len(self.wanted))
+        while True:
+            sums = np.stack([self.table[split_of == split].sum(axis=0) for split in splits])
+            costs = self.cost(sums, splits)
+            group, source, target, other = self._neighbours(split_of)
+            change = self.table[group] - np.where(other[:, None] >= 0, self.table[other], 0)
+            after = self.cost(sums[source] - change, source)
+            after += self.cost(sums[target] + change, target)
+            gain = after - costs[source] - costs[target]
+            if not len(gain) or gain.min() >= 0:
+                return int(costs.sum()), tuple(int(split) for split in split_of)
+            best = int(np.argmin(gain))
+            split_of[group[best]] = target[best]
+            if other[best] >= 0:
+                split_of[other[best]] = source[best]
+
+    def cost(self, sums: NDArray[np.int64], splits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cost of splits (n,) that hold these sums (n, 1 + kinds)."""
+        wanted = self.wanted[splits]
+        deviation = np.abs(sums * self.parts - wanted) * _SCALE // wanted
+        costs: NDArray[np.int64] = (deviation**2 * self.weights).sum(axis=1)
+        return costs
+
+    def _neighbours(self, split_of: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        """Return moves (group, from, to, -1) and swaps (group, from, to, group) as four columns."""
+        groups, splits = len(self.table), len(self.wanted)
+        moved = np.repeat(np.arange(groups), splits)
+        target = np.tile(np.arange(splits), groups)
+        moves = np.stack([moved, split_of[moved], target, np.full_like(moved, -1)])
+        left, right = self.pairs[:, 0], self.pairs[:, 1]
+        swaps = np.stack([left, split_of[left], split_of[right], right])
+        found = np.concatenate([moves, swaps], axis=1)
+        return tuple(found[:, found[1] != found[2]])
+
+
+def _checked(items: Iterable[Item], shares: Mapping[str, int]) -> list[Item]:
+    """Return the items by id; repeated ids and shares that are none are errors."""
+    if not shares or min(shares.values()) < 1:
+        raise ValueError(f"Shares of splits must be whole numbers above 0; got {dict(shares)}.")
+    known = sorted(items, key=lambda item: item.id)
+    if repeated := [a.id for a, b in pairwise(known) if a.id == b.id]:
+        raise ValueError(f"Ids must differ for a split to be made; twice: {repeated[:5]}.")
+    return known
+
+
+def _interleaved(items: list[Item], seed: int) -> list[Item]:
+    """Order items so that any stretch has its share of every set of kinds."""
+    strata: dict[tuple[str, ...], list[Item]] = defaultdict(list)
+    for item in items:
+        strata[item.kinds].append(item)
+    places: list[tuple[int, bytes, Item]] = []
+    for members in strata.values():
+        total, before = sum(map(_weight, members)), 0
+        for item in sorted(members, key=lambda item: _chance(f"{seed}/{item.id}")):
+            place = (2 * before + _weight(item)) * 2**62 // total
+            places.append((place, _chance(f"{seed}/{item.id}"), item))
+            before += _weight(item)
+    return [item for _, _, item in sorted(places, key=lambda each: each[:2])]
+
+
+def _nearest(ends: list[int], wanted: int, parts: int) -> int:
+    """Return the index of the end nearest to wanted / parts, the first of equals."""
+    return min(range(len(ends)), key=lambda index: abs(ends[index] * parts - wanted))
+
+
+def _table(items: list[Item], groups: list[str]) -> NDArray[np.int64]:
+    """Return ms of each group in all and of each kind, (groups, 1 + kinds)."""
+    kinds = sorted({kind for item in items for kind in item.kinds})
+    row = {group: number for number, group in enumerate(groups)}
+    column = {kind: number for number, kind in enumerate(kinds, start=1)}
+    table = np.zeros((len(groups), 1 + len(kinds)), dtype=np.int64)
+    for item in items:
+        for place in (0, *(column[kind] for kind in item.kinds)):
+            table[row[item.group], place] += _weight(item)
+    return table
+
+
+def _order(groups: list[str], seed: str) -> list[int]:
+    """Order groups by chance; return their numbers."""
+    return sorted(range(len(groups)), key=lambda number: _chance(f"{seed}/{groups[number]}"))
+
+
+def _weight(item: Item) -> int:
+    """Return an item's time in ms; something, so that unreadable audio has a place too."""
+    return max(1, item.milliseconds)
+
+
+def _chance(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _milliseconds(path: Path) -> int | None:
+    import soundfile  # noqa: PLC0415 - loads a shared library
+
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
+        about = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return None
+    frames, rate = int(about.frames), int(about.samplerate)
+    return min(max(0, frames) * 1000 // max(1, rate), _LONGEST)
