@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-FIELDS = ("gender", "dialect", "emotion", "genre", "language")
+FIELDS = ("gender", "dialect", "emotion", "genre", "language", "overlap")
 
 
 def tags_of(
