@@ -15,7 +15,7 @@ FOLDER = "HARNESS_FEATURE_CACHE"
 MEMORY_MB = "HARNESS_FEATURE_CACHE_MB"
 DISK_MB = "HARNESS_FEATURE_CACHE_DISK_MB"
 DTYPE = "HARNESS_FEATURE_CACHE_DTYPE"
-SECTION = "feature_cache"
+SECTION, UPSTREAM = "feature_cache", "upstream"  # the tables of an upstream's config (`-g`)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,7 +34,7 @@ class FeatureCacheConfig:
 
 
 def feature_cache_config(file: Path | None = None) -> FeatureCacheConfig:
-    """Read the settings: the table `feature_cache` of a TOML file before the environment.
+    """Read the settings: the table `feature_cache` of `-g FILE.toml` before the environment.
 
     Raises:
         ValueError: an unknown key or an impossible value; names the file or the variable.
@@ -43,9 +43,9 @@ def feature_cache_config(file: Path | None = None) -> FeatureCacheConfig:
     if file is None:
         return build(FeatureCacheConfig, values, source="feature cache")
     tables = read_toml(file)
-    if unknown := sorted(tables.keys() - {SECTION}):
+    if unknown := sorted(tables.keys() - {SECTION, UPSTREAM}):
         raise ValueError(
-            f"{file}: unknown table {unknown[0]!r}. An upstream's config has [{SECTION}] alone."
+            f"{file}: unknown table {unknown[0]!r}; expected [{UPSTREAM}] or [{SECTION}]."
         )
     return build(FeatureCacheConfig, values | tables.get(SECTION, {}), source=str(file))
 

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 _FEATURES, _CHECK = "features", "check"
-_KINDS = {torch.float32, torch.float16}
+_KINDS = {torch.float32, torch.float16, torch.bfloat16}
 
 
 class CorruptEntryError(Exception):
@@ -18,7 +18,7 @@ class CorruptEntryError(Exception):
 
 
 def pack(key: bytes, features: Tensor) -> bytes:
-    """Return the file of features (states, frames, dim), float32 or float16 on the CPU."""
+    """Return the file of features (states, frames, dim), any float of 16 or 32 bits, CPU."""
     features = features.contiguous()
     check = torch.tensor([_checksum(key, features)], dtype=torch.int64)
     return save({_FEATURES: features, _CHECK: check})
@@ -49,4 +49,5 @@ def _checksum(key: bytes, features: Tensor) -> int:
     be the larger part of a warm probe.
     """
     head = repr((key, features.dtype, tuple(features.shape))).encode()
-    return zlib.crc32(features.numpy().data, zlib.crc32(head))
+    values = features.reshape(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
+    return zlib.crc32(values.data, zlib.crc32(head))

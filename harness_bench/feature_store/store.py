@@ -51,23 +51,32 @@ class FeatureStore:
         """Return the number of utterances in memory."""
         return len(self._memory)
 
+    def clear(self) -> None:
+        """Empty the memory; what is on disk stays."""
+        self._memory.clear()
+
     def get(self, key: bytes) -> Tensor | None:
-        """Return the features kept under a key as float32, or None."""
+        """Return the features kept under a key, or None."""
         kept = self._memory.get(key)
         if kept is None and (kept := self._read(key)) is not None:
             self._memory.put(key, kept)
-        return None if kept is None else kept.float()
+        return None if kept is None else self._given(kept)
 
     def put(self, key: bytes, features: Tensor) -> Tensor:
-        """Keep features (states, frames, dim) float32; return them as `get` will."""
+        """Keep features (states, frames, dim); return them as `get` will."""
         kept = self._stored(features)
         self._memory.put(key, kept)
         self._write(key, kept)
-        return kept.float()
+        return self._given(kept)
+
+    def _given(self, kept: Tensor) -> Tensor:
+        """Return kept features in their own type; with fp16 asked for, it stands for float32."""
+        halved = self.config.dtype == "fp16" and kept.dtype == torch.float16
+        return kept.float() if halved else kept
 
     def _stored(self, features: Tensor) -> Tensor:
         """Return a tensor that holds no more memory than its own values."""
-        if self.config.dtype == "fp16":
+        if self.config.dtype == "fp16" and features.dtype == torch.float32:
             half = features.half()
             if bool(half.isfinite().all()):
                 return half

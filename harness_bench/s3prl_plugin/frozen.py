@@ -2,39 +2,31 @@
 
 A probe reads every utterance dozens of times, and 95 % of its time would go into computing the
 same features again. They are kept by the waveform's digest, so a changed (augmented) waveform is
-computed anew.
+computed anew; see `harness_bench.feature_store`.
 """
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, Self, override
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, override
 
 import torch
 from s3prl.upstream.interfaces import UpstreamBase
 
-from harness_bench.memory import MEBIBYTE, BoundedStore, waveform_key
-from harness_bench.s3prl_plugin.arguments import FEATURE_CACHE
+from harness_bench.feature_store.config import feature_cache_config
+from harness_bench.feature_store.identity import code_digest
+from harness_bench.feature_store.store import FeatureStore
+from harness_bench.memory import waveform_key
+from harness_bench.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-DEFAULT_CACHE_MB = 1024
-
-
-class FeatureStore(Protocol):
-    """Where the features of utterances are kept."""
-
-    def get(self, key: bytes) -> Tensor | None:
-        """Return the features (states, frames, dim) kept under a key, or None."""
-        ...
-
-    def put(self, key: bytes, value: Tensor) -> None:
-        """Keep features, if there is room."""
-        ...
+_MODELS = "harness_bench.models"  # functions that no class of a model shows
 
 
 class FrozenUpstream(UpstreamBase):
@@ -45,20 +37,34 @@ class FrozenUpstream(UpstreamBase):
     """
 
     def __init__(
-        self, *, cache_mb: int | None = None, per_utterance: bool = True, **kwargs: Any
+        self,
+        *,
+        cache_mb: int | None = None,
+        per_utterance: bool = True,
+        options: str | None = None,
+        **kwargs: Any,
     ) -> None:
         """Make an upstream.
 
         Args:
-            cache_mb: MiB of features kept; None: by HARNESS_FEATURE_CACHE_MB, 1024 without it.
+            cache_mb: MiB of features kept in memory; None: by the settings, 1024 without any.
             per_utterance: False computes every batch padded, on any device, and keeps nothing,
                 because features may then depend on the batch.
+            options: the file of `-g`, for its table `feature_cache`; None: by the environment.
             kwargs: s3prl's own.
+
+        Raises:
+            ValueError: a setting of the feature cache is wrong.
         """
         super().__init__(**kwargs)
-        self.cache_mb = _cache_budget() if cache_mb is None else cache_mb
+        cache = feature_cache_config(None if options is None else Path(options))
+        self.cache = cache if cache_mb is None else replace(cache, memory_mb=cache_mb)
         self.per_utterance = per_utterance
-        self._store = _memory(self.cache_mb) if per_utterance else None
+        self._store: FeatureStore | None = None
+        if per_utterance:
+            self._store = FeatureStore(self.cache, self._identity)
+        else:
+            self._say_off("Features computed in padded batches depend on the batch")
         self.register_load_state_dict_post_hook(lambda *_: self._forget())
         self.eval()
 
@@ -92,13 +98,17 @@ class FrozenUpstream(UpstreamBase):
             wavs: (samples,) float32 each, at 16 kHz.
 
         Returns:
-            hidden_states: one (B, F, D) per layer, zero behind each utterance's frames;
-            last_hidden_state: the last of them.
+            hidden_states: one (B, F, D) per layer, zero behind each utterance's frames; where the
+            settings ask for their mean, that one alone;
+            last_hidden_state: the last layer's, unless there is the mean alone.
         """
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self._store is not None:
             # Fine-tuning: the weights are about to change, so nothing kept is valid any more.
             self._store = None
+            self._say_off("Fine-tuning (-f) changes features at every step")
         states = _padded([*self._features(wavs)])
+        if self.cache.states == "mean":
+            return {"hidden_states": states}
         return {"hidden_states": states, "last_hidden_state": states[-1]}
 
     def _features(self, wavs: Sequence[Tensor]) -> list[Tensor]:
@@ -106,49 +116,48 @@ class FrozenUpstream(UpstreamBase):
         if self._store is None:
             return self._compute(wavs)
         keys = _keys(wavs)
-        found = {key: self._store.get(key) for key in keys}
-        missing = {key: wav for key, wav in zip(keys, wavs, strict=True) if found[key] is None}
-        computed = dict(zip(missing, self._compute([*missing.values()]), strict=True))
-        for key, features in computed.items():
-            self._store.put(key, features)
-        return [kept if (kept := found[key]) is not None else computed[key] for key in keys]
+        found = {key: kept for key in keys if (kept := self._store.get(key)) is not None}
+        missing = {key: wav for key, wav in zip(keys, wavs, strict=True) if key not in found}
+        for key, features in zip(missing, self._compute([*missing.values()]), strict=True):
+            found[key] = self._store.put(key, features)
+        return [found[key].to(wavs[0].device) for key in keys]
 
     def _compute(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Compute utterances in the way that suits the device."""
         if not wavs:
             return []
+        self.eval()  # modules that a subclass made later start in training mode
         if wavs[0].is_cuda or not self.per_utterance:
-            return self.encode(wavs)
-        return [self.encode([wav])[0] for wav in wavs]
+            features = self.encode(wavs)
+        else:
+            features = [self.encode([wav])[0] for wav in wavs]
+        if self.cache.states == "mean":
+            return [item.mean(0, keepdim=True) for item in features]
+        return features
 
     def _forget(self) -> None:
         """Drop what other weights computed. `digest` does not know the new ones."""
         if self._store is not None:
-            self._store = _memory(self.cache_mb)
+            self._store = FeatureStore(replace(self.cache, folder=None), self._identity)
+            self._say_off("The upstream's weights were loaded from an experiment")
 
+    def _identity(self) -> str | None:
+        """Return all that decides the features beside the waveform, or None if that is unknown."""
+        digest = self.digest()
+        return None if digest is None else f"{digest} {code_digest(self, [_MODELS])}"
 
-def _memory(cache_mb: int) -> FeatureStore:
-    """Return an empty store for the features of this process."""
-    store: BoundedStore[bytes, Tensor] = BoundedStore(cache_mb * MEBIBYTE)
-    return store
+    def _say_off(self, reason: str) -> None:
+        """Say that the folder asked for is not used."""
+        if self.cache.folder is not None:
+            say(f"{reason}: none are kept in {self.cache.folder}.")
 
 
 def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
-    """Return the keys of waveforms: features of mixed precision are other features."""
+    """Return the keys of waveforms: another device or precision gives other features."""
     device = wavs[0].device.type if wavs else "cpu"
     mixed = torch.is_autocast_enabled(device)
-    precision = str(torch.get_autocast_dtype(device)).encode() if mixed else b""
-    return [waveform_key(wav) + precision for wav in wavs]
-
-
-def _cache_budget() -> int:
-    """Read the cache's MiB from the environment."""
-    value = os.environ.get(FEATURE_CACHE, str(DEFAULT_CACHE_MB))
-    if not value.isdecimal():
-        raise ValueError(
-            f"{FEATURE_CACHE}={value!r}: expected whole MiB, 0 or more (0 keeps nothing)."
-        )
-    return int(value)
+    how = f"{device} {torch.get_autocast_dtype(device) if mixed else ''}".encode()
+    return [waveform_key(wav) + how for wav in wavs]
 
 
 def _padded(features: Sequence[Tensor]) -> list[Tensor]:

@@ -15,7 +15,7 @@ FEATURES = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
 WHOLE = pack(KEY, FEATURES)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_round_trip_keeps_every_bit(dtype: torch.dtype) -> None:
     """Infinities, NaN and negative zero included: the cache judges no features."""
     odd = torch.tensor([[[float("nan"), float("inf"), -0.0, 1e-7]]], dtype=dtype)

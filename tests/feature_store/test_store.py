@@ -62,6 +62,17 @@ def test_fp16_halves_both_sizes(tmp_path: Path) -> None:
     assert sizes["fp32"] - sizes["fp16"] == pytest.approx(48_000, abs=100)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_features_of_mixed_precision_keep_their_type(tmp_path: Path, dtype: str) -> None:
+    """Under bf16 autocast an upstream gives bfloat16; float32 would take another path after it."""
+    value = features().bfloat16()
+    assert store(tmp_path, dtype=dtype).put(KEY, value).dtype == torch.bfloat16
+    found = store(tmp_path, dtype=dtype).get(KEY)
+    assert found is not None
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, value)
+
+
 def test_what_fp16_cannot_hold_stays_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
