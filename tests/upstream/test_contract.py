@@ -9,6 +9,7 @@ import torch
 
 from harness_bench.s3prl_plugin import hub
 from harness_bench.s3prl_plugin.bridges import hub_names
+from harness_bench.s3prl_plugin.frozen import FrozenUpstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.s3prl
 LENGTHS = (16000, 9999, 4321)
+# Names that one folder defines share their expert: one of each is enough for what experts do.
+ONE_OF_EACH = sorted({hub.index()[name]: name for name in hub.own_names()}.values())
 
 
-@pytest.fixture(params=hub.own_names())
-def upstream(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> Any:
-    """Make each upstream as s3prl's runner does."""
+def make(name: str, checkpoint: Path) -> Any:
+    """Make an upstream as s3prl's runner does."""
     hub_names()  # s3prl's own upstreams cannot be imported without it
-    make = getattr(hub, request.param)
-    return make(ckpt=str(tiny_checkpoint), model_config=None, refresh=False)
+    return getattr(hub, name)(ckpt=str(checkpoint), model_config=None, refresh=False)
+
+
+@pytest.fixture(params=ONE_OF_EACH)
+def upstream(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> Any:
+    return make(request.param, tiny_checkpoint)
 
 
 @pytest.fixture
@@ -36,6 +42,13 @@ def wavs() -> list[Tensor]:
 def frames(upstream: Any, samples: int) -> int:
     """Count the 25 ms windows."""
     return len(range(0, samples - 400 + 1, upstream.get_downsample_rates("hidden_states")))
+
+
+@pytest.mark.parametrize("name", hub.own_names())
+def test_each_name_opens_a_checkpoint(name: str, tiny_checkpoint: Path) -> None:
+    """By -k, whether or not the name has weights of its own; --help shows the first line."""
+    assert isinstance(make(name, tiny_checkpoint), FrozenUpstream)
+    assert (getattr(hub, name).__doc__ or "").strip()
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, override
 
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class UpstreamOptions:
-    """What `-g FILE.toml` may set."""
+    """The table `upstream` of what `-g FILE.toml` names."""
 
     # False computes each batch padded, as other toolkits do. Models with a group norm (HuBERT and
     # wav2vec 2.0 of base size) then see the padding: features depend on the batch.
     per_utterance: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptionsFile:
+    """All of that file."""
+
+    upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
+    # Read by those who keep the features.
+    feature_cache: dict[str, Any] = field(default_factory=dict)
 
 
 class UpstreamExpert(FrozenUpstream):
@@ -36,7 +46,7 @@ class UpstreamExpert(FrozenUpstream):
     Args:
         ckpt: a checkpoint folder (ours, or HuBERT or wav2vec 2.0 of transformers) or a HuBERT
             file of fairseq.
-        model_config: a TOML file with `UpstreamOptions`, or None.
+        model_config: a TOML file in the form of `OptionsFile`, or None.
         refresh: s3prl's; nothing is refreshed here.
         kwargs: s3prl's own.
     """
@@ -49,11 +59,14 @@ class UpstreamExpert(FrozenUpstream):
         **kwargs: Any,
     ) -> None:
         del refresh
-        options = UpstreamOptions() if model_config is None else _options(Path(model_config))
-        super().__init__(per_utterance=options.per_utterance, **kwargs)
+        file = OptionsFile() if model_config is None else load(OptionsFile, Path(model_config))
+        per_utterance = file.upstream.per_utterance
+        super().__init__(per_utterance=per_utterance, options=model_config, **kwargs)
         self.checkpoint = Path(ckpt)
-        self.backbone = open_backbone(self.checkpoint)
-        if not options.per_utterance:
+        # Weights are drawn and then overwritten; a head must not start otherwise for that.
+        with torch.random.fork_rng(devices=[]):
+            self.backbone = open_backbone(self.checkpoint)
+        if not self.per_utterance:
             self.backbone.hubert.feature_extractor.per_utterance = False
 
     @override
@@ -67,6 +80,12 @@ class UpstreamExpert(FrozenUpstream):
 
     @override
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        least, shortest = self.backbone.hubert.config.receptive_field, min(map(len, wavs))
+        if shortest < least:
+            raise ValueError(
+                f"An utterance of {shortest} samples gives no frame: {least} are the least. Leave "
+                "such utterances out, as this project's tasks do."
+            )
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
         states, frames = self.backbone(pad_sequence([*wavs], batch_first=True), lengths)
         stacked = torch.stack(states, dim=1)  # (B, states, F, D)
@@ -85,8 +104,3 @@ def open_backbone(checkpoint: Path) -> Backbone:
     model = Hubert(found.config)
     model.load_state_dict(found.tensors)
     return Backbone(model)
-
-
-def _options(path: Path) -> UpstreamOptions:
-    """Read the file that `-g` names."""
-    return load(UpstreamOptions, path)

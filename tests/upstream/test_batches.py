@@ -1,0 +1,150 @@
+"""An utterance gives the same features alone and in any batch, and no frame too many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness_bench.frames import frame_count
+from harness_bench.s3prl_plugin import hub
+from harness_bench.s3prl_plugin.classifier_head import valid_frames
+from tests.upstream.conftest import GROUP_KINDS, KINDS, LAYER_KINDS, build, waves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.s3prl
+EXACT = 1e-5
+# The edges of frames and of s3prl's rounding are likely.
+SAMPLES = st.one_of(
+    st.integers(400, 8_000),
+    st.builds(lambda frames, rest: 320 * frames + rest, st.integers(1, 20), st.integers(80, 161)),
+)
+BATCHES = st.lists(SAMPLES, min_size=2, max_size=4)
+CONV_LENGTHS = [16_000, 12_345, 8_001, 400]
+
+
+@pytest.fixture(scope="module")
+def experts(folder_of: Callable[[str], Path]) -> Callable[[str], Any]:
+    """Return a function that opens a kind once."""
+    opened: dict[str, Any] = {}
+
+    def give(kind: str) -> Any:
+        if kind not in opened:
+            opened[kind] = hub.harness_local(str(folder_of(kind)), cache_mb=0)
+        return opened[kind]
+
+    return give
+
+
+@pytest.mark.parametrize("kind", [*LAYER_KINDS, *GROUP_KINDS])
+@given(lengths=BATCHES, seed=st.integers(0, 99), loud=st.floats(0.1, 100))
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@torch.no_grad()
+def test_alone_equals_in_any_padded_batch(
+    experts: Callable[[str], Any], kind: str, lengths: list[int], seed: int, loud: float
+) -> None:
+    """On a GPU batches are padded (`encode`): neighbours, louder ones too, must not be seen."""
+    expert, wavs = experts(kind), waves(lengths, seed)
+    wavs[0] = wavs[0] * loud
+    for wav, together in zip(wavs, expert.encode(wavs), strict=True):
+        (alone,) = expert.encode([wav])
+        assert together.shape == alone.shape == (4, frame_count(len(wav)), 32)
+        assert (together - alone).abs().max() < EXACT
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@given(lengths=BATCHES)
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@torch.no_grad()
+def test_heads_see_exactly_the_frames_of_the_audio(
+    experts: Callable[[str], Any], kind: str, lengths: list[int]
+) -> None:
+    """s3prl's featurizer rounds lengths / 320 and so gives most utterances one frame too many."""
+    from s3prl.upstream.interfaces import Featurizer  # noqa: PLC0415 - behind the marker
+
+    expert, wavs = experts(kind), waves(lengths)
+    featurizer = Featurizer(expert, upstream_device="cpu")
+    assert featurizer.downsample_rate == 320
+    features = featurizer(wavs, expert(wavs))
+    counts = valid_frames([len(item) for item in features], lengths, featurizer.downsample_rate)
+    assert counts == [frame_count(length) for length in lengths]
+    for item, count in zip(features, counts, strict=True):
+        assert item[:count].abs().sum(-1).all()
+        assert len(item) - count in (0, 1)
+        assert not item[count:].any(), "what s3prl adds is silence, not a frame of padding"
+
+
+@pytest.mark.parametrize("kind", GROUP_KINDS)
+@torch.no_grad()
+def test_the_option_turns_it_off(
+    folder_of: Callable[[str], Path], experts: Callable[[str], Any], tmp_path: Path, kind: str
+) -> None:
+    """With per_utterance = false a group norm sees the padding, as in transformers' own batch."""
+    options = tmp_path / "options.toml"
+    options.write_text("[upstream]\nper_utterance = false\n")
+    expert = hub.harness_local(str(folder_of(kind)), model_config=str(options))
+    wavs = waves(CONV_LENGTHS)
+    got = expert(wavs)["hidden_states"]
+    padded, mask = transformers_batch(wavs, normalize=KINDS[kind][2])
+    reference = build(kind)(padded, attention_mask=mask, output_hidden_states=True).hidden_states
+    alone = experts(kind)(wavs)["hidden_states"]
+    for row, samples in enumerate(CONV_LENGTHS):
+        count = frame_count(samples)
+        for mine, theirs in zip(got, reference, strict=True):
+            assert torch.allclose(mine[row, :count], theirs[row, :count], atol=2e-5)
+    assert (got[1][2] - alone[1][2]).abs().max() > 100 * EXACT, "there would be nothing to turn off"
+
+
+def transformers_batch(
+    wavs: list[torch.Tensor], *, normalize: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad as transformers' feature extractor does -> (B, T) and its mask."""
+    from transformers import Wav2Vec2FeatureExtractor  # noqa: PLC0415 - as above
+
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=normalize, return_attention_mask=True)
+    made = extractor(
+        [wav.numpy() for wav in wavs], sampling_rate=16_000, padding=True, return_tensors="pt"
+    )
+    return made.input_values, made.attention_mask
+
+
+@torch.no_grad()
+def test_nothing_is_kept_that_depends_on_the_batch(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Else the first batch an utterance is met in would decide its features for good."""
+    options = tmp_path / "options.toml"
+    options.write_text("[upstream]\nper_utterance = false\n")
+    expert = hub.harness_local(str(folder_of("hubert_group")), model_config=str(options))
+    short, long = waves([4_000, 9_000])
+    together = expert([short, long])["last_hidden_state"][0, :12]
+    alone = expert([short])["last_hidden_state"][0, :12]
+    assert (together - alone).abs().max() > 100 * EXACT
+
+
+def test_an_utterance_without_a_frame_is_named(experts: Callable[[str], Any]) -> None:
+    """A head would make NaN of it, batches later and nowhere near the cause."""
+    with pytest.raises(ValueError, match="399 samples gives no frame: 400"):
+        experts("hubert_layer")(waves([4_000, 399]))
+
+
+def test_option_files_are_read_strictly(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """A misspelt option must not silently be the default."""
+    options = tmp_path / "options.toml"
+    options.write_text("[upstream]\nper_uterance = false\n")
+    with pytest.raises(ValueError, match="did you mean per_utterance"):
+        hub.harness_local(str(folder_of("hubert_layer")), model_config=str(options))
+    with pytest.raises(ValueError, match=r"no config file .*nowhere\.toml"):
+        hub.harness_local(
+            str(folder_of("hubert_layer")), model_config=str(tmp_path / "nowhere.toml")
+        )

@@ -1,0 +1,184 @@
+"""Where named upstreams come from: the table, what a user puts over it, and the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from harness_bench.upstream.harness import named
+from huggingface_hub import errors
+
+from harness_bench.iteration import preset_names
+from harness_bench.s3prl_plugin import hub
+from tests.upstream.conftest import waves
+
+pytestmark = pytest.mark.s3prl
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(named.MODELS, raising=False)
+
+
+@pytest.fixture
+def hub_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a table in place as it will be once weights are public."""
+    table = tmp_path / "table.toml"
+    table.write_text('[harness_st]\nhub = "owner/harness-st"\nrevision = "abc123"\n')
+    monkeypatch.setattr(named, "TABLE", table)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, reply: Path | Exception) -> list[tuple[Any, Any]]:
+    """Replace the download -> the calls it will get."""
+    calls: list[tuple[Any, Any]] = []
+
+    def download(*arguments: Any, **settings: Any) -> str:
+        calls.append((arguments, settings))
+        if isinstance(reply, Exception):
+            raise reply
+        return str(reply)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return calls
+
+
+def test_each_name_of_the_table_is_an_upstream_of_the_paper() -> None:
+    """A row without a function cannot be reached; one without a preset cannot be made."""
+    assert {"harness_l", "harness_s", "harness_st", "harness_st_pca"} <= set(named.names())
+    assert set(named.names()) | {"harness_local"} == {
+        name for name in hub.own_names() if name.startswith("harness")
+    }
+    table = named.read_toml(named.TABLE)
+    assert {row["preset"] for row in table.values()} <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", named.names())
+def test_without_weights_the_sentence_says_how_to_make_them(name: str) -> None:
+    """This is what everybody meets first, until weights are public."""
+    with pytest.raises(ValueError, match=f"(?s)-u {name}: no weights.*-k FOLDER.*HARNESS_MODELS"):
+        getattr(hub, name)(ckpt=None, model_config=None, refresh=False)
+
+
+@torch.no_grad()
+def test_a_folder_of_models_by_name(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HARNESS_MODELS=models, with what `harness-bench export RUN models/NAME` wrote."""
+    (tmp_path / "harness_st").symlink_to(tiny_checkpoint)
+    monkeypatch.setenv(named.MODELS, str(tmp_path))
+    ours, wavs = hub.harness_st(ckpt=None), waves([4_000])
+    local = hub.harness_local(str(tiny_checkpoint))
+    assert torch.equal(ours(wavs)["last_hidden_state"], local(wavs)["last_hidden_state"])
+    assert ours.digest() == local.digest()
+    (tmp_path / "harness_s.pt").touch()
+    assert named.resolve("harness_s") == tmp_path / "harness_s.pt"
+    with pytest.raises(ValueError, match=r"neither a folder harness_l nor a file harness_l\.pt"):
+        named.resolve("harness_l")
+
+
+def test_minus_k_comes_before_everything(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(named.MODELS, str(tmp_path / "nowhere"))
+    assert hub.harness_st(ckpt=str(tiny_checkpoint)).checkpoint == tiny_checkpoint
+
+
+def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders in it are relative to it, as in the table itself."""
+    file = tmp_path / "mine.toml"
+    file.write_text('[harness_st]\nfolder = "st/best"\n[harness_l]\nfolder = "/l"\n')
+    monkeypatch.setenv(named.MODELS, str(file))
+    assert named.resolve("harness_st") == tmp_path / "st" / "best"
+    assert named.resolve("harness_l") == Path("/l")
+    with pytest.raises(ValueError, match="no weights"):
+        named.resolve("harness_s")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[harness_xl]\n", "no named model 'harness_xl'; known: harness_l,"),
+        ('[harness_st]\nfolde = "x"\n', "unknown key 'folde'; did you mean folder"),
+        ('[harness_st]\nfolder = "x"\nhub = "a/b"\n', "give one"),
+        ('[harness_st]\nhub = "just-a-name"\n', "hub = 'just-a-name'"),
+        ('[harness_st]\nrevision = "main"\n', "needs a hub"),
+        ('harness_st = "x"\n', r"\[harness_st\]"),
+        ("[harness_st\n", r"not valid TOML.*HARNESS_MODELS names"),
+    ],
+)
+def test_mistakes_in_it_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    """A file that is half understood would give another model under the name."""
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    monkeypatch.setenv(named.MODELS, str(file))
+    with pytest.raises(ValueError, match=message):
+        named.resolve("harness_st")
+
+
+def test_a_variable_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going on without it could fetch other weights than the user's."""
+    monkeypatch.setenv(named.MODELS, "/nowhere")
+    with pytest.raises(ValueError, match=r"/nowhere.*HARNESS_MODELS names a folder"):
+        named.resolve("harness_st")
+
+
+@pytest.mark.usefixtures("hub_table")
+def test_the_hub_is_asked_for_one_commit_and_few_files(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures are reproducible only from a fixed revision; nothing but data is fetched."""
+    calls = answer(monkeypatch, tiny_checkpoint)
+    assert hub.harness_st(ckpt=None).checkpoint == tiny_checkpoint
+    ((arguments, settings),) = calls
+    assert arguments == ("owner/harness-st",)
+    assert settings["revision"] == "abc123"
+    assert all(name.endswith((".json", ".safetensors")) for name in settings["allow_patterns"])
+
+
+def make_error(kind: type[Exception]) -> Exception:
+    """Make an error of huggingface_hub's without a request behind it."""
+    error = kind.__new__(kind)
+    error.args = ("as told by the library",)
+    return error
+
+
+@pytest.mark.usefixtures("hub_table")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (make_error(errors.LocalEntryNotFoundError), "not in the local cache.*hf download owner"),
+        (make_error(errors.HfHubHTTPError), "cannot be reached.*HARNESS_MODELS"),
+        (make_error(errors.OfflineModeIsEnabled), "cannot be reached.*OfflineMode"),
+        (ConnectionError("no route"), "cannot be reached"),
+        (make_error(errors.RepositoryNotFoundError), "no model owner/harness-st.*hf auth login"),
+        (make_error(errors.RevisionNotFoundError), "no model owner/harness-st at abc123"),
+    ],
+)
+def test_what_the_hub_refuses_is_explained(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    """Cluster nodes have no network, private models need a login: each has another way out."""
+    answer(monkeypatch, error)
+    with pytest.raises(ValueError, match=f"-u harness_st: .*{message}"):
+        named.resolve("harness_st")
+
+
+@pytest.mark.usefixtures("hub_table")
+def test_really_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The library itself, told to be offline, with an empty cache."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(ValueError, match="not in the local cache"):
+        named.resolve("harness_st")
+
+
+@pytest.mark.usefixtures("hub_table")
+def test_a_repository_without_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer(monkeypatch, tmp_path)
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        named.resolve("harness_st")
