@@ -114,8 +114,8 @@ def _examine[P: (ClassPrediction, TextPrediction)](
     first, *others = asked.values()
     for file in (file for alike in others for file in alike):
         found.notes.append(
-            f"{file.name} could not be compared with {next(iter(first)).name}: their utterances or "
-            "references differ."
+            f"{file.name} could not be compared with {next(iter(first)).name}: their "
+            "utterances, references or groups differ."
         )
 
 
@@ -146,7 +146,7 @@ def _has_predictions(file: Path, result: Result) -> bool:
 def _questions(rows: Iterable[ClassPrediction | TextPrediction]) -> tuple[str, ...]:
     """Return what must be equal for two answers to be comparable, in the order of ids."""
     return tuple(
-        f"{row.id}\t{row.truth if isinstance(row, ClassPrediction) else row.ref}"
+        f"{row.id}\t{row.group}\t{row.truth if isinstance(row, ClassPrediction) else row.ref}"
         for row in sorted(rows, key=lambda row: row.id)
     )
 

@@ -50,7 +50,7 @@ function compareView(first, second) {
       : make("p", {}, "These two have no column in common."),
     methods.length ? make("p", { class: "quiet" }, `Difference with its 95 % interval and two-sided p: ${methods.join("; ")}. No correction for several comparisons.`) : null,
     make("h3", {}, "Size and cost"),
-    grid("Size and cost of the upstreams", ["", [first.name, ".number"], [second.name, ".number"]],
+    grid("Size and cost of the upstreams", ["upstream", [first.name, ".number"], [second.name, ".number"]],
       facts.map((name) => [name, [fact(first, name), ".number"], [fact(second, name), ".number"]])),
     shared.map((column) => column.breakdowns.filter((each) => each.by !== "group" && each.models[first.id] && each.models[second.id])
       .map((each) => compareBreakdown(column, each, first, second))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import statistics
+from bisect import bisect_right
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from harness_bench.scoring.systems import SIGNIFICANT
@@ -77,15 +79,15 @@ def ranks(
     all have rank 1.
     """
     sign = 1 if column.higher_is_better else -1
-
-    def better(one: Path, other: Path) -> bool:
-        if sign * results[one].main.value <= sign * results[other].main.value:
-            return False
-        pair = evidence.pair(one, other) if evidence else None
-        return pair is None or pair.p_value < SIGNIFICANT
-
-    every = list(files)
-    return {file: 1 + sum(better(other, file) for other in every) for file in every}
+    worth = {file: sign * results[file].main.value for file in files}
+    ordered = sorted(worth.values())
+    found = {file: 1 + len(ordered) - bisect_right(ordered, value) for file, value in worth.items()}
+    # Of the models with a better figure, those that the test cannot tell from it do not count.
+    for compared, systems in evidence.tests if evidence else ():
+        for (i, one), (j, other) in permutations(enumerate(compared), 2):
+            if worth[one] < worth[other] and systems.p_values[i, j] >= SIGNIFICANT:
+                found[one] -= 1
+    return found
 
 
 def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]:

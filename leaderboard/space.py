@@ -29,7 +29,7 @@ MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
 # What building a board imports: the app brings these modules along and asks for these packages.
 _MODULES = ("scoring", "leaderboard")
-_LIBRARIES = ("jinja2", "jiwer", "lhotse", "matplotlib", "numpy", "pydantic")
+_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic")
 _MAX_PREDICTIONS = 256 << 20  # bytes; larger ones are not compared either
 _LONGEST_TITLE = 80
 # What this module writes, as patterns; an export removes what an earlier one left.

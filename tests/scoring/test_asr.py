@@ -137,7 +137,7 @@ def test_all_profiles_in_one_object(command: Any, files: Any) -> None:
     assert code == 0
     assert sorted(found) == profile_names()
     assert (found["mgb2"]["wer"], found["none"]["wer"]) == ([0], [100])
-    assert found["mgb2"]["profile"] == "mgb2 v1"
+    assert found["mgb2"]["profile"] == "mgb2 v2"
 
 
 def test_ctm_against_stm(command: Any, files: Any) -> None:

@@ -73,7 +73,7 @@ def test_two_systems_get_an_answer_in_words(command: Any) -> None:
     assert unsure.startswith("These data cannot tell good and like apart:")
     wer = command("heard", "perfect")[1]
     assert "perfect is better than heard: wer of perfect minus wer of heard is -" in wer
-    assert "wer in %, lower is better, text profile mgb2 v1; 40 utterances." in wer
+    assert "wer in %, lower is better, text profile mgb2 v2; 40 utterances." in wer
 
 
 def test_json_is_what_the_library_finds(command: Any) -> None:

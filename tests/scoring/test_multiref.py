@@ -24,16 +24,32 @@ if TYPE_CHECKING:
 WORDS = st.lists(st.sampled_from("abc"), max_size=7)
 
 
-@pytest.fixture(scope="module")
-def scores(multiref: Path) -> MultiReferenceScores:
+NAMES = ("Ali", "Omar", "Alaa", "Mohamed")
+
+
+def scored(folder: Path, profile: str) -> MultiReferenceScores:
+    """Score the real hypothesis against its four references."""
+
     def read(name: str) -> dict[str, str]:
-        lines = (multiref / name).read_text(encoding="utf-8").splitlines()
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
         pairs = (line.strip().partition(" ") for line in lines if line.strip())
         return {key: to_arabic(text) for key, _, text in pairs}
 
-    names = ("Ali", "Omar", "Alaa", "Mohamed")
-    references = {name: read(f"text_noverlap.{name}") for name in names}
-    return score_multi_reference(read("hyp_chainTDNN_MGB2.QCRI"), references, profile="mgb3")
+    references = {name: read(f"text_noverlap.{name}") for name in NAMES}
+    return score_multi_reference(read("hyp_chainTDNN_MGB2.QCRI"), references, profile=profile)
+
+
+@pytest.fixture(scope="module")
+def scores(multiref: Path) -> MultiReferenceScores:
+    return scored(multiref, "mgb3")
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("mgb2", 61.93), ("none", 63.04)])
+def test_profiles_move_the_average(multiref: Path, profile: str, expected: float) -> None:
+    """The figures of the project's notes, which say why the profile is part of every result."""
+    found = scored(multiref, profile)
+    mean = sum(found.standard_wer(name) for name in NAMES) / len(NAMES)
+    assert mean == pytest.approx(expected, abs=0.006)
 
 
 def test_oracle(scores: MultiReferenceScores) -> None:

@@ -19,7 +19,8 @@ HAND_CHECKED = [
     ("mgb2", "سؤال", "سءال"),
     ("mgb2", "مستشفى", "مستشفي"),
     ("mgb2", "آسف", "اسف"),  # pyarabic makes ءءسف of it
-    ("mgb2", "نعم،لا", "نعم لا"),  # the comma is all that parts the words
+    ("mgb2", "نعم، لا", "نعم لا"),
+    ("mgb2", "نعم،لا", "نعملا"),  # removed as the rule says, though it was all that parted them
     ("mgb2", "ا\u0654حمد", "احمد"),  # hamza written as a combining mark
     ("mgb2", "ه\u0670ذا", "هذا"),  # dagger alef, which pyarabic leaves
     ("mgb2", "قال\u06d6 الله", "قال الله"),  # Quranic mark, which both libraries leave

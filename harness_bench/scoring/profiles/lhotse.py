@@ -3,7 +3,10 @@
 import importlib.metadata
 
 NAME = "lhotse"
-VERSION = importlib.metadata.version("lhotse")
+try:
+    VERSION = importlib.metadata.version("lhotse")
+except importlib.metadata.PackageNotFoundError:  # A page is made without it.
+    VERSION = "absent"
 RULE = (
     "Punctuation and diacritics removed, Eastern digits to Western, lower case, "
     "words of one letter dropped."
