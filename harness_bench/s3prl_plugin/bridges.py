@@ -20,6 +20,7 @@ def apply() -> None:
         plain_isinstance,
         audio_by_soundfile,
         no_gpu_to_choose,
+        light_optimizers,
     ):
         bridge()
 
@@ -108,6 +109,15 @@ def no_gpu_to_choose() -> None:
 
 def _choose_nothing(_device: Any) -> None:
     """Stand in for `torch.cuda.set_device`."""
+
+
+def light_optimizers() -> None:
+    """Torch's optimizers import its compiler, a third of a short run, to say that there is none."""
+    from harness_bench.s3prl_plugin.light_start import (  # noqa: PLC0415 - imports torch
+        optimizers_without_compiler,
+    )
+
+    optimizers_without_compiler()
 
 
 def plain_ddp(runner_module: Any) -> None:
