@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -125,6 +125,10 @@ def prepare(
     ] = None,
     max_skipped: Annotated[float, typer.Option(help="Largest share that may be left out.")] = 0.05,
     jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
+    audio: Annotated[
+        Literal["decode", "header"],
+        typer.Option(help="decode reads all audio; header trusts the files' headers."),
+    ] = "decode",
 ) -> None:
     """Check a corpus on disk and write cuts, a report and the list of what was skipped.
 
@@ -137,7 +141,11 @@ def prepare(
 
     pairs: dict[str, str | int | float | bool] = dict(map(_name_and_value, option or []))
     config = PrepareConfig(
-        options=pairs, require=tuple(require or []), max_skipped=max_skipped, jobs=jobs
+        options=pairs,
+        require=tuple(require or []),
+        max_skipped=max_skipped,
+        jobs=jobs,
+        audio=audio,
     )
     typer.echo(run(corpus, folder, out, config).summary())
 

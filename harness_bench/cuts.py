@@ -76,9 +76,19 @@ def read_cuts_file(path: Path) -> list[Cut]:
 
 
 def write_cuts(folder: Path, split: str, cuts: Iterable[Cut]) -> int:
-    """Write the cuts of one split atomically; return their number.
+    """Write the cuts of one split atomically; return their number."""
+    return write_lines(folder, split, map(to_line, cuts))
 
-    Equal cuts give equal bytes: no time of writing goes into the gzip header.
+
+def to_line(cut: Cut) -> bytes:
+    """Return a cut as a line of JSON, as it stands in a file of cuts."""
+    return json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n"
+
+
+def write_lines(folder: Path, split: str, lines: Iterable[bytes]) -> int:
+    """Write lines of `to_line` as the cuts of one split, atomically; return their number.
+
+    Equal lines give equal bytes: no time of writing goes into the gzip header.
     """
     count = 0
     with (
@@ -86,8 +96,8 @@ def write_cuts(folder: Path, split: str, cuts: Iterable[Cut]) -> int:
         partial.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream,
     ):
-        for cut in cuts:
-            stream.write(json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n")
+        for line in lines:
+            stream.write(line)
             count += 1
     return count
 

@@ -67,7 +67,7 @@ def compare(first: Iterable[Cut], second: Iterable[Cut], names: tuple[str, str])
         names: what to call the two.
     """
     lists = list(first), list(second)
-    found = (_shared(kind, value, *lists) for kind, value in _KINDS.items())
+    found = (_shared(kind, value, *lists) for kind, value in KINDS.items())
     return Leakage(*names, tuple(item for item in found if item is not None))
 
 
@@ -120,7 +120,8 @@ def _digest(cut: Cut) -> str | None:
     return (cut.custom or {}).get(DIGEST)
 
 
-_KINDS: dict[str, Callable[[Cut], str | None]] = {
+# Kind of thing that sets may share -> the value of a prepared cut, None where it has none.
+KINDS: dict[str, Callable[[Cut], str | None]] = {
     "speaker": lambda cut: cut.supervisions[0].speaker,
     "cluster": lambda cut: _custom(cut, "cluster"),
     "recording": _source,

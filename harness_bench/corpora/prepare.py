@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -17,16 +17,10 @@ from harness_bench import config as configs
 from harness_bench import corpora, cuts, leakage
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check
-from harness_bench.corpora.report import (
-    REPORT,
-    SKIPPED,
-    PrepareReport,
-    changes,
-    describe_split,
-    speaker_disjoint,
-)
+from harness_bench.corpora.prepared.headers import check_header
+from harness_bench.corpora.prepared.rows import REFERENCES, Rows
+from harness_bench.corpora.report import REPORT, SKIPPED, PrepareReport, speaker_disjoint
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
-from harness_bench.files import digest_strings
 from harness_bench.frames import SAMPLE_RATE
 from harness_bench.progress import bar
 from harness_bench.provenance import FILE_NAME as PROVENANCE
@@ -48,6 +42,7 @@ class PrepareConfig:
 
     Attributes:
         max_skipped: largest share of utterances that may be left out, 0 to 1; more is an error.
+            What the corpus's own rule leaves out does not count.
         limits: what the audio must be like; None takes the corpus's own, or else the usual ones.
         require: fields every utterance must have: text, speaker, gender, language or any other
             field of the corpus, such as label.
@@ -55,6 +50,8 @@ class PrepareConfig:
         labels: the labels there may be; empty allows any.
         options: the corpus's own options, by name.
         jobs: audio files checked at the same time; 0 takes all cores.
+        audio: decode reads every sample; header trusts what the files' headers say, which takes
+            minutes where decoding takes hours, and sees no silence, cut-off or equal audio.
     """
 
     max_skipped: float = Field(default=0.05, ge=0, le=1)
@@ -64,6 +61,7 @@ class PrepareConfig:
     labels: tuple[str, ...] = ()
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     jobs: int = Field(default=0, ge=0)
+    audio: Literal["decode", "header"] = "decode"
 
 
 def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = None) -> PrepareReport:
@@ -87,26 +85,44 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
     options = configs.typed(kind, config.options)
     corpus = configs.build(kind, options, source=f"options of corpus {name}")
     config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
-    root = root.absolute()
-    found = list(corpus.utterances(root))
-    selected = list(_select(found, corpus.splits, config))
-    checked = list(_check_all(selected, config, title=f"checking {name}"))
-    kept = sorted(_of_kind(checked, Checked), key=lambda item: item.utterance.id)
-    by_split = _cuts_by_split(kept, corpus.splits)
-    skipped = tuple(_of_kind(checked, Skipped))
-    report = _report(name, root, by_split, kept, skipped, config)
-    digest = digest_strings(f"{item.utterance.id} {item.digest}" for item in kept)
-    with _replacing(out):
-        report.write(out)
-        for split, rows in by_split.items() if report.complete else ():
-            cuts.write_cuts(out, split, rows)
-        if rule := getattr(corpus, "split_rule", None):
-            write_split(out, rule, found)
-        inputs = {"utterances": digest}
-        write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
+    root, rule = root.absolute(), getattr(corpus, "split_rule", None)
+    source = corpus.utterances(root)
+    found = list(source) if rule else source
+    with Rows(out, corpus.splits) as rows:
+        tally = _Tally(rows)
+        tally.take(_check_all(_select(found, corpus.splits, config), config, f"checking {name}"))
+        report = _report(name, root, tally, config)
+        with _replacing(out):
+            report.write(out)
+            if report.complete:
+                rows.write(out)
+            if rule:
+                write_split(out, rule, found)
+            inputs = {"utterances": rows.digest()}
+            write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     if not report.complete:
         raise ValueError(_too_many(report, out))
     return report
+
+
+class _Tally:
+    """The results of a run as they come: cuts go to disk, what was left out and changed stays."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.skipped: list[Skipped] = []
+        self.rates: Counter[int] = Counter()
+        self.mixed_down = 0
+
+    def take(self, results: Iterable[Checked | Skipped]) -> None:
+        """Take in all results."""
+        for item in results:
+            if isinstance(item, Skipped):
+                self.skipped.append(item)
+                continue
+            self.rows.add(item.utterance.split, _cut(item), item.digest)
+            self.rates[item.sampling_rate] += item.sampling_rate != SAMPLE_RATE
+            self.mixed_down += item.channels > 1
 
 
 def _select(
@@ -143,30 +159,19 @@ def _judge(
 
 
 def _check_all(
-    items: list[Utterance | Skipped], config: PrepareConfig, title: str
+    items: Iterable[Utterance | Skipped], config: PrepareConfig, title: str
 ) -> Iterator[Checked | Skipped]:
     """Check the audio of all utterances with several threads, keeping their order."""
     limits = config.limits or Limits()
+    judge = check if config.audio == "decode" else check_header
 
     def job(item: Utterance | Skipped) -> Checked | Skipped:
-        return item if isinstance(item, Skipped) else check(item, limits)
+        return item if isinstance(item, Skipped) else judge(item, limits)
 
     # Threads suffice: decoding and hashing release the interpreter lock.
     with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
         results = (result for batch in batched(items, _BATCH) for result in workers.map(job, batch))
-        yield from bar(results, title=title, total=len(items), unit="utt")
-
-
-def _of_kind[T](items: Iterable[Any], kind: type[T]) -> Iterator[T]:
-    return (item for item in items if isinstance(item, kind))
-
-
-def _cuts_by_split(kept: list[Checked], splits: tuple[str, ...]) -> dict[str, list[Cut]]:
-    """Make the cuts of every split that has any, in the corpus's order of splits."""
-    made: dict[str, list[Cut]] = {split: [] for split in splits}
-    for item in kept:
-        made[item.utterance.split].append(_cut(item))
-    return {split: rows for split, rows in made.items() if rows}
+        yield from bar(results, title=title, unit="utt")
 
 
 def _cut(item: Checked) -> Cut:
@@ -205,35 +210,28 @@ def _cut(item: Checked) -> Cut:
         channel=channel,
         supervisions=[supervision],
         recording=recording,
-        custom={leakage.DIGEST: item.digest},
+        custom={leakage.DIGEST: item.digest} if item.digest else None,
     )
 
 
-def _report(
-    name: str,
-    root: Path,
-    by_split: dict[str, list[Cut]],
-    kept: list[Checked],
-    skipped: tuple[Skipped, ...],
-    config: PrepareConfig,
-) -> PrepareReport:
+def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> PrepareReport:
     """Put a run in figures."""
-    found = len(kept) + len(skipped)
-    resampled, mixed_down = changes(kept, SAMPLE_RATE)
-    pairs = tuple(leakage.between_splits(by_split))
+    rows, skipped = tally.rows, tally.skipped
+    found, pairs = len(rows) + len(skipped), rows.leakage()
+    faults = sum(item.reason != Reason.BY_RULE for item in skipped)
     return PrepareReport(
         corpus=name,
         root=str(root),
-        complete=bool(kept) and len(skipped) <= config.max_skipped * found,
+        complete=len(rows) > 0 and faults <= config.max_skipped * found,
         found=found,
-        kept=len(kept),
+        kept=len(rows),
         skipped=dict(sorted(Counter(str(item.reason) for item in skipped).items())),
-        skipped_list=skipped,
+        skipped_list=tuple(skipped),
         max_skipped=config.max_skipped,
-        resampled=resampled,
-        mixed_down=mixed_down,
-        splits={split: describe_split(rows) for split, rows in by_split.items()},
-        speaker_disjoint=speaker_disjoint(by_split, pairs),
+        resampled={str(rate): count for rate, count in sorted(tally.rates.items()) if count},
+        mixed_down=tally.mixed_down,
+        splits={split: rows.columns[split].describe() for split in rows.splits()},
+        speaker_disjoint=speaker_disjoint([rows.columns[split] for split in rows.splits()], pairs),
         leakage=pairs,
     )
 
@@ -244,7 +242,7 @@ def _replacing(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     mark = out / cuts.UNFINISHED
     mark.touch()
-    lists = (*out.glob(ID_FILES), out / SPLIT_FILE)
+    lists = (*out.glob(ID_FILES), out / SPLIT_FILE, *out.glob(f"{REFERENCES}/*.txt"))
     for old in (*cuts.cuts_files(out), *lists, out / REPORT, out / SKIPPED, out / PROVENANCE):
         old.unlink(missing_ok=True)
     yield
@@ -254,9 +252,10 @@ def _replacing(out: Path) -> Iterator[None]:
 def _too_many(report: PrepareReport, out: Path) -> str:
     """Say that too much was left out, by which reasons, and name the first offenders."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
-    shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in report.skipped_list[:_SHOWN]]
+    faults = [item for item in report.skipped_list if item.reason != Reason.BY_RULE]
+    shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in faults[:_SHOWN]]
     head = (
-        f"{report.corpus} at {report.root}: {len(report.skipped_list)} of {report.found} "
+        f"{report.corpus} at {report.root}: {len(faults)} of {report.found} "
         f"utterances had to be left out ({reasons or 'none were found'}); "
         f"at most {report.max_skipped:.0%} may be. The first:"
     )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.files import digest_strings, write_json, write_text
+from harness_bench.files import write_json, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from lhotse.cut import Cut
 
     from harness_bench import leakage
     from harness_bench.corpora.base import Skipped
-    from harness_bench.corpora.check import Checked
+    from harness_bench.corpora.prepared.columns import Columns
 
 REPORT, SKIPPED = "report.json", "skipped.tsv"
 LABEL_FIELDS = ("label", "emotion", "dialect")
@@ -87,38 +84,12 @@ class PrepareReport:
         return "\n".join(lines)
 
 
-def describe_split(cuts: list[Cut]) -> SplitReport:
-    """Put one split in figures."""
-    supervisions = [cut.supervisions[0] for cut in cuts]
-    customs = [item.custom or {} for item in supervisions]
-    field = next((name for name in LABEL_FIELDS if any(name in each for each in customs)), "")
-    labels = Counter(str(each[field]) for each in customs if field in each)
-    return SplitReport(
-        utterances=len(cuts),
-        hours=round(sum(cut.duration for cut in cuts) / 3600, 4),
-        speakers=len({item.speaker for item in supervisions if item.speaker}),
-        transcribed=sum(bool(item.text) for item in supervisions),
-        digest=digest_strings(sorted(cut.id for cut in cuts)),
-        labels=dict(sorted(labels.items())),
-    )
-
-
-def speaker_disjoint(
-    cuts: Mapping[str, list[Cut]], pairs: Iterable[leakage.Leakage]
-) -> bool | None:
+def speaker_disjoint(splits: Sequence[Columns], pairs: Iterable[leakage.Leakage]) -> bool | None:
     """Tell whether no speaker stands in two splits; None where that cannot be known."""
-    known = all(cut.supervisions[0].speaker for split in cuts.values() for cut in split)
-    if len(cuts) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
+    known = all(split.speakers_known() for split in splits)
+    if len(splits) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
         return None
     return not any("speaker" in pair.kinds for pair in pairs)
-
-
-def changes(kept: Iterable[Checked], sampling_rate: int) -> tuple[dict[str, int], int]:
-    """Count what is resampled, by original rate, and what is mixed down."""
-    kept = list(kept)
-    rates = Counter(item.sampling_rate for item in kept if item.sampling_rate != sampling_rate)
-    resampled = {str(rate): count for rate, count in sorted(rates.items())}
-    return resampled, sum(item.channels > 1 for item in kept)
 
 
 def _cell(value: object) -> str:

@@ -138,10 +138,10 @@ def check_or_die(utterance, limits):
 prepare.check = check_or_die
 """,
     "writing": """
-write = cuts.write_cuts
+write = cuts.write_lines
 def write_or_die(folder, split, rows):
     return die() if split == "dev" else write(folder, split, rows)
-cuts.write_cuts = write_or_die
+cuts.write_lines = write_or_die
 """,
 }
 

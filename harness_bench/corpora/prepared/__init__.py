@@ -1,0 +1,1 @@
+"""What `prepare` keeps of a running corpus: cuts on disk, and of each what reports need."""

@@ -1,0 +1,127 @@
+"""The cuts of a running `prepare`, on disk as they will be written, so that memory stays small."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from array import array
+from itertools import combinations
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from harness_bench import cuts, leakage
+from harness_bench.corpora.base import REFERENCE
+from harness_bench.corpora.prepared.columns import Columns, compare
+from harness_bench.files import atomic_path, digest_strings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+REFERENCES = "references"  # folder of the transcripts of further annotators
+_DIGEST_BYTES = 16
+
+
+class Rows:
+    """Cuts by split, in a file without a name that vanishes with the process."""
+
+    def __init__(self, folder: Path, splits: Iterable[str]) -> None:
+        self.folder = folder
+        self.columns = {split: Columns() for split in splits}
+        self._begin = {split: array("q") for split in self.columns}
+        self._length = {split: array("q") for split in self.columns}
+        self._digests = {split: bytearray() for split in self.columns}
+        self._references: dict[str, set[str]] = {split: set() for split in self.columns}
+        self._end = 0
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, split: str, cut: Cut, digest: str) -> None:
+        """Put a cut into its split.
+
+        Args:
+            split: one of the splits named at the beginning.
+            cut: of one supervision.
+            digest: of its samples, 32 hex digits, or empty where they were not read.
+        """
+        if self._stream is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Not where the system keeps temporary files: that may be memory.
+            self._stream = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - see __exit__
+        line = cuts.to_line(cut)
+        self._stream.write(line)
+        self._begin[split].append(self._end)
+        self._length[split].append(len(line))
+        self._digests[split] += bytes.fromhex(digest or "00" * _DIGEST_BYTES)
+        self._end += len(line)
+        self.columns[split].add(cut)
+        custom = cut.supervisions[0].custom or {}
+        self._references[split].update(name for name in custom if name.startswith(REFERENCE))
+
+    def splits(self) -> list[str]:
+        """List the splits that have cuts, in the order given at the beginning."""
+        return [split for split, columns in self.columns.items() if len(columns)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.columns.values()))
+
+    def lines(self, split: str) -> Iterator[bytes]:
+        """Yield the cuts of a split as JSON lines, by id."""
+        for place in self.columns[split].order():
+            yield self._line(split, place)
+
+    def leakage(self) -> tuple[leakage.Leakage, ...]:
+        """Compare every split with every later one."""
+        return tuple(
+            compare(self.columns[a], self.columns[b], (a, b), self._reader(b))
+            for a, b in combinations(self.splits(), 2)
+        )
+
+    def digest(self) -> str:
+        """Return the digest of all ids and samples, by id over all splits."""
+        order = sorted(
+            (uid, split, place)
+            for split in self.splits()
+            for place, uid in enumerate(self.columns[split].ids)
+        )
+        return digest_strings(f"{uid} {self._digest(split, place)}" for uid, split, place in order)
+
+    def write(self, out: Path) -> None:
+        """Write the cuts of every split, and the references of further annotators beside them."""
+        for split in self.splits():
+            cuts.write_lines(out, split, self.lines(split))
+            for name in sorted(self._references[split]):
+                self._write_reference(out, split, name)
+
+    def _write_reference(self, out: Path, split: str, name: str) -> None:
+        """Write one annotator's text as Kaldi has it: an id and its words on a line."""
+        path = out / REFERENCES / f"{split}.{name.removeprefix(REFERENCE)}.txt"
+        with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
+            for line in self.lines(split):
+                row = json.loads(line)
+                custom = row["supervisions"][0].get("custom", {})
+                if name in custom:
+                    stream.write(f"{row['id']} {' '.join(custom[name].split())}".rstrip() + "\n")
+
+    def _line(self, split: str, place: int) -> bytes:
+        stream = self._stream
+        assert stream is not None, "there are no rows without a file"
+        stream.flush()
+        return os.pread(stream.fileno(), self._length[split][place], self._begin[split][place])
+
+    def _reader(self, split: str) -> Any:
+        from lhotse.serialization import deserialize_item  # noqa: PLC0415 - imports torch
+
+        return lambda place: deserialize_item(json.loads(self._line(split, place)))
+
+    def _digest(self, split: str, place: int) -> str:
+        begin = place * _DIGEST_BYTES
+        return self._digests[split][begin : begin + _DIGEST_BYTES].hex()
