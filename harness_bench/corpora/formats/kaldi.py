@@ -1,0 +1,141 @@
+"""Read what Kaldi and NIST tools call text, segments and STM, for evaluation sets of thousands.
+
+Lines are read one by one; a broken one is given out with its reason, for the caller to list.
+A file that is not UTF-8 or cannot be read is a `ValueError` that names it and the line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness_bench.corpora import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LONGEST_TIME = 1e6  # seconds; no recording here has 11 days
+_TIME = re.compile(r"(?:\d{1,9}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
+_ARABIC = re.compile(r"[\u0621-\u064a\u066e-\u06d3]")
+_LONGEST_ID = 255  # characters
+# <recording>_spk-0001_seg-0001671:0002252, where some files write `_` for `-`.
+_ID = re.compile(
+    r"(?P<recording>.+?)[_-]spk[-_](?P<speaker>[^_:-]+)[_-]seg[-_](?P<start>\d{1,9}):(?P<end>\d{1,9})",
+    re.ASCII,
+)
+_CENTISECONDS = 100
+_SEGMENT_FIELDS, _STM_FIELDS = 4, 5
+# What stands in Buckwalter text and is none: words marked as Latin, tags of Kaldi.
+_NOT_BUCKWALTER = re.compile(r"@@LAT|%|\[[A-Z-]+\]$|<(?:UNK|unk|NOISE|SPOKEN_NOISE)>$")
+
+
+class Span(NamedTuple):
+    """A stretch of a recording in seconds, with what stands beside it."""
+
+    recording: str
+    start: float
+    end: float
+    speaker: str = ""
+    text: str = ""
+
+
+class Broken(NamedTuple):
+    """A line that cannot be used, and why."""
+
+    id: str
+    detail: str
+    line: int
+
+
+def seconds(start: str, end: str) -> tuple[float, float] | None:
+    """Read two times in seconds; None unless both are plain numbers and the end comes later."""
+    if not (_TIME.fullmatch(start) and _TIME.fullmatch(end)):
+        return None
+    times = float(start), float(end)
+    return times if times[0] < times[1] <= LONGEST_TIME else None
+
+
+def parse_id(text: str) -> Span | None:
+    """Read `<recording>_spk-0001_seg-<start>:<end>` (centiseconds); None for another form.
+
+    >>> parse_id("03BD-11_spk-0001_seg-0001671:0002252")
+    Span(recording='03BD-11', start=16.71, end=22.52, speaker='0001', text='')
+    """
+    match = _ID.fullmatch(text) if len(text) <= _LONGEST_ID else None
+    if match is None:
+        return None
+    start, end = int(match["start"]), int(match["end"])
+    if not start < end:
+        return None
+    return Span(match["recording"], start / _CENTISECONDS, end / _CENTISECONDS, match["speaker"])
+
+
+def make_id(recording: str, speaker: str, start: float, end: float) -> str:
+    """Write the id that `parse_id` reads; `speaker` is a number or `unknown`."""
+    name = f"{int(speaker):04d}" if speaker.isascii() and speaker.isdigit() else speaker
+    first, last = round(start * _CENTISECONDS), round(end * _CENTISECONDS)
+    return f"{recording}_spk-{name}_seg-{first:07d}:{last:07d}"
+
+
+def read_text(path: Path, encoding: str = "auto") -> dict[str, tuple[str, int]]:
+    """Read `id words...` -> id -> words and line number; the first line of an id stands.
+
+    Args:
+        path: Kaldi's text; an id alone is an empty text.
+        encoding: `utf8`, `buckwalter` (then turned into Arabic script), or `auto`: a file without
+            a single Arabic letter is Buckwalter.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for number, line in filled(path):
+        key, *rest = line.split(maxsplit=1)
+        found.setdefault(key, ("".join(rest), number))
+    arabic = any(_ARABIC.search(text) for text, _ in found.values())
+    if encoding == "utf8" or (encoding == "auto" and arabic):
+        return found
+    return {key: (to_arabic(text), number) for key, (text, number) in found.items()}
+
+
+def read_segments(path: Path) -> Iterator[tuple[str, Span, int] | Broken]:
+    """Yield `id recording start end` of each line, or why a line cannot be used."""
+    for number, line in filled(path):
+        parts = line.split()
+        if len(parts) != _SEGMENT_FIELDS:
+            detail = f"{len(parts)} fields, expected `id recording start end`"
+            yield Broken(parts[0], detail, number)
+        elif (times := seconds(*parts[2:])) is None:
+            yield Broken(parts[0], f"{parts[2]} to {parts[3]} are no times in seconds", number)
+        else:
+            yield parts[0], Span(parts[1], *times), number
+
+
+def read_stm(path: Path) -> Iterator[tuple[Span, int] | Broken]:
+    """Yield `recording channel speaker start end words...` of each line, or why it is unusable."""
+    for number, line in filled(path):
+        if line.startswith(";;"):
+            continue
+        parts = line.split(maxsplit=_STM_FIELDS)
+        name = f"{parts[0]} line {number}"
+        if len(parts) < _STM_FIELDS:
+            yield Broken(name, "expected `recording channel speaker start end words`", number)
+        elif (times := seconds(*parts[3:5])) is None:
+            yield Broken(name, f"{parts[3]} to {parts[4]} are no times in seconds", number)
+        else:
+            yield Span(parts[0], *times, parts[2], "".join(parts[5:])), number
+
+
+def filled(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file that are not empty, with their numbers from 1."""
+    for number, raw in reading.lines(path):
+        if line := raw.strip():
+            yield number, line
+
+
+def to_arabic(text: str) -> str:
+    """Turn Buckwalter into Arabic script, all words but tags, marks and words marked as Latin."""
+    from lhotse.recipes.mgb2 import from_buck_walter  # noqa: PLC0415 - imports torch
+
+    return " ".join(
+        word if _NOT_BUCKWALTER.match(word) else str(from_buck_walter(word))
+        for word in text.split()
+    )
