@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.distributed import distributed_c10d
 
@@ -24,11 +23,13 @@ from harness_bench.files import atomic_path
 from harness_bench.progress import say
 from harness_bench.ranks import world
 from harness_bench.s3prl_plugin.checkpoints import prune
-from harness_bench.s3prl_plugin.random_state import (
+from harness_bench.s3prl_plugin.resume_state import (
     State,
     from_bytes,
+    moved,
     random_state,
     set_random_state,
+    storable,
     to_bytes,
 )
 
@@ -93,6 +94,9 @@ class Continuation:
             stack.callback(forward.remove)
             loaders = functools.partial(self._loader, self.model.get_dataloader)
             stack.enter_context(_replaced(self.model, "get_dataloader", loaders))
+            if self.resumed:
+                scheduler = functools.partial(self._scheduler, self.runner._get_scheduler)  # noqa: SLF001
+                stack.enter_context(_replaced(self.runner, "_get_scheduler", scheduler))
             save = functools.partial(self._save, torch.save)
             stack.enter_context(_replaced(torch, "save", save))
             if "max_keep" in self.settings:
@@ -112,6 +116,14 @@ class Continuation:
         expert = getattr(self.model, "module", self.model)  # wrapped for several processes
         if hasattr(expert, "resume_at"):
             expert.resume_at(self.step)
+
+    def _scheduler(self, stock: Callable[[Any], Any], optimizer: Any) -> Any:
+        """Make the scheduler, which sets the learning rates of step 0, and set them right again."""
+        scheduler = stock(optimizer)
+        saved = self.runner.init_ckpt["Optimizer"]["param_groups"]
+        for group, before in zip(optimizer.param_groups, saved, strict=True):
+            group["lr"] = before["lr"]
+        return scheduler
 
     def _loader(self, stock: Callable[..., Any], split: str, *args: Any, **kwargs: Any) -> Any:
         """Give the runner a split's loader; that of training counts, and starts where it must."""
@@ -177,7 +189,7 @@ class Continuation:
             return
         self.records = kwargs["records"]
         if self.gathered is not None:
-            self.records.update(_moved(self.gathered, self.runner.args.device))
+            self.records.update(moved(self.gathered, self.runner.args.device))
             self.gathered = None
 
     def _save(
@@ -206,7 +218,7 @@ class Continuation:
             "batches": self.drawn,
             "epoch_start": [each["epoch_start"] for each in ranks],
             "now": [each["now"] for each in ranks],
-            "records": {} if logged else _storable(self.records),
+            "records": {} if logged else storable(self.records),
         }
 
 
@@ -264,28 +276,3 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             setattr(owner, name, before)
         else:
             delattr(owner, name)
-
-
-def _storable(records: dict[str, Any]) -> dict[str, Any]:
-    """Return records as a checkpoint can hold them and read them back without running code.
-
-    Lists of tensors, numbers and texts become (values, whether they were on a GPU). What a task
-    of s3prl's gathers in other types is left out, and said.
-    """
-    found = {}
-    for name, values in records.items():
-        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-        if all(isinstance(value, torch.Tensor | str | int | float) for value in plain):
-            on_gpu = any(isinstance(value, torch.Tensor) and value.is_cuda for value in plain)
-            found[name] = (plain, on_gpu)
-        else:
-            say(f"Record {name!r} of this task cannot be kept: resumed from here, it is not exact.")
-    return found
-
-
-def _moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
-    """Give records back as they were; checkpoints are read onto the CPU."""
-    return {
-        name: [value.to(device) for value in values] if on_gpu else values
-        for name, (values, on_gpu) in stored.items()
-    }

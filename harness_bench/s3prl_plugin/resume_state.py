@@ -1,4 +1,7 @@
-"""The states of all random generators that a training on s3prl's runner may draw from."""
+"""What a checkpoint of s3prl's lacks, in types that load without running code.
+
+The states of the random generators, and the records that a task gathers between two logs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from harness_bench.progress import say
 
 State = dict[str, Any]
 
@@ -48,6 +53,34 @@ def to_bytes(state: State) -> bytes:
 def from_bytes(data: bytes) -> State:
     """Read what `to_bytes` wrote; runs no code."""
     return dict(torch.load(io.BytesIO(data), weights_only=True))
+
+
+def storable(records: dict[str, Any]) -> dict[str, Any]:
+    """Return records as a checkpoint can hold them and read them back without running code.
+
+    Lists of tensors, numbers and texts become (values, whether they were on a GPU). What a task
+    of s3prl's gathers in other types is left out, and said.
+    """
+    found = {}
+    for name, values in records.items():
+        plain = [_plain(value) for value in values]
+        if all(isinstance(value, torch.Tensor | str | int | float) for value in plain):
+            on_gpu = any(isinstance(value, torch.Tensor) and value.is_cuda for value in plain)
+            found[name] = (plain, on_gpu)
+        else:
+            say(f"Record {name!r} of this task cannot be kept: resumed from here, it is not exact.")
+    return found
+
+
+def moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
+    """Give records back as they were; checkpoints are read onto the CPU."""
+    return {
+        name: [
+            value.to(device) if on_gpu and isinstance(value, torch.Tensor) else value
+            for value in values
+        ]
+        for name, (values, on_gpu) in stored.items()
+    }
 
 
 def _plain(value: Any) -> Any:
