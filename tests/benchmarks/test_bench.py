@@ -32,10 +32,13 @@ NAMED = {
         "pretrain_step_base_fp32_vs_transformers",
         "pretrain_step_hst_vs_fairseq",
     ],
+    "probe": ["probe_warm_vs_s3prl", "probe_total_vs_s3prl", "probe_startup_vs_s3prl"],
 }
+SLOW = {"probe"}  # s3prl's own start, twice
+NAMES = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in run.names()]
 
 
-@pytest.mark.parametrize("name", run.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_rows_are_whole(name: str) -> None:
     """The keys are what readers of build/bench.json rely on; a nameless peer proves nothing."""
     made = list(run.rows([name], tiny=True))
