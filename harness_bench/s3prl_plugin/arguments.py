@@ -27,11 +27,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
-__all__ = ["FEATURE_CACHE", "check", "complete", "complete_command", "packaged_config", "tasks"]
+__all__ = ["check", "complete", "complete_command", "packaged_config", "tasks"]
 
 CONFIG = "config.yaml"
-# Environment variable: MiB of features that an upstream keeps (0: none).
-FEATURE_CACHE = "HARNESS_FEATURE_CACHE_MB"
 
 
 def packaged_config(task: str) -> Path:

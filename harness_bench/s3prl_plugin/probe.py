@@ -15,10 +15,11 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT, build, resolved
 from harness_bench.cuts import cuts_path, splits
+from harness_bench.feature_store.config import MEMORY_MB, feature_cache_config
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.processes import run_logged
 from harness_bench.provenance import versions, write_provenance
-from harness_bench.s3prl_plugin.arguments import FEATURE_CACHE, packaged_config, tasks
+from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
 from harness_bench.s3prl_plugin.hub import own_names
 
@@ -190,6 +191,7 @@ def _key(
             task,
             json.dumps(settings, sort_keys=True),
             json.dumps(resolved(config), sort_keys=True),
+            feature_cache_config().dtype,
             *(digest_file(cuts_path(cuts, split)) for split in ("train", "dev", "test")),
             json.dumps(versions(), sort_keys=True),
         ]
@@ -217,7 +219,7 @@ def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int)
     """Run s3prl's command line, its output appended to the log; return the seconds it took."""
     command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
     # s3prl's bars go into a file: redraw them seldom.
-    settings = {FEATURE_CACHE: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
+    settings = {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
     return run_logged(command, log, threads=threads, environment=settings)
 
 
