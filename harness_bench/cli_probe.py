@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +12,8 @@ if TYPE_CHECKING:
     from harness_bench.s3prl_plugin.grid import GridConfig
 
 _SEED = 1337  # s3prl's
+_MANY = 100  # seeds
+_EVERY = 500  # steps between evaluations, unless fewer are trained
 Kind = Literal["pretrained", "baseline", "random", "other"]
 
 
@@ -26,13 +26,19 @@ def probe(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", "-k", help="The upstream's checkpoint.")
     ] = None,
-    lr: Annotated[str, typer.Option(help="Learning rates to try, with commas.")] = "1e-3",
+    lr: Annotated[
+        str | None, typer.Option(help="Learning rates to try, with commas; default: 1e-3.")
+    ] = None,
     seeds: Annotated[
-        str, typer.Option(help="How many seeds, or the seeds with commas: 3, or 1,2,3 .")
-    ] = "1",
-    steps: Annotated[int | None, typer.Option(help="Training steps; default 10000.")] = None,
+        str | None,
+        typer.Option(help="How many (3), or which (1,2,3; one is 7,); default: 1337 alone."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps; default: 10000.", min=1)
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML with a table [probe] of further settings.")
+        Path | None,
+        typer.Option(help="TOML with the grid and a table [probe]; options win over it."),
     ] = None,
     label_field: Annotated[str | None, typer.Option(help="Default: the task's own.")] = None,
     results: Annotated[
@@ -83,33 +89,53 @@ def probe(
     if outcome.layer_weights:
         draw_layers(outcome.layer_weights, out / PLOT, f"{row.model}: layers for {task}")
     written = publish_grid(subject, outcome, grid, row, results or out / "results")
-    typer.echo(f"{render_grid(outcome)}\n\n{written}")
+    typer.echo(render_grid(outcome))
+    if outcome.layer_weights:
+        typer.echo(f"Layers: {out / PLOT}")
+    typer.echo(f"Head: {outcome.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
+    typer.echo(f"Result: {written}")
 
 
-def _grid(config: Path | None, lr: str, seeds: str, steps: int | None) -> GridConfig:
+def _grid(config: Path | None, lr: str | None, seeds: str | None, steps: int | None) -> GridConfig:
     """Put the grid together from a file and options; options win."""
     from harness_bench.config import build, read_toml  # noqa: PLC0415
     from harness_bench.s3prl_plugin.grid import GridConfig  # noqa: PLC0415
-    from harness_bench.s3prl_plugin.probe import ProbeConfig  # noqa: PLC0415
 
-    settings = ProbeConfig()
-    if config is not None:
-        table = read_toml(config)
-        if set(table) != {"probe"}:
-            raise ValueError(f"{config}: expected one table [probe], found {sorted(table)}.")
-        settings = build(ProbeConfig, table["probe"], source=f"{config}: probe")
-    if steps is not None:
-        settings = replace(settings, total_steps=steps, eval_step=min(settings.eval_step, steps))
+    values = {} if config is None else read_toml(config)
+    source = "probe" if config is None else str(config)
+    probe = values.setdefault("probe", {})
+    if isinstance(probe, dict):  # anything else is refused below
+        # One learning rate or seed may stand among the other settings, as in a demo's file.
+        for many, one in (("learning_rates", "learning_rate"), ("seeds", "seed")):
+            if one in probe:
+                values.setdefault(many, [probe[one]])
+        if steps is not None:
+            probe |= {"total_steps": steps, "eval_step": min(probe.get("eval_step", _EVERY), steps)}
+    if lr is not None:
+        values["learning_rates"] = [_number(rate, "--lr", float) for rate in lr.split(",")]
+    if seeds is not None:
+        values["seeds"] = _seeds(seeds)
+    return build(GridConfig, values, source=source)
+
+
+def _seeds(text: str) -> list[int]:
+    """Read how many seeds, or which."""
+    given = [_number(seed, "--seeds", int) for seed in text.rstrip(",").split(",")]
+    if "," in text:
+        return given
+    if not 1 <= given[0] <= _MANY:
+        raise typer.BadParameter(
+            f"--seeds {text} asks for {text} heads; expected 1 to {_MANY}. For the seed {text} "
+            f"alone, write --seeds {text},"
+        )
+    return [*range(_SEED, _SEED + given[0])]
+
+
+def _number[N: (int, float)](text: str, option: str, kind: type[N]) -> N:
     try:
-        rates = tuple(float(rate) for rate in lr.split(","))
-        given = tuple(int(seed) for seed in seeds.split(","))
+        return kind(text)
     except ValueError:
-        raise typer.BadParameter(f"--lr {lr} or --seeds {seeds}: numbers with commas") from None
-    counted = re.fullmatch(r"\d+", seeds) is not None
-    chosen = tuple(range(_SEED, _SEED + given[0])) if counted else given
-    if not chosen:
-        raise typer.BadParameter("--seeds 0: at least one head must be trained")
-    return GridConfig(learning_rates=rates, seeds=chosen, probe=settings)
+        raise typer.BadParameter(f"{option}: {text!r} is no number") from None
 
 
 def predict(

@@ -142,18 +142,28 @@ class ClassifierExpert(nn.Module):
             # Filled, not replaced: a new tensor would lose its place in a distributed model.
             self.best_score.fill_(score)
             self._best_step = global_step
-        # Step 0 is `-m evaluate`, which runs the chosen checkpoint.
-        if split != "train" and global_step in (0, self._best_step):
+        # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
+        if global_step == 0 or (split != "train" and global_step == self._best_step):
             gathered.write(self.folder / predictions_name(split), self._splits[split].tags)
         return [BEST] if best else []
 
-    def load_audio(self, path: Path) -> Tensor:
-        """Read a file for `-m inference`: (samples,) float32 at 16 kHz."""
+    @staticmethod
+    def load_audio(path: Path) -> Tensor:
+        """Read a file for `-m inference`: (samples,) float32 at 16 kHz.
+
+        Raises:
+            ValueError: it cannot be read as audio.
+        """
         from lhotse import Recording  # noqa: PLC0415 - only inference makes its own cut
+        from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
 
         from harness_bench.audio import load_waveform  # noqa: PLC0415
 
-        return torch.from_numpy(load_waveform(Recording.from_file(path).to_cut()))
+        try:
+            recording = Recording.from_file(path)
+        except (AudioLoadingError, OSError) as error:
+            raise ValueError(f"{path} cannot be read as audio.") from error
+        return torch.from_numpy(load_waveform(recording.to_cut()))
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""

@@ -7,9 +7,10 @@ the other seeds too, and the test figures are those of its trials alone.
 from __future__ import annotations
 
 import statistics
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -19,11 +20,12 @@ from harness_bench.config import STRICT, resolved
 from harness_bench.files import write_json
 from harness_bench.predictions import ClassPrediction, read_predictions
 from harness_bench.progress import say
-from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, run_probe
+from harness_bench.provenance import write_provenance
+from harness_bench.s3prl_plugin.probe import LOG, ProbeConfig, ProbeOutcome, run_probe
 from harness_bench.scoring.classification import score_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 GRID = "grid.json"
 _Rate = Annotated[float, Field(gt=0, le=1)]
@@ -109,21 +111,63 @@ def run_grid(
     first, *others = config.seeds
 
     def trials(pairs: Sequence[tuple[float, int]]) -> list[ProbeOutcome]:
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(lambda pair: _trial(subject, out, config, pair, threads), pairs))
+        return _run_all(lambda pair: _trial(subject, out, config, pair, threads), pairs, jobs)
 
     tried = [(rate, first) for rate in config.learning_rates]
     outcomes = dict(zip(tried, trials(tried), strict=True))
     dev = {pair: _scores(outcome.dev_predictions) for pair, outcome in outcomes.items()}
     if config.metric not in (known := next(iter(dev.values()))):
         raise ValueError(f"There is no metric {config.metric!r}; known: {', '.join(known)}.")
-    rate, _ = max(tried, key=lambda pair: dev[pair][config.metric])  # the first of equal ones
-    say(f"learning rate {rate:g}: best on dev of {', '.join(f'{r:g}' for r, _ in tried)}")
+    scores = {rate: dev[rate, first][config.metric] for rate in config.learning_rates}
+    rate = max(scores, key=lambda rate: scores[rate])  # the first of equal ones
+    for line in explain_choice(scores, rate, config.metric):
+        say(line)
     repeated = [(rate, seed) for seed in others]
     outcomes |= dict(zip(repeated, trials(repeated), strict=True))
     outcome = _outcome(out, config, outcomes, rate)
     write_json(out / GRID, resolved(outcome))
+    settings = {"subject": resolved(subject), "grid": resolved(config)}
+    keys = {_folder(out, pair).name: each.key for pair, each in outcomes.items()}
+    write_provenance(out, config=settings, seed=first, inputs=keys)
     return outcome
+
+
+def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:
+    """Run all, `jobs` at a time; none that waits is begun once one has failed."""
+    failed = Event()
+
+    def guarded(item: T) -> R:
+        if failed.is_set():
+            raise CancelledError  # seen by nobody: the one that failed stands before it
+        try:
+            return run(item)
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(guarded, items))
+
+
+def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> list[str]:
+    """Say which learning rate was chosen, and what speaks against trusting the choice.
+
+    Args:
+        scores: learning rate -> score on dev in per cent.
+        rate: the chosen one.
+        metric: what the scores are.
+    """
+    if len(scores) == 1:
+        return [f"learning rate {rate:g}, the only one: {metric} on dev {scores[rate]:.2f} %"]
+    tried = ", ".join(f"{other:g}: {score:.2f} %" for other, score in scores.items())
+    lines = [f"learning rate {rate:g}: best {metric} on dev ({tried})"]
+    if len(equal := [other for other in scores if scores[other] == scores[rate]]) > 1:
+        names = ", ".join(f"{other:g}" for other in equal)
+        lines.append(f"{names} are equal on dev; the first was taken. More steps may part them.")
+    elif rate in (min(scores), max(scores)):
+        end, wider = ("smallest", rate / 10) if rate == min(scores) else ("largest", rate * 10)
+        lines.append(f"{rate:g} is the {end} that was tried: {wider:g} may do better.")
+    return lines
 
 
 def _trial(
@@ -131,14 +175,18 @@ def _trial(
 ) -> ProbeOutcome:
     """Train and test one head in a folder of its own."""
     rate, seed = pair
-    say(f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}")
+    folder = _folder(out, pair)
+    say(
+        f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
+        f"output in {folder / LOG}"
+    )
     return run_probe(
         upstream=subject.upstream,
         checkpoint=subject.checkpoint,
         task=subject.task,
         cuts=subject.cuts,
         label_field=subject.label_field,
-        out=_folder(out, pair),
+        out=folder,
         config=replace(config.probe, learning_rate=rate, seed=seed),
         threads=threads,
     )

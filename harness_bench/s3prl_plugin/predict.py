@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +82,9 @@ def predict(
     import torch  # noqa: PLC0415 - heavy
 
     with tempfile.TemporaryDirectory() as folder:
-        runner = _runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
+        # s3prl tells its progress on standard output, where programs expect answers alone.
+        with redirect_stdout(sys.stderr):
+            runner = _runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
         expert = runner.downstream.model
         for path in audio:
             try:

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import typer
 
+from harness_bench.cli_probe import _grid
 from harness_bench.predictions import ClassPrediction, write_predictions
 from harness_bench.records.check import check
 from harness_bench.results import load_result
 from harness_bench.s3prl_plugin import grid
-from harness_bench.s3prl_plugin.grid import GridConfig, GridOutcome, Subject, run_grid
+from harness_bench.s3prl_plugin.grid import (
+    GridConfig,
+    GridOutcome,
+    Subject,
+    explain_choice,
+    run_grid,
+)
 from harness_bench.s3prl_plugin.grid_report import Row, draw_layers, publish_grid, render_grid
 from harness_bench.s3prl_plugin.probe import ProbeOutcome
 
@@ -138,3 +146,82 @@ def test_layers_are_drawn(tmp_path: Path) -> None:
         target = tmp_path / f"{count}.png"
         draw_layers([1 / count] * count, target, "layers of $x")
         assert target.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_mistake_that_all_trials_share_is_heard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tone_corpus: Path
+) -> None:
+    """Trials that wait are not begun: each may take hours before it fails likewise."""
+    begun: list[float] = []
+
+    def run_probe(*, config: Any, **_: Any) -> ProbeOutcome:
+        begun.append(config.learning_rate)
+        raise RuntimeError("no such upstream")
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    with pytest.raises(RuntimeError, match="no such upstream"):
+        run_grid(subject(tone_corpus), tmp_path, GridConfig(learning_rates=tuple(RIGHT)))
+    assert begun == [1e-2]
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ({1e-3: 50.0}, "the only one"),
+        ({1e-2: 40.0, 1e-3: 50.0, 1e-4: 45.0}, "0.001: best accuracy on dev (0.01: 40.00 %"),
+        ({1e-2: 50.0, 1e-3: 50.0}, "0.01, 0.001 are equal on dev"),
+        ({1e-2: 40.0, 1e-3: 50.0}, "0.001 is the smallest that was tried: 0.0001 may do better"),
+        ({1e-2: 60.0, 1e-3: 50.0}, "0.01 is the largest that was tried: 0.1 may do better"),
+    ],
+)
+def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: str) -> None:
+    """At the end of the grid, or by the order of equal ones, it is no optimum."""
+    lines = explain_choice(scores, max(scores, key=lambda rate: scores[rate]), "accuracy")
+    assert told in "\n".join(lines)
+    assert len(lines) == 1 + ("equal" in told or "may do better" in told)
+
+
+def test_file_and_options_make_one_grid(tmp_path: Path) -> None:
+    """Options win, and nothing that the file says is lost where no option is given."""
+    config = tmp_path / "probe.toml"
+    config.write_text("seeds = [5, 6]\n[probe]\nlearning_rate = 2e-4\nhidden = 8\n")
+    made = _grid(config, None, None, 100)
+    assert made.learning_rates == (2e-4,)
+    assert made.seeds == (5, 6)
+    assert (made.probe.hidden, made.probe.total_steps, made.probe.eval_step) == (8, 100, 100)
+    made = _grid(config, "1e-2,1e-3", "3", None)
+    assert made.learning_rates == (1e-2, 1e-3)
+    assert made.seeds == (1337, 1338, 1339)
+    assert _grid(None, None, None, None) == GridConfig()
+    assert _grid(None, None, "7,", None).seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("text", "lr", "seeds", "told"),
+    [
+        ("", "1e-3,x", None, "--lr: 'x' is no number"),
+        ("", None, "1337", "--seeds 1337,"),
+        ("", "1e-3,1e-3", None, "names a value twice"),
+        ("", "5", None, "learning_rates"),
+        ("probe = 3", None, None, "probe"),
+        ("[prob]", None, None, "prob"),
+    ],
+)
+def test_wrong_grids_are_sentences(
+    tmp_path: Path, text: str, lr: str | None, seeds: str | None, told: str
+) -> None:
+    """Told before anything is trained, in words that name the offender."""
+    config = tmp_path / "probe.toml"
+    config.write_text(text)
+    with pytest.raises((ValueError, typer.BadParameter)) as caught:
+        _grid(config, lr, seeds, None)
+    assert told in str(caught.value)
+    assert "validation error" not in str(caught.value)
+
+
+def test_the_folder_says_what_was_tried(outcome: GridOutcome, tmp_path: Path) -> None:
+    """Figures without their grid and subject are nobody's."""
+    made = json.loads((tmp_path / "provenance.json").read_text())
+    assert made["config"]["grid"]["learning_rates"] == [*RIGHT]
+    assert made["config"]["subject"]["upstream"] == "fbank_cached"
+    assert len(made["inputs"]) == len(outcome.trials)

@@ -12,6 +12,7 @@ import soundfile as sf
 import torch
 
 from harness_bench.s3prl_plugin import predict as module
+from harness_bench.s3prl_plugin.classifier_expert import ClassifierExpert
 from harness_bench.s3prl_plugin.predict import find_checkpoint, predict
 
 if TYPE_CHECKING:
@@ -69,3 +70,12 @@ def test_a_file_that_cannot_be_read_hides_no_other(
     assert first.problem
     assert not second.problem
     assert third.problem == "there is no such file"
+
+
+def test_what_is_no_audio_is_a_sentence(tmp_path: Path) -> None:
+    """The reader's own errors are of no kind that callers know."""
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    for path in (broken, tmp_path / "none.wav"):
+        with pytest.raises(ValueError, match=f"{path.name} cannot be read as audio"):
+            ClassifierExpert.load_audio(path)
