@@ -8,19 +8,21 @@ function taskView(column) {
   const scale = scaleOf(column);
   const measured = column.source === "measured";
   const papers = models.some((model) => model.results[column.id].paper);
-  const heads = [["rank", ".number"], "model", ["parameters", ".number"], [column.metric, ".number"]];
+  const heads = ["model", [column.metric, ".number"], ["rank", ".number"]];
   if (measured) heads.push(["minus the best", ".number"], ["p", ".number"]);
   if (papers) heads.push(["paper", ".number"], ["minus paper", ".number"]);
+  heads.push(["parameters", ".number"]);
   const rows = models.map((model) => {
     const result = model.results[column.id];
     const test = paired(column, model, best);
-    const row = [[String(result.rank), ".number"], [[mark(model), modelLink(model)], ".name"],
-      [model.parameters, ".number"], [scaled(result, scale, model.mark), ".number"]];
+    const row = [[mark(model), modelLink(model)], [scaled(result, scale, model.mark), ".number"],
+      [String(result.rank), ".number"]];
     if (measured) {
       row.push([test ? [signed(test[0]), make("span", { class: "interval" }, range(test[1], test[2]))]
         : model === best ? "best" : "–", ".number"], [test ? pValue(test[3]) : "–", ".number"]);
     }
     if (papers) row.push([result.paper?.[0] ?? "–", ".number"], [result.paper?.[1] ?? "–", ".number"]);
+    row.push([model.parameters, ".number"]);
     return row;
   });
   const methods = [...new Set(column.tests.map((test) => test.method))];
