@@ -23,6 +23,7 @@ def inventory() -> Mapping[str, list[str]]:
     return {
         "corpora": [corpora.get(name).__module__ for name in corpora.available()],
         "upstreams": hub.own_names(),
+        "upstream tables": [path.name for path in package_folder(hub.OWN).glob("*/*.toml")],
         "tasks": arguments.tasks(),
         "task configs": [arguments.packaged_config(name).name for name in arguments.tasks()],
         "metrics": metric_names(),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHAPE: dict[str, Any] = {
@@ -29,6 +29,15 @@ KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
 }
 LAYER_KINDS = ("hubert_layer", "wav2vec2_layer")
 GROUP_KINDS = ("hubert_group", "wav2vec2_group")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models this small wait for their threads most of the time: four times the CPU seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def build(kind: str) -> Any:

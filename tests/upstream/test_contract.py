@@ -51,6 +51,15 @@ def test_each_name_opens_a_checkpoint(name: str, tiny_checkpoint: Path) -> None:
     assert (getattr(hub, name).__doc__ or "").strip()
 
 
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_making_it_draws_no_random_numbers(name: str, tiny_checkpoint: Path) -> None:
+    """Else heads of one seed would start differently on every upstream."""
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    make(name, tiny_checkpoint)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @torch.no_grad()
 def test_shapes_and_frames(upstream: Any, wavs: list[Tensor]) -> None:
     """s3prl's featurizer stacks the states and cuts them by the downsample rate."""

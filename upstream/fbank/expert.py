@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, override
 
 import s3prl.hub
+import torch
 
 from harness_bench.s3prl_plugin.frozen import FrozenUpstream
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 class UpstreamExpert(FrozenUpstream):
     """The stock `fbank` upstream, one utterance at a time."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        for unused in ("ckpt", "model_config", "refresh"):
+    def __init__(self, model_config: str | None = None, **kwargs: Any) -> None:
+        for unused in ("ckpt", "refresh"):
             kwargs.pop(unused, None)
-        super().__init__(**kwargs)
-        self.stock = s3prl.hub.fbank()
+        super().__init__(options=model_config, **kwargs)
+        with torch.random.fork_rng(devices=[]):  # it tries itself on noise
+            self.stock = s3prl.hub.fbank()
 
     @override
     def get_downsample_rates(self, key: str) -> int:
