@@ -37,5 +37,5 @@ def test_any_other_difference_is_an_error(tmp_path: Path, changes: dict[str, Any
 
 def test_missing_rows_are_an_error(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a" / RESULTS[0], [ROW])
-    with pytest.raises(RuntimeError, match="1 rows"):
+    with pytest.raises(RuntimeError, match="2 rows of measures"):
         require_equal_results(run(tmp_path / "b"), tmp_path / "a")

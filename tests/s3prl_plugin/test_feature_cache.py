@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -12,6 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
+from harness_bench.feature_store import identity
 
 pytestmark = pytest.mark.s3prl
 SCRIPT = Path(__file__).with_name("cached_runs.py")
@@ -118,3 +122,65 @@ def test_fine_tuning_refuses_the_cache_and_says_so(runs: Runs) -> None:
     assert "Fine-tuning (-f)" in runs.said["tuned"]
     assert runs.computed["tuned"] == runs.computed["off"] - 1  # the featurizer's noise was there
     assert len([*(runs.folder / "cache").glob("??/*.safetensors")]) == 2 * SEEN
+
+
+@pytest.fixture
+def opened(tiny_checkpoint: Path, tmp_path: Path) -> Any:
+    """Return a function that opens our upstream on a cache, as a new process would."""
+    from harness_bench.s3prl_plugin import bridges, hub  # noqa: PLC0415 - imports torch
+
+    bridges.hub_names()
+
+    def make(checkpoint: Path = tiny_checkpoint, **settings: str) -> Any:
+        lines = [f'folder = "{tmp_path / "cache"}"', *(f"{k} = {v!r}" for k, v in settings.items())]
+        file = tmp_path / "options.toml"
+        file.write_text("\n".join(["[feature_cache]", *lines]), encoding="utf-8")
+        return hub.harness_local(str(checkpoint), model_config=str(file))
+
+    return make
+
+
+@torch.no_grad()
+def test_the_mean_of_the_layers_can_be_all_that_is_kept(opened: Any) -> None:
+    """For 24 layers it takes a 25th of the room; s3prl then weighs nothing."""
+    wav = torch.randn(9000)
+    states = opened()([wav])["hidden_states"]
+    for _ in ("computed", "from disk"):
+        out = opened(states="mean")([wav])
+        assert [*out] == ["hidden_states"]
+        (mean,) = out["hidden_states"]
+        torch.testing.assert_close(mean, torch.stack(states).mean(0))
+
+
+@torch.no_grad()
+def test_another_checkpoint_or_code_computes_its_own(
+    opened: Any, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights overwritten in their folder, too: the folder's name says nothing."""
+    wav = torch.randn(9000)
+    first = opened()([wav])["last_hidden_state"]
+    other = shutil.copytree(tiny_checkpoint, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: 2 * value for name, value in tensors.items()}, other / "model.safetensors")
+    assert not torch.equal(opened(other)([wav])["last_hidden_state"], first)
+    same = shutil.copytree(tiny_checkpoint, tmp_path / "same")
+    upstream = opened(same)
+    monkeypatch.setattr(upstream, "encode", None)  # a call would raise
+    assert torch.equal(upstream([wav])["last_hidden_state"], first)
+    monkeypatch.setattr(identity, "VERSION", identity.VERSION + 1)
+    upstream = opened(same)
+    monkeypatch.setattr(upstream, "encode", None)
+    with pytest.raises(TypeError, match="not callable"):
+        upstream([wav])
+
+
+@torch.no_grad()
+def test_weights_loaded_later_stay_off_the_disk(
+    opened: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint's digest does not know them."""
+    upstream = opened()
+    upstream.load_state_dict({name: 2 * value for name, value in upstream.state_dict().items()})
+    upstream([torch.randn(9000)])
+    assert not [*tmp_path.glob("cache/??/*")]
+    assert "loaded from an experiment: none are kept" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Python
+    from tests.s3prl_plugin.conftest import Python
 
 CODE = """
 import json, sys
