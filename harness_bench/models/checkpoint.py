@@ -29,6 +29,11 @@ HEAD, FACTS = "pretraining_head.safetensors", "harness.json"
 IDENTITY_KEY = "harness_identity_projection"
 # wav2vec 2.0 and XLS-R have HuBERT's architecture; only the pretraining task differs.
 MODEL_TYPES = ("hubert", "wav2vec2")
+# What no setting of ours changes; a folder that says otherwise is another architecture.
+_NEEDED = {
+    "hidden_act": "gelu", "feat_extract_activation": "gelu", "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False, "add_adapter": False,
+}  # fmt: skip
 PROJECTION = "feature_projection.projection"
 
 
@@ -154,6 +159,12 @@ def load_config(folder: Path, **changes: Any) -> HubertConfig:
         raise ValueError(
             f"{path}: model_type is {found.get('model_type')!r}; expected one of {MODEL_TYPES}."
         )
+    for key, needed in _NEEDED.items():
+        if (value := found.get(key, needed)) != needed:
+            raise ValueError(
+                f"{path}: {key} is {value!r}; this project computes models with {needed!r} alone, "
+                "and would give features that the model never had."
+            )
     preprocessor = folder / PREPROCESSOR
     normalize = (
         read_json(preprocessor).get("do_normalize", True) if preprocessor.is_file() else None

@@ -89,6 +89,8 @@ def check(known: argparse.Namespace) -> None:
         _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
     if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
         _check_checkpoint(known.upstream, known.upstream_ckpt)
+    elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
+        hub.own_checkpoint(known.upstream)  # What is not to be had is said now.
     for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")

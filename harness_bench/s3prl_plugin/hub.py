@@ -73,6 +73,24 @@ def s3prl_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def own_checkpoint(name: str) -> Path | None:
+    """Return the checkpoint that one of our names stands for without `-k`, None where none does.
+
+    A folder of `upstream/` with such names has a module `named` with `names()` and
+    `resolve(name)`. This may download.
+
+    Raises:
+        ValueError: the name stands for a checkpoint that is not to be had; says how.
+    """
+    if name not in own_index():
+        return None
+    package = own_index()[name].removesuffix(".hubconf")
+    if importlib.util.find_spec(f"{package}.named") is None:
+        return None
+    named = importlib.import_module(f"{package}.named")
+    return Path(named.resolve(name)) if name in named.names() else None
+
+
 def own_index() -> dict[str, str]:
     """Return our upstreams' names -> module: the public functions of each folder's hubconf."""
     folder, found = package_folder(OWN), {}

@@ -21,7 +21,7 @@ from harness_bench.processes import run_logged
 from harness_bench.provenance import versions, write_provenance
 from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
-from harness_bench.s3prl_plugin.hub import own_names
+from harness_bench.s3prl_plugin.hub import own_checkpoint, own_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +110,8 @@ def run_probe(
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
     settings = _settings(task, cuts, label_field, config)
+    if checkpoint is None:
+        checkpoint = own_checkpoint(upstream)  # The weights count, not the name.
     key = _key(upstream, checkpoint, task, settings, config)
     kept = _kept(out / OUTCOME, key)
     if kept is not None:

@@ -21,12 +21,11 @@ from harness_bench.models.checkpoint import (
     save_checkpoint,
     save_random,
 )
+from harness_bench.models.hubert import Hubert
 from tests.models.conftest import padded, small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from harness_bench.models.hubert import Hubert
 
 
 def test_round_trip_is_exact(hubert: Hubert, tmp_path: Path) -> None:
@@ -81,6 +80,20 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(ValueError, match=r"encoder\.layers\.1\.attention\.k_proj\.weight"):
         load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hidden_act", "relu"), ("conv_pos_batch_norm", True), ("feat_proj_layer_norm", False)],
+)
+def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    """A folder that loads and gives other features than its model would poison every figure."""
+    folder = tmp_path / "model"
+    save_checkpoint(folder, Hubert(small_config()))
+    path = folder / CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match=f"{key} is {value!r}"):
+        load_config(folder)
 
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:

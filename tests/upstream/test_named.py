@@ -12,7 +12,7 @@ from harness_bench.upstream.harness import named
 from huggingface_hub import errors
 
 from harness_bench.iteration import preset_names
-from harness_bench.s3prl_plugin import hub
+from harness_bench.s3prl_plugin import arguments, hub
 from tests.upstream.conftest import waves
 
 pytestmark = pytest.mark.s3prl
@@ -182,3 +182,22 @@ def test_a_repository_without_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_
     answer(monkeypatch, tmp_path)
     with pytest.raises(ValueError, match=r"has no config\.json"):
         named.resolve("harness_st")
+
+
+def test_a_name_without_weights_is_refused_before_anything_heavy() -> None:
+    """In the first second, not after s3prl was imported; and with another name or -k it is not."""
+    with pytest.raises(ValueError, match="no weights of this model are public yet"):
+        hub.own_checkpoint("harness_st")
+    with pytest.raises(ValueError, match="no weights of this model are public yet"):
+        arguments.complete(["-m", "train", "-u", "harness_st", "-d", "did", "-p", "x"])
+    assert hub.own_checkpoint("fbank_cached") is None
+    assert hub.own_checkpoint("no_such_upstream") is None
+
+
+def test_a_probe_is_of_the_weights_and_not_of_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other weights under one name must be probed anew."""
+    (tmp_path / "harness_st").mkdir()
+    monkeypatch.setenv(named.MODELS, str(tmp_path))
+    assert hub.own_checkpoint("harness_st") == tmp_path / "harness_st"
