@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench import config as configs
-from harness_bench import corpora, cuts, leakage
+from harness_bench import corpora, cuts
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check
 from harness_bench.corpora.prepared.headers import check_header
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from lhotse.cut import Cut
 
 _BATCH = 2048  # utterances handed to the workers at a time
+_NOT_IN_IDS = re.compile(r"[\s/]")
 _SHOWN = 5  # offenders named in an error
 
 
@@ -120,7 +121,7 @@ class _Tally:
             if isinstance(item, Skipped):
                 self.skipped.append(item)
                 continue
-            self.rows.add(item.utterance.split, _cut(item), item.digest)
+            self.rows.add(item)
             self.rates[item.sampling_rate] += item.sampling_rate != SAMPLE_RATE
             self.mixed_down += item.channels > 1
 
@@ -142,7 +143,7 @@ def _judge(
     item: Utterance, seen: dict[str, str], splits: tuple[str, ...], config: PrepareConfig
 ) -> Skipped | None:
     """Return why an utterance is left out by its description alone; None keeps it."""
-    if not item.id or any(sign.isspace() or sign == "/" for sign in item.id):
+    if not item.id or _NOT_IN_IDS.search(item.id):
         return item.skipped(Reason.BAD_ROW, "the id is empty or has a space or a slash in it")
     if item.id in seen:
         return item.skipped(Reason.DUPLICATE_ID, f"already used by {seen[item.id]}")
@@ -168,50 +169,13 @@ def _check_all(
     def job(item: Utterance | Skipped) -> Checked | Skipped:
         return item if isinstance(item, Skipped) else judge(item, limits)
 
+    if config.audio == "header":  # A file's header serves all its utterances: no time to share.
+        yield from bar(map(job, items), title=title, unit="utt")
+        return
     # Threads suffice: decoding and hashing release the interpreter lock.
     with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
         results = (result for batch in batched(items, _BATCH) for result in workers.map(job, batch))
         yield from bar(results, title=title, unit="utt")
-
-
-def _cut(item: Checked) -> Cut:
-    """Describe one checked utterance as a lhotse cut."""
-    from lhotse import AudioSource, Recording, SupervisionSegment  # noqa: PLC0415 - imports torch
-    from lhotse.cut import MonoCut, MultiCut  # noqa: PLC0415
-
-    utterance, channels = item.utterance, list(range(item.channels))
-    path = os.path.abspath(utterance.audio)  # noqa: PTH100 - drops "..", keeps links
-    recording = Recording(
-        id=utterance.id,
-        sources=[AudioSource(type="file", channels=channels, source=path)],
-        sampling_rate=item.sampling_rate,
-        num_samples=item.file_samples,
-        duration=item.file_samples / item.sampling_rate,
-        channel_ids=channels,
-    )
-    channel: Any = channels if len(channels) > 1 else 0
-    supervision = SupervisionSegment(
-        id=utterance.id,
-        recording_id=recording.id,
-        start=0.0,
-        duration=item.duration,
-        channel=channel,
-        text=utterance.text,
-        language=utterance.language,
-        speaker=utterance.speaker,
-        gender=utterance.gender,
-        custom=dict(sorted(utterance.custom.items())) or None,
-    )
-    kind = MultiCut if len(channels) > 1 else MonoCut
-    return kind(
-        id=utterance.id,
-        start=round(utterance.start * item.sampling_rate) / item.sampling_rate,
-        duration=item.duration,
-        channel=channel,
-        supervisions=[supervision],
-        recording=recording,
-        custom={leakage.DIGEST: item.digest} if item.digest else None,
-    )
 
 
 def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> PrepareReport:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness_bench import leakage
+from harness_bench.corpora.prepared.row import KINDS
 from harness_bench.corpora.report import LABEL_FIELDS, SplitReport
 from harness_bench.files import digest_strings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lhotse.cut import Cut
     from numpy.typing import NDArray
+
+    from harness_bench.corpora.prepared.row import Row
 
 _EXAMPLES = 5
 
@@ -27,20 +29,20 @@ class Columns:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.duration = array("d")
-        self.kinds = {kind: array("q") for kind in leakage.KINDS}
+        self.kinds = {kind: array("q") for kind in KINDS}
         self.transcribed = 0
         self.labels: dict[str, Counter[str]] = {name: Counter() for name in LABEL_FIELDS}
 
-    def add(self, cut: Cut) -> None:
+    def add(self, row: Row) -> None:
         """Take in one cut with its one supervision."""
-        supervision = cut.supervisions[0]
-        self.ids.append(cut.id)
-        self.duration.append(cut.duration)
-        for kind, value in leakage.KINDS.items():
-            known = value(cut)
+        supervision = row["supervisions"][0]
+        self.ids.append(row["id"])
+        self.duration.append(row["duration"])
+        for kind, value in KINDS.items():
+            known = value(row)
             self.kinds[kind].append(0 if known is None else hash(known) or 1)
-        self.transcribed += bool(supervision.text)
-        custom = supervision.custom or {}
+        self.transcribed += bool(supervision.get("text"))
+        custom = supervision.get("custom", {})
         for name, counts in self.labels.items():
             if name in custom:
                 counts[str(custom[name])] += 1
@@ -75,7 +77,7 @@ class Columns:
 
 
 def compare(
-    first: Columns, second: Columns, names: tuple[str, str], cut_of: Callable[[int], Any]
+    first: Columns, second: Columns, names: tuple[str, str], row_of: Callable[[int], Row]
 ) -> leakage.Leakage:
     """Find what two splits share; the same as `leakage.compare` of their cuts.
 
@@ -83,14 +85,14 @@ def compare(
         first: a split.
         second: another one.
         names: what to call them.
-        cut_of: place in `second` -> its cut, for the examples.
+        row_of: place in `second` -> its row, for the examples.
     """
-    found = (_shared(kind, first, second, cut_of) for kind in leakage.KINDS)
+    found = (_shared(kind, first, second, row_of) for kind in KINDS)
     return leakage.Leakage(*names, tuple(item for item in found if item is not None))
 
 
 def _shared(
-    kind: str, first: Columns, second: Columns, cut_of: Callable[[int], Any]
+    kind: str, first: Columns, second: Columns, row_of: Callable[[int], Row]
 ) -> leakage.Shared | None:
     """Compare two splits by one kind of thing; None where they share none."""
     ours, theirs = first.hashes(kind), second.hashes(kind)
@@ -101,7 +103,7 @@ def _shared(
     touched = np.isin(theirs, both)
     _, places = np.unique(theirs[touched], return_index=True)
     wheres = np.flatnonzero(touched)[places]
-    examples = {str(leakage.KINDS[kind](cut_of(int(place)))) for place in wheres}
+    examples = {str(KINDS[kind](row_of(int(place)))) for place in wheres}
     return leakage.Shared(
         kind=kind,
         values=len(both),

@@ -7,18 +7,21 @@ import os
 import tempfile
 from array import array
 from itertools import combinations
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Self
 
-from harness_bench import cuts, leakage
+from harness_bench import cuts
 from harness_bench.corpora.base import REFERENCE
 from harness_bench.corpora.prepared.columns import Columns, compare
+from harness_bench.corpora.prepared.row import row_of, to_line
 from harness_bench.files import atomic_path, digest_strings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from lhotse.cut import Cut
+    from harness_bench import leakage
+    from harness_bench.corpora.check import Checked
+    from harness_bench.corpora.prepared.row import Row
 
 REFERENCES = "references"  # folder of the transcripts of further annotators
 _DIGEST_BYTES = 16
@@ -44,27 +47,22 @@ class Rows:
         if self._stream is not None:
             self._stream.close()
 
-    def add(self, split: str, cut: Cut, digest: str) -> None:
-        """Put a cut into its split.
-
-        Args:
-            split: one of the splits named at the beginning.
-            cut: of one supervision.
-            digest: of its samples, 32 hex digits, or empty where they were not read.
-        """
+    def add(self, item: Checked) -> None:
+        """Put an utterance into its split, which must be one of those named at the beginning."""
+        split, row = item.utterance.split, row_of(item)
         if self._stream is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Not where the system keeps temporary files: that may be memory.
             self._stream = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - see __exit__
-        line = cuts.to_line(cut)
+        line = to_line(row)
         self._stream.write(line)
         self._begin[split].append(self._end)
         self._length[split].append(len(line))
-        self._digests[split] += bytes.fromhex(digest or "00" * _DIGEST_BYTES)
+        self._digests[split] += bytes.fromhex(item.digest or "00" * _DIGEST_BYTES)
         self._end += len(line)
-        self.columns[split].add(cut)
-        custom = cut.supervisions[0].custom or {}
-        self._references[split].update(name for name in custom if name.startswith(REFERENCE))
+        self.columns[split].add(row)
+        names = item.utterance.custom
+        self._references[split].update(name for name in names if name.startswith(REFERENCE))
 
     def splits(self) -> list[str]:
         """List the splits that have cuts, in the order given at the beginning."""
@@ -117,10 +115,8 @@ class Rows:
         stream.flush()
         return os.pread(stream.fileno(), self._length[split][place], self._begin[split][place])
 
-    def _reader(self, split: str) -> Any:
-        from lhotse.serialization import deserialize_item  # noqa: PLC0415 - imports torch
-
-        return lambda place: deserialize_item(json.loads(self._line(split, place)))
+    def _reader(self, split: str) -> Callable[[int], Row]:
+        return lambda place: json.loads(self._line(split, place))
 
     def _digest(self, split: str, place: int) -> str:
         begin = place * _DIGEST_BYTES

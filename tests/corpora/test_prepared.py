@@ -1,0 +1,125 @@
+"""Rows and columns of a running `prepare` against lhotse's cuts and the comparison of cuts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench import cuts, leakage
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.check import Checked, Limits, check
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.corpora.prepared.headers import check_header
+from harness_bench.corpora.prepared.row import KINDS, row_of, to_line
+from harness_bench.corpora.prepared.rows import Rows
+
+if TYPE_CHECKING:
+    from tests.corpora.conftest import MixedCorpus
+
+FEW = st.sampled_from([None, "a", "b", "ب"])
+UTTERANCES = st.builds(
+    Utterance,
+    id=st.uuids().map(str),
+    audio=st.sampled_from(["/x/a.wav", "/x/../y/b.flac"]).map(Path),
+    split=st.sampled_from(["train", "dev", "test"]),
+    start=st.floats(0, 1000),
+    text=FEW,
+    speaker=FEW,
+    language=FEW,
+    gender=FEW,
+    custom=st.dictionaries(st.sampled_from(["cluster", "label", "z"]), st.sampled_from("ab")),
+)
+CHECKED = st.builds(
+    Checked,
+    utterance=UTTERANCES,
+    file_samples=st.just(10**8),
+    samples=st.integers(1, 10**6),
+    sampling_rate=st.sampled_from([8000, 16_000, 44_100]),
+    channels=st.integers(1, 3),
+    digest=st.sampled_from(["", "0" * 31 + "1", "f" * 32]),
+)
+
+
+def plain(pair: leakage.Leakage) -> leakage.Leakage:
+    """Leave out the hours, whose last digit depends on the order of sums."""
+    return replace(pair, shared=tuple(replace(each, second_hours=0) for each in pair.shared))
+
+
+@settings(deadline=None, max_examples=50)
+@given(item=CHECKED)
+def test_a_row_is_what_lhotse_writes_of_its_cut(item: Checked) -> None:
+    """Rows are made by hand for speed; every byte must be lhotse's own."""
+    from lhotse.serialization import deserialize_item  # noqa: PLC0415 - imports torch
+
+    row = row_of(item)
+    cut = deserialize_item(json.loads(to_line(row)))
+    assert cuts.to_line(cut) == to_line(row)
+    assert {kind: value(row) for kind, value in KINDS.items()} == {
+        kind: value(cut) for kind, value in leakage.KINDS.items()
+    }
+    assert cut.recording_id == cut.supervisions[0].recording_id == item.utterance.id
+
+
+@settings(deadline=None, max_examples=20)
+@given(items=st.lists(CHECKED, max_size=30, unique_by=lambda item: item.utterance.id))
+def test_leakage_of_columns_is_that_of_cuts(
+    items: list[Checked], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Columns hold hashes alone, so that millions fit; the answer must be that of whole cuts."""
+    out = tmp_path_factory.mktemp("rows")
+    with Rows(out, ("train", "dev", "test")) as rows:
+        for item in items:
+            rows.add(item)
+        found, splits = list(rows.leakage()), rows.splits()
+        rows.write(out)
+    read = {split: cuts.read_cuts(out, split) for split in splits}
+    expected = leakage.between_splits(read)
+    assert [plain(pair) for pair in found] == [plain(pair) for pair in expected]
+    for one, other in zip(found, expected, strict=True):
+        hours = [shared.second_hours for shared in other.shared]
+        assert [shared.second_hours for shared in one.shared] == pytest.approx(hours, abs=1e-4)
+    assert [cut.id for split in splits for cut in read[split]] == [
+        item.utterance.id
+        for split in splits
+        for item in sorted(items, key=lambda item: item.utterance.id)
+        if item.utterance.split == split
+    ]
+
+
+def test_headers_and_decoding_agree_where_headers_can_tell(mixed_corpus: MixedCorpus) -> None:
+    """What is kept must be the same stretch of audio; what needs samples stays unseen."""
+    limits = Limits(max_duration=4.0)
+    unseen = {"silent", "NaN or infinite samples", "unreadable audio"}
+    for path in sorted(mixed_corpus.root.iterdir()):
+        item = Utterance(path.stem, path, start=0.02)
+        slow, fast = check(item, limits), check_header(item, limits)
+        if isinstance(slow, Checked):
+            assert isinstance(fast, Checked)
+            assert (fast.samples, fast.sampling_rate, fast.channels) == (
+                slow.samples, slow.sampling_rate, slow.channels,
+            )  # fmt: skip
+        elif isinstance(fast, Skipped) and path.suffix != ".tsv":
+            # A file of 0 bytes has no header either.
+            assert slow.reason in (fast.reason, Reason.EMPTY)
+        else:
+            assert str(slow.reason) in unseen
+
+
+def test_headers_alone_make_cuts_without_digests(tmp_path: Path) -> None:
+    """Equal audio cannot be told then, and must not look like audio that differs."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16_000)
+    (tmp_path / "manifest.tsv").write_text("path\tsplit\na.wav\ttrain\nb.wav\tdev\n")
+    report = prepare("tsv", tmp_path, tmp_path / "out", PrepareConfig(audio="header"))
+    assert (report.kept, report.leakage[0].kinds) == (2, ())
+    assert cuts.read_cuts(tmp_path / "out", "dev")[0].custom is None
+    assert prepare("tsv", tmp_path, tmp_path / "two").leakage[0].kinds == ("audio",)
