@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness_bench.corpora.formats.media import AudioIndex
 
 MAX_WMER = 80.0  # percent; what the challenge and QASR's authors train on
-_NUMBER = re.compile(r"\d{1,9}(?:\.\d{0,12})?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,9}(?:\.\d{0,30})?", re.ASCII)
 _LOCAL_SPEAKER = re.compile(r"speaker[_-]?(\d{1,9})", re.ASCII)
 _UNKNOWN = frozenset({"", "-", "n/a", "na", "none", "null", "unk", "unknown"})
 _GENDERS = {"m": "male", "male": "male", "f": "female", "female": "female"}
@@ -56,18 +56,29 @@ class Aligned:
 
     def _programme(self, path: Path, split: str) -> Iterator[Utterance | Skipped]:
         head, count = Head(), 0
-        place = f"{path.parent.relative_to(self.root).as_posix()}/{reading.printable(path)}"
+        sounds: dict[str, tuple[Path, str] | None] = {}  # beginning of ids -> file and its name
+        place = reading.printable(path.relative_to(self.root))
         for segment in read_segments(path, head):
             listed = self.annotation in head.annotations and segment.annotation
             if not listed or segment.annotation == self.annotation:
                 count += 1
-                yield self._segment(segment, head, path.stem, split, f"{place}:{segment.line}")
+                key = segment.id.partition("_utt")[0]
+                if key not in sounds:
+                    audio = self.audio.find(path.stem, _base(head.recording), key)
+                    sounds[key] = (audio, audio.stem) if audio else None
+                where = f"{place}:{segment.line}"
+                yield self._segment(segment, head, sounds[key], split, where)
         if not count:
             detail = f"the file has no segment of {self.annotation}"
-            yield Skipped(reading.printable(path), Reason.BAD_ROW, detail, where=place)
+            yield Skipped(place, Reason.BAD_ROW, detail, where=place)
 
     def _segment(
-        self, segment: Segment, head: Head, stem: str, split: str, where: str
+        self,
+        segment: Segment,
+        head: Head,
+        sound: tuple[Path, str] | None,
+        split: str,
+        where: str,
     ) -> Utterance | Skipped:
         """Turn one segment into an utterance, or into the reason why it is left out."""
         name = segment.id or where
@@ -81,13 +92,13 @@ class Aligned:
         if segment.wmer and float(segment.wmer) > self.max_wmer:
             detail = f"WMER {segment.wmer} > {self.max_wmer:g}"
             return Skipped(name, Reason.BY_RULE, detail, where=where)
-        audio = self.audio.find(stem, _base(head.recording), segment.id.split("_utt")[0])
-        if audio is None:
+        if sound is None:
             return Skipped(name, Reason.MISSING_FILE, self.audio.missing(), where=where)
-        number, speaker, gender = self._speaker(segment, head, audio.stem)
-        custom = {"cluster": audio.stem, "wmer": segment.wmer}
+        audio, recording = sound
+        number, speaker, gender = self._speaker(segment, head, recording)
+        custom = {"cluster": recording, "wmer": segment.wmer}
         return Utterance(
-            id=kaldi.make_id(audio.stem, number, *times),
+            id=kaldi.make_id(recording, number, *times),
             audio=audio,
             split=split,
             start=times[0],

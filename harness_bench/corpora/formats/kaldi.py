@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_TIME = 1e6  # seconds; no recording here has 11 days
-_TIME = re.compile(r"(?:\d{1,9}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
+_TIME = re.compile(r"(?:\d{1,9}(?:\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _ARABIC = re.compile(r"[\u0621-\u064a\u066e-\u06d3]")
 _LONGEST_ID = 255  # characters
 # <recording>_spk-0001_seg-0001671:0002252, where some files write `_` for `-`.

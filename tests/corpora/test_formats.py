@@ -1,0 +1,213 @@
+"""Transcript XML and Kaldi files under every kind of damage, and XML that would fill the memory."""
+
+from __future__ import annotations
+
+import random
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench import corpora
+from harness_bench.config import build
+from harness_bench.corpora.base import Skipped, Utterance
+from harness_bench.corpora.formats import kaldi
+from harness_bench.corpora.formats.media import AudioIndex
+from harness_bench.corpora.formats.transcript_xml import LONGEST, Head, read_segments
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from tests.corpora.made_broadcast import FIRST, Seg, transcript
+
+NAMES = ("qasr", "mgb2", "mgb3")
+LAYOUTS = Path(__file__).parent / "layouts"
+DAMAGES = 350  # of each corpus; all of its files are met
+BOMB = """<?xml version="1.0"?><!DOCTYPE transcript [<!ENTITY a "aaaaaaaaaa">
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]><transcript><body><segments>
+<segment id="x" starttime="0" endtime="1"><element>&b;</element></segment></segments></body>
+</transcript>"""
+FOREIGN = '<!DOCTYPE transcript SYSTEM "file:///etc/passwd">'
+PIECES = [
+    b"", b"\0", b"\xff\xfe", b"<", b"&x;", b"\n", b" ", b"../../../etc/passwd", b"nan",
+    b"1e999", b"-1", b"9" * 40, b'"', b"@@@ ", b"###", b"\xef\xbb\xbf", "ـ١".encode(), b"<segment>",
+    b"\xed\xa0\x80",
+]  # fmt: skip
+
+
+def segments(path: Path, content: str | bytes) -> list[Any]:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(read_segments(path, Head()))
+
+
+def test_segments_are_read_as_they_are_written(tmp_path: Path) -> None:
+    rows = [
+        Seg(number, f"{number}", f"{number + 1}", f"w{number} &amp; .") for number in range(500)
+    ]
+    found = segments(tmp_path / "x.xml", transcript(FIRST, rows))
+    assert [(one.start, one.end, one.text) for one in found] == [
+        (row.start, row.end, row.words.replace("&amp;", "&")) for row in rows
+    ]
+
+
+def test_a_segment_comes_before_the_file_ends(tmp_path: Path) -> None:
+    """A file of any size must not be held in memory."""
+    path = tmp_path / "x.xml"
+    rows = [Seg(number, "0", "1") for number in range(3000)]
+    path.write_text(transcript(FIRST, rows).replace("</body>", "<broken>"))
+    stream = read_segments(path, Head())
+    assert next(stream).text == "نعم ، لا"
+    with pytest.raises(ValueError, match="not well-formed"):
+        list(stream)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB, r"x.xml:1: .*'transcript' declares entities"),
+        ("<html></html>", "root element is 'html'"),
+        ("", "no element found"),
+        ("<transcript>", "no element found.*cut off"),
+        ("<transcript>&nbsp;</transcript>", "undefined entity"),
+        ('<?xml version="1.0" encoding="klingon"?><transcript/>', "unknown encoding"),
+        ('<?xml version="1.0" encoding="gb18030"?><transcript/>', "encoding"),
+        ("<transcript><segment>" + LONGEST // 2 * "<a/>", f"line 1 has over {LONGEST} bytes"),
+        ("<transcript><segment>" + 2 * LONGEST * "a", f"line 1 has over {LONGEST} bytes"),
+        ("<transcript>" + 100_000 * "<a>", "no element found"),
+    ],
+)  # fmt: skip
+def test_xml_that_is_not_read(content: str, message: str, tmp_path: Path) -> None:
+    """Each names the file, and none takes the memory or the time that it asks for."""
+    with pytest.raises(ValueError, match=message) as caught:
+        segments(tmp_path / "x.xml", content)
+    assert str(tmp_path / "x.xml") in str(caught.value)
+
+
+def test_a_named_document_type_is_not_fetched(tmp_path: Path) -> None:
+    """It does no harm as long as nobody opens it."""
+    content = transcript(FIRST, [Seg(0, "0", "1")]).replace(
+        "<transcript>", f"{FOREIGN}<transcript>"
+    )
+    assert [one.text for one in segments(tmp_path / "x.xml", content)] == ["نعم ، لا"]
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        list(read_segments(tmp_path, Head()))
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**5), st.integers(0, 9999), st.sampled_from("-_"))
+def test_ids_come_back(start: int, length: int, speaker: int, sign: str) -> None:
+    """The id is the only place that tells the times of QASR's dev and test."""
+    uid = kaldi.make_id(FIRST, str(speaker), start / 100, (start + length) / 100)
+    found = kaldi.parse_id(uid.replace("_spk-", f"{sign}spk{sign}").replace("_seg-", f"{sign}seg_"))
+    assert found == (FIRST, start / 100, (start + length) / 100, f"{speaker:04d}", "")
+
+
+@given(st.text(max_size=300))
+def test_other_ids_are_none(text: str) -> None:
+    found = kaldi.parse_id(text)
+    assert found is None or found.start < found.end
+
+
+def test_hostile_ids_take_no_time() -> None:
+    """A pattern that tries all ways would not end."""
+    assert kaldi.parse_id("a_spk-" * 40) is None
+    assert kaldi.parse_id("a_spk-1_seg-" * 20) is None
+
+
+def test_audio_is_found_by_either_sign_and_nowhere_else(tmp_path: Path) -> None:
+    """Ids in XML write `_` where wave files write `-`; a name from a file is never a path."""
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "A-B_C.WAV").touch()
+    (tmp_path / "other.wav").touch()
+    index = AudioIndex([tmp_path / "wav", tmp_path / "absent"])
+    assert index.find("", "a_b-c") == tmp_path / "wav" / "A-B_C.WAV"
+    assert index.find("../other", str(tmp_path / "other"), "other.wav") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "arabic"),
+    [
+        (">hlA @@LAT@@ok <UNK> %HESITATION [NOISE]", "أهلا @@LAT@@ok <UNK> %HESITATION [NOISE]"),
+        ("### # <xwAt @@@", "### # إخوات @@@"),
+    ],
+)
+def test_buckwalter_leaves_marks_and_latin_words(words: str, arabic: str) -> None:
+    assert kaldi.to_arabic(words) == arabic
+
+
+def test_a_file_is_buckwalter_or_not_as_a_whole(tmp_path: Path) -> None:
+    """A Latin line of a file in Arabic script is Latin, not Buckwalter."""
+    path = tmp_path / "text"
+    path.write_text("a ok thanks\nb نعم\n", encoding="utf-8")
+    assert [text for text, _ in kaldi.read_text(path).values()] == ["ok thanks", "نعم"]
+    path.write_text("a nEm\nb\n", encoding="utf-8")
+    assert [text for text, _ in kaldi.read_text(path).values()] == ["نعم", ""]
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return one whole tree of each corpus."""
+    roots = {name: tmp_path_factory.mktemp(name) for name in NAMES}
+    for name, root in roots.items():
+        runpy.run_path(str(LAYOUTS / f"{name}.py"))["build"](root)
+    return roots
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Cut, repeat, replace or insert at some place."""
+    first = rng.randrange(len(content) + 1)
+    last = min(len(content), first + rng.choice((0, 1, 3, 20, 200)))
+    piece = rng.choice([*PIECES, content[first:last] * rng.choice((2, 50))])
+    return content[:first] + piece + (b"" if rng.random() < 0.1 else content[last:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_damage_ends_in_a_named_error_or_a_listed_skip(name: str, trees: dict[str, Path]) -> None:
+    """A traceback from deep inside would tell the user nothing of which file is broken."""
+    root, rng = trees[name], random.Random(name)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".wav")
+    files = [path for path in files if path.name != "wav.scp"]
+    corpus = build(corpora.get(name), {}, source="test")
+    refused = 0
+    for number in range(DAMAGES):
+        path = files[number % len(files)]
+        whole = path.read_bytes()
+        path.write_bytes(damaged(whole, rng))
+        try:
+            for item in corpus.utterances(root):
+                assert isinstance(item, Utterance | Skipped)
+                if isinstance(item, Utterance):
+                    assert item.audio.is_relative_to(root)
+                    assert 0 <= item.start <= kaldi.LONGEST_TIME
+        except ValueError as error:
+            assert str(root) in str(error), error  # noqa: PT017 - not every damage is an error
+            refused += 1
+        finally:
+            path.write_bytes(whole)
+    assert 0 < refused < DAMAGES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_damage_writes_nothing_outside_the_output(
+    name: str, trees: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    """Ids and names come from files of strangers, and some of them become names of files."""
+    folder = tmp_path_factory.mktemp("run")
+    root, rng = folder / "corpus", random.Random(seed)
+    shutil.copytree(trees[name], root)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".wav")
+    for path in rng.sample(files, k=min(3, len(files))):
+        path.write_bytes(damaged(path.read_bytes(), rng))
+    before = sorted(root.rglob("*"))
+    try:
+        prepare(name, root, folder / "out", PrepareConfig(max_skipped=1.0, jobs=1, audio="header"))
+    except ValueError as error:
+        assert str(folder) in str(error)  # noqa: PT017 - as above
+    assert sorted(root.rglob("*")) == before
+    assert {path.name for path in folder.iterdir()} <= {"corpus", "out"}
+    shutil.rmtree(folder)

@@ -1,0 +1,99 @@
+"""MGB-3 in its official layout: annotators that differ, and their way to the scorer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from harness_bench import cuts
+from harness_bench.cli import app
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.mgb3 import Corpus
+from harness_bench.corpora.prepare import prepare
+from tests.corpora.layouts import mgb3 as layout
+from tests.corpora.made_broadcast import text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEV = [uid for uid, split in layout.UTTERANCES.items() if split == "dev"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    layout.build(tmp_path)
+    return tmp_path
+
+
+def test_references_reach_the_scorer(root: Path) -> None:
+    """Several references are what MGB-3 is for: a file of each annotator, with the cuts' ids."""
+    prepare("mgb3", root, root / "out")
+    cut = cuts.read_cuts(root / "out", "dev")[0]
+    custom = cut.supervisions[0].custom
+    assert (custom["genre"], custom["cluster"], custom["dialect"]) == ("comedy", "comedy_75", "EGY")
+    assert cut.supervisions[0].text == f"{layout.ARABIC} Alaa"
+    files = [root / "out/references" / f"dev.{name}.txt" for name in layout.ANNOTATORS]
+    text(root / "hyp", [f"{uid} أهلا وسهلا" for uid in DEV])
+    arguments = [part for path in files for part in ("--ref", str(path))]
+    command = ["score", "asr", "--hyp", str(root / "hyp"), *arguments, "--profile", "none"]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["wer"] == pytest.approx([50, 0, 50, 50])  # Ali said nothing but these two words
+    assert found["mr_wer"] == 0
+    assert len(list((root / "out/references").iterdir())) == 12
+
+
+def test_annotators_with_different_ids(root: Path) -> None:
+    """The challenge scores what all have; the others are listed, and adapt is for training."""
+    for split in ("adapt.20170322", "dev"):
+        path = root / split / "Omar" / "text_noverlap"
+        path.write_text(path.read_text().replace(f"{DEV[0]} ", "comedy_75_else_0_1 "))
+        (root / "adapt.20170322/Omar/text_noverlap").write_text("")
+    found = list(Corpus().utterances(root))
+    skipped = {item.id: item for item in found if isinstance(item, Skipped)}
+    assert skipped[DEV[0]].reason == Reason.BY_RULE
+    assert skipped[DEV[0]].detail == "not transcribed by Omar"
+    assert skipped["comedy_75_else_0_1"].reason == Reason.BAD_ROW
+    assert len(skipped) == 2
+    everything = list(Corpus(ids="any", annotator="Omar").utterances(root))
+    texts = {item.id: item.text for item in everything if isinstance(item, Utterance)}
+    assert (texts[DEV[0]], texts[DEV[1]]) == (f"{layout.ARABIC} Alaa", f"{layout.ARABIC} Omar")
+
+
+def test_references_of_an_earlier_run_vanish(root: Path) -> None:
+    """Scored with new cuts they would be references of other ids."""
+    prepare("mgb3", root, root / "out")
+    for name in ("Omar", "Ali"):
+        for split in ("adapt.20170322", "dev", "test"):
+            (root / split / name / "segments").unlink()
+    prepare("mgb3", root, root / "out")
+    assert {path.name.split(".")[1] for path in (root / "out/references").iterdir()} == {
+        "Alaa",
+        "Mohamed",
+    }
+
+
+def test_times_that_annotators_disagree_on(root: Path) -> None:
+    """One cut cannot have two times."""
+    path = root / "dev/Omar/segments"
+    path.write_text(path.read_text().replace(" 0.000 0.500", " 0.000 0.900"))
+    (item,) = (item for item in Corpus().utterances(root) if item.id == DEV[0])
+    assert isinstance(item, Skipped)
+    assert item.reason == Reason.BAD_ROW
+
+
+@pytest.mark.parametrize("change", ["two releases", "odd name", "no such annotator"])
+def test_layouts_that_cannot_be_read_for_sure(change: str, root: Path) -> None:
+    """Each names what stands there."""
+    corpus = Corpus(annotator="Nobody" if change == "no such annotator" else None)
+    if change == "two releases":
+        (root / "dev.2").mkdir()
+    if change == "odd name":
+        (root / "dev/Omar").rename(root / "dev/O mar")
+    message = {"two releases": "dev, dev.2", "odd name": "'O mar'"}.get(change, "Alaa, Ali")
+    with pytest.raises(ValueError, match=message):
+        list(corpus.utterances(root))
