@@ -16,6 +16,7 @@ from harness_bench.models.checkpoint import (
     WEIGHTS,
     checkpoint_digest,
     load_backbone,
+    load_config,
     load_hubert,
     parameter_count,
     save_checkpoint,
