@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.corpora.base import AUDIO_SUFFIXES
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20  # characters read at a time
 _LARGEST = 1 << 27  # characters that one item of a list may have
-_SPACE = " \t\r\n"
+_AFTER_A_VALUE = frozenset(" \t\r\n,:]}")
+_SPACES = re.compile(r"[ \t\r\n]*")
 
 
 def entries(folder: Path) -> list[Path]:
@@ -47,8 +49,8 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def printable(path: Path | str) -> str:
-    """Return a path as text that can be written: bytes that are no UTF-8 are escaped."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return a path or name as text that can be written: what UTF-8 cannot hold is escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -62,6 +64,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
+        _refuse_no_file(path)
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -82,6 +85,7 @@ def json_list(path: Path, name: str) -> Iterator[Any]:
         ValueError: the file cannot be read, has no such list, or breaks off; names the file.
     """
     try:
+        _refuse_no_file(path)
         with path.open(encoding="utf-8") as stream:
             yield from _Items(stream, path, name)
     except UnicodeDecodeError as error:
@@ -101,23 +105,30 @@ def seconds(value: object) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
+def _refuse_no_file(path: Path) -> None:
+    """Stop at what is no file: a pipe would be waited for without end."""
+    if not path.is_file():
+        raise ValueError(f"{path} cannot be read: it is no file, or a link to none.")
+
+
 class _Items:
     """The items of one list of a JSON object, decoded one by one from a window of the file."""
 
     def __init__(self, stream: TextIO, path: Path, name: str) -> None:
         self.stream, self.path, self.name = stream, path, name
-        self.window, self.read, self.ended = "", 0, False
+        self.window, self.at = "", 0  # what was read, and how far of it was used
+        self.dropped, self.ended = 0, False
         self.decode = json.JSONDecoder().raw_decode
 
     def __iter__(self) -> Iterator[Any]:
         if self._sign() != "{":
             raise self._error("a JSON object")
         while self._sign() in "{,":  # the object's beginning, or the end of its last member
-            self._drop(1)
+            self.at += 1
             key = self._value()
             if not isinstance(key, str) or self._sign() != ":":
                 raise self._error("a name and a colon")
-            self._drop(1)
+            self.at += 1
             if key == self.name:
                 yield from self._members()
                 return
@@ -127,12 +138,12 @@ class _Items:
     def _members(self) -> Iterator[Any]:
         if self._sign() != "[":
             raise self._error(f"a list {self.name!r}")
-        self._drop(1)
+        self.at += 1
         if self._sign() == "]":
             return
         yield self._value()
         while (sign := self._sign()) == ",":
-            self._drop(1)
+            self.at += 1
             yield self._value()
         if sign != "]":
             raise self._error("a comma or the end of the list")
@@ -142,38 +153,39 @@ class _Items:
         self._sign()
         while True:
             try:
-                value, end = self.decode(self.window)
+                value, end = self.decode(self.window, self.at)
             except (ValueError, RecursionError) as error:
                 if isinstance(error, RecursionError) or not self._more():
                     raise self._error("a JSON value") from error
                 continue
-            if end < len(self.window) or not self._more():  # a number may go on
-                self._drop(end)
+            # Of a number that the window cuts, such as 0.5 after the point, the 0 is one too.
+            if self.window[end : end + 1] in _AFTER_A_VALUE or not self._more():
+                self.at = end
                 return value
 
     def _sign(self) -> str:
         """Return the next sign that is no space, without taking it; a NUL at the file's end."""
         while True:
-            self._drop(len(self.window) - len(self.window.lstrip(_SPACE)))
-            if self.window or not self._more():
-                return self.window[:1] or "\0"
+            space = _SPACES.match(self.window, self.at)
+            assert space is not None  # it may be empty
+            self.at = space.end()
+            if self.at < len(self.window) or not self._more():
+                return self.window[self.at : self.at + 1] or "\0"
 
     def _more(self) -> bool:
         """Double the window; False at the end of the file, or where an item has no end in sight."""
-        if self.ended or len(self.window) > _LARGEST:
+        if self.ended or len(self.window) - self.at > _LARGEST:
             return False
+        self.dropped += self.at
+        self.window, self.at = self.window[self.at :], 0
         chunk = self.stream.read(max(_CHUNK, len(self.window)))
         self.ended = not chunk
         self.window += chunk
         return bool(chunk)
 
-    def _drop(self, count: int) -> None:
-        self.read += count
-        self.window = self.window[count:]
-
     def _error(self, expected: str) -> ValueError:
-        there = repr(self.window[:20]) if self.window else "the end of the file"
+        there = repr(self.window[self.at : self.at + 20]) if self._sign() != "\0" else "its end"
         return ValueError(
-            f"{self.path}: expected {expected} at character {self.read}, found {there}. "
-            "Is the file whole? Compare its size with the published one, or get it again."
+            f"{self.path}: expected {expected} at character {self.dropped + self.at}, found "
+            f"{there}. Is the file whole? Compare its size with the published one, or get it again."
         )

@@ -1,0 +1,188 @@
+"""GigaSpeech: one huge JSON file, read item by item, held to lhotse's recipe."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench.corpora import reading
+from harness_bench.corpora.gigaspeech import Corpus
+from tests.corpora.trees import build, kept, left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def change(root: Path, how: Callable[[list[Any]], object]) -> Path:
+    """Rewrite the list of recordings."""
+    path = root / "GigaSpeech.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    how(whole["audios"])
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    return root
+
+
+def test_reads_what_lhotse_reads(tmp_path: Path) -> None:
+    """The recipe's parser is the oracle for ids, times, texts and files."""
+    from lhotse.recipes.gigaspeech import parse_utterance  # noqa: PLC0415 - heavy
+
+    build("gigaspeech", tmp_path)
+    whole = json.loads((tmp_path / "GigaSpeech.json").read_text(encoding="utf-8"))
+    seen = {}
+    for entry in whole["audios"]:
+        parsed = parse_utterance(entry, tmp_path)
+        assert parsed is not None
+        recording, segments = parsed
+        for each in segments:
+            source = recording.sources[0].source
+            seen[each.id] = (source, recording.id, each.start, each.duration, each.text)
+    found = kept(Corpus().utterances(tmp_path))
+    assert seen == {
+        uid: (str(item.audio), item.custom["cluster"], item.start, item.duration, item.text)
+        for uid, item in found.items()
+    }
+
+
+def test_fields_and_subsets(tmp_path: Path) -> None:
+    """A smaller subset takes fewer training segments, and always DEV and TEST."""
+    build("gigaspeech", tmp_path)
+    item = kept(Corpus().utterances(tmp_path))["POD0000000001_S0000000"]
+    assert item.custom == {
+        "cluster": "POD0000000001",
+        "genre": "podcast",
+        "category": "People and Blogs",
+    }
+    assert item.speaker is None  # N/A is nobody
+    splits = [item.split for item in kept(Corpus(subset="M").utterances(tmp_path)).values()]
+    assert splits == ["train", "dev", "test"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"sid": 7}, "bad row"),
+        ({"sid": "../x"}, "bad row"),
+        ({"text_tn": None}, "bad row"),
+        ({"text_tn": "\ud800"}, "bad row"),  # JSON can escape it, UTF-8 cannot hold it
+        ({"begin_time": -1}, "bad row"),
+        ({"end_time": 1e999}, "bad row"),
+        ({"end_time": True}, "bad row"),
+        ({"end_time": 0.0}, "bad row"),
+        ({"text_tn": "<MUSIC>  <NOISE>"}, "left out by the corpus's rule"),
+    ],
+)
+def test_odd_segments_are_listed(fields: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    """Times beyond numbers and ids beyond files once ended deep inside the reading of audio."""
+    build("gigaspeech", tmp_path)
+    change(tmp_path, lambda audios: audios[0]["segments"][0].update(fields))
+    found = list(Corpus().utterances(tmp_path))
+    assert list(left_out(found).values()) == [reason]
+    assert len(kept(found)) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"aid": None},
+        {"path": "../../../etc/passwd"},
+        {"path": "/etc/passwd"},
+        {"path": "a\0b"},
+        {"segments": {}},
+    ],
+)
+def test_odd_recordings_are_listed(fields: dict[str, Any], tmp_path: Path) -> None:
+    """One bad entry must not end the reading of ten thousand hours, nor lead out of the corpus."""
+    build("gigaspeech", tmp_path)
+    found = list(Corpus().utterances(change(tmp_path, lambda audios: audios[0].update(fields))))
+    assert list(left_out(found).values()) == ["bad row"]
+    assert len(kept(found)) == 2
+    assert all(item.audio.is_relative_to(tmp_path) for item in kept(found).values())
+
+
+def test_without_subsets_a_segment_is_of_no_split(tmp_path: Path) -> None:
+    """Training on what may be a test segment is worse than leaving it out."""
+    build("gigaspeech", tmp_path)
+
+    def forget(audios: list[Any]) -> None:
+        audios[2].pop("subsets")
+        audios[2]["segments"][0]["subsets"] = "{TEST}"
+
+    assert left_out(Corpus().utterances(change(tmp_path, forget))) == {
+        "POD1000000004_S0000000": "bad row"
+    }
+
+
+@settings(max_examples=60)
+@given(
+    items=st.lists(JSON, max_size=8),
+    before=st.dictionaries(st.text().filter(lambda key: key != "audios"), JSON, max_size=3),
+    indent=st.sampled_from([None, 1]),
+    chunk=st.integers(1, 40),
+)
+def test_a_list_is_read_as_the_whole_file_would_be(
+    items: list[Any], before: dict[str, Any], indent: int | None, chunk: int
+) -> None:
+    """Python's own reader is the oracle, wherever the file is cut into pieces."""
+    text = json.dumps({**before, "audios": items, "after": 1}, indent=indent)
+    assert read(text, chunk) == items
+
+
+def read(text: str, chunk: int) -> list[Any]:
+    """Read a list from text, in pieces of at least `chunk` characters."""
+    path = Path("test.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", chunk)
+        return list(reading._Items(io_of(text), path, "audios"))
+
+
+def io_of(text: str) -> Any:
+    import io  # noqa: PLC0415 - a stand-in for the file
+
+    return io.StringIO(text)
+
+
+@given(text=st.text('{}[]":, \n0aé\\', max_size=40), cut=st.integers(0, 60))
+def test_broken_json_is_a_named_error(text: str, cut: int) -> None:
+    """Whatever stands there, the outcome is the list or one message with the file's name."""
+    whole = '{"a": [1, {"b": "c"}], "audios": [{"sid": "x"}, 2.5, "é"]}'
+    for broken in (whole[:cut] + text, whole[:cut] + text + whole[cut:], text):
+        try:
+            read(broken, 7)
+        except ValueError as error:
+            assert "test.json: expected" in str(error)  # noqa: PT017 - both outcomes are right
+
+
+def test_a_long_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """The published file has gigabytes; 60 MB must pass in a few."""
+    path = tmp_path / "GigaSpeech.json"
+    entry = json.dumps({"filler": "x" * 3000})
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write('{"audios": [' + entry)
+        for _ in range(20_000):
+            stream.write("," + entry)
+        stream.write("]}")
+    tracemalloc.start()
+    count = sum(1 for _ in reading.json_list(path, "audios"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_001
+    assert peak < 20e6
+
+
+def test_nesting_without_end_is_a_named_error(tmp_path: Path) -> None:
+    """Deep nesting exhausts Python's stack; that too is the file's fault, not a crash."""
+    (tmp_path / "GigaSpeech.json").write_text('{"audios": ' + "[" * 200_000)
+    with pytest.raises(ValueError, match=r"GigaSpeech\.json: expected"):
+        list(Corpus().utterances(tmp_path))
