@@ -81,7 +81,8 @@ class Utterance:
 
     def skipped(self, reason: Reason, detail: str) -> Skipped:
         """Return the record that says why this utterance is left out."""
-        return Skipped(self.id, reason, detail, str(self.audio), self.where)
+        audio = str(self.audio).encode("utf-8", "backslashreplace").decode()
+        return Skipped(self.id, reason, detail, audio, self.where)
 
 
 class Corpus(Protocol):

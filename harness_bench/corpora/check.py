@@ -15,9 +15,13 @@ from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 _DURATION_TOLERANCE = (0.1, 0.02)  # seconds, and share of the stated duration
+_FULL_SCALE = 0.999  # 16 bits reach 0.99997 and -1
+_RUN = 3  # samples at full scale one after the other: a peak that was cut off
 
 
 @config_dataclass(frozen=True, config=STRICT)
@@ -54,6 +58,7 @@ class Checked:
     sampling_rate: int
     channels: int
     digest: str  # of the decoded samples
+    clipped: int = 0  # samples in runs at full scale, of all channels; 0 where none was decoded
 
     @property
     def duration(self) -> float:
@@ -78,13 +83,7 @@ def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
 
 
 def _check(utterance: Utterance, limits: Limits) -> Checked:
-    try:
-        if not utterance.audio.is_file():
-            raise Unfit(Reason.MISSING_FILE, "there is no such file")
-        size = utterance.audio.stat().st_size
-    except OSError as error:  # such as a name longer than the file system allows
-        raise Unfit(Reason.UNREADABLE, error.strerror or str(error)) from error
-    if not size:
+    if not _size(utterance.audio):
         raise Unfit(Reason.EMPTY, "the file has 0 bytes")
     samples, sampling_rate, file_samples = _decode(utterance, limits)
     if not len(samples):
@@ -100,7 +99,21 @@ def _check(utterance: Utterance, limits: Limits) -> Checked:
         sampling_rate=sampling_rate,
         channels=samples.shape[1],
         digest=hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest(),
+        clipped=sum(map(clipped, samples.T)),
     )
+
+
+def _size(path: Path) -> int:
+    """Return a file's bytes, if it is a file whose path can be opened and written down."""
+    try:
+        str(path).encode()
+        if not path.is_file():
+            raise Unfit(Reason.MISSING_FILE, "there is no such file")
+        return path.stat().st_size
+    except UnicodeEncodeError as error:
+        raise Unfit(Reason.UNREADABLE, "its path is not UTF-8; rename it") from error
+    except OSError as error:  # such as a name longer than the file system allows
+        raise Unfit(Reason.UNREADABLE, error.strerror or str(error)) from error
 
 
 def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], int, int]:
@@ -142,3 +155,16 @@ def _check_level(samples: NDArray[np.float32], limits: Limits) -> None:
     level = 20 * np.log10(peak) if peak else -np.inf
     if level < limits.silence_db:
         raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")
+
+
+def clipped(samples: NDArray[np.float32]) -> int:
+    """Count the samples of one channel, (samples,), in runs of three and more at full scale.
+
+    A loud peak may touch full scale; only one that was cut off stays there.
+    """
+    full = np.abs(samples) >= _FULL_SCALE
+    if not full.any():
+        return 0
+    edges = np.flatnonzero(np.diff(full, prepend=False, append=False))
+    lengths = edges[1::2] - edges[::2]
+    return int(lengths[lengths >= _RUN].sum())
