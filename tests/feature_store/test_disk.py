@@ -89,6 +89,15 @@ def test_least_recently_used_go_and_the_bound_holds(
         assert set(kept(folder)) == {old.hex() for old in model.sizes}
 
 
+def test_reading_is_a_use(tmp_path: Path) -> None:
+    """What every run reads must outlive what one run wrote after it."""
+    for number in (1, 2):
+        DiskStore(tmp_path, BOUND).write(name(number), b"x" * 45)
+    assert DiskStore(tmp_path, BOUND).read(name(1))
+    DiskStore(tmp_path, BOUND).write(name(3), b"x" * 45)
+    assert set(kept(tmp_path)) == {name(1).hex(), name(3).hex()}
+
+
 def test_a_run_never_drops_what_it_uses(tmp_path: Path) -> None:
     """It comes back to each utterance: dropping the oldest would miss every time, forever."""
     store = DiskStore(tmp_path, BOUND)
