@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,10 @@ NOT_EXACT = (  # said once, when such a checkpoint is taken up
     "This checkpoint was written by s3prl alone, without the place in the epoch and the random "
     "states: the epoch starts anew, and the run will differ from an unbroken one."
 )
+
+
+# Numbers the trainings of this process, alike on all ranks, which tell each other things by it.
+_TRAININGS = itertools.count()
 
 
 def make_exact(runner_module: Any) -> None:
@@ -83,6 +87,7 @@ class Continuation:
         self.drawn = 0  # batches of this epoch
         self.since_start = 0  # batches of this process
         self.records: dict[str, Any] = {}
+        self.name = f"harness_bench/random/{next(_TRAININGS)}"
         self.told: str | None = None  # under which key this rank last told its random state
 
     @contextmanager
@@ -174,14 +179,14 @@ class Continuation:
         store = distributed_c10d._get_default_store()  # noqa: SLF001 - torch gives no other way
         if self.told is not None:
             store.delete_key(self.told)
-        self.told = _place(self.rank, step)
+        self.told = f"{self.name}/{self.rank}/{step}"
         both = {"epoch_start": self.epoch_start, "now": random_state()}
         store.set(self.told, to_bytes(both))  # type: ignore[arg-type]
 
     def _told(self, rank: int, step: int) -> State:
         """Wait for what another rank told."""
         store = distributed_c10d._get_default_store()  # noqa: SLF001 - as above
-        return from_bytes(store.get(_place(rank, step)))
+        return from_bytes(store.get(f"{self.name}/{rank}/{step}"))
 
     def _before_forward(self, model: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hold the records of training; give a resumed run those gathered before."""
@@ -246,7 +251,7 @@ class _Epoch:
 
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._loader)
-        for _ in islice(batches, self._unread):
+        for _ in itertools.islice(batches, self._unread):
             pass
         self._continuation.begun()
         while True:
@@ -257,10 +262,6 @@ class _Epoch:
                 return
             self._continuation.after_batch()
             yield batch
-
-
-def _place(rank: int, step: int) -> str:
-    return f"harness_bench/random/{step}/{rank}"
 
 
 @contextmanager
