@@ -45,6 +45,9 @@ class HeadConfig:
     hidden: Count = 80
     conv_layers: Count = 3
     kernel_size: Count = 5
+    # s3prl's own head first averages over kernel_size frames (in its emotion task once every 5
+    # frames); the paper names no such layer. 0 leaves it out.
+    average: NonNegative = 0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, override
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness_bench.frames import FRAME_FIELD
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 class CnnAttentionHead(nn.Module):
     """Projector, temporal CNN, self-attention pooling, FF layer and output layer.
 
-    An utterance gets the same logits alone and padded in a batch.
+    The order of layers is that of s3prl's `CNNSelfAttention`: dropout before every convolution,
+    ReLU between them and none behind the last. On the same weights the logits are those that
+    s3prl's gives an utterance alone; here they are the same padded in a batch.
 
     Args:
         upstream_dim: dimension of the features.
@@ -27,6 +30,7 @@ class CnnAttentionHead(nn.Module):
     def __init__(self, upstream_dim: int, classes: int, config: HeadConfig) -> None:
         super().__init__()
         hidden = config.hidden
+        self.kernel_size, self.average = config.kernel_size, config.average
         self.norm = nn.BatchNorm1d(upstream_dim) if config.input_norm == "batch" else None
         self.projector = nn.Linear(upstream_dim, hidden)
         self.convs = nn.ModuleList(
@@ -54,14 +58,32 @@ class CnnAttentionHead(nn.Module):
             # Statistics of valid frames only: padding must not shift them.
             features = features.masked_scatter(valid[..., None], self.norm(features[valid]))
         x = self.projector(features).transpose(1, 2)  # (B, hidden, F)
-        for conv in self.convs:
+        if self.average:
+            x, valid = self._averaged(x, valid, frames)
+        for number, conv in enumerate(self.convs):
             # Silent padding, as the convolution pads an utterance that stands alone.
-            x = self.dropout(conv(x * valid[:, None]).relu())
+            x = conv(self.dropout(x.relu() if number else x) * valid[:, None])
         x = x.transpose(1, 2)
         scores = self.attention(x).squeeze(-1).masked_fill(~valid, -torch.inf)
         pooled = (scores.softmax(dim=1)[..., None] * x).sum(dim=1)
         logits: Tensor = self.output(self.feed_forward(pooled).relu())
         return logits
+
+    def _averaged(self, x: Tensor, valid: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Average over `kernel_size` frames, one such average every `average` of them.
+
+        Args:
+            x: (B, hidden, F) float.
+            valid: (B, F) bool.
+            frames: (B,) int64.
+
+        Returns:
+            (B, hidden, F') averages and (B, F') which of them begin inside the utterance.
+        """
+        padding = self.kernel_size // 2
+        x = F.avg_pool1d(x * valid[:, None], self.kernel_size, self.average, padding)
+        left = (frames + 2 * padding - self.kernel_size) // self.average + 1
+        return x, torch.arange(x.shape[2], device=x.device) < left[:, None]
 
 
 def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]:

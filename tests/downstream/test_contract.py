@@ -67,11 +67,11 @@ def run_split(expert: Any, split: str, *, step: int, epoch: int | None = None) -
 
 
 def test_config_is_the_papers(config: dict[str, Any]) -> None:
-    """Batch 4, 10,000 steps, hidden 80, dropout 0.4, three layers of kernel 5."""
+    """Batch 4, 10,000 steps, hidden 80, dropout 0.4, three layers of kernel 5, nothing more."""
     data, head = (config["downstream_expert"][part] for part in ("datarc", "modelrc"))
     assert (data["train_batch_size"], config["runner"]["total_steps"]) == (4, 10_000)
     sizes = {"hidden": 80, "conv_layers": 3, "kernel_size": 5, "dropout": 0.4}
-    assert head == {"input_norm": "none", **sizes}
+    assert head == {"input_norm": "none", "average": 0, **sizes}
     assert config["runner"]["total_steps"] % config["runner"]["eval_step"] == 0
 
 
