@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import typer
 
 from harness_bench import __version__
+from harness_bench.cli_audit import audit
+from harness_bench.cli_corpora import CORPORA_VERBS
 from harness_bench.cli_probe import PROBE_VERBS
 from harness_bench.cli_records import records_app
 from harness_bench.cli_results import Json, Out, board_app, score_app
@@ -157,7 +159,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-for verb in (*TRAINING_VERBS, *PROBE_VERBS):
+for verb in (*CORPORA_VERBS, audit, *TRAINING_VERBS, *PROBE_VERBS):
     app.command()(verb)
 
 

@@ -76,7 +76,8 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
 
 def test_the_verbs_are_those_promised() -> None:
     promised = [
-        "demo", "doctor", "models", "prepare", "shard", "labels", "label-quality", "pretrain",
+        "demo", "doctor", "models", "corpora", "corpora-doctor", "subset", "audit",
+        "prepare", "shard", "labels", "label-quality", "pretrain",
         "family", "figure2", "curves", "export", "efficiency", "probe", "predict",
         "augment-preview", "score cls", "score asr", "score compare", "leaderboard build",
         "results schema", "results validate", "results add", "results list", "results diff",
@@ -139,6 +140,11 @@ MISTAKES = {
     "no such config": (["demo", "--data", "absent.toml"], "no config file absent.toml"),
     "no such corpus": (["prepare", "tvs", ".", "out"], "no corpus 'tvs'"),
     "no such folder": (["prepare", "tsv", "absent", "out"], "absent"),
+    "no corpus to tell of": (["corpora", "adi6"], "Did you mean 'adi5'"),
+    "no such cuts to examine": (["corpora-doctor", "cuts"], "cuts holds no cuts"),
+    "no such cuts to draw from": (["subset", "cuts", "out", "--hours", "1"], "cuts holds no cuts"),
+    "hours of no number": (["subset", "cuts", "out", "--hours", "train=x"], "'train=x'"),
+    "nothing to audit": (["audit", "absent"], "absent: there is no such folder or file"),
     "no value": (["prepare", "tsv", ".", "out", "--option", "x"], "'x' is not name=value"),
     "share above one": (["prepare", "tsv", ".", "out", "--max-skipped", "2"], "max_skipped"),
     "no such preset": (["labels", "harness_xl", "cuts", "out"], "harness_l_it1"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Corpus:
     """Any tree of audio files; the whole tree is one split.
 
+    Expects audio files at any depth below the folder given; hidden files and folders are not read.
+
     Attributes:
         split: the split that all files go into.
         language: language tag of all speech here, if known.

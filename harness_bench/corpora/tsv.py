@@ -22,9 +22,10 @@ _PLAIN = ("path", "id", "duration", "speaker", "transcript", "split", "gender", 
 class Corpus:
     """A folder with manifest.tsv: columns path, duration, speaker, label, transcript, split, ....
 
-    UTF-8 with a header and no quoting; only `path` (relative to the manifest) is needed. An
-    empty cell or `-` means absent. Without a `split` column all is train. Columns `id`, `gender`
-    and `language` are known too; every other column is kept under its own name.
+    Expects `manifest.tsv` in the folder given, and the audio where it says: UTF-8 with a header
+    and no quoting; only `path` (relative to the manifest) is needed. An empty cell or `-` means
+    absent. Without a `split` column all is train. Columns `id`, `gender` and `language` are known
+    too; every other column is kept under its own name.
 
     Attributes:
         manifest: file name of the manifest below the root.

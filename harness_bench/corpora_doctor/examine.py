@@ -1,0 +1,216 @@
+"""Examine a prepared folder: count it, compare it, listen to it, and write what was found."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness_bench import corpora, cut_rows, cuts
+from harness_bench.config import build, load, resolved, typed
+from harness_bench.corpora.report import REPORT, SKIPPED
+from harness_bench.corpora_doctor import known as known_figures
+from harness_bench.corpora_doctor.listen import FINDINGS, Findings, Listening, listen, look
+from harness_bench.corpora_doctor.plot import draw
+from harness_bench.corpora_doctor.report import render
+from harness_bench.corpora_doctor.tally import Tally, count
+from harness_bench.corpora_doctor.verdicts import Line, judge
+from harness_bench.files import atomic_path, read_json, write_json, write_text
+from harness_bench.progress import bar
+from harness_bench.provenance import FILE_NAME as PROVENANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_bench.corpora_doctor.known import Known
+    from harness_bench.cut_rows import Row
+
+FOLDER = "doctor"  # in the prepared folder
+REPORT_JSON, REPORT_MD = "doctor.json", "doctor.md"
+_SHOWN = 10  # of what `prepare` left out for each reason
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared folder says of itself; all may be unknown of one made by other tools."""
+
+    corpus: str | None
+    options: dict[str, Any] | None  # of the corpus, defaults filled in
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What `prepare` left out for one reason."""
+
+    reason: str
+    utterances: int
+    first: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that was found of one prepared folder."""
+
+    folder: Path
+    corpus: str | None
+    tallies: dict[str, Tally]
+    lines: list[Line]
+    left_out: list[LeftOut]
+    findings: Findings
+    listening: Listening
+    known: str  # what the known figures are from; empty where there are none
+
+    @property
+    def sound(self) -> bool:
+        """Whether no figure differs and no audio has a fault; notes do not count."""
+        return not self.findings.faults and all(line.verdict != "differs" for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "folder": str(self.folder),
+            "corpus": self.corpus,
+            "sound": self.sound,
+            "known": self.known,
+            "figures": [asdict(line) for line in self.lines],
+            "splits": {split: tally.to_dict() for split, tally in self.tallies.items()},
+            "left_out": [asdict(item) for item in self.left_out],
+            "listening": resolved(self.listening),
+            "heard": self.findings.heard,
+            "faults": self.findings.faults,
+            "findings": dict(sorted(self.findings.counts.items())),
+            "first_findings": {
+                kind: [asdict(finding) for finding in found]
+                for kind, found in sorted(self.findings.first.items())
+            },
+        }
+
+
+def examine(
+    folder: Path,
+    out: Path | None = None,
+    config: Listening | None = None,
+    known: Path | None = None,
+) -> Examination:
+    """Examine a prepared folder and write doctor.json, doctor.md, findings.tsv and two plots.
+
+    Cuts are read one by one: memory grows with speakers, programmes and classes alone.
+
+    Args:
+        folder: as `prepare` writes it.
+        out: where to write; default: the folder `doctor` in it.
+        config: what to listen to.
+        known: TOML of known figures, in place of those of the corpus that it was prepared as.
+
+    Raises:
+        ValueError: no cuts there, a broken file, or figures that are none.
+    """
+    config, out = config or Listening(), out or folder / FOLDER
+    splits = cuts.splits(folder)
+    prepared = describe(folder)
+    figures = load(known_figures.Known, known) if known else _known(prepared.corpus)
+    with (
+        atomic_path(out / FINDINGS) as partial,
+        partial.open("w", encoding="utf-8") as table,
+    ):
+        findings = Findings(table)
+        rate = figures.sampling_rate if figures else None
+        tallies = {
+            split: _split_examined(folder, split, config, rate, findings) for split in splits
+        }
+    lines = judge(figures, tallies, prepared.options) if figures else []
+    found = Examination(
+        folder=folder,
+        corpus=prepared.corpus,
+        tallies=tallies,
+        lines=[*lines, *_as_prepared(prepared.report, tallies)],
+        left_out=_left_out(folder / SKIPPED),
+        findings=findings,
+        listening=config,
+        known=figures.source if figures else "",
+    )
+    draw(tallies, out)
+    write_json(out / REPORT_JSON, found.to_dict())
+    write_text(out / REPORT_MD, render(found))
+    return found
+
+
+def describe(folder: Path) -> Prepared:
+    """Read which corpus a folder holds and with which options it was prepared."""
+    report = read_json(folder / REPORT) if (folder / REPORT).is_file() else {}
+    name = report.get("corpus") if isinstance(report, dict) else None
+    if not isinstance(name, str) or name not in corpora.available():
+        return Prepared(None, None, report if isinstance(report, dict) else {})
+    made = read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+    given = (made.get("config") or {}).get("options")
+    if not isinstance(given, dict):
+        return Prepared(name, None, report)
+    kind = corpora.get(name)
+    whole = build(kind, typed(kind, given), source=f"{folder / PROVENANCE}")
+    return Prepared(name, resolved(whole), report)
+
+
+def tally_splits(folder: Path, splits: list[str]) -> dict[str, Tally]:
+    """Count every split."""
+    return {split: count(_rows(folder, split, f"counting {split}")) for split in splits}
+
+
+def _rows(folder: Path, split: str, title: str) -> Iterator[Row]:
+    yield from bar(cut_rows.read_rows(cuts.cuts_path(folder, split)), title=title, unit="utt")
+
+
+def _known(corpus: str | None) -> Known | None:
+    return known_figures.of_corpus(corpus) if corpus else None
+
+
+def _split_examined(
+    folder: Path, split: str, config: Listening, rate: int | None, findings: Findings
+) -> Tally:
+    """Count a split, and take in what its descriptions and its audio tell."""
+
+    def looked_at() -> Iterator[Row]:
+        for row in _rows(folder, split, f"counting {split}"):
+            for finding in look(row, split, config, rate):
+                findings.add(finding)
+            yield row
+
+    tally = count(looked_at())
+    rows = cut_rows.read_rows(cuts.cuts_path(folder, split))
+    listen(rows, split, config, findings, tally.whole.utterances)
+    return tally
+
+
+def _as_prepared(report: dict[str, Any], tallies: dict[str, Tally]) -> Iterator[Line]:
+    """Compare the cuts with the report that `prepare` wrote beside them."""
+    what = "the same ids as prepared"
+    for split, about in (report.get("splits") or {}).items():
+        if (tally := tallies.get(split)) is None:
+            known = f"{about['utterances']:,}"
+            yield Line(f"{split}: {what}", known, "0", "differs", "the split is gone", REPORT)
+            continue
+        known, counted = f"{about['utterances']:,}", f"{tally.whole.utterances:,}"
+        same = about["digest"] == tally.digest
+        detail = "" if same else "cuts were added, taken away or put in another order"
+        yield Line(
+            f"{split}: {what}", known, counted, "equal" if same else "differs", detail, REPORT
+        )
+
+
+def _left_out(path: Path) -> list[LeftOut]:
+    """Read by which reasons `prepare` left utterances out, the most frequent first."""
+    counts: Counter[str] = Counter()
+    first: dict[str, list[dict[str, str]]] = {}
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
+            reason = row.get("reason") or "unknown"
+            counts[reason] += 1
+            if counts[reason] <= _SHOWN:
+                first.setdefault(reason, []).append(
+                    {key: value or "" for key, value in row.items() if key}
+                )
+    return [LeftOut(reason, n, tuple(first[reason])) for reason, n in counts.most_common()]

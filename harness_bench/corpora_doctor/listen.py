@@ -1,0 +1,183 @@
+"""Listen to the audio of prepared cuts: is it still there, whole, the same, and not clipped?"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import batched
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from harness_bench.config import STRICT
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.check import Checked, Limits, check
+from harness_bench.frames import SAMPLE_RATE
+from harness_bench.leakage import DIGEST
+from harness_bench.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from harness_bench.cut_rows import Row
+
+FINDINGS = "findings.tsv"  # all of them, beside the report
+CLIPPED, CHANGED, RATE = "clipped", "audio has changed", "wrong rate"
+# Kinds that are no fault of the audio, only worth knowing.
+NOTES = frozenset({CLIPPED, RATE, str(Reason.TOO_SHORT), str(Reason.TOO_LONG)})
+COLUMNS = ("id", "split", "kind", "detail", "audio")
+_BATCH = 1024  # cuts handed to the workers at a time
+_SHOWN = 10  # of each kind, in the report
+# A cut that is read may have any length: shortness and length are told without leaving it out.
+_ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
+
+
+@config_dataclass(frozen=True, config=STRICT)
+class Listening:
+    """How a corpus is listened to.
+
+    Attributes:
+        audio: all decodes every cut, none does not; a number decodes so many of each split,
+            drawn by the digest of their ids.
+        min_seconds: shorter cuts are listed.
+        max_seconds: longer cuts are listed.
+        clipped_percent: a cut is listed as clipped from this share of its samples on; counted
+            are runs of three and more at full scale.
+        jobs: files decoded at the same time; 0 takes all cores.
+    """
+
+    audio: Literal["all", "none"] | int = "all"
+    min_seconds: float = Field(default=0.5, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0)
+    clipped_percent: float = Field(default=0.01, ge=0, le=100)
+    jobs: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check the bounds against each other."""
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(
+                f"min_seconds = {self.min_seconds} must be below max_seconds = {self.max_seconds}"
+            )
+        if isinstance(self.audio, int) and self.audio < 1:
+            raise ValueError(f"audio = {self.audio} must be all, none or a number above 0")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one cut's audio."""
+
+    id: str
+    split: str
+    kind: str
+    detail: str
+    audio: str
+
+
+class Findings:
+    """Findings as they come: counted, the first of each kind kept, all written to a table."""
+
+    def __init__(self, table: IO[str]) -> None:
+        self.table = table
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, list[Finding]] = {}
+        self.heard = 0
+        table.write("\t".join(COLUMNS) + "\n")
+
+    def add(self, finding: Finding) -> None:
+        """Take in one finding."""
+        self.counts[finding.kind] += 1
+        examples = self.first.setdefault(finding.kind, [])
+        if len(examples) < _SHOWN:
+            examples.append(finding)
+        cells = (str(getattr(finding, column)) for column in COLUMNS)
+        self.table.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
+
+    @property
+    def faults(self) -> int:
+        """How many findings are faults, and no notes."""
+        return sum(count for kind, count in self.counts.items() if kind not in NOTES)
+
+
+def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[Finding]:
+    """Find what a cut's description tells of its audio.
+
+    Args:
+        row: a cut.
+        split: its split.
+        config: the bounds.
+        rate: the corpus's sampling rate in Hz; None takes any from 16 kHz on.
+    """
+    seconds, own = float(row["duration"]), int(row["recording"]["sampling_rate"])
+    if seconds < config.min_seconds:
+        detail = f"{seconds:.3f} s < {config.min_seconds:g} s"
+        yield _finding(row, split, str(Reason.TOO_SHORT), detail)
+    if seconds > config.max_seconds:
+        detail = f"{seconds:.2f} s > {config.max_seconds:g} s"
+        yield _finding(row, split, str(Reason.TOO_LONG), detail)
+    if own != rate if rate else own < SAMPLE_RATE:
+        wanted = f"the corpus's {rate} Hz" if rate else f"{SAMPLE_RATE} Hz or more"
+        yield _finding(row, split, RATE, f"{own} Hz, not {wanted}")
+
+
+def listen(
+    rows: Iterable[Row], split: str, config: Listening, findings: Findings, total: int
+) -> None:
+    """Decode cuts with several threads and take in what is found, in the order of the cuts."""
+    if config.audio == "none":
+        return
+    if isinstance(config.audio, int):
+        rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
+
+    def job(row: Row) -> list[Finding]:
+        return _heard(row, split, config.clipped_percent)
+
+    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
+        heard = (found for batch in batched(rows, _BATCH) for found in workers.map(job, batch))
+        for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
+            findings.heard += 1
+            for finding in found:
+                findings.add(finding)
+
+
+def _heard(row: Row, split: str, clipped_percent: float) -> list[Finding]:
+    """Decode one cut; return what is wrong with it."""
+    source = row["recording"]["sources"][0]
+    if source.get("type") != "file":
+        kind, detail = str(Reason.UNREADABLE), f"audio of type {source.get('type')!r} is not read"
+        return [_finding(row, split, kind, detail)]
+    utterance = Utterance(
+        id=row["id"],
+        audio=Path(str(source["source"])),
+        start=float(row.get("start", 0.0)),
+        duration=float(row["duration"]),
+        stated_duration=float(row["duration"]),
+    )
+    result = check(utterance, Limits(**_ANY_LENGTH))
+    if isinstance(result, Skipped):
+        return [_finding(row, split, str(result.reason), result.detail)]
+    return list(_unlike(row, split, result, clipped_percent))
+
+
+def _unlike(row: Row, split: str, result: Checked, clipped_percent: float) -> Iterator[Finding]:
+    digest = (row.get("custom") or {}).get(DIGEST)
+    if digest and digest != result.digest:
+        yield _finding(row, split, CHANGED, "its samples are not those that were prepared")
+    share = 100 * result.clipped / result.samples
+    if result.clipped and share >= clipped_percent:
+        detail = f"{result.clipped} samples at full scale, {share:.2f} %"
+        yield _finding(row, split, CLIPPED, detail)
+
+
+def _finding(row: Row, split: str, kind: str, detail: str) -> Finding:
+    audio = str(row["recording"]["sources"][0].get("source", ""))
+    return Finding(row["id"], split, kind, detail, audio)
+
+
+def _chance(row: Row) -> bytes:
+    return hashlib.blake2b(row["id"].encode(), digest_size=16).digest()

@@ -1,0 +1,220 @@
+"""Write drawn cuts as a prepared folder: cuts, id lists, the rule, seed and digests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from array import array
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from harness_bench import cut_rows, cuts
+from harness_bench.config import resolved
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.report import REPORT
+from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
+from harness_bench.files import read_json
+from harness_bench.provenance import FILE_NAME as PROVENANCE
+from harness_bench.provenance import write_provenance
+from harness_bench.subsets.candidates import SECOND, Candidates, files_of
+from harness_bench.subsets.draw import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness_bench.subsets.draw import Wanted
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece as it was drawn."""
+
+    name: str
+    utterances: int
+    hours: float
+    digest: str  # of the sorted ids
+    languages: dict[str, float]  # language -> hours; empty where none were asked for
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What `subset` wrote."""
+
+    out: Path
+    rule: str
+    seed: int
+    of_utterances: int
+    of_hours: float
+    pieces: list[Piece]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {**asdict(self), "out": str(self.out)}
+
+    def summary(self) -> str:
+        """Say in a few lines what was drawn."""
+        lines = [f"of {self.of_utterances:,} utterances, {self.of_hours:.2f} h:"]
+        for piece in self.pieces:
+            parts = ", ".join(f"{name} {hours:.4f} h" for name, hours in piece.languages.items())
+            lines.append(
+                f"  {piece.name}: {piece.utterances:,} utterances, {piece.hours:.4f} h"
+                f"{f' ({parts})' if parts else ''}, digest {piece.digest}"
+            )
+        lines.append(f"{self.rule} Seed {self.seed}. Lists: {self.out / ID_FILES}")
+        return "\n".join(lines)
+
+
+def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
+    """Draw from prepared folders and write a folder like them, cuts by id.
+
+    The same cuts, seed and amounts give the same bytes, in whatever order folders and cuts come.
+    Files are read twice and held in memory as some 30 bytes a cut; the ids of drawn cuts are too.
+
+    Args:
+        folders: made by `prepare` (or by this).
+        out: the folder; cuts of an earlier run in it are replaced. Cuts that `prepare` wrote
+            there are not.
+        wanted: how much of what.
+
+    Raises:
+        ValueError: no such split, too little audio, one id twice, or `out` is a prepared corpus.
+    """
+    _check_out(folders, out)
+    files = files_of(folders, wanted.split)
+    candidates = Candidates(files, wanted.seed, wanted.by, languages=bool(wanted.languages))
+    numbers = draw(candidates, wanted)
+    rule = SplitRule(_name(wanted), wanted.rule(), wanted.seed)
+    with _replacing(out), _Spool(out, wanted.pieces) as spool:
+        for number, line, uid in _drawn(files, numbers):
+            spool.add(number, line, uid)
+        for number, name in enumerate(wanted.pieces):
+            cuts.write_lines(out, name, spool.lines(number))
+        write_split(out, rule, spool.utterances())
+        pieces = _pieces(out, wanted, candidates, numbers)
+        found = Drawn(
+            out=out,
+            rule=rule.rule,
+            seed=wanted.seed,
+            of_utterances=len(candidates),
+            of_hours=_hours(candidates.lengths),
+            pieces=pieces,
+        )
+        write_provenance(
+            out,
+            config={"folders": [str(folder.absolute()) for folder in folders], **resolved(wanted)},
+            seed=wanted.seed,
+            inputs={"ids": candidates.digest()},
+            extra={"pieces": [asdict(piece) for piece in pieces]},
+        )
+    return found
+
+
+class _Spool:
+    """Drawn lines on disk until they are written by id, in a file that has no name."""
+
+    def __init__(self, folder: Path, pieces: Sequence[str]) -> None:
+        self.pieces = pieces
+        self.ids: list[list[str]] = [[] for _ in pieces]
+        self._places = [array("q") for _ in pieces]  # begin and length, one after the other
+        self._end = 0
+        # Not where the system keeps temporary files: that may be memory.
+        self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - see __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, number: int, line: bytes, uid: str) -> None:
+        """Put a line into a piece."""
+        self._stream.write(line)
+        self.ids[number].append(uid)
+        self._places[number].extend((self._end, len(line)))
+        self._end += len(line)
+
+    def lines(self, number: int) -> Iterator[bytes]:
+        """Yield a piece's lines by id."""
+        self._stream.flush()
+        ids, places = self.ids[number], self._places[number]
+        for at in sorted(range(len(ids)), key=ids.__getitem__):
+            yield os.pread(self._stream.fileno(), places[2 * at + 1], places[2 * at])
+
+    def utterances(self) -> Iterator[Utterance]:
+        """Yield what the id lists are written from."""
+        from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
+
+        nowhere = Path()
+        for name, ids in zip(self.pieces, self.ids, strict=True):
+            yield from (Utterance(uid, nowhere, name) for uid in ids)
+
+
+def _drawn(files: Sequence[Path], numbers: NDArray[np.int8]) -> Iterator[tuple[int, bytes, str]]:
+    """Yield piece, line and id of what was drawn, in the files' order."""
+    place = 0
+    for path in files:
+        for at, line in enumerate(cut_rows.read_lines(path), start=1):
+            if place == len(numbers):
+                break
+            if (number := int(numbers[place])) >= 0:
+                whole = line if line.endswith(b"\n") else line + b"\n"
+                yield number, whole, cut_rows.parse(line, path, at)["id"]
+            place += 1
+    if place != len(numbers):
+        raise ValueError(f"{', '.join(map(str, files))} changed while they were read. Run again.")
+
+
+def _pieces(
+    out: Path, wanted: Wanted, candidates: Candidates, numbers: NDArray[np.int8]
+) -> list[Piece]:
+    """Put the pieces in figures; digests are those of the written lists."""
+    lists = read_json(out / SPLIT_FILE)["splits"]
+    found = []
+    for number, name in enumerate(wanted.pieces):
+        taken = numbers == number
+        languages = {
+            language: _hours(candidates.lengths[taken & (candidates.languages == which)])
+            for which, language in sorted(enumerate(candidates.names), key=lambda item: item[1])
+            if wanted.languages
+        }
+        hours, about = _hours(candidates.lengths[taken]), lists[name]
+        found.append(Piece(name, about["utterances"], hours, about["digest"], languages))
+    return found
+
+
+def _hours(lengths: NDArray[np.int64]) -> float:
+    return round(int(lengths.sum()) / SECOND / 3600, 6)
+
+
+def _name(wanted: Wanted) -> str:
+    """Name the rule as its list's first line shows it."""
+    much = "_".join(f"{name}_{hours:g}h" for name, hours in wanted.hours.items())
+    parts = ["subset", much or (f"{wanted.share:g}percent" if wanted.share else "balanced")]
+    parts += [f"by_{wanted.by}"] if wanted.by else []
+    return "_".join([*parts, *(f"{name}{wanted.languages[name]:g}" for name in wanted.languages)])
+
+
+def _check_out(folders: Sequence[Path], out: Path) -> None:
+    """Refuse to write where cuts would be lost that cannot be drawn again."""
+    if out.resolve() in {folder.resolve() for folder in folders} or (out / REPORT).exists():
+        raise ValueError(f"{out} holds a prepared corpus; write the list into another folder.")
+    ours = (out / SPLIT_FILE).is_file() or (out / cuts.UNFINISHED).exists()
+    if any(cuts.cuts_files(out)) and not ours:
+        raise ValueError(f"{out} holds cuts of something else; write the list into another folder.")
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[None]:
+    """Take an earlier list out of the folder; a run cut off within leaves a refused mark."""
+    out.mkdir(parents=True, exist_ok=True)
+    mark = out / cuts.UNFINISHED
+    mark.touch()
+    for old in (*cuts.cuts_files(out), *out.glob(ID_FILES), out / SPLIT_FILE, out / PROVENANCE):
+        old.unlink(missing_ok=True)
+    yield
+    mark.unlink()
