@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ProbeConfig", "ProbeOutcome", "run_probe", "tasks", "upstreams"]
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
+BEGUN = "key.txt"  # of which probe the folder holds a part
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -93,6 +94,8 @@ def run_probe(
 ) -> ProbeOutcome:
     """Train and test one head, or return the outcome of an equal probe that `out` holds.
 
+    A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU.
+
     Args:
         upstream: any name that `-u` takes.
         checkpoint: the upstream's checkpoint folder, or None where it has none.
@@ -116,13 +119,15 @@ def run_probe(
     kept = _kept(out / OUTCOME, key)
     if kept is not None:
         return kept
-    # An interrupted run starts over: s3prl's own resume does not restore the random state.
-    shutil.rmtree(out / RUN, ignore_errors=True)
     (out / OUTCOME).unlink(missing_ok=True)
-    write_text(out / LOG, "")
+    if not _begun(out / BEGUN, key):
+        shutil.rmtree(out / RUN, ignore_errors=True)
+        write_text(out / LOG, "")
+        write_text(out / BEGUN, key)
     # Not JSON, though that is YAML too: YAML takes its 1e-05 for a string.
     write_text(out / SETTINGS, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
-    train = ["-m", "train", "-u", upstream, "-d", task, "-c", str(out / SETTINGS)]
+    # -a: a run that was cut off goes on where its last checkpoint stands, to the bit.
+    train = ["-m", "train", "-a", "-u", upstream, "-d", task, "-c", str(out / SETTINGS)]
     train += ["-p", str(out / RUN), "--seed", str(config.seed)]
     train += ["-k", str(checkpoint)] if checkpoint is not None else []
     test = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
@@ -149,7 +154,8 @@ def _settings(
         total_steps=config.total_steps,
         eval_step=config.eval_step,
         log_step=config.eval_step,
-        save_step=config.total_steps,
+        save_step=config.eval_step,
+        max_keep=1,
         eval_dataloaders=["dev", "test"] if config.test_in_training else ["dev"],
     )
     settings["optimizer"]["lr"] = config.learning_rate
@@ -198,6 +204,11 @@ def _key(
             json.dumps(versions(), sort_keys=True),
         ]
     )
+
+
+def _begun(path: Path, key: str) -> bool:
+    """Tell whether an equal probe was begun here and not finished."""
+    return path.is_file() and path.read_text(encoding="utf-8") == key
 
 
 def _kept(path: Path, key: str) -> ProbeOutcome | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +123,37 @@ def test_the_cache_and_the_second_process_change_nothing(
     assert logged(other) == logged(outcome)
     assert other.dev_predictions.read_bytes() == outcome.dev_predictions.read_bytes()
     assert other.test_predictions.read_bytes() == outcome.test_predictions.read_bytes()
+
+
+def test_a_probe_cut_off_goes_on_and_ends_alike(
+    outcome: ProbeOutcome, folder: Path, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Killed in its first third: no step is done twice, and the outcome is the same to the bit."""
+    killed = tmp_path / "probe"
+
+    def kill(arguments: list[str], *_: object) -> float:
+        run = killed / "s3prl"
+        command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ) as process:  # fmt: skip
+            while process.poll() is None and not list(run.glob("states-20.ckpt")):
+                time.sleep(0.01)
+            process.kill()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "_run", kill)
+        with pytest.raises(KeyboardInterrupt):
+            start(killed, tone_corpus, tiny_checkpoint, SHORT)
+    assert not (killed / "outcome.json").exists()
+    again = start(killed, tone_corpus, tiny_checkpoint, SHORT)
+    assert "Resume from" in (killed / "log.txt").read_text()
+    for name in ("metrics.jsonl", "predictions.dev.jsonl", "predictions.test.jsonl"):
+        assert (killed / "s3prl" / name).read_bytes() == (folder / "s3prl" / name).read_bytes()
+    assert again.layer_weights == outcome.layer_weights
 
 
 def test_failure_shows_the_end_of_the_log(
