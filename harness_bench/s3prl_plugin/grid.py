@@ -6,8 +6,11 @@ the other seeds too, and the test figures are those of its trials alone.
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
 from threading import Event
@@ -17,6 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT, resolved
+from harness_bench.feature_store.config import FOLDER
 from harness_bench.files import write_json
 from harness_bench.predictions import ClassPrediction, read_predictions
 from harness_bench.progress import say
@@ -25,7 +29,7 @@ from harness_bench.s3prl_plugin.probe import LOG, ProbeConfig, ProbeOutcome, run
 from harness_bench.scoring.classification import score_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 GRID = "grid.json"
 _Rate = Annotated[float, Field(gt=0, le=1)]
@@ -96,7 +100,9 @@ def run_grid(
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write grid.json.
 
-    Trials that are finished are not run again, so a killed grid goes on where it was.
+    Trials that are finished are not run again, so a killed grid goes on where it was. Unless
+    HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
+    OUT/features, which goes when the grid is done.
 
     Args:
         subject: upstream, checkpoint, task and cuts.
@@ -108,6 +114,15 @@ def run_grid(
     Raises:
         ValueError, RuntimeError: as `run_probe`.
     """
+    trials = len(config.learning_rates) + len(config.seeds) - 1
+    with _shared_features(out, share=trials > 1 and config.probe.feature_cache_mb > 0):
+        return _run_grid(subject, out, config, threads, jobs)
+
+
+def _run_grid(
+    subject: Subject, out: Path, config: GridConfig, threads: int, jobs: int
+) -> GridOutcome:
+    """Run the trials, choose, write grid.json."""
     first, *others = config.seeds
 
     def trials(pairs: Sequence[tuple[float, int]]) -> list[ProbeOutcome]:
@@ -130,6 +145,21 @@ def run_grid(
     keys = {_folder(out, pair).name: each.key for pair, each in outcomes.items()}
     write_provenance(out, config=settings, seed=first, inputs=keys)
     return outcome
+
+
+@contextmanager
+def _shared_features(out: Path, *, share: bool) -> Iterator[None]:
+    """Let trials keep features on disk for each other; they all read the same speech."""
+    if not share or os.environ.get(FOLDER):
+        yield
+        return
+    folder = out / "features"
+    os.environ[FOLDER] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        del os.environ[FOLDER]
+    shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays for the next try
 
 
 def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
 
 from harness_bench.cli_probe import _grid
+from harness_bench.feature_store.config import FOLDER
 from harness_bench.predictions import ClassPrediction, write_predictions
 from harness_bench.records.check import check
 from harness_bench.results import load_result
@@ -23,9 +26,6 @@ from harness_bench.s3prl_plugin.grid import (
 )
 from harness_bench.s3prl_plugin.grid_report import Row, draw_layers, publish_grid, render_grid
 from harness_bench.s3prl_plugin.probe import ProbeOutcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Learning rate -> share of right answers on dev and on test: dev chooses the second.
 RIGHT = {1e-2: (0.3, 0.9), 1e-3: (0.8, 0.5), 1e-4: (0.6, 0.95)}
@@ -225,3 +225,31 @@ def test_the_folder_says_what_was_tried(outcome: GridOutcome, tmp_path: Path) ->
     assert made["config"]["grid"]["learning_rates"] == [*RIGHT]
     assert made["config"]["subject"]["upstream"] == "fbank_cached"
     assert len(made["inputs"]) == len(outcome.trials)
+
+
+def test_trials_share_features_until_the_grid_is_done(
+    tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Five trials read the same speech; what they keep for each other must not stay on the disk."""
+    seen: list[str | None] = []
+    made: Any = getattr(grid, "run_probe")  # noqa: B009 - a replaced name
+
+    def run_probe(**arguments: Any) -> ProbeOutcome:
+        folder = os.environ.get(FOLDER)
+        seen.append(folder)
+        if folder and folder.startswith(str(tmp_path)):
+            Path(folder).mkdir(exist_ok=True, parents=True)
+        return made(**arguments)
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    monkeypatch.delenv(FOLDER, raising=False)
+    run_grid(subject(tone_corpus), tmp_path / "a", GridConfig(learning_rates=tuple(RIGHT)))
+    assert set(seen) == {str(tmp_path / "a" / "features")}
+    assert not (tmp_path / "a" / "features").exists()
+    assert FOLDER not in os.environ
+    seen.clear()
+    monkeypatch.setenv(FOLDER, "/elsewhere")
+    run_grid(subject(tone_corpus), tmp_path / "b", GridConfig(learning_rates=tuple(RIGHT)))
+    assert set(seen) == {"/elsewhere"}, "the user's folder wins"
+    assert len(trials) == 6
