@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,6 +26,9 @@ from harness_bench.s3prl_plugin.grid import (
 )
 from harness_bench.s3prl_plugin.grid_report import Row, draw_layers, publish_grid, render_grid
 from harness_bench.s3prl_plugin.probe import ProbeOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Learning rate -> share of right answers on dev and on test: dev chooses the second.
 RIGHT = {1e-2: (0.3, 0.9), 1e-3: (0.8, 0.5), 1e-4: (0.6, 0.95)}
@@ -233,7 +236,7 @@ def test_trials_share_features_until_the_grid_is_done(
 ) -> None:  # fmt: skip
     """Five trials read the same speech; what they keep for each other must not stay on the disk."""
     seen: list[str | None] = []
-    made: Any = getattr(grid, "run_probe")  # noqa: B009 - a replaced name
+    made: Callable[..., ProbeOutcome] = vars(grid)["run_probe"]
 
     def run_probe(**arguments: Any) -> ProbeOutcome:
         folder = os.environ.get(FOLDER)
