@@ -1,0 +1,133 @@
+"""An audit's outcome as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.audit.compare import MEANING
+from harness_bench.text_table import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness_bench.audit.compare import Finding, Pair
+    from harness_bench.audit.near import Unread
+
+_HEAD = ("first", "second", "shared", "verdict", "values", "utterances", "hours of second")
+_UNREAD_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """One set in figures."""
+
+    name: str
+    utterances: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit compared and found."""
+
+    sets: tuple[SetFacts, ...]
+    pairs: tuple[Pair, ...]
+    heard: bool  # whether audio was compared by fingerprints
+    unread: tuple[Unread, ...]  # utterances whose audio could not be read
+    long_text: int
+    allowed: tuple[str, ...]
+
+    @property
+    def leaks(self) -> int:
+        """Number of kinds of leaks over all pairs of sets."""
+        return sum(finding.leak for pair in self.pairs for finding in pair.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        pairs = [
+            {
+                **asdict(pair),
+                "leaks": pair.leaks,
+                "findings": [
+                    {**asdict(each), "examples": [each._asdict() for each in each.examples]}
+                    for each in pair.findings
+                ],
+            }
+            for pair in self.pairs
+        ]
+        unread = [each._asdict() for each in self.unread]
+        return {**asdict(self), "leaks": self.leaks, "pairs": pairs, "unread": unread}
+
+    def text(self) -> str:
+        """Return tables for a terminal."""
+        sets = [("set", "utterances", "hours")]
+        sets += [(each.name, str(each.utterances), f"{each.hours:.2f}") for each in self.sets]
+        lines = [*columns(sets), ""]
+        rows = [_cells(pair, finding) for pair, finding in self._findings()]
+        if rows:
+            lines += [*columns([_HEAD, *rows], texts=True), "", *self._examples(), ""]
+        return "\n".join([*lines, *self._notes(), self._verdict()])
+
+    def markdown(self) -> str:
+        """Return the same as a Markdown page."""
+        lines = ["# Leakage audit", "", self._verdict(), "", "| set | utterances | hours |",
+                 "|---|---|---|"]  # fmt: skip
+        lines += [
+            f"| {_cell(each.name)} | {each.utterances} | {each.hours:.2f} |" for each in self.sets
+        ]
+        lines += ["", f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|"]
+        lines += [
+            f"| {' | '.join(map(_cell, _cells(pair, finding)))} |"
+            for pair, finding in self._findings()
+        ]
+        lines += ["", *(f"- {_cell(line.strip())}" for line in self._examples()), ""]
+        return "\n".join([*lines, *(f"{_cell(note)}\n" for note in self._notes())])
+
+    def _findings(self) -> Iterator[tuple[Pair, Finding]]:
+        return ((pair, finding) for pair in self.pairs for finding in pair.findings)
+
+    def _examples(self) -> Iterator[str]:
+        """Yield a line per kind and pair: what it means, and cases of it."""
+        for pair, finding in self._findings():
+            cases = "; ".join(
+                f"{each.first} and {each.second}{f' ({each.detail})' if each.detail else ''}"
+                for each in finding.examples
+            )
+            why = f" (no leak: {finding.why})" if finding.why else ""
+            yield f"{pair.first} and {pair.second}, {MEANING[finding.kind]}{why}: {cases}"
+
+    def _notes(self) -> list[str]:
+        """Say what was not compared."""
+        notes = [] if self.heard else ["Audio was not listened to: near-identical sound is unseen."]
+        if self.unread:
+            notes.append(f"{len(self.unread)} utterances could not be read and were not heard:")
+            notes += [
+                f"  {each.set} {each.id}: {each.reason}" for each in self.unread[:_UNREAD_SHOWN]
+            ]
+            if len(self.unread) > _UNREAD_SHOWN:
+                notes.append(f"  and {len(self.unread) - _UNREAD_SHOWN} more; --json has them all")
+        return notes
+
+    def _verdict(self) -> str:
+        pairs = [f"{pair.first} and {pair.second}" for pair in self.pairs if pair.leaks]
+        if not pairs:
+            return f"No leak between {len(self.sets)} sets."
+        return f"{self.leaks} leaks between {len(pairs)} pairs of sets: {'; '.join(pairs)}."
+
+
+def _cells(pair: Pair, finding: Finding) -> tuple[str, ...]:
+    return (
+        pair.first,
+        pair.second,
+        finding.kind,
+        "LEAK" if finding.leak else "told",
+        str(finding.values),
+        f"{finding.first_utterances} / {finding.second_utterances}",
+        f"{finding.second_hours:.4f}",
+    )
+
+
+def _cell(text: str) -> str:
+    """Escape what Markdown would take for signs of its own."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,64 @@
+"""Run an audit: open the sets, compare every two, listen to their audio."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from harness_bench.audit.compare import ALL_KINDS, compare
+from harness_bench.audit.facts import LONG_TEXT, gather
+from harness_bench.audit.near import Heard, hear
+from harness_bench.audit.report import AuditReport, SetFacts
+from harness_bench.audit.sets import open_sets
+from harness_bench.progress import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FEWEST = 2
+
+
+def audit(
+    names: Sequence[str],
+    *,
+    listen: bool = True,
+    long_text: int = LONG_TEXT,
+    allow: Sequence[str] = (),
+    jobs: int = 0,
+) -> AuditReport:
+    """Find what any two sets share.
+
+    Args:
+        names: see `sets.open_sets`.
+        listen: read all audio and compare its fingerprints.
+        long_text: words from which an equal text is a leak.
+        allow: kinds that are told and no leak.
+        jobs: audio files read at a time; 0 takes all cores.
+
+    Raises:
+        ValueError: an unknown kind, fewer than two sets, or one that cannot be read.
+    """
+    if unknown := [kind for kind in allow if kind not in ALL_KINDS]:
+        raise ValueError(
+            f"There is no kind {unknown[0]!r} to allow; known: {', '.join(ALL_KINDS)}."
+        )
+    sets = open_sets(names)
+    if len(sets) < _FEWEST:
+        raise ValueError(
+            f"An audit compares two sets or more; {', '.join(names) or 'nothing'} holds "
+            f"{len(sets)}."
+        )
+    facts = [gather(each, long_text) for each in bar(sets, title="reading", unit="set")]
+    heard = hear(sets, facts, jobs) if listen else Heard({}, [])
+    pairs = tuple(
+        compare(facts[first], facts[second], near=heard.hits.get((first, second), ()), allow=allow)
+        for first, second in combinations(range(len(sets)), 2)
+    )
+    return AuditReport(
+        sets=tuple(SetFacts(each.name, len(each), round(each.hours, 4)) for each in facts),
+        pairs=pairs,
+        heard=listen,
+        unread=tuple(heard.unread),
+        long_text=long_text,
+        allowed=tuple(allow),
+    )

@@ -1,0 +1,1 @@
+"""Robust fingerprints of audio: the same sound under another gain, codec, start or length."""
