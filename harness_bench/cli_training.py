@@ -170,12 +170,13 @@ def family(
         rows = plan(found, hours)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
-    from harness_bench.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.data.opening import open_training  # noqa: PLC0415
     from harness_bench.progress import StageTimes  # noqa: PLC0415
 
-    times = StageTimes()
+    times, allow = StageTimes(), found.allow_test_data
+    audio = None if cuts is None else open_training(cuts, split, allow_test_data=allow)
     made = run_family(
-        found, None if cuts is None else open_folder(cuts, split), out or Path("runs") / found.name,
+        found, audio, out or Path("runs") / found.name,
         times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(times.summary())
@@ -227,15 +228,16 @@ def figure2(
       harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
       harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
     """
-    from harness_bench.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.data.opening import open_training  # noqa: PLC0415
     from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
     from harness_bench.pretrain.family import load_family  # noqa: PLC0415
     from harness_bench.progress import StageTimes  # noqa: PLC0415
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
     folder, times = out or Path("runs") / found.family.name, StageTimes()
+    allow = found.family.allow_test_data
     report = figures.make_figure(
-        found, None if cuts is None else open_folder(cuts, split), folder,
+        found, None if cuts is None else open_training(cuts, split, allow_test_data=allow), folder,
         times=times, restart=restart, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(times.summary())

@@ -102,6 +102,7 @@ class PretrainConfig:
     tensorboard: bool = True
     num_workers: int = Field(default=2, ge=0)
     seed: int = Field(default=0, ge=0)
+    allow_test_data: bool = False  # train even on audio of dev and test sets
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -164,6 +165,11 @@ class FamilyConfig:
     name: str = Field(min_length=1)
     iterations: tuple[IterationConfig, ...] = field(default=())
     data: DataConfig | None = None  # None: the audio is named on the command line
+
+    @property
+    def allow_test_data(self) -> bool:
+        """Whether every iteration may train on audio of dev and test sets."""
+        return all(step.pretrain.allow_test_data for step in self.iterations)
 
     def __post_init__(self) -> None:
         """Check that every teacher comes before its student and has the layer asked for."""

@@ -40,6 +40,8 @@ class DataConfig:
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     # Files with one recording or utterance id a line that must not be trained on.
     exclude: tuple[str, ...] = ()
+    # Prepared folders whose dev and test sets must not be trained on either.
+    protect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that iterations can tell the sources apart."""
@@ -63,8 +65,9 @@ def resolve_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
             else source
             for source in sources
         ]
-    if isinstance(table.get("exclude"), list):
-        table["exclude"] = [_absolute(path, base) for path in table["exclude"]]
+    for key in ("exclude", "protect"):
+        if isinstance(table.get(key), list):
+            table[key] = [_absolute(path, base) for path in table[key]]
     return table
 
 

@@ -46,7 +46,7 @@ def exclude(cuts: Sequence[Cut], ids: set[str]) -> Excluded:
     left_out: list[Cut] = []
     seen: set[str] = set()
     for cut in cuts:
-        hits = _names(cut) & ids
+        hits = names_of(cut) & ids
         seen |= hits
         (left_out if hits else kept).append(cut)
     return Excluded(kept, left_out, sorted(ids - seen))
@@ -58,7 +58,7 @@ def refuse_excluded(cuts: Iterable[Cut], ids: set[str], where: str) -> None:
     Raises:
         ValueError: names the first such cuts and their number.
     """
-    bad = [str(cut.id) for cut in cuts if _names(cut) & ids]
+    bad = [str(cut.id) for cut in cuts if names_of(cut) & ids]
     if bad:
         raise ValueError(
             f"{where} holds {len(bad)} utterances of excluded recordings ({', '.join(bad[:5])}). "
@@ -79,7 +79,7 @@ def tell(excluded: Excluded, title: str) -> None:
         )
 
 
-def _names(cut: Cut) -> set[str]:
+def names_of(cut: Cut) -> set[str]:
     """Return the names by which a cut may be excluded."""
     names = {str(cut.id), str(cut.recording_id)}
     return names | {str(supervision.id) for supervision in cut.supervisions}

@@ -10,6 +10,7 @@ from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import read_cuts
 from harness_bench.data.config import PREPARED, SHARDED
 from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded, tell
+from harness_bench.data.held_out import refuse_held_out
 from harness_bench.data.shar import SHARD_PATTERN, Shard, ShardedCuts, open_shards, read_metadata
 from harness_bench.data.sources import UNKNOWN, CutList, spoken
 from harness_bench.files import digest_strings, locked, read_json, write_json
@@ -37,7 +38,21 @@ def open_folder(folder: Path, split: str) -> CutSource:
     return CutList(read_cuts(folder, split))
 
 
-def open_data(config: DataConfig, out: Path, names: Sequence[str] = ()) -> CutSource:
+def open_training(folder: Path, split: str, *, allow_test_data: bool) -> CutSource:
+    """Open a folder to train on; its dev and test sets are refused unless that is allowed.
+
+    Raises:
+        ValueError: as `open_folder`, or the split holds audio of a dev or test set.
+    """
+    found = open_folder(folder, split)
+    if isinstance(found, CutList) and not allow_test_data:
+        refuse_held_out(found.cuts, [folder], f"{folder}, split {split}")
+    return found
+
+
+def open_data(
+    config: DataConfig, out: Path, names: Sequence[str] = (), *, allow_test_data: bool = False
+) -> CutSource:
     """Open the sources of a [data] table, preparing what is not prepared yet.
 
     Under torch.distributed rank 0 prepares and the others wait.
@@ -46,13 +61,16 @@ def open_data(config: DataConfig, out: Path, names: Sequence[str] = ()) -> CutSo
         config: the sources and what to exclude of them.
         out: where corpora are prepared, one folder each.
         names: these sources alone; all where empty.
+        allow_test_data: train even on audio of dev and test sets: those of the sources'
+            folders and of `config.protect`.
 
     Raises:
-        ValueError: an unknown name, lists and shards mixed, excluded recordings inside shards, or
-            nothing left.
+        ValueError: an unknown name, lists and shards mixed, excluded recordings inside shards,
+            audio of a dev or test set, or nothing left.
     """
     chosen = _chosen(config, names)
     excluded = read_exclusions(config.exclude)
+    protected = [] if allow_test_data else [Path(folder) for folder in config.protect]
     kinds = {source.corpus == SHARDED for source in chosen}
     if len(kinds) > 1:
         raise ValueError(
@@ -60,12 +78,16 @@ def open_data(config: DataConfig, out: Path, names: Sequence[str] = ()) -> CutSo
             "shard`), or give the prepared folders of all."
         )
     if kinds == {True}:
-        return _open_shards(chosen, excluded)
+        return _open_shards(chosen, excluded, protected)
     cuts = [cut for source in chosen for cut in _read(source, out)]
     sifted = exclude(cuts, excluded)
     tell(sifted, "data.exclude")
     if not sifted.kept:
         raise ValueError("data.exclude leaves no utterance to train on.")
+    if not allow_test_data:
+        refuse_held_out(
+            sifted.kept, [*(_folder(each, out) for each in chosen), *protected], "[data]"
+        )
     _refuse_twins(sifted.kept)
     return CutList(sifted.kept)
 
@@ -78,13 +100,17 @@ def _chosen(config: DataConfig, names: Sequence[str]) -> list[SourceConfig]:
     return [known[name] for name in names] if names else list(config.sources)
 
 
-def _open_shards(sources: Iterable[SourceConfig], excluded: set[str]) -> ShardedCuts:
+def _open_shards(
+    sources: Iterable[SourceConfig], excluded: set[str], protected: Sequence[Path]
+) -> ShardedCuts:
     shards: list[Shard] = []
     for source in sources:
         folder = Path(source.folder)
         found = open_shards(folder)
         if excluded:
             refuse_excluded(read_metadata(found), excluded, str(folder))
+        if protected:
+            refuse_held_out(read_metadata(found), protected, str(folder))
         shards += [_in_language(shard, source.language) for shard in found]
     return ShardedCuts(shards)
 
@@ -101,14 +127,18 @@ def _in_language(shard: Shard, language: str | None) -> Shard:
 
 def _read(source: SourceConfig, out: Path) -> list[Cut]:
     """Read one source's cuts; a corpus is prepared first."""
-    folder = Path(source.folder)
+    folder, root = _folder(source, out), Path(source.folder)
     if source.corpus != PREPARED:
-        folder, root = out / source.title, folder
         if world()[0] == 0:
             with locked(out / f".{source.title}.lock"):  # Two families may begin at a time.
                 _prepare_once(source, root, folder)
         barrier()
     return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
+
+
+def _folder(source: SourceConfig, out: Path) -> Path:
+    """Return where a source's cuts stand, or will once it is prepared."""
+    return Path(source.folder) if source.corpus == PREPARED else out / source.title
 
 
 def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:

@@ -159,7 +159,8 @@ def _audio(
         raise ValueError(
             f"Family {family.name!r} has no [data]; name a folder of cuts on the command line."
         )
-    return open_data(family.data, out / "data", step.sources)
+    allow = step.pretrain.allow_test_data
+    return open_data(family.data, out / "data", step.sources, allow_test_data=allow)
 
 
 def _labels(

@@ -60,7 +60,7 @@ def run_key(step: IterationConfig, source: CutSource, labels: Labels, teacher: P
     config = step.pretrain
     fixed = replace(
         config, save_interval_updates=1, log_interval=1, num_workers=0, keep_interval_updates=1,
-        export_interval_updates=None, tensorboard=True, divergence=3.0,
+        export_interval_updates=None, tensorboard=True, divergence=3.0, allow_test_data=False,
     )  # fmt: skip
     parts = [str(resolved(replace(step, pretrain=fixed)))]
     if teacher is not None and config.init != "random":

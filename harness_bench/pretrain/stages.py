@@ -42,10 +42,10 @@ def label(
     split: str = "train",
 ) -> Labels:
     """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
-    from harness_bench.data.opening import open_folder  # noqa: PLC0415 - torch
+    from harness_bench.data.opening import open_training  # noqa: PLC0415 - torch
     from harness_bench.labels.make import make_labels  # noqa: PLC0415 - torch
 
-    found = open_folder(cuts, split)
+    found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
 
 
@@ -61,7 +61,7 @@ def train(
     restart: bool = False,
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
-    from harness_bench.data.opening import open_folder  # noqa: PLC0415 - torch
+    from harness_bench.data.opening import open_training  # noqa: PLC0415 - torch
     from harness_bench.labels.make import REPORT_FILE  # noqa: PLC0415 - torch
     from harness_bench.labels.store import open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
@@ -71,7 +71,8 @@ def train(
             f"{label_folder} holds no finished labels (no {REPORT_FILE}); run `harness-bench "
             "labels` (again)."
         )
-    found, made = open_folder(cuts, split), open_labels(label_folder)
+    found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
+    made = open_labels(label_folder)
     return pretrain(step, found, made, out, fabric=fabric, teacher=teacher, restart=restart)
 
 
