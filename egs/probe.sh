@@ -117,8 +117,9 @@ fi
 if runs 4; then
     title 4 "scores and leaderboard"
     [ -f "${heads}/probe.txt" ] || die "${heads} holds no finished heads; run stage 3"
-    result=$(sed -n 's/^Result: //p' "${heads}/probe.txt")
-    predictions="${results}/predictions/$(basename "${result}" .json).jsonl"
+    # By its name alone: the experiment's folder may have been moved since.
+    stem=$(basename "$(sed -n 's/^Result: //p' "${heads}/probe.txt")" .json)
+    predictions="${results}/predictions/${stem}.jsonl"
     harness score cls --predictions "${predictions}" --plot "${heads}/confusion.png"
     if [ -n "${clean}" ]; then
         part="${heads}/predictions.test.${clean}.jsonl"
@@ -130,5 +131,5 @@ if runs 4; then
         fi
     fi
     harness leaderboard build "${results}" "${expdir}/leaderboard" --title "${name}"
-    echo "Result: ${result}"
+    echo "Result: ${results}/${stem}.json"
 fi

@@ -44,17 +44,16 @@ def layout(task: str, root: Path) -> dict[str, str]:
 
 
 @pytest.mark.s3prl
-@pytest.mark.parametrize(
-    ("task", "classes"), [("ser", 6), pytest.param("did", 5, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("task", "classes"), [("ser", 6), ("did", 5)])
 def test_a_corpus_as_it_came_ends_in_a_result(
     tmp_path: Path, tiny_checkpoint: Path, task: str, classes: int
 ) -> None:
     """All stages on a tiny folder of the official layout: every test utterance is answered."""
     splits = layout(task, tmp_path / "corpus")
-    upstream = (
-        ["--checkpoint", tiny_checkpoint] if task == "ser" else ["--upstream", "fbank_cached"]
-    )
+    upstream: dict[str, list[str | Path]] = {
+        "ser": ["--checkpoint", tiny_checkpoint],
+        "did": ["--upstream", "fbank_cached"],
+    }
     smoke = ROOT / RECIPES[task] / "conf" / "smoke.toml"
     done = recipe(
         task, "--corpus", tmp_path / "corpus", *upstream[task], "--config", smoke,
