@@ -19,6 +19,7 @@ DURATIONS, CLASSES = "durations.png", "classes.png"
 _BINS = 60
 _MOST = 20  # classes drawn of a field, the largest first
 _LETTERS = 18  # of a class's name
+_WHOLE = 100  # hours from which decimals say nothing
 _DPI = 110
 
 
@@ -32,6 +33,7 @@ def draw(tallies: dict[str, Tally], out: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - half a second
 
     style = STYLE | {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED}
+    style["text.parse_math"] = False  # a class may be called $x
     with mpl.rc_context(style):
         _save(_durations(tallies), out / DURATIONS)
         _save(_classes(tallies), out / CLASSES)
@@ -72,6 +74,7 @@ def _durations(tallies: dict[str, Tally]) -> Any:
     if wide:
         axes[-1].set_xscale("log")
         axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes[-1].xaxis.set_minor_formatter(lambda *_: "")
     axes[-1].set_xlabel("seconds" + (" (logarithmic)" if wide else ""))
     return figure
 
@@ -125,7 +128,7 @@ def _bars(axis: Any, field: str, names: list[str], tallies: dict[str, Tally]) ->
         left += hours
     for place, total in zip(places, left, strict=True):
         axis.annotate(
-            f"{total:,.3g} h", (total, place), xytext=(4, 0), textcoords="offset points",
+            f"{total:,.0f} h" if total >= _WHOLE else f"{total:.3g} h", (total, place), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=8, color=MUTED,
         )  # fmt: skip
     axis.set_yticks(places, [shorten(name, _LETTERS) for name in names])

@@ -1,0 +1,40 @@
+"""What clipping is: peaks that were cut off, not peaks that are loud."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.check import Checked, Limits, check, clipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@given(levels=st.lists(st.sampled_from([0.0, 0.9, -0.5, 1.0, -1.0, 0.9995]), max_size=40))
+def test_runs_of_three_at_full_scale_count(levels: list[float]) -> None:
+    """Against the words of the rule, sample by sample."""
+    expected, run = 0, 0
+    for level in [*levels, 0.0]:
+        if abs(level) >= 0.999:
+            run += 1
+            continue
+        expected += run if run >= 3 else 0
+        run = 0
+    assert clipped(np.array(levels, dtype=np.float32)) == expected
+
+
+@pytest.mark.parametrize(("gain", "share"), [(0.99, 0.0), (1.5, 0.53)])
+def test_a_sine_too_loud_is_clipped(tmp_path: Path, gain: float, share: float) -> None:
+    """A sine of 1.5 of full scale stays at it for 2/pi acos(1/1.5) = 53 % of its time."""
+    wave = np.clip(gain * np.sin(2 * np.pi * 100 * np.arange(16_000) / 16_000), -1, 1)
+    soundfile.write(tmp_path / "a.wav", wave, 16_000)
+    found = check(Utterance("a", tmp_path / "a.wav"), Limits())
+    assert isinstance(found, Checked)
+    assert found.clipped / found.samples == pytest.approx(share, abs=0.01)
