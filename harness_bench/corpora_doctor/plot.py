@@ -127,9 +127,10 @@ def _bars(axis: Any, field: str, names: list[str], tallies: dict[str, Tally]) ->
         )  # fmt: skip
         left += hours
     for place, total in zip(places, left, strict=True):
+        said = f"{total:,.0f} h" if total >= _WHOLE else f"{total:.3g} h"
         axis.annotate(
-            f"{total:,.0f} h" if total >= _WHOLE else f"{total:.3g} h", (total, place), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=8, color=MUTED,
+            said, (total, place), xytext=(4, 0), textcoords="offset points", va="center",
+            fontsize=8, color=MUTED,
         )  # fmt: skip
     axis.set_yticks(places, [shorten(name, _LETTERS) for name in names])
     axis.invert_yaxis()
