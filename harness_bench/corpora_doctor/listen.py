@@ -167,7 +167,8 @@ def _heard(row: Row, split: str, clipped_percent: float) -> list[Finding]:
 def _unlike(row: Row, split: str, result: Checked, clipped_percent: float) -> Iterator[Finding]:
     digest = (row.get("custom") or {}).get(DIGEST)
     if digest and digest != result.digest:
-        yield _finding(row, split, CHANGED, "its samples are not those that were prepared")
+        detail = "not the samples that were prepared: another file, or another decoder's rounding"
+        yield _finding(row, split, CHANGED, detail)
     share = 100 * result.clipped / result.samples
     if result.clipped and share >= clipped_percent:
         detail = f"{result.clipped} samples at full scale, {share:.2f} %"
