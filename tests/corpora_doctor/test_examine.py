@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from harness_bench import cli, cuts
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.corpora_doctor import examine as examining
 from harness_bench.corpora_doctor.examine import examine
 from harness_bench.corpora_doctor.listen import Listening
 from tests.corpora import trees
@@ -29,6 +30,13 @@ JUNK = "| a <script>alert(1)</script>"
 
 def speech(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
     return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+
+
+@pytest.fixture(autouse=True)
+def plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw in one test alone: plots have tests of their own and take most of the time."""
+    if request.node.name != "test_a_sound_folder_is_sound":
+        monkeypatch.setattr(examining, "draw", lambda *_: None)
 
 
 @pytest.fixture
@@ -78,6 +86,9 @@ def test_a_sound_folder_is_sound(folder: Path) -> None:
     assert [(item.reason, item.utterances) for item in found.left_out] == [("missing file", 1)]
     assert found.left_out[0].first[0]["id"] == "absent"
     assert found.findings.heard == len(NAMES)
+    assert {path.name for path in (folder / "doctor").iterdir()} == {
+        "doctor.md", "doctor.json", "findings.tsv", "durations.png", "classes.png",
+    }  # fmt: skip
 
 
 def test_every_fault_of_audio_is_found(folder: Path, tmp_path: Path) -> None:
