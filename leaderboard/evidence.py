@@ -11,6 +11,7 @@ from harness_bench.scoring.registry import get_metric, get_profile
 from harness_bench.scoring.systems import compare_systems
 
 from .board import by_column
+from .bounds import check_file, check_systems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .board import Column
 
 MAX_BYTES = 256 << 20  # Larger prediction files are not opened for a page.
+_ROUNDING = 0.051  # A result may write its figure with one digit after the point.
 MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
 
 
@@ -75,15 +77,15 @@ def gather(results: Mapping[Path, Result], column: Column, files: Iterable[Path]
     ordered = sorted(files, key=lambda file: (sign * results[file].main.value, file))
     there = [file for file in ordered if _has_predictions(file, results[file])]
     try:
-        profile = _profile_name(results[there[0]].normaliser) if there else None
-        kind = get_metric(results[there[0]].main_metric).kind if there else "class"
+        profile = _profile_name(column.normaliser) if there else None
+        kind = get_metric(column.metric).kind if there else "class"
     except ValueError as error:
         found.notes.append(f"{column.head}: no two models could be compared: {error}")
         return found
     if kind == "class":
-        _examine(found, ClassPrediction, there, results, profile)
+        _examine(found, ClassPrediction, _figures(there, results), column.metric, profile)
     else:
-        _examine(found, TextPrediction, there, results, profile)
+        _examine(found, TextPrediction, _figures(there, results), column.metric, profile)
     if len(there) > MAX_SYSTEMS:
         found.notes.append(f"{column.head}: only the best {MAX_SYSTEMS} models were compared.")
     return found
@@ -92,23 +94,25 @@ def gather(results: Mapping[Path, Result], column: Column, files: Iterable[Path]
 def _examine[P: (ClassPrediction, TextPrediction)](
     found: Evidence,
     kind: type[P],
-    files: Sequence[Path],
-    results: Mapping[Path, Result],
+    files: Mapping[Path, tuple[Path, float]],
+    metric: str,
     profile: str | None,
 ) -> None:
     """Read predictions of one kind, break each down, compare those of the same utterances."""
     asked: dict[tuple[str, ...], dict[Path, list[P]]] = {}
-    for file in files[:MAX_SYSTEMS]:
-        metric = results[file].main_metric
+    figures = {file: figure for file, (_, figure) in files.items()}
+    for file, (path, _) in files.items():
         try:
-            rows = read_predictions(file.parent / str(results[file].predictions), kind)
+            rows = read_predictions(path, kind)
+            check_file(rows)
             found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile)
         except (ValueError, OSError, RecursionError) as error:  # deep JSON recurses
-            found.notes.append(f"{file.name} could not be compared: {error}")
+            why = str(error).replace(f"{file.parent}/", "")  # nobody's folders on a public page
+            found.notes.append(f"{file.name} could not be compared: {why}")
             continue
         asked.setdefault(_questions(rows), {})[file] = rows
     for alike in asked.values():
-        _compare(found, alike, results[next(iter(alike))].main_metric, profile)
+        _compare(found, alike, figures, metric, profile)
     if not asked:
         return
     first, *others = asked.values()
@@ -120,19 +124,53 @@ def _examine[P: (ClassPrediction, TextPrediction)](
 
 
 def _compare[P: (ClassPrediction, TextPrediction)](
-    found: Evidence, alike: Mapping[Path, list[P]], metric: str, profile: str | None
+    found: Evidence,
+    alike: Mapping[Path, list[P]],
+    figures: Mapping[Path, float],
+    metric: str,
+    profile: str | None,
 ) -> None:
-    """Compare every two of some results with the same utterances."""
+    """Compare every two of some results with the same utterances.
+
+    Predictions that do not give their result's figure are another run's: a test of them would
+    speak of figures that nobody sees, so they are left out and told.
+    """
     if len(alike) < 2:  # noqa: PLR2004
         return
     files = {str(file): file for file in alike}
     rows = {name: alike[file] for name, file in files.items()}
     try:
+        check_systems(alike)
         systems = compare_systems(rows, metric=metric, profile=profile)
     except ValueError as error:
         found.notes.append(f"{', '.join(file.name for file in alike)}: no comparison: {error}")
         return
-    found.tests.append((tuple(files[name] for name in systems.names), systems))
+    given = {
+        files[name]: float(value) for name, value in zip(systems.names, systems.values, strict=True)
+    }
+    wrong = [file for file, value in given.items() if abs(value - figures[file]) > _ROUNDING]
+    if not wrong:
+        found.tests.append((tuple(given), systems))
+        return
+    for file in wrong:
+        del found.breakdowns[file]
+        found.notes.append(
+            f"{file.name} could not be compared: it says {metric} {figures[file]:.2f} and its "
+            f"predictions give {given[file]:.2f}; score them again."
+        )
+    _compare(
+        found, {file: alike[file] for file in alike if file not in wrong}, figures, metric, profile
+    )
+
+
+def _figures(
+    files: Sequence[Path], results: Mapping[Path, Result]
+) -> dict[Path, tuple[Path, float]]:
+    """Return of the first `MAX_SYSTEMS` results where the predictions lie, and the figure."""
+    return {
+        file: (file.parent / str(results[file].predictions), results[file].main.value)
+        for file in files[:MAX_SYSTEMS]
+    }
 
 
 def _has_predictions(file: Path, result: Result) -> bool:
@@ -151,9 +189,9 @@ def _questions(rows: Iterable[ClassPrediction | TextPrediction]) -> tuple[str, .
     )
 
 
-def _profile_name(label: str | None) -> str | None:
-    """Return the profile that a result names, in the version that is installed."""
-    if label is None:
+def _profile_name(label: str) -> str | None:
+    """Return the profile that results name, in the version that is installed."""
+    if not label:
         return None
     name = label.partition(" v")[0]
     if get_profile(name).label != label:

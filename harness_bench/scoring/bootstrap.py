@@ -146,8 +146,10 @@ def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
     """
     if len(groups) != len(statistics):
         raise ValueError(f"{len(groups)} groups for {len(statistics)} utterances; give one each.")
-    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums = np.zeros((len(names), *statistics.shape[1:]))
+    # Not by `np.unique`: an array of texts gives every one of them the room of the longest.
+    place = {name: number for number, name in enumerate(sorted(set(groups)))}
+    index = np.array([place[name] for name in groups], dtype=np.intp)
+    sums = np.zeros((len(place), *statistics.shape[1:]))
     np.add.at(sums, index, statistics)
     return sums
 

@@ -60,8 +60,12 @@ def row_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> A
     Raises:
         ValueError: not as many answers in all rows.
     """
-    heads = list(head_statistics(rows, classes))
-    return heads[0] if len(heads) == 1 else np.mean(heads, axis=0)
+    heads = head_statistics(rows, classes)
+    total, count = next(heads), 1
+    for each in heads:  # summed one by one: a hundred heads need the room of two
+        total += each
+        count += 1
+    return total / count
 
 
 def head_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Iterator[Array]:

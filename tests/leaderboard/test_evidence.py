@@ -103,3 +103,30 @@ def test_another_version_of_the_profile_is_not_scored_anew(tmp_path: Path) -> No
     assert len(notes) == 1
     assert "mgb2 v0" in notes[0]
     assert "score again" in notes[0]
+
+
+def test_predictions_of_another_run_are_left_out(tmp_path: Path) -> None:
+    """A result that says 99 % beside predictions of less must not win by the others' tests."""
+    write_results(tmp_path)
+    path = tmp_path / "random.did.tones.test.json"
+    said = json.loads(path.read_text())
+    said["metrics"]["accuracy"] |= {"value": 99.0, "interval": None, "other_intervals": []}
+    path.write_text(json.dumps(said))
+    found, _ = load_results(tmp_path)
+    (each,) = (e for column, e in gather_all(found).items() if column.task == "did")
+    assert path not in each.breakdowns
+    assert [len(files) for files, _ in each.tests] == [3]
+    assert any(path not in files for files, _ in each.tests)
+    assert each.notes[0].startswith(f"{path.name} could not be compared: it says accuracy 99.00")
+
+
+def test_a_metric_with_an_invisible_character_costs_nobody_the_test(tmp_path: Path) -> None:
+    """It stands in the same column, and its name is what the column shows."""
+    write_results(tmp_path)
+    path = tmp_path / "fbank.did.tones.test.json"
+    path.write_text(path.read_text().replace('"accuracy"', '"accuracy\\u200b"'))
+    found, problems = load_results(tmp_path)
+    assert not problems
+    (each,) = (e for column, e in gather_all(found).items() if column.task == "did")
+    assert not each.notes
+    assert [len(files) for files, _ in each.tests] == [4]
