@@ -65,8 +65,9 @@ def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better:
     Returns:
         One sentence for each figure or direction that cannot be.
     """
-    known = _RANGES.get(name) or next(
-        (_RANGES[rate] for rate in _ERROR_RATES if name.startswith(f"{rate}_")), None
+    shown = clean(name)  # an invisible character makes no other metric
+    known = _RANGES.get(shown) or next(
+        (_RANGES[rate] for rate in _ERROR_RATES if shown.startswith(f"{rate}_")), None
     )
     if known is None:
         return []

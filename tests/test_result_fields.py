@@ -15,6 +15,7 @@ def test_ranges() -> None:
     for name, value, higher in (
         ("accuracy", 100.1, True), ("uar", -0.1, True), ("wer", -1.0, False),
         ("cer_none", -1.0, False), ("calibration_error", 101.0, False),
+        ("accuracy\u200b", 1e9, True),  # it is shown as `accuracy`
     ):  # fmt: skip
         (problem,) = range_problems(name, {"value": value}, higher_is_better=higher)
         assert problem.startswith(f"value is {value}, it must be")
