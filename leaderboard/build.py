@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from .plots import Plot
 
+_OURS = re.compile(
+    r"00-radar\.png|00-curves-\d+\.png|\d\d+-.*-(bars|parameters|real-time|layers)\.png"
+)
 PAPER = Path(__file__).parent / "results" / "paper"
 
 
@@ -71,7 +75,7 @@ def build(
     from .plots import draw_overall, draw_plots  # noqa: PLC0415
 
     curves, broken = load_curves(results / "curves")
-    board = replace(board, problems=board.problems | _reasons(broken))
+    board = replace(board, problems=board.problems | _reasons(broken, "curves/"))
     drawn = draw_plots(board.measured)
     overall = draw_overall(board.measured, curves)
     every = [*overall, *(plot for each in drawn.values() for plot in each)]
@@ -135,19 +139,23 @@ def _with_paper(
     return own | paper, reasons
 
 
-def _reasons(problems: Mapping[Path, str]) -> dict[str, str]:
+def _reasons(problems: Mapping[Path, str], below: str = "") -> dict[str, str]:
     """Return file name -> reason; file names come from strangers too, and need not be text."""
-    return {
-        clean(path.name): clean(reason.removeprefix(f"{path} "))
-        for path, reason in problems.items()
-    }
+    found: dict[str, str] = {}
+    for path, reason in problems.items():
+        name, number = f"{below}{clean(path.name)}", 1
+        while (shown := name if number == 1 else f"{name} ({number})") in found:
+            number += 1  # Two names may look the same: neither hides the other.
+        found[shown] = clean(reason.removeprefix(f"{path} "))
+    return found
 
 
 def _write_plots(out: Path, plots: Iterable[Plot]) -> tuple[Path, ...]:
     """Write the PNG files; those of an earlier build with other columns are removed."""
     wanted = {out / f"{plot.name}.png": plot for plot in plots}
     for stale in set(out.glob("[0-9][0-9]*-*.png")) - set(wanted):
-        stale.unlink()
+        if _OURS.fullmatch(stale.name):  # a picture of somebody's own stays
+            stale.unlink()
     for path, plot in wanted.items():
         write_bytes(path, plot.png)
     return tuple(wanted)

@@ -170,3 +170,12 @@ def test_the_papers_rows_are_shown_once(tmp_path: Path) -> None:
         board = make_board(folder, title="t")
         assert not board.problems
         assert board.reported == expected
+
+
+def test_equal_names_hide_no_problem(tmp_path: Path) -> None:
+    """A curve file may be called as a result is, and two names may look the same."""
+    (tmp_path / "curves").mkdir()
+    for name in ("a.json", "a\u200b.json", "curves/a.json"):
+        (tmp_path / name).write_text("{")
+    files = build(tmp_path, tmp_path / "out", title="b", include_reported=False)
+    assert list(files.problems) == ["a.json", "a.json (2)", "curves/a.json"]

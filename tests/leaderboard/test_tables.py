@@ -155,9 +155,12 @@ def test_stale_plots_go(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     stale = tmp_path / "out" / "07-did-old-bars.png"
     stale.parent.mkdir()
+    own = stale.with_name("2024-06-my-photo.png")
     stale.write_bytes(b"")
+    own.write_bytes(b"")
     build(tmp_path / "results", tmp_path / "out", title="b", include_reported=False)
     assert not stale.exists()
+    assert own.exists(), "a picture that no build made"
 
 
 def test_broken_file_is_in_what_build_returns(built: LeaderboardFiles) -> None:
