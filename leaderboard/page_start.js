@@ -35,9 +35,8 @@ function show() {
   const back = make("p", {}, make("a", { href: "#/" }, "← all models"));
   otherView.append(back, ...viewOf(hash).flat(Infinity).filter(Boolean));
   if (hash.startsWith("#/task/")) {
-    const id = decodeURIComponent(hash.slice("#/task/".length));
-    document.getElementById("task-plots")?.append(
-      ...plotGroups.filter((plots) => plots.dataset.column === id));
+    const place = document.getElementById("task-plots");
+    place?.append(...plotGroups.filter((plots) => plots.dataset.column === place.dataset.column));
   }
   const head = otherView.querySelector("h2");
   document.title = `${head.textContent} · ${title}`;

@@ -39,7 +39,7 @@ function taskView(column) {
     measured ? make("p", { class: "quiet" },
       "Rank: 1 + the number of models that are better beyond chance (p < 0.05). ",
       methods.length ? `Differences: ${methods.join("; ")}.` : "No predictions lie beside these results, so ranks follow the figures alone.") : null,
-    make("div", { id: "task-plots" }),
+    make("div", { id: "task-plots", "data-column": column.id }),
     column.breakdowns.map((each) => breakdownTable(column, each, models)),
   ];
 }
