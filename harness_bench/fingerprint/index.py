@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # a single instant.
 MIN_VOTES = 12
 MIN_SHARE = 0.02
-MIN_SECONDS = 0.2
+MIN_SECONDS = 0.1
 _OFFSET_BITS = 24  # frames of 16 ms: 37 hours to both sides
 
 

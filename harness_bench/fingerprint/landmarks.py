@@ -21,7 +21,7 @@ WINDOW, HOP = 1024, 256  # samples: 64 ms tell the harmonics of a voice apart
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
 # Bins of 15.6 Hz: from 94 Hz, above mains hum, to 5 kHz, which lossy codecs keep.
 _LOWEST_BIN, _HIGHEST_BIN = 6, 320
-_PEAK_FRAMES, _PEAK_BINS = 9, 17  # a peak is the largest value within so many, itself in the middle
+_PEAK_FRAMES, _PEAK_BINS = 7, 13  # a peak is the largest value within so many, itself in the middle
 _LOUD_FRAMES = 63  # about a second
 _BELOW_LOUD = 30 / (20 / np.log(10))  # 30 dB: weaker peaks do not outlive a codec
 _SILENCE = 1e-3  # magnitude; the rounding noise of 16 bits stays below it
@@ -41,7 +41,7 @@ class Landmarks(NamedTuple):
 
 
 def landmarks(samples: NDArray[np.float32]) -> Landmarks:
-    """Return the fingerprint of audio; about 100 landmarks for each second of speech.
+    """Return the fingerprint of audio; about 170 landmarks for each second of speech.
 
     Args:
         samples: (samples,) float32 at 16 kHz. Silence has no landmarks.
