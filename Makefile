@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := runs
 # The extra `fairseq` stays out of the environment: see tools/peers.sh.
+# Tests side by side, a file each; every process may hold a GB and more of libraries.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 EXTRAS := --extra s3prl --extra espnet --extra demo
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,7 +33,7 @@ audit-demo: setup  ## Plant a leak of every kind in a made corpus and show that 
 	@$(BIN)/python egs/audit/planted.py $(RUNS)/audit-demo
 
 test: setup  ## Run the tests (not those marked slow).
-	@$(BIN)/python -m pytest -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: setup  ## Run the tests that take minutes each.
 	@$(BIN)/python -m pytest -m slow
