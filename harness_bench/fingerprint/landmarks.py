@@ -41,7 +41,7 @@ class Landmarks(NamedTuple):
 
 
 def landmarks(samples: NDArray[np.float32]) -> Landmarks:
-    """Return the fingerprint of audio; about 170 landmarks for each second of speech.
+    """Return the fingerprint of audio; about 160 landmarks for each second of speech.
 
     Args:
         samples: (samples,) float32 at 16 kHz. Silence has no landmarks.
