@@ -106,6 +106,8 @@ def read_jsonl(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
+            except RecursionError:
+                raise ValueError(f"{path}:{number} is nested too deeply.") from None
 
 
 def digest_file(path: Path) -> str:

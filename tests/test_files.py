@@ -129,6 +129,9 @@ def test_json_lines_round_trip(tmp_path: Path) -> None:
 
 def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
     """A file cut off in its last line must not pass for a shorter whole one."""
+    (tmp_path / "deep.jsonl").write_text("1\n" + "[" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.jsonl:2 is nested too deeply"):
+        list(read_jsonl(tmp_path / "deep.jsonl"))
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n\n{"a": 2}\n{"a"')
     with pytest.raises(ValueError, match=r"x\.jsonl:4 is not valid JSON"):
         list(read_jsonl(tmp_path / "x.jsonl"))

@@ -109,7 +109,7 @@ def _plain_guess(line: str) -> tuple[str, dict[str, Any]] | None:
 def _json_guess(line: str) -> tuple[str, dict[str, Any]] | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):  # deep nesting recurses
         return None
     key, pred, probs = (row.get(name) for name in ("id", "pred", "probs"))
     numbers = probs is None or (

@@ -237,8 +237,8 @@ def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: s
     """Read an object with `id` and `text` (or the file's role, `hyp` or `ref`)."""
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise LineError(f"not JSON ({error.msg})") from None
+    except (json.JSONDecodeError, RecursionError) as error:  # deep nesting recurses
+        raise LineError(f"not JSON ({error})") from None
     if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
         raise LineError("expected an object with a string `id`")
     name = role if role in row else "text"
@@ -295,5 +295,5 @@ def _numbers(parts: list[str]) -> int:
 def _is_object(line: str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return False

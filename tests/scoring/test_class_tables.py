@@ -176,6 +176,7 @@ BAD_PREDS = {
     "extra": ("u1 EGY\nu2 EGY\nu3 LEV\nu9 LEV\n", "dialect", "1 in pred but not in the truth: u9"),
     "duplicate": ("u1 EGY\nu1 GLF\n", "dialect", ":2 repeats id 'u1'"),
     "line": ("u1 EGY\nu2\n", "dialect", ":2: expected `id label`"),
+    "deep": ('{"id":' * 100_000, "dialect", ":1: expected `id label`, or a JSON object"),
     "json": ('{"id": "u1"}\n', "dialect", ":1: expected `id label`, or a JSON object"),
     "field": ("u1 EGY\n", "emotion", "no field 'emotion'; it has dialect, gender, speaker"),
     "no field fits": ("u1 XXX\n", None, "0 fields .*: none; name the truth with `--field`"),

@@ -135,6 +135,7 @@ BROKEN = {
     "ctm short": ("ctm", "rec A 0.1 0.2 قال\nrec A 0.1 0.2\n", ":2 .*expected `recording"),
     "ctm time": ("ctm", "rec A * * <ALT_BEGIN>\n", r":1 .*'\*' is no time"),
     "trn": ("trn", "قال (u1)\nفي\n", r":2 .*expected `words \(id\)`"),
+    "deep": ("jsonl", '{"id": "u1", "text": "قال"}\n' + "[" * 100_000, ":2 .*not JSON"),
     "json": ("jsonl", '{"id": "u1", "text": "قال"}\n{"id"\n', ":2 .*not JSON"),
     "json list": ("jsonl", "[1]\n", ":1 .*object with a string `id`"),
     "json text": ("jsonl", '{"id": "u1", "text": 3}\n', ":1 .*'u1' has no string"),
