@@ -35,7 +35,7 @@ function taskView(column) {
     make("h2", { tabindex: "-1", dir: "auto" }, column.head),
     column.synthetic ? make("p", { class: "warning" }, "Synthetic data: the figures say nothing about real speech.") : null,
     make("p", { class: "quiet" }, `${facts}.`),
-    grid(`${models.length} models`, heads, rows),
+    grid(`${models.length} model${models.length === 1 ? "" : "s"}`, heads, rows),
     measured ? make("p", { class: "quiet" },
       "Rank: 1 + the number of models that are better beyond chance (p < 0.05). ",
       methods.length ? `Differences: ${methods.join("; ")}.` : "No predictions lie beside these results, so ranks follow the figures alone.") : null,

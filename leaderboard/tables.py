@@ -101,7 +101,7 @@ def _md_warnings(board: Board) -> list[str]:
     """Say what a reader must know before the first figure."""
     lines = [f"**Synthetic data.** {SYNTHETIC}"] if board.measured.synthetic else []
     if board.hidden:
-        lines.append(f"Shown: split `{board.split}`; {board.hidden} results of other splits not.")
+        lines.append(f"Shown: split `{board.split}`. Not shown, of other splits: {board.hidden}.")
     return lines
 
 
