@@ -94,9 +94,11 @@ def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]
     """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
 
     Every column counts the same, and only if some model is better than FBANK there. A model
-    without a figure in all of them gets the mean over those it has, told by `Score.columns`.
+    without a figure in all of them gets the mean over those it has, told by `Score.columns`. Of
+    several FBANK rows the one with most columns is the floor, of equal ones the first by name.
     """
-    floor = next((name for name in sorted(rows) if _is_fbank(name, rows[name])), None)
+    floors = [name for name in rows if _is_fbank(name, rows[name])]
+    floor = min(floors, key=lambda name: (-len(rows[name]), name), default=None)
     if floor is None:
         return {}
     spans = {

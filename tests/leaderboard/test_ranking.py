@@ -167,3 +167,16 @@ def test_score_of_a_row_is_shown_with_its_coverage() -> None:
     below = found["a"].score
     assert below is not None
     assert score(replace(below, value=-250.4)) == "\u2212250 (1/2)"
+
+
+def test_of_several_fbank_rows_the_fullest_is_the_floor() -> None:
+    """One of a single column, first by name, must not make the other columns count for nothing."""
+    figures = {("fbank", "did"): 20.0, ("fbank", "ser"): 20.0, ("best", "did"): 60.0,
+               ("best", "ser"): 60.0, ("half", "did"): 40.0, ("half", "ser"): 20.0}  # fmt: skip
+    found = results(figures)
+    other = next(iter(results({("fbank", "did"): 30.0}).values()))
+    found[Path("a.json")] = other.model_copy(update={"model": "a fbank"})
+    scores = {row.model: row.score for row in make_table(found, "measured").rows}
+    assert {name: (score.value, score.of) for name, score in scores.items() if score} == {
+        "fbank": (0, 2), "best": (1000, 2), "half": (250, 2), "a fbank": (250, 2),
+    }  # fmt: skip
