@@ -115,7 +115,7 @@ def _large(path: Path) -> None:
     path.write_bytes(b" " * (MAX_BYTES + 1))
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, _link, _endless, _large], ids=str)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, _link, _endless, _large])
 def test_what_is_no_file_is_told_at_once(make: Callable[[Path], None], tmp_path: Path) -> None:
     """A pipe would block and a device never end; neither may be read."""
     put(tmp_path)
