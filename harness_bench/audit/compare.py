@@ -234,7 +234,7 @@ class _Placed(NamedTuple):
 def _placed(kind: str, facts: Facts) -> _Placed:
     """Pick the utterances whose recording or video and place in it are known."""
     keys, (starts, ends) = facts.hashes(kind), facts.spans(kind)
-    places = np.flatnonzero((keys != 0) & (ends - starts > _MIN_OVERLAP))
+    places = np.flatnonzero((keys != 0) & (ends - starts >= _MIN_OVERLAP))
     return _Placed(places, keys[places], starts[places], ends[places])
 
 

@@ -39,7 +39,12 @@ def rows(prefix: str, names: st.SearchStrategy[str]) -> st.SearchStrategy[list[d
     """Draw utterances whose every field comes from `names`; ids begin with the prefix."""
     one = st.fixed_dictionaries(
         dict.fromkeys(FIELDS, names)
-        | {"start": st.integers(0, 20).map(float), "duration": st.integers(1, 5).map(float)}
+        # Tenths of a second, so that overlaps of just the smallest length occur.
+        | {"start": st.integers(0, 30).map(_tenths), "duration": st.integers(1, 12).map(_tenths)}
     )
     many = st.lists(one, min_size=1, max_size=6)
     return many.map(lambda found: [row(f"{prefix}{n}", **each) for n, each in enumerate(found)])
+
+
+def _tenths(number: int) -> float:
+    return number / 10

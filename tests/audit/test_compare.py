@@ -39,7 +39,7 @@ def overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
     same = values(first)["recording"] == values(second)["recording"] != ""
     begin = max(first["start"], second["start"])
     end = min(first["start"] + first["duration"], second["start"] + second["duration"])
-    return same and end - begin >= MARGIN
+    return same and round(end - begin, 6) >= MARGIN
 
 
 @given(first=rows("a", NAMES), second=rows("b", NAMES))

@@ -83,11 +83,16 @@ def test_equal_ids_of_two_corpora_are_no_touch(tmp_path: Path) -> None:
     refuse_held_out(second, [tmp_path / "corpus"], "mine")
 
 
-def test_touching_segments_are_no_overlap(tmp_path: Path, cuts: list[Cut]) -> None:
+@pytest.mark.parametrize("first_is_held_out", [True, False])
+def test_touching_segments_are_no_overlap(
+    tmp_path: Path, cuts: list[Cut], *, first_is_held_out: bool
+) -> None:
     """Train and dev of one programme meet at a cut."""
-    early, late = cuts[0].truncate(duration=0.5), cuts[0].truncate(offset=0.45)
-    write_cuts(tmp_path / "corpus", "dev", [late.with_id("late")])
-    refuse_held_out([early.with_id("early")], [tmp_path / "corpus"], "mine")
+    early = cuts[0].truncate(duration=0.5).with_id("early")
+    late = cuts[0].truncate(offset=0.45).with_id("late")
+    held, trained = (early, late) if first_is_held_out else (late, early)
+    write_cuts(tmp_path / "corpus", "dev", [held])
+    refuse_held_out([trained], [tmp_path / "corpus"], "mine")
 
 
 @pytest.mark.parametrize("split", ["dev", "test_clean"])

@@ -71,6 +71,16 @@ def test_one_instant_is_no_sound() -> None:
     assert builder.build().matches(click) == []
 
 
+def test_votes_of_neighbouring_offsets_count_together() -> None:
+    """A shift of half a frame moves one half of the landmarks by one frame, the others not."""
+    hashes, frames = np.arange(16, dtype=np.uint32), np.arange(0, 160, 10, dtype=np.int32)
+    builder = Builder()
+    builder.add(Landmarks(hashes, frames, 200))
+    shifted = Landmarks(hashes, frames + (hashes % 2).astype(np.int32), 200)
+    (match,) = builder.build().matches(shifted)
+    assert (match.row, match.votes) == (0, 16)
+
+
 def test_empty_fingerprints_keep_their_number() -> None:
     """Silence, and audio that could not be read, must not shift the utterances behind them."""
     empty = landmarks(np.zeros(0, dtype=np.float32))
