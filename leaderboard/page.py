@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.untrusted import clean
+from harness_bench.untrusted import clean, shorten
 
 from .site import KINDS, Names, site_data
 from .text import (
@@ -166,6 +166,7 @@ def _cell(cell: Cell | None, decimals: int, scale: tuple[float, float]) -> dict[
         "place": cell.place,
         "tied": cell.tied,
         "delta": "" if cell.delta is None else signed(cell.delta, 1),
+        "reported_by": shorten(cell.paper.citation, 200) if cell.paper else "",
         "dot": position(metric.value),
         "from": position(span.low) if span else None,
         "to": position(span.high) if span else None,
