@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness_bench.cuts import read_cuts, text_of, write_cuts
 from harness_bench.espnet_plugin.recipe import AsrConfig, recipe_folder, run_asr
@@ -18,6 +19,7 @@ echo "run on ${upstream} with ${test_sets}" | tee -a "${expdir}/../runs"
 [ ! -e "${expdir}/../fail" ] || { echo "no luck today"; exit 7; }
 [ ! -d "${expdir}/asr" ] || echo continued >> "${expdir}/../runs"
 mkdir -p "${expdir}/asr" && : > "${expdir}/predictions.test.jsonl"
+cp "${expdir}/../model.pth" "${expdir}/asr/valid.acc.ave.pth"
 [ ! -e "${expdir}/../fail_later" ] || exit 8
 """
 
@@ -25,6 +27,7 @@ mkdir -p "${expdir}/asr" && : > "${expdir}/predictions.test.jsonl"
 @pytest.fixture
 def fake(tmp_path: Path) -> AsrConfig:
     recipe = tmp_path / "recipe"
+    torch.save({"frontend.layer_weights": torch.tensor([0.0, 0.0])}, tmp_path / "model.pth")
     for name, text in (("run.sh", FAKE), ("train.yaml", "a: 1\n"), ("decode.yaml", "b: 1\n")):
         recipe.mkdir(exist_ok=True)
         (recipe / name).write_text(text, encoding="utf-8")
@@ -47,6 +50,7 @@ def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: A
         for _ in range(2)
     )
     assert first == second
+    assert first.layer_weights == (0.5, 0.5)
     assert runs(tmp_path) == ["run on fbank with test"]
     assert first.predictions["test"].is_file()
 

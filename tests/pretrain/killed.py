@@ -1,4 +1,6 @@
-"""Kill a family in the making at random moments, again and again; started with a folder.
+"""Kill a family in the making at random moments, again and again.
+
+Started with a folder and the number of kills.
 
 Every try is a fork of this process, which has imported everything: so it costs no start-up.
 """
@@ -20,8 +22,6 @@ from harness_bench.data import sources
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.family import checkpoint_folder, load_family, run_family
 from harness_bench.progress import StageTimes
-
-KILLS = 20
 
 
 def make(folder: Path, out: Path) -> None:
@@ -55,7 +55,7 @@ def equal(one: Path, other: Path, name: str) -> bool:
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, wanted: int) -> None:
     """Print how often it was killed and whether the models of each family are the unkilled ones."""
     torch.set_num_threads(1)
     sources.PART_CUTS = 4  # several files of labels
@@ -64,8 +64,8 @@ def main(folder: Path) -> None:
     whole = time.monotonic() - began
     rng = random.Random(0)
     kills, finished = 0, 0
-    while kills < KILLS or (folder / f"killed-{finished}").exists():
-        seconds = rng.uniform(0, whole / 2) if kills < KILLS else 1e9
+    while kills < wanted or (folder / f"killed-{finished}").exists():
+        seconds = rng.uniform(0, whole / 2) if kills < wanted else 1e9
         if attempt(folder, folder / f"killed-{finished}", seconds):
             kills += 1
         else:
@@ -78,4 +78,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
