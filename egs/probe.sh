@@ -36,29 +36,11 @@ Stages: 1 prepare the corpus, 2 what the splits share, 3 train heads and test th
 
 Options (default):
 USAGE
-    sed -nE 's/^([a-z_]+)=(\S*) +# (.*)$/  --\1 (\2)  \3/p' "${recipe}/run.sh" "${BASH_SOURCE[0]}" |
-        sed -E -e 's/ \(\)  /  /' -e 's|"\$\{recipe\}/([^"]*)"|\1|'
+    list_options "${recipe}/run.sh" "${BASH_SOURCE[0]}"
 }
 
-die() {
-    echo "$0: $*" >&2
-    exit 1
-}
-
-while [ $# -gt 0 ]; do
-    case $1 in
-        --help | -h) usage && exit 0 ;;
-        --*)
-            option=${1#--}
-            grep -qE "^${option}=.* # " "${recipe}/run.sh" "${BASH_SOURCE[0]}" ||
-                die "unknown option $1; see $0 --help"
-            [ $# -gt 1 ] || die "option $1 needs a value"
-            printf -v "${option}" '%s' "$2"
-            shift 2
-            ;;
-        *) die "unexpected argument '$1'; options start with --" ;;
-    esac
-done
+source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
+take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" -- "$@"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -z "${python}" ]; then

@@ -41,30 +41,13 @@ Stages: 1 texts and speakers, 3 audio at 16 kHz, 4 leave out unfit utterances, 5
 10 lengths for batching, 11 training, 12 decoding, 13 predictions (EXPDIR/predictions.SPLIT.jsonl),
 14 scores.
 
-Options (current value):
+Options (default):
 USAGE
-    sed -n '/^upstream=/,/^python=/p' "${BASH_SOURCE[0]}" |
-        sed -E 's/^([a-z_]+)=(\S*)\s+# (.*)$/  --\1 (\2)  \3/; s/^([a-z_]+)=\s+# (.*)$/  --\1  \2/'
+    list_options "${BASH_SOURCE[0]}"
 }
 
-die() {
-    echo "$0: $*" >&2
-    exit 1
-}
-
-while [ $# -gt 0 ]; do
-    case $1 in
-        --help | -h) usage && exit 0 ;;
-        --*)
-            name=${1#--}
-            grep -qE "^${name}=" "${BASH_SOURCE[0]}" || die "unknown option $1; see $0 --help"
-            [ $# -gt 1 ] || die "option $1 needs a value"
-            printf -v "${name}" '%s' "$2"
-            shift 2
-            ;;
-        *) die "unexpected argument '$1'; options start with --" ;;
-    esac
-done
+source "${recipe}/../../options.sh"
+take_options "${BASH_SOURCE[0]}" -- "$@"
 [ -n "${cuts}" ] || die "--cuts DIR is missing: a folder made by \`harness-bench prepare\`"
 
 read -ra tests <<<"${test_sets}"

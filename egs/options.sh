@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# Options of the recipes. A line "name=value  # words" of a recipe is an option and its help.
+
+die() {
+    echo "$0: $*" >&2
+    exit 1
+}
+
+list_options() { # FILE...: print the options of these scripts with their values
+    sed -nE 's/^([a-z_]+)=(\S*) +# (.*)$/  --\1 (\2)  \3/p' "$@" |
+        sed -E -e 's/ \(\)  /  /' -e 's|"\$\{recipe\}/([^"]*)"|\1|'
+}
+
+take_options() { # FILE... -- ARGUMENT...: set the variables that the arguments name; needs `usage`
+    local scripts=()
+    while [ "$1" != -- ]; do
+        scripts+=("$1")
+        shift
+    done
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --help | -h) usage && exit 0 ;;
+            --*)
+                grep -qE "^${1#--}=.* # " "${scripts[@]}" || die "unknown option $1; see $0 --help"
+                [ $# -gt 1 ] || die "option $1 needs a value"
+                printf -v "${1#--}" '%s' "$2"
+                shift 2
+                ;;
+            *) die "unexpected argument '$1'; options start with --" ;;
+        esac
+    done
+}
