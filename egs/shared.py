@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from harness_bench.cuts import read_cuts, splits
-from harness_bench.leakage import Leakage, compare
+from harness_bench.leakage import between_splits, compare
 
 
 def main() -> int:
@@ -22,30 +22,20 @@ def main() -> int:
     parser.add_argument("--pretraining", nargs="*", type=Path, default=[], help="prepared folders")
     known = parser.parse_args()
     found = {split: list(read_cuts(known.cuts, split)) for split in splits(known.cuts)}
-    names = list(found)
-    pairs = [
-        compare(found[first], found[second], (first, second))
-        for number, first in enumerate(names)
-        for second in names[number + 1 :]
-    ]
+    pairs = between_splits(found)
     refused = [pair for pair in pairs if {*pair.kinds} & {*known.refuse}]
     for folder in known.pretraining:
         speech = [cut for split in splits(folder) for cut in read_cuts(folder, split)]
-        against = [compare(speech, found[split], (str(folder), split)) for split in names]
+        against = [compare(speech, found[split], (str(folder), split)) for split in found]
         pairs += against
         # Whatever a model has heard of dev or test, its figures are not those of a new speaker.
-        refused += [pair for pair in against if pair.second != "train" and _told(pair)]
+        refused += [pair for pair in against if pair.second != "train" and pair.leaks]
     for pair in pairs:
         print(pair)
     if refused:
         kinds = ", ".join(sorted({kind for pair in refused for kind in pair.kinds}))
         print(f"Refused: sets share what they must not ({kinds}); see above.", file=sys.stderr)
     return 1 if refused else 0
-
-
-def _told(pair: Leakage) -> bool:
-    """Say whether two sets share more than texts, which read sentences must."""
-    return bool({*pair.kinds} - {"text"})
 
 
 if __name__ == "__main__":

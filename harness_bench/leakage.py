@@ -42,6 +42,11 @@ class Leakage:
         """The kinds of things shared."""
         return tuple(item.kind for item in self.shared)
 
+    @property
+    def leaks(self) -> bool:
+        """Whether more than texts is shared: read sentences and single words must come again."""
+        return bool({*self.kinds} - {"text"})
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         return asdict(self)
@@ -74,11 +79,10 @@ def compare(first: Iterable[Cut], second: Iterable[Cut], names: tuple[str, str])
 def declared(found: Sequence[Leakage]) -> result_parts.Leakage:
     """Put comparisons of training sets with one split into the form that results carry.
 
-    Equal texts are told and no verdict: read sentences and single words must come again.
+    Equal texts are told and no verdict.
     """
-    leaked = any(set(each.kinds) - {"text"} for each in found)
     return result_parts.Leakage(
-        verdict="shared" if leaked else "clean",
+        verdict="shared" if any(each.leaks for each in found) else "clean",
         compared_with=tuple(each.first for each in found),
         detail="; ".join(str(each) for each in found if each.shared),
     )
