@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but a seed, an epoch and an utterance."""
+"""Chance that depends on nothing but a seed and names, such as an epoch and an utterance."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ def utterance_rng(seed: int, epoch: int, name: str, purpose: str) -> np.random.G
     It does not depend on the batch, the worker or the rank, so a run gives the same masks and
     crops with any number of them, and after any resume.
     """
-    text = f"{seed}/{epoch}/{purpose}/{name}"
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    digest = chance(seed, f"{epoch}/{purpose}/{name}")
     return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def chance(seed: int | str, name: str) -> bytes:
+    """Return 16 bytes that order names by chance, the same everywhere: BLAKE2b of `seed/name`."""
+    return hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()

@@ -7,7 +7,6 @@ milliseconds). So anybody who has the corpus gets the same list.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from harness_bench.corpora.base import Utterance
 from harness_bench.files import digest_strings, write_json, write_text
 from harness_bench.progress import bar
+from harness_bench.seeds import chance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -240,9 +240,9 @@ def _interleaved(items: list[Item], seed: int) -> list[Item]:
     places: list[tuple[int, bytes, Item]] = []
     for members in strata.values():
         total, before = sum(map(_weight, members)), 0
-        for item in sorted(members, key=lambda item: _chance(f"{seed}/{item.id}")):
+        for item in sorted(members, key=lambda item: chance(seed, item.id)):
             place = (2 * before + _weight(item)) * 2**62 // total
-            places.append((place, _chance(f"{seed}/{item.id}"), item))
+            places.append((place, chance(seed, item.id), item))
             before += _weight(item)
     return [item for _, _, item in sorted(places, key=lambda each: each[:2])]
 
@@ -266,16 +266,12 @@ def _table(items: list[Item], groups: list[str]) -> NDArray[np.int64]:
 
 def _order(groups: list[str], seed: str) -> list[int]:
     """Order groups by chance; return their numbers."""
-    return sorted(range(len(groups)), key=lambda number: _chance(f"{seed}/{groups[number]}"))
+    return sorted(range(len(groups)), key=lambda number: chance(seed, groups[number]))
 
 
 def _weight(item: Item) -> int:
     """Return an item's time in ms; something, so that unreadable audio has a place too."""
     return max(1, item.milliseconds)
-
-
-def _chance(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _milliseconds(path: Path) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from harness_bench import cut_rows, cuts
 from harness_bench.files import digest_strings
 from harness_bench.progress import bar
+from harness_bench.seeds import chance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"  # the language of cuts that do not say, as pretraining calls it
 SECOND = 1_000_000  # lengths are whole microseconds, so that every machine agrees on sums
-_HALF = 8  # bytes of a chance in each of two columns
 
 
 class Candidates:
@@ -82,11 +81,6 @@ class Candidates:
                 f"The id {name!r} comes twice ({path} and before). A list could not tell the two "
                 "apart: leave one folder out, or prepare it with other ids."
             )
-
-
-def chance(seed: int, text: str) -> bytes:
-    """Return 16 bytes that order texts by chance: BLAKE2b of seed and text."""
-    return hashlib.blake2b(f"{seed}/{text}".encode(), digest_size=2 * _HALF).digest()
 
 
 def _rows(files: Sequence[Path]) -> Iterator[tuple[Path, cut_rows.Row]]:
