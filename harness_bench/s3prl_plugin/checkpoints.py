@@ -1,16 +1,19 @@
-"""The checkpoint files of s3prl's runner: which are whole, and which is the newest of these.
+"""The checkpoint files of s3prl's runner: which are whole, which is the newest, what they hold.
 
-Imports no torch: the command line looks at them before anything heavy is loaded.
+Imports torch only to read one: the command line looks for them before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
+import argparse
 import zipfile
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.progress import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 STATES = "states-*.ckpt"  # s3prl's name; the number is the step
@@ -65,3 +68,21 @@ def choose(past: Path) -> Path:
         hint = f" {other} is whole: give that." if other else ""
         raise ValueError(f"-e {past} is broken: a part is missing or has a wrong checksum.{hint}")
     return past
+
+
+def load_states(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; no code in it is run."""
+    import torch  # noqa: PLC0415 - heavy
+
+    with arguments_allowed():
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
+@contextmanager
+def arguments_allowed() -> Iterator[None]:
+    """Let torch read checkpoints of s3prl, which hold the parsed arguments beside weights."""
+    import torch  # noqa: PLC0415 - heavy
+
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        yield

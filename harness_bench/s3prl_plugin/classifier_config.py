@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.config import STRICT
 
 BEST = "dev-best.ckpt"  # s3prl's name for the checkpoint that dev chose
+CLASSES = "classes.json"  # what the head was trained to tell apart; read outside training
 
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]

@@ -16,6 +16,7 @@ from harness_bench.files import read_json, write_json, write_text
 from harness_bench.progress import first_rank, say
 from harness_bench.s3prl_plugin.classifier_config import (
     BEST,
+    CLASSES,
     ClassifierConfig,
     predictions_name,
 )
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from torch.utils.data import DataLoader
 
-CLASSES = "classes.json"
 METRICS = "metrics.jsonl"
 
 

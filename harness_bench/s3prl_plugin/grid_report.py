@@ -59,7 +59,7 @@ def publish_grid(
         [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]
     )
     train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
-    known = subject.checkpoint is not None and subject.checkpoint.is_dir()
+    weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
     facts = Facts(
         model=row.model,
         model_kind=row.kind,
@@ -67,10 +67,8 @@ def publish_grid(
         corpus=row.corpus,
         split="test",
         synthetic=row.synthetic,
-        parameters=parameter_count(subject.checkpoint) if known and subject.checkpoint else None,
-        checkpoint_digest=checkpoint_digest(subject.checkpoint)
-        if known and subject.checkpoint
-        else None,
+        parameters=None if weights is None else parameter_count(weights),
+        checkpoint_digest=None if weights is None else checkpoint_digest(weights),
         layer_weights=outcome.layer_weights,
         hours=round(total_hours(test), 4),
         seed=config.seeds[0],

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.files import read_json, write_json
-from harness_bench.s3prl_plugin.classifier_config import BEST
+from harness_bench.s3prl_plugin.checkpoints import arguments_allowed, load_states
+from harness_bench.s3prl_plugin.classifier_config import BEST, CLASSES
+from harness_bench.s3prl_plugin.grid import GRID
 from harness_bench.s3prl_plugin.hook import activate
 from harness_bench.s3prl_plugin.probe import OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-_CLASSES = "classes.json"  # what the expert reads outside training
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_checkpoint(probe: Path) -> Path:
         return probe
     if (probe / BEST).is_file():
         return probe / BEST
-    for name in ("grid.json", OUTCOME):
+    for name in (GRID, OUTCOME):
         if (probe / name).is_file():
             found = Path(str(read_json(probe / name)["checkpoint"]))
             # A probe that was moved as a whole holds its checkpoint below itself.
@@ -108,18 +108,15 @@ def _reason(path: Path, error: Exception) -> str:
 
 def _runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) -> Any:
     """Make s3prl's runner with the weights of a checkpoint, its models in eval mode."""
-    import torch  # noqa: PLC0415 - heavy
-
     activate()
     from s3prl.downstream.runner import Runner  # noqa: PLC0415 - heavy, and only once activated
 
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_states(checkpoint)
     classes = state["Downstream"].get("_extra_state", {}).get("classes")
     if classes is None:
         raise ValueError(f"{checkpoint} is no head of this project's tasks: it names no classes.")
     # The experiment may have moved, and its cuts may be gone: the checkpoint alone must do.
-    write_json(folder / _CLASSES, classes)
+    write_json(folder / CLASSES, classes)
     settings = vars(state["Args"]) | {
         "mode": "inference", "expdir": str(folder), "init_ckpt": str(checkpoint),
         "device": "cpu", "local_rank": None,
@@ -132,7 +129,7 @@ def _runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) ->
             f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
             "lies now with --upstream-checkpoint."
         )
-    with torch.serialization.safe_globals([argparse.Namespace]):  # it reads the file once more
+    with arguments_allowed():  # it reads the file once more
         runner = Runner(argparse.Namespace(**settings), state["Config"])
     for entry in runner.all_entries:
         entry.model.eval()

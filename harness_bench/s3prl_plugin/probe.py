@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from harness_bench.files import digest_file, digest_strings, read_json, write_js
 from harness_bench.processes import run_logged
 from harness_bench.provenance import versions, write_provenance
 from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
+from harness_bench.s3prl_plugin.checkpoints import load_states
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
 from harness_bench.s3prl_plugin.hub import own_checkpoint, own_names
 
@@ -240,11 +240,8 @@ def _outcome(
     out: Path, key: str, commands: Sequence[str], seconds: Sequence[float]
 ) -> ProbeOutcome:
     """Collect what a finished run left."""
-    import torch  # noqa: PLC0415 - heavy
-
     checkpoint = out / RUN / BEST
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_states(checkpoint)
     weights = state["Featurizer"].get("weights")
     return ProbeOutcome(
         key=key,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
 
-from harness_bench.s3prl_plugin.checkpoints import choose, is_whole, newest_whole, prune, states
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from harness_bench.s3prl_plugin.checkpoints import (
+    choose,
+    is_whole,
+    load_states,
+    newest_whole,
+    prune,
+    states,
+)
 
 
 def make_checkpoint(folder: Path, step: int) -> Path:
@@ -77,3 +82,12 @@ def test_prune_keeps_the_newest_and_sweeps_up(tmp_path: Path) -> None:
     assert states(tmp_path) == made[1:]
     prune(tmp_path, 0)
     assert {path.name for path in tmp_path.iterdir()} == {"states-10.ckpt", "dev-best.ckpt"}
+
+
+def test_arguments_are_read_and_no_other_object(tmp_path: Path) -> None:
+    """s3prl keeps its parsed arguments beside the weights; a stranger's file may name anything."""
+    torch.save({"Args": Namespace(upstream="fbank")}, tmp_path / "states-1.ckpt")
+    assert load_states(tmp_path / "states-1.ckpt")["Args"].upstream == "fbank"
+    torch.save({"Args": Path("fbank")}, tmp_path / "states-2.ckpt")
+    with pytest.raises(Exception, match="Unsupported global"):
+        load_states(tmp_path / "states-2.ckpt")
