@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.espnet_plugin.run import Command, parse
+from harness_bench.espnet_plugin import times
+from harness_bench.espnet_plugin.run import Command, parse, split_times
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,42 @@ def test_commands_run_in_turn_until_one_fails(tmp_path: Path) -> None:
                   "--then", *echo, "3")  # fmt: skip
     assert done.returncode == 3
     assert done.stdout.splitlines() == ["called with 1", "called with 2"]
+
+
+def test_times_of_all_calls_are_kept_and_shown(tmp_path: Path) -> None:
+    """Stages are run in several calls; one that fails keeps the time of its last good run."""
+    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
+    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
+    path = tmp_path / "stage_times.json"
+
+    def stage(title: str, module: str = "echo_probe") -> list[str]:
+        return ["--stage", title, "-m", module]
+
+    launch(tmp_path, "--times", str(path), *stage("Stage 3: b"), "--then", *stage("Stage 1: a"))
+    before = times.read(path)
+    assert [row.stage for row in before] == ["Stage 1: a", "Stage 3: b"]
+    launch(tmp_path, "--times", str(path), *stage("Stage 1: a", "fail_probe"))
+    assert times.read(path) == before
+    done = launch(tmp_path, "--times", str(path), *stage("Stage 2: c"))
+    assert [row.stage[6] for row in times.read(path)] == ["1", "2", "3"]
+    assert times.table(path) in done.stderr
+
+
+def test_a_broken_times_file_is_told_before_the_stages(tmp_path: Path) -> None:
+    """Told afterwards, it would be after the training."""
+    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
+    (tmp_path / "times.json").write_text("{", encoding="utf-8")
+    done = launch(tmp_path, "--times", str(tmp_path / "times.json"), "-m", "echo_probe")
+    assert done.returncode == 1
+    assert "times.json is not valid JSON" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--times"], ["--times", "-m", "a"]])
+def test_times_need_a_file(arguments: list[str]) -> None:
+    """An option without its value must not swallow the command."""
+    with pytest.raises(ValueError, match="--times needs a file"):
+        split_times(arguments)
 
 
 @pytest.mark.espnet

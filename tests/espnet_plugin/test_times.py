@@ -1,0 +1,45 @@
+"""Stage times: one table over all the calls that a recipe took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench.espnet_plugin import times
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_stage_run_again_replaces_its_line(tmp_path: Path) -> None:
+    """The table says what the last run of each stage took, in the recipe's order."""
+    path = tmp_path / "exp" / "stage_times.json"
+    for stage, seconds in (("Stage 11: training", 50.0), ("Stage 12: decoding", 7.0)):
+        times.record(path, stage, seconds, 2 * seconds)
+    times.record(path, "Stage 2: speed", 1.5, 1.0)
+    times.record(path, "Stage 11: training", 60.0, 100.0)
+    times.record(path, "unnumbered", 0.5, 0.5)
+    assert [(row.stage, row.seconds, row.cpu_seconds) for row in times.read(path)] == [
+        ("Stage 2: speed", 1.5, 1.0),
+        ("Stage 11: training", 60.0, 100.0),
+        ("Stage 12: decoding", 7.0, 14.0),
+        ("unnumbered", 0.5, 0.5),
+    ]
+    assert [line.split()[-2:] for line in times.table(path).splitlines()[1:]] == [
+        ["1.5", "1.0"], ["60.0", "100.0"], ["7.0", "14.0"], ["0.5", "0.5"], ["69.0", "115.5"],
+    ]  # fmt: skip
+
+
+def test_no_file_is_no_stage(tmp_path: Path) -> None:
+    """The first call of a recipe finds none."""
+    assert times.read(tmp_path / "none.json") == []
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '[{"stage": "Stage 1"}]', '["Stage 1"]'])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    """Overwriting what is not ours would lose it."""
+    path = tmp_path / "times.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"times\.json"):
+        times.read(path)
