@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.pages import render
 from harness_bench.untrusted import clean, shorten
 
 from .site import KINDS, Names, site_data
@@ -26,8 +25,6 @@ from .text import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jinja2 import Template
-
     from .board import Board, Cell, Column, Row, Table
     from .plots import Plot
 
@@ -45,11 +42,11 @@ def render_page(
         plots: of each column of measured results.
         overall: plots of the whole board.
     """
-    script = "".join(map(_read, _SCRIPTS))
     names = Names(board)
     tables = [_table(table, names) for table in (board.measured, board.reported) if table.rows]
     measured = board.measured
-    return _template().render(
+    return render(
+        _read("page.html.j2"),
         board=board,
         title=clean(board.title),
         tables=tables,
@@ -66,9 +63,8 @@ def render_page(
         legend=LEGEND,
         score_legend=SCORE,
         style=_read("page.css"),
-        script=script,
         # The page may run this one script and load nothing, whatever a result file contains.
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script="".join(map(_read, _SCRIPTS)),
     )
 
 
@@ -82,16 +78,6 @@ def _left_out(count: int) -> str:
 @cache
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - loaded for pages only.
-
-    rules = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
-    environment = Environment(autoescape=True, **rules)  # type: ignore[arg-type]
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    return environment.from_string(_read("page.html.j2"))
 
 
 def _table(table: Table, names: Names) -> dict[str, Any]:

@@ -22,8 +22,9 @@ MAX_LINES, MAX_STATEMENTS = 300, 40
 CODE_IN_DATA = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # What plugin folders may import of harness_bench: what lies below them, and themselves.
 BELOW_ALL = {
-    "audio", "config", "cuts", "discovery", "files", "models", "plot_style", "predictions",
-    "progress", "provenance", "result_fields", "result_parts", "results", "scoring", "untrusted",
+    "audio", "config", "cuts", "discovery", "files", "models", "pages", "plot_style",
+    "predictions", "progress", "provenance", "result_fields", "result_parts", "results", "scoring",
+    "untrusted",
 }  # fmt: skip
 MAY_IMPORT = {
     "upstream": BELOW_ALL | {"upstream", "s3prl_plugin"},

@@ -6,14 +6,13 @@ up to the WER that is printed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.files import write_text
+from harness_bench.pages import render as render_page
 from harness_bench.scoring.registry import get_profile
 
 if TYPE_CHECKING:
@@ -201,20 +200,13 @@ def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[Column]:
 
 def _page(rows: Sequence[Utterance], title: str, summary: str) -> str:
     """Render the page; every text is escaped, and nothing is loaded from elsewhere."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - loaded for pages only.
-
-    script = _read("alignment.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    return environment.from_string(_read("alignment.html.j2")).render(
+    return render_page(
+        _read("alignment.html.j2"),
         rows=rows,
         title=title,
         summary=summary,
         style=_read("alignment.css"),
-        script=script,
-        script_digest=digest,
+        script=_read("alignment.js"),
     )
 
 
