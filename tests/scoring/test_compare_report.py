@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench import cli
 from harness_bench.predictions import write_predictions
 from harness_bench.scoring.systems import compare_systems
 from tests.scoring.conftest import class_rows, text_rows
@@ -32,8 +30,8 @@ FILES: dict[str, list[Any]] = {
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def compare(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """Run the verb where FILES lie as runs/NAME/predictions.test.jsonl."""
     monkeypatch.chdir(tmp_path)
@@ -42,20 +40,14 @@ def command(
 
     def run(*arguments: str) -> tuple[int, str, str]:
         known = (f"runs/{one}/predictions.test.jsonl" if one in FILES else one for one in arguments)
-        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", "compare", *known])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        return code, *capsys.readouterr()
+        return command("compare", *known)
 
     return run
 
 
-def test_table(command: Any) -> None:
+def test_table(compare: Any) -> None:
     """Best first, ranks by significance, names from what the paths do not share."""
-    code, out, _ = command("poor", "like", "good", "--metric", "accuracy")
+    code, out, _ = compare("poor", "like", "good", "--metric", "accuracy")
     rows = [line.split() for line in out.splitlines()[3:6]]
     assert code == 0
     assert [row[:2] for row in rows] == [["good", "1"], ["like", "1"], ["poor", "3"]]
@@ -65,21 +57,21 @@ def test_table(command: Any) -> None:
     assert "better than" not in out, "three systems have no single answer"
 
 
-def test_two_systems_get_an_answer_in_words(command: Any) -> None:
+def test_two_systems_get_an_answer_in_words(compare: Any) -> None:
     """A reader who knows no statistics must learn which one to take, or that nobody knows."""
-    surely = command("poor", "good")[1].splitlines()[-1]
+    surely = compare("poor", "good")[1].splitlines()[-1]
     assert surely.startswith("good is better than poor: accuracy of good minus accuracy of poor is")
-    unsure = command("good", "like")[1].splitlines()[-1]
+    unsure = compare("good", "like")[1].splitlines()[-1]
     assert unsure.startswith("These data cannot tell good and like apart:")
-    wer = command("heard", "perfect")[1]
+    wer = compare("heard", "perfect")[1]
     assert "perfect is better than heard: wer of perfect minus wer of heard is -" in wer
     assert "wer in %, lower is better, text profile mgb2 v2; 40 utterances." in wer
 
 
-def test_json_is_what_the_library_finds(command: Any) -> None:
+def test_json_is_what_the_library_finds(compare: Any) -> None:
     """Programs get every pair, not only those with the best."""
     names = ("--name", "A", "--name", "B", "--name", "أحمد")
-    code, out, _ = command("poor", "good", "like", *names, "--metric", "uar", "--json")
+    code, out, _ = compare("poor", "good", "like", *names, "--metric", "uar", "--json")
     found = json.loads(out)
     expected = compare_systems({"A": POOR, "B": GOOD, "أحمد": LIKE}, metric="uar")
     assert code == 0
@@ -98,9 +90,9 @@ def test_json_is_what_the_library_finds(command: Any) -> None:
     assert [found[key] for key in keys] == ["uar", "%", True, None, 200, expected.method]
 
 
-def test_profile_and_metric_are_used(command: Any) -> None:
+def test_profile_and_metric_are_used(compare: Any) -> None:
     found = json.loads(
-        command("heard", "perfect", "--metric", "cer", "--profile", "mgb3", "--json")[1]
+        compare("heard", "perfect", "--metric", "cer", "--profile", "mgb3", "--json")[1]
     )
     expected = compare_systems({"heard": TEXTS, "perfect": PERFECT}, metric="cer", profile="mgb3")
     assert [one["value"] for one in found["systems"]] == expected.values.tolist()
@@ -123,10 +115,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", sorted(BAD))
-def test_bad_input_is_one_message(case: str, command: Any, tmp_path: Path) -> None:
+def test_bad_input_is_one_message(case: str, compare: Any, tmp_path: Path) -> None:
     arguments, message = BAD[case]
     (tmp_path / "other.jsonl").write_text("[1]\n", encoding="utf-8")
     (tmp_path / "empty.jsonl").touch()
-    code, out, error = command(*arguments)
+    code, out, error = compare(*arguments)
     assert (code, out) == (2, "")
     assert message in error
