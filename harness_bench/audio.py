@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,18 @@ def load_waveform(cut: Cut) -> NDArray[np.float32]:
             "Were files moved or changed since `harness-bench prepare`? Run it again."
         ) from error
     return standard(samples, cut.sampling_rate)
+
+
+def digest_samples(samples: NDArray[np.float32]) -> str:
+    """Return the digest by which prepared cuts know equal audio, whatever its file is called.
+
+    Args:
+        samples: (samples, channels) as decoded, before any change of rate or channels.
+
+    Returns:
+        BLAKE2b-128 of the samples' bytes as 32 hex digits.
+    """
+    return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
 
 
 def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:

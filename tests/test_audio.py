@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import Recording
 
-from harness_bench.audio import load_waveform, standard
+from harness_bench.audio import digest_samples, load_waveform, standard
 from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -66,3 +67,12 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_length_after_resampling(samples: int, rate: int) -> None:
     """Frame counts are computed from lengths alone, so lengths must follow one rule."""
     assert len(standard(np.zeros(samples), rate)) == -(-samples * SAMPLE_RATE // rate)
+
+
+def test_digest_is_of_the_samples_whatever_their_layout() -> None:
+    """A cut's part of a file is a view; equal audio must be known as equal, and no other."""
+    stereo = np.arange(20, dtype=np.float32).reshape(10, 2)
+    left = stereo[:, :1]
+    assert not left.flags.c_contiguous
+    assert digest_samples(left) == hashlib.blake2b(left.tobytes(), digest_size=16).hexdigest()
+    assert digest_samples(left) != digest_samples(stereo[:, 1:])

@@ -9,7 +9,6 @@ The audio is synthetic: voiced syllables of random pitch and formants.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import soundfile
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
+from harness_bench.audio import digest_samples
 from harness_bench.audit.run import audit
 from harness_bench.cuts import write_cuts
 from harness_bench.data.shar import write_shards
@@ -116,8 +116,8 @@ class Making:
         custom = {key: more.pop(key) for key in list(more) if key not in ("speaker", "text")}
         more = {"speaker": f"speaker of {name}", **more}
         said = SupervisionSegment(name, name, 0.0, seconds, custom=custom or None, **more)
-        digest = hashlib.blake2b(np.ascontiguousarray(heard).data, digest_size=16).hexdigest()
-        cut = MonoCut(name, start, seconds, 0, [said], recording=recording, custom={DIGEST: digest})
+        known = {DIGEST: digest_samples(heard)}
+        cut = MonoCut(name, start, seconds, 0, [said], recording=recording, custom=known)
         self.cuts.setdefault(split, []).append(cut)
 
 

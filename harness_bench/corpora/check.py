@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
+from harness_bench.audio import digest_samples
 from harness_bench.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
@@ -98,7 +98,7 @@ def _check(utterance: Utterance, limits: Limits) -> Checked:
         samples=len(samples),
         sampling_rate=sampling_rate,
         channels=samples.shape[1],
-        digest=hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest(),
+        digest=digest_samples(samples),
         clipped=sum(map(clipped, samples.T)),
     )
 
