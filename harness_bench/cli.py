@@ -20,6 +20,7 @@ from harness_bench.cli_probe import PROBE_VERBS
 from harness_bench.cli_records import records_app
 from harness_bench.cli_results import Json, Out, board_app, score_app
 from harness_bench.cli_training import TRAINING_VERBS
+from harness_bench.cli_transcribe import transcribe
 
 app = typer.Typer(
     name="harness-bench",
@@ -159,7 +160,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-for verb in (*CORPORA_VERBS, audit, *TRAINING_VERBS, *PROBE_VERBS):
+for verb in (*CORPORA_VERBS, audit, *TRAINING_VERBS, *PROBE_VERBS, transcribe):
     app.command()(verb)
 
 

@@ -78,7 +78,7 @@ def test_the_verbs_are_those_promised() -> None:
     promised = [
         "demo", "doctor", "models", "corpora", "corpora-doctor", "subset", "audit",
         "prepare", "shard", "labels", "label-quality", "pretrain",
-        "family", "figure2", "curves", "export", "efficiency", "probe", "predict",
+        "family", "figure2", "curves", "export", "efficiency", "probe", "predict", "transcribe",
         "augment-preview", "score cls", "score asr", "score compare", "leaderboard build",
         "results schema", "results validate", "results add", "results list", "results diff",
         "leaderboard serve", "leaderboard space",

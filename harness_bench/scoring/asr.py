@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_bench.result_parts import Metric
 from harness_bench.scoring.bootstrap import RESAMPLES, intervals
 from harness_bench.scoring.groups import clusters, group_values
 from harness_bench.scoring.joining import join
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from harness_bench.scoring.joining import Joined
 
+AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
 _COUNTS = {"ins": INSERTIONS, "del": DELETIONS, "sub": SUBSTITUTIONS, "cor": HITS}
 
 
@@ -93,6 +95,35 @@ def score_joined(
         grouped = dict(group_values(spec, joined) for spec in breakdown.groups)
         found["groups"] = {name: _per_group(scores, of) for name, of in grouped.items()}
     return scores, found
+
+
+def result_metrics(found: Mapping[str, Any], profile: str = "") -> dict[str, Metric]:
+    """Return what `score_joined` gave as the metrics of a result.
+
+    With one reference `wer` and `cer`; with several `mr_wer`, `av_wer`, `av_cer`, and against
+    each annotator `wer_against_NAME`, never `wer`: that name is of figures with one reference.
+
+    Args:
+        found: of one profile.
+        profile: makes names such as `mr_wer_PROFILE`, and leaves single annotators out.
+    """
+    known = found["intervals"]
+    if len(found["references"]) == 1:
+        rows = {"wer": (found["wer"][0], known["wer"][0]), "cer": (found["cer"], known["cer"])}
+    else:
+        rows = {name: (found[name], known[name]) for name in ("mr_wer", "av_wer")}
+        rows["av_cer"] = (found["cer"], known["cer"])
+        each = zip(found["references"], found["wer"], known["wer"], strict=True)
+        if not profile:
+            rows |= {f"{AGAINST}{name}": (value, spans) for name, value, spans in each}
+    suffix = f"_{profile}" if profile else ""
+    made = {}
+    for name, (value, (first, *others)) in rows.items():
+        made[f"{name}{suffix}"] = Metric.model_validate(
+            {"value": value, "higher_is_better": False, "interval": first,
+             "other_intervals": others}
+        )  # fmt: skip
+    return made
 
 
 def figures(scores: MultiReferenceScores, chosen: Array) -> dict[str, Any]:

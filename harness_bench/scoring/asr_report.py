@@ -9,13 +9,15 @@ from harness_bench.scoring.alignment import check_view, write_alignment
 from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
 from harness_bench.scoring.joining import check_ids
 from harness_bench.scoring.registry import get_profile, profile_names
-from harness_bench.scoring.report import ALL
 from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from harness_bench.scoring.joining import Joined
+
+ALL = "all"
 _REASONS = {
     "missing": "without a hypothesis", "extra": "hypotheses without a reference",
     "unreferenced": "that some reference lacks", "duplicate": "given twice",
@@ -34,12 +36,19 @@ def asr_report(
         ValueError: whatever is wrong with the files or the options, before anything is written.
     """
     check_ids(files.ids)
-    profiles = profile_names() if profile == ALL else [get_profile(profile).name]
+    profiles = _profiles(profile)
     if view is not None:
         check_view(view)
         if len(profiles) > 1:
             raise ValueError("--align shows one text profile; name it instead of `all`.")
-    joined = read_joined(files)
+    return joined_report(read_joined(files), profile, breakdown, view=view, as_json=as_json)
+
+
+def joined_report(
+    joined: Joined, profile: str, breakdown: Breakdown, *, view: Path | None = None, as_json: bool
+) -> str:
+    """Score joined texts under one profile, or under all of them, as `asr_report` does."""
+    profiles = _profiles(profile)
     found: dict[str, dict[str, Any]] = {}
     for name in profiles:
         scores, found[name] = score_joined(joined, name, breakdown)
@@ -48,6 +57,10 @@ def asr_report(
     if as_json:
         return json.dumps(found if profile == ALL else found[profile], indent=2, ensure_ascii=False)
     return "\n\n".join(map(_as_text, found.values()))
+
+
+def _profiles(profile: str) -> list[str]:
+    return profile_names() if profile == ALL else [get_profile(profile).name]
 
 
 def _summary(found: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def breakdown(
 
     Dimensions: `class`, the recall of each true class (class predictions); `group`, the cluster,
     unless each utterance is its own; every name among the rows' tags; `code-switched` (texts),
-    `yes` where the reference has Latin letters. Rows without a tag have the value `(none)`.
+    `yes` where a reference has Latin letters. Rows without a tag have the value `(none)`.
 
     Args:
         rows: of one system.
@@ -78,7 +78,7 @@ def _dimensions(rows: Iterable[ClassPrediction | TextPrediction]) -> dict[str, l
         if isinstance(row, ClassPrediction):
             classes.append(row.truth)
         else:
-            scripts.append(code_switched(row.ref))
+            scripts.append(code_switched(" ".join(row.written)))
     found = {CLASS: classes, CODE_SWITCHED: scripts, GROUP: groups}
     if len(set(groups)) == len(groups):
         del found[GROUP]

@@ -106,6 +106,12 @@ def _differing[P: (ClassPrediction, TextPrediction)](
     return sorted({key for key, _ in set(map(part, first)) ^ set(map(part, second))})
 
 
+def all_references(row: TextPrediction) -> str:
+    """Return everything that a hypothesis is held against, as one text."""
+    named = (f"{name}\t{text}" for name, text in sorted(row.references.items()))
+    return "\t".join([row.ref, *named])
+
+
 def _question(row: ClassPrediction | TextPrediction) -> tuple[str, str]:
     """Return id and truth: what must be equal for two answers to be comparable."""
-    return row.id, row.truth if isinstance(row, ClassPrediction) else row.ref
+    return row.id, row.truth if isinstance(row, ClassPrediction) else all_references(row)

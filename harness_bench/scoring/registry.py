@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from harness_bench.scoring.statistics import Array
 
-Kind = Literal["class", "text"]
+Kind = Literal["class", "text", "references"]
 _METRICS = "harness_bench.scoring.metrics"
 _PROFILES = "harness_bench.scoring.profiles"
 

@@ -6,6 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.scoring.annotators import annotators, joined_rows
+from harness_bench.scoring.asr import Breakdown
+from harness_bench.scoring.asr_report import ALL, joined_report
 from harness_bench.scoring.class_readers import read_table, read_with_cuts
 from harness_bench.scoring.class_tables import (
     BINS,
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from harness_bench.scoring.class_tables import ClassFigures
     from harness_bench.scoring.classification import Confusion
 
-ALL = "all"
 _WIDEST = 12  # classes of a confusion matrix in print
 
 
@@ -87,8 +89,13 @@ def class_rows_report(
 
 
 def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
-    """Score a file of `TextPrediction` under one text profile, or under all of them."""
+    """Score a file of `TextPrediction` under one text profile, or under all of them.
+
+    Rows with the references of several annotators are reported as files of references are.
+    """
     rows = read_predictions(predictions, TextPrediction)
+    if annotators(rows):
+        return joined_report(joined_rows(rows), profile, Breakdown(), as_json=as_json)
     if profile != ALL:
         return _render(score_texts(rows, profile=profile), as_json=as_json)
     first, *others = profile_names()

@@ -6,6 +6,8 @@ of small counts and never touches labels or texts again.
 - `class` predictions: per utterance an array (3, classes): CORRECT, TRUE and PREDICTED counts.
 - `text` predictions: per utterance an array (2, 4): for WORDS and CHARACTERS the numbers of
   HITS, SUBSTITUTIONS, DELETIONS and INSERTIONS of the alignment.
+- `text` predictions with R references: an array (1 + 2 R, 4) of the same numbers: of words by the
+  rule of MR-WER, of words against each reference, of characters against each.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring.annotators import reference_statistics
 from harness_bench.scoring.bootstrap import (
     RESAMPLES,
     paired_method,
@@ -140,7 +141,8 @@ def systems_statistics(
     texts = joined_systems(_of_kind(systems, TextPrediction, plugin))
     name = get_profile(profile or DEFAULT_PROFILE).name
     groups = [row.group for row in next(iter(texts.values()))]
-    return groups, (profile_statistics(rows, name) for rows in texts.values())
+    count = reference_statistics if plugin.kind == "references" else profile_statistics
+    return groups, (count(rows, name) for rows in texts.values())
 
 
 def _of_kind[P: (ClassPrediction, TextPrediction)](

@@ -52,7 +52,17 @@ def score_texts(
 
 
 def profile_statistics(rows: Sequence[TextPrediction], profile: str) -> Array:
-    """Normalise both sides by a profile and align them -> (N, 2, 4)."""
+    """Normalise both sides by a profile and align them -> (N, 2, 4).
+
+    Raises:
+        ValueError: rows with several references, of which one alone would be no figure.
+    """
+    if several := next((row for row in rows if row.references), None):
+        raise ValueError(
+            f"{several.id!r} has {len(several.references)} references "
+            f"({', '.join(sorted(several.references))}), and `wer` and `cer` are of one. Take "
+            "`mr_wer` or `av_wer`."
+        )
     normalise = get_profile(profile).normalise
     return text_statistics(
         [normalise(row.ref) for row in rows], [normalise(row.hyp) for row in rows]

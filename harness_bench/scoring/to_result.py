@@ -9,6 +9,7 @@ from harness_bench.files import digest_strings
 from harness_bench.predictions import write_predictions
 from harness_bench.provenance import command_line, hardware, versions
 from harness_bench.results import Result, save_result
+from harness_bench.scoring.asr import AGAINST, result_metrics
 from harness_bench.scoring.bootstrap import RESAMPLES
 from harness_bench.scoring.classification import score_classes
 from harness_bench.scoring.registry import get_metric, get_profile
@@ -85,6 +86,40 @@ def text_result(
     _check_main(main_metric, "text")
     metrics = score_texts(rows, profile=profile, also=also, resamples=resamples)
     return _result(rows, facts, main_metric, metrics, normaliser=get_profile(profile).label)
+
+
+def joined_result(
+    rows: Sequence[TextPrediction],
+    facts: Facts,
+    found: Mapping[str, Mapping[str, Any]],
+    *,
+    main_metric: str | None = None,
+) -> Result:
+    """Make a result of what `asr.score_joined` gave for the rows, of one or several references.
+
+    Args:
+        rows: what was scored.
+        facts: of the run.
+        found: profile -> figures; the first profile is the result's, the others are further
+            metrics such as `mr_wer_none`.
+        main_metric: that ranks; default `wer`, or `mr_wer` of several references.
+
+    Raises:
+        ValueError: `main_metric` is none of a recogniser's metrics, or was not measured: with one
+            reference there is no `mr_wer`, with several there is no `wer`.
+    """
+    main, *others = found
+    metrics = result_metrics(found[main])
+    name = main_metric or next(iter(metrics))
+    if get_metric(name).kind == "class" or name not in metrics:
+        count = len(found[main]["references"])
+        raise ValueError(
+            f"{name!r} is no figure of a hypothesis against {count} reference(s); there are: "
+            f"{', '.join(known for known in metrics if not known.startswith(AGAINST))}."
+        )
+    for other in others:
+        metrics |= result_metrics(found[other], other)
+    return _result(rows, facts, name, metrics, normaliser=get_profile(main).label)
 
 
 def publish(result: Result, rows: Sequence[ClassPrediction | TextPrediction], folder: Path) -> Path:
