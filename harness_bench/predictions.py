@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness_bench.files import read_jsonl, write_jsonl
 
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 # What figures are broken down by, such as {"genre": "sports"}: names and values.
 Tags = Annotated[dict[str, str], Field(max_length=20)]
+
+
+def _several(references: dict[str, str]) -> dict[str, str]:
+    """Refuse one reference among several: an MR-WER of it would be a plain WER."""
+    if len(references) == 1:
+        raise ValueError(
+            f"there is one alone, {next(iter(references))!r}; give two or more, or none and `ref`"
+        )
+    return references
+
+
+# Transcripts of several annotators, by name: none, or two and more.
+References = Annotated[dict[str, str], Field(max_length=20), AfterValidator(_several)]
 
 
 class ClassPrediction(BaseModel):
@@ -39,8 +52,15 @@ class TextPrediction(BaseModel):
     id: str
     ref: str
     hyp: str
+    # Of every annotator where there are several, raw too; `ref` is then one of them for readers.
+    references: References = {}
     group: str
     tags: Tags = {}
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """All references: those of several annotators, or the only one."""
+        return tuple(self.references.values()) or (self.ref,)
 
 
 def write_predictions(path: Path, rows: Iterable[ClassPrediction | TextPrediction]) -> int:

@@ -36,7 +36,13 @@ Digest = Annotated[str, Field(max_length=200)]
 _ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
 _SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
 _SHARES_OF_ERROR = ("calibration_error", "ece")
-_ERROR_RATES = ("wer", "cer", "av_wer", "mr_wer")  # Insertions count, so there is no upper end.
+_ERROR_RATES = (
+    "wer",
+    "cer",
+    "av_wer",
+    "av_cer",
+    "mr_wer",
+)  # Insertions count, so there is no upper end.
 
 
 @dataclass(frozen=True)

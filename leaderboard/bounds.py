@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_bench.predictions import ClassPrediction
+from harness_bench.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.classification import classes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.predictions import TextPrediction
-
 MAX_TAGS = 50  # names, each of which is a breakdown
 MAX_COUNTS = 1 << 26  # numbers of one table, 512 MiB; 8,000 utterances of 1,000 classes are 2.4e7
 MAX_STEPS = 5 * 10**10  # of aligning letters, about 8 s; 10 h in half-hour texts are 1.5e10
-_TEXT_COUNTS = 8  # statistics of a text
+_TEXT_COUNTS = 8  # statistics of a text and one reference
 
 
 def check_file(rows: Sequence[ClassPrediction] | Sequence[TextPrediction]) -> None:
@@ -30,7 +28,8 @@ def check_file(rows: Sequence[ClassPrediction] | Sequence[TextPrediction]) -> No
     if tags > MAX_TAGS:
         raise ValueError(f"they have tags of {tags} names; at most {MAX_TAGS} are shown")
     _check_counts(len(rows), _width(rows))
-    steps = sum(len(row.ref) * len(row.hyp) for row in rows if not isinstance(row, ClassPrediction))
+    texts = (row for row in rows if not isinstance(row, ClassPrediction))
+    steps = sum(len(text) * len(row.hyp) for row in texts for text in row.written)
     if steps > MAX_STEPS:
         raise ValueError(
             f"their texts take {steps:.1e} steps to align, at most {MAX_STEPS:.0e} are made; write "
@@ -56,7 +55,12 @@ def check_systems(
 def _width(rows: Sequence[ClassPrediction | TextPrediction]) -> int:
     """Return the number of sums that an utterance adds to."""
     classes = [row for row in rows if isinstance(row, ClassPrediction)]
-    return 3 * len(classes_of(classes)) if classes else _TEXT_COUNTS
+    if classes:
+        return 3 * len(classes_of(classes))
+    several = max(
+        (len(row.references) for row in rows if isinstance(row, TextPrediction)), default=0
+    )
+    return _TEXT_COUNTS * several + _TEXT_COUNTS // 2 if several else _TEXT_COUNTS
 
 
 def _check_counts(many: int, width: int) -> None:

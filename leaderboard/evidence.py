@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.scoring.breakdown import breakdown
+from harness_bench.scoring.compare import all_references
 from harness_bench.scoring.registry import get_metric, get_profile
 from harness_bench.scoring.systems import compare_systems
 
@@ -184,7 +185,8 @@ def _has_predictions(file: Path, result: Result) -> bool:
 def _questions(rows: Iterable[ClassPrediction | TextPrediction]) -> tuple[str, ...]:
     """Return what must be equal for two answers to be comparable, in the order of ids."""
     return tuple(
-        f"{row.id}\t{row.group}\t{row.truth if isinstance(row, ClassPrediction) else row.ref}"
+        f"{row.id}\t{row.group}\t"
+        f"{row.truth if isinstance(row, ClassPrediction) else all_references(row)}"
         for row in sorted(rows, key=lambda row: row.id)
     )
 

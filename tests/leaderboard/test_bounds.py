@@ -69,3 +69,11 @@ def test_one_such_file_costs_its_own_evidence_alone(tmp_path: Path) -> None:
     (note,) = each.notes
     assert note.startswith(f"{odd.name} could not be compared")
     assert str(tmp_path) not in note
+
+
+def test_every_reference_is_work() -> None:
+    """Of several annotators each is aligned, and each has counts."""
+    names = {f"annotator {n}": "r" * 100_000 for n in range(6)}
+    row = TextPrediction(id="u", ref="r", hyp="h" * 100_000, references=names, group="g")
+    with pytest.raises(ValueError, match=r"6.0e\+10 steps"):
+        check_file([row])

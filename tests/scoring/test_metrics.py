@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring.annotators import reference_statistics
 from harness_bench.scoring.classification import confusion, score_classes
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import class_statistics, text_statistics
 from harness_bench.scoring.text import score_texts
+from tests.scoring.several import annotated, naive_alignment
 
 ORACLES = {
     "accuracy": accuracy_score,
@@ -21,10 +23,21 @@ ORACLES = {
     "macro_f1": lambda truth, pred: f1_score(truth, pred, average="macro"),
     "wer": jiwer.wer,
     "cer": jiwer.cer,
+    "av_wer": lambda refs, hyps: np.mean([jiwer.wer(each, hyps) for each in refs]),
+    "av_cer": lambda refs, hyps: np.mean([jiwer.cer(each, hyps) for each in refs]),
+    # Of equal annotators MR-WER is the WER of the authors' costs; test_multiref.py has the rest.
+    "mr_wer": lambda refs, hyps: authors_wer(refs[0], hyps),
 }
-SHAPES = {"class": (3, 4), "text": (2, 4)}
+SHAPES = {"class": (3, 4), "text": (2, 4), "references": (1 + 2 * 3, 4)}
 LABELS = st.sampled_from(["EGY", "GLF", "LEV"])
 TEXTS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
+
+
+def authors_wer(refs: list[str], hyps: list[str]) -> float:
+    """WER of alignments with substitution cost 2."""
+    pairs = [(ref.split(), hyp.split()) for ref, hyp in zip(refs, hyps, strict=True)]
+    paths = [naive_alignment(*pair) for pair in pairs]
+    return sum(len(path) - path.count("c") for path in paths) / sum(len(ref) for ref, _ in pairs)
 
 
 @pytest.mark.parametrize("name", metric_names())
@@ -65,6 +78,31 @@ def test_text_metrics_equal_jiwer(pairs: list[tuple[str, str]]) -> None:
     for name in metric_names("text"):
         expected = 100 * ORACLES[name](refs, hyps)
         assert float(get_metric(name).value(totals)) == pytest.approx(expected)
+
+
+@given(
+    rows=st.lists(st.tuples(TEXTS.filter(bool), TEXTS.filter(bool), TEXTS), min_size=1, max_size=9)
+)
+@settings(deadline=None, max_examples=50)
+def test_means_over_annotators_equal_jiwer(rows: list[tuple[str, str, str]]) -> None:
+    """AV-WER and AV-CER are means of rates; a rate of summed counts would be another figure."""
+    totals = reference_statistics([annotated(f"u{n}", *row) for n, row in enumerate(rows)], "none")
+    *refs, hyps = (list(texts) for texts in zip(*rows, strict=True))
+    for name in ("av_wer", "av_cer"):
+        found = float(get_metric(name).value(totals.sum(axis=0)))
+        assert found == pytest.approx(100 * ORACLES[name](refs, hyps))
+
+
+@given(pairs=st.lists(st.tuples(TEXTS.filter(bool), TEXTS), min_size=1, max_size=9))
+@settings(deadline=None, max_examples=50)
+def test_equal_annotators_are_one(pairs: list[tuple[str, str]]) -> None:
+    """Two who wrote the same forgive nothing."""
+    rows = [annotated(f"u{n}", ref, ref, hyp) for n, (ref, hyp) in enumerate(pairs)]
+    totals = reference_statistics(rows, "none").sum(axis=0)
+    refs, hyps = map(list, zip(*pairs, strict=True))
+    assert float(get_metric("mr_wer").value(totals)) == pytest.approx(
+        100 * ORACLES["mr_wer"]([refs, refs], hyps)
+    )
 
 
 def test_empty_reference_counts_insertions() -> None:

@@ -17,6 +17,7 @@ from harness_bench.scoring.multiref import (
     score_multi_reference,
 )
 from harness_bench.scoring.statistics import error_rate
+from tests.scoring.several import naive_alignment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +92,14 @@ def test_alignment_is_a_cheapest_path(reference: list[str], hypothesis: list[str
     assert cost == len(reference) + len(hypothesis) - 2 * common
     assert len(path) - path.count("i") == len(reference)
     assert len(path) - path.count("d") == len(hypothesis)
+
+
+@given(reference=WORDS, hypothesis=WORDS)
+def test_alignment_is_the_authors_among_equally_cheap_ones(
+    reference: list[str], hypothesis: list[str]
+) -> None:
+    """Which of them is taken decides where deletions stand, and so MR-WER."""
+    assert align(reference, hypothesis) == naive_alignment(reference, hypothesis)
 
 
 @given(hypothesis=WORDS, references=st.lists(WORDS, min_size=1, max_size=4))
