@@ -7,7 +7,7 @@ die() {
 }
 
 list_options() { # FILE...: print the options of these scripts with their values
-    sed -nE 's/^([a-z_]+)=(\S*) +# (.*)$/  --\1 (\2)  \3/p' "$@" |
+    sed -nE 's/^([a-z0-9_]+)=(\S*) +# (.*)$/  --\1 (\2)  \3/p' "$@" |
         sed -E -e 's/ \(\)  /  /' -e 's|"\$\{recipe\}/([^"]*)"|\1|'
 }
 

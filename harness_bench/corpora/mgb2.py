@@ -46,11 +46,13 @@ class Corpus:
             there; kaldi takes the normalised one from the text files; norm and ndnp take test's
             from the STM of that name.
         max_wmer: leave out train segments of a higher word match error rate, in percent.
+        train: False leaves train out, for those who only test on this corpus.
     """
 
     script: Literal["utf8", "bw"] = "utf8"
     test_text: Literal["raw", "kaldi", "norm", "ndnp"] = "raw"
     max_wmer: float = Field(default=MAX_WMER, ge=0)
+    train: bool = True
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class Corpus:
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield train, dev and test, as far as they are there."""
         root = _root(root)
-        if (root / "train" / "xml").is_dir():
+        if self.train and (root / "train" / "xml").is_dir():
             yield from self._train(root)
         for split in ("dev", "test"):
             if (root / split).is_dir():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,21 +48,19 @@ def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], 
     """
     utterances = by_name(cuts, split)
     words = {name: " ".join(normalise(text_of(cut)).split()) for name, cut in utterances.items()}
-    speakers = {name: _speaker(cut) for name, cut in utterances.items()}
-    of_speaker: dict[str, list[str]] = {}
-    for name, speaker in speakers.items():
-        of_speaker.setdefault(speaker, []).append(name)
     write_table(folder / "text", words)
-    write_table(folder / "utt2spk", speakers)
-    write_table(folder / "spk2utt", {key: " ".join(names) for key, names in of_speaker.items()})
+    write_speakers(folder, {name: speaker_of(name, cut) for name, cut in utterances.items()})
     return len(utterances)
 
 
-def format_audio(cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac") -> int:
+def format_audio(
+    cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac", *, jobs: int = 1
+) -> int:
     """Write wav.scp and utt2num_samples of a split; return how many files had to be rewritten.
 
     A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
-    is written below `audio`. Files of an earlier run that came from the same cut are kept.
+    is written below `audio`. Files of an earlier run, also of one that was killed, are kept if
+    they came from the same cut.
 
     Args:
         cuts: a prepared folder.
@@ -67,24 +68,33 @@ def format_audio(cuts: Path, split: str, folder: Path, audio: Path, suffix: str 
         folder: the data folder to write.
         audio: where rewritten audio goes.
         suffix: "flac" or "wav", both 16 bit.
+        jobs: files written at a time.
     """
-    paths: dict[str, str] = {}
-    samples: dict[str, int] = {}
-    sources: dict[str, str] = {}
-    before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
     utterances = by_name(cuts, split)
-    for name, cut in bar(utterances.items(), title=f"audio of {split}", total=len(utterances)):
-        if (direct := _direct_path(cut)) is not None:
-            paths[name], samples[name] = str(direct), cut.num_samples
-            continue
-        target = audio / f"{name}.{suffix}"
-        sources[name] = digest_strings([repr(cut.to_dict())])
-        if not target.exists() or before.get(name) != sources[name]:
-            _write_audio(cut, target)
-        paths[name], samples[name] = str(target.absolute()), _count_samples(target)
+    paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
+    samples = {name: utterances[name].num_samples for name in paths}
+    targets = {name: audio / f"{name}.{suffix}" for name in utterances if name not in paths}
+    sources = {name: digest_strings([repr(utterances[name].to_dict())]) for name in targets}
+    before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
+    for name, target in targets.items():
+        if before.get(name) != sources[name]:
+            target.unlink(missing_ok=True)
+    # Only now may the table speak of these files: whatever is there later came from these cuts.
+    write_table(folder / _SOURCES, sources)
+
+    def job(name: str) -> int:
+        if not targets[name].exists():
+            _write_audio(utterances[name], targets[name])
+        return _count_samples(targets[name])
+
+    with ThreadPoolExecutor(max(1, jobs)) as workers:
+        counts = workers.map(job, targets)
+        samples |= zip(
+            targets, bar(counts, title=f"audio of {split}", total=len(targets)), strict=True
+        )
+    paths |= {name: str(target.absolute()) for name, target in targets.items()}
     write_table(folder / "wav.scp", paths)
     write_table(folder / "utt2num_samples", samples)
-    write_table(folder / _SOURCES, sources)
     return len(sources)
 
 
@@ -119,6 +129,7 @@ def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, 
         )
     for file, rows in tables.items():
         write_table(out / file, {name: row for name, row in rows.items() if name in kept})
+    write_speakers(out, {name: tables["utt2spk"][name] for name in sorted(kept)})
     lines = ["utterance\treason", *(f"{name}\t{why}" for name, why in sorted(reasons.items()))]
     write_text(out / SKIPPED, "\n".join(lines) + "\n")
     check_data_dir(out)
@@ -128,12 +139,16 @@ def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, 
 def by_name(cuts: Path, split: str) -> dict[str, Cut]:
     """Return the cuts of a split by their name in data folders, sorted by it.
 
-    A name starts with the speaker, as Kaldi's sorting demands: `spk-id` unless the id does.
+    A name starts with the speaker: `spk-id` unless the id does so already. Kaldi's tools also want
+    utterances sorted by name to be sorted by speaker. Where names of that kind are not (speakers
+    `x` and `x$`), speakers get a name without the signs up to `-`, which sort first.
     """
+    rows = [(_speaker(cut), cut) for cut in read_cuts(cuts, split)]
+    plain = [cut.id if cut.id.startswith(one) else f"{one}-{cut.id}" for one, cut in rows]
+    order = [one for _, (one, _) in sorted(zip(plain, rows, strict=True), key=itemgetter(0))]
+    names = plain if order == sorted(order) else [f"{_escaped(one)}-{cut.id}" for one, cut in rows]
     found: dict[str, Cut] = {}
-    for cut in read_cuts(cuts, split):
-        speaker = _speaker(cut)
-        name = cut.id if cut.id.startswith(speaker) else f"{speaker}-{cut.id}"
+    for name, (_, cut) in zip(names, rows, strict=True):
         if name in found:
             raise ValueError(
                 f"{cuts}, split {split}: cuts {found[name].id!r} and {cut.id!r} both get the name "
@@ -141,6 +156,18 @@ def by_name(cuts: Path, split: str) -> dict[str, Cut]:
             )
         found[_word(name, cut)] = cut
     return dict(sorted(found.items()))
+
+
+def speaker_of(name: str, cut: Cut) -> str:
+    """Return the speaker's name in data folders of an utterance that `by_name` named."""
+    speaker = _speaker(cut)
+    plain = name in (cut.id, f"{speaker}-{cut.id}")
+    return speaker if plain else name.removesuffix(f"-{cut.id}")
+
+
+def _escaped(speaker: str) -> str:
+    """Write the signs that sort up to `-`, and `=`, as their code, so that names stay distinct."""
+    return re.sub(r"[!-\-=]", lambda sign: f"={ord(sign[0]):02x}", speaker)
 
 
 def check_data_dir(folder: Path) -> None:
@@ -163,6 +190,15 @@ def check_data_dir(folder: Path) -> None:
     for name, speaker in tables["utt2spk"].items():
         if not name.startswith(speaker):
             raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
+
+
+def write_speakers(folder: Path, speakers: Mapping[str, str]) -> None:
+    """Write utt2spk and spk2utt from utterance -> speaker."""
+    names: dict[str, list[str]] = {}
+    for name, speaker in speakers.items():
+        names.setdefault(speaker, []).append(name)
+    write_table(folder / "utt2spk", speakers)
+    write_table(folder / "spk2utt", {key: " ".join(each) for key, each in names.items()})
 
 
 def write_table(path: Path, rows: Mapping[str, Any]) -> None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FBANK = "fbank"
 LOG, OUTCOME = "log.txt", "outcome.json"
-_PREDICTIONS_STAGE = 13  # the next one prints scores for people
+_PREDICTIONS_STAGE = 13  # the next one packs the model
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What run.sh writes below a run's folder; nothing else there is ever removed.
-_PRODUCTS = ("data", "audio", "dump", "tokens", "stats", "asr", "decode")
+_PRODUCTS = ("data", "dump", "token_list", "stats", "features", "asr", "decode")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -164,6 +164,8 @@ def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> di
     """Return the digests of all that decides the result."""
     folder = recipe_folder(config)
     files = [folder / "run.sh", folder / config.asr_config, folder / config.inference_config]
+    if (shared := folder.parents[1] / "asr.sh").is_file():  # the stages of our recipes
+        files.append(shared)
     digests = {file.name: digest_file(file) for file in files}
     for split in _splits(config):
         if not (path := cuts_path(cuts, split)).is_file():
@@ -221,6 +223,7 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
         "cuts": cuts.absolute(),
         "expdir": out.absolute(),
         "stop_stage": _PREDICTIONS_STAGE,
+        "scoring": "false",  # whoever calls this scores the predictions
         "inference_asr_model": _MODEL,
         "asr_config": folder / config.asr_config,
         "inference_config": folder / config.inference_config,

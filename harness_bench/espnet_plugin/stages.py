@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.cuts import group_of, text_of
-from harness_bench.espnet_plugin import datadir, tokens
+from harness_bench.espnet_plugin import datadir, inputs, kaldi_raw, sets, tokens
 from harness_bench.predictions import TextPrediction, write_predictions
 from harness_bench.progress import say
 from harness_bench.scoring.registry import get_profile, profile_names
@@ -18,21 +18,43 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def prepare(options: argparse.Namespace) -> None:
+    """Stage 1: check a corpus and make cuts of it, unless that is done."""
+    own = dict(word.partition("=")[::2] for word in options.option)
+    made = sets.prepare_once(
+        options.corpus, options.folder, options.out, own,
+        max_skipped=options.max_skipped, jobs=options.jobs, audio=options.audio,
+    )  # fmt: skip
+    if not made:
+        say(f"{options.out} was prepared like this before; remove it to read {options.folder} anew")
+
+
 def data(options: argparse.Namespace) -> None:
-    """Stage 1: text and speakers of each split."""
+    """Stage 1: each set's cuts, texts, speakers, recordings and segments."""
     normalise = get_profile(options.text_profile).normalise
-    for split in options.splits:
-        count = datadir.write_data(options.cuts, split, options.out / split, normalise)
-        say(f"{split}: {count} utterances")
+    for spec in options.sets:
+        name, count = sets.gather(spec, options.out, normalise)
+        say(f"{name}: {count} utterances")
+
+
+def perturb(options: argparse.Namespace) -> None:
+    """Stage 2: the training set at several speeds."""
+    count = sets.perturb(options.data, options.train_set, options.factors, options.target)
+    normalise = get_profile(options.text_profile).normalise
+    datadir.write_data(options.data, options.target, options.data / options.target, normalise)
+    say(f"{options.target}: {count} utterances")
 
 
 def audio(options: argparse.Namespace) -> None:
-    """Stage 3: 16 kHz audio of each split."""
+    """Stage 3: 16 kHz audio of each set, one file per utterance."""
     for split in options.splits:
         folder = options.out / split
         count = datadir.format_audio(
-            options.cuts, split, folder, options.audio / split, options.audio_format
-        )
+            options.data, split, folder, options.audio / split, options.audio_format,
+            jobs=options.jobs,
+        )  # fmt: skip
+        for name in ("text", "utt2spk", "spk2utt"):
+            datadir.write_table(folder / name, datadir.read_table(options.data / split / name))
         say(f"{split}: {count} files rewritten, the others taken as they are")
 
 
@@ -44,7 +66,12 @@ def select(options: argparse.Namespace) -> None:
         kept, skipped = datadir.select(
             options.data / split, options.out / split, None if tested else limits
         )
+        kaldi_raw.check_speakers(options.out / split)
         say(f"{split}: {kept} utterances kept, {skipped} left out")
+    texts = options.lm_train_text or [options.out / options.splits[0] / "text"]
+    rows = {f"{number}-{name}" if number else name: text for number, path in enumerate(texts)
+            for name, text in datadir.read_table(path).items() if text}  # fmt: skip
+    datadir.write_table(options.out / "lm_train.txt", rows)
 
 
 def token_list(options: argparse.Namespace) -> None:
@@ -61,6 +88,17 @@ def shapes(options: argparse.Namespace) -> None:
     for split in options.splits:
         rows = datadir.read_table(options.data / split / "utt2num_samples")
         datadir.write_table(options.out / split / "speech_shape", rows)
+
+
+def training_inputs(options: argparse.Namespace) -> None:
+    """Note what decides the training, or refuse to go on with a training of other inputs."""
+    settings = dict(word.partition("=")[::2] for word in options.settings)
+    files = {name: Path(path) for name, _, path in (word.partition("=") for word in options.files)}
+    if options.checkpoint is not None:
+        from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - torch
+
+        settings["checkpoint"] = checkpoint_digest(options.checkpoint)
+    inputs.claim(options.folder, settings | inputs.digests(files))
 
 
 def predictions(options: argparse.Namespace) -> None:
@@ -109,23 +147,42 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(f"--{path}", type=Path, required=True)
         return made
 
-    with_splits = [
-        stage(data, "cuts", "out"),
-        stage(audio, "cuts", "out", "audio"),
-        stage(select, "data", "out"),
-        stage(shapes, "data", "out"),
-        stage(predictions, "cuts", "decoded", "out"),
-    ]
-    for made in with_splits:
-        made.add_argument("--splits", nargs="+", required=True)
-    with_splits[0].add_argument("--text_profile", choices=profile_names(), default="none")
-    with_splits[1].add_argument("--audio_format", choices=("flac", "wav"), default="flac")
-    with_splits[2].add_argument("--test_sets", nargs="+", default=[])
-    with_splits[2].add_argument("--min_wav_duration", type=float, default=0.1)
-    with_splits[2].add_argument("--max_wav_duration", type=float, default=20.0)
+    made = stage(prepare, "folder", "out")
+    made.add_argument("--corpus", required=True)
+    made.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE")
+    made.add_argument("--max_skipped", type=float, default=0.05)
+    made.add_argument("--jobs", type=int, default=0)
+    made.add_argument("--audio", choices=("decode", "header"), default="decode")
+    made = stage(data, "out")
+    made.add_argument("--sets", nargs="+", required=True, metavar="NAME=FOLDER:SPLIT")
+    made.add_argument("--text_profile", choices=profile_names(), default="none")
+    made = stage(perturb, "data")
+    made.add_argument("--train_set", required=True)
+    made.add_argument("--target", required=True)
+    made.add_argument("--factors", nargs="+", type=float, required=True)
+    made.add_argument("--text_profile", choices=profile_names(), default="none")
+    made = _with_splits(stage(audio, "data", "out", "audio"))
+    made.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
+    made.add_argument("--jobs", type=int, default=1)
+    made = _with_splits(stage(select, "data", "out"))
+    made.add_argument("--test_sets", nargs="+", default=[])
+    made.add_argument("--min_wav_duration", type=float, default=0.1)
+    made.add_argument("--max_wav_duration", type=float, default=20.0)
+    made.add_argument("--lm_train_text", nargs="*", type=Path, default=[])
     made = stage(token_list, "data", "out")
     made.add_argument("--token_type", choices=("char", "word", "bpe"), default="char")
     made.add_argument("--nbpe", type=int, default=1000)
+    _with_splits(stage(shapes, "data", "out"))
+    made = stage(training_inputs, "folder")
+    made.add_argument("--checkpoint", type=Path)
+    made.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
+    made.add_argument("--files", nargs="*", default=[], metavar="NAME=PATH")
+    _with_splits(stage(predictions, "cuts", "decoded", "out"))
+    return parser
+
+
+def _with_splits(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--splits", nargs="+", required=True)
     return parser
 
 

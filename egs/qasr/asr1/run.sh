@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# ASR as in the paper: trained on 300 h of QASR, tested on MGB-2 and MGB-3, on FBANK or on a frozen
+# checkpoint. pip's ESPnet is enough; with ESPNET_ROOT the official asr.sh of that checkout runs.
+set -euo pipefail
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe_usage="--qasr DIR --mgb2 DIR --mgb3 DIR"
+
+qasr=                   # folder of QASR as it came (mgb2.1); needed by stage 1
+mgb2=                   # folder of MGB-2 as it came; needed by stage 1 if a test set is of it
+mgb3=                   # folder of MGB-3 as it came; needed by stage 1 if a test set is of it
+train_hours=300         # hours of QASR to train on, drawn by a seed; 0 takes all of train
+dev_hours=6             # hours of our dev, of other programmes; only with train_hours
+split_seed=0            # of the drawing
+test_sets=auto          # sets to decode, CORPUS_SPLIT; auto: mgb2_test mgb3_test, as far as given
+max_skipped=0.05        # largest share of utterances that may be unfit
+audio_check=decode      # decode reads all audio once, header trusts the files' headers
+cuts=                   # prepared corpora; default: EXPDIR/cuts
+text_profile=mgb2       # normalisation of the training text (harness_bench.scoring)
+token_type=bpe          # char, word or bpe
+# shellcheck source=egs/asr.sh
+source "${recipe}/../../asr.sh"
+
+recipe_settings() {
+    local name folder
+    for name in train_hours dev_hours max_skipped; do
+        [[ ${!name} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--${name} '${!name}': expected a number"
+    done
+    number split_seed "${split_seed}"
+    one_of audio_check "${audio_check}" decode header
+    : "${cuts:=${expdir}/cuts}"
+    if [ "${test_sets}" = auto ]; then
+        tests=()
+        for name in mgb2 mgb3; do
+            if [ -n "${!name}" ] || [ -d "${cuts}/${name}" ]; then tests+=("${name}_test"); fi
+        done
+        [ ${#tests[@]} -gt 0 ] || die "--mgb2 DIR or --mgb3 DIR is missing; or name --test_sets, such as qasr_test"
+        test_sets=${tests[*]}
+    fi
+    for name in "${train_set}" "${valid_set}" "${tests[@]}"; do
+        [[ ${name} =~ ^[A-Za-z0-9_]+$ ]] || die "set '${name}': expected CORPUS_SPLIT, or a split of QASR"
+    done
+    if runs 1; then
+        for name in "${train_set}" "${valid_set}" "${tests[@]}"; do
+            name=$(corpus_of "${name}") folder=
+            folder=${!name}
+            [ -n "${folder}" ] || die "--${name} DIR is missing; --stage 2 goes on with prepared data"
+            [ -d "${folder}" ] || die "--${name} ${folder}: there is no such folder"
+        done
+    fi
+}
+
+recipe_folders() {
+    decoded="${asr_exp}/${inference_tag}" predictions="${asr_exp}/${inference_tag}"
+}
+
+corpus_of() { # corpus_of SET: what stands before `_`, or qasr
+    case $1 in
+        mgb2_* | mgb3_*) echo "${1%%_*}" ;;
+        *) echo qasr ;;
+    esac
+}
+
+data_options() { # how local/data.sh is called, one word per line
+    local name sets
+    sets="${train_set} ${valid_set} ${tests[*]}"
+    printf '%s\n' --sets "${sets// /,}" --cuts "$(realpath -m "${cuts}")" --python "${python}" --nj "${nj}" \
+        --train_hours "${train_hours}" --dev_hours "${dev_hours}" --split_seed "${split_seed}" \
+        --max_skipped "${max_skipped}" --audio_check "${audio_check}" --text_profile "${text_profile}"
+    for name in qasr mgb2 mgb3; do
+        [ -z "${!name}" ] || printf '%s\n' "--${name}" "$(realpath "${!name}")"
+    done
+}
+
+prepare_data() {
+    local words
+    mapfile -t words < <(data_options)
+    "${recipe}/local/data.sh" --data "${data}" --times "${expdir}/stage_times.json" "${words[@]}"
+}
+
+official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
+    local work words name given=()
+    [ -z "${feature_cache}" ] || die "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives alone"
+    [ -z "${pack}" ] || given+=(--skip_packing false)
+    [ -z "${skip_stages}" ] || given+=(--skip_stages "${skip_stages}")
+    mkdir -p "${expdir}"
+    work=$(realpath "${expdir}")/espnet2
+    mapfile -t words < <(data_options)
+    for name in "${words[@]}" "${checkpoint}" "${work}"; do
+        [[ ${name} != *[[:space:]]* ]] || die "'${name}': asr.sh divides its options at blanks; choose names without"
+    done
+    HARNESS_PYTHON=$(command -v "${python}")
+    export HARNESS_PYTHON ESPNET_ROOT
+    "${recipe}/setup.sh" "${work}"
+    for name in asr_config inference_config lm_config; do printf -v "${name}" '%s' "$(realpath "${!name}")"; done
+    for name in dumpdir expdir asr_exp lm_exp; do printf -v "${name}" '%s' "$(realpath -m "${!name}")"; done
+    # asr.sh writes no feature statistics into the model (normalize: utterance_mvn in the config).
+    given+=(--stage "${stage}" --ngpu "${ngpu}" --nj "$((nj > 0 ? nj : 1))"
+        --inference_nj "${inference_nj}" --gpu_inference "${gpu_inference}" --dumpdir "${dumpdir}"
+        --expdir "${expdir}" --python "${HARNESS_PYTHON} -m ${own}.run"
+        --local_data_opts "${words[*]}" --audio_format "${audio_format}" --fs 16k
+        --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
+        --token_type "${token_type}" --nbpe "${nbpe}" --use_lm "${use_lm}"
+        --lm_config "${lm_config}" --lm_exp "${lm_exp}" --inference_lm "${inference_lm}"
+        --asr_config "${asr_config}" --asr_exp "${asr_exp}" --feats_normalize utterance_mvn
+        --asr_args "${frontend[*]} --seed ${seed} ${asr_args}" --inference_config "${inference_config}"
+        --inference_tag "${inference_tag}" --inference_asr_model "${inference_asr_model}"
+        --inference_args "--seed ${seed} ${inference_args}" --train_set "${train_set}"
+        --valid_set "${valid_set}" --test_sets "${tests[*]}"
+        --local_score_opts "$(score_options)")
+    [ -z "${speed_perturb_factors}" ] || given+=(--speed_perturb_factors "${speed_perturb_factors}")
+    [ -z "${lm_args}" ] || given+=(--lm_args "${lm_args}")
+    [ -z "${lm_train_text}" ] || given+=(--lm_train_text "${lm_train_text}")
+    cd "${work}"
+    if [ "${stop_stage}" -lt 13 ] || (. ./path.sh && command -v sclite >/dev/null); then
+        exec ./asr.sh --stop_stage "${stop_stage}" "${given[@]}"
+    fi
+    echo "$0: this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13" >&2
+    if [ "${stage}" -le 12 ]; then ./asr.sh --stop_stage 12 "${given[@]}"; fi
+    # shellcheck disable=SC2046  # score_options has no blanks within words
+    exec local/score.sh $(score_options) "${asr_exp}"
+}
+
+score_options() { # one --set for each test set, and what the results say
+    local split corpus
+    for split in "${tests[@]}"; do
+        corpus=$(corpus_of "${split}")
+        printf -- '--set %s=%s:%s:%s ' "${split}" "${corpus}" "${split}" "${work}/data"
+    done
+    echo "--model ${model// /_} --results $(realpath -m "${expdir}")/results"
+}
+
+asr_main "$@"
