@@ -9,7 +9,7 @@ from harness_bench.predictions import ClassPrediction, TextPrediction, read_pred
 from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.compare import all_references
 from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.systems import compare_systems
+from harness_bench.scoring.systems import compare_systems, system_statistics
 
 from .board import by_column
 from .bounds import check_file, check_systems
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness_bench.results import Result
     from harness_bench.scoring.breakdown import Slice
+    from harness_bench.scoring.statistics import Array
     from harness_bench.scoring.systems import Systems
 
     from .board import Column
@@ -102,18 +103,23 @@ def _examine[P: (ClassPrediction, TextPrediction)](
     """Read predictions of one kind, break each down, compare those of the same utterances."""
     asked: dict[tuple[str, ...], dict[Path, list[P]]] = {}
     figures = {file: figure for file, (_, figure) in files.items()}
+    # Texts are aligned once a file; counts of classes depend on the other files, and are cheap.
+    known: dict[str, Array] = {}
     for file, (path, _) in files.items():
         try:
             rows = read_predictions(path, kind)
             check_file(rows)
-            found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile)
+            counts = system_statistics(rows, metric=metric, profile=profile)
+            found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile, known=counts)
         except (ValueError, OSError) as error:
             why = str(error).replace(f"{file.parent}/", "")  # nobody's folders on a public page
             found.notes.append(f"{file.name} could not be compared: {why}")
             continue
         asked.setdefault(_questions(rows), {})[file] = rows
+        if kind is TextPrediction:
+            known[str(file)] = counts
     for alike in asked.values():
-        _compare(found, alike, figures, metric, profile)
+        _compare(found, alike, figures, metric, profile, known)
     if not asked:
         return
     first, *others = asked.values()
@@ -130,6 +136,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     figures: Mapping[Path, float],
     metric: str,
     profile: str | None,
+    known: Mapping[str, Array],
 ) -> None:
     """Compare every two of some results with the same utterances.
 
@@ -142,7 +149,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     rows = {name: alike[file] for name, file in files.items()}
     try:
         check_systems(alike)
-        systems = compare_systems(rows, metric=metric, profile=profile)
+        systems = compare_systems(rows, metric=metric, profile=profile, known=known)
     except ValueError as error:
         found.notes.append(f"{', '.join(file.name for file in alike)}: no comparison: {error}")
         return
@@ -159,9 +166,8 @@ def _compare[P: (ClassPrediction, TextPrediction)](
             f"{file.name} could not be compared: it says {metric} {figures[file]:.2f} and its "
             f"predictions give {given[file]:.2f}; score them again."
         )
-    _compare(
-        found, {file: alike[file] for file in alike if file not in wrong}, figures, metric, profile
-    )
+    right = {file: rows for file, rows in alike.items() if file not in wrong}
+    _compare(found, right, figures, metric, profile, known)
 
 
 def _figures(

@@ -10,7 +10,7 @@ from harness_bench.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.bootstrap import cluster_sums
 from harness_bench.scoring.groups import CODE_SWITCHED, NONE, code_switched
 from harness_bench.scoring.registry import get_metric
-from harness_bench.scoring.systems import systems_statistics
+from harness_bench.scoring.systems import system_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,7 @@ def breakdown(
     *,
     metric: str,
     profile: str | None = None,
+    known: Array | None = None,
 ) -> dict[str, list[Slice]]:
     """Return dimension -> its slices, most utterances first; the order of rows does not matter.
 
@@ -47,13 +48,14 @@ def breakdown(
         rows: of one system.
         metric: of the rows' kind.
         profile: the text profile of a text metric; default `mgb2`.
+        known: the rows' `system_statistics`, where they were made before.
 
     Raises:
         ValueError: rows of another kind than the metric's, a profile for classes, a tag with the
             name of a dimension above, no row.
     """
     plugin = get_metric(metric)
-    counts = next(systems_statistics({"to break down": rows}, plugin, profile)[1])
+    counts = system_statistics(rows, metric=metric, profile=profile) if known is None else known
     ordered: list[ClassPrediction | TextPrediction] = [*rows]
     ordered.sort(key=lambda row: row.id)  # as the counts are
     dimensions = _dimensions(ordered)

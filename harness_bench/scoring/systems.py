@@ -55,6 +55,7 @@ def compare_systems(
     profile: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    known: Mapping[str, Array] | None = None,
 ) -> Systems:
     """Compare every pair of systems by the paired bootstrap; equal ranks form a rank group.
 
@@ -67,13 +68,14 @@ def compare_systems(
         profile: the text profile of a text metric; default `mgb2`.
         seed: of the draws.
         resamples: number of draws.
+        known: name -> `system_statistics` of a system of texts, where they were made before.
 
     Raises:
         ValueError: no system, rows of another kind than the metric's, a profile for classes,
             different utterances, references or groups, or no value to compare.
     """
     plugin = get_metric(metric)
-    groups, statistics = systems_statistics(systems, plugin, profile)
+    groups, statistics = systems_statistics(systems, plugin, profile, known)
     units = _joint_units(statistics, groups, len(systems))
     values = plugin.value(units.sum(axis=0))
     names, sign = list(systems), -1 if plugin.higher_is_better else 1
@@ -116,6 +118,7 @@ def systems_statistics(
     systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
     plugin: MetricPlugin,
     profile: str | None,
+    known: Mapping[str, Array] | None = None,
 ) -> tuple[list[str], Iterator[Array]]:
     """Return the group of each utterance (N,), and lazily each system's statistics (N, ...).
 
@@ -125,6 +128,8 @@ def systems_statistics(
         systems: name -> rows of the same utterances.
         plugin: a metric of the rows' kind.
         profile: the text profile of a text metric; default `mgb2`.
+        known: name -> statistics of texts that need not be made again. Those of classes depend on
+            the classes of all systems, and are always made.
 
     Raises:
         ValueError: as `compare_systems` says.
@@ -142,7 +147,24 @@ def systems_statistics(
     name = get_profile(profile or DEFAULT_PROFILE).name
     groups = [row.group for row in next(iter(texts.values()))]
     count = reference_statistics if plugin.kind == "references" else profile_statistics
-    return groups, (count(rows, name) for rows in texts.values())
+    known = known or {}
+    return groups, (
+        known[system] if system in known else count(rows, name) for system, rows in texts.items()
+    )
+
+
+def system_statistics(
+    rows: Sequence[ClassPrediction] | Sequence[TextPrediction],
+    *,
+    metric: str,
+    profile: str | None = None,
+) -> Array:
+    """Return what each utterance of one system adds to sums (N, ...), utterances ordered by id.
+
+    Raises:
+        ValueError: as `compare_systems` says.
+    """
+    return next(systems_statistics({"to break down": rows}, get_metric(metric), profile)[1])
 
 
 def _of_kind[P: (ClassPrediction, TextPrediction)](

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness_bench.leaderboard import evidence
@@ -12,7 +12,9 @@ from harness_bench.leaderboard.evidence import gather, gather_all
 
 from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results import load_results
+from harness_bench.scoring import systems
 from harness_bench.scoring.compare import compare_classes, compare_texts
+from harness_bench.scoring.text import profile_statistics
 from tests.leaderboard.conftest import write_results
 
 if TYPE_CHECKING:
@@ -130,3 +132,27 @@ def test_a_metric_with_an_invisible_character_costs_nobody_the_test(tmp_path: Pa
     (each,) = (e for column, e in gather_all(found).items() if column.task == "did")
     assert not each.notes
     assert [len(files) for files, _ in each.tests] == [4]
+
+
+@pytest.mark.parametrize("said", [None, 99.0])
+def test_every_text_is_aligned_once(
+    said: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alignment is most of a build's time; breakdown, test and a second test can share it."""
+    write_results(tmp_path)
+    path = tmp_path / "student.asr.tones.test.json"
+    result = json.loads(path.read_text())
+    if said is not None:
+        result["metrics"]["wer"] |= {"value": said, "interval": None, "other_intervals": []}
+        path.write_text(json.dumps(result))
+    aligned = []
+
+    def counted(rows: list[TextPrediction], profile: str) -> Any:
+        aligned.append(profile)
+        return profile_statistics(rows, profile)
+
+    monkeypatch.setattr(systems, "profile_statistics", counted)
+    found, _ = load_results(tmp_path)
+    (each,) = (e for column, e in gather_all(found).items() if column.task == "asr")
+    assert aligned == ["mgb2"] * 3
+    assert [len(files) for files, _ in each.tests] == [3 if said is None else 2]
