@@ -23,20 +23,32 @@ def load_waveform(cut: Cut) -> NDArray[np.float32]:
     Raises:
         ValueError: the audio cannot be read; names the cut and its file.
     """
+    return standard(load_samples(cut), cut.sampling_rate)
+
+
+def load_samples(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut's audio as it is.
+
+    Returns:
+        (channels, samples) float32 at the cut's own rate.
+
+    Raises:
+        ValueError: the audio cannot be read; names the cut and its file.
+    """
     from lhotse.audio.utils import (  # noqa: PLC0415 - imports torch
         AudioLoadingError,
         DurationMismatchError,
     )
 
     try:
-        samples = cut.load_audio()
+        samples: NDArray[np.float32] = cut.load_audio()
     except (AudioLoadingError, DurationMismatchError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"Cut {cut.id!r}: its audio cannot be read ({reason}). "
             "Were files moved or changed since `harness-bench prepare`? Run it again."
         ) from error
-    return standard(samples, cut.sampling_rate)
+    return samples
 
 
 def digest_samples(samples: NDArray[np.float32]) -> str:

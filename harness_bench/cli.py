@@ -120,11 +120,15 @@ def prepare(
     corpus: Annotated[str, typer.Argument(help="How the data are laid out: tsv, folder, ...")],
     folder: Annotated[Path, typer.Argument(help="Where the data are.")],
     out: Out,
+    *,
     option: Annotated[
         list[str] | None, typer.Option(help="The corpus's own option, as name=value.")
     ] = None,
     require: Annotated[
         list[str] | None, typer.Option(help="Leave out utterances without this field.")
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None, typer.Option(help="Leave out the utterances whose ids a file lists.")
     ] = None,
     max_skipped: Annotated[float, typer.Option(help="Largest share that may be left out.")] = 0.05,
     jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
@@ -146,6 +150,7 @@ def prepare(
     config = PrepareConfig(
         options=pairs,
         require=tuple(require or []),
+        exclude=tuple(str(file.absolute()) for file in exclude or []),
         max_skipped=max_skipped,
         jobs=jobs,
         audio=audio,

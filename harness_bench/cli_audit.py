@@ -18,6 +18,9 @@ def audit(
     ],
     *,
     report: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
+    write_lists: Annotated[
+        Path | None, typer.Option(help="Folder for leaked.SET.txt: the ids of what leaks.")
+    ] = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Kind that is told and no leak, such as speaker.")
     ] = None,
@@ -26,6 +29,14 @@ def audit(
     ] = 12,
     listen: Annotated[bool, typer.Option(help="Read all audio and compare how it sounds.")] = True,
     jobs: Annotated[int, typer.Option(help="Files read at a time; 0: all cores.", min=0)] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE", help="Folder to keep fingerprints in."),
+    ] = None,
+    cache_mb: Annotated[
+        int,
+        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE_MB", help="MiB it may take.", min=1),
+    ] = 20_480,
     as_json: Json = False,
 ) -> None:
     """Find what train, dev, test and pretraining sets share: speakers, recordings, audio, texts.
@@ -35,11 +46,20 @@ def audit(
     Examples:
       harness-bench audit cuts/adi5
       harness-bench audit shar/pretraining cuts/mgb2:dev cuts/mgb2:test --report leakage.md
+      harness-bench audit cuts/train_set cuts/mgb2:test --write-lists leaked --cache cache
     """
+    from harness_bench.audit.fingerprints import Fingerprints  # noqa: PLC0415
+    from harness_bench.audit.lists import write_lists as write  # noqa: PLC0415
     from harness_bench.audit.run import audit as run  # noqa: PLC0415
     from harness_bench.files import write_text  # noqa: PLC0415
 
-    found = run(sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs)
+    known = Fingerprints(cache, cache_mb)
+    found = run(
+        sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, fingerprints=known
+    )
+    known.tell()
+    if write_lists is not None:
+        write(found, write_lists)
     if report is not None:
         write_text(report, found.markdown())
     if as_json:

@@ -110,6 +110,21 @@ def read_jsonl(path: Path) -> Iterator[Any]:
                 raise ValueError(f"{path}:{number} is nested too deeply.") from None
 
 
+def read_ids(path: Path) -> list[str]:
+    """Read ids, one a line, each once; empty lines and lines that begin with # are passed over.
+
+    Raises:
+        ValueError: no such file, or one that is not UTF-8.
+    """
+    try:
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no list of ids in UTF-8, one a line.") from error
+    except OSError as error:
+        raise ValueError(f"{path}, a list of ids, cannot be read ({error.strerror}).") from error
+
+
 def digest_file(path: Path) -> str:
     """Return the BLAKE2b-128 digest of a file's content as 32 hex digits."""
     state = hashlib.blake2b(digest_size=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -64,6 +64,8 @@ class Finding:
     first_hours: float
     second_hours: float
     examples: tuple[Example, ...]
+    # Places of the utterances in both sets, as many as are counted above.
+    places: tuple[NDArray[np.intp], NDArray[np.intp]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def _finding(
         first_hours=_hours(first, touched.first),
         second_hours=_hours(second, touched.second),
         examples=tuple(touched.examples),
+        places=(touched.first, touched.second),
     )
 
 

@@ -11,12 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from harness_bench.audio import load_waveform
 from harness_bench.audit.compare import Hit
+from harness_bench.audit.fingerprints import Fingerprints
 from harness_bench.fingerprint.index import Builder
-from harness_bench.fingerprint.landmarks import landmarks
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
@@ -55,14 +52,21 @@ class _Looked(NamedTuple):
     reason: str  # why it could not be read; empty where it could
 
 
-def hear(sets: Sequence[AuditSet], facts: Sequence[Facts], jobs: int = 0) -> Heard:
+def hear(
+    sets: Sequence[AuditSet],
+    facts: Sequence[Facts],
+    jobs: int = 0,
+    fingerprints: Fingerprints | None = None,
+) -> Heard:
     """Find the same sound between any two sets.
 
     Args:
         sets: as opened; bare lists of ids have no sound.
         facts: of the same sets, for their sizes.
         jobs: files read at a time; 0 takes all cores.
+        fingerprints: where they are kept; None computes all.
     """
+    fingerprints = fingerprints or Fingerprints()
     order = sorted(
         (number for number, each in enumerate(sets) if each.has_cuts),
         key=lambda number: facts[number].hours,
@@ -71,7 +75,7 @@ def hear(sets: Sequence[AuditSet], facts: Sequence[Facts], jobs: int = 0) -> Hea
     known: dict[int, Index] = {}
     for number in order:
         builder = Builder() if number != order[-1] else None
-        looked = _looked_up(sets[number], list(known.values()), jobs)
+        looked = _looked_up(sets[number], list(known.values()), jobs, fingerprints)
         for place, each in enumerate(
             bar(looked, title=f"listening to {sets[number].name}", total=len(facts[number]))
         ):
@@ -103,16 +107,13 @@ def _keep(heard: Heard, number: int, place: int, other: int, matches: list[Match
         )
 
 
-def _looked_up(found: AuditSet, indexes: list[Index], jobs: int) -> Iterator[_Looked]:
+def _looked_up(
+    found: AuditSet, indexes: list[Index], jobs: int, fingerprints: Fingerprints
+) -> Iterator[_Looked]:
     """Fingerprint a set and look every utterance up, in order, with several threads."""
 
     def look(cut: Cut) -> _Looked:
-        samples, reason = np.zeros(0, dtype=np.float32), ""
-        try:
-            samples = load_waveform(cut)
-        except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
-        sound = landmarks(samples)
+        sound, reason = fingerprints.of(cut)
         return _Looked(sound, [index.matches(sound) for index in indexes], reason)
 
     # Threads suffice: decoding, transforms, filters and sorting release the interpreter lock.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.audit.compare import MEANING
 from harness_bench.text_table import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from harness_bench.audit.compare import Finding, Pair
     from harness_bench.audit.near import Unread
@@ -28,6 +28,14 @@ class SetFacts:
 
 
 @dataclass(frozen=True)
+class Leaked:
+    """The utterances of one set that leak."""
+
+    name: str
+    reasons: Mapping[str, str]  # id -> with which sets by which kinds, in the set's order
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """What an audit compared and found."""
 
@@ -37,6 +45,7 @@ class AuditReport:
     unread: tuple[Unread, ...]  # utterances whose audio could not be read
     long_text: int
     allowed: tuple[str, ...]
+    leaked: tuple[Leaked, ...]  # of each set, in the order of the sets
 
     @property
     def leaks(self) -> int:
@@ -47,17 +56,25 @@ class AuditReport:
         """Return JSON-ready values."""
         pairs = [
             {
-                **asdict(pair),
+                "first": pair.first,
+                "second": pair.second,
                 "leaks": pair.leaks,
-                "findings": [
-                    {**asdict(each), "examples": [each._asdict() for each in each.examples]}
-                    for each in pair.findings
-                ],
+                "findings": [_plain(each) for each in pair.findings],
             }
             for pair in self.pairs
         ]
+        leaked = {each.name: len(each.reasons) for each in self.leaked}
         unread = [each._asdict() for each in self.unread]
-        return {**asdict(self), "leaks": self.leaks, "pairs": pairs, "unread": unread}
+        return {
+            "sets": [asdict(each) for each in self.sets],
+            "pairs": pairs,
+            "heard": self.heard,
+            "unread": unread,
+            "long_text": self.long_text,
+            "allowed": self.allowed,
+            "leaked": leaked,
+            "leaks": self.leaks,
+        }
 
     def text(self) -> str:
         """Return tables for a terminal."""
@@ -113,7 +130,18 @@ class AuditReport:
         pairs = [f"{pair.first} and {pair.second}" for pair in self.pairs if pair.leaks]
         if not pairs:
             return f"No leak between {len(self.sets)} sets."
-        return f"{self.leaks} leaks between {len(pairs)} pairs of sets: {'; '.join(pairs)}."
+        touched = ", ".join(f"{each.name} {len(each.reasons)}" for each in self.leaked)
+        return (
+            f"{self.leaks} leaks between {len(pairs)} pairs of sets: {'; '.join(pairs)}. "
+            f"Utterances that leak: {touched}."
+        )
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON-ready values, without the places."""
+    values = {each.name: getattr(finding, each.name) for each in fields(finding)}
+    del values["places"]
+    return {**values, "examples": [each._asdict() for each in finding.examples]}
 
 
 def _cells(pair: Pair, finding: Finding) -> tuple[str, ...]:

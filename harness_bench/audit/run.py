@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from harness_bench.audit.compare import ALL_KINDS, compare
 from harness_bench.audit.facts import LONG_TEXT, gather
 from harness_bench.audit.near import Heard, hear
-from harness_bench.audit.report import AuditReport, SetFacts
+from harness_bench.audit.report import AuditReport, Leaked, SetFacts
 from harness_bench.audit.sets import open_sets
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from harness_bench.audit.compare import Pair
+    from harness_bench.audit.facts import Facts
+    from harness_bench.audit.fingerprints import Fingerprints
 
 _FEWEST = 2
 
@@ -25,6 +30,7 @@ def audit(
     long_text: int = LONG_TEXT,
     allow: Sequence[str] = (),
     jobs: int = 0,
+    fingerprints: Fingerprints | None = None,
 ) -> AuditReport:
     """Find what any two sets share.
 
@@ -34,6 +40,7 @@ def audit(
         long_text: words from which an equal text is a leak.
         allow: kinds that are told and no leak.
         jobs: audio files read at a time; 0 takes all cores.
+        fingerprints: where those of earlier audits are kept; None computes all.
 
     Raises:
         ValueError: an unknown kind, fewer than two sets, or one that cannot be read.
@@ -49,7 +56,7 @@ def audit(
             f"{len(sets)}."
         )
     facts = [gather(each, long_text) for each in bar(sets, title="reading", unit="set")]
-    heard = hear(sets, facts, jobs) if listen else Heard({}, [])
+    heard = hear(sets, facts, jobs, fingerprints) if listen else Heard({}, [])
     pairs = tuple(
         compare(facts[first], facts[second], near=heard.hits.get((first, second), ()), allow=allow)
         for first, second in combinations(range(len(sets)), 2)
@@ -61,4 +68,20 @@ def audit(
         unread=tuple(heard.unread),
         long_text=long_text,
         allowed=tuple(allow),
+        leaked=tuple(_leaked(each, pairs) for each in facts),
     )
+
+
+def _leaked(facts: Facts, pairs: Sequence[Pair]) -> Leaked:
+    """Gather the utterances of one set that leak, and why."""
+    why: dict[int, list[str]] = defaultdict(list)
+    for pair in pairs:
+        if facts.name not in (pair.first, pair.second):
+            continue
+        side = int(facts.name == pair.second)
+        other = (pair.second, pair.first)[side]
+        for finding in pair.findings:
+            if finding.leak:
+                for place in finding.places[side].tolist():
+                    why[place].append(f"{finding.kind} with {other}")
+    return Leaked(facts.name, {facts.id(place): ", ".join(why[place]) for place in sorted(why)})

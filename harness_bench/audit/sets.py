@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness_bench.corpora.report import REPORT
 from harness_bench.cut_rows import read_rows
 from harness_bench.cuts import cuts_path, splits
-from harness_bench.data.shar import SHARD_PATTERN, open_shards, read_metadata, read_shards
-from harness_bench.files import read_json
+from harness_bench.data.shar import is_sharded, open_shards, read_metadata, read_shards
+from harness_bench.files import read_ids, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,7 +103,7 @@ class IdList:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield one id each."""
-        return ({"id": uid} for uid in read_ids(self.path))
+        return ({"id": uid} for uid in _ids(self.path))
 
     def cuts(self) -> Iterator[Cut]:
         """Yield nothing: there is no audio."""
@@ -128,20 +128,9 @@ def open_sets(texts: Iterable[str]) -> list[AuditSet]:
     return [*found]
 
 
-def read_ids(path: Path) -> list[str]:
-    """Read ids, one a line; empty lines and lines that begin with # are passed over.
-
-    Raises:
-        ValueError: the file is not UTF-8 or holds no id.
-    """
-    try:
-        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-        ids = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is neither a file of cuts ({_CUTS}) nor a list of ids in UTF-8."
-        ) from error
-    if not ids:
+def _ids(path: Path) -> list[str]:
+    """Read a list of ids; one without any is a `ValueError`."""
+    if not (ids := read_ids(path)):
         raise ValueError(f"{path} holds no ids; was another file meant?")
     return ids
 
@@ -162,13 +151,13 @@ def _open(text: str) -> list[CutsFile] | list[SharFolder] | list[IdList]:
             f"{text}: there is no such folder or file. A set is [NAME=]PATH[:SPLIT][@IDS]: a "
             "prepared folder, a Shar folder, a file of cuts or a list of ids."
         )
-    if path.is_dir() and any(path.glob(SHARD_PATTERN)):
+    if path.is_dir() and is_sharded(path):
         _refuse(text, "a Shar folder", split, ids)
         return [SharFolder(given or path.name, path)]
     if not path.is_dir() and not path.name.endswith(_CUTS):
         _refuse(text, "a list of ids", split, ids)
         return [IdList(given or path.name, path)]
-    only = frozenset(read_ids(_file(ids, text))) if ids else None
+    only = frozenset(_ids(_file(ids, text))) if ids else None
     if not path.is_dir():
         _refuse(text, "a file of cuts", split, "")
         return [CutsFile(given or path.name, path, only=only)]

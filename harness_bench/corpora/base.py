@@ -42,6 +42,7 @@ class Reason(StrEnum):
     TOO_LONG = "too long"
     WRONG_DURATION = "duration differs from the manifest"
     BY_RULE = "left out by the corpus's rule"  # as its users do; no fault of the data
+    EXCLUDED = "on a list to leave out"  # no fault of the data either
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Skipped:
     detail: str
     audio: str = ""
     where: str = ""  # the file and line that named it
+
+    @property
+    def fault(self) -> bool:
+        """Whether the data are to blame, and not a choice."""
+        return self.reason not in (Reason.BY_RULE, Reason.EXCLUDED)
 
 
 @dataclass(frozen=True)

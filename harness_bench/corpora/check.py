@@ -85,7 +85,33 @@ def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
 def _check(utterance: Utterance, limits: Limits) -> Checked:
     if not _size(utterance.audio):
         raise Unfit(Reason.EMPTY, "the file has 0 bytes")
-    samples, sampling_rate, file_samples = _decode(utterance, limits)
+    return _judge(utterance, limits, *_decode(utterance, limits))
+
+
+def check_samples(
+    utterance: Utterance, limits: Limits, samples: NDArray[np.float32], sampling_rate: int
+) -> Checked | Skipped:
+    """Check an utterance whose audio was decoded elsewhere.
+
+    Args:
+        utterance: what is known of it.
+        limits: what audio must be like.
+        samples: (samples, channels) float32.
+        sampling_rate: Hz.
+    """
+    try:
+        return _judge(utterance, limits, samples, sampling_rate, len(samples))
+    except Unfit as verdict:
+        return utterance.skipped(verdict.reason, verdict.detail)
+
+
+def _judge(
+    utterance: Utterance,
+    limits: Limits,
+    samples: NDArray[np.float32],
+    sampling_rate: int,
+    file_samples: int,
+) -> Checked:
     if not len(samples):
         raise Unfit(Reason.EMPTY, "no samples")
     _check_duration(utterance, len(samples) / sampling_rate, limits)

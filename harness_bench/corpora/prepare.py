@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import batched
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -22,14 +23,14 @@ from harness_bench.corpora.prepared.headers import check_header
 from harness_bench.corpora.prepared.rows import REFERENCES, Rows
 from harness_bench.corpora.report import REPORT, SKIPPED, PrepareReport, speaker_disjoint
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
+from harness_bench.files import read_ids
 from harness_bench.frames import SAMPLE_RATE
-from harness_bench.progress import bar
+from harness_bench.progress import bar, say
 from harness_bench.provenance import FILE_NAME as PROVENANCE
 from harness_bench.provenance import write_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 
 _BATCH = 2048  # utterances handed to the workers at a time
@@ -43,10 +44,12 @@ class PrepareConfig:
 
     Attributes:
         max_skipped: largest share of utterances that may be left out, 0 to 1; more is an error.
-            What the corpus's own rule leaves out does not count.
+            What the corpus's own rule or `exclude` leaves out does not count.
         limits: what the audio must be like; None takes the corpus's own, or else the usual ones.
         require: fields every utterance must have: text, speaker, gender, language or any other
             field of the corpus, such as label.
+        exclude: files of utterance ids, one a line, that are left out, such as those that
+            `harness-bench audit` found to leak.
         label_field: the field that `labels` speaks of.
         labels: the labels there may be; empty allows any.
         options: the corpus's own options, by name.
@@ -58,6 +61,7 @@ class PrepareConfig:
     max_skipped: float = Field(default=0.05, ge=0, le=1)
     limits: Limits | None = None
     require: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     label_field: str = "label"
     labels: tuple[str, ...] = ()
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -77,9 +81,9 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
         config: see `PrepareConfig`.
 
     Raises:
-        ValueError: no such corpus or option, another layout, or more than `max_skipped` left
-            out. In the last case report.json and skipped.tsv are written all the same, and no
-            cuts.
+        ValueError: no such corpus, option or list to exclude, another layout, or more than
+            `max_skipped` left out. In the last case report.json and skipped.tsv are written all
+            the same, and no cuts.
     """
     config = config or PrepareConfig()
     kind = corpora.get(name)
@@ -131,12 +135,19 @@ def _select(
 ) -> Iterator[Utterance | Skipped]:
     """Leave out what needs no audio to be judged: repeated ids, splits, fields and labels."""
     seen: dict[str, str] = {}
+    excluded = {uid: file for file in config.exclude for uid in read_ids(Path(file))}
     for item in found:
         if isinstance(item, Skipped):
             yield item
             continue
-        yield _judge(item, seen, splits, config) or item
+        if item.id in excluded:
+            yield item.skipped(Reason.EXCLUDED, f"by {excluded[item.id]}")
+        else:
+            yield _judge(item, seen, splits, config) or item
         seen.setdefault(item.id, item.where)
+    if absent := sorted(excluded.keys() - seen.keys()):
+        # Usual for a list of many corpora, yet also what a list in another spelling looks like.
+        say(f"{len(absent)} ids of the lists to exclude match nothing, first {absent[0]!r}")
 
 
 def _judge(
@@ -182,7 +193,7 @@ def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> Prep
     """Put a run in figures."""
     rows, skipped = tally.rows, tally.skipped
     found, pairs = len(rows) + len(skipped), rows.leakage()
-    faults = sum(item.reason != Reason.BY_RULE for item in skipped)
+    faults = sum(item.fault for item in skipped)
     return PrepareReport(
         corpus=name,
         root=str(root),
@@ -216,7 +227,7 @@ def _replacing(out: Path) -> Iterator[None]:
 def _too_many(report: PrepareReport, out: Path) -> str:
     """Say that too much was left out, by which reasons, and name the first offenders."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
-    faults = [item for item in report.skipped_list if item.reason != Reason.BY_RULE]
+    faults = [item for item in report.skipped_list if item.fault]
     shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in faults[:_SHOWN]]
     head = (
         f"{report.corpus} at {report.root}: {len(faults)} of {report.found} "

@@ -11,11 +11,19 @@ from harness_bench import corpora, cut_rows, cuts
 from harness_bench.config import build, load, resolved, typed
 from harness_bench.corpora.report import REPORT, SKIPPED
 from harness_bench.corpora_doctor import known as known_figures
-from harness_bench.corpora_doctor.listen import FINDINGS, Findings, Listening, listen, look
+from harness_bench.corpora_doctor.listen import (
+    FINDINGS,
+    Findings,
+    Listening,
+    listen,
+    listen_to_shards,
+    look,
+)
 from harness_bench.corpora_doctor.plot import draw
 from harness_bench.corpora_doctor.report import render
 from harness_bench.corpora_doctor.tally import Tally, count
 from harness_bench.corpora_doctor.verdicts import Line, judge
+from harness_bench.data.shar import CUTS, INDEX, is_sharded, open_shards
 from harness_bench.files import atomic_path, read_json, write_json, write_text
 from harness_bench.progress import bar
 from harness_bench.provenance import FILE_NAME as PROVENANCE
@@ -25,9 +33,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.corpora_doctor.known import Known
+    from harness_bench.corpora_doctor.verdicts import Verdict
     from harness_bench.cut_rows import Row
+    from harness_bench.data.shar import Shard
 
 FOLDER = "doctor"  # in the prepared folder
+SHARDS = "shards"  # what all shards of a folder are called: they know of no splits
 REPORT_JSON, REPORT_MD = "doctor.json", "doctor.md"
 _SHOWN = 10  # of what `prepare` left out for each reason
 
@@ -97,10 +108,11 @@ def examine(
 ) -> Examination:
     """Examine a prepared folder and write doctor.json, doctor.md, findings.tsv and two plots.
 
-    Cuts are read one by one: memory grows with speakers, programmes and classes alone.
+    Cuts are read one by one: memory grows with speakers, programmes and classes alone. Shards are
+    one split of the name `shards`.
 
     Args:
-        folder: as `prepare` writes it.
+        folder: as `prepare` or `harness-bench shard` writes it.
         out: where to write; default: the folder `doctor` in it.
         config: what to listen to.
         known: TOML of known figures, in place of those of the corpus that it was prepared as.
@@ -109,7 +121,7 @@ def examine(
         ValueError: no cuts there, a broken file, or figures that are none.
     """
     config, out = config or Listening(), out or folder / FOLDER
-    splits = cuts.splits(folder)
+    pieces = _pieces(folder)
     prepared = describe(folder)
     figures = load(known_figures.Known, known) if known else _known(prepared.corpus)
     with (
@@ -118,15 +130,13 @@ def examine(
     ):
         findings = Findings(table)
         rate = figures.sampling_rate if figures else None
-        tallies = {
-            split: _split_examined(folder, split, config, rate, findings) for split in splits
-        }
+        tallies = {piece.name: _examined(piece, config, rate, findings) for piece in pieces}
     lines = judge(figures, tallies, prepared.options) if figures else []
     found = Examination(
         folder=folder,
         corpus=prepared.corpus,
         tallies=tallies,
-        lines=[*lines, *_as_prepared(prepared.report, tallies)],
+        lines=[*lines, *_as_prepared(prepared.report, tallies), *_as_sharded(pieces, tallies)],
         left_out=_left_out(folder / SKIPPED),
         findings=findings,
         listening=config,
@@ -155,31 +165,51 @@ def describe(folder: Path) -> Prepared:
 
 def tally_splits(folder: Path, splits: list[str]) -> dict[str, Tally]:
     """Count every split."""
-    return {split: count(_rows(folder, split, f"counting {split}")) for split in splits}
+    pieces = [_Piece(split, [cuts.cuts_path(folder, split)]) for split in splits]
+    return {piece.name: count(piece.rows()) for piece in pieces}
 
 
-def _rows(folder: Path, split: str, title: str) -> Iterator[Row]:
-    yield from bar(cut_rows.read_rows(cuts.cuts_path(folder, split)), title=title, unit="utt")
+@dataclass(frozen=True)
+class _Piece:
+    """What is counted by itself: one split, or all shards of a folder."""
+
+    name: str
+    files: list[Path]  # of cuts
+    shards: tuple[Shard, ...] = ()  # the same, where they hold their audio
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all cuts."""
+        rows = (row for path in self.files for row in cut_rows.read_rows(path))
+        yield from bar(rows, title=f"counting {self.name}", unit="utt")
+
+
+def _pieces(folder: Path) -> list[_Piece]:
+    """List the splits of a prepared folder; a folder of shards is one piece."""
+    if is_sharded(folder):
+        shards = tuple(open_shards(folder))
+        return [_Piece(SHARDS, [shard.field(CUTS) for shard in shards], shards)]
+    return [_Piece(split, [cuts.cuts_path(folder, split)]) for split in cuts.splits(folder)]
 
 
 def _known(corpus: str | None) -> Known | None:
     return known_figures.of_corpus(corpus) if corpus else None
 
 
-def _split_examined(
-    folder: Path, split: str, config: Listening, rate: int | None, findings: Findings
-) -> Tally:
+def _examined(piece: _Piece, config: Listening, rate: int | None, findings: Findings) -> Tally:
     """Count a split, and take in what its descriptions and its audio tell."""
 
     def looked_at() -> Iterator[Row]:
-        for row in _rows(folder, split, f"counting {split}"):
-            for finding in look(row, split, config, rate):
+        for row in piece.rows():
+            for finding in look(row, piece.name, config, rate):
                 findings.add(finding)
             yield row
 
     tally = count(looked_at())
-    rows = cut_rows.read_rows(cuts.cuts_path(folder, split))
-    listen(rows, split, config, findings, tally.whole.utterances)
+    if piece.shards:
+        listen_to_shards(piece.shards, piece.name, config, findings)
+    else:
+        rows = cut_rows.read_rows(piece.files[0])
+        listen(rows, piece.name, config, findings, tally.whole.utterances)
     return tally
 
 
@@ -197,6 +227,17 @@ def _as_prepared(report: dict[str, Any], tallies: dict[str, Tally]) -> Iterator[
         yield Line(
             f"{split}: {what}", known, counted, "equal" if same else "differs", detail, REPORT
         )
+
+
+def _as_sharded(pieces: list[_Piece], tallies: dict[str, Tally]) -> Iterator[Line]:
+    """Compare the cuts of shards with the index that was written with them."""
+    for piece in pieces:
+        if piece.shards:
+            known = sum(shard.utterances for shard in piece.shards)
+            counted = tallies[piece.name].whole.utterances
+            what = f"{piece.name}: as many cuts as the index says"
+            verdict: Verdict = "equal" if known == counted else "differs"
+            yield Line(what, f"{known:,}", f"{counted:,}", verdict, "", INDEX)
 
 
 def _left_out(path: Path) -> list[LeftOut]:

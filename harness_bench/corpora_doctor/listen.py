@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import batched
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -15,24 +16,33 @@ from typing import IO, TYPE_CHECKING, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
+from harness_bench.audio import load_samples
 from harness_bench.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.check import Checked, Limits, check
+from harness_bench.corpora.check import Checked, Limits, check, check_samples
+from harness_bench.cut_rows import read_rows
+from harness_bench.data.shar import AUDIO, CUTS, read_shards
 from harness_bench.frames import SAMPLE_RATE
 from harness_bench.leakage import DIGEST
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lhotse.cut import Cut
 
     from harness_bench.cut_rows import Row
+    from harness_bench.data.shar import Shard
 
 FINDINGS = "findings.tsv"  # all of them, beside the report
 CLIPPED, CHANGED, RATE = "clipped", "audio has changed", "wrong rate"
+ROUNDED = "other samples than were prepared"
 # Kinds that are no fault of the audio, only worth knowing.
-NOTES = frozenset({CLIPPED, RATE, str(Reason.TOO_SHORT), str(Reason.TOO_LONG)})
+NOTES = frozenset({CLIPPED, RATE, ROUNDED, str(Reason.TOO_SHORT), str(Reason.TOO_LONG)})
 COLUMNS = ("id", "split", "kind", "detail", "audio")
 _BATCH = 1024  # cuts handed to the workers at a time
+_SHAR_BATCH = 64  # likewise, each with its audio
+_ROUNDING = "shards hold 16 bits: so it is with MP3, Opus and float audio"
 _SHOWN = 10  # of each kind, in the report
 # A cut that is read may have any length: shortness and length are told without leaving it out.
 _ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
@@ -134,18 +144,89 @@ def listen(
     if isinstance(config.audio, int):
         rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
 
-    def job(row: Row) -> list[Finding]:
-        return _heard(row, split, config.clipped_percent)
+    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
+        heard = (
+            found
+            for batch in batched(rows, _BATCH)
+            for found in workers.map(partial(_heard, split, config), batch)
+        )
+        _take(heard, split, findings, total)
+
+
+def listen_to_shards(
+    shards: Sequence[Shard], split: str, config: Listening, findings: Findings
+) -> None:
+    """Decode the cuts of shards likewise; a shard that is torn is a fault, and the others go on.
+
+    A number of cuts is drawn from the shards' descriptions, and shards with none of them are not
+    read.
+    """
+    if config.audio == "none":
+        return
+    total, chosen = sum(shard.utterances for shard in shards), None
+    if isinstance(config.audio, int):
+        rows = (row for shard in shards for row in read_rows(shard.field(CUTS)))
+        drawn = heapq.nsmallest(config.audio, rows, key=_chance)
+        chosen = frozenset(row["id"] for row in drawn)
+        total = len(chosen)
 
     with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
-        heard = (found for batch in batched(rows, _BATCH) for found in workers.map(job, batch))
-        for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
-            findings.heard += 1
-            for finding in found:
-                findings.add(finding)
+        heard = (
+            found
+            for shard in shards
+            for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
+            for found in workers.map(
+                partial(_heard_in_shard, str(shard.field(AUDIO)), split, config), batch
+            )
+        )
+        _take(heard, split, findings, total)
 
 
-def _heard(row: Row, split: str, clipped_percent: float) -> list[Finding]:
+def _take(heard: Iterator[list[Finding]], split: str, findings: Findings, total: int) -> None:
+    for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
+        findings.heard += 1
+        for finding in found:
+            findings.add(finding)
+
+
+def _of_shard(
+    shard: Shard, chosen: frozenset[str] | None, split: str, findings: Findings
+) -> Iterator[Cut]:
+    """Read the cuts of a shard that are to be heard, and no shard without any."""
+    rows = read_rows(shard.field(CUTS))
+    if chosen is not None and not any(row["id"] in chosen for row in rows):
+        return
+    try:
+        for cut in read_shards([shard]):
+            if chosen is None or cut.id in chosen:
+                yield cut
+    except ValueError as error:
+        name, place = f"shard {shard.number:06d}", str(shard.field(AUDIO))
+        findings.add(Finding(name, split, str(Reason.UNREADABLE), str(error), place))
+
+
+def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list[Finding]:
+    """Decode one cut that carries its audio; return what is wrong with it."""
+    try:
+        samples = load_samples(cut)
+    except ValueError as error:
+        detail = str(error).splitlines()[0]
+        return [Finding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
+    utterance = Utterance(id=str(cut.id), audio=Path(place), stated_duration=cut.duration)
+    result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
+    if isinstance(result, Skipped):
+        return [Finding(result.id, split, str(result.reason), result.detail, place)]
+    digest = (cut.custom or {}).get(DIGEST)
+    found = _kinds(result, digest, config.clipped_percent)
+    return [
+        Finding(str(cut.id), split, ROUNDED, _ROUNDING, place)
+        if kind == CHANGED
+        else Finding(str(cut.id), split, kind, detail, place)
+        for kind, detail in found
+    ]
+
+
+def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
     """Decode one cut; return what is wrong with it."""
     source = row["recording"]["sources"][0]
     if source.get("type") != "file":
@@ -161,18 +242,21 @@ def _heard(row: Row, split: str, clipped_percent: float) -> list[Finding]:
     result = check(utterance, Limits(**_ANY_LENGTH))
     if isinstance(result, Skipped):
         return [_finding(row, split, str(result.reason), result.detail)]
-    return list(_unlike(row, split, result, clipped_percent))
-
-
-def _unlike(row: Row, split: str, result: Checked, clipped_percent: float) -> Iterator[Finding]:
     digest = (row.get("custom") or {}).get(DIGEST)
+    found = _kinds(result, digest, config.clipped_percent)
+    return [_finding(row, split, kind, detail) for kind, detail in found]
+
+
+def _kinds(
+    result: Checked, digest: str | None, clipped_percent: float
+) -> Iterator[tuple[str, str]]:
+    """Yield kind and detail of what is worth telling of audio that is fit for use."""
     if digest and digest != result.digest:
         detail = "not the samples that were prepared: another file, or another decoder's rounding"
-        yield _finding(row, split, CHANGED, detail)
+        yield CHANGED, detail
     share = 100 * result.clipped / result.samples
     if result.clipped and share >= clipped_percent:
-        detail = f"{result.clipped} samples at full scale, {share:.2f} %"
-        yield _finding(row, split, CLIPPED, detail)
+        yield CLIPPED, f"{result.clipped} samples at full scale, {share:.2f} %"
 
 
 def _finding(row: Row, split: str, kind: str, detail: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness_bench.files import read_ids
 from harness_bench.progress import say
 
 if TYPE_CHECKING:
@@ -32,11 +33,9 @@ def read_exclusions(files: Iterable[str]) -> set[str]:
         path = Path(file)
         if not path.is_file():
             raise ValueError(f"data.exclude names {path}, and there is no such file.")
-        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-        found = {line for line in lines if line and not line.startswith("#")}
-        if not found:
+        if not (found := read_ids(path)):
             raise ValueError(f"{path} (data.exclude) holds no ids; was another file meant?")
-        ids |= found
+        ids.update(found)
     return ids
 
 

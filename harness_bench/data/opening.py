@@ -11,7 +11,7 @@ from harness_bench.cuts import read_cuts
 from harness_bench.data.config import PREPARED, SHARDED
 from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded, tell
 from harness_bench.data.held_out import refuse_held_out
-from harness_bench.data.shar import SHARD_PATTERN, Shard, ShardedCuts, open_shards, read_metadata
+from harness_bench.data.shar import Shard, ShardedCuts, is_sharded, open_shards, read_metadata
 from harness_bench.data.sources import UNKNOWN, CutList, spoken
 from harness_bench.files import digest_strings, locked, read_json, write_json
 from harness_bench.ranks import barrier, world
@@ -33,7 +33,7 @@ def open_folder(folder: Path, split: str) -> CutSource:
     Raises:
         ValueError: neither, or no such split.
     """
-    if any(folder.glob(SHARD_PATTERN)):
+    if is_sharded(folder):
         return ShardedCuts(open_shards(folder))
     return CutList(read_cuts(folder, split))
 

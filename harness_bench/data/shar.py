@@ -7,18 +7,21 @@ ours with what would else need a pass over all cuts. Labels stand in a folder of
 
 from __future__ import annotations
 
+import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_bench.cuts import UNFINISHED
 from harness_bench.data.sources import Part, identity, language_of, spoken
-from harness_bench.files import atomic_path, digest_strings, read_json, write_json
+from harness_bench.files import digest_strings, read_json, write_json
 from harness_bench.leakage import DIGEST
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -27,6 +30,8 @@ INDEX = "index.json"
 CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
 SHARD_PATTERN = f"{CUTS}.{'[0-9]' * 6}.jsonl.gz"
 SHARD_CUTS = 1000
+# What lhotse's reader puts into every cut's `custom`: paths that no manifest can hold.
+_READERS = ("shard_origin", "shar_epoch")
 # Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
 BUFFER_CUTS = 4000
 
@@ -125,6 +130,9 @@ def read_shards(
     Args:
         shards: in the order of reading.
         labels: the folder of labels and the part that each shard is there.
+
+    Raises:
+        ValueError: a file that is torn, or does not hold what the shard's cuts say; names it.
     """
     from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
 
@@ -133,8 +141,23 @@ def read_shards(
         if labels is not None:
             folder, parts = labels
             fields[LABELS] = [labels_path(folder, parts[shard.place])]
-        for cut in LazySharIterator(fields=fields):
-            yield spoken(cut, shard.language)
+        count = 0
+        try:
+            for cut in LazySharIterator(fields=fields):
+                count += 1
+                yield spoken(_bare(cut), shard.language)
+        except (tarfile.TarError, AssertionError, OSError, EOFError, KeyError) as error:
+            raise ValueError(
+                f"{shard.field(AUDIO)} or a file beside it cannot be read ({error}); "
+                f"{count} of its {shard.utterances} utterances could be. Shard the corpus again."
+            ) from error
+        if (
+            count != shard.utterances
+        ):  # lhotse ends with the shortest of the files, and says nothing
+            raise ValueError(
+                f"{shard.field(AUDIO)} holds {count} utterances where {shard.utterances} are "
+                "expected. Shard the corpus again."
+            )
 
 
 def read_metadata(shards: Iterable[Shard]) -> Iterator[Cut]:
@@ -142,15 +165,29 @@ def read_metadata(shards: Iterable[Shard]) -> Iterator[Cut]:
     from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
 
     for shard in shards:
-        yield from LazySharIterator(fields={CUTS: [shard.field(CUTS)]})
+        yield from map(_bare, LazySharIterator(fields={CUTS: [shard.field(CUTS)]}))
+
+
+def _bare(cut: Cut) -> Cut:
+    """Take away what the reader adds, so that a cut is as it was written."""
+    kept = {key: value for key, value in (cut.custom or {}).items() if key not in _READERS}
+    cut.custom = kept or None
+    return cut
+
+
+def is_sharded(folder: Path) -> bool:
+    """Tell whether a folder holds shards."""
+    return any(folder.glob(SHARD_PATTERN))
 
 
 def open_shards(folder: Path) -> list[Shard]:
     """List the shards of a folder, from its index or, in a foreign folder, from its cuts.
 
     Raises:
-        ValueError: no shards there, or audio missing for some.
+        ValueError: no shards there, audio missing for some, or writing was cut off.
     """
+    if (folder / UNFINISHED).exists():
+        raise ValueError(f"{folder}: writing shards was cut off there. Write them again.")
     numbers = sorted(int(path.name.split(".")[1]) for path in folder.glob(SHARD_PATTERN))
     if not numbers:
         raise ValueError(
@@ -195,12 +232,10 @@ def write_shards(
         shard_cuts: utterances per shard; make at least as many shards as there will be ranks.
         seed: of the order, so that every shard holds a mixture.
     """
-    from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
-
     by_id = sorted(cuts, key=lambda cut: str(cut.id))
     order = np.random.default_rng(seed).permutation(len(by_id))
     chosen = [by_id[index] for index in order]
-    if (out / INDEX).is_file():
+    if (out / INDEX).is_file() and not (out / UNFINISHED).exists():
         shards = open_shards(out)
         sizes = [min(shard_cuts, len(chosen) - at) for at in range(0, len(chosen), shard_cuts)]
         same = digest_strings(map(_content, chosen)) == digest_strings(
@@ -208,41 +243,37 @@ def write_shards(
         )
         if same and [shard.utterances for shard in shards] == sizes:
             return shards
-    out.mkdir(parents=True, exist_ok=True)
-    for old in (out / INDEX, *out.glob(f"{CUTS}.*"), *out.glob(f"{AUDIO}.*")):
-        old.unlink(missing_ok=True)
-    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
+    with writing_shards(out, shard_cuts) as write:
         for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
-            shar.write(cut)
+            write(cut)
+    return open_shards(out)
+
+
+@contextmanager
+def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable[[Cut], None]]:
+    """Yield what writes a cut and its audio into the shards of a folder, one after the other.
+
+    Shards of an earlier run are replaced. Until the block has ended, the folder is refused by
+    `open_shards`.
+    """
+    from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / UNFINISHED).touch()
+    remove_shards(out)
+    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
+        yield shar.write
     count = len(list(out.glob(SHARD_PATTERN)))
     write_json(out / INDEX, [_describe(out, number) for number in range(count)])
-    return open_shards(out)
+    (out / UNFINISHED).unlink()
+
+
+def remove_shards(out: Path) -> None:
+    """Remove the shards of a folder and its index, and nothing else."""
+    for old in (out / INDEX, *out.glob(f"{CUTS}.*"), *out.glob(f"{AUDIO}.*")):
+        old.unlink(missing_ok=True)
 
 
 def _content(cut: Cut) -> str:
     """Return what a cut holds, wherever in its recording that stands."""
     return f"{cut.id} {cut.duration:.4f} {(cut.custom or {}).get(DIGEST, '')}"
-
-
-def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
-    """Write the labels of one shard in the order of its cuts, atomically.
-
-    Args:
-        folder: the label folder.
-        part: the shard's number among the source's shards.
-        cuts: the shard's cuts.
-        labels: utterance id -> (F,) integers below 65,536.
-    """
-    from lhotse.array import Array  # noqa: PLC0415 - slow to import
-    from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
-
-    with (
-        atomic_path(labels_path(folder, part)) as partial,
-        ArrayTarWriter(str(partial), shard_size=None) as tar,
-    ):
-        for cut in cuts:
-            row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
-            manifest = Array(
-                storage_type="memory", storage_path="", storage_key="", shape=list(row.shape)
-            )
-            tar.write(str(cut.id), row, manifest)

@@ -24,7 +24,7 @@ _LEFTOVER = re.compile(r"\.partial-\w+\.safetensors")
 _LEFTOVER_SECONDS = 3600  # a write takes milliseconds; one this old was killed
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
-# Features of frozen models, kept by harness_bench. This folder can be deleted at any time.
+# {title} of harness_bench. This folder can be deleted at any time.
 """
 # Part of the free room that may be written before the folder is looked at again, so that up to
 # eight processes that know nothing of each other together stay within the bound.
@@ -47,15 +47,16 @@ class DiskStore:
     Args:
         folder: made at the first write.
         max_bytes: of all files together.
+        title: what messages call it.
 
     Raises:
         ValueError: `folder` is a file.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, title: str = "Feature cache") -> None:
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"Feature cache {folder} is a file; name a folder, new or old.")
-        self.folder, self.max_bytes = folder, max_bytes
+            raise ValueError(f"{title} {folder} is a file; name a folder, new or old.")
+        self.folder, self.max_bytes, self.title = folder, max_bytes, title
         self._mine: dict[str, int] = {}  # name -> bytes
         self._my_bytes = 0
         self._total, self._allowance = 0, -1  # bytes at the last look; bytes until the next
@@ -122,7 +123,7 @@ class DiskStore:
         tag = self.folder / _TAG
         if not tag.exists():
             with atomic_path(tag, sync=False) as partial:
-                partial.write_text(_TAG_TEXT, encoding="utf-8")
+                partial.write_text(_TAG_TEXT.format(title=self.title), encoding="utf-8")
 
     def _make_room(self, size: int) -> bool:
         """Look at the folder where it is time to, and evict; False if that does not suffice."""

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 _FEATURES, _CHECK = "features", "check"
-_KINDS = {torch.float32, torch.float16, torch.bfloat16}
+_KINDS = {torch.float32, torch.float16, torch.bfloat16, torch.int32}
 
 
 class CorruptEntryError(Exception):
@@ -18,7 +18,7 @@ class CorruptEntryError(Exception):
 
 
 def pack(key: bytes, features: Tensor) -> bytes:
-    """Return the file of features (states, frames, dim), any float of 16 or 32 bits, CPU."""
+    """Return the file of features, any shape, floats of 16 or 32 bits or int32, CPU."""
     features = features.contiguous()
     check = torch.tensor([_checksum(key, features)], dtype=torch.int64)
     return save({_FEATURES: features, _CHECK: check})

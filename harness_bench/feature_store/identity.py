@@ -38,8 +38,17 @@ def code_digest(model: nn.Module, packages: Iterable[str] = ()) -> str:
     names = {kind.__module__ for kind in classes} - {"builtins"}
     own = {name for name in names if name.split(".", maxsplit=1)[0] not in ("torch", "typing")}
     files = [_file_of(name) for name in own] + [file for name in packages for file in _all(name)]
+    return _together(files, _LIBRARIES)
+
+
+def modules_digest(names: Iterable[str], libraries: Iterable[str]) -> str:
+    """Return a digest of the code of imported modules and of the versions of libraries."""
+    return _together(map(_file_of, names), libraries)
+
+
+def _together(files: Iterable[Path | None], libraries: Iterable[str]) -> str:
     sources = sorted({_digest(file) for file in files if file is not None})
-    return digest_strings([str(VERSION), *map(_version, _LIBRARIES), *sources])
+    return digest_strings([str(VERSION), *map(_version, libraries), *sources])
 
 
 def _file_of(name: str) -> Path | None:

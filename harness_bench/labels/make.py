@@ -9,7 +9,7 @@ import torch
 
 from harness_bench.batches import by_duration, collate
 from harness_bench.config import resolved
-from harness_bench.data.shar import ShardedCuts, labels_path, write_labels
+from harness_bench.data.shar import ShardedCuts, labels_path
 from harness_bench.data.sources import PART_CUTS, CutList, as_source
 from harness_bench.files import digest_strings, read_json, write_json
 from harness_bench.frames import FRAMES_PER_HOUR
@@ -26,6 +26,7 @@ from harness_bench.labels.store import (
     Labels,
     open_labels,
     shard_path,
+    write_labels,
     write_shard,
 )
 from harness_bench.labels.units import ALIGNMENT, alignment_levels, choose_units

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from harness_bench.data.shar import ShardedCuts
+from harness_bench.data.shar import ShardedCuts, labels_path
 from harness_bench.files import atomic_path, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -169,3 +170,27 @@ class ShardLabels:
 def open_labels(folder: Path) -> Labels:
     """Open a folder of labels, by id or by shard, whichever it is."""
     return ShardLabels(folder) if any(folder.glob(TAR_PATTERN)) else LabelStore(folder)
+
+
+def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
+    """Write the labels of one shard in the order of its cuts, atomically.
+
+    Args:
+        folder: the label folder.
+        part: the shard's number among the source's shards.
+        cuts: the shard's cuts.
+        labels: utterance id -> (F,) integers below 65,536.
+    """
+    from lhotse.array import Array  # noqa: PLC0415 - slow to import
+    from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
+
+    with (
+        atomic_path(labels_path(folder, part)) as partial,
+        ArrayTarWriter(str(partial), shard_size=None) as tar,
+    ):
+        for cut in cuts:
+            row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
+            manifest = Array(
+                storage_type="memory", storage_path="", storage_key="", shape=list(row.shape)
+            )
+            tar.write(str(cut.id), row, manifest)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness_bench import cut_rows, cuts
+from harness_bench.data.shar import CUTS, is_sharded, open_shards
 from harness_bench.files import digest_strings
 from harness_bench.progress import bar
 from harness_bench.seeds import chance
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+USUAL_SPLIT = "train"
 UNKNOWN = "unknown"  # the language of cuts that do not say, as pretraining calls it
 SECOND = 1_000_000  # lengths are whole microseconds, so that every machine agrees on sums
 
@@ -113,8 +115,27 @@ def _at(files: Sequence[Path], place: int) -> tuple[str, Path]:
 
 
 def files_of(folders: Sequence[Path], split: str) -> list[Path]:
-    """Return the files of one split of prepared folders; one that lacks it is a `ValueError`."""
+    """Return the files of one split of prepared folders, or all files of cuts of Shar folders.
+
+    Raises:
+        ValueError: a folder that lacks the split, or both kinds of folders.
+    """
+    if sharded(folders):
+        if split != USUAL_SPLIT:
+            raise ValueError(f"{folders[0]} holds shards, which have no splits; leave --split out.")
+        return [shard.field(CUTS) for folder in folders for shard in open_shards(folder)]
     for folder in folders:
         if split not in (known := cuts.splits(folder)):
             raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
     return [cuts.cuts_path(folder, split) for folder in folders]
+
+
+def sharded(folders: Sequence[Path]) -> bool:
+    """Tell whether folders hold shards and no prepared cuts; both kinds are a `ValueError`."""
+    kinds = {is_sharded(folder): folder for folder in folders}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{kinds[True]} holds shards and {kinds[False]} does not: a subset is one or the "
+            "other. Shard the rest too (`harness-bench shard`), or name prepared folders alone."
+        )
+    return True in kinds

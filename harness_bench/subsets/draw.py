@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT
-from harness_bench.subsets.candidates import SECOND, UNKNOWN
+from harness_bench.subsets.candidates import SECOND, UNKNOWN, USUAL_SPLIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Wanted:
     """What is to be drawn.
 
     Attributes:
-        split: of the prepared folders.
+        split: of the prepared folders; of shards it names the piece alone.
         hours: piece -> hours; pieces are drawn one after the other.
         share: share of all hours, in percent, in place of hours; the piece is named as the split.
         by: field that keeps cuts together, such as cluster or speaker: two pieces share none.
@@ -38,7 +38,7 @@ class Wanted:
         seed: another one draws others.
     """
 
-    split: str = "train"
+    split: str = USUAL_SPLIT
     hours: dict[str, float] = Field(default_factory=dict)
     share: float | None = Field(default=None, gt=0, le=100)
     by: str | None = None
@@ -68,7 +68,7 @@ class Wanted:
         """The names of the pieces, in the order in which they are drawn."""
         return list(self.hours) or [self.split]
 
-    def rule(self) -> str:
+    def rule(self, *, sharded: bool = False) -> str:
         """Say in words how the pieces are drawn, complete enough to do it again."""
         units = (
             f"Cuts stand in the order of the BLAKE2b-128 digest of 'seed/{self.by}', those of one "
@@ -82,8 +82,9 @@ class Wanted:
         weights = ", ".join(f"{name} {self.languages[name]:g}" for name in sorted(self.languages))
         balance = f"each language is drawn by itself, in the parts {weights}" if weights else ""
         more = "".join(f"; {part}" for part in (end, balance) if part)
+        whole = "All shards" if sharded else f"Split {self.split}"
         return (
-            f"Split {self.split}. {units}. Each piece takes them one after the other until no "
+            f"{whole}. {units}. Each piece takes them one after the other until no "
             f"other number of them comes nearer to its hours ({much}){more}."
         )
 

@@ -1,4 +1,4 @@
-"""Write drawn cuts as a prepared folder: cuts, id lists, the rule, seed and digests."""
+"""Write drawn cuts as they came, prepared or sharded, with id lists, rule, seed and digests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_
 from harness_bench.files import read_json
 from harness_bench.provenance import FILE_NAME as PROVENANCE
 from harness_bench.provenance import write_provenance
-from harness_bench.subsets.candidates import SECOND, Candidates, files_of
+from harness_bench.subsets.candidates import SECOND, Candidates, files_of, sharded
 from harness_bench.subsets.draw import draw
+from harness_bench.subsets.shards import copy_shards, remove_pieces, shard_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,31 +71,37 @@ class Drawn:
 
 
 def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
-    """Draw from prepared folders and write a folder like them, cuts by id.
+    """Draw from prepared folders and write a folder like them, cuts by id; or from shards.
 
     The same cuts, seed and amounts give the same bytes, in whatever order folders and cuts come.
     Files are read twice and held in memory as some 30 bytes a cut; the ids of drawn cuts are too.
 
+    Of shards each piece is a folder of shards in `out`, its audio copied (16 bits, as all shards
+    have). The ids are the same in any order; the cuts stay in the order of their shards, and
+    several folders are mixed evenly.
+
     Args:
-        folders: made by `prepare` (or by this).
+        folders: made by `prepare` (or by this), or all by `harness-bench shard`.
         out: the folder; cuts of an earlier run in it are replaced. Cuts that `prepare` wrote
             there are not.
         wanted: how much of what.
 
     Raises:
-        ValueError: no such split, too little audio, one id twice, or `out` is a prepared corpus.
+        ValueError: no such split, too little audio, one id twice, shards beside prepared folders,
+            or `out` is a prepared corpus.
     """
     _check_out(folders, out)
     files = files_of(folders, wanted.split)
     candidates = Candidates(files, wanted.seed, wanted.by, languages=bool(wanted.languages))
     numbers = draw(candidates, wanted)
-    rule = SplitRule(_name(wanted), wanted.rule(), wanted.seed)
-    with _replacing(out), _Spool(out, wanted.pieces) as spool:
-        for number, line, uid in _drawn(files, numbers):
-            spool.add(number, line, uid)
-        for number, name in enumerate(wanted.pieces):
-            cuts.write_lines(out, name, spool.lines(number))
-        write_split(out, rule, spool.utterances())
+    in_shards = sharded(folders)
+    rule = SplitRule(_name(wanted), wanted.rule(sharded=in_shards), wanted.seed)
+    with _replacing(out):
+        if in_shards:
+            ids = copy_shards(folders, numbers, wanted.pieces, out)
+        else:
+            ids = _copy_cuts(files, numbers, wanted.pieces, out)
+        write_split(out, rule, _utterances(wanted.pieces, ids))
         pieces = _pieces(out, wanted, candidates, numbers)
         found = Drawn(
             out=out,
@@ -118,7 +125,6 @@ class _Spool:
     """Drawn lines on disk until they are written by id, in a file that has no name."""
 
     def __init__(self, folder: Path, pieces: Sequence[str]) -> None:
-        self.pieces = pieces
         self.ids: list[list[str]] = [[] for _ in pieces]
         self._places = [array("q") for _ in pieces]  # begin and length, one after the other
         self._end = 0
@@ -145,13 +151,26 @@ class _Spool:
         for at in sorted(range(len(ids)), key=ids.__getitem__):
             yield os.pread(self._stream.fileno(), places[2 * at + 1], places[2 * at])
 
-    def utterances(self) -> Iterator[Utterance]:
-        """Yield what the id lists are written from."""
-        from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
 
-        nowhere = Path()
-        for name, ids in zip(self.pieces, self.ids, strict=True):
-            yield from (Utterance(uid, nowhere, name) for uid in ids)
+def _copy_cuts(
+    files: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
+) -> list[list[str]]:
+    """Write the cuts of each piece by id; return the ids of each."""
+    with _Spool(out, pieces) as spool:
+        for number, line, uid in _drawn(files, numbers):
+            spool.add(number, line, uid)
+        for number, name in enumerate(pieces):
+            cuts.write_lines(out, name, spool.lines(number))
+    return spool.ids
+
+
+def _utterances(pieces: Sequence[str], ids: list[list[str]]) -> Iterator[Utterance]:
+    """Yield what the id lists are written from."""
+    from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
+
+    nowhere = Path()
+    for name, own in zip(pieces, ids, strict=True):
+        yield from (Utterance(uid, nowhere, name) for uid in own)
 
 
 def _drawn(files: Sequence[Path], numbers: NDArray[np.int8]) -> Iterator[tuple[int, bytes, str]]:
@@ -204,7 +223,7 @@ def _check_out(folders: Sequence[Path], out: Path) -> None:
     if out.resolve() in {folder.resolve() for folder in folders} or (out / REPORT).exists():
         raise ValueError(f"{out} holds a prepared corpus; write the list into another folder.")
     ours = (out / SPLIT_FILE).is_file() or (out / cuts.UNFINISHED).exists()
-    if any(cuts.cuts_files(out)) and not ours:
+    if not ours and (any(cuts.cuts_files(out)) or any(shard_pieces(out))):
         raise ValueError(f"{out} holds cuts of something else; write the list into another folder.")
 
 
@@ -216,5 +235,6 @@ def _replacing(out: Path) -> Iterator[None]:
     mark.touch()
     for old in (*cuts.cuts_files(out), *out.glob(ID_FILES), out / SPLIT_FILE, out / PROVENANCE):
         old.unlink(missing_ok=True)
+    remove_pieces(out)
     yield
     mark.unlink()

@@ -79,7 +79,7 @@ MISTAKES = {
     "shar:train": "a Shar folder has no splits",
     "some.txt:train": "a list of ids has no splits",
     "audio": "holds no cuts",
-    "audio/utt000.wav": "nor a list of ids in UTF-8",
+    "audio/utt000.wav": "no list of ids in UTF-8",
     "empty.txt": "holds no ids",
     "broken.jsonl.gz": "broken.jsonl.gz:2 is no cut",
     "torn.jsonl.gz": "torn.jsonl.gz cannot be read as cuts",
