@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -56,12 +56,26 @@ def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
 
 
-def by_duration(cuts: Sequence[Cut], max_seconds: float) -> Iterator[list[Cut]]:
+class Timed(Protocol):
+    """A cut, or anything else with a name and a duration."""
+
+    @property
+    def id(self) -> str:
+        """Name of the utterance."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+
+def by_duration[T: Timed](cuts: Sequence[T], max_seconds: float) -> Iterator[list[T]]:
     """Group cuts of like duration so that padded audio stays below `max_seconds` a batch.
 
     Every cut comes exactly once; one longer than `max_seconds` comes alone.
     """
-    batch: list[Cut] = []
+    batch: list[T] = []
     for cut in sorted(cuts, key=lambda cut: (cut.duration, cut.id)):
         if batch and cut.duration * (len(batch) + 1) > max_seconds:
             yield batch

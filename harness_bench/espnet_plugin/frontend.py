@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, override
+from typing import Any, Literal, override
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.espnet_plugin.features_model import (
+    WEIGHTED,
+    FixedFeatures,
+    FrozenUpstream,
+    checked_layers,
+    fixed_layers,
+)
+from harness_bench.espnet_plugin.features_reader import Made, check_sources
 from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.memory import MEBIBYTE, BoundedStore, waveform_key
-from harness_bench.models.checkpoint import checkpoint_digest, load_backbone
+from harness_bench.models.checkpoint import Backbone, checkpoint_digest, load_backbone
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_UPSTREAM = "upstream."
 _RATES = (str(SAMPLE_RATE), "16k", "16khz")
 
 
 class HarnessFrontend(AbsFrontend):
     """Features (B, F, D) at 20 ms per frame from a checkpoint folder.
 
-    A frozen upstream is always in eval mode, gets no gradient and stays out of the ASR
-    checkpoint, which holds its digest instead: loading with another upstream is an error.
+    A frozen upstream is always in eval mode, gets no gradient and is no part of the ASR model,
+    whose files hold its digest instead: loading with another upstream is an error. It is loaded
+    when audio first comes, so a training from cached features never has it in memory.
 
     Args:
         checkpoint: the checkpoint folder.
@@ -48,8 +53,10 @@ class HarnessFrontend(AbsFrontend):
     ) -> None:
         super().__init__()
         folder = Path(checkpoint)
-        self.upstream = load_backbone(folder)
-        self.layers = _checked_layers(layers, self.upstream.num_layers)
+        self.upstream: Backbone | FrozenUpstream = (
+            FrozenUpstream(folder) if freeze else load_backbone(folder)
+        )
+        self.layers = checked_layers(layers, self.upstream.num_layers)
         _check_rate(fs)
         if cache_mb and not freeze:
             raise ValueError(
@@ -62,23 +69,14 @@ class HarnessFrontend(AbsFrontend):
         self.cache: BoundedStore[bytes, Tensor] | None = (
             BoundedStore(cache_mb * MEBIBYTE, when_full=full) if cache_mb else None
         )
-        if self.layers == "weighted":
+        if self.layers == WEIGHTED:
             self.layer_weights = nn.Parameter(torch.zeros(self.upstream.num_layers + 1))
+        self._digest = checkpoint_digest(folder)
         # As float32, because ESPnet averages the best models' tensors, whatever they are.
-        digest = torch.tensor(list(bytes.fromhex(checkpoint_digest(folder))), dtype=torch.float32)
+        digest = torch.tensor(list(bytes.fromhex(self._digest)), dtype=torch.float32)
         self.register_buffer("upstream_digest", digest)
         if freeze:
-            self.upstream.requires_grad_(requires_grad=False)
-            self.register_state_dict_post_hook(_leave_upstream_out)
-            self.register_load_state_dict_pre_hook(_refill_upstream)
-
-    @override
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen upstream stays in eval."""
-        super().train(mode)
-        if self.freeze:
-            self.upstream.eval()
-        return self
+            self.register_load_state_dict_pre_hook(_check_upstream)
 
     @override
     def output_size(self) -> int:
@@ -87,11 +85,12 @@ class HarnessFrontend(AbsFrontend):
 
     @override
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn waveforms into features.
+        """Turn waveforms into features, or take features that were cached (`features`).
 
         Args:
-            input: (B, T) float32 at 16 kHz, zero behind each utterance's end.
-            input_lengths: (B,) int64, samples of each utterance.
+            input: (B, T) float32 at 16 kHz, zero behind each utterance's end; or (B, F, D)
+                float32, the features of this checkpoint and these layers.
+            input_lengths: (B,) int64, samples or frames of each utterance.
 
         Returns:
             (B, F, D) features, zero behind each utterance's end, and (B,) int64 frames.
@@ -99,14 +98,33 @@ class HarnessFrontend(AbsFrontend):
         Raises:
             TooShortUttError: an utterance shorter than one frame (25 ms); ESPnet's decoder
                 then writes an empty hypothesis.
+            ValueError: features of another width or checkpoint, or layers that are learned.
         """
+        if input.dim() == 3:  # noqa: PLR2004 - axes of ready features
+            return self._ready(input, input_lengths), input_lengths
         if int(input_lengths.min()) < FRAME_FIELD:
             _raise_too_short(int(input_lengths.min()))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             states, frames = self._states(input, input_lengths)
-        features = self._combine(states)
-        valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
-        return features * valid[..., None], frames
+        return _silenced(self._combine(states), frames), frames
+
+    def _ready(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Check features (B, F, D) that were made before; return them."""
+        if not self.freeze:
+            raise ValueError(
+                "frontend_conf.freeze is false, but ready features came in: the upstream would "
+                "learn nothing. Train from audio (wav.scp,speech,sound), or set freeze: true."
+            )
+        if features.shape[2] != self.output_size():
+            raise ValueError(
+                f"Features have {features.shape[2]} numbers per frame, but the checkpoint has "
+                f"{self.output_size()}. Make them with this checkpoint; audio must have 1 channel."
+            )
+        layers = fixed_layers(self.layers, self.upstream.num_layers)
+        check_sources(Made(self._digest, layers))
+        if int(frames.min()) < 1:
+            _raise_too_short(0)
+        return _silenced(features, frames)
 
     def _states(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the wanted hidden states (B, K, F, D) and the frames (B,), cached or fresh."""
@@ -127,57 +145,46 @@ class HarnessFrontend(AbsFrontend):
 
     def _run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the upstream; K is 1 unless the layer weights are learned."""
-        states, frames = self.upstream(waveforms, lengths)
-        if self.layers == "weighted":
+        backbone = self.upstream
+        if isinstance(backbone, FrozenUpstream):
+            backbone = backbone.model(waveforms.device, waveforms.dtype)
+        if self.layers == WEIGHTED:
+            states, frames = backbone(waveforms, lengths)
             return torch.stack(states, dim=1), frames
-        chosen = states if self.layers == "mean" else [states[self.layers]]
-        return torch.stack(chosen).mean(0)[:, None], frames
+        features, frames = FixedFeatures(backbone, self.layers)(waveforms, lengths)
+        return features[:, None], frames
 
     def _combine(self, states: Tensor) -> Tensor:
         """Sum (B, K, F, D) over K -> (B, F, D)."""
-        if self.layers != "weighted":
+        if self.layers != WEIGHTED:
             return states[:, 0]
         return torch.einsum("k,bkfd->bfd", torch.softmax(self.layer_weights, 0), states)
 
 
-def _leave_upstream_out(
-    module: nn.Module,  # noqa: ARG001 - torch's hook signature
-    state_dict: dict[str, Tensor],
-    prefix: str,
-    local_metadata: Mapping[str, Any],  # noqa: ARG001
-) -> None:
-    """Drop the frozen upstream's tensors from what is saved."""
-    for name in [name for name in state_dict if name.startswith(prefix + _UPSTREAM)]:
-        del state_dict[name]
+def _silenced(features: Tensor, frames: Tensor) -> Tensor:
+    """Return features (B, F, D) that are zero behind each utterance's frames (B,)."""
+    valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
+    return features * valid[..., None]
 
 
-def _refill_upstream(
+def _check_upstream(
     module: HarnessFrontend,
     state_dict: dict[str, Any],
     prefix: str,
     *_: object,
 ) -> None:
-    """Put the upstream's own tensors into what is loaded; refuse a model of another upstream."""
+    """Refuse a model that was trained on another upstream, or together with one."""
     digest = state_dict.get(f"{prefix}upstream_digest")
     if digest is not None and not torch.equal(digest.cpu(), module.upstream_digest.cpu()):
         raise ValueError(
             "This ASR model was trained on another upstream checkpoint than the one that "
             "frontend_conf.checkpoint names. Point it at the original, or train again."
         )
-    for name, value in module.upstream.state_dict().items():
-        state_dict.setdefault(f"{prefix}{_UPSTREAM}{name}", value)
-
-
-def _checked_layers(layers: str | int, num_layers: int) -> str | int:
-    """Check the choice of layers; negative numbers count from the end."""
-    if layers in ("weighted", "mean"):
-        return layers
-    if isinstance(layers, int) and -num_layers - 1 <= layers <= num_layers:
-        return layers
-    raise ValueError(
-        f"layers = {layers!r}: expected 'weighted', 'mean' or a number from 0 (the "
-        f"transformer's input) to {num_layers} (the last block's output)."
-    )
+    if any(name.startswith(f"{prefix}upstream.") for name in state_dict):
+        raise ValueError(
+            "This ASR model carries an upstream that was fine-tuned with it, but "
+            "frontend_conf.freeze is true and would leave it unused. Set freeze: false."
+        )
 
 
 def _check_rate(fs: int | str) -> None:

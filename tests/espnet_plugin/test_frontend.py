@@ -101,7 +101,7 @@ def test_train_mode_leaves_the_upstream_in_eval(tiny_checkpoint: Path) -> None:
     """Dropout in a frozen upstream would make its features vary from step to step."""
     frontend = make(tiny_checkpoint).train()
     assert frontend.training
-    assert not any(module.training for module in frontend.upstream.modules())
+    assert not any(module.training for module in frontend.upstream.model().modules())
     assert make(tiny_checkpoint, freeze=False).train().upstream.training
 
 
@@ -135,8 +135,36 @@ def test_the_upstream_stays_out_of_the_asr_checkpoint_and_comes_back(tiny_checkp
     nn.ModuleDict({"frontend": second}).load_state_dict(state, strict=True)
     assert second.layer_weights.tolist() == [0.5] * 3
     truth = load_backbone(tiny_checkpoint).state_dict()
-    for name, value in second.upstream.state_dict().items():
+    for name, value in second.upstream.model().state_dict().items():
         torch.testing.assert_close(value, truth[name], atol=0, rtol=0)
+
+
+def test_a_model_with_a_fine_tuned_upstream_is_not_opened_as_frozen(tiny_checkpoint: Path) -> None:
+    """Its upstream would be ignored without a word, as ESPnet loads non-strictly."""
+    with pytest.raises(ValueError, match="Set freeze: false"):
+        make(tiny_checkpoint).load_state_dict(make(tiny_checkpoint, freeze=False).state_dict())
+
+
+def test_espnets_initialisation_leaves_the_upstream_alone(tiny_checkpoint: Path) -> None:
+    """`--init xavier_uniform` draws all weights of a model anew, learned ones of years too."""
+    from espnet2.torch_utils.initialize import initialize  # noqa: PLC0415 - heavy
+
+    frontend = make(tiny_checkpoint)
+    initialize(frontend, "xavier_uniform")
+    truth = load_backbone(tiny_checkpoint).state_dict()
+    for name, value in frontend.upstream.model().state_dict().items():
+        torch.testing.assert_close(value, truth[name], atol=0, rtol=0)
+
+
+def test_numbers_of_another_type_get_an_upstream_of_that_type(
+    tiny_checkpoint: Path, batch: tuple[Tensor, Tensor]
+) -> None:
+    """ESPnet decodes in float64 or bfloat16 where it is told to (`--dtype`)."""
+    frontend = make(tiny_checkpoint, layers="mean")
+    expected, _ = frontend(*batch)
+    found, _ = frontend(batch[0].double(), batch[1])
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_another_upstream_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
