@@ -44,7 +44,7 @@ def _tone_cuts(folder: Path, split: str, count: int, rng: np.random.Generator) -
         custom = {"label": label, "emotion": label, "dialect": label}
         segment = SupervisionSegment(
             id=name, recording_id=name, start=0, duration=recording.duration, text="x",
-            speaker=f"{split}-speaker-{number % 4}", custom=custom,
+            speaker=f"{split}-speaker-{number % 4}", language=label, custom=custom,
         )  # fmt: skip
         yield MonoCut(
             id=name, start=0, duration=recording.duration, channel=0, recording=recording,

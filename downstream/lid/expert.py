@@ -1,0 +1,9 @@
+"""Language identification, in s3prl's convention: `-d lid`."""
+
+from __future__ import annotations
+
+from harness_bench.s3prl_plugin.classifier_expert import ClassifierExpert
+
+
+class DownstreamExpert(ClassifierExpert):
+    """One language of a closed list per utterance."""
