@@ -40,6 +40,10 @@ def probe(
         Path | None,
         typer.Option(help="TOML with the grid and a table [probe]; options win over it."),
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="weighted (learned sum), mean, or a layer's number; default: weighted."),
+    ] = None,
     label_field: Annotated[str | None, typer.Option(help="Default: the task's own.")] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder of result files; default: OUT/results.")
@@ -65,7 +69,7 @@ def probe(
       harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
         --kind baseline
     """
-    from harness_bench.s3prl_plugin.grid import Subject, run_grid  # noqa: PLC0415
+    from harness_bench.s3prl_plugin.grid import run_grid  # noqa: PLC0415
     from harness_bench.s3prl_plugin.grid_report import (  # noqa: PLC0415
         PLOT,
         Row,
@@ -73,8 +77,9 @@ def probe(
         publish_grid,
         render_grid,
     )
+    from harness_bench.s3prl_plugin.probe import Subject  # noqa: PLC0415
 
-    grid = _grid(config, lr, seeds, steps)
+    grid = _grid(config, lr, seeds, steps, layers)
     subject = Subject(
         upstream=upstream, checkpoint=checkpoint, task=task, cuts=cuts, label_field=label_field
     )
@@ -96,7 +101,13 @@ def probe(
     typer.echo(f"Result: {written}")
 
 
-def _grid(config: Path | None, lr: str | None, seeds: str | None, steps: int | None) -> GridConfig:
+def _grid(
+    config: Path | None,
+    lr: str | None,
+    seeds: str | None,
+    steps: int | None,
+    layers: str | None = None,
+) -> GridConfig:
     """Put the grid together from a file and options; options win."""
     from harness_bench.config import build, read_toml  # noqa: PLC0415
     from harness_bench.s3prl_plugin.grid import GridConfig  # noqa: PLC0415
@@ -111,6 +122,8 @@ def _grid(config: Path | None, lr: str | None, seeds: str | None, steps: int | N
                 values.setdefault(many, [probe[one]])
         if steps is not None:
             probe |= {"total_steps": steps, "eval_step": min(probe.get("eval_step", _EVERY), steps)}
+        if layers is not None:
+            probe["layers"] = int(layers) if layers.isdecimal() else layers
     if lr is not None:
         values["learning_rates"] = [_number(rate, "--lr", float) for rate in lr.split(",")]
     if seeds is not None:

@@ -21,7 +21,7 @@ from harness_bench.demo.schedule import Schedule, Stage
 from harness_bench.predictions import ClassPrediction, read_predictions
 from harness_bench.pretrain.family import checkpoint_folder, load_family
 from harness_bench.processes import run_logged
-from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, run_probe
+from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,16 +242,14 @@ def _probe_folder(demo: Demo, entry: Entry, task: Classification) -> Path:
 
 def _probe(demo: Demo, entry: Entry, task: Classification) -> ProbeOutcome:
     """Train and test one head, or return what an equal run left."""
-    return run_probe(
+    subject = Subject(
         upstream=entry.upstream,
         checkpoint=entry.checkpoint,
         task=task.task,
         cuts=demo.cuts(task.source),
         label_field=task.label_field,
-        out=_probe_folder(demo, entry, task),
-        config=probe_config(demo),
-        threads=1,
     )
+    return run_probe(subject, _probe_folder(demo, entry, task), probe_config(demo))
 
 
 def _asr(demo: Demo, model: str | None) -> Stage:

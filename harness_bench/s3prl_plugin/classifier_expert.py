@@ -29,6 +29,7 @@ from harness_bench.s3prl_plugin.classifier_data import (
 )
 from harness_bench.s3prl_plugin.classifier_head import CnnAttentionHead, valid_frames
 from harness_bench.s3prl_plugin.classifier_records import SplitRecords, add_batch
+from harness_bench.s3prl_plugin.layers import refuse_unheeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ class ClassifierExpert(nn.Module):
     ) -> None:
         super().__init__()
         self.task, self.seed = str(kwargs["downstream"]), int(kwargs["seed"])
+        refuse_unheeded(kwargs.get("runner", {}))
         values = json.loads(json.dumps(downstream_expert, default=str))
         config = build(ClassifierConfig, values, source=f"config of {self.task}: downstream_expert")
         self.data, self.rate, self.folder = config.datarc, upstream_rate, Path(expdir)

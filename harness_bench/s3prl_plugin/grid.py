@@ -1,7 +1,7 @@
 """Learning rates and seeds of one probe by SUPERB's rule: only the learning rate is tuned, on dev.
 
 Every learning rate is tried with the first seed. The one with the best dev score is trained with
-the other seeds too, and the test figures are those of its trials alone.
+the other seeds too, and its trials alone see the test split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness_bench.files import write_json
 from harness_bench.predictions import ClassPrediction, read_predictions
 from harness_bench.progress import say
 from harness_bench.provenance import write_provenance
-from harness_bench.s3prl_plugin.probe import LOG, ProbeConfig, ProbeOutcome, run_probe
+from harness_bench.s3prl_plugin.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.scoring.classification import score_classes
 
 if TYPE_CHECKING:
@@ -84,17 +84,6 @@ class GridOutcome:
         return {trial.learning_rate: trial.dev for trial in self.trials if trial.seed == first}
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Subject:
-    """What is probed: an upstream on a task."""
-
-    upstream: str
-    checkpoint: Path | None
-    task: str
-    cuts: Path
-    label_field: str | None = None
-
-
 def run_grid(
     subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1
 ) -> GridOutcome:
@@ -122,14 +111,18 @@ def run_grid(
 def _run_grid(
     subject: Subject, out: Path, config: GridConfig, threads: int, jobs: int
 ) -> GridOutcome:
-    """Run the trials, choose, write grid.json."""
-    first, *others = config.seeds
+    """Run the trials, choose, test, write grid.json."""
+    first = config.seeds[0]
 
-    def trials(pairs: Sequence[tuple[float, int]]) -> list[ProbeOutcome]:
-        return _run_all(lambda pair: _trial(subject, out, config, pair, threads), pairs, jobs)
+    def trials(pairs: Sequence[tuple[float, int]], *, test: bool) -> list[ProbeOutcome]:
+        def run(pair: tuple[float, int]) -> ProbeOutcome:
+            return _trial(subject, out, config, pair, threads=threads, test=test)
+
+        return _run_all(run, pairs, jobs)
 
     tried = [(rate, first) for rate in config.learning_rates]
-    outcomes = dict(zip(tried, trials(tried), strict=True))
+    alone = len(tried) == 1  # the only one is chosen whatever dev says
+    outcomes = dict(zip(tried, trials(tried, test=alone), strict=True))
     dev = {pair: _scores(outcome.dev_predictions) for pair, outcome in outcomes.items()}
     if config.metric not in (known := next(iter(dev.values()))):
         raise ValueError(f"There is no metric {config.metric!r}; known: {', '.join(known)}.")
@@ -137,8 +130,8 @@ def _run_grid(
     rate = max(scores, key=lambda rate: scores[rate])  # the first of equal ones
     for line in explain_choice(scores, rate, config.metric):
         say(line)
-    repeated = [(rate, seed) for seed in others]
-    outcomes |= dict(zip(repeated, trials(repeated), strict=True))
+    left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
+    outcomes |= dict(zip(left, trials(left, test=True), strict=True))
     outcome = _outcome(out, config, outcomes, rate)
     write_json(out / GRID, resolved(outcome))
     settings = {"subject": resolved(subject), "grid": resolved(config)}
@@ -201,25 +194,23 @@ def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> l
 
 
 def _trial(
-    subject: Subject, out: Path, config: GridConfig, pair: tuple[float, int], threads: int
+    subject: Subject,
+    out: Path,
+    config: GridConfig,
+    pair: tuple[float, int],
+    *,
+    threads: int,
+    test: bool,
 ) -> ProbeOutcome:
-    """Train and test one head in a folder of its own."""
+    """Train one head in a folder of its own, and test it if it was chosen."""
     rate, seed = pair
     folder = _folder(out, pair)
     say(
         f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
         f"output in {folder / LOG}"
     )
-    return run_probe(
-        upstream=subject.upstream,
-        checkpoint=subject.checkpoint,
-        task=subject.task,
-        cuts=subject.cuts,
-        label_field=subject.label_field,
-        out=folder,
-        config=replace(config.probe, learning_rate=rate, seed=seed),
-        threads=threads,
-    )
+    settings = replace(config.probe, learning_rate=rate, seed=seed)
+    return run_probe(subject, folder, settings, threads=threads, test=test)
 
 
 def _folder(out: Path, pair: tuple[float, int]) -> Path:

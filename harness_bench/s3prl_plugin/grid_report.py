@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness_bench.s3prl_plugin.grid import GridConfig, GridOutcome, Subject
+    from harness_bench.s3prl_plugin.grid import GridConfig, GridOutcome
+    from harness_bench.s3prl_plugin.probe import Subject
 
 PLOT = "layer_weights.png"
 

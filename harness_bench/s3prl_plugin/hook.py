@@ -2,7 +2,8 @@
 
 `activate()` costs nothing until s3prl is imported. Then `s3prl.hub` is our lazy hub,
 `s3prl.downstream.X` is our package of that name where there is one, the bridges are in place
-before s3prl's runner is imported, and the runner trains and resumes exactly (see `resume`).
+before s3prl's runner is imported, and the runner trains and resumes exactly (see `resume`) and can
+take the plain mean of the layers (see `layers`).
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ class _RunnerLoader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self.real
         self.real.exec_module(module)
+        from harness_bench.s3prl_plugin.layers import choose_layers  # noqa: PLC0415 - for it alone
         from harness_bench.s3prl_plugin.resume import make_exact  # noqa: PLC0415 - imports torch
 
         bridges.apply_to_runner(module)
+        choose_layers(module)
         make_exact(module)

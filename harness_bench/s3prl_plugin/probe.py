@@ -6,13 +6,10 @@ import json
 import shlex
 import shutil
 import sys
-from pathlib import Path  # pydantic reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from harness_bench.config import STRICT, build, resolved
+from harness_bench.config import build, resolved
 from harness_bench.cuts import cuts_path, splits
 from harness_bench.feature_store.config import MEMORY_MB, feature_cache_config
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
@@ -22,58 +19,18 @@ from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
 from harness_bench.s3prl_plugin.checkpoints import load_states
 from harness_bench.s3prl_plugin.classifier_config import BEST, predictions_name
 from harness_bench.s3prl_plugin.hub import own_checkpoint, own_names
+from harness_bench.s3prl_plugin.layers import KEY as LAYERS
+from harness_bench.s3prl_plugin.layers import MEAN, WEIGHTED
+from harness_bench.s3prl_plugin.probe_config import ProbeConfig, ProbeOutcome, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["ProbeConfig", "ProbeOutcome", "run_probe", "tasks", "upstreams"]
+__all__ = ["ProbeConfig", "ProbeOutcome", "Subject", "run_probe", "tasks", "upstreams"]
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
 BEGUN = "key.txt"  # of which probe the folder holds a part
-
-Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ProbeConfig:
-    """How a head is trained; the defaults are the paper's where it gives them."""
-
-    total_steps: Count = 10_000
-    eval_step: Count = 500
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3  # the paper gives none
-    batch_size: Count = 4
-    eval_batch_size: Count = 4
-    input_norm: Literal["none", "batch"] = "none"  # see HeadConfig; "batch" for short probes
-    hidden: Count = 80
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1337
-    # Test at every dev evaluation instead of in a second process: the same figures (a test says
-    # so), one process start less, worth it for probes of a minute or less.
-    test_in_training: bool = False
-    feature_cache_mb: Annotated[int, Field(ge=0)] = 1024
-
-    def __post_init__(self) -> None:
-        """Check what no single field can."""
-        if self.eval_step > self.total_steps:
-            raise ValueError(
-                f"eval_step = {self.eval_step} is larger than total_steps = {self.total_steps}: "
-                "dev would never be evaluated and no head be chosen. Lower eval_step"
-            )
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ProbeOutcome:
-    """What a probe left behind; written last, so a folder that has it is whole."""
-
-    key: str  # digest of everything that decides the outcome
-    dev_predictions: Path
-    test_predictions: Path
-    checkpoint: Path
-    commands: tuple[str, ...]
-    best_step: int
-    layer_weights: tuple[float, ...]  # of the weighted sum, adding up to 1; empty for one layer
-    train_seconds: float
-    test_seconds: float
 
 
 def upstreams() -> list[str]:
@@ -82,74 +39,83 @@ def upstreams() -> list[str]:
 
 
 def run_probe(
-    *,
-    upstream: str,
-    checkpoint: Path | None,
-    task: str,
-    cuts: Path,
-    label_field: str | None,
-    out: Path,
-    config: ProbeConfig,
-    threads: int,
+    subject: Subject, out: Path, config: ProbeConfig, *, threads: int = 1, test: bool = True
 ) -> ProbeOutcome:
     """Train and test one head, or return the outcome of an equal probe that `out` holds.
 
-    A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU.
+    A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU; one
+    that was trained without a test is tested now, if that is asked for.
 
     Args:
-        upstream: any name that `-u` takes.
-        checkpoint: the upstream's checkpoint folder, or None where it has none.
-        task: a folder under `downstream/`.
-        cuts: prepared folder with train, dev and test.
-        label_field: the label's field; None: the task's own.
+        subject: upstream, checkpoint, task and cuts.
         out: folder for the outcome, log.txt and s3prl's experiment folder.
         config: settings of the training.
         threads: CPU threads of the process.
+        test: False leaves the test split alone, in training too, for a grid that has not chosen
+            yet. What an earlier run tested stays.
 
     Raises:
         ValueError: an unknown task, missing splits or a folder that is no checkpoint.
         RuntimeError: s3prl failed; shows the end of its log.
     """
+    if subject.checkpoint is None:  # The weights count, not the name.
+        subject = replace(subject, checkpoint=own_checkpoint(subject.upstream))
+    # A head is the same whether it is tested while it is trained, later or never.
+    untested = replace(config, test_in_training=False)
+    found = [(each, _key(subject, each)) for each in dict.fromkeys([config, untested])]
+    kept = next((kept for _, key in found if (kept := _kept(out / OUTCOME, key))), None)
+    if kept is None:
+        kept = _trained(subject, out, *found[0 if test else -1], threads)
+    if test and not kept.tested:
+        kept = _tested(out, kept, config, threads)
+    return kept
+
+
+def _trained(
+    subject: Subject, out: Path, config: ProbeConfig, key: str, threads: int
+) -> ProbeOutcome:
+    """Train a head, from where an equal probe was cut off; write the outcome."""
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
-    settings = _settings(task, cuts, label_field, config)
-    if checkpoint is None:
-        checkpoint = own_checkpoint(upstream)  # The weights count, not the name.
-    key = _key(upstream, checkpoint, task, settings, config)
-    kept = _kept(out / OUTCOME, key)
-    if kept is not None:
-        return kept
     (out / OUTCOME).unlink(missing_ok=True)
     if not _begun(out / BEGUN, key):
         shutil.rmtree(out / RUN, ignore_errors=True)
         write_text(out / LOG, "")
         write_text(out / BEGUN, key)
     # Not JSON, though that is YAML too: YAML takes its 1e-05 for a string.
-    write_text(out / SETTINGS, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
+    settings = yaml.safe_dump(_settings(subject, config), allow_unicode=True, sort_keys=False)
+    write_text(out / SETTINGS, settings)
     # -a: a run that was cut off goes on where its last checkpoint stands, to the bit.
-    train = ["-m", "train", "-a", "-u", upstream, "-d", task, "-c", str(out / SETTINGS)]
-    train += ["-p", str(out / RUN), "--seed", str(config.seed)]
-    train += ["-k", str(checkpoint)] if checkpoint is not None else []
-    test = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
-    commands = [train] if config.test_in_training else [train, test]
-    seconds = [_run(command, out / LOG, config, threads) for command in commands]
-    outcome = _outcome(out, key, [_command(arguments) for arguments in commands], seconds)
+    words = ["-m", "train", "-a", "-u", subject.upstream, "-d", subject.task]
+    words += ["-c", str(out / SETTINGS), "-p", str(out / RUN), "--seed", str(config.seed)]
+    words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
+    words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
+    seconds = _run(words, out / LOG, config, threads)
+    outcome = _outcome(out, key, config, _command(words), seconds)
     write_provenance(out, config=resolved(config), seed=config.seed, inputs={"all": key})
     write_json(out / OUTCOME, resolved(outcome))
     return outcome
 
 
-def _settings(
-    task: str, cuts: Path, label_field: str | None, config: ProbeConfig
-) -> dict[str, Any]:
+def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int) -> ProbeOutcome:
+    """Test a trained head; write and return the outcome with that."""
+    words = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
+    seconds = _run(words, out / LOG, config, threads)
+    commands = (*outcome.commands, _command(words))
+    outcome = replace(outcome, commands=commands, test_seconds=seconds, tested=True)
+    write_json(out / OUTCOME, resolved(outcome))
+    return outcome
+
+
+def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
     """Return the task's packaged config with this probe's settings in it."""
-    if task not in tasks():
-        raise ValueError(f"There is no task {task!r}; known: {', '.join(tasks())}.")
-    if missing := {"train", "dev", "test"} - set(splits(cuts)):
+    if subject.task not in tasks():
+        raise ValueError(f"There is no task {subject.task!r}; known: {', '.join(tasks())}.")
+    if missing := {"train", "dev", "test"} - set(splits(subject.cuts)):
         raise ValueError(
-            f"{cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
+            f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
         )
-    settings = _packaged(task)
+    settings = _packaged(subject.task)
     settings["runner"].update(
         total_steps=config.total_steps,
         eval_step=config.eval_step,
@@ -157,16 +123,17 @@ def _settings(
         save_step=config.eval_step,
         max_keep=1,
         eval_dataloaders=["dev", "test"] if config.test_in_training else ["dev"],
+        **({LAYERS: MEAN} if config.layers == MEAN else {}),
     )
     settings["optimizer"]["lr"] = config.learning_rate
     expert = settings["downstream_expert"]
     expert["datarc"].update(
-        cuts=str(cuts),
+        cuts=str(subject.cuts),
         train_batch_size=config.batch_size,
         eval_batch_size=config.eval_batch_size,
     )
-    if label_field is not None:
-        expert["datarc"]["label_field"] = label_field
+    if subject.label_field is not None:
+        expert["datarc"]["label_field"] = subject.label_field
     expert["modelrc"].update(
         input_norm=config.input_norm, hidden=config.hidden, dropout=config.dropout
     )
@@ -181,26 +148,22 @@ def _packaged(task: str) -> dict[str, Any]:
     return settings
 
 
-def _key(
-    upstream: str,
-    checkpoint: Path | None,
-    task: str,
-    settings: dict[str, Any],
-    config: ProbeConfig,
-) -> str:
+def _key(subject: Subject, config: ProbeConfig) -> str:
     """Return the digest of all that decides the outcome: settings, model, cuts, versions."""
     from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - imports torch
 
-    cuts = Path(settings["downstream_expert"]["datarc"]["cuts"])
+    settings, checkpoint, given = _settings(subject, config), subject.checkpoint, resolved(config)
+    if config.layers == WEIGHTED:
+        del given["layers"]  # Heads from before there was a choice keep their key.
     return digest_strings(
         [
-            upstream,
+            subject.upstream,
             "" if checkpoint is None else checkpoint_digest(checkpoint),
-            task,
+            subject.task,
             json.dumps(settings, sort_keys=True),
-            json.dumps(resolved(config), sort_keys=True),
+            json.dumps(given, sort_keys=True),
             feature_cache_config().dtype,
-            *(digest_file(cuts_path(cuts, split)) for split in ("train", "dev", "test")),
+            *(digest_file(cuts_path(subject.cuts, split)) for split in ("train", "dev", "test")),
             json.dumps(versions(), sort_keys=True),
         ]
     )
@@ -219,7 +182,8 @@ def _kept(path: Path, key: str) -> ProbeOutcome | None:
     if values.get("key") != key:
         return None
     outcome = build(ProbeOutcome, values, source=str(path))
-    files = (outcome.dev_predictions, outcome.test_predictions, outcome.checkpoint)
+    files = [outcome.dev_predictions, outcome.checkpoint]
+    files += [outcome.test_predictions] if outcome.tested else []
     return outcome if all(file.is_file() for file in files) else None
 
 
@@ -237,20 +201,21 @@ def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int)
 
 
 def _outcome(
-    out: Path, key: str, commands: Sequence[str], seconds: Sequence[float]
+    out: Path, key: str, config: ProbeConfig, command: str, seconds: float
 ) -> ProbeOutcome:
-    """Collect what a finished run left."""
+    """Collect what a finished training left."""
     checkpoint = out / RUN / BEST
     state = load_states(checkpoint)
-    weights = state["Featurizer"].get("weights")
+    weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
     return ProbeOutcome(
         key=key,
         dev_predictions=out / RUN / predictions_name("dev"),
         test_predictions=out / RUN / predictions_name("test"),
         checkpoint=checkpoint,
-        commands=tuple(commands),
+        commands=(command,),
         best_step=int(state["Step"]),
         layer_weights=() if weights is None else tuple(weights.softmax(0).tolist()),
-        train_seconds=seconds[0],
-        test_seconds=sum(seconds[1:]),
+        train_seconds=seconds,
+        test_seconds=0,
+        tested=config.test_in_training,
     )

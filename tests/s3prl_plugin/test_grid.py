@@ -20,12 +20,11 @@ from harness_bench.s3prl_plugin import grid
 from harness_bench.s3prl_plugin.grid import (
     GridConfig,
     GridOutcome,
-    Subject,
     explain_choice,
     run_grid,
 )
 from harness_bench.s3prl_plugin.grid_report import Row, draw_layers, publish_grid, render_grid
-from harness_bench.s3prl_plugin.probe import ProbeOutcome
+from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,13 +53,19 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
     """Replace the training of heads by made-up outcomes; return the trials that were run."""
     found: list[tuple[float, int]] = []
 
-    def run_probe(*, out: Path, config: Any, **_: Any) -> ProbeOutcome:
-        found.append((config.learning_rate, config.seed))
-        dev, test = RIGHT[config.learning_rate]
-        out.mkdir(parents=True)
+    def run_probe(
+        _: Subject, out: Path, config: ProbeConfig, *, threads: int, test: bool
+    ) -> ProbeOutcome:
+        assert threads
+        if not out.exists():
+            found.append((config.learning_rate, config.seed))
+        dev, right = RIGHT[config.learning_rate]
+        out.mkdir(parents=True, exist_ok=True)
+        if test:
+            answers(out / "test.jsonl", right, config.seed)
         return ProbeOutcome(
             key="k", dev_predictions=answers(out / "dev.jsonl", dev, config.seed),
-            test_predictions=answers(out / "test.jsonl", test, config.seed),
+            test_predictions=out / "test.jsonl", tested=test,
             checkpoint=out / "dev-best.ckpt", commands=(), best_step=1,
             layer_weights=(0.25, 0.75), train_seconds=1, test_seconds=1,
         )  # fmt: skip
@@ -84,12 +89,14 @@ def subject(cuts: Path) -> Subject:
 
 
 def test_only_dev_chooses_and_only_the_chosen_is_repeated(
-    outcome: GridOutcome, trials: list[tuple[float, int]]
+    outcome: GridOutcome, trials: list[tuple[float, int]], tmp_path: Path
 ) -> None:
     """Test would have chosen 1e-4; the first seed tries all rates, the others the best."""
     assert outcome.learning_rate == 1e-3
     assert trials == [(1e-2, 1), (1e-3, 1), (1e-4, 1), (1e-3, 2), (1e-3, 3)]
     assert [bool(trial.test) for trial in outcome.trials] == [False, True, False, True, True]
+    read = {path.parent.name for path in tmp_path.rglob("test.jsonl")}
+    assert read == {"lr0.001.seed1", "lr0.001.seed2", "lr0.001.seed3"}, "peeked at test"
     assert outcome.checkpoint.parent.name == "lr0.001.seed1"
     assert outcome.layer_weights == (0.25, 0.75)
 
@@ -157,7 +164,7 @@ def test_a_mistake_that_all_trials_share_is_heard_once(
     """Trials that wait are not begun: each may take hours before it fails likewise."""
     begun: list[float] = []
 
-    def run_probe(*, config: Any, **_: Any) -> ProbeOutcome:
+    def run_probe(_: Subject, __: Path, config: ProbeConfig, **___: Any) -> ProbeOutcome:
         begun.append(config.learning_rate)
         raise RuntimeError("no such upstream")
 
@@ -197,6 +204,8 @@ def test_file_and_options_make_one_grid(tmp_path: Path) -> None:
     assert made.seeds == (1337, 1338, 1339)
     assert _grid(None, None, None, None) == GridConfig()
     assert _grid(None, None, "7,", None).seeds == (7,)
+    for text, meant in (("mean", "mean"), ("3", 3)):
+        assert _grid(config, None, None, None, text).probe.layers == meant
 
 
 @pytest.mark.parametrize(
@@ -206,6 +215,7 @@ def test_file_and_options_make_one_grid(tmp_path: Path) -> None:
         ("", None, "1337", "--seeds 1337,"),
         ("", "1e-3,1e-3", None, "names a value twice"),
         ("", "5", None, "learning_rates"),
+        ("[probe]\nlayers = 'average'", None, None, "layers"),
         ("probe = 3", None, None, "probe"),
         ("[prob]", None, None, "prob"),
     ],
@@ -238,12 +248,12 @@ def test_trials_share_features_until_the_grid_is_done(
     seen: list[str | None] = []
     made: Callable[..., ProbeOutcome] = vars(grid)["run_probe"]
 
-    def run_probe(**arguments: Any) -> ProbeOutcome:
+    def run_probe(*given: Any, **named: Any) -> ProbeOutcome:
         folder = os.environ.get(FOLDER)
         seen.append(folder)
         if folder and folder.startswith(str(tmp_path)):
             Path(folder).mkdir(exist_ok=True, parents=True)
-        return made(**arguments)
+        return made(*given, **named)
 
     monkeypatch.setattr(grid, "run_probe", run_probe)
     monkeypatch.delenv(FOLDER, raising=False)

@@ -8,35 +8,40 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from harness_bench.config import resolved
+from harness_bench.cuts import cuts_path
+from harness_bench.files import digest_file, digest_strings, write_json
 from harness_bench.predictions import ClassPrediction, read_predictions
+from harness_bench.provenance import versions
 from harness_bench.s3prl_plugin import probe
-from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, run_probe
+from harness_bench.s3prl_plugin.arguments import packaged_config
+from harness_bench.s3prl_plugin.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.s3prl_plugin.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
 
 
-def start(out: Path, cuts: Path, checkpoint: Path, config: ProbeConfig) -> ProbeOutcome:
+def start(
+    out: Path, cuts: Path, checkpoint: Path, config: ProbeConfig, *, test: bool = True
+) -> ProbeOutcome:
     """Run the harness upstream on the keyword task."""
-    return run_probe(
+    subject = Subject(
         upstream="harness_local",
         checkpoint=checkpoint,
         task="keyword",
         cuts=cuts,
         label_field="label",
-        out=out,
-        config=config,
-        threads=1,
     )
+    return run_probe(subject, out, config, test=test)
 
 
 def accuracy(path: Path) -> float:
@@ -149,11 +154,74 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
         with pytest.raises(KeyboardInterrupt):
             start(killed, tone_corpus, tiny_checkpoint, SHORT)
     assert not (killed / "outcome.json").exists()
+    untested = start(killed, tone_corpus, tiny_checkpoint, SHORT, test=False)
+    assert not untested.tested
+    assert not untested.test_predictions.exists()
+    log = (killed / "log.txt").read_text()
+    assert "Resume from" in log
     again = start(killed, tone_corpus, tiny_checkpoint, SHORT)
-    assert "Resume from" in (killed / "log.txt").read_text()
+    assert (killed / "log.txt").read_text().startswith(log), "trained anew, to be tested"
+    assert (again.tested, again.train_seconds) == (True, untested.train_seconds)
+    assert len(again.commands) == 2
     for name in ("metrics.jsonl", "predictions.dev.jsonl", "predictions.test.jsonl"):
         assert (killed / "s3prl" / name).read_bytes() == (folder / "s3prl" / name).read_bytes()
     assert again.layer_weights == outcome.layer_weights
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_heads_of_earlier_versions_are_read(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch, *, during: bool
+) -> None:
+    """Before layers could be chosen and tests put off, a probe's key and outcome were these."""
+    config = ProbeConfig(total_steps=60, eval_step=20, test_in_training=during)
+    given = resolved(config)
+    assert given.pop("layers") == "weighted"
+    settings = yaml.safe_load(packaged_config("keyword").read_text())
+    settings["runner"].update(
+        total_steps=60, eval_step=20, log_step=20, save_step=20, max_keep=1,
+        eval_dataloaders=["dev", "test"] if during else ["dev"],
+    )  # fmt: skip
+    settings["downstream_expert"]["datarc"]["cuts"] = str(tone_corpus)
+    digests = (digest_file(cuts_path(tone_corpus, split)) for split in ("train", "dev", "test"))
+    texts = [json.dumps(each, sort_keys=True) for each in (settings, given)]
+    key = digest_strings(
+        ["fbank_cached", "", "keyword", *texts, "fp32", *digests,
+         json.dumps(versions(), sort_keys=True)]
+    )  # fmt: skip
+    names = ("dev_predictions", "test_predictions", "checkpoint")
+    kept = {name: str(tmp_path / name) for name in names}
+    for path in kept.values():
+        Path(path).touch()
+    kept |= {"key": key, "commands": [], "best_step": 20, "layer_weights": []}  # type: ignore[dict-item]
+    write_json(tmp_path / "outcome.json", {**kept, "train_seconds": 1.5, "test_seconds": 2.5})
+    monkeypatch.setattr(probe, "_run", None)  # a call would raise
+    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
+    for test in (True, False):
+        assert run_probe(subject, tmp_path, config, test=test).test_seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("layers", "flags", "written"),
+    [("weighted", [], None), ("mean", [], "mean"), (2, ["-l", "2"], None)],
+)
+def test_layers_are_chosen_by_s3prls_means(
+    layers: Any, flags: list[str], written: str | None, tmp_path: Path, tone_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A setting of the runner, or its own flag, so that the command repeats the head."""
+    commands: list[list[str]] = []
+
+    def run(words: list[str], *_: object) -> float:
+        commands.append(words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probe, "_run", run)
+    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
+    with pytest.raises(KeyboardInterrupt):
+        run_probe(subject, tmp_path, ProbeConfig(layers=layers))
+    (words,) = commands
+    assert words[words.index("-l") :] == flags if flags else "-l" not in words
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["runner"].get("layers") == written
 
 
 def test_failure_shows_the_end_of_the_log(
@@ -162,8 +230,11 @@ def test_failure_shows_the_end_of_the_log(
     """What went wrong in the other process must be read without looking for a file."""
     with pytest.raises(RuntimeError, match=r"Exit code 1(.|\n)*has no field 'mood'"):
         run_probe(
-            upstream="harness_local", checkpoint=tiny_checkpoint, task="ser", cuts=tone_corpus,
-            label_field="mood", out=tmp_path, config=SHORT, threads=1,
+            Subject(
+                upstream="harness_local", checkpoint=tiny_checkpoint, task="ser", cuts=tone_corpus,
+                label_field="mood",
+            ),
+            tmp_path, SHORT,
         )  # fmt: skip
     assert not (tmp_path / "outcome.json").exists()
 
@@ -174,6 +245,6 @@ def test_impossible_settings_are_refused(tmp_path: Path, tone_corpus: Path) -> N
         ProbeConfig(total_steps=10, eval_step=50)
     with pytest.raises(ValueError, match=r"no task 'mood'; known: .*ser"):
         run_probe(
-            upstream="fbank_cached", checkpoint=None, task="mood", cuts=tone_corpus,
-            label_field=None, out=tmp_path, config=SHORT, threads=1,
+            Subject(upstream="fbank_cached", checkpoint=None, task="mood", cuts=tone_corpus),
+            tmp_path, SHORT,
         )  # fmt: skip
