@@ -43,7 +43,8 @@ nj=0                    # jobs of data preparation and of loading audio; 0: in t
 ngpu=0                  # GPUs to train on
 seed=0                  # of training and decoding
 scoring=true            # false stops at predictions
-score_profile=all       # text profiles of the scores: all or one
+score_profile=          # text profile that ranks; default: the corpus's. Figures of all are written
+pretraining_data=       # what the upstream was pretrained on, in words, for the results
 model=                  # row of the leaderboard; default: the upstream's name
 model_kind=             # baseline, random, pretrained or other; default: by the upstream
 synthetic=false         # true marks the speech as computer-made
@@ -276,10 +277,13 @@ add_decoding() { # stages 12 and 13 of each test set
     for split in "${tests[@]}"; do
         corpus=$(corpus_of "${split}")
         add 13 "scores of ${split}" ${own}.score --cuts "${data}" --split "${split}" \
-            --decoded "${decoded}" --corpus "${corpus}" --result_split "${split#"${corpus}"_}" \
-            --out "${predictions}" --results "${results:-${expdir}/results}" --model "${model}" \
+            --decoded "${decoded}/${split}" --corpus "${corpus}" --train_set "${fit}" \
+            --out "${predictions}" --results "${expdir}/results" --model "${model}" \
             --model_kind "${model_kind}" --asr "${asr_exp}" --asr_model "${inference_asr_model}" \
-            --times "${expdir}/stage_times.json" --profile "${score_profile}" --synthetic "${synthetic}"
+            --inference_config "${inference_config}" --times "${expdir}/stage_times.json" \
+            --command "${command}" --synthetic "${synthetic}" \
+            ${score_profile:+--profile "${score_profile}"} \
+            ${pretraining_data:+--pretraining_data "${pretraining_data}"}
     done
 }
 
@@ -292,6 +296,7 @@ add_pack() {
 }
 
 asr_main() { # asr_main ARGUMENT...: all of a recipe
+    command=$(printf '%q ' bash "$0" "$@")
     take_options "${recipe}/run.sh" "${egs}/asr.sh" -- "$@"
     check_options
     recipe_settings

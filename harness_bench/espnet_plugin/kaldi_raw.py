@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.espnet_plugin.datadir import by_name, read_table, write_table
+from harness_bench.files import digest_strings
 from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from lhotse import Recording
+    from lhotse.cut import Cut
 
 WAV, SEGMENTS, DURATIONS = "wav.scp", "segments", "reco2dur"
 _PLAIN = (".wav", ".flac")  # what ESPnet's format_wav_scp.py opens by itself
@@ -33,21 +37,17 @@ def write_recordings(cuts: Path, split: str, folder: Path) -> int:
         folder: the data folder to write.
 
     Raises:
-        ValueError: a recording that is no file, or two files of one name.
+        ValueError: a recording that is not one file.
     """
-    places: dict[str, str] = {}
-    lengths: dict[str, str] = {}
-    segments: dict[str, str] = {}
-    for name, cut in by_name(cuts, split).items():
-        recording = cut.recording
-        place = _place(recording, cut.id)
-        if places.setdefault(recording.id, place) != place:
-            raise ValueError(
-                f"{cuts}, split {split}: two recordings are called {recording.id!r}: {place} and "
-                f"{places[recording.id]}. Prepare the corpus with distinct names."
-            )
-        lengths[recording.id] = f"{recording.duration:.6f}"
-        segments[name] = f"{recording.id} {cut.start:.6f} {cut.start + cut.duration:.6f}"
+    utterances = by_name(cuts, split)
+    recordings = {_file(cut): cut.recording for cut in utterances.values()}
+    names = _names(recordings)
+    segments = {
+        name: f"{names[_file(cut)]} {cut.start:.6f} {cut.start + cut.duration:.6f}"
+        for name, cut in utterances.items()
+    }
+    places = {names[path]: _place(path, recording) for path, recording in recordings.items()}
+    lengths = {names[path]: f"{one.duration:.6f}" for path, one in recordings.items()}
     for file, rows in ((WAV, places), (SEGMENTS, segments), (DURATIONS, lengths)):
         write_table(folder / file, rows)
     return len(places)
@@ -117,11 +117,26 @@ def _fault(row: list[str], recordings: dict[str, str], lengths: dict[str, str]) 
     return ""
 
 
-def _place(recording: Recording, cut: str) -> str:
+def _file(cut: Cut) -> str:
+    """Return the file of a cut's recording."""
+    sources = cut.recording.sources
+    if len(sources) != 1 or sources[0].type != "file":
+        raise ValueError(f"Cut {cut.id!r}: its recording is not one audio file; prepare it again.")
+    return str(sources[0].source)
+
+
+def _names(paths: Iterable[str]) -> dict[str, str]:
+    """Name recordings by their files' names; equal names get a digest of the path behind them."""
+    stems = {path: "_".join(Path(path).stem.split()) for path in paths}
+    common = {stem for stem, count in Counter(stems.values()).items() if count > 1}
+    return {
+        path: f"{stem}-{digest_strings([path])[:8]}" if stem in common else stem
+        for path, stem in stems.items()
+    }
+
+
+def _place(path: str, recording: Recording) -> str:
     """Return what wav.scp says of a recording."""
-    if len(recording.sources) != 1 or recording.sources[0].type != "file":
-        raise ValueError(f"Cut {cut!r}: its recording is not one audio file; prepare it again.")
-    path = recording.sources[0].source
     if recording.num_channels == 1 and path.lower().endswith(_PLAIN):
-        return str(path)
+        return path
     return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -ar {SAMPLE_RATE} - |"

@@ -116,17 +116,13 @@ official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
     fi
     echo "$0: this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13" >&2
     if [ "${stage}" -le 12 ]; then ./asr.sh --stop_stage 12 "${given[@]}"; fi
-    # shellcheck disable=SC2046  # score_options has no blanks within words
+    # shellcheck disable=SC2046  # its words have no blanks
     exec local/score.sh $(score_options) "${asr_exp}"
 }
 
-score_options() { # one --set for each test set, and what the results say
-    local split corpus
-    for split in "${tests[@]}"; do
-        corpus=$(corpus_of "${split}")
-        printf -- '--set %s=%s:%s:%s ' "${split}" "${corpus}" "${split}" "${work}/data"
-    done
-    echo "--model ${model// /_} --results $(realpath -m "${expdir}")/results"
+score_options() { # of local/score.sh, which finds sets and corpora by their names
+    printf '%s ' --cuts "${work}/data" --python "${HARNESS_PYTHON}" --model "${model// /_}" \
+        --model_kind "${model_kind}" --results "$(realpath -m "${expdir}")/results"
 }
 
 asr_main "$@"
