@@ -194,6 +194,44 @@ def test_too_short_an_utterance_raises_espnets_error(tiny_checkpoint: Path) -> N
         make(tiny_checkpoint)(torch.zeros(1, 399), torch.tensor([399]))
 
 
+@pytest.mark.parametrize("layers", ["mean", 1, -1])
+def test_ready_features_are_taken_as_they_are(tiny_checkpoint: Path, layers: str | int) -> None:
+    """Without loading the upstream; what stands behind an end is silenced as from audio."""
+    frontend = make(tiny_checkpoint, layers=layers)
+    features, lengths = torch.ones(2, 9, 32), torch.tensor([9, 4])
+    found, frames = frontend(features, lengths)
+    assert torch.equal(frames, lengths)
+    assert torch.equal(found[0], features[0])
+    assert found[1].sum() == 4 * 32
+    assert not frontend.upstream.is_loaded()
+
+
+@pytest.mark.parametrize(
+    ("options", "width", "message"),
+    [
+        ({}, 32, "layers = 'weighted'"),
+        ({"layers": "mean"}, 31, "31 numbers per frame, but the checkpoint has 32"),
+        ({"layers": "mean", "freeze": False}, 32, "freeze is false"),
+    ],
+)
+def test_features_that_cannot_be_this_frontends_are_refused(
+    tiny_checkpoint: Path, options: dict[str, Any], width: int, message: str
+) -> None:
+    """Trained on them, a model would be another on audio."""
+    with pytest.raises(ValueError, match=message):
+        make(tiny_checkpoint, **options)(torch.ones(1, 9, width), torch.tensor([9]))
+
+
+def test_ready_features_without_a_frame_raise_espnets_error(tiny_checkpoint: Path) -> None:
+    """As their audio does: the decoder goes on with the others."""
+    from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (  # noqa: PLC0415
+        TooShortUttError,
+    )
+
+    with pytest.raises(TooShortUttError):
+        make(tiny_checkpoint, layers="mean")(torch.zeros(1, 0, 32), torch.tensor([0]))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
