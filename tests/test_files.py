@@ -15,6 +15,7 @@ from harness_bench.files import (
     atomic_path,
     digest_file,
     digest_strings,
+    read_ids,
     read_json,
     read_jsonl,
     write_bytes,
@@ -158,3 +159,15 @@ def test_digest_of_strings_sees_borders_and_order() -> None:
     lists = [["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], ["ab", "c", ""], []]
     assert len({digest_strings(strings) for strings in lists}) == len(lists)
     assert digest_strings(iter(lists[0])) == digest_strings(lists[0])
+
+
+def test_ids_one_a_line(tmp_path: Path) -> None:
+    """Each once, in the order of the file; comments and empty lines are none."""
+    path = tmp_path / "ids.txt"
+    path.write_text("# head\nb\n\n  a \r\nb\n#a\nنعم\n", encoding="utf-8")
+    assert read_ids(path) == ["b", "a", "نعم"]
+    path.write_bytes(b"a\n\xff\n")
+    with pytest.raises(ValueError, match=r"ids\.txt is no list of ids in UTF-8"):
+        read_ids(path)
+    with pytest.raises(ValueError, match="No such file"):
+        read_ids(tmp_path / "gone.txt")

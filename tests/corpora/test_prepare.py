@@ -88,6 +88,26 @@ def test_rows_that_need_no_audio_to_be_judged(write_corpus: WriteCorpus, tmp_pat
     assert report.kept == 1
 
 
+def test_ids_on_a_list_are_left_out(
+    write_corpus: WriteCorpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an audit found to leak, say. It is a choice, so it does not count as a fault."""
+    root = write_corpus(
+        ["a.wav", "b.wav", "c.wav"], [f"{name}.wav\t-\ts\t-\t-\ttrain" for name in "abc"]
+    )
+    for name, text in {"one.txt": "# leaks\na\n", "two.txt": "a\nb\nz\n"}.items():
+        (tmp_path / name).write_text(text)
+    lists = (str(tmp_path / "one.txt"), str(tmp_path / "two.txt"))
+    report = prepare("tsv", root, tmp_path / "out", PrepareConfig(max_skipped=0, exclude=lists))
+    assert [cut.id for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["c"]
+    assert report.skipped == {"on a list to leave out": 2}
+    assert [row["detail"] for row in skipped_rows(tmp_path / "out")] == [f"by {lists[1]}"] * 2
+    assert "1 ids of the lists to exclude match nothing, first 'z'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"gone\.txt, a list of ids, cannot be read"):
+        prepare("tsv", root, tmp_path / "out", PrepareConfig(exclude=(str(tmp_path / "gone.txt"),)))
+    assert len(cuts.read_cuts(tmp_path / "out", "train")) == 1
+
+
 def test_too_many_skipped_stops_and_names_the_first(
     mixed_corpus: MixedCorpus, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,15 @@ import numpy as np
 import pytest
 
 from harness_bench.data.opening import open_folder
-from harness_bench.data.shar import INDEX, ShardedCuts, open_shards, read_metadata, write_shards
+from harness_bench.data.shar import (
+    INDEX,
+    ShardedCuts,
+    open_shards,
+    read_metadata,
+    read_shards,
+    write_shards,
+    writing_shards,
+)
 from harness_bench.data.sources import CutList, with_custom
 from harness_bench.labels.make import make_labels
 from harness_bench.labels.store import ShardLabels
@@ -163,3 +173,46 @@ def test_a_folder_is_opened_for_what_it_is(folder: Path, tmp_path: Path) -> None
     assert isinstance(open_folder(folder, "train"), ShardedCuts)
     with pytest.raises(ValueError, match="holds no cuts"):
         open_folder(tmp_path, "train")
+
+
+def test_cuts_are_read_as_they_were_written(cuts: list[Cut], source: ShardedCuts) -> None:
+    """Nothing that the reader adds: a path in a cut cannot be written into a manifest again."""
+    by_id = {cut.id: cut for cut in cuts}
+    for cut in [*read_metadata(source.shards), *read_shards(source.shards)]:
+        assert cut.custom == by_id[cut.id].custom
+
+
+@pytest.mark.parametrize("kept", [0, 700, 40_000])
+def test_a_torn_shard_is_named(folder: Path, tmp_path: Path, kept: int) -> None:
+    """Lhotse ends at the last whole entry of a tar and says nothing: cuts would be lost."""
+    shutil.copytree(folder, tmp_path / "torn")
+    tar = tmp_path / "torn" / "recording.000002.tar"
+    tar.write_bytes(tar.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"recording\.000002\.tar"):
+        list(read_shards(open_shards(tmp_path / "torn")))
+
+
+def test_a_shard_of_whole_entries_that_lacks_some_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "short")
+    path = tmp_path / "short" / "recording.000001.tar"
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[2]
+    path.write_bytes(path.read_bytes()[: last.offset] + b"\0" * 1024)
+    with pytest.raises(ValueError, match="holds 1 utterances where 4 are expected"):
+        list(read_shards(open_shards(tmp_path / "short")))
+
+
+def test_writing_cut_off_is_refused(cuts: list[Cut], tmp_path: Path) -> None:
+    """Half of the shards of a corpus must not be taken for a corpus."""
+
+    def half() -> None:
+        with writing_shards(tmp_path, 4) as write:
+            for cut in cuts[:9]:
+                write(cut)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    with pytest.raises(ValueError, match="cut off"):
+        open_shards(tmp_path)
+    assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4

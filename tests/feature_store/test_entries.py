@@ -55,3 +55,9 @@ def test_an_entry_under_another_key_is_refused() -> None:
     """A file copied or renamed by hand would give one utterance the features of another."""
     with pytest.raises(CorruptEntryError, match="checksum"):
         unpack(KEY[::-1], WHOLE)
+
+
+def test_whole_numbers_keep_every_bit() -> None:
+    """Fingerprints are kept in the same form."""
+    numbers = torch.tensor([0, -1, 2**31 - 1, -(2**31)], dtype=torch.int32)
+    assert torch.equal(unpack(KEY, pack(KEY, numbers)), numbers)

@@ -65,3 +65,14 @@ def test_versions_count(name: str, value: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_torchs_own_layers_count_by_its_version() -> None:
     """Thousands of files need not be read for a probe."""
     assert identity.code_digest(nn.Linear(1, 1)) == identity.code_digest(nn.Conv1d(1, 1, 1))
+
+
+def test_modules_and_libraries_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no model is named by its modules."""
+    names, libraries = ["harness_bench.files", "harness_bench.seeds"], ["numpy"]
+    before = identity.modules_digest(names, libraries)
+    assert identity.modules_digest(names[::-1], libraries) == before
+    assert identity.modules_digest(names[:1], libraries) != before
+    assert identity.modules_digest(names, [*libraries, "scipy"]) != before
+    monkeypatch.setattr(identity, "_digest", lambda file: f"{file} of tomorrow")
+    assert identity.modules_digest(names, libraries) != before
