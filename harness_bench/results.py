@@ -78,6 +78,7 @@ class Result(BaseModel):
     pretraining_data: Text = ""  # declaration: corpora, splits and hours
     leakage: Leakage | None = None
     command: Text = ""
+    training_config: Text = ""  # of what was trained on the upstream, as its tool wrote it
     hardware: Line = ""
     seconds: Seconds | None = None  # the whole run
     stage_seconds: Annotated[dict[Name, Seconds], Field(max_length=50)] = {}  # "training": 12.5

@@ -214,6 +214,7 @@ def provenance(cell: Cell) -> list[tuple[str, str]]:
         ("seconds by stage", _pairs(result.stage_seconds, " ")),
         ("hardware", result.hardware),
         ("command", result.command),
+        ("training config", result.training_config),
         ("checkpoint digest", result.checkpoint_digest),
         ("split digest", result.split_digest),
         ("predictions", result.predictions),

@@ -48,6 +48,7 @@ class Facts:
     pretraining_data: str = ""
     leakage: Leakage | None = None
     command: str = field(default_factory=command_line)
+    training_config: str = ""
     hardware: str = field(default_factory=hardware)
     seconds: float | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,252 @@
+"""Score what ESPnet decoded: predictions, figures under every text profile, results.
+
+`python -m harness_bench.espnet_plugin.score --cuts DIR --split mgb3_test --decoded DIR
+--corpus mgb3 --out DIR --results DIR --model NAME` is stage 13 of the recipes. ESPnet is not
+imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.corpora.base import REFERENCE
+from harness_bench.corpora.prepared.rows import REFERENCES
+from harness_bench.cuts import fields_of, read_cuts
+from harness_bench.espnet_plugin import times
+from harness_bench.espnet_plugin.datadir import read_table
+from harness_bench.espnet_plugin.score_facts import facts_of, read_trained
+from harness_bench.espnet_plugin.score_report import as_markdown
+from harness_bench.espnet_plugin.stages import collect_predictions
+from harness_bench.files import write_json, write_text
+from harness_bench.predictions import write_predictions
+from harness_bench.provenance import command_line
+from harness_bench.scoring.annotators import GROUP, joined_rows
+from harness_bench.scoring.asr import Breakdown, score_joined
+from harness_bench.scoring.groups import CODE_SWITCHED
+from harness_bench.scoring.registry import get_metric, get_profile, profile_names
+from harness_bench.scoring.text import DEFAULT_PROFILE
+from harness_bench.scoring.to_result import joined_result, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lhotse.cut import Cut
+
+    from harness_bench.predictions import TextPrediction
+    from harness_bench.result_parts import Leakage
+
+_FOUND_IN = ("1best_recog/text", "text")  # below a decode folder: ESPnet's, and asr.sh's
+_SYNTHETIC = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How a corpus is scored.
+
+    Attributes:
+        name: in results, the same as that of the paper's rows.
+        profile: the text profile that ranks.
+        several: whether it is scored against several annotators.
+        cluster: what to call the clusters that intervals resample.
+    """
+
+    name: str
+    profile: str = DEFAULT_PROFILE
+    several: bool = False
+    cluster: str = "cluster"
+
+
+CORPORA = {
+    "qasr": Scored("QASR", cluster="programme"),
+    "mgb2": Scored("MGB2", cluster="programme"),
+    "mgb3": Scored("MGB3", profile="mgb3", several=True, cluster="programme"),
+}
+
+
+def corpus_of(name: str) -> Scored:
+    """Return how a corpus is scored; one that is not known has one reference."""
+    return CORPORA.get(name.casefold(), Scored(name))
+
+
+def predictions_of(cuts: Path, split: str, text: Path, corpus: Scored) -> list[TextPrediction]:
+    """Join ESPnet's hypotheses with raw references: of all annotators where there are several.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        text: lines of an utterance's name in data folders and its hypothesis.
+        corpus: of the cuts.
+
+    Raises:
+        ValueError: hypotheses of other utterances than the cuts', annotators that some utterances
+            lack, or fewer than two where the corpus is scored against several.
+    """
+    rows = collect_predictions(cuts, split, text)
+    written = _references(cuts, split)
+    names = sorted({name for texts in written.values() for name in texts})
+    if len(names) < 2 and corpus.several:  # noqa: PLR2004
+        raise ValueError(
+            f"{cuts}, split {split!r}: {corpus.name} is scored against several annotators, and "
+            f"there are {len(names)} ({', '.join(names) or 'none'}). The WER against one of them "
+            "is no MR-WER. Prepare it from all annotators' folders, or name another --corpus."
+        )
+    if len(names) > 1:
+        rows = [row.model_copy(update={"references": written.get(row.id, {})}) for row in rows]
+    if odd := [row.id for row in rows if len(names) > 1 and len(row.references) < len(names)]:
+        raise ValueError(
+            f"{cuts}, split {split!r}: {len(odd)} of {len(rows)} utterances lack an annotator of "
+            f"{', '.join(names)}, such as {odd[0]!r}. Prepare with the corpus's option ids=common."
+        )
+    return rows
+
+
+def decoded_text(folder: Path, split: str) -> Path:
+    """Return where a decode folder, or that of all sets, holds the hypotheses.
+
+    Raises:
+        ValueError: nowhere; says where they were looked for.
+    """
+    places = [top / name for top in (folder, folder / split) for name in _FOUND_IN]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ValueError(
+            f"There are no hypotheses of {split!r}: none of {', '.join(map(str, places))}. "
+            "Decode first (stage 12), or name the set's own decode folder by --decoded."
+        )
+    return found
+
+
+def score(rows: Sequence[TextPrediction], profiles: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Score rows under each profile: rates, counts, intervals by cluster, groups.
+
+    Groups are every tag of the rows (genre, gender, ...), the clusters where some hold several
+    utterances, and code-switched.
+    """
+    joined = joined_rows(rows)
+    tags = sorted({name for row in rows for name in row.tags})
+    clustered = [GROUP] if len({row.group for row in rows}) < len(rows) else []
+    groups = Breakdown(groups=(*tags, CODE_SWITCHED, *clustered), cluster=GROUP)
+    return {name: score_joined(joined, name, groups)[1] for name in profiles}
+
+
+def run(options: argparse.Namespace) -> Path:
+    """Score one set; write predictions, figures and the result, and return the result's path.
+
+    Raises:
+        ValueError: see `predictions_of`, `decoded_text` and `to_result.joined_result`.
+    """
+    corpus, split = corpus_of(options.corpus), options.split
+    text = decoded_text(options.decoded, split)
+    trained = None
+    if options.asr:
+        trained = read_trained(options.asr, options.asr_model, options.inference_config)
+    main = get_profile(options.profile or corpus.profile).name
+    if options.main_metric:
+        get_metric(options.main_metric)  # a typing error is told before all is scored
+    rows = predictions_of(options.cuts, split, text, corpus)
+    others = profile_names() if options.profiles == "all" else options.profiles.split()
+    found = score(rows, dict.fromkeys((main, *map(_known, others))))
+    cuts = read_cuts(options.cuts, split)
+    stages = times.read(options.times) if options.times else []
+    facts = facts_of(
+        trained,
+        model=options.model,
+        model_kind=options.model_kind,
+        corpus=corpus.name,
+        split=options.result_split or split.removeprefix(f"{options.corpus}_"),
+        synthetic=_SYNTHETIC[options.synthetic],
+        hours=sum(cut.duration for cut in cuts) / 3600,
+        command=options.command or command_line(),
+        pretraining_data=options.pretraining_data,
+        stage_seconds={row.stage: row.seconds for row in stages},
+        seconds=sum(row.seconds for row in stages) if stages else None,
+        leakage=_leakage(options, cuts),
+    )
+    result = joined_result(rows, facts, found, main_metric=options.main_metric)
+    write_predictions(options.out / f"predictions.{split}.jsonl", rows)
+    title = f"{options.model}: {corpus.name} {facts.split}"
+    report = as_markdown(title, found, {GROUP: corpus.cluster})
+    write_text(options.out / f"scores.{split}.md", report)
+    write_json(options.out / f"scores.{split}.json", {"hypotheses": str(text), "profiles": found})
+    sys.stdout.write(f"{report}\n")
+    return publish(result, rows, options.results)
+
+
+def _known(profile: str) -> str:
+    return get_profile(profile).name
+
+
+def _references(cuts: Path, split: str) -> dict[str, dict[str, str]]:
+    """Read each utterance's transcripts by annotator, from the cuts or from files beside them."""
+    found: dict[str, dict[str, str]] = {}
+    for cut in read_cuts(cuts, split):
+        fields = fields_of(cut).items()
+        texts = {
+            name.removeprefix(REFERENCE): str(text)
+            for name, text in fields
+            if name.startswith(REFERENCE)
+        }
+        found[cut.id] = texts
+    if not any(found.values()):
+        for path in sorted((cuts / REFERENCES).glob(f"{split}.*.txt")):
+            name = path.name.removeprefix(f"{split}.").removesuffix(".txt")
+            for uid, text in read_table(path).items():
+                found.setdefault(uid, {})[name] = text
+    return found
+
+
+def _leakage(options: argparse.Namespace, cuts: Sequence[Cut]) -> Leakage | None:
+    """Hold the training set against the one scored; None where it is not named."""
+    if not options.train_set:
+        return None
+    from harness_bench import leakage  # noqa: PLC0415 - only where it is asked for
+
+    training = read_cuts(options.cuts, options.train_set)
+    names = (options.train_set, options.split)
+    return leakage.declared([leakage.compare(training, cuts, names)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--cuts", type=Path, required=True, help="prepared folder")
+    add("--split", required=True, help="its split, and the name of what is written")
+    add("--decoded", type=Path, required=True, help="decode folder of the set, or of all sets")
+    add("--corpus", required=True, help=f"{', '.join(CORPORA)}, or another name: one reference")
+    add("--out", type=Path, required=True, help="for predictions and tables")
+    add("--results", type=Path, required=True, help="folder of results")
+    add("--model", required=True, help="the row's name on the leaderboard")
+    add("--model_kind", choices=("baseline", "random", "pretrained", "other"))
+    add("--profile", choices=profile_names(), help="text profile that ranks; default: corpus's")
+    add("--profiles", default="all", help="further ones: names between blanks, or all")
+    add("--main_metric", help="that ranks; default wer, or mr_wer of several annotators")
+    add("--result_split", help="the split's name in the result; default without `CORPUS_`")
+    add("--synthetic", choices=tuple(_SYNTHETIC), default="false")
+    add("--asr", type=Path, help="training folder with config.yaml: seed, upstream, settings")
+    add("--asr_model", help="file in it that was decoded with, for its layer weights")
+    add("--inference_config", type=Path, help="YAML of decoding, kept with the settings")
+    add("--times", type=Path, help="file of stage times")
+    add("--command", help="that made the model; default: this one")
+    add("--pretraining_data", help="corpora and hours, in words")
+    add("--train_set", help="split of the cuts that was trained on: to look for leaks")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score one set; bad input ends it with one line, not a traceback."""
+    options = _parser().parse_args(arguments)
+    if (options.asr_model or options.inference_config) and not options.asr:
+        sys.exit("error: --asr_model and --inference_config go with --asr DIR")
+    try:
+        path = run(options)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(f"Result: {path}\n")
+
+
+if __name__ == "__main__":
+    main()
