@@ -176,8 +176,13 @@ add() { # add STAGE TITLE MODULE ARGUMENT...
     fi
 }
 
+distinct() { # distinct WORD...: each word once, in this order
+    printf '%s\n' "$@" | awk '!seen[$0]++'
+}
+
 add_data_stages() {
-    local all=("${fit}" "${valid_set}" "${tests[@]}") factors texts
+    local all factors texts
+    mapfile -t all < <(distinct "${fit}" "${valid_set}" "${tests[@]}")
     if [ -n "${speed_perturb_factors}" ]; then
         read -ra factors <<<"${speed_perturb_factors}"
         add 2 "speed perturbation" ${own}.stages perturb --data "${data}" --train_set "${train_set}" \
@@ -226,6 +231,8 @@ speech_of() { # speech_of SET: what ESPnet reads as this set's speech
 }
 
 add_training() {
+    local all
+    mapfile -t all < <(distinct "${fit}" "${valid_set}" "${tests[@]}")
     local given=() settings=("token_type=${token_type}" "seed=${seed}")
     [ "${upstream}" = fbank ] || settings+=("layers=${layers}" "ssl_input_layer=${ssl_input_layer}"
         "ssl_preencoder_dim=${ssl_preencoder_dim}")
@@ -234,7 +241,7 @@ add_training() {
     if [ -n "${feature_cache}" ]; then
         add 10 "features of ${model}" ${own}.features --config "${feature_cache}" \
             --checkpoint "${checkpoint}" --layers "${layers}" --data "${raw}" --out "${features}" \
-            --splits "${fit}" "${valid_set}" "${tests[@]}"
+            --splits "${all[@]}"
     fi
     [ -z "${checkpoint}" ] || given=(--checkpoint "${checkpoint}")
     add 11 "what decides the training" ${own}.stages training_inputs --folder "${asr_exp}" "${given[@]}" \

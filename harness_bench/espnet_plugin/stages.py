@@ -147,28 +147,17 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(f"--{path}", type=Path, required=True)
         return made
 
-    made = stage(prepare, "folder", "out")
-    made.add_argument("--corpus", required=True)
-    made.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE")
-    made.add_argument("--max_skipped", type=float, default=0.05)
-    made.add_argument("--jobs", type=int, default=0)
-    made.add_argument("--audio", choices=("decode", "header"), default="decode")
-    made = stage(data, "out")
+    _of_corpora(stage(prepare, "folder", "out"))
+    made = _with_profile(stage(data, "out"))
     made.add_argument("--sets", nargs="+", required=True, metavar="NAME=FOLDER:SPLIT")
-    made.add_argument("--text_profile", choices=profile_names(), default="none")
-    made = stage(perturb, "data")
+    made = _with_profile(stage(perturb, "data"))
     made.add_argument("--train_set", required=True)
     made.add_argument("--target", required=True)
     made.add_argument("--factors", nargs="+", type=float, required=True)
-    made.add_argument("--text_profile", choices=profile_names(), default="none")
     made = _with_splits(stage(audio, "data", "out", "audio"))
     made.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
     made.add_argument("--jobs", type=int, default=1)
-    made = _with_splits(stage(select, "data", "out"))
-    made.add_argument("--test_sets", nargs="+", default=[])
-    made.add_argument("--min_wav_duration", type=float, default=0.1)
-    made.add_argument("--max_wav_duration", type=float, default=20.0)
-    made.add_argument("--lm_train_text", nargs="*", type=Path, default=[])
+    _of_selection(_with_splits(stage(select, "data", "out")))
     made = stage(token_list, "data", "out")
     made.add_argument("--token_type", choices=("char", "word", "bpe"), default="char")
     made.add_argument("--nbpe", type=int, default=1000)
@@ -178,6 +167,26 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
     made.add_argument("--files", nargs="*", default=[], metavar="NAME=PATH")
     _with_splits(stage(predictions, "cuts", "decoded", "out"))
+    return parser
+
+
+def _of_corpora(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--max_skipped", type=float, default=0.05)
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--audio", choices=("decode", "header"), default="decode")
+
+
+def _of_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--test_sets", nargs="+", default=[])
+    parser.add_argument("--min_wav_duration", type=float, default=0.1)
+    parser.add_argument("--max_wav_duration", type=float, default=20.0)
+    parser.add_argument("--lm_train_text", nargs="*", type=Path, default=[])
+
+
+def _with_profile(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--text_profile", choices=profile_names(), default="none")
     return parser
 
 

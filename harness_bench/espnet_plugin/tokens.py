@@ -61,7 +61,7 @@ def _train_bpe(texts: Sequence[str], path: Path, nbpe: int) -> list[str]:
     except RuntimeError as error:
         raise ValueError(
             f"nbpe = {nbpe} does not fit this text: {str(error).rpartition('] ')[2]} "
-            "Take fewer units, or --token_type char."
+            "Take a --nbpe between these bounds, or --token_type char."
         ) from error
     write_bytes(path, stream.getvalue())
     model = sentencepiece.SentencePieceProcessor(model_proto=stream.getvalue())

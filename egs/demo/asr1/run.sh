@@ -29,7 +29,7 @@ corpus_of() { echo "${corpus}"; }
 
 prepare_data() {
     local name sets=()
-    for name in "${train_set}" "${valid_set}" "${tests[@]}"; do sets+=("${name}=${cuts}:${name}"); done
+    for name in $(distinct "${train_set}" "${valid_set}" "${tests[@]}"); do sets+=("${name}=${cuts}:${name}"); done
     add 1 "texts and speakers" ${own}.stages data --sets "${sets[@]}" --out "${data}" \
         --text_profile "${text_profile}"
 }

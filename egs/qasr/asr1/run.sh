@@ -62,8 +62,8 @@ corpus_of() { # corpus_of SET: what stands before `_`, or qasr
 
 data_options() { # how local/data.sh is called, one word per line
     local name sets
-    sets="${train_set} ${valid_set} ${tests[*]}"
-    printf '%s\n' --sets "${sets// /,}" --cuts "$(realpath -m "${cuts}")" --python "${python}" --nj "${nj}" \
+    sets=$(distinct "${train_set}" "${valid_set}" "${tests[@]}" | paste -sd, -)
+    printf '%s\n' --sets "${sets}" --cuts "$(realpath -m "${cuts}")" --python "${python}" --nj "${nj}" \
         --train_hours "${train_hours}" --dev_hours "${dev_hours}" --split_seed "${split_seed}" \
         --max_skipped "${max_skipped}" --audio_check "${audio_check}" --text_profile "${text_profile}"
     for name in qasr mgb2 mgb3; do
