@@ -43,7 +43,7 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
     try:
         samples: NDArray[np.float32] = cut.load_audio()
     except (AudioLoadingError, DurationMismatchError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].removesuffix(" Details:")
         raise ValueError(
             f"Cut {cut.id!r}: its audio cannot be read ({reason}). "
             "Were files moved or changed since `harness-bench prepare`? Run it again."
