@@ -32,10 +32,20 @@ NAMED = {
         "pretrain_step_base_fp32_vs_transformers",
         "pretrain_step_hst_vs_fairseq",
     ],
+    "espnet": [
+        *(
+            f"espnet_step_{ours}_vs_{peer}"
+            for ours in ("online", "cached")
+            for peer in ("huggingface", "fbank")
+        ),
+        "espnet_frontend_share_cached_vs_online",
+        "espnet_frontend_vs_huggingface",
+        *(f"espnet_decode_beam{beam}_batch_vs_single" for beam in (1, 4, 10)),
+    ],
     "probe": ["probe_warm_vs_s3prl", "probe_total_vs_s3prl", "probe_startup_vs_s3prl"],
 }
-SLOW = {"probe"}  # s3prl's own start, twice
-NAMES = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in run.names()]
+MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow]}  # probe: s3prl starts, twice
+NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 
 
 @pytest.mark.parametrize("name", NAMES)

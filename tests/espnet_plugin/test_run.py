@@ -20,8 +20,11 @@ PROBE = '''
 import multiprocessing, pathlib, sys
 
 def child(path):
-    import espnet2.tasks.asr as task
-    pathlib.Path(path).write_text(task.frontend_choices.get_class("harness").__name__)
+    import espnet2.tasks.asr as task, torch
+    from espnet2.train.dataset import DATA_TYPES
+    found = task.frontend_choices.get_class("harness").__name__
+    known = "harness_features" in DATA_TYPES, hasattr(torch.save, "__wrapped__")
+    pathlib.Path(path).write_text(f"{found} {known}")
 
 def main():
     process = multiprocessing.get_context("spawn").Process(target=child, args=sys.argv[1:])
@@ -108,9 +111,12 @@ def test_times_need_a_file(arguments: list[str]) -> None:
 
 
 @pytest.mark.espnet
-def test_a_spawned_process_knows_the_frontend(tmp_path: Path) -> None:
-    """What `main` registers is lost in spawned children; training on GPUs would fail there."""
+def test_a_spawned_process_knows_what_is_ours(tmp_path: Path) -> None:
+    """What `main` registers is lost in spawned children; training on GPUs would fail there.
+
+    The frontend, the type of cached features, and files that are written whole.
+    """
     (tmp_path / "spawn_probe.py").write_text(PROBE, encoding="utf-8")
     done = launch(tmp_path, "-m", "spawn_probe", str(tmp_path / "answer"))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "answer").read_text(encoding="utf-8") == "HarnessFrontend"
+    assert (tmp_path / "answer").read_text(encoding="utf-8") == "HarnessFrontend (True, True)"
