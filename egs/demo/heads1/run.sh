@@ -12,6 +12,9 @@ task=keyword            # ser, did, keyword, lid: a folder of downstream/
 label_field=            # field that holds the classes; default: the task's own
 name=                   # of the corpus; default: the name of its folder
 pretraining_cuts=       # cuts that the models were pretrained on, to compare with dev and test
+lr=                     # learning rates to try, with commas; default: those of the config
+seeds=                  # how many heads of the best one, or their seeds; default: the config's
+steps=                  # training steps; default: the config's
 synthetic=false         # true marks the corpus as computer-made
 config="${recipe}/conf/probe.toml"  # learning rates, seeds, settings of the heads
 expdir=exp              # everything is written below it
@@ -73,6 +76,9 @@ train_heads() { # MODEL KIND FLAGS...: the grid of one row, with what the model 
         --config "${config}" --out "${expdir}/heads/$1" --results "${expdir}/results"
         --threads "${threads}" --jobs "${jobs}")
     [ -z "${label_field}" ] || given+=(--label-field "${label_field}")
+    [ -z "${lr}" ] || given+=(--lr "${lr}")
+    [ -z "${seeds}" ] || given+=(--seeds "${seeds}")
+    [ -z "${steps}" ] || given+=(--steps "${steps}")
     [ "${synthetic}" != true ] || given+=(--synthetic)
     echo "$1:" >&2
     harness probe "${given[@]}"
