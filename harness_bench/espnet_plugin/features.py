@@ -16,13 +16,11 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from harness_bench.config import STRICT, build, read_toml, resolved
+from harness_bench.config import resolved
 from harness_bench.espnet_plugin.datadir import write_table
+from harness_bench.espnet_plugin.features_config import FeatureConfig, read_config
 from harness_bench.espnet_plugin.features_plan import (
     Shard,
     check_room,
@@ -44,19 +42,8 @@ if TYPE_CHECKING:
     from harness_bench.espnet_plugin.features_model import FixedFeatures
 
 
-@dataclass(frozen=True, config=STRICT)
-class FeatureConfig:
-    """How the pass over the audio runs; what it writes comes from the command line.
-
-    300 h with 512 numbers per frame take 55 GB. On one CPU core a 2-layer model of that width
-    does about 15 s of audio per second, on one GPU some hundred times that.
-    """
-
-    batch_seconds: Annotated[float, Field(gt=0)] = 60.0  # padded audio; decides the last bits
-    shard_mb: Annotated[float, Field(gt=0)] = 256.0  # MiB a file; what a kill loses at most
-    readers: Annotated[int, Field(ge=1)] = 2  # threads that read audio
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: Annotated[int, Field(ge=1)] | None = None  # processes here; None: one, or each GPU
+# Raise this when rows change for a reason outside the model's own source files.
+VERSION = 1
 
 
 class Job(NamedTuple):
@@ -66,23 +53,6 @@ class Job(NamedTuple):
     facts: dict[str, Any]  # all that decides the features beside the audio
     config: FeatureConfig
     device: torch.device
-
-
-def read_config(path: Path) -> FeatureConfig:
-    """Read a TOML or YAML file.
-
-    Raises:
-        ValueError: no such file, not of either form, unknown key or impossible value.
-    """
-    if path.suffix not in (".yaml", ".yml"):
-        return build(FeatureConfig, read_toml(path), source=str(path))
-    import yaml  # noqa: PLC0415 - comes with ESPnet
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
-    return build(FeatureConfig, values or {}, source=str(path))
 
 
 def open_job(
@@ -112,6 +82,7 @@ def open_job(
         "layers": chosen,
         "dim": backbone.hidden_size,
         "code": code_digest(model),
+        "version": VERSION,
         "batch_seconds": config.batch_seconds,
         "shard_mb": config.shard_mb,
     }
@@ -227,15 +198,17 @@ def _write_tables(job: Job, out: Path, shards: Sequence[Shard]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the features of all splits."""
-    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415 - lightning
+    from harness_bench.pretrain.engine import launched, make_fabric  # noqa: PLC0415 - lightning
 
     config = read_config(options.config) if options.config else FeatureConfig()
     given = {key: getattr(options, key) for key in ("accelerator", "devices")}
     config = replace(config, **{key: value for key, value in given.items() if value is not None})
-    if (config.devices or 1) > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _under_torchrun(int(config.devices or 1))
+    processes = _processes(config)
+    if processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        _under_torchrun(processes)
         return
-    fabric = make_fabric(accelerator=config.accelerator, devices=config.devices)
+    alone = config.devices is None and launched(os.environ) is None
+    fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
     layers = options.layers if not _is_number(options.layers) else int(options.layers)
     job = open_job(options.checkpoint, layers, config, fabric.device)
     for split in options.splits:
@@ -246,8 +219,24 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
+def _processes(config: FeatureConfig) -> int:
+    """Return how many processes to work with here: as asked for, or one for each GPU."""
+    from harness_bench.pretrain.engine import launched  # noqa: PLC0415
+
+    if config.devices is not None:
+        return config.devices
+    if config.accelerator == "cpu" or launched(os.environ) is not None:
+        return 1
+    import torch  # noqa: PLC0415
+
+    return max(torch.cuda.device_count(), 1)
+
+
 def _under_torchrun(processes: int) -> None:
-    """Start this command line again in several processes, as the launcher may be in a chain."""
+    """Start this command line again in several processes.
+
+    Fabric would start those of the program that runs, which may be the launcher with a chain.
+    """
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *torchrun, "-m", __spec__.name, *sys.argv[1:]]
     if code := subprocess.run(command, check=False).returncode:

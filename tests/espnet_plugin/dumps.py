@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness_bench.espnet_plugin.features import FeatureConfig, Job, make_features, open_job
+from harness_bench.espnet_plugin.features import Job, make_features, open_job
+from harness_bench.espnet_plugin.features_config import FeatureConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

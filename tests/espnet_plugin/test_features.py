@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness_bench.espnet_plugin import features, features_shard
+from harness_bench.espnet_plugin import features_shard
+from harness_bench.espnet_plugin.features_config import FeatureConfig
 from harness_bench.espnet_plugin.features_reader import FeatureReader
 from harness_bench.files import read_json
 from harness_bench.models.checkpoint import load_backbone
@@ -154,7 +155,7 @@ def test_other_features_replace_all(
         with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
             stream.write(" ")
     if change == "batch_seconds":
-        config = features.FeatureConfig(batch_seconds=2.0, shard_mb=SMALL.shard_mb)
+        config = FeatureConfig(batch_seconds=2.0, shard_mb=SMALL.shard_mb)
     other = job_of(checkpoint, 1 if change == "layers" else layers, config)
     if change == "code":
         other = other._replace(facts={**other.facts, "code": "of tomorrow"})
@@ -217,12 +218,19 @@ def test_features_beyond_float16_are_refused(job: Job, dump: Path, tmp_path: Pat
         written(job, dump, tmp_path)
 
 
-def test_the_config_is_read_strictly_from_both_forms(tmp_path: Path) -> None:
-    """Our configs are TOML, ESPnet's YAML; a misspelt key must not be a default."""
-    (tmp_path / "a.toml").write_text("shard_mb = 64\n", encoding="utf-8")
-    (tmp_path / "a.yaml").write_text("shard_mb: 64\n", encoding="utf-8")
-    found = [features.read_config(tmp_path / name) for name in ("a.toml", "a.yaml")]
-    assert found == [features.FeatureConfig(shard_mb=64.0)] * 2
-    (tmp_path / "b.yaml").write_text("shard_gb: 1\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="unknown key 'shard_gb'; did you mean shard_mb"):
-        features.read_config(tmp_path / "b.yaml")
+@pytest.mark.slow
+def test_several_processes_write_the_same_bytes(
+    tiny_checkpoint: Path, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """The program itself, which starts them by torchrun; each writes its share of the shards."""
+    (tmp_path / "c.toml").write_text("batch_seconds = 1.5\nshard_mb = 0.006\n", encoding="utf-8")
+    words = ["--config", str(tmp_path / "c.toml"), "--checkpoint", str(tiny_checkpoint)]
+    words += ["--data", str(dump.parent), "--out", str(tmp_path / "out")]
+    words += ["--splits", dump.name, "--accelerator", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness_bench.espnet_plugin.features", *words, "--devices", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {name: (tmp_path / "out" / dump.name / name).read_bytes() for name in whole[1]}
+    assert found == whole[1]

@@ -82,3 +82,8 @@ def test_a_shard_is_fresh_for_its_own_inputs_alone(tiny_checkpoint: Path, tmp_pa
     assert is_fresh(out, shard, made)
     write_audio(data / f"{shard.utterances[1].id}.flac", shard.utterances[1].samples, seed=7)
     assert not is_fresh(out, shard, made)
+    written(job_of(tiny_checkpoint), data, out)
+    path = out / shard.name
+    assert is_fresh(out, shard, made)
+    path.write_bytes(path.read_bytes()[:-2])
+    assert not is_fresh(out, shard, made)
