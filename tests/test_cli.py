@@ -157,6 +157,7 @@ MISTAKES = {
     "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
     "no result to add": (["results", "add", "absent.json", "out"], "absent.json"),
     "no such folder of results": (["results", "list", "absent"], "no results folder absent"),
+    "no such ASR model": (["transcribe", "absent.zip", "x.wav"], "absent.zip is no ASR model"),
     "no such results": (["leaderboard", "build", "absent", "out"], "no results folder absent"),
 }  # fmt: skip
 

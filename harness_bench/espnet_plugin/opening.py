@@ -90,6 +90,9 @@ def _speech2text(parts: _Parts, opening: Opening, folder: Path) -> Any:
     options = DEFAULTS | {k: v for k, v in parts.decoding.items() if k in _DECODING}
     given = {"beam_size": opening.beam, "ctc_weight": opening.ctc_weight}
     options |= {name: value for name, value in given.items() if value is not None}
+    if isinstance(config.get("token_list"), list):
+        # ESPnet's search fails where it is wider than there are tokens.
+        options["beam_size"] = min(options["beam_size"], len(config["token_list"]))
     register()
     import torch  # noqa: PLC0415 - heavy
     from espnet2.bin.asr_inference import Speech2Text  # noqa: PLC0415 - takes 10 s

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lhotse.cut import MonoCut
@@ -40,3 +41,45 @@ def _cut(folder: Path, name: str, rate: int) -> MonoCut:
         id=name, start=start, duration=1 - start, channel=0, recording=recording,
         supervisions=[segment],
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def fbank_asr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model on FBANK that has learned to read tones (`tiny_asr`)."""
+    from tests.espnet_plugin.tiny_asr import train  # noqa: PLC0415 - keeps collection light
+
+    folder = tmp_path_factory.mktemp("fbank") / "asr"
+    train(folder, steps=120)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def harness_asr(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """Return the folder of a model on a random checkpoint; it has learned next to nothing."""
+    from tests.espnet_plugin.tiny_asr import train  # noqa: PLC0415 - keeps collection light
+
+    folder = tmp_path_factory.mktemp("harness") / "asr"
+    train(folder, checkpoint=tiny_checkpoint, steps=5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_cut() -> Callable[[str, str | None], MonoCut]:
+    """Return a maker of cuts of one second without a file behind them."""
+    from lhotse import MonoCut, Recording, SupervisionSegment  # noqa: PLC0415 - keeps it light
+    from lhotse.audio import AudioSource  # noqa: PLC0415
+
+    source = AudioSource(type="file", channels=[0], source="/nowhere/x.wav")
+    recording = Recording(
+        id="x", sources=[source], sampling_rate=16_000, num_samples=16_000, duration=1.0
+    )
+
+    def made(uid: str, speaker: str | None) -> MonoCut:
+        segment = SupervisionSegment(
+            id=uid, recording_id="x", start=0, duration=1, text="x", speaker=speaker
+        )
+        return MonoCut(
+            id=uid, start=0, duration=1, channel=0, recording=recording, supervisions=[segment]
+        )
+
+    return made
