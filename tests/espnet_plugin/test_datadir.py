@@ -15,6 +15,8 @@ from harness_bench.espnet_plugin import datadir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lhotse.cut import Cut
+
 
 def prepare(cuts: Path, out: Path) -> Path:
     folder = out / "data"
@@ -73,6 +75,28 @@ def test_a_changed_cut_is_rewritten_and_an_equal_one_is_not(
     prepare(mixed_cuts, tmp_path)
     assert slow.stat().st_mtime_ns == before[slow]
     assert sf.info(part).frames == 8_000
+
+
+def test_a_killed_run_keeps_what_it_wrote(
+    mixed_cuts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three hundred hours take an hour to write; a kill must not begin it anew."""
+    plain, written = datadir._write_audio, []
+
+    def write(cut: Cut, target: Path) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(target)
+        plain(cut, target)
+
+    monkeypatch.setattr(datadir, "_write_audio", write)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(mixed_cuts, tmp_path)
+    before = written[0].stat().st_mtime_ns
+    monkeypatch.setattr(datadir, "_write_audio", plain)
+    prepare(mixed_cuts, tmp_path)
+    assert written[0].stat().st_mtime_ns == before
+    assert len(list((tmp_path / "audio").iterdir())) == 2
 
 
 def test_unfit_utterances_are_left_out_with_their_reason(mixed_cuts: Path, tmp_path: Path) -> None:

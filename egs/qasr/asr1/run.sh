@@ -80,17 +80,19 @@ prepare_data() {
 official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
     local work words name given=()
     [ -z "${feature_cache}" ] || die "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives alone"
-    [ -z "${pack}" ] || given+=(--skip_packing false)
     [ -z "${skip_stages}" ] || given+=(--skip_stages "${skip_stages}")
-    mkdir -p "${expdir}"
-    work=$(realpath "${expdir}")/espnet2
+    # Not by realpath: a virtual environment's Python is a link, and only the link is in it.
+    python=$(command -v "${python}")
+    python=$(cd "$(dirname "${python}")" && pwd)/$(basename "${python}")
+    work=$(realpath -m "${expdir}")/espnet2
     mapfile -t words < <(data_options)
-    for name in "${words[@]}" "${checkpoint}" "${work}"; do
+    for name in "${words[@]}" "${checkpoint}" "${work}" "${python}"; do
         [[ ${name} != *[[:space:]]* ]] || die "'${name}': asr.sh divides its options at blanks; choose names without"
     done
-    HARNESS_PYTHON=$(command -v "${python}")
-    export HARNESS_PYTHON ESPNET_ROOT
+    ESPNET_ROOT=$(realpath "${ESPNET_ROOT}")
+    export HARNESS_PYTHON=${python} ESPNET_ROOT
     "${recipe}/setup.sh" "${work}"
+    [ -z "${pack}" ] || pack=$(realpath -m "${pack}")
     for name in asr_config inference_config lm_config; do printf -v "${name}" '%s' "$(realpath "${!name}")"; done
     for name in dumpdir expdir asr_exp lm_exp; do printf -v "${name}" '%s' "$(realpath -m "${!name}")"; done
     # asr.sh writes no feature statistics into the model (normalize: utterance_mvn in the config).
@@ -111,13 +113,17 @@ official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
     [ -z "${lm_args}" ] || given+=(--lm_args "${lm_args}")
     [ -z "${lm_train_text}" ] || given+=(--lm_train_text "${lm_train_text}")
     cd "${work}"
-    if [ "${stop_stage}" -lt 13 ] || (. ./path.sh && command -v sclite >/dev/null); then
-        exec ./asr.sh --stop_stage "${stop_stage}" "${given[@]}"
+    local last=13
+    if runs 13 && ! (. ./path.sh && command -v sclite >/dev/null); then
+        echo "$0: this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13" >&2
+        last=12
     fi
-    echo "$0: this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13" >&2
-    if [ "${stage}" -le 12 ]; then ./asr.sh --stop_stage 12 "${given[@]}"; fi
+    if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
+    if [ "${stage}" -le "${last}" ]; then ./asr.sh --stop_stage "${last}" "${given[@]}"; fi
     # shellcheck disable=SC2046  # its words have no blanks
-    exec local/score.sh $(score_options) "${asr_exp}"
+    if runs 13 && [ "${last}" -eq 12 ]; then local/score.sh $(score_options) "${asr_exp}"; fi
+    add_pack
+    [ ${#chain[@]} -eq 0 ] || "${python}" -m ${own}.run "${chain[@]}"
 }
 
 score_options() { # of local/score.sh, which finds sets and corpora by their names
