@@ -1,13 +1,15 @@
-"""Any tree of audio files, without transcripts or labels: all of it is training speech."""
+"""Any tree of audio files, without transcripts, such as crawled speech: all of it is trained on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT
-from harness_bench.corpora.base import AUDIO_SUFFIXES, Utterance, utterance_id
+from harness_bench.corpora.base import AUDIO_SUFFIXES, Reason, Skipped, Utterance, utterance_id
+from harness_bench.corpora.reading import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +27,23 @@ class Corpus:
         language: language tag of all speech here, if known.
         speaker_level: how many folder names below the root name the speaker (1 takes
             `root/SPEAKER/...`); 0 leaves the speaker unknown.
+        tag_level: which folder below the root is a tag of all audio in it, such as a country (1
+            takes `root/TAG/...`); 0 for none. Audio that lies above it has no tag.
+        tag: the field that the tag goes into, such as country, dialect or language.
     """
 
     split: str = "train"
     language: str | None = None
-    speaker_level: int = 0
+    speaker_level: int = Field(default=0, ge=0)
+    tag_level: int = Field(default=0, ge=0)
+    tag: str = Field(default="country", pattern=r"^[a-z_]+$")
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The one split of this tree."""
         return (self.split,)
 
-    def utterances(self, root: Path) -> Iterator[Utterance]:
+    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield every audio file below `root`, by path; hidden files and folders are not read."""
         if not root.is_dir():
             raise ValueError(f"{root} is not a folder; give the root of a tree of audio files.")
@@ -47,15 +54,30 @@ class Corpus:
             if hidden or path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
                 continue
             count += 1
-            folders = relative.parts[:-1][: self.speaker_level]
-            yield Utterance(
-                id=utterance_id(relative.as_posix()),
-                audio=path,
-                split=self.split,
-                language=self.language,
-                speaker="_".join(folders) or None,
-                where=str(root),
-            )
+            yield self._utterance(root, relative)
         if not count:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
             raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")
+
+    def _utterance(self, root: Path, relative: Path) -> Utterance | Skipped:
+        """Describe one file by where it lies."""
+        uid, audio = utterance_id(relative.as_posix()), root / relative
+        if printable(uid) != uid:
+            detail = "its path is not UTF-8; rename it"
+            return Skipped(
+                printable(uid), Reason.UNREADABLE, detail, printable(audio), printable(root)
+            )
+        folders = relative.parts[:-1]
+        tag = dict(enumerate(folders, start=1)).get(self.tag_level)
+        known = {self.tag: tag} if tag else {}
+        plain = {name: known.pop(name, None) for name in ("language", "gender")}
+        return Utterance(
+            id=uid,
+            audio=audio,
+            split=self.split,
+            language=plain["language"] or self.language,
+            gender=plain["gender"],
+            speaker="_".join(folders[: self.speaker_level]) or None,
+            custom=known,
+            where=str(root),
+        )

@@ -1,0 +1,57 @@
+"""Any tree of audio: tags by folders, and names that no manifest can hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness_bench import cuts
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.folder import Corpus
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts import fields_of
+from tests.corpora.trees import sound
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Crawled speech: a folder per country, and in it one per channel."""
+    for path in ("EG/news/a.wav", "EG/b.wav", "MA/talk/c.wav", "d.wav"):
+        sound(tmp_path / "tree" / path)
+    return tmp_path / "tree"
+
+
+def test_a_folder_is_a_tag(root: Path, tmp_path: Path) -> None:
+    """Reaches the cuts, where pretraining lists and the doctor's tables find it."""
+    options: dict[str, str | int | float | bool] = {"tag_level": 1, "language": "ar"}
+    prepare("folder", root, tmp_path / "out", PrepareConfig(options=options))
+    found = {cut.id: fields_of(cut) for cut in cuts.read_cuts(tmp_path / "out", "train")}
+    assert {uid: known.get("country") for uid, known in found.items()} == {
+        "EG_news_a": "EG", "EG_b": "EG", "MA_talk_c": "MA", "d": None,
+    }  # fmt: skip
+    assert {known["language"] for known in found.values()} == {"ar"}
+
+
+def test_a_folder_may_name_the_language(root: Path) -> None:
+    """Of audio above it the language of all is taken."""
+    corpus = Corpus(tag_level=2, tag="language", language="ar", speaker_level=1)
+    found = [item for item in corpus.utterances(root) if isinstance(item, Utterance)]
+    assert {item.id: (item.language, item.speaker, item.custom) for item in found} == {
+        "EG_news_a": ("news", "EG", {}), "EG_b": ("ar", "EG", {}),
+        "MA_talk_c": ("talk", "MA", {}), "d": ("ar", None, {}),
+    }  # fmt: skip
+
+
+def test_names_that_are_not_utf8_are_listed(root: Path, tmp_path: Path) -> None:
+    """Disks of strangers have them; cuts are UTF-8 and cannot name such a file."""
+    for name in (b"\xff.wav", b"EG/\xfe/x.wav"):
+        path = Path(os.fsdecode(os.fsencode(root) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((root / "d.wav").read_bytes())
+    report = prepare("folder", root, tmp_path / "out", PrepareConfig(max_skipped=1))
+    assert report.kept == 4
+    assert [(item.id, str(item.reason)) for item in report.skipped_list] == [
+        ("EG_\\udcfe_x", "unreadable audio"), ("\\udcff", "unreadable audio"),
+    ]  # fmt: skip
