@@ -131,6 +131,23 @@ def test_espnets_decoder_opens_it(trained: Path, tiny_checkpoint: Path) -> None:
     assert not any(module.training for module in upstream.modules())
 
 
+def test_a_batch_is_decoded_as_its_utterances_alone(trained: Path) -> None:
+    """Recipes decode 16 at once; padding must change neither hypotheses nor their scores."""
+    from espnet2.bin.asr_inference import Speech2Text  # noqa: PLC0415 - heavy
+
+    opened = Speech2Text(
+        trained / "config.yaml", trained / AVERAGE, beam_size=3, batch_size=16, ctc_weight=0.3,
+        ctc_window_margin=0, maxlenratio=0.3,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    waves = [0.1 * torch.randn(size, generator=generator) for size in (5000, 8000, 3000)]
+    for together, wave in zip(opened(waves), waves, strict=True):
+        alone = opened(wave)
+        assert [hypothesis[2] for hypothesis in together] == [found[2] for found in alone]
+        for one, other in zip(together, alone, strict=True):
+            assert float(one[3].score) == pytest.approx(float(other[3].score), abs=1e-3)
+
+
 def test_the_trainers_resume_brings_every_weight_back(
     task: Any, trained: Path, tiny_checkpoint: Path
 ) -> None:

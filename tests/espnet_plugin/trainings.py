@@ -17,6 +17,11 @@ SMALL = {
 }  # fmt: skip
 DROPOUT = ("dropout_rate", "positional_dropout_rate", "attention_dropout_rate")
 DECODER_DROPOUT = (*DROPOUT[:2], "self_attention_dropout_rate", "src_attention_dropout_rate")
+# As in the recipe: ESPnet's old kinds, its defaults, see the padding.
+CONFORMER = {
+    "rel_pos_type": "latest", "pos_enc_layer_type": "rel_pos",
+    "selfattention_layer_type": "rel_selfattn",
+}  # fmt: skip
 
 
 def write_data(folder: Path, count: int = 8) -> Path:
@@ -66,7 +71,9 @@ def arguments(
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     configs: dict[str, dict[str, object]] = {
         "frontend": {"checkpoint": checkpoint},
-        "encoder": SMALL | dict.fromkeys(DROPOUT, dropout),
+        "encoder": SMALL
+        | (CONFORMER if encoder == "conformer" else {})
+        | dict.fromkeys(DROPOUT, dropout),
         "decoder": decoder | dict.fromkeys(DECODER_DROPOUT, dropout),
         "model": {"ctc_weight": 0.3, "extract_feats_in_collect_stats": "false"},
         "optim": {"lr": 0.01},
