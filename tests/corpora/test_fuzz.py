@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = tuple(corpora.available())
-FEW = 30
+FEW = 50
 ANYWHERE = ("tsv",)  # a manifest may name audio beside its folder; nothing is written there
 PIECES = (
     b"\0", b"\xff\xfe", b"\t", b"\n", b"\r\n", b"../../../etc/passwd", b"-1", b"1e999", b"NaN",
