@@ -231,7 +231,8 @@ speech_of() { # speech_of SET: what ESPnet reads as this set's speech
 }
 
 add_training() {
-    local all
+    local all devices=()
+    [ "${ngpu}" -eq 0 ] || devices=(--accelerator cuda --devices "${ngpu}")
     mapfile -t all < <(distinct "${fit}" "${valid_set}" "${tests[@]}")
     local given=() settings=("token_type=${token_type}" "seed=${seed}")
     [ "${upstream}" = fbank ] || settings+=("layers=${layers}" "ssl_input_layer=${ssl_input_layer}"
@@ -241,7 +242,7 @@ add_training() {
     if [ -n "${feature_cache}" ]; then
         add 10 "features of ${model}" ${own}.features --config "${feature_cache}" \
             --checkpoint "${checkpoint}" --layers "${layers}" --data "${raw}" --out "${features}" \
-            --splits "${all[@]}"
+            --splits "${all[@]}" "${devices[@]}"
     fi
     [ -z "${checkpoint}" ] || given=(--checkpoint "${checkpoint}")
     add 11 "what decides the training" ${own}.stages training_inputs --folder "${asr_exp}" "${given[@]}" \

@@ -81,7 +81,8 @@ def test_a_killed_run_keeps_what_it_wrote(
     mixed_cuts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three hundred hours take an hour to write; a kill must not begin it anew."""
-    plain, written = datadir._write_audio, []
+    plain = datadir._write_audio
+    written: list[Path] = []
 
     def write(cut: Cut, target: Path) -> None:
         if written:
