@@ -8,6 +8,7 @@ ours with what would else need a pass over all cuts. Labels stand in a folder of
 from __future__ import annotations
 
 import tarfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
+_ROW = {"number": int, "utterances": int, "hours": dict, "digest": str}  # of the index
 SHARD_PATTERN = f"{CUTS}.{'[0-9]' * 6}.jsonl.gz"
 SHARD_CUTS = 1000
+# What lhotse's reader and the libraries below it raise on broken files.
+_BROKEN = (tarfile.TarError, zlib.error, OSError, EOFError, AssertionError, RuntimeError,
+           ValueError, TypeError, KeyError, AttributeError, IndexError)  # fmt: skip
 # What lhotse's reader puts into every cut's `custom`: paths that no manifest can hold.
 _READERS = ("shard_origin", "shar_epoch")
 # Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
@@ -134,26 +139,17 @@ def read_shards(
     Raises:
         ValueError: a file that is torn, or does not hold what the shard's cuts say; names it.
     """
-    from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
-
     for shard in shards:
         fields = {CUTS: [shard.field(CUTS)], AUDIO: [shard.field(AUDIO)]}
         if labels is not None:
             folder, parts = labels
             fields[LABELS] = [labels_path(folder, parts[shard.place])]
         count = 0
-        try:
-            for cut in LazySharIterator(fields=fields):
-                count += 1
-                yield spoken(_bare(cut), shard.language)
-        except (tarfile.TarError, AssertionError, OSError, EOFError, KeyError) as error:
-            raise ValueError(
-                f"{shard.field(AUDIO)} or a file beside it cannot be read ({error}); "
-                f"{count} of its {shard.utterances} utterances could be. Shard the corpus again."
-            ) from error
-        if (
-            count != shard.utterances
-        ):  # lhotse ends with the shortest of the files, and says nothing
+        for cut in _read(fields):
+            count += 1
+            yield spoken(cut, shard.language)
+        # lhotse ends with the shortest of the files, and says nothing.
+        if count != shard.utterances:
             raise ValueError(
                 f"{shard.field(AUDIO)} holds {count} utterances where {shard.utterances} are "
                 "expected. Shard the corpus again."
@@ -162,10 +158,19 @@ def read_shards(
 
 def read_metadata(shards: Iterable[Shard]) -> Iterator[Cut]:
     """Read the cuts of shards without their audio."""
+    for shard in shards:
+        yield from _read({CUTS: [shard.field(CUTS)]})
+
+
+def _read(fields: Mapping[str, list[Path]]) -> Iterator[Cut]:
+    """Read one shard's files side by side; whatever a broken one gives is a `ValueError`."""
     from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
 
-    for shard in shards:
-        yield from map(_bare, LazySharIterator(fields={CUTS: [shard.field(CUTS)]}))
+    try:
+        yield from map(_bare, LazySharIterator(fields=dict(fields)))
+    except _BROKEN as error:
+        files = " and ".join(str(path) for paths in fields.values() for path in paths)
+        raise ValueError(f"{files} cannot be read ({error}). Shard the corpus again.") from error
 
 
 def _bare(cut: Cut) -> Cut:
@@ -194,15 +199,30 @@ def open_shards(folder: Path) -> list[Shard]:
             f"{folder} holds no shards (cuts.000000.jsonl.gz); write them with `harness-bench "
             "shard`, or name a prepared folder as it is."
         )
-    index = read_json(folder / INDEX) if (folder / INDEX).is_file() else None
-    if index is not None and [row["number"] for row in index] != numbers:
-        raise ValueError(f"{folder / INDEX} speaks of other shards than lie there; shard again.")
-    rows = index or [_describe(folder, number) for number in bar(numbers, title=folder.name)]
-    shards = [Shard(folder=folder, **row) for row in rows]
+    if (folder / INDEX).is_file():
+        shards = _indexed(folder)
+        if [shard.number for shard in shards] != numbers:
+            raise ValueError(
+                f"{folder / INDEX} speaks of other shards than lie there; shard again."
+            )
+    else:
+        rows = [_describe(folder, number) for number in bar(numbers, title=folder.name)]
+        shards = [Shard(folder=folder, **row) for row in rows]
     lost = [shard.number for shard in shards if not shard.field(AUDIO).is_file()]
     if lost:
         raise ValueError(f"{folder}: no audio for shard {lost[0]:06d} ({len(lost)} in all).")
     return shards
+
+
+def _indexed(folder: Path) -> list[Shard]:
+    """Read the index of a folder."""
+    rows = read_json(folder / INDEX)
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in _ROW.items())
+        for row in rows
+    ):
+        raise ValueError(f"{folder / INDEX} is no index of shards. Delete it to count them anew.")
+    return [Shard(folder=folder, **{key: row[key] for key in _ROW}) for row in rows]
 
 
 def _describe(folder: Path, number: int) -> dict[str, Any]:
