@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.espnet_plugin.datadir import read_table
+from harness_bench.espnet_plugin.features_pack import HEAD_ROWS
 from harness_bench.frames import SAMPLE_RATE
 from harness_bench.memory import MEBIBYTE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness_bench.models.hubert import HubertConfig
 
-BYTES = 2  # of a float16
+BYTES = 2  # of an int16
 _SAMPLES = "utt2num_samples"
 _SPARE = 1 << 26  # bytes left free for tables and for what else runs
 
@@ -29,6 +30,11 @@ class Utterance:
     path: str
     samples: int
     rows: int  # frames of features
+
+    @property
+    def stored(self) -> int:
+        """Rows in a shard, with the head."""
+        return self.rows + HEAD_ROWS if self.rows else 0
 
     @property
     def duration(self) -> float:
@@ -51,8 +57,8 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """Rows of all utterances together."""
-        return sum(utterance.rows for utterance in self.utterances)
+        """Rows of all utterances together, with their heads."""
+        return sum(utterance.stored for utterance in self.utterances)
 
     @property
     def nbytes(self) -> int:
@@ -60,11 +66,11 @@ class Shard:
         return self.rows * self.dim * BYTES
 
     def firsts(self) -> Iterator[tuple[Utterance, int]]:
-        """Yield every utterance with its first row."""
+        """Yield every utterance with its first row, that of its head."""
         first = 0
         for utterance in self.utterances:
             yield utterance, first
-            first += utterance.rows
+            first += utterance.stored
 
 
 def read_utterances(folder: Path, config: HubertConfig) -> list[Utterance]:
@@ -112,11 +118,11 @@ def divide(utterances: Sequence[Utterance], dim: int, shard_mb: float) -> list[S
     groups: list[list[Utterance]] = [[]]
     rows = 0
     for utterance in utterances:
-        if groups[-1] and rows + utterance.rows > limit:
+        if groups[-1] and rows + utterance.stored > limit:
             groups.append([])
             rows = 0
         groups[-1].append(utterance)
-        rows += utterance.rows
+        rows += utterance.stored
     return [Shard(number, tuple(group), dim) for number, group in enumerate(groups)]
 
 
@@ -127,8 +133,8 @@ def estimate(shards: Sequence[Shard]) -> str:
     count = sum(len(shard.utterances) for shard in shards)
     rate = total / hours / 1e6 if hours else 0.0
     return (
-        f"{count} utterances, {hours:.2f} h: {_size(total)} of float16 "
-        f"({shards[0].dim} numbers every 20 ms, {rate:.0f} MB per hour)"
+        f"{count} utterances, {hours:.2f} h: {_size(total)} "
+        f"({shards[0].dim} numbers of 16 bits every 20 ms, {rate:.0f} MB per hour)"
     )
 
 

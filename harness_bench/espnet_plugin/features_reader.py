@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from harness_bench.espnet_plugin.features_pack import HEAD_ROWS, unpack
 from harness_bench.files import read_json
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ class Made(NamedTuple):
 
 
 class FeatureReader(Mapping[str, Any]):
-    """Utterance -> (frames, D) float16, read from shards when it is asked for.
+    """Utterance -> (frames, D) float32, read from shards when it is asked for.
 
     Args:
-        table: feats.scp of a split, lines `utterance shard first_row rows`; shards and
+        table: feats.scp of a split, lines `utterance shard first_row frames`; shards and
             features.json lie beside it.
 
     Raises:
@@ -51,7 +52,7 @@ class FeatureReader(Mapping[str, Any]):
         facts = read_json(folder / FACTS)
         self.made, self.dim = Made(facts["checkpoint"], facts["layers"]), int(facts["dim"])
         self._rows = dict(_entries(self.table))
-        self._shards: dict[str, NDArray[np.float16]] = {}
+        self._shards: dict[str, NDArray[np.int16]] = {}
         _OPEN[id(self)] = self
 
     @override
@@ -60,9 +61,11 @@ class FeatureReader(Mapping[str, Any]):
         return {**self.__dict__, "_shards": {}}
 
     @override
-    def __getitem__(self, name: str) -> NDArray[np.float16]:
-        shard, first, rows = self._rows[name]
-        return self._shard(shard)[first : first + rows]
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        shard, first, frames = self._rows[name]
+        if not frames:
+            return np.zeros((0, self.dim), np.float32)
+        return unpack(self._shard(shard)[first : first + HEAD_ROWS + frames])
 
     @override
     def __iter__(self) -> Iterator[str]:
@@ -72,7 +75,7 @@ class FeatureReader(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _shard(self, name: str) -> NDArray[np.float16]:
+    def _shard(self, name: str) -> NDArray[np.int16]:
         if name not in self._shards:
             path = self.table.parent / name
             if not path.is_file():
@@ -104,12 +107,12 @@ def _foreign(made: Made) -> list[FeatureReader]:
 
 
 def _entries(table: Path) -> Iterator[tuple[str, tuple[str, int, int]]]:
-    """Yield utterance, (shard, first row, rows) of every line."""
+    """Yield utterance, (shard, first row, frames) of every line."""
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
         parts = line.split(" ")
         if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):  # noqa: PLR2004
             raise ValueError(
-                f"{table}:{number}: {line!r} is not `utterance shard first_row rows`. Only a "
+                f"{table}:{number}: {line!r} is not `utterance shard first_row frames`. Only a "
                 f"{TABLE} of harness_bench.espnet_plugin.features is of type {DATA_TYPE}."
             )
         yield parts[0], (parts[1], int(parts[2]), int(parts[3]))

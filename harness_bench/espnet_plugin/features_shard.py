@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from harness_bench.batches import by_duration, pad
+from harness_bench.batches import by_duration
+from harness_bench.batches import pad as pad_waves
+from harness_bench.espnet_plugin.features_pack import pack
 from harness_bench.files import atomic_path, digest_file, read_json, write_json
 from harness_bench.frames import SAMPLE_RATE
 
@@ -61,7 +63,7 @@ def write_shard(
         device: where to compute.
 
     Raises:
-        ValueError: unreadable audio or of another length, or features beyond float16.
+        ValueError: unreadable audio or of another length, or features that are no numbers.
     """
     first = {utterance.id: row for utterance, row in shard.firsts()}
     # Too short an utterance is not read, and has no rows whatever stands in its file.
@@ -69,12 +71,12 @@ def write_shard(
     with atomic_path(folder / shard.name) as partial:
         # In the file's own memory map: a shard is never in memory as a whole.
         target = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.float16, shape=(shard.rows, shard.dim)
+            partial, mode="w+", dtype=np.int16, shape=(shard.rows, shard.dim)
         )
         for batch, audio in batches:
             features = _computed(model, batch, [wave for wave, _ in audio], device)
             for utterance, values, (_, row) in zip(batch, features, audio, strict=True):
-                target[first[utterance.id] :][: utterance.rows] = values
+                target[first[utterance.id] :][: utterance.stored] = values
                 rows[utterance.id] = row
         target.flush()
         del target
@@ -115,7 +117,7 @@ def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
         found = np.load(folder / shard.name, mmap_mode="r", allow_pickle=False)
     except ValueError:  # Cut off, by whatever copied the folder.
         return False
-    return bool(found.shape == (shard.rows, shard.dim) and found.dtype == np.float16)
+    return bool(found.shape == (shard.rows, shard.dim) and found.dtype == np.int16)
 
 
 def _is_same(utterance: Utterance, row: Row) -> bool:
@@ -175,18 +177,18 @@ def _computed(
     batch: Sequence[Utterance],
     waves: Sequence[NDArray[np.float32]],
     device: torch.device,
-) -> list[NDArray[np.float16]]:
-    """Run the model on a batch: (rows, D) float16 for every utterance."""
-    samples, lengths = pad(waves)
+) -> list[NDArray[np.int16]]:
+    """Run the model on a batch: the packed rows of every utterance."""
+    samples, lengths = pad_waves(waves)
     features, frames = model(samples.to(device), lengths.to(device))
-    halves = features.half().cpu()
     assert frames.tolist() == [each.rows for each in batch], "the plan counts other frames"
-    found = [half[: each.rows] for half, each in zip(halves, batch, strict=True)]
-    for utterance, half in zip(batch, found, strict=True):
-        if not bool(half.isfinite().all()):
-            raise ValueError(
-                f"Utterance {utterance.id!r}: a feature is beyond 65504, the largest number of "
-                "float16, or is none. Cached features are float16: train this checkpoint online "
-                "(the frontend's cache_mb keeps its features in memory in float32)."
-            )
-    return [half.numpy() for half in found]
+    return [_packed(each, rows[: each.rows]) for each, rows in zip(batch, features, strict=True)]
+
+
+def _packed(utterance: Utterance, features: Tensor) -> NDArray[np.int16]:
+    try:
+        return pack(features)
+    except ValueError as error:
+        raise ValueError(
+            f"Utterance {utterance.id!r}: {error}. Is the checkpoint's training broken?"
+        ) from error

@@ -11,8 +11,8 @@ NAME = "harness"
 _HELP = """Features of a frozen checkpoint, by harness_bench.espnet_plugin.features
 
    utterance_id_a feats-00000.npy 0 523
-   utterance_id_b feats-00000.npy 523 88
-   ...  (shard, first row, rows)"""
+   utterance_id_b feats-00000.npy 527 88
+   ...  (shard, first row, frames)"""
 
 
 def register() -> None:

@@ -36,14 +36,14 @@ def test_shards_hold_every_row_once_and_are_bounded(rows: list[int], dim: int, l
         f"u{number}" for number in range(len(rows))
     ]
     for shard in shards:
-        ends = [first + each.rows for each, first in shard.firsts()]
+        ends = [first + each.stored for each, first in shard.firsts()]
         assert [first for _, first in shard.firsts()] == [0, *ends[:-1]]
         assert shard.rows == ends[-1]
         assert shard.rows <= limit or len(shard.utterances) == 1
 
 
 def test_the_size_is_that_of_the_design() -> None:
-    """300 h of 512 numbers are 55 GB of float16."""
+    """300 h of 512 numbers of 16 bits are 55 GB."""
     hour = Utterance("u", "x.flac", 3600 * 16_000, 3600 * 50)
     text = estimate(divide([hour] * 300, 512, 256))
     assert "300 utterances, 300.00 h: 55.3 GB" in text

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness_bench.espnet_plugin.features_pack import HEAD_ROWS, unpack
 from harness_bench.espnet_plugin.features_reader import FeatureReader, Made, check_sources
 from tests.espnet_plugin.dumps import job_of, write_dump, written
 
@@ -38,7 +39,10 @@ def test_rows_are_read_where_the_table_says(table: Path) -> None:
     for line in table.read_text(encoding="utf-8").splitlines():
         name, shard, first, rows = line.split()
         whole = np.load(table.parent / shard)
-        np.testing.assert_array_equal(reader[name], whole[int(first) : int(first) + int(rows)])
+        if int(rows):
+            expected = unpack(whole[int(first) : int(first) + HEAD_ROWS + int(rows)])
+            np.testing.assert_array_equal(reader[name], expected)
+        assert reader[name].shape == (int(rows), 32)
 
 
 def test_a_pickled_reader_carries_no_features(table: Path) -> None:

@@ -85,14 +85,14 @@ def log_probabilities(model: Any, speech: list[torch.Tensor]) -> tuple[torch.Ten
 
 
 def test_probabilities_are_those_from_audio(speech_to_text: Any, data: Path, table: Path) -> None:
-    """The one loss is float16's, of encoder and CTC and decoder, for a batch of many lengths."""
+    """Up to 16 bits: of encoder, CTC and decoder, for a batch of many lengths."""
     reader, model = FeatureReader(table), speech_to_text.asr_model
     online = log_probabilities(model, [wave(data, name) for name in reader])
     cached = log_probabilities(model, [torch.tensor(reader[name]).float() for name in reader])
     for one, other in zip(online, cached, strict=True):
         assert one.shape == other.shape
         assert not torch.equal(one, other)  # or one of them was taken for the other
-        torch.testing.assert_close(other, one, atol=1e-3, rtol=0)
+        torch.testing.assert_close(other, one, atol=2e-4, rtol=0)
 
 
 def test_a_model_trained_from_features_opens_on_audio(
