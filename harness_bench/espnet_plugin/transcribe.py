@@ -150,7 +150,7 @@ class _Open:
 def transcribe(
     transcriber: Transcriber, recordings: Iterable[Recording], *, max_seconds: float = MAX_SECONDS
 ) -> Iterator[Transcript]:
-    """Transcribe recordings, in order; each comes as soon as it is done.
+    """Transcribe recordings, in order; each comes once the next is begun.
 
     Args:
         transcriber: the model.
@@ -162,17 +162,17 @@ def transcribe(
         not affect the others.
     """
     waiting: list[tuple[_Open, Piece]] = []
-    opened: list[_Open] = []  # those that may have pieces in `waiting`
+    opened: list[_Open] = []  # all but the last have been read to the end
     for each, piece in bar(_all_pieces(recordings, max_seconds), title="transcribe", unit="piece"):
-        if piece is None:
+        if not opened or opened[-1] is not each:
             opened.append(each)
-        elif not piece.silent:
+        if piece is not None and not piece.silent:
             waiting.append((each, piece))
         if len(waiting) >= transcriber.batch_size:
             _decode(transcriber, waiting)
         if not waiting:
-            yield from (done.closed() for done in opened)
-            opened.clear()
+            yield from (done.closed() for done in opened[:-1])
+            del opened[:-1]
     _decode(transcriber, waiting)
     yield from (done.closed() for done in opened)
 
@@ -180,7 +180,7 @@ def transcribe(
 def _all_pieces(
     recordings: Iterable[Recording], max_seconds: float
 ) -> Iterator[tuple[_Open, Piece | None]]:
-    """Yield the pieces of each recording, and None after its last one."""
+    """Yield the pieces of each recording; one that cannot be opened comes once, without any."""
     for recording in recordings:
         each = _Open(recording)
         try:
@@ -189,7 +189,8 @@ def _all_pieces(
                 yield each, piece
         except ValueError as error:
             each.problem = " ".join(str(error).split())
-        yield each, None
+        if not each.duration:
+            yield each, None
 
 
 def _decode(transcriber: Transcriber, waiting: list[tuple[_Open, Piece]]) -> None:
