@@ -264,7 +264,7 @@ add_training() {
 }
 
 add_decoding() { # stages 12 and 13 of each test set
-    local split corpus lm=()
+    local split source lm=() # not `corpus`: a recipe has an option of that name
     [ "${use_lm}" = false ] ||
         lm=(--lm_train_config "${lm_exp}/config.yaml" --lm_file "${lm_exp}/${inference_lm}")
     for split in "${tests[@]}"; do
@@ -283,9 +283,9 @@ add_decoding() { # stages 12 and 13 of each test set
         return
     fi
     for split in "${tests[@]}"; do
-        corpus=$(corpus_of "${split}")
+        source=$(corpus_of "${split}")
         add 13 "scores of ${split}" ${own}.score --cuts "${data}" --split "${split}" \
-            --decoded "${decoded}/${split}" --corpus "${corpus}" --train_set "${fit}" \
+            --decoded "${decoded}/${split}" --corpus "${source}" --train_set "${fit}" \
             --out "${predictions}" --results "${expdir}/results" --model "${model}" \
             --model_kind "${model_kind}" --asr "${asr_exp}" --asr_model "${inference_asr_model}" \
             --inference_config "${inference_config}" --times "${expdir}/stage_times.json" \
