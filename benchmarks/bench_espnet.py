@@ -128,7 +128,8 @@ def _share(whole: dict[str, float], part: dict[str, float]) -> Row:
     added = ", ".join(f"{name} {1 - whole[CACHED] / whole[name]:.0%}" for name in (ONLINE, STOCK))
     note = (
         f"the frontend's forward pass as a share of an update, {CACHED} against {ONLINE}; all: "
-        f"{forward}; of the update as it is, ready features would save: {added}"
+        f"{forward}; of the update as it is, ready features would save: {added}; they are in "
+        "memory, their reading from disk is not counted"
     )
     cached, online = (part[name] / whole[name] for name in (CACHED, ONLINE))
     row = f"espnet_frontend_share_{CACHED}_vs_{ONLINE}"
