@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 import harness_bench
 from harness_bench.config import STRICT, build, resolved
 from harness_bench.cuts import cuts_path
+from harness_bench.espnet_plugin.score_facts import layer_weights
 from harness_bench.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.processes import run_logged
 from harness_bench.provenance import write_provenance
@@ -138,7 +139,7 @@ def run_asr(
         checkpoint_digest=inputs.get("checkpoint"),
         seconds=seconds,
         command=tuple(command),
-        layer_weights=_layer_weights(out),
+        layer_weights=layer_weights(out / "asr" / _MODEL),
     )
     write_json(out / OUTCOME, asdict(outcome))
     return outcome
@@ -204,15 +205,6 @@ def _make_room(out: Path, digest: str) -> None:
         for name in _PRODUCTS:
             shutil.rmtree(out / name, ignore_errors=True)
     write_text(mark, digest + "\n")
-
-
-def _layer_weights(out: Path) -> tuple[float, ...]:
-    """Read the shares of the hidden states from the model that was decoded with."""
-    import torch  # noqa: PLC0415 - heavy
-
-    state = torch.load(out / "asr" / _MODEL, map_location="cpu", weights_only=True)
-    weights = state.get("frontend.layer_weights")
-    return () if weights is None else tuple(weights.softmax(0).tolist())
 
 
 def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) -> list[str]:

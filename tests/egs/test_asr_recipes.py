@@ -150,6 +150,16 @@ def test_wrong_options_are_told_before_any_work(
     assert not (tmp_path / "exp").exists()
 
 
+def test_a_corpus_that_is_none_ends_the_run(tmp_path: Path) -> None:
+    """Later stages would go on with the data of an earlier run."""
+    (tmp_path / "empty").mkdir()
+    empty = tmp_path / "empty"
+    done = recipe("qasr", "--expdir", tmp_path / "exp", "--qasr", empty, "--mgb2", empty)
+    assert done.returncode == 1
+    assert "holds no QASR" in done.stderr
+    assert "Stage 3" not in done.stderr
+
+
 def test_a_learned_sum_cannot_be_kept(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """Its weights change with every step; a cache of it would freeze them at their start."""
     done = recipe(
