@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,7 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
         DurationMismatchError,
     )
 
+    without_shell()
     try:
         samples: NDArray[np.float32] = cut.load_audio()
     except (AudioLoadingError, DurationMismatchError, OSError) as error:
@@ -61,6 +63,21 @@ def digest_samples(samples: NDArray[np.float32]) -> str:
         BLAKE2b-128 of the samples' bytes as 32 hex digits.
     """
     return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
+
+
+@cache
+def without_shell() -> None:
+    """Keep lhotse from reading .sph files by a shell command that their names become part of.
+
+    libsndfile reads them, as it does when a corpus is prepared. Called before lhotse reads audio.
+    """
+    from lhotse.audio import backend  # noqa: PLC0415 - imports torch
+
+    current = backend.get_current_audio_backend()
+    readers = getattr(current, "backends", [])
+    kept = [one for one in readers if not isinstance(one, backend.Sph2pipeSubprocessBackend)]
+    if len(kept) < len(readers):
+        backend.set_current_audio_backend(backend.CompositeAudioBackend(kept))
 
 
 def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:

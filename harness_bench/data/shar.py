@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_bench.audio import without_shell
 from harness_bench.cuts import UNFINISHED
 from harness_bench.data.sources import Part, identity, language_of, spoken
 from harness_bench.files import digest_strings, read_json, write_json
@@ -206,8 +207,7 @@ def open_shards(folder: Path) -> list[Shard]:
                 f"{folder / INDEX} speaks of other shards than lie there; shard again."
             )
     else:
-        rows = [_describe(folder, number) for number in bar(numbers, title=folder.name)]
-        shards = [Shard(folder=folder, **row) for row in rows]
+        shards = [Shard(folder, **_describe(folder, n)) for n in bar(numbers, title=folder.name)]
     lost = [shard.number for shard in shards if not shard.field(AUDIO).is_file()]
     if lost:
         raise ValueError(f"{folder}: no audio for shard {lost[0]:06d} ({len(lost)} in all).")
@@ -278,6 +278,7 @@ def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable
     """
     from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
 
+    without_shell()
     out.mkdir(parents=True, exist_ok=True)
     (out / UNFINISHED).touch()
     remove_shards(out)

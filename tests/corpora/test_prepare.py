@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import soundfile
 
 from harness_bench import cuts
 from harness_bench.audio import load_waveform
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.data.shar import open_shards, read_shards, write_shards
 
 if TYPE_CHECKING:
     from tests.corpora.conftest import MixedCorpus, WriteCorpus
@@ -196,6 +199,30 @@ def test_require_text(write_corpus: WriteCorpus, tmp_path: Path) -> None:
     report = prepare("tsv", root, tmp_path / "out", config)
     assert report.skipped == {"missing field": 1}
     assert [cuts.text_of(cut) for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["نعم"]
+
+
+FORMATS = {
+    "wav": {}, "flac": {}, "mp3": {"format": "MP3"}, "ogg": {},
+    "opus": {"format": "OGG", "subtype": "OPUS"}, "sph": {"format": "NIST", "subtype": "PCM_16"},
+}  # fmt: skip
+
+
+def test_every_format_reaches_training(tmp_path: Path) -> None:
+    """From the disk to the waveform, in stereo at 48 kHz; a name must never reach a shell."""
+    root, wave = tmp_path / "corpus", np.random.default_rng(0).standard_normal((48_000, 2))
+    root.mkdir()
+    for suffix, how in FORMATS.items():
+        name = f"a;touch ran;{suffix}.{suffix}"
+        soundfile.write(root / name, 0.1 * wave, 48_000, **how)
+    prepare("folder", root, tmp_path / "out", PrepareConfig(max_skipped=0, jobs=1))
+    found = cuts.read_cuts(tmp_path / "out", "train")
+    for cut in found:
+        assert load_waveform(cut).shape == (16_000,)
+    write_shards(found, tmp_path / "shar")
+    for cut in read_shards(open_shards(tmp_path / "shar")):
+        assert load_waveform(cut).shape == (16_000,)
+    assert len(found) == len(FORMATS)
+    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize(
