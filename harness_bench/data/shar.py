@@ -271,11 +271,7 @@ def write_shards(
 
 @contextmanager
 def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable[[Cut], None]]:
-    """Yield what writes a cut and its audio into the shards of a folder, one after the other.
-
-    Shards of an earlier run are replaced. Until the block has ended, the folder is refused by
-    `open_shards`.
-    """
+    """Yield what writes cuts with their audio into shards; till the end `open_shards` refuses."""
     from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
 
     without_shell()
