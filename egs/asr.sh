@@ -81,6 +81,13 @@ number() { # number NAME VALUE
         '' | *[!0-9]*) die "--$1 '$2': expected a whole number" ;;
     esac
 }
+decimal() { # decimal NAME VALUE
+    [[ $2 =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--$1 '$2': expected a number"
+}
+profile() { # profile NAME VALUE: one of the text profiles, which are found as files
+    [ -f "${egs}/../harness_bench/scoring/profiles/${2//-/_}.py" ] ||
+        die "--$1 '$2': there is no such text profile; see \`harness-bench score asr --help\`"
+}
 is_file() { [ -f "$2" ] || die "--$1 $2: there is no such file"; }
 runs() { # runs STAGE: the stage was asked for
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
@@ -92,6 +99,10 @@ check_options() { # wrong options are told before any work
         number "${name}" "${!name}"
     done
     for name in ${skip_stages}; do number skip_stages "${name}"; done
+    for name in ${speed_perturb_factors}; do decimal speed_perturb_factors "${name}"; done
+    for name in min_wav_duration max_wav_duration; do decimal "${name}" "${!name}"; done
+    profile text_profile "${text_profile}"
+    [ -z "${score_profile}" ] || profile score_profile "${score_profile}"
     one_of token_type "${token_type}" char word bpe
     one_of audio_format "${audio_format}" flac wav
     one_of ssl_input_layer "${ssl_input_layer}" linear conv2d2
@@ -109,7 +120,7 @@ check_options() { # wrong options are told before any work
     fi
     checkpoint=
     if [ "${upstream}" != fbank ]; then
-        checkpoint=$("${python}" "${egs}/upstream.py" "${upstream}") || exit 1
+        checkpoint=$("${python}" "${egs}/upstream.py" "${upstream}" "${layers}") || exit 1
     fi
     : "${model:=$([ "${upstream}" = fbank ] && echo FBANK || basename "${upstream}")}"
     : "${model_kind:=$([ "${upstream}" = fbank ] && echo baseline || echo pretrained)}"

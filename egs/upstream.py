@@ -1,7 +1,7 @@
 """Print the checkpoint folder that an upstream's name stands for; refuse one that cannot be used.
 
 Example:
-    python egs/upstream.py harness_st
+    python egs/upstream.py harness_st mean
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 from harness_bench.models.checkpoint import load_config, weights_file
 
 
-def folder_of(upstream: str) -> Path:
+def folder_of(upstream: str, layers: str = "weighted") -> Path:
     """Return the folder of a name of the family, or the folder itself, checked.
 
     Raises:
-        ValueError: neither a folder nor a name, or a checkpoint that this project cannot compute.
+        ValueError: neither a folder nor a name, a checkpoint that this project cannot compute, or
+            a layer that it does not have.
     """
     # Seconds of import that a folder does not need.
     from harness_bench.upstream.harness import named  # noqa: PLC0415
@@ -29,8 +30,10 @@ def folder_of(upstream: str) -> Path:
                 f"{', '.join(known)}."
             )
         folder = named.resolve(upstream)
-    load_config(folder)
+    deepest = load_config(folder).encoder_layers
     weights_file(folder)
+    if layers not in ("weighted", "mean") and not -deepest - 1 <= int(layers) <= deepest:
+        raise ValueError(f"--layers {layers}: {folder} has layers 0 (the input) to {deepest}.")
     return folder.absolute()
 
 

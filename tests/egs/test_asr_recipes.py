@@ -126,6 +126,8 @@ def test_the_demo_ends_in_a_result(tone_corpus: Path, tmp_path: Path) -> None:
         (["--token_type", "phn"], "--token_type 'phn': expected one of: char word bpe"),
         (["--use_lm", "yes"], "--use_lm 'yes': expected one of: true false"),
         (["--layers", "last"], "--layers last: expected weighted, mean or a number"),
+        (["--text_profile", "mgb4"], "--text_profile 'mgb4': there is no such text profile"),
+        (["--speed_perturb_factors", "0.9,1.1"], "--speed_perturb_factors '0.9,1.1': expected a"),
         (["--asr_config", "none.yaml"], "--asr_config none.yaml: there is no such file"),
         (["--train_hours", "many"], "--train_hours 'many': expected a number"),
         (["--upstream", "wav2vec9"], "neither fbank, nor a checkpoint folder, nor one of harness"),

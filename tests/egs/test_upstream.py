@@ -68,3 +68,14 @@ def test_what_cannot_be_computed_is_refused(
         (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
     with pytest.raises(ValueError, match=told):
         folder_of(str(folder))
+
+
+def test_a_layer_that_is_not_there_is_refused(
+    tiny_checkpoint: Path, folder_of: Callable[..., Path]
+) -> None:
+    """Two blocks have the hidden states 0, 1 and 2."""
+    for layers in ("mean", "2", "-3"):
+        assert folder_of(str(tiny_checkpoint), layers) == tiny_checkpoint
+    for layers in ("3", "-4"):
+        with pytest.raises(ValueError, match=r"has layers 0 \(the input\) to 2"):
+            folder_of(str(tiny_checkpoint), layers)

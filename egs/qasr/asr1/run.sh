@@ -22,9 +22,7 @@ source "${recipe}/../../asr.sh"
 
 recipe_settings() {
     local name folder
-    for name in train_hours dev_hours max_skipped; do
-        [[ ${!name} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--${name} '${!name}': expected a number"
-    done
+    for name in train_hours dev_hours max_skipped; do decimal "${name}" "${!name}"; done
     number split_seed "${split_seed}"
     one_of audio_check "${audio_check}" decode header
     : "${cuts:=${expdir}/cuts}"

@@ -46,7 +46,10 @@ for corpus in ${wanted}; do
     [ -d "${folder}" ] || die "--${corpus} '${folder}': there is no such folder"
     case ${corpus} in
         qasr) options=("train_hours=${train_hours}" "dev_hours=${dev_hours}" "seed=${split_seed}") ;;
-        mgb2) options=(train=false) ;;
+        mgb2) # 1,200 h that most runs do not need
+            options=(train=false)
+            [[ ,${sets}, != *,mgb2_train,* ]] || options=(train=true)
+            ;;
         *) options=() ;;
     esac
     chain+=(--stage "Stage 1: ${corpus}" -m ${own}.stages prepare --corpus "${corpus}" --folder "${folder}"
