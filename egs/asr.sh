@@ -49,7 +49,7 @@ model=                  # row of the leaderboard; default: the upstream's name
 model_kind=             # baseline, random, pretrained or other; default: by the upstream
 synthetic=false         # true marks the speech as computer-made
 pack=                   # .zip file or folder for a model pack (stage 14); empty packs nothing
-python=python3          # Python of the environment with ESPnet
+python=                 # Python with ESPnet and this project; default: the repository's .venv, or python3
 
 usage() {
     cat <<USAGE
@@ -112,6 +112,10 @@ check_options() { # wrong options are told before any work
     is_file asr_config "${asr_config}"
     is_file inference_config "${inference_config}"
     [ "${use_lm}" = false ] || is_file lm_config "${lm_config}"
+    if [ -z "${python}" ]; then
+        python=python3
+        [ ! -x "${egs}/../.venv/bin/python" ] || python=$(cd "${egs}/.." && pwd)/.venv/bin/python
+    fi
     command -v "${python}" >/dev/null || die "--python ${python}: there is no such program"
     if [ -n "${feature_cache}" ]; then
         is_file feature_cache "${feature_cache}"
@@ -141,7 +145,7 @@ name_folders() { # places, by tags as egs2 makes them
     fit=${train_set} # what is trained on
     [ -z "${speed_perturb_factors}" ] || fit=${train_set}_sp
     if [ -z "${asr_tag}" ]; then
-        asr_tag=$(basename "${asr_config}" .yaml)_${model// /_}
+        asr_tag=$(basename "${asr_config}" .yaml)_${model//[ \/]/_}
         [ "${upstream}" = fbank ] || asr_tag+=_${layers}
         asr_tag+=_${units}
         [ "${fit}" = "${train_set}" ] || asr_tag+=_sp
@@ -153,7 +157,7 @@ name_folders() { # places, by tags as egs2 makes them
         inference_tag=$(basename "${inference_config}" .yaml)_${inference_asr_model%.pth}
         [ "${use_lm}" = false ] || inference_tag+=_lm
     fi
-    features="${expdir}/features/${model// /_}_${layers}"
+    features="${expdir}/features/${model//[ \/]/_}_${layers}"
 }
 
 frontend_options() { # the model's way in
@@ -246,6 +250,8 @@ add_training() {
     [ "${ngpu}" -eq 0 ] || devices=(--accelerator cuda --devices "${ngpu}")
     mapfile -t all < <(distinct "${fit}" "${valid_set}" "${tests[@]}")
     local given=() settings=("token_type=${token_type}" "seed=${seed}")
+    # How long it trains, and on what, may change while it is under way.
+    settings+=("asr_args=$(sed -E 's/--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *//g' <<<"${asr_args} ")")
     [ "${upstream}" = fbank ] || settings+=("layers=${layers}" "ssl_input_layer=${ssl_input_layer}"
         "ssl_preencoder_dim=${ssl_preencoder_dim}")
     add 10 "lengths for batching" ${own}.stages shapes --data "${raw}" --out "${stats}" \

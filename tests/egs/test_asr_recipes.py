@@ -91,9 +91,10 @@ def test_speeds_a_language_model_and_kept_features_go_together(
     logs = exp / "asr_all" / "decode_valid.acc.ave_lm" / "mgb3_dev" / "logdir"
     assert len(list(logs.glob("output.*of2/done"))) == 2
     # A training of other inputs is refused, not continued.
-    other = recipe("qasr", *official, *options, "--stage", "11", "--layers", "1")
+    width = ("--asr_args", "--max_epoch 2 --encoder_conf output_size=32")
+    other = recipe("qasr", *official, *options, "--stage", "11", "--layers", "1", *width)
     assert other.returncode == 1
-    assert "holds a training with other inputs (layers)" in other.stderr
+    assert "holds a training with other inputs (asr_args, layers)" in other.stderr
     assert len(by_name(exp / "data", "train_sp")) == 2 * len(by_name(exp / "data", "train"))
 
 
