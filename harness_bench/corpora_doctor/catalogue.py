@@ -76,6 +76,13 @@ def _entry(name: str) -> Entry:
         description=description.strip(),
         expects=re.sub(r", (?=[^{}]*})", ",", expects),  # a pattern that the docstring wraps
         fields=f"{found.strip()} {fields}" if found else "",
-        options={key: "" if value is None else str(value) for key, value in defaults.items()},
+        options={key: _as_option(value) for key, value in defaults.items()},
         about_options=textwrap.dedent(attributes).rstrip(),
     )
+
+
+def _as_option(value: object) -> str:
+    """Write a default as --option takes it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
