@@ -220,11 +220,16 @@ def _name(wanted: Wanted) -> str:
 
 def _check_out(folders: Sequence[Path], out: Path) -> None:
     """Refuse to write where cuts would be lost that cannot be drawn again."""
-    if out.resolve() in {folder.resolve() for folder in folders} or (out / REPORT).exists():
+    sources = {folder.resolve() for folder in folders}
+    if out.resolve() in sources or (out / REPORT).exists():
         raise ValueError(f"{out} holds a prepared corpus; write the list into another folder.")
     ours = (out / SPLIT_FILE).is_file() or (out / cuts.UNFINISHED).exists()
     if not ours and (any(cuts.cuts_files(out)) or any(shard_pieces(out))):
         raise ValueError(f"{out} holds cuts of something else; write the list into another folder.")
+    if pieces := [each for each in shard_pieces(out) if each.resolve() in sources]:
+        raise ValueError(
+            f"{pieces[0]} is drawn from and would be replaced; write the list into another folder."
+        )
 
 
 @contextmanager

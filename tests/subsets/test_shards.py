@@ -138,6 +138,17 @@ def test_a_run_cut_off_is_refused_and_can_be_made_again(
     assert sum(each.utterances for each in open_shards(tmp_path / "out" / "train")) == 20
 
 
+def test_a_piece_is_not_replaced_by_what_is_drawn_from_it(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    """Its shards would be gone before the first of them is copied."""
+    out = tmp_path / "out"
+    subset(folders, out, wanted(hours={"one": 0.0005}))
+    with pytest.raises(ValueError, match=r"out/one is drawn from and would be replaced"):
+        subset([out / "one"], out, wanted(share=50.0))
+    assert open_shards(out / "one")
+
+
 def test_mistakes_are_explained(cuts: list[Cut], folders: list[Path], tmp_path: Path) -> None:
     write_cuts(tmp_path / "cuts", "train", cuts[:2])
     with pytest.raises(ValueError, match=r"holds shards and .*cuts does not"):
