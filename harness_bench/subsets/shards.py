@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness_bench.corpora.splits import ID_FILES
 from harness_bench.cuts import UNFINISHED
 from harness_bench.data.shar import (
     is_sharded,
@@ -90,8 +91,14 @@ def shard_pieces(out: Path) -> list[Path]:
 
 
 def remove_pieces(out: Path) -> None:
-    """Remove the shards of an earlier subset; other files in their folders stay."""
+    """Remove the shards of an earlier subset; other files and other folders of shards stay.
+
+    Its pieces are those that have a list of ids, or whose writing was cut off.
+    """
     for piece in shard_pieces(out):
+        listed = (out / ID_FILES.replace("*", piece.name)).is_file()
+        if not listed and not (piece / UNFINISHED).exists():
+            continue
         remove_shards(piece)
         (piece / UNFINISHED).unlink(missing_ok=True)
         if not any(piece.iterdir()):

@@ -238,8 +238,8 @@ def _replacing(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     mark = out / cuts.UNFINISHED
     mark.touch()
+    remove_pieces(out)  # first: the lists of ids tell which they are
     for old in (*cuts.cuts_files(out), *out.glob(ID_FILES), out / SPLIT_FILE, out / PROVENANCE):
         old.unlink(missing_ok=True)
-    remove_pieces(out)
     yield
     mark.unlink()

@@ -112,13 +112,15 @@ def test_only_shards_with_drawn_cuts_are_read(
 
 
 def test_an_earlier_list_is_replaced(folders: list[Path], tmp_path: Path) -> None:
-    """Other files in its folder stay."""
+    """Other files in its folder stay, and other shards."""
     subset(folders, tmp_path / "out", wanted(hours={"one": 0.0005, "two": 0.0005}))
     (tmp_path / "out" / "two" / "notes.txt").touch()
+    shutil.copytree(folders[0], tmp_path / "out" / "mine")
     subset(folders, tmp_path / "out", wanted(share=50.0))
     assert not (tmp_path / "out" / "one").exists()
     assert [path.name for path in (tmp_path / "out" / "two").iterdir()] == ["notes.txt"]
     assert open_shards(tmp_path / "out" / "train")
+    assert open_shards(tmp_path / "out" / "mine")
 
 
 def test_a_run_cut_off_is_refused_and_can_be_made_again(
