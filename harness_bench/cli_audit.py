@@ -58,12 +58,12 @@ def audit(
         sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, fingerprints=known
     )
     known.tell()
-    if write_lists is not None:
-        write(found, write_lists)
     if report is not None:
         write_text(report, found.markdown())
     if as_json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
     else:
         typer.echo(found.text())
+    if write_lists is not None:  # last: what lists cannot hold must not cost the report
+        write(found, write_lists)
     raise typer.Exit(1 if found.leaks else 0)

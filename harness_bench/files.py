@@ -113,11 +113,13 @@ def read_jsonl(path: Path) -> Iterator[Any]:
 def read_ids(path: Path) -> list[str]:
     """Read ids, one a line, each once; empty lines and lines that begin with # are passed over.
 
+    A byte order mark, as Windows writes one, is no part of the first id.
+
     Raises:
         ValueError: no such file, or one that is not UTF-8.
     """
     try:
-        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
         return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no list of ids in UTF-8, one a line.") from error

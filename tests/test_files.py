@@ -166,6 +166,8 @@ def test_ids_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     path.write_text("# head\nb\n\n  a \r\nb\n#a\nنعم\n", encoding="utf-8")
     assert read_ids(path) == ["b", "a", "نعم"]
+    path.write_text("b\na\n", encoding="utf-8-sig")
+    assert read_ids(path) == ["b", "a"]
     path.write_bytes(b"a\n\xff\n")
     with pytest.raises(ValueError, match=r"ids\.txt is no list of ids in UTF-8"):
         read_ids(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness_bench.files import write_text
+from harness_bench.files import read_ids, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def write_lists(report: AuditReport, folder: Path) -> list[Path]:
         The files, in the order of the sets.
 
     Raises:
-        ValueError: two sets whose names give one file name.
+        ValueError: two sets whose names give one file name, or an id that a list cannot hold.
     """
     names = [f"leaked.{_NOT_IN_NAMES.sub('_', each.name)}.txt" for each in report.leaked]
     for place, name in enumerate(names):
@@ -37,4 +37,9 @@ def write_lists(report: AuditReport, folder: Path) -> list[Path]:
         head = f"# {len(each.reasons)} utterances of {each.name} leak\n"
         rows = [f"# {why}\n{uid}\n" for uid, why in each.reasons.items()]
         write_text(folder / name, head + "".join(rows))
+        if lost := each.reasons.keys() - read_ids(folder / name):
+            raise ValueError(
+                f"{folder / name} cannot hold {len(lost)} ids, first {min(lost)!r}: an id must be "
+                "one line, without spaces around it, and not begin with #. Leave these out by hand."
+            )
     return [folder / name for name in names]

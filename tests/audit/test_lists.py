@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from egs.audit import planted
 from harness_bench import cli
 from harness_bench.audit.lists import write_lists
+from harness_bench.audit.report import Leaked
 from harness_bench.audit.run import audit
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import read_cuts
@@ -76,6 +78,16 @@ def test_two_sets_of_one_file_name_are_refused(sets: list[str], tmp_path: Path) 
     report = audit([f"a b={sets[0][6:]}", f"a:b={sets[2][5:]}"], listen=False)
     with pytest.raises(ValueError, match=r"leaked\.a_b\.txt"):
         write_lists(report, tmp_path)
+
+
+@pytest.mark.parametrize("uid", ["#1", " a", "a\u2028b"])
+def test_an_id_that_no_list_can_hold_is_told(uid: str, sets: list[str], tmp_path: Path) -> None:
+    """Else it would be written, read as a comment, and go on leaking."""
+    report = audit([sets[0], sets[2]], listen=False)
+    odd = replace(report, leaked=(Leaked("train", {"good": "audio", uid: "audio"}),))
+    with pytest.raises(ValueError, match=r"leaked\.train\.txt cannot hold 1 ids") as told:
+        write_lists(odd, tmp_path)
+    assert repr(uid) in str(told.value)
 
 
 @pytest.fixture
