@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, override
 
 from harness_bench.files import read_jsonl
+from harness_bench.predictions import TextPrediction, read_predictions
 from harness_bench.results import load_results, read_result
 from harness_bench.untrusted import clean, inside, shorten
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from harness_bench.results import Result
 
 MAX_PREDICTIONS = 256 << 20  # bytes
+# Metrics of several annotators. The metric files say so too; they lie above this module.
+SEVERAL = ("av_cer", "av_wer", "mr_wer")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def check(paths: Iterable[Path]) -> tuple[int, list[Problem]]:
     """Check result files, and every *.json directly in folders.
 
     Beyond what the leaderboard checks, the predictions that a result names must be there: one
-    JSON object a line, each with an id of its own, as many as `utterances`.
+    JSON object a line, each with an id of its own, as many as `utterances`. Where the main metric
+    is of several annotators, each row has the references of all.
 
     Args:
         paths: files and folders; one that is not there is a problem like any other.
@@ -72,7 +76,7 @@ def read(file: Path) -> tuple[Result | None, list[Problem]]:
     if result is None or not result.predictions:
         return result, [problem(file, field, message) for field, message in wrong]
     path = inside(file.parent, result.predictions)
-    message = _predictions_problem(path, result.utterances)
+    message = _predictions_problem(path, result)
     return result, [problem(file, "predictions", message)] if message else []
 
 
@@ -97,16 +101,18 @@ def problem(file: Path, field: str, message: str) -> Problem:
     return Problem(clean(str(file)), field, shorten(message, 1000))
 
 
-def _predictions_problem(path: Path, utterances: int | None) -> str:
+def _predictions_problem(path: Path, result: Result) -> str:
     """Say what is wrong with a file of predictions; nothing where all is well."""
     try:
         count = _count_predictions(path)
+        if clean(result.main_metric) in SEVERAL:
+            _check_annotators(path, result.main_metric)
     except (ValueError, OSError) as error:
         return str(error)
     except RecursionError:
         return f"{path} is nested too deeply"
-    if utterances is not None and count != utterances:
-        return f"{path} has {count} rows, and `utterances` is {utterances}"
+    if result.utterances is not None and count != result.utterances:
+        return f"{path} has {count} rows, and `utterances` is {result.utterances}"
     return ""
 
 
@@ -126,3 +132,15 @@ def _count_predictions(path: Path) -> int:
             raise ValueError(f"{path}: row {number} repeats the id {name!r}")
         ids.add(name)
     return len(ids)
+
+
+def _check_annotators(path: Path, metric: str) -> None:
+    """Refuse predictions that this metric of several annotators cannot be of."""
+    rows = read_predictions(path, TextPrediction)
+    found = {tuple(sorted(row.references)) for row in rows}
+    if len(found) != 1 or () in found:
+        named = "; ".join(sorted(", ".join(names) or "none" for names in found)) or "no row"
+        raise ValueError(
+            f"{path}: {metric} needs the same `references`, of two annotators or more, in every "
+            f"row; there are: {named}"
+        )

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.records.check import check, load_folder
+from harness_bench.files import write_jsonl
+from harness_bench.records.check import SEVERAL, check, load_folder
 from harness_bench.results import MAX_BYTES, MAX_PROBLEMS, Result, load_result, load_results
+from harness_bench.scoring.registry import metric_names
 from tests.records.conftest import edit, metrics, put
 from tests.test_results import make_result
 
@@ -184,6 +186,41 @@ def test_broken_predictions(content: str, message: str, tmp_path: Path) -> None:
     (problem,) = check([path])[1]
     assert problem.field == "predictions"
     assert message in problem.message
+
+
+def test_the_metrics_of_several_annotators_are_those() -> None:
+    """A new one would not be checked, and this module cannot ask the metric files."""
+    assert sorted(SEVERAL) == metric_names("references")
+
+
+TWO, OTHERS = {"Ali": "x", "Omar": "y"}, {"Ali": "x", "Alaa": "y"}
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ([TWO, TWO], ""),
+        ([{}, {}], "there are: none"),
+        ([TWO, {}], "there are: Ali, Omar; none"),
+        ([TWO, OTHERS], "there are: Alaa, Ali; Ali, Omar"),
+        ([{"Ali": "x"}, TWO], "row 1, field 'references': Value error, there is one alone"),
+    ],
+)
+def test_predictions_of_one_annotator_give_no_mr_wer(
+    references: list[dict[str, str]], message: str, tmp_path: Path
+) -> None:
+    """The WER against one annotator must not stand as MR-WER by a file written by hand."""
+    path = put(tmp_path, main_metric="mr_wer", metrics={"mr_wer": WER})
+    rows = [
+        {"id": uid, "ref": "x", "hyp": "x", "group": "g", "references": each}
+        for uid, each in zip("ab", references, strict=True)
+    ]
+    write_jsonl(tmp_path / str(load_result(path).predictions), rows)
+    problems = check([path])[1]
+    assert [problem.field for problem in problems] == ["predictions"] * bool(message)
+    assert all(message in problem.message for problem in problems)
+    edit(path, main_metric="wer", metrics={"wer": WER})
+    assert check([path])[1] == []
 
 
 def test_messages_can_be_printed(tmp_path: Path) -> None:
