@@ -33,14 +33,14 @@ class Corpus:
 
     Expects `wav/` and `{adapt,dev,test}/ANNOTATOR/{segments,text_noverlap}` below the folder
     given (`text_noverlap.bw` is read where the former is absent). The cut's text is that of the
-    first annotator by name who has one; every annotator's is in the field `reference_NAME`, and
-    in `references/SPLIT.NAME.txt` beside the cuts. There are no speakers; `genre` and the cluster
-    (the programme) come from the file's name.
+    first annotator by name who wrote any word; every annotator's, also an empty one, is in the
+    field `reference_NAME`, and in `references/SPLIT.NAME.txt` beside the cuts. There are no
+    speakers; `genre` and the cluster (the programme) come from the file's name.
 
     Attributes:
         ids: common keeps those utterances of dev and test that all annotators have, as several
             references are scored; any keeps all. adapt always keeps all.
-        annotator: whose text is the cut's, where several have one; default the first by name.
+        annotator: whose text is the cut's, where they wrote any word; default the first by name.
     """
 
     ids: Literal["common", "any"] = "common"
@@ -101,7 +101,9 @@ class Corpus:
         path = audio.find(span.recording)
         if path is None:
             return Skipped(uid, Reason.MISSING_FILE, audio.missing(), span.recording, where)
-        chosen = self.annotator if self.annotator in texts else min(texts)
+        # A line without words is a transcript, too: scored with those of the others.
+        names = [self.annotator, *sorted(texts)] if self.annotator else sorted(texts)
+        written = (texts[name] for name in names if texts.get(name))
         genre, programme = _GENRE.match(path.stem), _PROGRAMME.match(path.stem)
         custom = {"cluster": programme[0] if programme else path.stem, "dialect": "EGY"}
         if programme and genre:
@@ -112,7 +114,7 @@ class Corpus:
             split=split,
             start=span.start,
             duration=round(span.end - span.start, 6),
-            text=texts[chosen] or None,
+            text=next(written, None),
             language="ar",
             custom=custom | {f"{REFERENCE}{name}": text for name, text in texts.items()},
             where=where,

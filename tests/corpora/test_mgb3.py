@@ -12,7 +12,7 @@ from harness_bench import cuts
 from harness_bench.cli import app
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.mgb3 import Corpus
-from harness_bench.corpora.prepare import prepare
+from harness_bench.corpora.prepare import PrepareConfig, prepare
 from tests.corpora.layouts import mgb3 as layout
 from tests.corpora.made_broadcast import text
 
@@ -62,6 +62,23 @@ def test_annotators_with_different_ids(root: Path) -> None:
     everything = list(Corpus(ids="any", annotator="Omar").utterances(root))
     texts = {item.id: item.text for item in everything if isinstance(item, Utterance)}
     assert (texts[DEV[0]], texts[DEV[1]]) == (f"{layout.ARABIC} Alaa", f"{layout.ARABIC} Omar")
+
+
+@pytest.mark.parametrize("chosen", ["Alaa", "Omar"])
+def test_an_annotator_who_heard_nothing_drops_no_utterance(root: Path, chosen: str) -> None:
+    """An empty transcript is one reference of four; the test set stays that of the challenge."""
+    path = root / "dev" / chosen / "text_noverlap"
+    path.write_text(path.read_text().replace(f"{DEV[0]} {layout.ARABIC} {chosen}", DEV[0]))
+    config = PrepareConfig(require=("text",), options={"annotator": chosen})
+    prepare("mgb3", root, root / "out", config)
+    found = {cut.id: cut.supervisions[0] for cut in cuts.read_cuts(root / "out", "dev")}
+    assert list(found) == DEV
+    other = "Alaa" if chosen == "Omar" else "Ali"
+    assert found[DEV[0]].text == found[DEV[0]].custom[f"reference_{other}"]
+    assert found[DEV[0]].custom[f"reference_{chosen}"] == ""
+    assert found[DEV[1]].text == f"{layout.ARABIC} {chosen}"
+    lines = (root / f"out/references/dev.{chosen}.txt").read_text().splitlines()
+    assert lines == [DEV[0], f"{DEV[1]} {layout.ARABIC} {chosen}"]
 
 
 def test_references_of_an_earlier_run_vanish(root: Path) -> None:
