@@ -25,7 +25,7 @@ from harness_bench.files import write_json, write_text
 from harness_bench.predictions import write_predictions
 from harness_bench.provenance import command_line
 from harness_bench.scoring.annotators import GROUP, joined_rows
-from harness_bench.scoring.asr import Breakdown, score_joined
+from harness_bench.scoring.asr import Breakdown, WordlessError, score_joined
 from harness_bench.scoring.groups import CODE_SWITCHED
 from harness_bench.scoring.registry import get_metric, get_profile, profile_names
 from harness_bench.scoring.text import DEFAULT_PROFILE
@@ -120,17 +120,40 @@ def decoded_text(folder: Path, split: str) -> Path:
     return found
 
 
-def score(rows: Sequence[TextPrediction], profiles: Iterable[str]) -> dict[str, dict[str, Any]]:
+def score(
+    rows: Sequence[TextPrediction], main: str, others: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score rows under each profile: rates, counts, intervals by cluster, groups.
 
     Groups are every tag of the rows (genre, gender, ...), the clusters where some hold several
     utterances, and code-switched.
+
+    Args:
+        rows: what to score.
+        main: the profile that ranks.
+        others: further ones.
+
+    Returns:
+        profile -> figures, the main one first; and each further profile that leaves no word in a
+        reference (of Latin words alone, say) -> why it has no figures.
+
+    Raises:
+        ValueError: the main profile leaves no word in a reference.
     """
     joined = joined_rows(rows)
     tags = sorted({name for row in rows for name in row.tags})
     clustered = [GROUP] if len({row.group for row in rows}) < len(rows) else []
     groups = Breakdown(groups=(*tags, CODE_SWITCHED, *clustered), cluster=GROUP)
-    return {name: score_joined(joined, name, groups)[1] for name in profiles}
+    found = {main: score_joined(joined, main, groups)[1]}
+    wordless: dict[str, str] = {}
+    for name in dict.fromkeys(others):
+        if name == main:
+            continue
+        try:
+            found[name] = score_joined(joined, name, groups)[1]
+        except WordlessError as error:
+            wordless[name] = str(error)
+    return found, wordless
 
 
 def run(options: argparse.Namespace) -> Path:
@@ -149,7 +172,7 @@ def run(options: argparse.Namespace) -> Path:
         get_metric(options.main_metric)  # a typing error is told before all is scored
     rows = predictions_of(options.cuts, split, text, corpus)
     others = profile_names() if options.profiles == "all" else options.profiles.split()
-    found = score(rows, dict.fromkeys((main, *map(_known, others))))
+    found, wordless = score(rows, main, map(_known, others))
     cuts = read_cuts(options.cuts, split)
     stages = times.read(options.times) if options.times else []
     facts = facts_of(
@@ -169,9 +192,10 @@ def run(options: argparse.Namespace) -> Path:
     result = joined_result(rows, facts, found, main_metric=options.main_metric)
     write_predictions(options.out / f"predictions.{split}.jsonl", rows)
     title = f"{options.model}: {corpus.name} {facts.split}"
-    report = as_markdown(title, found, {GROUP: corpus.cluster})
+    report = as_markdown(title, found, {GROUP: corpus.cluster}, list(wordless.values()))
     write_text(options.out / f"scores.{split}.md", report)
-    write_json(options.out / f"scores.{split}.json", {"hypotheses": str(text), "profiles": found})
+    figures = {"hypotheses": str(text), "profiles": found, "left_out": wordless}
+    write_json(options.out / f"scores.{split}.json", figures)
     sys.stdout.write(f"{report}\n")
     return publish(result, rows, options.results)
 

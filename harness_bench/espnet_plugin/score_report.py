@@ -11,7 +11,10 @@ _MOST_ROWS = 60  # of a breakdown in print; the JSON has all
 
 
 def as_markdown(
-    title: str, found: Mapping[str, Mapping[str, Any]], called: Mapping[str, str]
+    title: str,
+    found: Mapping[str, Mapping[str, Any]],
+    called: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> str:
     """Write what `asr.score_joined` gave.
 
@@ -19,12 +22,13 @@ def as_markdown(
         title: the heading.
         found: profile -> figures; the first is the one that ranks, and that breakdowns are of.
         called: names of groups -> what to call them in print.
+        notes: why some profiles are not there.
     """
     main = next(iter(found.values()))
     several = len(main["references"]) > 1
     lines = [f"# {title}", "", f"{main['utterances']} utterances. {_meaning(several=several)}", ""]
     lines += _table(_head(main), [_rates(figures) for figures in found.values()])
-    lines += ["", *_counts(main)]
+    lines += ["", *_counts(main), *(f"Left out: {note}" for note in notes)]
     for name, rows in main.get("groups", {}).items():
         lines += ["", f"## By {called.get(name, name)}, profile {main['profile']}", ""]
         head = ["", "utterances", "words", *_names(main)]

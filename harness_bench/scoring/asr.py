@@ -32,6 +32,10 @@ AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
 _COUNTS = {"ins": INSERTIONS, "del": DELETIONS, "sub": SUBSTITUTIONS, "cor": HITS}
 
 
+class WordlessError(ValueError):
+    """A text profile that leaves no word in a reference: there is no rate of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Files:
     """What to read, and how."""
@@ -76,7 +80,8 @@ def score_joined(
     """Score under one profile -> counts per utterance, and the object that `--json` prints.
 
     Raises:
-        ValueError: unknown profile or group, nothing shared, or a reference without any word.
+        ValueError: unknown profile or group, nothing shared, or (`WordlessError`) a reference
+            without any word.
     """
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
     everything = np.ones(len(scores.ids), dtype=bool)
@@ -86,7 +91,7 @@ def score_joined(
         "ids": joined.left_out,
     }
     if None in (*found["wer"], found["cer"], found["mr_wer"]):
-        raise ValueError(
+        raise WordlessError(
             f"A reference is empty in all {len(scores.ids)} utterances after normalisation by "
             f"{profile!r}. Check the transcripts or choose another text profile."
         )

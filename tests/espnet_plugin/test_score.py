@@ -11,6 +11,7 @@ import pytest
 
 from harness_bench.cuts import cuts_path, read_cuts, write_cuts
 from harness_bench.espnet_plugin.score import CORPORA
+from harness_bench.files import read_json
 from harness_bench.predictions import TextPrediction, read_predictions
 from harness_bench.records.check import check
 from harness_bench.results import load_results
@@ -93,6 +94,20 @@ def test_mgb3_in_its_official_layout(tmp_path: Path) -> None:
     assert check([tmp_path / "out" / "results"]) == (1, [])
 
 
+def test_an_empty_transcript_is_a_reference_too(tmp_path: Path) -> None:
+    """Ali wrote nothing of the first utterance: all four words are insertions to him alone."""
+    cuts = corpus("mgb3", tmp_path)
+    rows = read_cuts(cuts, "mgb3_dev")
+    rows[0].supervisions[0].custom["reference_Ali"] = ""
+    write_cuts(cuts, "mgb3_dev", rows)
+    decoded = decode(cuts, "mgb3_dev", tmp_path / "decode", SAID, SAID)
+    score_set(cuts, "mgb3_dev", decoded, tmp_path / "out", "--profiles", "")
+    found = figures(tmp_path / "out", "mgb3_dev")["mgb3"]
+    assert dict(zip(found["references"], found["words"], strict=True))["Ali"] == 2
+    assert found["wer"] == [25, 300, 25, 0]
+    assert found["utterances"] == 2
+
+
 def test_references_of_files_beside_the_cuts(tmp_path: Path) -> None:
     """Cuts of another tool may lack the fields; the files hold the same transcripts."""
     cuts = corpus("mgb3", tmp_path)
@@ -167,6 +182,28 @@ def test_qasr_keeps_its_split(tmp_path: Path) -> None:
     decoded = decode(cuts, "dev", tmp_path / "decode", "نعم")
     result = score_set(cuts, "dev", decoded.parent, tmp_path / "out", "--corpus", "qasr")
     assert (result.corpus, result.split, result.main.value) == ("QASR", "dev", 50)
+
+
+def test_a_profile_that_leaves_no_word_is_left_out_with_a_note(tmp_path: Path) -> None:
+    """A set of marks alone has no WER under profiles that drop them; it has one under the others."""
+    cuts = corpus("qasr", tmp_path)
+    rows = read_cuts(cuts, "qasr_test")
+    for cut in rows:
+        cut.supervisions[0].text = "؟ !"
+    write_cuts(cuts, "qasr_test", rows)
+    decoded = decode(cuts, "qasr_test", tmp_path / "decode", "؟")
+    out = tmp_path / "out"
+    result = score_set(cuts, "qasr_test", decoded, out, "--profile", "none")
+    assert (result.main.value, "wer_mgb2" in result.metrics) == (50, False)
+    found = read_json(out / "scores.qasr_test.json")
+    assert "none" in found["profiles"]
+    assert found["profiles"].keys() | found["left_out"].keys() == set(profile_names())
+    report = (out / "scores.qasr_test.md").read_text()
+    assert (
+        "Left out: A reference is empty in all 1 utterances after normalisation by 'mgb2'" in report
+    )
+    with pytest.raises(SystemExit, match="normalisation by 'mgb2'"):
+        score_set(cuts, "qasr_test", decoded, tmp_path / "other")
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
