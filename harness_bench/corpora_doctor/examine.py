@@ -230,9 +230,9 @@ def _as_prepared(report: dict[str, Any], tallies: dict[str, Tally]) -> Iterator[
 
 
 def _as_sharded(pieces: list[_Piece], tallies: dict[str, Tally]) -> Iterator[Line]:
-    """Compare the cuts of shards with the index that was written with them."""
+    """Compare the cuts of shards with the index that was written with them, where there is one."""
     for piece in pieces:
-        if piece.shards:
+        if piece.shards and (piece.shards[0].folder / INDEX).is_file():
             known = sum(shard.utterances for shard in piece.shards)
             counted = tallies[piece.name].whole.utterances
             what = f"{piece.name}: as many cuts as the index says"

@@ -123,6 +123,12 @@ def test_shards_that_miss_cuts_differ(folder: Path) -> None:
     ]
 
 
+def test_shards_of_others_have_no_index_to_agree_with(folder: Path) -> None:
+    """Their cuts would be held against themselves, and found equal."""
+    (folder / "index.json").unlink()
+    assert examine(folder, config=Listening(audio="none")).lines == []
+
+
 def test_own_figures_of_shards(folder: Path, tmp_path: Path) -> None:
     """All shards are the split `shards`."""
     known = tmp_path / "mine.toml"
