@@ -38,6 +38,13 @@ class Corpus:
     tag_level: int = Field(default=0, ge=0)
     tag: str = Field(default="country", pattern=r"^[a-z_]+$")
 
+    def __post_init__(self) -> None:
+        """Refuse tags that would be read as absent: a cut has these beside its other fields."""
+        if self.tag in ("speaker", "text"):
+            raise ValueError(
+                f"tag = {self.tag!r} is no tag; speaker_level takes speakers from folders"
+            )
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The one split of this tree."""

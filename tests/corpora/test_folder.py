@@ -44,6 +44,13 @@ def test_a_folder_may_name_the_language(root: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("tag", ["speaker", "text"])
+def test_fields_of_their_own_are_no_tags(tag: str, root: Path, tmp_path: Path) -> None:
+    """Written as a tag, a speaker would be known to nobody who looks for speakers."""
+    with pytest.raises(ValueError, match=f"{tag}.*speaker_level"):
+        prepare("folder", root, tmp_path, PrepareConfig(options={"tag_level": 1, "tag": tag}))
+
+
 def test_names_that_are_not_utf8_are_listed(root: Path, tmp_path: Path) -> None:
     """Disks of strangers have them; cuts are UTF-8 and cannot name such a file."""
     for name in (b"\xff.wav", b"EG/\xfe/x.wav"):
