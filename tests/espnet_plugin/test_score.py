@@ -185,7 +185,7 @@ def test_qasr_keeps_its_split(tmp_path: Path) -> None:
 
 
 def test_a_profile_that_leaves_no_word_is_left_out_with_a_note(tmp_path: Path) -> None:
-    """A set of marks alone has no WER under profiles that drop them; it has one under the others."""
+    """Of a set of marks alone there are no words under profiles that drop them."""
     cuts = corpus("qasr", tmp_path)
     rows = read_cuts(cuts, "qasr_test")
     for cut in rows:
