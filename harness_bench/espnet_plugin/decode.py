@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from subprocess import STDOUT, Popen
@@ -27,6 +28,7 @@ BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
 _PROGRAM = "espnet2.bin.asr_inference"
 _FILES = ("--config", "--asr_train_config", "--asr_model_file", "--lm_train_config", "--lm_file")
 _DONE = "done"
+_POLL = 0.1  # seconds between looks at the processes
 
 
 def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
@@ -52,12 +54,12 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
     if len(parts) == 1:
         for line in lines.values():
             _run_here(line)
+            _finish(parts[0], mark)
     else:
-        _run_beside(lines)
-    for part in todo:
-        write_text(part / _DONE, mark + "\n")
+        _run_beside(lines, mark)
     for name in JOINED:
         tables = [part / BEST / name for part in parts]
+        (out / BEST / name).unlink(missing_ok=True)
         if all(table.is_file() for table in tables):
             rows = {key: row for table in tables for key, row in read_table(table).items()}
             write_table(out / BEST / name, rows)
@@ -67,7 +69,22 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
 def _mark(keys: Path, arguments: Sequence[str]) -> str:
     """Return the digest of all that decides what is decoded."""
     files = [Path(value) for word, value in pairwise(arguments) if word in _FILES]
-    return digest_strings([*arguments, *map(digest_file, [keys, *files])])
+    audio = map(_stamp, read_table(keys).values())
+    return digest_strings([*arguments, *map(digest_file, [keys, *files]), *audio])
+
+
+def _stamp(place: str) -> str:
+    """Return size and time of change of an audio file: stage 3 writes other cuts to one name."""
+    path = Path(place)
+    if not path.is_file():
+        return ""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _finish(part: Path, mark: str) -> None:
+    """Note that a part is whole."""
+    write_text(part / _DONE, mark + "\n")
 
 
 def _parts(keys: Path, folder: Path, jobs: int) -> list[Path]:
@@ -100,16 +117,23 @@ def _run_here(line: Sequence[str]) -> None:
     asr_inference.main(list(line))
 
 
-def _run_beside(lines: dict[Path, list[str]]) -> None:
+def _run_beside(lines: dict[Path, list[str]], mark: str) -> None:
     """Run one process per part, all at once, each with a log of its own."""
     running: dict[Path, Popen[bytes]] = {}
     for part, line in lines.items():
-        log = part.with_name(f"asr_inference.{part.name.removeprefix('output.')}.log")
         command = [sys.executable, "-m", "harness_bench.espnet_plugin.run", "-m", _PROGRAM, *line]
-        with log.open("wb") as stream:
-            running[log] = Popen(command, stdout=stream, stderr=STDOUT)
+        with _log(part).open("wb") as stream:
+            running[part] = Popen(command, stdout=stream, stderr=STDOUT)
+    failed: list[Path] = []
     try:
-        failed = [log for log, process in running.items() if process.wait()]
+        while running:  # Each is noted as it ends: whatever befalls the others, it is kept.
+            ended = [part for part, process in running.items() if process.poll() is not None]
+            for part in ended:
+                if running.pop(part).returncode:
+                    failed.append(_log(part))
+                else:
+                    _finish(part, mark)
+            time.sleep(0 if ended else _POLL)
     finally:
         for process in running.values():  # Of a run that is broken off: none goes on alone.
             process.terminate()
@@ -118,6 +142,10 @@ def _run_beside(lines: dict[Path, list[str]]) -> None:
         raise ValueError(
             f"Decoding failed in {len(failed)} processes. The end of {failed[0]}:\n{end}"
         )
+
+
+def _log(part: Path) -> Path:
+    return part.with_name(f"asr_inference.{part.name.removeprefix('output.')}.log")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

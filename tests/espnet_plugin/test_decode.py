@@ -26,9 +26,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(stage, "_run_here", run)
 
-    def run_all(lines: dict[Path, list[str]]) -> None:
-        for line in lines.values():
+    def run_all(lines: dict[Path, list[str]], mark: str) -> None:
+        for part, line in lines.items():
             run(line)
+            stage._finish(part, mark)
 
     monkeypatch.setattr(stage, "_run_beside", run_all)
     return parts
@@ -90,4 +91,35 @@ def test_a_failed_process_shows_the_end_of_its_log(
     part.parent.mkdir()
     told = r"(?s)failed in 1 processes.*asr_inference.1of2.*No module named 'no_such_program'"
     with pytest.raises(ValueError, match=told):
-        stage._run_beside({part: ["--output_dir", str(part)]})
+        stage._run_beside({part: ["--output_dir", str(part)]}, "mark")
+
+
+def test_a_part_that_ended_well_is_kept_where_another_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process may run out of memory after the others have worked for hours."""
+    (tmp_path / "ends.py").write_text(
+        "import sys\ndef main():\n    sys.exit(int(sys.argv[1]))\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(stage, "_PROGRAM", "ends")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    bad, good = (tmp_path / "logdir" / f"output.{number}of2" for number in (1, 2))
+    good.parent.mkdir()
+    with pytest.raises(ValueError, match="failed in 1 processes"):
+        stage._run_beside({bad: ["1"], good: ["0"]}, "mark")
+    assert [stage._is_done(part, "mark") for part in (bad, good)] == [False, True]
+
+
+def test_audio_written_anew_is_decoded_anew(tmp_path: Path, decoded: list[list[str]]) -> None:
+    """Another cut of the same name has the same file; the list of files does not show it."""
+    words = arguments(tmp_path)
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(b"one")
+    write_table(tmp_path / "wav.scp", {"utt-0": str(audio)})
+    counts = []
+    for content in (b"one", b"one", b"longer"):
+        if audio.read_bytes() != content:
+            audio.write_bytes(content)
+        counts.append(stage.decode(tmp_path / "wav.scp", tmp_path / "out", 1, words))
+    assert counts == [1, 0, 1]
+    assert len(decoded) == 2
