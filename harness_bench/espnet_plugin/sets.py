@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.cuts import cuts_path, read_cuts, splits, write_cuts
 from harness_bench.espnet_plugin import datadir, kaldi_raw
-from harness_bench.files import read_json, write_bytes, write_json
+from harness_bench.files import locked, read_json, write_bytes, write_json
 from harness_bench.progress import say
 
 if TYPE_CHECKING:
@@ -46,18 +46,19 @@ def prepare_once(
 
     made = {"corpus": corpus, "root": str(root.absolute()), "options": options, "audio": audio}
     mark = out / PREPARED
-    if mark.is_file() and read_json(mark) == made:
-        splits(out)  # refuses a folder whose writing was cut off
-        return False
-    mark.unlink(missing_ok=True)
     config = PrepareConfig(
         options=options, require=("text",), max_skipped=max_skipped, jobs=jobs, audio=audio
     )
-    report = prepare(corpus, root, out, config)
+    with locked(out / ".lock"):  # runs of several models share the folder
+        if mark.is_file() and read_json(mark) == made:
+            splits(out)  # refuses a folder whose writing was cut off
+            return False
+        mark.unlink(missing_ok=True)
+        report = prepare(corpus, root, out, config)
+        write_json(mark, made)
     say(
         f"{corpus}: {report.kept} of {report.found} utterances, left out {report.skipped or 'none'}"
     )
-    write_json(mark, made)
     return True
 
 

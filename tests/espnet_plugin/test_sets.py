@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,19 @@ def test_a_corpus_is_prepared_once(tmp_path: Path) -> None:
     (tmp_path / "cuts" / "UNFINISHED").touch()
     with pytest.raises(ValueError, match="was cut off"):
         prepared()
+
+
+def test_a_corpus_is_prepared_once_by_runs_beside_each_other(tmp_path: Path) -> None:
+    """Two models share --expdir; each would delete the cuts that the other is reading."""
+    root = build(tmp_path / "official")["mgb3"]
+
+    def prepared(_: int) -> bool:
+        return sets.prepare_once(
+            "mgb3", root, tmp_path / "cuts", {}, max_skipped=0.05, jobs=1, audio="decode"
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(prepared, range(3))) == [False, False, True]
 
 
 def test_a_training_that_began_keeps_its_inputs(tmp_path: Path) -> None:
