@@ -115,7 +115,7 @@ def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
         return False
     try:
         found = np.load(folder / shard.name, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # Cut off, by whatever copied the folder.
+    except (ValueError, EOFError):  # Cut off or empty, by whatever copied the folder.
         return False
     return bool(found.shape == (shard.rows, shard.dim) and found.dtype == np.int16)
 
