@@ -19,7 +19,8 @@ def write_lists(report: AuditReport, folder: Path) -> list[Path]:
     """Write the ids of each set's utterances that leak into `leaked.<set>.txt`.
 
     A set of which none leaks has a list without ids, so that an old one never stays. The lists
-    are what `prepare --exclude` and `data.exclude` take: leave out either side of a leak, not both.
+    are what `prepare --exclude` and `data.exclude` take (the latter refuses one without ids): leave
+    out either side of a leak, not both.
 
     Returns:
         The files, in the order of the sets.

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 FACTS = Facts(
     model="m", model_kind="pretrained", task="asr", corpus="c", split="test", synthetic=False
 )
-# Against the first annotator 1 of 3 words is wrong, against the second 2 of 3; each is right about
-# what the other is not, but for one word.
+# Of u1 each annotator forgives what the other does not; u2 is wrong for both.
 ROWS = [
     annotated("u1", "قال في بيت", "قال من باب", "قال في باب", group="a", genre="comedy"),
     annotated("u2", "نعم", "نعم", "لا", group="b", genre="sports"),
