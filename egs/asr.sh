@@ -214,24 +214,29 @@ add_data_stages() {
         --token_type "${token_type}" --nbpe "${nbpe}"
 }
 
+lasting() { # lasting ARGUMENTS: without how long a training lasts, and on what, which may change
+    sed -E 's/--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *//g' <<<"$1 "
+}
+
 add_language_model() {
     local text=(--use_preprocessor true --token_type "${token_type}" --token_list "${tokens}/tokens.txt"
         --bpemodel "${bpemodel}" --train_data_path_and_name_and_type "${raw}/lm_train.txt,text,text"
         --valid_data_path_and_name_and_type "${raw}/${valid_set}/text,text,text"
         --config "${lm_config}" --num_workers "${nj}" --seed "${seed}")
     # shellcheck disable=SC2086  # lm_args holds several words
-    add 6 "lengths of the language model's text" espnet2.bin.lm_train --collect_stats true "${text[@]}" \
+    add 6 "lengths of the language model's text [${lm_tag}]" espnet2.bin.lm_train --collect_stats true "${text[@]}" \
         --train_shape_file "${raw}/lm_train.txt" --valid_shape_file "${raw}/${valid_set}/text" \
         --output_dir "${stats}/lm_${units}" --ngpu 0 ${lm_args}
     add 7 "what decides the language model" ${own}.stages training_inputs --folder "${lm_exp}" \
+        --settings "seed=${seed}" "lm_args=$(lasting "${lm_args}")" \
         --files "lm_config=${lm_config}" "tokens=${tokens}/tokens.txt" "text=${raw}/lm_train.txt"
     # shellcheck disable=SC2086
-    add 7 "training of the language model" espnet2.bin.lm_train "${text[@]}" \
+    add 7 "training of the language model [${lm_tag}]" espnet2.bin.lm_train "${text[@]}" \
         --train_shape_file "${stats}/lm_${units}/train/text_shape" \
         --valid_shape_file "${stats}/lm_${units}/valid/text_shape" --fold_length 150 \
         --output_dir "${lm_exp}" --resume true --ngpu "${ngpu}" --multiprocessing_distributed true ${lm_args}
     # Of dev, whose texts are never empty; a test set's may be.
-    add 8 "perplexity of ${valid_set}" espnet2.bin.lm_calc_perplexity \
+    add 8 "perplexity of ${valid_set} [${lm_tag}]" espnet2.bin.lm_calc_perplexity \
         --data_path_and_name_and_type "${raw}/${valid_set}/text,text,text" \
         --train_config "${lm_exp}/config.yaml" --model_file "${lm_exp}/${inference_lm}" \
         --output_dir "${lm_exp}/perplexity_test" --ngpu "$((ngpu > 0 ? 1 : 0))"
@@ -249,25 +254,24 @@ add_training() {
     local all devices=()
     [ "${ngpu}" -eq 0 ] || devices=(--accelerator cuda --devices "${ngpu}")
     mapfile -t all < <(distinct "${fit}" "${valid_set}" "${tests[@]}")
-    local given=() settings=("token_type=${token_type}" "seed=${seed}")
-    # How long it trains, and on what, may change while it is under way.
-    settings+=("asr_args=$(sed -E 's/--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *//g' <<<"${asr_args} ")")
+    local given=() settings=("token_type=${token_type}" "seed=${seed}" "asr_args=$(lasting "${asr_args}")")
     [ "${upstream}" = fbank ] || settings+=("layers=${layers}" "ssl_input_layer=${ssl_input_layer}"
         "ssl_preencoder_dim=${ssl_preencoder_dim}")
     add 10 "lengths for batching" ${own}.stages shapes --data "${raw}" --out "${stats}" \
         --splits "${fit}" "${valid_set}"
     if [ -n "${feature_cache}" ]; then
-        add 10 "features of ${model}" ${own}.features --config "${feature_cache}" \
+        add 10 "features [${features##*/}]" ${own}.features --config "${feature_cache}" \
             --checkpoint "${checkpoint}" --layers "${layers}" --data "${raw}" --out "${features}" \
             --splits "${all[@]}" "${devices[@]}"
     fi
     [ -z "${checkpoint}" ] || given=(--checkpoint "${checkpoint}")
     add 11 "what decides the training" ${own}.stages training_inputs --folder "${asr_exp}" "${given[@]}" \
         --settings "${settings[@]}" --files "asr_config=${asr_config}" "tokens=${tokens}/tokens.txt" \
-        "training text=${raw}/${fit}/text" "training audio=${raw}/${fit}/utt2num_samples"
+        "training text=${raw}/${fit}/text" "training audio=${raw}/${fit}/utt2num_samples" \
+        "validation text=${raw}/${valid_set}/text"
     # Batches are made by the audio's lengths with cached features, too: so they are the same.
     # shellcheck disable=SC2086  # asr_args holds several words
-    add 11 "training" espnet2.bin.asr_train \
+    add 11 "training [${asr_tag}]" espnet2.bin.asr_train \
         --config "${asr_config}" "${frontend[@]}" --use_preprocessor true \
         --token_type "${token_type}" --token_list "${tokens}/tokens.txt" --bpemodel "${bpemodel}" \
         --train_data_path_and_name_and_type "$(speech_of "${fit}")" \
@@ -281,12 +285,16 @@ add_training() {
 }
 
 add_decoding() { # stages 12 and 13 of each test set
-    local split source lm=() # not `corpus`: a recipe has an option of that name
-    [ "${use_lm}" = false ] ||
+    local split source lm=() also=() # not `corpus`: a recipe has an option of that name
+    if [ "${use_lm}" = true ]; then
         lm=(--lm_train_config "${lm_exp}/config.yaml" --lm_file "${lm_exp}/${inference_lm}")
+        also+=("${lm_tag}")
+    fi
+    # Models share an --expdir; the cost of one are its own stages, and those of the data.
+    [ -z "${feature_cache}" ] || also+=("${features##*/}")
     for split in "${tests[@]}"; do
         # shellcheck disable=SC2086  # inference_args holds several words
-        add 12 "decoding ${split}" ${own}.decode --keys "${raw}/${split}/wav.scp" \
+        add 12 "decoding ${split} [${asr_tag}/${inference_tag}]" ${own}.decode --keys "${raw}/${split}/wav.scp" \
             --output_dir "${decoded}/${split}" --jobs "${inference_nj}" -- \
             --config "${inference_config}" \
             --data_path_and_name_and_type "$(speech_of "${split}")" \
@@ -301,11 +309,12 @@ add_decoding() { # stages 12 and 13 of each test set
     fi
     for split in "${tests[@]}"; do
         source=$(corpus_of "${split}")
-        add 13 "scores of ${split}" ${own}.score --cuts "${data}" --split "${split}" \
+        add 13 "scores of ${split} [${asr_tag}/${inference_tag}]" ${own}.score --cuts "${data}" --split "${split}" \
             --decoded "${decoded}/${split}" --corpus "${source}" --train_set "${fit}" \
             --out "${predictions}" --results "${expdir}/results" --model "${model}" \
             --model_kind "${model_kind}" --asr "${asr_exp}" --asr_model "${inference_asr_model}" \
             --inference_config "${inference_config}" --times "${expdir}/stage_times.json" \
+            --times_of "${asr_tag}" "${asr_tag}/${inference_tag}" "${also[@]}" \
             --command "${command}" --synthetic "${synthetic}" \
             ${score_profile:+--profile "${score_profile}"} \
             ${pretraining_data:+--pretraining_data "${pretraining_data}"}
@@ -316,7 +325,7 @@ add_pack() {
     local lm=()
     [ -n "${pack}" ] || return 0
     [ "${use_lm}" = false ] || lm=(--lm "${lm_exp}" --lm_model "${inference_lm}")
-    add 14 "model pack ${pack}" ${own}.pack --asr "${asr_exp}" --model "${inference_asr_model}" \
+    add 14 "model pack [${asr_tag}]" ${own}.pack --asr "${asr_exp}" --model "${inference_asr_model}" \
         --inference_config "${inference_config}" --out "${pack}" "${lm[@]}"
 }
 

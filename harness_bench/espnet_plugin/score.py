@@ -174,7 +174,7 @@ def run(options: argparse.Namespace) -> Path:
     others = profile_names() if options.profiles == "all" else options.profiles.split()
     found, wordless = score(rows, main, map(_known, others))
     cuts = read_cuts(options.cuts, split)
-    stages = times.read(options.times) if options.times else []
+    stages = times.read_own(options.times, options.times_of) if options.times else []
     facts = facts_of(
         trained,
         model=options.model,
@@ -254,6 +254,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--asr_model", help="file in it that was decoded with, for its layer weights")
     add("--inference_config", type=Path, help="YAML of decoding, kept with the settings")
     add("--times", type=Path, help="file of stage times")
+    add(
+        "--times_of",
+        nargs="*",
+        default=(),
+        metavar="TAG",
+        help="of stages called `NAME [TAG]`, those that count",
+    )
     add("--command", help="that made the model; default: this one")
     add("--pretraining_data", help="corpora and hours, in words")
     add("--train_set", help="split of the cuts that was trained on: to look for leaks")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
 from harness_bench.config import STRICT, build
 from harness_bench.files import locked, read_json, write_json
 from harness_bench.progress import StageTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_TAG = re.compile(r" \[([^\]]+)\]$")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -56,6 +62,23 @@ def read(path: Path) -> list[StageTime]:
         message = f"{path} is not a list of stage times. Delete it or name another file."
         raise ValueError(message)  # noqa: TRY004 - of a file's content, not of an argument
     return [build(StageTime, row, source=str(path)) for row in rows]
+
+
+def read_own(path: Path, tags: Collection[str]) -> list[StageTime]:
+    """Return the stages that belong to no model or to one of some, without the tag.
+
+    Models that share a folder share its file; the title of what only one of them needed ends in
+    `[TAG]`.
+
+    Raises:
+        ValueError: the file is not one of stage times.
+    """
+    rows = [(row, _TAG.search(row.stage)) for row in read(path)]
+    return [
+        replace(row, stage=row.stage.removesuffix(found[0]) if found else row.stage)
+        for row, found in rows
+        if found is None or found[1] in tags
+    ]
 
 
 def table(path: Path) -> str:

@@ -56,6 +56,9 @@ def test_corpora_as_they_came_end_in_results(
     for corpus in ("mgb2", "mgb3"):
         result = load_result(exp / "results" / f"tiny.asr.{corpus.upper()}.test.json")
         assert (result.corpus, result.split, result.synthetic) == (corpus.upper(), "test", True)
+        assert {"Stage 11: training", f"Stage 12: decoding {corpus}_test"} <= set(
+            result.stage_seconds
+        )
         rows = read_predictions(decoded / f"predictions.{corpus}_test.jsonl", TextPrediction)
         assert {row.id for row in rows} == {
             cut.id for cut in read_cuts(exp / "cuts" / corpus, "test")

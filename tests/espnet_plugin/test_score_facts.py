@@ -35,7 +35,8 @@ def training(folder: Path, **changes: object) -> Path:
 def test_facts_of_a_training(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """Upstream, seed, settings, times and leaks stand in the result, not in somebody's memory."""
     asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tiny_checkpoint)})
-    times.record(tmp_path / "times.json", "Stage 11: training", 12.5, 20)
+    times.record(tmp_path / "times.json", "Stage 11: training [ours]", 12.5, 20)
+    times.record(tmp_path / "times.json", "Stage 11: training [another]", 99, 99)
     times.record(tmp_path / "times.json", "Stage 12: decoding", 2.5, 3)
     cuts = corpus("qasr", tmp_path)
     decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم لا")
@@ -43,7 +44,7 @@ def test_facts_of_a_training(tmp_path: Path, tiny_checkpoint: Path) -> None:
     more = {
         "asr": asr, "asr_model": "ave.pth", "inference_config": tmp_path / "decode.yaml",
         "times": tmp_path / "times.json", "command": "run.sh --stage 1", "train_set": "train",
-        "pretraining_data": "made up, 1 h",
+        "pretraining_data": "made up, 1 h", "times_of": "ours",
     }  # fmt: skip
     options = [word for name, value in more.items() for word in (f"--{name}", str(value))]
     result = score_set(cuts, "qasr_test", decoded, tmp_path / "out", *options)
