@@ -102,6 +102,8 @@ def test_the_official_script_gets_our_data_configs_and_launcher(
         checkout, *(word for name, path in folders.items() for word in (f"--{name}", path)),
         "--train_hours", str(HOURS["train"]), "--dev_hours", str(HOURS["dev"]), "--expdir", exp,
         "--upstream", tiny_checkpoint, "--asr_args", "--max_epoch 3", "--stop_stage", "12",
+        "--lm_train_text", os.path.relpath(RECIPE / "run.sh"), "--synthetic", "true",
+        "--score_profile", "none", "--pretraining_data", "QASR, 1 h",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     work = exp / "espnet2"
@@ -114,6 +116,11 @@ def test_the_official_script_gets_our_data_configs_and_launcher(
     assert (given["stop_stage"], given["use_lm"]) == ("12", "false")
     assert given["asr_args"].endswith("--max_epoch 3")
     assert f"--frontend harness --frontend_conf checkpoint={tiny_checkpoint}" in given["asr_args"]
+    # It is started in another folder.
+    assert given["lm_train_text"] == str(RECIPE / "run.sh")
+    # Of what is divided at blanks, too, every option of ours reaches the scorer.
+    told = "--synthetic true --profile none --pretraining_data QASR,_1_h"
+    assert told in given["local_score_opts"]
     # Our configs take utterance_mvn, and asr.sh would put global_mvn over it.
     assert given["feats_normalize"] == "utterance_mvn"
     for name in ("train", "dev", "mgb2_test", "mgb3_test"):

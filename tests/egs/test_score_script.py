@@ -43,7 +43,8 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_every_decoded_set_is_scored(recipe: Path) -> None:
     """By the same program as in our own stages, results in the decode folder."""
-    done = call(recipe, "--python", sys.executable, "--model", "ours", "exp/asr_train")
+    words = ("--synthetic", "true", "--profile", "none", "--pretraining_data", "made_up")
+    done = call(recipe, "--python", sys.executable, "--model", "ours", *words, "exp/asr_train")
     assert done.returncode == 0, done.stderr
     tag = recipe / "exp" / "asr_train" / "decode_beam20"
     found, problems = load_results(tag / "results")
@@ -51,6 +52,9 @@ def test_every_decoded_set_is_scored(recipe: Path) -> None:
     assert {(r.model, r.corpus, r.split, r.main.value) for r in found.values()} == {
         ("ours", "QASR", "test", 0), ("ours", "QASR", "dev", 50),
     }  # fmt: skip
+    assert {(r.synthetic, r.normaliser, r.pretraining_data) for r in found.values()} == {
+        (True, "none v1", "made_up")
+    }
     assert (tag / "scores.qasr_test.md").is_file()
     assert (tag / "predictions.qasr_dev.jsonl").is_file()
 

@@ -109,7 +109,10 @@ official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
         --local_score_opts "$(score_options)")
     [ -z "${speed_perturb_factors}" ] || given+=(--speed_perturb_factors "${speed_perturb_factors}")
     [ -z "${lm_args}" ] || given+=(--lm_args "${lm_args}")
-    [ -z "${lm_train_text}" ] || given+=(--lm_train_text "${lm_train_text}")
+    if [ -n "${lm_train_text}" ]; then
+        read -ra words <<<"${lm_train_text}"
+        given+=(--lm_train_text "$(realpath "${words[@]}" | paste -sd' ' -)")
+    fi
     cd "${work}"
     local last=13
     if runs 13 && ! (. ./path.sh && command -v sclite >/dev/null); then
@@ -126,7 +129,9 @@ official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
 
 score_options() { # of local/score.sh, which finds sets and corpora by their names
     printf '%s ' --cuts "${work}/data" --python "${HARNESS_PYTHON}" --model "${model// /_}" \
-        --model_kind "${model_kind}" --results "$(realpath -m "${expdir}")/results"
+        --model_kind "${model_kind}" --results "$(realpath -m "${expdir}")/results" --synthetic "${synthetic}"
+    [ -z "${score_profile}" ] || printf '%s ' --profile "${score_profile}"
+    [ -z "${pretraining_data}" ] || printf '%s ' --pretraining_data "${pretraining_data// /_}"
 }
 
 asr_main "$@"

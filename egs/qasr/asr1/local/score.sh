@@ -8,6 +8,9 @@ cuts=data       # folder with cuts.SET.jsonl.gz of every decoded set
 corpus=         # of all sets: qasr, mgb2, mgb3 or a name; else the set's name before _, or qasr
 model=          # the row's name on the leaderboard; else the experiment folder's name
 model_kind=     # pretrained, baseline, random or other; else told by the training's config
+profile=        # text profile that ranks; default: the corpus's
+synthetic=false # true marks the speech as computer-made
+pretraining_data=  # what the upstream was pretrained on, in words
 results=        # folder of results; else DECODE/results, one for each decode folder
 times=          # file of stage times
 python=python3  # Python with this project installed
@@ -64,7 +67,10 @@ for folder in "${sets[@]}"; do
         --out "${decode}" --results "${results:-${decode}/results}"
         --model "${model:-$(basename "${asr_exp}")}")
     [ ! -f "${asr_exp}/config.yaml" ] || chain+=(--asr "${asr_exp}")
+    chain+=(--synthetic "${synthetic}")
     [ -z "${model_kind}" ] || chain+=(--model_kind "${model_kind}")
+    [ -z "${profile}" ] || chain+=(--profile "${profile}")
+    [ -z "${pretraining_data}" ] || chain+=(--pretraining_data "${pretraining_data}")
     [ -z "${times}" ] || chain+=(--times "${times}")
 done
 "${python}" -m harness_bench.espnet_plugin.run "${chain[@]}"
