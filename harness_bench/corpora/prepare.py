@@ -136,7 +136,9 @@ def _select(
     """Leave out what needs no audio to be judged: repeated ids, splits, fields and labels."""
     seen: dict[str, str] = {}
     excluded = {uid: file for file in config.exclude for uid in read_ids(Path(file))}
+    unmet = {*excluded}
     for item in found:
+        unmet.discard(item.id)
         if isinstance(item, Skipped):
             yield item
             continue
@@ -145,9 +147,9 @@ def _select(
         else:
             yield _judge(item, seen, splits, config) or item
         seen.setdefault(item.id, item.where)
-    if absent := sorted(excluded.keys() - seen.keys()):
+    if unmet:
         # Usual for a list of many corpora, yet also what a list in another spelling looks like.
-        say(f"{len(absent)} ids of the lists to exclude match nothing, first {absent[0]!r}")
+        say(f"{len(unmet)} ids of the lists to exclude match nothing, first {min(unmet)!r}")
 
 
 def _judge(

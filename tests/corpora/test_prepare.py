@@ -95,16 +95,15 @@ def test_ids_on_a_list_are_left_out(
     write_corpus: WriteCorpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What an audit found to leak, say. It is a choice, so it does not count as a fault."""
-    root = write_corpus(
-        ["a.wav", "b.wav", "c.wav"], [f"{name}.wav\t-\ts\t-\t-\ttrain" for name in "abc"]
-    )
-    for name, text in {"one.txt": "# leaks\na\n", "two.txt": "a\nb\nz\n"}.items():
+    rows = [f"{name}.wav\t-\ts\t-\t-\ttrain" for name in "abc"]
+    root = write_corpus(["a.wav", "b.wav", "c.wav"], [*rows, "d.wav\tx\ts\t-\t-\ttrain"])
+    for name, text in {"one.txt": "# leaks\na\nd\n", "two.txt": "a\nb\nz\n"}.items():
         (tmp_path / name).write_text(text)
     lists = (str(tmp_path / "one.txt"), str(tmp_path / "two.txt"))
-    report = prepare("tsv", root, tmp_path / "out", PrepareConfig(max_skipped=0, exclude=lists))
+    report = prepare("tsv", root, tmp_path / "out", PrepareConfig(max_skipped=0.25, exclude=lists))
     assert [cut.id for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["c"]
-    assert report.skipped == {"on a list to leave out": 2}
-    assert [row["detail"] for row in skipped_rows(tmp_path / "out")] == [f"by {lists[1]}"] * 2
+    assert report.skipped == {"bad row": 1, "on a list to leave out": 2}
+    assert [row["detail"] for row in skipped_rows(tmp_path / "out")[:2]] == [f"by {lists[1]}"] * 2
     assert "1 ids of the lists to exclude match nothing, first 'z'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"gone\.txt, a list of ids, cannot be read"):
         prepare("tsv", root, tmp_path / "out", PrepareConfig(exclude=(str(tmp_path / "gone.txt"),)))
