@@ -37,7 +37,7 @@ def shard(
       harness-bench shard cuts/qasr shar/qasr
     """
     from harness_bench.cuts import read_cuts  # noqa: PLC0415
-    from harness_bench.data.shar import write_shards  # noqa: PLC0415
+    from harness_bench.data.shar_writer import write_shards  # noqa: PLC0415
 
     made = write_shards(read_cuts(cuts, split), out, shard_cuts=shard_cuts, seed=seed)
     hours = sum(sum(each.hours.values()) for each in made)

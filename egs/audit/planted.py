@@ -21,7 +21,7 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from harness_bench.audio import digest_samples
 from harness_bench.audit.run import audit
 from harness_bench.cuts import write_cuts
-from harness_bench.data.shar import write_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.files import write_text
 from harness_bench.leakage import DIGEST
 from harness_bench.text_table import columns

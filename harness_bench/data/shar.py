@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.audio import without_shell
 from harness_bench.cuts import UNFINISHED
 from harness_bench.data.sources import Part, identity, language_of, spoken
-from harness_bench.files import digest_strings, read_json, write_json
-from harness_bench.leakage import DIGEST
+from harness_bench.files import digest_strings, read_json
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -207,7 +204,9 @@ def open_shards(folder: Path) -> list[Shard]:
                 f"{folder / INDEX} speaks of other shards than lie there; shard again."
             )
     else:
-        shards = [Shard(folder, **_describe(folder, n)) for n in bar(numbers, title=folder.name)]
+        shards = [
+            Shard(folder, **describe_shard(folder, n)) for n in bar(numbers, title=folder.name)
+        ]
     lost = [shard.number for shard in shards if not shard.field(AUDIO).is_file()]
     if lost:
         raise ValueError(f"{folder}: no audio for shard {lost[0]:06d} ({len(lost)} in all).")
@@ -225,8 +224,8 @@ def _indexed(folder: Path) -> list[Shard]:
     return [Shard(folder=folder, **{key: row[key] for key in _ROW}) for row in rows]
 
 
-def _describe(folder: Path, number: int) -> dict[str, Any]:
-    """Count one shard's cuts."""
+def describe_shard(folder: Path, number: int) -> dict[str, Any]:
+    """Count one shard's cuts; return its row of the index."""
     bare = Shard(folder, number, 0, {}, "")
     hours: dict[str, float] = {}
     identities = []
@@ -236,61 +235,3 @@ def _describe(folder: Path, number: int) -> dict[str, Any]:
         identities.append(identity(cut))
     digest = digest_strings(identities)
     return {"number": number, "utterances": len(identities), "hours": hours, "digest": digest}
-
-
-def write_shards(
-    cuts: Sequence[Cut], out: Path, *, shard_cuts: int = SHARD_CUTS, seed: int = 0
-) -> list[Shard]:
-    """Write cuts and their audio (16 kHz FLAC as they are) as shards, in random order.
-
-    The index is written last: a folder with one is whole. A folder that is whole and holds the
-    same cuts is left alone; a torn one is written anew.
-
-    Args:
-        cuts: the utterances.
-        out: the sharded folder.
-        shard_cuts: utterances per shard; make at least as many shards as there will be ranks.
-        seed: of the order, so that every shard holds a mixture.
-    """
-    by_id = sorted(cuts, key=lambda cut: str(cut.id))
-    order = np.random.default_rng(seed).permutation(len(by_id))
-    chosen = [by_id[index] for index in order]
-    if (out / INDEX).is_file() and not (out / UNFINISHED).exists():
-        shards = open_shards(out)
-        sizes = [min(shard_cuts, len(chosen) - at) for at in range(0, len(chosen), shard_cuts)]
-        same = digest_strings(map(_content, chosen)) == digest_strings(
-            map(_content, read_metadata(shards))
-        )
-        if same and [shard.utterances for shard in shards] == sizes:
-            return shards
-    with writing_shards(out, shard_cuts) as write:
-        for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
-            write(cut)
-    return open_shards(out)
-
-
-@contextmanager
-def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable[[Cut], None]]:
-    """Yield what writes cuts with their audio into shards; till the end `open_shards` refuses."""
-    from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
-
-    without_shell()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / UNFINISHED).touch()
-    remove_shards(out)
-    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
-        yield shar.write
-    count = len(list(out.glob(SHARD_PATTERN)))
-    write_json(out / INDEX, [_describe(out, number) for number in range(count)])
-    (out / UNFINISHED).unlink()
-
-
-def remove_shards(out: Path) -> None:
-    """Remove the shards of a folder and its index, and nothing else."""
-    for old in (out / INDEX, *out.glob(f"{CUTS}.*"), *out.glob(f"{AUDIO}.*")):
-        old.unlink(missing_ok=True)
-
-
-def _content(cut: Cut) -> str:
-    """Return what a cut holds, wherever in its recording that stands."""
-    return f"{cut.id} {cut.duration:.4f} {(cut.custom or {}).get(DIGEST, '')}"

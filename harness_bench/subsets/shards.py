@@ -10,13 +10,8 @@ import numpy as np
 
 from harness_bench.corpora.splits import ID_FILES
 from harness_bench.cuts import UNFINISHED
-from harness_bench.data.shar import (
-    is_sharded,
-    open_shards,
-    read_shards,
-    remove_shards,
-    writing_shards,
-)
+from harness_bench.data.shar import is_sharded, open_shards, read_shards
+from harness_bench.data.shar_writer import remove_shards, writing_shards
 from harness_bench.progress import bar
 
 if TYPE_CHECKING:

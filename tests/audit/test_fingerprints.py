@@ -16,7 +16,8 @@ from harness_bench.audit import fingerprints as module
 from harness_bench.audit.fingerprints import Fingerprints
 from harness_bench.audit.run import audit
 from harness_bench.cuts import write_cuts
-from harness_bench.data.shar import open_shards, read_shards, write_shards
+from harness_bench.data.shar import open_shards, read_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.data.sources import with_custom
 from harness_bench.feature_store.disk import DiskStore
 from tests.labels.conftest import make_cuts

@@ -11,7 +11,7 @@ import pytest
 from harness_bench.audit.facts import gather
 from harness_bench.audit.sets import open_sets
 from harness_bench.cuts import cuts_path, write_cuts
-from harness_bench.data.shar import write_shards
+from harness_bench.data.shar_writer import write_shards
 from tests.labels.conftest import make_cuts
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from harness_bench import cuts
 from harness_bench.audio import load_waveform
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.data.shar import open_shards, read_shards, write_shards
+from harness_bench.data.shar import open_shards, read_shards
+from harness_bench.data.shar_writer import write_shards
 
 if TYPE_CHECKING:
     from tests.corpora.conftest import MixedCorpus, WriteCorpus

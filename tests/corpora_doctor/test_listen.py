@@ -17,7 +17,8 @@ from harness_bench.corpora_doctor import listen as listening
 from harness_bench.corpora_doctor.examine import examine
 from harness_bench.corpora_doctor.listen import Listening
 from harness_bench.cuts import read_cuts
-from harness_bench.data.shar import read_shards, write_shards
+from harness_bench.data.shar import read_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.data.sources import with_custom
 
 if TYPE_CHECKING:

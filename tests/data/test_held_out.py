@@ -12,7 +12,7 @@ from harness_bench.cuts import write_cuts
 from harness_bench.data.config import DataConfig, resolve_paths
 from harness_bench.data.held_out import refuse_held_out
 from harness_bench.data.opening import open_data, open_training
-from harness_bench.data.shar import write_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.iteration import FamilyConfig, load_preset
 from harness_bench.leakage import DIGEST
 from tests.labels.conftest import make_cuts

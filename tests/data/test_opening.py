@@ -12,7 +12,7 @@ from harness_bench.cuts import write_cuts
 from harness_bench.data import opening
 from harness_bench.data.config import DataConfig, resolve_paths
 from harness_bench.data.opening import open_data
-from harness_bench.data.shar import write_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.data.sources import spoken
 from tests.labels.conftest import make_cuts
 

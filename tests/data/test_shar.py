@@ -11,15 +11,8 @@ import numpy as np
 import pytest
 
 from harness_bench.data.opening import open_folder
-from harness_bench.data.shar import (
-    INDEX,
-    ShardedCuts,
-    open_shards,
-    read_metadata,
-    read_shards,
-    write_shards,
-    writing_shards,
-)
+from harness_bench.data.shar import INDEX, ShardedCuts, open_shards, read_metadata, read_shards
+from harness_bench.data.shar_writer import write_shards, writing_shards
 from harness_bench.data.sources import CutList, with_custom
 from harness_bench.labels.make import make_labels
 from harness_bench.labels.store import ShardLabels

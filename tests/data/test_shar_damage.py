@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.data.shar import INDEX, open_shards, read_metadata, read_shards, write_shards
+from harness_bench.cuts import read_cuts, write_cuts
+from harness_bench.data.shar import INDEX, open_shards, read_metadata, read_shards
+from harness_bench.data.shar_writer import write_shards
 from tests.corpora.test_fuzz import change_bytes, limited, rename
 from tests.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LENGTHS = [3_000 + 200 * number for number in range(8)]
@@ -63,3 +66,37 @@ def test_an_index_of_other_types_is_named(good: Path, tmp_path: Path) -> None:
     (tmp_path / "shar" / INDEX).write_text(json.dumps(index))
     with pytest.raises(ValueError, match="is no index of shards"):
         open_shards(tmp_path / "shar")
+
+
+def shorten(root: Path) -> None:
+    tar = root / "recording.000001.tar"
+    tar.write_bytes(tar.read_bytes()[:900])
+
+
+BREAKS: dict[str, Callable[[Path], object]] = {
+    "torn audio": shorten,
+    "no audio": lambda root: (root / "recording.000001.tar").unlink(),
+    "torn cuts": lambda root: (root / "cuts.000001.jsonl.gz").write_bytes(b"\x1f\x8b"),
+    "fewer shards": lambda root: (root / "cuts.000002.jsonl.gz").unlink(),
+    "another index": lambda root: (root / INDEX).write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_sharding_again_mends(how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is what every message about broken shards advises."""
+    cuts = make_cuts(tmp_path / "audio", LENGTHS)
+    write_shards(cuts, tmp_path / "shar", shard_cuts=3)
+    BREAKS[how](tmp_path / "shar")
+    found = write_shards(cuts, tmp_path / "shar", shard_cuts=3)
+    assert "is broken and is written anew" in capsys.readouterr().err
+    assert {cut.id for cut in read_shards(found)} == {cut.id for cut in cuts}
+
+
+def test_prepared_cuts_stay(tmp_path: Path) -> None:
+    """`harness-bench shard cuts/x cuts/x` must not cost a corpus that took a day to prepare."""
+    cuts = make_cuts(tmp_path / "audio", LENGTHS)
+    write_cuts(tmp_path / "both", "train", cuts)
+    with pytest.raises(ValueError, match=r"both holds cuts\.train\.jsonl\.gz"):
+        write_shards(cuts, tmp_path / "both")
+    assert len(read_cuts(tmp_path / "both", "train")) == len(cuts)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from harness_bench import cli
 from harness_bench.cuts import UNFINISHED, write_cuts
 from harness_bench.data.opening import open_folder
-from harness_bench.data.shar import open_shards, read_metadata, read_shards, write_shards
+from harness_bench.data.shar import open_shards, read_metadata, read_shards
+from harness_bench.data.shar_writer import write_shards
 from harness_bench.data.sources import spoken, with_custom
 from harness_bench.files import read_ids, read_json
 from harness_bench.subsets import shards as copying
