@@ -94,6 +94,11 @@ def _check_output(recordings: list[Recording], style: Format, out: Path | None) 
         )
     if out is None or _is_file(out, style):
         return
+    if out.is_file():
+        raise typer.BadParameter(
+            f"{out} is a file, and no .{style}; name a folder or a file NAME.{style}",
+            param_hint="--out",
+        )
     places: dict[Path, Path] = {}
     for recording in recordings:
         place = _place(recording.name, style, out)

@@ -93,6 +93,9 @@ def test_what_could_not_be_written_is_refused_at_once(
     monkeypatch.setattr(module, "transcribe", lambda *_, **__: pytest.fail("it began"))
     assert run(monkeypatch, talks, "--format", "srt") == 2
     assert "srt is a file of one recording, and 3 were given" in capsys.readouterr().err
+    (tmp_path / "talk.txt").touch()
+    assert run(monkeypatch, talks, "--format", "srt", "--out", tmp_path / "talk.txt") == 2
+    assert "is a file, and no .srt" in " ".join(capsys.readouterr().err.split())
     (talks / "more" / "one.flac").touch()
     twice: list[str | Path] = [
         talks / "one.wav",
