@@ -31,6 +31,26 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of names and values, without running anything in it; an empty one is {}.
+
+    Raises:
+        ValueError: there is none, it is broken, or it holds something else.
+    """
+    import yaml  # noqa: PLC0415 - comes with ESPnet
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ValueError(f"There is no config file {path}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from error
+    if found is not None and not isinstance(found, dict):
+        what = type(found).__name__
+        raise ValueError(f"{path}: expected names and values, found {what}.")
+    return found or {}
+
+
 def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
     """Make the config dataclass `kind` from TOML values.
 

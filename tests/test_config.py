@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.config import build, load, read_toml, resolved
+from harness_bench.config import build, load, read_toml, read_yaml, resolved
 from harness_bench.iteration import FamilyConfig, IterationConfig, LabelConfig, PretrainConfig
 from harness_bench.models.config import HubertConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MODEL = {
@@ -163,6 +164,29 @@ def test_broken_toml_names_the_file(tmp_path: Path, content: bytes) -> None:
         read_toml(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no config file .*absent\.toml"):
-        read_toml(tmp_path / "absent.toml")
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a: [", r"odd\.yaml is not valid YAML"),
+        (b"\xff\xfe\x00", r"odd\.yaml is not valid YAML"),
+        (b"- a\n", r"odd\.yaml: expected names and values, found list"),
+        (b"!!python/object/apply:os.getcwd []\n", r"odd\.yaml is not valid YAML"),
+    ],
+)
+def test_odd_yaml_names_the_file(tmp_path: Path, content: bytes, told: str) -> None:
+    """Nothing in it is run, either: packs of models come from anywhere."""
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        read_yaml(path)
+
+
+def test_an_empty_yaml_file_sets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# all is as it is\n")
+    assert read_yaml(tmp_path / "empty.yaml") == {}
+
+
+@pytest.mark.parametrize(("read", "name"), [(read_toml, "absent.toml"), (read_yaml, ".")])
+def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], object], name: str) -> None:
+    with pytest.raises(ValueError, match="no config file "):
+        read(tmp_path / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -124,14 +124,3 @@ def confidence(spans: Sequence[Span]) -> float:
 def spoken(text: Callable[[list[str]], str], tokens: Sequence[str], group: Sequence[int]) -> str:
     """Return a word as it is written."""
     return text([tokens[index] for index in group]).strip()
-
-
-__all__: list[Any] = [
-    "FrameGrid",
-    "Span",
-    "align",
-    "confidence",
-    "measure_grid",
-    "spoken",
-    "words_of",
-]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.config import STRICT, build, read_toml
+from harness_bench.config import STRICT, build, read_toml, read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +34,5 @@ def read_config(path: Path) -> FeatureConfig:
     Raises:
         ValueError: no such file, not of either form, unknown key or impossible value.
     """
-    if path.suffix not in (".yaml", ".yml"):
-        return build(FeatureConfig, read_toml(path), source=str(path))
-    import yaml  # noqa: PLC0415 - comes with ESPnet
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
-    return build(FeatureConfig, values or {}, source=str(path))
+    read = read_yaml if path.suffix in (".yaml", ".yml") else read_toml
+    return build(FeatureConfig, read(path), source=str(path))

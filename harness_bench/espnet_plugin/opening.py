@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from harness_bench.espnet_plugin.pack import DECODE_AT, FRONTEND_AT, MODEL, near, read_config
+from harness_bench.config import read_yaml
+from harness_bench.espnet_plugin.pack import DECODE_AT, FRONTEND_AT, MODEL, near
 from harness_bench.espnet_plugin.register import NAME, register
 from harness_bench.files import write_text
 from harness_bench.frames import SAMPLE_RATE
@@ -82,7 +83,7 @@ def open_model(model: Path, opening: Opening | None = None) -> Any:
 
 
 def _speech2text(parts: _Parts, opening: Opening, folder: Path) -> Any:
-    config = _anchored(read_config(parts.config), parts.root)
+    config = _anchored(read_yaml(parts.config), parts.root)
     if config.get("frontend") == NAME:
         _place_frontend(config["frontend_conf"], parts, opening)
     _check_weights(parts.weights)
@@ -162,14 +163,14 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _of_pack(folder: Path) -> _Parts:
     """Read what meta.yaml names, all of it inside the folder."""
-    meta = read_config(folder / "meta.yaml")
+    meta = read_yaml(folder / "meta.yaml")
     named = {**(meta.get("files") or {}), **(meta.get("yaml_files") or {})}
     paths = {key: inside(folder, str(place)) for key, place in named.items()}
     for key in ("asr_train_config", "asr_model_file"):
         if key not in paths or not paths[key].is_file():
             what = shorten(str(named.get(key)), 80)
             raise ValueError(f"{folder}/meta.yaml: {key} is {what}; the pack holds no ASR model.")
-    decoding = read_config(folder / DECODE_AT) if (folder / DECODE_AT).is_file() else {}
+    decoding = read_yaml(folder / DECODE_AT) if (folder / DECODE_AT).is_file() else {}
     more = {key: str(paths[key]) for key in ("lm_train_config", "lm_file") if key in paths}
     return _Parts(paths["asr_train_config"], paths["asr_model_file"], folder, decoding, more)
 

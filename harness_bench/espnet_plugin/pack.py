@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from harness_bench.config import read_yaml
 from harness_bench.espnet_plugin.register import NAME
 from harness_bench.files import atomic_path, write_text
 from harness_bench.models.checkpoint import (
@@ -95,27 +96,9 @@ def pack(sources: Sources, out: Path) -> Path:
     return out
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a YAML file of ESPnet without running anything in it.
-
-    Raises:
-        ValueError: not there, no YAML, or no mapping.
-    """
-    if not path.is_file():
-        raise ValueError(f"There is no {path}. Give the folder that ESPnet trained into.")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(found, dict):
-        what = type(found).__name__
-        raise ValueError(f"{path}: expected names and values, found {what}.")  # noqa: TRY004
-    return found
-
-
 def _gather(sources: Sources, stage: Path) -> dict[str, dict[str, str]]:
     """Lay the pack's files out in a folder; return what ESPnet's meta.yaml names."""
-    config = read_config(sources.asr / "config.yaml")
+    config = read_yaml(sources.asr / "config.yaml")
     weights = sources.asr / sources.model
     if not weights.is_file():
         there = ", ".join(sorted(path.name for path in sources.asr.glob("*.pth"))) or "none"
@@ -129,11 +112,11 @@ def _gather(sources: Sources, stage: Path) -> dict[str, dict[str, str]]:
         take.found(config["normalize_conf"], "stats_file", STATS_AT)
     take.text(CONFIG_AT, _dump(config))
     if sources.inference_config is not None:
-        take.text(DECODE_AT, _dump(read_config(sources.inference_config)))
+        take.text(DECODE_AT, _dump(read_yaml(sources.inference_config)))
     files = {"asr_model_file": f"exp/asr/{sources.model}"}
     yaml_files = {"asr_train_config": CONFIG_AT}
     if sources.lm is not None:
-        language = read_config(sources.lm / "config.yaml")
+        language = read_yaml(sources.lm / "config.yaml")
         _take_text(language, take)
         take.text(LM_AT, _dump(language))
         files["lm_file"] = f"exp/lm/{sources.lm_model}"

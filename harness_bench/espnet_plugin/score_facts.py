@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.config import read_yaml
 from harness_bench.progress import say
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def read_trained(asr: Path, model: str | None = None, inference: Path | None = N
     Raises:
         ValueError: a file is not there, or is no YAML of names and values.
     """
-    settings = _read_yaml(asr / CONFIG)
+    settings = read_yaml(asr / CONFIG)
     if inference is not None:
-        settings["inference"] = _read_yaml(inference)
+        settings["inference"] = read_yaml(inference)
     return Trained(settings, layer_weights(asr / model) if model else ())
 
 
@@ -136,16 +137,3 @@ def facts_of(trained: Trained | None, **known: Any) -> Facts:
     kind = trained.kind if trained else "other"
     given = {name: value for name, value in known.items() if value is not None}
     return Facts(**{"model_kind": kind, "task": "asr", **told, **given})
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - with ESPnet alone
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict):
-        message = f"{path} holds no settings. ESPnet writes them at the start of training."
-        raise ValueError(message)  # noqa: TRY004 - of a file's content, not of an argument
-    return values

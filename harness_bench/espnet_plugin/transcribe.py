@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -208,6 +208,3 @@ def _moved(word: Word, by: float) -> Word:
     if word.start is None or word.end is None:
         return word
     return Word(word.word, word.start + by, word.end + by, word.confidence)
-
-
-__all__: list[Any] = ["MAX_SECONDS", "Heard", "Transcriber", "transcribe"]

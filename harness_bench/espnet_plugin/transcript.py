@@ -162,14 +162,3 @@ FORMATS: dict[str, Callable[..., str]] = {
 }  # fmt: skip
 ONE_FILE_EACH = frozenset({"srt", "vtt"})  # players expect a file of one recording
 HEADERS = {"tsv": "file\tstart\tend\ttext\n"}  # once at the top of a file
-
-
-__all__ = [
-    "FORMATS",
-    "HEADERS",
-    "ONE_FILE_EACH",
-    "Segment",
-    "Transcript",
-    "Word",
-    "segments_of",
-]

@@ -95,5 +95,5 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
         open_model(tmp_path / "text.zip")
     (tmp_path / "config.yaml").write_text("a: [", encoding="utf-8")
     (tmp_path / "valid.acc.ave.pth").touch()
-    with pytest.raises(ValueError, match="is not YAML"):
+    with pytest.raises(ValueError, match="is not valid YAML"):
         open_model(tmp_path)
