@@ -149,8 +149,8 @@ def read_shards(
         # lhotse ends with the shortest of the files, and says nothing.
         if count != shard.utterances:
             raise ValueError(
-                f"{shard.field(AUDIO)} holds {count} utterances where {shard.utterances} are "
-                "expected. Shard the corpus again."
+                f"{_named(fields)} holds {count} utterances where {shard.utterances} are expected. "
+                f"{_way_out(fields)}"
             )
 
 
@@ -167,8 +167,19 @@ def _read(fields: Mapping[str, list[Path]]) -> Iterator[Cut]:
     try:
         yield from map(_bare, LazySharIterator(fields=dict(fields)))
     except _BROKEN as error:
-        files = " and ".join(str(path) for paths in fields.values() for path in paths)
-        raise ValueError(f"{files} cannot be read ({error}). Shard the corpus again.") from error
+        why = f"{_named(fields)} cannot be read ({error}). {_way_out(fields)}"
+        raise ValueError(why) from error
+
+
+def _named(fields: Mapping[str, list[Path]]) -> str:
+    """Name the files, of which the reader does not tell which is the broken one."""
+    return " or ".join(str(path) for paths in fields.values() for path in paths)
+
+
+def _way_out(fields: Mapping[str, list[Path]]) -> str:
+    own = "Shard the corpus again."
+    # Labels that are there are not made again.
+    return f"{own} If it is the labels, make them in another folder." if LABELS in fields else own
 
 
 def _bare(cut: Cut) -> Cut:

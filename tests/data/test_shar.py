@@ -195,6 +195,15 @@ def test_a_shard_of_whole_entries_that_lacks_some_is_named(folder: Path, tmp_pat
         list(read_shards(open_shards(tmp_path / "short")))
 
 
+def test_torn_labels_are_named(source: ShardedCuts, tmp_path: Path) -> None:
+    """Sharding the corpus again would not mend them."""
+    make_labels(source, tmp_path, LABELS)
+    tar = tmp_path / "labels.000001.tar"
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(ValueError, match=r"labels\.000001\.tar.*make them in another folder"):
+        list(source.with_labels(tmp_path).epoch(0, 0, 0, 1))
+
+
 def test_writing_cut_off_is_refused(cuts: list[Cut], tmp_path: Path) -> None:
     """Half of the shards of a corpus must not be taken for a corpus."""
 
