@@ -36,10 +36,17 @@ def claim(folder: Path, inputs: Mapping[str, str]) -> None:
         inputs: setting -> value, file -> digest.
 
     Raises:
-        ValueError: a training with other inputs has begun there; names what differs.
+        ValueError: a training with other inputs has begun there; names what differs. Or one that
+            noted none.
     """
     path = folder / FILE
-    if path.is_file() and (folder / _BEGUN).is_file():
+    if (folder / _BEGUN).is_file():
+        if not path.is_file():
+            raise ValueError(
+                f"{folder} holds a training that did not note its inputs ({FILE}), such as one of "
+                "a checkout's asr.sh, whose tokens are others. Choose another --asr_tag (--lm_tag) "
+                "or --expdir, or remove it."
+            )
         before = read_json(path)
         if odd := sorted(
             key for key in before.keys() | inputs if before.get(key) != inputs.get(key)

@@ -156,6 +156,18 @@ def test_what_the_official_script_cannot_do_is_told_first(
     assert not exp.exists()
 
 
+def test_a_training_of_our_own_stages_is_left_alone(checkout: Path, tmp_path: Path) -> None:
+    """asr.sh would go on with its weights and other tokens; decoding it is another matter."""
+    exp = tmp_path / "exp"
+    (exp / "asr_mine").mkdir(parents=True)
+    (exp / "asr_mine" / "inputs.json").write_text("{}", encoding="utf-8")
+    words = ("--expdir", exp, "--stage", "10", "--mgb2", "x", "--asr_tag", "mine")
+    done = run(checkout, *words)
+    assert done.returncode == 1
+    assert "asr_mine holds a training without ESPNET_ROOT" in done.stderr
+    assert run(checkout, *words, "--skip_stages", "11", "--stop_stage", "12").returncode == 0
+
+
 def test_a_checkout_without_kaldis_scripts_is_told(checkout: Path, tmp_path: Path) -> None:
     """asr.sh would end at its first line with `utils/parse_options.sh: No such file`."""
     (checkout / "tools/kaldi/egs/wsj/s5/utils").rmdir()

@@ -101,6 +101,14 @@ def test_a_training_that_began_keeps_its_inputs(tmp_path: Path) -> None:
         inputs.claim(tmp_path, {"layers": "2", "tokens": "a", "seed": "1"})
 
 
+def test_a_training_that_noted_nothing_is_not_gone_on_with(tmp_path: Path) -> None:
+    """A checkout's asr.sh has tokens of its own; of equal number, nothing would fail."""
+    (tmp_path / "checkpoint.pth").touch()
+    with pytest.raises(ValueError, match=r"did not note its inputs \(inputs\.json\)"):
+        inputs.claim(tmp_path, {"layers": "mean"})
+    assert not (tmp_path / inputs.FILE).exists()
+
+
 def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Its stage was skipped; the message must say which file is missing."""
     with pytest.raises(ValueError, match="tokens: there is no file"):

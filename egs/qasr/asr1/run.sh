@@ -78,6 +78,10 @@ prepare_data() {
 official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
     local work words name given=()
     [ -z "${feature_cache}" ] || die "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives alone"
+    for name in "${asr_exp}" "${lm_exp}"; do # asr.sh makes tokens of its own, and would go on with it
+        [ ! -f "${name}/inputs.json" ] || ! runs 11 ||
+            die "${name} holds a training without ESPNET_ROOT; choose another --asr_tag or --expdir"
+    done
     [ -z "${skip_stages}" ] || given+=(--skip_stages "${skip_stages}")
     # Not by realpath: a virtual environment's Python is a link, and only the link is in it.
     python=$(command -v "${python}")
