@@ -165,7 +165,7 @@ def test_a_training_of_our_own_stages_is_left_alone(checkout: Path, tmp_path: Pa
     done = run(checkout, *words)
     assert done.returncode == 1
     assert "asr_mine holds a training without ESPNET_ROOT" in done.stderr
-    assert run(checkout, *words, "--skip_stages", "11", "--stop_stage", "12").returncode == 0
+    assert run(checkout, *words, "--skip_stages", "11", "--scoring", "false").returncode == 0
 
 
 def test_a_checkout_without_kaldis_scripts_is_told(checkout: Path, tmp_path: Path) -> None:

@@ -119,14 +119,16 @@ official_recipe() { # the official asr.sh of ESPNET_ROOT, with the same configs
     fi
     cd "${work}"
     local last=13
-    if runs 13 && ! (. ./path.sh && command -v sclite >/dev/null); then
+    if [ "${scoring}" = false ]; then
+        last=12
+    elif runs 13 && ! (. ./path.sh && command -v sclite >/dev/null); then
         echo "$0: this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13" >&2
         last=12
     fi
     if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
     if [ "${stage}" -le "${last}" ]; then ./asr.sh --stop_stage "${last}" "${given[@]}"; fi
     # shellcheck disable=SC2046  # its words have no blanks
-    if runs 13 && [ "${last}" -eq 12 ]; then local/score.sh $(score_options) "${asr_exp}"; fi
+    if [ "${scoring}" = true ] && runs 13 && [ "${last}" -eq 12 ]; then local/score.sh $(score_options) "${asr_exp}"; fi
     add_pack
     [ ${#chain[@]} -eq 0 ] || "${python}" -m ${own}.run "${chain[@]}"
 }
