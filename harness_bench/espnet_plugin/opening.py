@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from harness_bench.config import read_yaml
-from harness_bench.espnet_plugin.pack import DECODE_AT, FRONTEND_AT, MODEL, near
+from harness_bench.espnet_plugin.pack import DECODE_AT, FRONTEND_AT, MODEL, near, weights_of
 from harness_bench.espnet_plugin.register import NAME, register
 from harness_bench.files import write_text
 from harness_bench.frames import SAMPLE_RATE
@@ -124,10 +124,7 @@ def _parts(model: Path, unpacked: Path, opening: Opening) -> _Parts:
         return _of_pack(model)
     for folder in (model, model / "asr"):
         if (folder / "config.yaml").is_file():
-            weights = folder / opening.model_file
-            if not weights.is_file():
-                there = ", ".join(sorted(path.name for path in folder.glob("*.pth"))) or "none"
-                raise ValueError(f"{weights} is not there; models of this folder: {there}.")
+            weights = weights_of(folder, opening.model_file)
             return _Parts(folder / "config.yaml", weights, folder)
     raise ValueError(
         f"{model} is no ASR model: expected a pack NAME.zip (`python -m "

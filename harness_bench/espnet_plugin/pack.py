@@ -99,10 +99,7 @@ def pack(sources: Sources, out: Path) -> Path:
 def _gather(sources: Sources, stage: Path) -> dict[str, dict[str, str]]:
     """Lay the pack's files out in a folder; return what ESPnet's meta.yaml names."""
     config = read_yaml(sources.asr / "config.yaml")
-    weights = sources.asr / sources.model
-    if not weights.is_file():
-        there = ", ".join(sorted(path.name for path in sources.asr.glob("*.pth"))) or "none"
-        raise ValueError(f"{weights} is not there; models of this folder: {there}.")
+    weights = weights_of(sources.asr, sources.model)
     take = _Taker(sources.asr, stage)
     take.copy(weights, f"exp/asr/{sources.model}")
     if config.get("frontend") == NAME:
@@ -123,6 +120,14 @@ def _gather(sources: Sources, stage: Path) -> dict[str, dict[str, str]]:
         take.copy(sources.lm / sources.lm_model, files["lm_file"])
         yaml_files["lm_train_config"] = LM_AT
     return {"files": files, "yaml_files": yaml_files}
+
+
+def weights_of(asr: Path, name: str) -> Path:
+    """Return a training's weights; where they are not, the `ValueError` names those that are."""
+    if not (asr / name).is_file():
+        there = ", ".join(sorted(path.name for path in asr.glob("*.pth"))) or "none"
+        raise ValueError(f"{asr / name} is not there; models of this folder: {there}.")
+    return asr / name
 
 
 def _dump(value: dict[str, Any]) -> str:

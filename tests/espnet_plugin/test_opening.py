@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, override
 import pytest
 import yaml
 
-from harness_bench.espnet_plugin.opening import open_model, unpack
+from harness_bench.espnet_plugin.opening import Opening, open_model, unpack
 from harness_bench.espnet_plugin.pack import Sources, pack
 
 if TYPE_CHECKING:
@@ -97,3 +97,5 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "valid.acc.ave.pth").touch()
     with pytest.raises(ValueError, match="is not valid YAML"):
         open_model(tmp_path)
+    with pytest.raises(ValueError, match=r"last\.pth is not there; .*: valid\.acc\.ave\.pth\."):
+        open_model(tmp_path, Opening(model_file="last.pth"))
