@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,11 +39,13 @@ print(json.dumps([light, "transformers" in sys.modules, "sklearn" in sys.modules
 
 
 def test_activating_twice_adds_one_finder_in_front() -> None:
-    """Behind the standard finders s3prl's own hub would be found first."""
+    """Behind the standard finder s3prl's own hub would be found first."""
     activate()
     activate()
-    assert isinstance(sys.meta_path[0], S3prlFinder)
-    assert sum(isinstance(finder, S3prlFinder) for finder in sys.meta_path) == 1
+    # A library imported later (one of ESPnet's) may put a finder of its own names before all.
+    finders = [finder for finder in sys.meta_path if isinstance(finder, S3prlFinder)]
+    assert len(finders) == 1
+    assert sys.meta_path.index(finders[0]) < sys.meta_path.index(PathFinder)
 
 
 @pytest.mark.parametrize("task", tasks())
