@@ -1,4 +1,4 @@
-"""The launcher: our frontend is known wherever ESPnet's code runs."""
+"""The launcher: commands in turn, and their times; test_spawn.py has what spawned ranks know."""
 
 from __future__ import annotations
 
@@ -15,23 +15,6 @@ from harness_bench.espnet_plugin.run import Command, parse, split_times
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROBE = '''
-"""Start a process as ESPnet's training on several GPUs does, and ask it for our frontend."""
-import multiprocessing, pathlib, sys
-
-def child(path):
-    import espnet2.tasks.asr as task, torch
-    from espnet2.train.dataset import DATA_TYPES
-    found = task.frontend_choices.get_class("harness").__name__
-    known = "harness_features" in DATA_TYPES, hasattr(torch.save, "__wrapped__")
-    pathlib.Path(path).write_text(f"{found} {known}")
-
-def main():
-    process = multiprocessing.get_context("spawn").Process(target=child, args=sys.argv[1:])
-    process.start()
-    process.join()
-    sys.exit(process.exitcode)
-'''
 ECHO = '''
 """Say how it was called."""
 import sys
@@ -108,15 +91,3 @@ def test_times_need_a_file(arguments: list[str]) -> None:
     """An option without its value must not swallow the command."""
     with pytest.raises(ValueError, match="--times needs a file"):
         split_times(arguments)
-
-
-@pytest.mark.espnet
-def test_a_spawned_process_knows_what_is_ours(tmp_path: Path) -> None:
-    """What `main` registers is lost in spawned children; training on GPUs would fail there.
-
-    The frontend, the type of cached features, and files that are written whole.
-    """
-    (tmp_path / "spawn_probe.py").write_text(PROBE, encoding="utf-8")
-    done = launch(tmp_path, "-m", "spawn_probe", str(tmp_path / "answer"))
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "answer").read_text(encoding="utf-8") == "HarnessFrontend (True, True)"

@@ -29,8 +29,11 @@ import json, multiprocessing, os, sys
 def worker(rank, folder, command):
     import torch
     from espnet2.train import trainer, reporter
-    from espnet2.tasks.asr import ASRTask, frontend_choices
+    from espnet2.tasks.asr import ASRTask
+    from espnet2.train.dataset import DATA_TYPES
 
+    # What the launcher's `main` registers is lost in spawned children.
+    known = {"type": "harness_features" in DATA_TYPES, "whole": hasattr(torch.save, "__wrapped__")}
     torch.set_num_threads(1)
     models, reporters, build = [], [], ASRTask.build_model.__func__
 
@@ -50,7 +53,7 @@ def worker(rank, folder, command):
     scores = {f"{phase}.{name}": float(reporters[0].get_value(phase, name))
               for phase in ("train", "valid") for name in ("loss", "loss_ctc", "acc")}
     state = {name: value.clone() for name, value in models[0].state_dict().items()}
-    torch.save({"state": state, "scores": scores}, f"{folder}/rank{rank}.pt")
+    torch.save({"state": state, "scores": scores, "known": known}, f"{folder}/rank{rank}.pt")
 
 def main():
     context = multiprocessing.get_context("spawn")
@@ -84,7 +87,10 @@ def train_alone(command: list[str], out: Path) -> dict[str, Tensor]:
 def test_two_ranks_train_an_epoch_as_one_does(
     tmp_path: Path, tiny_checkpoint: Path, free_port: int
 ) -> None:
-    """Losses and weights are equal on both ranks, and those of one process with whole batches."""
+    """Losses and weights are equal on both ranks, and those of one process with whole batches.
+
+    A spawned rank knows all that is ours: the frontend, cached features, files written whole.
+    """
     data = write_data(tmp_path / "data")
     (tmp_path / "ranks_probe.py").write_text(PROBE, encoding="utf-8")
     command: list[str] = arguments(data, tiny_checkpoint, tmp_path / "asr", **OPTIONS)  # type: ignore[arg-type]
@@ -96,6 +102,7 @@ def test_two_ranks_train_an_epoch_as_one_does(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     ranks: list[Any] = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    assert all(rank["known"] == {"type": True, "whole": True} for rank in ranks)
     assert ranks[0]["scores"] == ranks[1]["scores"]
     for name, value in ranks[0]["state"].items():
         assert torch.equal(value, ranks[1]["state"][name]), name
