@@ -55,8 +55,8 @@ def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], 
 
 def format_audio(
     cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac", *, jobs: int = 1
-) -> int:
-    """Write wav.scp and utt2num_samples of a split; return how many files had to be rewritten.
+) -> tuple[int, int]:
+    """Write wav.scp and utt2num_samples of a split.
 
     A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
     is written below `audio`. Files of an earlier run, also of one that was killed, are kept if
@@ -69,6 +69,9 @@ def format_audio(
         audio: where rewritten audio goes.
         suffix: "flac" or "wav", both 16 bit.
         jobs: files written at a time.
+
+    Returns:
+        how many files were written, and how many of an earlier run were kept.
     """
     utterances = by_name(cuts, split)
     paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
@@ -78,9 +81,11 @@ def format_audio(
     before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
     for name, target in targets.items():
         if before.get(name) != sources[name]:
-            target.unlink(missing_ok=True)
+            for either in _DIRECT:  # a later run may ask for the other format again
+                target.with_name(f"{name}{either}").unlink(missing_ok=True)
     # Only now may the table speak of these files: whatever is there later came from these cuts.
     write_table(folder / _SOURCES, sources)
+    there = sum(target.exists() for target in targets.values())
 
     def job(name: str) -> int:
         if not targets[name].exists():
@@ -95,7 +100,7 @@ def format_audio(
     paths |= {name: str(target.absolute()) for name, target in targets.items()}
     write_table(folder / "wav.scp", paths)
     write_table(folder / "utt2num_samples", samples)
-    return len(sources)
+    return len(targets) - there, there
 
 
 def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:

@@ -49,13 +49,14 @@ def audio(options: argparse.Namespace) -> None:
     """Stage 3: 16 kHz audio of each set, one file per utterance."""
     for split in options.splits:
         folder = options.out / split
-        count = datadir.format_audio(
+        written, kept = datadir.format_audio(
             options.data, split, folder, options.audio / split, options.audio_format,
             jobs=options.jobs,
         )  # fmt: skip
         for name in ("text", "utt2spk", "spk2utt"):
             datadir.write_table(folder / name, datadir.read_table(options.data / split / name))
-        say(f"{split}: {count} files rewritten, the others taken as they are")
+        own = f"{written} files written, {kept} there already"
+        say(f"{split}: {own}, the other utterances taken as they are")
 
 
 def select(options: argparse.Namespace) -> None:

@@ -77,6 +77,22 @@ def test_a_changed_cut_is_rewritten_and_an_equal_one_is_not(
     assert sf.info(part).frames == 8_000
 
 
+def test_audio_of_an_older_cut_in_another_format_is_not_taken(
+    mixed_cuts: Path, tmp_path: Path
+) -> None:
+    """wav, then a changed cut in flac, then wav again: the first wav is of another cut."""
+    audio, counts = tmp_path / "audio", []
+    for number, suffix in enumerate(("wav", "flac", "wav", "wav")):
+        if number == 1:
+            cuts = [cut.truncate(duration=0.5, preserve_id=True) if cut.id == "c-part" else cut
+                    for cut in read_cuts(mixed_cuts, "train")]  # fmt: skip
+            write_cuts(mixed_cuts, "train", cuts)
+        counts.append(datadir.format_audio(mixed_cuts, "train", tmp_path / "data", audio, suffix))
+    assert sf.info(audio / "spk-c-part.wav").frames == 8_000
+    # The other utterance did not change, and its first wav is the right one.
+    assert counts == [(2, 0), (2, 0), (1, 1), (0, 2)]
+
+
 def test_a_killed_run_keeps_what_it_wrote(
     mixed_cuts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
