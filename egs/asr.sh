@@ -348,7 +348,8 @@ asr_main() { # asr_main ARGUMENT...: all of a recipe
     add_decoding
     add_pack
     if [ ${#chain[@]} -eq 0 ]; then
-        runs 1 || die "no stage is left to run: --stage ${stage} --stop_stage ${stop_stage} --skip_stages '${skip_stages}'"
+        runs 1 || die "no stage is left to run: --stage ${stage} --stop_stage ${stop_stage} --skip_stages '${skip_stages}'; \
+2 needs --speed_perturb_factors, 6 to 8 --use_lm true, 14 --pack, and there is no 9"
         return 0
     fi
     # Without these, glibc gives large tensors back to the system after every step and gets them

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness_bench.corpora import mgb2, mgb3, qasr
 from harness_bench.cuts import read_cuts, write_cuts
 from harness_bench.espnet_plugin.datadir import by_name
 from harness_bench.predictions import TextPrediction, read_predictions
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 RECIPES = {"qasr": "egs/qasr/asr1", "demo": "egs/demo/asr1"}
 CONF = ROOT / RECIPES["qasr"] / "conf"
 SMOKE = CONF / "train_asr_cpu_smoke.yaml"
+ANY = ("--qasr", "/", "--mgb2", "/", "--mgb3", "/")
 DRAWN = ("--train_hours", HOURS["train"], "--dev_hours", HOURS["dev"])
 
 
@@ -142,6 +144,14 @@ def test_the_demo_ends_in_a_result(tone_corpus: Path, tmp_path: Path) -> None:
         ([], "--mgb2 DIR or --mgb3 DIR is missing"),
         (["--mgb2", "/none"], "--qasr DIR is missing"),
         (["--mgb2", "/none", "--qasr", "/"], "--mgb2 /none: there is no such folder"),
+        ([*ANY, "--test_sets", "mgb2_tset"], "'tset'; it has: train dev test dev_overlap"),
+        ([*ANY, "--train_set", "trian"], "'trian'; it has: train dev test dev_official"),
+        ([*ANY, "--test_sets", "mgb3_train"], "mgb3 has no split 'train'; it has: adapt"),
+        (
+            [*ANY, "--test_sets", "qasr_dev_official", "--train_hours", "0.0"],
+            "qasr has no split 'dev_official'; it has: train dev test\n",
+        ),
+        (["--mgb2", "/", "--stage", "14"], "14 --pack"),
         (["--mgb2", "/", "--stage", "2", "--skip_stages", "9", "--stop_stage", "1"], "no stage"),
     ],
 )
@@ -162,8 +172,21 @@ def test_a_corpus_that_is_none_ends_the_run(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     done = recipe("qasr", "--expdir", tmp_path / "exp", "--qasr", empty, "--mgb2", empty)
     assert done.returncode == 1
-    assert "holds no QASR" in done.stderr
+    assert "holds no MGB-2" in done.stderr
+    assert "Stage 1: qasr" not in done.stderr  # which takes hours
     assert "Stage 3" not in done.stderr
+
+
+def test_the_splits_that_are_told_are_those_of_the_corpora() -> None:
+    """The script names them before Python is asked; a split that it lacks could not be used."""
+    script = (ROOT / RECIPES["qasr"] / "run.sh").read_text(encoding="utf-8")
+    (body,) = re.findall(r"^splits_of\(\) .*?^}$", script, flags=re.MULTILINE | re.DOTALL)
+    for train_hours in (0, 300):
+        drawn = qasr.Corpus(train_hours=train_hours)
+        for name, corpus in (("qasr", drawn), ("mgb2", mgb2.Corpus()), ("mgb3", mgb3.Corpus())):
+            words = ["bash", "-c", f"{body}\ntrain_hours={train_hours}; splits_of {name}_test"]
+            told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            assert set(told.split()) == set(corpus.splits)
 
 
 def test_a_learned_sum_cannot_be_kept(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ token_type=bpe          # char, word or bpe
 source "${recipe}/../../asr.sh"
 
 recipe_settings() {
-    local name folder
+    local name folder wanted splits
     for name in train_hours dev_hours max_skipped; do decimal "${name}" "${!name}"; done
     number split_seed "${split_seed}"
     one_of audio_check "${audio_check}" decode header
@@ -38,8 +38,10 @@ recipe_settings() {
         [[ ${name} =~ ^[A-Za-z0-9_]+$ ]] || die "set '${name}': expected CORPUS_SPLIT, or a split of QASR"
     done
     if runs 1; then
-        for name in "${train_set}" "${valid_set}" "${tests[@]}"; do
-            name=$(corpus_of "${name}") folder=
+        for wanted in "${train_set}" "${valid_set}" "${tests[@]}"; do
+            name=$(corpus_of "${wanted}") splits=$(splits_of "${wanted}")
+            [[ " ${splits} " == *" ${wanted#"${name}_"} "* ]] ||
+                die "set '${wanted}': ${name} has no split '${wanted#"${name}_"}'; it has: ${splits}"
             folder=${!name}
             [ -n "${folder}" ] || die "--${name} DIR is missing; --stage 2 goes on with prepared data"
             [ -d "${folder}" ] || die "--${name} ${folder}: there is no such folder"
@@ -56,6 +58,14 @@ corpus_of() { # corpus_of SET: what stands before `_`, or qasr
         mgb2_* | mgb3_*) echo "${1%%_*}" ;;
         *) echo qasr ;;
     esac
+}
+
+splits_of() { # splits_of SET: the splits of its corpus as stage 1 prepares it
+    case $1 in
+        mgb2_*) echo train dev test dev_overlap test_overlap ;;
+        mgb3_*) echo adapt dev test ;;
+        *) echo train dev test && { [[ ${train_hours} =~ ^[0.]+$ ]] || echo dev_official; } ;;
+    esac | paste -sd' ' -
 }
 
 data_options() { # how local/data.sh is called, one word per line
