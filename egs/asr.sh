@@ -89,9 +89,6 @@ profile() { # profile NAME VALUE: one of the text profiles, which are found as f
         die "--$1 '$2': there is no such text profile; see \`harness-bench score asr --help\`"
 }
 is_file() { [ -f "$2" ] || die "--$1 $2: there is no such file"; }
-runs() { # runs STAGE: the stage was asked for
-    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
-}
 
 check_options() { # wrong options are told before any work
     local name
@@ -112,10 +109,7 @@ check_options() { # wrong options are told before any work
     is_file asr_config "${asr_config}"
     is_file inference_config "${inference_config}"
     [ "${use_lm}" = false ] || is_file lm_config "${lm_config}"
-    if [ -z "${python}" ]; then
-        python=python3
-        [ ! -x "${egs}/../.venv/bin/python" ] || python=$(cd "${egs}/.." && pwd)/.venv/bin/python
-    fi
+    choose_python
     command -v "${python}" >/dev/null || die "--python ${python}: there is no such program"
     if [ -n "${feature_cache}" ]; then
         is_file feature_cache "${feature_cache}"

@@ -1,10 +1,22 @@
 # shellcheck shell=bash
-# Options of the recipes. A line "name=value  # words" of a recipe is an option and its help.
+# Options and stages of the recipes. A line "name=value  # words" of a recipe is an option and its help.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) # of the repository
 
 die() {
     echo "$0: $*" >&2
     exit 1
 }
+choose_python() { # the repository's .venv, unless --python names one
+    [ -z "${python}" ] || return 0
+    python=python3
+    [ ! -x "${root}/.venv/bin/python" ] || python="${root}/.venv/bin/python"
+}
+harness() { "${python}" -m harness_bench.cli "$@"; }
+runs() { # runs STAGE: the stage was asked for
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages:-} " != *" $1 "* ]]
+}
+title() { echo "Stage $1: $2" >&2; }
 
 list_options() { # FILE...: print the options of these scripts with their values
     sed -nE 's/^([a-z0-9_]+)=(\S*) +# (.*)$/  --\1 (\2)  \3/p' "$@" |

@@ -41,15 +41,7 @@ USAGE
 
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" -- "$@"
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if [ -z "${python}" ]; then
-    python=python3
-    [ ! -x "${root}/.venv/bin/python" ] || python="${root}/.venv/bin/python"
-fi
-harness() { "${python}" -m harness_bench.cli "$@"; }
-runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
-title() { echo "Stage $1: $2" >&2; }
+choose_python
 
 # Wrong options are told before the corpus is read.
 if [ -n "${checkpoint}" ]; then

@@ -38,15 +38,7 @@ USAGE
 
 source "${recipe}/../../options.sh"
 take_options "${BASH_SOURCE[0]}" -- "$@"
-
-root=$(cd "${recipe}/../../.." && pwd)
-if [ -z "${python}" ]; then
-    python=python3
-    [ ! -x "${root}/.venv/bin/python" ] || python="${root}/.venv/bin/python"
-fi
-harness() { "${python}" -m harness_bench.cli "$@"; }
-runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
-title() { echo "Stage $1: $2" >&2; }
+choose_python
 
 # Wrong options are told before any work.
 [ -n "${corpus}${cuts}" ] || die "--corpus DIR is missing: a folder with manifest.tsv; or give --cuts DIR"
