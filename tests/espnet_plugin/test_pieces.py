@@ -114,6 +114,37 @@ def test_a_recording_that_was_cut_off_is_told(tmp_path: Path) -> None:
         list(read_pieces(half, 2.0))
 
 
+@pytest.mark.parametrize("kind", ["wav", "wavex", "aiff", "au"])
+def test_a_plain_recording_that_was_cut_off_is_told(tmp_path: Path, kind: str) -> None:
+    """Libsndfile reads what is there of these, without a word: half the speech would be lost."""
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    sf.write(whole, noise(3), RATE, format=kind, subtype="PCM_16")
+    assert sum(len(piece.samples) for piece in read_pieces(whole, 2.0)) == 3 * RATE
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"cut off: the header promises 960\d\d bytes"):
+        list(read_pieces(half, 2.0))
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 96_044, 96_000])
+def test_a_length_that_means_nothing_is_no_cut(tmp_path: Path, length: int) -> None:
+    """Ffmpeg and sox cannot know it when they write into a pipe; others count the header in."""
+    path = tmp_path / "a.wav"
+    sf.write(path, noise(3), RATE, subtype="PCM_16")
+    head, _, rest = path.read_bytes().partition(b"data")
+    path.write_bytes(head + b"data" + length.to_bytes(4, "little") + rest[4:])
+    assert sum(len(piece.samples) for piece in read_pieces(path, 2.0)) == 3 * RATE
+
+
+def test_a_file_that_is_no_audio_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    """Libsndfile says so of an MP3 without a whole frame."""
+    (tmp_path / "empty.mp3").touch()
+    sf.write(tmp_path / "whole.mp3", noise(1), RATE)
+    (tmp_path / "torn.mp3").write_bytes((tmp_path / "whole.mp3").read_bytes()[:100])
+    for name, reason in (("empty.mp3", "0 bytes"), ("torn.mp3", "no audio was recognised")):
+        with pytest.raises(ValueError, match=reason):
+            list(read_pieces(tmp_path / name, 2.0))
+
+
 def test_silence_is_known(tmp_path: Path) -> None:
     """A model writes words for silence; a constant offset is none the less silence."""
     wave = np.concatenate([np.full(2 * RATE, 0.2), 0.2 + 0.01 * noise(2)])
