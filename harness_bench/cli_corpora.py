@@ -10,7 +10,7 @@ import typer
 
 from harness_bench.cli_results import Json, Out
 
-Folders = Annotated[list[Path], typer.Argument(help="Folders made by `prepare`.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders made by `prepare` or `shard`.")]
 
 
 def corpora(

@@ -98,6 +98,11 @@ def pack(sources: Sources, out: Path) -> Path:
 
 def _gather(sources: Sources, stage: Path) -> dict[str, dict[str, str]]:
     """Lay the pack's files out in a folder; return what ESPnet's meta.yaml names."""
+    if not (sources.asr / "config.yaml").is_file():
+        raise ValueError(
+            f"There is no training in {sources.asr}: it has no config.yaml. Train first (stage "
+            "11), or name the folder that ESPnet trained into."
+        )
     config = read_yaml(sources.asr / "config.yaml")
     weights = weights_of(sources.asr, sources.model)
     take = _Taker(sources.asr, stage)

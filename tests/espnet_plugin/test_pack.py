@@ -193,5 +193,5 @@ def test_mistakes_are_explained(
         pack(Sources(asr=trained), trained)
     arguments = ["--asr", str(tmp_path), "--out", str(tmp_path / "model.zip")]
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"error: There is no config file .*config\.yaml"):
+    with pytest.raises(SystemExit, match=r"error: There is no training in .*stage 11"):
         packing.main(arguments)
