@@ -22,30 +22,43 @@ _TAG = re.compile(r" \[([^\]]+)\]$")
 
 @dataclass(frozen=True, config=STRICT)
 class StageTime:
-    """What one stage took when it was last run to its end.
+    """What one stage took, added up over the calls that ended well.
 
     Attributes:
         stage: its title.
         seconds: wall-clock time.
         cpu_seconds: user and system time of its process and of the children it waited for.
-        ended: local time in ISO 8601.
+        ended: local time of the last call's end in ISO 8601.
+        calls: how many there were.
     """
 
     stage: str
     seconds: float
     cpu_seconds: float
     ended: str
+    calls: int = 1
 
 
 def record(path: Path, stage: str, seconds: float, cpu_seconds: float) -> None:
-    """Note a stage's time; a stage that was run before gets its new time in place of the old.
+    """Note a stage's time, added to that of its earlier calls.
+
+    A call that finds a training finished takes seconds; in place of the hours they would be told
+    as the training's time.
 
     Raises:
         ValueError: the file is not one of stage times.
     """
-    made = StageTime(stage, seconds, cpu_seconds, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     with locked(path.with_name(f".{path.name}.lock")):  # parallel jobs share the file
-        rows = {row.stage: row for row in read(path)} | {stage: made}
+        rows = {row.stage: row for row in read(path)}
+        before = rows.get(stage, StageTime(stage, 0.0, 0.0, now, calls=0))
+        rows[stage] = StageTime(
+            stage,
+            before.seconds + seconds,
+            before.cpu_seconds + cpu_seconds,
+            now,
+            calls=before.calls + 1,
+        )
         write_json(path, [asdict(row) for row in sorted(rows.values(), key=_number)])
 
 
@@ -83,7 +96,14 @@ def read_own(path: Path, tags: Collection[str]) -> list[StageTime]:
 
 def table(path: Path) -> str:
     """Return the table of all stages of a file, for people; the total is last."""
-    return StageTimes([(row.stage, row.seconds, row.cpu_seconds) for row in read(path)]).summary()
+    return StageTimes(
+        [(_called(row), row.seconds, row.cpu_seconds) for row in read(path)]
+    ).summary()
+
+
+def _called(row: StageTime) -> str:
+    """Return the title with the number of calls where there were several."""
+    return row.stage if row.calls == 1 else f"{row.stage} ({row.calls} calls)"
 
 
 def _number(row: StageTime) -> tuple[int, str]:

@@ -12,22 +12,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_stage_run_again_replaces_its_line(tmp_path: Path) -> None:
-    """The table says what the last run of each stage took, in the recipe's order."""
+def test_a_stage_run_again_adds_to_its_line(tmp_path: Path) -> None:
+    """A call that only finds a training finished must not pass for the training's time."""
     path = tmp_path / "exp" / "stage_times.json"
     for stage, seconds in (("Stage 11: training", 50.0), ("Stage 12: decoding", 7.0)):
         times.record(path, stage, seconds, 2 * seconds)
     times.record(path, "Stage 2: speed", 1.5, 1.0)
-    times.record(path, "Stage 11: training", 60.0, 100.0)
+    times.record(path, "Stage 11: training", 3.0, 4.0)
     times.record(path, "unnumbered", 0.5, 0.5)
     assert [(row.stage, row.seconds, row.cpu_seconds) for row in times.read(path)] == [
         ("Stage 2: speed", 1.5, 1.0),
-        ("Stage 11: training", 60.0, 100.0),
+        ("Stage 11: training", 53.0, 104.0),
         ("Stage 12: decoding", 7.0, 14.0),
         ("unnumbered", 0.5, 0.5),
     ]
+    assert [row.calls for row in times.read(path)] == [1, 2, 1, 1]
+    assert "Stage 11: training (2 calls) " in times.table(path)
     assert [line.split()[-2:] for line in times.table(path).splitlines()[1:]] == [
-        ["1.5", "1.0"], ["60.0", "100.0"], ["7.0", "14.0"], ["0.5", "0.5"], ["69.0", "115.5"],
+        ["1.5", "1.0"], ["53.0", "104.0"], ["7.0", "14.0"], ["0.5", "0.5"], ["62.0", "119.5"],
     ]  # fmt: skip
 
 
