@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -97,6 +97,12 @@ def _check_output(recordings: list[Recording], style: Format, out: Path | None) 
     if out.is_file():
         raise typer.BadParameter(
             f"{out} is a file, and no .{style}; name a folder or a file NAME.{style}",
+            param_hint="--out",
+        )
+    if out.suffix[1:] in {*get_args(Format), "jsonl"} and not out.is_dir():
+        raise typer.BadParameter(  # rather than a folder of this name
+            f"{out} is no name of a {style} file; name a file NAME.{style} or a folder, or choose "
+            "another --format",
             param_hint="--out",
         )
     places: dict[Path, Path] = {}

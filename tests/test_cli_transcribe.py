@@ -96,6 +96,9 @@ def test_what_could_not_be_written_is_refused_at_once(
     (tmp_path / "talk.txt").touch()
     assert run(monkeypatch, talks, "--format", "srt", "--out", tmp_path / "talk.txt") == 2
     assert "is a file, and no .srt" in " ".join(capsys.readouterr().err.split())
+    for name in ("talk.srt", "talk.jsonl"):  # a folder of such a name is what nobody wants
+        assert run(monkeypatch, talks / "one.wav", "--out", tmp_path / name) == 2
+        assert "is no name of a txt file" in " ".join(capsys.readouterr().err.split())
     (talks / "more" / "one.flac").touch()
     twice: list[str | Path] = [
         talks / "one.wav",

@@ -126,10 +126,15 @@ def _parts(model: Path, unpacked: Path, opening: Opening) -> _Parts:
         if (folder / "config.yaml").is_file():
             weights = weights_of(folder, opening.model_file)
             return _Parts(folder / "config.yaml", weights, folder)
+    if not model.exists():
+        raise ValueError(f"{model} is no ASR model: there is no such file or folder.")
+    # A recipe's --expdir holds a folder for each training.
+    below = ", ".join(str(one.parent) for one in sorted(model.glob("asr_*/config.yaml")))
     raise ValueError(
         f"{model} is no ASR model: expected a pack NAME.zip (`python -m "
         "harness_bench.espnet_plugin.pack`), its unpacked folder with meta.yaml, or a folder that "
         "ESPnet trained into, with config.yaml."
+        + (f" There are trainings below it: {below}." if below else "")
     )
 
 

@@ -88,8 +88,14 @@ def test_a_broken_pack_is_told(fbank_asr: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no ASR model"):
+    with pytest.raises(ValueError, match=r"is no ASR model: there is no such file"):
+        open_model(tmp_path / "absent.zip")
+    with pytest.raises(ValueError, match=r"is no ASR model: .*with config\.yaml\.$"):
         open_model(tmp_path)
+    (tmp_path / "expdir" / "asr_one").mkdir(parents=True)
+    (tmp_path / "expdir" / "asr_one" / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"trainings below it: .*asr_one\."):
+        open_model(tmp_path / "expdir")
     (tmp_path / "text.zip").write_text("no zip", encoding="utf-8")
     with pytest.raises(ValueError, match="is no zip file"):
         open_model(tmp_path / "text.zip")
