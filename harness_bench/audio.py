@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from harness_bench.frames import SAMPLE_RATE
 if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
+
+# How libsndfile reports audio data of WAV, AIFF or AU that end before the length in their header.
+_SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN = 0x7FFFF000  # bytes; programs that write into a pipe promise this many or more
+_HARMLESS = 0.1  # seconds
 
 
 def load_waveform(cut: Cut) -> NDArray[np.float32]:
@@ -102,3 +108,22 @@ def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.fl
             torch.from_numpy(mono), sampling_rate, SAMPLE_RATE
         ).numpy()
     return resampled
+
+
+def lacking_audio(log: str, seconds: float) -> str | None:
+    """Say what a file lacks of the audio that its header promises; None for a whole file.
+
+    libsndfile reads what is there of a WAV, AIFF or AU file that was cut off, and only notes it.
+    A length that counts the header in is common and harmless; one of a stream means nothing.
+
+    Args:
+        log: `extra_info` of the opened `soundfile.SoundFile`.
+        seconds: length of what is there.
+    """
+    found = _SHORTER.search(log)
+    if found is None:
+        return None
+    promised, there = map(int, found.groups())
+    if promised >= _UNKNOWN or (promised - there) / max(there, 1) * seconds < _HARMLESS:
+        return None
+    return f"cut off: the header promises {promised} bytes of audio, and there are {there}"

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from harness_bench.audio import digest_samples
+from harness_bench.audio import digest_samples, lacking_audio
 from harness_bench.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
@@ -149,6 +149,10 @@ def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], 
     try:
         with soundfile.SoundFile(str(utterance.audio)) as stream:
             rate, length = int(stream.samplerate), int(stream.frames)
+            # Of segments, those in the part that is there are fit, and the others end behind it.
+            whole = utterance.duration is None
+            if whole and (cut_off := lacking_audio(stream.extra_info, length / rate)):
+                raise Unfit(Reason.UNREADABLE, cut_off)
             first = min(round(utterance.start * rate), length)
             wanted = length - first
             if utterance.duration is not None:

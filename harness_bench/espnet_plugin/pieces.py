@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness_bench.audio import standard
+from harness_bench.audio import lacking_audio, standard
 from harness_bench.corpora.base import AUDIO_SUFFIXES
 from harness_bench.frames import SAMPLE_RATE
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a piece whose peak stays below this (offset removed) holds no speech
 SHORTEST_LIMIT = 1.0  # seconds; the least that `max_seconds` may be
-# How libsndfile reports audio data of WAV, AIFF or AU that end before the length in their header.
-_SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN = 0x7FFFF000  # bytes; programs that write into a pipe promise this many or more
 _WINDOW, _HOP = 0.2, 0.01  # seconds over which loudness is measured, and its step
 
 
@@ -108,7 +104,8 @@ def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
     try:
         with soundfile.SoundFile(str(path)) as stream:
             rate, promised = int(stream.samplerate), int(stream.frames)
-            _check_whole(stream.extra_info, promised / rate)
+            if cut_off := lacking_audio(stream.extra_info, promised / rate):
+                raise ValueError(cut_off)
             limit = int(max_seconds * rate)
             waiting, done = np.zeros(0, np.float32), 0
             while True:
@@ -127,22 +124,6 @@ def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
         raise ValueError(f"the header promises {promised} samples, {done} could be decoded")
     if done < MIN_SECONDS * rate:
         raise ValueError(f"{done / rate:.3f} s < {MIN_SECONDS:g} s: too short for a word")
-
-
-def _check_whole(log: str, seconds: float) -> None:
-    """Refuse a file that lacks audio which its header promises: libsndfile only notes it.
-
-    A length that is a header too long is common and harmless; one of a stream means nothing.
-    """
-    found = _SHORTER.search(log)
-    if found is None:
-        return
-    promised, there = map(int, found.groups())
-    lacking = (promised - there) / max(there, 1) * seconds
-    if promised < _UNKNOWN and lacking >= MIN_SECONDS:
-        raise ValueError(
-            f"cut off: the header promises {promised} bytes of audio, and there are {there}"
-        )
 
 
 def _reason(path: Path, message: str) -> str:

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, clipped
 
 if TYPE_CHECKING:
@@ -38,3 +38,16 @@ def test_a_sine_too_loud_is_clipped(tmp_path: Path, gain: float, share: float) -
     found = check(Utterance("a", tmp_path / "a.wav"), Limits())
     assert isinstance(found, Checked)
     assert found.clipped / found.samples == pytest.approx(share, abs=0.01)
+
+
+def test_a_wav_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    """Libsndfile reads what is there without a word; the transcript speaks of more."""
+    whole, half = tmp_path / "whole.wav", tmp_path / "half.wav"
+    soundfile.write(whole, np.random.default_rng(0).uniform(-0.5, 0.5, 48_000), 16_000)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert isinstance(check(Utterance("a", whole), Limits()), Checked)
+    left_out = check(Utterance("a", half), Limits())
+    assert isinstance(left_out, Skipped)
+    assert (left_out.reason, left_out.detail[:7]) == (Reason.UNREADABLE, "cut off")
+    # A segment of the part that is there is whole.
+    assert isinstance(check(Utterance("a", half, duration=1.0), Limits()), Checked)
