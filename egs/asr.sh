@@ -95,6 +95,7 @@ check_options() { # wrong options are told before any work
     for name in stage stop_stage nbpe ssl_preencoder_dim cache_mb inference_nj nj ngpu seed; do
         number "${name}" "${!name}"
     done
+    [ "${inference_nj}" -gt 0 ] || die "--inference_nj 0: expected 1 process or more"
     for name in ${skip_stages}; do number skip_stages "${name}"; done
     for name in ${speed_perturb_factors}; do decimal speed_perturb_factors "${name}"; done
     for name in min_wav_duration max_wav_duration; do decimal "${name}" "${!name}"; done

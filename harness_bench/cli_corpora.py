@@ -161,10 +161,14 @@ def _percent(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return float(text.strip().removesuffix("%"))
+        percent = float(text.strip().removesuffix("%"))
     except ValueError as error:
         message = f"{text!r} is no share such as 30%"
         raise typer.BadParameter(message, param_hint="--share") from error
+    if percent < 1 and "%" not in text:  # 0.3 may be meant as 30 % or as 0.3 %
+        message = f"{text!r} is below 1 without a sign: write {100 * percent:g}% or {text.strip()}%"
+        raise typer.BadParameter(message, param_hint="--share")
+    return percent
 
 
 CORPORA_VERBS = (corpora, corpora_doctor, subset)

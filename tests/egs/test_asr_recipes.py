@@ -129,6 +129,7 @@ def test_the_demo_ends_in_a_result(tone_corpus: Path, tmp_path: Path) -> None:
         (["--bogus", "1"], "unknown option --bogus"),
         (["--mgb2", "x", "--stage", "one"], "--stage 'one': expected a whole number"),
         (["--skip_stages", "2 x"], "--skip_stages 'x': expected a whole number"),
+        (["--inference_nj", "0"], "--inference_nj 0: expected 1 process or more"),
         (["--token_type", "phn"], "--token_type 'phn': expected one of: char word bpe"),
         (["--use_lm", "yes"], "--use_lm 'yes': expected one of: true false"),
         (["--layers", "last"], "--layers last: expected weighted, mean or a number"),

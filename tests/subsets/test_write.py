@@ -173,5 +173,5 @@ def test_the_command(run: CliRunner) -> None:
     pieces = ["--hours", "train=0.02", "--hours", "dev=0.01", "--by", "cluster"]
     done = run.invoke(cli.app, ["subset", "cuts", "c", *pieces])
     assert "  dev: " in done.stdout
-    for wrong in (["--share", "x"], ["--language", "ar"], ["--hours", "=1"]):
+    for wrong in (["--share", "x"], ["--share", "0.3"], ["--language", "ar"], ["--hours", "=1"]):
         assert run.invoke(cli.app, ["subset", "cuts", "d", *wrong]).exit_code == 2
