@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _BLOCK = 1 << 20
 
@@ -125,6 +125,29 @@ def read_ids(path: Path) -> list[str]:
         raise ValueError(f"{path} is no list of ids in UTF-8, one a line.") from error
     except OSError as error:
         raise ValueError(f"{path}, a list of ids, cannot be read ({error.strerror}).") from error
+
+
+def paths_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Yield what lies below a folder at any depth, sorted, hidden files and folders aside.
+
+    Args:
+        root: the folder.
+        suffixes: of names, in lower case with the dot; their case in a name does not matter.
+    """
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and path.suffix.lower() in suffixes:
+            yield path
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change (ns) of a file: a cheap sign that it is as it was.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def digest_file(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from harness_bench.audio import load_waveform
 from harness_bench.feature_store.disk import DiskStore
 from harness_bench.feature_store.identity import modules_digest
+from harness_bench.files import stamp
 from harness_bench.fingerprint.landmarks import Landmarks, landmarks
 from harness_bench.leakage import DIGEST
 from harness_bench.memory import MEBIBYTE
@@ -169,8 +170,8 @@ def _content(source: AudioSource, digest: str | None) -> bytes | None:
         return None
     path = Path(str(source.source))
     try:
-        state = path.stat()
+        size, time = stamp(path)
     except OSError:  # gone: whoever reads it tells so
         return None
     what = digest or str(path.absolute())
-    return channels + f"{what} {state.st_size} {state.st_mtime_ns}".encode()
+    return channels + f"{what} {size} {time}".encode()

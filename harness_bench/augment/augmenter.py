@@ -11,6 +11,7 @@ import numpy as np
 from harness_bench.audio import standard
 from harness_bench.augment import effects
 from harness_bench.augment.config import GENERATED, SIMULATED
+from harness_bench.files import paths_below
 from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -121,13 +122,7 @@ def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
     if not root.is_dir():
         raise ValueError(f"augment.{key} = {folder!r} is not a folder; {way_out}.")
     known = _suffixes()
-    found = tuple(
-        path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in known
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
+    found = tuple(path for path in paths_below(root, known) if path.is_file())
     if not found:
         raise ValueError(
             f"augment.{key} = {folder!r} holds no audio file; looked for "

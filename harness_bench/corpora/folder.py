@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.config import STRICT
 from harness_bench.corpora.base import AUDIO_SUFFIXES, Reason, Skipped, Utterance, utterance_id
 from harness_bench.corpora.reading import printable
+from harness_bench.files import paths_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,13 +56,10 @@ class Corpus:
         if not root.is_dir():
             raise ValueError(f"{root} is not a folder; give the root of a tree of audio files.")
         count = 0
-        for path in sorted(root.rglob("*")):
-            relative = path.relative_to(root)
-            hidden = any(part.startswith(".") for part in relative.parts)
-            if hidden or path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
-                continue
-            count += 1
-            yield self._utterance(root, relative)
+        for path in paths_below(root, AUDIO_SUFFIXES):
+            if path.is_file():
+                count += 1
+                yield self._utterance(root, path.relative_to(root))
         if not count:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
             raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")

@@ -13,7 +13,7 @@ from harness_bench.data.exclude import exclude, read_exclusions, refuse_excluded
 from harness_bench.data.held_out import refuse_held_out
 from harness_bench.data.shar import Shard, ShardedCuts, is_sharded, open_shards, read_metadata
 from harness_bench.data.sources import UNKNOWN, CutList, spoken
-from harness_bench.files import digest_strings, locked, read_json, write_json
+from harness_bench.files import digest_strings, locked, read_json, stamp, write_json
 from harness_bench.ranks import barrier, world
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:
 def _tree(root: Path) -> Iterator[str]:
     """Yield name, size and time of every file: a cheap sign that a corpus is as it was."""
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        state = path.stat()
-        yield f"{path.relative_to(root)} {state.st_size} {state.st_mtime_ns}"
+        size, time = stamp(path)
+        yield f"{path.relative_to(root)} {size} {time}"
 
 
 def _refuse_twins(cuts: Sequence[Cut]) -> None:

@@ -17,7 +17,7 @@ from subprocess import STDOUT, Popen
 from typing import TYPE_CHECKING
 
 from harness_bench.espnet_plugin.datadir import read_table, write_table
-from harness_bench.files import digest_file, digest_strings, write_text
+from harness_bench.files import digest_file, digest_strings, stamp, write_text
 from harness_bench.processes import log_lines
 from harness_bench.progress import say
 
@@ -76,10 +76,7 @@ def _mark(keys: Path, arguments: Sequence[str]) -> str:
 def _stamp(place: str) -> str:
     """Return size and time of change of an audio file: stage 3 writes other cuts to one name."""
     path = Path(place)
-    if not path.is_file():
-        return ""
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return " ".join(map(str, stamp(path))) if path.is_file() else ""
 
 
 def _finish(part: Path, mark: str) -> None:

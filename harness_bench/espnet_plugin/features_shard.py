@@ -15,7 +15,7 @@ import torch
 from harness_bench.batches import by_duration
 from harness_bench.batches import pad as pad_waves
 from harness_bench.espnet_plugin.features_pack import pack
-from harness_bench.files import atomic_path, digest_file, read_json, write_json
+from harness_bench.files import atomic_path, digest_file, read_json, stamp, write_json
 from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -122,21 +122,15 @@ def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
 
 def _is_same(utterance: Utterance, row: Row) -> bool:
     """Whether an utterance is the one that a row of a record was made from."""
-    name, rows, *stamp, digest = row
+    name, rows, *before, digest = row
     if (name, rows) != (utterance.id, utterance.rows):
         return False
     path = Path(utterance.path)
-    return stamp == _stamp(path) or not rows or digest == digest_file(path)
-
-
-def _stamp(path: Path) -> list[int]:
-    """Return the size and the time of change, in ns, of a file."""
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+    return before == [*stamp(path)] or not rows or digest == digest_file(path)
 
 
 def _unread(utterance: Utterance) -> Row:
-    return [utterance.id, 0, *_stamp(Path(utterance.path)), ""]
+    return [utterance.id, 0, *stamp(Path(utterance.path)), ""]
 
 
 def _read(utterance: Utterance) -> Audio:
@@ -144,7 +138,7 @@ def _read(utterance: Utterance) -> Audio:
     import soundfile  # noqa: PLC0415 - loads libsndfile
 
     path = Path(utterance.path)
-    stamp = _stamp(path)
+    found = stamp(path)
     data = path.read_bytes()
     try:
         wave, rate = soundfile.read(io.BytesIO(data), dtype="float32")
@@ -162,7 +156,7 @@ def _read(utterance: Utterance) -> Audio:
         raise ValueError(f"Utterance {utterance.id!r}: {path} has NaN or infinite samples.")
     # The bytes that were read, not those that may stand there by now; as `digest_file` has it.
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return wave, [utterance.id, utterance.rows, *stamp, digest]
+    return wave, [utterance.id, utterance.rows, *found, digest]
 
 
 def _finished(

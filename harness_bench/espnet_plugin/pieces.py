@@ -9,6 +9,7 @@ import numpy as np
 
 from harness_bench.audio import lacking_audio, standard
 from harness_bench.corpora.base import AUDIO_SUFFIXES
+from harness_bench.files import paths_below
 from harness_bench.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -64,20 +65,14 @@ def find_recordings(paths: Iterable[Path]) -> list[Recording]:
         if not path.is_dir():
             found.setdefault(path, Recording(path, type(path)(path.name)))
             continue
-        below = [Recording(file, file.relative_to(path)) for file in _audio_below(path)]
+        files = (file for file in paths_below(path, AUDIO_SUFFIXES) if not file.is_dir())
+        below = [Recording(file, file.relative_to(path)) for file in files]
         if not below:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
             raise ValueError(f"{path} holds no audio file; looked for {kinds} at any depth.")
         for recording in below:
             found.setdefault(recording.path, recording)
     return list(found.values())
-
-
-def _audio_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir():
-            yield path
 
 
 def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
