@@ -80,6 +80,18 @@ def error_rate(counts: Array) -> Array:
     return 100 * ratio(errors, tokens)
 
 
+def mean_error_rate(counts: Array, unit: int) -> Array:
+    """Return the mean over R references of the error rate against each, in percent.
+
+    Args:
+        counts: (..., 1 + 2 R, 4) of predictions with R references.
+        unit: WORDS or CHARACTERS.
+    """
+    references = counts.shape[-2] // 2
+    each = counts[..., 1 + unit * references :, :][..., :references, :]
+    return np.asarray(error_rate(each).mean(axis=-1))
+
+
 def _chunk_counts(alignments: Sequence[Sequence[Any]]) -> Array:
     """Sum jiwer's alignment chunks per utterance -> (N, 4)."""
     column = {"equal": HITS, "substitute": SUBSTITUTIONS, "delete": DELETIONS}
