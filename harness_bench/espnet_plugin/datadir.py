@@ -183,16 +183,28 @@ def check_data_dir(folder: Path) -> None:
             utterance's name does not start with its speaker's.
     """
     tables = {name: read_table(folder / name) for name in FILES}
-    expected = list(tables["utt2spk"])
+    check_tables(folder, tables, "Run stages 1 to 4.")
+    check_prefixes(folder, tables["utt2spk"])
+
+
+def check_tables(folder: Path, tables: Mapping[str, Mapping[str, str]], way_out: str) -> None:
+    """Check that tables, utt2spk among them, are sorted and of the same utterances."""
     for file, rows in tables.items():
-        if list(rows) != sorted(rows):
-            raise ValueError(f"{folder / file} is not sorted by utterance. Run stage 1 again.")
-        if list(rows) != expected:
-            odd = next(iter(rows.keys() ^ set(expected)))
-            raise ValueError(
-                f"{folder}: utterance {odd!r} is not in every file. Run stages 1 to 4."
-            )
-    for name, speaker in tables["utt2spk"].items():
+        check_sorted(folder / file, rows)
+    for rows in tables.values():
+        if odd := sorted(rows.keys() ^ tables["utt2spk"].keys()):
+            raise ValueError(f"{folder}: utterance {odd[0]!r} is not in every file. {way_out}")
+
+
+def check_sorted(path: Path, rows: Mapping[str, str]) -> None:
+    """Check that a table is in the order of its keys (code points, which is Kaldi's C locale)."""
+    if list(rows) != sorted(rows):
+        raise ValueError(f"{path} is not sorted by its first column. Run stage 1 again.")
+
+
+def check_prefixes(folder: Path, speakers: Mapping[str, str]) -> None:
+    """Check that the names of utterances start with their speakers'."""
+    for name, speaker in speakers.items():
         if not name.startswith(speaker):
             raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
 

@@ -9,7 +9,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.espnet_plugin.datadir import by_name, read_table, write_table
+from harness_bench.espnet_plugin.datadir import (
+    by_name,
+    check_prefixes,
+    check_sorted,
+    check_tables,
+    read_table,
+    write_table,
+)
 from harness_bench.files import digest_strings
 from harness_bench.frames import SAMPLE_RATE
 
@@ -61,23 +68,13 @@ def check_raw_dir(folder: Path) -> None:
             otherwise by speaker than by utterance, or a segment does not lie in its recording.
     """
     tables = {name: read_table(folder / name) for name in ("text", "utt2spk", SEGMENTS)}
-    for file, rows in tables.items():
-        check_sorted(folder / file, rows)
-        if list(rows) != list(tables["utt2spk"]):
-            odd = min(rows.keys() ^ tables["utt2spk"].keys())
-            raise ValueError(f"{folder}: utterance {odd!r} is not in every file. Run stage 1.")
+    check_tables(folder, tables, "Run stage 1.")
     check_speakers(folder)
     recordings, lengths = (read_table(folder / name) for name in (WAV, DURATIONS))
     check_sorted(folder / WAV, recordings)
     for name, row in tables[SEGMENTS].items():
         if fault := _fault(row.split(), recordings, lengths):
             raise ValueError(f"{folder / SEGMENTS}: {name} {row}: {fault}.")
-
-
-def check_sorted(path: Path, rows: dict[str, str]) -> None:
-    """Check that a table is in the order of its keys (code points, which is Kaldi's C locale)."""
-    if list(rows) != sorted(rows):
-        raise ValueError(f"{path} is not sorted by its first column. Run stage 1 again.")
 
 
 def check_speakers(folder: Path) -> None:
@@ -88,9 +85,7 @@ def check_speakers(folder: Path) -> None:
             sort by speaker, or spk2utt is another list.
     """
     speakers = read_table(folder / "utt2spk")
-    for name, speaker in speakers.items():
-        if not name.startswith(speaker):
-            raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
+    check_prefixes(folder, speakers)
     order = list(speakers.values())
     if odd := next((b for a, b in itertools.pairwise(order) if b < a), None):
         raise ValueError(

@@ -149,6 +149,7 @@ def test_nothing_left_is_an_error(mixed_cuts: Path, tmp_path: Path) -> None:
     ("file", "rows", "message"),
     [
         ("text", "b x\na x\n", "not sorted"),
+        ("utt2spk", "b b\na a\n", "not sorted"),
         ("text", "a x\n", "'b' is not in every file"),
         ("text", "a x\na y\nb x\n", ":2 repeats 'a'"),
         ("utt2spk", "a a\nb c\n", "'b' does not start with 'c'"),

@@ -94,6 +94,7 @@ def test_both_of_kaldis_orders_agree_whatever_speakers_are_called(
     ("file", "text", "told"),
     [
         ("segments", "spk-a-slow a-slow 0 1.02\n", "utterance 'spk-b-direct' is not in every file"),
+        ("utt2spk", "spk-c-part spk\nspk-a-slow spk-a\nspk-b-direct spk-b\n", "not sorted by its"),
         ("wav.scp", "b x\na x\n", "not sorted by its first column"),
         ("wav.scp", "a-slow x\n", "'b-direct' is not in wav.scp"),
         ("reco2dur", "a-slow 1\nb-direct 1\nc-part 0.5\n", "end at 0.5"),
