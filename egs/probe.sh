@@ -11,21 +11,12 @@ upstream=harness_local  # any name that s3prl's -u takes; fbank_cached needs no 
 checkpoint=             # folder of the upstream's checkpoint
 model=                  # row of the leaderboard; default: the checkpoint's name, or the upstream's
 kind=                   # baseline, random, pretrained or other; default: by the upstream
-lr=                     # learning rates to try, with commas; default: those of the config
-seeds=                  # how many heads of the best one, or their seeds; default: the config's
-steps=                  # training steps; default: the config's
-config="${recipe}/conf/probe.toml"  # settings of the heads
-expdir=exp              # everything is written below it
 cuts=                   # prepared cuts; default: EXPDIR/cuts
 max_skipped=0.05        # largest share of utterances that may be unfit
 pretraining_cuts=       # folders of cuts that the upstream was pretrained on, to compare with
 pretraining_data=       # what the upstream was pretrained on, in words, for the result
-synthetic=false         # true marks the corpus as computer-made
-threads=1               # CPU threads of a head's training
-jobs=1                  # heads trained at a time
-stage=1                 # first stage to run
-stop_stage=4            # last stage to run
-python=                 # default: the repository's .venv, or python3
+egs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "${egs}/heads.sh"
 
 usage() {
     cat <<USAGE
@@ -36,11 +27,11 @@ Stages: 1 prepare the corpus, 2 what the splits share, 3 train heads and test th
 
 Options (default):
 USAGE
-    list_options "${recipe}/run.sh" "${BASH_SOURCE[0]}"
+    list_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" "${egs}/heads.sh"
 }
 
-source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
-take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" -- "$@"
+source "${egs}/options.sh"
+take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
 choose_python
 
 # Wrong options are told before the corpus is read.
@@ -74,17 +65,11 @@ fi
 
 if runs 3; then
     title 3 "train heads and test the best"
-    given=(-u "${upstream}" -d "${task}" --cuts "${cuts}" --out "${heads}" --results "${results}"
-        --config "${config}" --model "${model}" --corpus "${name}" --kind "${kind}"
-        --pretraining-data "${pretraining_data}" --threads "${threads}" --jobs "${jobs}")
+    given=(-u "${upstream}" --pretraining-data "${pretraining_data}")
     [ -z "${checkpoint}" ] || given+=(-k "${checkpoint}")
-    [ -z "${lr}" ] || given+=(--lr "${lr}")
-    [ -z "${seeds}" ] || given+=(--seeds "${seeds}")
-    [ -z "${steps}" ] || given+=(--steps "${steps}")
-    [ "${synthetic}" != true ] || given+=(--synthetic)
     mkdir -p "${heads}"
     rm -f "${heads}/probe.txt"
-    harness probe "${given[@]}" | tee "${heads}/probe.partial"
+    train_heads "${model}" "${kind}" "${heads}" "${cuts}" "${given[@]}" | tee "${heads}/probe.partial"
     mv "${heads}/probe.partial" "${heads}/probe.txt"
 fi
 

@@ -87,8 +87,9 @@ def test_a_leak_ends_the_run(tmp_path: Path, demo: Path, tone_corpus: Path) -> N
 
 
 def test_help_lists_every_option() -> None:
-    """The list is read off the script: a line of another form would hide an option."""
+    """The list is read off the scripts: a line of another form would hide an option."""
     shown = set(re.findall(r"^  --(\w+)", recipe("--help").stdout, flags=re.MULTILINE))
-    text = (RECIPE / "run.sh").read_text(encoding="utf-8")
-    assert shown == set(re.findall(r"^([a-z_]+)=(?!\$\()", text.split("usage()")[0], re.MULTILINE))
+    text = (RECIPE / "run.sh").read_text(encoding="utf-8").split("usage()")[0]
+    text += (RECIPE.parents[1] / "heads.sh").read_text(encoding="utf-8").split("train_heads()")[0]
+    assert shown == set(re.findall(r"^([a-z_]+)=(?!\$\()", text, re.MULTILINE))
     assert {"demo", "models", "corpus", "cuts", "task", "config"} <= shown

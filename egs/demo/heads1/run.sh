@@ -12,17 +12,8 @@ task=keyword            # ser, did, keyword, lid: a folder of downstream/
 label_field=            # field that holds the classes; default: the task's own
 name=                   # of the corpus; default: the name of its folder
 pretraining_cuts=       # cuts that the models were pretrained on, to compare with dev and test
-lr=                     # learning rates to try, with commas; default: those of the config
-seeds=                  # how many heads of the best one, or their seeds; default: the config's
-steps=                  # training steps; default: the config's
-synthetic=false         # true marks the corpus as computer-made
-config="${recipe}/conf/probe.toml"  # learning rates, seeds, settings of the heads
-expdir=exp              # everything is written below it
-threads=1               # CPU threads of a head's training
-jobs=1                  # heads trained at a time
-stage=1                 # first stage to run
-stop_stage=4            # last stage to run
-python=                 # default: the repository's .venv, or python3
+egs=$(cd "${recipe}/../.." && pwd)
+source "${egs}/heads.sh"
 
 usage() {
     cat <<USAGE
@@ -33,11 +24,11 @@ Stages: 1 prepare the corpus, 2 what its splits share, 3 train heads and test th
 
 Options (default):
 USAGE
-    list_options "${BASH_SOURCE[0]}"
+    list_options "${BASH_SOURCE[0]}" "${egs}/heads.sh"
 }
 
-source "${recipe}/../../options.sh"
-take_options "${BASH_SOURCE[0]}" -- "$@"
+source "${egs}/options.sh"
+take_options "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
 choose_python
 
 # Wrong options are told before any work.
@@ -63,25 +54,19 @@ if runs 2; then
     "${python}" "${root}/egs/shared.py" "${prepared}" --refuse speaker audio --pretraining ${pretraining_cuts}
 fi
 
-train_heads() { # MODEL KIND FLAGS...: the grid of one row, with what the model was pretrained on
-    local given=(--model "$1" --kind "$2" "${@:3}" -d "${task}" --cuts "${prepared}" --corpus "${name}"
-        --config "${config}" --out "${expdir}/heads/$1" --results "${expdir}/results"
-        --threads "${threads}" --jobs "${jobs}")
-    [ -z "${label_field}" ] || given+=(--label-field "${label_field}")
-    [ -z "${lr}" ] || given+=(--lr "${lr}")
-    [ -z "${seeds}" ] || given+=(--seeds "${seeds}")
-    [ -z "${steps}" ] || given+=(--steps "${steps}")
-    [ "${synthetic}" != true ] || given+=(--synthetic)
+train_row() { # MODEL KIND FLAGS...
+    local field=()
+    [ -z "${label_field}" ] || field=(--label-field "${label_field}")
     echo "$1:" >&2
-    harness probe "${given[@]}"
+    train_heads "$1" "$2" "${expdir}/heads/$1" "${prepared}" "${@:3}" "${field[@]}"
 }
 
 if runs 3; then
     title 3 "train heads and test the best"
-    train_heads fbank baseline -u fbank_cached
-    train_heads random random -u harness_local -k "${untrained}"
+    train_row fbank baseline -u fbank_cached
+    train_row random random -u harness_local -k "${untrained}"
     for model in ${models//,/ }; do
-        train_heads "${model}" pretrained -u harness_local -k "${demo}/pretrain/${model}/run/checkpoint" \
+        train_row "${model}" pretrained -u harness_local -k "${demo}/pretrain/${model}/run/checkpoint" \
             --pretraining-data "$(basename "${pretraining_cuts:-${demo}}")"
     done
 fi
