@@ -24,10 +24,10 @@ from benchmarks.measure import (
     matmul_peak,
     versus,
 )
-from harness_bench.iteration import load_preset
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.config import HubertConfig
-from harness_bench.models.flops import forward_per_second
+from harness_bench.models.size import forward_per_second
+from harness_bench.pretrain.config import load_preset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,10 @@ import torch
 
 from benchmarks.measure import clock_of, higher_is_better, in_turn, matmul_peak, versus
 from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, crops, shape, updates
-from harness_bench.iteration import load_preset
-from harness_bench.models.flops import training_per_second
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.objective import PretrainModel
+from harness_bench.models.size import training_per_second
+from harness_bench.pretrain.config import load_preset
+from harness_bench.pretrain.objectives.hubert import PretrainModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

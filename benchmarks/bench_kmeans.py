@@ -11,7 +11,7 @@ import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from benchmarks.measure import in_turn, lower_is_better, versus
-from harness_bench.labels.kmeans import assign, fit_kmeans
+from harness_bench.pretrain.labels.kmeans import assign, fit_kmeans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,13 +21,13 @@ from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.measure import in_turn, lower_is_better, matmul_peak, versus
 from benchmarks.peers import HOW, fairseq_available
 from benchmarks.steps import SETTINGS, shape
-from harness_bench.frames import SAMPLE_RATE
-from harness_bench.iteration import LabelConfig
-from harness_bench.labels.labeler import Labeler, load_labeler
-from harness_bench.labels.make import REPORT_FILE, make_labels
-from harness_bench.labels.store import SHARD_PATTERN, open_labels, write_shard
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_checkpoint
-from harness_bench.models.flops import forward_per_second
+from harness_bench.models.size import forward_per_second
+from harness_bench.pretrain.config import LabelConfig
+from harness_bench.pretrain.labels.labeler import Labeler, load_labeler
+from harness_bench.pretrain.labels.make import REPORT_FILE, make_labels
+from harness_bench.pretrain.labels.store import SHARD_PATTERN, open_labels, write_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from benchmarks.allocations import peak_bytes
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.measure import in_turn, lower_is_better, versus
 from benchmarks.peers import HOW, fairseq_available
-from harness_bench.iteration import PretrainConfig
 from harness_bench.models.config import HubertConfig
-from harness_bench.models.counts import FAIRSEQ_SPECIAL_SYMBOLS
-from harness_bench.pretrain.objective import PretrainHead
+from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.pretrain.config import PretrainConfig
+from harness_bench.pretrain.objectives.hubert import PretrainHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,11 +13,11 @@ import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
 
 from benchmarks.measure import lower_is_better
-from harness_bench.data.sources import CutList
-from harness_bench.frames import SAMPLE_RATE, frame_count
-from harness_bench.iteration import PretrainConfig
-from harness_bench.labels.store import LabelStore, write_shard
-from harness_bench.pretrain.data import epoch_batches
+from harness_bench.audio.frames import SAMPLE_RATE, frame_count
+from harness_bench.pretrain.config import PretrainConfig
+from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.labels.store import LabelStore, write_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

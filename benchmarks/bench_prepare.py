@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from benchmarks.measure import Row, in_turn, lower_is_better
+from harness_bench.core.files import read_json
 from harness_bench.corpora.formats.transcript_xml import Head, read_segments
-from harness_bench.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,9 +23,9 @@ from benchmarks.steps import (
     shape,
     updates,
 )
-from harness_bench.models.flops import training_per_second
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.objective import PretrainModel
+from harness_bench.models.size import training_per_second
+from harness_bench.pretrain.objectives.hubert import PretrainModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

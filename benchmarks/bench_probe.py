@@ -19,16 +19,16 @@ import torch
 
 from benchmarks import s3prl_stock
 from benchmarks.measure import lower_is_better, versus
+from harness_bench.core.files import digest_file, read_jsonl
+from harness_bench.core.log import cpu_seconds, say
 from harness_bench.corpora.prepare import prepare
-from harness_bench.demo.plan import DemoCorpusConfig, SplitSizes
-from harness_bench.demo.synth import make_demo_task
-from harness_bench.feature_store.config import DISK_MB, DTYPE, FOLDER, MEMORY_MB
-from harness_bench.files import digest_file, read_jsonl
-from harness_bench.iteration import load_preset
+from harness_bench.demo.corpus.plan import DemoCorpusConfig, SplitSizes
+from harness_bench.demo.corpus.synth import make_demo_task
 from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.models.features.config import DISK_MB, DTYPE, FOLDER, MEMORY_MB
 from harness_bench.models.hubert import Hubert, HubertConfig
-from harness_bench.progress import cpu_seconds, say
-from harness_bench.s3prl_plugin.arguments import packaged_config
+from harness_bench.pretrain.config import load_preset
+from harness_bench.probing.s3prl.arguments import packaged_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import in_turn, lower_is_better, versus
-from harness_bench.progress import cpu_seconds
+from harness_bench.core.log import cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from espnet2.tasks.asr import ASRTask
 from torch import Tensor, nn
 from transformers.utils import logging
 
-from harness_bench.espnet_plugin.register import register
-from harness_bench.frames import SAMPLE_RATE
+from harness_bench.asr.espnet.register import register
+from harness_bench.audio.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

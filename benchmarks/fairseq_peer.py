@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.peers import fairseq_available, quiet
-from harness_bench.models.counts import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.data import NO_LABEL
-from harness_bench.pretrain.objective import PretrainModel
+from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.pretrain.data.batches import NO_LABEL
+from harness_bench.pretrain.objectives.hubert import PretrainModel
 
 if TYPE_CHECKING:
-    from harness_bench.iteration import PretrainConfig
     from harness_bench.models.config import HubertConfig
-    from harness_bench.pretrain.data import Batch
+    from harness_bench.pretrain.config import PretrainConfig
+    from harness_bench.pretrain.data.batches import Batch
 
 PAD = 1  # of fairseq's dictionaries
 SAME_NAME = (

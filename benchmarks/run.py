@@ -55,7 +55,7 @@ def main() -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Column, Table  # noqa: PLC0415
 
-    from harness_bench.files import write_json  # noqa: PLC0415
+    from harness_bench.core.files import write_json  # noqa: PLC0415
 
     made = list(rows(arguments.only or names(), tiny=arguments.tiny))
     title = "ratio > 1: ours is better; of peak: ours, of what the machine can do"

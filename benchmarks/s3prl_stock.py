@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from harness_bench.s3prl_plugin import bridges
+from harness_bench.probing.s3prl import bridges
 
 TASK, UPSTREAM = "ser", "hf_hubert_custom"
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from transformers import HubertModel
 from transformers.utils import logging
 
-from harness_bench.frames import SAMPLE_RATE
-from harness_bench.iteration import PretrainConfig, load_preset
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.config import HubertConfig
-from harness_bench.models.counts import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.hubert import normalize_waveforms
-from harness_bench.pretrain.data import Batch
-from harness_bench.pretrain.objective import PretrainModel, combine
+from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.pretrain.config import PretrainConfig, load_preset
+from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -176,7 +176,7 @@ frontend_options() { # the model's way in
 
 # Stages are gathered and run by one process, because importing ESPnet takes 10 to 30 seconds.
 chain=()
-own=harness_bench.espnet_plugin
+own=harness_bench.asr
 add() { # add STAGE TITLE MODULE ARGUMENT...
     local number=$1 title=$2 module=$3
     shift 3

@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness_bench.cuts import read_cuts, splits
-from harness_bench.leakage import between_splits, compare
+from harness_bench.cuts.store import read_cuts, splits
+from harness_bench.leakage.compare import between_splits, compare_cuts
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     refused = [pair for pair in pairs if {*pair.kinds} & {*known.refuse}]
     for folder in known.pretraining:
         speech = [cut for split in splits(folder) for cut in read_cuts(folder, split)]
-        against = [compare(speech, found[split], (str(folder), split)) for split in found]
+        against = [compare_cuts(speech, found[split], (str(folder), split)) for split in found]
         pairs += against
         # Whatever a model has heard of dev or test, its figures are not those of a new speaker.
         refused += [pair for pair in against if pair.second != "train" and pair.leaks]

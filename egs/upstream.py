@@ -20,16 +20,16 @@ def folder_of(upstream: str, layers: str = "weighted") -> Path:
             a layer that it does not have.
     """
     # Seconds of import that a folder does not need.
-    from harness_bench.upstream.harness import named  # noqa: PLC0415
+    from harness_bench.models import hub  # noqa: PLC0415
 
     folder = Path(upstream)
     if not folder.exists():
-        if upstream not in (known := named.names()):
+        if upstream not in (known := hub.names()):
             raise ValueError(
                 f"--upstream {upstream} is neither fbank, nor a checkpoint folder, nor one of "
                 f"{', '.join(known)}."
             )
-        folder = named.resolve(upstream)
+        folder = hub.resolve(upstream)
     deepest = load_config(folder).encoder_layers
     weights_file(folder)
     if layers not in ("weighted", "mean") and not -deepest - 1 <= int(layers) <= deepest:

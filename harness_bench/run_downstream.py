@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from harness_bench.s3prl_plugin.arguments import complete_command
-from harness_bench.s3prl_plugin.hook import activate
+from harness_bench.probing.s3prl.arguments import complete_command
+from harness_bench.probing.s3prl.hook import activate
 
 # At module level, so that spawned DataLoader workers, which import this module again, have it too.
 activate()

@@ -6,17 +6,16 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT
-from harness_bench.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness_bench.result_parts import Costs, Metric
-    from harness_bench.results import Result
-
-    from .evidence import Evidence, Pair
+    from harness_bench.results.record import Costs, Metric, Result
+    from harness_bench.scoring.breakdown import Slice
+    from harness_bench.scoring.systems import Systems
 
 Source = Literal["measured", "reported"]
 
@@ -177,3 +176,36 @@ def column_of(result: Result) -> Column:
         higher_is_better=result.main.higher_is_better,
         synthetic=result.synthetic,
     )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Paired test of two models on the same utterances: first minus second."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass
+class Evidence:
+    """What is known of one column beyond its figures."""
+
+    tests: list[tuple[tuple[Path, ...], Systems]] = field(default_factory=list)
+    breakdowns: dict[Path, dict[str, list[Slice]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def pair(self, first: Path, second: Path) -> Pair | None:
+        """Return the paired test of two results, or None where there is none."""
+        for files, found in self.tests:
+            if first in files and second in files:
+                at = files.index(first), files.index(second)
+                values = (found.differences, found.low, found.high, found.p_values)
+                return Pair(*(float(matrix[at]) for matrix in values))
+        return None
+
+    @property
+    def methods(self) -> list[str]:
+        """How the tests were made, each way once."""
+        return list(dict.fromkeys(found.method for _, found in self.tests))

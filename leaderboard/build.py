@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.files import write_bytes, write_text
-from harness_bench.results import load_results
-from harness_bench.untrusted import clean
+from harness_bench.core.files import write_bytes, write_text
+from harness_bench.core.sanitize import clean
+from harness_bench.results.record import load_results
 
 from .board import Board
 from .curves import load_curves
@@ -20,7 +20,7 @@ from .tables import latex, markdown, to_csv
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness_bench.results import Result
+    from harness_bench.results.record import Result
 
     from .plots import Plot
 

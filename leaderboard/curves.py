@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness_bench.result_fields import Finite, Line, Name, field_problem
-from harness_bench.untrusted import read_bounded
+from harness_bench.core.sanitize import read_bounded
+from harness_bench.results.record import Finite, Line, Name, field_problem
 
 if TYPE_CHECKING:
     from pathlib import Path

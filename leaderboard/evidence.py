@@ -2,65 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.scoring.breakdown import breakdown
-from harness_bench.scoring.compare import all_references
+from harness_bench.scoring.classes.score import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.systems import compare_systems, system_statistics
+from harness_bench.scoring.systems import all_references, compare_systems, system_statistics
 
-from .board import by_column
-from .bounds import check_file, check_systems
+from .board import Evidence, by_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.results import Result
-    from harness_bench.scoring.breakdown import Slice
+    from harness_bench.results.record import Result
     from harness_bench.scoring.statistics import Array
-    from harness_bench.scoring.systems import Systems
 
     from .board import Column
+
+MAX_TAGS = 50  # names, each of which is a breakdown
+MAX_COUNTS = 1 << 26  # numbers of one table, 512 MiB; 8,000 utterances of 1,000 classes are 2.4e7
+MAX_STEPS = 5 * 10**10  # of aligning letters, about 8 s; 10 h in half-hour texts are 1.5e10
+_TEXT_COUNTS = 8  # statistics of a text and one reference
+
+
+def check_file(rows: Sequence[ClassPrediction] | Sequence[TextPrediction]) -> None:
+    """Refuse the predictions of one model that would take too long or too much memory.
+
+    Raises:
+        ValueError: too many names of tags, too many classes for the number of utterances, or
+            texts too long to align; names the number and the limit.
+    """
+    tags = len({name for row in rows for name in row.tags})
+    if tags > MAX_TAGS:
+        raise ValueError(f"they have tags of {tags} names; at most {MAX_TAGS} are shown")
+    _check_counts(len(rows), _width(rows))
+    texts = (row for row in rows if not isinstance(row, ClassPrediction))
+    steps = sum(len(text) * len(row.hyp) for row in texts for text in row.written)
+    if steps > MAX_STEPS:
+        raise ValueError(
+            f"their texts take {steps:.1e} steps to align, at most {MAX_STEPS:.0e} are made; write "
+            "shorter utterances"
+        )
+
+
+def check_systems(
+    alike: Mapping[Path, Sequence[ClassPrediction]] | Mapping[Path, Sequence[TextPrediction]],
+) -> None:
+    """Refuse a comparison of models on the same utterances that would take too much memory.
+
+    Raises:
+        ValueError: too many models for their clusters and classes.
+    """
+    every = [row for rows in alike.values() for row in rows]
+    width, utterances = _width(every), len(every) // len(alike)
+    clusters = len({row.group for row in every})
+    _check_counts(utterances, width)
+    _check_counts(utterances if clusters == 1 else clusters, width * len(alike))
+
+
+def _width(rows: Sequence[ClassPrediction | TextPrediction]) -> int:
+    """Return the number of sums that an utterance adds to."""
+    classes = [row for row in rows if isinstance(row, ClassPrediction)]
+    if classes:
+        return 3 * len(classes_of(classes))
+    several = max(
+        (len(row.references) for row in rows if isinstance(row, TextPrediction)), default=0
+    )
+    return _TEXT_COUNTS * several + _TEXT_COUNTS // 2 if several else _TEXT_COUNTS
+
+
+def _check_counts(many: int, width: int) -> None:
+    if many * width > MAX_COUNTS:
+        raise ValueError(
+            f"a table of {many} x {width} counts is needed, more than {MAX_COUNTS}; there are too "
+            "many classes or models for so many utterances"
+        )
+
 
 MAX_BYTES = 256 << 20  # Larger prediction files are not opened for a page.
 _ROUNDING = 0.051  # A result may write its figure with one digit after the point.
 MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Paired test of two models on the same utterances: first minus second."""
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclass
-class Evidence:
-    """What is known of one column beyond its figures."""
-
-    tests: list[tuple[tuple[Path, ...], Systems]] = field(default_factory=list)
-    breakdowns: dict[Path, dict[str, list[Slice]]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def pair(self, first: Path, second: Path) -> Pair | None:
-        """Return the paired test of two results, or None where there is none."""
-        for files, found in self.tests:
-            if first in files and second in files:
-                at = files.index(first), files.index(second)
-                values = (found.differences, found.low, found.high, found.p_values)
-                return Pair(*(float(matrix[at]) for matrix in values))
-        return None
-
-    @property
-    def methods(self) -> list[str]:
-        """How the tests were made, each way once."""
-        return list(dict.fromkeys(found.method for _, found in self.tests))
 
 
 def gather(results: Mapping[Path, Result], column: Column, files: Iterable[Path]) -> Evidence:

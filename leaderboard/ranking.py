@@ -8,8 +8,8 @@ from bisect import bisect_right
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT
-from harness_bench.untrusted import clean
 
 from .board import Cell, Row, Score, Source, Table, by_column
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.results import Result
+    from harness_bench.results.record import Result
 
-    from .board import Column
-    from .evidence import Evidence
+    from .board import Column, Evidence
 
 BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
 

@@ -9,17 +9,17 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness_bench.discovery import package_folder
-from harness_bench.files import write_bytes, write_json, write_text
-from harness_bench.results import MAX_BYTES, load_results
-from harness_bench.untrusted import clean, inside, read_bounded, shorten
+from harness_bench.core.files import write_bytes, write_json, write_text
+from harness_bench.core.registry import package_folder
+from harness_bench.core.sanitize import clean, inside, read_bounded, shorten
+from harness_bench.results.record import MAX_BYTES, load_results
 
 from .build import build, make_board
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness_bench.results import Result
+    from harness_bench.results.record import Result
 
     from .board import Board
 

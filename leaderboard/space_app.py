@@ -29,7 +29,8 @@ def make_app(here: Path, out: Path) -> Any:
         ValueError: there is no results folder.
     """
     import gradio  # noqa: PLC0415 - this module must import where gradio is not installed.
-    from harness_bench.leaderboard.build import build  # noqa: PLC0415
+
+    from .build import build  # noqa: PLC0415
 
     files = build(here / "results", out, **json.loads((here / "board.json").read_text("utf-8")))
     gradio.set_static_paths([out])

@@ -8,28 +8,17 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from harness_bench.untrusted import clean
+from rich.table import Table as RichTable
+from rich.text import Text
 
-from .text import (
-    LEGEND,
-    NONE,
-    SCORE,
-    SYNTHETIC,
-    figure,
-    interval,
-    mean_rank,
-    parameters,
-    score,
-    signed,
-)
+from harness_bench.core.sanitize import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from harness_bench.result_parts import Metric
-    from harness_bench.results import Result
+    from harness_bench.results.record import Costs, Interval, Metric, Result
 
-    from .board import Board, Cell, Row, Table
+    from .board import Board, Cell, Row, Score, Table
 
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
@@ -247,3 +236,123 @@ def _csv_safe(value: object) -> object:
         return value
     line = clean(value)
     return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+_STYLES = {1: "bold green", 2: "underline"}
+
+
+def render_terminal(board: Board) -> RichTable:
+    """Make a rich table; names are `Text`, so that no markup in them is obeyed."""
+    table = board.measured
+    made = RichTable(title=Text(board.title), caption=_caption(synthetic=table.synthetic))
+    made.add_column("model")
+    made.add_column("parameters", justify="right")
+    for column in table.columns:
+        made.add_column(
+            Text(f"{column.task}\n{column.corpus}\n{column.metric} {column.unit} {column.arrow}"),
+            justify="right",
+        )
+    for row in table.rows:
+        cells = [_cell(row.cells.get(column), table.decimals) for column in table.columns]
+        made.add_row(Text(row.model), parameters(row.parameters), *cells)
+    return made
+
+
+def _caption(*, synthetic: bool) -> str:
+    """Explain the marks, and say first when the data are synthetic."""
+    marks = "bold: best, underlined: second, ≈: not told apart from the best; 95 % intervals"
+    return f"synthetic data: says nothing about real speech\n{marks}" if synthetic else marks
+
+
+def _cell(cell: Cell | None, decimals: int) -> Text:
+    """Write one cell."""
+    if cell is None:
+        return Text(NONE, style="dim")
+    made = Text(figure(cell.metric, decimals), style=_STYLES.get(cell.place, ""))
+    made.append("≈" if cell.tied else " ", style="not bold not underline")
+    made.append(interval(cell.metric.interval, decimals), style="dim not bold not underline")
+    return made
+
+
+NONE = "–"
+SYNTHETIC = (
+    "Columns marked synthetic compare the models on computer-made speech; their figures say "
+    "nothing about real speech."
+)
+LEGEND = (
+    "Bold: best figure; underlined: second; ≈: not told apart from the best by a paired bootstrap "
+    "(p ≥ 0.05, no correction for several comparisons). [low, high]: 95 % bootstrap interval. "
+    "Mean rank: mean over the columns of 1 + the number of models that are better beyond chance; "
+    "(2/3): over the 2 of 3 columns in which the model has a figure."
+)
+SCORE = (
+    "Score, as SUPERB defines it: in each column 0 for FBANK and 1000 for the best model, linear "
+    "between; the mean over the columns in which some model is better than FBANK. (2/3): a mean "
+    "over 2 of 3 such columns, not comparable with the others."
+)
+MILLION, THOUSAND = 10**6, 10**3
+
+
+def parameters(count: int | None) -> str:
+    """Write a parameter count: 316 M, 4.8 M, 512 k, 0, or a dash where it is not known."""
+    if count is None:
+        return NONE
+    if count >= MILLION:
+        return f"{_significant(count / MILLION)} M"
+    return f"{_significant(count / THOUSAND)} k" if count >= THOUSAND else str(count)
+
+
+def figure(metric: Metric, decimals: int) -> str:
+    """Write a metric's value without its unit; a reported one as its source prints it."""
+    return metric.printed or f"{metric.value:.{decimals}f}"
+
+
+def interval(span: Interval | None, decimals: int) -> str:
+    """Write an interval as [low, high], or nothing where there is none."""
+    return f"[{span.low:.{decimals}f}, {span.high:.{decimals}f}]" if span else ""
+
+
+def mean_rank(row: Row, columns: int) -> str:
+    """Write a mean rank; over how many columns, where the model lacks some."""
+    part = "" if len(row.cells) == columns else f" ({len(row.cells)}/{columns})"
+    return f"{row.mean_rank:.2f}".rstrip("0").rstrip(".") + part
+
+
+def score(found: Score | None) -> str:
+    """Write SUPERB's score; over how many columns, where the model lacks some."""
+    if found is None:
+        return NONE
+    return f"{found.value:.0f}".replace("-", "\u2212") + (
+        "" if found.whole else f" ({found.columns}/{found.of})"
+    )
+
+
+def signed(number: float, decimals: int) -> str:
+    """Write a difference with its sign, a true minus where it is negative."""
+    return f"{number:+.{decimals}f}".replace("-", "\u2212")
+
+
+def costs(found: Costs | None) -> dict[str, str]:
+    """Write what is known of a model's costs, by name."""
+    if found is None:
+        return {}
+    values = {
+        "real-time factor, CPU": _short(found.real_time_factor, 1),
+        "real-time factor, GPU": _short(found.gpu_real_time_factor, 1),
+        "GMAC per second of audio": _short(found.macs_per_second, 1e9),
+        "memory (MB)": _short(found.peak_bytes, 1e6),
+        "size on disk (MB)": _short(found.disk_bytes, 1e6),
+        "measured on": clean(found.hardware),
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _short(number: float | None, unit: float) -> str:
+    return "" if number is None else f"{number / unit:.3g}"
+
+
+def _significant(number: float) -> str:
+    """Write up to 3 digits and no trailing zeros."""
+    digits = 0 if number >= 100 else 1 if number >= 10 else 2  # noqa: PLR2004
+    text = f"{number:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

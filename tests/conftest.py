@@ -25,7 +25,7 @@ SPLITS = {"train": 24, "dev": 12, "test": 12}
 @pytest.fixture(scope="session")
 def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields."""
-    from harness_bench.cuts import write_cuts  # noqa: PLC0415 - keeps collection light
+    from harness_bench.cuts.store import write_cuts  # noqa: PLC0415 - keeps collection light
 
     folder = tmp_path_factory.mktemp("tones")
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness_bench import cuts
+from harness_bench.cuts import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,5 +38,5 @@ def row(
 def write(folder: Path, split: str, rows: Iterable[dict[str, Any]]) -> Path:
     """Write rows as the cuts of a split; return the folder."""
     lines = (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in rows)
-    cuts.write_lines(folder, split, lines)
+    store.write_lines(folder, split, lines)
     return folder

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import harness_bench
 from harness_bench import corpora
-from harness_bench.demo.config import HERE, load_demo
-from harness_bench.discovery import package_folder
-from harness_bench.iteration import load_preset, preset_names
-from harness_bench.s3prl_plugin import arguments, hub
+from harness_bench.core.registry import package_folder
+from harness_bench.pretrain.config import load_preset, preset_names
+from harness_bench.probing.s3prl import arguments, hub
 from harness_bench.scoring.registry import metric_names, profile_names
+from harness_bench.study.config import HERE, load_demo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness_bench.s3prl_plugin.classifier_expert import ClassifierExpert
+from harness_bench.probing.head.expert import ClassifierExpert
 
 
 class DownstreamExpert(ClassifierExpert):

@@ -18,13 +18,13 @@ import numpy as np
 import soundfile
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
-from harness_bench.audio import digest_samples
-from harness_bench.audit.run import audit
-from harness_bench.cuts import write_cuts
-from harness_bench.data.shar_writer import write_shards
-from harness_bench.files import write_text
-from harness_bench.leakage import DIGEST
-from harness_bench.text_table import columns
+from harness_bench.audio.io import digest_samples
+from harness_bench.core.files import write_text
+from harness_bench.core.tables import columns
+from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.store import write_cuts
+from harness_bench.leakage.audit import audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
-    from harness_bench.audit.report import AuditReport
+    from harness_bench.leakage.report import AuditReport
 
 RATE = 16_000
 SENTENCE = "one long sentence of fourteen words that nobody says twice by chance in life"

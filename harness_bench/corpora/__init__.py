@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from harness_bench.discovery import attribute, modules_in
+from harness_bench.core.registry import attribute, modules_in
 
 if TYPE_CHECKING:
     from harness_bench.corpora.base import Corpus
 
-# The modules here that every corpus shares; all others are corpora.
-_SHARED = frozenset({"base", "check", "prepare", "reading", "report", "splits"})
+_LAYOUTS = "harness_bench.corpora.layouts"
 
 
 def available() -> list[str]:
     """List the corpus names, sorted; imports none of them."""
-    return [name for name in modules_in(__name__) if name not in _SHARED]
+    return modules_in(_LAYOUTS)
 
 
 def get(name: str) -> type[Corpus]:
@@ -25,5 +24,5 @@ def get(name: str) -> type[Corpus]:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"There is no corpus {name!r}; there are {', '.join(known)}.{hint}")
-    found: type[Corpus] = attribute(f"{__name__}.{name}", "Corpus")
+    found: type[Corpus] = attribute(f"{_LAYOUTS}.{name}", "Corpus")
     return found

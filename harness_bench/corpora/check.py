@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from harness_bench.audio import digest_samples, lacking_audio
-from harness_bench.config import STRICT
+from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
+from harness_bench.audio.io import digest_samples, lacking_audio
+from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.frames import FRAME_FIELD, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,24 +47,6 @@ class Limits:
                 f"max_duration = {self.max_duration} must be above "
                 f"min_duration = {self.min_duration}"
             )
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An utterance fit for use, with what its audio really is."""
-
-    utterance: Utterance
-    file_samples: int  # of the whole file, at its own rate
-    samples: int  # of the utterance, at the file's rate
-    sampling_rate: int
-    channels: int
-    digest: str  # of the decoded samples
-    clipped: int = 0  # samples in runs at full scale, of all channels; 0 where none was decoded
-
-    @property
-    def duration(self) -> float:
-        """Length of the utterance in seconds."""
-        return self.samples / self.sampling_rate
 
 
 class Unfit(Exception):  # noqa: N818 - a verdict on the data, not an error of the program
@@ -198,3 +181,66 @@ def clipped(samples: NDArray[np.float32]) -> int:
     edges = np.flatnonzero(np.diff(full, prepend=False, append=False))
     lengths = edges[1::2] - edges[::2]
     return int(lengths[lengths >= _RUN].sum())
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An utterance fit for use, with what its audio really is."""
+
+    utterance: Utterance
+    file_samples: int  # of the whole file, at its own rate
+    samples: int  # of the utterance, at the file's rate
+    sampling_rate: int
+    channels: int
+    digest: str  # of the decoded samples
+    clipped: int = 0  # samples in runs at full scale, of all channels; 0 where none was decoded
+
+    @property
+    def duration(self) -> float:
+        """Length of the utterance in seconds."""
+        return self.samples / self.sampling_rate
+
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    samples: int
+    sampling_rate: int
+    channels: int
+
+
+def check_header(utterance: Utterance, limits: Limits) -> Checked | Skipped:
+    """Return what an utterance is by its file's header, or why it is left out.
+
+    No sample is read: silence, broken ends of files and equal audio stay unseen.
+    """
+    try:
+        header = _header(utterance.audio)
+    except FileNotFoundError:
+        return utterance.skipped(Reason.MISSING_FILE, "there is no such file")
+    except (OSError, RuntimeError, ValueError) as error:
+        return utterance.skipped(Reason.UNREADABLE, str(error).splitlines()[0])
+    rate = header.sampling_rate
+    first = min(round(utterance.start * rate), header.samples)
+    samples = header.samples - first
+    if utterance.duration is not None:
+        samples = min(round(utterance.duration * rate), samples)
+    if not samples:
+        return utterance.skipped(Reason.EMPTY, "no samples")
+    if samples < limits.min_duration * rate:
+        detail = f"{samples / rate:.3f} s < {limits.min_duration:g} s"
+        return utterance.skipped(Reason.TOO_SHORT, detail)
+    if samples > limits.max_duration * rate:
+        detail = f"{samples / rate:.2f} s > {limits.max_duration:g} s"
+        return utterance.skipped(Reason.TOO_LONG, detail)
+    return Checked(utterance, header.samples, samples, rate, header.channels, "")
+
+
+@lru_cache(maxsize=1024)
+def _header(path: Path) -> Header:
+    import soundfile  # noqa: PLC0415 - loads a shared library
+
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(path)
+    about = soundfile.info(str(path))
+    return Header(int(about.frames), int(about.samplerate), int(about.channels))

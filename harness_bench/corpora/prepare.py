@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench import config as configs
-from harness_bench import corpora, cuts
+from harness_bench import corpora
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core import config as configs
+from harness_bench.core.files import read_ids
+from harness_bench.core.log import bar, say
+from harness_bench.core.workdir import FILE_NAME as PROVENANCE
+from harness_bench.core.workdir import write_provenance
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.check import Checked, Limits, check
-from harness_bench.corpora.prepared.headers import check_header
-from harness_bench.corpora.prepared.rows import REFERENCES, Rows
-from harness_bench.corpora.report import REPORT, SKIPPED, PrepareReport, speaker_disjoint
+from harness_bench.corpora.check import Checked, Limits, check, check_header
+from harness_bench.corpora.report import PrepareReport, speaker_disjoint
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
-from harness_bench.files import read_ids
-from harness_bench.frames import SAMPLE_RATE
-from harness_bench.progress import bar, say
-from harness_bench.provenance import FILE_NAME as PROVENANCE
-from harness_bench.provenance import write_provenance
+from harness_bench.corpora.writer import REFERENCES, Rows
+from harness_bench.cuts import store
+from harness_bench.cuts.store import REPORT, SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -217,10 +218,10 @@ def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> Prep
 def _replacing(out: Path) -> Iterator[None]:
     """Empty the prepared folder of an earlier run; a run cut off within leaves a refused mark."""
     out.mkdir(parents=True, exist_ok=True)
-    mark = out / cuts.UNFINISHED
+    mark = out / store.UNFINISHED
     mark.touch()
     lists = (*out.glob(ID_FILES), out / SPLIT_FILE, *out.glob(f"{REFERENCES}/*.txt"))
-    for old in (*cuts.cuts_files(out), *lists, out / REPORT, out / SKIPPED, out / PROVENANCE):
+    for old in (*store.cuts_files(out), *lists, out / REPORT, out / SKIPPED, out / PROVENANCE):
         old.unlink(missing_ok=True)
     yield
     mark.unlink()

@@ -5,31 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.files import write_json, write_text
+from harness_bench.core.files import write_json, write_text
+from harness_bench.cuts.store import REPORT, SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from harness_bench import leakage
     from harness_bench.corpora.base import Skipped
-    from harness_bench.corpora.prepared.columns import Columns
+    from harness_bench.cuts.table import Columns, SplitReport
+    from harness_bench.leakage import compare
 
-REPORT, SKIPPED = "report.json", "skipped.tsv"
-LABEL_FIELDS = ("label", "emotion", "dialect")
 _SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
 
-@dataclass(frozen=True)
-class SplitReport:
-    """One split in figures."""
-
-    utterances: int
-    hours: float
-    speakers: int
-    transcribed: int
-    digest: str  # of the sorted utterance ids
-    labels: dict[str, int]  # label -> utterances, of the first of `LABEL_FIELDS` there is
+def speaker_disjoint(splits: Sequence[Columns], pairs: Iterable[compare.Overlap]) -> bool | None:
+    """Tell whether no speaker stands in two splits; None where that cannot be known."""
+    known = all(split.speakers_known() for split in splits)
+    if len(splits) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
+        return None
+    return not any("speaker" in pair.kinds for pair in pairs)
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class PrepareReport:
     mixed_down: int  # utterances with several channels
     splits: dict[str, SplitReport]
     speaker_disjoint: bool | None  # None: no speakers known, or one split
-    leakage: tuple[leakage.Leakage, ...]
+    leakage: tuple[compare.Overlap, ...]
 
     @property
     def share_skipped(self) -> float:
@@ -82,14 +77,6 @@ class PrepareReport:
             lines.append(f"  channels averaged: {self.mixed_down}")
         lines += [f"  {pair}" for pair in self.leakage if pair.shared]
         return "\n".join(lines)
-
-
-def speaker_disjoint(splits: Sequence[Columns], pairs: Iterable[leakage.Leakage]) -> bool | None:
-    """Tell whether no speaker stands in two splits; None where that cannot be known."""
-    known = all(split.speakers_known() for split in splits)
-    if len(splits) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
-        return None
-    return not any("speaker" in pair.kinds for pair in pairs)
 
 
 def _cell(value: object) -> str:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness_bench.core.files import digest_strings, write_json, write_text
+from harness_bench.core.log import bar
+from harness_bench.core.rng import chance
 from harness_bench.corpora.base import Utterance
-from harness_bench.files import digest_strings, write_json, write_text
-from harness_bench.progress import bar
-from harness_bench.seeds import chance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

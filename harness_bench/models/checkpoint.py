@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness_bench.files import atomic_path, digest_file, digest_strings, read_json, write_json
+from harness_bench.core.files import atomic_path, digest_file, digest_strings, read_json, write_json
+from harness_bench.core.workdir import versions
 from harness_bench.models.hubert import Hubert, HubertConfig
-from harness_bench.provenance import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

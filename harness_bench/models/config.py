@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Protocol, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.config import STRICT
+from harness_bench.core.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
 Positive = Annotated[int, Field(ge=1)]

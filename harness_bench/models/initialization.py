@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.reduction import check_widths, copy_reduced
+from harness_bench.models.thinning.reduction import check_widths, copy_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.files import atomic_path
-from harness_bench.plot_style import PALETTE, STYLE
-from harness_bench.pretrain.log import LOG_FILE
-from harness_bench.progress import say
+from harness_bench.core.files import atomic_path
+from harness_bench.core.log import say
+from harness_bench.core.plotting import PALETTE, STYLE
+from harness_bench.pretrain.monitor import LOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

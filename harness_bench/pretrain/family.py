@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.config import build, read_toml
-from harness_bench.data.config import resolve_paths
-from harness_bench.files import locked
-from harness_bench.iteration import PRESETS, FamilyConfig, IterationConfig, load_preset
+from harness_bench.core import config as configs
+from harness_bench.core.config import build, read_toml
+from harness_bench.core.files import locked
+from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.pretrain.config import (
+    PRESETS,
+    FamilyConfig,
+    IterationConfig,
+    checkpoint_folder,
+    checkpoint_of,
+    load_preset,
+    preset_names,
+)
+from harness_bench.pretrain.data.config import resolve_paths
 from harness_bench.pretrain.plan import label_owner
 
 if TYPE_CHECKING:
@@ -18,21 +29,50 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
-    from harness_bench.data.sources import CutSource
-    from harness_bench.labels.store import Labels
-    from harness_bench.progress import StageTimes
+    from harness_bench.core.log import StageTimes
+    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.labels.store import Labels
+
+
+def read_augment(path: Path) -> AugmentConfig:
+    """Read how audio is changed from an iteration, a preset, a family, or a file of that table.
+
+    Raises:
+        ValueError: no such file or preset, broken settings, or a family whose iterations change
+            audio in different ways.
+    """
+    if str(path) in preset_names() or not path.is_file():
+        return read_iteration(path).pretrain.augment
+    values = read_toml(path)
+    if "iterations" in values:
+        return _of_family(path)
+    if "model" in values:
+        return read_iteration(path).pretrain.augment
+    try:
+        table = values["pretrain"]["augment"]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} has no table [pretrain.augment], and is neither an iteration nor a family."
+        ) from None
+    return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
+
+
+def _of_family(path: Path) -> AugmentConfig:
+    """Return the one way in which the iterations of a family change audio."""
+    found = {
+        step.name: step.pretrain.augment
+        for step in load_family(path).iterations
+        if step.pretrain.augment.active
+    }
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            f"{path}: {', '.join(found)} change audio in different ways. Put the table "
+            "[pretrain.augment] to be seen into a file of its own."
+        )
+    return next(iter(found.values()), AugmentConfig())
+
 
 PRESET_KEY = "preset"
-
-
-def checkpoint_of(run: Path) -> Path:
-    """Return where a run folder holds its exported checkpoint."""
-    return run / "checkpoint"
-
-
-def checkpoint_folder(out: Path, name: str) -> Path:
-    """Return where a family's folder holds the checkpoint of one of its models."""
-    return checkpoint_of(out / name / "run")
 
 
 def load_family(path: Path) -> FamilyConfig:
@@ -105,8 +145,8 @@ def run_family(
         ValueError: no audio, no iteration of that name, or its teacher is not there yet.
     """
     # They import torch and Lightning, which a plan of the family does not need.
-    from harness_bench.pretrain.engine import make_fabric  # noqa: PLC0415
-    from harness_bench.pretrain.loop import pretrain  # noqa: PLC0415
+    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
+    from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415
 
     check_starts(family)
     made: dict[str, Path] = {}
@@ -150,8 +190,8 @@ def _audio(
     family: FamilyConfig, step: IterationConfig, cuts: Sequence[Cut] | CutSource | None, out: Path
 ) -> CutSource:
     """Return an iteration's audio: what was handed over, or the sources it names."""
-    from harness_bench.data.opening import open_data  # noqa: PLC0415 - torch
-    from harness_bench.data.sources import as_source  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.opening import open_data  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.sources import as_source  # noqa: PLC0415 - torch
 
     if cuts is not None:
         return as_source(cuts)
@@ -172,7 +212,7 @@ def _labels(
     teacher: Path | None,
 ) -> Labels:
     """Make an iteration's labels, or wait for those of the iteration that shares them."""
-    from harness_bench.labels.make import make_labels  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
 
     folder = out / label_owner(family, step).name / "labels"
     # Two students may be made at a time, by two processes.
@@ -189,3 +229,87 @@ def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
     if only not in by_name:
         raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
     return [by_name[only]]
+
+
+def read_iteration(path: Path) -> IterationConfig:
+    """Read one iteration from TOML, or a preset of the paper by its name.
+
+    Raises:
+        ValueError: neither such a file nor such a preset, or broken settings.
+    """
+    if str(path) in preset_names():
+        return load_preset(str(path))
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is neither a TOML file nor a preset; presets: {', '.join(preset_names())}."
+        )
+    return configs.load(IterationConfig, path)
+
+
+def label(
+    step: IterationConfig,
+    cuts: Path,
+    out: Path,
+    *,
+    fabric: Fabric,
+    teacher: Path | None = None,
+    split: str = "train",
+) -> Labels:
+    """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
+    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
+
+    found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
+    return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
+
+
+def train(
+    step: IterationConfig,
+    cuts: Path,
+    label_folder: Path,
+    out: Path,
+    *,
+    fabric: Fabric,
+    teacher: Path | None = None,
+    split: str = "train",
+    restart: bool = False,
+) -> Path:
+    """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
+    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.labels.make import REPORT_FILE  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.labels.store import open_labels  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415
+
+    if not (label_folder / REPORT_FILE).is_file():
+        raise ValueError(
+            f"{label_folder} holds no finished labels (no {REPORT_FILE}); run `harness-bench "
+            "labels` (again)."
+        )
+    found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
+    made = open_labels(label_folder)
+    return pretrain(step, found, made, out, fabric=fabric, teacher=teacher, restart=restart)
+
+
+def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
+    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
+
+    Raises:
+        ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
+            config.
+    """
+    from harness_bench.models import checkpoint, fairseq  # noqa: PLC0415 - torch
+
+    if random:
+        checkpoint.save_random(out, read_iteration(run).model, seed=seed)
+        return
+    if run.suffix == ".pt":
+        fairseq.import_fairseq(run, out)
+        return
+    found = checkpoint_of(run)
+    source = found if found.is_dir() else run
+    checkpoint.load_backbone(source)
+    partial = out.with_name(f".partial-{out.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.replace(out)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness_bench.config import resolved
-from harness_bench.frames import FRAMES_PER_HOUR
-from harness_bench.models import flops
-from harness_bench.models.counts import exported_parameters, paper_parameters
-from harness_bench.text_table import columns
+from harness_bench.audio.frames import FRAMES_PER_HOUR
+from harness_bench.core.config import resolved
+from harness_bench.core.tables import columns
+from harness_bench.models import size as model_size
+from harness_bench.models.size import exported_parameters, paper_parameters
 
 if TYPE_CHECKING:
-    from harness_bench.iteration import FamilyConfig, IterationConfig
+    from harness_bench.pretrain.config import FamilyConfig, IterationConfig
 
 LABEL_BYTES = 2  # uint16
 FLOAT_BYTES = 4
@@ -32,12 +32,12 @@ def cost_of(step: IterationConfig) -> Cost:
     config = step.pretrain
     ranks = step.paper.gpus if step.paper else 1
     seconds = config.max_update * config.update_freq * config.max_seconds * ranks
-    each = flops.training_per_second(
+    each = model_size.training_per_second(
         step.model, clusters=step.labels.clusters, final_dim=config.final_dim
     )
     usual, goal = (
-        flops.gpu_hours(seconds * each, share)
-        for share in (flops.USUAL_UTILISATION, flops.GOAL_UTILISATION)
+        model_size.gpu_hours(seconds * each, share)
+        for share in (model_size.USUAL_UTILISATION, model_size.GOAL_UTILISATION)
     )
     return Cost(seconds / 3600, each, usual, goal)
 
@@ -120,8 +120,8 @@ def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) 
     teacher = next((each for each in family.iterations if each.name == step.teacher), None)
     if teacher is None or step.labels.source != "hidden":
         return 0.0
-    each = flops.forward_per_second(teacher.model)
-    return _short(flops.gpu_hours(hours * 3600 * each, flops.USUAL_UTILISATION))
+    each = model_size.forward_per_second(teacher.model)
+    return _short(model_size.gpu_hours(hours * 3600 * each, model_size.USUAL_UTILISATION))
 
 
 def _short(figure: float) -> float:

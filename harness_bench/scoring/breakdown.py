@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.bootstrap import cluster_sums
-from harness_bench.scoring.groups import CODE_SWITCHED, NONE, code_switched
 from harness_bench.scoring.registry import get_metric
 from harness_bench.scoring.systems import system_statistics
+from harness_bench.scoring.texts.groups import CODE_SWITCHED, NONE, code_switched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from harness_bench.discovery import attribute, modules_in
+from harness_bench.core.registry import attribute, modules_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

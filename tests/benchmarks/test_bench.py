@@ -12,7 +12,7 @@ import pytest
 from benchmarks import run
 from benchmarks.measure import higher_is_better, in_turn, lower_is_better
 from benchmarks.peers import fairseq_available
-from harness_bench.files import read_json
+from harness_bench.core.files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.bench_probe import RESULTS, require_equal_bits, require_equal_results
-from harness_bench.files import write_jsonl
+from harness_bench.core.files import write_jsonl
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench import cuts
-from harness_bench.corpora.adi5 import Corpus
+from harness_bench.corpora.layouts.adi5 import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.tags import tags_of
+from harness_bench.cuts import store
+from harness_bench.cuts.fields import tags_of
 from tests.corpora.trees import build, kept, left_out, sound
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_the_half_of_test_that_is_clean_can_be_told(tmp_path: Path) -> None:
     build("adi5", tmp_path / "corpus")
     report = prepare("adi5", tmp_path / "corpus", tmp_path / "out")
     assert "dev and test share 1 cluster (1 utterances of test)" in report.summary()
-    tags = tags_of(cuts.read_cuts(tmp_path / "out", "test"))
+    tags = tags_of(store.read_cuts(tmp_path / "out", "test"))
     assert Counter(each["overlap"] for each in tags.values()) == {"dev": 1, "none": 4}
 
 

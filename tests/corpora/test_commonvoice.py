@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.corpora.commonvoice import Corpus
+from harness_bench.corpora.layouts.commonvoice import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from tests.corpora.trees import build, kept, left_out
 

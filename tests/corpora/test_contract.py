@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench import corpora, cuts
-from harness_bench.audio import load_waveform
-from harness_bench.config import build
+from harness_bench import corpora
+from harness_bench.audio.io import load_waveform
+from harness_bench.core.config import build
 from harness_bench.corpora.base import Utterance
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts import store
 
 LAYOUTS = Path(__file__).parent / "layouts"
 
@@ -53,8 +54,8 @@ def test_prepares_to_readable_cuts(name: str, tmp_path: Path) -> None:
     report = prepare(name, tmp_path / "corpus", tmp_path / "out", PrepareConfig(jobs=1))
     read = {
         cut.id: split
-        for split in cuts.splits(tmp_path / "out")
-        for cut in cuts.read_cuts(tmp_path / "out", split)
+        for split in store.splits(tmp_path / "out")
+        for cut in store.read_cuts(tmp_path / "out", split)
         if load_waveform(cut).shape == (8000,)
     }
     assert read == expected

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench import cuts
 from harness_bench.corpora.base import Utterance
-from harness_bench.corpora.folder import Corpus
+from harness_bench.corpora.layouts.folder import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.cuts import fields_of
+from harness_bench.cuts import store
+from harness_bench.cuts.fields import fields_of
 from tests.corpora.trees import sound
 
 
@@ -27,7 +27,7 @@ def test_a_folder_is_a_tag(root: Path, tmp_path: Path) -> None:
     """Reaches the cuts, where pretraining lists and the doctor's tables find it."""
     options: dict[str, str | int | float | bool] = {"tag_level": 1, "language": "ar"}
     prepare("folder", root, tmp_path / "out", PrepareConfig(options=options))
-    found = {cut.id: fields_of(cut) for cut in cuts.read_cuts(tmp_path / "out", "train")}
+    found = {cut.id: fields_of(cut) for cut in store.read_cuts(tmp_path / "out", "train")}
     assert {uid: known.get("country") for uid, known in found.items()} == {
         "EG_news_a": "EG", "EG_b": "EG", "MA_talk_c": "MA", "d": None,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench import corpora
-from harness_bench.config import build
+from harness_bench.core.config import build
 from harness_bench.corpora.base import Skipped, Utterance
 from harness_bench.corpora.formats import kaldi
 from harness_bench.corpora.formats.media import AudioIndex

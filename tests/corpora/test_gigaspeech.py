@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.corpora import reading
-from harness_bench.corpora.gigaspeech import Corpus
+from harness_bench.corpora.formats import reading
+from harness_bench.corpora.layouts.gigaspeech import Corpus
 from tests.corpora.trees import build, kept, left_out
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench import cuts
-from harness_bench.config import build as configured
-from harness_bench.corpora.ksuemotions import Corpus
+from harness_bench.core.config import build as configured
+from harness_bench.core.files import digest_strings, read_json
+from harness_bench.corpora.layouts.ksuemotions import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.files import digest_strings, read_json
-from harness_bench.tags import tags_of
+from harness_bench.cuts import fields, store
+from harness_bench.cuts.fields import tags_of
 from tests.corpora.trees import build, kept, left_out, sound
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def test_cuts_and_lists_of_both_splits(split: str, tmp_path: Path) -> None:
     about = read_json(tmp_path / "out" / "split.json")
     assert (about["name"], about["seed"]) == (f"ksuemotions_{split}", 1)
     assert "not the paper's" in about["rule"] or "for comparison" in about["rule"]
-    rows = cuts.read_cuts(tmp_path / "out", "train")
+    rows = store.read_cuts(tmp_path / "out", "train")
     assert about["splits"]["train"]["digest"] == digest_strings(sorted(cut.id for cut in rows))
-    assert {cuts.label_of(cut, "emotion") for cut in rows} >= {"neutral", "anger"}
-    assert {cuts.group_of(cut) for cut in rows} == {cut.supervisions[0].speaker for cut in rows}
+    assert {fields.label_of(cut, "emotion") for cut in rows} >= {"neutral", "anger"}
+    assert {fields.group_of(cut) for cut in rows} == {cut.supervisions[0].speaker for cut in rows}
     assert all("gender" in tags for tags in tags_of(rows).values()) or split != "random"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_bench.corpora.librispeech import Corpus
+from harness_bench.corpora.layouts.librispeech import Corpus
 from tests.corpora.trees import build, kept, left_out, sound
 
 if TYPE_CHECKING:

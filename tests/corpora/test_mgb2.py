@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench import cuts
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.mgb2 import Corpus
+from harness_bench.corpora.layouts.mgb2 import Corpus
 from harness_bench.corpora.prepare import prepare
+from harness_bench.cuts import fields, store
 from tests.corpora.layouts import mgb2 as layout
 from tests.corpora.made_broadcast import SECOND, text
 
@@ -131,8 +131,8 @@ def test_a_set_without_any_list_is_an_error(root: Path) -> None:
 def test_programmes_are_the_clusters_of_test(root: Path) -> None:
     """Intervals resample programmes, and speakers must not repeat between them."""
     prepare("mgb2", root, root / "out")
-    (cut,) = cuts.read_cuts(root / "out", "test")
-    assert cuts.group_of(cut) == layout.TEST
+    (cut,) = store.read_cuts(root / "out", "test")
+    assert fields.group_of(cut) == layout.TEST
     assert cut.supervisions[0].speaker == f"{layout.TEST}_spk-0001"
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from harness_bench import cuts
-from harness_bench.cli import app
+from harness_bench.cli.app import app
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.mgb3 import Corpus
+from harness_bench.corpora.layouts.mgb3 import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts import store
 from tests.corpora.layouts import mgb3 as layout
 from tests.corpora.made_broadcast import text
 
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 def test_references_reach_the_scorer(root: Path) -> None:
     """Several references are what MGB-3 is for: a file of each annotator, with the cuts' ids."""
     prepare("mgb3", root, root / "out")
-    cut = cuts.read_cuts(root / "out", "dev")[0]
+    cut = store.read_cuts(root / "out", "dev")[0]
     custom = cut.supervisions[0].custom
     assert (custom["genre"], custom["cluster"], custom["dialect"]) == ("comedy", "comedy_75", "EGY")
     assert cut.supervisions[0].text == f"{layout.ARABIC} Alaa"
@@ -71,7 +71,7 @@ def test_an_annotator_who_heard_nothing_drops_no_utterance(root: Path, chosen: s
     path.write_text(path.read_text().replace(f"{DEV[0]} {layout.ARABIC} {chosen}", DEV[0]))
     config = PrepareConfig(require=("text",), options={"annotator": chosen})
     prepare("mgb3", root, root / "out", config)
-    found = {cut.id: cut.supervisions[0] for cut in cuts.read_cuts(root / "out", "dev")}
+    found = {cut.id: cut.supervisions[0] for cut in store.read_cuts(root / "out", "dev")}
     assert list(found) == DEV
     other = "Alaa" if chosen == "Omar" else "Ali"
     assert found[DEV[0]].text == found[DEV[0]].custom[f"reference_{other}"]

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness_bench import cuts
-from harness_bench.audio import load_waveform
+from harness_bench.audio.io import load_waveform
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.data.shar import open_shards, read_shards
-from harness_bench.data.shar_writer import write_shards
+from harness_bench.cuts import fields, store
+from harness_bench.cuts.shar import open_shards, read_shards
+from harness_bench.cuts.shar_writer import write_shards
 
 if TYPE_CHECKING:
     from tests.corpora.conftest import MixedCorpus, WriteCorpus
@@ -53,7 +53,7 @@ def test_unusual_audio_is_kept_as_one_second_at_16_khz(
 ) -> None:
     """Other rates, channels and sample formats are a matter of reading, not of skipping."""
     report = prepare("tsv", mixed_corpus.root, tmp_path / "out", LENIENT)
-    kept = cuts.read_cuts(tmp_path / "out", "train")
+    kept = store.read_cuts(tmp_path / "out", "train")
     assert {cut.id for cut in kept} == mixed_corpus.kept
     assert {load_waveform(cut).shape for cut in kept} == {(16_000,)}
     assert report.resampled == {"8000": 1, "44100": 1}
@@ -102,13 +102,13 @@ def test_ids_on_a_list_are_left_out(
         (tmp_path / name).write_text(text)
     lists = (str(tmp_path / "one.txt"), str(tmp_path / "two.txt"))
     report = prepare("tsv", root, tmp_path / "out", PrepareConfig(max_skipped=0.25, exclude=lists))
-    assert [cut.id for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["c"]
+    assert [cut.id for cut in store.read_cuts(tmp_path / "out", "train")] == ["c"]
     assert report.skipped == {"bad row": 1, "on a list to leave out": 2}
     assert [row["detail"] for row in skipped_rows(tmp_path / "out")[:2]] == [f"by {lists[1]}"] * 2
     assert "1 ids of the lists to exclude match nothing, first 'z'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"gone\.txt, a list of ids, cannot be read"):
         prepare("tsv", root, tmp_path / "out", PrepareConfig(exclude=(str(tmp_path / "gone.txt"),)))
-    assert len(cuts.read_cuts(tmp_path / "out", "train")) == 1
+    assert len(store.read_cuts(tmp_path / "out", "train")) == 1
 
 
 def test_too_many_skipped_stops_and_names_the_first(
@@ -123,7 +123,7 @@ def test_too_many_skipped_stops_and_names_the_first(
     assert len(skipped_rows(out)) == len(mixed_corpus.reasons)
     assert not json.loads((out / "report.json").read_text())["complete"]
     with pytest.raises(ValueError, match="holds no cuts"):
-        cuts.splits(out)
+        store.splits(out)
 
 
 def test_twice_is_byte_identical(mixed_corpus: MixedCorpus, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_vanished_split_leaves_no_cuts_behind(write_corpus: WriteCorpus, tmp_p
     """A split of an earlier run would be mixed silently with the new ones."""
     for split in ("dev", "train"):
         prepare("tsv", write_corpus(["a.wav"], [f"a.wav\t-\ts\t-\t-\t{split}"]), tmp_path / "out")
-    assert cuts.splits(tmp_path / "out") == ["train"]
+    assert store.splits(tmp_path / "out") == ["train"]
 
 
 def test_speakers_shared_by_splits_are_told(write_corpus: WriteCorpus, tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_a_kill_leaves_nothing_taken_for_whole(
     done = subprocess.run([sys.executable, "-c", code, root, out], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(ValueError, match="cut off" if where == "writing" else "holds no cuts"):
-        cuts.read_cuts(out, "train")
+        store.read_cuts(out, "train")
     prepare("tsv", root, out)
-    assert cuts.splits(out) == ["train", "dev"]
+    assert store.splits(out) == ["train", "dev"]
 
 
 def test_require_text(write_corpus: WriteCorpus, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_require_text(write_corpus: WriteCorpus, tmp_path: Path) -> None:
     config = PrepareConfig(max_skipped=0.5, require=("text",))
     report = prepare("tsv", root, tmp_path / "out", config)
     assert report.skipped == {"missing field": 1}
-    assert [cuts.text_of(cut) for cut in cuts.read_cuts(tmp_path / "out", "train")] == ["نعم"]
+    assert [fields.text_of(cut) for cut in store.read_cuts(tmp_path / "out", "train")] == ["نعم"]
 
 
 FORMATS = {
@@ -215,7 +215,7 @@ def test_every_format_reaches_training(tmp_path: Path) -> None:
         name = f"a;touch ran;{suffix}.{suffix}"
         soundfile.write(root / name, 0.1 * wave, 48_000, **how)
     prepare("folder", root, tmp_path / "out", PrepareConfig(max_skipped=0, jobs=1))
-    found = cuts.read_cuts(tmp_path / "out", "train")
+    found = store.read_cuts(tmp_path / "out", "train")
     for cut in found:
         assert load_waveform(cut).shape == (16_000,)
     write_shards(found, tmp_path / "shar")

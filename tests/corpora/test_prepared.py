@@ -13,13 +13,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench import cuts, leakage
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.check import Checked, Limits, check
+from harness_bench.corpora.check import Checked, Limits, check, check_header
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.corpora.prepared.headers import check_header
-from harness_bench.corpora.prepared.row import KINDS, row_of, to_line
-from harness_bench.corpora.prepared.rows import Rows
+from harness_bench.corpora.writer import Rows, row_of, to_line
+from harness_bench.cuts import fields, store
+from harness_bench.cuts.fields import ROW_KINDS
+from harness_bench.leakage import compare
 
 if TYPE_CHECKING:
     from tests.corpora.conftest import MixedCorpus
@@ -48,7 +48,7 @@ CHECKED = st.builds(
 )
 
 
-def plain(pair: leakage.Leakage) -> leakage.Leakage:
+def plain(pair: compare.Overlap) -> compare.Overlap:
     """Leave out the hours, whose last digit depends on the order of sums."""
     return replace(pair, shared=tuple(replace(each, second_hours=0) for each in pair.shared))
 
@@ -61,9 +61,9 @@ def test_a_row_is_what_lhotse_writes_of_its_cut(item: Checked) -> None:
 
     row = row_of(item)
     cut = deserialize_item(json.loads(to_line(row)))
-    assert cuts.to_line(cut) == to_line(row)
-    assert {kind: value(row) for kind, value in KINDS.items()} == {
-        kind: value(cut) for kind, value in leakage.KINDS.items()
+    assert store.to_line(cut) == to_line(row)
+    assert {kind: value(row) for kind, value in ROW_KINDS.items()} == {
+        kind: value(cut) for kind, value in fields.CUT_KINDS.items()
     }
     assert cut.recording_id == cut.supervisions[0].recording_id == item.utterance.id
 
@@ -80,8 +80,8 @@ def test_leakage_of_columns_is_that_of_cuts(
             rows.add(item)
         found, splits = list(rows.leakage()), rows.splits()
         rows.write(out)
-    read = {split: cuts.read_cuts(out, split) for split in splits}
-    expected = leakage.between_splits(read)
+    read = {split: store.read_cuts(out, split) for split in splits}
+    expected = compare.between_splits(read)
     assert [plain(pair) for pair in found] == [plain(pair) for pair in expected]
     for one, other in zip(found, expected, strict=True):
         hours = [shared.second_hours for shared in other.shared]
@@ -121,5 +121,5 @@ def test_headers_alone_make_cuts_without_digests(tmp_path: Path) -> None:
     (tmp_path / "manifest.tsv").write_text("path\tsplit\na.wav\ttrain\nb.wav\tdev\n")
     report = prepare("tsv", tmp_path, tmp_path / "out", PrepareConfig(audio="header"))
     assert (report.kept, report.leakage[0].kinds) == (2, ())
-    assert cuts.read_cuts(tmp_path / "out", "dev")[0].custom is None
+    assert store.read_cuts(tmp_path / "out", "dev")[0].custom is None
     assert prepare("tsv", tmp_path, tmp_path / "two").leakage[0].kinds == ("audio",)

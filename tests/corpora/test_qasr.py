@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench import cuts
-from harness_bench.audio import load_waveform
+from harness_bench.audio.io import load_waveform
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.formats.choice import choose
+from harness_bench.corpora.layouts.qasr import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.corpora.qasr import Corpus
 from harness_bench.corpora.splits import Item
+from harness_bench.cuts import fields, store
 from tests.corpora.layouts import qasr as layout
 from tests.corpora.made_broadcast import FIRST, Seg, sound, write_xml
 
@@ -37,15 +37,15 @@ def test_fields_of_a_cut(tmp_path: Path) -> None:
     """What scoring and training read must be what the XML says, text with its punctuation."""
     layout.build(tmp_path / "mgb2.1")
     prepare("qasr", tmp_path, tmp_path / "out")
-    one, two = cuts.read_cuts(tmp_path / "out", "train")
+    one, two = store.read_cuts(tmp_path / "out", "train")
     (first,), (second,) = one.supervisions, two.supervisions
     assert (one.start, one.duration, first.text) == (0.0, 0.5, "نعم ، لا")
     assert (first.speaker, first.gender, first.language) == ("qasr_fln_flAn", "female", "ar")
     assert (two.start, second.text) == (0.25, "مرحبا hello .")
     assert (second.speaker, second.gender) == (f"{FIRST}_spk-0002", None)
     assert first.custom == {"cluster": FIRST, "wmer": "10.5"}
-    assert cuts.group_of(one) == cuts.group_of(two) == FIRST
-    (dev,) = cuts.read_cuts(tmp_path / "out", "dev")
+    assert fields.group_of(one) == fields.group_of(two) == FIRST
+    (dev,) = store.read_cuts(tmp_path / "out", "dev")
     assert dev.supervisions[0].gender == "female"
     assert load_waveform(two).shape == (8000,)
 
@@ -170,5 +170,5 @@ def test_chosen_hours_are_written_as_lists(tmp_path: Path) -> None:
     }  # fmt: skip
     assert not any({"cluster", "recording"} & set(pair.kinds) for pair in report.leakage)
     listed = (tmp_path / "out" / "ids.train.txt").read_text().splitlines()
-    assert listed[1:] == [cut.id for cut in cuts.read_cuts(tmp_path / "out", "train")]
+    assert listed[1:] == [cut.id for cut in store.read_cuts(tmp_path / "out", "train")]
     assert "seed 0" in listed[0]

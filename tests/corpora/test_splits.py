@@ -14,6 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness_bench.core.files import read_json
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.splits import (
     Item,
@@ -23,8 +24,7 @@ from harness_bench.corpora.splits import (
     milliseconds,
     write_split,
 )
-from harness_bench.data.exclude import read_exclusions
-from harness_bench.files import read_json
+from harness_bench.leakage.held_out import read_exclusions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

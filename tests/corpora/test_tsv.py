@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.corpora.base import Skipped, Utterance, utterance_id
-from harness_bench.corpora.tsv import ABSENT, Corpus
+from harness_bench.corpora.layouts.tsv import ABSENT, Corpus
 
 # All of Unicode that can stand in a line, U+2028, vowel signs and direction marks included.
 CELL = st.text(

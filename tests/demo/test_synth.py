@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench import cuts
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.demo import synth
-from harness_bench.demo.plan import TASKS, TINY
-from harness_bench.demo.synth import make_demo_corpus
+from harness_bench.cuts import fields, store
+from harness_bench.demo.corpus import synth
+from harness_bench.demo.corpus.plan import TASKS, TINY
+from harness_bench.demo.corpus.synth import make_demo_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def test_prepares_without_a_loss(task: str, corpus: Path, tmp_path: Path) -> Non
     report = prepare("tsv", corpus / task, tmp_path, PrepareConfig(max_skipped=0, jobs=1))
     assert report.kept > 0
     assert report.speaker_disjoint is (None if task == "ssl" else True)
-    assert {cut.sampling_rate for cut in cuts.read_cuts(tmp_path, "train")} == {16_000}
+    assert {cut.sampling_rate for cut in store.read_cuts(tmp_path, "train")} == {16_000}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_every_class_in_every_split(
     """A class absent from dev would make the choice of a model blind to it."""
     prepare("tsv", corpus / task, tmp_path, PrepareConfig(jobs=1))
     for split in ("train", "dev", "test"):
-        assert {cuts.label_of(cut, field) for cut in cuts.read_cuts(tmp_path, split)} == classes
+        assert {fields.label_of(cut, field) for cut in store.read_cuts(tmp_path, split)} == classes
 
 
 def test_every_folder_says_synthetic(corpus: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 import yaml
 
-from harness_bench.cuts import read_cuts, write_cuts
-from harness_bench.files import read_json
-from harness_bench.predictions import ClassPrediction, read_predictions
-from harness_bench.s3prl_plugin.arguments import packaged_config, tasks
-from harness_bench.s3prl_plugin.classifier_config import BEST
+from harness_bench.core.files import read_json
+from harness_bench.cuts.store import read_cuts, write_cuts
+from harness_bench.probing.head.config import BEST
+from harness_bench.probing.s3prl.arguments import packaged_config, tasks
+from harness_bench.results.predictions import ClassPrediction, read_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path

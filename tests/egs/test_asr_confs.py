@@ -100,7 +100,7 @@ def test_the_language_model_is_built(tokens: Path, tmp_path: Path) -> None:
 
 def test_features_are_kept_by_a_config_that_its_program_reads() -> None:
     """Every file of conf/ is read by the program it is for."""
-    from harness_bench.espnet_plugin.features_config import read_config  # noqa: PLC0415
+    from harness_bench.asr.features import read_config  # noqa: PLC0415
 
     assert read_config(QASR / "features.yaml").shard_mb > 0
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.espnet_plugin.datadir import read_table
-from harness_bench.espnet_plugin.kaldi_raw import check_raw_dir
+from harness_bench.asr.data.kaldi import check_raw_dir, read_table
 from tests.egs.official import HOURS, build
 
 RECIPE = Path(__file__).parents[2] / "egs" / "qasr" / "asr1"
@@ -110,7 +109,7 @@ def test_the_official_script_gets_our_data_configs_and_launcher(
     lines = (work / "options.txt").read_text(encoding="utf-8").splitlines()
     given = dict(line.partition("=")[::2] for line in lines)
     assert given.keys() <= set(KNOWN)
-    assert given["python"] == f"{sys.executable} -m harness_bench.espnet_plugin.run"
+    assert given["python"] == f"{sys.executable} -m harness_bench.asr.espnet.run"
     assert given["asr_config"] == str(RECIPE / "conf" / "train_asr.yaml")
     assert given["inference_config"] == str(RECIPE / "conf" / "decode.yaml")
     assert (given["stop_stage"], given["use_lm"]) == ("12", "false")

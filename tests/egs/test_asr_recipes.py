@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.corpora import mgb2, mgb3, qasr
-from harness_bench.cuts import read_cuts, write_cuts
-from harness_bench.espnet_plugin.datadir import by_name
-from harness_bench.predictions import TextPrediction, read_predictions
-from harness_bench.results import load_result
+from harness_bench.asr.data.kaldi import by_name
+from harness_bench.corpora.layouts import mgb2, mgb3, qasr
+from harness_bench.cuts.store import read_cuts, write_cuts
+from harness_bench.results.predictions import TextPrediction, read_predictions
+from harness_bench.results.record import load_result
 from tests.egs.official import HOURS, build
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.results import load_result
+from harness_bench.results.record import load_result
 
 RECIPE = Path(__file__).parents[2] / "egs" / "demo" / "heads1"
 

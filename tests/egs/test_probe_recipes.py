@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from harness_bench.config import read_toml
-from harness_bench.predictions import ClassPrediction, read_predictions
-from harness_bench.results import load_result
+from harness_bench.core.config import read_toml
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.results.record import load_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

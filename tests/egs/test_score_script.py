@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.results import load_results
-from tests.espnet_plugin.decoded import corpus, decode
+from harness_bench.results.record import load_results
+from tests.asr.decoded import corpus, decode
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "qasr" / "asr1" / "local" / "score.sh"
 

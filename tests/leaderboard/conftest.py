@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 
-from harness_bench.scoring.to_result import Facts, class_result, publish, text_result
+from harness_bench.scoring.publish import Facts, class_result, publish, text_result
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:

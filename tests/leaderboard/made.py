@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.leaderboard.build import make_board
 
-from harness_bench.result_parts import Costs, Interval, Metric
-from harness_bench.results import Result, save_result
+from harness_bench.results.record import Costs, Interval, Metric, Result, save_result
 
 if TYPE_CHECKING:
     from pathlib import Path

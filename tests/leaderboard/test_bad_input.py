@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness_bench.leaderboard.build import PAPER, build, make_board
 
-from harness_bench import cli
-from harness_bench.result_parts import Metric
-from harness_bench.results import Result, save_result
+from harness_bench.cli import app
+from harness_bench.results.record import Metric, Result, save_result
 from tests.leaderboard.conftest import write_results
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def test_bad_files_are_listed_and_everything_else_is_built(
     bad = put_bad_files(folder)
     monkeypatch.setattr(sys, "argv", ["x", "leaderboard", "build", str(folder), str(out)])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        app.main()
     assert stop.value.code == 1
     output = capsys.readouterr()
     page = (out / "index.html").read_text(encoding="utf-8")

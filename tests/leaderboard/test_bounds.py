@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness_bench.leaderboard import bounds
-from harness_bench.leaderboard.bounds import check_file, check_systems
-from harness_bench.leaderboard.evidence import gather_all
+from harness_bench.leaderboard import evidence
+from harness_bench.leaderboard.evidence import check_file, check_systems, gather_all
 
-from harness_bench.predictions import ClassPrediction, TextPrediction, write_predictions
-from harness_bench.results import load_results
+from harness_bench.results.predictions import ClassPrediction, TextPrediction, write_predictions
+from harness_bench.results.record import load_results
 from tests.leaderboard.conftest import write_results
 from tests.scoring.conftest import class_rows, text_rows
 
@@ -49,7 +48,7 @@ def test_many_models_of_many_classes_are_not_compared(monkeypatch: pytest.Monkey
     """Each alone would do; side by side they would not."""
     alike = {n: text_rows(count=30, seed=0) for n in range(3)}
     check_systems(alike)
-    monkeypatch.setattr(bounds, "MAX_COUNTS", 30 * 8)
+    monkeypatch.setattr(evidence, "MAX_COUNTS", 30 * 8)
     check_file(alike[0])
     with pytest.raises(ValueError, match="too many classes or models"):
         check_systems({n: [row.model_copy(update={"group": row.id}) for row in rows]

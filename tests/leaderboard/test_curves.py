@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness_bench.leaderboard.curves import MAX_BYTES, MAX_FILES, load_curves
-from harness_bench.leaderboard.drawing import SERIES
 from harness_bench.leaderboard.plots import draw_overall
+from harness_bench.leaderboard.plots.drawing import SERIES
 
 from tests.leaderboard.made import curves_file, table
 

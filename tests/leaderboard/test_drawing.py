@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.drawing import HEAT, SERIES, brief, heat_ink
+from harness_bench.leaderboard.plots.drawing import HEAT, SERIES, brief, heat_ink
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.untrusted import clean
+from harness_bench.core.sanitize import clean
 
 # Machado, Oliveira and Fernandes (2009), full deficiency, on linear RGB.
 VISION = {

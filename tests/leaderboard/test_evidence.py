@@ -10,11 +10,11 @@ from harness_bench.leaderboard import evidence
 from harness_bench.leaderboard.board import by_column
 from harness_bench.leaderboard.evidence import gather, gather_all
 
-from harness_bench.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.results import load_results
+from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.record import load_results
 from harness_bench.scoring import systems
-from harness_bench.scoring.compare import compare_classes, compare_texts
-from harness_bench.scoring.text import profile_statistics
+from harness_bench.scoring.systems import compare_classes, compare_texts
+from harness_bench.scoring.texts.profile import profile_statistics
 from tests.leaderboard.conftest import write_results
 
 if TYPE_CHECKING:

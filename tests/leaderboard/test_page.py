@@ -13,11 +13,10 @@ from urllib.parse import unquote
 
 import pytest
 from harness_bench.leaderboard.board import Board
+from harness_bench.leaderboard.page.site import Names
 from harness_bench.leaderboard.ranking import make_table
-from harness_bench.leaderboard.site import Names
 
-from harness_bench.result_parts import Metric
-from harness_bench.results import Result
+from harness_bench.results.record import Metric, Result
 from tests.leaderboard.conftest import HOSTILE
 
 if TYPE_CHECKING:

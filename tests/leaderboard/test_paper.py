@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from harness_bench.leaderboard.build import PAPER, make_board
-from harness_bench.leaderboard.text import figure
+from harness_bench.leaderboard.tables import figure
 
-from harness_bench.results import load_results
+from harness_bench.results.record import load_results
 
 FACTS = Path(__file__).parents[3] / "shared" / "PAPER.md"
 COLUMNS = ("MGB2", "MGB3", "KSUEmotions", "ADI5")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from harness_bench.leaderboard.plot_layers import EDGES, step_of
 from harness_bench.leaderboard.plots import draw_plots
+from harness_bench.leaderboard.plots.layers import EDGES, step_of
 
 from tests.leaderboard.made import result, table
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from harness_bench.leaderboard.plot_radar import axis_of
 from harness_bench.leaderboard.plots import draw_overall
+from harness_bench.leaderboard.plots.radar import axis_of
 
 from tests.leaderboard.made import result, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_bench.results import Result
+    from harness_bench.results.record import Result
 
 TASKS = {"asr": "wer", "did": "accuracy", "ser": "accuracy"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from harness_bench.leaderboard.plot_scatter import pareto, spread, within
+from harness_bench.leaderboard.plots.scatter import pareto, spread, within
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.curves import load_curves
-from harness_bench.leaderboard.drawing import KINDS, Plot
 from harness_bench.leaderboard.plots import draw_overall, draw_plots
-from harness_bench.leaderboard.text import parameters
+from harness_bench.leaderboard.plots.drawing import KINDS, Plot
+from harness_bench.leaderboard.tables import parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.untrusted import clean, shorten
+from harness_bench.core.sanitize import clean, shorten
 from tests.leaderboard.made import curves_file, result, table
 
 if TYPE_CHECKING:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.board import by_column
-from harness_bench.leaderboard.evidence import Evidence
+from harness_bench.leaderboard.board import Evidence, by_column
 from harness_bench.leaderboard.ranking import make_table, ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.result_parts import Metric
-from harness_bench.results import Result
+from harness_bench.results.record import Metric, Result
 from harness_bench.scoring.systems import Systems
 
 if TYPE_CHECKING:
@@ -158,7 +156,7 @@ def replaced(result: Result, **changes: Any) -> Result:
 
 def test_score_of_a_row_is_shown_with_its_coverage() -> None:
     """The same rule in every table: (1/2) beside a mean over one of two columns."""
-    from harness_bench.leaderboard.text import mean_rank, score  # noqa: PLC0415 - names clash
+    from harness_bench.leaderboard.tables import mean_rank, score  # noqa: PLC0415 - names clash
 
     found = rows({("fbank", "ser"): 1, ("fbank", "did"): 1, ("a", "ser"): 2, ("b", "did"): 3})
     assert score(found["a"].score) == "1000 (1/2)"

@@ -18,7 +18,7 @@ import pytest
 from harness_bench.leaderboard.build import build
 from harness_bench.leaderboard.serve import BoardServer, LiveBoard, out_or_temporary, stamp
 
-from harness_bench.results import Result, save_result
+from harness_bench.results.record import Result, save_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.build import build, make_board
-from harness_bench.leaderboard.terminal import render_terminal
+from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
-from harness_bench.result_parts import Metric
-from harness_bench.results import Result, load_results, save_result
+from harness_bench.results.record import Metric, Result, load_results, save_result
 from tests.leaderboard.conftest import HOSTILE, MODELS, write_results
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from transformers import HubertModel, Wav2Vec2FeatureExtractor
 
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.peers import HOW, fairseq_available
-from harness_bench.iteration import PretrainConfig
 from harness_bench.models.checkpoint import load_backbone, load_hubert, read_facts
 from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.hubert import Hubert, normalize_waveforms
-from harness_bench.pretrain.stages import export
+from harness_bench.pretrain.config import PretrainConfig
+from harness_bench.pretrain.family import export
 from tests.models import fairseq_layout
 from tests.models.conftest import KINDS, padded, small_config
 
@@ -225,7 +225,7 @@ def test_the_exported_folder_opens_here_and_in_transformers(file: Path, tmp_path
 @torch.inference_mode()
 def test_the_exported_folder_opens_in_s3prl(file: Path, tmp_path: Path) -> None:
     """`-u hf_hubert_custom -k FOLDER` needs no network and gives our hidden states."""
-    from harness_bench.s3prl_plugin.bridges import hub_names  # noqa: PLC0415
+    from harness_bench.probing.s3prl.bridges import hub_names  # noqa: PLC0415
 
     hub_names()  # s3prl's own upstreams cannot be imported without it
     from s3prl.upstream.hf_hubert.expert import UpstreamExpert  # noqa: PLC0415

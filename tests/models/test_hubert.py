@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import HubertModel
 
-from harness_bench.frames import frame_count
+from harness_bench.audio.frames import frame_count
 from harness_bench.models.checkpoint import load_backbone, save_checkpoint
 from harness_bench.models.extractor import ConvFeatureExtractor
 from harness_bench.models.hubert import Hubert, normalize_waveforms

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness_bench.iteration import IterationConfig, LabelConfig, PretrainConfig
-from harness_bench.labels.make import make_labels
-from harness_bench.labels.store import LabelStore
-from tests.labels.conftest import make_cuts
+from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import LabelStore
 from tests.models.conftest import small_config
+from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut

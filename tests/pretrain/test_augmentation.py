@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.augment.config import AugmentConfig
-from harness_bench.pretrain.augmentation import read_augment
+from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.pretrain.family import read_augment
 
 MODEL = """
 name = "it1"

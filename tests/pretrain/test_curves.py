@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.cli import app
+from harness_bench.cli.app import app
 from harness_bench.pretrain.curves import Curve, plot_curves, read_curve, smooth, updates_to
-from harness_bench.pretrain.log import LOG_FILE
+from harness_bench.pretrain.monitor import LOG_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ import torch
 
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.peers import HOW, fairseq_available
-from harness_bench.iteration import PretrainConfig
 from harness_bench.models.fairseq import our_name
 from harness_bench.models.hubert import normalize_waveforms
-from harness_bench.pretrain.data import Batch
-from harness_bench.pretrain.objective import combine
+from harness_bench.pretrain.config import PretrainConfig
+from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.objectives.hubert import combine
 from tests.models.conftest import KINDS, padded, small_config
 
 pytestmark = [

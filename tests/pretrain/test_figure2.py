@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from harness_bench.cli import app
-from harness_bench.files import read_json
+from harness_bench.cli.app import app
+from harness_bench.core.files import read_json
+from harness_bench.core.log import StageTimes
 from harness_bench.models.checkpoint import load_hubert
-from harness_bench.pretrain.family import checkpoint_folder, load_family
+from harness_bench.pretrain.config import checkpoint_folder
+from harness_bench.pretrain.family import load_family
 from harness_bench.pretrain.figure2 import PLOT, REPORT, TABLE, compare, make_figure
-from harness_bench.pretrain.log import LOG_FILE
-from harness_bench.progress import StageTimes
+from harness_bench.pretrain.monitor import LOG_FILE
 from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
-    from harness_bench.iteration import FamilyConfig
+    from harness_bench.pretrain.config import FamilyConfig
 
 TINY = (
     DEFAULTS.replace("16, 16, 32]", "16, 16, 24]")  # so that svd has a projection to make

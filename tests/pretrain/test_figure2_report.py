@@ -11,11 +11,10 @@ from harness_bench.leaderboard.curves import load_curves
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.files import write_json
+from harness_bench.core.files import write_json
 from harness_bench.pretrain.curves import Curve
 from harness_bench.pretrain.family import load_family
-from harness_bench.pretrain.figure2 import compare
-from harness_bench.pretrain.figure2_report import MAX_POINTS, measure, points
+from harness_bench.pretrain.figure2 import MAX_POINTS, compare, measure, points
 
 CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
 

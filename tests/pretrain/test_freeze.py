@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from harness_bench.core.fabric import make_fabric
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.engine import make_fabric
-from harness_bench.pretrain.loop import pretrain
-from harness_bench.pretrain.objective import PretrainModel
+from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.trainer import pretrain
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import small_step
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-    from harness_bench.labels.store import LabelStore
+    from harness_bench.pretrain.labels.store import LabelStore
 
 
 @pytest.fixture(scope="module")

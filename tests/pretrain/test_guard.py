@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness_bench.files import read_json
-from harness_bench.pretrain.data import Batch
-from harness_bench.pretrain.guard import FOLDER, Guard
+from harness_bench.core.files import read_json
+from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.monitor import FOLDER, Guard
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.data import NO_LABEL, Batch
-from harness_bench.pretrain.objective import PretrainHead, PretrainModel, combine
+from harness_bench.pretrain.data.batches import NO_LABEL, Batch
+from harness_bench.pretrain.objectives.hubert import PretrainHead, PretrainModel, combine
 from tests.models.conftest import padded, small_config
 from tests.pretrain.conftest import small_step
 

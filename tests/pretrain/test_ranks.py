@@ -10,14 +10,14 @@ import pytest
 import torch
 from lhotse import CutSet
 
-from harness_bench.data.sources import CutList
-from harness_bench.files import read_json, read_jsonl
-from harness_bench.labels.store import LabelStore
+from harness_bench.core.fabric import Layout, launched, make_fabric
+from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.models.checkpoint import load_hubert
-from harness_bench.pretrain.data import epoch_batches
-from harness_bench.pretrain.engine import Layout, launched, make_fabric
-from harness_bench.pretrain.log import LOG_FILE
-from harness_bench.pretrain.run import build_run
+from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.labels.store import LabelStore
+from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.pretrain.trainer import build_run
 from tests.pretrain.conftest import LABELS
 from tests.pretrain.test_family import TINY
 from tests.pretrain.two_ranks import GRADIENT_STEP, gradients
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.run import Run
+    from harness_bench.pretrain.trainer import Run
 
 FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
     "max_update = 3", "max_update = 10\nsave_interval_updates = 4\nlog_interval = 5"

@@ -12,14 +12,12 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from harness_bench.files import read_jsonl
+from harness_bench.core.fabric import make_fabric
+from harness_bench.core.files import read_jsonl
 from harness_bench.models.checkpoint import load_hubert, read_facts
-from harness_bench.pretrain import loop
-from harness_bench.pretrain.engine import make_fabric
-from harness_bench.pretrain.log import BOARD, LOG_FILE
-from harness_bench.pretrain.loop import pretrain
-from harness_bench.pretrain.run import EXPORTS
-from harness_bench.pretrain.state import states
+from harness_bench.pretrain import trainer
+from harness_bench.pretrain.monitor import BOARD, LOG_FILE
+from harness_bench.pretrain.trainer import EXPORTS, pretrain, states
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import small_step
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
-    from harness_bench.labels.store import LabelStore
+    from harness_bench.pretrain.labels.store import LabelStore
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +101,7 @@ def test_sigterm_saves_before_it_ends(
     """
     step = small_step(max_update=8, save_interval_updates=100, num_workers=2)
     straight = pretrain(step, cuts, labels, tmp_path / "a", fabric=fabric)
-    real, calls = loop._backward, []
+    real, calls = trainer._backward, []
 
     def warned(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -113,7 +111,7 @@ def test_sigterm_saves_before_it_ends(
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(loop, "_backward", warned)
+    monkeypatch.setattr(trainer, "_backward", warned)
     with pytest.raises(KeyboardInterrupt):
         pretrain(step, cuts, labels, tmp_path / "b", fabric=fabric)
     assert [path.name for path in states(tmp_path / "b")] == ["state-00000004.pt"]

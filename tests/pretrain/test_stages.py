@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench import cli
-from harness_bench.cuts import write_cuts
-from tests.labels.conftest import make_cuts
+from harness_bench.cli import app
+from harness_bench.cuts.store import write_cuts
+from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def test_dev_is_refused(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["harness-bench", *VERBS[verb]])
     with pytest.raises(SystemExit) as done:
-        cli.main()
+        app.main()
     told = capsys.readouterr().err
     assert done.value.code == 2
     assert "corpus, split dev would train on 2 utterances" in told

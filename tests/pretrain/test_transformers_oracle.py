@@ -11,8 +11,8 @@ from transformers import HubertModel
 
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.hubert import Hubert, normalize_waveforms
-from harness_bench.pretrain.data import NO_LABEL
-from harness_bench.pretrain.objective import PretrainModel, combine
+from harness_bench.pretrain.data.batches import NO_LABEL
+from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
 from tests.models.conftest import KINDS, small_config
 from tests.pretrain.conftest import small_step
 from tests.pretrain.test_objective import make_batch
@@ -20,8 +20,8 @@ from tests.pretrain.test_objective import make_batch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_bench.iteration import PretrainConfig
-    from harness_bench.pretrain.data import Batch
+    from harness_bench.pretrain.config import PretrainConfig
+    from harness_bench.pretrain.data.batches import Batch
 
 CONFIG = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25, features_pen_weight=10.0)
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lhotse import CutSet
 
-from harness_bench.data.sources import CutList
-from harness_bench.labels.store import LabelStore
-from harness_bench.pretrain import loop
-from harness_bench.pretrain.data import epoch_batches
-from harness_bench.pretrain.engine import make_fabric
+from harness_bench.core.fabric import make_fabric
+from harness_bench.core.log import StageTimes
+from harness_bench.pretrain import trainer
+from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.sources import CutList
 from harness_bench.pretrain.family import load_family, run_family
-from harness_bench.pretrain.run import Run, build_run
-from harness_bench.progress import StageTimes
+from harness_bench.pretrain.labels.store import LabelStore
+from harness_bench.pretrain.trainer import Run, build_run
 from tests.pretrain.conftest import small_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness_bench.pretrain.objective import Sums
+    from harness_bench.pretrain.objectives.hubert import Sums
 
 GRADIENT_STEP = small_step(features_pen_weight=3.0, max_update=4)
 
@@ -38,7 +38,7 @@ def gradients(
     counts = torch.stack([batch.counts for batch in group]).sum(0)
     frames = run.fabric.all_reduce(counts, reduce_op="sum")
     for batch in group:
-        loop._backward(run, batch, frames, last=batch is group[-1])
+        trainer._backward(run, batch, frames, last=batch is group[-1])
     return {
         name: parameter.grad.clone()
         for name, parameter in run.plain.named_parameters()
@@ -52,7 +52,7 @@ class StoppedError(Exception):
 
 def stops_at(call: int) -> Callable[..., Sums]:
     """Return a `_backward` that fails when it is called so many times."""
-    real, calls = loop._backward, []
+    real, calls = trainer._backward, []
 
     def backward(*arguments: Any, **options: Any) -> Sums:
         calls.append(1)
@@ -80,13 +80,13 @@ def main(folder: Path) -> None:
         run_family(family, cuts, out, times=StageTimes(), accelerator="cpu")
 
     make(folder / "straight")
-    real = loop._backward
-    loop._backward = stops_at(8)
+    real = trainer._backward
+    trainer._backward = stops_at(8)
     try:
         make(folder / "resumed")
     except StoppedError:
         fabric.barrier()
-    loop._backward = real
+    trainer._backward = real
     make(folder / "resumed")
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness_bench import cli
-from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.cli import app
+from harness_bench.results.predictions import ClassPrediction, TextPrediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def command(
         monkeypatch.setattr(sys, "argv", ["harness-bench", "score", *map(str, arguments)])
         code = 0
         try:
-            cli.main()
+            app.main()
         except SystemExit as done:
             code = int(done.code or 0)
         return code, *capsys.readouterr()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_bench.predictions import TextPrediction
+from harness_bench.results.predictions import TextPrediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.alignment import Utterance, as_text, utterances, write_alignment
-from harness_bench.scoring.asr import Breakdown, score_joined
-from harness_bench.scoring.joining import Joined
+from harness_bench.scoring.texts.alignment import Utterance, as_text, utterances, write_alignment
+from harness_bench.scoring.texts.joining import Joined
+from harness_bench.scoring.texts.score import Breakdown, score_joined
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_bench.scoring.multiref import MultiReferenceScores
+    from harness_bench.scoring.texts.multiref import MultiReferenceScores
 
 WORDS = st.lists(st.sampled_from(["كِتَابٌ", "بيت", "في", "IBM", "漢字"]), max_size=40).map(" ".join)
 ISOLATES = re.compile("[\u2066-\u2069]")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from harness_bench.predictions import TextPrediction, read_predictions, write_predictions
-from harness_bench.scoring.annotators import joined_rows
-from harness_bench.scoring.asr import Breakdown, score_joined
+from harness_bench.results.predictions import TextPrediction, read_predictions, write_predictions
 from harness_bench.scoring.breakdown import breakdown
+from harness_bench.scoring.publish import Facts, joined_result
 from harness_bench.scoring.systems import compare_systems
-from harness_bench.scoring.text import score_texts
-from harness_bench.scoring.to_result import Facts, joined_result
+from harness_bench.scoring.texts.joining import joined_rows
+from harness_bench.scoring.texts.profile import score_texts
+from harness_bench.scoring.texts.score import Breakdown, score_joined
 from tests.scoring.several import annotated
 
 if TYPE_CHECKING:

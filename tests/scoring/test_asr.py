@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.asr import Breakdown, Files, read_joined, score_joined
-from harness_bench.scoring.joining import Joined
 from harness_bench.scoring.registry import profile_names
+from harness_bench.scoring.texts.joining import Joined
+from harness_bench.scoring.texts.score import Breakdown, Files, read_joined, score_joined
 
 if TYPE_CHECKING:
     import random

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.scoring.bootstrap import cluster_sums, intervals, paired_test
-from harness_bench.scoring.classification import score_classes
-from harness_bench.scoring.compare import compare_classes, compare_texts
+from harness_bench.scoring.classes.score import score_classes
 from harness_bench.scoring.registry import get_metric
-from harness_bench.scoring.text import score_texts
+from harness_bench.scoring.systems import compare_classes, compare_texts
+from harness_bench.scoring.texts.profile import score_texts
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
     import random
 
-    from harness_bench.result_parts import Metric
+    from harness_bench.results.record import Metric
 
 
 @given(

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
-from harness_bench.predictions import ClassPrediction, TextPrediction
+from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.breakdown import breakdown
-from harness_bench.scoring.classification import score_classes
+from harness_bench.scoring.classes.score import score_classes
 from harness_bench.scoring.registry import metric_names
-from harness_bench.scoring.text import score_texts
+from harness_bench.scoring.texts.profile import score_texts
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness_bench.result_parts import Metric
+    from harness_bench.results.record import Metric
 
 
 def tagged[P: (ClassPrediction, TextPrediction)](rows: list[P]) -> list[P]:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from sklearn.metrics import precision_recall_fscore_support
 
-from harness_bench.cuts import cuts_path, write_cuts
-from harness_bench.predictions import ClassPrediction
-from harness_bench.scoring.class_readers import read_table, read_with_cuts
-from harness_bench.scoring.class_tables import calibration_error, per_class, plot_confusion
-from harness_bench.scoring.classification import confusion
+from harness_bench.cuts.store import cuts_path, write_cuts
+from harness_bench.results.predictions import ClassPrediction
+from harness_bench.scoring.classes.readers import read_table, read_with_cuts
+from harness_bench.scoring.classes.score import confusion
+from harness_bench.scoring.classes.tables import calibration_error, per_class, plot_confusion
 from tests.scoring.conftest import class_rows
 
 if TYPE_CHECKING:

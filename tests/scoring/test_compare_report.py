@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench.predictions import write_predictions
+from harness_bench.results.predictions import write_predictions
 from harness_bench.scoring.systems import compare_systems
 from tests.scoring.conftest import class_rows, text_rows
 

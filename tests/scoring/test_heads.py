@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness_bench.scoring.classification import score_classes
-from harness_bench.scoring.compare import compare_classes
+from harness_bench.scoring.classes.score import score_classes
+from harness_bench.scoring.systems import compare_classes
 from tests.scoring.conftest import class_rows
 
 if TYPE_CHECKING:
-    from harness_bench.predictions import ClassPrediction
+    from harness_bench.results.predictions import ClassPrediction
 
 
 def merged(heads: list[list[ClassPrediction]]) -> list[ClassPrediction]:

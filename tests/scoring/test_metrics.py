@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from harness_bench.predictions import ClassPrediction, TextPrediction
-from harness_bench.scoring.annotators import reference_statistics
-from harness_bench.scoring.classification import confusion, score_classes
+from harness_bench.results.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring.classes.score import confusion, score_classes
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import class_statistics, text_statistics
-from harness_bench.scoring.text import score_texts
+from harness_bench.scoring.texts.joining import reference_statistics
+from harness_bench.scoring.texts.profile import score_texts
 from tests.scoring.several import annotated, naive_alignment
 
 ORACLES = {

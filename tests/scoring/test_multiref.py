@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.scoring.bootstrap import intervals
-from harness_bench.scoring.buckwalter import to_arabic
-from harness_bench.scoring.multiref import (
+from harness_bench.scoring.profiles._buckwalter import to_arabic
+from harness_bench.scoring.statistics import error_rate
+from harness_bench.scoring.texts.multiref import (
     MultiReferenceScores,
     align,
     merge,
     score_multi_reference,
 )
-from harness_bench.scoring.statistics import error_rate
 from tests.scoring.several import naive_alignment
 
 if TYPE_CHECKING:

@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.scoring.buckwalter import to_buckwalter
-from harness_bench.scoring.readers import (
-    Segment,
-    Word,
-    format_of,
-    read_transcripts,
-    spread,
-)
+from harness_bench.scoring.profiles._buckwalter import to_buckwalter
+from harness_bench.scoring.texts.readers import Segment, Word, format_of, read_transcripts, spread
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.compare import compare_classes, compare_texts
 from harness_bench.scoring.registry import metric_names
-from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
+from harness_bench.scoring.systems import (
+    SIGNIFICANT,
+    Systems,
+    compare_classes,
+    compare_systems,
+    compare_texts,
+)
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:

@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.predictions import ClassPrediction, read_predictions
-from harness_bench.results import load_results
-from harness_bench.scoring.to_result import (
-    Facts,
-    class_result,
-    publish,
-    split_digest,
-    text_result,
-)
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.results.record import load_results
+from harness_bench.scoring.publish import Facts, class_result, publish, split_digest, text_result
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness_bench.frames import frame_count
-from harness_bench.s3prl_plugin import hub
-from harness_bench.s3prl_plugin.classifier_head import valid_frames
+from harness_bench.audio.frames import frame_count
+from harness_bench.probing.head.model import valid_frames
+from harness_bench.probing.s3prl import hub
 from tests.upstream.conftest import GROUP_KINDS, KINDS, LAYER_KINDS, build, waves
 
 if TYPE_CHECKING:

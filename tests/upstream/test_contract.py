@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from harness_bench.s3prl_plugin import hub
-from harness_bench.s3prl_plugin.bridges import hub_names
-from harness_bench.s3prl_plugin.frozen import FrozenUpstream
+from harness_bench.probing.s3prl import hub
+from harness_bench.probing.s3prl.bridges import hub_names
+from harness_bench.probing.s3prl.upstream import FrozenUpstream
 
 if TYPE_CHECKING:
     from pathlib import Path

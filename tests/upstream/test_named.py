@@ -8,11 +8,12 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from harness_bench.upstream.harness import named
 from huggingface_hub import errors
 
-from harness_bench.iteration import preset_names
-from harness_bench.s3prl_plugin import arguments, hub
+from harness_bench.core.config import read_toml
+from harness_bench.models import hub as model_hub
+from harness_bench.pretrain.config import preset_names
+from harness_bench.probing.s3prl import arguments, hub
 from tests.upstream.conftest import waves
 
 pytestmark = pytest.mark.s3prl
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.s3prl
 
 @pytest.fixture(autouse=True)
 def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(named.MODELS, raising=False)
+    monkeypatch.delenv(model_hub.MODELS, raising=False)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def hub_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a table in place as it will be once weights are public."""
     table = tmp_path / "table.toml"
     table.write_text('[harness_st]\nhub = "owner/harness-st"\nrevision = "abc123"\n')
-    monkeypatch.setattr(named, "TABLE", table)
+    monkeypatch.setattr(model_hub, "TABLE", table)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, reply: Path | Exception) -> list[tuple[Any, Any]]:
@@ -47,15 +48,15 @@ def answer(monkeypatch: pytest.MonkeyPatch, reply: Path | Exception) -> list[tup
 
 def test_each_name_of_the_table_is_an_upstream_of_the_paper() -> None:
     """A row without a function cannot be reached; one without a preset cannot be made."""
-    assert {"harness_l", "harness_s", "harness_st", "harness_st_pca"} <= set(named.names())
-    assert set(named.names()) | {"harness_local"} == {
+    assert {"harness_l", "harness_s", "harness_st", "harness_st_pca"} <= set(model_hub.names())
+    assert set(model_hub.names()) | {"harness_local"} == {
         name for name in hub.own_names() if name.startswith("harness")
     }
-    table = named.read_toml(named.TABLE)
+    table = read_toml(model_hub.TABLE)
     assert {row["preset"] for row in table.values()} <= set(preset_names())
 
 
-@pytest.mark.parametrize("name", named.names())
+@pytest.mark.parametrize("name", model_hub.names())
 def test_without_weights_the_sentence_says_how_to_make_them(name: str) -> None:
     """This is what everybody meets first, until weights are public."""
     with pytest.raises(ValueError, match=f"(?s)-u {name}: no weights.*-k FOLDER.*HARNESS_MODELS"):
@@ -68,21 +69,21 @@ def test_a_folder_of_models_by_name(
 ) -> None:
     """HARNESS_MODELS=models, with what `harness-bench export RUN models/NAME` wrote."""
     (tmp_path / "harness_st").symlink_to(tiny_checkpoint)
-    monkeypatch.setenv(named.MODELS, str(tmp_path))
+    monkeypatch.setenv(model_hub.MODELS, str(tmp_path))
     ours, wavs = hub.harness_st(ckpt=None), waves([4_000])
     local = hub.harness_local(str(tiny_checkpoint))
     assert torch.equal(ours(wavs)["last_hidden_state"], local(wavs)["last_hidden_state"])
     assert ours.digest() == local.digest()
     (tmp_path / "harness_s.pt").touch()
-    assert named.resolve("harness_s") == tmp_path / "harness_s.pt"
+    assert model_hub.resolve("harness_s") == tmp_path / "harness_s.pt"
     with pytest.raises(ValueError, match=r"neither a folder harness_l nor a file harness_l\.pt"):
-        named.resolve("harness_l")
+        model_hub.resolve("harness_l")
 
 
 def test_minus_k_comes_before_everything(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(named.MODELS, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(model_hub.MODELS, str(tmp_path / "nowhere"))
     assert hub.harness_st(ckpt=str(tiny_checkpoint)).checkpoint == tiny_checkpoint
 
 
@@ -90,11 +91,11 @@ def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Folders in it are relative to it, as in the table itself."""
     file = tmp_path / "mine.toml"
     file.write_text('[harness_st]\nfolder = "st/best"\n[harness_l]\nfolder = "/l"\n')
-    monkeypatch.setenv(named.MODELS, str(file))
-    assert named.resolve("harness_st") == tmp_path / "st" / "best"
-    assert named.resolve("harness_l") == Path("/l")
+    monkeypatch.setenv(model_hub.MODELS, str(file))
+    assert model_hub.resolve("harness_st") == tmp_path / "st" / "best"
+    assert model_hub.resolve("harness_l") == Path("/l")
     with pytest.raises(ValueError, match="no weights"):
-        named.resolve("harness_s")
+        model_hub.resolve("harness_s")
 
 
 @pytest.mark.parametrize(
@@ -115,16 +116,16 @@ def test_mistakes_in_it_are_named(
     """A file that is half understood would give another model under the name."""
     file = tmp_path / "mine.toml"
     file.write_text(text)
-    monkeypatch.setenv(named.MODELS, str(file))
+    monkeypatch.setenv(model_hub.MODELS, str(file))
     with pytest.raises(ValueError, match=message):
-        named.resolve("harness_st")
+        model_hub.resolve("harness_st")
 
 
 def test_a_variable_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Going on without it could fetch other weights than the user's."""
-    monkeypatch.setenv(named.MODELS, "/nowhere")
+    monkeypatch.setenv(model_hub.MODELS, "/nowhere")
     with pytest.raises(ValueError, match=r"/nowhere.*HARNESS_MODELS names a folder"):
-        named.resolve("harness_st")
+        model_hub.resolve("harness_st")
 
 
 @pytest.mark.usefixtures("hub_table")
@@ -165,7 +166,7 @@ def test_what_the_hub_refuses_is_explained(
     """Cluster nodes have no network, private models need a login: each has another way out."""
     answer(monkeypatch, error)
     with pytest.raises(ValueError, match=f"-u harness_st: .*{message}"):
-        named.resolve("harness_st")
+        model_hub.resolve("harness_st")
 
 
 @pytest.mark.usefixtures("hub_table")
@@ -174,14 +175,14 @@ def test_really_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="not in the local cache"):
-        named.resolve("harness_st")
+        model_hub.resolve("harness_st")
 
 
 @pytest.mark.usefixtures("hub_table")
 def test_a_repository_without_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answer(monkeypatch, tmp_path)
     with pytest.raises(ValueError, match=r"has no config\.json"):
-        named.resolve("harness_st")
+        model_hub.resolve("harness_st")
 
 
 def test_a_name_without_weights_is_refused_before_anything_heavy() -> None:
@@ -199,5 +200,5 @@ def test_a_probe_is_of_the_weights_and_not_of_the_name(
 ) -> None:
     """Other weights under one name must be probed anew."""
     (tmp_path / "harness_st").mkdir()
-    monkeypatch.setenv(named.MODELS, str(tmp_path))
+    monkeypatch.setenv(model_hub.MODELS, str(tmp_path))
     assert hub.own_checkpoint("harness_st") == tmp_path / "harness_st"

@@ -9,10 +9,10 @@ import torch
 
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.peers import HOW, fairseq_available
-from harness_bench.frames import frame_count
-from harness_bench.iteration import PretrainConfig
+from harness_bench.audio.frames import frame_count
 from harness_bench.models.hubert import Hubert, normalize_waveforms
-from harness_bench.s3prl_plugin import hub
+from harness_bench.pretrain.config import PretrainConfig
+from harness_bench.probing.s3prl import hub
 from tests.models import fairseq_layout
 from tests.models.conftest import KINDS as SHAPES
 from tests.models.conftest import padded, small_config

@@ -9,8 +9,8 @@ import pytest
 import torch
 from harness_bench.upstream.harness.expert import UpstreamExpert
 
-from harness_bench.s3prl_plugin import hub
-from harness_bench.s3prl_plugin.bridges import hub_names
+from harness_bench.probing.s3prl import hub
+from harness_bench.probing.s3prl.bridges import hub_names
 from tests.upstream.conftest import waves
 
 if TYPE_CHECKING:

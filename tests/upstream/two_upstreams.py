@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from harness_bench.s3prl_plugin.arguments import complete
-from harness_bench.s3prl_plugin.hook import activate
+from harness_bench.probing.s3prl.arguments import complete
+from harness_bench.probing.s3prl.hook import activate
 
 SETTINGS = ("total_steps=12", "eval_step=6", "log_step=1", "save_step=12")
 

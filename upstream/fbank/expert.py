@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, override
 import s3prl.hub
 import torch
 
-from harness_bench.s3prl_plugin.frozen import FrozenUpstream
+from harness_bench.probing.s3prl.upstream import FrozenUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

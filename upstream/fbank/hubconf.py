@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness_bench.upstream.fbank.expert import UpstreamExpert as _UpstreamExpert
+from .expert import UpstreamExpert as _UpstreamExpert
 
 
 def fbank_cached(**kwargs: Any) -> _UpstreamExpert:

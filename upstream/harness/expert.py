@@ -10,11 +10,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.config import STRICT, load
+from harness_bench.core.config import STRICT, load
 from harness_bench.models.checkpoint import Backbone, checkpoint_digest, load_backbone
 from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.hubert import Hubert
-from harness_bench.s3prl_plugin.frozen import FrozenUpstream
+from harness_bench.probing.s3prl.upstream import FrozenUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness_bench.upstream.harness.expert import UpstreamExpert as _UpstreamExpert
-from harness_bench.upstream.harness.named import resolve as _resolve
+from harness_bench.core.log import say as _say
+from harness_bench.models.hub import resolve as _resolve
 
-from harness_bench.progress import say as _say
+from .expert import UpstreamExpert as _UpstreamExpert
 
 
 def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:

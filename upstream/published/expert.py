@@ -8,7 +8,7 @@ from typing import Any
 
 from harness_bench.upstream.harness.expert import UpstreamExpert
 
-from harness_bench.progress import say
+from harness_bench.core.log import say
 
 
 def open_published(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness_bench.upstream.published.expert import open_published as _open
+from .expert import open_published as _open
 
 
 def hubert(ckpt: str | None = None, **kwargs: Any) -> Any:

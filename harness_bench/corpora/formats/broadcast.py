@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness_bench.corpora import reading
+from harness_bench.core.log import bar
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.formats import kaldi
+from harness_bench.corpora.formats import kaldi, reading
 from harness_bench.corpora.formats.kaldi import Span
 from harness_bench.corpora.formats.transcript_xml import Head, Segment, Speaker, read_segments
-from harness_bench.progress import bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

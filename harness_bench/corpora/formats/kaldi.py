@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness_bench.corpora import reading
+from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

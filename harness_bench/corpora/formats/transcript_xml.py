@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from xml.parsers import expat
 
-from harness_bench.corpora import reading
+from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

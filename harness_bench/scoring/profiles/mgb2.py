@@ -1,6 +1,6 @@
 """The MGB-2 challenge's normalisation of references and hypotheses."""
 
-from harness_bench.scoring.arabic import (
+from harness_bench.scoring.profiles._arabic import (
     ALEFS,
     remove_diacritics,
     replace_punctuation,

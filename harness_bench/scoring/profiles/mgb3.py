@@ -1,6 +1,6 @@
 """The surface normalisation of the MGB-3 challenge's own scoring run."""
 
-from harness_bench.scoring.arabic import ALEFS, single_spaces
+from harness_bench.scoring.profiles._arabic import ALEFS, single_spaces
 
 NAME = "mgb3"
 VERSION = "1"

@@ -1,6 +1,6 @@
 """Open Universal Arabic ASR Leaderboard, as it scored before 2026-07-27."""
 
-from harness_bench.scoring.oual import fold
+from harness_bench.scoring.profiles._oual import fold
 
 NAME = "oual-2024"
 VERSION = "1"

@@ -1,6 +1,6 @@
 """Open Universal Arabic ASR Leaderboard, as it scores since 2026-07-27."""
 
-from harness_bench.scoring.oual import attach_waw, fold, remove_punctuation
+from harness_bench.scoring.profiles._oual import attach_waw, fold, remove_punctuation
 
 NAME = "oual-2026"
 VERSION = "1"

@@ -15,8 +15,8 @@ import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
 from harness_bench.leaderboard.page import render_page
 
-from harness_bench.files import write_text
-from harness_bench.scoring.to_result import Facts, class_result, publish
+from harness_bench.core.files import write_text
+from harness_bench.scoring.publish import Facts, class_result, publish
 from tests.leaderboard.browser.many import write_many
 from tests.leaderboard.conftest import HOSTILE, write_results
 from tests.scoring.conftest import class_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from harness_bench.results import Result
+from harness_bench.results.record import Result
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench.predictions import ClassPrediction, read_predictions
-from harness_bench.scoring.compare import compare_classes
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.scoring.systems import compare_classes
 from tests.leaderboard.conftest import MODELS
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ source "${here}/../../../options.sh"
 take_options "${BASH_SOURCE[0]}" -- "$@"
 [ -n "${sets}" ] || die "--sets is missing: the sets to write, such as train,dev,mgb2_test"
 
-own=harness_bench.espnet_plugin
+own=harness_bench.asr
 chain=() specs=() wanted=' '
 IFS=, read -ra names <<<"${sets}"
 for name in "${names[@]}"; do

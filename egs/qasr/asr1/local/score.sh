@@ -62,7 +62,7 @@ for folder in "${sets[@]}"; do
         *) known=qasr ;;
     esac
     [ ${#chain[@]} -eq 0 ] || chain+=(--then)
-    chain+=(--stage "scores of ${name}" -m harness_bench.espnet_plugin.score
+    chain+=(--stage "scores of ${name}" -m harness_bench.asr.score
         --cuts "${cuts}" --split "${name}" --decoded "${folder}" --corpus "${corpus:-${known}}"
         --out "${decode}" --results "${results:-${decode}/results}"
         --model "${model:-$(basename "${asr_exp}")}")
@@ -73,4 +73,4 @@ for folder in "${sets[@]}"; do
     [ -z "${pretraining_data}" ] || chain+=(--pretraining_data "${pretraining_data}")
     [ -z "${times}" ] || chain+=(--times "${times}")
 done
-"${python}" -m harness_bench.espnet_plugin.run "${chain[@]}"
+"${python}" -m harness_bench.asr.espnet.run "${chain[@]}"

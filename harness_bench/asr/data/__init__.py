@@ -1,0 +1,1 @@
+"""Data folders, sets and tokens as ESPnet reads them."""

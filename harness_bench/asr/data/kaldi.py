@@ -1,0 +1,414 @@
+"""Kaldi-style data folders from cuts, without Kaldi: text, speakers, audio, what to leave out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import shlex
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
+from harness_bench.audio.io import load_waveform
+from harness_bench.core.files import atomic_path, digest_strings, write_text
+from harness_bench.core.log import bar
+from harness_bench.cuts.fields import label_of, text_of
+from harness_bench.cuts.store import read_cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from lhotse import Recording
+    from lhotse.cut import Cut
+
+FILES = ("wav.scp", "text", "utt2spk", "utt2num_samples")
+SKIPPED = "skipped.tsv"
+_DIRECT = (".wav", ".flac")  # read fast every epoch; other formats are rewritten once
+_SOURCES = "utt2source"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What training and development utterances must be like, in seconds."""
+
+    min_seconds: float = 0.1
+    max_seconds: float = 20.0
+
+
+def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], str]) -> int:
+    """Write text, utt2spk and spk2utt of a split; return the number of utterances.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        folder: the data folder to write.
+        normalise: applied to each transcript; predictions keep the raw one as reference.
+
+    Raises:
+        ValueError: an utterance without text, or two utterances of one name.
+    """
+    utterances = by_name(cuts, split)
+    words = {name: " ".join(normalise(text_of(cut)).split()) for name, cut in utterances.items()}
+    write_table(folder / "text", words)
+    write_speakers(folder, {name: speaker_of(name, cut) for name, cut in utterances.items()})
+    return len(utterances)
+
+
+def format_audio(
+    cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac", *, jobs: int = 1
+) -> tuple[int, int]:
+    """Write wav.scp and utt2num_samples of a split.
+
+    A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
+    is written below `audio`. Files of an earlier run, also of one that was killed, are kept if
+    they came from the same cut.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        folder: the data folder to write.
+        audio: where rewritten audio goes.
+        suffix: "flac" or "wav", both 16 bit.
+        jobs: files written at a time.
+
+    Returns:
+        how many files were written, and how many of an earlier run were kept.
+    """
+    utterances = by_name(cuts, split)
+    paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
+    samples = {name: utterances[name].num_samples for name in paths}
+    targets = {name: audio / f"{name}.{suffix}" for name in utterances if name not in paths}
+    sources = {name: digest_strings([repr(utterances[name].to_dict())]) for name in targets}
+    before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
+    for name, target in targets.items():
+        if before.get(name) != sources[name]:
+            for either in _DIRECT:  # a later run may ask for the other format again
+                target.with_name(f"{name}{either}").unlink(missing_ok=True)
+    # Only now may the table speak of these files: whatever is there later came from these cuts.
+    write_table(folder / _SOURCES, sources)
+    there = sum(target.exists() for target in targets.values())
+
+    def job(name: str) -> int:
+        if not targets[name].exists():
+            _write_audio(utterances[name], targets[name])
+        return _count_samples(targets[name])
+
+    with ThreadPoolExecutor(max(1, jobs)) as workers:
+        counts = workers.map(job, targets)
+        samples |= zip(
+            targets, bar(counts, title=f"audio of {split}", total=len(targets)), strict=True
+        )
+    paths |= {name: str(target.absolute()) for name, target in targets.items()}
+    write_table(folder / "wav.scp", paths)
+    write_table(folder / "utt2num_samples", samples)
+    return len(targets) - there, there
+
+
+def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:
+    """Copy a data folder without the utterances that cannot be trained on.
+
+    Args:
+        folder: a data folder with all of `FILES`.
+        out: where to write; gets skipped.tsv with each left-out utterance and the reason.
+        limits: bounds on the duration; None keeps everything (test sets).
+
+    Returns:
+        The numbers of kept and skipped utterances.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    tables = {name: read_table(folder / name) for name in FILES}
+    reasons: dict[str, str] = {}
+    if limits is not None:
+        reasons = {
+            name: reason
+            for name, text in tables["text"].items()
+            if (reason := _unfit(text, int(tables["utt2num_samples"][name]), limits))
+        }
+    kept = tables["text"].keys() - reasons.keys()
+    if not kept:
+        raise ValueError(
+            f"{folder}: all {len(reasons)} utterances are unfit; the first: "
+            f"{next(iter(reasons.items()), 'there were none')}. Widen --min_wav_duration and "
+            "--max_wav_duration, or prepare the corpus again."
+        )
+    for file, rows in tables.items():
+        write_table(out / file, {name: row for name, row in rows.items() if name in kept})
+    write_speakers(out, {name: tables["utt2spk"][name] for name in sorted(kept)})
+    lines = ["utterance\treason", *(f"{name}\t{why}" for name, why in sorted(reasons.items()))]
+    write_text(out / SKIPPED, "\n".join(lines) + "\n")
+    check_data_dir(out)
+    return len(kept), len(reasons)
+
+
+def by_name(cuts: Path, split: str) -> dict[str, Cut]:
+    """Return the cuts of a split by their name in data folders, sorted by it.
+
+    A name starts with the speaker: `spk-id` unless the id does so already. Kaldi's tools also want
+    utterances sorted by name to be sorted by speaker. Where names of that kind are not (speakers
+    `x` and `x$`), speakers get a name without the signs up to `-`, which sort first.
+    """
+    rows = [(_speaker(cut), cut) for cut in read_cuts(cuts, split)]
+    plain = [cut.id if cut.id.startswith(one) else f"{one}-{cut.id}" for one, cut in rows]
+    order = [one for _, (one, _) in sorted(zip(plain, rows, strict=True), key=itemgetter(0))]
+    names = plain if order == sorted(order) else [f"{_escaped(one)}-{cut.id}" for one, cut in rows]
+    found: dict[str, Cut] = {}
+    for name, (_, cut) in zip(names, rows, strict=True):
+        if name in found:
+            raise ValueError(
+                f"{cuts}, split {split}: cuts {found[name].id!r} and {cut.id!r} both get the name "
+                f"{name!r}. Give utterances distinct ids."
+            )
+        found[_word(name, cut)] = cut
+    return dict(sorted(found.items()))
+
+
+def speaker_of(name: str, cut: Cut) -> str:
+    """Return the speaker's name in data folders of an utterance that `by_name` named."""
+    speaker = _speaker(cut)
+    plain = name in (cut.id, f"{speaker}-{cut.id}")
+    return speaker if plain else name.removesuffix(f"-{cut.id}")
+
+
+def _escaped(speaker: str) -> str:
+    """Write the signs that sort up to `-`, and `=`, as their code, so that names stay distinct."""
+    return re.sub(r"[!-\-=]", lambda sign: f"={ord(sign[0]):02x}", speaker)
+
+
+def check_data_dir(folder: Path) -> None:
+    """Check what Kaldi's validate_data_dir checks.
+
+    Raises:
+        ValueError: a table is unsorted, or not of the same utterances as the others, or an
+            utterance's name does not start with its speaker's.
+    """
+    tables = {name: read_table(folder / name) for name in FILES}
+    check_tables(folder, tables, "Run stages 1 to 4.")
+    check_prefixes(folder, tables["utt2spk"])
+
+
+def check_tables(folder: Path, tables: Mapping[str, Mapping[str, str]], way_out: str) -> None:
+    """Check that tables, utt2spk among them, are sorted and of the same utterances."""
+    for file, rows in tables.items():
+        check_sorted(folder / file, rows)
+    for rows in tables.values():
+        if odd := sorted(rows.keys() ^ tables["utt2spk"].keys()):
+            raise ValueError(f"{folder}: utterance {odd[0]!r} is not in every file. {way_out}")
+
+
+def check_sorted(path: Path, rows: Mapping[str, str]) -> None:
+    """Check that a table is in the order of its keys (code points, which is Kaldi's C locale)."""
+    if list(rows) != sorted(rows):
+        raise ValueError(f"{path} is not sorted by its first column. Run stage 1 again.")
+
+
+def check_prefixes(folder: Path, speakers: Mapping[str, str]) -> None:
+    """Check that the names of utterances start with their speakers'."""
+    for name, speaker in speakers.items():
+        if not name.startswith(speaker):
+            raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
+
+
+def write_speakers(folder: Path, speakers: Mapping[str, str]) -> None:
+    """Write utt2spk and spk2utt from utterance -> speaker."""
+    names: dict[str, list[str]] = {}
+    for name, speaker in speakers.items():
+        names.setdefault(speaker, []).append(name)
+    write_table(folder / "utt2spk", speakers)
+    write_table(folder / "spk2utt", {key: " ".join(each) for key, each in names.items()})
+
+
+def write_table(path: Path, rows: Mapping[str, Any]) -> None:
+    """Write `key value` lines sorted by key, atomically."""
+    write_text(
+        path, "".join(f"{key} {value}".rstrip() + "\n" for key, value in sorted(rows.items()))
+    )
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Read `key value` lines; a repeated key is a `ValueError` with its line."""
+    if not path.is_file():
+        raise ValueError(f"There is no {path}. Run the earlier stages first.")
+    rows: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        key, _, value = line.partition(" ")
+        if key in rows:
+            raise ValueError(f"{path}:{number} repeats {key!r}; every key must stand once.")
+        if key:
+            rows[key] = value
+    return rows
+
+
+def _speaker(cut: Cut) -> str:
+    """Return the speaker's name; an utterance of unknown speaker is its own, as in Kaldi."""
+    if not cut.supervisions or cut.supervisions[0].speaker is None:
+        return str(cut.id)
+    return _word(label_of(cut, "speaker"), cut)
+
+
+def _word(name: str, cut: Cut) -> str:
+    """Check that a name fits data folders, where blanks divide columns and names name files."""
+    if not name or any(sign.isspace() or sign == "/" for sign in name):
+        raise ValueError(
+            f"Cut {cut.id!r}: {name!r} cannot name an utterance or speaker in a data folder. "
+            "Prepare the corpus with names without blanks and slashes."
+        )
+    return name
+
+
+def _direct_path(cut: Cut) -> Path | None:
+    """Return the cut's file if the file is exactly the cut at 16 kHz with one channel."""
+    recording = cut.recording
+    whole = (
+        cut.start == 0
+        and cut.num_samples == recording.num_samples
+        and (recording.sampling_rate, recording.num_channels) == (SAMPLE_RATE, 1)
+        and not recording.transforms
+        and len(recording.sources) == 1
+        and recording.sources[0].type == "file"
+    )
+    path = Path(recording.sources[0].source) if whole else None
+    return path.absolute() if path and path.suffix.lower() in _DIRECT else None
+
+
+def _write_audio(cut: Cut, target: Path) -> None:
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
+    waveform = load_waveform(cut)
+    with atomic_path(target) as partial:
+        soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16")
+
+
+def _count_samples(path: Path) -> int:
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
+    return int(soundfile.info(path).frames)
+
+
+def _unfit(text: str, samples: int, limits: Limits) -> str:
+    """Say why an utterance cannot be trained on, or nothing."""
+    seconds = samples / SAMPLE_RATE
+    if not text:
+        return "no text after normalisation"
+    if samples < FRAME_FIELD or seconds < limits.min_seconds:
+        return f"{seconds:.3f} s is shorter than {limits.min_seconds} s"
+    if seconds > limits.max_seconds:
+        return f"{seconds:.3f} s is longer than {limits.max_seconds} s"
+    return ""
+
+
+WAV, SEGMENTS, DURATIONS = "wav.scp", "segments", "reco2dur"
+_PLAIN = (".wav", ".flac")  # what ESPnet's format_wav_scp.py opens by itself
+_SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
+_FIELDS = 3  # of a line of segments, behind the utterance
+
+
+def write_recordings(cuts: Path, split: str, folder: Path) -> int:
+    """Write wav.scp, segments and reco2dur of a split; return the number of recordings.
+
+    `wav.scp` names the recordings as they are on disk: WAV and FLAC of one channel by their path,
+    others by an ffmpeg pipe, as Kaldi's recipes do. ESPnet's stage 3 cuts them by `segments`.
+
+    Args:
+        cuts: a prepared folder.
+        split: its split.
+        folder: the data folder to write.
+
+    Raises:
+        ValueError: a recording that is not one file.
+    """
+    utterances = by_name(cuts, split)
+    recordings = {_file(cut): cut.recording for cut in utterances.values()}
+    names = _names(recordings)
+    segments = {
+        name: f"{names[_file(cut)]} {cut.start:.6f} {cut.start + cut.duration:.6f}"
+        for name, cut in utterances.items()
+    }
+    places = {names[path]: _place(path, recording) for path, recording in recordings.items()}
+    lengths = {names[path]: f"{one.duration:.6f}" for path, one in recordings.items()}
+    for file, rows in ((WAV, places), (SEGMENTS, segments), (DURATIONS, lengths)):
+        write_table(folder / file, rows)
+    return len(places)
+
+
+def check_raw_dir(folder: Path) -> None:
+    """Check what Kaldi's validate_data_dir.sh checks of texts, speakers and segments.
+
+    Raises:
+        ValueError: a table is unsorted, differs from the others in its utterances, sorts
+            otherwise by speaker than by utterance, or a segment does not lie in its recording.
+    """
+    tables = {name: read_table(folder / name) for name in ("text", "utt2spk", SEGMENTS)}
+    check_tables(folder, tables, "Run stage 1.")
+    check_speakers(folder)
+    recordings, lengths = (read_table(folder / name) for name in (WAV, DURATIONS))
+    check_sorted(folder / WAV, recordings)
+    for name, row in tables[SEGMENTS].items():
+        if fault := _fault(row.split(), recordings, lengths):
+            raise ValueError(f"{folder / SEGMENTS}: {name} {row}: {fault}.")
+
+
+def check_speakers(folder: Path) -> None:
+    """Check utt2spk and spk2utt: one says what the other does, in one order.
+
+    Raises:
+        ValueError: an utterance does not start with its speaker, sorting by utterance does not
+            sort by speaker, or spk2utt is another list.
+    """
+    speakers = read_table(folder / "utt2spk")
+    check_prefixes(folder, speakers)
+    order = list(speakers.values())
+    if odd := next((b for a, b in itertools.pairwise(order) if b < a), None):
+        raise ValueError(
+            f"{folder / 'utt2spk'}: sorted by utterance, speaker {odd!r} comes too late. Kaldi's "
+            "tools need both orders to agree; give speakers names of which none begins another."
+        )
+    listed = read_table(folder / "spk2utt")
+    inverse = {name: one for one, names in listed.items() for name in names.split()}
+    if inverse != speakers:
+        raise ValueError(f"{folder}: spk2utt and utt2spk differ. Run stage 1 again.")
+
+
+def _fault(row: list[str], recordings: dict[str, str], lengths: dict[str, str]) -> str:
+    """Say what is wrong with a line of segments, or nothing."""
+    if len(row) != _FIELDS:
+        return "expected a recording, a start and an end in seconds"
+    if row[0] not in recordings:
+        return f"{row[0]!r} is not in {WAV}"
+    start, end = float(row[1]), float(row[2])
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        return "the segment has no length"
+    if end > float(lengths[row[0]]) + _SLACK:
+        return f"it ends behind the recording's end at {lengths[row[0]]} s"
+    return ""
+
+
+def _file(cut: Cut) -> str:
+    """Return the file of a cut's recording."""
+    sources = cut.recording.sources
+    if len(sources) != 1 or sources[0].type != "file":
+        raise ValueError(f"Cut {cut.id!r}: its recording is not one audio file; prepare it again.")
+    return str(sources[0].source)
+
+
+def _names(paths: Iterable[str]) -> dict[str, str]:
+    """Name recordings by their files' names; equal names get a digest of the path behind them."""
+    stems = {path: "_".join(Path(path).stem.split()) for path in paths}
+    common = {stem for stem, count in Counter(stems.values()).items() if count > 1}
+    return {
+        path: f"{stem}-{digest_strings([path])[:8]}" if stem in common else stem
+        for path, stem in stems.items()
+    }
+
+
+def _place(path: str, recording: Recording) -> str:
+    """Return what wav.scp says of a recording."""
+    if recording.num_channels == 1 and path.lower().endswith(_PLAIN):
+        return path
+    return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -ar {SAMPLE_RATE} - |"

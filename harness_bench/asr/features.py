@@ -1,0 +1,324 @@
+"""Write a frozen checkpoint's features of data folders, once for all epochs.
+
+`python -m harness_bench.espnet_plugin.features --checkpoint DIR --layers mean --data DUMP --out DIR
+--splits train dev` reads DUMP/<split>/wav.scp and writes DIR/<split>/feats.scp beside large shards
+of 16-bit numbers. ESPnet reads it as `DIR/<split>/feats.scp,speech,harness_features`, with the same
+frontend config as from audio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.asr.data.kaldi import read_table, write_table
+from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
+from harness_bench.core.distributed import barrier, world
+from harness_bench.core.files import digest_strings, locked, read_json, write_json
+from harness_bench.core.log import bar, cpu_seconds, say
+from harness_bench.core.workdir import write_provenance
+from harness_bench.models.features.plan import (
+    _SAMPLES,
+    Shard,
+    Utterance,
+    check_room,
+    divide,
+    estimate,
+)
+from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from harness_bench.models.frozen import FixedFeatures
+    from harness_bench.models.hubert import HubertConfig
+
+# Raise this when rows change for a reason outside the model's own source files.
+VERSION = 2
+
+
+class Job(NamedTuple):
+    """A checkpoint's fixed features, ready to compute."""
+
+    model: FixedFeatures
+    facts: dict[str, Any]  # all that decides the features beside the audio
+    config: FeatureConfig
+    device: torch.device
+
+
+def open_job(
+    checkpoint: Path, layers: str | int, config: FeatureConfig, device: torch.device
+) -> Job:
+    """Load a checkpoint to compute its features.
+
+    Raises:
+        ValueError: no checkpoint, or layers that it does not have or that are learned.
+    """
+    from harness_bench.core.code_digest import code_digest  # noqa: PLC0415
+    from harness_bench.models.checkpoint import (  # noqa: PLC0415
+        checkpoint_digest,
+        load_backbone,
+        load_config,
+    )
+    from harness_bench.models.frozen import FixedFeatures, fixed_layers  # noqa: PLC0415
+
+    chosen = fixed_layers(layers, load_config(checkpoint).encoder_layers)
+    backbone = load_backbone(checkpoint)
+    model = FixedFeatures(backbone, chosen).to(device).eval()
+    facts = {
+        "checkpoint": checkpoint_digest(checkpoint),
+        "layers": chosen,
+        "dim": backbone.hidden_size,
+        "code": code_digest(model),
+        "version": VERSION,
+        "batch_seconds": config.batch_seconds,
+        "shard_mb": config.shard_mb,
+    }
+    return Job(model, facts, config, device)
+
+
+def make_features(job: Job, data: Path, out: Path) -> int:
+    """Write the features of one data folder; return how many shards were computed.
+
+    Shards that an earlier, interrupted or finished, pass made from the same inputs are kept; any
+    others are replaced. Every rank of a run must call it.
+
+    The feature store of s3prl's tasks does not serve here: it keeps one file per utterance under
+    the digest of its waveform, bounded by eviction, so that every epoch would decode the audio
+    and open 150,000 small files. Its digest of the code is used.
+
+    Args:
+        job: what to compute.
+        data: a data folder with wav.scp.
+        out: gets the shards, feats.scp, speech_shape ("frames,dim"), features.json and
+            provenance.json; the first four are of one pass, and complete once feats.scp is there.
+
+    Raises:
+        ValueError: bad audio or tables, or a disk with too little room.
+    """
+    from harness_bench.models.features.shard import record_path  # noqa: PLC0415 - torch
+
+    utterances = read_utterances(data, job.model.backbone.hubert.config)
+    shards = divide(utterances, int(job.facts["dim"]), job.config.shard_mb)
+    identity = digest_strings(f"{key} {value}" for key, value in sorted(job.facts.items()))
+    rank, ranks = world()
+    # Another run on the folder would take this one's unfinished files for those of a killed one.
+    with locked(out / ".lock") if rank == 0 else nullcontext():
+        if rank == 0:
+            _clear(out, shards, identity, job)
+        barrier()
+        todo = [shard for shard in shards if not record_path(out, shard).is_file()]
+        barrier()  # Every rank has looked before any of them writes.
+        _write(job, out, todo[rank::ranks], identity)
+        barrier()
+        if rank == 0 and (todo or not (out / TABLE).is_file()):
+            _write_tables(job, out, shards)
+        barrier()
+    return len(todo)
+
+
+def _clear(out: Path, shards: Sequence[Shard], identity: str, job: Job) -> None:
+    """Keep what was made from the same inputs, say what is to do, delete the rest."""
+    from harness_bench.models.features.shard import is_fresh, record_path  # noqa: PLC0415
+
+    fresh = {shard.name for shard in shards if is_fresh(out, shard, identity)}
+    missing = [shard for shard in shards if shard.name not in fresh]
+    say(f"Features for {out}: {estimate(shards)}; {len(fresh)} of {len(shards)} shards are there.")
+    old = [path for path in out.glob("feats-*.npy") if path.name not in fresh]
+    partial = list(out.glob(".partial-*"))
+    check_room(out, missing, sum(path.stat().st_size for path in (*old, *partial)))
+    if not (missing or old):
+        return
+    if old and (out / FACTS).is_file():
+        before = read_json(out / FACTS)
+        changed = [key for key, value in job.facts.items() if before.get(key) != value]
+        say(f"Made anew, because of other {', '.join(changed) or 'audio'}: {len(old)} shards.")
+    for path in (out / TABLE, out / SHAPES, out / FACTS, *partial):
+        path.unlink(missing_ok=True)
+    kept = {record_path(out, shard) for shard in shards if shard.name in fresh}
+    for path in (*(set(out.glob("feats-*.json")) - kept), *old):
+        path.unlink()
+
+
+def _write(job: Job, out: Path, shards: Sequence[Shard], identity: str) -> None:
+    """Compute this rank's shards, with one progress bar and the next shard's audio read ahead."""
+    from itertools import islice  # noqa: PLC0415
+
+    from harness_bench.models.features.shard import batches_of, read_ahead, write_shard  # noqa: PLC0415
+
+    if not shards:
+        return
+    start, cpu = time.perf_counter(), cpu_seconds()
+    batches = [batches_of(shard, job.config.batch_seconds) for shard in shards]
+    flat = [batch for group in batches for batch in group]
+    audio: Iterator[Any] = iter(
+        bar(read_ahead(flat, job.config.readers), title=out.name, total=len(flat), unit="batch")
+    )
+    for shard, group in zip(shards, batches, strict=True):
+        own = islice(audio, len(group))
+        write_shard(out, shard, job.model, identity, own, job.device)
+    seconds = sum(each.duration for batch in flat for each in batch)
+    wall, used = time.perf_counter() - start, cpu_seconds() - cpu
+    say(
+        f"{out.name}: {seconds:.0f} s of audio in {wall:.1f} s, {used:.1f} CPU-s "
+        f"({seconds / max(used, 1e-9):.1f} s of audio per CPU-s)"
+    )
+
+
+def _write_tables(job: Job, out: Path, shards: Sequence[Shard]) -> None:
+    """Write what ESPnet reads, once all shards are there; feats.scp last."""
+    dim = int(job.facts["dim"])
+    places = [(each, shard.name, row) for shard in shards for each, row in shard.firsts()]
+    write_provenance(
+        out,
+        config=resolved(job.config),
+        seed=None,
+        inputs={k: str(v) for k, v in job.facts.items()},
+    )
+    write_json(out / FACTS, job.facts)
+    write_table(out / SHAPES, {each.id: f"{each.rows},{dim}" for each, _, _ in places})
+    write_table(out / TABLE, {each.id: f"{name} {row} {each.rows}" for each, name, row in places})
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the features of all splits."""
+    from harness_bench.core.fabric import launched, make_fabric  # noqa: PLC0415 - lightning
+
+    config = read_config(options.config) if options.config else FeatureConfig()
+    given = {key: getattr(options, key) for key in ("accelerator", "devices")}
+    config = replace(config, **{key: value for key, value in given.items() if value is not None})
+    processes = _processes(config)
+    if processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        _under_torchrun(processes)
+        return
+    alone = config.devices is None and launched(os.environ) is None
+    fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
+    layers = options.layers if not _is_number(options.layers) else int(options.layers)
+    job = open_job(options.checkpoint, layers, config, fabric.device)
+    for split in options.splits:
+        make_features(job, options.data / split, options.out / split)
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _processes(config: FeatureConfig) -> int:
+    """Return how many processes to work with here: as asked for, or one for each GPU."""
+    from harness_bench.core.fabric import launched  # noqa: PLC0415
+
+    if config.devices is not None:
+        return config.devices
+    if config.accelerator == "cpu" or launched(os.environ) is not None:
+        return 1
+    import torch  # noqa: PLC0415
+
+    return max(torch.cuda.device_count(), 1)
+
+
+def _under_torchrun(processes: int) -> None:
+    """Start this command line again in several processes.
+
+    Fabric would start those of the program that runs, which may be the launcher with a chain.
+    """
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *torchrun, "-m", __spec__.name, *sys.argv[1:]]
+    if code := subprocess.run(command, check=False).returncode:
+        sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, help="TOML or YAML: " + str(asdict(FeatureConfig())))
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument("--layers", default="mean", help="mean, or the number of a hidden state")
+    parser.add_argument("--data", type=Path, required=True, help="folder of data folders")
+    parser.add_argument("--out", type=Path, required=True, help="where the features go")
+    parser.add_argument("--splits", nargs="+", required=True, help="names of data folders")
+    parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], help="of the config")
+    parser.add_argument("--devices", type=int, help="processes on this machine, of the config")
+    return parser
+
+
+def main() -> None:
+    """Run the program; bad input ends it with one line."""
+    try:
+        run(_parser().parse_args())
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
+
+
+@dataclass(frozen=True, config=STRICT)
+class FeatureConfig:
+    """How the pass over the audio runs; what it writes comes from the command line.
+
+    300 h with 512 numbers per frame take 55 GB. HArnESS-ST (4 layers of 512) does about 7 s of
+    audio per second of one CPU core.
+    """
+
+    batch_seconds: Annotated[float, Field(gt=0)] = 60.0  # padded audio; decides the last bits
+    shard_mb: Annotated[float, Field(gt=0)] = 256.0  # MiB a file; what a kill loses at most
+    readers: Annotated[int, Field(ge=1)] = 2  # threads that read audio
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | None = None  # processes here; None: one, or each GPU
+
+
+def read_config(path: Path) -> FeatureConfig:
+    """Read a TOML or YAML file.
+
+    Raises:
+        ValueError: no such file, not of either form, unknown key or impossible value.
+    """
+    read = read_yaml if path.suffix in (".yaml", ".yml") else read_toml
+    return build(FeatureConfig, read(path), source=str(path))
+
+
+def read_utterances(folder: Path, config: HubertConfig) -> list[Utterance]:
+    """Return the utterances of a data folder (wav.scp, and utt2num_samples if there is one).
+
+    Raises:
+        ValueError: no or an empty wav.scp, a line that is no audio file, or no length of one.
+    """
+    paths = read_table(folder / "wav.scp")
+    if not paths:
+        raise ValueError(f"{folder / 'wav.scp'} has no utterances; run the earlier stages again.")
+    for name, path in paths.items():
+        if path.rstrip().endswith("|") or not Path(path).is_file():
+            raise ValueError(
+                f"{folder / 'wav.scp'}: utterance {name!r} names {path!r}, which is no audio file. "
+                "Commands and archives are not read: format the audio as single WAV or FLAC files "
+                "(stage 3 does; asr.sh does with --audio_format flac)."
+            )
+    samples = _samples(folder, paths)
+    return [
+        Utterance(name, path, samples[name], config.frames(samples[name]))
+        for name, path in sorted(paths.items())
+    ]
+
+
+def _samples(folder: Path, paths: dict[str, str]) -> dict[str, int]:
+    """Return the lengths from the table of an earlier stage, or from the files' headers."""
+    if (folder / _SAMPLES).is_file():
+        found = {name: int(count) for name, count in read_table(folder / _SAMPLES).items()}
+        if missing := sorted(paths.keys() - found.keys()):
+            raise ValueError(f"{folder / _SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
+        return found
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
+    return {name: int(soundfile.info(path).frames) for name, path in paths.items()}

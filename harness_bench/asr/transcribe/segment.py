@@ -1,0 +1,160 @@
+"""Recordings of any length as pieces that a recogniser can take, cut at quiet places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.io import lacking_audio, standard
+from harness_bench.core.files import paths_below
+from harness_bench.corpora.base import AUDIO_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MIN_SECONDS = 0.1  # a shorter recording holds no word
+SILENCE_DB = -60.0  # a piece whose peak stays below this (offset removed) holds no speech
+SHORTEST_LIMIT = 1.0  # seconds; the least that `max_seconds` may be
+_WINDOW, _HOP = 0.2, 0.01  # seconds over which loudness is measured, and its step
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file to transcribe; `name` is its path below what was asked for, to name the output by."""
+
+    path: Path
+    name: Path
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a recording."""
+
+    start: float  # seconds from the recording's beginning
+    samples: NDArray[np.float32]  # (samples,) at 16 kHz, one channel
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing here is as loud as speech."""
+        peak = float(np.abs(self.samples - self.samples.mean()).max()) if len(self.samples) else 0.0
+        return peak < 10 ** (SILENCE_DB / 20)
+
+
+def find_recordings(paths: Iterable[Path]) -> list[Recording]:
+    """List the recordings that files and folders stand for, in the order given, by name in each.
+
+    A file is taken whatever its name; folders are searched at any depth for the suffixes of audio,
+    hidden files and folders aside. What is named twice comes once.
+
+    Raises:
+        ValueError: a folder without audio.
+    """
+    found: dict[Path, Recording] = {}
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault(path, Recording(path, type(path)(path.name)))
+            continue
+        files = (file for file in paths_below(path, AUDIO_SUFFIXES) if not file.is_dir())
+        below = [Recording(file, file.relative_to(path)) for file in files]
+        if not below:
+            kinds = ", ".join(sorted(AUDIO_SUFFIXES))
+            raise ValueError(f"{path} holds no audio file; looked for {kinds} at any depth.")
+        for recording in below:
+            found.setdefault(recording.path, recording)
+    return list(found.values())
+
+
+def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
+    """Read a recording piece by piece, so that memory does not grow with its length.
+
+    Each piece ends where the 0.2 s around it are quietest between half of `max_seconds` and
+    `max_seconds` after its beginning (the last of equally quiet places). The pieces together are
+    the whole recording; none but a recording shorter than that is below a quarter of it.
+
+    Args:
+        path: a file that libsndfile reads, any rate; channels are averaged.
+        max_seconds: longest piece.
+
+    Raises:
+        ValueError: no such file, unreadable, cut off, too short, NaN or infinite samples, or
+            `max_seconds` below one second.
+    """
+    if max_seconds < SHORTEST_LIMIT:
+        raise ValueError(f"max_seconds = {max_seconds}: expected at least {SHORTEST_LIMIT:g}.")
+    if not path.is_file():
+        raise ValueError("there is no such file" if not path.exists() else "it is no file")
+    import soundfile  # noqa: PLC0415 - loads a shared library
+
+    try:
+        with soundfile.SoundFile(str(path)) as stream:
+            rate, promised = int(stream.samplerate), int(stream.frames)
+            if cut_off := lacking_audio(stream.extra_info, promised / rate):
+                raise ValueError(cut_off)
+            limit = int(max_seconds * rate)
+            waiting, done = np.zeros(0, np.float32), 0
+            while True:
+                # A quarter more than a piece, so that the last one can be kept from being tiny.
+                waiting = np.concatenate(
+                    [waiting, _read(stream, limit + limit // 4 - len(waiting))]
+                )
+                end = len(waiting) if len(waiting) <= limit else quiet_place(waiting, rate, limit)
+                if not end:
+                    break
+                yield Piece(done / rate, standard(waiting[:end], rate))
+                waiting, done = waiting[end:], done + end
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ValueError(_reason(path, str(error).splitlines()[0])) from error
+    if done < promised:
+        raise ValueError(f"the header promises {promised} samples, {done} could be decoded")
+    if done < MIN_SECONDS * rate:
+        raise ValueError(f"{done / rate:.3f} s < {MIN_SECONDS:g} s: too short for a word")
+
+
+def _reason(path: Path, message: str) -> str:
+    """Say why a file could not be opened; libsndfile takes a torn MP3 for one that is not there."""
+    if not path.stat().st_size:
+        return "the file has 0 bytes"
+    return "no audio was recognised in it" if "does not exist" in message else message
+
+
+def _read(stream: object, count: int) -> NDArray[np.float32]:
+    """Read the next samples, channels averaged; fewer at the end of the file."""
+    block = stream.read(max(count, 0), dtype="float32", always_2d=True)  # type: ignore[attr-defined]
+    if not np.isfinite(block).all():
+        raise ValueError("NaN or infinite samples")
+    mono: NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
+    return mono
+
+
+def quiet_place(samples: NDArray[np.float32], rate: int, limit: int) -> int:
+    """Return where to cut: the quietest place, in samples from the beginning.
+
+    Args:
+        samples: (samples,) more than `limit`.
+        rate: in Hz.
+        limit: longest piece, in samples.
+
+    Returns:
+        a number between a half of `limit` and `limit`, at least a quarter of `limit` before the
+        end.
+    """
+    low, high = limit // 2, min(limit, len(samples) - limit // 4)
+    hop, half = max(int(_HOP * rate), 1), int(_WINDOW * rate) // 2
+    centres = np.arange(low, high + 1, hop)
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    first, last = np.maximum(centres - half, 0), np.minimum(centres + half, len(samples))
+    loudness = np.maximum(energy[last] - energy[first], 0) / (last - first)
+    # Sums of floats differ in their last digits where the sound is the same.
+    quietest = np.flatnonzero(loudness <= loudness.min() + 1e-12)
+    return int(centres[quietest[-1]])

@@ -1,0 +1,1 @@
+"""What a waveform is: reading, frames, batches."""

@@ -1,0 +1,117 @@
+"""Cuts to padded batches of waveforms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from harness_bench.audio.io import load_waveform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Waveforms(NamedTuple):
+    """A padded batch of audio."""
+
+    ids: list[str]
+    samples: Tensor  # (B, T) float32 at 16 kHz, zero behind each utterance's end
+    lengths: Tensor  # (B,) int64 samples
+
+    def to(self, device: torch.device) -> Waveforms:
+        """Move the tensors to a device."""
+        return Waveforms(self.ids, self.samples.to(device), self.lengths.to(device))
+
+
+def collate(cuts: Sequence[Cut]) -> Waveforms:
+    """Read and pad the audio of some cuts; errors as in `read_waves`."""
+    return Waveforms([cut.id for cut in cuts], *pad(read_waves(cuts)))
+
+
+def read_waves(cuts: Sequence[Cut]) -> list[NDArray[np.float32]]:
+    """Read the audio of some cuts: (samples,) float32 each.
+
+    Raises:
+        ValueError: an utterance is unreadable or has NaN or infinite samples; names it.
+    """
+    waves = [load_waveform(cut) for cut in cuts]
+    for cut, wave in zip(cuts, waves, strict=True):
+        if not np.isfinite(wave).all():
+            raise ValueError(
+                f"Cut {cut.id!r} has NaN or infinite samples; prepare its corpus again to skip it."
+            )
+    return waves
+
+
+def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Pad waveforms with zeros to the longest: (B, T) float32 and their lengths (B,) int64."""
+    tensors = [torch.from_numpy(wave) for wave in waves]
+    lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
+
+
+class Timed(Protocol):
+    """A cut, or anything else with a name and a duration."""
+
+    @property
+    def id(self) -> str:
+        """Name of the utterance."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+
+def by_duration[T: Timed](cuts: Sequence[T], max_seconds: float) -> Iterator[list[T]]:
+    """Group cuts of like duration so that padded audio stays below `max_seconds` a batch.
+
+    Every cut comes exactly once; one longer than `max_seconds` comes alone.
+    """
+    batch: list[T] = []
+    for cut in sorted(cuts, key=lambda cut: (cut.duration, cut.id)):
+        if batch and cut.duration * (len(batch) + 1) > max_seconds:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+def pick_hours(cuts: Sequence[Cut], hours: float, seed: int) -> list[Cut]:
+    """Pick a random subset of about `hours` (up to one utterance more), in the given order.
+
+    The choice depends on the ids and the seed, not on the order of `cuts`.
+    """
+    by_id = sorted(range(len(cuts)), key=lambda index: cuts[index].id)
+    order = np.random.default_rng(seed).permutation(len(by_id))
+    total, chosen = 0.0, []
+    for index in order:
+        if total >= hours * 3600:
+            break
+        chosen.append(by_id[index])
+        total += cuts[by_id[index]].duration
+    return [cuts[index] for index in sorted(chosen)]
+
+
+def total_hours(cuts: Sequence[Cut]) -> float:
+    """Sum the durations, in hours."""
+    return float(sum(cut.duration for cut in cuts)) / 3600
+
+
+__all__ = [
+    "Waveforms",
+    "by_duration",
+    "collate",
+    "pad",
+    "pick_hours",
+    "read_waves",
+    "total_hours",
+]

@@ -1,0 +1,129 @@
+"""Audio as every model here takes it: 16 kHz, one channel, float32 in [-1, 1]."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_bench.audio.frames import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+
+# How libsndfile reports audio data of WAV, AIFF or AU that end before the length in their header.
+_SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN = 0x7FFFF000  # bytes; programs that write into a pipe promise this many or more
+_HARMLESS = 0.1  # seconds
+
+
+def load_waveform(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut's audio, its start and duration respected.
+
+    Returns:
+        (samples,) float32 at 16 kHz; channels are averaged, other rates are resampled.
+
+    Raises:
+        ValueError: the audio cannot be read; names the cut and its file.
+    """
+    return standard(load_samples(cut), cut.sampling_rate)
+
+
+def load_samples(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut's audio as it is.
+
+    Returns:
+        (channels, samples) float32 at the cut's own rate.
+
+    Raises:
+        ValueError: the audio cannot be read; names the cut and its file.
+    """
+    from lhotse.audio.utils import (  # noqa: PLC0415 - imports torch
+        AudioLoadingError,
+        DurationMismatchError,
+    )
+
+    without_shell()
+    try:
+        samples: NDArray[np.float32] = cut.load_audio()
+    except (AudioLoadingError, DurationMismatchError, OSError) as error:
+        reason = str(error).splitlines()[0].removesuffix(" Details:")
+        raise ValueError(
+            f"Cut {cut.id!r}: its audio cannot be read ({reason}). "
+            "Were files moved or changed since `harness-bench prepare`? Run it again."
+        ) from error
+    return samples
+
+
+def digest_samples(samples: NDArray[np.float32]) -> str:
+    """Return the digest by which prepared cuts know equal audio, whatever its file is called.
+
+    Args:
+        samples: (samples, channels) as decoded, before any change of rate or channels.
+
+    Returns:
+        BLAKE2b-128 of the samples' bytes as 32 hex digits.
+    """
+    return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
+
+
+@cache
+def without_shell() -> None:
+    """Keep lhotse from reading .sph files by a shell command that their names become part of.
+
+    libsndfile reads them, as it does when a corpus is prepared. Called before lhotse reads audio.
+    """
+    from lhotse.audio import backend  # noqa: PLC0415 - imports torch
+
+    current = backend.get_current_audio_backend()
+    readers = getattr(current, "backends", [])
+    kept = [one for one in readers if not isinstance(one, backend.Sph2pipeSubprocessBackend)]
+    if len(kept) < len(readers):
+        backend.set_current_audio_backend(backend.CompositeAudioBackend(kept))
+
+
+def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:
+    """Average the channels and resample to 16 kHz.
+
+    Args:
+        samples: (channels, samples) or (samples,) float.
+        sampling_rate: of `samples`, in Hz.
+
+    Returns:
+        (ceil(samples * 16000 / sampling_rate),) float32.
+    """
+    mono = samples.mean(axis=0) if samples.ndim == 2 else samples  # noqa: PLR2004
+    mono = np.ascontiguousarray(mono, dtype=np.float32)
+    if sampling_rate == SAMPLE_RATE:
+        return mono
+    import torch  # noqa: PLC0415 - heavy, and most corpora are at 16 kHz already
+    from torchaudio.functional import resample  # noqa: PLC0415
+
+    with torch.inference_mode():
+        resampled: NDArray[np.float32] = resample(
+            torch.from_numpy(mono), sampling_rate, SAMPLE_RATE
+        ).numpy()
+    return resampled
+
+
+def lacking_audio(log: str, seconds: float) -> str | None:
+    """Say what a file lacks of the audio that its header promises; None for a whole file.
+
+    libsndfile reads what is there of a WAV, AIFF or AU file that was cut off, and only notes it.
+    A length that counts the header in is common and harmless; one of a stream means nothing.
+
+    Args:
+        log: `extra_info` of the opened `soundfile.SoundFile`.
+        seconds: length of what is there.
+    """
+    found = _SHORTER.search(log)
+    if found is None:
+        return None
+    promised, there = map(int, found.groups())
+    if promised >= _UNKNOWN or (promised - there) / max(there, 1) * seconds < _HARMLESS:
+        return None
+    return f"cut off: the header promises {promised} bytes of audio, and there are {there}"

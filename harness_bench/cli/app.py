@@ -1,0 +1,225 @@
+"""The `harness-bench` command: one verb per stage; parsing and printing, no work.
+
+Nothing heavy is imported before a verb runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness_bench import __version__
+from harness_bench.cli.corpora import CORPORA_VERBS, audit
+from harness_bench.cli.probe import PROBE_VERBS
+from harness_bench.cli.results import records_app
+from harness_bench.cli.score import Json, Out, board_app, score_app
+from harness_bench.cli.train import TRAINING_VERBS
+from harness_bench.cli.transcribe import transcribe
+
+app = typer.Typer(
+    name="harness-bench",
+    help=(
+        "Arabic self-supervised speech models: pretrain, distil, benchmark, compare.\n\n"
+        "Start with `harness-bench demo`; then the same steps on your own data: prepare, family "
+        "(or labels and pretrain), export, score, leaderboard."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(score_app, name="score")
+app.add_typer(records_app, name="results")
+app.add_typer(board_app, name="leaderboard")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Parse the options that stand before the verb."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="TOML that names the data; default: synthetic speech.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.")] = None,
+    jobs: Annotated[int, typer.Option(help="Single-threaded stages at a time.", min=1)] = 2,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the data, instead of the TOML's.")
+    ] = None,
+) -> None:
+    """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
+
+    Examples:
+      harness-bench demo
+      harness-bench demo --data egs/demo/real_arabic.toml
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from harness_bench.leaderboard.tables import render_terminal  # noqa: PLC0415
+    from harness_bench.study.config import load_demo  # noqa: PLC0415
+    from harness_bench.study.run import run_demo  # noqa: PLC0415
+
+    config = load_demo(data)
+    folder = out or Path("runs") / config.name
+    console = Console(stderr=True)
+    files, schedule = run_demo(
+        config, data, folder, console=console, jobs=jobs, data_root=data_root
+    )
+    screen = Console()
+    screen.print(schedule.summary())
+    screen.print(render_terminal(files.board))
+    screen.print(f"Leaderboard: {files.html}", soft_wrap=True)
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Tell versions and devices, what is missing and how to get it.
+
+    Example:
+      harness-bench doctor
+    """
+    from harness_bench.cli.doctor import diagnose  # noqa: PLC0415
+
+    findings = diagnose()
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    for finding in findings if not as_json else []:
+        typer.echo(f"{finding.verdict:<8} {finding.name:<16} {finding.detail}")
+    raise typer.Exit(1 if any(finding.verdict == "broken" for finding in findings) else 0)
+
+
+@app.command()
+def models(*, as_json: Json = False) -> None:
+    """List the paper's presets with exact parameter counts beside the printed ones.
+
+    Examples:
+      harness-bench models
+      harness-bench models --json
+    """
+    from harness_bench.pretrain.presets import preset_table, render_presets  # noqa: PLC0415
+
+    table = preset_table()
+    typer.echo(json.dumps(table, indent=2) if as_json else render_presets(table))
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="How the data are laid out: tsv, folder, ...")],
+    folder: Annotated[Path, typer.Argument(help="Where the data are.")],
+    out: Out,
+    *,
+    option: Annotated[
+        list[str] | None, typer.Option(help="The corpus's own option, as name=value.")
+    ] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(help="Leave out utterances without this field.")
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None, typer.Option(help="Leave out the utterances whose ids a file lists.")
+    ] = None,
+    max_skipped: Annotated[float, typer.Option(help="Largest share that may be left out.")] = 0.05,
+    jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
+    audio: Annotated[
+        Literal["decode", "header"],
+        typer.Option(help="decode reads all audio; header trusts the files' headers."),
+    ] = "decode",
+) -> None:
+    """Check a corpus on disk and write cuts, a report and the list of what was skipped.
+
+    Examples:
+      harness-bench prepare tsv data/my_corpus cuts/my_corpus
+      harness-bench prepare tsv data/cv_ar cuts/cv_ar --option manifest=asr.tsv --require text
+    """
+    from harness_bench.corpora.prepare import PrepareConfig  # noqa: PLC0415
+    from harness_bench.corpora.prepare import prepare as run  # noqa: PLC0415
+
+    pairs: dict[str, str | int | float | bool] = dict(map(_name_and_value, option or []))
+    config = PrepareConfig(
+        options=pairs,
+        require=tuple(require or []),
+        exclude=tuple(str(file.absolute()) for file in exclude or []),
+        max_skipped=max_skipped,
+        jobs=jobs,
+        audio=audio,
+    )
+    typer.echo(run(corpus, folder, out, config).summary())
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not name=value", param_hint="--option")
+    return name, value
+
+
+for verb in (*CORPORA_VERBS, audit, *TRAINING_VERBS, *PROBE_VERBS, transcribe):
+    app.command()(verb)
+
+
+@app.command()
+def augment_preview(
+    config: Annotated[
+        Path, typer.Argument(help="TOML with a table [pretrain.augment], or a preset's name.")
+    ],
+    audio: Annotated[Path, typer.Argument(help="Audio file, or folder made by `prepare`.")],
+    out: Out,
+    *,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Utterances of a folder.", min=1)] = 3,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Turn on what the config leaves off.")
+    ] = False,
+) -> None:
+    """Write speech before and after each change of pretraining audio, to hear and to see.
+
+    Examples:
+      harness-bench augment-preview my_iteration.toml cuts/qasr runs/preview
+      harness-bench augment-preview harness_l_it1 speech.wav runs/preview --all
+    """
+    from harness_bench.pretrain.augment import preview  # noqa: PLC0415
+    from harness_bench.pretrain.family import read_augment  # noqa: PLC0415
+
+    settings = read_augment(config)
+    chosen = preview.with_everything(settings) if everything else settings
+    for picture in preview.preview(chosen, audio, out, seed=seed, count=count):
+        typer.echo(f"{picture} and the wave files in {picture.with_suffix('')}")
+
+
+def _keep_examples(group: typer.Typer) -> None:
+    """Mark the examples in every help, so that they are not wrapped like prose."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            # Click leaves a paragraph alone that begins with a line of one backspace.
+            command.callback.__doc__ = re.sub(
+                r"\n( *)(Examples?:)", "\n\\1\x08\n\\1\\2", command.callback.__doc__ or ""
+            )
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _keep_examples(inner.typer_instance)
+
+
+_keep_examples(app)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one message, not a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        typer.echo(f"harness-bench: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("harness-bench: stopped; run the same command again to go on.", err=True)
+        sys.exit(130)

@@ -1,0 +1,233 @@
+"""The verbs of the command line for corpora: list them, examine prepared ones, draw lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness_bench.cli.score import Json, Out
+
+
+def audit(
+    sets: Annotated[
+        list[str],
+        typer.Argument(help="[NAME=]PATH[:SPLIT][@IDS]: prepared or Shar folder, cuts, id list."),
+    ],
+    *,
+    report: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
+    write_lists: Annotated[
+        Path | None, typer.Option(help="Folder for leaked.SET.txt: the ids of what leaks.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Kind that is told and no leak, such as speaker.")
+    ] = None,
+    long_text: Annotated[
+        int, typer.Option(help="Words from which an equal text is a leak.", min=1)
+    ] = 12,
+    listen: Annotated[bool, typer.Option(help="Read all audio and compare how it sounds.")] = True,
+    jobs: Annotated[int, typer.Option(help="Files read at a time; 0: all cores.", min=0)] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE", help="Folder to keep fingerprints in."),
+    ] = None,
+    cache_mb: Annotated[
+        int,
+        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE_MB", help="MiB it may take.", min=1),
+    ] = 20_480,
+    as_json: Json = False,
+) -> None:
+    """Find what train, dev, test and pretraining sets share: speakers, recordings, audio, texts.
+
+    The exit status is 1 if anything leaks.
+
+    Examples:
+      harness-bench audit cuts/adi5
+      harness-bench audit shar/pretraining cuts/mgb2:dev cuts/mgb2:test --report leakage.md
+      harness-bench audit cuts/train_set cuts/mgb2:test --write-lists leaked --cache cache
+    """
+    from harness_bench.core.files import write_text  # noqa: PLC0415
+    from harness_bench.leakage.audit import audit as run  # noqa: PLC0415
+    from harness_bench.leakage.fingerprints import Fingerprints  # noqa: PLC0415
+    from harness_bench.leakage.report import write_lists as write  # noqa: PLC0415
+
+    known = Fingerprints(cache, cache_mb)
+    found = run(
+        sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, fingerprints=known
+    )
+    known.tell()
+    if report is not None:
+        write_text(report, found.markdown())
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(found.text())
+    if write_lists is not None:  # last: what lists cannot hold must not cost the report
+        write(found, write_lists)
+    raise typer.Exit(1 if found.leaks else 0)
+
+
+Folders = Annotated[list[Path], typer.Argument(help="Folders made by `prepare` or `shard`.")]
+
+
+def corpora(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these; default: all.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List the corpora that `prepare` knows and what each expects on disk; of some, all about them.
+
+    Examples:
+      harness-bench corpora
+      harness-bench corpora adi5 qasr
+    """
+    from harness_bench.corpora.doctor import catalogue  # noqa: PLC0415
+
+    entries = catalogue.catalogue(names or ())
+    if as_json:
+        typer.echo(json.dumps(catalogue.to_json(entries), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(catalogue.render(entries, full=bool(names)))
+
+
+def corpora_doctor(
+    folders: Folders,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write, of one folder; default: its `doctor`.")
+    ] = None,
+    audio: Annotated[
+        str, typer.Option(help="all decodes everything, none nothing, or a number of each split.")
+    ] = "all",
+    known: Annotated[
+        Path | None, typer.Option(help="TOML of known figures, in place of the corpus's own.")
+    ] = None,
+    table1: Annotated[
+        bool, typer.Option("--table1", help="Print the paper's Table 1 beside what was counted.")
+    ] = False,
+    min_seconds: Annotated[float, typer.Option(help="List shorter utterances.")] = 0.5,
+    max_seconds: Annotated[float, typer.Option(help="List longer utterances.")] = 60.0,
+    jobs: Annotated[int, typer.Option(help="Files decoded at a time; 0: all cores.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare prepared corpora with what is known of them, and listen to their audio.
+
+    Writes doctor.md, doctor.json, findings.tsv and plots. The exit status is 1 if a figure
+    differs or audio is missing, broken, silent or not what was prepared; clipping, unusual lengths
+    and rates are notes. With --table1 it is 1 if hours are more than 2 % off.
+
+    Examples:
+      harness-bench corpora-doctor cuts/adi5
+      harness-bench corpora-doctor cuts/qasr --audio 1000
+      harness-bench corpora-doctor --table1 cuts/qasr cuts/mgb2 cuts/mgb3 cuts/ksu cuts/adi5
+    """
+    if table1:
+        _table_1(folders, as_json=as_json)
+    if out is not None and len(folders) > 1:
+        raise typer.BadParameter("goes with one folder", param_hint="--out")
+    from harness_bench.corpora.doctor.examine import FOLDER, examine  # noqa: PLC0415
+    from harness_bench.corpora.doctor.listen import Listening  # noqa: PLC0415
+    from harness_bench.corpora.doctor.report import summary  # noqa: PLC0415
+
+    bounds = {"min_seconds": min_seconds, "max_seconds": max_seconds}
+    config = Listening(audio=_audio(audio), jobs=jobs, **bounds)
+    rows, sound = [], True
+    for folder in folders:
+        found = examine(folder, out, config, known)
+        sound = sound and found.sound
+        rows.append(found.to_dict())
+        if not as_json:
+            typer.echo(f"{folder}\n{summary(found)}\nReport: {out or folder / FOLDER}/doctor.md")
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+    raise typer.Exit(0 if sound else 1)
+
+
+def subset(
+    folders: Folders,
+    out: Out,
+    *,
+    hours: Annotated[
+        list[str] | None, typer.Option(help="300, or train=300 and again dev=6 for two pieces.")
+    ] = None,
+    share: Annotated[str | None, typer.Option(help="Share of all hours, such as 30%.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Keep together: pieces share no cluster, speaker or other field."),
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="ar=2 and again en=1: the parts of the hours.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split to draw from.")] = "train",
+    seed: Annotated[int, typer.Option(help="Another one draws others.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw hours of cuts, exact to one utterance; write them with the rule, seed and digest.
+
+    Whoever has the same cuts gets the same list. Of one seed, more hours hold all of fewer.
+
+    Examples:
+      harness-bench subset cuts/qasr cuts/qasr_300h --hours 300 --seed 1
+      harness-bench subset cuts/qasr cuts/pieces --hours train=300 --hours dev=6 --by cluster
+      harness-bench subset cuts/cv_ar cuts/libri cuts/both --language ar=1 --language en=1
+    """
+    amounts = dict(_amount(text, split, "--hours") for text in hours or [])
+    weights = dict(_amount(text, "", "--language") for text in language or [])
+    from harness_bench.core.config import build  # noqa: PLC0415
+    from harness_bench.corpora.subset.draw import Wanted  # noqa: PLC0415
+    from harness_bench.corpora.subset.write import subset as run  # noqa: PLC0415
+
+    values: dict[str, Any] = {
+        "split": split, "hours": amounts, "share": _percent(share), "by": by,
+        "languages": weights, "seed": seed,
+    }  # fmt: skip
+    drawn = run(folders, out, build(Wanted, values, source="subset"))
+    typer.echo(json.dumps(drawn.to_dict(), indent=2) if as_json else drawn.summary())
+
+
+def _table_1(folders: list[Path], *, as_json: bool) -> None:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from harness_bench.corpora.doctor.table1 import reproduce  # noqa: PLC0415
+
+    table = reproduce(folders)
+    typer.echo(json.dumps(asdict(table), indent=2) if as_json else table.render())
+    raise typer.Exit(0 if table.sound else 1)
+
+
+def _audio(text: str) -> Any:
+    """Read all, none or a number; the config refuses what is none of them."""
+    return int(text) if text.isdecimal() else text
+
+
+def _amount(text: str, name: str, option: str) -> tuple[str, float]:
+    """Read NAME=NUMBER, or a number alone where there is a name for it."""
+    before, found, after = text.rpartition("=")
+    before = before if found else name
+    try:
+        number = float(after)
+    except ValueError:
+        number = None
+    if number is None or not before:
+        kind = "a number or NAME=NUMBER" if name else "NAME=NUMBER"
+        raise typer.BadParameter(f"{text!r} is not {kind}", param_hint=option)
+    return before, number
+
+
+def _percent(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        percent = float(text.strip().removesuffix("%"))
+    except ValueError as error:
+        message = f"{text!r} is no share such as 30%"
+        raise typer.BadParameter(message, param_hint="--share") from error
+    if percent < 1 and "%" not in text:  # 0.3 may be meant as 30 % or as 0.3 %
+        message = f"{text!r} is below 1 without a sign: write {100 * percent:g}% or {text.strip()}%"
+        raise typer.BadParameter(message, param_hint="--share")
+    return percent
+
+
+CORPORA_VERBS = (corpora, corpora_doctor, subset)

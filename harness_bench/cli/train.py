@@ -1,0 +1,295 @@
+"""The verbs that make models: label, pretrain, run a family, export; parsing and printing alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness_bench.cli.score import Json, Out
+
+Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare` or `shard`.")]
+LabelFolder = Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")]
+IterationFile = Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")]
+FamilyFile = Annotated[Path, typer.Argument(help="TOML of the family.")]
+FamilyCuts = Annotated[
+    Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
+]
+Split = Annotated[str, typer.Option(help="Which split of it.")]
+Restart = Annotated[bool, typer.Option(help="Replace other runs in OUT.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[int | None, typer.Option(help="Ranks on this machine.")]
+
+
+def shard(
+    cuts: Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")],
+    out: Out,
+    *,
+    split: Split = "train",
+    shard_cuts: Annotated[int, typer.Option(help="Utterances per shard.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
+) -> None:
+    """Write a split as lhotse Shar: audio in large files, for thousands of hours.
+
+    Example:
+      harness-bench shard cuts/qasr shar/qasr
+    """
+    from harness_bench.cuts.shar_writer import write_shards  # noqa: PLC0415
+    from harness_bench.cuts.store import read_cuts  # noqa: PLC0415
+
+    made = write_shards(read_cuts(cuts, split), out, shard_cuts=shard_cuts, seed=seed)
+    hours = sum(sum(each.hours.values()) for each in made)
+    typer.echo(f"{len(made)} shards, {hours:.2f} h: {out}")
+
+
+def labels(
+    config: IterationFile,
+    cuts: Cuts,
+    out: Out,
+    *,
+    teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
+    split: Split = "train",
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
+) -> None:
+    """Label audio for pretraining: features, k-means, one uint16 per 20 ms.
+
+    Examples:
+      harness-bench labels harness_l_it1 cuts/qasr labels/it1
+      harness-bench labels harness_st shar/qasr labels/st --teacher runs/it2/checkpoint
+    """
+    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
+    from harness_bench.pretrain import family as families  # noqa: PLC0415
+
+    step = families.read_iteration(config)
+    fabric = make_fabric(accelerator=accelerator, devices=devices)
+    made = families.label(step, cuts, out, fabric=fabric, teacher=teacher, split=split)
+    typer.echo(f"{len(made)} utterances labelled: {out}")
+
+
+def label_quality(
+    label_folder: LabelFolder,
+    cuts: Cuts,
+    *,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            help="What to measure against: text, alignment, a level of it such as word, or a field "
+            "such as label. Default: alignment, else text, where the cuts have them."
+        ),
+    ] = None,
+    split: Split = "train",
+    limit: Annotated[int | None, typer.Option(help="So many random utterances.", min=1)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where quality.json and .png go; default: with the labels.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how clusters are used and how pure they are against known units; draw it.
+
+    Examples:
+      harness-bench label-quality labels/it2 cuts/qasr
+      harness-bench label-quality labels/it2 cuts/asc40 --units label --json
+    """
+    from harness_bench.pretrain.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.pretrain.labels import quality  # noqa: PLC0415
+
+    folder = out or label_folder
+    report = quality.label_quality(
+        label_folder, open_folder(cuts, split), folder, units=units, limit=limit
+    )
+    typer.echo(json.dumps(report, indent=2) if as_json else quality.render_quality(report))
+    typer.echo(f"Plot: {folder / quality.PLOT_FILE}", err=as_json)
+
+
+def pretrain(
+    config: IterationFile,
+    cuts: Cuts,
+    label_folder: LabelFolder,
+    out: Out,
+    *,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+    split: Split = "train",
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
+) -> None:
+    """Train one iteration and export it; an interrupted run goes on where it was.
+
+    Example:
+      harness-bench pretrain harness_l_it1 cuts/qasr labels/it1 runs/it1
+    """
+    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
+    from harness_bench.pretrain import family as families  # noqa: PLC0415
+
+    step = families.read_iteration(config)
+    fabric = make_fabric(
+        precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
+        unused_parameters=step.model.encoder_layerdrop > 0,
+    )  # fmt: skip
+    folder = families.train(
+        step, cuts, label_folder, out, fabric=fabric, teacher=teacher, split=split, restart=restart
+    )
+    typer.echo(f"Checkpoint: {folder}")
+
+
+def family(
+    config: FamilyFile,
+    cuts: FamilyCuts = None,
+    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>.")] = None,
+    *,
+    split: Split = "train",
+    only: Annotated[str | None, typer.Option(help="Make this iteration alone.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
+    hours: Annotated[float | None, typer.Option(help="Of audio, for the plan.")] = None,
+    as_json: Json = False,
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
+) -> None:
+    """Make a whole family of models: labels, pretraining, export, iteration by iteration.
+
+    Examples:
+      harness-bench family egs/harness/pretrain1/conf/family_tiny.toml
+      harness-bench family my_family.toml cuts/qasr runs/family
+      harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
+      torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
+    """
+    from harness_bench.pretrain.family import (  # noqa: PLC0415
+        check_starts,
+        load_family,
+        run_family,
+    )
+    from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
+
+    found = load_family(config)
+    if dry_run:
+        check_starts(found)
+        rows = plan(found, hours)
+        typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
+        return
+    from harness_bench.core.log import StageTimes  # noqa: PLC0415
+    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415
+
+    times, allow = StageTimes(), found.allow_test_data
+    audio = None if cuts is None else open_training(cuts, split, allow_test_data=allow)
+    made = run_family(
+        found, audio, out or Path("runs") / found.name,
+        times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
+    )  # fmt: skip
+    typer.echo(times.summary())
+    for name, folder in made.items():
+        typer.echo(f"{name}: {folder}")
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, fairseq's .pt file, or with --random a preset.")
+    ],
+    out: Out,
+    *,
+    random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the untrained weights.")] = 0,
+) -> None:
+    """Write a run's model as a folder that transformers, s3prl and ESPnet open.
+
+    Examples:
+      harness-bench export runs/it1 models/harness_l_it1
+      harness-bench export hubert_base_ls960.pt models/hubert_base
+      harness-bench export harness_st models/random_st --random
+    """
+    from harness_bench.pretrain import family as families  # noqa: PLC0415
+
+    families.export(run, out, random=random, seed=seed)
+    typer.echo(f"Checkpoint: {out}")
+
+
+def figure2(
+    config: FamilyFile,
+    cuts: FamilyCuts = None,
+    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>_figure2.")] = None,
+    *,
+    student: Annotated[
+        str | None, typer.Option(help="Default: the last one with a teacher and without PCA.")
+    ] = None,
+    pca_dim: Annotated[
+        int | None, typer.Option(help="Default: as in the family, or half the teacher's.", min=1)
+    ] = None,
+    split: Split = "train",
+    restart: Restart = False,
+    accelerator: Accelerator = "auto",
+    devices: Devices = None,
+) -> None:
+    """Train a student with and without PCA labels, from two starts; draw the paper's Figure 2.
+
+    Examples:
+      harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
+      harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
+    """
+    from harness_bench.core.log import StageTimes  # noqa: PLC0415
+    from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
+    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415
+    from harness_bench.pretrain.family import load_family  # noqa: PLC0415
+
+    found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
+    folder, times = out or Path("runs") / found.family.name, StageTimes()
+    allow = found.family.allow_test_data
+    report = figures.make_figure(
+        found, None if cuts is None else open_training(cuts, split, allow_test_data=allow), folder,
+        times=times, restart=restart, accelerator=accelerator, devices=devices,
+    )  # fmt: skip
+    typer.echo(times.summary())
+    typer.echo(figures.render(report, folder))
+
+
+def curves(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or those of iterations.")],
+    out: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
+    *,
+    field: Annotated[str, typer.Option(help="Which figure of the log.")] = "loss_masked",
+    title: Annotated[str, typer.Option(help="Above the plot.")] = "Pretraining",
+) -> None:
+    """Draw the curves of any runs together.
+
+    Example:
+      harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
+    """
+    from harness_bench.pretrain.curves import plot_curves, read_curve  # noqa: PLC0415
+
+    plot_curves([read_curve(run, field=field) for run in runs], out, title=title)
+    typer.echo(f"Curves: {out}")
+
+
+def efficiency(
+    folders: Annotated[list[Path], typer.Argument(help="Checkpoint folders.")],
+    *,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to compare with.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Results folder, for retention.")] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results folder: write the costs into its results.", exists=True, file_okay=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what models cost: size, operations, real-time factor, memory; against a teacher too.
+
+    Examples:
+      harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
+      harness-bench efficiency models/harness_st models/harness_s --into runs/results
+    """
+    from harness_bench.results.efficiency import compare_costs, render, write_into  # noqa: PLC0415
+
+    rows = compare_costs(folders, teacher, results)
+    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))
+    for line in write_into(rows, into) if into else ():
+        typer.echo(line, err=as_json)
+
+
+# In the order of `harness-bench --help`.
+TRAINING_VERBS = (
+    shard, labels, label_quality, pretrain, family, figure2, curves, export, efficiency,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""What every room stands on: configs, files, logs, processes, caches."""

@@ -1,0 +1,88 @@
+"""Tell which corpora there are, what each expects on disk and which options it has."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from harness_bench import corpora
+from harness_bench.core.config import build, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WIDTH = 96
+_EXPECTS, _FIELDS = "Expects ", " Fields: "
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One corpus."""
+
+    name: str
+    description: str
+    expects: str  # the tree, in words and patterns
+    fields: str  # of its cuts; empty where the description does not tell
+    options: dict[str, str]  # name -> default, as --option takes it
+    about_options: str  # what each means
+
+
+def catalogue(names: Sequence[str] = ()) -> list[Entry]:
+    """Describe corpora from their own docstrings, all by name where none are named."""
+    return [_entry(name) for name in names or corpora.available()]
+
+
+def render(entries: Sequence[Entry], *, full: bool) -> str:
+    """Return one line for each corpus and below it its tree; `full` adds fields and options."""
+    indent = " " * (max(len(entry.name) for entry in entries) + 2)
+    lines: list[str] = []
+    for entry in entries:
+        lines.append(f"{entry.name:<{len(indent)}}{entry.description}")
+        lines += _wrapped(entry.expects, indent)
+        if full:
+            lines += _wrapped(entry.fields, indent)
+            pairs = (f"--option {name}={value}" for name, value in entry.options.items())
+            lines += _wrapped("  ".join(pairs), indent)
+            lines += textwrap.indent(entry.about_options, indent).splitlines()
+    return "\n".join(lines)
+
+
+def to_json(entries: Sequence[Entry]) -> list[dict[str, object]]:
+    """Return JSON-ready values."""
+    return [asdict(entry) for entry in entries]
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _entry(name: str) -> Entry:
+    """Take a corpus's docstring apart: first line, paragraph of the tree, attributes."""
+    kind = corpora.get(name)
+    description, _, rest = (inspect.getdoc(kind) or "").partition("\n")
+    body, _, attributes = rest.partition("Attributes:\n")
+    paragraphs = (" ".join(part.split()).replace("`", "") for part in body.split("\n\n"))
+    tree = next((part for part in paragraphs if part.startswith(_EXPECTS)), "")
+    expects, found, fields = tree.partition(_FIELDS)
+    defaults = resolved(build(kind, {}, source=f"corpus {name}"))
+    return Entry(
+        name=name,
+        description=description.strip(),
+        expects=re.sub(r", (?=[^{}]*})", ",", expects),  # a pattern that the docstring wraps
+        fields=f"{found.strip()} {fields}" if found else "",
+        options={key: _as_option(value) for key, value in defaults.items()},
+        about_options=textwrap.dedent(attributes).rstrip(),
+    )
+
+
+def _as_option(value: object) -> str:
+    """Write a default as --option takes it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

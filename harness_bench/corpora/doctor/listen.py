@@ -1,0 +1,268 @@
+"""Listen to the audio of prepared cuts: is it still there, whole, the same, and not clipped?"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import batched
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.io import load_samples
+from harness_bench.core.config import STRICT
+from harness_bench.core.log import bar
+from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.check import Checked, Limits, check, check_samples
+from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.shar import AUDIO, CUTS, read_shards
+from harness_bench.cuts.store import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lhotse.cut import Cut
+
+    from harness_bench.cuts.shar import Shard
+    from harness_bench.cuts.store import Row
+
+FINDINGS = "findings.tsv"  # all of them, beside the report
+CLIPPED, CHANGED, RATE = "clipped", "audio has changed", "wrong rate"
+ROUNDED = "other samples than were prepared"
+# Kinds that are no fault of the audio, only worth knowing.
+NOTES = frozenset({CLIPPED, RATE, ROUNDED, str(Reason.TOO_SHORT), str(Reason.TOO_LONG)})
+COLUMNS = ("id", "split", "kind", "detail", "audio")
+_BATCH = 1024  # cuts handed to the workers at a time
+_SHAR_BATCH = 64  # likewise, each with its audio
+_ROUNDING = "shards hold 16 bits: so it is with MP3, Opus and float audio"
+_SHOWN = 10  # of each kind, in the report
+# A cut that is read may have any length: shortness and length are told without leaving it out.
+_ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
+
+
+@config_dataclass(frozen=True, config=STRICT)
+class Listening:
+    """How a corpus is listened to.
+
+    Attributes:
+        audio: all decodes every cut, none does not; a number decodes so many of each split,
+            drawn by the digest of their ids.
+        min_seconds: shorter cuts are listed.
+        max_seconds: longer cuts are listed.
+        clipped_percent: a cut is listed as clipped from this share of its samples on; counted
+            are runs of three and more at full scale.
+        jobs: files decoded at the same time; 0 takes all cores.
+    """
+
+    audio: Literal["all", "none"] | int = "all"
+    min_seconds: float = Field(default=0.5, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0)
+    clipped_percent: float = Field(default=0.01, ge=0, le=100)
+    jobs: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check the bounds against each other."""
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(
+                f"min_seconds = {self.min_seconds} must be below max_seconds = {self.max_seconds}"
+            )
+        if isinstance(self.audio, int) and self.audio < 1:
+            raise ValueError(f"audio = {self.audio} must be all, none or a number above 0")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one cut's audio."""
+
+    id: str
+    split: str
+    kind: str
+    detail: str
+    audio: str
+
+
+class Findings:
+    """Findings as they come: counted, the first of each kind kept, all written to a table."""
+
+    def __init__(self, table: IO[str]) -> None:
+        self.table = table
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, list[Finding]] = {}
+        self.heard = 0
+        table.write("\t".join(COLUMNS) + "\n")
+
+    def add(self, finding: Finding) -> None:
+        """Take in one finding."""
+        self.counts[finding.kind] += 1
+        examples = self.first.setdefault(finding.kind, [])
+        if len(examples) < _SHOWN:
+            examples.append(finding)
+        cells = (str(getattr(finding, column)) for column in COLUMNS)
+        self.table.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
+
+    @property
+    def faults(self) -> int:
+        """How many findings are faults, and no notes."""
+        return sum(count for kind, count in self.counts.items() if kind not in NOTES)
+
+
+def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[Finding]:
+    """Find what a cut's description tells of its audio.
+
+    Args:
+        row: a cut.
+        split: its split.
+        config: the bounds.
+        rate: the corpus's sampling rate in Hz; None takes any from 16 kHz on.
+    """
+    seconds, own = float(row["duration"]), int(row["recording"]["sampling_rate"])
+    if seconds < config.min_seconds:
+        detail = f"{seconds:.3f} s < {config.min_seconds:g} s"
+        yield _finding(row, split, str(Reason.TOO_SHORT), detail)
+    if seconds > config.max_seconds:
+        detail = f"{seconds:.2f} s > {config.max_seconds:g} s"
+        yield _finding(row, split, str(Reason.TOO_LONG), detail)
+    if own != rate if rate else own < SAMPLE_RATE:
+        wanted = f"the corpus's {rate} Hz" if rate else f"{SAMPLE_RATE} Hz or more"
+        yield _finding(row, split, RATE, f"{own} Hz, not {wanted}")
+
+
+def listen(
+    rows: Iterable[Row], split: str, config: Listening, findings: Findings, total: int
+) -> None:
+    """Decode cuts with several threads and take in what is found, in the order of the cuts."""
+    if config.audio == "none":
+        return
+    if isinstance(config.audio, int):
+        rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
+
+    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
+        heard = (
+            found
+            for batch in batched(rows, _BATCH)
+            for found in workers.map(partial(_heard, split, config), batch)
+        )
+        _take(heard, split, findings, total)
+
+
+def listen_to_shards(
+    shards: Sequence[Shard], split: str, config: Listening, findings: Findings
+) -> None:
+    """Decode the cuts of shards likewise; a shard that is torn is a fault, and the others go on.
+
+    A number of cuts is drawn from the shards' descriptions, and shards with none of them are not
+    read.
+    """
+    if config.audio == "none":
+        return
+    total, chosen = sum(shard.utterances for shard in shards), None
+    if isinstance(config.audio, int):
+        rows = (row for shard in shards for row in read_rows(shard.field(CUTS)))
+        drawn = heapq.nsmallest(config.audio, rows, key=_chance)
+        chosen = frozenset(row["id"] for row in drawn)
+        total = len(chosen)
+
+    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
+        heard = (
+            found
+            for shard in shards
+            for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
+            for found in workers.map(
+                partial(_heard_in_shard, str(shard.field(AUDIO)), split, config), batch
+            )
+        )
+        _take(heard, split, findings, total)
+
+
+def _take(heard: Iterator[list[Finding]], split: str, findings: Findings, total: int) -> None:
+    for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
+        findings.heard += 1
+        for finding in found:
+            findings.add(finding)
+
+
+def _of_shard(
+    shard: Shard, chosen: frozenset[str] | None, split: str, findings: Findings
+) -> Iterator[Cut]:
+    """Read the cuts of a shard that are to be heard, and no shard without any."""
+    rows = read_rows(shard.field(CUTS))
+    if chosen is not None and not any(row["id"] in chosen for row in rows):
+        return
+    try:
+        for cut in read_shards([shard]):
+            if chosen is None or cut.id in chosen:
+                yield cut
+    except ValueError as error:
+        name, place = f"shard {shard.number:06d}", str(shard.field(AUDIO))
+        findings.add(Finding(name, split, str(Reason.UNREADABLE), str(error), place))
+
+
+def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list[Finding]:
+    """Decode one cut that carries its audio; return what is wrong with it."""
+    try:
+        samples = load_samples(cut)
+    except ValueError as error:
+        detail = str(error).splitlines()[0]
+        return [Finding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
+    utterance = Utterance(id=str(cut.id), audio=Path(place), stated_duration=cut.duration)
+    result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
+    if isinstance(result, Skipped):
+        return [Finding(result.id, split, str(result.reason), result.detail, place)]
+    digest = (cut.custom or {}).get(DIGEST)
+    found = _kinds(result, digest, config.clipped_percent)
+    return [
+        Finding(str(cut.id), split, ROUNDED, _ROUNDING, place)
+        if kind == CHANGED
+        else Finding(str(cut.id), split, kind, detail, place)
+        for kind, detail in found
+    ]
+
+
+def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
+    """Decode one cut; return what is wrong with it."""
+    source = row["recording"]["sources"][0]
+    if source.get("type") != "file":
+        kind, detail = str(Reason.UNREADABLE), f"audio of type {source.get('type')!r} is not read"
+        return [_finding(row, split, kind, detail)]
+    utterance = Utterance(
+        id=row["id"],
+        audio=Path(str(source["source"])),
+        start=float(row.get("start", 0.0)),
+        duration=float(row["duration"]),
+        stated_duration=float(row["duration"]),
+    )
+    result = check(utterance, Limits(**_ANY_LENGTH))
+    if isinstance(result, Skipped):
+        return [_finding(row, split, str(result.reason), result.detail)]
+    digest = (row.get("custom") or {}).get(DIGEST)
+    found = _kinds(result, digest, config.clipped_percent)
+    return [_finding(row, split, kind, detail) for kind, detail in found]
+
+
+def _kinds(
+    result: Checked, digest: str | None, clipped_percent: float
+) -> Iterator[tuple[str, str]]:
+    """Yield kind and detail of what is worth telling of audio that is fit for use."""
+    if digest and digest != result.digest:
+        detail = "not the samples that were prepared: another file, or another decoder's rounding"
+        yield CHANGED, detail
+    share = 100 * result.clipped / result.samples
+    if result.clipped and share >= clipped_percent:
+        yield CLIPPED, f"{result.clipped} samples at full scale, {share:.2f} %"
+
+
+def _finding(row: Row, split: str, kind: str, detail: str) -> Finding:
+    audio = str(row["recording"]["sources"][0].get("source", ""))
+    return Finding(row["id"], split, kind, detail, audio)
+
+
+def _chance(row: Row) -> bytes:
+    return hashlib.blake2b(row["id"].encode(), digest_size=16).digest()

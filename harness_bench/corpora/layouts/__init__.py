@@ -1,0 +1,1 @@
+"""The corpora as published, one file each."""

@@ -1,0 +1,88 @@
+"""Any tree of audio files, without transcripts, such as crawled speech: all of it is trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT
+from harness_bench.core.files import paths_below
+from harness_bench.corpora.base import AUDIO_SUFFIXES, Reason, Skipped, Utterance, utterance_id
+from harness_bench.corpora.formats.reading import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, config=STRICT)
+class Corpus:
+    """Any tree of audio files; the whole tree is one split.
+
+    Expects audio files at any depth below the folder given; hidden files and folders are not read.
+
+    Attributes:
+        split: the split that all files go into.
+        language: language tag of all speech here, if known.
+        speaker_level: how many folder names below the root name the speaker (1 takes
+            `root/SPEAKER/...`); 0 leaves the speaker unknown.
+        tag_level: which folder below the root is a tag of all audio in it, such as a country (1
+            takes `root/TAG/...`); 0 for none. Audio that lies above it has no tag.
+        tag: the field that the tag goes into, such as country, dialect or language.
+    """
+
+    split: str = "train"
+    language: str | None = None
+    speaker_level: int = Field(default=0, ge=0)
+    tag_level: int = Field(default=0, ge=0)
+    tag: str = Field(default="country", pattern=r"^[a-z_]+$")
+
+    def __post_init__(self) -> None:
+        """Refuse tags that would be read as absent: a cut has these beside its other fields."""
+        if self.tag in ("speaker", "text"):
+            raise ValueError(
+                f"tag = {self.tag!r} is no tag; speaker_level takes speakers from folders"
+            )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The one split of this tree."""
+        return (self.split,)
+
+    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+        """Yield every audio file below `root`, by path; hidden files and folders are not read."""
+        if not root.is_dir():
+            raise ValueError(f"{root} is not a folder; give the root of a tree of audio files.")
+        count = 0
+        for path in paths_below(root, AUDIO_SUFFIXES):
+            if path.is_file():
+                count += 1
+                yield self._utterance(root, path.relative_to(root))
+        if not count:
+            kinds = ", ".join(sorted(AUDIO_SUFFIXES))
+            raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")
+
+    def _utterance(self, root: Path, relative: Path) -> Utterance | Skipped:
+        """Describe one file by where it lies."""
+        uid, audio = utterance_id(relative.as_posix()), root / relative
+        if printable(uid) != uid:
+            detail = "its path is not UTF-8; rename it"
+            return Skipped(
+                printable(uid), Reason.UNREADABLE, detail, printable(audio), printable(root)
+            )
+        folders = relative.parts[:-1]
+        tag = dict(enumerate(folders, start=1)).get(self.tag_level)
+        known = {self.tag: tag} if tag else {}
+        plain = {name: known.pop(name, None) for name in ("language", "gender")}
+        return Utterance(
+            id=uid,
+            audio=audio,
+            split=self.split,
+            language=plain["language"] or self.language,
+            gender=plain["gender"],
+            speaker="_".join(folders[: self.speaker_level]) or None,
+            custom=known,
+            where=str(root),
+        )

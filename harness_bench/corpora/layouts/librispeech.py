@@ -1,0 +1,111 @@
+"""LibriSpeech (OpenSLR 12) and Mini LibriSpeech (31): read English books.
+
+lhotse's recipe opens every file one by one, passes over missing ones and stops at a line without
+text; here `prepare` opens the audio, in parallel, and lists what is missing. The tests hold both
+to the same ids, texts, speakers and files.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
+from harness_bench.corpora.formats import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_PART = re.compile(r"(train|dev|test)-[a-z0-9-]{1,40}", re.ASCII)
+_ID = re.compile(r"(\d{1,9})-(\d{1,9})-\d{1,9}", re.ASCII)
+_GENDERS = {"F": "female", "M": "male"}
+_CELLS = 3  # of a speaker's line that matter: number, sex, part
+
+
+@dataclass(frozen=True, config=STRICT)
+class Corpus:
+    """LibriSpeech: read English, 960 h train, dev and test; Mini LibriSpeech too.
+
+    Expects `train-clean-100/SPEAKER/CHAPTER/*.flac` with `*.trans.txt`, and so on for whichever
+    parts there are, below the folder given or its `LibriSpeech`. Fields: `part` (such as
+    test-other) and `chapter`; gender where `SPEAKERS.TXT` is there.
+    """
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The usual three: all parts of train together, and so on."""
+        return USUAL_SPLITS
+
+    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+        """Yield all parts, by name; audio without a transcript has no text."""
+        top = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
+        genders = dict(_genders(top / "SPEAKERS.TXT"))
+        count = 0
+        for part in reading.folders(top):
+            if match := _PART.fullmatch(part.name):
+                for item in _of_part(part, match[1], genders):
+                    count += 1
+                    yield item
+        if not count:
+            raise ValueError(
+                f"{root} holds no part of LibriSpeech. Expected folders such as "
+                "train-clean-100/103/1240/ with 103-1240-0000.flac and 103-1240.trans.txt."
+            )
+
+
+def _of_part(part: Path, split: str, genders: Mapping[str, str]) -> Iterator[Utterance | Skipped]:
+    for speaker in reading.folders(part):
+        for chapter in reading.folders(speaker):
+            yield from _of_chapter(chapter, split, genders)
+
+
+def _of_chapter(
+    chapter: Path, split: str, genders: Mapping[str, str]
+) -> Iterator[Utterance | Skipped]:
+    """Yield what the transcripts name, then the audio that they do not name."""
+    named: set[str] = set()
+    for path in reading.entries(chapter):
+        if not path.name.endswith(".trans.txt"):
+            continue
+        for number, line in reading.lines(path):
+            uid, _, text = line.strip().partition(" ")
+            if uid:
+                named.add(uid)
+                where = f"{reading.printable(path)}:{number}"
+                yield _utterance(uid, chapter, split, text.strip() or None, where, genders)
+    for path in reading.audio_files(chapter):
+        if path.stem not in named:
+            uid, where = reading.printable(path.stem), reading.printable(chapter)
+            yield _utterance(uid, chapter, split, None, where, genders)
+
+
+def _utterance(
+    uid: str, chapter: Path, split: str, text: str | None, where: str, genders: Mapping[str, str]
+) -> Utterance | Skipped:
+    match = _ID.fullmatch(uid)
+    if match is None or match.groups() != (chapter.parent.name, chapter.name):
+        detail = f"expected {chapter.parent.name}-{chapter.name}-NUMBER here"
+        return Skipped(uid, Reason.BAD_ROW, reading.printable(detail), where=where)
+    return Utterance(
+        id=uid,
+        audio=chapter / f"{uid}.flac",
+        split=split,
+        text=text,
+        speaker=f"librispeech_{match[1]}",
+        gender=genders.get(match[1]),
+        language="en",
+        custom={"chapter": match[2], "part": chapter.parent.parent.name},
+        where=where,
+    )
+
+
+def _genders(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield speaker and gender of SPEAKERS.TXT, if it is there."""
+    for _, line in reading.lines(path) if path.is_file() else ():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) >= _CELLS and not line.startswith(";") and cells[1] in _GENDERS:
+            yield cells[0], _GENDERS[cells[1]]

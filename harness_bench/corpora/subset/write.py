@@ -1,0 +1,354 @@
+"""Write drawn cuts as they came, prepared or sharded, with id lists, rule, seed and digests."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+from array import array
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from harness_bench.core.config import resolved
+from harness_bench.core.files import read_json
+from harness_bench.core.log import bar
+from harness_bench.core.workdir import FILE_NAME as PROVENANCE
+from harness_bench.core.workdir import write_provenance
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
+from harness_bench.corpora.subset.draw import draw
+from harness_bench.cuts import store
+from harness_bench.cuts.shar import CUTS, is_sharded, open_shards, read_shards
+from harness_bench.cuts.shar_writer import remove_shards, writing_shards
+from harness_bench.cuts.store import REPORT, UNFINISHED
+from harness_bench.cuts.table import SECOND, USUAL_SPLIT, Candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+
+    from harness_bench.corpora.subset.draw import Wanted
+    from harness_bench.cuts.shar import Shard
+
+
+def files_of(folders: Sequence[Path], split: str) -> list[Path]:
+    """Return the files of one split of prepared folders, or all files of cuts of Shar folders.
+
+    Raises:
+        ValueError: a folder that lacks the split, or both kinds of folders.
+    """
+    if sharded(folders):
+        if split != USUAL_SPLIT:
+            raise ValueError(f"{folders[0]} holds shards, which have no splits; leave --split out.")
+        return [shard.field(CUTS) for folder in folders for shard in open_shards(folder)]
+    for folder in folders:
+        if split not in (known := store.splits(folder)):
+            raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
+    return [store.cuts_path(folder, split) for folder in folders]
+
+
+def sharded(folders: Sequence[Path]) -> bool:
+    """Tell whether folders hold shards and no prepared cuts; both kinds are a `ValueError`."""
+    kinds = {is_sharded(folder): folder for folder in folders}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{kinds[True]} holds shards and {kinds[False]} does not: a subset is one or the "
+            "other. Shard the rest too (`harness-bench shard`), or name prepared folders alone."
+        )
+    return True in kinds
+
+
+class _Drawn(NamedTuple):
+    """A drawn cut; sorts by the share of its folder that comes before it, then by id."""
+
+    before: float
+    id: str
+    number: int  # of its piece
+    cut: Cut
+
+
+def copy_shards(
+    folders: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
+) -> list[list[str]]:
+    """Write each piece as shards in a folder of its name; return the ids of each.
+
+    One cut of each folder stands in memory with its audio. Shards of which nothing is drawn are
+    not read.
+
+    Args:
+        folders: of shards.
+        numbers: the number of each cut's piece, below 0 for those left, (cuts,), folder by folder.
+        pieces: the names.
+        out: where the folders of the pieces go.
+
+    Raises:
+        ValueError: a shard that is torn or has changed since the cuts were drawn.
+    """
+    ids: list[list[str]] = [[] for _ in pieces]
+    shards = [open_shards(folder) for folder in folders]
+    counts = [sum(shard.utterances for shard in each) for each in shards]
+    if sum(counts) != len(numbers):
+        named = ", ".join(map(str, folders))
+        raise ValueError(f"{named}: the index speaks of {sum(counts)} cuts, and {len(numbers)} are "
+                         "there. Shard the corpus again.")  # fmt: skip
+    parts = np.split(numbers, np.cumsum(counts)[:-1])
+    drawn = heapq.merge(*map(_drawn_of_shards, shards, parts), key=lambda item: item[:2])
+    with ExitStack() as stack:
+        writers = [stack.enter_context(writing_shards(out / name)) for name in pieces]
+        total = int(np.count_nonzero(numbers >= 0))
+        for item in bar(drawn, title="copying", total=total, unit="utt"):
+            writers[item.number](item.cut)
+            ids[item.number].append(item.id)
+    return ids
+
+
+def _drawn_of_shards(shards: list[Shard], numbers: NDArray[np.int8]) -> Iterator[_Drawn]:
+    """Yield what is drawn of one folder, in the order of its shards."""
+    first = 0
+    for shard in shards:
+        own = numbers[first : first + shard.utterances]
+        if (own >= 0).any():
+            for at, cut in enumerate(read_shards([shard])):
+                if own[at] >= 0:
+                    yield _Drawn((first + at) / len(numbers), str(cut.id), int(own[at]), cut)
+        first += shard.utterances
+
+
+def shard_pieces(out: Path) -> list[Path]:
+    """List the folders of shards in a folder."""
+    return sorted(path for path in out.glob("*") if path.is_dir() and is_sharded(path))
+
+
+def remove_pieces(out: Path) -> None:
+    """Remove the shards of an earlier subset; other files and other folders of shards stay.
+
+    Its pieces are those that have a list of ids, or whose writing was cut off.
+    """
+    for piece in shard_pieces(out):
+        listed = (out / ID_FILES.replace("*", piece.name)).is_file()
+        if not listed and not (piece / UNFINISHED).exists():
+            continue
+        remove_shards(piece)
+        (piece / UNFINISHED).unlink(missing_ok=True)
+        if not any(piece.iterdir()):
+            piece.rmdir()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece as it was drawn."""
+
+    name: str
+    utterances: int
+    hours: float
+    digest: str  # of the sorted ids
+    languages: dict[str, float]  # language -> hours; empty where none were asked for
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What `subset` wrote."""
+
+    out: Path
+    rule: str
+    seed: int
+    of_utterances: int
+    of_hours: float
+    pieces: list[Piece]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {**asdict(self), "out": str(self.out)}
+
+    def summary(self) -> str:
+        """Say in a few lines what was drawn."""
+        lines = [f"of {self.of_utterances:,} utterances, {self.of_hours:.2f} h:"]
+        for piece in self.pieces:
+            parts = ", ".join(f"{name} {hours:.4f} h" for name, hours in piece.languages.items())
+            lines.append(
+                f"  {piece.name}: {piece.utterances:,} utterances, {piece.hours:.4f} h"
+                f"{f' ({parts})' if parts else ''}, digest {piece.digest}"
+            )
+        lines.append(f"{self.rule} Seed {self.seed}. Lists: {self.out / ID_FILES}")
+        return "\n".join(lines)
+
+
+def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
+    """Draw from prepared folders and write a folder like them, cuts by id; or from shards.
+
+    The same cuts, seed and amounts give the same bytes, in whatever order folders and cuts come.
+    Files are read twice and held in memory as some 30 bytes a cut; the ids of drawn cuts are too.
+
+    Of shards each piece is a folder of shards in `out`, its audio copied (16 bits, as all shards
+    have). The ids are the same in any order; the cuts stay in the order of their shards, and
+    several folders are mixed evenly.
+
+    Args:
+        folders: made by `prepare` (or by this), or all by `harness-bench shard`.
+        out: the folder; cuts of an earlier run in it are replaced. Cuts that `prepare` wrote
+            there are not.
+        wanted: how much of what.
+
+    Raises:
+        ValueError: no such split, too little audio, one id twice, shards beside prepared folders,
+            or `out` is a prepared corpus.
+    """
+    _check_out(folders, out)
+    files = files_of(folders, wanted.split)
+    candidates = Candidates(files, wanted.seed, wanted.by, languages=bool(wanted.languages))
+    numbers = draw(candidates, wanted)
+    in_shards = sharded(folders)
+    rule = SplitRule(_name(wanted), wanted.rule(sharded=in_shards), wanted.seed)
+    with _replacing(out):
+        if in_shards:
+            ids = copy_shards(folders, numbers, wanted.pieces, out)
+        else:
+            ids = _copy_cuts(files, numbers, wanted.pieces, out)
+        write_split(out, rule, _utterances(wanted.pieces, ids))
+        pieces = _pieces(out, wanted, candidates, numbers)
+        found = Drawn(
+            out=out,
+            rule=rule.rule,
+            seed=wanted.seed,
+            of_utterances=len(candidates),
+            of_hours=_hours(candidates.lengths),
+            pieces=pieces,
+        )
+        write_provenance(
+            out,
+            config={"folders": [str(folder.absolute()) for folder in folders], **resolved(wanted)},
+            seed=wanted.seed,
+            inputs={"ids": candidates.digest()},
+            extra={"pieces": [asdict(piece) for piece in pieces]},
+        )
+    return found
+
+
+class _Spool:
+    """Drawn lines on disk until they are written by id, in a file that has no name."""
+
+    def __init__(self, folder: Path, pieces: Sequence[str]) -> None:
+        self.ids: list[list[str]] = [[] for _ in pieces]
+        self._places = [array("q") for _ in pieces]  # begin and length, one after the other
+        self._end = 0
+        # Not where the system keeps temporary files: that may be memory.
+        self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - see __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, number: int, line: bytes, uid: str) -> None:
+        """Put a line into a piece."""
+        self._stream.write(line)
+        self.ids[number].append(uid)
+        self._places[number].extend((self._end, len(line)))
+        self._end += len(line)
+
+    def lines(self, number: int) -> Iterator[bytes]:
+        """Yield a piece's lines by id."""
+        self._stream.flush()
+        ids, places = self.ids[number], self._places[number]
+        for at in sorted(range(len(ids)), key=ids.__getitem__):
+            yield os.pread(self._stream.fileno(), places[2 * at + 1], places[2 * at])
+
+
+def _copy_cuts(
+    files: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
+) -> list[list[str]]:
+    """Write the cuts of each piece by id; return the ids of each."""
+    with _Spool(out, pieces) as spool:
+        for number, line, uid in _drawn(files, numbers):
+            spool.add(number, line, uid)
+        for number, name in enumerate(pieces):
+            store.write_lines(out, name, spool.lines(number))
+    return spool.ids
+
+
+def _utterances(pieces: Sequence[str], ids: list[list[str]]) -> Iterator[Utterance]:
+    """Yield what the id lists are written from."""
+    from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
+
+    nowhere = Path()
+    for name, own in zip(pieces, ids, strict=True):
+        yield from (Utterance(uid, nowhere, name) for uid in own)
+
+
+def _drawn(files: Sequence[Path], numbers: NDArray[np.int8]) -> Iterator[tuple[int, bytes, str]]:
+    """Yield piece, line and id of what was drawn, in the files' order."""
+    place = 0
+    for path in files:
+        for at, line in enumerate(store.read_lines(path), start=1):
+            if place == len(numbers):
+                break
+            if (number := int(numbers[place])) >= 0:
+                whole = line if line.endswith(b"\n") else line + b"\n"
+                yield number, whole, store.parse(line, path, at)["id"]
+            place += 1
+    if place != len(numbers):
+        raise ValueError(f"{', '.join(map(str, files))} changed while they were read. Run again.")
+
+
+def _pieces(
+    out: Path, wanted: Wanted, candidates: Candidates, numbers: NDArray[np.int8]
+) -> list[Piece]:
+    """Put the pieces in figures; digests are those of the written lists."""
+    lists = read_json(out / SPLIT_FILE)["splits"]
+    found = []
+    for number, name in enumerate(wanted.pieces):
+        taken = numbers == number
+        languages = {
+            language: _hours(candidates.lengths[taken & (candidates.languages == which)])
+            for which, language in sorted(enumerate(candidates.names), key=lambda item: item[1])
+            if wanted.languages
+        }
+        hours, about = _hours(candidates.lengths[taken]), lists[name]
+        found.append(Piece(name, about["utterances"], hours, about["digest"], languages))
+    return found
+
+
+def _hours(lengths: NDArray[np.int64]) -> float:
+    return round(int(lengths.sum()) / SECOND / 3600, 6)
+
+
+def _name(wanted: Wanted) -> str:
+    """Name the rule as its list's first line shows it."""
+    much = "_".join(f"{name}_{hours:g}h" for name, hours in wanted.hours.items())
+    parts = ["subset", much or (f"{wanted.share:g}percent" if wanted.share else "balanced")]
+    parts += [f"by_{wanted.by}"] if wanted.by else []
+    return "_".join([*parts, *(f"{name}{wanted.languages[name]:g}" for name in wanted.languages)])
+
+
+def _check_out(folders: Sequence[Path], out: Path) -> None:
+    """Refuse to write where cuts would be lost that cannot be drawn again."""
+    sources = {folder.resolve() for folder in folders}
+    if out.resolve() in sources or (out / REPORT).exists():
+        raise ValueError(f"{out} holds a prepared corpus; write the list into another folder.")
+    ours = (out / SPLIT_FILE).is_file() or (out / store.UNFINISHED).exists()
+    if not ours and (any(store.cuts_files(out)) or any(shard_pieces(out))):
+        raise ValueError(f"{out} holds cuts of something else; write the list into another folder.")
+    if pieces := [each for each in shard_pieces(out) if each.resolve() in sources]:
+        raise ValueError(
+            f"{pieces[0]} is drawn from and would be replaced; write the list into another folder."
+        )
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[None]:
+    """Take an earlier list out of the folder; a run cut off within leaves a refused mark."""
+    out.mkdir(parents=True, exist_ok=True)
+    mark = out / store.UNFINISHED
+    mark.touch()
+    remove_pieces(out)  # first: the lists of ids tell which they are
+    for old in (*store.cuts_files(out), *out.glob(ID_FILES), out / SPLIT_FILE, out / PROVENANCE):
+        old.unlink(missing_ok=True)
+    yield
+    mark.unlink()

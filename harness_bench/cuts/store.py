@@ -1,0 +1,169 @@
+"""A prepared corpus: one lhotse cut per utterance, one file of cuts per split.
+
+A prepared folder holds `cuts.<split>.jsonl.gz`, `report.json`, `skipped.tsv` and
+`provenance.json`. The cut's id is the utterance's id, and each cut has exactly one supervision:
+raw text, speaker, language and gender, and every further field in its `custom`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+REPORT, SKIPPED = "report.json", "skipped.tsv"
+type Row = dict[str, Any]
+_PLAIN = ("text", "speaker", "language", "gender")
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file of cuts as they stand, line ends included.
+
+    Raises:
+        ValueError: no such file, or one that is no whole gzip file; names it.
+    """
+    try:
+        with gzip.open(path, "rb") as stream:
+            yield from stream
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no file of cuts {path}.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read as cuts ({error}). Prepare the corpus again."
+        ) from error
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the cuts of a file as rows (`parse`), one at a time; errors as `read_lines`."""
+    for number, line in enumerate(read_lines(path), start=1):
+        yield parse(line, path, number)
+
+
+def parse(line: bytes, path: Path, number: int) -> Row:
+    """Read one line of a file of cuts.
+
+    Returns:
+        What lhotse writes of a cut: id, start and duration in seconds, supervisions, recording.
+
+    Raises:
+        ValueError: no cut of one supervision; names file and line.
+    """
+    try:
+        row: Row = json.loads(line)
+        (said,) = row["supervisions"]
+        fits = (
+            isinstance(row["id"], str)
+            and 0 < float(row["duration"]) < float("inf")
+            and isinstance(row.get("start", 0.0), int | float)
+            and isinstance(said.get("custom") or {}, dict)
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}:{number} is no cut of one supervision ({error!r}).") from error
+    if not fits:
+        raise ValueError(f"{path}:{number} is no cut with an id and a length above 0.")
+    return row
+
+
+def field(row: Row, name: str) -> str | None:
+    """Return a cut's field: text, speaker, language, gender or a custom one; None where absent."""
+    said = row["supervisions"][0]
+    value = said.get(name) if name in _PLAIN else (said.get("custom") or {}).get(name)
+    return None if value in (None, "") else str(value)
+
+
+def fields(row: Row) -> dict[str, str]:
+    """Return all fields of a cut that have a value, by name; custom ones do not hide the others."""
+    said = row["supervisions"][0]
+    known = {**(said.get("custom") or {}), **{name: said.get(name) for name in _PLAIN}}
+    return {name: str(value) for name, value in known.items() if value not in (None, "")}
+
+
+UNFINISHED = "UNFINISHED"  # this file stands in a folder while its cuts are being replaced
+_PREFIX, _SUFFIX = "cuts.", ".jsonl.gz"
+_USUAL_ORDER = ("train", "dev", "test")
+
+
+def cuts_path(folder: Path, split: str) -> Path:
+    """Return where the cuts of a split stand in a prepared folder."""
+    return folder / f"{_PREFIX}{split}{_SUFFIX}"
+
+
+def cuts_files(folder: Path) -> list[Path]:
+    """List the files of cuts in a folder, by name."""
+    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+
+
+def splits(folder: Path) -> list[str]:
+    """List the splits of a prepared folder: train, dev, test, then others by name.
+
+    Raises:
+        ValueError: no such folder, no cuts in it, or a run that was cut off while writing.
+    """
+    if (folder / UNFINISHED).exists():
+        raise ValueError(f"{folder}: writing was cut off there. Run `harness-bench prepare` again.")
+    names = [path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for path in cuts_files(folder)]
+    if not names:
+        raise ValueError(
+            f"{folder} holds no cuts. Make them with `harness-bench prepare CORPUS FROM {folder}`."
+        )
+    rank = {name: number for number, name in enumerate(_USUAL_ORDER)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def read_cuts(folder: Path, split: str) -> list[Cut]:
+    """Read all cuts of one split, in the file's order.
+
+    Raises:
+        ValueError: no such split (lists those there are), or a broken file.
+    """
+    if split not in (known := splits(folder)):
+        raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
+    return read_cuts_file(cuts_path(folder, split))
+
+
+def read_cuts_file(path: Path) -> list[Cut]:
+    """Read all cuts of one file, in its order; a broken file is a `ValueError` that names it."""
+    from lhotse import CutSet  # noqa: PLC0415 - imports torch
+
+    try:
+        return list(CutSet.from_file(path))
+    except (OSError, EOFError, ValueError, KeyError, AssertionError) as error:
+        raise ValueError(
+            f"{path} cannot be read as cuts ({error}). Prepare the corpus again."
+        ) from error
+
+
+def write_cuts(folder: Path, split: str, cuts: Iterable[Cut]) -> int:
+    """Write the cuts of one split atomically; return their number."""
+    return write_lines(folder, split, map(to_line, cuts))
+
+
+def to_line(cut: Cut) -> bytes:
+    """Return a cut as a line of JSON, as it stands in a file of cuts."""
+    return json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n"
+
+
+def write_lines(folder: Path, split: str, lines: Iterable[bytes]) -> int:
+    """Write lines of `to_line` as the cuts of one split, atomically; return their number.
+
+    Equal lines give equal bytes: no time of writing goes into the gzip header.
+    """
+    count = 0
+    with (
+        atomic_path(cuts_path(folder, split)) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream,
+    ):
+        for line in lines:
+            stream.write(line)
+            count += 1
+    return count

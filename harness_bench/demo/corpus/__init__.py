@@ -1,0 +1,1 @@
+"""The synthetic Arabic corpus of the demo."""

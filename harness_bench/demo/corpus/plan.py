@@ -1,0 +1,289 @@
+"""What the demo corpus holds, decided before a sound is made: who says what, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from harness_bench.core.config import STRICT, read_toml
+from harness_bench.demo.corpus.signals import Channel
+from harness_bench.demo.corpus.speakers import Speaker, speakers
+from harness_bench.demo.corpus.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TASKS = ("ssl", "ser", "did", "asr")
+_SER_SENTENCES = 24  # few and shared by all classes and splits, as in acted emotion corpora
+_ASR_WORDS_PER_LIST = 6
+_SECOND_SENTENCE = 0.5
+_SSL_TALK = 0.4  # share of dialect-like everyday talk in the pretraining speech
+
+
+@config_dataclass(frozen=True, config=STRICT)
+class SplitSizes:
+    """Utterances per split."""
+
+    train: int = Field(ge=1)
+    dev: int = Field(ge=1)
+    test: int = Field(ge=1)
+
+
+@config_dataclass(frozen=True, config=STRICT)
+class DemoCorpusConfig:
+    """How much synthetic speech is made.
+
+    Attributes:
+        seed: decides all text, speakers, prosody and noise.
+        ssl: utterances for pretraining, by train speakers only (about 3 s each).
+        ser: utterances of the emotion-like task, all classes equally often.
+        did: utterances of the dialect-like task, all classes equally often.
+        asr: utterances of the transcribed task; no sentence stands in two splits.
+        speakers_per_voice: how many speakers each voice serves.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    ssl: int = Field(default=540, ge=1)
+    ser: SplitSizes = Field(default_factory=lambda: SplitSizes(train=360, dev=120, test=240))
+    did: SplitSizes = Field(default_factory=lambda: SplitSizes(train=350, dev=120, test=250))
+    asr: SplitSizes = Field(default_factory=lambda: SplitSizes(train=300, dev=50, test=100))
+    speakers_per_voice: int = Field(default=2, ge=1, le=20)
+
+
+# About two minutes of speech, for tests of the whole chain.
+TINY = DemoCorpusConfig(
+    ssl=12,
+    ser=SplitSizes(train=12, dev=6, test=6),
+    did=SplitSizes(train=10, dev=5, test=5),
+    asr=SplitSizes(train=8, dev=2, test=2),
+    speakers_per_voice=1,
+)
+
+
+@dataclass(frozen=True)
+class Emotion:
+    """The prosody of an emotion-like class; see emotions.toml."""
+
+    pitch: float
+    range: float
+    rate: float
+    level: float
+    effort: float
+    mark: tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One utterance to be made."""
+
+    id: str
+    split: str
+    speaker: Speaker
+    spoken: str  # diacritised, dialect-like rules applied
+    transcript: str | None
+    label: str | None
+    job: dict[str, Any]  # for eSpeak NG
+    channel: Channel
+
+
+def plan(task: str, config: DemoCorpusConfig) -> list[Planned]:
+    """Decide everything about one task's utterances, sorted by voice and then by id.
+
+    The order matters: what eSpeak NG says depends on what it said before.
+    """
+    make = _PLANS[task]
+    planned = make(_Draw(task, config), config)
+    return sorted(planned, key=lambda item: (item.speaker.voice, item.id))
+
+
+class _Draw:
+    """Makes the utterances of one task, all chances from one source."""
+
+    def __init__(self, task: str, config: DemoCorpusConfig) -> None:
+        self.random = Random(f"{config.seed} {task}")
+        self._task = task
+        # The same speakers in every task: pretraining hears the train speakers of all tasks.
+        source = Random(f"{config.seed} speakers")
+        self._speakers = {
+            split: speakers(split, config.speakers_per_voice, source)
+            for split in ("train", "dev", "test")
+        }
+
+    def grammar(self, words_per_list: int | None = None) -> Grammar:
+        return Grammar(self.random, words_per_list)
+
+    def utterance(
+        self,
+        split: str,
+        number: int,
+        text: str,
+        *,
+        label: str | None = None,
+        emotion: str = "neutral",
+        dialect: Dialect | None = None,
+        transcript: str | None = None,
+    ) -> Planned:
+        """Plan one utterance of a random speaker: `text` by the dialect's rules and manner."""
+        speaker = self.random.choice(self._speakers[split])
+        style = self._style(emotions()[emotion], dialect)
+        sign, likely = style.mark
+        mark = sign if self.random.random() < likely else "."
+        if dialect is not None:
+            text = dialect.apply(text, self.random)
+        return Planned(
+            id=f"{self._task}_{split}_{number:04d}",
+            split=split,
+            speaker=speaker,
+            spoken=text,
+            transcript=transcript,
+            label=label,
+            job={
+                "text": speakable(text + mark),
+                "voice": speaker.voice,
+                "pitch": _bounded(speaker.pitch + style.pitch, 0, 99),
+                "range": _bounded(speaker.range * style.range, 0, 99),
+                "rate": _bounded(speaker.rate * style.rate, 90, 300),
+            },
+            channel=self._channel(speaker, style),
+        )
+
+    def _style(self, mean: Emotion, dialect: Dialect | None) -> Emotion:
+        """Draw the prosody of one utterance around its emotion's mean, in its dialect's manner."""
+        spread, gauss = _spread(), self.random.gauss
+        style = Emotion(
+            pitch=gauss(mean.pitch, spread["pitch"]),
+            range=max(0.1, gauss(mean.range, spread["range"])),
+            rate=gauss(mean.rate, spread["rate"]),
+            level=gauss(mean.level, spread["level"]),
+            effort=gauss(mean.effort, spread["effort"]),
+            mark=mean.mark,
+        )
+        if dialect is None:
+            return style
+        return replace(
+            style,
+            pitch=style.pitch + dialect.pitch,
+            range=style.range * dialect.range,
+            rate=style.rate * dialect.rate,
+            effort=style.effort + dialect.effort,
+        )
+
+    def _channel(self, speaker: Speaker, style: Emotion) -> Channel:
+        """Draw how one utterance is recorded."""
+        uniform = self.random.uniform
+        return Channel(
+            tract=speaker.tract,
+            effort=style.effort,
+            level=style.level,
+            snr=uniform(15, 30),
+            noise_slope=uniform(0.2, 1.0),
+            lead=uniform(0.05, 0.2),
+            tail=uniform(0.05, 0.2),
+        )
+
+
+def speakable(text: str) -> str:
+    """Put shadda before the vowel it carries, as eSpeak NG needs it (Unicode orders it after)."""
+    for vowel in VOWELS:
+        text = text.replace(vowel + SHADDA, SHADDA + vowel)
+    return text
+
+
+@cache
+def emotions() -> dict[str, Emotion]:
+    """Return the emotion-like classes by name."""
+    return {
+        name: Emotion(**{**entry, "mark": tuple(entry["mark"])})
+        for name, entry in _emotion_table().items()
+        if name != "spread"
+    }
+
+
+def _plan_ser(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
+    sentences = draw.grammar().distinct(_SER_SENTENCES, "short_sentence")
+    labels = list(emotions())
+
+    def make(split: str, number: int) -> Planned:
+        label = labels[number % len(labels)]
+        return draw.utterance(
+            split, number, draw.random.choice(sentences), label=label, emotion=label
+        )
+
+    return _each(config.ser, make)
+
+
+def _plan_did(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
+    grammar, names = draw.grammar(), list(dialects())
+
+    def make(split: str, number: int) -> Planned:
+        dialect = dialects()[names[number % len(names)]]
+        text = _talk(grammar, draw.random)
+        return draw.utterance(split, number, text, label=dialect.name, dialect=dialect)
+
+    return _each(config.did, make)
+
+
+def _talk(grammar: Grammar, random: Random) -> str:
+    """Return everyday talk, by chance with a second sentence."""
+    second = f" {grammar.talk()}" if random.random() < _SECOND_SENTENCE else ""
+    return grammar.talk() + second
+
+
+def _plan_asr(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
+    sizes = config.asr
+    grammar = draw.grammar(_ASR_WORDS_PER_LIST)
+    pool = iter(grammar.distinct(sizes.train + sizes.dev + sizes.test))
+
+    def make(split: str, number: int) -> Planned:
+        text = next(pool)
+        return draw.utterance(split, number, text, transcript=undiacritised(text))
+
+    return _each(sizes, make)
+
+
+def _plan_ssl(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
+    grammar, manners = draw.grammar(), list(emotions())
+
+    def make(number: int) -> Planned:
+        manner = draw.random.choice(manners)
+        if draw.random.random() < _SSL_TALK:
+            dialect = draw.random.choice(list(dialects().values()))
+            text = _talk(grammar, draw.random)
+            return draw.utterance("train", number, text, emotion=manner, dialect=dialect)
+        return draw.utterance("train", number, grammar.sentence(), emotion=manner)
+
+    return [make(number) for number in range(config.ssl)]
+
+
+_PLANS: dict[str, Callable[[_Draw, DemoCorpusConfig], list[Planned]]] = {
+    "ssl": _plan_ssl,
+    "ser": _plan_ser,
+    "did": _plan_did,
+    "asr": _plan_asr,
+}
+
+
+def _each(sizes: SplitSizes, make: Callable[[str, int], Planned]) -> list[Planned]:
+    """Make every utterance of every split, in a fixed order."""
+    counts = {"train": sizes.train, "dev": sizes.dev, "test": sizes.test}
+    return [make(split, number) for split, count in counts.items() for number in range(count)]
+
+
+def _bounded(value: float, low: int, high: int) -> int:
+    return round(min(max(value, low), high))
+
+
+def _spread() -> dict[str, float]:
+    spread: dict[str, float] = _emotion_table()["spread"]
+    return spread
+
+
+@cache
+def _emotion_table() -> dict[str, Any]:
+    return read_toml(Path(__file__).with_name("emotions.toml"))

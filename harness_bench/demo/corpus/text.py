@@ -1,0 +1,229 @@
+"""Arabic sentences of the demo corpus, made from our own word lists and a few patterns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.config import read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+VOWELS = "\u064b\u064c\u064d\u064e\u064f\u0650"  # fathatan, dammatan, kasratan, fatha, damma, kasra
+SHADDA, SUKUN = "\u0651", "\u0652"
+_MARKS = re.compile(f"[{VOWELS}{SHADDA}{SUKUN}]")
+_CASE = {"u": "\u064f", "a": "\u064e", "i": "\u0650"}  # nominative, accusative, genitive
+_FATHA, _DAMMATAN = "\u064e", "\u064c"
+_SUN_LETTERS = "تثدذرزسشصضطظلن"
+_SLOT = re.compile(r"\{(\w+):([uai])\}")
+_DRAWS_IN_VAIN = 1000  # so many repeated sentences one after another: there are hardly more
+_OBJECTS = ("food", "writing", "things")
+
+
+def undiacritised(text: str) -> str:
+    """Take the vowel signs away, as transcripts are usually written.
+
+    >>> undiacritised("كَتَبَ")
+    'كتب'
+    """
+    return _MARKS.sub("", text)
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A noun without its case ending, and its gender."""
+
+    stem: str
+    feminine: bool
+
+    def definite(self, case: str) -> str:
+        """Return the noun with its article and a case ending (u, a or i)."""
+        assimilated = SHADDA if self.stem[0] in _SUN_LETTERS else ""
+        # The vowel before an assimilated letter's own: letter, vowel, shadda is Unicode's order.
+        head, tail = self.stem[0], self.stem[1:]
+        cut = 1 if tail[:1] and tail[0] in VOWELS else 0
+        return f"ال{head}{tail[:cut]}{assimilated}{tail[cut:]}{_CASE[case]}"
+
+
+class Grammar:
+    """Draws sentences from the lexicon.
+
+    Args:
+        random: where all choices come from.
+        words_per_list: use only the first so many words of each list; None uses all.
+    """
+
+    def __init__(self, random: Random, words_per_list: int | None = None) -> None:
+        self._random = random
+        self._limit = words_per_list
+        self._patterns = (self._deed, self._journey, self._habit, self._quality, self._deed_there)
+
+    def sentence(self) -> str:
+        """Return one diacritised sentence of three to six words."""
+        return " ".join(self._random.choice(self._patterns)())
+
+    def short_sentence(self) -> str:
+        """Return one diacritised sentence of three words."""
+        verb, subject, thing = self._deed()[:3]
+        return f"{verb} {subject} {thing}"
+
+    def talk(self) -> str:
+        """Return one sentence of everyday talk, rich in words that dialects replace."""
+        pattern = self._random.choice(_lexicon()["talk"]["openings"])
+        return _SLOT.sub(lambda slot: self._fill(slot[1], slot[2]), pattern)
+
+    def distinct(self, count: int, kind: str = "sentence") -> list[str]:
+        """Return `count` different sentences, in the order drawn.
+
+        Args:
+            count: how many.
+            kind: the method that draws one: sentence, short_sentence or talk.
+        """
+        draw = getattr(self, kind)
+        found: dict[str, None] = {}
+        in_vain = 0
+        while len(found) < count and in_vain < _DRAWS_IN_VAIN:
+            before = len(found)
+            found.setdefault(draw())
+            in_vain = 0 if len(found) > before else in_vain + 1
+        if len(found) == count:
+            return list(found)
+        raise ValueError(
+            f"The word lists give only {len(found)} different sentences of kind {kind!r}, "
+            f"{count} were asked for; ask for fewer or allow more words."
+        )
+
+    def _deed(self) -> list[str]:
+        kind = self._random.choice(_OBJECTS)
+        past, _ = self._verb(kind)
+        subject = self._noun("persons")
+        verb = past + "تِ" if subject.feminine else past
+        words = [verb, subject.definite("u"), self._noun(kind).definite("a")]
+        return words + self._maybe_time()
+
+    def _deed_there(self) -> list[str]:
+        place = self._noun("places").definite("i")
+        return [*self._deed()[:3], self._random.choice(self._list("other", "inside")), place]
+
+    def _journey(self) -> list[str]:
+        past, _ = self._verb("motion")
+        subject = self._noun("persons")
+        verb = past + "تِ" if subject.feminine else past
+        place = self._noun("places").definite("i")
+        return [verb, subject.definite("u"), *_lexicon()["other"]["to"], place, *self._maybe_time()]
+
+    def _habit(self) -> list[str]:
+        kind = self._random.choice(_OBJECTS)
+        _, present = self._verb(kind)
+        subject = self._noun("persons")
+        verb = "ت" + present[1:] if subject.feminine else present
+        words = [subject.definite("u"), verb, self._noun(kind).definite("a")]
+        return words + self._maybe_time()
+
+    def _quality(self) -> list[str]:
+        kind, adjectives = self._random.choice(
+            [("persons", "person"), ("things", "thing"), ("places", "place")]
+        )
+        noun = self._noun(kind)
+        adjective = self._random.choice(self._list("adjectives", adjectives))
+        ending = _FATHA + "ة" if noun.feminine else ""
+        degree = self._random.choice(_lexicon()["other"]["degree"])
+        return [noun.definite("u"), adjective + ending + _DAMMATAN, degree]
+
+    def _maybe_time(self) -> list[str]:
+        if self._random.random() < 0.5:  # noqa: PLR2004
+            return []
+        time: str = self._random.choice(self._list("other", "time"))
+        return time.split()
+
+    def _fill(self, slot: str, case: str) -> str:
+        return Noun(
+            self._random.choice(self._list(slot + "s", "masculine")), feminine=False
+        ).definite(case)
+
+    def _verb(self, kind: str) -> tuple[str, str]:
+        past, present = self._random.choice(self._list("verbs", kind))
+        return past, present
+
+    def _noun(self, kind: str) -> Noun:
+        pool = [
+            Noun(stem, feminine=gender == "feminine")
+            for gender in ("masculine", "feminine")
+            for stem in self._list(kind, gender)
+        ]
+        return self._random.choice(pool)
+
+    def _list(self, section: str, name: str) -> Any:
+        return _lexicon()[section][name][: self._limit]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A set of sound and word rules, each applied by chance, so that the classes overlap."""
+
+    name: str
+    rate: float  # this and the next three: see dialects.toml
+    pitch: float
+    range: float
+    effort: float
+    word_chance: float
+    words: dict[str, str]
+    sounds: tuple[tuple[str, str, float], ...]
+
+    def apply(self, text: str, random: Random, strength: float = 1.0) -> str:
+        """Return `text` with every rule applied by its chance times `strength`."""
+        return " ".join(self._word(word, random, strength) for word in text.split())
+
+    def _word(self, word: str, random: Random, strength: float) -> str:
+        replacement = self.words.get(undiacritised(word))
+        if replacement and random.random() < self.word_chance * strength:
+            return replacement
+        for pattern, by, chance in self.sounds:
+            changed = _Changed(by, chance * strength, random)
+            word = re.sub(pattern, changed, word)
+        return word
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """What stands for one match of a sound rule: its replacement by chance, else itself."""
+
+    by: str
+    chance: float
+    random: Random
+
+    def __call__(self, match: re.Match[str]) -> str:
+        return self.by if self.random.random() < self.chance else match[0]
+
+
+@cache
+def dialects() -> dict[str, Dialect]:
+    """Return the dialect-like classes by name, in the order of their labels."""
+    table = read_toml(Path(__file__).with_name("dialects.toml"))
+    return {
+        name: Dialect(**{**entry, "name": name, "sounds": tuple(map(tuple, entry["sounds"]))})
+        for name, entry in sorted(table.items())
+    }
+
+
+def words() -> Iterator[str]:
+    """Yield every word of the lexicon once, as it is written there."""
+    yield from dict.fromkeys(_leaves({k: v for k, v in _lexicon().items() if k != "talk"}))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    else:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(inner)
+
+
+@cache
+def _lexicon() -> dict[str, Any]:
+    return read_toml(Path(__file__).with_name("lexicon.toml"))

@@ -1,0 +1,69 @@
+"""Settings of the feature cache: from the environment, or from a TOML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT, build, read_toml
+
+FOLDER = "HARNESS_FEATURE_CACHE"
+MEMORY_MB = "HARNESS_FEATURE_CACHE_MB"
+DISK_MB = "HARNESS_FEATURE_CACHE_DISK_MB"
+DTYPE = "HARNESS_FEATURE_CACHE_DTYPE"
+SECTION, UPSTREAM = "feature_cache", "upstream"  # the tables of an upstream's config (`-g`)
+
+
+@dataclass(frozen=True, config=STRICT)
+class FeatureCacheConfig:
+    """Where features are kept, in which form, and how many.
+
+    Nothing goes to disk unless a folder is named: a 24-layer model fills 18 GB for each hour of
+    speech, which nobody expects of a training command.
+    """
+
+    folder: Path | None = None  # HARNESS_FEATURE_CACHE; None: memory alone
+    memory_mb: Annotated[int, Field(ge=0)] = 1024  # HARNESS_FEATURE_CACHE_MB, MiB; 0 keeps none
+    disk_mb: Annotated[int, Field(ge=0)] = 20480  # HARNESS_FEATURE_CACHE_DISK_MB, MiB
+    dtype: Literal["fp32", "fp16"] = "fp32"  # HARNESS_FEATURE_CACHE_DTYPE
+    states: Literal["all", "mean"] = "all"  # mean: the plain mean of all layers is the one feature
+
+
+def feature_cache_config(file: Path | None = None) -> FeatureCacheConfig:
+    """Read the settings: the table `feature_cache` of `-g FILE.toml` before the environment.
+
+    Raises:
+        ValueError: an unknown key or an impossible value; names the file or the variable.
+    """
+    values = _from_environment()
+    if file is None:
+        return build(FeatureCacheConfig, values, source="feature cache")
+    tables = read_toml(file)
+    if unknown := sorted(tables.keys() - {SECTION, UPSTREAM}):
+        raise ValueError(
+            f"{file}: unknown table {unknown[0]!r}; expected [{UPSTREAM}] or [{SECTION}]."
+        )
+    return build(FeatureCacheConfig, values | tables.get(SECTION, {}), source=str(file))
+
+
+def _from_environment() -> dict[str, Any]:
+    """Return the settings that the environment gives; an empty variable counts as absent."""
+    values: dict[str, Any] = {}
+    for key, variable in (("memory_mb", MEMORY_MB), ("disk_mb", DISK_MB)):
+        if text := os.environ.get(variable):
+            if not text.isdecimal():
+                raise ValueError(
+                    f"{variable}={text!r}: expected whole MiB, 0 or more (0 keeps nothing)."
+                )
+            values[key] = int(text)
+    if text := os.environ.get(DTYPE):
+        if text not in ("fp32", "fp16"):
+            raise ValueError(f"{DTYPE}={text!r}: expected fp32 or fp16.")
+        values["dtype"] = text
+    if text := os.environ.get(FOLDER):
+        values["folder"] = text
+    return values

@@ -1,0 +1,173 @@
+"""Features of utterances by the digests of what made them: memory first, disk behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness_bench.core.cache import MEBIBYTE, BoundedStore, DiskStore
+from harness_bench.core.cache_entry import CorruptEntryError, pack, unpack
+from harness_bench.core.log import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from harness_bench.models.features.config import FeatureCacheConfig
+
+_KEY_BYTES = 16
+
+
+class FeatureStore:
+    """Keeps features (states, frames, dim); whatever fails on disk costs time, never the run.
+
+    What `put` returns and what `get` gives later, in this process or another, is equal to the
+    bit. With fp16 both are rounded, so that the first epoch sees the features of all others.
+
+    Args:
+        config: where, how many, in which form.
+        identity: gives all that decides the features beside the waveform: model, code, libraries.
+            None from it: they must not outlive the process. Called once, when it is needed.
+
+    Raises:
+        ValueError: the folder is a file.
+    """
+
+    def __init__(self, config: FeatureCacheConfig, identity: Callable[[], str | None]) -> None:
+        self.config = config
+        self._identity, self._namespace = identity, b""
+        self._memory: BoundedStore[bytes, Tensor] = BoundedStore(config.memory_mb * MEBIBYTE)
+        self._disk: DiskStore | None = None
+        if config.folder is not None and config.disk_mb:
+            self._disk = DiskStore(config.folder, config.disk_mb * MEBIBYTE)
+        self._writes = True
+        self._told: set[str] = set()
+
+    def __len__(self) -> int:
+        """Return the number of utterances in memory."""
+        return len(self._memory)
+
+    def clear(self) -> None:
+        """Empty the memory; what is on disk stays."""
+        self._memory.clear()
+
+    def get(self, key: bytes) -> Tensor | None:
+        """Return the features kept under a key, or None."""
+        kept = self._memory.get(key)
+        if kept is None and (kept := self._read(key)) is not None:
+            self._memory.put(key, kept)
+        return None if kept is None else self._given(kept)
+
+    def put(self, key: bytes, features: Tensor) -> Tensor:
+        """Keep features (states, frames, dim); return them as `get` will."""
+        kept = self._stored(features)
+        self._memory.put(key, kept)
+        self._write(key, kept)
+        return self._given(kept)
+
+    def _given(self, kept: Tensor) -> Tensor:
+        """Return kept features in their own type; with fp16 asked for, it stands for float32."""
+        halved = self.config.dtype == "fp16" and kept.dtype == torch.float16
+        return kept.float() if halved else kept
+
+    def _stored(self, features: Tensor) -> Tensor:
+        """Return a tensor that holds no more memory than its own values."""
+        if self.config.dtype == "fp16" and features.dtype == torch.float32:
+            half = features.half()
+            if bool(half.isfinite().all()):
+                return half
+            self._tell(
+                "overflow",
+                "Features of an utterance exceed 65504, the largest number of fp16: it, and any "
+                "other such, is kept in fp32.",
+            )
+        # A row of a padded batch would keep the whole batch alive.
+        alone = features.untyped_storage().nbytes() == features.nbytes
+        return features.detach() if alone else features.detach().clone()
+
+    def _read(self, key: bytes) -> Tensor | None:
+        """Look a key up on disk; an entry that cannot be read or is broken counts as absent."""
+        if (name := self._name(key)) is None or self._disk is None:
+            return None
+        try:
+            data = self._disk.read(name)
+            return None if data is None else unpack(name, data)
+        except CorruptEntryError as error:
+            self._tell(
+                "corrupt",
+                f"Feature cache {self.config.folder}: entry {name.hex()} is broken ({error}). It, "
+                "and any other such, is computed again.",
+            )
+            self._forget(name)
+        except OSError as error:
+            self._tell("unreadable", f"Feature cache {self.config.folder}: cannot read ({error}).")
+        return None
+
+    def _forget(self, name: bytes) -> None:
+        """Delete a broken entry; where that is not allowed it stays, and is overwritten or not."""
+        assert self._disk is not None
+        try:
+            self._disk.drop(name)
+        except OSError as error:
+            self._tell("undeletable", f"Feature cache {self.config.folder}: {error}.")
+
+    def _write(self, key: bytes, kept: Tensor) -> None:
+        """Put an entry on disk; the first failure is told and is the last try."""
+        if not self._writes or (name := self._name(key)) is None or self._disk is None:
+            return
+        try:
+            self._writes = self._disk.write(name, pack(name, kept.cpu()))
+        except OSError as error:
+            self._writes = False
+            self._tell(
+                "unwritable",
+                f"Feature cache {self.config.folder}: cannot write ({error}). No more features "
+                "are put on disk in this run; its results stay the same.",
+            )
+        else:
+            if not self._writes:
+                self._tell("full", self._full())
+
+    def _full(self) -> str:
+        return (
+            f"Feature cache {self.config.folder}: the {self.config.disk_mb} MiB allowed are full "
+            "of this run's own features, or of files being written. The others are computed each "
+            "time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them "
+            "(HARNESS_FEATURE_CACHE_DTYPE=fp16), or keep the mean of the layers alone "
+            "(states = 'mean'). If the task changes waveforms at random, no cache helps: unset "
+            "HARNESS_FEATURE_CACHE."
+        )
+
+    def _name(self, key: bytes) -> bytes | None:
+        """Return the key on disk; None without disk, or for features that stay in the process."""
+        if self._disk is None:
+            return None
+        if not self._namespace:
+            identity = self._identity()
+            if identity is None:
+                self._disk = None
+                return None
+            config = self.config
+            form = f"{config.dtype} {config.states} {torch.get_float32_matmul_precision()}"
+            self._namespace = f"{identity} {form}".encode()
+            say(
+                f"Features of all runs are kept in {config.folder} ({config.dtype}, "
+                f"{config.states}, up to {config.disk_mb} MiB)."
+            )
+        parts = b"%d:%b%b" % (len(key), key, self._namespace)
+        return hashlib.blake2b(parts, digest_size=_KEY_BYTES).digest()
+
+    def _tell(self, what: str, message: str) -> None:
+        """Say something the first time it happens."""
+        if what not in self._told:
+            self._told.add(what)
+            say(message)
+
+
+def waveform_key(waveform: Tensor) -> bytes:
+    """Return a digest of an unpadded waveform (samples,): 0.25 ms for 3 s, equal for equal ones."""
+    samples = waveform.detach().cpu().contiguous().numpy()
+    return hashlib.blake2b(samples.data, digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""Smaller starts from larger models: slices and low-rank parts."""

@@ -1,0 +1,233 @@
+"""Single changes to a waveform: pure functions of the audio, settings and a random generator.
+
+A waveform is (samples,) float32 at 16 kHz. Every function keeps its length and returns a new
+array, so that frames stay where the labels of the clean audio say they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torchaudio.functional import fftconvolve
+
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from harness_bench.pretrain.augment.config import AugmentConfig
+
+    Wave = NDArray[np.float32]
+
+FRAME_CENTRE = FRAME_FIELD // 2
+WHITE, BROWN = 0.0, 2.0  # power falls with frequency to this power
+NOISE_FLOOR_HERTZ = 50.0  # below it noise is flat
+LARGEST_MASKED_SHARE = 0.2
+STFT_SIZE, STFT_SHIFT = 512, 128
+FFT_STEP = 4096  # transforms of its multiples are much faster than those of any length
+DECAY = np.log(1000)  # amplitude falls by 60 dB, a thousandfold, in one T60
+
+
+def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """Add noise at a ratio of speech energy to noise energy, both over the whole utterance.
+
+    Args:
+        wave: (samples,) float32.
+        noise: (any,) float32, at least one sample; looped or cut to the length.
+        snr_db: dB. Where wave or noise is silent there is no such ratio: nothing is added.
+
+    Returns:
+        (samples,) float32; it may leave [-1, 1], which float audio allows.
+    """
+    fitted = np.resize(noise, wave.shape)
+    speech, disturbance = energy(wave), energy(fitted)
+    if speech <= 0 or disturbance <= 0:
+        return wave.copy()
+    gain = np.sqrt(speech / disturbance) * 10 ** (-snr_db / 20)
+    noisy: Wave = (wave + gain * fitted.astype(np.float64)).astype(np.float32)
+    return noisy
+
+
+def energy(wave: Wave) -> float:
+    """Sum the squares of a waveform, in float64."""
+    return float(np.square(wave, dtype=np.float64).sum())
+
+
+def coloured_noise(samples: int, rng: Generator, slope: float | None = None) -> Wave:
+    """Make Gaussian noise between white and brown.
+
+    Args:
+        samples: length.
+        rng: draws the noise, and its slope before.
+        slope: power falls as frequency to this power: 0 is white, 1 pink, 2 brown; None draws it
+            evenly between white and brown. Below 50 Hz the spectrum is flat, otherwise nearly
+            all energy of brown noise would lie where nobody hears it.
+
+    Returns:
+        (samples,) float32 of mean square 1 on average.
+    """
+    drawn = rng.uniform(WHITE, BROWN)
+    slope = drawn if slope is None else slope
+    size = FFT_STEP * (samples // FFT_STEP + 1)
+    hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    shape = np.maximum(hertz, NOISE_FLOOR_HERTZ) ** (-slope / 2)
+    shape[0] = 0  # no constant offset
+    shape *= size / np.sqrt(2 * 2 * np.square(shape).sum())  # two parts a bin, two bins a frequency
+    parts = rng.standard_normal((2, len(hertz)), dtype=np.float32)
+    spectrum = (parts[0] + 1j * parts[1]) * shape.astype(np.float32)
+    noise: Wave = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
+    return noise
+
+
+def reverberate(wave: Wave, response: Wave) -> Wave:
+    """Place speech in a room, without moving it: the direct path stays at lag 0.
+
+    Args:
+        wave: (samples,) float32.
+        response: (taps,) float32 room response; its largest sample is taken for the direct path,
+            and its sign for the response's polarity.
+
+    Returns:
+        (samples,) float32 of the same energy; what rings on behind the end is cut.
+
+    Raises:
+        ValueError: the response is silent.
+    """
+    if not response.any():
+        raise ValueError(
+            f"A room response of {len(response)} samples is silent: it has no direct path. "
+            "Remove it from the folder of responses."
+        )
+    direct = int(np.abs(response).argmax())
+    used = response[: direct + len(wave)]  # later reflections fall behind the utterance's end
+    used = used * np.sign(used[direct])
+    used = np.pad(used, (0, -(len(wave) + len(used) - 1) % FFT_STEP))
+    with torch.inference_mode():
+        full = fftconvolve(torch.from_numpy(wave), torch.from_numpy(used)).numpy()
+    wet: Wave = full[direct : direct + len(wave)]
+    heard = energy(wet)
+    if heard <= 0:
+        return wave.copy()
+    level: Wave = (wet * np.sqrt(energy(wave) / heard)).astype(np.float32)
+    return level
+
+
+def simulated_response(t60: float, rng: Generator) -> Wave:
+    """Make a room response: a direct path, early reflections, exponentially decaying noise.
+
+    The statistical model of late reverberation (Polack); no geometry. The ratio of direct to
+    reverberant energy is drawn between 0 and 10 dB, as of a speaker within the room's critical
+    distance.
+
+    Args:
+        t60: seconds until the energy has fallen by 60 dB.
+        rng: draws the room.
+
+    Returns:
+        (about t60 * 16000,) float32; sample 0 is the direct path, 1, and the largest.
+    """
+    taps = 1 + round(t60 * SAMPLE_RATE)
+    decay = np.exp(-DECAY * np.arange(taps) / (t60 * SAMPLE_RATE))  # (taps,)
+    level = 10 ** (-rng.uniform(0, 10) / 20)  # of the reverberant part, the direct path being 1
+    # Energy 1, so that an echo of 0.5 stands out from the diffuse field in rooms of every T60.
+    diffuse = rng.standard_normal(taps) * decay * np.sqrt(2 * DECAY / (t60 * SAMPLE_RATE))
+    count = int(rng.integers(3, 8))
+    first, *later = np.sort(rng.uniform(0.001, 0.03, size=count) * SAMPLE_RATE).astype(int)
+    diffuse[:first] = 0  # nothing comes back before the first wall's echo
+    echoes = np.minimum([first, *later], taps - 1)
+    diffuse[echoes] += rng.uniform(0.2, 0.6, count) * rng.choice([-1, 1], count) * decay[echoes]
+    diffuse *= level / np.sqrt(np.square(diffuse).sum())
+    response: Wave = np.clip(diffuse, -0.9, 0.9).astype(np.float32)
+    response[0] = 1  # the direct path, always the largest
+    return response
+
+
+def mask_time(wave: Wave, rng: Generator, masks: int, seconds: float) -> Wave:
+    """Silence spans at random places; they may overlap.
+
+    Args:
+        wave: (samples,) float32.
+        rng: draws lengths and places.
+        masks: how many.
+        seconds: each is at most so long, and at most a fifth of the utterance.
+
+    Returns:
+        (samples,) float32.
+    """
+    changed = wave.copy()
+    longest = min(round(seconds * SAMPLE_RATE), int(len(wave) * LARGEST_MASKED_SHARE))
+    for _ in range(masks):
+        length = int(rng.integers(longest + 1))
+        start = int(rng.integers(len(wave) - length + 1))
+        changed[start : start + length] = 0
+    return changed
+
+
+def mask_channels(wave: Wave, rng: Generator, masks: int, hertz: float) -> Wave:
+    """Remove frequency bands at random places, by a short-time Fourier transform of 32 ms.
+
+    Args:
+        wave: (samples,) float32.
+        rng: draws widths and places.
+        masks: how many bands; they may overlap.
+        hertz: each is at most so wide; those narrower than a bin of 31 Hz may remove nothing.
+
+    Returns:
+        (samples,) float32; what is more than two bins away from a band is unchanged.
+    """
+    widths = rng.uniform(0, hertz, size=(masks, 1))
+    lows = rng.uniform(0, SAMPLE_RATE / 2 - widths)
+    bins = np.fft.rfftfreq(STFT_SIZE, 1 / SAMPLE_RATE)  # Hz
+    removed = ((lows <= bins) & (bins <= lows + widths)).any(axis=0)
+    if not removed.any() or not len(wave):
+        return wave.copy()
+    with torch.inference_mode():
+        window = torch.hann_window(STFT_SIZE)
+        # Zeros around it, not mirrored speech, which an utterance below 16 ms has not enough of.
+        spectrum = torch.stft(
+            torch.from_numpy(wave), STFT_SIZE, STFT_SHIFT, window=window, pad_mode="constant",
+            return_complex=True,
+        )  # fmt: skip
+        spectrum[torch.from_numpy(removed)] = 0
+        changed: Wave = torch.istft(
+            spectrum, STFT_SIZE, STFT_SHIFT, window=window, length=len(wave)
+        ).numpy()
+    return changed
+
+
+def speed_factor(config: AugmentConfig, rng: Generator) -> float:
+    """Draw how much faster an utterance is to be; 1.0 where speeds are not set.
+
+    The change of the audio is lhotse's `cut.perturb_speed`, the labels' `labels_at_speed`.
+    """
+    return float(rng.choice(config.speed)) if config.speed else 1.0
+
+
+def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.Tensor:
+    """Give each frame of the sped audio the label of the clean frame whose centre is nearest.
+
+    Frame j is centred at sample 320 j + 200 of the sped audio, which is sample
+    (320 j + 200) * factor of the clean audio.
+
+    Args:
+        labels: (F,) int64 of the clean audio.
+        factor: above 1 is faster; 1.0 changes nothing.
+        frames: of the sped audio.
+
+    Returns:
+        (frames,) int64; beyond the last clean frame its label is repeated.
+
+    Raises:
+        ValueError: there are frames, but no labels.
+    """
+    if frames and not len(labels):
+        raise ValueError(
+            f"{frames} frames at speed {factor:g} were to be labelled, but the clean audio has no "
+            "label. Audio and labels are of different utterances, or the audio is too short."
+        )
+    centres = (FRAME_SHIFT * torch.arange(frames, dtype=torch.float64) + FRAME_CENTRE) * factor
+    nearest = torch.ceil((centres - FRAME_CENTRE) / FRAME_SHIFT - 0.5).long()
+    return labels[nearest.clamp(0, max(0, len(labels) - 1))]

@@ -1,0 +1,233 @@
+"""One iteration of a family: model shape, label source, pretraining settings, the paper's facts.
+
+The presets of the paper (egs/harness/pretrain1/conf) and every demo or user config have this one
+format. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
+from harness_bench.core import config as configs
+from harness_bench.core.config import STRICT
+from harness_bench.models.config import HubertConfig
+from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.pretrain.data.config import DataConfig
+
+_PACKAGED = Path(__file__).parent / "paper"  # in an installed wheel
+_CHECKOUT = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
+PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LabelConfig:
+    """Where the target labels of an iteration come from (paper, section 2)."""
+
+    source: Literal["mfcc", "hidden"]
+    # Index into the teacher's hidden_states: 0 is the transformer's input, L the last block.
+    layer: int | None = Field(default=None, ge=0, le=96)
+    clusters: int = Field(default=1000, ge=2, le=65535)
+    pca_dim: int | None = Field(default=None, ge=1)
+    # Instead of pca_dim: as many components as keep this share of the variance.
+    pca_variance: float | None = Field(default=None, gt=0, lt=1)
+    # k-means and PCA see a random subset of this much audio, by seed (the paper: 300 h).
+    fit_hours: float = Field(default=300.0, gt=0)
+    # Instead of fit_hours: this share of the audio (the paper's students: 30 %).
+    fit_share: float | None = Field(default=None, gt=0, le=1)
+    # At most this many frames of it are held in memory, over all ranks together.
+    fit_frames: int = Field(default=2_000_000, ge=100)
+    kmeans_iterations: int = Field(default=100, ge=1)
+    kmeans_tolerance: float = Field(default=1e-4, ge=0)  # relative fall of inertia
+    batch_seconds: float = Field(default=60.0, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check that layer and source agree."""
+        if (self.source == "hidden") != (self.layer is not None):
+            raise ValueError(
+                f"source = {self.source!r} with layer = {self.layer}: hidden states need a layer, "
+                "MFCC takes none"
+            )
+        if self.pca_dim is not None and self.pca_variance is not None:
+            raise ValueError(
+                f"pca_dim = {self.pca_dim} and pca_variance = {self.pca_variance}: give one of them"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PretrainConfig:
+    """Masked prediction: fairseq's names; defaults are fairseq's for HuBERT Large."""
+
+    max_update: int = Field(ge=1)
+    max_seconds: float = Field(default=62.5, gt=0)  # audio per rank and batch
+    max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
+    min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and counted
+    # Language -> weight: every language gets its share of the audio. None: as the data are.
+    balance: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    num_buckets: int = Field(default=30, ge=2)
+    mask_prob: float = Field(default=0.8, gt=0, le=1)
+    mask_length: int = Field(default=10, ge=1)
+    mask_channel_prob: float = Field(default=0.0, ge=0, lt=1)  # channels of the projected features
+    mask_channel_length: int = Field(default=10, ge=1)
+    pred_masked_weight: float = Field(default=1.0, ge=0)
+    pred_nomask_weight: float = Field(default=0.0, ge=0)
+    features_pen_weight: float = Field(default=10.0, ge=0)  # criterion.loss_weights[0]
+    logit_temp: float = Field(default=0.1, gt=0)
+    final_dim: int = Field(default=768, ge=1)
+    feature_grad_mult: float = Field(default=1.0, ge=0, le=1)
+    lr: float = Field(default=1.5e-3, gt=0)
+    warmup_updates: int | None = Field(default=None, ge=0)  # None: 8 % of max_update
+    adam_betas: tuple[Beta, Beta] = (0.9, 0.98)
+    adam_eps: float = Field(default=1e-6, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    update_freq: int = Field(default=1, ge=1)  # batches per update
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False  # torch.compile, dynamic shapes
+    init: Literal["random", "block_average", "copy_extractor", "slice", "svd"] = "random"
+    save_interval_updates: int = Field(default=5000, ge=1)
+    keep_interval_updates: int = Field(default=1, ge=1)  # the last so many states stay
+    # Every so many updates the model is exported and stays (a multiple of save_interval_updates).
+    export_interval_updates: int | None = Field(default=None, ge=1)
+    # Stop once the masked loss is so many times chance, the logarithm of clusters.
+    divergence: float = Field(default=3.0, gt=1)
+    log_interval: int = Field(default=100, ge=1)
+    tensorboard: bool = True
+    num_workers: int = Field(default=2, ge=0)
+    seed: int = Field(default=0, ge=0)
+    allow_test_data: bool = False  # train even on audio of dev and test sets
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Check that something is learned, and that exports fall on saved states."""
+        every = self.export_interval_updates
+        if every is not None and every % self.save_interval_updates:
+            raise ValueError(
+                f"export_interval_updates = {every} is not a multiple of save_interval_updates = "
+                f"{self.save_interval_updates}"
+            )
+        if self.pred_masked_weight == self.pred_nomask_weight == 0:
+            raise ValueError(
+                "pred_masked_weight and pred_nomask_weight are both 0: nothing would be learned"
+            )
+
+    @property
+    def warmup(self) -> int:
+        """Updates until the peak learning rate (fairseq's 32k of 400k where not given)."""
+        if self.warmup_updates is not None:
+            return self.warmup_updates
+        return round(0.08 * self.max_update)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PaperFacts:
+    """What the paper says of a preset, for tests, plans and tables."""
+
+    gpus: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    printed_millions: float | None = Field(default=None, gt=0)
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class IterationConfig:
+    """One model of a family and how it comes to be."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    model: HubertConfig
+    labels: LabelConfig
+    pretrain: PretrainConfig
+    teacher: str | None = None  # the iteration whose checkpoint gives hidden states
+    sources: tuple[str, ...] = ()  # of the family's [data]; all where empty
+    paper: PaperFacts | None = None
+
+    def __post_init__(self) -> None:
+        """Check that labels, one per 320 samples, fit the model's frames."""
+        rate, field_size = self.model.downsample_rate, self.model.receptive_field
+        if (rate, field_size) != (FRAME_SHIFT, FRAME_FIELD):
+            raise ValueError(
+                f"conv_kernel and conv_stride give a frame per {rate} samples that sees "
+                f"{field_size}; labels stand for {FRAME_SHIFT} and {FRAME_FIELD}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FamilyConfig:
+    """Iterations in the order of their making; students may branch from one teacher."""
+
+    name: str = Field(min_length=1)
+    iterations: tuple[IterationConfig, ...] = field(default=())
+    data: DataConfig | None = None  # None: the audio is named on the command line
+
+    @property
+    def allow_test_data(self) -> bool:
+        """Whether every iteration may train on audio of dev and test sets."""
+        return all(step.pretrain.allow_test_data for step in self.iterations)
+
+    def __post_init__(self) -> None:
+        """Check that every teacher comes before its student and has the layer asked for."""
+        seen: dict[str, IterationConfig] = {}
+        for step in self.iterations:
+            _check_teacher(step, seen)
+            if step.name in seen:
+                raise ValueError(f"iteration {step.name!r} is there twice; names must differ")
+            seen[step.name] = step
+            _check_sources(step, self.data)
+        if not seen:
+            raise ValueError("a family needs at least one [[iterations]] entry")
+
+
+def _check_teacher(step: IterationConfig, seen: dict[str, IterationConfig]) -> None:
+    needs = step.labels.source == "hidden" or step.pretrain.init != "random"
+    if needs and step.teacher not in seen:
+        known = ", ".join(seen) or "none"
+        raise ValueError(
+            f"iteration {step.name!r} needs a teacher; teacher = {step.teacher!r} is none of the "
+            f"iterations before it ({known})"
+        )
+    layer, teacher = step.labels.layer, seen.get(step.teacher or "")
+    if layer is not None and teacher is not None and layer > teacher.model.encoder_layers:
+        raise ValueError(
+            f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} has "
+            f"{teacher.model.encoder_layers} layers"
+        )
+
+
+def _check_sources(step: IterationConfig, data: DataConfig | None) -> None:
+    known = [source.title for source in data.sources] if data else []
+    for name in step.sources:
+        if name not in known:
+            raise ValueError(
+                f"iteration {step.name!r}: sources = {list(step.sources)}, but [data] has "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
+def preset_names() -> list[str]:
+    """List the presets of the paper."""
+    return sorted(path.stem for path in PRESETS.glob("harness_*.toml"))
+
+
+def load_preset(name: str) -> IterationConfig:
+    """Read one preset by name; an unknown name is a `ValueError` that lists the known ones."""
+    path = PRESETS / f"{name}.toml"
+    if name not in preset_names():
+        raise ValueError(f"There is no preset {name!r}; known: {', '.join(preset_names())}.")
+    return configs.load(IterationConfig, path)
+
+
+def checkpoint_of(run: Path) -> Path:
+    """Return where a run folder holds its exported checkpoint."""
+    return run / "checkpoint"
+
+
+def checkpoint_folder(out: Path, name: str) -> Path:
+    """Return where a family's folder holds the checkpoint of one of its models."""
+    return checkpoint_of(out / name / "run")

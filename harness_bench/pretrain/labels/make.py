@@ -1,0 +1,189 @@
+"""From audio to labels: fit a labeler on a sample held in memory, then one streaming pass."""
+
+from __future__ import annotations
+
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness_bench.audio.batching import by_duration, collate
+from harness_bench.audio.frames import FRAMES_PER_HOUR
+from harness_bench.core.config import resolved
+from harness_bench.core.distributed import barrier, world
+from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.log import bar, say
+from harness_bench.core.workdir import write_provenance
+from harness_bench.cuts.shar import labels_path
+from harness_bench.pretrain.data.sources import PART_CUTS, CutList, ShardedCuts, as_source
+from harness_bench.pretrain.labels.kmeans import fit_kmeans
+from harness_bench.pretrain.labels.labeler import Labeler, load_labeler, save_labeler
+from harness_bench.pretrain.labels.pca import fit_pca
+from harness_bench.pretrain.labels.quality import Tally
+from harness_bench.pretrain.labels.sources import FeatureSource, open_source
+from harness_bench.pretrain.labels.store import (
+    KEY_FILE,
+    LABELER,
+    SHARD_PATTERN,
+    TAR_PATTERN,
+    Labels,
+    open_labels,
+    shard_path,
+    write_labels,
+    write_shard,
+)
+from harness_bench.pretrain.labels.units import ALIGNMENT, alignment_levels, choose_units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+    from harness_bench.pretrain.config import LabelConfig
+    from harness_bench.pretrain.data.sources import CutSource
+
+REPORT_FILE = "report.json"
+
+
+def make_labels(
+    cuts: Sequence[Cut] | CutSource,
+    out: Path,
+    config: LabelConfig,
+    *,
+    teacher: Path | None = None,
+    device: torch.device | None = None,
+) -> Labels:
+    """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
+
+    The labeler is fitted on a random subset of `fit_hours`, or `fit_share` of all audio, of which
+    at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
+    audio, features, nearest centroid, uint16. Features are never written. A killed pass goes on at
+    the first missing shard; labels made from other inputs are replaced.
+
+    Raises:
+        ValueError: no cuts, too little audio for the clusters, or no such teacher layer.
+    """
+    audio = as_source(cuts)
+    if not audio.utterances:
+        raise ValueError("There are no cuts to label; prepare a corpus first.")
+    device = device or torch.device("cpu")
+    source = open_source(config, teacher, device)
+    key = digest_strings([source.digest, str(resolved(config)), audio.digest])
+    _start(out, key)
+    if not (out / REPORT_FILE).is_file():
+        labeler = _fitted(audio, out, config, source, device)
+        _label_parts(audio, out, source, labeler, config.batch_seconds)
+        barrier()
+        report = _report(open_labels(out), labeler, audio)
+        if world()[0] == 0:
+            inputs = {"source": source.digest, "cuts": audio.digest}
+            write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
+            write_json(out / REPORT_FILE, report)
+        barrier()
+    return open_labels(out)
+
+
+def _start(out: Path, key: str) -> None:
+    """Keep what an earlier run with the same inputs left; clear what another left."""
+    path = out / KEY_FILE
+    same = path.is_file() and read_json(path) == key
+    barrier()  # Every rank has looked before any of them writes.
+    if not same and world()[0] == 0:
+        shards = (*out.glob(SHARD_PATTERN), *out.glob(TAR_PATTERN))
+        for old in (*shards, out / LABELER, out / REPORT_FILE, path):
+            old.unlink(missing_ok=True)
+        write_json(path, key)
+    barrier()
+
+
+def _fitted(
+    audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
+) -> Labeler:
+    """Load the labeler of an interrupted run, or fit and save it."""
+    if not (out / LABELER).is_file():
+        # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
+        frames = _sample_frames(audio, config, source).to(device)
+        pca = None
+        if config.pca_dim is not None or config.pca_variance is not None:
+            pca = fit_pca([frames], config.pca_dim, variance=config.pca_variance)
+        fitted = fit_kmeans(
+            frames if pca is None else pca.apply(frames),
+            config.clusters,
+            iterations=config.kmeans_iterations,
+            tolerance=config.kmeans_tolerance,
+            seed=config.seed,
+        )
+        say(
+            f"k-means: {config.clusters} clusters of {len(frames)} frames in {fitted.rounds} "
+            f"rounds, mean squared distance {fitted.inertia:.4g}"
+        )
+        if world()[0] == 0:
+            save_labeler(out, Labeler(fitted.centroids, pca, fitted.inertia))
+        barrier()
+    return load_labeler(out).to(device)
+
+
+def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource) -> Tensor:
+    """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
+    rank, ranks = world()
+    hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
+    expected = min(hours, audio.hours) * FRAMES_PER_HOUR
+    share = min(1.0, config.fit_frames / expected)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
+    kept = []
+    mine = audio.subset(hours, config.seed, rank, ranks)
+    for frames in _all_frames(mine, source, config.batch_seconds, "frames for k-means"):
+        wanted = torch.rand(len(frames), generator=generator) < share
+        kept.append(frames[wanted.to(frames.device)])
+    return torch.cat(kept) if kept else torch.zeros(0, source.dim)
+
+
+def _all_frames(
+    cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str
+) -> Iterator[Tensor]:
+    """Yield the frames of every utterance, in windows of like duration."""
+    for window in batched(bar(cuts, title=title, unit="utt"), PART_CUTS):
+        for batch in by_duration(window, seconds):
+            yield from source.frames(collate(batch))
+
+
+def _label_parts(
+    audio: CutSource, out: Path, source: FeatureSource, labeler: Labeler, seconds: float
+) -> None:
+    """Write the labels of this rank's parts that are not there yet."""
+    rank, ranks = world()
+    sharded = isinstance(audio, ShardedCuts)
+    for part in audio.parts()[rank::ranks]:
+        path = labels_path(out, part.number) if sharded else shard_path(out, part.number)
+        if path.is_file():
+            continue
+        cuts = part.load()
+        labels: dict[str, Tensor] = {}
+        for batch in bar(list(by_duration(cuts, seconds)), title=path.name, unit="batch"):
+            frames = source.frames(collate(batch))
+            for cut, rows in zip(batch, frames, strict=True):
+                labels[cut.id] = labeler(rows.to(labeler.centroids.device)).cpu()
+        if sharded:
+            write_labels(out, part.number, cuts, labels)
+        else:
+            write_shard(path, dict(sorted(labels.items())))
+
+
+def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any]:
+    """Say how well the clusters are used; where cuts in memory are aligned, what they stand for.
+
+    No audio is read; `quality.label_quality` measures against more. Each rank counts its share of
+    the files: thousands of hours would keep one rank busy for hours and the others waiting.
+    """
+    rank, ranks = world()
+    cuts = audio.cuts if isinstance(audio, CutList) else []
+    reader = choose_units(cuts, ALIGNMENT) if alignment_levels(cuts) else None
+    tally = Tally(len(labeler.centroids), reader)
+    for row in labels.rows(rank, ranks):
+        tally.add(row)
+    tally.sum_over_ranks(labeler.centroids.device)
+    for cut in cuts if reader else []:
+        tally.add_units(cut, labels.of(cut))
+    return {"hours": audio.hours, **tally.report(labeler)}

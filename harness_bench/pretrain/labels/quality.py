@@ -1,0 +1,270 @@
+"""How good labels are: how clusters are used, and what they tell of known units."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from harness_bench.core.distributed import sum_over_ranks
+from harness_bench.core.files import atomic_path, write_json
+from harness_bench.core.log import bar
+from harness_bench.core.plotting import BLUE, INK, STYLE
+from harness_bench.pretrain.labels.labeler import load_labeler
+from harness_bench.pretrain.labels.store import open_labels
+from harness_bench.pretrain.labels.units import choose_units
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.labels.labeler import Labeler
+    from harness_bench.pretrain.labels.units import UnitReader
+
+GREY = "#b5bcbe"
+MOST_UNITS = 40  # rows of the heat map: the most frequent units
+FRAME_MS = 20
+
+
+def draw_quality(tally: Tally, target: Path) -> None:
+    """Write one PNG: clusters by frequency, runs by length and, with units, P(unit | cluster)."""
+    import matplotlib as mpl  # noqa: PLC0415 - half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    names, _ = tally.joint()
+    style = STYLE | {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY}
+    rows = min(len(names), MOST_UNITS)
+    heights = [2.8, max(1.6, 0.17 * rows)] if rows else [2.8]
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(9.0, sum(heights) + 0.9), layout="constrained")
+        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+        _draw_use(figure.add_subplot(grid[0, 0]), tally)
+        _draw_runs(figure.add_subplot(grid[0, 1]), tally)
+        if rows:
+            _draw_units(figure, figure.add_subplot(grid[1, :]), tally)
+        figure.suptitle(
+            f"{len(tally.frames)} clusters over {int(tally.frames.sum()):,} frames of "
+            f"{tally.utterances:,} utterances", x=0.01, ha="left", fontweight="bold",
+        )  # fmt: skip
+        with atomic_path(target) as partial:
+            figure.savefig(partial, dpi=110)
+
+
+def _draw_use(axis: Any, tally: Tally) -> None:
+    """Draw the clusters' shares, most frequent first, beside equal use."""
+    shares = np.sort(tally.frames.numpy())[::-1] / max(int(tally.frames.sum()), 1)
+    used = int((shares > 0).sum())
+    axis.plot(np.arange(1, used + 1), shares[:used], color=BLUE)
+    axis.axhline(1 / len(shares), color=GREY, linestyle="--", zorder=0)
+    axis.annotate(
+        "equal use", (1, 1 / len(shares)), xytext=(2, 3), textcoords="offset points",
+        color=INK, fontsize=8,
+    )  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="share of frames")
+    axis.set_title(f"Use: {used} of {len(shares)} clusters", loc="left", fontsize=10)
+
+
+def _draw_runs(axis: Any, tally: Tally) -> None:
+    """Draw how long a label lasts."""
+    runs = tally.runs.numpy()
+    total = max(int(runs.sum()), 1)
+    longest = int(np.flatnonzero(runs)[-1]) if runs.any() else 1
+    axis.bar(np.arange(1, longest + 1), runs[1 : longest + 1] / total, color=BLUE, width=0.8)
+    axis.set(yscale="log", xlabel=f"frames of {FRAME_MS} ms", ylabel="share of runs")
+    mean = int(tally.frames.sum()) / total
+    more = f" (the last bar: {longest} and more)" if longest == len(runs) - 1 else ""
+    axis.set_title(
+        f"Runs of one label: {mean:.2f} frames on average{more}", loc="left", fontsize=10
+    )
+
+
+def _draw_units(figure: Any, axis: Any, tally: Tally) -> None:
+    """Draw P(unit | cluster), clusters in the order of their likeliest unit."""
+    names, joint = tally.joint()
+    order = joint.sum(1).argsort(descending=True, stable=True)[:MOST_UNITS].tolist()
+    chosen = joint[order][:, joint.sum(0) > 0].double()
+    given = (chosen / joint.sum(0)[joint.sum(0) > 0]).numpy()
+    likeliest = given.argmax(0)
+    by_unit = np.lexsort((-given.max(0), likeliest))
+    image = axis.imshow(
+        given[:, by_unit], aspect="auto", cmap="viridis", vmin=0, interpolation="nearest"
+    )
+    axis.set_yticks(range(len(order)), [names[index] for index in order], fontsize=8)
+    axis.set_xlabel("cluster, in the order of its likeliest unit")
+    left_out = len(names) - len(order)
+    rest = f"; {left_out} rarer units are not shown" if left_out else ""
+    note = "" if tally.reader is None else tally.reader.note
+    axis.set_title(f"P(unit | cluster){rest}\n{note}", loc="left", fontsize=9)
+    figure.colorbar(image, ax=axis, shrink=0.8, aspect=30, pad=0.01)
+
+
+QUALITY_FILE, PLOT_FILE = "quality.json", "quality.png"
+LONGEST_RUN = 50  # frames, one second; longer runs are counted with those of this length
+PEEK = 500  # cuts that are looked at to learn what units there are
+
+
+class Agreement(NamedTuple):
+    """HuBERT's measures (Hsu et al. 2021, section IV-C) over the joint p(unit y, cluster z)."""
+
+    cluster_purity: float  # sum over units of the largest p(y, z)
+    unit_purity: float  # sum over clusters of the largest p(y, z); phone purity where y are phones
+    pnmi: float  # mutual information I(y; z) over the units' entropy H(y)
+
+
+_MEASURES = Agreement._fields
+
+
+def agreement(joint: Tensor) -> Agreement:
+    """Measure how well clusters and units agree.
+
+    Args:
+        joint: (U, K) frames by unit and cluster.
+
+    Raises:
+        ValueError: no frames, or one unit alone, of which nothing can be told.
+    """
+    if int((joint.sum(1) > 0).sum()) < 2:  # noqa: PLR2004 - of one unit, entropy is zero
+        raise ValueError(
+            "All frames are of one unit, or none has any; give cuts that differ in their units."
+        )
+    shares = joint.double() / joint.sum()
+    units, clusters = shares.sum(1), shares.sum(0)
+    together = _entropy(shares.flatten())
+    information = _entropy(units) + _entropy(clusters) - together
+    return Agreement(
+        cluster_purity=float(shares.max(1).values.sum()),
+        unit_purity=float(shares.max(0).values.sum()),
+        pnmi=information / _entropy(units),
+    )
+
+
+def _entropy(shares: Tensor) -> float:
+    """Return the entropy of a distribution in bits."""
+    present = shares[shares > 0]
+    return float(-(present * present.log2()).sum())
+
+
+class Tally:
+    """Counts over the labels of utterances, and over their units where a reader gives them."""
+
+    def __init__(self, clusters: int, reader: UnitReader | None = None) -> None:
+        self.reader = reader
+        self.utterances = 0
+        self.frames = torch.zeros(clusters, dtype=torch.int64)  # of each cluster
+        # Runs of one label by their length in frames; the last place: 50 and more.
+        self.runs = torch.zeros(LONGEST_RUN + 1, dtype=torch.int64)
+        self._units: dict[str, Tensor] = {}  # unit -> (K,) frames of each cluster
+
+    def add(self, labels: Tensor) -> None:
+        """Count the labels (F,) int64 of one utterance."""
+        self.utterances += 1
+        self.frames += torch.bincount(labels, minlength=len(self.frames))
+        lengths = torch.unique_consecutive(labels, return_counts=True)[1]
+        self.runs += torch.bincount(lengths.clamp(max=LONGEST_RUN), minlength=LONGEST_RUN + 1)
+
+    def sum_over_ranks(self, device: torch.device) -> None:
+        """Add what the other ranks counted; `device` is one that the ranks can talk on."""
+        counts = torch.cat([self.frames, self.runs, torch.tensor([self.utterances])]).to(device)
+        counts, clusters = sum_over_ranks(counts).cpu(), len(self.frames)
+        self.frames, self.runs = counts[:clusters], counts[clusters:-1]
+        self.utterances = int(counts[-1])
+
+    def add_units(self, cut: Cut, labels: Tensor) -> None:
+        """Count the units of one utterance beside its labels (F,)."""
+        if self.reader is None:
+            return
+        places: dict[str, list[int]] = {}
+        for frame, unit in enumerate(self.reader.of(cut, len(labels))):
+            if unit is not None:
+                places.setdefault(unit, []).append(frame)
+        for unit, frames in places.items():
+            counts = torch.bincount(labels[frames], minlength=len(self.frames))
+            self._units[unit] = self._units.get(unit, 0) + counts
+
+    def joint(self) -> tuple[list[str], Tensor]:
+        """Return the units by name, and (U, K) int64 frames by unit and cluster."""
+        names = sorted(self._units)
+        empty = self.frames.new_zeros(0, len(self.frames))
+        return names, torch.stack([self._units[name] for name in names]) if names else empty
+
+    def report(self, labeler: Labeler) -> dict[str, Any]:
+        """Return all measures, ready for JSON."""
+        frames = int(self.frames.sum())
+        entropy = _entropy(self.frames.double() / max(frames, 1))
+        found = {
+            "utterances": self.utterances,
+            "frames": frames,
+            "clusters": len(self.frames),
+            "clusters_used": int((self.frames > 0).sum()),
+            "entropy_bits": entropy,
+            "entropy_bits_at_most": math.log2(len(self.frames)),
+            "perplexity": 2**entropy,
+            "mean_run_frames": frames / max(int(self.runs.sum()), 1),
+            "inertia": labeler.inertia,
+            "pca_dim": None if labeler.pca is None else labeler.pca.components.shape[1],
+            "pca_explained_variance": None if labeler.pca is None else labeler.pca.explained,
+        }
+        return found | self._unit_report()
+
+    def _unit_report(self) -> dict[str, Any]:
+        if self.reader is None:
+            return {"units": None}
+        names, joint = self.joint()
+        about = {
+            "units": self.reader.name,
+            "units_are": self.reader.note,
+            "distinct_units": len(names),
+            "frames_with_unit": int(joint.sum()),
+        }
+        measures = agreement(joint)._asdict() if len(names) > 1 else dict.fromkeys(_MEASURES)
+        return about | measures
+
+
+def label_quality(
+    folder: Path, audio: CutSource, out: Path, *, units: str | None, limit: int | None = None
+) -> dict[str, Any]:
+    """Measure labels over the utterances of a corpus; write `quality.json` and `quality.png`.
+
+    Args:
+        folder: the labels.
+        audio: utterances that have labels there.
+        out: folder of the two files.
+        units: what to measure against, as in `units.choose_units`.
+        limit: so many random utterances alone.
+
+    Raises:
+        ValueError: an utterance without labels, no such units, or all of one unit.
+    """
+    labels, labeler = open_labels(folder), load_labeler(folder)
+    attached = labels.attached(audio)
+    reader = choose_units(list(islice(attached.epoch(0, 0, 0, 1), PEEK)), units)
+    tally = Tally(len(labeler.centroids), reader)
+    count = min(limit or audio.utterances, audio.utterances)
+    cuts = islice(attached.epoch(0, 0, 0, 1), count)
+    for cut in bar(cuts, title="label quality", total=count, unit="utterance"):
+        row = labels.of(cut)
+        tally.add(row)
+        tally.add_units(cut, row)
+    if reader is not None:
+        agreement(tally.joint()[1])  # refuses what tells nothing, before a file is written
+    report = tally.report(labeler)
+    write_json(out / QUALITY_FILE, report)
+    draw_quality(tally, out / PLOT_FILE)
+    return report
+
+
+def render_quality(report: dict[str, Any]) -> str:
+    """Return a report as lines of name and figure."""
+    shown = {name: value for name, value in report.items() if value is not None}
+    width = max(map(len, shown))
+    lines = [
+        f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}"
+        for name, value in shown.items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,197 @@
+"""Labels on disk: shards of uint16, each one safetensors file, looked up by utterance id."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from harness_bench.core.files import atomic_path, read_json
+from harness_bench.cuts.shar import labels_path
+from harness_bench.pretrain.data.sources import ShardedCuts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+    from harness_bench.pretrain.data.sources import CutSource
+
+SHARD_PATTERN = "labels-*.safetensors"
+TAR_PATTERN = "labels.*.tar"
+LABELER = "labeler.safetensors"
+KEY_FILE = "key.json"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Return where the labels of a part stand."""
+    return folder / f"labels-{number:05d}.safetensors"
+
+
+def write_shard(path: Path, labels: Mapping[str, Tensor]) -> None:
+    """Write labels (F_i,) of some utterances as one shard, atomically."""
+    ids = list(labels)
+    lengths = torch.tensor([0, *(len(labels[name]) for name in ids)], dtype=torch.int64)
+    flat = torch.cat([labels[name] for name in ids]) if ids else torch.zeros(0)
+    tensors = {"labels": flat.to(torch.uint16), "offsets": lengths.cumsum(0)}
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata={"ids": json.dumps(ids)})
+
+
+class Labels(Protocol):
+    """The labels of a corpus, wherever they stand."""
+
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything these labels were made from."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
+        ...
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the source as training reads it with these labels."""
+        ...
+
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of one rank's share of them."""
+        ...
+
+
+class LabelStore:
+    """All labels of a folder, by utterance id; shards are memory-mapped, 2 bytes a frame."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._where: dict[str, tuple[int, int, int]] = {}
+        self._shards: list[Tensor] = []
+        for number, path in enumerate(sorted(folder.glob(SHARD_PATTERN))):
+            self._read_shard(number, path)
+        if not self._where:
+            raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
+
+    def _read_shard(self, number: int, path: Path) -> None:
+        with safe_open(path, framework="pt") as shard:
+            ids = json.loads(shard.metadata()["ids"])
+            offsets = shard.get_tensor("offsets").tolist()
+            self._shards.append(shard.get_tensor("labels"))
+        for index, name in enumerate(ids):
+            self._where[name] = (number, offsets[index], offsets[index + 1])
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything these labels were made from."""
+        return str(read_json(self.folder / KEY_FILE))
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return the labels (F,) int64 of one utterance."""
+        try:
+            shard, start, end = self._where[name]
+        except KeyError:
+            raise ValueError(
+                f"{self.folder} has no labels for utterance {name!r}; make labels for these cuts."
+            ) from None
+        return self._shards[shard][start:end].long()
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
+        return self[str(cut.supervisions[0].id)]
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the source as it is: labels are looked up by id."""
+        return source
+
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of every ranks-th."""
+        places = islice(self._where.values(), rank, None, ranks)
+        return (self._shards[number][start:end].long() for number, start, end in places)
+
+
+class ShardLabels:
+    """Labels as a field of a sharded corpus: nothing is held in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = sorted(folder.glob(TAR_PATTERN))
+        if not self.files:
+            raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything these labels were made from."""
+        return str(read_json(self.folder / KEY_FILE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.rows())
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return the labels (F,) int64 that a cut of the attached source carries."""
+        return torch.from_numpy(cut.load_labels().astype("int64"))
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the sharded source with labels as one more field.
+
+        Raises:
+            ValueError: the source has no shards, or not as many as there are files of labels.
+        """
+        if not isinstance(source, ShardedCuts) or len(source.shards) != len(self.files):
+            raise ValueError(
+                f"{self.folder} holds labels of {len(self.files)} shards, which these cuts are "
+                "not; make labels for them."
+            )
+        return source.with_labels(self.folder)
+
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield the labels (F,) int64 of every utterance, or of every ranks-th file's."""
+        from lhotse.shar.readers.tar import TarIterator  # noqa: PLC0415 - slow to import
+
+        for path in self.files[rank::ranks]:
+            for manifest, _ in TarIterator(str(path)):
+                yield torch.from_numpy(manifest.load().astype("int64"))
+
+
+def open_labels(folder: Path) -> Labels:
+    """Open a folder of labels, by id or by shard, whichever it is."""
+    return ShardLabels(folder) if any(folder.glob(TAR_PATTERN)) else LabelStore(folder)
+
+
+def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
+    """Write the labels of one shard in the order of its cuts, atomically.
+
+    Args:
+        folder: the label folder.
+        part: the shard's number among the source's shards.
+        cuts: the shard's cuts.
+        labels: utterance id -> (F,) integers below 65,536.
+    """
+    from lhotse.array import Array  # noqa: PLC0415 - slow to import
+    from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
+
+    with (
+        atomic_path(labels_path(folder, part)) as partial,
+        ArrayTarWriter(str(partial), shard_size=None) as tar,
+    ):
+        for cut in cuts:
+            row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
+            manifest = Array(
+                storage_type="memory", storage_path="", storage_key="", shape=list(row.shape)
+            )
+            tar.write(str(cut.id), row, manifest)

@@ -1,0 +1,197 @@
+"""Known units of speech, one per frame, for measuring labels against them.
+
+A unit is a phone or word of an alignment, a field of the whole utterance, or a character of the
+transcript that is spread evenly over the speech.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
+from harness_bench.audio.io import load_waveform
+from harness_bench.cuts.fields import label_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+
+TRIM_DB = 35.0  # frames so much quieter than the utterance's loudest do not begin or end speech
+_TATWEEL = "\u0640"
+TEXT, ALIGNMENT = "text", "alignment"
+TEXT_NOTE = (
+    "characters spread evenly over speech: an approximation, for comparing label sets on the same "
+    "cuts, not an alignment"
+)
+
+
+class UnitReader(Protocol):
+    """What gives the units of an utterance."""
+
+    @property
+    def name(self) -> str:
+        """Return what the user calls them."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """Say what the units are."""
+        ...
+
+    def of(self, cut: Cut, frames: int) -> list[str | None]:
+        """Return a unit for each of so many frames; None where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Units of one level of the supervisions' alignments."""
+
+    level: str
+
+    @property
+    def name(self) -> str:
+        """Return the level's name."""
+        return self.level
+
+    @property
+    def note(self) -> str:
+        """Say what the units are."""
+        return f"alignment {self.level!r}: the unit at the centre of each frame"
+
+    def of(self, cut: Cut, frames: int) -> list[str | None]:
+        """Return the unit that covers the centre of each frame."""
+        units: list[str | None] = [None] * frames
+        for supervision in cut.supervisions:
+            for item in (supervision.alignment or {}).get(self.level, []):
+                # The centre of frame j, (320 j + 200) / 16000 s, lies in [start, end).
+                first = _frame_at(item.start)
+                for frame in range(max(first, 0), min(_frame_at(item.end), frames)):
+                    units[frame] = item.symbol
+        return units
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One unit for the whole utterance: a field such as a word, a dialect, a speaker."""
+
+    field: str
+
+    @property
+    def name(self) -> str:
+        """Return the field's name."""
+        return self.field
+
+    @property
+    def note(self) -> str:
+        """Say what the units are."""
+        return f"field {self.field!r} of the utterance, for every frame of its speech"
+
+    def of(self, cut: Cut, frames: int) -> list[str | None]:
+        """Return the field's value from the first to the last frame of speech."""
+        return spread([label_of(cut, self.field)], frames, speech_span(load_waveform(cut), frames))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Characters of the transcript, each for an equal part of the speech."""
+
+    name: str = TEXT
+    note: str = TEXT_NOTE
+
+    def of(self, cut: Cut, frames: int) -> list[str | None]:
+        """Return characters from the first to the last frame of speech."""
+        text = characters(" ".join(each.text or "" for each in cut.supervisions))
+        if not text:
+            return [None] * frames
+        return spread(text, frames, speech_span(load_waveform(cut), frames))
+
+
+def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
+    """Choose what labels are measured against.
+
+    Args:
+        cuts: what the units are of.
+        wanted: "text"; "alignment" (its finest level) or a level's name, such as "phone" or
+            "word"; or a field of the utterance. None: alignment if there, else text, else None.
+
+    Raises:
+        ValueError: no cut has what is wanted.
+    """
+    levels = alignment_levels(cuts)
+    texts = any(supervision.text for cut in cuts for supervision in cut.supervisions)
+    if wanted is None:
+        finest = Aligned(max(levels, key=lambda name: levels[name])) if levels else None
+        return finest or (Spread() if texts else None)
+    if wanted == ALIGNMENT and levels:
+        return Aligned(max(levels, key=lambda name: levels[name]))
+    if wanted in levels:
+        return Aligned(wanted)
+    if wanted == TEXT and texts:
+        return Spread()
+    if wanted in {ALIGNMENT, TEXT}:
+        raise ValueError(
+            f"None of the {len(cuts)} cuts has {wanted}; give cuts that have it, or other units "
+            "(text, alignment, or a field such as label)."
+        )
+    for cut in cuts:
+        label_of(cut, wanted)  # names the cut, and the fields it has
+    return Whole(wanted)
+
+
+def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:
+    """Count the items of every level of alignment that cuts have, levels by name."""
+    counts: dict[str, int] = {}
+    for cut in cuts:
+        for supervision in cut.supervisions:
+            for level, items in (supervision.alignment or {}).items():
+                counts[level] = counts.get(level, 0) + len(items)
+    return {level: counts[level] for level in sorted(counts) if counts[level]}
+
+
+def _frame_at(seconds: float) -> int:
+    """Return the first frame whose centre is at `seconds` or later."""
+    # A tenth of a sample of slack, for times such as 0.0125 that binary fractions miss.
+    return int(np.ceil((seconds * SAMPLE_RATE - FRAME_FIELD / 2 - 0.1) / FRAME_SHIFT))
+
+
+def characters(text: str) -> str:
+    """Keep letters and digits alone, in lower case: no vowel signs, punctuation, spaces, tatweel.
+
+    Composed first, so that a hamza stays with its letter.
+    """
+    composed = unicodedata.normalize("NFC", text).casefold()
+    kept = (char for char in composed if unicodedata.category(char)[0] in "LN")
+    return "".join(kept).replace(_TATWEEL, "")
+
+
+def spread(units: Sequence[str], frames: int, span: tuple[int, int]) -> list[str | None]:
+    """Give each unit an equal part of the frames in span = [first, last), and the others None."""
+    first, last = span
+    row: list[str | None] = [None] * frames
+    for frame in range(first, last):
+        row[frame] = units[(frame - first) * len(units) // (last - first)]
+    return row
+
+
+def speech_span(wave: NDArray[np.float32], frames: int) -> tuple[int, int]:
+    """Return [first, last) of the frames that are speech, silence at both ends left out.
+
+    A frame's 400 samples are quiet if their power is 35 dB below that of the loudest frame.
+
+    Args:
+        wave: (samples,) at 16 kHz.
+        frames: number of labels.
+    """
+    if frames == 0:
+        return 0, 0
+    windows = np.lib.stride_tricks.sliding_window_view(wave, FRAME_FIELD)[::FRAME_SHIFT][:frames]
+    power = np.square(windows, dtype=np.float64).mean(axis=1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
+    return int(loud[0]), int(loud[-1]) + 1

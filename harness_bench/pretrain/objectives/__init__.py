@@ -1,0 +1,1 @@
+"""What a pretraining step minimises, one file each."""

@@ -1,0 +1,259 @@
+"""Learning rates and seeds of one probe by SUPERB's rule: only the learning rate is tuned, on dev.
+
+Every learning rate is tried with the first seed. The one with the best dev score is trained with
+the other seeds too, and its trials alone see the test split.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path  # pydantic reads the annotations
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT, resolved
+from harness_bench.core.files import write_json
+from harness_bench.core.log import say
+from harness_bench.core.workdir import write_provenance
+from harness_bench.models.features.config import FOLDER
+from harness_bench.probing.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.scoring.classes.score import score_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+GRID = "grid.json"
+_Rate = Annotated[float, Field(gt=0, le=1)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GridConfig:
+    """What is tried; the rest of the settings is `probe`'s, its learning rate and seed aside."""
+
+    learning_rates: Annotated[tuple[_Rate, ...], Field(min_length=1, max_length=50)] = (1e-3,)
+    seeds: Annotated[tuple[_Seed, ...], Field(min_length=1, max_length=100)] = (1337,)
+    probe: ProbeConfig = ProbeConfig()
+    metric: str = "accuracy"  # of dev; chooses the learning rate
+
+    def __post_init__(self) -> None:
+        """Refuse to try the same thing twice."""
+        for name, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} = {list(values)} names a value twice; name each once")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Trial:
+    """One trained head."""
+
+    learning_rate: float
+    seed: int
+    dev: dict[str, float]  # metric -> value in per cent
+    test: dict[str, float]  # of the chosen learning rate's trials; empty for the others
+    best_step: int
+    seconds: float
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GridOutcome:
+    """All trials and what was chosen."""
+
+    learning_rate: float
+    trials: tuple[Trial, ...]
+    checkpoint: Path  # of the chosen learning rate and the first seed
+    test_mean: dict[str, float]  # metric -> mean over the chosen learning rate's seeds
+    test_deviation: dict[str, float]  # sample standard deviation; empty for a single seed
+    test_predictions: tuple[Path, ...]  # one file per seed
+    layer_weights: tuple[float, ...]  # mean over the seeds
+
+    @property
+    def dev_by_rate(self) -> dict[float, dict[str, float]]:
+        """The dev scores that chose: those of the first seed."""
+        first = self.trials[0].seed
+        return {trial.learning_rate: trial.dev for trial in self.trials if trial.seed == first}
+
+
+def run_grid(
+    subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1
+) -> GridOutcome:
+    """Try every learning rate, train the best with every seed, write grid.json.
+
+    Trials that are finished are not run again, so a killed grid goes on where it was. Unless
+    HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
+    OUT/features, which goes when the grid is done.
+
+    Args:
+        subject: upstream, checkpoint, task and cuts.
+        out: folder for grid.json and one folder a trial.
+        config: learning rates, seeds and settings.
+        threads: CPU threads of each trial.
+        jobs: trials at a time.
+
+    Raises:
+        ValueError, RuntimeError: as `run_probe`.
+    """
+    trials = len(config.learning_rates) + len(config.seeds) - 1
+    with _shared_features(out, share=trials > 1 and config.probe.feature_cache_mb > 0):
+        return _run_grid(subject, out, config, threads, jobs)
+
+
+def _run_grid(
+    subject: Subject, out: Path, config: GridConfig, threads: int, jobs: int
+) -> GridOutcome:
+    """Run the trials, choose, test, write grid.json."""
+    first = config.seeds[0]
+
+    def trials(pairs: Sequence[tuple[float, int]], *, test: bool) -> list[ProbeOutcome]:
+        def run(pair: tuple[float, int]) -> ProbeOutcome:
+            return _trial(subject, out, config, pair, threads=threads, test=test)
+
+        return _run_all(run, pairs, jobs)
+
+    tried = [(rate, first) for rate in config.learning_rates]
+    alone = len(tried) == 1  # the only one is chosen whatever dev says
+    outcomes = dict(zip(tried, trials(tried, test=alone), strict=True))
+    dev = {pair: _scores(outcome.dev_predictions) for pair, outcome in outcomes.items()}
+    if config.metric not in (known := next(iter(dev.values()))):
+        raise ValueError(f"There is no metric {config.metric!r}; known: {', '.join(known)}.")
+    scores = {rate: dev[rate, first][config.metric] for rate in config.learning_rates}
+    rate = max(scores, key=lambda rate: scores[rate])  # the first of equal ones
+    for line in explain_choice(scores, rate, config.metric):
+        say(line)
+    left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
+    outcomes |= dict(zip(left, trials(left, test=True), strict=True))
+    outcome = _outcome(out, config, outcomes, rate)
+    write_json(out / GRID, resolved(outcome))
+    settings = {"subject": resolved(subject), "grid": resolved(config)}
+    keys = {_folder(out, pair).name: each.key for pair, each in outcomes.items()}
+    write_provenance(out, config=settings, seed=first, inputs=keys)
+    return outcome
+
+
+@contextmanager
+def _shared_features(out: Path, *, share: bool) -> Iterator[None]:
+    """Let trials keep features on disk for each other; they all read the same speech."""
+    if not share or os.environ.get(FOLDER):
+        yield
+        return
+    folder = out / "features"
+    os.environ[FOLDER] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        del os.environ[FOLDER]
+    shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays for the next try
+
+
+def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:
+    """Run all, `jobs` at a time; none that waits is begun once one has failed."""
+    failed = Event()
+
+    def guarded(item: T) -> R:
+        if failed.is_set():
+            raise CancelledError  # seen by nobody: the one that failed stands before it
+        try:
+            return run(item)
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(guarded, items))
+
+
+def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> list[str]:
+    """Say which learning rate was chosen, and what speaks against trusting the choice.
+
+    Args:
+        scores: learning rate -> score on dev in per cent.
+        rate: the chosen one.
+        metric: what the scores are.
+    """
+    if len(scores) == 1:
+        return [f"learning rate {rate:g}, the only one: {metric} on dev {scores[rate]:.2f} %"]
+    tried = ", ".join(f"{other:g}: {score:.2f} %" for other, score in scores.items())
+    lines = [f"learning rate {rate:g}: best {metric} on dev ({tried})"]
+    if len(equal := [other for other in scores if scores[other] == scores[rate]]) > 1:
+        names = ", ".join(f"{other:g}" for other in equal)
+        lines.append(f"{names} are equal on dev; the first was taken. More steps may part them.")
+    elif rate in (min(scores), max(scores)):
+        end, wider = ("smallest", rate / 10) if rate == min(scores) else ("largest", rate * 10)
+        lines.append(f"{rate:g} is the {end} that was tried: {wider:g} may do better.")
+    return lines
+
+
+def _trial(
+    subject: Subject,
+    out: Path,
+    config: GridConfig,
+    pair: tuple[float, int],
+    *,
+    threads: int,
+    test: bool,
+) -> ProbeOutcome:
+    """Train one head in a folder of its own, and test it if it was chosen."""
+    rate, seed = pair
+    folder = _folder(out, pair)
+    say(
+        f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
+        f"output in {folder / LOG}"
+    )
+    settings = replace(config.probe, learning_rate=rate, seed=seed)
+    return run_probe(subject, folder, settings, threads=threads, test=test)
+
+
+def _folder(out: Path, pair: tuple[float, int]) -> Path:
+    rate, seed = pair
+    return out / f"lr{rate:g}.seed{seed}"
+
+
+def _outcome(
+    out: Path,
+    config: GridConfig,
+    outcomes: dict[tuple[float, int], ProbeOutcome],
+    rate: float,
+) -> GridOutcome:
+    """Put the trials together; test figures are read for the chosen learning rate alone."""
+    found = {
+        pair: Trial(
+            learning_rate=pair[0],
+            seed=pair[1],
+            dev=_scores(each.dev_predictions),
+            test=_scores(each.test_predictions) if pair[0] == rate else {},
+            best_step=each.best_step,
+            seconds=each.train_seconds + each.test_seconds,
+            folder=_folder(out, pair),
+        )
+        for pair, each in outcomes.items()
+    }
+    chosen = [(rate, seed) for seed in config.seeds]
+    tests = [found[pair].test for pair in chosen]
+    weights = [outcomes[pair].layer_weights for pair in chosen]
+    return GridOutcome(
+        learning_rate=rate,
+        trials=tuple(found.values()),
+        checkpoint=outcomes[chosen[0]].checkpoint,
+        test_mean={name: statistics.mean(test[name] for test in tests) for name in tests[0]},
+        test_deviation={name: statistics.stdev(test[name] for test in tests) for name in tests[0]}
+        if len(tests) > 1
+        else {},
+        test_predictions=tuple(outcomes[pair].test_predictions for pair in chosen),
+        layer_weights=tuple(map(statistics.mean, zip(*weights, strict=True))),
+    )
+
+
+def _scores(predictions: Path) -> dict[str, float]:
+    """Score a file of predictions, without intervals."""
+    rows = read_predictions(predictions, ClassPrediction)
+    return {name: metric.value for name, metric in score_classes(rows, resamples=1).items()}

@@ -1,0 +1,1 @@
+"""The head of s3prl's downstream tasks: convolutions, attention pooling, classifier."""

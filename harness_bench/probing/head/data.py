@@ -1,0 +1,186 @@
+"""Utterances with labels from prepared cuts, as s3prl's runner takes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, override
+
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from harness_bench.audio.frames import FRAME_FIELD
+from harness_bench.audio.io import load_waveform
+from harness_bench.core.cache import MEBIBYTE, BoundedStore
+from harness_bench.core.files import write_text
+from harness_bench.core.log import say
+from harness_bench.cuts.fields import group_of, label_of, tags_of
+from harness_bench.cuts.store import read_cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+    from harness_bench.probing.head.config import DataConfig
+
+
+class Utterance(NamedTuple):
+    """One labelled utterance."""
+
+    waveform: Tensor  # (samples,) float32 at 16 kHz
+    label: int  # index of the class
+    id: str
+    group: str
+
+
+class Batch(NamedTuple):
+    """A batch; s3prl's runner moves the waveforms to the device and passes the rest on."""
+
+    waveforms: list[Tensor]
+    labels: Tensor  # (B,) int64
+    samples: list[int]
+    ids: list[str]
+    groups: list[str]
+
+
+class LabelledCuts(Dataset[Utterance]):
+    """Cuts of one split with the index of their class; decoded audio is kept while it fits.
+
+    Args:
+        cuts: utterances, all with a known label.
+        field: the label's field.
+        classes: class names, in the order of the head's outputs.
+        cache_mb: MiB of waveforms kept.
+    """
+
+    def __init__(
+        self, cuts: Sequence[Cut], *, field: str, classes: Sequence[str], cache_mb: int
+    ) -> None:
+        index = {name: number for number, name in enumerate(classes)}
+        self.cuts = list(cuts)
+        names = [label_of(cut, field) for cut in cuts]
+        self.labels = [index[name] for name in names]
+        self.groups = [group_of(cut) for cut in cuts]
+        self.tags = tags_of(
+            self.cuts, {cut.id: name for cut, name in zip(cuts, names, strict=True)}
+        )
+        self._waveforms: BoundedStore[int, Tensor] = BoundedStore(cache_mb * MEBIBYTE)
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+    @override
+    def __getitem__(self, index: int) -> Utterance:
+        cut = self.cuts[index]
+        waveform = self._waveforms.get(index)
+        if waveform is None:
+            waveform = torch.from_numpy(load_waveform(cut))
+            self._waveforms.put(index, waveform)
+        if len(waveform) < FRAME_FIELD:
+            raise ValueError(
+                f"Cut {cut.id!r} has {len(waveform)} samples at 16 kHz; {FRAME_FIELD} are needed "
+                "for one frame. Prepare the corpus again: `harness-bench prepare` skips such cuts."
+            )
+        return Utterance(waveform, self.labels[index], cut.id, self.groups[index])
+
+
+def learn_classes(folder: Path, field: str) -> list[str]:
+    """Return the sorted labels of the train split.
+
+    Raises:
+        ValueError: fewer than two classes, or a cut without the field.
+    """
+    classes = sorted({label_of(cut, field) for cut in read_cuts(folder, "train")})
+    if len(classes) < 2:  # noqa: PLR2004
+        raise ValueError(
+            f"{folder}: the train split has the classes {classes} in field {field!r}; at least "
+            "two are needed. Is label_field the right one?"
+        )
+    return classes
+
+
+def read_split(
+    split: str, *, config: DataConfig, classes: Sequence[str], report_in: Path
+) -> LabelledCuts:
+    """Read one split; utterances whose label the train split lacks are an error or skipped.
+
+    Skipped utterances are counted on the console and listed in `skipped.<split>.tsv`.
+    """
+    cuts = read_cuts(config.cuts, split)
+    unknown = {
+        cut.id: label for cut in cuts if (label := label_of(cut, config.label_field)) not in classes
+    }
+    if unknown:
+        _report_unknown(split, unknown, config=config, report_in=report_in)
+    known = [cut for cut in cuts if cut.id not in unknown]
+    if not known:
+        raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
+    return LabelledCuts(
+        known,
+        field=config.label_field,
+        classes=classes,
+        cache_mb=config.waveform_cache_mb,
+    )
+
+
+def _report_unknown(
+    split: str, unknown: dict[str, str], *, config: DataConfig, report_in: Path
+) -> None:
+    """Refuse or list utterances with labels that the head does not know."""
+    counts = Counter(unknown.values())
+    summary = ", ".join(f"{label!r} ({count})" for label, count in sorted(counts.items()))
+    if config.unknown_labels == "error":
+        raise ValueError(
+            f"{config.cuts}: split {split!r} has labels in {config.label_field!r} that the train "
+            f"split lacks: {summary}; the first utterance is {next(iter(unknown))!r}. Correct "
+            "them, or leave such utterances out with "
+            "-o config.downstream_expert.datarc.unknown_labels=skip."
+        )
+    path = report_in / f"skipped.{split}.tsv"
+    rows = [f"{key}\tlabel {label!r} is not in the train split" for key, label in unknown.items()]
+    write_text(path, "\n".join(["id\treason", *rows]) + "\n")
+    say(f"{split}: skipped {len(unknown)} utterances with unknown labels {summary}; see {path}")
+
+
+def train_loader(
+    data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int, skip: int = 0
+) -> DataLoader[Utterance]:
+    """Return the batches of one epoch but for the first `skip`; (seed, epoch) alone decide them."""
+    distributed = torch.distributed.is_initialized()
+    sampler: DistributedSampler[Utterance] = DistributedSampler(
+        data,
+        num_replicas=None if distributed else 1,
+        rank=None if distributed else 0,
+        seed=seed,
+    )
+    sampler.set_epoch(epoch)
+    return DataLoader(
+        data,
+        batch_size=config.train_batch_size,
+        sampler=[*sampler][skip * config.train_batch_size :],
+        num_workers=config.num_workers,
+        collate_fn=collate,
+    )
+
+
+def eval_loader(data: LabelledCuts, config: DataConfig) -> DataLoader[Utterance]:
+    """Return the batches of a split, in the order of its cuts."""
+    return DataLoader(
+        data,
+        batch_size=config.eval_batch_size,
+        num_workers=config.num_workers,
+        collate_fn=collate,
+    )
+
+
+def collate(items: Sequence[Utterance]) -> Batch:
+    """Put utterances into a batch."""
+    return Batch(
+        waveforms=[item.waveform for item in items],
+        labels=torch.tensor([item.label for item in items]),
+        samples=[len(item.waveform) for item in items],
+        ids=[item.id for item in items],
+        groups=[item.group for item in items],
+    )

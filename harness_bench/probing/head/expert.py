@@ -1,0 +1,226 @@
+"""The downstream expert that every classification task here is an instance of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, override
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.core.config import build
+from harness_bench.core.files import read_json, write_json, write_text
+from harness_bench.core.log import first_rank, say
+from harness_bench.probing.head.config import BEST, CLASSES, ClassifierConfig, predictions_name
+from harness_bench.probing.head.data import (
+    LabelledCuts,
+    eval_loader,
+    learn_classes,
+    read_split,
+    train_loader,
+)
+from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
+from harness_bench.probing.head.records import SplitRecords, add_batch
+from harness_bench.probing.s3prl.layers import refuse_unheeded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch.utils.data import DataLoader
+
+METRICS = "metrics.jsonl"
+
+
+class ClassifierExpert(nn.Module):
+    """One label per utterance: the paper's head, chosen by accuracy on dev.
+
+    Writes into the experiment folder: classes.json, metrics.jsonl (one line per split and log),
+    dev-best.ckpt, and predictions.<split>.jsonl of the best step (or of `-m evaluate`).
+
+    Args:
+        upstream_dim: dimension of the features.
+        upstream_rate: samples per frame.
+        downstream_expert: that part of the config file.
+        expdir: the experiment folder.
+        kwargs: s3prl's arguments and the rest of the config file.
+    """
+
+    best_score: Tensor  # (1,) dev accuracy of dev-best.ckpt
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: Mapping[str, Any],
+        expdir: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.task, self.seed = str(kwargs["downstream"]), int(kwargs["seed"])
+        refuse_unheeded(kwargs.get("runner", {}))
+        values = json.loads(json.dumps(downstream_expert, default=str))
+        config = build(ClassifierConfig, values, source=f"config of {self.task}: downstream_expert")
+        self.data, self.rate, self.folder = config.datarc, upstream_rate, Path(expdir)
+        self.classes = self._choose_classes(training=kwargs["mode"] == "train")
+        self.model = CnnAttentionHead(upstream_dim, len(self.classes), config.modelrc)
+        self.register_buffer("best_score", torch.full((1,), -1.0))
+        self._best_step = 0
+        self._splits: dict[str, LabelledCuts] = {}
+
+    def get_dataloader(
+        self, split: str, epoch: int | None = None, skip: int = 0
+    ) -> DataLoader[Any]:
+        """Return the batches of a split; shuffled by (seed, epoch) where an epoch is given.
+
+        A resumed run leaves out the first `skip` batches of its epoch.
+        """
+        if split not in self._splits:
+            self._splits[split] = read_split(
+                split, config=self.data, classes=self.classes, report_in=self.folder
+            )
+        data = self._splits[split]
+        if epoch is None:
+            return eval_loader(data, self.data)
+        return train_loader(data, self.data, seed=self.seed, epoch=epoch, skip=skip)
+
+    def resume_at(self, step: int) -> None:
+        """Forget what an interrupted run logged after the checkpoint that is taken up."""
+        path = self.folder / METRICS
+        if path.is_file() and first_rank():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # The last line may be half: the run was killed.
+            whole = [line for line in lines if line.endswith("}\n")]
+            write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    @override
+    def forward(
+        self,
+        split: str,
+        features: Sequence[Tensor],
+        labels: Tensor,
+        samples: list[int],
+        ids: list[str],
+        groups: list[str],
+        records: dict[str, Any],
+        **_: Any,
+    ) -> Tensor:
+        """Return the loss of a batch and add its outputs to the records.
+
+        Args:
+            split: train, dev, test, ...
+            features: (frames, upstream_dim) of each utterance.
+            labels: (B,) int64.
+            samples: samples of each utterance at 16 kHz.
+            ids: utterances.
+            groups: their clusters.
+            records: s3prl's `defaultdict(list)`.
+        """
+        labels = labels.to(features[0].device)
+        frames = valid_frames([len(item) for item in features], samples, self.rate)
+        logits = self._logits(features, frames)
+        loss = F.cross_entropy(logits, labels)
+        add_batch(records, loss=loss, logits=logits, labels=labels, ids=ids, groups=groups)
+        return loss
+
+    def log_records(
+        self, split: str, records: Mapping[str, Any], logger: Any, global_step: int, **_: Any
+    ) -> list[str]:
+        """Log the measures of a split; return the names under which to save a checkpoint."""
+        gathered = SplitRecords.gather(records, self.classes)
+        measures = gathered.measures()
+        self._log(split, measures, logger, global_step)
+        # In the buffer's precision: rounded, an equal accuracy must not count as a better one.
+        score = torch.tensor(measures["accuracy"], dtype=self.best_score.dtype)
+        best = split == "dev" and global_step > 0 and bool(score > self.best_score.cpu())
+        if best:
+            # Filled, not replaced: a new tensor would lose its place in a distributed model.
+            self.best_score.fill_(score)
+            self._best_step = global_step
+        # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
+        if global_step == 0 or (split != "train" and global_step == self._best_step):
+            gathered.write(self.folder / predictions_name(split), self._splits[split].tags)
+        return [BEST] if best else []
+
+    @staticmethod
+    def load_audio(path: Path) -> Tensor:
+        """Read a file for `-m inference`: (samples,) float32 at 16 kHz.
+
+        Raises:
+            ValueError: it cannot be read as audio.
+        """
+        from lhotse import Recording  # noqa: PLC0415 - only inference makes its own cut
+        from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
+
+        from harness_bench.audio.io import load_waveform  # noqa: PLC0415
+
+        try:
+            recording = Recording.from_file(path)
+        except (AudioLoadingError, OSError) as error:
+            raise ValueError(f"{path} cannot be read as audio.") from error
+        return torch.from_numpy(load_waveform(recording.to_cut()))
+
+    def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
+        """Print the class probabilities of each utterance as one JSON line."""
+        found = self.probabilities(features)
+        for name, probs in zip(names, found, strict=True):
+            print(json.dumps({"id": name, "probs": probs}, ensure_ascii=False))  # noqa: T201
+
+    def probabilities(
+        self, features: Sequence[Tensor], samples: list[int] | None = None
+    ) -> list[dict[str, float]]:
+        """Return each utterance's probability of every class, the most probable first.
+
+        Args:
+            features: (frames, upstream_dim) of each utterance.
+            samples: samples of each utterance at 16 kHz, as in training; None: all frames count.
+        """
+        frames = [len(item) for item in features]
+        if samples is not None:
+            frames = valid_frames(frames, samples, self.rate)
+        rows = self._logits(features, frames).softmax(-1).tolist()
+        return [
+            dict(sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1]))
+            for row in rows
+        ]
+
+    @override
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """Put the class names into checkpoints."""
+        return {"classes": self.classes}
+
+    @override
+    def set_extra_state(self, state: Mapping[str, list[str]]) -> None:
+        """Refuse a checkpoint whose outputs mean other classes."""
+        if (stored := list(state["classes"])) != self.classes:
+            raise ValueError(
+                f"The checkpoint's classes are {stored}, those of {self.folder / CLASSES} or of "
+                f"the train split of {self.data.cuts} are {self.classes}. Evaluate with the cuts "
+                "that the head was trained on."
+            )
+
+    def _logits(self, features: Sequence[Tensor], frames: list[int]) -> Tensor:
+        counts = torch.tensor(frames, device=features[0].device)
+        logits: Tensor = self.model(pad_sequence([*features], batch_first=True), counts)
+        return logits
+
+    def _choose_classes(self, *, training: bool) -> list[str]:
+        """Learn the classes from the train split, or read those of the training run."""
+        path = self.folder / CLASSES
+        if not training and path.is_file():
+            return [str(name) for name in read_json(path)]
+        classes = learn_classes(self.data.cuts, self.data.label_field)
+        write_json(path, classes)
+        return classes
+
+    def _log(self, split: str, measures: dict[str, float], logger: Any, step: int) -> None:
+        for name, value in measures.items():
+            logger.add_scalar(f"{self.task}/{split}-{name}", value, global_step=step)
+        with (self.folder / METRICS).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, "split": split, **measures}) + "\n")
+        say(
+            f"{self.task} {split} at step {step}: accuracy {measures['accuracy']:.2f} %, macro F1 "
+            f"{measures['macro_f1']:.2f} %, loss {measures['loss']:.4f}"
+        )

@@ -1,0 +1,103 @@
+"""The paper's classification head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, override
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness_bench.audio.frames import FRAME_FIELD
+
+if TYPE_CHECKING:
+    from harness_bench.probing.head.config import HeadConfig
+
+
+class CnnAttentionHead(nn.Module):
+    """Projector, temporal CNN, self-attention pooling, FF layer and output layer.
+
+    The order of layers is that of s3prl's `CNNSelfAttention`: dropout before every convolution,
+    ReLU between them and none behind the last. On the same weights the logits are those that
+    s3prl's gives an utterance alone; here they are the same padded in a batch.
+
+    Args:
+        upstream_dim: dimension of the features.
+        classes: number of classes.
+        config: sizes.
+    """
+
+    def __init__(self, upstream_dim: int, classes: int, config: HeadConfig) -> None:
+        super().__init__()
+        hidden = config.hidden
+        self.kernel_size, self.average = config.kernel_size, config.average
+        self.norm = nn.BatchNorm1d(upstream_dim) if config.input_norm == "batch" else None
+        self.projector = nn.Linear(upstream_dim, hidden)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(hidden, hidden, config.kernel_size, padding="same")
+            for _ in range(config.conv_layers)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.attention = nn.Linear(hidden, 1)
+        self.feed_forward = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, classes)
+
+    @override
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            features: (B, F, D) float; what stands behind an utterance's frames is ignored.
+            frames: (B,) int64, valid frames of each utterance, at least 1.
+
+        Returns:
+            (B, classes) logits.
+        """
+        valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
+        if self.norm is not None:
+            # Statistics of valid frames only: padding must not shift them.
+            features = features.masked_scatter(valid[..., None], self.norm(features[valid]))
+        x = self.projector(features).transpose(1, 2)  # (B, hidden, F)
+        if self.average:
+            x, valid = self._averaged(x, valid, frames)
+        for number, conv in enumerate(self.convs):
+            # Silent padding, as the convolution pads an utterance that stands alone.
+            x = conv(self.dropout(x.relu() if number else x) * valid[:, None])
+        x = x.transpose(1, 2)
+        scores = self.attention(x).squeeze(-1).masked_fill(~valid, -torch.inf)
+        pooled = (scores.softmax(dim=1)[..., None] * x).sum(dim=1)
+        logits: Tensor = self.output(self.feed_forward(pooled).relu())
+        return logits
+
+    def _averaged(self, x: Tensor, valid: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Average over `kernel_size` frames, one such average every `average` of them.
+
+        Args:
+            x: (B, hidden, F) float.
+            valid: (B, F) bool.
+            frames: (B,) int64.
+
+        Returns:
+            (B, hidden, F') averages and (B, F') which of them begin inside the utterance.
+        """
+        padding = self.kernel_size // 2
+        x = F.avg_pool1d(x * valid[:, None], self.kernel_size, self.average, padding)
+        left = (frames + 2 * padding - self.kernel_size) // self.average + 1
+        return x, torch.arange(x.shape[2], device=x.device) < left[:, None]
+
+
+def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]:
+    """Count the frames of each utterance that really lie inside it.
+
+    s3prl gives round(samples / rate) frames, one or two more than a 25 ms window has room for;
+    where the batch is padded, these hold another utterance's padding.
+
+    Args:
+        lengths: frames that s3prl gave.
+        samples: samples at 16 kHz.
+        rate: samples per frame.
+    """
+    return [
+        max(1, min(given, (count - FRAME_FIELD) // rate + 1))
+        for given, count in zip(lengths, samples, strict=True)
+    ]

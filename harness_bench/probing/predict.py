@@ -1,0 +1,136 @@
+"""Classify one's own audio with a trained head: s3prl's inference over many files at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import read_json, write_json
+from harness_bench.probing.grid import GRID
+from harness_bench.probing.head.config import BEST, CLASSES
+from harness_bench.probing.probe import OUTCOME
+from harness_bench.probing.s3prl.checkpoints import arguments_allowed, load_states
+from harness_bench.probing.s3prl.hook import activate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a head says of one file: a probability for each class, or why there is none."""
+
+    file: Path
+    probs: dict[str, float]  # most probable class first; empty where it could not be read
+    problem: str = ""
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return next(iter(self.probs), "")
+
+
+def find_checkpoint(probe: Path) -> Path:
+    """Return the head's checkpoint of a probe.
+
+    Args:
+        probe: the checkpoint itself, s3prl's experiment folder, or a folder of `run_probe` or
+            of `run_grid`, whose best trial is taken.
+
+    Raises:
+        ValueError: nothing of that kind is there.
+    """
+    if probe.is_file():
+        return probe
+    if (probe / BEST).is_file():
+        return probe / BEST
+    for name in (GRID, OUTCOME):
+        if (probe / name).is_file():
+            found = Path(str(read_json(probe / name)["checkpoint"]))
+            # A probe that was moved as a whole holds its checkpoint below itself.
+            near = [found, *probe.glob(f"**/{BEST}")]
+            if (there := next((path for path in near if path.is_file()), None)) is not None:
+                return there
+    raise ValueError(
+        f"{probe} holds no trained head: expected {BEST}, an experiment folder of "
+        "`python -m harness_bench.run_downstream`, or the folder of `harness-bench probe`."
+    )
+
+
+def predict(
+    probe: Path, audio: Iterable[Path], *, upstream_checkpoint: Path | None = None
+) -> Iterator[Answer]:
+    """Classify audio files one by one, in the order given.
+
+    Args:
+        probe: see `find_checkpoint`.
+        audio: files of any length, rate and number of channels; folders are searched by nobody.
+        upstream_checkpoint: where the upstream's checkpoint lies now; default: where it lay.
+
+    Yields:
+        An answer for each file; one that cannot be read gets its reason, the others are not
+        affected.
+
+    Raises:
+        ValueError: no trained head there, or not one of this project's tasks.
+    """
+    import torch  # noqa: PLC0415 - heavy
+
+    with tempfile.TemporaryDirectory() as folder:
+        # s3prl tells its progress on standard output, where programs expect answers alone.
+        with redirect_stdout(sys.stderr):
+            runner = _runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
+        expert = runner.downstream.model
+        for path in audio:
+            try:
+                wav = expert.load_audio(path).view(-1)
+                with torch.inference_mode():
+                    features = runner.upstream.model([wav])
+                    features = runner.featurizer.model([wav], features)
+                    (probs,) = expert.probabilities(features, [len(wav)])
+            except (ValueError, OSError, RuntimeError) as error:  # sound libraries raise the last
+                yield Answer(path, {}, _reason(path, error))
+            else:
+                yield Answer(path, probs)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say in one line why a file could not be read."""
+    if not path.is_file():
+        return "there is no such file"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) -> Any:
+    """Make s3prl's runner with the weights of a checkpoint, its models in eval mode."""
+    activate()
+    from s3prl.downstream.runner import Runner  # noqa: PLC0415 - heavy, and only once activated
+
+    state = load_states(checkpoint)
+    classes = state["Downstream"].get("_extra_state", {}).get("classes")
+    if classes is None:
+        raise ValueError(f"{checkpoint} is no head of this project's tasks: it names no classes.")
+    # The experiment may have moved, and its cuts may be gone: the checkpoint alone must do.
+    write_json(folder / CLASSES, classes)
+    settings = vars(state["Args"]) | {
+        "mode": "inference", "expdir": str(folder), "init_ckpt": str(checkpoint),
+        "device": "cpu", "local_rank": None,
+    }  # fmt: skip
+    if upstream_checkpoint is not None:
+        settings["upstream_ckpt"] = str(upstream_checkpoint)
+    kept = settings.get("upstream_ckpt")
+    if kept is not None and not Path(kept).exists():
+        raise ValueError(
+            f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
+            "lies now with --upstream-checkpoint."
+        )
+    with arguments_allowed():  # it reads the file once more
+        runner = Runner(argparse.Namespace(**settings), state["Config"])
+    for entry in runner.all_entries:
+        entry.model.eval()
+    return runner

@@ -1,0 +1,221 @@
+"""One probe: train a head on a frozen upstream by s3prl's command line, then test the best."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.config import build, resolved
+from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
+from harness_bench.core.process import run_logged
+from harness_bench.core.workdir import versions, write_provenance
+from harness_bench.cuts.store import cuts_path, splits
+from harness_bench.models.features.config import MEMORY_MB, feature_cache_config
+from harness_bench.probing.config import ProbeConfig, ProbeOutcome, Subject
+from harness_bench.probing.head.config import BEST, predictions_name
+from harness_bench.probing.s3prl.arguments import packaged_config, tasks
+from harness_bench.probing.s3prl.checkpoints import load_states
+from harness_bench.probing.s3prl.hub import own_checkpoint, own_names
+from harness_bench.probing.s3prl.layers import KEY as LAYERS
+from harness_bench.probing.s3prl.layers import MEAN, WEIGHTED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["ProbeConfig", "ProbeOutcome", "Subject", "run_probe", "tasks", "upstreams"]
+
+OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
+BEGUN = "key.txt"  # of which probe the folder holds a part
+
+
+def upstreams() -> list[str]:
+    """List this project's upstreams."""
+    return own_names()
+
+
+def run_probe(
+    subject: Subject, out: Path, config: ProbeConfig, *, threads: int = 1, test: bool = True
+) -> ProbeOutcome:
+    """Train and test one head, or return the outcome of an equal probe that `out` holds.
+
+    A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU; one
+    that was trained without a test is tested now, if that is asked for.
+
+    Args:
+        subject: upstream, checkpoint, task and cuts.
+        out: folder for the outcome, log.txt and s3prl's experiment folder.
+        config: settings of the training.
+        threads: CPU threads of the process.
+        test: False leaves the test split alone, in training too, for a grid that has not chosen
+            yet. What an earlier run tested stays.
+
+    Raises:
+        ValueError: an unknown task, missing splits or a folder that is no checkpoint.
+        RuntimeError: s3prl failed; shows the end of its log.
+    """
+    if subject.checkpoint is None:  # The weights count, not the name.
+        subject = replace(subject, checkpoint=own_checkpoint(subject.upstream))
+    # A head is the same whether it is tested while it is trained, later or never.
+    untested = replace(config, test_in_training=False)
+    found = [(each, _key(subject, each)) for each in dict.fromkeys([config, untested])]
+    kept = next((kept for _, key in found if (kept := _kept(out / OUTCOME, key))), None)
+    if kept is None:
+        kept = _trained(subject, out, *found[0 if test else -1], threads)
+    if test and not kept.tested:
+        kept = _tested(out, kept, config, threads)
+    return kept
+
+
+def _trained(
+    subject: Subject, out: Path, config: ProbeConfig, key: str, threads: int
+) -> ProbeOutcome:
+    """Train a head, from where an equal probe was cut off; write the outcome."""
+    import yaml  # noqa: PLC0415 - comes with the s3prl extra
+
+    (out / OUTCOME).unlink(missing_ok=True)
+    if not _begun(out / BEGUN, key):
+        shutil.rmtree(out / RUN, ignore_errors=True)
+        write_text(out / LOG, "")
+        write_text(out / BEGUN, key)
+    # Not JSON, though that is YAML too: YAML takes its 1e-05 for a string.
+    settings = yaml.safe_dump(_settings(subject, config), allow_unicode=True, sort_keys=False)
+    write_text(out / SETTINGS, settings)
+    # -a: a run that was cut off goes on where its last checkpoint stands, to the bit.
+    words = ["-m", "train", "-a", "-u", subject.upstream, "-d", subject.task]
+    words += ["-c", str(out / SETTINGS), "-p", str(out / RUN), "--seed", str(config.seed)]
+    words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
+    words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
+    seconds = _run(words, out / LOG, config, threads)
+    outcome = _outcome(out, key, config, _command(words), seconds)
+    write_provenance(out, config=resolved(config), seed=config.seed, inputs={"all": key})
+    write_json(out / OUTCOME, resolved(outcome))
+    return outcome
+
+
+def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int) -> ProbeOutcome:
+    """Test a trained head; write and return the outcome with that."""
+    words = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
+    seconds = _run(words, out / LOG, config, threads)
+    commands = (*outcome.commands, _command(words))
+    outcome = replace(outcome, commands=commands, test_seconds=seconds, tested=True)
+    write_json(out / OUTCOME, resolved(outcome))
+    return outcome
+
+
+def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
+    """Return the task's packaged config with this probe's settings in it."""
+    if subject.task not in tasks():
+        raise ValueError(f"There is no task {subject.task!r}; known: {', '.join(tasks())}.")
+    if missing := {"train", "dev", "test"} - set(splits(subject.cuts)):
+        raise ValueError(
+            f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
+        )
+    settings = _packaged(subject.task)
+    settings["runner"].update(
+        total_steps=config.total_steps,
+        eval_step=config.eval_step,
+        log_step=config.eval_step,
+        save_step=config.eval_step,
+        max_keep=1,
+        eval_dataloaders=["dev", "test"] if config.test_in_training else ["dev"],
+        **({LAYERS: MEAN} if config.layers == MEAN else {}),
+    )
+    settings["optimizer"]["lr"] = config.learning_rate
+    expert = settings["downstream_expert"]
+    expert["datarc"].update(
+        cuts=str(subject.cuts),
+        train_batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+    )
+    if subject.label_field is not None:
+        expert["datarc"]["label_field"] = subject.label_field
+    expert["modelrc"].update(
+        input_norm=config.input_norm, hidden=config.hidden, dropout=config.dropout
+    )
+    return settings
+
+
+def _packaged(task: str) -> dict[str, Any]:
+    """Read a task's packaged config."""
+    import yaml  # noqa: PLC0415 - comes with the s3prl extra
+
+    settings: dict[str, Any] = yaml.safe_load(packaged_config(task).read_text(encoding="utf-8"))
+    return settings
+
+
+def _key(subject: Subject, config: ProbeConfig) -> str:
+    """Return the digest of all that decides the outcome: settings, model, cuts, versions."""
+    from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - imports torch
+
+    settings, checkpoint, given = _settings(subject, config), subject.checkpoint, resolved(config)
+    if config.layers == WEIGHTED:
+        del given["layers"]  # Heads from before there was a choice keep their key.
+    return digest_strings(
+        [
+            subject.upstream,
+            "" if checkpoint is None else checkpoint_digest(checkpoint),
+            subject.task,
+            json.dumps(settings, sort_keys=True),
+            json.dumps(given, sort_keys=True),
+            feature_cache_config().dtype,
+            *(digest_file(cuts_path(subject.cuts, split)) for split in ("train", "dev", "test")),
+            json.dumps(versions(), sort_keys=True),
+        ]
+    )
+
+
+def _begun(path: Path, key: str) -> bool:
+    """Tell whether an equal probe was begun here and not finished."""
+    return path.is_file() and path.read_text(encoding="utf-8") == key
+
+
+def _kept(path: Path, key: str) -> ProbeOutcome | None:
+    """Return the outcome in a file if it is that of an equal probe and its files are there."""
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if values.get("key") != key:
+        return None
+    outcome = build(ProbeOutcome, values, source=str(path))
+    files = [outcome.dev_predictions, outcome.checkpoint]
+    files += [outcome.test_predictions] if outcome.tested else []
+    return outcome if all(file.is_file() for file in files) else None
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return a command line for readers: what one types to repeat it."""
+    return shlex.join(["python", "-m", "harness_bench.run_downstream", *arguments])
+
+
+def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int) -> float:
+    """Run s3prl's command line, its output appended to the log; return the seconds it took."""
+    command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+    # s3prl's bars go into a file: redraw them seldom.
+    settings = {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
+    return run_logged(command, log, threads=threads, environment=settings)
+
+
+def _outcome(
+    out: Path, key: str, config: ProbeConfig, command: str, seconds: float
+) -> ProbeOutcome:
+    """Collect what a finished training left."""
+    checkpoint = out / RUN / BEST
+    state = load_states(checkpoint)
+    weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
+    return ProbeOutcome(
+        key=key,
+        dev_predictions=out / RUN / predictions_name("dev"),
+        test_predictions=out / RUN / predictions_name("test"),
+        checkpoint=checkpoint,
+        commands=(command,),
+        best_step=int(state["Step"]),
+        layer_weights=() if weights is None else tuple(weights.softmax(0).tolist()),
+        train_seconds=seconds,
+        test_seconds=0,
+        tested=config.test_in_training,
+    )

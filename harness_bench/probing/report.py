@@ -1,0 +1,141 @@
+"""What a grid leaves for readers: a result for the leaderboard, a plot of the layers, a table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness_bench.audio.batching import total_hours
+from harness_bench.core.files import atomic_path
+from harness_bench.core.plotting import BLUE, INK, STYLE
+from harness_bench.core.tables import columns
+from harness_bench.cuts.store import read_cuts
+from harness_bench.leakage import compare
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.scoring.publish import Facts, class_result, declared, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness_bench.probing.grid import GridConfig, GridOutcome
+    from harness_bench.probing.probe import Subject
+
+PLOT = "layer_weights.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How the leaderboard names what was probed."""
+
+    model: str
+    corpus: str
+    kind: Literal["baseline", "random", "pretrained", "other"] = "pretrained"
+    synthetic: bool = False
+    pretraining_data: str = ""
+
+
+def publish_grid(
+    subject: Subject, outcome: GridOutcome, config: GridConfig, row: Row, folder: Path
+) -> Path:
+    """Write the test result of a grid, predictions of all seeds beside it; return its path.
+
+    The figures are means over the seeds; their spread stands in `Metric.spread`.
+
+    Args:
+        subject: what was probed.
+        outcome: of `run_grid`.
+        config: of the grid.
+        row: names for the leaderboard.
+        folder: of result files.
+    """
+    from harness_bench.models.checkpoint import (  # noqa: PLC0415 - imports torch
+        checkpoint_digest,
+        parameter_count,
+    )
+
+    rows = _with_others(
+        [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]
+    )
+    train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
+    weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
+    facts = Facts(
+        model=row.model,
+        model_kind=row.kind,
+        task=subject.task,
+        corpus=row.corpus,
+        split="test",
+        synthetic=row.synthetic,
+        parameters=None if weights is None else parameter_count(weights),
+        checkpoint_digest=None if weights is None else checkpoint_digest(weights),
+        layer_weights=outcome.layer_weights,
+        hours=round(total_hours(test), 4),
+        seed=config.seeds[0],
+        seeds=config.seeds,
+        learning_rates={
+            f"{rate:g}": dev[config.metric] for rate, dev in outcome.dev_by_rate.items()
+        },
+        pretraining_data=row.pretraining_data,
+        leakage=declared(
+            [compare.compare_cuts(train, test, (f"{row.corpus} train", f"{row.corpus} test"))]
+        ),
+        command=shlex.join(["harness-bench", *sys.argv[1:]]),
+        seconds=sum(trial.seconds for trial in outcome.trials),
+    )
+    return publish(class_result(rows, facts, main_metric=config.metric), rows, folder)
+
+
+def _with_others(heads: Sequence[Sequence[ClassPrediction]]) -> list[ClassPrediction]:
+    """Put the answers of all heads into the rows of the first."""
+    first, *others = heads
+    answers = [{row.id: row.pred for row in rows} for rows in others]
+    return [
+        row.model_copy(update={"others": tuple(found[row.id] for found in answers)})
+        for row in first
+    ]
+
+
+def render_grid(outcome: GridOutcome) -> str:
+    """Return the trials as a table, and what was chosen."""
+    names = list(outcome.test_mean)
+    header = ("learning rate", "seed", *(f"dev {name}" for name in names),
+              *(f"test {name}" for name in names))  # fmt: skip
+    lines = [
+        (
+            f"{trial.learning_rate:g}",
+            str(trial.seed),
+            *(f"{trial.dev[name]:.2f}" for name in names),
+            *(f"{trial.test[name]:.2f}" if trial.test else "-" for name in names),
+        )
+        for trial in outcome.trials
+    ]
+    chosen = [
+        f"{name} {outcome.test_mean[name]:.2f}"
+        + (f" ± {outcome.test_deviation[name]:.2f}" if outcome.test_deviation else "")
+        for name in names
+    ]
+    seeds = len(outcome.test_predictions)
+    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    summary = f"learning rate {outcome.learning_rate:g}, test ({over}, %): {', '.join(chosen)}"
+    return "\n".join([*columns([header, *lines]), "", summary])
+
+
+def draw_layers(weights: Sequence[float], target: Path, title: str) -> None:
+    """Write a PNG of the weighted sum's shares, one bar a hidden state, input first."""
+    import matplotlib as mpl  # noqa: PLC0415 - half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context(STYLE | {"text.color": INK}):
+        figure = Figure(figsize=(max(4.0, 0.32 * len(weights) + 1.2), 2.8), layout="constrained")
+        axes = figure.add_subplot()
+        axes.bar(range(len(weights)), weights, color=BLUE)
+        axes.axhline(1 / len(weights), color=INK, linestyle="--", linewidth=1)
+        axes.annotate("equal shares", (len(weights) - 0.5, 1 / len(weights)), xytext=(0, 3),
+                      textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+        axes.set(xlabel="hidden state (0: input of the first block)", ylabel="share of the sum")
+        axes.set_xticks(range(0, len(weights), 1 + len(weights) // 26))
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
+        with atomic_path(target) as partial:
+            figure.savefig(partial, dpi=110, format="png")

@@ -1,0 +1,169 @@
+"""The command line of s3prl's `run_downstream`: what is missing is added, what is wrong is said.
+
+Checked before anything heavy is imported, so a typing error costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_bench.core.log import say
+from harness_bench.core.registry import package_folder
+from harness_bench.probing.s3prl import checkpoints, hub
+from harness_bench.probing.s3prl.flags import (
+    TASKS,
+    arguments_of,
+    help_text,
+    make_parser,
+    stock_tasks,
+    tasks,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["check", "complete", "complete_command", "packaged_config", "tasks"]
+
+CONFIG = "config.yaml"
+
+
+def packaged_config(task: str) -> Path:
+    """Return the config file that comes with a task of ours."""
+    return package_folder(TASKS) / task / CONFIG
+
+
+def complete_command() -> None:
+    """Complete the arguments of this process; end it for `--help` and for mistakes."""
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print(help_text())  # noqa: T201 - what was asked for
+        sys.exit()
+    try:
+        sys.argv[1:] = complete(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+def complete(argv: Sequence[str]) -> list[str]:
+    """Check the arguments of `run_downstream` and add what s3prl would stumble over.
+
+    Adds the packaged config where `-c` is absent, the CPU (and gloo) where there is no GPU, the
+    local rank that torchrun puts into the environment, and the newest whole checkpoint for `-e
+    FOLDER` and `-a`; accepts `--local-rank` for `--local_rank`.
+
+    Raises:
+        ValueError: an unknown upstream or task, a missing or broken file, an override s3prl cannot
+            parse, the Hugging Face Hub.
+        SystemExit: an unknown flag (argparse says which), or nothing to do for this rank.
+    """
+    spelled = [
+        word.replace("--local-rank", "--local_rank", 1) if word.startswith("--local-rank") else word
+        for word in argv
+    ]
+    parser = make_parser()
+    known = parser.parse_args(spelled)
+    check(known)
+    _choose_checkpoint(known)
+    if known.config is None and known.past_exp is None and known.downstream in tasks():
+        known.config = str(packaged_config(known.downstream))
+    _choose_rank(known)
+    _choose_device(known)
+    return arguments_of(parser, known)
+
+
+def check(known: argparse.Namespace) -> None:
+    """Raise `ValueError` for the first argument that cannot work."""
+    if known.hub == "huggingface" or known.push_to_hf_hub:
+        raise ValueError(
+            "--hub huggingface and --push_to_hf_hub need an interface that huggingface_hub has "
+            "dropped. Take a model of the Hub by -u hf_hubert_custom -k REPOSITORY, and upload the "
+            "experiment folder with `hf upload`."
+        )
+    if known.upstream is not None:
+        _check_name("upstream (-u)", known.upstream, hub.options())
+    if known.downstream is not None:
+        _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
+    if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
+        _check_checkpoint(known.upstream, known.upstream_ckpt)
+    elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
+        hub.own_checkpoint(known.upstream)  # What is not to be had is said now.
+    for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
+        if path is not None and not Path(path).exists():
+            raise ValueError(f"{flag} {path}: there is no such file or folder.")
+    for option in (known.override or "").split(",,"):
+        if option and option.lower() != "none" and option.count("=") != 1:
+            raise ValueError(
+                f"-o {option!r}: s3prl takes exactly one '=' in each override, as in "
+                "config.optimizer.lr=1e-3, and ',,' between them. Put a value that holds '=' "
+                "into a config file and give that with -c."
+            )
+
+
+def _choose_checkpoint(known: argparse.Namespace) -> None:
+    """Name the file that `-e FOLDER` and `-a` mean: s3prl takes the newest, broken or not."""
+    # As s3prl names it, whose -a comes before -e.
+    folder = Path(known.expdir or f"result/downstream/{known.expname}")
+    if known.auto_resume and checkpoints.states(folder):
+        known.auto_resume = False
+        found = checkpoints.newest_whole(folder)
+        if found is None:
+            say(f"{folder} has no whole checkpoint: starting from the beginning.")
+        else:
+            known.past_exp = str(found)
+    elif known.past_exp is not None:
+        known.past_exp = str(checkpoints.choose(Path(known.past_exp)))
+
+
+def _choose_rank(known: argparse.Namespace) -> None:
+    """Take the local rank of torchrun's environment; only training is shared among processes."""
+    local = os.environ.get("LOCAL_RANK")
+    if known.local_rank is None and local is not None:
+        known.local_rank = int(local)
+    if known.local_rank is None or known.mode == "train":
+        return
+    # Every process would test all utterances and write the same files.
+    if int(os.environ.get("RANK", known.local_rank)) > 0:
+        sys.exit()
+    say(f"-m {known.mode} is not shared among processes: the first one does it.")
+    known.local_rank = None
+
+
+def _choose_device(known: argparse.Namespace) -> None:
+    """Run on the CPU where there is no GPU; processes there talk by gloo."""
+    if not known.device.startswith("cuda") or _has_gpu():
+        return
+    say("No CUDA device here: running on the CPU.")
+    known.device = "cpu"
+    if known.local_rank is not None:
+        known.backend = "gloo"
+
+
+def _has_gpu() -> bool:
+    import torch  # noqa: PLC0415 - heavy; needed only once the arguments are right
+
+    return torch.cuda.is_available()
+
+
+def _check_name(what: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is none of the known ones, and suggest the nearest."""
+    names = sorted(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or names
+        raise ValueError(f"There is no {what} {name!r}; did you mean {', '.join(near)}?")
+
+
+def _check_checkpoint(upstream: str, folder: str | None) -> None:
+    """Refuse an upstream of ours without its checkpoint: a folder, or a file of fairseq."""
+    if folder is None:
+        raise ValueError(f"Upstream {upstream} needs a checkpoint folder: give it with -k.")
+    if Path(folder).is_file():
+        return  # whoever reads it says what is wrong with it
+    if not (Path(folder) / "config.json").is_file():
+        raise ValueError(
+            f"-k {folder} is not a checkpoint folder (it has no config.json). Export a run with "
+            "`harness-bench export`."
+        )

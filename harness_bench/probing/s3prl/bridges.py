@@ -1,0 +1,180 @@
+"""What today's libraries took from under s3prl's runner, put back one small function each.
+
+A test per bridge fails once s3prl works without it; then delete both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GONE_FROM_HUB = ("HfFolder", "Repository")
+
+
+def apply() -> None:
+    """Apply every bridge that s3prl's modules need before they are imported; safe to call twice."""
+    for bridge in (
+        hub_names,
+        checkpoint_arguments,
+        plain_isinstance,
+        audio_by_soundfile,
+        no_gpu_to_choose,
+        light_optimizers,
+    ):
+        bridge()
+
+
+def apply_to_runner(runner_module: Any) -> None:
+    """Apply those that the imported `s3prl.downstream.runner` needs; safe to call twice."""
+    plain_ddp(runner_module)
+
+
+def hub_names() -> None:
+    """huggingface_hub 1.0 dropped two names that s3prl imports and uses only when pushing."""
+    import huggingface_hub  # noqa: PLC0415 - heavy
+
+    for name in _GONE_FROM_HUB:
+        if not hasattr(huggingface_hub, name):
+            setattr(huggingface_hub, name, type(name, (_Gone,), {}))
+
+
+class _Gone:
+    """Stand-in for a name that a library dropped: says so when it is used."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._refuse()
+
+    @classmethod
+    def get_token(cls) -> NoReturn:
+        """Refuse, as every use does."""
+        cls._refuse()
+
+    @classmethod
+    def save_token(cls, _token: str) -> NoReturn:
+        """Refuse, as every use does."""
+        cls._refuse()
+
+    @classmethod
+    def _refuse(cls) -> NoReturn:
+        raise ValueError(
+            f"huggingface_hub.{cls.__name__} no longer exists, so s3prl cannot push to or log in "
+            "to the Hugging Face Hub. Leave out --push_to_hf_hub and --hub huggingface, and upload "
+            "the experiment folder with `hf upload`."
+        )
+
+
+def checkpoint_arguments() -> None:
+    """Torch reads weights only since 2.6; s3prl's checkpoints also hold the parsed arguments."""
+    import torch  # noqa: PLC0415 - heavy
+
+    torch.serialization.add_safe_globals([argparse.Namespace])
+
+
+def plain_isinstance() -> None:
+    """s3prl replaces `isinstance` for torch < 1.8, which corrupts pandas frames: do not."""
+    import s3prl.utility.helper  # noqa: PLC0415 - heavy
+
+    s3prl.utility.helper.hack_isinstance = _do_nothing
+
+
+def _do_nothing() -> None:
+    """Stand in for `hack_isinstance`."""
+
+
+def audio_by_soundfile() -> None:
+    """Since 2.9 torchaudio reads audio by torchcodec alone: without that, use soundfile."""
+    if importlib.util.find_spec("torchcodec") is None:
+        import torchaudio  # noqa: PLC0415 - heavy
+
+        torchaudio.load = _load_by_soundfile
+
+
+def _load_by_soundfile(path: Any, **_: Any) -> tuple[Any, int]:
+    """Read a file as `torchaudio.load` does: (channels, samples) float32 and the rate in Hz."""
+    import soundfile  # noqa: PLC0415 - only when audio is read this way
+    import torch  # noqa: PLC0415 - heavy
+
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return torch.from_numpy(samples.T.copy()), int(rate)
+
+
+def no_gpu_to_choose() -> None:
+    """s3prl chooses a GPU for each of several processes, also where there is none."""
+    import torch  # noqa: PLC0415 - heavy
+
+    if not torch.cuda.is_available():
+        torch.cuda.set_device = _choose_nothing  # type: ignore[assignment]
+
+
+def _choose_nothing(_device: Any) -> None:
+    """Stand in for `torch.cuda.set_device`."""
+
+
+def light_optimizers() -> None:
+    """Torch's optimizers import its compiler, a third of a short run, to say that there is none."""
+    optimizers_without_compiler()
+
+
+def plain_ddp(runner_module: Any) -> None:
+    """s3prl wraps models for several processes so that today's torch refuses or gets stuck.
+
+    With `device_ids` torch refuses models on the CPU, and on a GPU it copies the records that the
+    loss is gathered in, so that they stay empty. With buffers broadcast, the first rank, which
+    alone evaluates, waits for the others after their last step.
+    """
+    from torch.nn.parallel import DistributedDataParallel  # noqa: PLC0415 - heavy
+
+    def wrap(model: Any, **options: Any) -> DistributedDataParallel:
+        return DistributedDataParallel(
+            model, find_unused_parameters=options["find_unused_parameters"], broadcast_buffers=False
+        )
+
+    runner_module.DDP = wrap
+
+
+# Where torch remembers what to call in place of a function that the compiler must not see.
+_REMEMBERED = "__dynamo_disable"
+
+
+def optimizers_without_compiler() -> None:
+    """Let torch's optimizers step without importing the compiler; a second call does nothing.
+
+    Where torch is built in another way than this expects, it stays as it is.
+    """
+    for kind in {torch.optim.Optimizer, *_optimizers()}:
+        for name, member in [*vars(kind).items()]:
+            plain = getattr(member, "__wrapped__", None)
+            # Once an optimizer was made, its class's step is another wrapper: too late then.
+            if plain is None or hasattr(member, "hooked"):
+                continue
+            if name == "step":
+                kind.step = _without_gradients(member, plain)
+            elif not hasattr(plain, _REMEMBERED):
+                setattr(plain, _REMEMBERED, plain)
+
+
+def _optimizers() -> list[Any]:
+    """Return torch's own optimizers."""
+    kinds = [kind for kind in vars(torch.optim).values() if isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, torch.optim.Optimizer)]
+
+
+def _without_gradients(full: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step as torch's own decorator makes it, but for its word to the compiler."""
+
+    @functools.wraps(full)
+    def step(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.defaults.get("differentiable"):
+            return full(self, *arguments, **options)
+        with torch.no_grad():
+            return plain(self, *arguments, **options)
+
+    del step.__wrapped__
+    return step

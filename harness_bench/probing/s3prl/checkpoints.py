@@ -1,0 +1,88 @@
+"""The checkpoint files of s3prl's runner: which are whole, which is the newest, what they hold.
+
+Imports torch only to read one: the command line looks for them before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.log import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATES = "states-*.ckpt"  # s3prl's name; the number is the step
+PARTIAL = ".partial-*.ckpt"  # what a killed save leaves
+_OLD_FORMAT = b"\x80\x02"  # torch before 1.6: a bare pickle, which has no checksum
+
+
+def states(folder: Path) -> list[Path]:
+    """List a run's checkpoints, oldest first."""
+    return sorted(folder.glob(STATES), key=lambda path: int(path.stem.rpartition("-")[2]))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint's parts all have the checksums that were written with them."""
+    with path.open("rb") as stream:
+        if stream.read(2) == _OLD_FORMAT:
+            return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError):
+        return False
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest checkpoint that can be read, passing over broken ones with a sentence."""
+    for path in reversed(states(folder)):
+        if is_whole(path):
+            return path
+        say(f"{path} is broken (the run was killed while it was written?); taking the one before.")
+    return None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints, and what killed saves left."""
+    for path in (*states(folder)[: -max(keep, 1)], *folder.glob(PARTIAL)):
+        path.unlink(missing_ok=True)
+
+
+def choose(past: Path) -> Path:
+    """Return the checkpoint that `-e` means: a file, or the newest whole one of a folder.
+
+    Raises:
+        ValueError: there is none, or the file is broken.
+    """
+    if past.is_dir():
+        if (found := newest_whole(past)) is None:
+            raise ValueError(f"-e {past}: this folder has no whole checkpoint ({STATES}).")
+        return found
+    if not is_whole(past):
+        other = newest_whole(past.parent)
+        hint = f" {other} is whole: give that." if other else ""
+        raise ValueError(f"-e {past} is broken: a part is missing or has a wrong checksum.{hint}")
+    return past
+
+
+def load_states(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; no code in it is run."""
+    import torch  # noqa: PLC0415 - heavy
+
+    with arguments_allowed():
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
+@contextmanager
+def arguments_allowed() -> Iterator[None]:
+    """Let torch read checkpoints of s3prl, which hold the parsed arguments beside weights."""
+    import torch  # noqa: PLC0415 - heavy
+
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        yield

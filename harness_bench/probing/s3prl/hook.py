@@ -1,0 +1,132 @@
+"""One import hook that lets s3prl see this project's upstreams and tasks, s3prl unchanged.
+
+`activate()` costs nothing until s3prl is imported. Then `s3prl.hub` is our lazy hub,
+`s3prl.downstream.X` is our package of that name where there is one, the bridges are in place
+before s3prl's runner is imported, and the runner trains and resumes exactly (see `resume`) and can
+take the plain mean of the layers (see `layers`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from typing import TYPE_CHECKING, override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+ALIASES = {
+    "s3prl.hub": "harness_bench.probing.s3prl.hub",
+    "s3prl.downstream": "harness_bench.downstream",
+}
+COMMAND = "s3prl.run_downstream"
+RUNNER = "s3prl.downstream.runner"
+
+
+def activate() -> None:
+    """Put the hook in front of Python's import path; a second call does nothing."""
+    if not any(isinstance(finder, S3prlFinder) for finder in sys.meta_path):
+        # First, because s3prl's own files would otherwise win. Extending
+        # `s3prl.downstream.__path__` instead is lost in spawned DataLoader workers.
+        sys.meta_path.insert(0, S3prlFinder())
+
+
+class S3prlFinder(MetaPathFinder):
+    """Answers for the names of s3prl that this project replaces; leaves all others alone."""
+
+    @override
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith("s3prl."):
+            return None
+        if fullname == COMMAND:
+            _prepare_command()
+            return None
+        if fullname == RUNNER:
+            return _exact_runner(fullname, path, target)
+        real = real_name(fullname)
+        if real is None:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, _Alias(real), origin=real)
+
+
+class _Alias(Loader):
+    """Gives an imported module a second name."""
+
+    def __init__(self, real: str) -> None:
+        self.real = real
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system returns what stands in sys.modules afterwards, so both names mean one
+        # module. Returning it from create_module instead would overwrite its __spec__.
+        sys.modules[module.__name__] = importlib.import_module(self.real)
+
+
+def real_name(fullname: str) -> str | None:
+    """Return our module that serves a name of s3prl's, or None where s3prl's own does."""
+    if fullname in ALIASES:
+        # s3prl.downstream itself stays: its other tasks are found through it.
+        return ALIASES[fullname] if fullname == "s3prl.hub" else None
+    parent, _, rest = fullname.partition("s3prl.downstream.")
+    if parent or not rest:
+        return None
+    real = f"{ALIASES['s3prl.downstream']}.{rest}"
+    try:
+        return real if importlib.util.find_spec(real) else None
+    except ModuleNotFoundError:  # a parent package of it is not ours
+        return None
+
+
+def _prepare_command() -> None:
+    """Complete the arguments of the literal command, and make it importable."""
+    from harness_bench.probing.s3prl import arguments, bridges  # noqa: PLC0415 - starts are light
+
+    # Python looks for the module of `python -m MODULE` while sys.argv[0] is still "-m".
+    if sys.argv[0] == "-m":
+        arguments.complete_command()
+    bridges.apply()
+
+
+def _exact_runner(
+    fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Find s3prl's runner, to be changed once it is imported."""
+    spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = _RunnerLoader(spec.loader)
+    return spec
+
+
+class _RunnerLoader(Loader):
+    """Imports s3prl's runner between the two kinds of bridges."""
+
+    def __init__(self, real: Loader) -> None:
+        self.real = real
+
+    @override
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.real.create_module(spec)
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        from harness_bench.probing.s3prl import bridges  # noqa: PLC0415 - imports torch
+
+        bridges.apply()
+        # As if it had never been here: whoever asks for the source asks the real loader.
+        module.__loader__ = self.real
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.real
+        self.real.exec_module(module)
+        from harness_bench.probing.s3prl.layers import choose_layers  # noqa: PLC0415 - for it alone
+        from harness_bench.probing.s3prl.resume import make_exact  # noqa: PLC0415 - imports torch
+
+        bridges.apply_to_runner(module)
+        choose_layers(module)
+        make_exact(module)

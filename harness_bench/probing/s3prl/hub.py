@@ -1,0 +1,132 @@
+"""`s3prl.hub` without its cost: every upstream's name at once, its code only on use.
+
+The stock hub imports all upstreams (17 CPU-seconds) before it can name one. This module stands in
+for it (see `hook`): the names are read from the hubconf files without running them, and the
+upstreams of this project's `upstream/` folders are added.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.registry import package_folder, packages_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN = "harness_bench.upstream"
+# Upstreams that need a file or an address of the user's, by the endings s3prl gives their names.
+NEEDS_CHECKPOINT = ("_local", "_url", "_gdriveid", "_custom")
+
+
+def options(only_registered_ckpt: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - s3prl's
+    """List all upstream names; s3prl's own signature.
+
+    Args:
+        only_registered_ckpt: leave out those that need a checkpoint from the user.
+    """
+    names = sorted(index())
+    if only_registered_ckpt:
+        return [name for name in names if not name.endswith(NEEDS_CHECKPOINT)]
+    return names
+
+
+def own_names() -> list[str]:
+    """List the upstreams of this project's folders, without importing any or needing s3prl."""
+    return sorted(own_index())
+
+
+def __getattr__(name: str) -> Any:
+    """Import the hubconf that defines upstream `name`, and remember its function."""
+    if name.startswith("_") or name not in index():
+        near = difflib.get_close_matches(name, index(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"s3prl's hub has no upstream {name!r}{hint}")
+    value = getattr(importlib.import_module(index()[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(index())
+
+
+@functools.cache
+def index() -> dict[str, str]:
+    """Return upstream name -> module that defines it; ours win over s3prl's."""
+    return {**_stock_index(), **own_index()}
+
+
+def s3prl_folder() -> Path:
+    """Return the folder of the installed s3prl without importing it."""
+    spec = importlib.util.find_spec("s3prl")
+    if spec is None or spec.origin is None:
+        raise ValueError(
+            "s3prl is not installed. Install it with `pip install 'harness-ssl-bench[s3prl]'`."
+        )
+    return Path(spec.origin).parent
+
+
+def own_checkpoint(name: str) -> Path | None:
+    """Return the checkpoint that one of our names stands for without `-k`, None where none does.
+
+    A folder of `upstream/` with such names has a module `named` with `names()` and
+    `resolve(name)`. This may download.
+
+    Raises:
+        ValueError: the name stands for a checkpoint that is not to be had; says how.
+    """
+    if name not in own_index():
+        return None
+    package = own_index()[name].removesuffix(".hubconf")
+    if importlib.util.find_spec(f"{package}.named") is None:
+        return None
+    named = importlib.import_module(f"{package}.named")
+    return Path(named.resolve(name)) if name in named.names() else None
+
+
+def own_index() -> dict[str, str]:
+    """Return our upstreams' names -> module: the public functions of each folder's hubconf."""
+    folder, found = package_folder(OWN), {}
+    for package in packages_in(OWN):
+        tree = parse(folder / package / "hubconf.py")
+        names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        found.update({name: f"{OWN}.{package}.hubconf" for name in names if name[0] != "_"})
+    return found
+
+
+def _stock_index() -> dict[str, str]:
+    """Follow the imports of s3prl's own hub.py."""
+    root, found = s3prl_folder(), {}
+    for node in parse(root / "hub.py").body:
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        names = [alias.asname or alias.name for alias in node.names]
+        if names == ["*"]:
+            hubconf = root.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
+            names = list(_public_names(parse(hubconf)))
+        found.update(dict.fromkeys(names, node.module))
+    return found
+
+
+def _public_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the functions and classes that `import *` would take from a module."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.asname or alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def parse(path: Path) -> ast.Module:
+    """Read a Python file's syntax tree, running nothing of it."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

@@ -1,0 +1,345 @@
+"""Exact resume for s3prl's runner, from outside: one method of it runs inside `Continuation`.
+
+s3prl saves weights, optimizer, scheduler, step and epoch. A run resumed from these starts its epoch
+anew with other random numbers. Here a checkpoint also holds the place in the epoch, the random
+states of every rank and what was gathered since the last log; a resumed training loop takes the
+loader where it stopped. Checkpoints replace each other only once they are whole on the disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+import itertools
+import random
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.distributed import distributed_c10d
+
+from harness_bench.core.distributed import world
+from harness_bench.core.files import atomic_path
+from harness_bench.core.log import say
+from harness_bench.probing.s3prl.checkpoints import prune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY = "HarnessBench"  # our part of a checkpoint; s3prl ignores it
+NOT_EXACT = (  # said once, when such a checkpoint is taken up
+    "This checkpoint was written by s3prl alone, without the place in the epoch and the random "
+    "states: the epoch starts anew, and the run will differ from an unbroken one."
+)
+# Numbers the trainings of this process, alike on all ranks, which tell each other things by it.
+_TRAININGS = itertools.count()
+
+
+def make_exact(runner_module: Any) -> None:
+    """Let the runner of an imported `s3prl.downstream.runner` train exactly; twice is once."""
+    stock = runner_module.Runner.train
+    if hasattr(stock, "__wrapped__"):
+        return
+
+    @functools.wraps(stock)
+    def train(runner: Any) -> None:
+        with Continuation(runner).active():
+            stock(runner)
+
+    runner_module.Runner.train = train
+
+
+class _Finished(Exception):  # noqa: N818 - no error
+    """Ends the loop of a rank that s3prl lets run forever: it counts steps on the first alone."""
+
+
+class Continuation:
+    """One training of s3prl's runner: where it stands, and where it takes a run up.
+
+    Args:
+        runner: s3prl's `Runner`, constructed, not yet training.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self.runner, self.model = runner, runner.downstream.model
+        self.settings: dict[str, Any] = runner.config["runner"]
+        self.split = self.settings.get("train_dataloader", "train")
+        self.accumulate = int(self.settings.get("gradient_accumulate_steps") or 1)
+        self.rank, self.ranks = world()
+        saved = runner.init_ckpt
+        self.step = int(saved.get("Step", 0))  # optimizer steps done
+        self.resumed = bool(runner.args.past_exp and "Step" in saved)
+        # Where to begin, and what was gathered before; each None once it has been used.
+        self.place: dict[str, Any] | None = saved.get(KEY) if self.resumed else None
+        self.gathered: dict[str, Any] | None = self.place["records"] if self.place else None
+        self.drawn = 0  # batches of this epoch
+        self.since_start = 0  # batches of this process
+        self.records: dict[str, Any] = {}
+        self.name = f"harness_bench/random/{next(_TRAININGS)}"
+        self.told: str | None = None  # under which key this rank last told its random state
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Intercept the loader, the records and the saving while the runner trains."""
+        self._take_up()
+        forward = self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        with ExitStack() as stack:
+            stack.callback(forward.remove)
+            loaders = functools.partial(self._loader, self.model.get_dataloader)
+            stack.enter_context(_replaced(self.model, "get_dataloader", loaders))
+            if self.resumed:
+                scheduler = functools.partial(self._scheduler, self.runner._get_scheduler)  # noqa: SLF001
+                stack.enter_context(_replaced(self.runner, "_get_scheduler", scheduler))
+            save = functools.partial(self._save, torch.save)
+            stack.enter_context(_replaced(torch, "save", save))
+            if "max_keep" in self.settings:
+                # s3prl deletes the old checkpoint before it writes the new one; we do it after.
+                self.keep = int(self.settings["max_keep"])
+                stack.callback(self.settings.update, max_keep=self.settings["max_keep"])
+                self.settings["max_keep"] = sys.maxsize
+            stack.enter_context(suppress(_Finished))
+            yield
+
+    def _take_up(self) -> None:
+        """Tell the task where it is taken up, and the user what is not exact."""
+        if not self.resumed:
+            return
+        if self.place is None:
+            say(NOT_EXACT)
+        expert = getattr(self.model, "module", self.model)  # wrapped for several processes
+        if hasattr(expert, "resume_at"):
+            expert.resume_at(self.step)
+
+    def _scheduler(self, stock: Callable[[Any], Any], optimizer: Any) -> Any:
+        """Make the scheduler, which sets the learning rates of step 0, and set them right again."""
+        scheduler = stock(optimizer)
+        saved = self.runner.init_ckpt["Optimizer"]["param_groups"]
+        for group, before in zip(optimizer.param_groups, saved, strict=True):
+            group["lr"] = before["lr"]
+        return scheduler
+
+    def _loader(self, stock: Callable[..., Any], split: str, *args: Any, **kwargs: Any) -> Any:
+        """Give the runner a split's loader; that of training counts, and starts where it must."""
+        if split != self.split or not self.model.training:
+            return stock(split, *args, **kwargs)
+        if self.place is None:
+            self.epoch_start = random_state()
+            return _Epoch(stock(split, *args, **kwargs), self, unread=0, unlisted=0)
+        # What the loader draws when it is made and begun must come out as it did then.
+        self.epoch_start = self.place["epoch_start"][self.rank]
+        set_random_state(self.epoch_start)
+        batches = self.place["batches"]
+        if "skip" in inspect.signature(stock).parameters:
+            loader = stock(split, *args, **kwargs, skip=batches)
+            return _Epoch(loader, self, unread=0, unlisted=batches)
+        return _Epoch(stock(split, *args, **kwargs), self, unread=batches, unlisted=0)
+
+    def begun(self) -> None:
+        """Take note that an epoch's loader runs and has passed over what was done before."""
+        self.drawn = 0
+        if self.place is not None:
+            self.drawn = self.place["batches"]
+            set_random_state(self.place["now"][self.rank])
+            self.place = None
+
+    def before_batch(self) -> None:
+        """On all ranks but the first: tell the random state, and stop after the last step."""
+        if self.rank == 0 or self.since_start % self.accumulate:
+            return
+        step = self.step + self.since_start // self.accumulate
+        periods = (self.settings["eval_step"], self.settings["save_step"])
+        if self.since_start and any(step % period == 0 for period in periods):
+            self._tell(step)
+        if step >= self.settings["total_steps"]:
+            raise _Finished
+
+    def after_batch(self) -> None:
+        """Count a batch that the training loop has got."""
+        self.drawn += 1
+        self.since_start += 1
+
+    def _tell(self, step: int) -> None:
+        """Leave this rank's random states where the first rank finds them.
+
+        The first alone knows whether it saves, so no collective can be used. The other ranks are
+        ahead of it by less than one step: the next needs its gradients.
+        """
+        store = distributed_c10d._get_default_store()  # noqa: SLF001 - torch gives no other way
+        if self.told is not None:
+            store.delete_key(self.told)
+        self.told = f"{self.name}/{self.rank}/{step}"
+        both = {"epoch_start": self.epoch_start, "now": random_state()}
+        store.set(self.told, to_bytes(both))  # type: ignore[arg-type]
+
+    def _told(self, rank: int, step: int) -> State:
+        """Wait for what another rank told."""
+        store = distributed_c10d._get_default_store()  # noqa: SLF001 - as above
+        return from_bytes(store.get(f"{self.name}/{rank}/{step}"))
+
+    def _before_forward(self, model: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hold the records of training; give a resumed run those gathered before."""
+        if not model.training or "records" not in kwargs:
+            return
+        self.records = kwargs["records"]
+        if self.gathered is not None:
+            self.records.update(moved(self.gathered, self.runner.args.device))
+            self.gathered = None
+
+    def _save(
+        self, stock: Callable[..., None], states: Any, path: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Write a checkpoint of the runner, completed, whole or not at all; pass on all else."""
+        if not (isinstance(states, dict) and states.get("Args") is self.runner.args):
+            stock(states, path, *args, **kwargs)
+            return
+        settings = dict(self.settings)
+        if "max_keep" in settings:
+            settings["max_keep"] = self.keep
+        config = {**self.runner.config, "runner": settings}
+        whole = {**states, "Config": config, KEY: self._state(states["Step"])}
+        with atomic_path(Path(path)) as partial:
+            stock(whole, partial, *args, **kwargs)
+        if "max_keep" in settings:
+            prune(Path(path).parent, self.keep)
+
+    def _state(self, step: int) -> dict[str, Any]:
+        """Return what s3prl leaves out of a checkpoint."""
+        mine = {"epoch_start": self.epoch_start, "now": random_state()}
+        ranks = [mine, *(self._told(rank, step) for rank in range(1, self.ranks))]
+        logged = step % self.settings["log_step"] == 0  # then s3prl has emptied them
+        return {
+            "batches": self.drawn,
+            "epoch_start": [each["epoch_start"] for each in ranks],
+            "now": [each["now"] for each in ranks],
+            "records": {} if logged else storable(self.records),
+        }
+
+
+class _Epoch:
+    """An epoch's loader, begun where a checkpoint stopped; all else is the loader's own.
+
+    Args:
+        loader: any iterable of batches with a length.
+        continuation: is told what happens.
+        unread: batches to read and throw away.
+        unlisted: batches that the loader itself has left out.
+    """
+
+    def __init__(
+        self, loader: Any, continuation: Continuation, *, unread: int, unlisted: int
+    ) -> None:
+        self._loader, self._continuation = loader, continuation
+        self._unread, self._unlisted = unread, unlisted
+
+    def __len__(self) -> int:
+        return len(self._loader) + self._unlisted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self._loader)
+        for _ in itertools.islice(batches, self._unread):
+            pass
+        self._continuation.begun()
+        while True:
+            self._continuation.before_batch()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self._continuation.after_batch()
+            yield batch
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let an object's attribute be another while the block runs."""
+    own = name in vars(owner)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
+
+State = dict[str, Any]
+
+
+def random_state() -> State:
+    """Return the states of Python's, numpy's and torch's generators, in types that load safely."""
+    numpy_name, keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - the one s3prl draws from
+    version, words, gauss = random.getstate()
+    return {
+        "python": (version, torch.tensor(words), gauss),
+        "numpy": (str(numpy_name), torch.tensor(keys.astype(np.int64)), *map(_plain, numpy_rest)),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: State) -> None:
+    """Set all generators to a state that `random_state` gave.
+
+    Generators of GPUs are set where their number is the same.
+    """
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as above
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def to_bytes(state: State) -> bytes:
+    """Write a state as bytes, to send it to another process."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    return stream.getvalue()
+
+
+def from_bytes(data: bytes) -> State:
+    """Read what `to_bytes` wrote; runs no code."""
+    return dict(torch.load(io.BytesIO(data), weights_only=True))
+
+
+def storable(records: dict[str, Any]) -> dict[str, Any]:
+    """Return records as a checkpoint can hold them and read them back without running code.
+
+    Lists of tensors, numbers and texts become (values, whether they were on a GPU). What a task
+    of s3prl's gathers in other types is left out, and said.
+    """
+    found = {}
+    for name, values in records.items():
+        plain = [_plain(value) for value in values]
+        if all(isinstance(value, torch.Tensor | str | int | float) for value in plain):
+            on_gpu = any(isinstance(value, torch.Tensor) and value.is_cuda for value in plain)
+            found[name] = (plain, on_gpu)
+        else:
+            say(f"Record {name!r} of this task cannot be kept: resumed from here, it is not exact.")
+    return found
+
+
+def moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
+    """Give records back as they were; checkpoints are read onto the CPU."""
+    return {
+        name: [
+            value.to(device) if on_gpu and isinstance(value, torch.Tensor) else value
+            for value in values
+        ]
+        for name, (values, on_gpu) in stored.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turn a numpy number into Python's."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,278 @@
+"""What a model costs to run: size, operations, time, memory, and what it keeps of its teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.log import say
+from harness_bench.core.tables import columns
+from harness_bench.core.workdir import hardware
+from harness_bench.models.size import forward_per_second
+from harness_bench.results.costs import write_costs
+from harness_bench.results.record import Costs, load_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from harness_bench.results.record import Result
+
+SECONDS = 10.0  # of the utterance that is timed
+REPEATS = 5  # at least
+ENOUGH = 0.5  # seconds of calls, at least: small models' times scatter
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The costs of one checkpoint folder."""
+
+    name: str
+    parameters: int  # of the exported backbone
+    disk_bytes: int  # of the weights
+    macs_per_second: float  # multiply-adds of a forward pass per second of audio
+    real_time_factor: float  # CPU seconds per second of audio, one thread, one utterance
+    peak_bytes: int  # resident memory that loading and running the model adds, weights included
+    gpu_real_time_factor: float | None  # wall seconds per second of audio; None without a GPU
+    hardware: str  # where times and memory were measured
+    checkpoint_digest: str  # of the weights, as results name them
+    compression: float | None = None  # 1 - parameters / the teacher's
+    retention: dict[str, float] | None = None  # task/corpus -> share of the teacher's score
+
+    @property
+    def costs(self) -> Costs:
+        """The part that goes into results."""
+        return Costs(**{name: getattr(self, name) for name in Costs.model_fields})
+
+
+def efficiency(folder: Path) -> Efficiency:
+    """Measure one checkpoint folder in a process of its own, whose memory is the model's alone.
+
+    Raises:
+        ValueError: no checkpoint there; says what is missing.
+    """
+    from harness_bench.models.checkpoint import load_config  # noqa: PLC0415 - torch
+
+    load_config(folder)  # A mistake is told here, not in the other process.
+    done = subprocess.run(
+        [sys.executable, "-m", "harness_bench.results.efficiency", str(folder)],
+        capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
+    )  # fmt: skip
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(f"{folder} could not be run: {said[-1]}")
+    return Efficiency(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _measure(folder: Path) -> Efficiency:
+    """Load and run the model here."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    from harness_bench.models.checkpoint import (  # noqa: PLC0415
+        checkpoint_digest,
+        load_hubert,
+        parameter_count,
+        read_facts,
+        weights_file,
+    )
+
+    torch.set_num_threads(1)
+    before = _reset_peak()
+    model = load_hubert(folder).eval()
+    samples = 0.1 * torch.randn(1, int(SECONDS * SAMPLE_RATE))
+    lengths = torch.tensor([samples.shape[1]])
+    with torch.inference_mode():
+        on_cpu = _timed(lambda: model(samples, lengths), time.process_time)
+        peak = _memory("VmHWM") - before
+        on_gpu, machine = None, hardware()
+        if torch.cuda.is_available():
+            machine += f", {torch.cuda.get_device_name()}"
+            model, samples, lengths = model.cuda(), samples.cuda(), lengths.cuda()
+
+            def step() -> None:
+                model(samples, lengths)
+                torch.cuda.synchronize()
+
+            on_gpu = _timed(step, time.perf_counter)
+    return Efficiency(
+        name=str(read_facts(folder).get("name", folder.name)),
+        parameters=parameter_count(folder),
+        disk_bytes=weights_file(folder).stat().st_size,
+        macs_per_second=forward_per_second(model.config, utterance_seconds=SECONDS) / 2,
+        real_time_factor=on_cpu,
+        peak_bytes=peak,
+        gpu_real_time_factor=on_gpu,
+        hardware=machine,
+        checkpoint_digest=checkpoint_digest(folder),
+    )
+
+
+def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Return the median time of some calls per second of audio, one more before them unmeasured."""
+    call()
+    times: list[float] = []
+    while len(times) < REPEATS or sum(times) < ENOUGH:
+        start = clock()
+        call()
+        times.append(clock() - start)
+    return median(times) / SECONDS
+
+
+def _reset_peak() -> int:
+    """Let the peak of this process's memory begin anew; return the resident bytes now."""
+    # Importing torch may have needed more for a moment than a small model ever does.
+    with suppress(OSError):  # Where the system forbids it, that moment counts.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
+    """Return a figure of this process's memory in bytes.
+
+    Not getrusage: its peak is inherited, so that a small model would seem to need all that the
+    process needs that started this one.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (found,) = [line for line in lines if line.startswith(f"{field}:")]
+    return int(found.split()[1]) * 1024
+
+
+def compare_costs(
+    folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
+) -> list[Efficiency]:
+    """Measure checkpoint folders, a teacher's first where one is given.
+
+    Args:
+        folders: what to measure.
+        teacher: compression and retention are against it.
+        results: folder of result files, read for retention.
+
+    Raises:
+        ValueError: results without a teacher, or a folder without a checkpoint.
+    """
+    if results is not None and teacher is None:
+        raise ValueError("Retention is against a teacher; name one with --teacher.")
+    if teacher is None:
+        return [efficiency(folder) for folder in folders]
+    known = [] if results is None else _known(results)
+    reference = efficiency(teacher)
+    rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
+    return [reference, *rows]
+
+
+def _known(folder: Path) -> list[Result]:
+    """Read the results; tell of files that are left out."""
+    found, problems = load_results(folder)
+    for path, reason in problems.items():
+        say(f"{path.name} is left out: {reason}")
+    return list(found.values())
+
+
+def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
+    """Write costs into the measured results of the same checkpoints.
+
+    Args:
+        rows: measured checkpoint folders.
+        results: folder of result files; nothing but `costs` changes in them.
+
+    Returns:
+        A line for each row that says how many results carry its costs now.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    rows = list(rows)
+    counts = write_costs(results, {row.checkpoint_digest: row.costs for row in rows})
+    return [_told(row, counts[row.checkpoint_digest], results) for row in rows]
+
+
+def _told(row: Efficiency, count: int, results: Path) -> str:
+    """Say in one line what became of a checkpoint's costs."""
+    if count:
+        return f"{row.name}: costs in {count} results of {results}"
+    return (
+        f"{row.name}: no measured result of {results} names this checkpoint "
+        f"({row.checkpoint_digest}), so its costs went nowhere"
+    )
+
+
+def against_teacher(
+    found: Efficiency, teacher: Efficiency, results: Iterable[Result] = ()
+) -> Efficiency:
+    """Add compression, and retention where both models have measured results of a test split.
+
+    Retention is the student's share of the teacher's score: of accuracies as they are, of error
+    rates as 100 minus the rate (a rate above 100 counts as 0). A result is a checkpoint's by its
+    digest; one without a digest, by its model's name.
+    """
+    measured = [r for r in results if r.source == "measured" and r.split == "test"]
+    own, reference = _scores(found, measured), _scores(teacher, measured)
+    kept = {task: own[task] / reference[task] for task in own if reference.get(task)}
+    values = asdict(found) | {
+        "compression": 1 - found.parameters / teacher.parameters,
+        "retention": kept or None,
+    }
+    return Efficiency(**values)
+
+
+def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
+    """Return task/corpus -> score of a checkpoint's results."""
+    return {
+        f"{result.task}/{result.corpus}": _score(result)
+        for result in results
+        if _is_of(result, row)
+    }
+
+
+def _is_of(result: Result, row: Efficiency) -> bool:
+    if result.checkpoint_digest:
+        return result.checkpoint_digest == row.checkpoint_digest
+    return result.model == row.name
+
+
+def _score(result: Result) -> float:
+    metric = result.metrics[result.main_metric]
+    return metric.value if metric.higher_is_better else max(0.0, 100 - metric.value)
+
+
+def render(rows: Sequence[Efficiency]) -> str:
+    """Return a table of costs, one model a line."""
+    header = (
+        "model", "parameters", "on disk", "GMAC / s", "RTF (CPU)", "RTF (GPU)", "memory",
+        "compression", "retention",
+    )  # fmt: skip
+    lines = columns([header, *map(_cells, rows)], texts=True)
+    note = (
+        f"RTF: seconds of computing per second of audio, an utterance of {SECONDS:g} s, one thread "
+        "(CPU time); memory: what loading and running adds; MACs by formula."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _cells(row: Efficiency) -> tuple[str, ...]:
+    kept = ", ".join(f"{task} {share:.0%}" for task, share in (row.retention or {}).items())
+    gpu = row.gpu_real_time_factor
+    return (
+        row.name,
+        f"{row.parameters:,}",
+        f"{row.disk_bytes / 1e6:,.1f} MB",
+        f"{row.macs_per_second / 1e9:.3g}",
+        f"{row.real_time_factor:.3g}",
+        "-" if gpu is None else f"{gpu:.3g}",
+        f"{row.peak_bytes / 1e6:,.0f} MB",
+        "-" if row.compression is None else f"{row.compression:.1%}",
+        kept or "-",
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(_measure(Path(sys.argv[1])))) + "\n")

@@ -1,0 +1,409 @@
+"""The Result record, one JSON per model, task and split: all that the leaderboard reads.
+
+Result files come from anywhere, so the schema bounds whatever a table or a plot would choke on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from harness_bench.core.files import digest_strings, write_text
+from harness_bench.core.sanitize import check_relative, clean, inside, read_bounded, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def _visible(text: str) -> str:
+    """Refuse a name of which nothing is left to show."""
+    if not clean(text):
+        raise ValueError("it has no visible character")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_visible)]
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+Seconds = Annotated[Finite, Field(ge=0)]
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
+Line = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=20_000)]
+Digest = Annotated[str, Field(max_length=200)]
+_ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
+_SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
+_SHARES_OF_ERROR = ("calibration_error", "ece")
+_ERROR_RATES = (
+    "wer",
+    "cer",
+    "av_wer",
+    "av_cer",
+    "mr_wer",
+)  # Insertions count, so there is no upper end.
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a metric in per cent can be, and which direction is better."""
+
+    high: float
+    higher_is_better: bool
+
+
+_RANGES = {
+    **dict.fromkeys(_SHARES, Range(100, higher_is_better=True)),
+    **dict.fromkeys(_SHARES_OF_ERROR, Range(100, higher_is_better=False)),
+    **dict.fromkeys(_ERROR_RATES, Range(float("inf"), higher_is_better=False)),
+}
+
+
+def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
+    """Check a metric against what one of its name can be; other names are free.
+
+    Args:
+        name: of the metric; a text profile may follow an error rate's name, as in `wer_none`.
+        figures: field -> figure in per cent: the value and the ends of its intervals.
+        higher_is_better: as the result says.
+
+    Returns:
+        One sentence for each figure or direction that cannot be.
+    """
+    shown = clean(name)  # an invisible character makes no other metric
+    known = _RANGES.get(shown) or next(
+        (_RANGES[rate] for rate in _ERROR_RATES if shown.startswith(f"{rate}_")), None
+    )
+    if known is None:
+        return []
+    limit = "0 or more" if known.high > 100 else f"between 0 and {known.high}"  # noqa: PLR2004
+    found = [
+        f"{field} is {figure}, it must be {limit}"
+        for field, figure in figures.items()
+        if not -_ROUNDING <= figure <= known.high + _ROUNDING
+    ]
+    if higher_is_better is not known.higher_is_better:
+        found.append(f"higher_is_better must be {str(known.higher_is_better).lower()}")
+    return found
+
+
+def is_learning_rate(text: str) -> bool:
+    """Tell whether a text is a finite number above 0."""
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def refuse(field: str, message: str) -> NoReturn:
+    """Refuse values that do not go together, by the name of the field to change."""
+    raise PydanticCustomError("inconsistent", "{message}", {"field": field, "message": message})
+
+
+def field_problem(
+    where: tuple[int | str, ...], message: str, context: dict[str, Any]
+) -> tuple[str, str]:
+    """Return the field's dotted name and the message, both fit to be shown."""
+    parts = [str(part) for part in where if part != "[key]"]
+    if "message" in context:  # made by `refuse`
+        parts.append(str(context["field"]))
+    return shorten(".".join(parts), 120) or "file", clean(message).removeprefix("Value error, ")
+
+
+MODEL = ConfigDict(extra="forbid", frozen=True)
+_Count = Annotated[int, Field(ge=0, le=10**18)]
+_Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e18)]
+
+
+class Interval(BaseModel):
+    """A confidence interval and how it was made."""
+
+    model_config = MODEL
+
+    low: Finite
+    high: Finite
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    method: Name  # such as "cluster bootstrap over 6 speakers, 10000 resamples"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"the interval's low end {self.low} is above its high end {self.high}")
+        return self
+
+
+class Metric(BaseModel):
+    """One figure: value in `unit`, interval where it was measured, direction of better."""
+
+    model_config = MODEL
+
+    value: Finite
+    higher_is_better: bool
+    unit: Name = "%"
+    interval: Interval | None = None
+    # Further intervals by other resampling units, such as by utterance; never the default.
+    other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
+    # Sample standard deviation over the seeds of which `value` is the mean.
+    spread: Annotated[Finite, Field(ge=0)] | None = None
+    # A reported figure digit by digit as its source prints it, where that is not two decimals.
+    printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        for span in (self.interval, *self.other_intervals):
+            if span and not span.low <= self.value <= span.high:
+                refuse(
+                    "interval" if span is self.interval else "other_intervals",
+                    f"the value {self.value} lies outside its interval [{span.low}, {span.high}]",
+                )
+        if self.printed is not None and float(self.printed) != self.value:
+            refuse("printed", f"{self.printed} is not the value {self.value}")
+        return self
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The value and the ends of all intervals, by field."""
+        spans = {"interval": self.interval} if self.interval else {}
+        spans |= {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
+        found = {"value": self.value}
+        for field, span in spans.items():
+            found |= {f"{field}.low": span.low, f"{field}.high": span.high}
+        return found
+
+
+class Leakage(BaseModel):
+    """Whether what the model was trained on shares anything with the split it was scored on."""
+
+    model_config = MODEL
+
+    verdict: Literal["clean", "shared", "not checked"]
+    compared_with: Annotated[tuple[Name, ...], Field(max_length=50)] = ()  # sets of utterances
+    detail: Text = ""  # what is shared: speakers, recordings, audio or texts, and how much
+
+
+class Costs(BaseModel):
+    """What running the model costs; measured by `harness-bench efficiency`, see docs/scoring.md."""
+
+    model_config = MODEL
+
+    real_time_factor: _Amount | None = None  # CPU seconds per second of audio, one thread
+    gpu_real_time_factor: _Amount | None = None  # wall seconds per second of audio
+    macs_per_second: _Amount | None = None  # multiply-adds per second of audio
+    peak_bytes: _Count | None = None  # memory that loading and running the model adds
+    disk_bytes: _Count | None = None  # of the weights
+    hardware: Line = ""  # where the times and the memory were measured
+
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
+MAX_PROBLEMS = 50  # told of one file; more help nobody
+_SUM_ROUNDING = 1e-3  # layer weights may be written with four digits
+_MAX_NAME = 200  # bytes of a file name without its suffix
+
+
+class Result(BaseModel):
+    """What one model scored on one split of one task, and everything needed to trust it."""
+
+    model_config = MODEL
+
+    schema_version: Literal[1] = 1
+    source: Literal["measured", "reported"]
+    citation: Line = ""  # where a reported figure stands
+    model: Name  # the row's name
+    model_kind: Literal["baseline", "random", "pretrained", "other"]
+    task: Name  # ser, did, asr, ... : the downstream folder's or recipe's name
+    corpus: Name
+    split: Name
+    synthetic: bool
+    main_metric: Name
+    metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=50)]
+    parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream alone
+    costs: Costs | None = None  # of the upstream alone
+    # Share of each of the upstream's hidden states in the learned weighted sum, the input first.
+    layer_weights: Annotated[tuple[Share, ...], Field(max_length=500)] = ()
+    checkpoint_digest: Digest | None = None
+    split_digest: Digest | None = None  # digest of the sorted utterance ids
+    utterances: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    hours: Annotated[Finite, Field(ge=0)] | None = None
+    seed: Seed | None = None  # the run's; the first one where there are several
+    seeds: Annotated[tuple[Seed, ...], Field(max_length=100)] = ()  # all that were averaged over
+    # The grid: learning rate tried -> score on the dev set.
+    learning_rates: Annotated[dict[Name, Finite], Field(max_length=200)] = {}
+    normaliser: Annotated[Name, Field(pattern=r"^\S+ v\S+$")] | None = None  # "mgb2 v1"; ASR only
+    pretraining_data: Text = ""  # declaration: corpora, splits and hours
+    leakage: Leakage | None = None
+    command: Text = ""
+    training_config: Text = ""  # of what was trained on the upstream, as its tool wrote it
+    hardware: Line = ""
+    seconds: Seconds | None = None  # the whole run
+    stage_seconds: Annotated[dict[Name, Seconds], Field(max_length=50)] = {}  # "training": 12.5
+    versions: Annotated[dict[Name, Line], Field(max_length=200)] = {}  # software
+    predictions: Annotated[str, Field(max_length=500)] | None = None  # relative to the file
+    created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @field_validator("metrics")
+    @classmethod
+    def _in_range(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
+        found = [
+            f"{shorten(name, 60)}.{problem}"
+            for name, metric in metrics.items()
+            for problem in range_problems(
+                name, metric.figures, higher_is_better=metric.higher_is_better
+            )
+        ]
+        if found:
+            raise ValueError("; ".join(found))
+        return metrics
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
+        for rate in rates:
+            if not is_learning_rate(rate):
+                raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
+        return rates
+
+    @field_validator("predictions")
+    @classmethod
+    def _below(cls, path: str | None) -> str | None:
+        return path if not path else check_relative(path)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.main_metric not in self.metrics:
+            known = shorten(", ".join(self.metrics), 200)
+            name = shorten(self.main_metric, 60)
+            refuse("main_metric", f"{name!r} is none of the metrics: {known}")
+        if self.source == "reported" and not clean(self.citation):
+            refuse("citation", "a reported result needs a citation")
+        if self.source == "measured" and any(metric.printed for metric in self.metrics.values()):
+            refuse("metrics", "`printed` is for reported results alone")
+        if self.layer_weights and abs(sum(self.layer_weights) - 1) > _SUM_ROUNDING:
+            refuse("layer_weights", f"they add up to {sum(self.layer_weights):.6g}, not to 1")
+        if self.seeds and self.seed is not None and self.seed not in self.seeds:
+            refuse("seed", f"{self.seed} is none of the seeds {list(self.seeds)}")
+        return self
+
+    @property
+    def main(self) -> Metric:
+        """The metric that ranks."""
+        return self.metrics[self.main_metric]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes a result one of its kind."""
+        names = (self.model, self.task, self.corpus, self.split)
+        # Names that look the same are the same: an invisible character makes no second model.
+        return (self.source, *map(clean, names))
+
+    @property
+    def file_name(self) -> str:
+        """A file name made of model, task, corpus and split."""
+        parts = (self.model, self.task, self.corpus, self.split)
+        stem = ".".join(re.sub(r"[^\w+-]+", "-", part) for part in parts)
+        if len(stem.encode()) > _MAX_NAME:
+            cut = stem.encode()[:_MAX_NAME].decode(errors="ignore")
+            stem = f"{cut}.{digest_strings(parts)[:8]}"
+        return f"{stem}.json"
+
+
+def save_result(result: Result, folder: Path) -> Path:
+    """Write a result atomically under its own file name; return the path."""
+    path = folder / result.file_name
+    write_text(path, result.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def load_result(path: Path) -> Result:
+    """Read one result file, which is untrusted input.
+
+    Raises:
+        ValueError: too large, no regular file, not JSON, against the schema, or predictions
+            that leave its folder; names the file and the fields.
+        OSError: it cannot be read.
+    """
+    result, problems = read_result(path)
+    if result is None:
+        lines = [f"{field}: {message}" for field, message in problems[:5]]
+        raise ValueError(f"{path} is not a result: " + "; ".join(lines) + ".")
+    return result
+
+
+def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
+    """Read one result file, or tell all that is wrong with it.
+
+    Returns:
+        The result and no problem, or None and (field, message) of each problem, at most
+        `MAX_PROBLEMS`; what concerns no single field has the field "file".
+
+    Raises:
+        ValueError, OSError: as `load_result`, where the file cannot be read at all.
+    """
+    data = read_bounded(path, MAX_BYTES)
+    try:
+        result = Result.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        found = [
+            field_problem(item["loc"], item["msg"], item.get("ctx", {}))
+            for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        ]
+        return None, found
+    if result.predictions:
+        try:
+            inside(path.parent, result.predictions)
+        except ValueError as error:
+            return None, [("predictions", str(error))]
+    return result, []
+
+
+def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
+    """Read every *.json of a folder; a bad file never hides the others.
+
+    Returns:
+        The results by file, in the order of file names, and the reason for each file left out:
+        broken, against the schema, or a second file for the same model, task, corpus and split.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no results folder {folder}; score something first.")
+    found: dict[Path, Result] = {}
+    problems: dict[Path, str] = {}
+    seen: dict[tuple[str, ...], Path] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = load_result(path)
+        except (ValueError, OSError) as error:
+            problems[path] = str(error)
+            continue
+        first = seen.setdefault(result.key, path)
+        if first is path:
+            found[path] = result
+        else:
+            problems[path] = f"{path} repeats the model, task, corpus and split of {first.name}."
+    return found, problems
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a result file, for other tools that write or check one."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return head | Result.model_json_schema()
+
+
+def schema_text() -> str:
+    """Return the published JSON Schema as text, the content of docs/result.schema.json."""
+    return json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"

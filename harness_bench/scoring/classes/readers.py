@@ -1,0 +1,169 @@
+"""Read classified utterances: predictions beside prepared cuts, or a table of three columns."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.cuts.fields import fields_of, group_of, label_of
+from harness_bench.cuts.store import read_cuts, read_cuts_file
+from harness_bench.results.predictions import ClassPrediction
+from harness_bench.scoring.texts.joining import check_ids, refuse_unjoined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TEXT = "text"  # a field of cuts that is no label, even where a command is all that is said
+_HEADER = ("id", "truth", "prediction")
+
+
+def read_table(path: Path) -> list[ClassPrediction]:
+    """Read lines `id <tab> truth <tab> prediction`; a first line of these names is a header.
+
+    Every utterance is its own cluster: the table names none.
+
+    Raises:
+        ValueError: a broken line, a duplicate id, or no line at all; names file and line.
+    """
+    rows: dict[str, ClassPrediction] = {}
+    for number, line in _lines(path):
+        parts = [part.strip() for part in line.split("\t")]
+        if number == 1 and [part.lower() for part in parts] in (
+            list(_HEADER),
+            ["id", "truth", "pred"],
+        ):
+            continue
+        if len(parts) != len(_HEADER) or not all(parts):
+            raise ValueError(
+                f"{path}:{number}: expected `id <tab> truth <tab> prediction`, found "
+                f"{len(parts)} fields, {sum(map(bool, parts))} of them filled."
+            )
+        key, truth, pred = parts
+        _refuse_repeated(path, number, key, rows)
+        rows[key] = ClassPrediction(id=key, truth=truth, pred=pred, probs={}, group=key)
+    if not rows:
+        raise ValueError(f"{path} holds no prediction; is it the right file?")
+    return list(rows.values())
+
+
+def read_with_cuts(
+    predictions: Path, cuts: Path, field: str | None = None, ids: str = "strict"
+) -> tuple[list[ClassPrediction], dict[str, int]]:
+    """Join predictions with the truth in cuts -> rows, and counts of ids that did not join.
+
+    Args:
+        predictions: lines `id label`, or JSON lines of `id`, `pred` and possibly `probs`.
+        cuts: a file that `harness-bench prepare` wrote, such as cuts.test.jsonl.gz; of a folder
+            the split `test` is taken.
+        field: which label of the cuts is the truth, such as `dialect`. None: the only field of
+            all cuts among whose values every prediction is.
+        ids: `strict` refuses ids that do not join, `common` leaves them out.
+
+    Raises:
+        ValueError: a broken line, a field the cuts lack or that cannot be told, or ids that do not
+            join.
+    """
+    check_ids(ids)
+    guesses = dict(_guesses(predictions))
+    known = _cuts(cuts)
+    name = field or _truth_field(known, {guess["pred"] for guess in guesses.values()})
+    truths = {cut.id: (label_of(cut, name), group_of(cut)) for cut in known}
+    unjoined = {
+        "missing": truths.keys() - guesses.keys(),
+        "extra": guesses.keys() - truths.keys(),
+    }
+    refuse_unjoined(unjoined, predictions.name, ids)
+    common = sorted(truths.keys() & guesses.keys())
+    if not common:
+        raise ValueError(f"{predictions} and {cuts} share no utterance id; are they of one split?")
+    rows = [
+        ClassPrediction(id=key, truth=truths[key][0], group=truths[key][1], **guesses[key])
+        for key in common
+    ]
+    return rows, {reason: len(keys) for reason, keys in unjoined.items()}
+
+
+def _guesses(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield id and the fields of a prediction."""
+    seen: set[str] = set()
+    for number, line in _lines(path):
+        row = _json_guess(line) if line.startswith("{") else _plain_guess(line)
+        if row is None:
+            raise ValueError(
+                f"{path}:{number}: expected `id label`, or a JSON object with strings `id` and "
+                "`pred` and, if known, `probs` (label -> probability)."
+            )
+        key, guess = row
+        _refuse_repeated(path, number, key, seen)
+        seen.add(key)
+        yield key, guess
+
+
+def _plain_guess(line: str) -> tuple[str, dict[str, Any]] | None:
+    parts = line.split(maxsplit=1)
+    return (
+        (parts[0], {"pred": parts[1], "probs": {}}) if len(parts) == len(("id", "label")) else None
+    )
+
+
+def _json_guess(line: str) -> tuple[str, dict[str, Any]] | None:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):  # deep nesting recurses
+        return None
+    key, pred, probs = (row.get(name) for name in ("id", "pred", "probs"))
+    numbers = probs is None or (
+        isinstance(probs, dict) and all(isinstance(one, int | float) for one in probs.values())
+    )
+    if not (isinstance(key, str) and key and isinstance(pred, str) and numbers):
+        return None
+    return key, {"pred": pred, "probs": probs or {}}
+
+
+def _truth_field(cuts: list[Any], predicted: set[str]) -> str:
+    """Find the only field that all cuts have and whose values hold every prediction."""
+    held: dict[str, list[str]] = {}
+    for cut in cuts:
+        for name, value in fields_of(cut).items():
+            if name != _TEXT:
+                held.setdefault(name, []).append(str(value))
+    full = {name: set(values) for name, values in held.items() if len(values) == len(cuts)}
+    fitting = sorted(name for name, values in full.items() if predicted <= values)
+    if len(fitting) != 1:
+        raise ValueError(
+            f"{len(fitting)} fields of the cuts hold every predicted label: "
+            f"{', '.join(fitting) or 'none'}; name the truth with "
+            f"`--field`. All cuts have: {', '.join(sorted(full)) or 'none'}."
+        )
+    return fitting[0]
+
+
+def _cuts(path: Path) -> list[Any]:
+    """Read a file of cuts, or the test split of a prepared folder."""
+    if path.is_dir():
+        return read_cuts(path, "test")
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is no file of cuts; name one that `harness-bench prepare` wrote, such as "
+            "cuts.test.jsonl.gz, or its folder."
+        )
+    return read_cuts_file(path)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the filled lines with their numbers."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file of predictions.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}). Convert the file.") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip("\r")
+
+
+def _refuse_repeated(path: Path, number: int, key: str, seen: Any) -> None:
+    if key in seen:
+        raise ValueError(f"{path}:{number} repeats id {key!r}; keep one line per utterance.")

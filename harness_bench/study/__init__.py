@@ -1,0 +1,1 @@
+"""Many models, tasks and seeds as one job."""

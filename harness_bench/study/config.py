@@ -1,0 +1,204 @@
+"""What a demo runs on: which folder serves pretraining, classification and ASR, and the sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core import config as configs
+from harness_bench.core.config import STRICT, build
+from harness_bench.core.registry import package_folder
+from harness_bench.demo.corpus.plan import DemoCorpusConfig
+from harness_bench.pretrain.config import checkpoint_folder
+from harness_bench.probing.probe import ProbeConfig
+
+if TYPE_CHECKING:
+    from harness_bench.pretrain.config import FamilyConfig
+
+HERE = package_folder("harness_bench.demo")
+EMBEDDED = HERE / "demo.toml"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Source:
+    """One corpus on disk."""
+
+    folder: str = Field(min_length=1)  # relative to the data root
+    corpus: str = "tsv"  # how to read it: a name of `harness-bench prepare`
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Classification:
+    """One classification task: a head of downstream/ and the field it learns."""
+
+    task: str = Field(min_length=1)
+    label_field: str = Field(min_length=1)
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DemoConfig:
+    """The whole job. With [synthesis], the data are made first; else they lie below data_root."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    title: str = Field(min_length=1)
+    synthetic: bool
+    data_root: str = ""  # relative to the config file
+    synthesis: DemoCorpusConfig | None = None
+    pretraining: Source
+    classification: tuple[Classification, ...] = Field(min_length=1)
+    asr: Source
+    family: str = "family.toml"  # relative to the config file, or to the embedded one
+    # Overrides of the settings of s3prl's heads and of the ASR recipe.
+    probe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    recipe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self) -> None:
+        """Check that there are data, and that no two sources would share an output folder."""
+        if (self.synthesis is None) == (self.data_root == ""):
+            raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
+        for source in self._every_source():
+            if self.sources()[source_name(source)] != source:
+                raise ValueError(
+                    f"folder {source.folder!r} is read in two ways; folders of one name need "
+                    "equal settings, since results and cuts are filed under that name"
+                )
+
+    def sources(self) -> dict[str, Source]:
+        """Return every source once, by folder name."""
+        return {source_name(source): source for source in self._every_source()}
+
+    def _every_source(self) -> list[Source]:
+        return [self.pretraining, self.asr, *(task.source for task in self.classification)]
+
+
+def source_name(source: Source) -> str:
+    """Return a source's name in output folders and results."""
+    return Path(source.folder).name
+
+
+def load_demo(path: Path | None) -> DemoConfig:
+    """Read a demo's config; None gives the embedded one."""
+    return configs.load(DemoConfig, path or EMBEDDED)
+
+
+def data_folder(config: DemoConfig, path: Path | None, override: Path | None) -> Path:
+    """Return where the data of a config lie.
+
+    Args:
+        config: with a data_root.
+        path: the file it came from; data_root is relative to its folder.
+        override: another root to use instead, or None.
+
+    Raises:
+        ValueError: no such folder; says how to name another.
+    """
+    base = (path or EMBEDDED).absolute().parent
+    root = override.absolute() if override else (base / config.data_root).resolve()
+    missing = [
+        name.folder for name in config.sources().values() if not (root / name.folder).is_dir()
+    ]
+    if missing:
+        raise ValueError(
+            f"{root} has no folder {', '.join(missing)}. Give the folder that holds the data with "
+            f"--data-root, or change data_root in {path or EMBEDDED}."
+        )
+    return root
+
+
+def family_file(config: DemoConfig, path: Path | None) -> Path:
+    """Return the family TOML: beside the config, or the embedded one of that name."""
+    for base in ((path or EMBEDDED).absolute().parent, HERE):
+        if (base / config.family).is_file():
+            return base / config.family
+    raise ValueError(
+        f"family = {config.family!r}: there is no such file beside {path or EMBEDDED}."
+    )
+
+
+def stage_name(model: str) -> str:
+    """Return the name of the stage that measures a model."""
+    return f"costs {model}"
+
+
+FBANK, RANDOM, ASR_TASK = "fbank", "random", "asr"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of the leaderboard: an upstream and where its weights are."""
+
+    model: str
+    kind: Literal["baseline", "random", "pretrained"]
+    upstream: str
+    checkpoint: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """A demo ready to run."""
+
+    config: DemoConfig
+    source: Path | None  # the config file; None for the embedded default
+    out: Path
+    data: Path
+    family: FamilyConfig
+
+    def cuts(self, source: Source) -> Path:
+        """Return the prepared folder of a source."""
+        return self.out / "cuts" / source_name(source)
+
+    def entries(self) -> list[Entry]:
+        """List all rows: FBANK, a random model, every model of the family."""
+        random = self.out / "models" / RANDOM
+        family = [
+            Entry(step.name, "pretrained", "harness_local", self.checkpoint(step.name))
+            for step in self.family.iterations
+        ]
+        return [
+            # s3prl's own FBANK, bit for bit, kept in memory between epochs.
+            Entry(FBANK, "baseline", "fbank_cached", None),
+            Entry(RANDOM, "random", "harness_local", random),
+            *family,
+        ]
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the checkpoint folder of a family's model."""
+        return checkpoint_folder(self.out / "pretrain", name)
+
+    def students(self) -> list[str]:
+        """List the models that no other model learns from."""
+        teachers = {step.teacher for step in self.family.iterations}
+        return [step.name for step in self.family.iterations if step.name not in teachers]
+
+
+def data_stage(source: Source) -> str:
+    """Return the name of the stage that makes and prepares a source."""
+    return f"data {source_name(source)}"
+
+
+def pretrain_stage(model: str) -> str:
+    """Return the name of a model's pretraining stage."""
+    return f"pretrain {model}"
+
+
+def probe_stage(task: str, model: str) -> str:
+    """Return the name of a probe's stage."""
+    return f"{task} {model}"
+
+
+def asr_stage(model: str | None) -> str:
+    """Return the name of an ASR stage; None is the best student."""
+    return f"{ASR_TASK} {model or 'best student'}"
+
+
+def probe_config(demo: Demo) -> ProbeConfig:
+    """Return the settings of the heads."""
+    return build(ProbeConfig, demo.config.probe, source="[probe] of the demo")

@@ -1,0 +1,195 @@
+"""What all plots share: colours, one style, and each drawing written as PNG and as SVG.
+
+The PNG is for papers and posts, on white. The SVG is for the page: its colours are CSS variables,
+so that it follows the reader's light or dark setting, and its text is in the page's font.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from harness_bench.core.plotting import BLUE, INK, LINE, MUTED, PURPLE, STYLE, VERMILION
+from harness_bench.core.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..board import Cell, Column, Row, Table
+
+Entry = tuple["Row", "Cell"]
+COLOURS = {"pretrained": BLUE, "random": VERMILION, "baseline": "#7f7f7f", "other": PURPLE}
+MARKERS = {"pretrained": "o", "random": "s", "baseline": "D", "other": "^"}
+KINDS = {"pretrained": "pretrained", "random": "not trained", "baseline": "baseline",
+         "other": "other"}  # fmt: skip
+ACCENT, CARD = "#005a8f", "#fefefe"
+# Lines on white: two of Okabe and Ito's, a hair off so that each has a CSS variable of its own,
+# and three found by search: the least difference under any kind of colour vision is largest.
+SERIES = ("#0071b2", "#d45e00", "#5000c8", "#c8718c", "#712800", "#1b2225")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-")
+DOTS = ("o", "s", "^", "D", "v", "P")
+# Shares of the strongest colour in the steps of the sequential scale, the rest is background.
+# The gap in the middle leaves no step on which neither dark nor light text can be read.
+HEAT_STEPS = (0.05, 0.12, 0.2, 0.29, 0.4, 0.62, 0.74, 0.87, 1.0)
+_STRONGEST = "#00305c"
+_STYLE = STYLE | {
+    "svg.fonttype": "none", "figure.facecolor": "white", "axes.facecolor": "none",
+    "axes.edgecolor": LINE, "axes.labelcolor": MUTED, "text.color": INK,
+    "xtick.color": MUTED, "ytick.color": MUTED, "legend.frameon": False, "legend.fontsize": 9,
+}  # fmt: skip
+LABEL = 24  # characters of the longest model name in a plot
+WIDTH = 5.2  # inches
+MOST = 30  # models of which a plot shows a row each
+_DPI = 160
+_TITLE = 60  # characters of a line of the title
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One drawn plot."""
+
+    name: str  # file name without suffix
+    title: str
+    text: str  # what it shows, for readers who do not see it
+    png: bytes
+    svg: str  # one <svg> element, colours as CSS variables, no outside reference
+
+
+def _mix(strong: str, share: float) -> str:
+    """Mix a colour with the background as CSS's `color-mix(in srgb, ...)` does."""
+    channels = (
+        round(share * int(strong[i : i + 2], 16) + (1 - share) * int(CARD[i : i + 2], 16))
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
+HEAT = tuple(_mix(_STRONGEST, share) for share in HEAT_STEPS)
+_VARIABLES = {
+    **{colour: f"var(--{kind})" for kind, colour in COLOURS.items()},
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
+    **{
+        colour: f"color-mix(in srgb, var(--heat) {100 * share:.0f}%, var(--card))"
+        for colour, share in zip(HEAT, HEAT_STEPS, strict=True)
+    },
+    INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)",
+    CARD: "var(--card)",
+}  # fmt: skip
+
+
+def heat_ink(step: int) -> str:
+    """Return the colour of text that can be read on a step of the sequential scale."""
+    return INK if HEAT_STEPS[step] < 0.5 else CARD  # noqa: PLR2004
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the house's style; names of any script may come."""
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def sheet(height: float, title: str) -> Figure:
+    """Return an empty figure of the common width with a title that fits it.
+
+    Args:
+        height: inches below the title.
+        title: of any length; it breaks into lines, at most 3.
+    """
+    lines = textwrap.wrap(
+        clean(title), _TITLE, max_lines=3, placeholder=" …", break_on_hyphens=False
+    ) or [""]
+    canvas = Figure(figsize=(WIDTH, height + 0.2 * len(lines)), layout="constrained")
+    head = canvas.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=10.5, fontweight="bold")
+    head.set_parse_math(False)
+    return canvas
+
+
+def finish(canvas: Figure, name: str, title: str, text: str) -> Plot:
+    """Write a figure as PNG and as SVG for the page."""
+    # Straight to the two writers: `savefig` would draw everything once more before each.
+    png, svg = BytesIO(), StringIO()
+    canvas.set_dpi(_DPI)
+    FigureCanvasAgg(canvas).print_png(png, pil_kwargs={"compress_level": 3})
+    canvas.set_layout_engine("none")  # keep the layout that the first drawing found
+    canvas.patch.set_visible(False)
+    nothing: dict[str, None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    FigureCanvasSVG(canvas).print_svg(svg, metadata=nothing)
+    return Plot(name, title, text, png.getvalue(), _inline(svg.getvalue(), name))
+
+
+def _inline(svg: str, name: str) -> str:
+    """Cut the <svg> element out of a file; ids get a prefix, colours become CSS variables."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>plot-{name}-", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(f": {colour}", f": {variable}")
+    # A right-to-left name orders its parts by its own direction, as the PNG does.
+    body = body.replace("<text ", '<text unicode-bidi="plaintext" ')
+    return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", body)
+
+
+def brief(name: str, limit: int = LABEL) -> str:
+    """Cut a name in its middle: models of one family differ at the end."""
+    line = clean(name)
+    if len(line) <= limit:
+        return line
+    head = (limit - 1) // 2
+    return f"{line[:head].rstrip()}…{line[len(line) - (limit - 1 - head) :].lstrip()}"
+
+
+def entries_of(table: Table, column: Column) -> list[Entry]:
+    """Return the models with a figure in a column, best first."""
+    entries = [(row, row.cells[column]) for row in table.rows if column in row.cells]
+    return sorted(entries, key=lambda entry: entry[1].place)
+
+
+def title_of(column: Column) -> str:
+    """Return what a column is of, in one line."""
+    made = " (synthetic)" if column.synthetic else ""
+    return f"{column.task.upper()} on {column.corpus}, {column.split}{made}"
+
+
+def plot_name(number: int, column: Column, kind: str) -> str:
+    """Make a file name of task, corpus and kind; the column's number keeps names apart."""
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", f"{column.task}-{column.corpus}")[:60].strip("-")
+    return f"{number:02}-{slug}-{kind}"
+
+
+def metric_label(column: Column) -> str:
+    """Name a figure, its unit and the direction of better."""
+    better = "higher is better" if column.higher_is_better else "lower is better"
+    return f"{brief(column.metric, 40)} ({brief(column.unit, 12)}), {better}"
+
+
+def plain(axes: Any) -> None:
+    """Take dollar signs in the axes' labels as they are."""
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_parse_math(False)
+
+
+def low(cell: Cell) -> float:
+    """Return the low end of a figure's interval, or the figure."""
+    return cell.metric.interval.low if cell.metric.interval else cell.metric.value
+
+
+def high(cell: Cell) -> float:
+    """Return the high end of a figure's interval, or the figure."""
+    return cell.metric.interval.high if cell.metric.interval else cell.metric.value
+
+
+def best_of(shown: Sequence[object], every: Sequence[object]) -> str:
+    """Say that some are left out, for a title; nothing where none is."""
+    return f", best {len(shown)} of {len(every)}" if len(shown) < len(every) else ""

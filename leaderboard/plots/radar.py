@@ -1,0 +1,135 @@
+"""The best models over all columns at once, as a radar."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.plotting import INK, MUTED
+from harness_bench.core.sanitize import clean
+
+from ..tables import figure
+from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from ..board import Cell, Column, Row, Table
+
+_FEWEST, _MOST = 3, 12  # axes: two make a line, more than 12 cannot be read
+_MODELS = len(SERIES)
+_HOLE = 0.25  # radius of the ring of the worst, where the ring of the best has 1 more
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One column as an axis of the radar: its worst and its best figure in the table."""
+
+    column: Column
+    worst: Cell
+    best: Cell
+
+    def share(self, value: float) -> float:
+        """Return where a figure lies: 0 at the column's worst, 1 at its best, linear between."""
+        worst, best = self.worst.metric.value, self.best.metric.value
+        return abs(value - worst) / abs(best - worst)
+
+
+def radar(table: Table) -> Plot | None:
+    """Draw the best models that have a figure in every column, at most 6.
+
+    A column in which all models are equal says nothing and is no axis.
+
+    Returns:
+        None where fewer than 3 axes or fewer than 2 models remain.
+    """
+    known = [axis for column in table.columns if (axis := axis_of(table, column))]
+    axes = known[:_MOST]
+    whole = [row for row in table.rows if all(axis.column in row.cells for axis in axes)]
+    rows = whole[:_MODELS]
+    if len(axes) < _FEWEST or len(rows) < 2:  # noqa: PLR2004 - one alone compares nothing
+        return None
+    title = _title(axes, known, rows, whole)
+    canvas = sheet(4.3 + 0.2 * ((len(rows) + 1) // 2), title)
+    _draw(canvas, axes, rows)
+    shares = "; ".join(
+        f"{clean(row.model)}: "
+        + ", ".join(
+            f"{100 * axis.share(row.cells[axis.column].metric.value):.0f} %" for axis in axes
+        )
+        for row in rows
+    )
+    heads = ", ".join(axis.column.head for axis in axes)
+    caption = (
+        f"{title}. Each axis runs from the worst figure of the table's models (inner ring) to the "
+        "best one (outer ring)"
+    )
+    return finish(canvas, "00-radar", caption, f"Columns: {heads}. {shares}")
+
+
+def axis_of(table: Table, column: Column) -> Axis | None:
+    """Return a column's axis over all of the table's models, or None where all are equal."""
+    cells = [row.cells[column] for row in table.rows if column in row.cells]
+    sign = 1 if column.higher_is_better else -1
+    cells.sort(key=lambda cell: sign * cell.metric.value)
+    span = cells[-1].metric.value - cells[0].metric.value
+    # The width of the tiniest spans is 0 or no number to divide by.
+    return Axis(column, cells[0], cells[-1]) if abs(span) > 1e-12 else None  # noqa: PLR2004
+
+
+def _title(
+    axes: Sequence[Axis], known: Sequence[Axis], rows: Sequence[Row], whole: Sequence[Row]
+) -> str:
+    """Say what is compared, and what is left out."""
+    which = f"{len(axes)} columns" if len(axes) == len(known) else (
+        f"The first {len(axes)} of {len(known)} columns"
+    )  # fmt: skip
+    models = "" if len(rows) == len(whole) else (
+        f", best {len(rows)} of the {len(whole)} models with a figure in all"
+    )  # fmt: skip
+    made = [axis.column.synthetic for axis in axes]
+    synthetic = " (synthetic)" if all(made) else " (some synthetic)" if any(made) else ""
+    return f"{which} together{synthetic}{models}"
+
+
+def _draw(canvas: Figure, columns: Sequence[Axis], rows: Sequence[Row]) -> None:
+    """Draw the rings, the axes' labels and one line a model."""
+    axes: Any = canvas.add_subplot(projection="polar")
+    angles = [2 * math.pi * number / len(columns) for number in range(len(columns))]
+    axes.set_theta_zero_location("N")
+    axes.set_theta_direction(-1)
+    axes.set_ylim(0, 1 + _HOLE)
+    axes.set_yticks([_HOLE, _HOLE + 0.5, _HOLE + 1], ["", "", ""])
+    axes.set_xticks(angles, [""] * len(angles))
+    axes.spines["polar"].set_visible(False)
+    for number, row in enumerate(rows):
+        shares = [axis.share(row.cells[axis.column].metric.value) + _HOLE for axis in columns]
+        axes.plot([*angles, angles[0]], [*shares, shares[0]], color=SERIES[number],
+                  linestyle=DASHES[number], marker=DOTS[number], markersize=5, linewidth=1.7,
+                  label=brief(row.model), clip_on=False, zorder=4 - 0.1 * number)  # fmt: skip
+    for angle, axis in zip(angles, columns, strict=True):
+        across, up = math.sin(angle), math.cos(angle)
+        axes.text(angle, 1.08 + _HOLE, _label(axis), fontsize=8.5, parse_math=False, color=INK,
+                  ha=_side(across, ("right", "center", "left")),
+                  va=_side(up, ("top", "center", "bottom")))  # fmt: skip
+    axes.text(0, 0, "worst", fontsize=7, color=MUTED, ha="center", va="center")
+    axes.text(angles[1] / 2, 1 + _HOLE, "best", fontsize=8, color=MUTED, ha="center", va="center")
+    legend = canvas.legend(loc="outside lower center", ncols=2)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _label(axis: Axis) -> str:
+    """Name a column with its worst and best figure."""
+    column = axis.column
+    span = f"{figure(axis.worst.metric, 1)} to {figure(axis.best.metric, 1)}"
+    names = f"{brief(column.task.upper(), 12)} {brief(column.corpus, 14)}"
+    return f"{names}\n{brief(column.metric, 16)} {column.arrow}\n{span}"
+
+
+def _side(offset: float, sides: tuple[str, str, str]) -> str:
+    """Choose an alignment that keeps a label outside of the rings."""
+    return sides[1] if abs(offset) < 0.25 else sides[0] if offset < 0 else sides[2]  # noqa: PLR2004

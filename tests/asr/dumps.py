@@ -1,0 +1,62 @@
+"""Data folders of noise, as stage 4 leaves them, and passes over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from harness_bench.asr.features import FeatureConfig, Job, make_features, open_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Many shards and batches of a few utterances.
+SMALL = FeatureConfig(batch_seconds=1.5, shard_mb=0.006, readers=2)
+
+
+def write_dump(folder: Path, count: int = 14, *, seed: int = 0) -> Path:
+    """Write `count` utterances of 0.2 to 1 s, and one too short for a frame."""
+    rng = np.random.default_rng(seed)
+    lengths = [300, *rng.integers(3200, 16_000, count - 1).tolist()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, samples in enumerate(lengths):
+        write_audio(folder / f"u{number:02d}.flac", samples, seed=number)
+    write_lists(folder, lengths)
+    return folder
+
+
+def write_audio(path: Path, samples: int, *, seed: int, rate: int = 16_000) -> None:
+    import soundfile as sf  # noqa: PLC0415 - keeps collection light
+
+    sf.write(path, 0.3 * np.random.default_rng(seed).uniform(-1, 1, samples), rate)
+
+
+def write_lists(folder: Path, lengths: list[int]) -> None:
+    names = [f"u{number:02d}" for number in range(len(lengths))]
+    scp = "".join(f"{name} {folder / name}.flac\n" for name in names)
+    (folder / "wav.scp").write_text(scp, encoding="utf-8")
+    counts = "".join(f"{name} {count}\n" for name, count in zip(names, lengths, strict=True))
+    (folder / "utt2num_samples").write_text(counts, encoding="utf-8")
+
+
+def job_of(
+    checkpoint: Path, layers: str | int = "mean", config: FeatureConfig | None = None
+) -> Job:
+    return open_job(checkpoint, layers, config or SMALL, torch.device("cpu"))
+
+
+def written(job: Job, data: Path, out: Path) -> tuple[int, dict[str, bytes]]:
+    """Run a pass; return the shards it computed and the bytes of all that ESPnet reads.
+
+    By one thread: the last bit of a sum depends on their number, and more are slower here.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        count = make_features(job, data, out)
+    finally:
+        torch.set_num_threads(threads)
+    files = [*out.glob("feats*.npy"), out / "feats.scp", out / "speech_shape"]
+    return count, {path.name: path.read_bytes() for path in files}

@@ -1,0 +1,125 @@
+"""Decoding in parts: every utterance once, nothing finished done again, nothing old kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness_bench.asr.data.kaldi import read_table, write_table
+from harness_bench.asr.espnet import decode as stage
+
+KEYS = {f"utt-{number}": f"/audio/{number}.wav" for number in range(7)}
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stand in for ESPnet's decoder; return the keys of every part that it decoded."""
+    parts: list[list[str]] = []
+
+    def run(line: list[str]) -> None:
+        options = dict(zip(line[:4:2], line[1:4:2], strict=True))
+        keys = list(read_table(Path(options["--key_file"])))
+        parts.append(keys)
+        out = Path(options["--output_dir"]) / "1best_recog"
+        write_table(out / "text", {key: f"said {key}" for key in keys})
+
+    monkeypatch.setattr(stage, "_run_here", run)
+
+    def run_all(lines: dict[Path, list[str]], mark: str) -> None:
+        for part, line in lines.items():
+            run(line)
+            stage._finish(part, mark)
+
+    monkeypatch.setattr(stage, "_run_beside", run_all)
+    return parts
+
+
+def arguments(folder: Path, beam: int = 1) -> list[str]:
+    config = folder / "decode.yaml"
+    config.write_text(f"beam_size: {beam}\n", encoding="utf-8")
+    write_table(folder / "wav.scp", KEYS)
+    return ["--config", str(config)]
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 20])
+def test_every_utterance_is_decoded_once(
+    tmp_path: Path, decoded: list[list[str]], jobs: int
+) -> None:
+    """A key lost between two parts would be missing from the score."""
+    count = stage.decode(tmp_path / "wav.scp", tmp_path / "out", jobs, arguments(tmp_path))
+    assert count == len(decoded) == min(jobs, len(KEYS))
+    assert [key for part in decoded for key in part] == list(KEYS)
+    text = read_table(tmp_path / "out" / "1best_recog" / "text")
+    assert text == {key: f"said {key}" for key in KEYS}
+
+
+def test_a_run_cut_off_decodes_only_what_is_missing(
+    tmp_path: Path, decoded: list[list[str]]
+) -> None:
+    """Ten hours of speech take hours on a CPU."""
+    words = arguments(tmp_path)
+    stage.decode(tmp_path / "wav.scp", tmp_path / "out", 3, words)
+    (tmp_path / "out" / "logdir" / "output.2of3" / "done").unlink()
+    decoded.clear()
+    assert stage.decode(tmp_path / "wav.scp", tmp_path / "out", 3, words) == 1
+    assert decoded == [["utt-2", "utt-3"]]
+    assert stage.decode(tmp_path / "wav.scp", tmp_path / "out", 3, words) == 0
+
+
+@pytest.mark.parametrize("change", ["config", "keys", "argument"])
+def test_other_settings_are_decoded_anew(
+    tmp_path: Path, decoded: list[list[str]], change: str
+) -> None:
+    """The old hypotheses would be reported under the new settings."""
+    stage.decode(tmp_path / "wav.scp", tmp_path / "out", 1, arguments(tmp_path))
+    words = arguments(tmp_path, beam=2 if change == "config" else 1)
+    if change == "keys":
+        write_table(tmp_path / "wav.scp", dict(list(KEYS.items())[:3]))
+    if change == "argument":
+        words += ["--ctc_weight", "0.5"]
+    assert stage.decode(tmp_path / "wav.scp", tmp_path / "out", 1, words) == 1
+    assert len(read_table(tmp_path / "out" / "1best_recog" / "text")) == len(decoded[-1])
+
+
+def test_a_failed_process_shows_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody should have to look for the log of the third of eight processes."""
+    monkeypatch.setattr(stage, "_PROGRAM", "no_such_program")
+    part = tmp_path / "logdir" / "output.1of2"
+    part.parent.mkdir()
+    told = r"(?s)failed in 1 processes.*asr_inference.1of2.*No module named 'no_such_program'"
+    with pytest.raises(ValueError, match=told):
+        stage._run_beside({part: ["--output_dir", str(part)]}, "mark")
+
+
+def test_a_part_that_ended_well_is_kept_where_another_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process may run out of memory after the others have worked for hours."""
+    (tmp_path / "ends.py").write_text(
+        "import sys\ndef main():\n    sys.exit(int(sys.argv[1]))\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(stage, "_PROGRAM", "ends")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    bad, good = (tmp_path / "logdir" / f"output.{number}of2" for number in (1, 2))
+    good.parent.mkdir()
+    with pytest.raises(ValueError, match="failed in 1 processes"):
+        stage._run_beside({bad: ["1"], good: ["0"]}, "mark")
+    assert [stage._is_done(part, "mark") for part in (bad, good)] == [False, True]
+
+
+def test_audio_written_anew_is_decoded_anew(tmp_path: Path, decoded: list[list[str]]) -> None:
+    """Another cut of the same name has the same file; the list of files does not show it."""
+    words = arguments(tmp_path)
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(b"one")
+    write_table(tmp_path / "wav.scp", {"utt-0": str(audio)})
+    counts = []
+    for content in (b"one", b"one", b"longer"):
+        if audio.read_bytes() != content:
+            audio.write_bytes(content)
+        counts.append(stage.decode(tmp_path / "wav.scp", tmp_path / "out", 1, words))
+    assert counts == [1, 0, 1]
+    assert len(decoded) == 2

@@ -1,0 +1,242 @@
+"""The pass that caches features: resumable to the bit, and never of other inputs than today's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from harness_bench.asr.features import FeatureConfig
+from harness_bench.core.files import read_json
+from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.features import shard
+from harness_bench.models.features.reader import FeatureReader
+from harness_bench.models.frozen import FixedFeatures
+from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_bench.asr.features import Job
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from harness_bench.asr import features_shard
+from tests.espnet_plugin.dumps import job_of, written
+
+compute, calls = features_shard._computed, []
+def computed(*arguments):
+    calls.append(1)
+    if len(calls) == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return compute(*arguments)
+features_shard._computed = computed
+written(job_of(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dump(tmp_path_factory.mktemp("dump") / "train")
+
+
+@pytest.fixture(scope="module")
+def job(tiny_checkpoint: Path) -> Job:
+    return job_of(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    job: Job, dump: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, dict[str, bytes]]:
+    """What an undisturbed pass leaves."""
+    return written(job, dump, tmp_path_factory.mktemp("whole") / "train")
+
+
+@pytest.mark.parametrize("layers", ["mean", 1, -1])
+def test_rows_are_the_upstreams_features(
+    tiny_checkpoint: Path, dump: Path, tmp_path: Path, layers: str | int
+) -> None:
+    """Every utterance alone, by the backbone itself, rounded to 16 bits."""
+    import soundfile as sf  # noqa: PLC0415 - keeps collection light
+
+    written(job_of(tiny_checkpoint, layers), dump, tmp_path)
+    reader, backbone = FeatureReader(tmp_path / "feats.scp"), load_backbone(tiny_checkpoint)
+    assert len(reader) == 14
+    assert reader["u00"].shape == (0, 32)  # too short for a frame
+    for name in [name for name in reader if name != "u00"]:
+        wave = torch.from_numpy(sf.read(dump / f"{name}.flac", dtype="float32")[0])[None]
+        with torch.no_grad():
+            states, frames = backbone(wave, torch.tensor([wave.shape[1]]))
+        expected = torch.stack(states).mean(0) if isinstance(layers, str) else states[layers]
+        assert len(reader[name]) == int(frames[0])
+        np.testing.assert_allclose(reader[name], expected[0], atol=2e-4)
+
+
+def test_tables_tell_what_is_there(job: Job, dump: Path, tmp_path: Path) -> None:
+    """ESPnet batches by speech_shape; it and feats.scp must be of the same frames."""
+    written(job, dump, tmp_path)
+    reader = FeatureReader(tmp_path / "feats.scp")
+    lines = (tmp_path / "speech_shape").read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{name} {len(reader[name])},32" for name in sorted(reader)]
+    assert len(list(tmp_path.glob("feats-*.npy"))) > 2
+    assert max(path.stat().st_size for path in tmp_path.glob("feats-*.npy")) < 0.006 * 2**20 + 200
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_pass_broken_off_anywhere_goes_on_to_the_same_bytes(
+    job: Job, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path, step: int
+) -> None:
+    """At any of its batches; whole shards are not computed again."""
+    compute, calls = shard._computed, []
+
+    def broken(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) > step:
+            raise KeyboardInterrupt
+        return compute(*arguments)
+
+    with patch.object(shard, "_computed", broken), pytest.raises(KeyboardInterrupt):
+        written(job, dump, tmp_path)
+    assert not (tmp_path / "feats.scp").exists()
+    done = len(list(tmp_path.glob("feats-*.json")))
+    count, found = written(job, dump, tmp_path)
+    assert found == whole[1]
+    assert count == whole[0] - done
+
+
+def test_a_killed_pass_goes_on_to_the_same_bytes(
+    job: Job,
+    tiny_checkpoint: Path,
+    dump: Path,
+    whole: tuple[int, dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    """SIGKILL runs no clean-up code; what it leaves half-made must be gone at the end."""
+    command = [sys.executable, "-c", KILLED, str(tiny_checkpoint), str(dump), str(tmp_path), "7"]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    assert list(tmp_path.glob(".partial-*"))
+    assert list(tmp_path.glob("feats-*.json"))
+    count, found = written(job, dump, tmp_path)
+    assert found == whole[1]
+    assert 0 < count < whole[0]
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_an_equal_pass_computes_nothing(job: Job, dump: Path, tmp_path: Path) -> None:
+    """Nor does it touch the tables, on which later stages may depend by their times."""
+    written(job, dump, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.suffix}
+    assert written(job, dump, tmp_path)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("change", ["layers", "checkpoint", "batch_seconds", "code"])
+def test_other_features_replace_all(
+    tiny_checkpoint: Path, dump: Path, tmp_path: Path, change: str
+) -> None:
+    """Mixed features of two models would train without an error."""
+    count, _ = written(job_of(tiny_checkpoint), dump, tmp_path / "out")
+    checkpoint, layers, config = tiny_checkpoint, "mean", SMALL
+    if change == "checkpoint":
+        checkpoint = tmp_path / "other"
+        shutil.copytree(tiny_checkpoint, checkpoint)
+        with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
+            stream.write(" ")
+    if change == "batch_seconds":
+        config = FeatureConfig(batch_seconds=2.0, shard_mb=SMALL.shard_mb)
+    other = job_of(checkpoint, 1 if change == "layers" else layers, config)
+    if change == "code":
+        other = other._replace(facts={**other.facts, "code": "of tomorrow"})
+    found = written(other, dump, tmp_path / "out")
+    assert found == (count, written(other, dump, tmp_path / "fresh")[1])
+    assert read_json(tmp_path / "out" / "features.json") == other.facts
+
+
+def test_changed_audio_replaces_its_shard_alone(job: Job, tmp_path: Path) -> None:
+    """A file of the same length with other sound is the case that no table shows."""
+    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
+    count, before = written(job, data, out)
+    path = data / "u05.flac"
+    import soundfile as sf  # noqa: PLC0415 - keeps collection light
+
+    write_audio(path, sf.info(path).frames, seed=99)
+    again, found = written(job, data, out)
+    assert again == 1 < count
+    assert [name for name in found if found[name] != before[name]] == [
+        FeatureReader(out / "feats.scp")._rows["u05"][0]
+    ]
+    assert found == written(job, data, tmp_path / "fresh")[1]
+
+
+def test_copied_audio_costs_no_features(job: Job, tmp_path: Path) -> None:
+    """A corpus that moved to another disk has new times of change and the same sound."""
+    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
+    _, before = written(job, data, out)
+    for path in data.glob("*.flac"):
+        os.utime(path, (1, 1))
+    assert written(job, data, out) == (0, before)
+
+
+def test_utterances_that_left_or_came_are_not_mixed_up(job: Job, tmp_path: Path) -> None:
+    """Every later utterance may move to another place, and surplus shards must go."""
+    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
+    written(job, data, out)
+    for count in (5, 14):
+        write_dump(data, count)
+        _, found = written(job, data, out)
+        assert found == written(job, data, tmp_path / f"fresh{count}")[1]
+
+
+def test_a_full_disk_is_seen_before_the_pass(job: Job, dump: Path, tmp_path: Path) -> None:
+    """After a night of computing it would be too late."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    with (
+        patch("shutil.disk_usage", return_value=usage),
+        pytest.raises(ValueError, match=r"MB more for features, but its disk has 0.00 MB"),
+    ):
+        written(job, dump, tmp_path)
+
+
+def test_features_that_are_no_numbers_are_refused(job: Job, dump: Path, tmp_path: Path) -> None:
+    """They would make every loss NaN, epochs later; here the file is named."""
+
+    def broken(module: Any, _: Any, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        frames = torch.tensor([module.backbone.hubert.config.frames(int(n)) for n in lengths])
+        return torch.full((len(lengths), int(frames.max()), 32), torch.inf), frames
+
+    with (
+        patch.object(FixedFeatures, "forward", broken),
+        pytest.raises(ValueError, match=r"Utterance 'u.*': a feature is infinite"),
+    ):
+        written(job, dump, tmp_path)
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_bytes(
+    tiny_checkpoint: Path, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """The program itself, which starts them by torchrun; each writes its share of the shards."""
+    (tmp_path / "c.toml").write_text("batch_seconds = 1.5\nshard_mb = 0.006\n", encoding="utf-8")
+    words = ["--config", str(tmp_path / "c.toml"), "--checkpoint", str(tiny_checkpoint)]
+    words += ["--data", str(dump.parent), "--out", str(tmp_path / "out")]
+    words += ["--splits", dump.name, "--accelerator", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness_bench.asr.features", *words, "--devices", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {name: (tmp_path / "out" / dump.name / name).read_bytes() for name in whole[1]}
+    assert found == whole[1]

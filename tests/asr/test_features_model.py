@@ -1,0 +1,51 @@
+"""The frozen checkpoint behind the frontend and the cache: one choice, loaded when it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.frozen import FixedFeatures, FrozenUpstream, checked_layers, fixed_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAVES, LENGTHS = torch.zeros(2, 4000), torch.tensor([4000, 2000])
+
+
+@pytest.mark.parametrize("layers", ["mean", 0, 1, 2, -1, -3])
+def test_a_choice_is_that_of_all_hidden_states(tiny_checkpoint: Path, layers: str | int) -> None:
+    """A number stops behind its block, which must not change what comes out of it."""
+    backbone = load_backbone(tiny_checkpoint)
+    states, frames = backbone(WAVES, LENGTHS)
+    found, counts = FixedFeatures(backbone, checked_layers(layers, 2))(WAVES, LENGTHS)
+    expected = torch.stack(states).mean(0) if isinstance(layers, str) else states[layers]
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert torch.equal(counts, frames)
+
+
+def test_nothing_is_loaded_before_it_is_needed(tiny_checkpoint: Path) -> None:
+    """A model of 300 M numbers would lie in a GPU's memory for 70 epochs of cached features."""
+    upstream = FrozenUpstream(tiny_checkpoint)
+    assert (upstream.hidden_size, upstream.num_layers) == (32, 2)
+    assert not upstream.is_loaded()
+    upstream(WAVES, LENGTHS)
+    assert upstream.is_loaded()
+    assert upstream.model() is upstream.model("cpu", torch.float32)
+    assert not any(value.requires_grad for value in upstream.model().parameters())
+
+
+@pytest.mark.parametrize(("layers", "expected"), [("mean", "mean"), (0, 0), (2, 2), (-1, 2)])
+def test_equal_choices_have_one_name(layers: str | int, expected: str | int) -> None:
+    """Features of layer 2 of 2 serve a frontend that asks for -1."""
+    assert fixed_layers(layers, 2) == expected
+
+
+@pytest.mark.parametrize("layers", ["weighted", "last", 3, -4])
+def test_what_cannot_be_written_is_refused(layers: str | int) -> None:
+    """Learned weights are not known before the training that the features are for."""
+    with pytest.raises(ValueError, match="layers = "):
+        fixed_layers(layers, 2)

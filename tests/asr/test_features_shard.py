@@ -1,0 +1,91 @@
+"""One shard: audio that is not what the plan says must not become features."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from harness_bench.asr.features import read_utterances
+from harness_bench.models.features.plan import Utterance, divide
+from harness_bench.models.features.shard import batches_of, is_fresh, read_ahead
+from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
+from tests.models.conftest import small_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(utterance: Utterance) -> None:
+    list(read_ahead([[utterance]], threads=1))
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_another_sampling_rate_is_refused(tmp_path: Path, rate: int) -> None:
+    """The checkpoint would hear speech at half the speed."""
+    write_audio(tmp_path / "a.flac", 4000, seed=0, rate=rate)
+    with pytest.raises(ValueError, match=f"'a'.*at {rate} Hz; expected"):
+        read(Utterance("a", str(tmp_path / "a.flac"), 4000, 12))
+
+
+def test_two_channels_and_another_length_are_refused(tmp_path: Path) -> None:
+    """A stale table of lengths would give rows of one utterance to the next."""
+    sf.write(tmp_path / "a.wav", np.zeros((4000, 2)), 16_000)
+    with pytest.raises(ValueError, match=r"shape \(4000, 2\)"):
+        read(Utterance("a", str(tmp_path / "a.wav"), 4000, 12))
+    sf.write(tmp_path / "b.wav", np.zeros(4000), 16_000)
+    with pytest.raises(ValueError, match=r"expected 4001 samples"):
+        read(Utterance("b", str(tmp_path / "b.wav"), 4001, 12))
+
+
+def test_broken_audio_is_named(tmp_path: Path) -> None:
+    """One in 150,000 files, hours into the pass."""
+    (tmp_path / "a.flac").write_bytes(b"fLaC nonsense")
+    with pytest.raises(ValueError, match=r"Utterance 'a': .*a.flac cannot be read"):
+        read(Utterance("a", str(tmp_path / "a.flac"), 4000, 12))
+    sf.write(tmp_path / "b.wav", np.full(4000, np.nan), 16_000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"'b'.* has NaN"):
+        read(Utterance("b", str(tmp_path / "b.wav"), 4000, 12))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_audio_comes_in_order_and_with_its_batch(tmp_path: Path, threads: int) -> None:
+    """Threads must not mix up whose audio is whose."""
+    found = read_utterances(write_dump(tmp_path), small_config())
+    batches = batches_of(divide(found, 32, 1.0)[0], SMALL.batch_seconds)
+    assert sorted(each.id for batch in batches for each in batch) == [each.id for each in found][1:]
+    got = list(read_ahead(batches, threads))
+    assert [batch for batch, _ in got] == batches
+    for batch, audio in got:
+        assert [len(wave) for wave, _ in audio] == [each.samples for each in batch]
+        assert [row[0] for _, row in audio] == [each.id for each in batch]
+
+
+def test_a_shard_is_fresh_for_its_own_inputs_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Whatever says otherwise means: compute again."""
+    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
+    written(job_of(tiny_checkpoint), data, out)
+    found = read_utterances(data, small_config())
+    shard = divide(found, 32, SMALL.shard_mb)[0]
+    identity = '"identity": "'
+    text = (out / "feats-00000.json").read_text(encoding="utf-8")
+    made = text[text.index(identity) + len(identity) :].partition('"')[0]
+    assert is_fresh(out, shard, made)
+    assert not is_fresh(out, shard, "another")
+    assert not is_fresh(out, replace(shard, number=99), made)
+    assert not is_fresh(out, replace(shard, utterances=shard.utterances[:-1]), made)
+    assert not is_fresh(out, replace(shard, dim=16), made)
+    os.utime(shard.utterances[1].path, (1, 1))
+    assert is_fresh(out, shard, made)
+    write_audio(data / f"{shard.utterances[1].id}.flac", shard.utterances[1].samples, seed=7)
+    assert not is_fresh(out, shard, made)
+    written(job_of(tiny_checkpoint), data, out)
+    path = out / shard.name
+    assert is_fresh(out, shard, made)
+    for broken in (path.read_bytes()[:-2], b""):
+        path.write_bytes(broken)
+        assert not is_fresh(out, shard, made)

@@ -1,0 +1,197 @@
+"""A model pack: opened by ESPnet itself, elsewhere, when nothing of the training is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+import yaml
+
+from harness_bench.asr.data.tokens import write_tokens
+from harness_bench.asr.transcribe import pack as packing
+from harness_bench.asr.transcribe.opening import Opening, open_model
+from harness_bench.asr.transcribe.pack import Sources, pack
+from tests.asr.tiny_asr import speech
+
+pytestmark = pytest.mark.espnet
+FAST = Opening(beam=1)
+TEXTS = ("اب تث", "ثا")
+# Runs in a process of its own: ESPnet's class and ESPnet's command line, with our frontend known.
+ELSEWHERE = """
+import json, sys
+from harness_bench.asr.espnet.register import register
+register()
+from espnet2.bin.asr_inference import Speech2Text
+import soundfile
+pack, *waves = sys.argv[1:]
+options = dict(beam_size=2, ctc_weight=0.5)
+model = Speech2Text.from_pretrained(pack, **options)
+found = [model(soundfile.read(wave, dtype="float32")[0])[0][0] for wave in waves]
+from harness_bench.asr import run
+sys.argv = ["run", "-m", "espnet2.bin.asr_inference", "--model_tag", pack, "--output_dir", "out",
+    "--data_path_and_name_and_type", "wav.scp,speech,sound", "--beam_size", "2",
+    "--ctc_weight", "0.5"]
+run.main()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def trained(tmp_path: Path, harness_asr: Path, tiny_checkpoint: Path) -> Path:
+    """Return a copy of a training and its checkpoint that may be taken away."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "run" / "checkpoint")
+    asr = tmp_path / "run" / "asr"
+    shutil.copytree(harness_asr, asr)
+    change(asr, frontend_conf={"checkpoint": str(tmp_path / "run" / "checkpoint"), "cache_mb": 64})
+    return asr
+
+
+def change(asr: Path, **values: Any) -> None:
+    path = asr / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) | values
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+
+
+def waves() -> list[np.ndarray]:
+    rng = np.random.default_rng(7)
+    return [speech(text, rng)[0] for text in TEXTS]
+
+
+def hypotheses(model: Any) -> list[str]:
+    return [str(model(wave)[0][0]) for wave in waves()]
+
+
+def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: Path) -> None:
+    """Another process, working folder and home; the training and its checkpoint are gone."""
+    expected = hypotheses(open_model(trained, Opening(beam=2, ctc_weight=0.5)))
+    assert any(expected), "a model that writes nothing shows nothing"
+    away = tmp_path / "away"
+    made = pack(Sources(asr=trained), tmp_path / "model.zip")
+    away.mkdir()
+    made.replace(away / "moved.zip")
+    shutil.rmtree(tmp_path / "run")
+    for number, wave in enumerate(waves()):
+        sf.write(away / f"{number}.wav", wave, 16_000, subtype="FLOAT")
+    lines = [f"u{number} {away / f'{number}.wav'}\n" for number in range(len(TEXTS))]
+    (away / "wav.scp").write_text("".join(lines), encoding="utf-8")
+    files = [str(away / f"{number}.wav") for number in range(len(TEXTS))]
+    root = str(Path(packing.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(away / "moved.zip"), *files],
+        capture_output=True, text=True, check=False, cwd=away,
+        env=os.environ | {"HOME": str(away), "PYTHONPATH": root},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    written = (away / "out" / "1best_recog" / "text").read_text(encoding="utf-8").splitlines()
+    assert [line.partition(" ")[2] for line in written] == expected
+    assert hypotheses(open_model(away / "moved.zip", Opening(beam=2, ctc_weight=0.5))) == expected
+
+
+def test_an_unpacked_pack_may_be_moved(trained: Path, tmp_path: Path) -> None:
+    """`--out DIR` writes what one puts on a hub; its paths are relative."""
+    expected = hypotheses(open_model(trained, FAST))
+    folder = pack(Sources(asr=trained), tmp_path / "model")
+    shutil.rmtree(tmp_path / "run")
+    folder = folder.rename(tmp_path / "moved")
+    config = yaml.safe_load((folder / "exp/asr/config.yaml").read_text(encoding="utf-8"))
+    assert config["frontend_conf"] == {"checkpoint": "exp/frontend", "cache_mb": 0}
+    assert hypotheses(open_model(folder, FAST)) == expected
+
+
+def test_the_frontend_may_stay_out(trained: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """A checkpoint of a gigabyte that everybody has already; another one is refused."""
+    made = pack(Sources(asr=trained, frontend="models/harness_s"), tmp_path / "model.zip")
+    with zipfile.ZipFile(made) as archive:
+        assert not [name for name in archive.namelist() if "frontend" in name]
+    with pytest.raises(ValueError, match=r"models/harness_s is not there.*--upstream-checkpoint"):
+        open_model(made)
+    opened = open_model(made, Opening(beam=1, upstream_checkpoint=tiny_checkpoint))
+    assert hypotheses(opened) == hypotheses(open_model(trained, FAST))
+    other = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, other)
+    with (other / "config.json").open("a", encoding="utf-8") as stream:
+        stream.write(" ")
+    with pytest.raises(ValueError, match="another upstream checkpoint"):
+        open_model(made, Opening(upstream_checkpoint=other))
+
+
+def test_a_changed_upstream_is_not_packed(trained: Path, tmp_path: Path) -> None:
+    """Such a pack could be opened nowhere."""
+    with (tmp_path / "run/checkpoint/config.json").open("a", encoding="utf-8") as stream:
+        stream.write(" ")
+    with pytest.raises(ValueError, match="trained on an upstream with digest"):
+        pack(Sources(asr=trained), tmp_path / "model.zip")
+    shutil.rmtree(tmp_path / "run/checkpoint")
+    with pytest.raises(ValueError, match="--leave_out_frontend"):
+        pack(Sources(asr=trained), tmp_path / "model.zip")
+    assert not list(tmp_path.glob("*model*")), "a failed pack leaves nothing behind"
+
+
+def test_statistics_tokens_and_decoding_config_are_taken(fbank_asr: Path, tmp_path: Path) -> None:
+    """All that a config names by path, from where the recipe was started."""
+    recipe = tmp_path / "recipe"
+    asr = recipe / "exp" / "asr"
+    shutil.copytree(fbank_asr, asr)
+    (recipe / "data").mkdir()
+    write_tokens(["اب تث ثا", "بت ثب"], recipe / "data", "bpe", nbpe=8)
+    change(asr, token_type="bpe", bpemodel="data/bpe.model")  # noqa: S106 - a unit of text
+    np.savez(recipe / "data/stats.npz", count=4, sum=np.zeros(20), sum_square=np.ones(20) * 4)
+    change(asr, normalize="global_mvn", normalize_conf={"stats_file": "data/stats.npz"})
+    decoding = tmp_path / "decode.yaml"
+    decoding.write_text("beam_size: 3\nctc_weight: 0.7\nbatch_size: 9\n", encoding="utf-8")
+    folder = pack(Sources(asr=asr, inference_config=decoding), tmp_path / "model")
+    shutil.rmtree(recipe)
+    assert (folder / "data/tokens.txt").read_text(encoding="utf-8").startswith("<blank>\n<unk>\n")
+    opened = open_model(folder)
+    assert opened.beam_search.beam_size == 3
+    assert opened.beam_search.weights["ctc"] == pytest.approx(0.7)
+    assert open_model(folder, Opening(beam=5, ctc_weight=0.1)).beam_search.beam_size == 5
+    assert torch.equal(opened.asr_model.normalize.std, torch.ones(20))
+    tokens = opened.tokenizer.text2tokens("اب تث")
+    assert opened.tokenizer.tokens2text(tokens) == "اب تث"
+
+
+def test_a_language_model_comes_along(fbank_asr: Path, tmp_path: Path) -> None:
+    """Its scores count in the search of the opened pack."""
+    from espnet2.tasks.lm import LMTask  # noqa: PLC0415 - heavy
+
+    tokens = fbank_asr / "tokens.txt"
+    options = ["--output_dir", str(tmp_path), "--token_list", str(tokens), "--token_type", "char"]
+    options += ["--lm_conf", "unit=4", "--lm_conf", "nlayers=1"]
+    args = LMTask.get_parser().parse_args(options)
+    model = LMTask.build_model(args)
+    (tmp_path / "lm").mkdir()
+    torch.save(model.state_dict(), tmp_path / "lm" / "valid.loss.ave.pth")
+    config = yaml.safe_dump(vars(args), allow_unicode=True)
+    (tmp_path / "lm" / "config.yaml").write_text(config, encoding="utf-8")
+    made = pack(Sources(asr=fbank_asr, lm=tmp_path / "lm"), tmp_path / "model.zip")
+    shutil.rmtree(tmp_path / "lm")
+    opened = open_model(made, FAST)
+    packed = opened.beam_search.full_scorers["lm"].state_dict()
+    kept = {name.removeprefix("lm."): value for name, value in model.state_dict().items()}
+    assert all(torch.equal(value, kept[name]) for name, value in packed.items())
+    assert packed
+
+
+def test_mistakes_are_explained(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"there.*valid\.acc\.ave\.pth"):
+        pack(Sources(asr=trained, model="5epoch.pth"), tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="is not empty"):
+        pack(Sources(asr=trained), trained)
+    arguments = ["--asr", str(tmp_path), "--out", str(tmp_path / "model.zip")]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"error: There is no training in .*stage 11"):
+        packing.main(arguments)

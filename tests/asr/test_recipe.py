@@ -1,0 +1,152 @@
+"""The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness_bench.asr.recipe import AsrConfig, recipe_folder, run_asr
+from harness_bench.cuts.fields import text_of
+from harness_bench.cuts.store import read_cuts, write_cuts
+from harness_bench.results.predictions import TextPrediction, read_predictions
+
+# Stands in for the real recipe: notes each run and what it found, and writes the predictions.
+FAKE = """
+while [ $# -gt 0 ]; do declare "${1#--}"="$2"; shift 2; done
+echo "run on ${upstream} with ${test_sets}" | tee -a "${expdir}/../runs"
+[ ! -e "${expdir}/../fail" ] || { echo "no luck today"; exit 7; }
+[ ! -d "${expdir}/asr" ] || echo continued >> "${expdir}/../runs"
+mkdir -p "${expdir}/asr" && : > "${expdir}/predictions.test.jsonl"
+cp "${expdir}/../model.pth" "${expdir}/asr/valid.acc.ave.pth"
+[ ! -e "${expdir}/../fail_later" ] || exit 8
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> AsrConfig:
+    recipe = tmp_path / "recipe"
+    torch.save({"frontend.layer_weights": torch.tensor([0.0, 0.0])}, tmp_path / "model.pth")
+    for name, text in (("run.sh", FAKE), ("train.yaml", "a: 1\n"), ("decode.yaml", "b: 1\n")):
+        recipe.mkdir(exist_ok=True)
+        (recipe / name).write_text(text, encoding="utf-8")
+    return AsrConfig(
+        recipe=recipe, asr_config=Path("train.yaml"), inference_config=Path("decode.yaml")
+    )
+
+
+def runs(tmp_path: Path) -> list[str]:
+    path = tmp_path / "runs"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """The demo is called again and again; a training it has done already takes minutes."""
+    first, second = (
+        run_asr(
+            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
+        )
+        for _ in range(2)
+    )
+    assert first == second
+    assert first.layer_weights == (0.5, 0.5)
+    assert runs(tmp_path) == ["run on fbank with test"]
+    assert first.predictions["test"].is_file()
+
+
+def test_a_finished_run_may_be_moved(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """Copied to another machine it must neither run again nor point back."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=old, config=fake)
+    old.rename(new)
+    outcome = run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=new, config=fake)
+    assert outcome.predictions["test"] == new / "predictions.test.jsonl"
+    assert len(runs(tmp_path)) == 1
+
+
+def test_a_changed_checkpoint_or_config_is_a_new_run(
+    tone_corpus: Path, tmp_path: Path, fake: AsrConfig, tiny_checkpoint: Path
+) -> None:
+    """ESPnet would continue an old training with the new settings and call it theirs."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, checkpoint)
+    for change in ("nothing", "checkpoint", "config"):
+        if change == "checkpoint":
+            with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
+                stream.write(" ")
+        if change == "config":
+            (fake.recipe / "train.yaml").write_text("a: 2\n", encoding="utf-8")
+        run_asr(
+            upstream="harness", checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path / "out",
+            config=fake,
+        )  # fmt: skip
+    assert runs(tmp_path) == [f"run on {checkpoint} with test"] * 3
+
+
+def test_a_run_cut_off_is_continued(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """Seventy epochs must survive a power cut."""
+    (tmp_path / "fail_later").touch()
+    with pytest.raises(RuntimeError):
+        run_asr(
+            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
+        )
+    (tmp_path / "fail_later").unlink()
+    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake)
+    assert runs(tmp_path)[-1] == "continued"
+
+
+def test_a_failure_shows_the_end_of_the_log(
+    tone_corpus: Path, tmp_path: Path, fake: AsrConfig
+) -> None:
+    """Nobody should have to look for the log to learn what happened."""
+    (tmp_path / "fail").touch()
+    with pytest.raises(RuntimeError, match="no luck today"):
+        run_asr(
+            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
+        )
+    assert not (tmp_path / "out" / "outcome.json").exists()
+
+
+@pytest.mark.parametrize("upstream", ["fbank", "harness"])
+def test_checkpoint_and_upstream_must_fit(
+    tone_corpus: Path, tmp_path: Path, upstream: str, fake: AsrConfig
+) -> None:
+    """FBANK figures under a model's name would go into the leaderboard."""
+    checkpoint = tmp_path if upstream == "fbank" else None
+    with pytest.raises(ValueError, match=f"upstream '{upstream}' with checkpoint"):
+        run_asr(
+            upstream=upstream, checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path, config=fake
+        )
+
+
+def test_the_demo_recipe_is_found() -> None:
+    """Its path is relative to the repository, wherever the command is called."""
+    assert (recipe_folder(AsrConfig()) / "conf" / "demo.yaml").is_file()
+    with pytest.raises(ValueError, match="Recipes come with the repository"):
+        recipe_folder(AsrConfig(recipe=Path("egs/nowhere")))
+
+
+@pytest.mark.espnet
+def test_training_and_decoding_give_a_prediction_for_every_utterance(
+    tone_corpus: Path, tmp_path: Path
+) -> None:
+    """The whole recipe with real ESPnet: text as written, groups of the cuts, nobody missing.
+
+    tests/egs/test_asr_recipes.py does the same with a checkpoint.
+    """
+    cuts = tmp_path / "cuts"
+    for split, count in (("train", 4), ("dev", 2), ("test", 3)):
+        rows = read_cuts(tone_corpus, split)[:count]
+        for cut in rows:
+            cut.supervisions[0].text = f"كتابُ {cut.id}"
+        write_cuts(cuts, split, rows)
+    outcome = run_asr(
+        upstream="fbank", checkpoint=None, cuts=cuts, out=tmp_path / "out",
+        config=AsrConfig(max_epoch=1),
+    )  # fmt: skip
+    rows = read_predictions(outcome.predictions["test"], TextPrediction)
+    expected = {cut.id: text_of(cut) for cut in read_cuts(cuts, "test")}
+    assert {row.id: row.ref for row in rows} == expected
+    assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(3)}

@@ -1,0 +1,234 @@
+"""Stage 13: what ESPnet decoded gives the figures of the rules, and results that say which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness_bench.asr.score import CORPORA
+from harness_bench.core.files import read_json
+from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
+from harness_bench.results.check import check
+from harness_bench.results.predictions import TextPrediction, read_predictions
+from harness_bench.results.record import load_results
+from harness_bench.scoring.profiles._buckwalter import to_arabic
+from harness_bench.scoring.registry import profile_names
+from tests import cut_files
+from tests.asr.decoded import corpus, decode, figures, score_set
+
+MULTIREF = Path(__file__).parents[3] / "shared" / "data" / "mgb3_dev_multiref"
+PAPER = Path(__file__).parents[2] / "leaderboard" / "results" / "paper"
+SAID = "اهلا وسهلا ok Omar"  # what Omar wrote; Alaa and Mohamed have another last word, Ali none
+
+
+def values(found: dict[str, float | None], *names: str) -> list[object]:
+    return [found[name] for name in names]
+
+
+def test_the_authors_figures_on_real_texts(tmp_path: Path) -> None:
+    """The figures that MR-WER's authors print, from cuts and a decode folder to the result."""
+    if not MULTIREF.is_dir():
+        pytest.skip(f"{MULTIREF} is absent: the real MGB-3 texts are not part of the repository")
+    texts = {}
+    for path in MULTIREF.glob("*_*"):
+        pairs = (line.strip().partition(" ") for line in path.read_text().splitlines() if line)
+        texts[path.suffix[1:]] = {key: to_arabic(text) for key, _, text in pairs}
+    hypotheses = texts.pop("QCRI")
+    ids = sorted(set(hypotheses).intersection(*texts.values()))
+    rows = []
+    for key in ids:
+        genre, number, *_ = key.split("_")
+        fields: dict[str, Any] = {f"reference_{name}": of[key] for name, of in texts.items()}
+        fields |= {"genre": genre, "cluster": f"{genre}_{number}", "text": texts["Ali"][key]}
+        rows.append(cut_files.row(key, **fields))
+    cuts = cut_files.write(tmp_path, "mgb3_dev", rows)
+    decoded = decode(cuts, "mgb3_dev", tmp_path / "decode", *(hypotheses[key] for key in ids))
+    result = score_set(cuts, "mgb3_dev", decoded, tmp_path / "out", "--profiles", "")
+    found = figures(tmp_path / "out", "mgb3_dev")["mgb3"]
+    costs = dict(zip(found["references"], found["authors_costs"]["wer"], strict=True))
+    assert {name: round(value, 2) for name, value in costs.items()} == {
+        "Ali": 62.61, "Omar": 61.79, "Alaa": 62.36, "Mohamed": 61.73,
+    }  # fmt: skip
+    assert values(found, "utterances", "ins", "del", "sub", "cor") == [
+        1927, 314, 5946, 11025, 13534,
+    ]  # fmt: skip
+    assert result.main_metric == "mr_wer"
+    assert round(result.main.value, 2) == 56.66
+    assert round(result.metrics["av_wer"].value, 2) == 61.94
+    assert round(result.metrics["wer_against_Ali"].value, 2) == 62.43
+    assert "24 clusters" in str(result.main.interval)
+    assert len(found["groups"]["genre"]) == 7
+    report = (tmp_path / "out" / "scores.mgb3_dev.md").read_text()
+    assert "Alaa 62.36, Ali 62.61, Mohamed 61.73, Omar 61.79" in report
+    assert "## By programme" in report
+
+
+def test_mgb3_in_its_official_layout(tmp_path: Path) -> None:
+    """Figures counted by hand: the first utterance as Omar wrote it, the second not heard.
+
+    Of the second all annotators have two deletions at the same place.
+    """
+    cuts = corpus("mgb3", tmp_path)
+    decoded = decode(cuts, "mgb3_dev", tmp_path / "decode", SAID, "")
+    result = score_set(cuts, "mgb3_dev", decoded, tmp_path / "out")
+    found = figures(tmp_path / "out", "mgb3_dev")
+    assert list(found) == ["mgb3", *sorted({*profile_names()} - {"mgb3"})]
+    assert found["mgb3"]["references"] == ["Alaa", "Ali", "Mohamed", "Omar"]
+    assert found["mgb3"]["wer"] == [62.5, 100, 62.5, 50]
+    assert values(found["mgb3"], "av_wer", "cor", "del", "ins") == [68.75, 4, 2, 0]
+    assert found["mgb3"]["mr_wer"] == pytest.approx(100 / 3)
+    assert found["none"]["wer"] == [75, 125, 75, 62.5]  # the first word has another alef
+    named = (result.corpus, result.split, result.task, result.normaliser)
+    assert named == ("MGB3", "dev", "asr", "mgb3 v1")
+    assert result.main_metric == "mr_wer"
+    assert "wer" not in result.metrics
+    assert result.metrics["av_wer_none"].value == found["none"]["av_wer"]
+    assert result.hours == pytest.approx(1 / 3600)
+    rows = read_predictions(tmp_path / "out" / "predictions.mgb3_dev.jsonl", TextPrediction)
+    assert {row.group for row in rows} == {"comedy_75"}
+    assert sorted(rows[0].references) == ["Alaa", "Ali", "Mohamed", "Omar"]
+    assert check([tmp_path / "out" / "results"]) == (1, [])
+
+
+def test_an_empty_transcript_is_a_reference_too(tmp_path: Path) -> None:
+    """Ali wrote nothing of the first utterance: all four words are insertions to him alone."""
+    cuts = corpus("mgb3", tmp_path)
+    rows = read_cuts(cuts, "mgb3_dev")
+    rows[0].supervisions[0].custom["reference_Ali"] = ""
+    write_cuts(cuts, "mgb3_dev", rows)
+    decoded = decode(cuts, "mgb3_dev", tmp_path / "decode", SAID, SAID)
+    score_set(cuts, "mgb3_dev", decoded, tmp_path / "out", "--profiles", "")
+    found = figures(tmp_path / "out", "mgb3_dev")["mgb3"]
+    assert dict(zip(found["references"], found["words"], strict=True))["Ali"] == 2
+    assert found["wer"] == [25, 300, 25, 0]
+    assert found["utterances"] == 2
+
+
+def test_references_of_files_beside_the_cuts(tmp_path: Path) -> None:
+    """Cuts of another tool may lack the fields; the files hold the same transcripts."""
+    cuts = corpus("mgb3", tmp_path)
+    decoded = decode(cuts, "mgb3_test", tmp_path / "decode", SAID)
+    expected = score_set(cuts, "mgb3_test", decoded, tmp_path / "a", "--profiles", "")
+    rows = read_cuts(cuts, "mgb3_test")
+    for cut in rows:
+        fields = cut.supervisions[0].custom
+        cut.supervisions[0].custom = {n: v for n, v in fields.items() if "reference" not in n}
+    write_cuts(cuts, "mgb3_test", rows)
+    for path in (cuts / "references").glob("test.*"):
+        path.rename(path.with_name(f"mgb3_{path.name}"))
+    found = score_set(cuts, "mgb3_test", decoded, tmp_path / "b", "--profiles", "")
+    assert found.metrics == expected.metrics
+    assert found.main.value == 0
+
+
+@pytest.mark.parametrize(("left", "problem"), [
+    ([], r"there are 0 \(none\)"),
+    (["Omar"], r"there are 1 \(Omar\)\. The WER against one of them is no MR-WER"),
+])  # fmt: skip
+def test_one_annotator_is_not_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left: list[str], problem: str
+) -> None:
+    """A WER against one annotator beside MR-WERs of four would look twice as bad as it is."""
+    cuts = corpus("mgb3", tmp_path)
+    decoded = decode(cuts, "mgb3_test", tmp_path / "decode", SAID)
+    rows = read_cuts(cuts, "mgb3_test")
+    for cut in rows:
+        fields = cut.supervisions[0].custom
+        kept = [f"reference_{name}" for name in left]
+        cut.supervisions[0].custom = {
+            name: value for name, value in fields.items() if "reference" not in name or name in kept
+        }
+    write_cuts(cuts, "mgb3_test", rows)
+    with pytest.raises(SystemExit, match=problem):
+        score_set(cuts, "mgb3_test", decoded, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not capsys.readouterr().out
+
+
+def test_an_utterance_that_one_annotator_lacks_is_named(tmp_path: Path) -> None:
+    """Scored against three, it would be easier to get wrong than the others."""
+    cuts = corpus("mgb3", tmp_path)
+    decoded = decode(cuts, "mgb3_dev", tmp_path / "decode", SAID, "")
+    rows = read_cuts(cuts, "mgb3_dev")
+    del rows[1].supervisions[0].custom["reference_Ali"]
+    write_cuts(cuts, "mgb3_dev", rows)
+    with pytest.raises(SystemExit, match=f"1 of 2 utterances lack .* {rows[1].id!r}"):
+        score_set(cuts, "mgb3_dev", decoded, tmp_path / "out")
+
+
+def test_mgb2_without_overlap(tmp_path: Path) -> None:
+    """One of three words is wrong; without a profile marks of the raw text are words too."""
+    cuts = corpus("mgb2", tmp_path)
+    assert cuts_path(cuts, "test_overlap").exists()  # left alone by test
+    decoded = decode(cuts, "mgb2_test", tmp_path / "decode", "نعم لا ok")
+    result = score_set(cuts, "mgb2_test", decoded, tmp_path / "out")
+    named = (result.corpus, result.split, result.main_metric, result.normaliser)
+    assert named == ("MGB2", "test", "wer", "mgb2 v2")
+    assert result.main.value == pytest.approx(100 / 3)
+    assert result.metrics["wer_none"].value == 80
+    assert {f"wer_{name}" for name in profile_names()} - {"wer_mgb2"} < result.metrics.keys()
+    assert result.utterances == 1
+    assert figures(tmp_path / "out", "mgb2_test")["mgb2"]["groups"]["code-switched"]["yes"]
+
+
+def test_qasr_keeps_its_split(tmp_path: Path) -> None:
+    """The recipe calls QASR's sets plainly dev and test."""
+    cuts = corpus("qasr", tmp_path)
+    cuts_path(cuts, "qasr_dev").rename(cuts_path(cuts, "dev"))
+    decoded = decode(cuts, "dev", tmp_path / "decode", "نعم")
+    result = score_set(cuts, "dev", decoded.parent, tmp_path / "out", "--corpus", "qasr")
+    assert (result.corpus, result.split, result.main.value) == ("QASR", "dev", 50)
+
+
+def test_a_profile_that_leaves_no_word_is_left_out_with_a_note(tmp_path: Path) -> None:
+    """Of a set of marks alone there are no words under profiles that drop them."""
+    cuts = corpus("qasr", tmp_path)
+    rows = read_cuts(cuts, "qasr_test")
+    for cut in rows:
+        cut.supervisions[0].text = "؟ !"
+    write_cuts(cuts, "qasr_test", rows)
+    decoded = decode(cuts, "qasr_test", tmp_path / "decode", "؟")
+    out = tmp_path / "out"
+    result = score_set(cuts, "qasr_test", decoded, out, "--profile", "none")
+    assert (result.main.value, "wer_mgb2" in result.metrics) == (50, False)
+    found = read_json(out / "scores.qasr_test.json")
+    assert "none" in found["profiles"]
+    assert found["profiles"].keys() | found["left_out"].keys() == set(profile_names())
+    report = (out / "scores.qasr_test.md").read_text()
+    assert (
+        "Left out: A reference is empty in all 1 utterances after normalisation by 'mgb2'" in report
+    )
+    with pytest.raises(SystemExit, match="normalisation by 'mgb2'"):
+        score_set(cuts, "qasr_test", decoded, tmp_path / "other")
+
+
+def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+    cuts = corpus("qasr", tmp_path)
+    empty = tmp_path / "empty"
+    with pytest.raises(SystemExit, match=r"no hypotheses of 'qasr_test'.*stage 12"):
+        score_set(cuts, "qasr_test", empty, tmp_path / "out")
+    decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم")
+    with pytest.raises(SystemExit, match="'mr_wer' is no figure"):
+        score_set(cuts, "qasr_test", decoded, tmp_path / "out", "--main_metric", "mr_wer")
+    with pytest.raises(SystemExit, match="Unknown text profile 'mgb4'"):
+        score_set(cuts, "qasr_test", decoded, tmp_path / "out", "--profiles", "mgb4")
+
+
+def test_results_have_the_names_of_the_papers_rows() -> None:
+    """Else our figures would stand in other columns than the paper's."""
+    known = {(r.task, r.corpus, r.split) for r in load_results(PAPER)[0].values()}
+    assert {("asr", CORPORA[name].name, "test") for name in ("mgb2", "mgb3")} <= known
+
+
+def test_scoring_needs_no_espnet() -> None:
+    """ESPnet takes 10 to 30 s to import, on a machine that may not have it."""
+    code = (
+        "import sys, harness_bench.asr.score; "
+        "print([m for m in sys.modules if m.startswith(('espnet', 'torch', 'lhotse', 'jiwer'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,114 @@
+"""Training by several processes: what ESPnet does on several GPUs, here with gloo on the CPU.
+
+ESPnet's own `--multiprocessing_distributed` wants GPUs, so a program of the test spawns the same
+function for each rank, run by our launcher as `asr_train` would be.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from tests.asr.trainings import arguments, write_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+pytestmark = pytest.mark.espnet
+PROBE = '''
+"""Spawn ranks that train by ESPnet's main_worker; write what each rank ends with."""
+import json, multiprocessing, os, sys
+
+def worker(rank, folder, command):
+    import torch
+    from espnet2.train import trainer, reporter
+    from espnet2.tasks.asr import ASRTask
+    from espnet2.train.dataset import DATA_TYPES
+
+    # What the launcher's `main` registers is lost in spawned children.
+    known = {"type": "harness_features" in DATA_TYPES, "whole": hasattr(torch.save, "__wrapped__")}
+    torch.set_num_threads(1)
+    models, reporters, build = [], [], ASRTask.build_model.__func__
+
+    def kept_model(task, args):
+        models.append(build(task, args))
+        return models[-1]
+
+    class KeptReporter(reporter.Reporter):
+        def __init__(self):
+            super().__init__()
+            reporters.append(self)
+
+    ASRTask.build_model, trainer.Reporter = classmethod(kept_model), KeptReporter
+    world = os.environ["RANKS"]
+    ASRTask.main(cmd=[*command, "--dist_rank", str(rank), "--dist_world_size", world,
+                      "--dist_backend", "gloo", "--dist_master_addr", "127.0.0.1"])
+    scores = {f"{phase}.{name}": float(reporters[0].get_value(phase, name))
+              for phase in ("train", "valid") for name in ("loss", "loss_ctc", "acc")}
+    state = {name: value.clone() for name, value in models[0].state_dict().items()}
+    torch.save({"state": state, "scores": scores, "known": known}, f"{folder}/rank{rank}.pt")
+
+def main():
+    context = multiprocessing.get_context("spawn")
+    folder, command = sys.argv[1], sys.argv[2:]
+    ranks = [context.Process(target=worker, args=(rank, folder, command))
+             for rank in range(int(os.environ["RANKS"]))]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    sys.exit(max(rank.exitcode != 0 for rank in ranks))
+'''
+# Without dropout and BatchNorm, and with plain gradient descent, two halves of a batch on two
+# ranks must give the step that the whole batch gives on one.
+OPTIONS = {"dropout": 0.0, "encoder": "transformer", "optim": "sgd", "max_epoch": 1}
+
+
+def train_alone(command: list[str], out: Path) -> dict[str, Tensor]:
+    """Train with the same batches in this process; return the weights of the epoch."""
+    from espnet2.tasks.asr import ASRTask  # noqa: PLC0415 - heavy
+
+    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
+
+    register()
+    with torch.random.fork_rng():
+        ASRTask.main(cmd=[*command, "--output_dir", str(out)])
+    found: dict[str, Tensor] = torch.load(out / "1epoch.pth", weights_only=True)
+    return found
+
+
+def test_two_ranks_train_an_epoch_as_one_does(
+    tmp_path: Path, tiny_checkpoint: Path, free_port: int
+) -> None:
+    """Losses and weights are equal on both ranks, and those of one process with whole batches.
+
+    A spawned rank knows all that is ours: the frontend, cached features, files written whole.
+    """
+    data = write_data(tmp_path / "data")
+    (tmp_path / "ranks_probe.py").write_text(PROBE, encoding="utf-8")
+    command: list[str] = arguments(data, tiny_checkpoint, tmp_path / "asr", **OPTIONS)  # type: ignore[arg-type]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness_bench.asr.espnet.run", "-m", "ranks_probe",
+         str(tmp_path), *command, "--dist_master_port", str(free_port)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "RANKS": "2"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks: list[Any] = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    assert all(rank["known"] == {"type": True, "whole": True} for rank in ranks)
+    assert ranks[0]["scores"] == ranks[1]["scores"]
+    for name, value in ranks[0]["state"].items():
+        assert torch.equal(value, ranks[1]["state"][name]), name
+    saved = torch.load(tmp_path / "asr" / "1epoch.pth", weights_only=True)
+    assert saved.keys() == ranks[0]["state"].keys()
+    assert saved["frontend.layer_weights"].any()
+    alone = train_alone(command, tmp_path / "alone")
+    for name, value in alone.items():
+        torch.testing.assert_close(saved[name], value, atol=2e-5, rtol=1e-4, msg=name)

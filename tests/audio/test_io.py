@@ -1,0 +1,78 @@
+"""Audio as the models take it, whatever is on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lhotse import Recording
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.io import digest_samples, load_waveform, standard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+    from numpy.typing import NDArray
+
+
+def chirp(rate: int, seconds: float = 1.0) -> NDArray[np.float64]:
+    """Return a sweep from 100 Hz to 2 kHz, (samples,): no two moments of it are alike."""
+    time = np.arange(round(rate * seconds)) / rate
+    return 0.3 * np.sin(2 * np.pi * (100 * time + 950 * time**2 / seconds))
+
+
+def written(path: Path, samples: NDArray[np.float64], rate: int) -> Cut:
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return Recording.from_file(path).to_cut()
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
+def test_resampled_stereo_stays_aligned(rate: int, tmp_path: Path) -> None:
+    """Labels are per 20 ms: a shift by resampling or mixing would move them all."""
+    stereo = np.stack([1.2 * chirp(rate), 0.8 * chirp(rate)], axis=1)
+    waveform = load_waveform(written(tmp_path / "a.wav", stereo, rate))
+    expected = chirp(SAMPLE_RATE)
+    assert waveform.shape == expected.shape
+    assert waveform.dtype == np.float32
+    middle = slice(800, -800)
+    np.testing.assert_allclose(waveform[middle], expected[middle], atol=2e-3)
+
+
+def test_start_and_duration_are_respected(tmp_path: Path) -> None:
+    """Segments of long recordings are cut at the sample, also where the rate changes."""
+    whole = written(tmp_path / "a.wav", chirp(8000, 3.0), 8000)
+    part = load_waveform(whole.truncate(offset=0.75, duration=1.5))
+    expected = chirp(SAMPLE_RATE, 3.0)[12_000:36_000]
+    assert part.shape == expected.shape
+    np.testing.assert_allclose(part[800:-800], expected[800:-800], atol=2e-3)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    """Files move after `prepare`; the message must lead back to it."""
+    cut = written(tmp_path / "a.wav", chirp(16_000), 16_000)
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(ValueError, match=f"(?s){cut.id}.*prepare"):
+        load_waveform(cut)
+
+
+@settings(deadline=None, max_examples=50)
+@given(samples=st.integers(1, 20_000), rate=st.sampled_from([8000, 16_000, 22_050, 44_100]))
+def test_length_after_resampling(samples: int, rate: int) -> None:
+    """Frame counts are computed from lengths alone, so lengths must follow one rule."""
+    assert len(standard(np.zeros(samples), rate)) == -(-samples * SAMPLE_RATE // rate)
+
+
+def test_digest_is_of_the_samples_whatever_their_layout() -> None:
+    """A cut's part of a file is a view; equal audio must be known as equal, and no other."""
+    stereo = np.arange(20, dtype=np.float32).reshape(10, 2)
+    left = stereo[:, :1]
+    assert not left.flags.c_contiguous
+    assert digest_samples(left) == hashlib.blake2b(left.tobytes(), digest_size=16).hexdigest()
+    assert digest_samples(left) != digest_samples(stereo[:, 1:])

@@ -1,0 +1,201 @@
+"""The command line: quick to answer, and a user's mistake is one message, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from harness_bench import __version__
+from harness_bench.cli import app
+from harness_bench.core.log import cpu_seconds
+from harness_bench.pretrain.config import load_preset, preset_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEAVY = (
+    "espnet2", "jinja2", "lhotse", "lightning", "matplotlib", "numpy", "pandas", "s3prl", "scipy",
+    "sklearn", "soundfile", "torch", "torchaudio", "transformers",
+)  # fmt: skip
+HELP_CPU_SECONDS = 0.5
+
+
+def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every verb; `score cls` is one."""
+    if not isinstance(command, typer.core.TyperGroup):
+        yield path
+        return
+    for name, child in command.commands.items():
+        yield from verbs(child, (*path, name))
+
+
+VERBS = sorted(verbs(typer.main.get_command(app.app)))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command in this process; return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments])
+    try:
+        app.main()
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def test_help_answers_at_once() -> None:
+    """A second's wait at every --help, and nobody reads it. Best of three: machines are busy."""
+    used = []
+    for _ in range(3):
+        before = cpu_seconds()
+        subprocess.run(
+            [sys.executable, "-m", "harness_bench.cli", "--help"],
+            capture_output=True,
+            check=True,
+        )
+        used.append(cpu_seconds() - before)
+    assert min(used) < HELP_CPU_SECONDS
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["score", "cls", "--help"]], ids=str)
+def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    """What keeps the start fast on a cold disk of a cluster, where CPU time says little."""
+    code = (
+        "import json, sys\n"
+        "from harness_bench import cli\n"
+        f"sys.argv = ['harness-bench', *{arguments}]\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as done:\n    assert not done.code\n"
+        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_the_verbs_are_those_promised() -> None:
+    promised = [
+        "demo", "doctor", "models", "corpora", "corpora-doctor", "subset", "audit",
+        "prepare", "shard", "labels", "label-quality", "pretrain",
+        "family", "figure2", "curves", "export", "efficiency", "probe", "predict", "transcribe",
+        "augment-preview", "score cls", "score asr", "score compare", "leaderboard build",
+        "results schema", "results validate", "results add", "results list", "results diff",
+        "leaderboard serve", "leaderboard space",
+    ]  # fmt: skip
+    assert set(promised) <= {" ".join(verb) for verb in VERBS}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_help_has_an_example(
+    verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An example that names the verb itself, and the help that shows it."""
+    assert run(monkeypatch, *verb, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert "Example" in text
+    heads = [
+        number for number, line in enumerate(lines) if line.strip() in {"Example:", "Examples:"}
+    ]
+    assert len(heads) == 1, "wrapped into one paragraph"
+    assert lines[heads[0] + 1].strip().startswith(("harness-bench", "torchrun", "srun"))
+    assert f"harness-bench {' '.join(verb)}" in text.split("Example", 1)[1]
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_models_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Programs read this: every preset once, the count beside what the paper prints."""
+    assert run(monkeypatch, "models", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert sorted(rows) == preset_names()
+    for name, row in rows.items():
+        paper = load_preset(name).paper
+        assert paper is not None
+        assert (row["parameters"], row["printed_millions"]) == (
+            paper.parameters, paper.printed_millions,
+        )  # fmt: skip
+    assert rows["harness_l_it2"]["compression_percent"] == 0
+    assert rows["harness_st_28m"]["compression_percent"] == pytest.approx(91.02, abs=0.005)
+
+
+def test_models_as_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "models") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in preset_names())
+    assert "316,993,408" in printed
+
+
+MISTAKES = {
+    "no such verb": (["trian"], "trian"),
+    "no such option": (["demo", "--dta", "x"], "--dta"),
+    "no such config": (["demo", "--data", "absent.toml"], "no config file absent.toml"),
+    "no such corpus": (["prepare", "tvs", ".", "out"], "no corpus 'tvs'"),
+    "no such folder": (["prepare", "tsv", "absent", "out"], "absent"),
+    "no corpus to tell of": (["corpora", "adi6"], "Did you mean 'adi5'"),
+    "no such cuts to examine": (["corpora-doctor", "cuts"], "cuts holds no cuts"),
+    "no such cuts to draw from": (["subset", "cuts", "out", "--hours", "1"], "cuts holds no cuts"),
+    "hours of no number": (["subset", "cuts", "out", "--hours", "train=x"], "'train=x'"),
+    "nothing to audit": (["audit", "absent"], "absent: there is no such folder or file"),
+    "no value": (["prepare", "tsv", ".", "out", "--option", "x"], "'x' is not name=value"),
+    "share above one": (["prepare", "tsv", ".", "out", "--max-skipped", "2"], "max_skipped"),
+    "no such preset": (["labels", "harness_xl", "cuts", "out"], "harness_l_it1"),
+    "no such cuts": (["labels", "harness_l_it1", "cuts", "out"], "cuts holds no cuts"),
+    "no such family": (["family", "absent.toml", "cuts", "out"], "absent.toml"),
+    "no data at all": (["family", "harness_st.toml"], "no config file harness_st.toml"),
+    "no such cuts to shard": (["shard", "cuts", "out"], "cuts holds no cuts"),
+    "nothing to preview": (["augment-preview", "absent.toml", "x.wav", "out"], "harness_l_it1"),
+    "no such run": (["export", "absent", "out"], "absent"),
+    "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
+    "no result to add": (["results", "add", "absent.json", "out"], "absent.json"),
+    "no such folder of results": (["results", "list", "absent"], "no results folder absent"),
+    "no such ASR model": (["transcribe", "absent.zip", "x.wav"], "absent.zip is no ASR model"),
+    "no such results": (["leaderboard", "build", "absent", "out"], "no results folder absent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(MISTAKES))
+def test_a_mistake_is_one_message(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, expected = MISTAKES[case]
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *arguments) == 2
+    output = capsys.readouterr()
+    assert expected in output.err
+    assert "Traceback" not in output.err
+    assert output.out == ""
+    assert not list(tmp_path.iterdir()), "a mistake must leave nothing behind"
+
+
+def test_a_stop_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", stop)
+    assert run(monkeypatch) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only mistakes of users are put short; a bug needs its traceback to be reported."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(monkeypatch)

@@ -1,0 +1,175 @@
+"""A later run takes any file it finds for whole, so no file may ever be half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench.core.files import (
+    atomic_path,
+    digest_file,
+    digest_strings,
+    read_ids,
+    read_json,
+    read_jsonl,
+    write_bytes,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KILLED = """
+import os, pathlib, signal, sys
+from harness_bench.core.files import atomic_path
+with atomic_path(pathlib.Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def fail_half_way(target: Path) -> None:
+    """Write half of a file, then fail."""
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        raise ValueError("in the block")
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_error_in_the_block_leaves_what_was_there(tmp_path: Path, old: str | None) -> None:
+    target = tmp_path / "file.txt"
+    if old is not None:
+        target.write_text(old)
+    with pytest.raises(ValueError, match="in the block"):
+        fail_half_way(target)
+    assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else ["file.txt"])
+    assert old is None or target.read_text() == old
+
+
+def test_a_kill_leaves_what_was_there(tmp_path: Path) -> None:
+    """SIGKILL runs no clean-up code: only the order of writing and renaming protects the file."""
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+
+
+def test_a_reader_never_sees_a_half(tmp_path: Path) -> None:
+    """Another stage may look while this one writes."""
+    target = tmp_path / "file.txt"
+    with atomic_path(target) as partial:
+        partial.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+
+
+def test_the_partial_name_keeps_the_suffixes(tmp_path: Path) -> None:
+    """Libraries choose the compression by the name they are given."""
+    with atomic_path(tmp_path / "cuts.train.jsonl.gz") as partial:
+        assert partial.name.endswith(".train.jsonl.gz")
+        assert partial.parent == tmp_path, "a rename across disks is not atomic"
+        partial.touch()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_those_of_any_new_file(tmp_path: Path, mask: int) -> None:
+    """Temporary files are private; a colleague on the cluster must still read the result."""
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "ours", "x")
+        (tmp_path / "plain").write_text("x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a" / "b" / "file", b"\0\xff")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"\0\xff"
+
+
+def test_json_round_trip_keeps_arabic_readable(tmp_path: Path) -> None:
+    value = {"text": "مرحبا", "numbers": [1, 2.5, None, True]}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+    assert "مرحبا" in (tmp_path / "x.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path, bad: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"score": bad})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_jsonl(tmp_path / "x.jsonl", [{"score": bad}])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00"])
+def test_broken_json_names_the_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.json is not valid JSON"):
+        read_json(tmp_path / "x.json")
+
+
+def test_json_lines_round_trip(tmp_path: Path) -> None:
+    rows = [{"id": "a", "text": "سطر\nسطر"}, {"id": "b", "text": ""}]
+    assert write_jsonl(tmp_path / "x.jsonl", rows) == 2
+    assert len((tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    assert list(read_jsonl(tmp_path / "x.jsonl")) == rows
+
+
+def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
+    """A file cut off in its last line must not pass for a shorter whole one."""
+    (tmp_path / "deep.jsonl").write_text("1\n" + "[" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.jsonl:2 is nested too deeply"):
+        list(read_jsonl(tmp_path / "deep.jsonl"))
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n\n{"a": 2}\n{"a"')
+    with pytest.raises(ValueError, match=r"x\.jsonl:4 is not valid JSON"):
+        list(read_jsonl(tmp_path / "x.jsonl"))
+
+
+def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
+    def rows() -> Iterator[int]:
+        yield 1
+        raise ValueError("in the rows")
+
+    with pytest.raises(ValueError, match="in the rows"):
+        write_jsonl(tmp_path / "x.jsonl", rows())
+    assert not list(tmp_path.iterdir())
+
+
+def test_digest_is_blake2b(tmp_path: Path) -> None:
+    """Digests stand in results for years: anyone's `b2sum --length=128` must find the same."""
+    content = b"harness" * 300_000  # more than one block
+    (tmp_path / "x").write_bytes(content)
+    assert digest_file(tmp_path / "x") == hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def test_digest_of_strings_sees_borders_and_order() -> None:
+    lists = [["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], ["ab", "c", ""], []]
+    assert len({digest_strings(strings) for strings in lists}) == len(lists)
+    assert digest_strings(iter(lists[0])) == digest_strings(lists[0])
+
+
+def test_ids_one_a_line(tmp_path: Path) -> None:
+    """Each once, in the order of the file; comments and empty lines are none."""
+    path = tmp_path / "ids.txt"
+    path.write_text("# head\nb\n\n  a \r\nb\n#a\nنعم\n", encoding="utf-8")
+    assert read_ids(path) == ["b", "a", "نعم"]
+    path.write_text("b\na\n", encoding="utf-8-sig")
+    assert read_ids(path) == ["b", "a"]
+    path.write_bytes(b"a\n\xff\n")
+    with pytest.raises(ValueError, match=r"ids\.txt is no list of ids in UTF-8"):
+        read_ids(path)
+    with pytest.raises(ValueError, match="No such file"):
+        read_ids(tmp_path / "gone.txt")

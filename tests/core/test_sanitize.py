@@ -1,0 +1,69 @@
+"""What comes from strangers: no path may leave its folder, no text may do more than be seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.core.sanitize import check_relative, clean, inside, read_bounded, shorten
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@given(text=st.text(alphabet=st.sampled_from("ab./\\: \0\n~"), max_size=12))
+def test_a_path_that_passes_stays_inside(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever is let through lies below the folder, and not the folder itself."""
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        path = inside(folder, text)
+    except ValueError:
+        return
+    assert folder.resolve() in path.parents
+
+
+@pytest.mark.parametrize("text", ["predictions/a.jsonl", "a b/ملف.jsonl", "..a/b"])
+def test_plain_paths_pass(text: str, tmp_path: Path) -> None:
+    """A check that refused everything would pass the test above."""
+    assert check_relative(text) == text
+    assert inside(tmp_path, text) == tmp_path.resolve() / text
+
+
+def test_a_loop_of_links_is_refused_or_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    try:
+        assert inside(tmp_path, "a/x").is_relative_to(tmp_path.resolve())
+    except ValueError as error:
+        assert "cannot be followed" in str(error)  # noqa: PT017 - either is right
+
+
+def test_reading_is_bounded(tmp_path: Path) -> None:
+    """To the byte."""
+    path = tmp_path / "file"
+    path.write_bytes(b"1234")
+    assert read_bounded(path, 4) == b"1234"
+    with pytest.raises(ValueError, match=r"has 4 bytes; at most 3"):
+        read_bounded(path, 3)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_bounded(tmp_path / "absent", 3)
+
+
+@given(st.text())
+def test_cleaned_text_is_one_printable_line(text: str) -> None:
+    """Printable, encodable, and cleaning twice changes nothing."""
+    line = clean(text)
+    assert line.isprintable()
+    assert len(line.splitlines()) <= 1
+    line.encode()
+    assert clean(line) == line
+
+
+@given(st.text(), st.integers(1, 20))
+def test_shortened_text_fits(text: str, limit: int) -> None:
+    assert len(shorten(text, limit)) <= limit

@@ -1,0 +1,57 @@
+"""Tables of text: every cell stands under its header, whole."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.core.tables import columns
+
+CELLS = [("model", "WER", "tags"), ("a", "100.00", ""), ("longer one", "9.50", "-")]
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Z")), max_size=8)
+TABLES = st.integers(1, 5).flatmap(
+    lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=5)
+)
+
+
+def test_figures_stand_to_the_right() -> None:
+    assert columns(CELLS) == [
+        "model          WER  tags",
+        "a           100.00      ",
+        "longer one    9.50     -",
+    ]
+
+
+def test_texts_stand_to_the_left_without_spaces_behind() -> None:
+    assert columns(CELLS, texts=True) == [
+        "model       WER     tags",
+        "a           100.00",
+        "longer one  9.50    -",
+    ]
+
+
+@given(rows=TABLES, texts=st.booleans())
+def test_a_column_has_one_place_on_every_line(rows: list[list[str]], *, texts: bool) -> None:
+    """Cut at the columns' widths, the lines give the cells back."""
+    start = 0
+    lines = columns(rows, texts=texts)
+    for place, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        cut = [line[start : start + width] for line in lines]
+        assert [text.strip() for text in cut] == list(column)
+        if not texts:
+            left = place == 0
+            assert cut == [cell.ljust(width) if left else cell.rjust(width) for cell in column]
+        start += width + 2
+    assert all(len(line) <= start - 2 for line in lines)
+
+
+def test_a_row_that_lacks_a_cell_is_an_error() -> None:
+    """Cut to the shortest row, a table would lose a column of all rows without a word."""
+    with pytest.raises(ValueError, match="shorter"):
+        columns([("a", "b"), ("c",)])
+
+
+def test_no_row_is_no_line() -> None:
+    assert columns([]) == []

@@ -1,0 +1,57 @@
+"""Plots of corpora: drawn for whatever there is, and what they show is what was counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.corpora.doctor import plot
+from harness_bench.corpora.doctor.tally import Tally, count
+from tests.cut_files import row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETS: dict[str, dict[str, Tally]] = {
+    "usual": {
+        "train": count(row(str(n), 1 + n / 10, dialect="EGY", gender="male") for n in range(90)),
+        "dev": count(row(str(n), 2.0, dialect="LEV") for n in range(5)),
+    },
+    "one cut": {"train": count([row("a", 3.0)])},
+    "no cut": {"train": count([])},
+    "very brief": {"train": count([row("a", 0.004)])},
+    "brief and long": {"train": count([row("a", 0.1), row("b", 0.2), row("c", 900.0)])},
+    "many classes, one in Arabic": {
+        "train": count(row(str(n), 1.0, label="مصر" if n < 3 else f"{n}" * 30) for n in range(60))
+    },
+    "a split of a strange name": {"$x_{1" * 9: count([row("a", 1.0, label="$\\frac{")])},
+}
+
+
+@pytest.mark.parametrize("case", sorted(SETS))
+def test_anything_can_be_drawn(case: str, tmp_path: Path) -> None:
+    """A report must not fail at its last step."""
+    plot.draw(SETS[case], tmp_path)
+    for name in (plot.DURATIONS, plot.CLASSES):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {plot.DURATIONS, plot.CLASSES}
+
+
+@pytest.mark.parametrize("case", ["usual", "brief and long", "very brief"])
+def test_no_cut_is_missing_from_the_histogram(case: str) -> None:
+    """A bar too few at an edge would hide the very lengths one looks for."""
+    figure = plot._durations(SETS[case])
+    for axis, tally in zip(figure.axes, SETS[case].values(), strict=True):
+        assert sum(bar.get_height() for bar in axis.patches) == tally.whole.utterances
+
+
+def test_bars_are_hours_by_class() -> None:
+    figure = plot._classes(SETS["usual"])
+    axis: Any = next(axis for axis in figure.axes if axis.get_title(loc="left") == "dialect")
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["EGY", "LEV"]
+    train, dev = axis.containers
+    assert [bar.get_width() for bar in train] == pytest.approx(
+        [SETS["usual"]["train"].whole.hours, 0]
+    )
+    assert [bar.get_width() for bar in dev] == pytest.approx([0, 10 / 3600])

@@ -1,0 +1,221 @@
+"""Shards must be another form of the same data: same audio, same labels, same training."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from harness_bench.core.fabric import make_fabric
+from harness_bench.cuts.fields import with_custom
+from harness_bench.cuts.shar import INDEX, open_shards, read_metadata, read_shards
+from harness_bench.cuts.shar_writer import write_shards, writing_shards
+from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.opening import open_folder
+from harness_bench.pretrain.data.sources import CutList, ShardedCuts
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import ShardLabels
+from harness_bench.pretrain.trainer import pretrain
+from tests.pretrain.conftest import LABELS, small_step
+from tests.pretrain.labels.conftest import make_cuts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+    from harness_bench.pretrain.labels.store import Labels
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory: pytest.TempPathFactory) -> list[Cut]:
+    rng = np.random.default_rng(3)
+    lengths = [int(length) for length in rng.integers(5_000, 30_000, size=14)]
+    return make_cuts(tmp_path_factory.mktemp("audio"), lengths)
+
+
+@pytest.fixture(scope="module")
+def folder(cuts: list[Cut], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("shar")
+    write_shards(cuts, out, shard_cuts=4)
+    return out
+
+
+@pytest.fixture
+def source(folder: Path) -> ShardedCuts:
+    return ShardedCuts(open_shards(folder))
+
+
+def test_shards_hold_everything_once(cuts: list[Cut], source: ShardedCuts) -> None:
+    """FLAC keeps 16 bits, as nearly every corpus has them."""
+    assert (source.utterances, len(source.shards)) == (14, 4)
+    assert source.hours == pytest.approx(CutList(cuts).hours)
+    by_id = {cut.id: cut for cut in cuts}
+    found = [cut for part in source.parts() for cut in part.load()]
+    assert sorted(cut.id for cut in found) == sorted(by_id)
+    for cut in found:
+        np.testing.assert_allclose(cut.load_audio(), by_id[cut.id].load_audio(), atol=2**-15)
+
+
+def test_ranks_read_shards_of_their_own(cuts: list[Cut], source: ShardedCuts) -> None:
+    """Together all utterances, none twice; the deal changes with the epoch."""
+    deals = []
+    for epoch in range(4):
+        ranks = [[cut.id for cut in source.epoch(0, epoch, rank, 2)] for rank in (0, 1)]
+        assert sorted(ranks[0] + ranks[1]) == sorted(cut.id for cut in cuts)
+        deals.append(tuple(sorted(ranks[0])))
+    assert len(set(deals)) > 1
+
+
+def test_too_few_shards_for_the_ranks_teach(source: ShardedCuts) -> None:
+    with pytest.raises(ValueError, match="4 shards cannot be dealt to 5 ranks"):
+        source.epoch(0, 0, 0, 5)
+
+
+def test_every_frame_has_a_label_in_the_field(
+    cuts: list[Cut], source: ShardedCuts, tmp_path: Path
+) -> None:
+    """One field more beside the audio; a label for every frame."""
+    config = replace(LABELS, fit_hours=1000.0)
+    of_shards = make_labels(source, tmp_path / "shards", config)
+    assert isinstance(of_shards, ShardLabels)
+    assert len(of_shards) == 14
+    again = rows(of_shards, source)
+    labelled = sum(len(row) for row in again.values())
+    assert labelled == sum(map(len, of_shards.rows()))
+    # k-means saw the frames in another order, so its clusters have other numbers and borders.
+    of_list = make_labels(CutList(cuts), tmp_path / "list", config)
+    counts = {cut.id: len(of_list.of(cut)) for cut in cuts}
+    assert {name: len(row) for name, row in again.items()} == counts
+
+
+def test_a_killed_label_pass_goes_on(source: ShardedCuts, tmp_path: Path) -> None:
+    """Files of labels that are there stay; only the missing one is made, with equal labels."""
+    labels = make_labels(source, tmp_path, LABELS)
+    files = sorted(tmp_path.glob("labels.*.tar"))
+    before, times = rows(labels, source), [path.stat().st_mtime_ns for path in files]
+    files[2].unlink()
+    (tmp_path / "report.json").unlink()
+    again = make_labels(source, tmp_path, LABELS)
+    assert rows(again, source) == before
+    made = [path.stat().st_mtime_ns != time for path, time in zip(files, times, strict=True)]
+    assert made == [False, False, True, False]
+
+
+def rows(labels: Labels, source: ShardedCuts) -> dict[str, list[int]]:
+    """Return utterance -> labels as training reads them."""
+    cuts = labels.attached(source).epoch(0, 0, 0, 1)
+    return {str(cut.id): labels.of(cut).tolist() for cut in cuts}
+
+
+def test_training_from_shards_resumes_bit_equal(source: ShardedCuts, tmp_path: Path) -> None:
+    """Batches after a resume are those of the unbroken run, shard order and all."""
+    labels = make_labels(source, tmp_path / "labels", LABELS)
+    config = small_step().pretrain
+    whole = list(epoch_batches(source, labels, config, epoch=1, skip=0, rank=0, ranks=1))
+    rest = list(epoch_batches(source, labels, config, epoch=1, skip=2, rank=0, ranks=1))
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole[2:]]
+    assert all((a.labels == b.labels).all() for a, b in zip(rest, whole[2:], strict=True))
+    fabric = make_fabric(accelerator="cpu")
+    folder = pretrain(small_step(max_update=3), source, labels, tmp_path / "run", fabric=fabric)
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_labels_of_other_shards_are_refused(
+    cuts: list[Cut], source: ShardedCuts, tmp_path: Path
+) -> None:
+    labels = make_labels(source, tmp_path / "labels", LABELS)
+    write_shards(cuts, tmp_path / "other", shard_cuts=2)
+    with pytest.raises(ValueError, match="labels of 4 shards, which these cuts are not"):
+        labels.attached(ShardedCuts(open_shards(tmp_path / "other")))
+
+
+def test_a_whole_folder_is_left_alone_and_a_torn_one_is_not(
+    cuts: list[Cut], tmp_path: Path
+) -> None:
+    """Thousands of hours are not written twice; half of them are not taken for all."""
+    write_shards(cuts, tmp_path, shard_cuts=4)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    write_shards(cuts, tmp_path, shard_cuts=4)
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(write_shards(cuts, tmp_path, shard_cuts=2)) == 7
+    mended = [with_custom(cut, audio_digest="mended") for cut in cuts]
+    write_shards(mended, tmp_path, shard_cuts=2)
+    found = next(read_metadata(open_shards(tmp_path))).custom or {}
+    assert found["audio_digest"] == "mended"
+    (tmp_path / INDEX).unlink()
+    (tmp_path / "recording.000001.tar").unlink()
+    assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4
+
+
+def test_foreign_shards_need_no_index(folder: Path, tmp_path: Path) -> None:
+    """Shards that another tool wrote are counted on the way."""
+    for path in folder.iterdir():
+        if path.name != INDEX:
+            (tmp_path / path.name).symlink_to(path)
+    assert ShardedCuts(open_shards(tmp_path)).utterances == 14
+    (tmp_path / "recording.000003.tar").unlink()
+    with pytest.raises(ValueError, match="no audio for shard 000003"):
+        open_shards(tmp_path)
+
+
+def test_a_folder_is_opened_for_what_it_is(folder: Path, tmp_path: Path) -> None:
+    assert isinstance(open_folder(folder, "train"), ShardedCuts)
+    with pytest.raises(ValueError, match="holds no cuts"):
+        open_folder(tmp_path, "train")
+
+
+def test_cuts_are_read_as_they_were_written(cuts: list[Cut], source: ShardedCuts) -> None:
+    """Nothing that the reader adds: a path in a cut cannot be written into a manifest again."""
+    by_id = {cut.id: cut for cut in cuts}
+    for cut in [*read_metadata(source.shards), *read_shards(source.shards)]:
+        assert cut.custom == by_id[cut.id].custom
+
+
+@pytest.mark.parametrize("kept", [0, 700, 40_000])
+def test_a_torn_shard_is_named(folder: Path, tmp_path: Path, kept: int) -> None:
+    """Lhotse ends at the last whole entry of a tar and says nothing: cuts would be lost."""
+    shutil.copytree(folder, tmp_path / "torn")
+    tar = tmp_path / "torn" / "recording.000002.tar"
+    tar.write_bytes(tar.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"recording\.000002\.tar"):
+        list(read_shards(open_shards(tmp_path / "torn")))
+
+
+def test_a_shard_of_whole_entries_that_lacks_some_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "short")
+    path = tmp_path / "short" / "recording.000001.tar"
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[2]
+    path.write_bytes(path.read_bytes()[: last.offset] + b"\0" * 1024)
+    with pytest.raises(ValueError, match="holds 1 utterances where 4 are expected"):
+        list(read_shards(open_shards(tmp_path / "short")))
+
+
+def test_torn_labels_are_named(source: ShardedCuts, tmp_path: Path) -> None:
+    """Sharding the corpus again would not mend them."""
+    make_labels(source, tmp_path, LABELS)
+    tar = tmp_path / "labels.000001.tar"
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(ValueError, match=r"labels\.000001\.tar.*make them in another folder"):
+        list(source.with_labels(tmp_path).epoch(0, 0, 0, 1))
+
+
+def test_writing_cut_off_is_refused(cuts: list[Cut], tmp_path: Path) -> None:
+    """Half of the shards of a corpus must not be taken for a corpus."""
+
+    def half() -> None:
+        with writing_shards(tmp_path, 4) as write:
+            for cut in cuts[:9]:
+                write(cut)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    with pytest.raises(ValueError, match="cut off"):
+        open_shards(tmp_path)
+    assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4

@@ -1,0 +1,153 @@
+"""What is shared must be found, counted on both sides and judged; what is not must not."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_bench.cuts.table import LONG_TEXT
+from harness_bench.leakage.compare import ALL_KINDS, Finding, Hit, Pair, compare
+from tests.leakage.facts_of import facts, row, rows
+
+NAMES = st.sampled_from(["", "one", "two", "three " * LONG_TEXT])
+MARGIN = 0.1  # seconds that segments may overlap by rounding
+LONG = "word " * LONG_TEXT
+
+
+def by_kind(pair: Pair) -> dict[str, Finding]:
+    return {finding.kind: finding for finding in pair.findings}
+
+
+def values(each: dict[str, Any]) -> dict[str, str]:
+    """Read an utterance's values anew, as an oracle."""
+    said = each["supervisions"][0]
+    text = " ".join(said["text"].split())
+    is_long = len(text.split()) >= LONG_TEXT
+    return {
+        "id": each["id"], "speaker": said["speaker"], "cluster": said["custom"]["cluster"],
+        "recording": each["recording"]["sources"][0]["source"],
+        "audio": each["custom"]["audio_digest"],
+        "text": text if is_long else "", "short text": "" if is_long else text,
+    }  # fmt: skip
+
+
+def overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    same = values(first)["recording"] == values(second)["recording"] != ""
+    begin = max(first["start"], second["start"])
+    end = min(first["start"] + first["duration"], second["start"] + second["duration"])
+    return same and round(end - begin, 6) >= MARGIN
+
+
+@given(first=rows("a", NAMES), second=rows("b", NAMES))
+def test_against_all_pairs(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    """The oracle goes over all pairs, which the audit must never do."""
+    found = by_kind(compare(facts(first), facts(second)))
+    for kind in ("id", "speaker", "cluster", "recording", "audio", "text", "short text"):
+        ours, theirs = ([values(each)[kind] for each in side] for side in (first, second))
+        both = ({*ours} & {*theirs}) - {""}
+        assert (kind in found) == bool(both)
+        if both:
+            assert found[kind].values == len(both)
+            assert found[kind].first_utterances == sum(each in both for each in ours)
+            assert found[kind].second_utterances == sum(each in both for each in theirs)
+    pairs = [(a, b) for a, b in product(range(len(first)), range(len(second)))
+             if overlap(first[a], second[b])]  # fmt: skip
+    assert ("span" in found) == bool(pairs)
+    if pairs:
+        assert found["span"].first_utterances == len({a for a, _ in pairs})
+        assert found["span"].second_utterances == len({b for _, b in pairs})
+
+
+@given(first=rows("a", NAMES), second=rows("b", NAMES))
+def test_both_directions_tell_the_same(
+    first: list[dict[str, Any]], second: list[dict[str, Any]]
+) -> None:
+    forth, back = (
+        by_kind(compare(facts(one), facts(other)))
+        for one, other in ((first, second), (second, first))
+    )
+    assert {*forth} == {*back}
+    for kind, finding in forth.items():
+        other = back[kind]
+        assert (finding.leak, finding.values) == (other.leak, other.values)
+        assert finding.first_utterances == other.second_utterances
+        assert finding.first_hours == other.second_hours
+        if kind != "span":  # of many overlaps, each side shows its own first
+            assert [case[:2] for case in finding.examples] == [
+                case[1::-1] for case in other.examples
+            ]
+
+
+@given(rows("a", st.sampled_from(["one", "two"])))
+def test_a_set_shares_everything_with_itself(known: list[dict[str, Any]]) -> None:
+    found = by_kind(compare(facts(known), facts(known)))
+    assert {*found} == {"id", "speaker", "cluster", "recording", "span", "audio", "short text"}
+    assert all(each.first_utterances == len(known) for each in found.values())
+    assert sum(each["duration"] for each in known) / 3600 == pytest.approx(
+        found["audio"].first_hours, abs=1e-4
+    )
+
+
+@given(rows("a", st.sampled_from(["a1", "a2", ""])), rows("b", st.sampled_from(["b1", "b2", ""])))
+def test_disjoint_sets_share_nothing(
+    first: list[dict[str, Any]], second: list[dict[str, Any]]
+) -> None:
+    """Values that are not known are no common ones."""
+    assert compare(facts(first), facts(second)).findings == ()
+
+
+def test_touching_segments_do_not_overlap() -> None:
+    """Neighbours of a cut programme stand in train and dev; rounding must not make them leak."""
+    first = facts([row("a", recording="f", start=0.0, duration=2.05)])
+    second = facts([row("b", recording="f", start=2.0, duration=2.0)])
+    assert [each.kind for each in compare(first, second).findings] == ["recording"]
+
+
+def test_overlap_is_told_by_the_names_of_videos() -> None:
+    """ADI5's file names alone say where in a video a cut stands."""
+    sides = [
+        facts([row(uid, cluster="v", recording=uid, video_start=start, video_end=end)])
+        for uid, start, end in (("a", "27.55", "36.02"), ("b", "35", "40.5"), ("c", "36.1", "39"))
+    ]  # fmt: skip
+    assert by_kind(compare(sides[0], sides[1]))["span"].examples[0].detail == "1.02 s"
+    assert "span" not in by_kind(compare(sides[0], sides[2]))
+
+
+def test_verdicts() -> None:
+    """What counts as a leak is the audit's promise to CI."""
+    everything = row("a", speaker="s", cluster="c", recording="r", audio="d", text=LONG)
+    found = by_kind(compare(facts([everything]), facts([everything])))
+    assert {kind for kind, each in found.items() if not each.leak} == {"id"}
+    word = row("b", text="yes")
+    (id_, text) = compare(facts([word]), facts([word])).findings
+    assert (text.kind, text.leak, id_.leak) == ("short text", False, False)
+    listed = compare(facts([word]), facts([{"id": "b"}], has_cuts=False))
+    assert listed.leaks
+
+
+def test_speakers_of_two_corpora_may_have_one_name() -> None:
+    sides = [facts([row("a", speaker="01")], origin=origin) for origin in ("x /x", "y /y", "")]
+    assert not by_kind(compare(sides[0], sides[1]))["speaker"].leak
+    assert by_kind(compare(sides[0], sides[0]))["speaker"].leak
+    assert by_kind(compare(sides[0], sides[2]))["speaker"].leak, "unknown is no excuse"
+
+
+def test_what_is_allowed_is_told() -> None:
+    one = facts([row("a", speaker="s")])
+    (_, speaker) = compare(one, one, allow=["speaker"]).findings
+    assert (speaker.kind, speaker.leak, speaker.why) == ("speaker", False, "allowed")
+
+
+def test_sound_of_equal_samples_is_told_once() -> None:
+    """Near-identical means what the digest did not see."""
+    first = facts([row("a", audio="d"), row("b", audio="e"), row("c")])
+    second = facts([row("x", audio="d"), row("y", audio="f"), row("z")])
+    hits = [Hit(place, place, 50, 0.0, 1.0) for place in range(3)]
+    found = by_kind(compare(first, second, near=hits))
+    assert found["near"].values == 2
+    assert {case.first for case in found["near"].examples} == {"b", "c"}
+    assert {*found} <= {*ALL_KINDS}

@@ -1,0 +1,145 @@
+"""No training may touch a dev or test set unnoticed, whatever brings it in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.core.config import build
+from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.store import write_cuts
+from harness_bench.leakage.held_out import refuse_held_out
+from harness_bench.pretrain.config import FamilyConfig, load_preset
+from harness_bench.pretrain.data.config import DataConfig, resolve_paths
+from harness_bench.pretrain.data.opening import open_data, open_training
+from tests.pretrain.labels.conftest import make_cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lhotse.cut import Cut
+
+
+@pytest.fixture
+def cuts(tmp_path: Path) -> list[Cut]:
+    return make_cuts(tmp_path / "audio", [16_000 + 800 * n for n in range(6)])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, cuts: list[Cut]) -> Path:
+    """A prepared folder: two utterances to train on, two of dev, two of a test set."""
+    for split, part in {"train": cuts[:2], "dev": cuts[2:4], "test_clean": cuts[4:]}.items():
+        write_cuts(tmp_path / "corpus", split, part)
+    return tmp_path / "corpus"
+
+
+def opened(root: Path, *, allow: bool = False, **more: Any) -> Any:
+    values = resolve_paths({"sources": [{"folder": "mine"}], **more}, root)
+    config = build(DataConfig, values, source="family.toml")
+    return open_data(config, root / "out", allow_test_data=allow)
+
+
+def with_digest(cut: Cut, digest: str) -> Cut:
+    return replace(cut, custom={DIGEST: digest})
+
+
+TOUCHING: dict[str, Callable[[Cut], Cut]] = {
+    "the same utterance": lambda cut: cut,
+    "another id, the same file": lambda cut: cut.with_id("new"),
+    "seconds of the same file": lambda cut: cut.truncate(offset=0.3, duration=0.4).with_id("new"),
+}
+
+
+@pytest.mark.parametrize("how", TOUCHING)
+def test_protected_sets_are_refused(
+    how: str, tmp_path: Path, corpus: Path, cuts: list[Cut]
+) -> None:
+    """The folder of a test set is named; whatever list holds its audio is refused."""
+    write_cuts(tmp_path / "mine", "train", [*cuts[:2], TOUCHING[how](cuts[5])])
+    with pytest.raises(ValueError, match=r"would train on 1 utterances of .*split test_clean"):
+        opened(tmp_path, protect=[corpus.name])
+    assert opened(tmp_path, allow=True, protect=[corpus.name]).utterances == 3
+    assert opened(tmp_path).utterances == 3, "not protected, not known"
+
+
+def test_equal_samples_are_refused(tmp_path: Path, cuts: list[Cut]) -> None:
+    """A copy under another name and path."""
+    write_cuts(tmp_path / "corpus", "dev", [with_digest(cuts[0], "d" * 32)])
+    copy = with_digest(cuts[1].with_id("copy"), "d" * 32)
+    with pytest.raises(ValueError, match=r"split dev \(copy\)"):
+        refuse_held_out([copy], [tmp_path / "corpus"], "mine")
+
+
+def test_equal_ids_of_two_corpora_are_no_touch(tmp_path: Path) -> None:
+    """001_01 is the first utterance of many corpora."""
+    first = make_cuts(tmp_path / "a", [16_000])
+    second = make_cuts(tmp_path / "b", [24_000])
+    assert first[0].id == second[0].id
+    write_cuts(tmp_path / "corpus", "test", first)
+    refuse_held_out(second, [tmp_path / "corpus"], "mine")
+
+
+@pytest.mark.parametrize("first_is_held_out", [True, False])
+def test_touching_segments_are_no_overlap(
+    tmp_path: Path, cuts: list[Cut], *, first_is_held_out: bool
+) -> None:
+    """Train and dev of one programme meet at a cut."""
+    early = cuts[0].truncate(duration=0.5).with_id("early")
+    late = cuts[0].truncate(offset=0.45).with_id("late")
+    held, trained = (early, late) if first_is_held_out else (late, early)
+    write_cuts(tmp_path / "corpus", "dev", [held])
+    refuse_held_out([trained], [tmp_path / "corpus"], "mine")
+
+
+@pytest.mark.parametrize("split", ["dev", "test_clean"])
+def test_a_source_may_not_be_a_test_split(tmp_path: Path, corpus: Path, split: str) -> None:
+    """The plainest mistake: the wrong split of the right folder."""
+    source = [{"folder": corpus.name, "split": split}]
+    with pytest.raises(ValueError, match="allow_test_data"):
+        opened(tmp_path, sources=source)
+    assert opened(tmp_path, sources=source, allow=True).utterances == 2
+    assert opened(tmp_path, sources=[{"folder": corpus.name}]).utterances == 2
+
+
+def test_a_folder_of_the_command_line_is_checked_too(corpus: Path) -> None:
+    assert open_training(corpus, "train", allow_test_data=False).utterances == 2
+    with pytest.raises(ValueError, match="split dev would train on 2 utterances"):
+        open_training(corpus, "dev", allow_test_data=False)
+    assert open_training(corpus, "dev", allow_test_data=True).utterances == 2
+
+
+def test_excluded_utterances_do_not_count(tmp_path: Path, corpus: Path, cuts: list[Cut]) -> None:
+    """The way out that the message names must work."""
+    write_cuts(tmp_path / "mine", "train", [cuts[0], cuts[5]])
+    (tmp_path / "no.txt").write_text(f"{cuts[5].id}\n")
+    assert opened(tmp_path, protect=[corpus.name], exclude=["no.txt"]).utterances == 1
+
+
+def test_shards_are_checked_against_what_is_protected(
+    tmp_path: Path, corpus: Path, cuts: list[Cut]
+) -> None:
+    """Shards know their files no more; ids, lengths and digests stay."""
+    write_shards([cuts[0], cuts[4]], tmp_path / "shar", shard_cuts=2)
+    source = [{"folder": "shar", "corpus": "shar"}]
+    with pytest.raises(ValueError, match="would train on 1 utterances"):
+        opened(tmp_path, sources=source, protect=[corpus.name])
+    assert opened(tmp_path, sources=source, protect=[corpus.name], allow=True).utterances == 2
+
+
+def test_protecting_what_is_no_folder_is_a_mistake(tmp_path: Path, cuts: list[Cut]) -> None:
+    write_cuts(tmp_path / "mine", "train", cuts[:2])
+    with pytest.raises(ValueError, match="holds no cuts"):
+        opened(tmp_path, protect=["nowhere"])
+
+
+def test_one_iteration_that_may_not_binds_the_family() -> None:
+    """On the command line one folder serves all iterations."""
+    free = load_preset("harness_l_it1")
+    free = replace(free, pretrain=replace(free.pretrain, allow_test_data=True))
+    bound = replace(load_preset("harness_l_it1"), name="other")
+    assert FamilyConfig(name="f", iterations=(free,)).allow_test_data
+    assert not FamilyConfig(name="f", iterations=(free, bound)).allow_test_data

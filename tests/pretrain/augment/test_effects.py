@@ -1,0 +1,268 @@
+"""Single effects: as strong as asked for, and never moving audio away from its labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness_bench.pretrain.augment import effects
+from tests.pretrain.augment.conftest import Wave, noise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LENGTHS = st.integers(1, 20_000)
+SEEDS = st.integers(0, 2**32)
+
+
+def decibels(ratio: float) -> float:
+    return float(10 * np.log10(ratio))
+
+
+@given(samples=LENGTHS, other=st.integers(1, 9_000), snr=st.floats(-20, 40), seed=SEEDS)
+@settings(deadline=None, max_examples=40)
+def test_noise_has_the_ratio_asked_for(samples: int, other: int, snr: float, seed: int) -> None:
+    """Over the whole utterance, however long the noise is and however loud either."""
+    wave, disturbance = noise(samples, seed), noise(other, seed + 1, level=3.0)
+    noisy = effects.add_noise(wave, disturbance, snr)
+    assert noisy.dtype == np.float32
+    assert noisy.shape == wave.shape
+    added = noisy.astype(np.float64) - wave
+    ratio = effects.energy(wave) / float(np.square(added).sum())
+    assert decibels(ratio) == pytest.approx(snr, abs=0.1)
+
+
+def test_noise_is_looped(rng: np.random.Generator) -> None:
+    wave, short = noise(1000), rng.standard_normal(300).astype(np.float32)
+    added = effects.add_noise(wave, short, 0.0) - wave
+    np.testing.assert_allclose(added[300:600], added[:300], atol=1e-6)
+
+
+@pytest.mark.parametrize("silent", ["wave", "noise", "both"])
+def test_silence_stays_as_it_is(silent: str) -> None:
+    """There is no ratio to silence; a division by zero would put NaN into a whole batch."""
+    wave = noise(500) * (silent == "noise")
+    disturbance = noise(500) * (silent == "wave")
+    assert np.array_equal(effects.add_noise(wave, disturbance, 5.0), wave)
+    assert np.array_equal(effects.reverberate(np.zeros_like(wave), noise(50)), np.zeros_like(wave))
+
+
+def slope_of(wave: Wave) -> float:
+    """Fit how power falls with frequency between 100 and 7000 Hz, from averaged periodograms."""
+    power = np.square(np.abs(np.fft.rfft(wave.reshape(-1, 1024) * np.hanning(1024)))).mean(axis=0)
+    hertz = np.fft.rfftfreq(1024, 1 / 16_000)
+    used = (hertz > 100) & (hertz < 7000)
+    return float(-np.polyfit(np.log(hertz[used]), np.log(power[used]), 1)[0])
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_colour_of_noise(slope: float, rng: np.random.Generator) -> None:
+    """White, pink and brown fall as their definitions say, at a mean square of 1."""
+    wave = effects.coloured_noise(1024 * 100, rng, slope)
+    assert slope_of(wave) == pytest.approx(slope, abs=0.1)
+    assert np.square(wave).mean() == pytest.approx(1, rel=0.15)
+
+
+def test_colours_are_drawn_between_white_and_brown() -> None:
+    slopes = [
+        slope_of(effects.coloured_noise(1024 * 20, np.random.default_rng(seed)))
+        for seed in range(30)
+    ]
+    assert -0.2 < min(slopes) < 0.5
+    assert 1.5 < max(slopes) < 2.2
+
+
+@given(samples=LENGTHS, seed=SEEDS)
+@settings(deadline=None, max_examples=20)
+def test_any_length_of_noise_can_be_made(samples: int, seed: int) -> None:
+    made = effects.coloured_noise(samples, np.random.default_rng(seed))
+    assert made.shape == (samples,)
+    assert made.dtype == np.float32
+    assert np.isfinite(made).all()
+
+
+def response(lead: int, sign: float, seed: int = 3) -> Wave:
+    """Return a made-up measured response: some quiet samples, the direct path, a decaying tail."""
+    tail = noise(4000, seed, 0.15) * np.exp(-np.arange(4000) / 800)
+    parts = (noise(lead, seed, 0.001), [1.0], tail)
+    whole: Wave = (sign * np.concatenate(parts)).astype(np.float32)
+    return whole
+
+
+@given(
+    samples=LENGTHS, lead=st.integers(0, 600), sign=st.sampled_from([-1.0, 1.0]), seed=SEEDS
+)  # fmt: skip
+@settings(deadline=None, max_examples=25)
+def test_a_room_keeps_length_and_level(samples: int, lead: int, sign: float, seed: int) -> None:
+    wave = noise(samples, seed)
+    wet = effects.reverberate(wave, response(lead, sign))
+    assert wet.dtype == np.float32
+    assert wet.shape == wave.shape
+    assert decibels(effects.energy(wet) / effects.energy(wave)) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("lead", [0, 1, 333])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_room_does_not_move_speech(lead: int, sign: float) -> None:
+    """The labels are those of the dry audio: the two must agree best, and positively, at lag 0."""
+    wave = noise(16_000)
+    wet = effects.reverberate(wave, response(lead, sign))
+    correlation = np.correlate(wet, wave, mode="same")
+    assert int(np.argmax(correlation)) == len(wave) // 2
+    assert int(np.argmax(np.abs(correlation))) == len(wave) // 2
+
+
+def test_a_room_is_a_convolution() -> None:
+    wave, room = noise(3000), response(100, 1.0)
+    expected = np.convolve(wave.astype(np.float64), room)[100:3100]
+    expected *= np.sqrt(effects.energy(wave) / np.square(expected).sum())
+    np.testing.assert_allclose(effects.reverberate(wave, room), expected, atol=1e-5)
+
+
+def test_a_silent_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="response of 40 samples is silent"):
+        effects.reverberate(noise(500), np.zeros(40, dtype=np.float32))
+
+
+def schroeder(room: Wave) -> float:
+    """Measure T60: a line through the backward integral of energy from -5 to -35 dB (ISO 3382)."""
+    left = np.cumsum(np.square(room[::-1], dtype=np.float64))[::-1]
+    level = 10 * np.log10(left / left[0])
+    used = np.flatnonzero((level <= -5) & (level >= -35))
+    return float(-60 / np.polyfit(used / 16_000, level[used], 1)[0])
+
+
+@pytest.mark.parametrize("t60", [0.2, 0.4, 0.8, 1.5])
+def test_simulated_rooms_have_their_t60(t60: float) -> None:
+    for seed in range(20):
+        room = effects.simulated_response(t60, np.random.default_rng(seed))
+        assert schroeder(room) == pytest.approx(t60, rel=0.15)
+
+
+def test_simulated_rooms_start_with_the_direct_path() -> None:
+    """Nothing is louder or earlier, and reverberation is 0 to 10 dB below it."""
+    ratios = []
+    for seed in range(50):
+        room = effects.simulated_response(0.3, np.random.default_rng(seed))
+        assert room[0] == 1
+        assert np.abs(room[1:]).max() < 1
+        assert not room[1:16].any(), "an echo within 1 ms"
+        ratios.append(decibels(1 / effects.energy(room[1:])))
+    assert -0.01 < min(ratios) < 2
+    assert 8 < max(ratios) < 10.5
+
+
+@given(t60=st.floats(1e-4, 3.0), seed=SEEDS)
+@settings(deadline=None, max_examples=20)
+def test_any_t60_gives_a_room(t60: float, seed: int) -> None:
+    room = effects.simulated_response(t60, np.random.default_rng(seed))
+    assert np.isfinite(room).all()
+    assert int(np.abs(room).argmax()) == 0
+
+
+@given(
+    samples=LENGTHS, masks=st.integers(0, 4), seconds=st.floats(0.001, 2.0), seed=SEEDS
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_time_masks_stay_within_their_limits(
+    samples: int, masks: int, seconds: float, seed: int
+) -> None:
+    """Silenced samples: not more than asked for, nor than a fifth each; the others untouched."""
+    wave = noise(samples, seed) + 10
+    masked = effects.mask_time(wave, np.random.default_rng(seed), masks, seconds)
+    assert masked.dtype == np.float32
+    silent = masked == 0
+    assert np.array_equal(masked[~silent], wave[~silent])
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(int), [0]))))
+    assert len(edges) // 2 <= masks
+    longest = min(round(seconds * 16_000), samples // 5)
+    assert silent.sum() <= masks * longest
+    if masks == 1:
+        assert (np.diff(edges)[::2] <= longest).all()
+
+
+def test_time_masks_vary_and_reach_their_limit() -> None:
+    """A mask that is always tiny, or always at one place, would pass the limits."""
+    wave = np.ones(32_000, dtype=np.float32)
+    masks = [
+        np.flatnonzero(effects.mask_time(wave, np.random.default_rng(seed), 1, 0.1) == 0)
+        for seed in range(200)
+    ]
+    lengths = [len(mask) for mask in masks]
+    assert max(lengths) > 1500
+    assert min(lengths) < 100
+    starts = [mask[0] for mask in masks if len(mask)]
+    assert min(starts) < 1_000
+    assert max(starts) > 29_000
+
+
+def band_change(wave: Wave, masked: Wave) -> NDArray[np.float64]:
+    """Return how many dB remain of each 31 Hz band, in the middle of the utterance."""
+
+    def power(samples: Wave) -> NDArray[np.float64]:
+        whole = np.square(np.abs(np.fft.rfft(samples[2048:-2048].astype(np.float64))))
+        return whole[:-1].reshape(256, -1).sum(axis=1)
+
+    remains: NDArray[np.float64] = 10 * np.log10(power(masked) / power(wave))
+    return remains
+
+
+@given(masks=st.integers(1, 3), hertz=st.floats(100, 4000), seed=SEEDS)
+@settings(deadline=None, max_examples=40)
+def test_channel_masks_remove_bands_alone(masks: int, hertz: float, seed: int) -> None:
+    """Deep inside a band nothing remains; away from the bands nothing changes; edges are short."""
+    wave = noise(2 * 2048 + 512 * 64, seed)
+    masked = effects.mask_channels(wave, np.random.default_rng(seed), masks, hertz)
+    assert masked.dtype == np.float32
+    assert masked.shape == wave.shape
+    remains = band_change(wave, masked)
+    gone, touched = remains < -20, np.abs(remains) > 0.2
+    assert gone.sum() * 31.25 <= masks * (hertz + 31.25)
+    assert touched.sum() - gone.sum() <= masks * 6
+
+
+def test_channel_masks_vary_and_reach_their_limit() -> None:
+    wave = noise(2 * 2048 + 512 * 16)
+    gone = [
+        np.flatnonzero(
+            band_change(wave, effects.mask_channels(wave, np.random.default_rng(seed), 1, 2000))
+            < -20
+        )
+        for seed in range(100)
+    ]
+    widths = [len(bands) * 31.25 for bands in gone]
+    assert max(widths) > 1800
+    assert min(widths) < 200
+    assert min(bands[0] for bands in gone if len(bands)) < 16
+    assert max(bands[-1] for bands in gone if len(bands)) > 240
+
+
+@given(samples=st.integers(1, 2000), seed=SEEDS)
+@settings(deadline=None, max_examples=30)
+def test_channel_masks_of_short_audio(samples: int, seed: int) -> None:
+    """Below one window, too, it is finite and as long as before."""
+    masked = effects.mask_channels(noise(samples), np.random.default_rng(seed), 2, 3000)
+    assert masked.shape == (samples,)
+    assert np.isfinite(masked).all()
+
+
+def test_without_masks_nothing_changes(rng: np.random.Generator) -> None:
+    """Bit for bit: the way through the Fourier transform must not be taken."""
+    wave = noise(5000)
+    assert np.array_equal(effects.mask_channels(wave, rng, 0, 1000), wave)
+    assert np.array_equal(effects.mask_time(wave, rng, 0, 1.0), wave)
+
+
+def test_no_effect_writes_into_its_input(rng: np.random.Generator) -> None:
+    """A cached waveform would be changed again every epoch."""
+    wave = noise(5000)
+    before = wave.copy()
+    effects.add_noise(wave, noise(70), 3.0)
+    effects.reverberate(wave, response(5, 1.0))
+    effects.mask_time(wave, rng, 3, 0.1)
+    effects.mask_channels(wave, rng, 3, 1000)
+    assert np.array_equal(wave, before)

@@ -1,0 +1,280 @@
+"""Families must be makeable before days of computing, and presets must be what the paper says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness_bench.core.config import build
+from harness_bench.pretrain.config import (
+    PRESETS,
+    FamilyConfig,
+    IterationConfig,
+    PretrainConfig,
+    load_preset,
+    preset_names,
+)
+from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.plan import cost_of, plan
+from harness_bench.study import config as demo
+
+MODEL = {
+    "encoder_layers": 4,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+}
+
+
+def step(name: str, **changes: Any) -> dict[str, Any]:
+    """Return an iteration on MFCC labels, changed."""
+    labels = {"source": "mfcc"}
+    return {"name": name, "model": MODEL, "labels": labels, "pretrain": {"max_update": 1}} | changes
+
+
+def student(name: str, teacher: str | None, layer: int = 4) -> dict[str, Any]:
+    return step(name, teacher=teacher, labels={"source": "hidden", "layer": layer})
+
+
+def family(*steps: dict[str, Any]) -> FamilyConfig:
+    return build(FamilyConfig, {"name": "f", "iterations": list(steps)}, source="f.toml")
+
+
+def test_students_may_share_a_teacher() -> None:
+    """The paper's family is a tree, not a chain."""
+    made = family(
+        step("it1"), student("it2", "it1", 2), student("s", "it2"), student("st", "it2", 0)
+    )
+    assert [each.teacher for each in made.iterations] == [None, "it1", "it2", "it2"]
+
+
+IMPOSSIBLE = {
+    "teacher after its student": ([student("s", "it1"), step("it1")], "'it1' is none of the"),
+    "unknown teacher": ([step("it1"), student("s", "it2")], r"before it \(it1\)"),
+    "no teacher for hidden states": ([step("it1"), student("s", None)], "needs a teacher"),
+    "its own teacher": ([student("s", "s")], "'s' is none of the"),
+    "layer above the teacher's last": (
+        [step("it1"), student("s", "it1", 5)], "layer = 5, but teacher 'it1' has 4 layers",
+    ),
+    "two of one name": ([step("it1"), step("it1")], "'it1' is there twice"),
+    "nothing to make": ([], r"at least one \[\[iterations\]\]"),
+    "averaged blocks of nobody": (
+        [step("it1", pretrain={"max_update": 1, "init": "block_average"})], "needs a teacher",
+    ),
+    "a layer of MFCC": ([step("it1", labels={"source": "mfcc", "layer": 1})], "MFCC takes none"),
+    "hidden states of no layer": ([step("it1", labels={"source": "hidden"})], "need a layer"),
+    "nothing to learn": (
+        [step("it1", pretrain={"max_update": 1, "pred_masked_weight": 0.0})], "nothing would be",
+    ),
+    "a path as name": ([step("../it1")], "iterations.0.name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(IMPOSSIBLE))
+def test_an_impossible_family_is_refused_at_once(case: str) -> None:
+    """Each of these would else be found out days later, or never."""
+    steps, message = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match=message):
+        family(*steps)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, 32_000), ({"warmup_updates": 0}, 0), ({"warmup_updates": 7}, 7)]
+)
+def test_warmup_is_fairseqs_share_unless_given(given: dict[str, int], expected: int) -> None:
+    """HuBERT warms up over 32k of 400k updates."""
+    config = build(PretrainConfig, {"max_update": 400_000, **given}, source="x")
+    assert config.warmup == expected
+
+
+# PAPER, "Pretraining" and Table 3: updates, seconds of audio per GPU and batch, GPUs.
+LARGE, STUDENT = (62.5, 24), (75.0, 8)
+UPDATES = {"harness_l_it1": (500_000, *LARGE), "harness_l_it2": (700_000, *LARGE)}
+# layers, dimension, FFN, heads; both readings of the contradictory sizes
+SHAPES = {
+    "harness_l_it1": (24, 1024, 4096, 16),
+    "harness_l_it2": (24, 1024, 4096, 16),
+    "harness_s": (4, 1024, 2048, 16),
+    "harness_s_65m": (4, 1024, 4096, 16),
+    "harness_s_heads4": (4, 1024, 2048, 4),
+    "harness_st": (4, 512, 2048, 16),
+    "harness_st_28m": (4, 512, 4096, 16),
+    "harness_st_pca": (4, 512, 2048, 16),
+    "harness_st_256": (4, 256, 2048, 16),
+}
+PRINTED_MILLIONS = {
+    "harness_l_it1": 316, "harness_l_it2": 316, "harness_s": 65, "harness_s_65m": 65,
+    "harness_s_heads4": 48, "harness_st": 28, "harness_st_28m": 28, "harness_st_pca": 28,
+    "harness_st_256": None,
+}  # fmt: skip
+
+each_preset = pytest.mark.parametrize("name", preset_names())
+
+
+@each_preset
+def test_preset_trains_as_the_paper_says(name: str) -> None:
+    preset = load_preset(name)
+    assert preset.paper is not None
+    found = (preset.pretrain.max_update, preset.pretrain.max_seconds, preset.paper.gpus)
+    assert found == UPDATES.get(name, (300_000, *STUDENT))
+    assert preset.pretrain.final_dim == 768
+    # Unpublished in the paper; HuBERT's.
+    assert (preset.pretrain.pred_masked_weight, preset.pretrain.pred_nomask_weight) == (1, 0)
+    assert (preset.pretrain.mask_prob, preset.pretrain.mask_length) == (0.8, 10)
+
+
+@each_preset
+def test_preset_has_the_papers_shape(name: str) -> None:
+    preset = load_preset(name)
+    model = preset.model
+    shape = (
+        model.encoder_layers, model.encoder_embed_dim, model.encoder_ffn_embed_dim,
+        model.encoder_attention_heads,
+    )  # fmt: skip
+    assert shape == SHAPES[name]
+    assert model.conv_dim == (512,) * 7
+    assert model.conv_kernel == (10, 3, 3, 3, 3, 2, 2)
+    assert model.conv_stride == (5, 2, 2, 2, 2, 2, 2)
+    assert preset.paper is not None
+    assert preset.paper.printed_millions == PRINTED_MILLIONS[name]
+
+
+@each_preset
+def test_preset_has_the_papers_labels(name: str) -> None:
+    """MFCC, then layer 9, then the last layer ("layer 23" counted from 0), 1000 clusters, 300 h."""
+    labels = load_preset(name).labels
+    assert (labels.clusters, labels.fit_hours) == (1000, 300)
+    expected = {"harness_l_it1": ("mfcc", None), "harness_l_it2": ("hidden", 9)}
+    assert (labels.source, labels.layer) == expected.get(name, ("hidden", 24))
+    assert (labels.pca_dim is not None) == (name == "harness_st_pca")
+
+
+# PAPER, Tables 2 and 4: MGB2 and MGB3 WER, KSUEmotions and ADI5 accuracy.
+SCORES = {
+    "harness_l_it2": [15.50, 41.60, 94.66, 84.98],
+    "harness_s": [20.20, 52.80, 91.15, 70.84],
+    "harness_s_65m": [20.20, 52.80, 91.15, 70.84],
+    "harness_st": [23.20, 58.20, 89.02, 69.77],
+    "harness_st_28m": [23.20, 58.20, 89.02, 69.77],
+    "harness_st_pca": [22.50, 55.60, 87.34, 61.64],
+    "harness_st_256": [22.3, 79.42, 53.41],
+}
+
+
+def head_comment(name: str) -> str:
+    """Return the comment above a preset's first key, as one line."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), (PRESETS / f"{name}.toml").read_text().splitlines()
+    )
+    return " ".join(line.removeprefix("# ") for line in lines)
+
+
+@each_preset
+def test_head_comment_has_the_papers_scores(name: str) -> None:
+    """Who trains a preset must know what to expect of it."""
+    found = re.search(r"paper's scores[^:]*: (.*?) accuracy", head_comment(name))
+    figures = re.findall(r"\d+\.\d+", found[1]) if found else []
+    assert [float(figure) for figure in figures] == SCORES.get(name, [])
+
+
+@each_preset
+def test_head_comment_has_the_cost_by_the_operation_count(name: str) -> None:
+    """The comment is typed by hand; the count decides."""
+    found = re.search(
+        r"Expected cost: ([\d,]+) hours of audio x ([\d.]+) GFLOP .*? "
+        r"(\d+) GPU-hours on H100 at 10 % of its bf16 peak, (\d+) at 40 %",
+        head_comment(name),
+    )
+    assert found is not None
+    cost = cost_of(load_preset(name))
+    assert float(found[1].replace(",", "")) == pytest.approx(cost.audio_hours, abs=0.5)
+    assert float(found[2]) == pytest.approx(cost.flop_per_second / 1e9, abs=0.05)
+    assert float(found[3]) == pytest.approx(cost.gpu_hours_usual, abs=0.5)
+    assert float(found[4]) == pytest.approx(cost.gpu_hours_goal, abs=0.5)
+
+
+PAPER = Path(__file__).parents[3] / "shared" / "PAPER.md"
+ROW_NAMES = {
+    "HArnESS-L": "harness_l_it2",
+    "HArnESS-S (79.4 %)": "harness_s",
+    "HArnESS-ST (93.7 %)": "harness_st",
+    "HArnESS-ST, PCA supervision (93.7 %)": "harness_st_pca",
+}
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="../shared/PAPER.md is not there")
+@pytest.mark.parametrize("row", ROW_NAMES)
+def test_scores_stand_so_in_the_paper_notes(row: str) -> None:
+    """The table above was copied by hand from them."""
+    found = re.search(rf"^\| {re.escape(row)} \| (.*) \|$", PAPER.read_text(), re.MULTILINE)
+    assert found is not None
+    assert [float(cell) for cell in found[1].split("|")] == SCORES[ROW_NAMES[row]]
+
+
+@each_preset
+def test_preset_is_named_as_its_file(name: str) -> None:
+    """Folders and results carry the name; the file is what a user looks for."""
+    assert tomllib.loads((PRESETS / f"{name}.toml").read_text())["name"] == name
+
+
+def test_an_unknown_preset_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"'harness_xl'; known: harness_l_it1, .*harness_st_pca"):
+        load_preset("harness_xl")
+
+
+FAMILY = """
+name = "mine"
+[defaults.pretrain]
+max_update = 9
+lr = 0.25
+[[iterations]]
+preset = "harness_l_it1"
+[[iterations]]
+preset = "harness_st_pca"
+name = "thin"
+teacher = "harness_l_it1"
+pretrain = { max_update = 5 }
+labels = { layer = 12 }
+"""
+
+
+def test_a_family_lays_own_values_over_presets_over_defaults(tmp_path: Path) -> None:
+    """Nobody sees the merged table, so a default that a preset hides would pass unnoticed."""
+    (tmp_path / "f.toml").write_text(FAMILY)
+    large, thin = load_family(tmp_path / "f.toml").iterations
+    assert (large.name, large.pretrain.max_update) == ("harness_l_it1", 500_000)
+    assert (thin.name, thin.pretrain.max_update) == ("thin", 5)
+    assert (thin.labels.layer, thin.labels.pca_dim) == (12, 256)
+    assert thin.model == load_preset("harness_st_pca").model
+    assert [each.pretrain.lr for each in (large, thin)] == [0.25, 0.25]
+
+
+def test_a_plan_states_hours_and_parameters(tmp_path: Path) -> None:
+    """What a user checks before asking a cluster for weeks: the paper's 500k x 62.5 s x 24."""
+    (tmp_path / "f.toml").write_text(FAMILY)
+    row = plan(load_family(tmp_path / "f.toml"))[0]
+    assert row["audio_hours_seen_at_most"] == pytest.approx(500_000 * 62.5 * 24 / 3600, abs=0.1)
+    assert row["parameters_as_fairseq_counts"] == 316_993_408
+
+
+def test_the_demo_is_the_papers_family_in_small() -> None:
+    """Same sources of labels and the same tree, so that the demo runs what the paper runs."""
+    small = load_family(demo.family_file(demo.load_demo(None), None)).iterations
+    it1, it2, *students = small
+    last = it2.model.encoder_layers
+    assert (it1.labels.source, it2.labels.source) == ("mfcc", "hidden")
+    assert 0 < (it2.labels.layer or 0) < it1.model.encoder_layers
+    assert [each.labels.layer for each in students] == [last] * 3
+    assert [each.labels.pca_dim is None for each in students] == [True, True, False]
+    assert all(each.teacher == it2.name for each in students)
+    assert all(each.model.encoder_layers < last for each in students)
+
+
+def test_build_of_a_whole_iteration_is_strict() -> None:
+    with pytest.raises(ValueError, match="'teachers'; did you mean teacher"):
+        build(IterationConfig, step("a", teachers="b"), source="x")

@@ -1,0 +1,295 @@
+"""What each flag does, by s3prl's own runner: `python flag_runs.py CUTS CHECKPOINT`.
+
+Run it in an empty folder. One function per flag asserts its effect; prints as JSON the flags whose
+function failed, and why.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from harness_bench.core.files import read_jsonl
+from harness_bench.probing.s3prl import hub
+from harness_bench.probing.s3prl.arguments import packaged_config
+from harness_bench.probing.s3prl.flags import make_parser
+from tests.probing.commands import (
+    CHECKPOINT,
+    CUTS,
+    FBANK,
+    HARNESS,
+    SETTINGS,
+    by_s3prl,
+    predictions,
+    refused,
+    run,
+    trained,
+)
+from tests.probing.resume_runs import equal, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def mode() -> None:
+    """Train leaves a head, evaluate its predictions, inference the probabilities of a file."""
+    trained("mode")
+    dev = predictions("mode", "dev")
+    run("-m", "evaluate", "-t", "dev", "-e", "mode/dev-best.ckpt")
+    assert predictions("mode", "dev") == dev
+    wave = CUTS / "dev-00.wav"
+    printed = run("-m", "inference", "-t", str(wave), "-e", "mode/dev-best.ckpt")
+    answer = json.loads(printed.splitlines()[-1])
+    assert answer["id"] == "dev-00"
+    assert abs(sum(answer["probs"].values()) - 1) < 1e-5
+
+
+def evaluate_split() -> None:
+    """-t names the split, or the file of inference (see mode)."""
+    trained("split")
+    run("-m", "evaluate", "-e", "split/dev-best.ckpt")
+    assert {row["id"][:4] for row in predictions("split", "test")} == {"test"}
+    run("-m", "evaluate", "-t", "train", "-e", "split/dev-best.ckpt")
+    assert len(predictions("split", "train")) == 24
+
+
+def override() -> None:
+    """-o reaches the config and the arguments, last and typed."""
+    state = trained("override", "-o", f"{SETTINGS},,config.optimizer.lr=0.5,,args.seed=3")
+    assert state["Config"]["optimizer"]["lr"] == 0.5
+    assert state["Args"].seed == 3
+
+
+def past_exp() -> None:
+    """-e takes arguments and config of a checkpoint, a file or the newest of a folder."""
+    for number, words in enumerate((["-e", "past{}"], ["-e", "past{}/states-2.ckpt"])):
+        trained(f"past{number}")
+        past = [word.format(number) for word in words]
+        run("-m", "train", *past, "-o", "config.runner.total_steps=4")
+        state = load(Path(f"past{number}") / "states-4.ckpt")
+        assert (state["Step"], state["Args"].upstream) == (4, "fbank_cached")
+
+
+def init_ckpt() -> None:
+    """-i takes weights alone: arguments and config are those of the command."""
+    trained("init")
+    run("-m", "evaluate", "-t", "dev", "-i", "init/dev-best.ckpt", *FBANK[2:], "-p", "other",
+        "-o", SETTINGS)  # fmt: skip
+    assert predictions("other", "dev") == predictions("init", "dev")
+
+
+def config() -> None:
+    """-c replaces the packaged config."""
+    settings = yaml.safe_load(packaged_config("keyword").read_text())
+    settings["downstream_expert"]["modelrc"]["hidden"] = 7
+    Path("own.yaml").write_text(yaml.safe_dump(settings))
+    assert len(trained("config", "-c", "own.yaml")["Downstream"]["model.projector.weight"]) == 7
+
+
+def downstream() -> None:
+    """-d takes ours, and refuses what nobody has."""
+    state = trained("downstream", "-d", "ser")
+    assert state["Args"].downstream == "ser"
+    assert "did you mean" in refused("-m", "train", "-u", "fbank", "-d", "keywords")
+
+
+def upstream() -> None:
+    """-u takes ours and s3prl's own; heads of one shape, as s3prl's draws random numbers."""
+    one, two = (trained(*each)["Downstream"] for each in (["ours"], ["stock", "-u", "fbank"]))
+    weight = "model.projector.weight"
+    assert one[weight].shape == two[weight].shape
+    assert one.keys() == two.keys()
+
+
+def upstream_ckpt() -> None:
+    """-k is opened: another folder, another model."""
+    assert len(trained("folder", base=HARNESS)["Featurizer"]["weights"]) == 3
+    assert "-k" in refused(*FBANK, "-u", "harness_local", "-k", "nowhere")
+
+
+def upstream_model_config() -> None:
+    """-g reaches an upstream of s3prl that takes a config, and is copied beside the run."""
+    stock = hub.s3prl_folder() / "upstream" / "baseline" / "mel.yaml"
+    state = trained("model_config", "-u", "baseline_local", "-g", str(stock))
+    assert equal(state["Downstream"], trained("mel", "-u", "mel")["Downstream"])
+    assert [*Path("model_config").glob("mel_*.yaml")]
+
+
+def upstream_refresh() -> None:
+    """-r reaches the upstream."""
+    taken: list[bool] = []
+    own = hub.fbank_cached
+
+    def noting(**given: Any) -> Any:
+        taken.append(given["refresh"])
+        return own(**given)
+
+    vars(hub)["fbank_cached"] = noting
+    trained("kept")
+    trained("refreshed", "-r")
+    vars(hub)["fbank_cached"] = own
+    assert taken == [False, True]
+
+
+def upstream_trainable() -> None:
+    """-f trains the upstream and puts it into checkpoints."""
+    assert "Upstream" not in trained("frozen", base=HARNESS)
+    tuned = trained("tuned", "-f", base=HARNESS)["Upstream"]
+    before = hub.harness_local(ckpt=str(CHECKPOINT)).state_dict()
+    assert tuned.keys() == before.keys()
+    assert not equal(tuned, before)
+
+
+def upstream_feature_selection() -> None:
+    """-s last_hidden_state leaves nothing to weigh; it is hidden state 2 of 2 blocks."""
+    last = trained("last", "-s", "last_hidden_state", base=HARNESS)
+    assert not last["Featurizer"]
+    assert equal(last["Downstream"], trained("two", "-l", "2", base=HARNESS)["Downstream"])
+
+
+def upstream_layer_selection() -> None:
+    """-l takes one state, by its number from either end."""
+    one, two = trained("one", "-l", "1", base=HARNESS), trained("minus", "-l", "-2", base=HARNESS)
+    assert equal(one["Downstream"], two["Downstream"])
+    other = trained("zero", "-l", "0", base=HARNESS)
+    assert not equal(one["Downstream"], other["Downstream"])
+
+
+def upstream_feature_normalize() -> None:
+    """Normalising before the weighted sum changes what the head sees, and is kept for a test."""
+    state = trained("normalized", "--upstream_feature_normalize", base=HARNESS)
+    assert not equal(state["Downstream"], trained("raw", base=HARNESS)["Downstream"])
+    dev = predictions("normalized", "dev")
+    run("-m", "evaluate", "-t", "dev", "-e", "normalized/dev-best.ckpt")
+    assert predictions("normalized", "dev") == dev
+
+
+def expname() -> None:
+    """-n means result/downstream/NAME here."""
+    run(*FBANK, "-n", "name", "-o", SETTINGS)
+    assert Path("result/downstream/name/states-2.ckpt").is_file()
+
+
+def expdir() -> None:
+    """-p is where all files lie, s3prl's records of the command among them."""
+    trained("expdir")
+    assert [*Path("expdir").glob("args_*.yaml")]
+    assert [*Path("expdir").glob("events.out.*")]
+
+
+def auto_resume() -> None:
+    """-a starts, and with the same words goes on."""
+    words = [*FBANK, "-p", "auto", "-a"]
+    run(*words, "-o", SETTINGS)
+    run(*words, "-o", f"{SETTINGS},,config.runner.total_steps=4")
+    steps = [row["step"] for row in read_jsonl(Path("auto/metrics.jsonl"))]
+    assert steps == [2, 4]
+
+
+def seed() -> None:
+    """--seed decides everything."""
+    one, two = trained("seed1", "--seed", "5"), trained("seed2", "--seed", "5")
+    assert equal(one["Downstream"], two["Downstream"])
+    assert not equal(one["Downstream"], trained("seed3", "--seed", "6")["Downstream"])
+
+
+def device() -> None:
+    """--device is where s3prl puts the models; without a GPU the CPU."""
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert trained("device")["Args"].device == expected
+    assert trained("meta", "--device", "cpu:0")["Args"].device == "cpu:0"
+
+
+def cache_dir() -> None:
+    """--cache_dir is torch.hub's folder."""
+    before = torch.hub.get_dir()
+    trained("cached", "--cache_dir", "downloads")
+    assert torch.hub.get_dir() == "downloads"
+    torch.hub.set_dir(before)
+
+
+def disable_cudnn() -> None:
+    """--disable_cudnn switches it off; without the flag it is on and deterministic."""
+    settings = torch.backends.cudnn
+    found = []
+    for words in (["--disable_cudnn"], []):
+        trained("cudnn", *words)
+        found.append(settings.enabled)
+    assert found == [False, True]
+    assert settings.deterministic
+
+
+def hub_flag() -> None:
+    """--hub torch is the default; huggingface is refused with the way out."""
+    assert trained("hub", "--hub", "torch")["Args"].hub == "torch"
+    assert "hf_hubert_custom" in refused(*FBANK, "--hub", "huggingface")
+
+
+def push_to_hf_hub() -> None:
+    """--push_to_hf_hub is refused before the training, not after it."""
+    assert "hf upload" in refused(*FBANK, "--push_to_hf_hub", "True")
+
+
+EFFECTS: dict[str, Callable[[], None]] = {
+    check.__name__.removesuffix("_flag"): check
+    for check in (
+        mode, evaluate_split, override, past_exp, init_ckpt, config, downstream, upstream,
+        upstream_ckpt, upstream_model_config, upstream_refresh, upstream_trainable,
+        upstream_feature_selection, upstream_layer_selection, upstream_feature_normalize,
+        expname, expdir, auto_resume, seed, device, cache_dir, disable_cudnn, hub_flag,
+        push_to_hf_hub,
+    )
+}  # fmt: skip
+# Of these only the value is compared, with what s3prl's own parser makes of the same words.
+VALUES = {
+    "backend": "gloo",  # in use: test_resume.py, in two processes
+    "local_rank": "1",  # likewise
+    "downstream_variant": "any",  # handed to the task's expert; ours have none
+    "upstream_model_name": "other.pt",  # of --hub huggingface
+    "upstream_revision": "abc",  # likewise
+    "hf_hub_org": "lab",  # of --push_to_hf_hub
+    "verbose": None,  # read nowhere in s3prl
+}
+
+
+def value(flag: str) -> None:
+    """Check that a flag's value comes out of our parser as out of s3prl's."""
+    given = VALUES[flag]
+    words = [
+        "-m",
+        "train",
+        "-p",
+        "values",
+        "-c",
+        "own.yaml",
+        "--" + flag,
+        *([given] if given else []),
+    ]
+    expected = by_s3prl(*words)
+    assert vars(make_parser().parse_args(words)) == expected
+    assert expected[flag] not in (None, False)
+
+
+def main() -> None:
+    """Run all checks."""
+    torch.set_num_threads(1)
+    failed: dict[str, str] = {}
+    values: dict[str, Callable[[], None]] = {
+        flag: functools.partial(value, flag) for flag in VALUES
+    }
+    for flag, check in {**EFFECTS, **values}.items():
+        try:
+            check()
+        except (Exception, SystemExit):  # noqa: BLE001 - the test shows it
+            failed[flag] = traceback.format_exc()
+    print(json.dumps(failed))  # noqa: T201 - what the test reads
+
+
+if __name__ == "__main__":
+    main()

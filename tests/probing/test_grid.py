@@ -1,0 +1,263 @@
+"""The grid of learning rates and seeds: SUPERB's rule, nothing peeked at, every trial kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import typer
+
+from harness_bench.cli.probe import _grid
+from harness_bench.models.features.config import FOLDER
+from harness_bench.probing import grid
+from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
+from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject
+from harness_bench.probing.report import Row, draw_layers, publish_grid, render_grid
+from harness_bench.results.check import check
+from harness_bench.results.predictions import ClassPrediction, write_predictions
+from harness_bench.results.record import load_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Learning rate -> share of right answers on dev and on test: dev chooses the second.
+RIGHT = {1e-2: (0.3, 0.9), 1e-3: (0.8, 0.5), 1e-4: (0.6, 0.95)}
+SEEDS = (1, 2, 3)
+
+
+def answers(path: Path, right: float, seed: int) -> Path:
+    """Write made-up answers of a split."""
+    rng = np.random.default_rng([seed, int(100 * right)])
+    rows = []
+    for number in range(60):
+        truth = "abc"[number % 3]
+        pred = truth if rng.random() < right else "abc"[(number + 1) % 3]
+        row = ClassPrediction(id=f"test-{number:02d}", truth=truth, pred=pred, probs={},
+                              group=f"g{number % 6}")  # fmt: skip
+        rows.append(row)
+    write_predictions(path, rows)
+    return path
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
+    """Replace the training of heads by made-up outcomes; return the trials that were run."""
+    found: list[tuple[float, int]] = []
+
+    def run_probe(
+        _: Subject, out: Path, config: ProbeConfig, *, threads: int, test: bool
+    ) -> ProbeOutcome:
+        assert threads
+        if not out.exists():
+            found.append((config.learning_rate, config.seed))
+        dev, right = RIGHT[config.learning_rate]
+        out.mkdir(parents=True, exist_ok=True)
+        if test:
+            answers(out / "test.jsonl", right, config.seed)
+        return ProbeOutcome(
+            key="k", dev_predictions=answers(out / "dev.jsonl", dev, config.seed),
+            test_predictions=out / "test.jsonl", tested=test,
+            checkpoint=out / "dev-best.ckpt", commands=(), best_step=1,
+            layer_weights=(0.25, 0.75), train_seconds=1, test_seconds=1,
+        )  # fmt: skip
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    return found
+
+
+@pytest.fixture
+def outcome(tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path) -> GridOutcome:
+    """Run a grid of three learning rates and three seeds."""
+    config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
+    made = run_grid(subject(tone_corpus), tmp_path, config)
+    assert trials
+    return made
+
+
+def subject(cuts: Path) -> Subject:
+    """Name what is probed."""
+    return Subject(upstream="fbank_cached", checkpoint=None, task="did", cuts=cuts)
+
+
+def test_only_dev_chooses_and_only_the_chosen_is_repeated(
+    outcome: GridOutcome, trials: list[tuple[float, int]], tmp_path: Path
+) -> None:
+    """Test would have chosen 1e-4; the first seed tries all rates, the others the best."""
+    assert outcome.learning_rate == 1e-3
+    assert trials == [(1e-2, 1), (1e-3, 1), (1e-4, 1), (1e-3, 2), (1e-3, 3)]
+    assert [bool(trial.test) for trial in outcome.trials] == [False, True, False, True, True]
+    read = {path.parent.name for path in tmp_path.rglob("test.jsonl")}
+    assert read == {"lr0.001.seed1", "lr0.001.seed2", "lr0.001.seed3"}, "peeked at test"
+    assert outcome.checkpoint.parent.name == "lr0.001.seed1"
+    assert outcome.layer_weights == (0.25, 0.75)
+
+
+def test_mean_and_spread_are_those_of_the_seeds(outcome: GridOutcome) -> None:
+    """Against numpy, from the trials themselves."""
+    tests = [trial.test["accuracy"] for trial in outcome.trials if trial.test]
+    assert len(set(tests)) > 1
+    assert outcome.test_mean["accuracy"] == pytest.approx(np.mean(tests))
+    assert outcome.test_deviation["accuracy"] == pytest.approx(np.std(tests, ddof=1))
+    table = render_grid(outcome)
+    assert f"{np.mean(tests):.2f} ± {np.std(tests, ddof=1):.2f}" in table
+    assert table.count("\n0.001 ") == 3
+
+
+def test_the_result_carries_the_grid(
+    outcome: GridOutcome, tmp_path: Path, tone_corpus: Path
+) -> None:
+    """Its figure is the mean over the seeds, with an interval over clusters and the spread."""
+    config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
+    row = Row(model="m", corpus="tones", kind="baseline", synthetic=True)
+    path = publish_grid(subject(tone_corpus), outcome, config, row, tmp_path / "results")
+    result = load_result(path)
+    assert result.main.value == pytest.approx(outcome.test_mean["accuracy"])
+    assert result.main.spread == pytest.approx(outcome.test_deviation["accuracy"])
+    assert result.metrics["uar"].value == pytest.approx(outcome.test_mean["uar"])
+    assert result.seeds == SEEDS
+    assert set(result.learning_rates) == {"0.01", "0.001", "0.0001"}
+    assert max(result.learning_rates, key=lambda rate: result.learning_rates[rate]) == "0.001"
+    assert result.utterances == 60
+    assert result.leakage is not None
+    assert check([path]) == (1, []), "validate agrees"
+
+
+def test_a_finished_grid_reads_back(outcome: GridOutcome, tmp_path: Path) -> None:
+    """`predict` and people read grid.json."""
+    kept = json.loads((tmp_path / grid.GRID).read_text())
+    assert kept["learning_rate"] == outcome.learning_rate
+    assert len(kept["trials"]) == 5
+    assert kept["checkpoint"] == str(outcome.checkpoint)
+
+
+def test_impossible_grids_are_refused(
+    tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path
+) -> None:
+    """Before or right after the first trials, never with a choice by chance."""
+    with pytest.raises(ValueError, match="names a value twice"):
+        GridConfig(seeds=(1, 1))
+    with pytest.raises(ValueError, match=r"no metric 'wer'; known: accuracy"):
+        run_grid(subject(tone_corpus), tmp_path, GridConfig(metric="wer"))
+    assert trials == [(1e-3, 1337)]
+
+
+def test_layers_are_drawn(tmp_path: Path) -> None:
+    """A picture of any number of layers."""
+    for count in (2, 25):
+        target = tmp_path / f"{count}.png"
+        draw_layers([1 / count] * count, target, "layers of $x")
+        assert target.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_mistake_that_all_trials_share_is_heard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tone_corpus: Path
+) -> None:
+    """Trials that wait are not begun: each may take hours before it fails likewise."""
+    begun: list[float] = []
+
+    def run_probe(_: Subject, __: Path, config: ProbeConfig, **___: Any) -> ProbeOutcome:
+        begun.append(config.learning_rate)
+        raise RuntimeError("no such upstream")
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    with pytest.raises(RuntimeError, match="no such upstream"):
+        run_grid(subject(tone_corpus), tmp_path, GridConfig(learning_rates=tuple(RIGHT)))
+    assert begun == [1e-2]
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ({1e-3: 50.0}, "the only one"),
+        ({1e-2: 40.0, 1e-3: 50.0, 1e-4: 45.0}, "0.001: best accuracy on dev (0.01: 40.00 %"),
+        ({1e-2: 50.0, 1e-3: 50.0}, "0.01, 0.001 are equal on dev"),
+        ({1e-2: 40.0, 1e-3: 50.0}, "0.001 is the smallest that was tried: 0.0001 may do better"),
+        ({1e-2: 60.0, 1e-3: 50.0}, "0.01 is the largest that was tried: 0.1 may do better"),
+    ],
+)
+def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: str) -> None:
+    """At the end of the grid, or by the order of equal ones, it is no optimum."""
+    lines = explain_choice(scores, max(scores, key=lambda rate: scores[rate]), "accuracy")
+    assert told in "\n".join(lines)
+    assert len(lines) == 1 + ("equal" in told or "may do better" in told)
+
+
+def test_file_and_options_make_one_grid(tmp_path: Path) -> None:
+    """Options win, and nothing that the file says is lost where no option is given."""
+    config = tmp_path / "probe.toml"
+    config.write_text("seeds = [5, 6]\n[probe]\nlearning_rate = 2e-4\nhidden = 8\n")
+    made = _grid(config, None, None, 100)
+    assert made.learning_rates == (2e-4,)
+    assert made.seeds == (5, 6)
+    assert (made.probe.hidden, made.probe.total_steps, made.probe.eval_step) == (8, 100, 100)
+    made = _grid(config, "1e-2,1e-3", "3", None)
+    assert made.learning_rates == (1e-2, 1e-3)
+    assert made.seeds == (1337, 1338, 1339)
+    assert _grid(None, None, None, None) == GridConfig()
+    assert _grid(None, None, "7,", None).seeds == (7,)
+    for text, meant in (("mean", "mean"), ("3", 3)):
+        assert _grid(config, None, None, None, text).probe.layers == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "lr", "seeds", "told"),
+    [
+        ("", "1e-3,x", None, "--lr: 'x' is no number"),
+        ("", None, "1337", "--seeds 1337,"),
+        ("", "1e-3,1e-3", None, "names a value twice"),
+        ("", "5", None, "learning_rates"),
+        ("[probe]\nlayers = 'average'", None, None, "layers"),
+        ("probe = 3", None, None, "probe"),
+        ("[prob]", None, None, "prob"),
+    ],
+)
+def test_wrong_grids_are_sentences(
+    tmp_path: Path, text: str, lr: str | None, seeds: str | None, told: str
+) -> None:
+    """Told before anything is trained, in words that name the offender."""
+    config = tmp_path / "probe.toml"
+    config.write_text(text)
+    with pytest.raises((ValueError, typer.BadParameter)) as caught:
+        _grid(config, lr, seeds, None)
+    assert told in str(caught.value)
+    assert "validation error" not in str(caught.value)
+
+
+def test_the_folder_says_what_was_tried(outcome: GridOutcome, tmp_path: Path) -> None:
+    """Figures without their grid and subject are nobody's."""
+    made = json.loads((tmp_path / "provenance.json").read_text())
+    assert made["config"]["grid"]["learning_rates"] == [*RIGHT]
+    assert made["config"]["subject"]["upstream"] == "fbank_cached"
+    assert len(made["inputs"]) == len(outcome.trials)
+
+
+def test_trials_share_features_until_the_grid_is_done(
+    tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Five trials read the same speech; what they keep for each other must not stay on the disk."""
+    seen: list[str | None] = []
+    made: Callable[..., ProbeOutcome] = vars(grid)["run_probe"]
+
+    def run_probe(*given: Any, **named: Any) -> ProbeOutcome:
+        folder = os.environ.get(FOLDER)
+        seen.append(folder)
+        if folder and folder.startswith(str(tmp_path)):
+            Path(folder).mkdir(exist_ok=True, parents=True)
+        return made(*given, **named)
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    monkeypatch.delenv(FOLDER, raising=False)
+    run_grid(subject(tone_corpus), tmp_path / "a", GridConfig(learning_rates=tuple(RIGHT)))
+    assert set(seen) == {str(tmp_path / "a" / "features")}
+    assert not (tmp_path / "a" / "features").exists()
+    assert FOLDER not in os.environ
+    seen.clear()
+    monkeypatch.setenv(FOLDER, "/elsewhere")
+    run_grid(subject(tone_corpus), tmp_path / "b", GridConfig(learning_rates=tuple(RIGHT)))
+    assert set(seen) == {"/elsewhere"}, "the user's folder wins"
+    assert len(trials) == 6

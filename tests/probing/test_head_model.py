@@ -1,0 +1,124 @@
+"""The head: padding must not change what an utterance is taken for."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.probing.head.config import HeadConfig
+from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
+
+
+@pytest.mark.parametrize("input_norm", ["none", "batch"])
+@pytest.mark.parametrize("kernel_size", [1, 4, 5])
+@pytest.mark.parametrize("average", [0, 1, 3, 5])
+def test_padded_equals_alone(
+    kernel_size: int, average: int, input_norm: Literal["none", "batch"]
+) -> None:
+    """Otherwise accuracy moves with the batch size; the padding holds large junk on purpose."""
+    torch.manual_seed(0)
+    config = HeadConfig(input_norm=input_norm, hidden=8, kernel_size=kernel_size, average=average)
+    head = CnnAttentionHead(16, 5, config).eval()
+    frames = [3, 40, 17, 1]
+    items = [torch.randn(count, 16) for count in frames]
+    batch = pad_sequence(items, batch_first=True, padding_value=1e3)
+    together = head(batch, torch.tensor(frames))
+    alone = torch.cat([head(item[None], torch.tensor([len(item)])) for item in items])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_input_norm_counts_valid_frames_only() -> None:
+    """Its running mean after one step, against the mean over the frames that are not padding."""
+    torch.manual_seed(0)
+    head = CnnAttentionHead(16, 5, HeadConfig(input_norm="batch", hidden=8))
+    items = [torch.randn(count, 16) for count in (3, 40)]
+    head(pad_sequence(items, batch_first=True, padding_value=1e3), torch.tensor([3, 40]))
+    assert head.norm is not None
+    assert head.norm.running_mean is not None
+    torch.testing.assert_close(head.norm.running_mean, 0.1 * torch.cat(items).mean(0))
+
+
+def test_every_parameter_learns() -> None:
+    """A layer left out of the graph would make the head smaller than the paper's."""
+    head = CnnAttentionHead(16, 5, HeadConfig(hidden=8))
+    head(torch.randn(2, 9, 16), torch.tensor([9, 5])).square().sum().backward()
+    without = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_the_papers_size() -> None:
+    """Projector, three 80 x 80 x 5 convolutions, pooling, FF and output, counted by hand."""
+    head = CnnAttentionHead(1024, 6, HeadConfig())
+    by_hand = (1024 * 80 + 80) + 3 * (80 * 80 * 5 + 80) + 81 + (80 * 80 + 80) + (80 * 6 + 6)
+    assert sum(p.numel() for p in head.parameters()) == by_hand
+
+
+@pytest.mark.parametrize("rate", [160, 320])
+def test_valid_frames_are_those_a_window_fits_in(rate: int) -> None:
+    """Against counting windows one by one, for every length over two seconds' steps."""
+    samples = [*range(400, 32000, 37)]
+    windows = [len(range(0, count - 400 + 1, rate)) for count in samples]
+    assert valid_frames([10**6] * len(samples), samples, rate) == windows
+    assert valid_frames([1] * len(samples), samples, rate) == [1] * len(samples)
+
+
+def stock_head(ours: CnnAttentionHead, average: int) -> Any:
+    """Return s3prl's own head with the weights of ours, all but the projector."""
+    from s3prl.downstream.emotion.model import CNNSelfAttention  # noqa: PLC0415 - imports s3prl
+
+    stock = CNNSelfAttention(8, 8, 5, 2, average or 1, 0.4, 5)
+    if not average:
+        del stock.model_seq[0]
+    convs = [layer for layer in stock.model_seq if isinstance(layer, torch.nn.Conv1d)]
+    theirs = [*convs, stock.pooling.W, stock.out_layer[0], stock.out_layer[2]]
+    mine = [*ours.convs, ours.attention, ours.feed_forward, ours.output]
+    for one, other in zip(theirs, mine, strict=True):
+        one.load_state_dict(other.state_dict())
+    return stock
+
+
+@pytest.mark.s3prl
+@pytest.mark.parametrize("average", [0, 1, 5])
+def test_logits_are_those_of_s3prls_own_head(average: int) -> None:
+    """On the same weights; its layer order is the reference.
+
+    In s3prl's head the padding reaches the last frames of shorter utterances. So ours, padded, is
+    compared with s3prl's on each utterance alone, and on the padded batch for the longest.
+    """
+    torch.manual_seed(0)
+    ours = CnnAttentionHead(16, 5, HeadConfig(hidden=8, average=average)).eval()
+    stock = stock_head(ours, average).eval()
+    frames = torch.tensor([60, 41, 7, 1])
+    items = [torch.randn(count, 16) for count in frames.tolist()]
+    batch = pad_sequence(items, batch_first=True)
+    found = ours(batch, frames)
+    alone = torch.cat([stock(ours.projector(item[None]), None) for item in items])
+    torch.testing.assert_close(found, alone, rtol=1e-5, atol=1e-6)
+    # As s3prl's experts do it: project the padding too, mask it in the pooling alone.
+    stride = average or 1
+    seen = torch.arange(-(-60 // stride)) < -(-frames[:, None] // stride)
+    together = stock(ours.projector(batch), torch.where(seen, 0.0, -1e5))
+    torch.testing.assert_close(found[:1], together[:1], rtol=1e-5, atol=1e-6)
+    assert (found[1:] - together[1:]).abs().max() > 1e-4, "s3prl's head depends on the batch"
+
+
+@pytest.mark.s3prl
+@pytest.mark.parametrize("average", [0, 5])
+def test_in_training_too_it_is_s3prls_head(average: int) -> None:
+    """Dropout stands at the same places: equal random states give equal losses and gradients."""
+    torch.manual_seed(0)
+    ours = CnnAttentionHead(16, 5, HeadConfig(hidden=8, average=average))
+    stock = stock_head(ours, average)
+    features = torch.randn(3, 50, 16)
+    torch.manual_seed(1)
+    found = ours(features, torch.tensor([50, 50, 50])).logsumexp(1).sum()
+    torch.manual_seed(1)
+    expected = stock(ours.projector(features), None).logsumexp(1).sum()
+    torch.testing.assert_close(found, expected)
+    weights = (ours.projector.weight,)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, weights), torch.autograd.grad(expected, weights)
+    )

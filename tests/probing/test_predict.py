@@ -1,0 +1,81 @@
+"""Finding a trained head, and what a file that cannot be read costs."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from harness_bench.probing import predict as module
+from harness_bench.probing.head.expert import ClassifierExpert
+from harness_bench.probing.predict import find_checkpoint, predict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_head_is_found_where_people_look(tmp_path: Path) -> None:
+    """The checkpoint, the experiment folder, a probe's and a grid's folder, moved or not."""
+    folder = tmp_path / "probe" / "s3prl"
+    folder.mkdir(parents=True)
+    head = folder / "dev-best.ckpt"
+    head.write_bytes(b"")
+    (tmp_path / "probe" / "outcome.json").write_text(json.dumps({"checkpoint": str(head)}))
+    for place in (head, folder, tmp_path / "probe"):
+        assert find_checkpoint(place) == head
+    moved = tmp_path / "moved"
+    (tmp_path / "probe").rename(moved)
+    assert find_checkpoint(moved) == moved / "s3prl" / "dev-best.ckpt"
+    (moved / "outcome.json").rename(moved / "grid.json")
+    assert find_checkpoint(moved) == moved / "s3prl" / "dev-best.ckpt"
+
+
+def test_no_head_is_a_sentence(tmp_path: Path) -> None:
+    """It says which folders hold one."""
+    with pytest.raises(ValueError, match=r"holds no trained head: expected dev-best\.ckpt"):
+        find_checkpoint(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken file among a thousand costs its own answer."""
+    (tmp_path / "dev-best.ckpt").write_bytes(b"")
+    good, broken = tmp_path / "good.wav", tmp_path / "broken.wav"
+    sf.write(good, np.zeros(8000), 16000)
+    broken.write_bytes(b"RIFF")
+
+    def load_audio(path: Path) -> torch.Tensor:
+        samples, _ = sf.read(path, dtype="float32")
+        return torch.from_numpy(samples)
+
+    def probabilities(_: Any, samples: list[int]) -> list[dict[str, float]]:
+        assert samples == [8000]
+        return [{"happy": 0.75, "sad": 0.25}]
+
+    expert = SimpleNamespace(load_audio=load_audio, probabilities=probabilities)
+    runner = SimpleNamespace(
+        downstream=SimpleNamespace(model=expert),
+        upstream=SimpleNamespace(model=lambda wavs: wavs),
+        featurizer=SimpleNamespace(model=lambda _, features: features),
+    )
+    monkeypatch.setattr(module, "_runner", lambda *_: runner)
+    first, second, third = predict(tmp_path, [broken, good, tmp_path / "none.wav"])
+    assert (first.label, second.label, third.label) == ("", "happy", "")
+    assert first.problem
+    assert not second.problem
+    assert third.problem == "there is no such file"
+
+
+def test_what_is_no_audio_is_a_sentence(tmp_path: Path) -> None:
+    """The reader's own errors are of no kind that callers know."""
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    for path in (broken, tmp_path / "none.wav"):
+        with pytest.raises(ValueError, match=f"{path.name} cannot be read as audio"):
+            ClassifierExpert.load_audio(path)

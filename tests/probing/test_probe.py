@@ -1,0 +1,250 @@
+"""A probe end to end, by s3prl's own command line in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from harness_bench.core.config import resolved
+from harness_bench.core.files import digest_file, digest_strings, write_json
+from harness_bench.core.workdir import versions
+from harness_bench.cuts.store import cuts_path
+from harness_bench.probing import probe
+from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
+from harness_bench.probing.s3prl.arguments import packaged_config
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+
+if TYPE_CHECKING:
+    from tests.probing.conftest import Python
+
+pytestmark = pytest.mark.s3prl
+SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
+
+
+def start(
+    out: Path, cuts: Path, checkpoint: Path, config: ProbeConfig, *, test: bool = True
+) -> ProbeOutcome:
+    """Run the harness upstream on the keyword task."""
+    subject = Subject(
+        upstream="harness_local",
+        checkpoint=checkpoint,
+        task="keyword",
+        cuts=cuts,
+        label_field="label",
+    )
+    return run_probe(subject, out, config, test=test)
+
+
+def accuracy(path: Path) -> float:
+    """Return the share of right predictions."""
+    rows = read_predictions(path, ClassPrediction)
+    return sum(row.truth == row.pred for row in rows) / len(rows)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("probe")
+
+
+@pytest.fixture(scope="module")
+def outcome(folder: Path, tone_corpus: Path, tiny_checkpoint: Path) -> ProbeOutcome:
+    """Train and, in a second process, test from the chosen checkpoint."""
+    return start(folder, tone_corpus, tiny_checkpoint, SHORT)
+
+
+def test_beats_chance_clearly(outcome: ProbeOutcome) -> None:
+    """Chance is 1/3 of three tones."""
+    assert accuracy(outcome.dev_predictions) > 0.6
+    assert accuracy(outcome.test_predictions) > 0.6
+
+
+def test_says_what_it_did(outcome: ProbeOutcome, folder: Path) -> None:
+    """The leaderboard shows the commands; the layer weights are a softmax over 3 states."""
+    assert [command.split()[2:5] for command in outcome.commands] == [
+        ["harness_bench.run_downstream", "-m", "train"],
+        ["harness_bench.run_downstream", "-m", "evaluate"],
+    ]
+    assert len(outcome.layer_weights) == 3
+    assert sum(outcome.layer_weights) == pytest.approx(1)
+    assert len(set(outcome.layer_weights)) > 1, "the weights were never trained"
+    assert outcome.best_step in (20, 40, 60)
+    assert (folder / "provenance.json").is_file()
+
+
+def test_an_equal_probe_is_not_run_again(
+    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, tiny_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A second `make demo` must take seconds; other settings must run, and fail here."""
+    monkeypatch.setattr(probe, "_run", None)  # a call would raise
+    assert start(folder, tone_corpus, tiny_checkpoint, SHORT) == outcome
+    outcome.test_predictions.rename(folder / "away")
+    with pytest.raises(TypeError):
+        start(folder / "other", tone_corpus, tiny_checkpoint, ProbeConfig(seed=1))
+    (folder / "away").rename(outcome.test_predictions)
+
+
+def test_predict_says_what_the_test_said(
+    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, python: Python
+) -> None:
+    """One's own files get what evaluation gave, though the folder moved and the cuts are gone."""
+    rows = read_predictions(outcome.test_predictions, ClassPrediction)[:3]
+    files = [str(tone_corpus / f"{row.id}.wav") for row in rows]
+    moved = folder.parent / "moved"
+    shutil.copytree(folder, moved)
+    command = "import sys; from harness_bench import cli; sys.argv[0] = 'harness-bench'; cli.main()"
+    said = python("-c", command, "predict", str(moved), *files, "--json")
+    answers = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [answer["file"] for answer in answers] == files
+    for answer, row in zip(answers, rows, strict=True):
+        assert answer["label"] == row.pred == max(answer["probs"], key=answer["probs"].get)
+        assert answer["probs"] == pytest.approx(row.probs, abs=1e-5)
+
+
+def test_the_cache_and_the_second_process_change_nothing(
+    outcome: ProbeOutcome, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path
+) -> None:
+    """Without kept features, and tested while training: the same losses and predictions."""
+    plain = ProbeConfig(
+        total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32,
+        feature_cache_mb=0, test_in_training=True,
+    )  # fmt: skip
+    other = start(tmp_path, tone_corpus, tiny_checkpoint, plain)
+    assert len(other.commands) == 1
+
+    def logged(run: ProbeOutcome) -> list[str]:
+        lines = (run.checkpoint.parent / "metrics.jsonl").read_text().splitlines()
+        return [line for line in lines if '"test"' not in line]
+
+    assert logged(other) == logged(outcome)
+    assert other.dev_predictions.read_bytes() == outcome.dev_predictions.read_bytes()
+    assert other.test_predictions.read_bytes() == outcome.test_predictions.read_bytes()
+
+
+def test_a_probe_cut_off_goes_on_and_ends_alike(
+    outcome: ProbeOutcome, folder: Path, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Killed in its first third: no step is done twice, and the outcome is the same to the bit."""
+    killed = tmp_path / "probe"
+
+    def kill(arguments: list[str], *_: object) -> float:
+        run = killed / "s3prl"
+        command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ) as process:  # fmt: skip
+            while process.poll() is None and not list(run.glob("states-20.ckpt")):
+                time.sleep(0.01)
+            process.kill()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "_run", kill)
+        with pytest.raises(KeyboardInterrupt):
+            start(killed, tone_corpus, tiny_checkpoint, SHORT)
+    assert not (killed / "outcome.json").exists()
+    untested = start(killed, tone_corpus, tiny_checkpoint, SHORT, test=False)
+    assert not untested.tested
+    assert not untested.test_predictions.exists()
+    log = (killed / "log.txt").read_text()
+    assert "Resume from" in log
+    again = start(killed, tone_corpus, tiny_checkpoint, SHORT)
+    assert (killed / "log.txt").read_text().startswith(log), "trained anew, to be tested"
+    assert (again.tested, again.train_seconds) == (True, untested.train_seconds)
+    assert len(again.commands) == 2
+    for name in ("metrics.jsonl", "predictions.dev.jsonl", "predictions.test.jsonl"):
+        assert (killed / "s3prl" / name).read_bytes() == (folder / "s3prl" / name).read_bytes()
+    assert again.layer_weights == outcome.layer_weights
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_heads_of_earlier_versions_are_read(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch, *, during: bool
+) -> None:
+    """Before layers could be chosen and tests put off, a probe's key and outcome were these."""
+    config = ProbeConfig(total_steps=60, eval_step=20, test_in_training=during)
+    given = resolved(config)
+    assert given.pop("layers") == "weighted"
+    settings = yaml.safe_load(packaged_config("keyword").read_text())
+    settings["runner"].update(
+        total_steps=60, eval_step=20, log_step=20, save_step=20, max_keep=1,
+        eval_dataloaders=["dev", "test"] if during else ["dev"],
+    )  # fmt: skip
+    settings["downstream_expert"]["datarc"]["cuts"] = str(tone_corpus)
+    digests = (digest_file(cuts_path(tone_corpus, split)) for split in ("train", "dev", "test"))
+    texts = [json.dumps(each, sort_keys=True) for each in (settings, given)]
+    key = digest_strings(
+        ["fbank_cached", "", "keyword", *texts, "fp32", *digests,
+         json.dumps(versions(), sort_keys=True)]
+    )  # fmt: skip
+    names = ("dev_predictions", "test_predictions", "checkpoint")
+    kept = {name: str(tmp_path / name) for name in names}
+    for path in kept.values():
+        Path(path).touch()
+    kept |= {"key": key, "commands": [], "best_step": 20, "layer_weights": []}  # type: ignore[dict-item]
+    write_json(tmp_path / "outcome.json", {**kept, "train_seconds": 1.5, "test_seconds": 2.5})
+    monkeypatch.setattr(probe, "_run", None)  # a call would raise
+    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
+    for test in (True, False):
+        assert run_probe(subject, tmp_path, config, test=test).test_seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("layers", "flags", "written"),
+    [("weighted", [], None), ("mean", [], "mean"), (2, ["-l", "2"], None)],
+)
+def test_layers_are_chosen_by_s3prls_means(
+    layers: Any, flags: list[str], written: str | None, tmp_path: Path, tone_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A setting of the runner, or its own flag, so that the command repeats the head."""
+    commands: list[list[str]] = []
+
+    def run(words: list[str], *_: object) -> float:
+        commands.append(words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probe, "_run", run)
+    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
+    with pytest.raises(KeyboardInterrupt):
+        run_probe(subject, tmp_path, ProbeConfig(layers=layers))
+    (words,) = commands
+    assert words[words.index("-l") :] == flags if flags else "-l" not in words
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["runner"].get("layers") == written
+
+
+def test_failure_shows_the_end_of_the_log(
+    tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path
+) -> None:
+    """What went wrong in the other process must be read without looking for a file."""
+    with pytest.raises(RuntimeError, match=r"Exit code 1(.|\n)*has no field 'mood'"):
+        run_probe(
+            Subject(
+                upstream="harness_local", checkpoint=tiny_checkpoint, task="ser", cuts=tone_corpus,
+                label_field="mood",
+            ),
+            tmp_path, SHORT,
+        )  # fmt: skip
+    assert not (tmp_path / "outcome.json").exists()
+
+
+def test_impossible_settings_are_refused(tmp_path: Path, tone_corpus: Path) -> None:
+    """Before minutes of training, not after."""
+    with pytest.raises(ValueError, match="eval_step = 50 is larger than total_steps = 10"):
+        ProbeConfig(total_steps=10, eval_step=50)
+    with pytest.raises(ValueError, match=r"no task 'mood'; known: .*ser"):
+        run_probe(
+            Subject(upstream="fbank_cached", checkpoint=None, task="mood", cuts=tone_corpus),
+            tmp_path, SHORT,
+        )  # fmt: skip

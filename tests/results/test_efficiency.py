@@ -1,0 +1,125 @@
+"""Costs stand beside scores in every comparison: they must be the model's and nobody else's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from safetensors.torch import load_file
+
+from harness_bench.models.checkpoint import checkpoint_digest, save_random
+from harness_bench.results.efficiency import (
+    Efficiency,
+    against_teacher,
+    compare_costs,
+    render,
+    write_into,
+)
+from harness_bench.results.record import Costs, Metric, Result, load_results, save_result
+from tests.models.conftest import small_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+BALLAST = 2**30  # bytes
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A student of one block and its teacher of eight, wide enough to be felt."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    wide = {"encoder_embed_dim": 256, "encoder_ffn_embed_dim": 1024}
+    for name, layers in (("student", 1), ("teacher", 8)):
+        save_random(root / name, small_config(encoder_layers=layers, **wide), seed=0)
+    return root / "student", root / "teacher"
+
+
+@pytest.fixture(scope="module")
+def measured(folders: tuple[Path, Path]) -> list[Efficiency]:
+    """The teacher and the student, measured from a process that itself needs a gigabyte."""
+    student, teacher = folders
+    ballast = bytearray(BALLAST)
+    ballast[::4096] = b"\1" * len(ballast[::4096])  # touched, so that it is resident
+    return compare_costs([student], teacher)
+
+
+def test_costs_are_those_of_the_folder(
+    folders: tuple[Path, Path], measured: list[Efficiency]
+) -> None:
+    """Parameters and bytes are counted, and the larger model takes more of everything."""
+    first, second = measured
+    weights = folders[0] / "model.safetensors"
+    assert second.parameters == sum(tensor.numel() for tensor in load_file(weights).values())
+    assert second.disk_bytes == weights.stat().st_size
+    assert second.compression == pytest.approx(1 - second.parameters / first.parameters)
+    assert first.macs_per_second > second.macs_per_second
+    assert first.real_time_factor > second.real_time_factor > 0
+    assert first.peak_bytes > 4 * first.parameters
+    assert first.compression is None
+    assert second.checkpoint_digest == checkpoint_digest(folders[0])
+    assert "CPU cores" in second.hardware
+    assert "RTF (CPU)" in render([first, second])
+
+
+def test_memory_is_the_models_whoever_measures(measured: list[Efficiency]) -> None:
+    """Linux hands a process's peak down to those it starts; no model may get it."""
+    assert all(row.peak_bytes < BALLAST / 2 for row in measured)
+
+
+COSTS = Efficiency("teacher", 100, 400, 1e9, 0.1, 1000, None, "a machine", "e" * 32)
+
+
+def result(model: str, task: str, value: float, **more: Any) -> Result:
+    metric = Metric(value=value, higher_is_better=task != "asr")
+    return Result(
+        source="measured", model=model, model_kind="pretrained", task=task, corpus="c",
+        **({"split": "test"} | more), main_metric="m", metrics={"m": metric}, synthetic=False,
+    )  # fmt: skip
+
+
+def test_retention_is_the_share_of_the_teachers_score() -> None:
+    """Accuracies as they are, error rates as what is right; dev figures and strangers are none."""
+    results = [
+        result("teacher", "did", 80.0), result("student", "did", 60.0),
+        result("teacher", "asr", 20.0), result("student", "asr", 60.0),
+        result("student", "ser", 50.0),
+        result("student", "did", 10.0, split="dev"),
+    ]  # fmt: skip
+    found = against_teacher(replace(COSTS, name="student", parameters=25), COSTS, results)
+    assert found.compression == pytest.approx(0.75)
+    assert found.retention == pytest.approx({"did/c": 0.75, "asr/c": 0.5})
+
+
+def test_a_results_digest_goes_before_its_models_name() -> None:
+    """Another checkpoint of the same name has other scores; another name changes none."""
+    student = replace(COSTS, name="student", checkpoint_digest="d" * 32)
+    results = [
+        result("teacher", "did", 80.0),
+        result("student", "did", 10.0, checkpoint_digest="c" * 32),
+        result("renamed", "did", 60.0, checkpoint_digest="d" * 32),
+    ]
+    assert against_teacher(student, COSTS, results).retention == pytest.approx({"did/c": 0.75})
+
+
+def test_costs_are_written_into_the_results_of_the_checkpoint(tmp_path: Path) -> None:
+    """All figures of the schema arrive; a folder that no result names is told."""
+    save_result(result("teacher", "did", 80.0, checkpoint_digest="e" * 32), tmp_path)
+    stranger = replace(COSTS, name="stranger", checkpoint_digest="f" * 32)
+    first, second = write_into([COSTS, stranger], tmp_path)
+    (found,) = load_results(tmp_path)[0].values()
+    assert found.costs == COSTS.costs
+    assert COSTS.costs == Costs(
+        real_time_factor=0.1, macs_per_second=1e9, peak_bytes=1000, disk_bytes=400,
+        hardware="a machine",
+    )  # fmt: skip
+    assert "costs in 1 results" in first
+    assert second.startswith("stranger: no measured result")
+
+
+def test_mistakes_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name one with --teacher"):
+        compare_costs([tmp_path], results=tmp_path)
+    with pytest.raises(ValueError, match="not a checkpoint folder"):
+        compare_costs([tmp_path])

@@ -1,0 +1,104 @@
+"""A demo's config decides what is run on what: mistakes must show before hours of computing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness_bench.core.config import build
+from harness_bench.pretrain.family import load_family
+from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo, source_name
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = [None, *sorted((ROOT / "egs" / "demo").glob("*.toml"))]
+VALUES: dict[str, Any] = {
+    "name": "mine",
+    "title": "Mine",
+    "synthetic": False,
+    "data_root": "data",
+    "pretraining": {"folder": "speech"},
+    "classification": [{"task": "did", "label_field": "dialect", "source": {"folder": "words"}}],
+    "asr": {"folder": "sentences"},
+}
+
+
+def demo(**changes: Any) -> DemoConfig:
+    return build(DemoConfig, {**VALUES, **changes}, source="mine.toml")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=str)
+def test_shipped_configs_are_whole(path: Path | None) -> None:
+    """The embedded default and every TOML of egs/demo: family, task folders, layouts are there."""
+    from harness_bench.corpora import available  # noqa: PLC0415 - keeps collection light
+    from harness_bench.probing.s3prl.arguments import tasks  # noqa: PLC0415
+
+    config = load_demo(path)
+    assert load_family(family_file(config, path)).iterations
+    assert {task.task for task in config.classification} <= set(tasks())
+    assert {source.corpus for source in config.sources().values()} <= set(available())
+    assert config.synthetic == (config.synthesis is not None)
+
+
+def test_the_embedded_demo_makes_what_it_reads() -> None:
+    """The folders it names must be those that the synthesis writes."""
+    from harness_bench.demo.corpus.plan import TASKS  # noqa: PLC0415 - keeps collection light
+
+    assert set(load_demo(None).sources()) == set(TASKS)
+
+
+def test_sources_are_listed_once() -> None:
+    """One folder may serve twice; it must be prepared once."""
+    config = demo(asr={"folder": "speech"})
+    assert list(config.sources()) == ["speech", "words"]
+    assert source_name(config.asr) == "speech"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_root": ""}, r"either data_root .* or \[synthesis\]"),
+        ({"synthesis": {}}, r"either data_root .* or \[synthesis\]"),
+        ({"classification": []}, "classification"),
+        ({"name": "a/b"}, "name"),
+        ({"sythesis": {}}, "did you mean synthesis"),
+        (
+            {"asr": {"folder": "speech", "options": {"manifest": "b.tsv"}}},
+            "'speech' is read in two ways",
+        ),
+        ({"asr": {"folder": "other/words"}}, "words' is read in two ways"),
+        ({"asr": {"folder": "sentences", "max_skipped": 2.0}}, "asr.max_skipped = 2.0"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(changes: dict[str, Any], message: str) -> None:
+    """Two sources of one name would overwrite each other's cuts, and nobody would see it."""
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        demo(**changes)
+
+
+def test_data_root_is_relative_to_the_config_file(tmp_path: Path) -> None:
+    """A config must mean the same from whatever folder the command is started."""
+    for name in ("speech", "words", "sentences"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    path = tmp_path / "configs" / "mine.toml"
+    assert data_folder(demo(data_root="../data"), path, None) == tmp_path / "data"
+    assert data_folder(demo(data_root="elsewhere"), path, tmp_path / "data") == tmp_path / "data"
+
+
+def test_missing_data_are_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "data" / "speech").mkdir(parents=True)
+    with pytest.raises(ValueError, match="has no folder sentences, words") as caught:
+        data_folder(demo(), tmp_path / "mine.toml", None)
+    assert str(tmp_path / "data") in str(caught.value)
+    assert "--data-root" in str(caught.value)
+
+
+def test_a_family_beside_the_config_comes_first(tmp_path: Path) -> None:
+    """Own files before embedded ones; a name that is neither is an error."""
+    path = tmp_path / "mine.toml"
+    assert family_file(demo(), path) == family_file(load_demo(None), None)
+    (tmp_path / "family.toml").touch()
+    assert family_file(demo(), path) == tmp_path / "family.toml"
+    with pytest.raises(ValueError, match=r"'absent\.toml'.*mine\.toml"):
+        family_file(demo(family="absent.toml"), path)
