@@ -2,5 +2,5 @@
 # upstreams and tasks under s3prl's own names, so that `python -m s3prl.run_downstream -d ser` works.
 _harness_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
 [ -d "$_harness_root/.venv" ] && export PATH="$_harness_root/.venv/bin:$PATH"
-export PYTHONPATH="$_harness_root/harness_bench/s3prl_plugin/autoload${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$_harness_root/harness_bench/probing/s3prl/autoload${PYTHONPATH:+:$PYTHONPATH}"
 unset _harness_root

@@ -81,7 +81,7 @@ def run_installed(installed: Path, *arguments: str) -> str:
 def installed_as(path: Path) -> str:
     """Return where a wheel holds a file of the source."""
     if path.is_relative_to(CONFIGS):
-        return f"harness_bench/presets/paper/{path.relative_to(CONFIGS)}"
+        return f"harness_bench/pretrain/paper/{path.relative_to(CONFIGS)}"
     return f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
 
 

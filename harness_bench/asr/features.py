@@ -1,6 +1,6 @@
 """Write a frozen checkpoint's features of data folders, once for all epochs.
 
-`python -m harness_bench.espnet_plugin.features --checkpoint DIR --layers mean --data DUMP --out DIR
+`python -m harness_bench.asr.features --checkpoint DIR --layers mean --data DUMP --out DIR
 --splits train dev` reads DUMP/<split>/wav.scp and writes DIR/<split>/feats.scp beside large shards
 of 16-bit numbers. ESPnet reads it as `DIR/<split>/feats.scp,speech,harness_features`, with the same
 frontend config as from audio.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness_bench.core.files import read_json, write_json
+from harness_bench.core.files import read_json
 from harness_bench.probing.grid import GRID
-from harness_bench.probing.head.config import BEST, CLASSES
+from harness_bench.probing.head.config import BEST
 from harness_bench.probing.probe import OUTCOME
-from harness_bench.probing.s3prl.checkpoints import arguments_allowed, load_states
-from harness_bench.probing.s3prl.hook import activate
+from harness_bench.probing.s3prl.runner import open_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +82,7 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         # s3prl tells its progress on standard output, where programs expect answers alone.
         with redirect_stdout(sys.stderr):
-            runner = _runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
+            runner = open_runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
         expert = runner.downstream.model
         for path in audio:
             try:
@@ -104,33 +102,3 @@ def _reason(path: Path, error: Exception) -> str:
     if not path.is_file():
         return "there is no such file"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) -> Any:
-    """Make s3prl's runner with the weights of a checkpoint, its models in eval mode."""
-    activate()
-    from s3prl.downstream.runner import Runner  # noqa: PLC0415 - heavy, and only once activated
-
-    state = load_states(checkpoint)
-    classes = state["Downstream"].get("_extra_state", {}).get("classes")
-    if classes is None:
-        raise ValueError(f"{checkpoint} is no head of this project's tasks: it names no classes.")
-    # The experiment may have moved, and its cuts may be gone: the checkpoint alone must do.
-    write_json(folder / CLASSES, classes)
-    settings = vars(state["Args"]) | {
-        "mode": "inference", "expdir": str(folder), "init_ckpt": str(checkpoint),
-        "device": "cpu", "local_rank": None,
-    }  # fmt: skip
-    if upstream_checkpoint is not None:
-        settings["upstream_ckpt"] = str(upstream_checkpoint)
-    kept = settings.get("upstream_ckpt")
-    if kept is not None and not Path(kept).exists():
-        raise ValueError(
-            f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
-            "lies now with --upstream-checkpoint."
-        )
-    with arguments_allowed():  # it reads the file once more
-        runner = Runner(argparse.Namespace(**settings), state["Config"])
-    for entry in runner.all_entries:
-        entry.model.eval()
-    return runner

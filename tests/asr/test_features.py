@@ -31,7 +31,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from harness_bench.asr import features_shard
-from tests.espnet_plugin.dumps import job_of, written
+from tests.asr.dumps import job_of, written
 
 compute, calls = features_shard._computed, []
 def computed(*arguments):

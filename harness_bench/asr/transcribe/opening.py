@@ -96,7 +96,8 @@ def _speech2text(parts: _Parts, opening: Opening, folder: Path) -> Any:
         options["beam_size"] = min(options["beam_size"], len(config["token_list"]))
     register()
     import torch  # noqa: PLC0415 - heavy
-    from espnet2.bin.asr_inference import Speech2Text  # noqa: PLC0415 - takes 10 s
+
+    from harness_bench.asr.espnet.inference import Speech2Text  # noqa: PLC0415 - takes 10 s
 
     opened = Speech2Text(
         asr_train_config=folder / "config.yaml", asr_model_file=parts.weights,

@@ -219,7 +219,7 @@ def _check_digest(folder: Path, weights: Path) -> None:
 
 def _zip(meta: dict[str, dict[str, str]], stage: Path, archive: Path) -> None:
     """Let ESPnet pack a folder; it names members as they are seen from the working folder."""
-    from espnet2.main_funcs.pack_funcs import pack as espnet_pack  # noqa: PLC0415 - heavy
+    from harness_bench.asr.espnet.inference import espnet_pack  # noqa: PLC0415 - heavy
 
     files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
     named = {*meta["files"].values(), *meta["yaml_files"].values()}
