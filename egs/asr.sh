@@ -289,7 +289,7 @@ add_decoding() { # stages 12 and 13 of each test set
     [ -z "${feature_cache}" ] || also+=("${features##*/}")
     for split in "${tests[@]}"; do
         # shellcheck disable=SC2086  # inference_args holds several words
-        add 12 "decoding ${split} [${asr_tag}/${inference_tag}]" ${own}.decode --keys "${raw}/${split}/wav.scp" \
+        add 12 "decoding ${split} [${asr_tag}/${inference_tag}]" ${own}.espnet.decode --keys "${raw}/${split}/wav.scp" \
             --output_dir "${decoded}/${split}" --jobs "${inference_nj}" -- \
             --config "${inference_config}" \
             --data_path_and_name_and_type "$(speech_of "${split}")" \
@@ -320,7 +320,7 @@ add_pack() {
     local lm=()
     [ -n "${pack}" ] || return 0
     [ "${use_lm}" = false ] || lm=(--lm "${lm_exp}" --lm_model "${inference_lm}")
-    add 14 "model pack [${asr_tag}]" ${own}.pack --asr "${asr_exp}" --model "${inference_asr_model}" \
+    add 14 "model pack [${asr_tag}]" ${own}.transcribe.pack --asr "${asr_exp}" --model "${inference_asr_model}" \
         --inference_config "${inference_config}" --out "${pack}" "${lm[@]}"
 }
 
@@ -351,5 +351,5 @@ asr_main() { # asr_main ARGUMENT...: all of a recipe
     # anew: half of a CPU training's time went into page faults.
     export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
     export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
-    exec "${python}" -m ${own}.run --times "${expdir}/stage_times.json" "${chain[@]}"
+    exec "${python}" -m ${own}.espnet.run --times "${expdir}/stage_times.json" "${chain[@]}"
 }

@@ -28,7 +28,7 @@ GRADIO = "6.31.0"  # the version that space_app.py was tried with
 MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
 # What building a board imports: the app brings these modules along and asks for these packages.
-_MODULES = ("scoring", "leaderboard")
+_ROOMS = ("core", "results", "scoring", "leaderboard")  # what building a board imports
 _LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic")
 _MAX_PREDICTIONS = 256 << 20  # bytes; larger ones are not compared either
 _LONGEST_TITLE = 80
@@ -136,7 +136,7 @@ def _copy_code(out: Path) -> None:
     """
     root = package_folder("harness_bench")
     _copy((path, out / "harness_bench" / path.name) for path in root.glob("*.py"))
-    for module in _MODULES:
+    for module in _ROOMS:
         folder = package_folder(f"harness_bench.{module}")
         _copy(
             (path, out / "harness_bench" / module / path.relative_to(folder))

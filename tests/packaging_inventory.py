@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import harness_bench
 from harness_bench import corpora
 from harness_bench.core.registry import package_folder
+from harness_bench.models import hub as model_hub
 from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.probing.s3prl import arguments, hub
 from harness_bench.scoring.registry import metric_names, profile_names
@@ -23,13 +24,15 @@ def inventory() -> Mapping[str, list[str]]:
     return {
         "corpora": [corpora.get(name).__module__ for name in corpora.available()],
         "upstreams": hub.own_names(),
-        "upstream tables": [path.name for path in package_folder(hub.OWN).glob("*/*.toml")],
+        "named models": model_hub.names(),
         "tasks": arguments.tasks(),
         "task configs": [arguments.packaged_config(name).name for name in arguments.tasks()],
         "metrics": metric_names(),
         "profiles": profile_names(),
         "presets": [load_preset(name).name for name in preset_names()],
-        "templates": sorted(path.name for path in board.glob("page.*") if path.suffix != ".py"),
+        "templates": sorted(
+            path.name for path in board.glob("page/page*.*") if path.suffix != ".py"
+        ),
         "reported": sorted(path.name for path in board.glob("results/paper/*.json")),
         "demo files": [load_demo(None).name, *sorted(path.name for path in HERE.glob("*.toml"))],
     }

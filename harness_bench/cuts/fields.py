@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lhotse.utils import fastcopy
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -92,6 +90,8 @@ def language_of(cut: Cut) -> str:
 
 def with_custom(cut: Cut, **values: Any) -> Cut:
     """Return a copy of a cut with more fields in its `custom`; the original stays as it is."""
+    from lhotse.utils import fastcopy  # noqa: PLC0415 - imports torch
+
     return fastcopy(cut, custom={**(cut.custom or {}), **values})
 
 
@@ -99,6 +99,8 @@ def spoken(cut: Cut, language: str | None) -> Cut:
     """Return a cut in a language where it does not say one itself."""
     if language is None or language_of(cut) != UNKNOWN:
         return cut
+    from lhotse.utils import fastcopy  # noqa: PLC0415 - imports torch
+
     said = [fastcopy(supervision, language=language) for supervision in cut.supervisions]
     return fastcopy(cut, supervisions=said)
 

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness_bench.asr import features_shard
+from harness_bench.models.features import shard
 from tests.asr.dumps import job_of, written
 
-compute, calls = features_shard._computed, []
+compute, calls = shard._computed, []
 def computed(*arguments):
     calls.append(1)
     if len(calls) == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
     return compute(*arguments)
-features_shard._computed = computed
+shard._computed = computed
 written(job_of(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 

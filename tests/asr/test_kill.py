@@ -23,7 +23,7 @@ import os, signal, sys
 import espnet2.tasks.asr  # takes its time, so before the forks
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
-from harness_bench.asr import run
+from harness_bench.asr.espnet import run
 
 def kill_at(step):
     forward, done = ESPnetASRModel.forward, []

@@ -37,7 +37,7 @@ pack, *waves = sys.argv[1:]
 options = dict(beam_size=2, ctc_weight=0.5)
 model = Speech2Text.from_pretrained(pack, **options)
 found = [model(soundfile.read(wave, dtype="float32")[0])[0][0] for wave in waves]
-from harness_bench.asr import run
+from harness_bench.asr.espnet import run
 sys.argv = ["run", "-m", "espnet2.bin.asr_inference", "--model_tag", pack, "--output_dir", "out",
     "--data_path_and_name_and_type", "wav.scp,speech,sound", "--beam_size", "2",
     "--ctc_weight", "0.5"]

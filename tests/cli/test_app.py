@@ -67,7 +67,7 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     """What keeps the start fast on a cold disk of a cluster, where CPU time says little."""
     code = (
         "import json, sys\n"
-        "from harness_bench import cli\n"
+        "from harness_bench.cli import app as cli\n"
         f"sys.argv = ['harness-bench', *{arguments}]\n"
         "try:\n    cli.main()\n"
         "except SystemExit as done:\n    assert not done.code\n"

@@ -134,15 +134,15 @@ import sys, time
 from pathlib import Path
 from lhotse import CutSet
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain import state
+from harness_bench.pretrain import trainer
 from harness_bench.core.fabric import make_fabric
 from harness_bench.pretrain.trainer import pretrain
 from tests.pretrain.conftest import small_step
-real = state.torch.save
+real = trainer.torch.save
 def slow(value, path):  # a save that is killed half way
     data = Path(path); real(value, data); whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2]); print("half written", flush=True); time.sleep(60)
-state.torch.save = slow
+trainer.torch.save = slow
 cuts = list(CutSet.from_file(sys.argv[1]))
 pretrain(small_step(), cuts, LabelStore(Path(sys.argv[2])), Path(sys.argv[3]),
          fabric=make_fabric(accelerator="cpu"))

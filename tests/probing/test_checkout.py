@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # s3prl's own command on today's libraries, without our import hook.
 STOCK = """
 import runpy
-from harness_bench.probing import bridges
+from harness_bench.probing.s3prl import bridges
 bridges.apply()
 runpy.run_module("s3prl.run_downstream", run_name="__main__")
 """

@@ -7,7 +7,7 @@ recipe_usage="--cuts DIR"
 
 cuts=                   # a prepared corpus: cuts.<split>.jsonl.gz
 test_sets=test          # splits to decode, blanks between them
-text_profile=none       # normalisation of the training text (harness_bench.scoring)
+text_profile=none       # normalisation of the training text (harness_bench.scoring.profiles)
 token_type=char         # char, word or bpe
 corpus=                 # its name in results; default: that of the folder of cuts
 # shellcheck source=egs/asr.sh

@@ -15,7 +15,7 @@ test_sets=auto          # sets to decode, CORPUS_SPLIT; auto: mgb2_test mgb3_tes
 max_skipped=0.05        # largest share of utterances that may be unfit
 audio_check=decode      # decode reads all audio once, header trusts the files' headers
 cuts=                   # prepared corpora; default: EXPDIR/cuts
-text_profile=mgb2       # normalisation of the training text (harness_bench.scoring)
+text_profile=mgb2       # normalisation of the training text (harness_bench.scoring.profiles)
 token_type=bpe          # char, word or bpe
 # shellcheck source=egs/asr.sh
 source "${recipe}/../../asr.sh"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.registry import package_folder, packages_in
+from harness_bench.models import hub as models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,19 +77,14 @@ def s3prl_folder() -> Path:
 def own_checkpoint(name: str) -> Path | None:
     """Return the checkpoint that one of our names stands for without `-k`, None where none does.
 
-    A folder of `upstream/` with such names has a module `named` with `names()` and
-    `resolve(name)`. This may download.
+    This may download.
 
     Raises:
         ValueError: the name stands for a checkpoint that is not to be had; says how.
     """
     if name not in own_index():
         return None
-    package = own_index()[name].removesuffix(".hubconf")
-    if importlib.util.find_spec(f"{package}.named") is None:
-        return None
-    named = importlib.import_module(f"{package}.named")
-    return Path(named.resolve(name)) if name in named.names() else None
+    return models.resolve(name) if name in models.names() else None
 
 
 def own_index() -> dict[str, str]:

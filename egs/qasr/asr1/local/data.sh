@@ -57,5 +57,5 @@ for corpus in mgb3 mgb2 qasr; do # the one that takes hours comes last
         --out "${cuts}/${corpus}" --max_skipped "${max_skipped}" --jobs "${nj}" --audio "${audio_check}"
         --option "${options[@]}" --then)
 done
-"${python}" -m ${own}.run ${times:+--times "${times}"} "${chain[@]}" --stage "Stage 1: data folders" \
+"${python}" -m ${own}.espnet.run ${times:+--times "${times}"} "${chain[@]}" --stage "Stage 1: data folders" \
     -m ${own}.stages data --sets "${specs[@]}" --out "${data}" --text_profile "${text_profile}"
