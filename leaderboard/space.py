@@ -29,7 +29,7 @@ MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
 # What building a board imports: the app brings these modules along and asks for these packages.
 _ROOMS = ("core", "results", "scoring", "leaderboard")  # what building a board imports
-_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic")
+_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich")
 _MAX_PREDICTIONS = 256 << 20  # bytes; larger ones are not compared either
 _LONGEST_TITLE = 80
 # What this module writes, as patterns; an export removes what an earlier one left.

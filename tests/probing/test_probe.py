@@ -102,7 +102,7 @@ def test_predict_says_what_the_test_said(
     moved = folder.parent / "moved"
     shutil.copytree(folder, moved)
     command = (
-        "import sys; sys.argv[0] = 'harness-bench'; from harness_bench.cli.app import main; main()"
+        "import sys; sys.argv[0] = 'harness-bench'; from harness_bench.cli import __main__"
     )
     said = python("-c", command, "predict", str(moved), *files, "--json")
     answers = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
