@@ -16,7 +16,7 @@ from benchmarks.measure import lower_is_better
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.store import LabelStore, write_shard
 
 if TYPE_CHECKING:

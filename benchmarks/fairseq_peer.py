@@ -20,7 +20,7 @@ from harness_bench.pretrain.objectives.hubert import PretrainModel
 if TYPE_CHECKING:
     from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.batches import Batch
+    from harness_bench.pretrain.data.batches import MaskedBatch
 
 PAD = 1  # of fairseq's dictionaries
 SAME_NAME = (
@@ -68,7 +68,7 @@ class FairseqPeer:
             loss_weights=[pretrain.features_pen_weight],
         )  # fmt: skip
 
-    def loss(self, batch: Batch, waveforms: torch.Tensor) -> torch.Tensor:
+    def loss(self, batch: MaskedBatch, waveforms: torch.Tensor) -> torch.Tensor:
         """Return the loss a frame, under the batch's mask in place of one that fairseq draws.
 
         Args:

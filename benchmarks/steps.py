@@ -19,7 +19,7 @@ from harness_bench.models.config import HubertConfig
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.config import PretrainConfig, load_preset
-from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def shape(size: str, *, tiny: bool) -> HubertConfig:
     )  # fmt: skip
 
 
-def crops(config: HubertConfig, seconds: float, count: int = 1) -> Batch:
+def crops(config: HubertConfig, seconds: float, count: int = 1) -> MaskedBatch:
     """Make a batch of crops of noise with random labels, half of the frames masked in spans."""
     samples = 0.1 * torch.randn(count, int(seconds * SAMPLE_RATE))
     frames = config.frames(samples.shape[1])
@@ -56,7 +56,7 @@ def crops(config: HubertConfig, seconds: float, count: int = 1) -> Batch:
     masks = mask.expand(count, -1).contiguous()
     lengths = torch.full((count,), samples.shape[1])
     labels = torch.randint(CLUSTERS, (count, frames))
-    return Batch([f"noise{n}" for n in range(count)], samples, lengths, labels, masks)
+    return MaskedBatch([f"noise{n}" for n in range(count)], samples, lengths, labels, masks)
 
 
 class OurStep(nn.Module):
@@ -67,7 +67,7 @@ class OurStep(nn.Module):
         self.model, self.settings = model.train(), settings
 
     @override
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: MaskedBatch) -> Tensor:
         return combine(self.model(batch), batch.counts, batch.counts, self.settings, 1)
 
 
@@ -95,7 +95,7 @@ class TransformersStep(nn.Module):
         self.features = out
 
     @override
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: MaskedBatch) -> Tensor:
         waves = batch.samples
         if self.normalize:
             waves = normalize_waveforms(waves, batch.lengths)
@@ -115,7 +115,7 @@ class FairseqStep(nn.Module):
         self.peer, self.normalize, self.model = peer, normalize, peer.model.train()
 
     @override
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: MaskedBatch) -> Tensor:
         waves = batch.samples
         if self.normalize:
             waves = normalize_waveforms(waves, batch.lengths)
@@ -123,7 +123,7 @@ class FairseqStep(nn.Module):
 
 
 def updates(
-    step: nn.Module, batch: Batch, settings: PretrainConfig, *, bf16: bool
+    step: nn.Module, batch: MaskedBatch, settings: PretrainConfig, *, bf16: bool
 ) -> Callable[[], float]:
     """Return a function that makes one update and gives its loss: autocast where `bf16`.
 

@@ -93,7 +93,7 @@ def label_quality(
       harness-bench label-quality labels/it2 cuts/qasr
       harness-bench label-quality labels/it2 cuts/asc40 --units label --json
     """
-    from harness_bench.pretrain.data.opening import open_folder  # noqa: PLC0415
+    from harness_bench.pretrain.data.training_audio import open_folder  # noqa: PLC0415
     from harness_bench.pretrain.labels import quality  # noqa: PLC0415
 
     folder = out or label_folder
@@ -171,7 +171,7 @@ def family(
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
     from harness_bench.core.log import StageTimes  # noqa: PLC0415
-    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415
+    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
 
     times, allow = StageTimes(), found.allow_test_data
     audio = None if cuts is None else open_training(cuts, split, allow_test_data=allow)
@@ -230,7 +230,7 @@ def figure2(
     """
     from harness_bench.core.log import StageTimes  # noqa: PLC0415
     from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
-    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415
+    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
     from harness_bench.pretrain.family import load_family  # noqa: PLC0415
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)

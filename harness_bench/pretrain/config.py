@@ -18,7 +18,7 @@ from harness_bench.core import config as configs
 from harness_bench.core.config import STRICT
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.data.config import DataConfig
+from harness_bench.pretrain.data.config import TrainingDataConfig
 
 _PACKAGED = Path(__file__).parent / "paper"  # in an installed wheel
 _CHECKOUT = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
@@ -164,7 +164,7 @@ class FamilyConfig:
 
     name: str = Field(min_length=1)
     iterations: tuple[IterationConfig, ...] = field(default=())
-    data: DataConfig | None = None  # None: the audio is named on the command line
+    data: TrainingDataConfig | None = None  # None: the audio is named on the command line
 
     @property
     def allow_test_data(self) -> bool:
@@ -200,7 +200,7 @@ def _check_teacher(step: IterationConfig, seen: dict[str, IterationConfig]) -> N
         )
 
 
-def _check_sources(step: IterationConfig, data: DataConfig | None) -> None:
+def _check_sources(step: IterationConfig, data: TrainingDataConfig | None) -> None:
     known = [source.title for source in data.sources] if data else []
     for name in step.sources:
         if name not in known:

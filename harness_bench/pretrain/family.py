@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
     from harness_bench.core.log import StageTimes
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
 
 
@@ -190,8 +190,8 @@ def _audio(
     family: FamilyConfig, step: IterationConfig, cuts: Sequence[Cut] | CutSource | None, out: Path
 ) -> CutSource:
     """Return an iteration's audio: what was handed over, or the sources it names."""
-    from harness_bench.pretrain.data.opening import open_data  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.data.sources import as_source  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.cut_source import as_source  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.training_audio import open_data  # noqa: PLC0415 - torch
 
     if cuts is not None:
         return as_source(cuts)
@@ -256,7 +256,7 @@ def label(
     split: str = "train",
 ) -> Labels:
     """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
-    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415 - torch
     from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
 
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
@@ -275,7 +275,7 @@ def train(
     restart: bool = False,
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
-    from harness_bench.pretrain.data.opening import open_training  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415 - torch
     from harness_bench.pretrain.labels.make import REPORT_FILE  # noqa: PLC0415 - torch
     from harness_bench.pretrain.labels.store import open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness_bench.core.log import StageTimes
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig, LabelConfig
     from harness_bench.pretrain.curves import Curve
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
 
 Start = Literal["random", "block_average", "svd"]
 PLOT, TABLE, REPORT = "figure2.png", "figure2.csv", "figure2.json"

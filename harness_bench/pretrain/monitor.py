@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.batches import Batch
+    from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.objectives.hubert import Sums
 
 FOLDER = "diverged"
@@ -37,13 +37,13 @@ class Guard:
         self.chance = math.log2(clusters)
         self.limit = divergence * self.chance
 
-    def check_gradients(self, norm: Tensor, group: list[Batch], update: int) -> None:
+    def check_gradients(self, norm: Tensor, group: list[MaskedBatch], update: int) -> None:
         """Raise `RuntimeError` where the norm is not finite; the weights are untouched then."""
         if not bool(torch.isfinite(norm)):
             what = f"Update {update + 1}: the gradient norm is {float(norm)}."
             self._stop(f"{what} Weights are unchanged.", group, {"grad_norm": str(float(norm))})
 
-    def check_loss(self, row: dict[str, Any] | None, group: list[Batch]) -> None:
+    def check_loss(self, row: dict[str, Any] | None, group: list[MaskedBatch]) -> None:
         """Raise `RuntimeError` where the masked loss is far above that of guessing."""
         if row is None or row["loss_masked"] <= self.limit:
             return
@@ -53,7 +53,7 @@ class Guard:
         )
         self._stop(what, group, row)
 
-    def _stop(self, what: str, group: list[Batch], facts: dict[str, Any]) -> None:
+    def _stop(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
         """Write this rank's batches and end the run."""
         folder = self.out / FOLDER
         for number, batch in enumerate(group):
@@ -96,7 +96,12 @@ class TrainLog:
         self.since = time.perf_counter()
 
     def add(
-        self, progress: Progress, sums: list[Sums], group: list[Batch], norm: Tensor, lr: float
+        self,
+        progress: Progress,
+        sums: list[Sums],
+        group: list[MaskedBatch],
+        norm: Tensor,
+        lr: float,
     ) -> dict[str, Any] | None:
         """Add one update's sums; write a line when it is time, and at the end, and return it."""
         for each, batch in zip(sums, group, strict=True):

@@ -18,7 +18,7 @@ FLOAT_BYTES = 4
 STATE_COPIES = 3  # weights and Adam's two moments
 
 
-class Cost(NamedTuple):
+class TrainingCost(NamedTuple):
     """What a training costs by the operation count."""
 
     audio_hours: float  # seen at most, all epochs together
@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     gpu_hours_goal: float  # at 40 %
 
 
-def cost_of(step: IterationConfig) -> Cost:
+def cost_of(step: IterationConfig) -> TrainingCost:
     """Return the cost of one training."""
     config = step.pretrain
     ranks = step.paper.gpus if step.paper else 1
@@ -39,7 +39,7 @@ def cost_of(step: IterationConfig) -> Cost:
         model_size.gpu_hours(seconds * each, share)
         for share in (model_size.USUAL_UTILISATION, model_size.GOAL_UTILISATION)
     )
-    return Cost(seconds / 3600, each, usual, goal)
+    return TrainingCost(seconds / 3600, each, usual, goal)
 
 
 def plan(family: FamilyConfig, hours: float | None = None) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from harness_bench.models.checkpoint import (
 from harness_bench.models.initialization import initialise
 from harness_bench.pretrain.config import checkpoint_of
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.sources import as_source
+from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Guard, Progress, TrainLog
 from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.pretrain.config import IterationConfig, PretrainConfig
-    from harness_bench.pretrain.data.batches import Batch
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.batches import MaskedBatch
+    from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
     from harness_bench.pretrain.objectives.hubert import Sums
 
@@ -131,7 +131,7 @@ def _loop(run: Run, source: CutSource, labels: Labels) -> None:
         save(run)
 
 
-def _agree(run: Run, group: list[Batch], *, asked: bool) -> tuple[Tensor, bool]:
+def _agree(run: Run, group: list[MaskedBatch], *, asked: bool) -> tuple[Tensor, bool]:
     """Sum the frames of an update over batches and ranks; tell whether any rank is to stop.
 
     One message for both: ranks that stopped at different updates would wait for each other.
@@ -142,7 +142,7 @@ def _agree(run: Run, group: list[Batch], *, asked: bool) -> tuple[Tensor, bool]:
     return both[:2], bool(both[2] > 0)
 
 
-def _stream(run: Run, source: CutSource, labels: Labels) -> Iterator[Batch]:
+def _stream(run: Run, source: CutSource, labels: Labels) -> Iterator[MaskedBatch]:
     """Yield batches for ever, counting epochs and batches in the run's progress."""
     progress, fabric = run.progress, run.fabric
     while True:
@@ -163,7 +163,7 @@ def _stream(run: Run, source: CutSource, labels: Labels) -> Iterator[Batch]:
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
-def _backward(run: Run, batch: Batch, frames: Tensor, *, last: bool) -> Sums:
+def _backward(run: Run, batch: MaskedBatch, frames: Tensor, *, last: bool) -> Sums:
     """Add one batch's gradients; ranks synchronise at the last batch of an update."""
     with run.fabric.no_backward_sync(run.model, enabled=not last):
         sums: Sums = run.model(batch)

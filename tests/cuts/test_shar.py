@@ -15,8 +15,8 @@ from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import INDEX, open_shards, read_metadata, read_shards
 from harness_bench.cuts.shar_writer import write_shards, writing_shards
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.opening import open_folder
-from harness_bench.pretrain.data.sources import CutList, ShardedCuts
+from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
+from harness_bench.pretrain.data.training_audio import open_folder
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import ShardLabels
 from harness_bench.pretrain.trainer import pretrain

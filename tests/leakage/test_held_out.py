@@ -13,8 +13,8 @@ from harness_bench.cuts.shar_writer import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.held_out import refuse_held_out
 from harness_bench.pretrain.config import FamilyConfig, load_preset
-from harness_bench.pretrain.data.config import DataConfig, resolve_paths
-from harness_bench.pretrain.data.opening import open_data, open_training
+from harness_bench.pretrain.data.config import TrainingDataConfig, resolve_paths
+from harness_bench.pretrain.data.training_audio import open_data, open_training
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def corpus(tmp_path: Path, cuts: list[Cut]) -> Path:
 
 def opened(root: Path, *, allow: bool = False, **more: Any) -> Any:
     values = resolve_paths({"sources": [{"folder": "mine"}], **more}, root)
-    config = build(DataConfig, values, source="family.toml")
+    config = build(TrainingDataConfig, values, source="family.toml")
     return open_data(config, root / "out", allow_test_data=allow)
 
 

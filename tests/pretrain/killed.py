@@ -21,7 +21,7 @@ from lhotse import CutSet
 from harness_bench.core.log import StageTimes
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.config import checkpoint_folder
-from harness_bench.pretrain.data import sources
+from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.family import load_family, run_family
 
 
@@ -59,7 +59,7 @@ def equal(one: Path, other: Path, name: str) -> bool:
 def main(folder: Path, wanted: int) -> None:
     """Print how often it was killed and whether the models of each family are the unkilled ones."""
     torch.set_num_threads(1)
-    sources.PART_CUTS = 4  # several files of labels
+    cut_source.PART_CUTS = 4  # several files of labels
     began = time.monotonic()
     assert not attempt(folder, folder / "straight", 1e9)
     whole = time.monotonic() - began

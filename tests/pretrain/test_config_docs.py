@@ -16,7 +16,7 @@ from harness_bench.core.config import build, resolved
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.augment.config import AugmentConfig
 from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig
-from harness_bench.pretrain.data.config import DataConfig, SourceConfig
+from harness_bench.pretrain.data.config import SourceConfig, TrainingDataConfig
 from harness_bench.pretrain.family import load_family
 from harness_bench.probing.probe import ProbeConfig
 from harness_bench.study.config import DemoConfig
@@ -28,7 +28,7 @@ TABLES: dict[str, Any] = {
     "labels": LabelConfig,
     "pretrain": PretrainConfig,
     "pretrain.augment": AugmentConfig,
-    "data": DataConfig,
+    "data": TrainingDataConfig,
     "[data.sources]": SourceConfig,
     "probe": ProbeConfig,
     "recipe": AsrConfig,

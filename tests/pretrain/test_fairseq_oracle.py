@@ -15,7 +15,7 @@ from benchmarks.peers import HOW, fairseq_available
 from harness_bench.models.fairseq import our_name
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.pretrain.config import PretrainConfig
-from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import combine
 from tests.models.conftest import KINDS, padded, small_config
 
@@ -31,14 +31,14 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_batch() -> Batch:
+def make_batch() -> MaskedBatch:
     """Return three utterances of equal length, as fairseq crops them: it counts padding else."""
     samples, lengths = padded([SAMPLES] * 3)
     shape = (3, small_config().frames(SAMPLES))
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, CLUSTERS, shape, generator=generator)
     mask = torch.rand(shape, generator=generator) < 0.5
-    return Batch(["a", "b", "c"], samples, lengths, labels, mask)
+    return MaskedBatch(["a", "b", "c"], samples, lengths, labels, mask)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from harness_bench.core.files import read_json
-from harness_bench.pretrain.data.batches import Batch
+from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.monitor import FOLDER, Guard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BATCH = Batch(
+BATCH = MaskedBatch(
     ["a", "b"], torch.ones(2, 800), torch.tensor([800, 400]), torch.zeros(2, 2, dtype=torch.int64),
     torch.ones(2, 2, dtype=torch.bool),
 )  # fmt: skip

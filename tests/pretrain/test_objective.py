@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.data.batches import NO_LABEL, Batch
+from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import PretrainHead, PretrainModel, combine
 from tests.models.conftest import padded, small_config
 from tests.pretrain.conftest import small_step
@@ -24,7 +24,7 @@ def naive_loss(head: PretrainHead, x: torch.Tensor, labels: torch.Tensor) -> tor
     return total
 
 
-def make_batch(seed: int = 0) -> Batch:
+def make_batch(seed: int = 0) -> MaskedBatch:
     samples, lengths = padded([8_000, 5_500, 6_400], seed)
     frames = [(int(n) - 400) // 320 + 1 for n in lengths]
     generator = torch.Generator().manual_seed(seed)
@@ -32,7 +32,7 @@ def make_batch(seed: int = 0) -> Batch:
     for row, count in enumerate(frames):
         labels[row, :count] = torch.randint(0, 10, (count,), generator=generator)
     mask = (torch.rand(labels.shape, generator=generator) < 0.5) & (labels != NO_LABEL)
-    return Batch(["a", "b", "c"], samples, lengths, labels, mask)
+    return MaskedBatch(["a", "b", "c"], samples, lengths, labels, mask)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_gradients_equal_the_naive_computation(model: PretrainModel) -> None:
 def test_padding_does_not_count(model: PretrainModel) -> None:
     """Frames behind an utterance's end have no label and must weigh nothing."""
     batch = make_batch()
-    wider = Batch(
+    wider = MaskedBatch(
         batch.ids, F.pad(batch.samples, (0, 3_200)), batch.lengths,
         F.pad(batch.labels, (0, 10), value=NO_LABEL), F.pad(batch.mask, (0, 10)),
     )  # fmt: skip
@@ -89,12 +89,13 @@ def test_accumulated_and_distributed_gradients_are_exact(model: PretrainModel) -
     config = small_step(features_pen_weight=0.0).pretrain
     batch = make_batch()
     parts = [
-        Batch(batch.ids[i : i + 1], *(tensor[i : i + 1] for tensor in batch[1:])) for i in range(3)
+        MaskedBatch(batch.ids[i : i + 1], *(tensor[i : i + 1] for tensor in batch[1:]))
+        for i in range(3)
     ]
     total = batch.counts
     assert torch.equal(total, torch.stack([part.counts for part in parts]).sum(0))
 
-    def gradient(pieces: list[Batch], ranks: int) -> torch.Tensor:
+    def gradient(pieces: list[MaskedBatch], ranks: int) -> torch.Tensor:
         model.zero_grad()
         for piece in pieces:
             loss = combine(model(piece), piece.counts, total, config, ranks) / ranks

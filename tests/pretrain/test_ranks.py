@@ -14,7 +14,7 @@ from harness_bench.core.fabric import Layout, launched, make_fabric
 from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import LOG_FILE
 from harness_bench.pretrain.trainer import build_run

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.batches import Batch
+    from harness_bench.pretrain.data.batches import MaskedBatch
 
 CONFIG = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25, features_pen_weight=10.0)
 
 
 def reference_loss(
-    backbone: HubertModel, model: PretrainModel, batch: Batch, config: PretrainConfig
+    backbone: HubertModel, model: PretrainModel, batch: MaskedBatch, config: PretrainConfig
 ) -> torch.Tensor:
     """Return the loss from transformers' hidden states, cosine by cosine."""
     waves = normalize_waveforms(batch.samples, batch.lengths)

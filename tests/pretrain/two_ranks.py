@@ -13,7 +13,7 @@ from harness_bench.core.fabric import make_fabric
 from harness_bench.core.log import StageTimes
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.family import load_family, run_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.trainer import Run, build_run

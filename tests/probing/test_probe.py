@@ -101,9 +101,7 @@ def test_predict_says_what_the_test_said(
     files = [str(tone_corpus / f"{row.id}.wav") for row in rows]
     moved = folder.parent / "moved"
     shutil.copytree(folder, moved)
-    command = (
-        "import sys; sys.argv[0] = 'harness-bench'; from harness_bench.cli import __main__"
-    )
+    command = "import sys; sys.argv[0] = 'harness-bench'; from harness_bench.cli import __main__"
     said = python("-c", command, "predict", str(moved), *files, "--json")
     answers = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert [answer["file"] for answer in answers] == files

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SEEDS = np.iinfo(np.int64).max
 
 
-class Drawn(NamedTuple):
+class AppliedEffects(NamedTuple):
     """What was drawn for one utterance, in words; empty where nothing was."""
 
     room: str
@@ -57,7 +57,7 @@ class Augmenter:
         """Change one utterance; see `change`."""
         return self.change(wave, rng)[0]
 
-    def change(self, wave: Wave, rng: Generator) -> tuple[Wave, Drawn]:
+    def change(self, wave: Wave, rng: Generator) -> tuple[Wave, AppliedEffects]:
         """Change one utterance, and tell what was drawn for it.
 
         Each effect has a random generator of its own, drawn from `rng` whether it is on or off:
@@ -90,7 +90,7 @@ class Augmenter:
         changed = effects.mask_channels(
             changed, bands, config.channel_masks, config.channel_mask_hertz
         )
-        return changed, Drawn(room, noise)
+        return changed, AppliedEffects(room, noise)
 
     def _response(self, rng: Generator) -> tuple[Wave, str]:
         if not self.responses:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
 
 NO_LABEL = -1
@@ -45,7 +45,7 @@ LIST_ESTIMATE = 10_000  # cuts whose durations part the buckets: lhotse's defaul
 MIN_BUCKETED = 2  # lhotse needs two cuts to part durations
 
 
-class Batch(NamedTuple):
+class MaskedBatch(NamedTuple):
     """What one forward pass of pretraining needs."""
 
     ids: list[str]
@@ -62,12 +62,12 @@ class Batch(NamedTuple):
         labelled = self.labels != NO_LABEL
         return torch.stack([(labelled & self.mask).sum(), (labelled & ~self.mask).sum()])
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
-        return Batch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
+        return MaskedBatch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
 
 
-class PretrainDataset(Dataset[Batch]):
+class PretrainDataset(Dataset[MaskedBatch]):
     """From a batch of cuts to audio, labels and masks of one epoch."""
 
     def __init__(self, labels: Labels, config: PretrainConfig, epoch: int, channels: int) -> None:
@@ -76,7 +76,7 @@ class PretrainDataset(Dataset[Batch]):
         self.augmenter = Augmenter(config.augment) if config.augment.active else None
 
     @override
-    def __getitem__(self, cuts: CutSet) -> Batch:
+    def __getitem__(self, cuts: CutSet) -> MaskedBatch:
         members = list(cuts)
         waves = read_waves(members)
         if self.augmenter is not None:
@@ -100,7 +100,9 @@ class PretrainDataset(Dataset[Batch]):
                     self._rng(cut, "channels"),
                 )  # fmt: skip
                 channels[row] = torch.from_numpy(silenced)
-        return Batch([drawn_name(cut) for cut in members], samples, lengths, labels, mask, channels)
+        return MaskedBatch(
+            [drawn_name(cut) for cut in members], samples, lengths, labels, mask, channels
+        )
 
     def _labels(self, cut: Cut, frames: int) -> Tensor:
         """Return the labels of the crop, following its speed: at most (frames,) int64."""
@@ -181,7 +183,7 @@ def epoch_batches(
     rank: int,
     ranks: int,
     channels: int = 0,
-) -> Iterator[Batch]:
+) -> Iterator[MaskedBatch]:
     """Yield the batches of one epoch for one rank, less the first `skip`.
 
     Grouping and order depend on the seed, the epoch and the number of ranks alone.

@@ -34,7 +34,7 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class DataConfig:
+class TrainingDataConfig:
     """All training audio of a family."""
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)

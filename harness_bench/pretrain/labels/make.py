@@ -15,12 +15,12 @@ from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.log import bar, say
 from harness_bench.core.workdir import write_provenance
 from harness_bench.cuts.shar import labels_path
-from harness_bench.pretrain.data.sources import PART_CUTS, CutList, ShardedCuts, as_source
+from harness_bench.pretrain.data.cut_source import PART_CUTS, CutList, ShardedCuts, as_source
+from harness_bench.pretrain.labels.features import FeatureSource, open_source
 from harness_bench.pretrain.labels.kmeans import fit_kmeans
 from harness_bench.pretrain.labels.labeler import Labeler, load_labeler, save_labeler
 from harness_bench.pretrain.labels.pca import fit_pca
-from harness_bench.pretrain.labels.quality import Tally
-from harness_bench.pretrain.labels.sources import FeatureSource, open_source
+from harness_bench.pretrain.labels.quality import LabelCounts
 from harness_bench.pretrain.labels.store import (
     KEY_FILE,
     LABELER,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.pretrain.config import LabelConfig
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
 
 REPORT_FILE = "report.json"
 
@@ -180,7 +180,7 @@ def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any
     rank, ranks = world()
     cuts = audio.cuts if isinstance(audio, CutList) else []
     reader = choose_units(cuts, ALIGNMENT) if alignment_levels(cuts) else None
-    tally = Tally(len(labeler.centroids), reader)
+    tally = LabelCounts(len(labeler.centroids), reader)
     for row in labels.rows(rank, ranks):
         tally.add(row)
     tally.sum_over_ranks(labeler.centroids.device)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from torch import Tensor
 
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.labeler import Labeler
     from harness_bench.pretrain.labels.units import UnitReader
 
@@ -32,7 +32,7 @@ MOST_UNITS = 40  # rows of the heat map: the most frequent units
 FRAME_MS = 20
 
 
-def draw_quality(tally: Tally, target: Path) -> None:
+def draw_quality(tally: LabelCounts, target: Path) -> None:
     """Write one PNG: clusters by frequency, runs by length and, with units, P(unit | cluster)."""
     import matplotlib as mpl  # noqa: PLC0415 - half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -56,7 +56,7 @@ def draw_quality(tally: Tally, target: Path) -> None:
             figure.savefig(partial, dpi=110)
 
 
-def _draw_use(axis: Any, tally: Tally) -> None:
+def _draw_use(axis: Any, tally: LabelCounts) -> None:
     """Draw the clusters' shares, most frequent first, beside equal use."""
     shares = np.sort(tally.frames.numpy())[::-1] / max(int(tally.frames.sum()), 1)
     used = int((shares > 0).sum())
@@ -70,7 +70,7 @@ def _draw_use(axis: Any, tally: Tally) -> None:
     axis.set_title(f"Use: {used} of {len(shares)} clusters", loc="left", fontsize=10)
 
 
-def _draw_runs(axis: Any, tally: Tally) -> None:
+def _draw_runs(axis: Any, tally: LabelCounts) -> None:
     """Draw how long a label lasts."""
     runs = tally.runs.numpy()
     total = max(int(runs.sum()), 1)
@@ -84,7 +84,7 @@ def _draw_runs(axis: Any, tally: Tally) -> None:
     )
 
 
-def _draw_units(figure: Any, axis: Any, tally: Tally) -> None:
+def _draw_units(figure: Any, axis: Any, tally: LabelCounts) -> None:
     """Draw P(unit | cluster), clusters in the order of their likeliest unit."""
     names, joint = tally.joint()
     order = joint.sum(1).argsort(descending=True, stable=True)[:MOST_UNITS].tolist()
@@ -150,7 +150,7 @@ def _entropy(shares: Tensor) -> float:
     return float(-(present * present.log2()).sum())
 
 
-class Tally:
+class LabelCounts:
     """Counts over the labels of utterances, and over their units where a reader gives them."""
 
     def __init__(self, clusters: int, reader: UnitReader | None = None) -> None:
@@ -244,7 +244,7 @@ def label_quality(
     labels, labeler = open_labels(folder), load_labeler(folder)
     attached = labels.attached(audio)
     reader = choose_units(list(islice(attached.epoch(0, 0, 0, 1), PEEK)), units)
-    tally = Tally(len(labeler.centroids), reader)
+    tally = LabelCounts(len(labeler.centroids), reader)
     count = min(limit or audio.utterances, audio.utterances)
     cuts = islice(attached.epoch(0, 0, 0, 1), count)
     for cut in bar(cuts, title="label quality", total=count, unit="utterance"):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from harness_bench.core.files import atomic_path, read_json
 from harness_bench.cuts.shar import labels_path
-from harness_bench.pretrain.data.sources import ShardedCuts
+from harness_bench.pretrain.data.cut_source import ShardedCuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from torch import Tensor
 
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.cut_source import CutSource
 
 SHARD_PATTERN = "labels-*.safetensors"
 TAR_PATTERN = "labels.*.tar"

@@ -50,7 +50,7 @@ class UnitReader(Protocol):
 
 
 @dataclass(frozen=True)
-class Aligned:
+class AlignedUnits:
     """Units of one level of the supervisions' alignments."""
 
     level: str
@@ -78,7 +78,7 @@ class Aligned:
 
 
 @dataclass(frozen=True)
-class Whole:
+class UtteranceUnit:
     """One unit for the whole utterance: a field such as a word, a dialect, a speaker."""
 
     field: str
@@ -99,7 +99,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Spread:
+class SpreadText:
     """Characters of the transcript, each for an equal part of the speech."""
 
     name: str = TEXT
@@ -127,14 +127,14 @@ def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
     levels = alignment_levels(cuts)
     texts = any(supervision.text for cut in cuts for supervision in cut.supervisions)
     if wanted is None:
-        finest = Aligned(max(levels, key=lambda name: levels[name])) if levels else None
-        return finest or (Spread() if texts else None)
+        finest = AlignedUnits(max(levels, key=lambda name: levels[name])) if levels else None
+        return finest or (SpreadText() if texts else None)
     if wanted == ALIGNMENT and levels:
-        return Aligned(max(levels, key=lambda name: levels[name]))
+        return AlignedUnits(max(levels, key=lambda name: levels[name]))
     if wanted in levels:
-        return Aligned(wanted)
+        return AlignedUnits(wanted)
     if wanted == TEXT and texts:
-        return Spread()
+        return SpreadText()
     if wanted in {ALIGNMENT, TEXT}:
         raise ValueError(
             f"None of the {len(cuts)} cuts has {wanted}; give cuts that have it, or other units "
@@ -142,7 +142,7 @@ def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
         )
     for cut in cuts:
         label_of(cut, wanted)  # names the cut, and the fields it has
-    return Whole(wanted)
+    return UtteranceUnit(wanted)
 
 
 def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from harness_bench.pretrain.data.batches import NO_LABEL
 if TYPE_CHECKING:
     from harness_bench.models.hubert import Hubert
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.batches import Batch
+    from harness_bench.pretrain.data.batches import MaskedBatch
 
 
 class Sums(NamedTuple):
@@ -60,7 +60,7 @@ class PretrainModel(nn.Module):
         self.head = PretrainHead(dim, clusters, config.final_dim, config.logit_temp)
 
     @override
-    def forward(self, batch: Batch) -> Sums:
+    def forward(self, batch: MaskedBatch) -> Sums:
         """Return the sums of one batch."""
         channels = batch.channels if batch.channels.shape[1] else None
         out = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)

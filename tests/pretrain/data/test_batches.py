@@ -13,9 +13,9 @@ from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
 from harness_bench.cuts.fields import spoken
 from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.data.batches import NO_LABEL, Batch, EpochCuts, epoch_batches
+from harness_bench.pretrain.data.batches import NO_LABEL, EpochCuts, MaskedBatch, epoch_batches
 from harness_bench.pretrain.data.crops import FACTOR_FIELD, crop, vary
-from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.data.cut_source import CutList
 from tests.pretrain.conftest import small_step
 from tests.pretrain.labels.conftest import make_cuts
 
@@ -32,7 +32,7 @@ CONFIG = small_step().pretrain
 def batches(
     cuts: list[Cut], labels: LabelStore, *, epoch: int = 0, skip: int = 0, rank: int = 0,
     ranks: int = 1, **changes: Any,
-) -> list[Batch]:  # fmt: skip
+) -> list[MaskedBatch]:  # fmt: skip
     config = replace(CONFIG, **changes)
     return list(
         epoch_batches(

@@ -19,11 +19,11 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.core.files import read_json
 from harness_bench.models.checkpoint import save_random
 from harness_bench.pretrain.config import LabelConfig
-from harness_bench.pretrain.data import sources
+from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.labels import make as module
+from harness_bench.pretrain.labels.features import HiddenSource, MfccSource, mfcc39
 from harness_bench.pretrain.labels.labeler import load_labeler
 from harness_bench.pretrain.labels.make import REPORT_FILE, make_labels
-from harness_bench.pretrain.labels.sources import HiddenSource, MfccSource, mfcc39
 from harness_bench.pretrain.labels.store import write_shard
 from tests.models.conftest import small_config
 
@@ -75,7 +75,7 @@ def test_a_killed_pass_goes_on(
     cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shards that are there stay; the result equals an unbroken pass."""
-    monkeypatch.setattr(sources, "PART_CUTS", 4)
+    monkeypatch.setattr(cut_source, "PART_CUTS", 4)
     whole = labels_of(make_labels(cuts, tmp_path / "whole", MFCC), cuts)
     real, seen = write_shard, list[Path]()
 
@@ -161,9 +161,9 @@ def test_share_is_exact_to_one_utterance(
         return []
 
     with patch.object(module, "_all_frames", recorded):
-        module._sample_frames(sources.CutList(made), config, MfccSource())
+        module._sample_frames(cut_source.CutList(made), config, MfccSource())
         module._sample_frames(
-            sources.CutList(shuffled.sample(made, len(made))), config, MfccSource()
+            cut_source.CutList(shuffled.sample(made, len(made))), config, MfccSource()
         )
     assert picked[0] == picked[1]
     whole, part = (sum(cut.duration for cut in cuts) for cuts in (made, picked[0]))

@@ -14,18 +14,18 @@ from sklearn.metrics import mutual_info_score
 
 from harness_bench.core.files import read_json
 from harness_bench.pretrain.config import LabelConfig
-from harness_bench.pretrain.data.sources import CutList
+from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.make import REPORT_FILE, make_labels
 from harness_bench.pretrain.labels.quality import (
     LONGEST_RUN,
     PLOT_FILE,
     QUALITY_FILE,
-    Tally,
+    LabelCounts,
     agreement,
     label_quality,
     render_quality,
 )
-from harness_bench.pretrain.labels.units import Aligned
+from harness_bench.pretrain.labels.units import AlignedUnits
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def test_one_unit_tells_nothing() -> None:
         agreement(torch.tensor([[3, 4, 5]]))
 
 
-def tally_of(cuts: Sequence[Cut], rows: Sequence[torch.Tensor], clusters: int) -> Tally:
-    tally = Tally(clusters, Aligned("phone"))
+def tally_of(cuts: Sequence[Cut], rows: Sequence[torch.Tensor], clusters: int) -> LabelCounts:
+    tally = LabelCounts(clusters, AlignedUnits("phone"))
     for cut, row in zip(cuts, rows, strict=True):
         tally.add(row)
         tally.add_units(cut, row)
@@ -108,7 +108,7 @@ def test_perfect_labels_have_pnmi_one(aligned: list[Cut]) -> None:
     """Labels that are the phones, and ones that split each phone in two, tell all of them."""
     perfect = []
     for cut in aligned:
-        units = Aligned("phone").of(cut, 49)
+        units = AlignedUnits("phone").of(cut, 49)
         perfect.append(torch.tensor([PHONES.index(unit or "a") for unit in units]))
     whole = agreement(tally_of(aligned, perfect, 5).joint()[1])
     assert whole == pytest.approx((1.0, 1.0, 1.0))
@@ -129,7 +129,7 @@ def test_random_labels_have_pnmi_near_zero(tmp_path: Path) -> None:
 
 def test_usage_and_runs() -> None:
     """Frames, runs and perplexity of a row counted by hand; a long run counts as the longest."""
-    tally = Tally(4)
+    tally = LabelCounts(4)
     tally.add(torch.tensor([0, 0, 1, 1, 1, 1, 0, 0]))
     tally.add(torch.tensor([2] * 70 + [1]))
     assert tally.frames.tolist() == [4, 5, 70, 0]

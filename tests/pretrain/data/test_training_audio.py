@@ -11,9 +11,9 @@ from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.fields import spoken
 from harness_bench.cuts.shar_writer import write_shards
 from harness_bench.cuts.store import write_cuts
-from harness_bench.pretrain.data import opening
-from harness_bench.pretrain.data.config import DataConfig, resolve_paths
-from harness_bench.pretrain.data.opening import open_data
+from harness_bench.pretrain.data import training_audio
+from harness_bench.pretrain.data.config import TrainingDataConfig, resolve_paths
+from harness_bench.pretrain.data.training_audio import open_data
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def corpora(tmp_path: Path) -> Path:
 
 def opened(root: Path, *sources: dict[str, Any], **more: Any) -> Any:
     values = resolve_paths({"sources": list(sources), **more}, root)
-    return open_data(build(DataConfig, values, source="family.toml"), root / "out")
+    return open_data(build(TrainingDataConfig, values, source="family.toml"), root / "out")
 
 
 def test_sources_are_joined_and_speak(corpora: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_corpus_is_prepared_once(corpora: Path, monkeypatch: pytest.MonkeyPatc
         calls.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr(opening, "prepare", counted)
+    monkeypatch.setattr(training_audio, "prepare", counted)
     raw = {"folder": "raw", "corpus": "tsv"}
     assert opened(corpora, raw).utterances == opened(corpora, raw).utterances == 6
     assert len(calls) == 1

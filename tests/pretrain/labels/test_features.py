@@ -14,8 +14,8 @@ from torchaudio.compliance import kaldi
 from harness_bench.audio.batching import Waveforms
 from harness_bench.audio.frames import frame_count
 from harness_bench.models.checkpoint import save_random
+from harness_bench.pretrain.labels.features import HiddenSource, mfcc39
 from harness_bench.pretrain.labels.labeler import Labeler
-from harness_bench.pretrain.labels.sources import HiddenSource, mfcc39
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

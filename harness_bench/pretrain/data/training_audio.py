@@ -20,15 +20,15 @@ from harness_bench.leakage.held_out import (
     tell,
 )
 from harness_bench.pretrain.data.config import PREPARED, SHARDED
-from harness_bench.pretrain.data.sources import CutList, ShardedCuts
+from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.data.config import DataConfig, SourceConfig
-    from harness_bench.pretrain.data.sources import CutSource
+    from harness_bench.pretrain.data.config import SourceConfig, TrainingDataConfig
+    from harness_bench.pretrain.data.cut_source import CutSource
 
 KEY_FILE = "key.json"
 
@@ -57,7 +57,11 @@ def open_training(folder: Path, split: str, *, allow_test_data: bool) -> CutSour
 
 
 def open_data(
-    config: DataConfig, out: Path, names: Sequence[str] = (), *, allow_test_data: bool = False
+    config: TrainingDataConfig,
+    out: Path,
+    names: Sequence[str] = (),
+    *,
+    allow_test_data: bool = False,
 ) -> CutSource:
     """Open the sources of a [data] table, preparing what is not prepared yet.
 
@@ -98,7 +102,7 @@ def open_data(
     return CutList(sifted.kept)
 
 
-def _chosen(config: DataConfig, names: Sequence[str]) -> list[SourceConfig]:
+def _chosen(config: TrainingDataConfig, names: Sequence[str]) -> list[SourceConfig]:
     known = {source.title: source for source in config.sources}
     unknown = [name for name in names if name not in known]
     if unknown:
