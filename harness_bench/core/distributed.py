@@ -1,33 +1,37 @@
-"""The ranks of a run: this process's place, and what they tell each other; alone, one rank."""
+"""The ranks of a run: this process's place among them and what they exchange; alone, one rank."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-import torch.distributed as dist
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+
+def _group() -> Any:
+    """Return torch.distributed once a process group exists, else None; never imports torch."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_available() and dist.is_initialized() else None
 
 
 def world() -> tuple[int, int]:
     """Return (rank, number of ranks)."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+    dist = _group()
+    return (0, 1) if dist is None else (dist.get_rank(), dist.get_world_size())
 
 
 def barrier() -> None:
     """Wait for all ranks."""
-    if dist.is_available() and dist.is_initialized():
+    if (dist := _group()) is not None:
         dist.barrier()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Sum a tensor, of one shape on all ranks, over them; in place, and returned."""
     if world()[1] > 1:
-        dist.all_reduce(tensor)
+        _group().all_reduce(tensor)
     return tensor
 
 
@@ -35,12 +39,14 @@ def from_first(tensor: Tensor) -> Tensor:
     """Give rank 0's tensor to all ranks; theirs, of the same shape, are overwritten."""
     tensor = tensor.contiguous()
     if world()[1] > 1:
-        dist.broadcast(tensor, src=0)
+        _group().broadcast(tensor, src=0)
     return tensor
 
 
 def counts_of_ranks(count: int, device: torch.device) -> list[int]:
     """Return every rank's count, in the order of ranks; `device` is one they can talk on."""
+    import torch  # noqa: PLC0415 - `world` serves processes without torch too
+
     rank, ranks = world()
     counts = torch.zeros(ranks, dtype=torch.int64, device=device)
     counts[rank] = count
@@ -49,11 +55,13 @@ def counts_of_ranks(count: int, device: torch.device) -> list[int]:
 
 def gather_rows(rows: Tensor) -> Tensor:
     """Join the rows (n, D) of all ranks, in the order of ranks; every rank may have another n."""
+    import torch  # noqa: PLC0415 - as above
+
     if world()[1] == 1:
         return rows
     sizes = counts_of_ranks(len(rows), rows.device)
     padded = rows.new_zeros(max(sizes), rows.shape[1])
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
+    _group().all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

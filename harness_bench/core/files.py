@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -45,9 +44,10 @@ def atomic_path(target: Path, *, sync: bool = True) -> Iterator[Path]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file, so that processes on one machine or one file system go one by one."""
+    from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with FileLock(path):
         yield
 
 

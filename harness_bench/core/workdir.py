@@ -1,30 +1,303 @@
-"""What made an output folder: config, versions, seed, input digests, command, machine."""
+"""Is this folder whole, and made from equal inputs? And what made it: provenance, stage times.
+
+A step that fills a folder says from which named inputs:
+
+    work = WorkDir(out, {"corpus": name, "options": options, "files": tree_digest(root)})
+    with work.lock():                            # other processes wait here
+        if not work.finished:
+            work.begin(clear=("*.jsonl.gz",), config=config)   # what other inputs left goes
+            ...                                  # fill `out`; a killed run goes on here
+            work.finish()
+
+A folder that must never be seen half-filled is made beside its place and renamed into it:
+
+    with work.lock():
+        if not work.finished:
+            with work.replacing(config=config) as partial:
+                ...                              # fill `partial`
+
+A step whose earlier work must not be lost refuses instead of clearing: `work.refuse_others(advice)`
+names each input that differs. Folders of versions that noted a digest alone are recognised by
+`key=` and `older=(OldNote("key.json"),)`.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
-from dataclasses import asdict, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, asdict, is_dataclass, replace
+from dataclasses import dataclass as plain_dataclass
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
 from harness_bench import __version__
-from harness_bench.core.config import STRICT, build
-from harness_bench.core.files import digest_file, locked, read_json, write_json
+from harness_bench.core.config import STRICT, build, resolved
+from harness_bench.core.distributed import barrier, world
+from harness_bench.core.files import digest_file, digest_strings, locked, read_json, write_json
 from harness_bench.core.log import StageTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-FILE = "inputs.json"
+NOTE = "inputs.json"
+_LONGEST = 40  # characters of a value that an error quotes
+
+
+class Note(NamedTuple):
+    """What a folder says of itself."""
+
+    key: str  # digest of the inputs
+    inputs: dict[str, Any] | None  # None: a digest alone was noted
+    finished: bool
+    begun: str = ""
+    outcome: Any = None
+
+
+@plain_dataclass(frozen=True)
+class OldNote:
+    """Where versions before `inputs.json` noted what a folder was made from.
+
+    Attributes:
+        file: text or a JSON string with a digest, or a JSON object of named inputs; relative to
+            the folder.
+        field: the field of the JSON object that holds the digest or the inputs; None: the file.
+        whole: a file that is there once the folder is whole; None: `file` was written last.
+        outcome: the field with the outcome.
+    """
+
+    file: str
+    field: str | None = None
+    whole: str | None = None
+    outcome: str | None = None
+
+    def read(self, folder: Path) -> Note | None:
+        """Return what was noted, None if nothing."""
+        path = folder / self.file
+        if not path.is_file():
+            return None
+        text = path.read_text(encoding="utf-8").strip()
+        found: Any = read_json(path) if text[:1] in ("{", '"') else text
+        value = found.get(self.field, "") if self.field else found
+        whole = self.whole is None or (folder / self.whole).is_file()
+        outcome = found[self.outcome] if self.outcome else None
+        if isinstance(value, dict):
+            return Note(inputs_key(value), value, whole, outcome=outcome)
+        return Note(str(value), None, whole, outcome=outcome)
+
+
+def read_note(folder: Path, older: Collection[OldNote] = (), name: str = NOTE) -> Note | None:
+    """Return what a folder says of itself, None if nothing.
+
+    Raises:
+        ValueError: the file is broken.
+    """
+    path = folder / name
+    values = read_json(path) if path.is_file() else None
+    if not isinstance(values, dict) or not isinstance(values.get("inputs"), dict):
+        return next((note for old in older if (note := old.read(folder)) is not None), None)
+    finished, outcome = values["finished"] is not None, values.get("outcome")
+    return Note(values["key"], values["inputs"], finished, values["begun"], outcome)
+
+
+def inputs_key(inputs: Mapping[str, Any]) -> str:
+    """Return the digest of named inputs, whatever their order."""
+    return digest_strings([json.dumps(inputs, sort_keys=True, default=str)])
+
+
+@plain_dataclass(frozen=True)
+class WorkDir:
+    """A folder that one step fills from named inputs.
+
+    Under torch.distributed every rank calls the methods; rank 0 alone locks and writes.
+
+    Attributes:
+        folder: made when it is first needed.
+        inputs: name -> JSON-ready value of all that decides what the folder holds: digests of
+            files, settings, versions.
+        key: digest of the same things, where versions before wrote a digest of their own; it then
+            decides about equality, and the inputs tell what differs.
+        older: notes of versions before, the one that counts first.
+        note: the file in the folder that says what it holds; several results may share a folder.
+    """
+
+    folder: Path
+    inputs: Mapping[str, Any]
+    _: KW_ONLY
+    key: str = ""
+    older: tuple[OldNote, ...] = ()
+    note: str = NOTE
+
+    @property
+    def digest(self) -> str:
+        """Return the key, or the digest of the inputs."""
+        return self.key or inputs_key(self.inputs)
+
+    @property
+    def found(self) -> Note | None:
+        """Return what the folder says of itself now, None if nothing has begun there."""
+        return read_note(self.folder, self.older, self.note)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder is whole and made from equal inputs."""
+        note = self.found
+        return note is not None and note.finished and note.key == self.digest
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder was begun, and perhaps finished, from equal inputs."""
+        note = self.found
+        return note is not None and note.key == self.digest
+
+    @property
+    def changed(self) -> list[str]:
+        """Name the inputs that differ from those of the folder; empty if none does or it is new."""
+        note = self.found
+        if note is None or note.key == self.digest:
+            return []
+        if note.inputs is None:
+            return ["inputs, of which an older version noted the digest alone"]
+        there, here = _flat(note.inputs), _flat(json.loads(json.dumps(self.inputs, default=str)))
+        names = sorted(name for name in there.keys() | here.keys()
+                       if there.get(name) != here.get(name))  # fmt: skip
+        return [_difference(name, there, here) for name in names] or ["key"]
+
+    def refuse_others(self, advice: str) -> None:
+        """Refuse a folder that was made from other inputs.
+
+        Args:
+            advice: what the user can do, as a sentence.
+
+        Raises:
+            ValueError: it was; names what differs.
+        """
+        if changed := self.changed:
+            raise ValueError(
+                f"{self.folder} was made from other inputs: {'; '.join(changed)}. {advice}"
+            )
+
+    def lock(self) -> AbstractContextManager[object]:
+        """Keep other processes out, on this machine or file system, while they ask for it too."""
+        if world()[0] > 0:
+            return nullcontext()
+        from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
+
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+
+    def begin(self, clear: Collection[str] = (), **provenance: Any) -> bool:
+        """Note the inputs, as not finished; return whether equal inputs had begun here.
+
+        Args:
+            clear: patterns of the files and folders that go unless equal inputs left them.
+            provenance: config, seed and extra of `write_provenance`, where it is to be written.
+        """
+        same, note = self.begun, self.found
+        barrier()  # every rank has looked before any of them writes
+        if world()[0] == 0:
+            if not same:
+                self._clear(clear)
+            self._write(self.folder, note.begun if same and note else "", finished=False)
+            if provenance:
+                self._provenance(self.folder, **provenance)
+        barrier()
+        return same
+
+    def finish(self, outcome: Any = None) -> None:
+        """Note that the folder is whole, with a JSON-ready outcome if there is one."""
+        barrier()
+        if world()[0] == 0:
+            note = self.found
+            self._write(self.folder, note.begun if note else "", finished=True, outcome=outcome)
+        barrier()
+
+    @contextmanager
+    def replacing(self, **provenance: Any) -> Iterator[Path]:
+        """Yield an empty folder that takes this one's place when the block ends without error.
+
+        For one process, which holds the lock: what a killed one left is deleted.
+        """
+        partial, old = (self.folder.with_name(f".{name}-{self.folder.name}")
+                        for name in ("partial", "old"))  # fmt: skip
+        for path in (partial, old):
+            _remove(path)
+        partial.mkdir(parents=True)
+        begun = _now()
+        yield partial
+        if provenance:
+            self._provenance(partial, **provenance)
+        self._write(partial, begun, finished=True)
+        if self.folder.exists():
+            self.folder.replace(old)  # not deleted in place: a kill would leave a part of it
+        partial.replace(self.folder)
+        _remove(old)
+
+    def _clear(self, patterns: Collection[str]) -> None:
+        """Delete what other inputs left; first the notes that would call the rest whole."""
+        names = {self.note, *(each for old in self.older for each in (old.file, old.whole) if each)}
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+        for pattern in patterns:
+            for path in list(self.folder.glob(pattern)):
+                _remove(path)
+
+    def _write(self, folder: Path, begun: str, *, finished: bool, outcome: Any = None) -> None:
+        now = _now()
+        values = {
+            "key": self.digest,
+            "inputs": dict(self.inputs),
+            "begun": begun or now,
+            "finished": now if finished else None,
+        }
+        write_json(folder / self.note, values if outcome is None else values | {"outcome": outcome})
+
+    def _provenance(
+        self, folder: Path, config: Any = None, seed: int | None = None, **extra: Any
+    ) -> None:
+        config = resolved(config) if is_dataclass(config) else config or {}
+        write_provenance(folder, config=config, seed=seed, inputs=self.inputs, extra=extra)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder; none is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name nested values by their path: `config.pretrain.lr`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, dict) and value
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return flat
+
+
+def _difference(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name an input that differs, with both values if they are short."""
+    old, new = (json.dumps(side[name], ensure_ascii=False) if name in side else "nothing"
+                for side in (there, here))  # fmt: skip
+    return f"{name} (was {old}, is {new})" if max(len(old), len(new)) <= _LONGEST else name
+
+
 _BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
 
 
@@ -53,23 +326,18 @@ def claim(folder: Path, inputs: Mapping[str, str]) -> None:
         ValueError: a training with other inputs has begun there; names what differs. Or one that
             noted none.
     """
-    path = folder / FILE
+    work = WorkDir(folder, inputs, older=(OldNote(NOTE),))
     if (folder / _BEGUN).is_file():
-        if not path.is_file():
+        if work.found is None:
             raise ValueError(
-                f"{folder} holds a training that did not note its inputs ({FILE}), such as one of "
+                f"{folder} holds a training that did not note its inputs ({NOTE}), such as one of "
                 "a checkout's asr.sh, whose tokens are others. Choose another --asr_tag (--lm_tag) "
                 "or --expdir, or remove it."
             )
-        before = read_json(path)
-        if odd := sorted(
-            key for key in before.keys() | inputs if before.get(key) != inputs.get(key)
-        ):
-            raise ValueError(
-                f"{folder} holds a training with other inputs ({', '.join(odd)}). Going on with "
-                "these would mix the two. Choose another --asr_tag or --expdir, or remove it."
-            )
-    write_json(path, dict(sorted(inputs.items())))
+        work.refuse_others(
+            "Going on would mix the two. Choose another --asr_tag or --expdir, or remove it."
+        )
+    work.begin()
 
 
 _TAG = re.compile(r" \[([^\]]+)\]$")
@@ -213,7 +481,7 @@ def write_provenance(
         extra: anything more that a reader may need.
     """
     record = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now(),
         "command": command_line(),
         "config": dict(config),
         "seed": seed,
