@@ -283,8 +283,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"Result: {path}\n")
 
 
-if __name__ == "__main__":
-    main()
 CONFIG = "config.yaml"
 _OURS, _FBANK = "harness", "default"  # frontends
 _LONG = ("token_list",)  # thousands of lines that the folder's own token list repeats
@@ -410,3 +408,7 @@ def facts_of(trained: Trained | None, **known: Any) -> Facts:
     kind = trained.kind if trained else "other"
     given = {name: value for name, value in known.items() if value is not None}
     return Facts(**{"model_kind": kind, "task": "asr", **told, **given})
+
+
+if __name__ == "__main__":
+    main()
