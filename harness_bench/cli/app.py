@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench import __version__
+from harness_bench.core.version import __version__
 from harness_bench.cli.corpora import CORPORA_VERBS, audit
 from harness_bench.cli.probe import PROBE_VERBS
 from harness_bench.cli.results import records_app
