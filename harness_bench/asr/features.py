@@ -260,10 +260,6 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-if __name__ == "__main__":
-    main()
-
-
 @dataclass(frozen=True, config=STRICT)
 class FeatureConfig:
     """How the pass over the audio runs; what it writes comes from the command line.
@@ -322,3 +318,7 @@ def _samples(folder: Path, paths: dict[str, str]) -> dict[str, int]:
     import soundfile  # noqa: PLC0415 - loads libsndfile
 
     return {name: int(soundfile.info(path).frames) for name, path in paths.items()}
+
+
+if __name__ == "__main__":
+    main()
