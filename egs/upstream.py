@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness_bench.models.checkpoint import load_config, weights_file
+from harness_bench.models.frozen import shape_of
+from harness_bench.models.layers import checked_layers, parse_layers
 
 
 def folder_of(upstream: str, layers: str = "weighted") -> Path:
@@ -30,10 +31,7 @@ def folder_of(upstream: str, layers: str = "weighted") -> Path:
                 f"{', '.join(known)}."
             )
         folder = hub.resolve(upstream)
-    deepest = load_config(folder).encoder_layers
-    weights_file(folder)
-    if layers not in ("weighted", "mean") and not -deepest - 1 <= int(layers) <= deepest:
-        raise ValueError(f"--layers {layers}: {folder} has layers 0 (the input) to {deepest}.")
+    checked_layers(parse_layers(layers), shape_of(folder).num_layers)
     return folder.absolute()
 
 

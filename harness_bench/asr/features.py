@@ -36,14 +36,14 @@ from harness_bench.models.features.plan import (
     estimate,
 )
 from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
+from harness_bench.models.layers import fixed_layers, parse_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import torch
 
-    from harness_bench.models.frozen import FixedFeatures
-    from harness_bench.models.hubert import HubertConfig
+    from harness_bench.models.frozen import FixedFeatures, ModelShape
 
 # Raise this when rows change for a reason outside the model's own source files.
 VERSION = 2
@@ -67,20 +67,20 @@ def open_job(
         ValueError: no checkpoint, or layers that it does not have or that are learned.
     """
     from harness_bench.core.code_digest import code_digest  # noqa: PLC0415
-    from harness_bench.models.checkpoint import (  # noqa: PLC0415
+    from harness_bench.models.frozen import (  # noqa: PLC0415
+        FixedFeatures,
         checkpoint_digest,
         load_backbone,
-        load_config,
+        type_of,
     )
-    from harness_bench.models.frozen import FixedFeatures, fixed_layers  # noqa: PLC0415
 
-    chosen = fixed_layers(layers, load_config(checkpoint).encoder_layers)
+    chosen = fixed_layers(layers, type_of(checkpoint).shape(checkpoint).num_layers)
     backbone = load_backbone(checkpoint)
     model = FixedFeatures(backbone, chosen).to(device).eval()
     facts = {
         "checkpoint": checkpoint_digest(checkpoint),
         "layers": chosen,
-        "dim": backbone.hidden_size,
+        "dim": backbone.shape.hidden_size,
         "code": code_digest(model),
         "version": VERSION,
         "batch_seconds": config.batch_seconds,
@@ -110,7 +110,7 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     """
     from harness_bench.models.features.shard import record_path  # noqa: PLC0415 - torch
 
-    utterances = read_utterances(data, job.model.backbone.hubert.config)
+    utterances = read_utterances(data, job.model.backbone.shape)
     shards = divide(utterances, int(job.facts["dim"]), job.config.shard_mb)
     identity = digest_strings(f"{key} {value}" for key, value in sorted(job.facts.items()))
     rank, ranks = world()
@@ -205,14 +205,9 @@ def run(options: argparse.Namespace) -> None:
         return
     alone = config.devices is None and launched(os.environ) is None
     fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
-    layers = options.layers if not _is_number(options.layers) else int(options.layers)
-    job = open_job(options.checkpoint, layers, config, fabric.device)
+    job = open_job(options.checkpoint, parse_layers(options.layers), config, fabric.device)
     for split in options.splits:
         make_features(job, options.data / split, options.out / split)
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
 
 
 def _processes(config: FeatureConfig) -> int:
@@ -285,7 +280,7 @@ def read_config(path: Path) -> FeatureConfig:
     return build(FeatureConfig, read(path), source=str(path))
 
 
-def read_utterances(folder: Path, config: HubertConfig) -> list[Utterance]:
+def read_utterances(folder: Path, shape: ModelShape) -> list[Utterance]:
     """Return the utterances of a data folder (wav.scp, and utt2num_samples if there is one).
 
     Raises:
@@ -303,7 +298,7 @@ def read_utterances(folder: Path, config: HubertConfig) -> list[Utterance]:
             )
     samples = _samples(folder, paths)
     return [
-        Utterance(name, path, samples[name], config.frames(samples[name]))
+        Utterance(name, path, samples[name], shape.frames(samples[name]))
         for name, path in sorted(paths.items())
     ]
 

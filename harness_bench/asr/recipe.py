@@ -174,7 +174,7 @@ def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> di
         digests[f"cuts.{split}"] = digest_file(path)
     digests["config"] = digest_strings(f"{k} {v}" for k, v in resolved(config).items())
     if checkpoint is not None:
-        from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - torch
+        from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - torch
 
         digests["checkpoint"] = checkpoint_digest(checkpoint)
     return digests

@@ -371,10 +371,7 @@ class Trained:
         if not folder.exists():
             say(f"checkpoint {folder} is not there: the result tells neither its digest nor size")
             return {}
-        from harness_bench.models.checkpoint import (  # noqa: PLC0415 - loads torch
-            checkpoint_digest,
-            parameter_count,
-        )
+        from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - loads torch
 
         return {
             "parameters": parameter_count(folder),

@@ -96,7 +96,7 @@ def training_inputs(options: argparse.Namespace) -> None:
     settings = dict(word.partition("=")[::2] for word in options.settings)
     files = {name: Path(path) for name, _, path in (word.partition("=") for word in options.files)}
     if options.checkpoint is not None:
-        from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - torch
+        from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - torch
 
         settings["checkpoint"] = checkpoint_digest(options.checkpoint)
     workdir.claim(options.folder, settings | workdir.digests(files))

@@ -11,30 +11,32 @@ from typing import Any
 
 def modules_in(package: str) -> list[str]:
     """List the public module names directly in a package, sorted, importing none of them."""
-    folder = package_folder(package)
     return sorted(
         module.name
-        for module in pkgutil.iter_modules([str(folder)])
+        for module in pkgutil.iter_modules(_folders(package))
         if not module.ispkg and not module.name.startswith("_")
     )
 
 
 def packages_in(package: str) -> list[str]:
     """List the sub-packages directly in a package, sorted, importing none of them."""
-    folder = package_folder(package)
     return sorted(
         module.name
-        for module in pkgutil.iter_modules([str(folder)])
+        for module in pkgutil.iter_modules(_folders(package))
         if module.ispkg and not module.name.startswith("_")
     )
 
 
 def package_folder(package: str) -> Path:
     """Return the folder of an importable package."""
+    return Path(_folders(package)[0])
+
+
+def _folders(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"{package} is not an importable package; is the project installed?")
-    return Path(next(iter(spec.submodule_search_locations)))
+    return list(spec.submodule_search_locations)
 
 
 def attribute(module: str, name: str) -> Any:

@@ -7,24 +7,29 @@ is a head, and harness.json, which tells what made it.
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
-from harness_bench.core.files import atomic_path, digest_file, digest_strings, read_json, write_json
+from harness_bench.core.files import atomic_path, read_json, write_json
 from harness_bench.core.workdir import versions
+from harness_bench.models.frozen import (
+    CONFIG,
+    PREPROCESSOR,
+    WEIGHTS,
+    config_of,
+    refuse,
+    weights_file,
+)
 from harness_bench.models.hubert import Hubert, HubertConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+    from torch import Tensor
+
 HEAD, FACTS = "pretraining_head.safetensors", "harness.json"
 IDENTITY_KEY = "harness_identity_projection"
 # wav2vec 2.0 and XLS-R have HuBERT's architecture; only the pretraining task differs.
@@ -35,34 +40,6 @@ _NEEDED = {
     "conv_pos_batch_norm": False, "add_adapter": False,
 }  # fmt: skip
 PROJECTION = "feature_projection.projection"
-
-
-class Backbone(nn.Module):
-    """A frozen upstream: hidden states of raw waveforms, the same alone and in a batch."""
-
-    def __init__(self, hubert: Hubert) -> None:
-        super().__init__()
-        self.hubert = hubert
-        self.hidden_size = hubert.config.encoder_embed_dim
-        self.num_layers = hubert.config.encoder_layers
-        self.downsample_rate = hubert.config.downsample_rate
-        self.eval()
-
-    @override
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Run the model.
-
-        Args:
-            waveforms: (B, T) float32 at 16 kHz, zero behind each utterance's end.
-            lengths: (B,) int64, samples of each utterance.
-
-        Returns:
-            num_layers + 1 hidden states (B, F, D) in fairseq's convention (0 is the input of the
-            transformer, L the output of block L before the final layer norm), and the valid
-            frames (B,) of each utterance; what stands behind them is meaningless.
-        """
-        out = self.hubert(waveforms, lengths)
-        return out.hidden_states, out.frames
 
 
 def save_checkpoint(
@@ -113,15 +90,6 @@ def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         save_file(tensors, partial, metadata={"format": "pt"})
 
 
-def load_backbone(folder: Path) -> Backbone:
-    """Load a checkpoint folder as a frozen upstream in eval mode.
-
-    Raises:
-        ValueError: no checkpoint there, another architecture, or weights that do not fit.
-    """
-    return Backbone(load_hubert(folder))
-
-
 def load_hubert(folder: Path, **changes: Any) -> Hubert:
     """Load the backbone of a folder (ours or any HuBERT / wav2vec 2.0 folder of transformers).
 
@@ -131,11 +99,11 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
     """
     config = load_config(folder, **changes)
     model = Hubert(config)
-    tensors = _backbone_tensors(folder)
+    tensors = backbone_tensors(folder)
     if not config.has_projection:
         tensors = {k: v for k, v in tensors.items() if not k.startswith(PROJECTION)}
     missing, surplus = model.load_state_dict(tensors, strict=False)
-    surplus = [name for name in surplus if not _belongs_to_head(name)]
+    surplus = [name for name in surplus if not belongs_to_head(name)]
     # Models published without masking have no mask embedding; frozen use never reads it.
     missing = [name for name in missing if name != "masked_spec_embed"]
     if missing or surplus:
@@ -148,22 +116,14 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
 
 def load_config(folder: Path, **changes: Any) -> HubertConfig:
     """Read config.json and preprocessor_config.json of a folder as our config."""
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
-            "`harness-bench export RUN FOLDER`."
-        )
-    found = read_json(path)
+    found = config_of(folder)
     if found.get("model_type") not in MODEL_TYPES:
-        raise ValueError(
-            f"{path}: model_type is {found.get('model_type')!r}; expected one of {MODEL_TYPES}."
-        )
+        refuse(folder, MODEL_TYPES)
     for key, needed in _NEEDED.items():
         if (value := found.get(key, needed)) != needed:
             raise ValueError(
-                f"{path}: {key} is {value!r}; this project computes models with {needed!r} alone, "
-                "and would give features that the model never had."
+                f"{folder / CONFIG}: {key} is {value!r}; this project computes models with "
+                f"{needed!r} alone, and would give features that the model never had."
             )
     preprocessor = folder / PREPROCESSOR
     normalize = (
@@ -239,46 +199,17 @@ def preprocessor_config(config: HubertConfig) -> dict[str, Any]:
     }
 
 
-def checkpoint_digest(folder: Path) -> str:
-    """Return the digest of a folder's weights and config (or of one file): of its features."""
-    if folder.is_file():
-        return digest_file(folder)
-    names = (CONFIG, PREPROCESSOR, weights_file(folder).name)
-    return digest_strings(digest_file(folder / n) for n in names if (folder / n).is_file())
-
-
-def parameter_count(folder: Path) -> int:
-    """Count the exported backbone's parameters from file headers, without loading them."""
-    path = weights_file(folder)
-    if path.suffix != ".safetensors":
-        return sum(tensor.numel() for tensor in _backbone_tensors(folder).values())
-    with safe_open(path, framework="pt") as tensors:
-        return sum(
-            math.prod(tensors.get_slice(name).get_shape())
-            for name in tensors.keys()  # noqa: SIM118  # not a dict: it cannot be iterated
-            if not _belongs_to_head(_plain_name(name))
-        )
-
-
-def weights_file(folder: Path) -> Path:
-    """Return the file that holds a folder's weights."""
-    for name in (WEIGHTS, "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(f"{folder} has neither {WEIGHTS} nor pytorch_model.bin.")
-
-
-def _backbone_tensors(folder: Path) -> dict[str, Tensor]:
+def backbone_tensors(folder: Path) -> dict[str, Tensor]:
     """Read the tensors under today's names; a `.bin` file is read without unpickling objects."""
     path = weights_file(folder)
     if path.suffix == ".safetensors":
         raw = load_file(path)
     else:
         raw = torch.load(path, map_location="cpu", weights_only=True)
-    return {_plain_name(name): value for name, value in raw.items()}
+    return {plain_name(name): value for name, value in raw.items()}
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Drop a task model's prefix and translate the old names of weight norm."""
     for prefix in ("hubert.", "wav2vec2."):
         name = name.removeprefix(prefix)
@@ -286,7 +217,7 @@ def _plain_name(name: str) -> str:
     return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")
 
 
-def _belongs_to_head(name: str) -> bool:
+def belongs_to_head(name: str) -> bool:
     """Whether a tensor is a task head's (quantizer, CTC, ...), not the backbone's."""
     parts = ("feature_extractor", "feature_projection", "encoder", "masked_spec_embed")
     return name.split(".", maxsplit=1)[0] not in parts
@@ -295,5 +226,4 @@ def _belongs_to_head(name: str) -> bool:
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read harness.json of a checkpoint folder (empty for foreign folders)."""
     path = folder / FACTS
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return dict(facts)
+    return dict(read_json(path)) if path.is_file() else {}

@@ -1,19 +1,222 @@
-"""A frozen checkpoint and a fixed choice of its hidden states, online and for the cache alike."""
+"""Frozen upstreams of any model type: opened, measured and run in one way by all rooms.
+
+A model type is one file `models/types/NAME.py` with a `TYPE`, an instance of `ModelType`. Labels,
+probes, the ASR frontend and `results.efficiency` open whatever the files in that folder recognise.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, override
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, override
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.models.checkpoint import Backbone, load_backbone, load_config
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.files import digest_file, digest_strings, read_json
+from harness_bench.core.registry import attribute, modules_in
+from harness_bench.models.layers import MEAN, Layers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-WEIGHTED, MEAN = "weighted", "mean"
-type Layers = Literal["weighted", "mean"] | int
+TYPES = "harness_bench.models.types"
+CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What is known of a model without its weights."""
+
+    hidden_size: int
+    num_layers: int  # hidden states, the input of the first block (number 0) aside
+    downsample_rate: int  # samples per frame
+    receptive_field: int  # samples that one frame sees
+
+    def frames(self, samples: int) -> int:
+        """Return the frames of so many samples (0 if too short)."""
+        return max((samples - self.receptive_field) // self.downsample_rate + 1, 0)
+
+
+class FrozenModel(nn.Module, ABC):
+    """A model in eval mode that gives an utterance the same features alone and in a batch."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    @override
+    @abstractmethod
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Compute hidden states.
+
+        Args:
+            waveforms: (B, T) float at 16 kHz, zero behind each utterance's end.
+            lengths: (B,) int64, samples of each utterance.
+            max_layer: the last hidden state that is needed; later ones may be left out.
+
+        Returns:
+            num_layers + 1 hidden states (B, F, D) in fairseq's convention (0 is the input of the
+            transformer, L the output of block L before the final layer norm), and the valid
+            frames (B,) of each utterance; what stands behind them is meaningless.
+        """
+
+    def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Compute utterances (samples,) as one batch -> (states, frames, dim) each."""
+        if (shortest := min(map(len, wavs))) < self.shape.receptive_field:
+            raise ValueError(
+                f"An utterance of {shortest} samples gives no frame: {self.shape.receptive_field} "
+                "are the least. Leave such utterances out, as this project's tasks do."
+            )
+        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        states, frames = self(pad_sequence([*wavs], batch_first=True), lengths)
+        stacked = torch.stack(states, dim=1)  # (B, states, F, D)
+        return [item[:, :count] for item, count in zip(stacked, frames.tolist(), strict=True)]
+
+    def let_padding_count(self) -> None:
+        """Compute padded batches as other toolkits do, where padding changes the features."""
+
+    def operations_per_second(self, seconds: float) -> float:
+        """Count the operations of a forward pass per second of audio; a MAC is two of them."""
+        from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - for this alone
+
+        samples = torch.zeros(1, int(seconds * SAMPLE_RATE))
+        with FlopCounterMode(display=False) as counter:
+            self(samples, torch.tensor([samples.shape[1]]))
+        return float(counter.get_total_flops() / seconds)
+
+
+class ModelType(ABC):
+    """How checkpoints of one kind are told from others, described and opened.
+
+    As it stands it serves folders in transformers' layout; other layouts override more.
+    """
+
+    model_types: tuple[str, ...] = ()  # `model_type` of config.json
+
+    def recognises(self, path: Path) -> bool:
+        """Tell, without reading weights, whether a path is of this type."""
+        return config_of(path).get("model_type") in self.model_types
+
+    @abstractmethod
+    def shape(self, path: Path) -> ModelShape:
+        """Read the shape from settings alone; a model that cannot be computed is a ValueError."""
+
+    @abstractmethod
+    def load(self, path: Path) -> FrozenModel:
+        """Open the checkpoint in eval mode on the CPU."""
+
+    def files(self, path: Path) -> list[Path]:
+        """List the files that decide the features, the one of the weights last."""
+        names = (CONFIG, PREPROCESSOR, weights_file(path).name)
+        return [path / name for name in names if (path / name).is_file()]
+
+    def digest(self, path: Path) -> str | None:
+        """Return the digest of all that decides the features; None: they are not to be kept."""
+        if path.is_file():
+            return digest_file(path)
+        return digest_strings(map(digest_file, self.files(path)))
+
+    def parameters(self, path: Path) -> int:
+        """Count the backbone's parameters."""
+        return sum(parameter.numel() for parameter in self.load(path).parameters())
+
+
+class _Unknown(ModelType):
+    """What no type recognises still has a digest, for probes of upstreams that s3prl opens."""
+
+    @override
+    def shape(self, path: Path) -> ModelShape:
+        refuse(path, _known())
+
+    @override
+    def load(self, path: Path) -> FrozenModel:
+        refuse(path, _known())
+
+
+def type_of(path: Path) -> ModelType:
+    """Return the type that recognises a path; one that refuses to open it where none does."""
+    return next((each for each in model_types() if each.recognises(path)), _Unknown())
+
+
+def model_types() -> list[ModelType]:
+    """Return one instance of every model type, by looking into the folder."""
+    return [attribute(f"{TYPES}.{name}", "TYPE") for name in modules_in(TYPES)]
+
+
+def _known() -> list[str]:
+    return sorted(name for each in model_types() for name in each.model_types)
+
+
+def shape_of(path: Path) -> ModelShape:
+    """Read a checkpoint's shape, and check that its weights are there.
+
+    Raises:
+        ValueError: no checkpoint there, or one that this project cannot compute.
+    """
+    kind = type_of(path)
+    shape = kind.shape(path)
+    kind.files(path)
+    return shape
+
+
+def load_backbone(path: Path) -> FrozenModel:
+    """Open a checkpoint of any model type in eval mode.
+
+    Raises:
+        ValueError: no checkpoint there, another architecture, or weights that do not fit.
+    """
+    return type_of(path).load(path).eval()
+
+
+def checkpoint_digest(path: Path) -> str:
+    """Return the digest of a checkpoint's weights and settings: of its features."""
+    return type_of(path).digest(path) or ""
+
+
+def parameter_count(path: Path) -> int:
+    """Count a checkpoint's parameters as it is exported, heads aside."""
+    return type_of(path).parameters(path)
+
+
+def weight_bytes(path: Path) -> int:
+    """Return the size of a checkpoint's file of weights; 0 for a model without any."""
+    return sum(file.stat().st_size for file in type_of(path).files(path)[-1:])
+
+
+def weights_file(folder: Path) -> Path:
+    """Return the file that holds the weights of a folder in transformers' layout."""
+    for name in (WEIGHTS, "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(f"{folder} has neither {WEIGHTS} nor pytorch_model.bin.")
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """Read config.json of a folder; empty where there is none."""
+    return dict(read_json(path / CONFIG)) if (path / CONFIG).is_file() else {}
+
+
+def refuse(path: Path, known: Sequence[str]) -> NoReturn:
+    """Say why a path cannot be opened as one of the known `model_type`s.
+
+    Raises:
+        ValueError: always.
+    """
+    if not (path / CONFIG).is_file():
+        raise ValueError(
+            f"{path} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
+            "`harness-bench export RUN FOLDER`."
+        )
+    raise ValueError(
+        f"{path / CONFIG}: model_type is {config_of(path).get('model_type')!r}; expected one of "
+        f"{', '.join(known)}."
+    )
 
 
 class FixedFeatures(nn.Module):
@@ -22,7 +225,7 @@ class FixedFeatures(nn.Module):
     A module, so that the digest of the code behind a model covers this file.
     """
 
-    def __init__(self, backbone: Backbone, layers: Layers) -> None:
+    def __init__(self, backbone: FrozenModel, layers: Layers) -> None:
         super().__init__()
         self.backbone, self.layers = backbone, layers
 
@@ -33,9 +236,9 @@ class FixedFeatures(nn.Module):
             states, frames = self.backbone(waveforms, lengths)
             return torch.stack(states).mean(0), frames
         assert isinstance(self.layers, int)
-        wanted = self.layers % (self.backbone.num_layers + 1)
-        out = self.backbone.hubert(waveforms, lengths, max_layer=wanted)
-        return out.hidden_states[wanted], out.frames
+        wanted = self.layers % (self.backbone.shape.num_layers + 1)
+        states, frames = self.backbone(waveforms, lengths, max_layer=wanted)
+        return states[wanted], frames
 
 
 class FrozenUpstream:
@@ -46,70 +249,29 @@ class FrozenUpstream:
     device, because torch's DataParallel runs copies of the model on several.
 
     Args:
-        folder: the checkpoint folder; its config is read at once.
+        path: the checkpoint; its settings are read at once.
 
     Raises:
         ValueError: no checkpoint there, or another architecture.
     """
 
-    def __init__(self, folder: Path) -> None:
-        config = load_config(folder)
-        self.folder = folder
-        self.hidden_size, self.num_layers = config.encoder_embed_dim, config.encoder_layers
-        self._loaded: dict[tuple[torch.device, torch.dtype], Backbone] = {}
-
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Run the checkpoint where the waveforms are; shapes as in `Backbone.forward`."""
-        states, frames = self.model(waveforms.device, waveforms.dtype)(waveforms, lengths)
-        return states, frames
+    def __init__(self, path: Path) -> None:
+        self.path, self.shape = path, type_of(path).shape(path)
+        self._loaded: dict[tuple[torch.device, torch.dtype], FrozenModel] = {}
 
     def model(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Backbone:
-        """Return the backbone in eval mode and without gradients, loaded once."""
+    ) -> FrozenModel:
+        """Return the model in eval mode and without gradients, loaded once."""
         key = torch.device(device), dtype
         if key not in self._loaded:
             # Random numbers are drawn for weights that are replaced; in the middle of an epoch this
             # would move the dropout of all that follows, so that a resumed run ends elsewhere.
             with torch.random.fork_rng(devices=[]):
-                backbone = load_backbone(self.folder).to(device=key[0], dtype=dtype)
+                backbone = load_backbone(self.path).to(device=key[0], dtype=dtype)
             self._loaded[key] = backbone.requires_grad_(requires_grad=False)
         return self._loaded[key]
 
     def is_loaded(self) -> bool:
         """Whether any copy of the weights is in memory."""
         return bool(self._loaded)
-
-
-def checked_layers(layers: str | int, num_layers: int) -> Layers:
-    """Check a choice of layers; negative numbers count from the end.
-
-    Raises:
-        ValueError: it is neither of the two words nor the number of a hidden state.
-    """
-    if layers == WEIGHTED:
-        return "weighted"
-    if layers == MEAN:
-        return "mean"
-    if isinstance(layers, int) and -num_layers - 1 <= layers <= num_layers:
-        return layers
-    raise ValueError(
-        f"layers = {layers!r}: expected 'weighted', 'mean' or a number from 0 (the "
-        f"transformer's input) to {num_layers} (the last block's output)."
-    )
-
-
-def fixed_layers(layers: str | int, num_layers: int) -> Literal["mean"] | int:
-    """Check a choice of layers that features can be written of; return the number from 0 up.
-
-    Raises:
-        ValueError: as `checked_layers`, or learned weights.
-    """
-    checked = checked_layers(layers, num_layers)
-    if checked == WEIGHTED:
-        raise ValueError(
-            "layers = 'weighted': its weights are learned together with the ASR model, so there "
-            "are no features to write before training. Take 'mean' or a number, or leave the "
-            "features uncached (the frontend's cache_mb keeps hidden states in memory)."
-        )
-    return "mean" if checked == MEAN else int(checked) % (num_layers + 1)

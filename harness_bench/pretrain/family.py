@@ -297,7 +297,7 @@ def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
         ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
             config.
     """
-    from harness_bench.models import checkpoint, fairseq  # noqa: PLC0415 - torch
+    from harness_bench.models import checkpoint, fairseq, frozen  # noqa: PLC0415 - torch
 
     if random:
         checkpoint.save_random(out, read_iteration(run).model, seed=seed)
@@ -307,7 +307,7 @@ def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
         return
     found = checkpoint_of(run)
     source = found if found.is_dir() else run
-    checkpoint.load_backbone(source)
+    frozen.load_backbone(source)
     partial = out.with_name(f".partial-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial)

@@ -16,13 +16,8 @@ from harness_bench.core.config import resolved
 from harness_bench.core.files import atomic_path, digest_strings
 from harness_bench.core.log import say
 from harness_bench.core.workdir import write_provenance
-from harness_bench.models.checkpoint import (
-    CONFIG,
-    checkpoint_digest,
-    load_hubert,
-    read_facts,
-    save_checkpoint,
-)
+from harness_bench.models.checkpoint import load_hubert, read_facts, save_checkpoint
+from harness_bench.models.frozen import CONFIG, checkpoint_digest
 from harness_bench.models.initialization import initialise
 from harness_bench.pretrain.config import checkpoint_of
 from harness_bench.pretrain.data.batches import epoch_batches

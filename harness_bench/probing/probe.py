@@ -150,7 +150,7 @@ def _packaged(task: str) -> dict[str, Any]:
 
 def _key(subject: Subject, config: ProbeConfig) -> str:
     """Return the digest of all that decides the outcome: settings, model, cuts, versions."""
-    from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - imports torch
+    from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - imports torch
 
     settings, checkpoint, given = _settings(subject, config), subject.checkpoint, resolved(config)
     if config.layers == WEIGHTED:

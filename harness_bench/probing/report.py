@@ -51,10 +51,7 @@ def publish_grid(
         row: names for the leaderboard.
         folder: of result files.
     """
-    from harness_bench.models.checkpoint import (  # noqa: PLC0415 - imports torch
-        checkpoint_digest,
-        parameter_count,
-    )
+    from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - imports torch
 
     rows = _with_others(
         [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]

@@ -17,7 +17,6 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import say
 from harness_bench.core.tables import columns
 from harness_bench.core.workdir import hardware
-from harness_bench.models.size import forward_per_second
 from harness_bench.results.costs import write_costs
 from harness_bench.results.record import Costs, load_results
 
@@ -60,9 +59,9 @@ def efficiency(folder: Path) -> Efficiency:
     Raises:
         ValueError: no checkpoint there; says what is missing.
     """
-    from harness_bench.models.checkpoint import load_config  # noqa: PLC0415 - torch
+    from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
 
-    load_config(folder)  # A mistake is told here, not in the other process.
+    shape_of(folder)  # A mistake is told here, not in the other process.
     done = subprocess.run(
         [sys.executable, "-m", "harness_bench.results.efficiency", str(folder)],
         capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
@@ -77,22 +76,23 @@ def _measure(folder: Path) -> Efficiency:
     """Load and run the model here."""
     import torch  # noqa: PLC0415 - slow to import
 
-    from harness_bench.models.checkpoint import (  # noqa: PLC0415
+    from harness_bench.models.checkpoint import read_facts  # noqa: PLC0415
+    from harness_bench.models.frozen import (  # noqa: PLC0415
         checkpoint_digest,
-        load_hubert,
+        load_backbone,
         parameter_count,
-        read_facts,
-        weights_file,
+        weight_bytes,
     )
 
     torch.set_num_threads(1)
     before = _reset_peak()
-    model = load_hubert(folder).eval()
+    model = load_backbone(folder)
     samples = 0.1 * torch.randn(1, int(SECONDS * SAMPLE_RATE))
     lengths = torch.tensor([samples.shape[1]])
     with torch.inference_mode():
         on_cpu = _timed(lambda: model(samples, lengths), time.process_time)
         peak = _memory("VmHWM") - before
+        macs = model.operations_per_second(SECONDS) / 2
         on_gpu, machine = None, hardware()
         if torch.cuda.is_available():
             machine += f", {torch.cuda.get_device_name()}"
@@ -106,8 +106,8 @@ def _measure(folder: Path) -> Efficiency:
     return Efficiency(
         name=str(read_facts(folder).get("name", folder.name)),
         parameters=parameter_count(folder),
-        disk_bytes=weights_file(folder).stat().st_size,
-        macs_per_second=forward_per_second(model.config, utterance_seconds=SECONDS) / 2,
+        disk_bytes=weight_bytes(folder),
+        macs_per_second=macs,
         real_time_factor=on_cpu,
         peak_bytes=peak,
         gpu_real_time_factor=on_gpu,

@@ -9,7 +9,7 @@ from harness_bench.audio.batching import total_hours
 from harness_bench.cuts.store import read_cuts
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.leakage import compare
-from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
+from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.scoring.publish import Facts, class_result, declared, publish, text_result
 from harness_bench.study.config import (

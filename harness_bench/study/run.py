@@ -54,7 +54,7 @@ def measure(checkpoint: Path, kept: Path) -> Costs:
         ValueError: no checkpoint there.
         RuntimeError: the model could not be run.
     """
-    from harness_bench.models.checkpoint import checkpoint_digest  # noqa: PLC0415 - likewise
+    from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
     from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
 
     decided_by = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.frozen import load_backbone
 from tests.asr.trainings import DECODER_DROPOUT, SMALL, TOKENS
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ import torch
 
 from harness_bench.asr.features import FeatureConfig
 from harness_bench.core.files import read_json
-from harness_bench.models.checkpoint import load_backbone
 from harness_bench.models.features import shard
 from harness_bench.models.features.reader import FeatureReader
-from harness_bench.models.frozen import FixedFeatures
+from harness_bench.models.frozen import FixedFeatures, load_backbone
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from harness_bench.models.checkpoint import load_backbone
-from harness_bench.models.frozen import FixedFeatures, FrozenUpstream, checked_layers, fixed_layers
+from harness_bench.models.frozen import FixedFeatures, FrozenUpstream, load_backbone
+from harness_bench.models.layers import checked_layers, fixed_layers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +30,9 @@ def test_a_choice_is_that_of_all_hidden_states(tiny_checkpoint: Path, layers: st
 def test_nothing_is_loaded_before_it_is_needed(tiny_checkpoint: Path) -> None:
     """A model of 300 M numbers would lie in a GPU's memory for 70 epochs of cached features."""
     upstream = FrozenUpstream(tiny_checkpoint)
-    assert (upstream.hidden_size, upstream.num_layers) == (32, 2)
+    assert (upstream.shape.hidden_size, upstream.shape.num_layers) == (32, 2)
     assert not upstream.is_loaded()
-    upstream(WAVES, LENGTHS)
+    upstream.model()(WAVES, LENGTHS)
     assert upstream.is_loaded()
     assert upstream.model() is upstream.model("cpu", torch.float32)
     assert not any(value.requires_grad for value in upstream.model().parameters())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness_bench.asr.features import read_utterances
 from harness_bench.models.features.plan import Utterance, check_room, divide, estimate
 from tests.asr.dumps import write_dump
+from harness_bench.models.types.hubert import hubert_shape
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def test_the_size_is_that_of_the_design() -> None:
 def test_lengths_come_from_the_table_or_the_files(tmp_path: Path) -> None:
     """asr.sh's dumps have the table as ours do; a hand-made folder need not."""
     folder = write_dump(tmp_path)
-    by_table = read_utterances(folder, small_config())
+    by_table = read_utterances(folder, hubert_shape(small_config()))
     (folder / "utt2num_samples").unlink()
-    assert read_utterances(folder, small_config()) == by_table
+    assert read_utterances(folder, hubert_shape(small_config())) == by_table
     assert by_table[0].rows == 0
 
 
@@ -66,7 +67,7 @@ def test_what_is_no_audio_file_is_explained(tmp_path: Path, line: str, message: 
     """Kaldi's folders may name commands and archives."""
     (tmp_path / "wav.scp").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        read_utterances(tmp_path, small_config())
+        read_utterances(tmp_path, hubert_shape(small_config()))
 
 
 def test_an_utterance_without_length_is_an_error(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_an_utterance_without_length_is_an_error(tmp_path: Path) -> None:
     folder = write_dump(tmp_path)
     (folder / "utt2num_samples").write_text("u00 300\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks utterance 'u01'"):
-        read_utterances(folder, small_config())
+        read_utterances(folder, hubert_shape(small_config()))
 
 
 def test_room_counts_what_will_be_deleted_first(tmp_path: Path) -> None:

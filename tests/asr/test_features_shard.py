@@ -14,6 +14,7 @@ from harness_bench.asr.features import read_utterances
 from harness_bench.models.features.plan import Utterance, divide
 from harness_bench.models.features.shard import batches_of, is_fresh, read_ahead
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
+from harness_bench.models.types.hubert import hubert_shape
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_broken_audio_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_audio_comes_in_order_and_with_its_batch(tmp_path: Path, threads: int) -> None:
     """Threads must not mix up whose audio is whose."""
-    found = read_utterances(write_dump(tmp_path), small_config())
+    found = read_utterances(write_dump(tmp_path), hubert_shape(small_config()))
     batches = batches_of(divide(found, 32, 1.0)[0], SMALL.batch_seconds)
     assert sorted(each.id for batch in batches for each in batch) == [each.id for each in found][1:]
     got = list(read_ahead(batches, threads))
@@ -69,7 +70,7 @@ def test_a_shard_is_fresh_for_its_own_inputs_alone(tiny_checkpoint: Path, tmp_pa
     """Whatever says otherwise means: compute again."""
     data, out = write_dump(tmp_path / "data"), tmp_path / "out"
     written(job_of(tiny_checkpoint), data, out)
-    found = read_utterances(data, small_config())
+    found = read_utterances(data, hubert_shape(small_config()))
     shard = divide(found, 32, SMALL.shard_mb)[0]
     identity = '"identity": "'
     text = (out / "feats-00000.json").read_text(encoding="utf-8")

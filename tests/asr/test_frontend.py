@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness_bench.audio.frames import frame_count
-from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.frozen import load_backbone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,11 +77,11 @@ def test_the_cache_changes_nothing(tiny_checkpoint: Path, batch: tuple[Tensor, T
     expected, _ = plain(*batch)
     for _ in range(2):
         torch.testing.assert_close(cached(*batch)[0], expected, atol=2e-5, rtol=1e-4)
-    assert len(cached.cache) == len(LENGTHS)
-    cached.cache.max_bytes = 0
+    assert len(cached.cache.memory) == len(LENGTHS)
+    cached.cache.memory.max_bytes = 0
     other = (batch[0].flip(1), torch.full((len(LENGTHS),), max(LENGTHS)))
     torch.testing.assert_close(cached(*other)[0], plain(*other)[0], atol=2e-5, rtol=1e-4)
-    assert len(cached.cache) == len(LENGTHS)
+    assert len(cached.cache.memory) == len(LENGTHS)
 
 
 def test_espnets_normalisation_does_not_reach_the_cache(

@@ -12,7 +12,7 @@ from harness_bench.leaderboard.build import build, make_board
 
 from harness_bench.asr.score import config_text, read_trained
 from harness_bench.core import workdir
-from harness_bench.models.checkpoint import checkpoint_digest, parameter_count
+from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from tests.asr.decoded import corpus, decode, score_set
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.frozen import load_backbone
 from tests.asr.trainings import arguments, write_data
 
 if TYPE_CHECKING:

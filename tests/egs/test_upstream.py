@@ -77,5 +77,5 @@ def test_a_layer_that_is_not_there_is_refused(
     for layers in ("mean", "2", "-3"):
         assert folder_of(str(tiny_checkpoint), layers) == tiny_checkpoint
     for layers in ("3", "-4"):
-        with pytest.raises(ValueError, match=r"has layers 0 \(the input\) to 2"):
+        with pytest.raises(ValueError, match=f"layers = {layers}"):
             folder_of(str(tiny_checkpoint), layers)

@@ -11,16 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from harness_bench.models.checkpoint import (
+from harness_bench.models.checkpoint import load_config, load_hubert, save_checkpoint, save_random
+from harness_bench.models.frozen import (
     CONFIG,
     WEIGHTS,
     checkpoint_digest,
     load_backbone,
-    load_config,
-    load_hubert,
     parameter_count,
-    save_checkpoint,
-    save_random,
 )
 from harness_bench.models.hubert import Hubert
 from tests.models.conftest import padded, small_config

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from transformers import HubertModel
 
 from harness_bench.audio.frames import frame_count
-from harness_bench.models.checkpoint import load_backbone, save_checkpoint
+from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.extractor import ConvFeatureExtractor
+from harness_bench.models.frozen import load_backbone
 from harness_bench.models.hubert import Hubert, normalize_waveforms
 from tests.models.conftest import padded, small_config
 

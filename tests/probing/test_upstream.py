@@ -8,19 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness_bench.probing.s3prl.upstream import FrozenUpstream
+from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
 
 
-class Counting(FrozenUpstream):
+class Counting(FrozenExpert):
     """One state: the waveform in frames of two samples, scaled; remembers its batches."""
 
-    def __init__(self, *, per_utterance: bool = True, cache_mb: int = 1) -> None:
-        super().__init__(per_utterance=per_utterance, cache_mb=cache_mb)
+    def __init__(self, options: Path | None = None, *, cache_mb: int = 1) -> None:
+        super().__init__("fbank", options and str(options), cache_mb=cache_mb)
         self.scale, self.drop = nn.Linear(2, 2, bias=False), nn.Dropout(0.5)
         nn.init.eye_(self.scale.weight)
         self.batches: list[list[int]] = []
@@ -55,9 +56,12 @@ def test_each_utterance_is_computed_alone_and_once(wavs: list[Tensor]) -> None:
 
 
 @torch.no_grad()
-def test_padded_batches_are_computed_whole_and_not_kept(wavs: list[Tensor]) -> None:
+def test_padded_batches_are_computed_whole_and_not_kept(
+    wavs: list[Tensor], tmp_path: Path
+) -> None:
     """With per_utterance=False features may depend on the batch they stood in."""
-    upstream = Counting(per_utterance=False)
+    (tmp_path / "options.toml").write_text("[upstream]\nper_utterance = false\n")
+    upstream = Counting(tmp_path / "options.toml")
     upstream(wavs)
     upstream(wavs)
     assert upstream.batches == [[9, 4, 6]] * 2

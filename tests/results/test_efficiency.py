@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import load_file
 
-from harness_bench.models.checkpoint import checkpoint_digest, save_random
+from harness_bench.models.checkpoint import save_random
+from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.results.efficiency import (
     Efficiency,
     against_teacher,

@@ -9,7 +9,7 @@ import torch
 
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.bridges import hub_names
-from harness_bench.probing.s3prl.upstream import FrozenUpstream
+from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def frames(upstream: Any, samples: int) -> int:
 @pytest.mark.parametrize("name", hub.own_names())
 def test_each_name_opens_a_checkpoint(name: str, tiny_checkpoint: Path) -> None:
     """By -k, whether or not the name has weights of its own; --help shows the first line."""
-    assert isinstance(make(name, tiny_checkpoint), FrozenUpstream)
+    assert isinstance(make(name, tiny_checkpoint), FrozenExpert)
     assert (getattr(hub, name).__doc__ or "").strip()
 
 
@@ -74,7 +74,7 @@ def test_shapes_and_frames(upstream: Any, wavs: list[Tensor]) -> None:
 def test_alone_equals_in_a_batch_to_the_bit(upstream: Any, wavs: list[Tensor]) -> None:
     """On the CPU; else accuracy depends on the batch size, and a cache on what came first."""
     together = upstream(wavs)["hidden_states"]
-    upstream._store.clear()
+    upstream._store.memory.clear()
     for row, wav in enumerate(wavs):
         count = frames(upstream, len(wav))
         for batch, alone in zip(together, upstream([wav])["hidden_states"], strict=True):
@@ -88,7 +88,7 @@ def test_kept_features_are_those_computed(
 ) -> None:
     """The second pass must compute nothing and give the same bits, repeats in a batch included."""
     first = upstream(wavs)["hidden_states"]
-    assert len(upstream._store) == 3
+    assert len(upstream._store.memory) == 3
     monkeypatch.setattr(upstream, "encode", None)  # a call would raise
     again = upstream([*reversed(wavs), wavs[0]])["hidden_states"]
     for before, after in zip(first, again, strict=True):
@@ -131,7 +131,7 @@ def test_new_weights_empty_the_memory(upstream: Any, wavs: list[Tensor]) -> None
     """Loading a checkpoint after the first batch must not leave old features behind."""
     upstream(wavs)
     upstream.load_state_dict(upstream.state_dict())
-    assert len(upstream._store) == 0
+    assert len(upstream._store.memory) == 0
 
 
 def test_cache_setting_is_checked(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness_bench.models.checkpoint import load_backbone
+from harness_bench.models.frozen import load_backbone
 
 pytestmark = pytest.mark.s3prl
 SCRIPT = Path(__file__).with_name("two_upstreams.py")

@@ -36,7 +36,7 @@ def open_published(
             "or leave -k out: s3prl then fetches its own copy."
         )
     upstream = UpstreamExpert(ckpt, **kwargs)
-    found = (upstream.backbone.num_layers, upstream.backbone.hidden_size)
+    found = (upstream.backbone.shape.num_layers, upstream.backbone.shape.hidden_size)
     if found != shape:
         say(
             f"-u {name} -k {ckpt}: this model has {found[0]} blocks of {found[1]} dimensions, the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, override
+from typing import TYPE_CHECKING, Any, override
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.core.cache import MEBIBYTE, BoundedStore
-from harness_bench.models.checkpoint import Backbone, checkpoint_digest, load_backbone
+from harness_bench.models.features.config import FeatureCacheConfig
 from harness_bench.models.features.reader import Made, check_sources
-from harness_bench.models.features.store import waveform_key
+from harness_bench.models.features.store import FeatureStore
 from harness_bench.models.frozen import (
-    WEIGHTED,
     FixedFeatures,
+    FrozenModel,
     FrozenUpstream,
-    checked_layers,
-    fixed_layers,
+    checkpoint_digest,
+    load_backbone,
 )
+from harness_bench.models.layers import WEIGHTED, Layers, checked_layers, fixed_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _RATES = (str(SAMPLE_RATE), "16k", "16khz")
 
@@ -47,17 +50,18 @@ class HarnessFrontend(AbsFrontend):
     def __init__(
         self,
         checkpoint: str | Path,
-        layers: Literal["weighted", "mean"] | int = "weighted",
+        layers: Layers = "weighted",
         freeze: bool = True,  # noqa: FBT001, FBT002 - ESPnet passes keywords from YAML
         cache_mb: int = 0,
         fs: int | str = SAMPLE_RATE,
     ) -> None:
         super().__init__()
         folder = Path(checkpoint)
-        self.upstream: Backbone | FrozenUpstream = (
+        self.upstream: FrozenModel | FrozenUpstream = (
             FrozenUpstream(folder) if freeze else load_backbone(folder)
         )
-        self.layers = checked_layers(layers, self.upstream.num_layers)
+        shape = self.upstream.shape
+        self.layers = checked_layers(layers, shape.num_layers)
         _check_rate(fs)
         if cache_mb and not freeze:
             raise ValueError(
@@ -67,11 +71,10 @@ class HarnessFrontend(AbsFrontend):
         if cache_mb < 0:
             raise ValueError(f"cache_mb = {cache_mb}: expected a size in MB, or 0 for none.")
         full = f"{cache_mb} MB of features are kept; raise cache_mb to keep those of all utterances"
-        self.cache: BoundedStore[bytes, Tensor] | None = (
-            BoundedStore(cache_mb * MEBIBYTE, when_full=full) if cache_mb else None
-        )
+        memory = FeatureCacheConfig(memory_mb=cache_mb)
+        self.cache = FeatureStore(memory, lambda: None, when_full=full) if cache_mb else None
         if self.layers == WEIGHTED:
-            self.layer_weights = nn.Parameter(torch.zeros(self.upstream.num_layers + 1))
+            self.layer_weights = nn.Parameter(torch.zeros(shape.num_layers + 1))
         self._digest = checkpoint_digest(folder)
         # As float32, because ESPnet averages the best models' tensors, whatever they are.
         digest = torch.tensor(list(bytes.fromhex(self._digest)), dtype=torch.float32)
@@ -82,7 +85,7 @@ class HarnessFrontend(AbsFrontend):
     @override
     def output_size(self) -> int:
         """Return D."""
-        return self.upstream.hidden_size
+        return self.upstream.shape.hidden_size
 
     @override
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +124,7 @@ class HarnessFrontend(AbsFrontend):
                 f"Features have {features.shape[2]} numbers per frame, but the checkpoint has "
                 f"{self.output_size()}. Make them with this checkpoint; audio must have 1 channel."
             )
-        layers = fixed_layers(self.layers, self.upstream.num_layers)
+        layers = fixed_layers(self.layers, self.upstream.shape.num_layers)
         check_sources(Made(self._digest, layers))
         if int(frames.min()) < 1:
             _raise_too_short(0)
@@ -131,18 +134,16 @@ class HarnessFrontend(AbsFrontend):
         """Return the wanted hidden states (B, K, F, D) and the frames (B,), cached or fresh."""
         if self.cache is None:
             return self._run(waveforms, lengths)
-        keys = [waveform_key(row[:count]) for row, count in zip(waveforms, lengths, strict=True)]
-        known = {key: state for key in keys if (state := self.cache.get(key)) is not None}
-        rows = [index for index, key in enumerate(keys) if key not in known]
-        if rows:
-            longest = int(lengths[rows].max())
-            states, frames = self._run(waveforms[rows, :longest], lengths[rows])
-            for index, state, count in zip(rows, states, frames, strict=True):
-                known[keys[index]] = state[:, :count].clone()
-                self.cache.put(keys[index], known[keys[index]])
-        each = [known[key].transpose(0, 1) for key in keys]
-        counts = torch.tensor([len(state) for state in each], device=lengths.device)
+        wavs = [row[:count] for row, count in zip(waveforms, lengths.tolist(), strict=True)]
+        each = [states.transpose(0, 1) for states in self.cache.through(wavs, self._encode)]
+        counts = torch.tensor([len(states) for states in each], device=lengths.device)
         return pad_sequence(each, batch_first=True).transpose(1, 2), counts
+
+    def _encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Run the upstream on a batch of waveforms (samples,) -> (K, frames, D) each."""
+        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        states, frames = self._run(pad_sequence([*wavs], batch_first=True), lengths)
+        return [row[:, :count] for row, count in zip(states, frames.tolist(), strict=True)]
 
     def _run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the upstream; K is 1 unless the layer weights are learned."""

@@ -23,13 +23,8 @@ from harness_bench.asr.espnet.register import NAME
 from harness_bench.core.config import read_yaml
 from harness_bench.core.files import atomic_path, write_text
 from harness_bench.core.log import say
-from harness_bench.models.checkpoint import (
-    CONFIG,
-    FACTS,
-    PREPROCESSOR,
-    checkpoint_digest,
-    weights_file,
-)
+from harness_bench.models.checkpoint import FACTS
+from harness_bench.models.frozen import checkpoint_digest, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,15 +187,15 @@ def _take_frontend(sources: Sources, config: dict[str, Any], weights: Path, take
         settings["checkpoint"] = sources.frontend
         return
     folder = near(Path(settings["checkpoint"]), sources.asr)
-    if not (folder / CONFIG).is_file():
+    if not folder.is_dir():
         raise ValueError(
             f"The upstream's checkpoint {folder} is not there any more. Put it back, or leave it "
             "out of the pack and say where it will be found: --leave_out_frontend DIR."
         )
     _check_digest(folder, weights)
-    for name in (CONFIG, PREPROCESSOR, FACTS, weights_file(folder).name):
-        if (folder / name).is_file():
-            take.copy(folder / name, f"{FRONTEND_AT}/{name}")
+    for path in (*type_of(folder).files(folder), folder / FACTS):
+        if path.is_file():
+            take.copy(path, f"{FRONTEND_AT}/{path.name}")
     settings["checkpoint"] = FRONTEND_AT
 
 

@@ -12,7 +12,7 @@ from harness_bench.core.cache_entry import CorruptEntryError, pack, unpack
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -31,40 +31,53 @@ class FeatureStore:
         config: where, how many, in which form.
         identity: gives all that decides the features beside the waveform: model, code, libraries.
             None from it: they must not outlive the process. Called once, when it is needed.
+        when_full: said once, when the memory has no room any more.
 
     Raises:
         ValueError: the folder is a file.
     """
 
-    def __init__(self, config: FeatureCacheConfig, identity: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        config: FeatureCacheConfig,
+        identity: Callable[[], str | None],
+        *,
+        when_full: str | None = None,
+    ) -> None:
         self.config = config
         self._identity, self._namespace = identity, b""
-        self._memory: BoundedStore[bytes, Tensor] = BoundedStore(config.memory_mb * MEBIBYTE)
+        self.memory: BoundedStore[bytes, Tensor] = BoundedStore(
+            config.memory_mb * MEBIBYTE, when_full=when_full
+        )
         self._disk: DiskStore | None = None
         if config.folder is not None and config.disk_mb:
             self._disk = DiskStore(config.folder, config.disk_mb * MEBIBYTE)
         self._writes = True
         self._told: set[str] = set()
 
-    def __len__(self) -> int:
-        """Return the number of utterances in memory."""
-        return len(self._memory)
-
-    def clear(self) -> None:
-        """Empty the memory; what is on disk stays."""
-        self._memory.clear()
+    def through(
+        self, wavs: Sequence[Tensor], compute: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """Return the features of utterances (samples,); those not kept yet `compute` gives."""
+        keys = _keys(wavs)
+        found = {key: kept for key in keys if (kept := self.get(key)) is not None}
+        missing = {key: wav for key, wav in zip(keys, wavs, strict=True) if key not in found}
+        if missing:
+            for key, features in zip(missing, compute([*missing.values()]), strict=True):
+                found[key] = self.put(key, features)
+        return [found[key].to(wavs[0].device) for key in keys]
 
     def get(self, key: bytes) -> Tensor | None:
         """Return the features kept under a key, or None."""
-        kept = self._memory.get(key)
+        kept = self.memory.get(key)
         if kept is None and (kept := self._read(key)) is not None:
-            self._memory.put(key, kept)
+            self.memory.put(key, kept)
         return None if kept is None else self._given(kept)
 
     def put(self, key: bytes, features: Tensor) -> Tensor:
         """Keep features (states, frames, dim); return them as `get` will."""
         kept = self._stored(features)
-        self._memory.put(key, kept)
+        self.memory.put(key, kept)
         self._write(key, kept)
         return self._given(kept)
 
@@ -167,7 +180,15 @@ class FeatureStore:
             say(message)
 
 
-def waveform_key(waveform: Tensor) -> bytes:
-    """Return a digest of an unpadded waveform (samples,): 0.25 ms for 3 s, equal for equal ones."""
+def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
+    """Return the keys of waveforms: another device or precision gives other features."""
+    device = wavs[0].device.type if wavs else "cpu"
+    mixed = torch.is_autocast_enabled(device)
+    how = f"{device} {torch.get_autocast_dtype(device) if mixed else ''}".encode()
+    return [_waveform_digest(wav) + how for wav in wavs]
+
+
+def _waveform_digest(waveform: Tensor) -> bytes:
+    """Digest an unpadded waveform (samples,): 0.25 ms for 3 s."""
     samples = waveform.detach().cpu().contiguous().numpy()
-    return hashlib.blake2b(samples.data, digest_size=16).digest()
+    return hashlib.blake2b(samples.data, digest_size=_KEY_BYTES).digest()

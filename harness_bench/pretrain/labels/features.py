@@ -9,7 +9,7 @@ import torchaudio
 from torchaudio.compliance import kaldi
 
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
-from harness_bench.models.checkpoint import checkpoint_digest, load_hubert
+from harness_bench.models.frozen import checkpoint_digest, load_backbone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,23 +70,23 @@ class HiddenSource:
     """One layer of a teacher, fairseq's convention (hidden_states[L] is block L's output)."""
 
     def __init__(self, folder: Path, layer: int, device: torch.device) -> None:
-        self.model = load_hubert(folder).to(device).eval()
-        layers = self.model.config.encoder_layers
+        self.model = load_backbone(folder).to(device)
+        layers = self.model.shape.num_layers
         if layer > layers:
             raise ValueError(
                 f"Layer {layer} was asked of {folder}, which has {layers}; give 0 to {layers}."
             )
         self.layer, self.device = layer, device
-        self.dim = self.model.config.encoder_embed_dim
+        self.dim = self.model.shape.hidden_size
         self.digest = f"hidden-{layer}-of-{checkpoint_digest(folder)}"
 
     @torch.inference_mode()
     def frames(self, batch: Waveforms) -> list[Tensor]:
         """Run the blocks up to the layer: (F_i, D) float32 per utterance."""
         moved = batch.to(self.device)
-        out = self.model(moved.samples, moved.lengths, max_layer=self.layer)
-        states = out.hidden_states[self.layer].float()
-        return [row[:count] for row, count in zip(states, out.frames.tolist(), strict=True)]
+        states, frames = self.model(moved.samples, moved.lengths, max_layer=self.layer)
+        rows = states[self.layer].float()
+        return [row[:count] for row, count in zip(rows, frames.tolist(), strict=True)]
 
 
 def open_source(config: LabelConfig, teacher: Path | None, device: torch.device) -> FeatureSource:

@@ -1,4 +1,4 @@
-"""What all upstreams of this project share: always in eval mode, features kept between epochs.
+"""A frozen model as s3prl's upstream: always in eval mode, features kept between epochs.
 
 A probe reads every utterance dozens of times, and 95 % of its time would go into computing the
 same features again. They are kept by the waveform's digest, so a changed (augmented) waveform is
@@ -7,18 +7,21 @@ computed anew; see `harness_bench.models.features`.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, override
 
 import torch
+from pydantic.dataclasses import dataclass
 from s3prl.upstream.interfaces import UpstreamBase
+from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.core.code_digest import code_digest
+from harness_bench.core.config import STRICT, load
 from harness_bench.core.log import say
 from harness_bench.models.features.config import feature_cache_config
-from harness_bench.models.features.store import FeatureStore, waveform_key
+from harness_bench.models.features.store import FeatureStore
+from harness_bench.models.frozen import load_backbone, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,60 +31,78 @@ if TYPE_CHECKING:
 _MODELS = "harness_bench.models"  # functions that no class of a model shows
 
 
-class FrozenUpstream(UpstreamBase):
-    """Base of upstreams whose features of an utterance do not depend on its batch.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class UpstreamOptions:
+    """The table `upstream` of what `-g FILE.toml` names."""
+
+    # False computes each batch padded, as other toolkits do. Models with a group norm (HuBERT and
+    # wav2vec 2.0 of base size) then see the padding: features depend on the batch.
+    per_utterance: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OptionsFile:
+    """All of that file."""
+
+    upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
+    feature_cache: dict[str, Any] = field(default_factory=dict)  # see `feature_cache_config`
+
+
+class FrozenExpert(UpstreamBase):
+    """All hidden states of a checkpoint, in fairseq's convention, without importing transformers.
 
     On the CPU utterances are computed one by one (measured faster than padding them, and the bits
     do not depend on the batch); on a GPU in one batch. With fine-tuning (`-f`) nothing is kept.
+
+    Args:
+        ckpt: a checkpoint of any type in `harness_bench.models.types`.
+        model_config: a TOML file in the form of `OptionsFile`, or None.
+        refresh: s3prl's; nothing is refreshed here.
+        cache_mb: MiB of features kept in memory; None: by the settings, 1024 without any.
+        kwargs: s3prl's own.
+
+    Raises:
+        ValueError: no such checkpoint, or a setting is wrong.
     """
 
     def __init__(
         self,
-        *,
+        ckpt: str | Path,
+        model_config: str | None = None,
+        refresh: bool = False,  # noqa: FBT001, FBT002 - s3prl's
         cache_mb: int | None = None,
-        per_utterance: bool = True,
-        options: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Make an upstream.
-
-        Args:
-            cache_mb: MiB of features kept in memory; None: by the settings, 1024 without any.
-            per_utterance: False computes every batch padded, on any device, and keeps nothing,
-                because features may then depend on the batch.
-            options: the file of `-g`, for its table `feature_cache`; None: by the environment.
-            kwargs: s3prl's own.
-
-        Raises:
-            ValueError: a setting of the feature cache is wrong.
-        """
         super().__init__(**kwargs)
-        cache = feature_cache_config(None if options is None else Path(options))
+        del refresh
+        options = None if model_config is None else Path(model_config)
+        settings = OptionsFile() if options is None else load(OptionsFile, options)
+        cache = feature_cache_config(options)
         self.cache = cache if cache_mb is None else replace(cache, memory_mb=cache_mb)
-        self.per_utterance = per_utterance
+        self.checkpoint, self.per_utterance = Path(ckpt), settings.upstream.per_utterance
+        # Weights are drawn and then overwritten; a head must not start otherwise for that.
+        with torch.random.fork_rng(devices=[]):
+            self.backbone = load_backbone(self.checkpoint)
         self._store: FeatureStore | None = None
-        if per_utterance:
+        if self.per_utterance:
             self._store = FeatureStore(self.cache, self._identity)
         else:
+            self.backbone.let_padding_count()
             self._say_off("Features computed in padded batches depend on the batch")
         self.register_load_state_dict_post_hook(lambda *_: self._forget())
         self.eval()
 
-    @abstractmethod
-    def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """Compute features: (samples,) float32 at 16 kHz each -> (states, frames, dim) each."""
-
-    @abstractmethod
     def get_downsample_rates(self, key: str) -> int:
-        """Return the samples per frame."""
+        """Return the samples per frame; equal for all features."""
+        del key
+        return self.backbone.shape.downsample_rate
 
     def digest(self) -> str | None:
         """Return a digest of what decides the features beside the waveform and the code.
 
-        That is the checkpoint, as a rule. None: features must not outlive the process. Called
-        when it is needed only, since it may read files of gigabytes.
+        None: features must not outlive the process. It may read files of gigabytes.
         """
-        return None
+        return type_of(self.checkpoint).digest(self.checkpoint)
 
     @override
     def train(self, mode: bool = True) -> Self:
@@ -105,26 +126,20 @@ class FrozenUpstream(UpstreamBase):
             # Fine-tuning: the weights are about to change, so nothing kept is valid any more.
             self._store = None
             self._say_off("Fine-tuning (-f) changes features at every step")
-        states = _padded([*self._features(wavs)])
+        store = self._store
+        features = self._compute(wavs) if store is None else store.through(wavs, self._compute)
+        batch = pad_sequence([item.transpose(0, 1) for item in features], batch_first=True)
+        states = list(batch.permute(2, 0, 1, 3).contiguous().unbind(0))  # one (B, F, dim) each
         if self.cache.states == "mean":
             return {"hidden_states": states}
         return {"hidden_states": states, "last_hidden_state": states[-1]}
 
-    def _features(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """Look utterances up, compute those that are missing, keep them."""
-        if self._store is None:
-            return self._compute(wavs)
-        keys = _keys(wavs)
-        found = {key: kept for key in keys if (kept := self._store.get(key)) is not None}
-        missing = {key: wav for key, wav in zip(keys, wavs, strict=True) if key not in found}
-        for key, features in zip(missing, self._compute([*missing.values()]), strict=True):
-            found[key] = self._store.put(key, features)
-        return [found[key].to(wavs[0].device) for key in keys]
+    def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Compute features: (samples,) float32 at 16 kHz each -> (states, frames, dim) each."""
+        return self.backbone.encode(wavs)
 
     def _compute(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Compute utterances in the way that suits the device."""
-        if not wavs:
-            return []
         self.eval()  # modules that a subclass made later start in training mode
         if wavs[0].is_cuda or not self.per_utterance:
             features = self.encode(wavs)
@@ -149,21 +164,3 @@ class FrozenUpstream(UpstreamBase):
         """Say that the folder asked for is not used."""
         if self.cache.folder is not None:
             say(f"{reason}: none are kept in {self.cache.folder}.")
-
-
-def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
-    """Return the keys of waveforms: another device or precision gives other features."""
-    device = wavs[0].device.type if wavs else "cpu"
-    mixed = torch.is_autocast_enabled(device)
-    how = f"{device} {torch.get_autocast_dtype(device) if mixed else ''}".encode()
-    return [waveform_key(wav) + how for wav in wavs]
-
-
-def _padded(features: Sequence[Tensor]) -> list[Tensor]:
-    """Pad (states, frames, dim) of each utterance -> one (B, F, dim) per state."""
-    states, _, dim = features[0].shape
-    longest = max(item.shape[1] for item in features)
-    batch = features[0].new_zeros(states, len(features), longest, dim)
-    for row, item in enumerate(features):
-        batch[:, row, : item.shape[1]] = item
-    return list(batch.unbind(0))

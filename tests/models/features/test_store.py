@@ -57,7 +57,7 @@ def test_fp16_halves_both_sizes(tmp_path: Path) -> None:
         made = store(tmp_path / dtype, dtype=dtype)
         made.put(KEY, features(frames=1000))
         sizes[dtype] = entries(tmp_path / dtype)[0].stat().st_size
-        memory[dtype] = made._memory.used_bytes
+        memory[dtype] = made.memory.used_bytes
     assert memory["fp32"] == 2 * memory["fp16"] == 96_000
     assert sizes["fp32"] - sizes["fp16"] == pytest.approx(48_000, abs=100)
 
@@ -113,7 +113,7 @@ def test_precision_of_products_is_part_of_the_key(tmp_path: Path) -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def test_a_model_without_identity_stays_in_memory(tmp_path: Path) -> None:
+def test_a_model_without_identity_stays_inmemory(tmp_path: Path) -> None:
     """Weights loaded by hand have no name under which another run could mean the same."""
     made = store(tmp_path, None)
     made.put(KEY, features())
@@ -199,6 +199,6 @@ def test_a_row_of_a_batch_does_not_keep_the_batch() -> None:
     batch = torch.randn(64, 3, 7, 8)
     kept = store(None)
     kept.put(KEY, batch[0])
-    value = kept._memory.get(KEY)
+    value = kept.memory.get(KEY)
     assert value is not None
     assert value.untyped_storage().nbytes() == value.nbytes
