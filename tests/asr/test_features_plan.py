@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness_bench.asr.features import read_utterances
 from harness_bench.models.features.plan import Utterance, check_room, divide, estimate
-from tests.asr.dumps import write_dump
 from harness_bench.models.types.hubert import hubert_shape
+from tests.asr.dumps import write_dump
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

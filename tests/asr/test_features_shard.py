@@ -13,8 +13,8 @@ import soundfile as sf
 from harness_bench.asr.features import read_utterances
 from harness_bench.models.features.plan import Utterance, divide
 from harness_bench.models.features.shard import batches_of, is_fresh, read_ahead
-from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
 from harness_bench.models.types.hubert import hubert_shape
+from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

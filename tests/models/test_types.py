@@ -30,9 +30,9 @@ from tests.models.conftest import padded, small_config
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LENGTHS = [9_000, 4_001, 400]
+LENGTHS = [9_000, 4_001, 720]
 # Frames of 10 ms, one number each: their loudness, and a trained multiple of it.
-MADE_UP = '''
+MADE_UP = """
 from typing import override
 
 import torch
@@ -67,7 +67,7 @@ class LoudnessFolder(ModelType):
 
 
 TYPE = LoudnessFolder()
-'''
+"""
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_one_file_serves_labels_and_costs(made_up: Path) -> None:
     from harness_bench.results.efficiency import _measure  # noqa: PLC0415
 
     source = HiddenSource(made_up, 1, torch.device("cpu"))
-    frames = source.frames(Waveforms(*padded([400, 720])))
+    frames = source.frames(Waveforms(["a", "b"], *padded([400, 720])))
     assert [each.shape for each in frames] == [(1, 1), (3, 1)]
     assert source.digest == f"hidden-1-of-{checkpoint_digest(made_up)}"
     with pytest.raises(ValueError, match="Layer 2 "):

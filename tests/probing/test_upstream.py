@@ -21,7 +21,7 @@ class Counting(FrozenExpert):
     """One state: the waveform in frames of two samples, scaled; remembers its batches."""
 
     def __init__(self, options: Path | None = None, *, cache_mb: int = 1) -> None:
-        super().__init__("fbank", options and str(options), cache_mb=cache_mb)
+        super().__init__("fbank", str(options) if options else None, cache_mb=cache_mb)
         self.scale, self.drop = nn.Linear(2, 2, bias=False), nn.Dropout(0.5)
         nn.init.eye_(self.scale.weight)
         self.batches: list[list[int]] = []
@@ -56,9 +56,7 @@ def test_each_utterance_is_computed_alone_and_once(wavs: list[Tensor]) -> None:
 
 
 @torch.no_grad()
-def test_padded_batches_are_computed_whole_and_not_kept(
-    wavs: list[Tensor], tmp_path: Path
-) -> None:
+def test_padded_batches_are_computed_whole_and_not_kept(wavs: list[Tensor], tmp_path: Path) -> None:
     """With per_utterance=False features may depend on the batch they stood in."""
     (tmp_path / "options.toml").write_text("[upstream]\nper_utterance = false\n")
     upstream = Counting(tmp_path / "options.toml")
