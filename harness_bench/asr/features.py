@@ -15,35 +15,45 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+import soundfile
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.asr.data.kaldi import read_table, write_table
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
-from harness_bench.core.files import digest_strings, locked, read_json, write_json
+from harness_bench.core.fabric import launched, make_fabric
+from harness_bench.core.files import locked, read_json, write_json
 from harness_bench.core.log import bar, cpu_seconds, say
 from harness_bench.core.workdir import write_provenance
-from harness_bench.models.features.plan import (
-    _SAMPLES,
+from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
+from harness_bench.models.features.shards import (
     Shard,
     Utterance,
+    batches_of,
     check_room,
     divide,
     estimate,
+    is_fresh,
+    read_ahead,
+    record_path,
+    write_shard,
 )
-from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
+from harness_bench.models.features.store import identity_of
+from harness_bench.models.frozen import FixedFeatures, load_backbone, type_of
 from harness_bench.models.layers import fixed_layers, parse_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import torch
+    from harness_bench.models.frozen import ModelShape
 
-    from harness_bench.models.frozen import FixedFeatures, ModelShape
+_SAMPLES = "utt2num_samples"
 
 # Raise this when rows change for a reason outside the model's own source files.
 VERSION = 2
@@ -66,22 +76,12 @@ def open_job(
     Raises:
         ValueError: no checkpoint, or layers that it does not have or that are learned.
     """
-    from harness_bench.core.code_digest import code_digest  # noqa: PLC0415
-    from harness_bench.models.frozen import (  # noqa: PLC0415
-        FixedFeatures,
-        checkpoint_digest,
-        load_backbone,
-        type_of,
-    )
-
     chosen = fixed_layers(layers, type_of(checkpoint).shape(checkpoint).num_layers)
     backbone = load_backbone(checkpoint)
     model = FixedFeatures(backbone, chosen).to(device).eval()
     facts = {
-        "checkpoint": checkpoint_digest(checkpoint),
-        "layers": chosen,
+        **model.facts(checkpoint),
         "dim": backbone.shape.hidden_size,
-        "code": code_digest(model),
         "version": VERSION,
         "batch_seconds": config.batch_seconds,
         "shard_mb": config.shard_mb,
@@ -108,11 +108,9 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     Raises:
         ValueError: bad audio or tables, or a disk with too little room.
     """
-    from harness_bench.models.features.shard import record_path  # noqa: PLC0415 - torch
-
     utterances = read_utterances(data, job.model.backbone.shape)
     shards = divide(utterances, int(job.facts["dim"]), job.config.shard_mb)
-    identity = digest_strings(f"{key} {value}" for key, value in sorted(job.facts.items()))
+    identity = identity_of(job.facts)
     rank, ranks = world()
     # Another run on the folder would take this one's unfinished files for those of a killed one.
     with locked(out / ".lock") if rank == 0 else nullcontext():
@@ -131,8 +129,6 @@ def make_features(job: Job, data: Path, out: Path) -> int:
 
 def _clear(out: Path, shards: Sequence[Shard], identity: str, job: Job) -> None:
     """Keep what was made from the same inputs, say what is to do, delete the rest."""
-    from harness_bench.models.features.shard import is_fresh, record_path  # noqa: PLC0415
-
     fresh = {shard.name for shard in shards if is_fresh(out, shard, identity)}
     missing = [shard for shard in shards if shard.name not in fresh]
     say(f"Features for {out}: {estimate(shards)}; {len(fresh)} of {len(shards)} shards are there.")
@@ -154,10 +150,6 @@ def _clear(out: Path, shards: Sequence[Shard], identity: str, job: Job) -> None:
 
 def _write(job: Job, out: Path, shards: Sequence[Shard], identity: str) -> None:
     """Compute this rank's shards, with one progress bar and the next shard's audio read ahead."""
-    from itertools import islice  # noqa: PLC0415
-
-    from harness_bench.models.features.shard import batches_of, read_ahead, write_shard  # noqa: PLC0415
-
     if not shards:
         return
     start, cpu = time.perf_counter(), cpu_seconds()
@@ -194,8 +186,6 @@ def _write_tables(job: Job, out: Path, shards: Sequence[Shard]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the features of all splits."""
-    from harness_bench.core.fabric import launched, make_fabric  # noqa: PLC0415 - lightning
-
     config = read_config(options.config) if options.config else FeatureConfig()
     given = {key: getattr(options, key) for key in ("accelerator", "devices")}
     config = replace(config, **{key: value for key, value in given.items() if value is not None})
@@ -212,14 +202,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _processes(config: FeatureConfig) -> int:
     """Return how many processes to work with here: as asked for, or one for each GPU."""
-    from harness_bench.core.fabric import launched  # noqa: PLC0415
-
     if config.devices is not None:
         return config.devices
     if config.accelerator == "cpu" or launched(os.environ) is not None:
         return 1
-    import torch  # noqa: PLC0415
-
     return max(torch.cuda.device_count(), 1)
 
 
@@ -310,8 +296,6 @@ def _samples(folder: Path, paths: dict[str, str]) -> dict[str, int]:
         if missing := sorted(paths.keys() - found.keys()):
             raise ValueError(f"{folder / _SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
         return found
-    import soundfile  # noqa: PLC0415 - loads libsndfile
-
     return {name: int(soundfile.info(path).frames) for name, path in paths.items()}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.code_digest import code_digest
 from harness_bench.core.files import digest_file, digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models.layers import MEAN, Layers
@@ -228,6 +229,14 @@ class FixedFeatures(nn.Module):
     def __init__(self, backbone: FrozenModel, layers: Layers) -> None:
         super().__init__()
         self.backbone, self.layers = backbone, layers
+
+    def facts(self, checkpoint: Path) -> dict[str, Any]:
+        """Return all that decides the features beside the audio; `checkpoint` was opened."""
+        return {
+            "checkpoint": checkpoint_digest(checkpoint),
+            "layers": self.layers,
+            "code": code_digest(self),
+        }
 
     @override
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch
 
 from harness_bench.asr.features import FeatureConfig
 from harness_bench.core.files import read_json
-from harness_bench.models.features import shard
+from harness_bench.models.features import shards
 from harness_bench.models.features.reader import FeatureReader
 from harness_bench.models.frozen import FixedFeatures, load_backbone
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness_bench.models.features import shard
+from harness_bench.models.features import shards
 from tests.asr.dumps import job_of, written
 
-compute, calls = shard._computed, []
+compute, calls = shards._computed, []
 def computed(*arguments):
     calls.append(1)
     if len(calls) == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
     return compute(*arguments)
-shard._computed = computed
+shards._computed = computed
 written(job_of(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
@@ -96,7 +96,7 @@ def test_a_pass_broken_off_anywhere_goes_on_to_the_same_bytes(
     job: Job, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path, step: int
 ) -> None:
     """At any of its batches; whole shards are not computed again."""
-    compute, calls = shard._computed, []
+    compute, calls = shards._computed, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
@@ -104,7 +104,7 @@ def test_a_pass_broken_off_anywhere_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
         return compute(*arguments)
 
-    with patch.object(shard, "_computed", broken), pytest.raises(KeyboardInterrupt):
+    with patch.object(shards, "_computed", broken), pytest.raises(KeyboardInterrupt):
         written(job, dump, tmp_path)
     assert not (tmp_path / "feats.scp").exists()
     done = len(list(tmp_path.glob("feats-*.json")))

@@ -1,5 +1,5 @@
-"""Features of frozen models, kept by what made them: in memory first, on disk behind it.
+"""Features of frozen models, kept by what made them (`store.identity_of`).
 
-`config` says where and how much, `identity` what a model is, `entries` what one file holds,
-`disk` which files stay, `store` ties them together.
+`store` keeps utterances by their waveforms, in memory and on disk; `shards` writes those of a data
+folder in large files for `reader`.
 """

@@ -52,18 +52,15 @@ def feature_cache_config(file: Path | None = None) -> FeatureCacheConfig:
 
 def _from_environment() -> dict[str, Any]:
     """Return the settings that the environment gives; an empty variable counts as absent."""
-    values: dict[str, Any] = {}
-    for key, variable in (("memory_mb", MEMORY_MB), ("disk_mb", DISK_MB)):
-        if text := os.environ.get(variable):
-            if not text.isdecimal():
-                raise ValueError(
-                    f"{variable}={text!r}: expected whole MiB, 0 or more (0 keeps nothing)."
-                )
-            values[key] = int(text)
-    if text := os.environ.get(DTYPE):
-        if text not in ("fp32", "fp16"):
-            raise ValueError(f"{DTYPE}={text!r}: expected fp32 or fp16.")
-        values["dtype"] = text
-    if text := os.environ.get(FOLDER):
-        values["folder"] = text
+    variables = {"folder": FOLDER, "memory_mb": MEMORY_MB, "disk_mb": DISK_MB, "dtype": DTYPE}
+    found = {key: text for key, name in variables.items() if (text := os.environ.get(name))}
+    values: dict[str, Any] = dict(found)
+    for key in {"memory_mb", "disk_mb"} & found.keys():
+        if not found[key].isdecimal():
+            raise ValueError(
+                f"{variables[key]}={found[key]!r}: expected whole MiB, 0 or more (0 keeps nothing)."
+            )
+        values[key] = int(found[key])
+    if found.get("dtype", "fp32") not in ("fp32", "fp16"):
+        raise ValueError(f"{DTYPE}={found['dtype']!r}: expected fp32 or fp16.")
     return values

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
 
 from harness_bench.core.cache import MEBIBYTE, BoundedStore, DiskStore
 from harness_bench.core.cache_entry import CorruptEntryError, pack, unpack
+from harness_bench.core.files import digest_strings
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
     from harness_bench.models.features.config import FeatureCacheConfig
 
 _KEY_BYTES = 16
+FULL = (
+    "the {disk_mb} MiB allowed are full of this run's own features, or of files being written. The "
+    "others are computed each time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them "
+    "(HARNESS_FEATURE_CACHE_DTYPE=fp16), or keep the mean of the layers alone (states = 'mean'). "
+    "If the task changes waveforms at random, no cache helps: unset HARNESS_FEATURE_CACHE."
+)
+
+
+type Facts = Mapping[str, object]
+
+
+def identity_of(facts: Facts) -> str:
+    """Return the digest of all that decides features beside the audio."""
+    return digest_strings(f"{key} {value}" for key, value in sorted(facts.items()))
 
 
 class FeatureStore:
@@ -29,7 +45,7 @@ class FeatureStore:
 
     Args:
         config: where, how many, in which form.
-        identity: gives all that decides the features beside the waveform: model, code, libraries.
+        facts: gives all that decides the features beside the waveform: model, code, libraries.
             None from it: they must not outlive the process. Called once, when it is needed.
         when_full: said once, when the memory has no room any more.
 
@@ -40,12 +56,12 @@ class FeatureStore:
     def __init__(
         self,
         config: FeatureCacheConfig,
-        identity: Callable[[], str | None],
+        facts: Callable[[], Facts | None],
         *,
         when_full: str | None = None,
     ) -> None:
         self.config = config
-        self._identity, self._namespace = identity, b""
+        self._facts, self._namespace = facts, b""
         self.memory: BoundedStore[bytes, Tensor] = BoundedStore(
             config.memory_mb * MEBIBYTE, when_full=when_full
         )
@@ -94,7 +110,7 @@ class FeatureStore:
                 return half
             self._tell(
                 "overflow",
-                "Features of an utterance exceed 65504, the largest number of fp16: it, and any "
+                "features of an utterance exceed 65504, the largest number of fp16: it, and any "
                 "other such, is kept in fp32.",
             )
         # A row of a padded batch would keep the whole batch alive.
@@ -111,21 +127,13 @@ class FeatureStore:
         except CorruptEntryError as error:
             self._tell(
                 "corrupt",
-                f"Feature cache {self.config.folder}: entry {name.hex()} is broken ({error}). It, "
-                "and any other such, is computed again.",
+                f"entry {name.hex()} is broken ({error}); all such are computed again.",
             )
-            self._forget(name)
+            with suppress(OSError):  # where it must not be deleted, it is overwritten or not
+                self._disk.drop(name)
         except OSError as error:
-            self._tell("unreadable", f"Feature cache {self.config.folder}: cannot read ({error}).")
+            self._tell("unreadable", f"cannot read ({error}).")
         return None
-
-    def _forget(self, name: bytes) -> None:
-        """Delete a broken entry; where that is not allowed it stays, and is overwritten or not."""
-        assert self._disk is not None
-        try:
-            self._disk.drop(name)
-        except OSError as error:
-            self._tell("undeletable", f"Feature cache {self.config.folder}: {error}.")
 
     def _write(self, key: bytes, kept: Tensor) -> None:
         """Put an entry on disk; the first failure is told and is the last try."""
@@ -137,35 +145,24 @@ class FeatureStore:
             self._writes = False
             self._tell(
                 "unwritable",
-                f"Feature cache {self.config.folder}: cannot write ({error}). No more features "
-                "are put on disk in this run; its results stay the same.",
+                f"cannot write ({error}). No more features are put on disk in this run; its "
+                "results stay the same.",
             )
         else:
             if not self._writes:
-                self._tell("full", self._full())
-
-    def _full(self) -> str:
-        return (
-            f"Feature cache {self.config.folder}: the {self.config.disk_mb} MiB allowed are full "
-            "of this run's own features, or of files being written. The others are computed each "
-            "time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them "
-            "(HARNESS_FEATURE_CACHE_DTYPE=fp16), or keep the mean of the layers alone "
-            "(states = 'mean'). If the task changes waveforms at random, no cache helps: unset "
-            "HARNESS_FEATURE_CACHE."
-        )
+                self._tell("full", FULL.format(disk_mb=self.config.disk_mb))
 
     def _name(self, key: bytes) -> bytes | None:
         """Return the key on disk; None without disk, or for features that stay in the process."""
         if self._disk is None:
             return None
         if not self._namespace:
-            identity = self._identity()
-            if identity is None:
+            facts, config = self._facts(), self.config
+            if facts is None:
                 self._disk = None
                 return None
-            config = self.config
-            form = f"{config.dtype} {config.states} {torch.get_float32_matmul_precision()}"
-            self._namespace = f"{identity} {form}".encode()
+            form = {"dtype": config.dtype, "products": torch.get_float32_matmul_precision()}
+            self._namespace = identity_of({**facts, "layers": config.states, **form}).encode()
             say(
                 f"Features of all runs are kept in {config.folder} ({config.dtype}, "
                 f"{config.states}, up to {config.disk_mb} MiB)."
@@ -177,7 +174,7 @@ class FeatureStore:
         """Say something the first time it happens."""
         if what not in self._told:
             self._told.add(what)
-            say(message)
+            say(f"Feature cache {self.config.folder}: {message}")
 
 
 def _keys(wavs: Sequence[Tensor]) -> list[bytes]:

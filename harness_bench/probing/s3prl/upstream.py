@@ -85,7 +85,7 @@ class FrozenExpert(UpstreamBase):
             self.backbone = load_backbone(self.checkpoint)
         self._store: FeatureStore | None = None
         if self.per_utterance:
-            self._store = FeatureStore(self.cache, self._identity)
+            self._store = FeatureStore(self.cache, self._facts)
         else:
             self.backbone.let_padding_count()
             self._say_off("Features computed in padded batches depend on the batch")
@@ -152,13 +152,15 @@ class FrozenExpert(UpstreamBase):
     def _forget(self) -> None:
         """Drop what other weights computed. `digest` does not know the new ones."""
         if self._store is not None:
-            self._store = FeatureStore(replace(self.cache, folder=None), self._identity)
+            self._store = FeatureStore(replace(self.cache, folder=None), self._facts)
             self._say_off("The upstream's weights were loaded from an experiment")
 
-    def _identity(self) -> str | None:
+    def _facts(self) -> dict[str, str] | None:
         """Return all that decides the features beside the waveform, or None if that is unknown."""
         digest = self.digest()
-        return None if digest is None else f"{digest} {code_digest(self, [_MODELS])}"
+        if digest is None:
+            return None
+        return {"checkpoint": digest, "code": code_digest(self, [_MODELS])}
 
     def _say_off(self, reason: str) -> None:
         """Say that the folder asked for is not used."""

@@ -22,9 +22,12 @@ def features(seed: int = 0, frames: int = 7) -> Tensor:
     return torch.randn(3, frames, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def store(folder: Path | None, identity: str | None = "a model", **changes: Any) -> FeatureStore:
+def store(folder: Path | None, model: str | None = "a model", **changes: Any) -> FeatureStore:
     """Make a store as a new process would."""
-    return FeatureStore(FeatureCacheConfig(folder=folder, **changes), lambda: identity)
+    return FeatureStore(
+        FeatureCacheConfig(folder=folder, **changes),
+        lambda: None if model is None else {"checkpoint": model},
+    )
 
 
 def entries(folder: Path) -> list[Path]:
@@ -91,7 +94,7 @@ def test_what_fp16_cannot_hold_stays_whole(
     assert capsys.readouterr().err.count("65504") == 1
 
 
-@pytest.mark.parametrize("other", [{"identity": "another"}, {"dtype": "fp16"}, {"states": "mean"}])
+@pytest.mark.parametrize("other", [{"model": "another"}, {"dtype": "fp16"}, {"states": "mean"}])
 def test_what_made_features_is_part_of_their_key(tmp_path: Path, other: dict[str, Any]) -> None:
     """One folder serves all models and forms; a mix-up would be silently wrong."""
     store(tmp_path).put(KEY, features(0))
@@ -125,12 +128,12 @@ def test_identity_is_asked_for_once_and_only_for_the_disk(tmp_path: Path) -> Non
     """It reads gigabytes for a large checkpoint."""
     asked: list[int] = []
 
-    def identity() -> str:
+    def facts() -> dict[str, str]:
         asked.append(1)
-        return "a model"
+        return {"checkpoint": "a model"}
 
     for folder, times in ((None, 0), (tmp_path, 1)):
-        made = FeatureStore(FeatureCacheConfig(folder=folder), identity)
+        made = FeatureStore(FeatureCacheConfig(folder=folder), facts)
         for key in (KEY, KEY[::-1]):
             made.get(key)
             made.put(key, features())
