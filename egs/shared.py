@@ -10,8 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness_bench.cuts.store import read_cuts, splits
-from harness_bench.leakage.compare import between_splits, compare_cuts
+from harness_bench.cuts.store import cuts_path, read_rows, splits
+from harness_bench.cuts.table import Table
+from harness_bench.leakage.compare import between, shared
 
 
 def main() -> int:
@@ -21,12 +22,16 @@ def main() -> int:
     parser.add_argument("--refuse", nargs="*", default=[], help="kinds that are an error")
     parser.add_argument("--pretraining", nargs="*", type=Path, default=[], help="prepared folders")
     known = parser.parse_args()
-    found = {split: list(read_cuts(known.cuts, split)) for split in splits(known.cuts)}
-    pairs = between_splits(found)
+    found = [
+        Table(split).extend(read_rows(cuts_path(known.cuts, split))) for split in splits(known.cuts)
+    ]
+    pairs = between(found)
     refused = [pair for pair in pairs if {*pair.kinds} & {*known.refuse}]
     for folder in known.pretraining:
-        speech = [cut for split in splits(folder) for cut in read_cuts(folder, split)]
-        against = [compare_cuts(speech, found[split], (str(folder), split)) for split in found]
+        speech = Table(str(folder))
+        for split in splits(folder):
+            speech.extend(read_rows(cuts_path(folder, split)))
+        against = [shared(speech, table) for table in found]
         pairs += against
         # Whatever a model has heard of dev or test, its figures are not those of a new speaker.
         refused += [pair for pair in against if pair.second != "train" and pair.leaks]

@@ -230,12 +230,13 @@ def _leakage(options: argparse.Namespace, cuts: Sequence[Cut]) -> Leakage | None
     """Hold the training set against the one scored; None where it is not named."""
     if not options.train_set:
         return None
-    from harness_bench.leakage import compare  # noqa: PLC0415 - only where it is asked for
+    from harness_bench.cuts.table import Table  # noqa: PLC0415 - only where it is asked for
+    from harness_bench.leakage.compare import shared  # noqa: PLC0415 - only where it is asked for
     from harness_bench.scoring.publish import declared  # noqa: PLC0415 - only where it is asked for
 
     training = read_cuts(options.cuts, options.train_set)
-    names = (options.train_set, options.split)
-    return declared([compare.compare_cuts(training, cuts, names)])
+    scored = Table(options.split).extend(cuts)
+    return declared([shared(Table(options.train_set).extend(training), scored)])
 
 
 def _parser() -> argparse.ArgumentParser:

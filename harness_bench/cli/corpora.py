@@ -50,7 +50,7 @@ def audit(
     """
     from harness_bench.core.files import write_text  # noqa: PLC0415
     from harness_bench.leakage.audit import audit as run  # noqa: PLC0415
-    from harness_bench.leakage.fingerprints import Fingerprints  # noqa: PLC0415
+    from harness_bench.leakage.fingerprint.cache import Fingerprints  # noqa: PLC0415
     from harness_bench.leakage.report import write_lists as write  # noqa: PLC0415
 
     known = Fingerprints(cache, cache_mb)

@@ -26,7 +26,7 @@ from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
 from harness_bench.corpora.report import PrepareReport, speaker_disjoint
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
-from harness_bench.corpora.writer import REFERENCES, Rows
+from harness_bench.corpora.writer import REFERENCES, PreparedSplits
 from harness_bench.cuts import store
 from harness_bench.cuts.store import REPORT, SKIPPED
 
@@ -94,17 +94,17 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
     root, rule = root.absolute(), getattr(corpus, "split_rule", None)
     source = corpus.utterances(root)
     found = list(source) if rule else source
-    with Rows(out, corpus.splits) as rows:
-        tally = _Tally(rows)
+    with PreparedSplits(out, corpus.splits) as kept:
+        tally = _Tally(kept)
         tally.take(_check_all(_select(found, corpus.splits, config), config, f"checking {name}"))
         report = _report(name, root, tally, config)
         with _replacing(out):
             report.write(out)
             if report.complete:
-                rows.write(out)
+                kept.write(out)
             if rule:
                 write_split(out, rule, found)
-            inputs = {"utterances": rows.digest()}
+            inputs = {"utterances": kept.digest()}
             write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     if not report.complete:
         raise ValueError(_too_many(report, out))
@@ -114,8 +114,8 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
 class _Tally:
     """The results of a run as they come: cuts go to disk, what was left out and changed stays."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
+    def __init__(self, kept: PreparedSplits) -> None:
+        self.kept = kept
         self.skipped: list[Skipped] = []
         self.rates: Counter[int] = Counter()
         self.mixed_down = 0
@@ -126,7 +126,7 @@ class _Tally:
             if isinstance(item, Skipped):
                 self.skipped.append(item)
                 continue
-            self.rows.add(item)
+            self.kept.add(item)
             self.rates[item.sampling_rate] += item.sampling_rate != SAMPLE_RATE
             self.mixed_down += item.channels > 1
 
@@ -194,22 +194,23 @@ def _check_all(
 
 def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> PrepareReport:
     """Put a run in figures."""
-    rows, skipped = tally.rows, tally.skipped
-    found, pairs = len(rows) + len(skipped), rows.leakage()
+    kept, skipped = tally.kept, tally.skipped
+    found, pairs = len(kept) + len(skipped), kept.leakage()
+    tables = [split.table for split in kept.filled()]
     faults = sum(item.fault for item in skipped)
     return PrepareReport(
         corpus=name,
         root=str(root),
-        complete=len(rows) > 0 and faults <= config.max_skipped * found,
+        complete=len(kept) > 0 and faults <= config.max_skipped * found,
         found=found,
-        kept=len(rows),
+        kept=len(kept),
         skipped=dict(sorted(Counter(str(item.reason) for item in skipped).items())),
         skipped_list=tuple(skipped),
         max_skipped=config.max_skipped,
         resampled={str(rate): count for rate, count in sorted(tally.rates.items()) if count},
         mixed_down=tally.mixed_down,
-        splits={split: rows.columns[split].describe() for split in rows.splits()},
-        speaker_disjoint=speaker_disjoint([rows.columns[split] for split in rows.splits()], pairs),
+        splits={table.name: table.describe() for table in tables},
+        speaker_disjoint=speaker_disjoint(tables, pairs),
         leakage=pairs,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import write_json, write_text
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.corpora.base import Skipped
-    from harness_bench.cuts.table import Columns, SplitReport
-    from harness_bench.leakage import compare
+    from harness_bench.cuts.table import SplitReport, Table
+    from harness_bench.leakage.compare import Pair
 
 _SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
 
-def speaker_disjoint(splits: Sequence[Columns], pairs: Iterable[compare.Overlap]) -> bool | None:
+def speaker_disjoint(splits: Sequence[Table], pairs: Iterable[Pair]) -> bool | None:
     """Tell whether no speaker stands in two splits; None where that cannot be known."""
     known = all(split.speakers_known() for split in splits)
     if len(splits) < 2 or not known:  # noqa: PLR2004 - one split is disjoint from nothing
@@ -43,7 +43,7 @@ class PrepareReport:
     mixed_down: int  # utterances with several channels
     splits: dict[str, SplitReport]
     speaker_disjoint: bool | None  # None: no speakers known, or one split
-    leakage: tuple[compare.Overlap, ...]
+    leakage: tuple[Pair, ...]
 
     @property
     def share_skipped(self) -> float:
@@ -52,7 +52,9 @@ class PrepareReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
-        return {**asdict(self), "share_skipped": round(self.share_skipped, 6)}
+        leakage = [pair.to_dict() for pair in self.leakage]
+        figures = asdict(replace(self, leakage=()))
+        return {**figures, "leakage": leakage, "share_skipped": round(self.share_skipped, 6)}
 
     def write(self, folder: Path) -> None:
         """Write report.json and skipped.tsv into `folder`."""
@@ -75,7 +77,7 @@ class PrepareReport:
         lines += [f"  resampled from {rate} Hz: {count}" for rate, count in self.resampled.items()]
         if self.mixed_down:
             lines.append(f"  channels averaged: {self.mixed_down}")
-        lines += [f"  {pair}" for pair in self.leakage if pair.shared]
+        lines += [f"  {pair}" for pair in self.leakage if pair.findings]
         return "\n".join(lines)
 
 

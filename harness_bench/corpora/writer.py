@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from array import array
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import combinations
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from harness_bench.core.files import atomic_path, digest_strings
 from harness_bench.corpora.base import REFERENCE
-from harness_bench.cuts import fields, store
-from harness_bench.cuts.table import Columns
-from harness_bench.leakage.compare import compare_columns
+from harness_bench.cuts.fields import DIGEST, fields_of
+from harness_bench.cuts.store import Spool, to_line, write_lines
+from harness_bench.cuts.table import LABEL_FIELDS, Table, value_of
+from harness_bench.leakage.compare import DECLARED, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from harness_bench.corpora.check import Checked
-    from harness_bench.cuts.store import Row
-    from harness_bench.leakage import compare
+    from harness_bench.cuts.fields import Row
+    from harness_bench.leakage.compare import Pair
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+REFERENCES = "references"  # folder of the transcripts of further annotators
+_DIGEST_BYTES = 16
 
 
 def row_of(item: Checked) -> Row:
@@ -61,13 +62,8 @@ def row_of(item: Checked) -> Row:
         "recording": recording,
     }
     if item.digest:
-        row["custom"] = {fields.DIGEST: item.digest}
+        row["custom"] = {DIGEST: item.digest}
     return row | {"type": "MultiCut" if item.channels > 1 else "MonoCut"}
-
-
-def to_line(row: Row) -> bytes:
-    """Return a row as a line of JSON, as `cuts.to_line` writes a cut."""
-    return _encode(row).encode() + b"\n"
 
 
 @lru_cache(maxsize=256)
@@ -75,101 +71,88 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - drops "..", keeps links
 
 
-REFERENCES = "references"  # folder of the transcripts of further annotators
-_DIGEST_BYTES = 16
+class PreparedSplit:
+    """The cuts of one split: a table of them, and their lines on disk."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.table = Table(name, kinds=DECLARED, categories=dict.fromkeys(LABEL_FIELDS))
+        self.spool = Spool(folder)
+        self._digests = bytearray()
+        self._references: set[str] = set()
+
+    def add(self, item: Checked) -> None:
+        """Take in an utterance."""
+        row = row_of(item)
+        self.spool.add(to_line(row))
+        self.table.add(row)
+        self._digests += bytes.fromhex(item.digest or "00" * _DIGEST_BYTES)
+        names = item.utterance.custom
+        self._references.update(name for name in names if name.startswith(REFERENCE))
+
+    def value(self, kind: str, place: int) -> str | None:
+        """Return the value of one kind of the utterance at a place."""
+        return value_of(json.loads(self.spool.line(place)), kind)
+
+    def digest_at(self, place: int) -> str:
+        """Return the digest of an utterance's samples; zeros where they were not read."""
+        begin = place * _DIGEST_BYTES
+        return self._digests[begin : begin + _DIGEST_BYTES].hex()
+
+    def write(self, out: Path) -> None:
+        """Write the cuts by id, and the transcripts of further annotators as Kaldi's text."""
+        order = self.table.order()
+        write_lines(out, self.table.name, self.spool.lines(order))
+        for name in sorted(self._references):
+            path = out / REFERENCES / f"{self.table.name}.{name.removeprefix(REFERENCE)}.txt"
+            with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
+                for row in map(json.loads, self.spool.lines(order)):
+                    if (text := fields_of(row).get(name)) is not None:
+                        stream.write(f"{row['id']} {' '.join(text.split())}".rstrip() + "\n")
 
 
-class Rows:
-    """Cuts by split, in a file without a name that vanishes with the process."""
+class PreparedSplits:
+    """The cuts of all splits, in the order given at the beginning."""
 
-    def __init__(self, folder: Path, splits: Iterable[str]) -> None:
-        self.folder = folder
-        self.columns = {split: Columns() for split in splits}
-        self._begin = {split: array("q") for split in self.columns}
-        self._length = {split: array("q") for split in self.columns}
-        self._digests = {split: bytearray() for split in self.columns}
-        self._references: dict[str, set[str]] = {split: set() for split in self.columns}
-        self._end = 0
-        self._stream: IO[bytes] | None = None
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self._known = {name: PreparedSplit(name, folder) for name in names}
+        self._files = ExitStack()
 
     def __enter__(self) -> Self:
+        for split in self._known.values():
+            self._files.enter_context(split.spool)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        self._files.close()
 
     def add(self, item: Checked) -> None:
         """Put an utterance into its split, which must be one of those named at the beginning."""
-        split, row = item.utterance.split, row_of(item)
-        if self._stream is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Not where the system keeps temporary files: that may be memory.
-            self._stream = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - see __exit__
-        line = to_line(row)
-        self._stream.write(line)
-        self._begin[split].append(self._end)
-        self._length[split].append(len(line))
-        self._digests[split] += bytes.fromhex(item.digest or "00" * _DIGEST_BYTES)
-        self._end += len(line)
-        self.columns[split].add(row)
-        names = item.utterance.custom
-        self._references[split].update(name for name in names if name.startswith(REFERENCE))
+        self._known[item.utterance.split].add(item)
 
-    def splits(self) -> list[str]:
-        """List the splits that have cuts, in the order given at the beginning."""
-        return [split for split, columns in self.columns.items() if len(columns)]
+    def filled(self) -> list[PreparedSplit]:
+        """List the splits that have cuts."""
+        return [split for split in self._known.values() if len(split.table)]
 
     def __len__(self) -> int:
-        return sum(map(len, self.columns.values()))
+        return sum(len(split.table) for split in self._known.values())
 
-    def lines(self, split: str) -> Iterator[bytes]:
-        """Yield the cuts of a split as JSON lines, by id."""
-        for place in self.columns[split].order():
-            yield self._line(split, place)
-
-    def leakage(self) -> tuple[compare.Overlap, ...]:
+    def leakage(self) -> tuple[Pair, ...]:
         """Compare every split with every later one."""
         return tuple(
-            compare_columns(self.columns[a], self.columns[b], (a, b), self._reader(b))
-            for a, b in combinations(self.splits(), 2)
+            shared(first.table, second.table, second.value)
+            for first, second in combinations(self.filled(), 2)
         )
 
     def digest(self) -> str:
         """Return the digest of all ids and samples, by id over all splits."""
         order = sorted(
-            (uid, split, place)
-            for split in self.splits()
-            for place, uid in enumerate(self.columns[split].ids)
+            (uid, split.table.name, place, split)
+            for split in self.filled()
+            for place, uid in enumerate(split.table.ids())
         )
-        return digest_strings(f"{uid} {self._digest(split, place)}" for uid, split, place in order)
+        return digest_strings(f"{uid} {split.digest_at(place)}" for uid, _, place, split in order)
 
     def write(self, out: Path) -> None:
-        """Write the cuts of every split, and the references of further annotators beside them."""
-        for split in self.splits():
-            store.write_lines(out, split, self.lines(split))
-            for name in sorted(self._references[split]):
-                self._write_reference(out, split, name)
-
-    def _write_reference(self, out: Path, split: str, name: str) -> None:
-        """Write one annotator's text as Kaldi has it: an id and its words on a line."""
-        path = out / REFERENCES / f"{split}.{name.removeprefix(REFERENCE)}.txt"
-        with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
-            for line in self.lines(split):
-                row = json.loads(line)
-                custom = row["supervisions"][0].get("custom", {})
-                if name in custom:
-                    stream.write(f"{row['id']} {' '.join(custom[name].split())}".rstrip() + "\n")
-
-    def _line(self, split: str, place: int) -> bytes:
-        stream = self._stream
-        assert stream is not None, "there are no rows without a file"
-        stream.flush()
-        return os.pread(stream.fileno(), self._length[split][place], self._begin[split][place])
-
-    def _reader(self, split: str) -> Callable[[int], Row]:
-        return lambda place: json.loads(self._line(split, place))
-
-    def _digest(self, split: str, place: int) -> str:
-        begin = place * _DIGEST_BYTES
-        return self._digests[split][begin : begin + _DIGEST_BYTES].hex()
+        """Write the cuts of every split."""
+        for split in self.filled():
+            split.write(out)

@@ -1,39 +1,77 @@
-"""Tags: what a split's figures can be broken down by, such as gender, dialect or genre."""
+"""What a cut says: one accessor for lhotse's cuts and for rows, their form on disk.
+
+A row is what `cut.to_dict()` gives and what a file of cuts holds: reading it costs a tenth of
+building a cut. Every function here takes either and answers alike.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lhotse.cut import Cut
 
-    from harness_bench.cuts.store import Row
+type Row = dict[str, Any]
 
-# As `leakage.KINDS`, of a row in place of a cut.
-ROW_KINDS: dict[str, Callable[[Row], str | None]] = {
-    "speaker": lambda row: row["supervisions"][0].get("speaker"),
-    "cluster": lambda row: row["supervisions"][0].get("custom", {}).get("cluster"),
-    "recording": lambda row: row["recording"]["sources"][0]["source"],
-    "audio": lambda row: row.get("custom", {}).get(DIGEST),
-    "text": lambda row: row["supervisions"][0].get("text"),
-}
-_PLAIN_FIELDS = ("speaker", "language", "gender", "text")
+OWN_FIELDS = ("text", "speaker", "language", "gender")  # lhotse's; all others are custom
+TAG_FIELDS = ("gender", "dialect", "emotion", "genre", "language", "overlap")
+DIGEST = "audio_digest"  # custom field of a prepared cut: the digest of its samples
+COPY_FIELD = "harness_copy"  # custom field of a repeated cut: which repetition it is
+UNKNOWN = "unknown"  # the language of utterances that do not say
 
 
-def text_of(cut: Cut) -> str:
-    """Return a cut's raw transcript; a cut without one is a `ValueError` that names it."""
-    text = _supervision(cut).text
-    if not text:
+def member(thing: Any, name: str) -> Any:
+    """Return a member of a row's object or of lhotse's; None where it has none."""
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def supervision_of(cut: Cut | Row) -> Any:
+    """Return a cut's only supervision; none or several are a `ValueError`."""
+    found = member(cut, "supervisions") or []
+    if len(found) != 1:
         raise ValueError(
-            f"Cut {cut.id!r} has no transcript. Prepare its corpus with `--require text`."
+            f"Cut {member(cut, 'id')!r} has {len(found)} supervisions; exactly one is expected. "
+            "Trim cuts to their supervisions, or prepare the corpus with `harness-bench prepare`."
         )
-    return str(text)
+    return found[0]
 
 
-def label_of(cut: Cut, field: str) -> str:
-    """Return a cut's label: a custom field, or speaker, language or gender.
+def field_of(cut: Cut | Row, name: str) -> str | None:
+    """Return one field of the first supervision; None where it is absent or empty."""
+    found = member(cut, "supervisions")
+    if not found:
+        return None
+    value = member(found[0], name) if name in OWN_FIELDS else _custom(found[0]).get(name)
+    return None if value in (None, "") else str(value)
+
+
+def fields_of(cut: Cut | Row) -> dict[str, str]:
+    """Return all fields of a cut's only supervision by name.
+
+    A custom field may be empty: an annotator's transcript without words is one. It never hides a
+    field of lhotse's own.
+    """
+    said = supervision_of(cut)
+    own = {name: member(said, name) or None for name in OWN_FIELDS}
+    known = {**_custom(said), **own}
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def text_of(cut: Cut | Row) -> str:
+    """Return a cut's raw transcript; a cut without one is a `ValueError` that names it."""
+    supervision_of(cut)
+    if (text := field_of(cut, "text")) is None:
+        raise ValueError(
+            f"Cut {member(cut, 'id')!r} has no transcript. Prepare its corpus with `--require "
+            "text`."
+        )
+    return text
+
+
+def label_of(cut: Cut | Row, field: str) -> str:
+    """Return a field that must be there, such as a task's label.
 
     Raises:
         ValueError: the cut has no such field; names the cut and the fields it has.
@@ -41,51 +79,79 @@ def label_of(cut: Cut, field: str) -> str:
     known = fields_of(cut)
     if field not in known:
         raise ValueError(
-            f"Cut {cut.id!r} has no field {field!r}; it has {', '.join(sorted(known)) or 'none'}. "
-            f"Prepare its corpus with `--require {field}` to leave such cuts out."
+            f"Cut {member(cut, 'id')!r} has no field {field!r}; it has "
+            f"{', '.join(sorted(known)) or 'none'}. Prepare its corpus with `--require {field}` to "
+            "leave such cuts out."
         )
-    return str(known[field])
+    return known[field]
 
 
-def group_of(cut: Cut) -> str:
+def group_of(cut: Cut | Row) -> str:
     """Return a cut's natural cluster for resampling: `cluster` if given, speaker, or recording."""
-    supervision = _supervision(cut)
-    cluster = (supervision.custom or {}).get("cluster")
-    return str(cluster or supervision.speaker or cut.recording_id)
+    supervision_of(cut)
+    return (
+        field_of(cut, "cluster")
+        or field_of(cut, "speaker")
+        or str(member(member(cut, "recording"), "id"))
+    )
 
 
-def fields_of(cut: Cut) -> dict[str, Any]:
-    """Return what is known of a cut: text, speaker, language, gender, and its custom fields."""
-    supervision = _supervision(cut)
-    plain = {name: getattr(supervision, name) or None for name in _PLAIN_FIELDS}
-    known = {**plain, **(supervision.custom or {})}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _supervision(cut: Cut) -> Any:
-    """Return a cut's only supervision."""
-    if len(cut.supervisions) != 1:
-        raise ValueError(
-            f"Cut {cut.id!r} has {len(cut.supervisions)} supervisions; exactly one is expected. "
-            "Trim cuts to their supervisions, or prepare the corpus with `harness-bench prepare`."
-        )
-    return cut.supervisions[0]
-
-
-COPY_FIELD = "harness_copy"  # in a repeated cut's `custom`: which repetition it is
-UNKNOWN = "unknown"  # the language of utterances that do not say
-
-
-def identity(cut: Cut) -> str:
-    """Return what tells a cut from every other, its samples included where they were digested."""
-    samples = (cut.custom or {}).get(DIGEST, "")
-    return f"{cut.id} {cut.start:.6f} {cut.duration:.6f} {samples}"
-
-
-def language_of(cut: Cut) -> str:
-    """Return a cut's language, or "unknown"."""
-    languages = (supervision.language for supervision in cut.supervisions)
+def language_of(cut: Cut | Row) -> str:
+    """Return the first language that a cut says, or "unknown"."""
+    languages = (member(said, "language") for said in member(cut, "supervisions") or ())
     return next((str(language) for language in languages if language), UNKNOWN)
+
+
+def digest_of(cut: Cut | Row) -> str | None:
+    """Return the digest of a prepared cut's samples; None where it was not computed."""
+    digest: str | None = _custom(cut).get(DIGEST) or None
+    return digest
+
+
+def source_of(cut: Cut | Row) -> str | None:
+    """Return the path of a cut's audio file; None where the audio lies in a shard."""
+    sources = member(member(cut, "recording"), "sources")
+    if not sources or member(sources[0], "type") != "file":
+        return None
+    return str(member(sources[0], "source"))
+
+
+def span_of(cut: Cut | Row) -> tuple[float, float]:
+    """Return start and end in the recording, in seconds."""
+    start = float(member(cut, "start") or 0.0)
+    return start, start + float(member(cut, "duration") or 0.0)
+
+
+def identity(cut: Cut | Row) -> str:
+    """Return what tells a cut from every other, its samples included where they were digested."""
+    start, duration = member(cut, "start"), member(cut, "duration")
+    return f"{member(cut, 'id')} {start:.6f} {duration:.6f} {digest_of(cut) or ''}"
+
+
+def tags_of(
+    cuts: Sequence[Cut | Row], labels: Mapping[str, str] | None = None
+) -> dict[str, dict[str, str]]:
+    """Return the tags of a split's cuts: what the figures of predictions can be broken down by.
+
+    A field that is the same for all cuts tells nothing and is left out, and so is one that is the
+    task's label under whatever name: figures by the true class are another table.
+
+    Args:
+        cuts: a whole split.
+        labels: utterance id -> label, where the task has one.
+
+    Returns:
+        Utterance id -> field of `TAG_FIELDS` -> value; a cut without a field lacks that tag alone.
+    """
+    by_id = {str(member(cut, "id")): cut for cut in cuts}
+    tags: dict[str, dict[str, str]] = {uid: {} for uid in by_id}
+    for field in TAG_FIELDS:
+        values = {uid: value for uid, cut in by_id.items() if (value := field_of(cut, field))}
+        varies = len({values.get(uid) for uid in tags}) > 1
+        if varies and values != labels:
+            for uid, value in values.items():
+                tags[uid][field] = value
+    return tags
 
 
 def with_custom(cut: Cut, **values: Any) -> Cut:
@@ -101,64 +167,9 @@ def spoken(cut: Cut, language: str | None) -> Cut:
         return cut
     from lhotse.utils import fastcopy  # noqa: PLC0415 - imports torch
 
-    said = [fastcopy(supervision, language=language) for supervision in cut.supervisions]
-    return fastcopy(cut, supervisions=said)
+    said: Iterable[Any] = (fastcopy(each, language=language) for each in cut.supervisions)
+    return fastcopy(cut, supervisions=list(said))
 
 
-DIGEST = "audio_digest"  # the field of a prepared cut's `custom` with its samples' digest
-
-
-def _custom(cut: Cut, field: str) -> str | None:
-    value = (cut.supervisions[0].custom or {}).get(field)
-    return None if value is None else str(value)
-
-
-def _source(cut: Cut) -> str:
-    return str(cut.recording.sources[0].source)
-
-
-def _digest(cut: Cut) -> str | None:
-    return (cut.custom or {}).get(DIGEST)
-
-
-# Kind of thing that sets may share -> the value of a prepared cut, None where it has none.
-CUT_KINDS: dict[str, Callable[[Cut], str | None]] = {
-    "speaker": lambda cut: cut.supervisions[0].speaker,
-    "cluster": lambda cut: _custom(cut, "cluster"),
-    "recording": _source,
-    "audio": _digest,
-    "text": lambda cut: cut.supervisions[0].text,
-}
-FIELDS = ("gender", "dialect", "emotion", "genre", "language", "overlap")
-
-
-def tags_of(
-    cuts: Sequence[Cut], labels: Mapping[str, str] | None = None
-) -> dict[str, dict[str, str]]:
-    """Return the tags of a split's cuts, for their predictions.
-
-    A field that is the same for all cuts tells nothing and is left out, and so is one that is the
-    task's label under whatever name: figures by the true class are another table.
-
-    Args:
-        cuts: a whole split, each with one supervision.
-        labels: utterance id -> label, where the task has one.
-
-    Returns:
-        Utterance id -> field of `FIELDS` -> value; a cut without a field lacks that tag alone.
-    """
-    tags: dict[str, dict[str, str]] = {cut.id: {} for cut in cuts}
-    for field in FIELDS:
-        values = {cut.id: value for cut in cuts if (value := _value(cut, field))}
-        varies = len({values.get(key) for key in tags}) > 1
-        if varies and values != labels:
-            for key, value in values.items():
-                tags[key][field] = value
-    return tags
-
-
-def _value(cut: Cut, field: str) -> str:
-    """Return a field's value; empty where the cut has none."""
-    supervision = cut.supervisions[0]
-    value = (supervision.custom or {}).get(field, getattr(supervision, field, None))
-    return "" if value is None else str(value)
+def _custom(thing: Any) -> Mapping[str, Any]:
+    return member(thing, "custom") or {}

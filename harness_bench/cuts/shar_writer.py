@@ -11,7 +11,7 @@ import numpy as np
 from harness_bench.audio.io import without_shell
 from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
-from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.fields import digest_of
 from harness_bench.cuts.shar import (
     AUDIO,
     CUTS,
@@ -115,4 +115,4 @@ def remove_shards(out: Path) -> None:
 
 def _content(cut: Cut) -> str:
     """Return what a cut holds, wherever in its recording that stands."""
-    return f"{cut.id} {cut.duration:.4f} {(cut.custom or {}).get(DIGEST, '')}"
+    return f"{cut.id} {cut.duration:.4f} {digest_of(cut) or ''}"

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import tempfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from array import array
+from typing import IO, TYPE_CHECKING, Self
 
 from harness_bench.core.files import atomic_path
 
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
+    from harness_bench.cuts.fields import Row
+
 REPORT, SKIPPED = "report.json", "skipped.tsv"
-type Row = dict[str, Any]
-_PLAIN = ("text", "speaker", "language", "gender")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -71,20 +75,6 @@ def parse(line: bytes, path: Path, number: int) -> Row:
     if not fits:
         raise ValueError(f"{path}:{number} is no cut with an id and a length above 0.")
     return row
-
-
-def field(row: Row, name: str) -> str | None:
-    """Return a cut's field: text, speaker, language, gender or a custom one; None where absent."""
-    said = row["supervisions"][0]
-    value = said.get(name) if name in _PLAIN else (said.get("custom") or {}).get(name)
-    return None if value in (None, "") else str(value)
-
-
-def fields(row: Row) -> dict[str, str]:
-    """Return all fields of a cut that have a value, by name; custom ones do not hide the others."""
-    said = row["supervisions"][0]
-    known = {**(said.get("custom") or {}), **{name: said.get(name) for name in _PLAIN}}
-    return {name: str(value) for name, value in known.items() if value not in (None, "")}
 
 
 UNFINISHED = "UNFINISHED"  # this file stands in a folder while its cuts are being replaced
@@ -147,9 +137,10 @@ def write_cuts(folder: Path, split: str, cuts: Iterable[Cut]) -> int:
     return write_lines(folder, split, map(to_line, cuts))
 
 
-def to_line(cut: Cut) -> bytes:
+def to_line(cut: Cut | Row) -> bytes:
     """Return a cut as a line of JSON, as it stands in a file of cuts."""
-    return json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n"
+    row = cut if isinstance(cut, dict) else cut.to_dict()
+    return _encode(row).encode() + b"\n"
 
 
 def write_lines(folder: Path, split: str, lines: Iterable[bytes]) -> int:
@@ -167,3 +158,47 @@ def write_lines(folder: Path, split: str, lines: Iterable[bytes]) -> int:
             stream.write(line)
             count += 1
     return count
+
+
+class Spool:
+    """Lines on disk, to be read again in any order, in a file without a name.
+
+    It takes 16 bytes of memory a line and vanishes with the process.
+
+    Args:
+        folder: where the file is, made if absent; not where the system keeps temporary files, for
+            that may be memory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._begins, self._lengths = array("q"), array("q")
+        self._end = 0
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, line: bytes) -> None:
+        """Put a line at the end."""
+        if self._stream is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._stream = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - see __exit__
+        self._stream.write(line)
+        self._begins.append(self._end)
+        self._lengths.append(len(line))
+        self._end += len(line)
+
+    def line(self, place: int) -> bytes:
+        """Return the line that was put there as number `place`."""
+        assert self._stream is not None, "there are no lines without a file"
+        self._stream.flush()
+        return os.pread(self._stream.fileno(), self._lengths[place], self._begins[place])
+
+    def lines(self, order: Iterable[int]) -> Iterator[bytes]:
+        """Yield lines by their numbers."""
+        return map(self.line, order)

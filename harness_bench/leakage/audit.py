@@ -7,18 +7,17 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from harness_bench.core.log import bar
-from harness_bench.cuts.table import LONG_TEXT
-from harness_bench.leakage.compare import ALL_KINDS, compare
-from harness_bench.leakage.near import Heard, hear
-from harness_bench.leakage.report import AuditReport, Leaked, SetFacts
-from harness_bench.leakage.sets import gather, open_sets
+from harness_bench.leakage.audit_sets import open_sets
+from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, compare
+from harness_bench.leakage.fingerprint.search import Heard, hear
+from harness_bench.leakage.report import AuditedSet, AuditReport, Leaked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness_bench.cuts.table import Facts
+    from harness_bench.cuts.table import Table
     from harness_bench.leakage.compare import Pair
-    from harness_bench.leakage.fingerprints import Fingerprints
+    from harness_bench.leakage.fingerprint.cache import Fingerprints
 
 _FEWEST = 2
 
@@ -35,10 +34,10 @@ def audit(
     """Find what any two sets share.
 
     Args:
-        names: see `sets.open_sets`.
+        names: see `open_sets`.
         listen: read all audio and compare its fingerprints.
         long_text: words from which an equal text is a leak.
-        allow: kinds that are told and no leak.
+        allow: kinds that are reported and no leak.
         jobs: audio files read at a time; 0 takes all cores.
         fingerprints: where those of earlier audits are kept; None computes all.
 
@@ -55,33 +54,39 @@ def audit(
             f"An audit compares two sets or more; {', '.join(names) or 'nothing'} holds "
             f"{len(sets)}."
         )
-    facts = [gather(each, long_text) for each in bar(sets, title="reading", unit="set")]
-    heard = hear(sets, facts, jobs, fingerprints) if listen else Heard({}, [])
+    tables = [each.table() for each in bar(sets, title="reading", unit="set")]
+    heard = hear(sets, tables, jobs, fingerprints) if listen else Heard({}, [])
     pairs = tuple(
-        compare(facts[first], facts[second], near=heard.hits.get((first, second), ()), allow=allow)
+        compare(
+            tables[first],
+            tables[second],
+            long_text=long_text,
+            near=heard.hits.get((first, second), ()),
+            allow=allow,
+        )
         for first, second in combinations(range(len(sets)), 2)
     )
     return AuditReport(
-        sets=tuple(SetFacts(each.name, len(each), round(each.hours, 4)) for each in facts),
+        sets=tuple(AuditedSet(each.name, len(each), round(each.hours, 4)) for each in tables),
         pairs=pairs,
         heard=listen,
         unread=tuple(heard.unread),
         long_text=long_text,
         allowed=tuple(allow),
-        leaked=tuple(_leaked(each, pairs) for each in facts),
+        leaked=tuple(_leaked(each, pairs) for each in tables),
     )
 
 
-def _leaked(facts: Facts, pairs: Sequence[Pair]) -> Leaked:
+def _leaked(table: Table, pairs: Sequence[Pair]) -> Leaked:
     """Gather the utterances of one set that leak, and why."""
     why: dict[int, list[str]] = defaultdict(list)
     for pair in pairs:
-        if facts.name not in (pair.first, pair.second):
+        if table.name not in (pair.first, pair.second):
             continue
-        side = int(facts.name == pair.second)
+        side = int(table.name == pair.second)
         other = (pair.second, pair.first)[side]
         for finding in pair.findings:
             if finding.leak:
                 for place in finding.places[side].tolist():
                     why[place].append(f"{finding.kind} with {other}")
-    return Leaked(facts.name, {facts.id(place): ", ".join(why[place]) for place in sorted(why)})
+    return Leaked(table.name, {table.id(place): ", ".join(why[place]) for place in sorted(why)})

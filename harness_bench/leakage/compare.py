@@ -1,27 +1,27 @@
-"""What two sets of utterances share: speakers, recordings, audio and texts."""
+"""What two sets of utterances share: speakers, recordings, audio and texts.
+
+`compare` is the one comparison. The audit asks it for all kinds of things (`ALL_KINDS`); reports
+of prepared corpora and of results declare fewer (`shared`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple, override
 
 import numpy as np
 
-from harness_bench.cuts.fields import CUT_KINDS, ROW_KINDS
-from harness_bench.cuts.table import KINDS, NAMED, Columns
+from harness_bench.cuts.table import NAMED, PLACED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from lhotse.cut import Cut
     from numpy.typing import NDArray
 
-    from harness_bench.cuts.store import Row
-    from harness_bench.cuts.table import Facts
+    from harness_bench.cuts.table import Table
 
-SPAN, NEAR = "span", "near"
-ALL_KINDS = (*KINDS[:4], SPAN, "audio", NEAR, *KINDS[5:])
+SPAN, NEAR, TEXT, SHORT_TEXT = "span", "near", "text", "short text"
 MEANING = {
     "id": "the same utterance id",
     "speaker": "the same speaker",
@@ -30,10 +30,14 @@ MEANING = {
     SPAN: "the same seconds of a recording or video",
     "audio": "the same samples",
     NEAR: "the same sound under another gain, codec, start or length",
-    "text": "the same long text",
-    "short text": "the same short text",
+    TEXT: "the same long text",
+    SHORT_TEXT: "the same short text",
 }
+ALL_KINDS = tuple(MEANING)
+DECLARED = ("speaker", "cluster", "recording", "audio", TEXT)
+LONG_TEXT = 12  # words; what is longer does not come again by chance
 _EXAMPLES = 3
+_NAMES = 5
 _MIN_OVERLAP = 100  # ms; segments that touch are rounded differently by every tool
 
 
@@ -60,7 +64,7 @@ class Finding:
     """One kind of thing that two sets share."""
 
     kind: str
-    leak: bool  # False: told, and no fault
+    leak: bool  # False: reported, and no fault
     why: str  # why it is none, where it is none
     values: int  # different speakers, recordings, ...; pairs of utterances for span and near
     first_utterances: int
@@ -68,48 +72,99 @@ class Finding:
     first_hours: float
     second_hours: float
     examples: tuple[Example, ...]
+    names: tuple[str, ...]  # the first of the values in order, where the caller can name them
     # Places of the utterances in both sets, as many as are counted above.
     places: tuple[NDArray[np.intp], NDArray[np.intp]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """All that two sets share."""
+    """All that two sets share; no findings where they share nothing."""
 
     first: str
     second: str
     findings: tuple[Finding, ...]
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of things shared."""
+        return tuple(finding.kind for finding in self.findings)
+
+    @property
     def leaks(self) -> bool:
         """Whether anything of it is a leak."""
         return any(finding.leak for finding in self.findings)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values, as they stand in a prepared folder's report."""
+        figures = ("kind", "values", "first_utterances", "second_utterances", "second_hours")
+        found = [
+            {**{name: getattr(each, name) for name in figures}, "examples": each.names}
+            for each in self.findings
+        ]
+        return {"first": self.first, "second": self.second, "shared": found}
+
+    @override
+    def __str__(self) -> str:
+        parts = [
+            f"{item.values} {item.kind}{'s' * (item.kind != 'audio' and item.values != 1)} "
+            f"({item.second_utterances} utterances of {self.second})"
+            for item in self.findings
+        ]
+        return f"{self.first} and {self.second} share {', '.join(parts) or 'nothing'}"
+
+
+def shared(
+    first: Table, second: Table, name: Callable[[str, int], str | None] | None = None
+) -> Pair:
+    """Find what a report declares of two sets; equal texts are no leak, however long.
+
+    Args:
+        first: such as a training set.
+        second: such as a test set.
+        name: names the value of a kind at a place in `second`, for examples.
+    """
+    return compare(first, second, kinds=DECLARED, long_text=0, allow=(TEXT,), name=name)
+
+
+def between(tables: Iterable[Table]) -> list[Pair]:
+    """Compare every set with every later one, in the order given."""
+    return [shared(*pair) for pair in combinations(tables, 2)]
+
 
 def compare(
-    first: Facts, second: Facts, *, near: Sequence[Hit] = (), allow: Iterable[str] = ()
+    first: Table,
+    second: Table,
+    *,
+    kinds: Collection[str] = ALL_KINDS,
+    long_text: int = LONG_TEXT,
+    near: Sequence[Hit] = (),
+    allow: Collection[str] = (),
+    name: Callable[[str, int], str | None] | None = None,
 ) -> Pair:
     """Find what two sets share.
 
     Args:
         first: a set.
         second: another one.
+        kinds: of `ALL_KINDS`, which are looked for.
+        long_text: words from which a text is long.
         near: pairs of utterances whose fingerprints agree; those of equal samples are left out.
-        allow: kinds that are told and no leak.
+        allow: kinds that are reported and no leak.
+        name: see `shared`.
     """
-    found = {kind: _shared(kind, first, second) for kind in KINDS}
-    found[SPAN] = _spans(first, second)
-    found[NEAR] = _near(first, second, near)
-    allowed = frozenset(allow)
-    return Pair(
-        first.name,
-        second.name,
-        tuple(
-            _finding(kind, touched, (first, second), allowed)
-            for kind in ALL_KINDS
-            if (touched := found[kind]) is not None
-        ),
-    )
+    findings = []
+    for kind in kinds:
+        if kind == SPAN:
+            touched = _spans(first, second)
+        elif kind == NEAR:
+            touched = _near(first, second, near)
+        else:
+            touched = _equal(kind, first, second, long_text, name)
+        if touched is not None:
+            why = "allowed" if kind in allow else _excuse(kind, first, second)
+            findings.append(_finding(kind, touched, (first, second), why))
+    return Pair(first.name, second.name, tuple(findings))
 
 
 class _Touched(NamedTuple):
@@ -117,13 +172,15 @@ class _Touched(NamedTuple):
     first: NDArray[np.intp]  # places of utterances
     second: NDArray[np.intp]
     examples: list[Example]
+    names: tuple[str, ...] = ()
 
 
-def _finding(
-    kind: str, touched: _Touched, sets: tuple[Facts, Facts], allowed: frozenset[str]
-) -> Finding:
-    why = "allowed" if kind in allowed else _excuse(kind, *sets)
-    first, second = sets
+def _finding(kind: str, touched: _Touched, pair: tuple[Table, Table], why: str) -> Finding:
+    places = touched.first, touched.second
+    hours = [
+        round(float(table.seconds()[own].sum()) / 3600, 4)
+        for table, own in zip(pair, places, strict=True)
+    ]
     return Finding(
         kind=kind,
         leak=not why,
@@ -131,20 +188,17 @@ def _finding(
         values=touched.values,
         first_utterances=len(touched.first),
         second_utterances=len(touched.second),
-        first_hours=_hours(first, touched.first),
-        second_hours=_hours(second, touched.second),
+        first_hours=hours[0],
+        second_hours=hours[1],
         examples=tuple(touched.examples),
-        places=(touched.first, touched.second),
+        names=touched.names,
+        places=places,
     )
 
 
-def _hours(facts: Facts, places: NDArray[np.intp]) -> float:
-    return round(float(facts.seconds()[places].sum()) / 3600, 4)
-
-
-def _excuse(kind: str, first: Facts, second: Facts) -> str:
+def _excuse(kind: str, first: Table, second: Table) -> str:
     """Say why sharing a kind of thing is no leak; empty where it is one."""
-    if kind == "short text":
+    if kind == SHORT_TEXT:
         return "short sentences and single words come again"
     if kind == "id" and first.has_cuts and second.has_cuts:
         return "ids of different corpora may be equal; the audio decides"
@@ -154,26 +208,46 @@ def _excuse(kind: str, first: Facts, second: Facts) -> str:
     return ""
 
 
-def _shared(kind: str, first: Facts, second: Facts) -> _Touched | None:
+def _hashes(kind: str, table: Table, long_text: int) -> NDArray[np.int64]:
+    if kind not in (TEXT, SHORT_TEXT):
+        return table.hashes(kind)
+    is_long = table.words() >= long_text
+    return np.where(is_long if kind == TEXT else ~is_long, table.hashes(TEXT), 0)
+
+
+def _equal(
+    kind: str,
+    first: Table,
+    second: Table,
+    long_text: int,
+    name: Callable[[str, int], str | None] | None,
+) -> _Touched | None:
     """Compare by the hashes of one kind; None where nothing is shared."""
-    ours, theirs = first.hashes(kind), second.hashes(kind)
+    ours, theirs = (_hashes(kind, table, long_text) for table in (first, second))
     both = np.intersect1d(ours, theirs)
     both = both[both != 0]
     if not len(both):
         return None
     in_first, in_second = (np.flatnonzero(np.isin(each, both)) for each in (ours, theirs))
-    examples = []
-    for value in both[:_EXAMPLES]:
-        places = (int(in_first[np.argmax(ours[in_first] == value)]),
-                  int(in_second[np.argmax(theirs[in_second] == value)]))  # fmt: skip
-        name = first.names.get(int(value), "") if kind in NAMED else ""
-        examples.append(Example(first.id(places[0]), second.id(places[1]), name))
-    return _Touched(len(both), in_first, in_second, examples)
+    # Of each value the first utterance that has it, in the order of `both`.
+    firsts = in_first[np.unique(ours[in_first], return_index=True)[1]]
+    seconds = in_second[np.unique(theirs[in_second], return_index=True)[1]]
+    examples = [
+        Example(
+            first.id(int(here)),
+            second.id(int(there)),
+            first.names.get(int(value), "") if kind in NAMED else "",
+        )
+        for value, here, there in zip(both[:_EXAMPLES], firsts, seconds, strict=False)
+    ]
+    names = {str(name(kind, int(there))) for there in seconds} if name else ()
+    return _Touched(len(both), in_first, in_second, examples, tuple(sorted(names)[:_NAMES]))
 
 
-def _spans(first: Facts, second: Facts) -> _Touched | None:
+def _spans(first: Table, second: Table) -> _Touched | None:
     """Find utterances that stand at the same seconds of one recording or one source video."""
-    parts = [_overlaps(kind, first, second) for kind in ("recording", "cluster")]
+    kinds = [kind for kind in PLACED if kind in first.kinds and kind in second.kinds]
+    parts = [_overlaps(kind, first, second) for kind in kinds]
     ours = np.unique(np.concatenate([part[0] for part in parts]))
     theirs = np.unique(np.concatenate([part[1] for part in parts]))
     if not len(ours):
@@ -183,10 +257,10 @@ def _spans(first: Facts, second: Facts) -> _Touched | None:
 
 
 def _overlaps(
-    kind: str, first: Facts, second: Facts
+    kind: str, first: Table, second: Table
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[Example]]:
     """Return the places in both sets that overlap in time, and examples."""
-    sides = [_placed(kind, facts) for facts in (first, second)]
+    sides = [_placed(kind, table) for table in (first, second)]
     ours = sides[0].touched_by(sides[1])
     theirs = sides[1].touched_by(sides[0])
     examples = []
@@ -238,14 +312,14 @@ class _Placed(NamedTuple):
         return self.places[mine[begun > over]]
 
 
-def _placed(kind: str, facts: Facts) -> _Placed:
+def _placed(kind: str, table: Table) -> _Placed:
     """Pick the utterances whose recording or video and place in it are known."""
-    keys, (starts, ends) = facts.hashes(kind), facts.spans(kind)
+    keys, (starts, ends) = table.hashes(kind), table.spans(kind)
     places = np.flatnonzero((keys != 0) & (ends - starts >= _MIN_OVERLAP))
     return _Placed(places, keys[places], starts[places], ends[places])
 
 
-def _near(first: Facts, second: Facts, hits: Iterable[Hit]) -> _Touched | None:
+def _near(first: Table, second: Table, hits: Iterable[Hit]) -> _Touched | None:
     """Keep the pairs of like sound whose samples are not known to be equal."""
     ours, theirs = first.hashes("audio"), second.hashes("audio")
     new = [hit for hit in hits if not ours[hit.first] or ours[hit.first] != theirs[hit.second]]
@@ -259,129 +333,3 @@ def _near(first: Facts, second: Facts, hits: Iterable[Hit]) -> _Touched | None:
     ]  # fmt: skip
     in_first, in_second = (np.unique([hit[side] for hit in new]).astype(np.intp) for side in (0, 1))
     return _Touched(len(new), in_first, in_second, examples)
-
-
-_COLUMN_EXAMPLES = 5
-
-
-def compare_columns(
-    first: Columns, second: Columns, names: tuple[str, str], row_of: Callable[[int], Row]
-) -> Overlap:
-    """Find what two splits share; the same as `leakage.compare` of their cuts.
-
-    Args:
-        first: a split.
-        second: another one.
-        names: what to call them.
-        row_of: place in `second` -> its row, for the examples.
-    """
-    found = (_shared_columns(kind, first, second, row_of) for kind in ROW_KINDS)
-    return Overlap(*names, tuple(item for item in found if item is not None))
-
-
-def _shared_columns(
-    kind: str, first: Columns, second: Columns, row_of: Callable[[int], Row]
-) -> Shared | None:
-    """Compare two splits by one kind of thing; None where they share none."""
-    ours, theirs = first.hashes(kind), second.hashes(kind)
-    both = np.intersect1d(ours, theirs)
-    both = both[both != 0]
-    if not len(both):
-        return None
-    touched = np.isin(theirs, both)
-    _, places = np.unique(theirs[touched], return_index=True)
-    wheres = np.flatnonzero(touched)[places]
-    examples = {str(ROW_KINDS[kind](row_of(int(place)))) for place in wheres}
-    return Shared(
-        kind=kind,
-        values=len(both),
-        first_utterances=int(np.isin(ours, both).sum()),
-        second_utterances=int(touched.sum()),
-        second_hours=round(float(np.frombuffer(second.duration)[touched].sum()) / 3600, 4),
-        examples=tuple(sorted(examples)[:_COLUMN_EXAMPLES]),
-    )
-
-
-_CUT_EXAMPLES = 5
-
-
-@dataclass(frozen=True)
-class Shared:
-    """One kind of thing that two sets share."""
-
-    kind: str  # speaker, cluster, recording, audio or text
-    values: int  # how many different speakers, recordings, ... stand in both
-    first_utterances: int  # how many utterances of the first set they touch
-    second_utterances: int
-    second_hours: float
-    examples: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """All that two sets share; empty where they share nothing."""
-
-    first: str
-    second: str
-    shared: tuple[Shared, ...]
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of things shared."""
-        return tuple(item.kind for item in self.shared)
-
-    @property
-    def leaks(self) -> bool:
-        """Whether more than texts is shared: read sentences and single words must come again."""
-        return bool({*self.kinds} - {"text"})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return asdict(self)
-
-    @override
-    def __str__(self) -> str:
-        if not self.shared:
-            return f"{self.first} and {self.second} share nothing"
-        parts = [
-            f"{item.values} {item.kind}{'s' * (item.kind != 'audio' and item.values != 1)} "
-            f"({item.second_utterances} utterances of {self.second})"
-            for item in self.shared
-        ]
-        return f"{self.first} and {self.second} share " + ", ".join(parts)
-
-
-def compare_cuts(first: Iterable[Cut], second: Iterable[Cut], names: tuple[str, str]) -> Overlap:
-    """Find what two sets of prepared cuts share.
-
-    Args:
-        first: cuts as `harness_bench.corpora.prepare` makes them, such as pretraining speech.
-        second: cuts likewise, such as a test set.
-        names: what to call the two.
-    """
-    lists = list(first), list(second)
-    found = (_shared_cuts(kind, value, *lists) for kind, value in CUT_KINDS.items())
-    return Overlap(*names, tuple(item for item in found if item is not None))
-
-
-def between_splits(cuts: Mapping[str, list[Cut]]) -> list[Overlap]:
-    """Compare every split with every later one, in the order given."""
-    return [compare_cuts(cuts[a], cuts[b], (a, b)) for a, b in combinations(cuts, 2)]
-
-
-def _shared_cuts(
-    kind: str, value: Callable[[Cut], str | None], first: list[Cut], second: list[Cut]
-) -> Shared | None:
-    """Compare two sets by one kind of thing; None where they share none."""
-    both = {value(cut) for cut in first} & {value(cut) for cut in second} - {None}
-    if not both:
-        return None
-    touched = [cut for cut in second if value(cut) in both]
-    return Shared(
-        kind=kind,
-        values=len(both),
-        first_utterances=sum(value(cut) in both for cut in first),
-        second_utterances=len(touched),
-        second_hours=round(sum(cut.duration for cut in touched) / 3600, 4),
-        examples=tuple(sorted(map(str, both))[:_CUT_EXAMPLES]),
-    )

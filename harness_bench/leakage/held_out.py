@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from harness_bench.core.files import read_ids
 from harness_bench.core.log import say
-from harness_bench.cuts.fields import DIGEST
 from harness_bench.cuts.store import cuts_path, read_rows, splits
+from harness_bench.cuts.table import Table
+from harness_bench.leakage.compare import SPAN, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lhotse.cut import Cut
-
-    from harness_bench.cuts.store import Row
+    from numpy.typing import NDArray
 
 
 class Excluded(NamedTuple):
@@ -91,87 +91,34 @@ def names_of(cut: Cut) -> set[str]:
 
 
 _BEGINNINGS = ("dev", "test", "valid", "eval")
-_MIN_OVERLAP = 0.1  # seconds; segments that touch are rounded differently by every tool
+_NAMES = ("id", "recording id", "supervision id")  # by which a cut may be a held-out utterance
+# Ids like 001_01 are those of many corpora; a length that agrees too is no chance.
+_SAME_LENGTH = 0.01  # seconds
 _SHOWN = 5
 
 
-class HeldOut:
-    """The utterances of dev and test sets: by name, by samples and by their place in recordings."""
-
-    def __init__(self) -> None:
-        self.sets: list[str] = []
-        self._named: dict[str, list[tuple[float, str]]] = defaultdict(list)
-        self._digests: dict[str, str] = {}
-        self._spans: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
-        self._longest: dict[str, float] = {}  # file -> longest of its spans
-
-    def add(self, row: Row, title: str) -> None:
-        """Take in one utterance of a set."""
-        uid, start, duration = str(row["id"]), float(row.get("start", 0.0)), float(row["duration"])
-        self._named[uid].append((duration, title))
-        if digest := (row.get("custom") or {}).get(DIGEST):
-            self._digests[digest] = title
-        sources = (row.get("recording") or {}).get("sources") or [{}]
-        if sources[0].get("type") == "file":
-            file = str(sources[0]["source"])
-            self._spans[file].append((start, start + duration, title))
-            self._longest[file] = max(self._longest.get(file, 0.0), duration)
-
-    def sort(self) -> None:
-        """Order the spans, once all utterances are in."""
-        for spans in self._spans.values():
-            spans.sort()
-
-    def touched(self, cut: Cut) -> str | None:
-        """Return the set that a cut takes audio from, or None."""
-        digest = (cut.custom or {}).get(DIGEST)
-        if digest in self._digests:
-            return self._digests[digest]
-        for name in names_of(cut):
-            for duration, title in self._named.get(name, ()):
-                # Ids like 001_01 are many corpora's; a length that agrees too is no chance.
-                if abs(duration - cut.duration) < _MIN_OVERLAP / 10:
-                    return title
-        return self._overlap(cut)
-
-    def _overlap(self, cut: Cut) -> str | None:
-        if not cut.has_recording or cut.recording.sources[0].type != "file":
-            return None
-        file = str(cut.recording.sources[0].source)
-        spans = self._spans.get(file, [])
-        first = bisect_left(spans, (cut.start - self._longest.get(file, 0.0),))
-        for start, end, title in spans[first:]:
-            if start >= cut.end - _MIN_OVERLAP:
-                break
-            if end > cut.start + _MIN_OVERLAP:
-                return title
-        return None
-
-
-def held_out(folders: Iterable[Path]) -> HeldOut:
+def held_out(folders: Iterable[Path]) -> list[Table]:
     """Read the dev and test sets of prepared folders: splits so called, such as `test_clean`.
 
     Raises:
         ValueError: one is no prepared folder.
     """
-    found = HeldOut()
-    for folder in dict.fromkeys(folders):
-        for split in splits(folder):
-            if split.lower().startswith(_BEGINNINGS):
-                title = f"{folder}, split {split}"
-                found.sets.append(title)
-                for row in read_rows(cuts_path(folder, split)):
-                    found.add(row, title)
-    found.sort()
-    return found
+    return [
+        Table(f"{folder}, split {split}", kinds=("id", "audio", "recording")).extend(
+            read_rows(cuts_path(folder, split))
+        )
+        for folder in dict.fromkeys(folders)
+        for split in splits(folder)
+        if split.lower().startswith(_BEGINNINGS)
+    ]
 
 
 def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) -> None:
     """Stop where training audio touches a dev or test set.
 
     Touching is the same samples, the same id at the same length, or overlapping seconds of one
-    file. Speakers and videos may be shared; `harness-bench audit` tells of them, and of sound that
-    was encoded anew.
+    file. Speakers and videos may be shared; `harness-bench audit` reports them, and sound that was
+    encoded anew.
 
     Args:
         cuts: what is to be trained on.
@@ -181,20 +128,36 @@ def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) ->
     Raises:
         ValueError: names the sets, the number of cuts and the first of them.
     """
-    known = held_out(folders)
-    if not known.sets:
+    if not (protected := held_out(folders)):
         return
-    bad: dict[str, list[str]] = defaultdict(list)
-    for cut in cuts:
-        if (title := known.touched(cut)) is not None:
-            bad[title].append(str(cut.id))
-    if bad:
-        parts = [
-            f"{len(ids)} utterances of {title} ({', '.join(ids[:_SHOWN])})"
-            for title, ids in bad.items()
-        ]
+    training = Table(where, kinds=(*_NAMES, "audio", "recording")).extend(cuts)
+    parts, seen = [], np.zeros(len(training), dtype=bool)
+    for table in protected:
+        places = np.flatnonzero(_touched(training, table) & ~seen)
+        seen[places] = True
+        if len(places):
+            shown = ", ".join(training.id(int(place)) for place in places[:_SHOWN])
+            parts.append(f"{len(places)} utterances of {table.name} ({shown})")
+    if parts:
         raise ValueError(
             f"{where} would train on {'; '.join(parts)}. Figures on those sets would be worth "
             "nothing. Train on another split, list these ids in a file named by data.exclude, or "
             "set pretrain.allow_test_data = true if that is what you want."
         )
+
+
+def _touched(training: Table, held: Table) -> NDArray[np.bool_]:
+    """Tell which utterances take audio from a held-out set, (cuts,)."""
+    touched = np.zeros(len(training), dtype=bool)
+    if not len(held):
+        return touched
+    for finding in compare(training, held, kinds=("audio", SPAN)).findings:
+        touched[finding.places[0]] = True
+    order = np.argsort(held.hashes("id"))
+    ids, seconds = held.hashes("id")[order], held.seconds()[order]
+    for kind in _NAMES:
+        names = training.hashes(kind)
+        nearest = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
+        same_length = np.abs(seconds[nearest] - training.seconds()) < _SAME_LENGTH
+        touched |= (ids[nearest] == names) & same_length
+    return touched

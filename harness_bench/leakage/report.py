@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.leakage.compare import Finding, Pair
-    from harness_bench.leakage.near import Unread
+    from harness_bench.leakage.fingerprint.search import Unread
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -56,7 +56,7 @@ _UNREAD_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class SetFacts:
+class AuditedSet:
     """One set in figures."""
 
     name: str
@@ -76,7 +76,7 @@ class Leaked:
 class AuditReport:
     """What an audit compared and found."""
 
-    sets: tuple[SetFacts, ...]
+    sets: tuple[AuditedSet, ...]
     pairs: tuple[Pair, ...]
     heard: bool  # whether audio was compared by fingerprints
     unread: tuple[Unread, ...]  # utterances whose audio could not be read
@@ -177,7 +177,7 @@ class AuditReport:
 def _plain(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON-ready values, without the places."""
     values = {each.name: getattr(finding, each.name) for each in fields(finding)}
-    del values["places"]
+    del values["places"], values["names"]
     return {**values, "examples": [each._asdict() for each in finding.examples]}
 
 

@@ -12,7 +12,8 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
-from harness_bench.leakage import compare
+from harness_bench.cuts.table import Table
+from harness_bench.leakage.compare import shared
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.scoring.publish import Facts, class_result, declared, publish
 
@@ -76,7 +77,12 @@ def publish_grid(
         },
         pretraining_data=row.pretraining_data,
         leakage=declared(
-            [compare.compare_cuts(train, test, (f"{row.corpus} train", f"{row.corpus} test"))]
+            [
+                shared(
+                    Table(f"{row.corpus} train").extend(train),
+                    Table(f"{row.corpus} test").extend(test),
+                )
+            ]
         ),
         command=shlex.join(["harness-bench", *sys.argv[1:]]),
         seconds=sum(trial.seconds for trial in outcome.trials),

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.leakage.compare import Overlap
+    from harness_bench.leakage.compare import Pair
     from harness_bench.results.predictions import ClassPrediction, TextPrediction
     from harness_bench.results.record import Costs, Leakage, Metric
     from harness_bench.scoring.registry import Kind
 
 
-def declared(found: Sequence[Overlap]) -> record.Leakage:
+def declared(found: Sequence[Pair]) -> record.Leakage:
     """Put comparisons of training sets with one split into the form that results carry.
 
     Equal texts are told and no verdict.
@@ -34,7 +34,7 @@ def declared(found: Sequence[Overlap]) -> record.Leakage:
     return record.Leakage(
         verdict="shared" if any(each.leaks for each in found) else "clean",
         compared_with=tuple(each.first for each in found),
-        detail="; ".join(str(each) for each in found if each.shared),
+        detail="; ".join(str(each) for each in found if each.findings),
     )
 
 

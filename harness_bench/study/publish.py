@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.audio.batching import total_hours
 from harness_bench.cuts.store import read_cuts
+from harness_bench.cuts.table import Table
 from harness_bench.leaderboard.build import LeaderboardFiles, build
-from harness_bench.leakage import compare
+from harness_bench.leakage.compare import shared
 from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.scoring.publish import Facts, class_result, declared, publish, text_result
@@ -86,9 +87,9 @@ class Audit:
         if self.entry.kind == "pretrained":
             pretraining = self.demo.config.pretraining
             sets[f"{source_name(pretraining)} train"] = pretraining
-        scored = read_cuts(self.demo.cuts(self.source), split)
+        scored = Table(split).extend(read_cuts(self.demo.cuts(self.source), split))
         found = [
-            compare.compare_cuts(read_cuts(self.demo.cuts(each), "train"), scored, (title, split))
+            shared(Table(title).extend(read_cuts(self.demo.cuts(each), "train")), scored)
             for title, each in sets.items()
         ]
         return declared(found)

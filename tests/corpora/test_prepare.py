@@ -161,10 +161,10 @@ def check_or_die(utterance, limits):
 prepare.check = check_or_die
 """,
     "writing": """
-write = store.write_lines
+write = writer.write_lines
 def write_or_die(folder, split, rows):
     return die() if split == "dev" else write(folder, split, rows)
-store.write_lines = write_or_die
+writer.write_lines = write_or_die
 """,
 }
 
@@ -178,7 +178,7 @@ def test_a_kill_leaves_nothing_taken_for_whole(
     root, out = write_corpus(["a.wav", "b.wav"], rows), tmp_path / "out"
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from harness_bench.cuts import store; from harness_bench.corpora import prepare\n"
+        "from harness_bench.corpora import prepare, writer\n"
         "def die(): os.kill(os.getpid(), signal.SIGKILL)\n"
         f"{_KILLED[where]}\n"
         "prepare.prepare('tsv', Path(sys.argv[1]), Path(sys.argv[2]))"

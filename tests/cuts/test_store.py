@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
-from harness_bench.cuts import fields as cut_fields
 from harness_bench.cuts import store
+from tests.cut_files import row, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,43 +54,45 @@ def test_a_missing_split_lists_those_there_are(tmp_path: Path) -> None:
         store.read_cuts(tmp_path, "valid")
 
 
+BROKEN = {
+    "no JSON": b"{",
+    "a list": b"[]",
+    "no supervision": json.dumps(row("a") | {"supervisions": []}).encode(),
+    "no length": json.dumps(row("a") | {"duration": 0}).encode(),
+    "an endless length": json.dumps(row("a") | {"duration": float("inf")}).encode(),
+    "an id of no text": json.dumps(row("a") | {"id": 1}).encode(),
+    "no bytes of text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("case", sorted(BROKEN))
+def test_a_broken_line_is_named(case: str, tmp_path: Path) -> None:
+    good = json.dumps(row("a")).encode()
+    path = tmp_path / "cuts.train.jsonl.gz"
+    path.write_bytes(gzip.compress(good + b"\n" + BROKEN[case] + b"\n"))
+    with pytest.raises(ValueError, match=f"{path}:2"):
+        list(store.read_rows(path))
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    """A file cut short by a full disk or a copy must not pass for a short corpus."""
-    store.write_cuts(tmp_path, "train", [cut(str(number)) for number in range(200)])
-    path = store.cuts_path(tmp_path, "train")
-    path.write_bytes(path.read_bytes()[:-300])
+    """A copy that was cut off must not look like a smaller corpus."""
+    folder = write(tmp_path, "train", [row(f"{number}" * 50) for number in range(300)])
+    path = store.cuts_path(folder, "train")
+    path.write_bytes(path.read_bytes()[:-20])
+    for read in (store.read_rows, store.read_cuts_file):
+        with pytest.raises(ValueError, match=str(path)):
+            list(read(path))
+    path.write_bytes(b"no gzip")
     with pytest.raises(ValueError, match=str(path)):
-        store.read_cuts(tmp_path, "train")
+        list(store.read_rows(path))
+    with pytest.raises(ValueError, match="no file of cuts"):
+        list(store.read_rows(tmp_path / "absent"))
 
 
-def test_labels_by_custom_and_plain_fields() -> None:
-    """A task may classify by any column, speaker and gender included."""
-    item = cut("a", speaker="s1", gender="female", custom={"dialect": "GLF"})
-    assert [cut_fields.label_of(item, field) for field in ("dialect", "speaker", "gender")] == [
-        "GLF",
-        "s1",
-        "female",
-    ]
-    with pytest.raises(ValueError, match="'a' has no field 'emotion'; it has dialect, gender"):
-        cut_fields.label_of(item, "emotion")
-
-
-def test_group_is_cluster_then_speaker_then_recording() -> None:
-    """Confidence intervals resample groups: the widest known unit must win."""
-    assert cut_fields.group_of(cut("a", speaker="s1", custom={"cluster": "video7"})) == "video7"
-    assert cut_fields.group_of(cut("a", speaker="s1")) == "s1"
-    assert cut_fields.group_of(cut("a")) == "a"
-
-
-def test_a_missing_transcript_is_an_error() -> None:
-    """An empty reference would count every word of a hypothesis as an insertion."""
-    with pytest.raises(ValueError, match="'a' has no transcript"):
-        cut_fields.text_of(cut("a"))
-
-
-def test_a_custom_field_without_a_value_is_no_label() -> None:
-    """`None` as a class of its own would be learnt and scored."""
-    item = cut("a", speaker="s1", custom={"dialect": None, "number": 0})
-    assert cut_fields.fields_of(item) == {"speaker": "s1", "number": 0}
-    with pytest.raises(ValueError, match="has no field 'dialect'; it has number, speaker"):
-        cut_fields.label_of(item, "dialect")
+def test_a_spool_gives_lines_in_any_order(tmp_path: Path) -> None:
+    """And leaves no file behind."""
+    with store.Spool(tmp_path / "new") as spool:
+        for number in range(9):
+            spool.add(b"%d" % number * number + b"\n")
+        assert list(spool.lines([8, 0, 3])) == [b"8" * 8 + b"\n", b"\n", b"333\n"]
+        assert not list((tmp_path / "new").iterdir())

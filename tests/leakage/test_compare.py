@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.cuts.table import LONG_TEXT
-from harness_bench.leakage.compare import ALL_KINDS, Finding, Hit, Pair, compare
-from tests.leakage.facts_of import facts, row, rows
+from harness_bench.leakage.compare import (
+    ALL_KINDS,
+    LONG_TEXT,
+    Finding,
+    Hit,
+    Pair,
+    between,
+    compare,
+    shared,
+)
+from tests.leakage.made_tables import row, rows, table
 
 NAMES = st.sampled_from(["", "one", "two", "three " * LONG_TEXT])
 MARGIN = 0.1  # seconds that segments may overlap by rounding
@@ -45,7 +53,7 @@ def overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
 @given(first=rows("a", NAMES), second=rows("b", NAMES))
 def test_against_all_pairs(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
     """The oracle goes over all pairs, which the audit must never do."""
-    found = by_kind(compare(facts(first), facts(second)))
+    found = by_kind(compare(table(first), table(second)))
     for kind in ("id", "speaker", "cluster", "recording", "audio", "text", "short text"):
         ours, theirs = ([values(each)[kind] for each in side] for side in (first, second))
         both = ({*ours} & {*theirs}) - {""}
@@ -67,7 +75,7 @@ def test_both_directions_tell_the_same(
     first: list[dict[str, Any]], second: list[dict[str, Any]]
 ) -> None:
     forth, back = (
-        by_kind(compare(facts(one), facts(other)))
+        by_kind(compare(table(one), table(other)))
         for one, other in ((first, second), (second, first))
     )
     assert {*forth} == {*back}
@@ -84,7 +92,7 @@ def test_both_directions_tell_the_same(
 
 @given(rows("a", st.sampled_from(["one", "two"])))
 def test_a_set_shares_everything_with_itself(known: list[dict[str, Any]]) -> None:
-    found = by_kind(compare(facts(known), facts(known)))
+    found = by_kind(compare(table(known), table(known)))
     assert {*found} == {"id", "speaker", "cluster", "recording", "span", "audio", "short text"}
     assert all(each.first_utterances == len(known) for each in found.values())
     assert sum(each["duration"] for each in known) / 3600 == pytest.approx(
@@ -97,20 +105,20 @@ def test_disjoint_sets_share_nothing(
     first: list[dict[str, Any]], second: list[dict[str, Any]]
 ) -> None:
     """Values that are not known are no common ones."""
-    assert compare(facts(first), facts(second)).findings == ()
+    assert compare(table(first), table(second)).findings == ()
 
 
 def test_touching_segments_do_not_overlap() -> None:
     """Neighbours of a cut programme stand in train and dev; rounding must not make them leak."""
-    first = facts([row("a", recording="f", start=0.0, duration=2.05)])
-    second = facts([row("b", recording="f", start=2.0, duration=2.0)])
+    first = table([row("a", recording="f", start=0.0, duration=2.05)])
+    second = table([row("b", recording="f", start=2.0, duration=2.0)])
     assert [each.kind for each in compare(first, second).findings] == ["recording"]
 
 
 def test_overlap_is_told_by_the_names_of_videos() -> None:
     """ADI5's file names alone say where in a video a cut stands."""
     sides = [
-        facts([row(uid, cluster="v", recording=uid, video_start=start, video_end=end)])
+        table([row(uid, cluster="v", recording=uid, video_start=start, video_end=end)])
         for uid, start, end in (("a", "27.55", "36.02"), ("b", "35", "40.5"), ("c", "36.1", "39"))
     ]  # fmt: skip
     assert by_kind(compare(sides[0], sides[1]))["span"].examples[0].detail == "1.02 s"
@@ -120,34 +128,80 @@ def test_overlap_is_told_by_the_names_of_videos() -> None:
 def test_verdicts() -> None:
     """What counts as a leak is the audit's promise to CI."""
     everything = row("a", speaker="s", cluster="c", recording="r", audio="d", text=LONG)
-    found = by_kind(compare(facts([everything]), facts([everything])))
+    found = by_kind(compare(table([everything]), table([everything])))
     assert {kind for kind, each in found.items() if not each.leak} == {"id"}
     word = row("b", text="yes")
-    (id_, text) = compare(facts([word]), facts([word])).findings
+    (id_, text) = compare(table([word]), table([word])).findings
     assert (text.kind, text.leak, id_.leak) == ("short text", False, False)
-    listed = compare(facts([word]), facts([{"id": "b"}], has_cuts=False))
+    listed = compare(table([word]), table([{"id": "b"}], has_cuts=False))
     assert listed.leaks
 
 
 def test_speakers_of_two_corpora_may_have_one_name() -> None:
-    sides = [facts([row("a", speaker="01")], origin=origin) for origin in ("x /x", "y /y", "")]
+    sides = [table([row("a", speaker="01")], origin=origin) for origin in ("x /x", "y /y", "")]
     assert not by_kind(compare(sides[0], sides[1]))["speaker"].leak
     assert by_kind(compare(sides[0], sides[0]))["speaker"].leak
     assert by_kind(compare(sides[0], sides[2]))["speaker"].leak, "unknown is no excuse"
 
 
 def test_what_is_allowed_is_told() -> None:
-    one = facts([row("a", speaker="s")])
+    one = table([row("a", speaker="s")])
     (_, speaker) = compare(one, one, allow=["speaker"]).findings
     assert (speaker.kind, speaker.leak, speaker.why) == ("speaker", False, "allowed")
 
 
 def test_sound_of_equal_samples_is_told_once() -> None:
     """Near-identical means what the digest did not see."""
-    first = facts([row("a", audio="d"), row("b", audio="e"), row("c")])
-    second = facts([row("x", audio="d"), row("y", audio="f"), row("z")])
+    first = table([row("a", audio="d"), row("b", audio="e"), row("c")])
+    second = table([row("x", audio="d"), row("y", audio="f"), row("z")])
     hits = [Hit(place, place, 50, 0.0, 1.0) for place in range(3)]
     found = by_kind(compare(first, second, near=hits))
     assert found["near"].values == 2
     assert {case.first for case in found["near"].examples} == {"b", "c"}
     assert {*found} <= {*ALL_KINDS}
+
+
+def test_each_declared_kind_is_found_alone() -> None:
+    """One kind must not hide behind another, and absent values are no common ones."""
+    assert shared(table([row("a")]), table([row("b")])).kinds == ()
+    for kind in ("speaker", "cluster", "recording", "audio", "text"):
+        first, second = row("a", **{kind: "x"}), row("b", **{kind: "x"})
+        assert shared(table([first]), table([second, row("c")])).kinds == (kind,)
+
+
+def test_equal_texts_are_declared_and_no_leak() -> None:
+    """Read sentences and single words come again, in whatever length."""
+    found = shared(table([row("a", text=LONG)]), table([row("b", text=LONG)]))
+    assert (found.kinds, found.leaks) == (("text",), False)
+    found = shared(table([row("a", speaker="s")]), table([row("b", speaker="s")]))
+    assert (found.kinds, found.leaks) == (("speaker",), True)
+
+
+def test_counts_of_both_sides() -> None:
+    """The reader wants to know how much of the test set is touched, in utterances and hours."""
+    train = [row("a", speaker="s1"), row("b", speaker="s1"), row("c", speaker="s2")]
+    test = [row("d", speaker="s1"), row("e", speaker="s3"), row("f", speaker="s2")]
+    name = [each["supervisions"][0]["speaker"] for each in test]
+    found = shared(table(train, "train"), table(test, "test"), lambda _, place: name[place])
+    (item,) = found.findings
+    assert (item.values, item.first_utterances, item.second_utterances) == (2, 3, 2)
+    assert item.second_hours == 2.0
+    assert item.names == ("s1", "s2")
+    assert str(found) == "train and test share 2 speakers (2 utterances of test)"
+    assert found.to_dict()["shared"] == [
+        {
+            "kind": "speaker", "values": 2, "first_utterances": 3, "second_utterances": 2,
+            "second_hours": 2.0, "examples": ("s1", "s2"),
+        }
+    ]  # fmt: skip
+
+
+def test_every_pair_of_splits_is_compared_once() -> None:
+    """A test set may leak from dev as well as from train."""
+    pairs = between([table([row(name, text="same")], name) for name in ("train", "dev", "test")])
+    assert [(pair.first, pair.second) for pair in pairs] == [
+        ("train", "dev"),
+        ("train", "test"),
+        ("dev", "test"),
+    ]
+    assert all(pair.kinds == ("text",) for pair in pairs)

@@ -23,7 +23,7 @@ from harness_bench.corpora.doctor.listen import (
 )
 from harness_bench.corpora.doctor.plot import draw
 from harness_bench.corpora.doctor.report import Examination, LeftOut, render
-from harness_bench.corpora.doctor.tally import Tally, count
+from harness_bench.corpora.doctor.tally import Tally
 from harness_bench.corpora.doctor.verdicts import Line, judge
 from harness_bench.cuts import store
 from harness_bench.cuts.shar import CUTS, INDEX, is_sharded, open_shards
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from harness_bench.corpora.doctor.known import Known
     from harness_bench.corpora.doctor.verdicts import Verdict
+    from harness_bench.cuts.fields import Row
     from harness_bench.cuts.shar import Shard
-    from harness_bench.cuts.store import Row
 
 FOLDER = "doctor"  # in the prepared folder
 SHARDS = "shards"  # what all shards of a folder are called: they know of no splits
@@ -61,8 +61,8 @@ def examine(
 ) -> Examination:
     """Examine a prepared folder and write doctor.json, doctor.md, findings.tsv and two plots.
 
-    Cuts are read one by one: memory grows with speakers, programmes and classes alone. Shards are
-    one split of the name `shards`.
+    Cuts are read one by one and kept as some 100 bytes each. Shards are one split of the name
+    `shards`.
 
     Args:
         folder: as `prepare` or `harness-bench shard` writes it.
@@ -82,8 +82,7 @@ def examine(
         partial.open("w", encoding="utf-8") as table,
     ):
         findings = Findings(table)
-        rate = figures.sampling_rate if figures else None
-        tallies = {piece.name: _examined(piece, config, rate, findings) for piece in pieces}
+        tallies = {piece.name: _examined(piece, config, figures, findings) for piece in pieces}
     lines = judge(figures, tallies, prepared.options) if figures else []
     found = Examination(
         folder=folder,
@@ -119,7 +118,7 @@ def describe(folder: Path) -> Prepared:
 def tally_splits(folder: Path, splits: list[str]) -> dict[str, Tally]:
     """Count every split."""
     pieces = [_Piece(split, [store.cuts_path(folder, split)]) for split in splits]
-    return {piece.name: count(piece.rows()) for piece in pieces}
+    return {piece.name: Tally(piece.rows()) for piece in pieces}
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,10 @@ def _known(corpus: str | None) -> Known | None:
     return known_figures.of_corpus(corpus) if corpus else None
 
 
-def _examined(piece: _Piece, config: Listening, rate: int | None, findings: Findings) -> Tally:
+def _examined(piece: _Piece, config: Listening, known: Known | None, findings: Findings) -> Tally:
     """Count a split, and take in what its descriptions and its audio tell."""
+    rate = known.sampling_rate if known else None
+    references = known.references if known else ()
 
     def looked_at() -> Iterator[Row]:
         for row in piece.rows():
@@ -157,7 +158,7 @@ def _examined(piece: _Piece, config: Listening, rate: int | None, findings: Find
                 findings.add(finding)
             yield row
 
-    tally = count(looked_at())
+    tally = Tally(looked_at(), references)
     if piece.shards:
         listen_to_shards(piece.shards, piece.name, config, findings)
     else:

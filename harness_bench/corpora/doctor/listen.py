@@ -22,7 +22,7 @@ from harness_bench.core.config import STRICT
 from harness_bench.core.log import bar
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_samples
-from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.fields import digest_of, source_of
 from harness_bench.cuts.shar import AUDIO, CUTS, read_shards
 from harness_bench.cuts.store import read_rows
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
+    from harness_bench.cuts.fields import Row
     from harness_bench.cuts.shar import Shard
-    from harness_bench.cuts.store import Row
 
 FINDINGS = "findings.tsv"  # all of them, beside the report
 CLIPPED, CHANGED, RATE = "clipped", "audio has changed", "wrong rate"
@@ -216,8 +216,7 @@ def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list
     result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
     if isinstance(result, Skipped):
         return [Finding(result.id, split, str(result.reason), result.detail, place)]
-    digest = (cut.custom or {}).get(DIGEST)
-    found = _kinds(result, digest, config.clipped_percent)
+    found = _kinds(result, digest_of(cut), config.clipped_percent)
     return [
         Finding(str(cut.id), split, ROUNDED, _ROUNDING, place)
         if kind == CHANGED
@@ -228,13 +227,13 @@ def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list
 
 def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
     """Decode one cut; return what is wrong with it."""
-    source = row["recording"]["sources"][0]
-    if source.get("type") != "file":
-        kind, detail = str(Reason.UNREADABLE), f"audio of type {source.get('type')!r} is not read"
-        return [_finding(row, split, kind, detail)]
+    if (source := source_of(row)) is None:
+        kind = row["recording"]["sources"][0].get("type")
+        detail = f"audio of type {kind!r} is not read"
+        return [_finding(row, split, str(Reason.UNREADABLE), detail)]
     utterance = Utterance(
         id=row["id"],
-        audio=Path(str(source["source"])),
+        audio=Path(source),
         start=float(row.get("start", 0.0)),
         duration=float(row["duration"]),
         stated_duration=float(row["duration"]),
@@ -242,8 +241,7 @@ def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
     result = check(utterance, Limits(**_ANY_LENGTH))
     if isinstance(result, Skipped):
         return [_finding(row, split, str(result.reason), result.detail)]
-    digest = (row.get("custom") or {}).get(DIGEST)
-    found = _kinds(result, digest, config.clipped_percent)
+    found = _kinds(result, digest_of(row), config.clipped_percent)
     return [_finding(row, split, kind, detail) for kind, detail in found]
 
 

@@ -1,49 +1,43 @@
-"""Count a split: lengths, speakers, programmes and classes, one cut at a time."""
+"""Count a split: lengths, speakers, programmes and classes."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.corpora.base import REFERENCE
-from harness_bench.cuts import store
-from harness_bench.cuts.fields import FIELDS
+import numpy as np
+
+from harness_bench.core.files import digest_strings
+from harness_bench.cuts.fields import TAG_FIELDS, field_of
+from harness_bench.cuts.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness_bench.cuts.store import Row
+    from numpy.typing import NDArray
 
-CLASS_FIELDS = ("label", *FIELDS)
+    from harness_bench.cuts.fields import Row
+
+CLASS_FIELDS = ("label", *TAG_FIELDS)
 MOST_CLASSES = 200  # a field of more values, such as a word list, is no class to be tabled
-_UNKNOWN = hash(None)
 _STEP = 100  # lengths are counted in hundredths of a second
 
 
-@dataclass
+@dataclass(frozen=True)
 class Share:
     """A part of a split, such as the cuts of one dialect."""
 
     utterances: int = 0
     seconds: float = 0.0
-    speakers: set[int] = field(default_factory=set)  # hashes
-    clusters: set[int] = field(default_factory=set)
+    speakers: frozenset[int] = frozenset()  # hashes
+    clusters: frozenset[int] = frozenset()
 
     @property
     def hours(self) -> float:
         """Length of all cuts."""
         return self.seconds / 3600
-
-    def add(self, seconds: float, speaker: int, cluster: int) -> None:
-        """Take in one cut, with the hashes of its speaker and cluster."""
-        self.utterances += 1
-        self.seconds += seconds
-        if speaker != _UNKNOWN:
-            self.speakers.add(speaker)
-        if cluster != _UNKNOWN:
-            self.clusters.add(cluster)
 
     def merged(self, other: Share) -> Share:
         """Return both parts together."""
@@ -56,55 +50,64 @@ class Share:
 
 
 class Tally:
-    """One split, counted. Memory grows with speakers, programmes and classes, not with cuts."""
+    """One split, counted.
 
-    def __init__(self) -> None:
-        self.whole = Share()
-        self.lengths: Counter[int] = Counter()  # hundredths of a second -> cuts
+    Args:
+        rows: its cuts.
+        references: fields of annotators' texts, of which `having` is asked.
+    """
+
+    def __init__(self, rows: Iterable[Row], references: Iterable[str] = ()) -> None:
+        categories: dict[str, int | None] = dict.fromkeys(CLASS_FIELDS, MOST_CLASSES)
+        self._table = Table(
+            kinds=("speaker", "cluster"), categories=categories | dict.fromkeys(references, 0)
+        )
         self.rates: Counter[int] = Counter()  # Hz of the files -> cuts
-        self.mixed_down = 0
-        self.transcribed = 0
-        self.having: dict[str, Share] = {}  # field of one annotator's text -> cuts that have it
-        self.classes: dict[str, dict[str, Share]] = {name: {} for name in CLASS_FIELDS}
-        self.no_classes: set[str] = set()  # fields of too many values
-        self._ids = hashlib.blake2b(digest_size=16)
+        self.mixed_down = self.transcribed = 0
+        for row in rows:
+            self._table.add(row)
+            self.rates[int(row["recording"]["sampling_rate"])] += 1
+            self.mixed_down += isinstance(row.get("channel"), list)
+            self.transcribed += field_of(row, "text") is not None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """BLAKE2b-128 of the ids in the order they came, as in a prepared folder's report."""
-        return self._ids.hexdigest()
+        return digest_strings(self._table.ids())
 
-    def add(self, row: Row) -> None:
-        """Take in one cut."""
-        seconds, known = float(row["duration"]), store.fields(row)
-        about = hash(known.get("speaker")), hash(known.get("cluster"))
-        self._ids.update(row["id"].encode() + b"\0")
-        self.whole.add(seconds, *about)
-        self.lengths[round(seconds * _STEP)] += 1
-        self.rates[int(row["recording"]["sampling_rate"])] += 1
-        self.mixed_down += isinstance(row.get("channel"), list)
-        self.transcribed += "text" in known
-        for name, value in known.items():
-            if name in self.classes:
-                self._classify(name, value, seconds, about)
-            elif name.startswith(REFERENCE):
-                _share(self.having, name).add(seconds, *about)
+    @cached_property
+    def whole(self) -> Share:
+        """All cuts."""
+        return self._share(np.ones(len(self._table), dtype=bool))
 
-    def _classify(self, name: str, value: str, seconds: float, about: tuple[int, int]) -> None:
-        known = self.classes[name]
-        if name in self.no_classes:
-            return
-        if value not in known and len(known) == MOST_CLASSES:
-            self.no_classes.add(name)
-            known.clear()
-            return
-        _share(known, value).add(seconds, *about)
+    @cached_property
+    def lengths(self) -> Counter[int]:
+        """Return hundredths of a second -> cuts, the shortest first."""
+        steps = np.rint(self._table.seconds() * _STEP).astype(np.int64)
+        values, counts = np.unique(steps, return_counts=True)
+        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+    @cached_property
+    def classes(self) -> dict[str, dict[str, Share]]:
+        """Return field -> value -> its cuts; of a field of too many values, none."""
+        found: dict[str, dict[str, Share]] = {}
+        for field in CLASS_FIELDS:
+            column = self._table.categories[field]
+            names = [] if column.crowded else column.names
+            found[field] = {
+                name: self._share(column.numbers == number) for number, name in enumerate(names, 1)
+            }
+        return found
+
+    def having(self, reference: str) -> Share:
+        """Return the cuts that have one annotator's text."""
+        return self._share(self._table.categories[reference].numbers > 0)
 
     def quantile(self, share: float) -> float:
         """Return the length in seconds, to 0.01 s, that this share of the cuts does not exceed."""
         wanted, seen = share * self.whole.utterances, 0
-        for length in sorted(self.lengths):
-            seen += self.lengths[length]
+        for length, count in self.lengths.items():
+            seen += count
             if seen >= wanted:
                 return length / _STEP
         return 0.0
@@ -113,6 +116,7 @@ class Tally:
         """Return JSON-ready values."""
         names = ("shortest", "median", "longest")
         lengths = zip(names, map(self.quantile, (0, 0.5, 1)), strict=True)
+        columns = self._table.categories
         return {
             **_figures(self.whole),
             "transcribed": self.transcribed,
@@ -125,23 +129,18 @@ class Tally:
                 for name, known in self.classes.items()
                 if known
             },
-            "fields_of_too_many_values": sorted(self.no_classes),
+            "fields_of_too_many_values": sorted(
+                name for name in CLASS_FIELDS if columns[name].crowded
+            ),
         }
 
-
-def count(rows: Iterable[Row]) -> Tally:
-    """Count the cuts of one split."""
-    tally = Tally()
-    for row in rows:
-        tally.add(row)
-    return tally
-
-
-def _share(known: dict[str, Share], name: str) -> Share:
-    """Return the part of a name, a new one where there is none."""
-    if (share := known.get(name)) is None:
-        share = known[name] = Share()
-    return share
+    def _share(self, chosen: NDArray[np.bool_]) -> Share:
+        speakers, clusters = (
+            frozenset(np.unique(self._table.hashes(kind)[chosen]).tolist()) - {0}
+            for kind in ("speaker", "cluster")
+        )
+        seconds = float(self._table.seconds()[chosen].sum())
+        return Share(int(chosen.sum()), seconds, speakers, clusters)
 
 
 def _figures(share: Share) -> dict[str, float]:

@@ -143,7 +143,7 @@ def _share(tally: Tally, figure: Figure, name: str) -> Share:
     if figure.field is None:
         return tally.whole
     if not name:
-        return tally.having.get(figure.field, Share())
+        return tally.having(figure.field)
     if figure.field in CLASS_FIELDS:
         known = tally.classes[figure.field]
         if known:

@@ -10,15 +10,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.cuts.table import SECOND, UNKNOWN, USUAL_SPLIT
+from harness_bench.core.files import digest_strings
+from harness_bench.core.log import bar
+from harness_bench.core.rng import chance
+from harness_bench.cuts.fields import UNKNOWN, field_of, language_of
+from harness_bench.cuts.store import read_rows
+from harness_bench.cuts.table import Categories, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from harness_bench.cuts.table import Candidates
+    from harness_bench.cuts.fields import Row
 
+USUAL_SPLIT = "train"
+SECOND = 1_000_000  # lengths are whole microseconds, so that every machine agrees on sums
 HOUR = 3600 * SECOND
 NONE = -1  # the piece of what is not drawn
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes part of a file's name
@@ -87,6 +95,78 @@ class Wanted:
             f"{whole}. {units}. Each piece takes them one after the other until no "
             f"other number of them comes nearer to its hours ({much}){more}."
         )
+
+
+class Candidates:
+    """Columns over all cuts of some files, in the files' order.
+
+    Attributes:
+        lengths: microseconds, (cuts,) int64.
+        chances: 128 bits of BLAKE2b of seed and id, (2, cuts) uint64, the first most significant.
+        groups: the same of seed and the value of the field that keeps cuts together; None
+            where each is on its own.
+        languages: number of the language, (cuts,) int32.
+        names: the languages, by number.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], seed: int, by: str | None, *, languages: bool
+    ) -> None:
+        table, together, spoken = Table(kinds=()), Categories(), Categories()
+        ends = []  # of the files
+        for path in files:
+            for row in bar(read_rows(path), title=f"reading {path.parent.name}", unit="utt"):
+                table.add(row)
+                together.add(_group(row, by, path) if by else None)
+                spoken.add(language_of(row) if languages else UNKNOWN)
+            ends.append(len(table))
+        self.lengths = np.rint(table.seconds() * SECOND).astype(np.int64)
+        self.chances = _chances(seed, table.ids())
+        self.groups = _chances(seed, together.names)[:, together.numbers - 1] if by else None
+        self.languages = spoken.numbers - 1
+        self.names = spoken.names
+        if (twin := self._twin()) is not None:
+            path = files[int(np.searchsorted(ends, twin, side="right"))]
+            raise ValueError(
+                f"The id {table.id(twin)!r} comes twice ({path} and before). A list could not tell "
+                "the two apart: leave one folder out, or prepare it with other ids."
+            )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def order(self) -> NDArray[np.int64]:
+        """Return all places by chance: groups first, then cuts; whatever the files' order."""
+        most, least = self.chances
+        if self.groups is None:
+            return np.lexsort((least, most))
+        return np.lexsort((least, most, self.groups[1], self.groups[0]))
+
+    def digest(self) -> str:
+        """Return the digest of which ids there are, whatever their order."""
+        order = np.lexsort((self.chances[1], self.chances[0]))
+        return digest_strings([self.chances[:, order].astype("<u8").tobytes().hex()])
+
+    def _twin(self) -> int | None:
+        """Return the place of the first cut whose id came before."""
+        order = np.lexsort((self.chances[1], self.chances[0]))
+        same = (self.chances[:, order[1:]] == self.chances[:, order[:-1]]).all(axis=0)
+        return int(order[1:][same].min()) if same.any() else None
+
+
+def _group(row: Row, name: str, path: Path) -> str:
+    if (value := field_of(row, name)) is None:
+        raise ValueError(
+            f"Cut {row['id']!r} of {path} has no {name}, so it cannot be kept together with its "
+            f"like. Prepare the corpus with `--require {name}`, or take another field."
+        )
+    return value
+
+
+def _chances(seed: int, names: Iterable[str]) -> NDArray[np.uint64]:
+    """Return 16 bytes of chance each as two whole numbers in the bytes' order, (2, names)."""
+    data = b"".join(chance(seed, name) for name in names)
+    return np.frombuffer(data, dtype=">u8").reshape(-1, 2).T.astype(np.uint64)
 
 
 def draw(candidates: Candidates, wanted: Wanted) -> NDArray[np.int8]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import os
-import tempfile
-from array import array
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +16,11 @@ from harness_bench.core.workdir import FILE_NAME as PROVENANCE
 from harness_bench.core.workdir import write_provenance
 from harness_bench.corpora.base import Utterance
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
-from harness_bench.corpora.subset.draw import draw
+from harness_bench.corpora.subset.draw import SECOND, USUAL_SPLIT, Candidates, draw
 from harness_bench.cuts import store
 from harness_bench.cuts.shar import CUTS, is_sharded, open_shards, read_shards
 from harness_bench.cuts.shar_writer import remove_shards, writing_shards
 from harness_bench.cuts.store import REPORT, UNFINISHED
-from harness_bench.cuts.table import SECOND, USUAL_SPLIT, Candidates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -183,7 +179,7 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     """Draw from prepared folders and write a folder like them, cuts by id; or from shards.
 
     The same cuts, seed and amounts give the same bytes, in whatever order folders and cuts come.
-    Files are read twice and held in memory as some 30 bytes a cut; the ids of drawn cuts are too.
+    Files are read twice; of each cut some 80 bytes are held in memory.
 
     Of shards each piece is a folder of shards in `out`, its audio copied (16 bits, as all shards
     have). The ids are the same in any order; the cuts stay in the order of their shards, and
@@ -230,47 +226,20 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     return found
 
 
-class _Spool:
-    """Drawn lines on disk until they are written by id, in a file that has no name."""
-
-    def __init__(self, folder: Path, pieces: Sequence[str]) -> None:
-        self.ids: list[list[str]] = [[] for _ in pieces]
-        self._places = [array("q") for _ in pieces]  # begin and length, one after the other
-        self._end = 0
-        # Not where the system keeps temporary files: that may be memory.
-        self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - see __exit__
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def add(self, number: int, line: bytes, uid: str) -> None:
-        """Put a line into a piece."""
-        self._stream.write(line)
-        self.ids[number].append(uid)
-        self._places[number].extend((self._end, len(line)))
-        self._end += len(line)
-
-    def lines(self, number: int) -> Iterator[bytes]:
-        """Yield a piece's lines by id."""
-        self._stream.flush()
-        ids, places = self.ids[number], self._places[number]
-        for at in sorted(range(len(ids)), key=ids.__getitem__):
-            yield os.pread(self._stream.fileno(), places[2 * at + 1], places[2 * at])
-
-
 def _copy_cuts(
     files: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
 ) -> list[list[str]]:
     """Write the cuts of each piece by id; return the ids of each."""
-    with _Spool(out, pieces) as spool:
+    ids: list[list[str]] = [[] for _ in pieces]
+    with ExitStack() as stack:
+        spools = [stack.enter_context(store.Spool(out)) for _ in pieces]
         for number, line, uid in _drawn(files, numbers):
-            spool.add(number, line, uid)
-        for number, name in enumerate(pieces):
-            store.write_lines(out, name, spool.lines(number))
-    return spool.ids
+            spools[number].add(line)
+            ids[number].append(uid)
+        for name, spool, own in zip(pieces, spools, ids, strict=True):
+            order = sorted(range(len(own)), key=own.__getitem__)
+            store.write_lines(out, name, spool.lines(order))
+    return ids
 
 
 def _utterances(pieces: Sequence[str], ids: list[list[str]]) -> Iterator[Utterance]:

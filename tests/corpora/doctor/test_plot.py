@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.corpora.doctor import plot
-from harness_bench.corpora.doctor.tally import Tally, count
+from harness_bench.corpora.doctor.tally import Tally
 from tests.cut_files import row
 
 if TYPE_CHECKING:
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 SETS: dict[str, dict[str, Tally]] = {
     "usual": {
-        "train": count(row(str(n), 1 + n / 10, dialect="EGY", gender="male") for n in range(90)),
-        "dev": count(row(str(n), 2.0, dialect="LEV") for n in range(5)),
+        "train": Tally(row(str(n), 1 + n / 10, dialect="EGY", gender="male") for n in range(90)),
+        "dev": Tally(row(str(n), 2.0, dialect="LEV") for n in range(5)),
     },
-    "one cut": {"train": count([row("a", 3.0)])},
-    "no cut": {"train": count([])},
-    "very brief": {"train": count([row("a", 0.004)])},
-    "brief and long": {"train": count([row("a", 0.1), row("b", 0.2), row("c", 900.0)])},
+    "one cut": {"train": Tally([row("a", 3.0)])},
+    "no cut": {"train": Tally([])},
+    "very brief": {"train": Tally([row("a", 0.004)])},
+    "brief and long": {"train": Tally([row("a", 0.1), row("b", 0.2), row("c", 900.0)])},
     "many classes, one in Arabic": {
-        "train": count(row(str(n), 1.0, label="مصر" if n < 3 else f"{n}" * 30) for n in range(60))
+        "train": Tally(row(str(n), 1.0, label="مصر" if n < 3 else f"{n}" * 30) for n in range(60))
     },
-    "a split of a strange name": {"$x_{1" * 9: count([row("a", 1.0, label="$\\frac{")])},
+    "a split of a strange name": {"$x_{1" * 9: Tally([row("a", 1.0, label="$\\frac{")])},
 }
 
 

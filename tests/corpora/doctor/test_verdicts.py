@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness_bench.core.config import build
 from harness_bench.corpora.doctor.known import Known
-from harness_bench.corpora.doctor.tally import count
+from harness_bench.corpora.doctor.tally import Tally
 from harness_bench.corpora.doctor.verdicts import Line, agreement, judge
 from tests.cut_files import row
 
@@ -46,12 +46,13 @@ def test_hours(known: str, counted: float, within: float, said: str) -> None:
 def lines(made_with: dict[str, Any] | None, **figure: Any) -> list[Line]:
     """Judge one figure of a made corpus."""
     tallies = {
-        "train": count(
+        "train": Tally(
             [row("a", 1800.0, speaker="s", dialect="EGY", cluster="v"),
-             row("b", 1800.0, speaker="s", dialect="MSA", cluster="w", reference_Ali="x")]
+             row("b", 1800.0, speaker="s", dialect="MSA", cluster="w", reference_Ali="x")],
+            ("reference_Ali", "reference_Omar"),
         ),
-        "dev": count([row("c", 360.0, cluster="w", dialect="EGY")]),
-        "test": count([row("d", 36.0)]),
+        "dev": Tally([row("c", 360.0, cluster="w", dialect="EGY")]),
+        "test": Tally([row("d", 36.0)]),
     }  # fmt: skip
     values = {"source": "here", "figures": [{"splits": ["train"], **figure}]}
     return judge(build(Known, values, source="test"), tallies, made_with)

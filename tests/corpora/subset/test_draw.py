@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.core.config import build
-from harness_bench.corpora.subset.draw import Wanted, draw
+from harness_bench.corpora.subset.draw import SECOND, Candidates, Wanted, draw
 from harness_bench.cuts import store
-from harness_bench.cuts.table import SECOND, Candidates
 from tests.cut_files import row, write
 
 if TYPE_CHECKING:

@@ -69,6 +69,11 @@ class Known:
     sampling_rate: int | None = Field(default=None, gt=0)
     figures: tuple[Figure, ...] = ()
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The annotators' texts that figures speak of."""
+        return tuple(each.field for each in self.figures if each.field and not each.values)
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PaperRow:

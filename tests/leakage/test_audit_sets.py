@@ -10,7 +10,7 @@ import pytest
 
 from harness_bench.cuts.shar_writer import write_shards
 from harness_bench.cuts.store import cuts_path, write_cuts
-from harness_bench.leakage.sets import gather, open_sets
+from harness_bench.leakage.audit_sets import open_sets
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -47,21 +47,20 @@ NAMED = {
 @pytest.mark.parametrize("text", NAMED)
 def test_names(text: str) -> None:
     found = open_sets([text])
-    assert [f"{each.name} {len(gather(each))}" for each in found] == NAMED[text]
+    assert [f"{each.name} {len(each.table())}" for each in found] == NAMED[text]
 
 
 @pytest.mark.usefixtures("place")
 def test_audio_comes_in_the_order_of_the_rows() -> None:
     """What is heard is put to what was read by its number alone."""
     for each in open_sets(["corpus:train@some.txt", "shar"]):
-        facts = gather(each)
-        assert [cut.id for cut in each.cuts()] == [facts.id(n) for n in range(len(facts))]
+        assert [cut.id for cut in each.cuts()] == list(each.table().ids())
 
 
 @pytest.mark.usefixtures("place")
-def test_shards_and_cuts_give_the_same_facts() -> None:
+def test_shards_and_cuts_give_the_same_values() -> None:
     """A corpus must be known again in shards: lengths and speakers stay."""
-    sharded, plain = (gather(each) for each in open_sets(["shar", "corpus:train"]))
+    sharded, plain = (each.table() for each in open_sets(["shar", "corpus:train"]))
     assert {*plain.hashes("id")} < {*sharded.hashes("id")}
     assert {*plain.hashes("speaker")} == {*sharded.hashes("speaker")}
 
@@ -96,4 +95,4 @@ def test_mistakes_are_explained(place: Path, text: str) -> None:
     broken = first + b"\n" + json.dumps(["no", "cut"]).encode() + b"\n"
     (place / "broken.jsonl.gz").write_bytes(gzip.compress(broken))
     with pytest.raises(ValueError, match=MISTAKES[text]):
-        [gather(each) for each in open_sets([text])]
+        [each.table() for each in open_sets([text])]

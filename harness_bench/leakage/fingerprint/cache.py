@@ -14,7 +14,7 @@ from harness_bench.core.cache import MEBIBYTE, DiskStore
 from harness_bench.core.code_digest import modules_digest
 from harness_bench.core.files import stamp
 from harness_bench.core.log import say
-from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.fields import digest_of
 from harness_bench.leakage.fingerprint.landmarks import Landmarks, landmarks
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _key(cut: Cut, code: str) -> bytes | None:
     state = hashlib.blake2b(digest_size=_KEY_BYTES)
     place = (code, cut.start, cut.duration, cut.channel, recording.sampling_rate)
     state.update(repr(place).encode())
-    digest = (cut.custom or {}).get(DIGEST)
+    digest = digest_of(cut)
     for source in recording.sources:
         if (name := _content(source, digest)) is None:
             return None

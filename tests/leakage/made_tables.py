@@ -1,4 +1,4 @@
-"""Facts of made sets, for tests of comparisons."""
+"""Tables of made sets, for tests of comparisons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness_bench.cuts.table import LONG_TEXT, Facts
+from harness_bench.cuts.table import Table
 
 FIELDS = ("speaker", "cluster", "recording", "audio", "text")
 
@@ -26,13 +26,10 @@ def row(uid: str, **known: Any) -> dict[str, Any]:
     }
 
 
-def facts(
+def table(
     rows: list[dict[str, Any]], name: str = "set", origin: str = "", *, has_cuts: bool = True
-) -> Facts:
-    made = Facts(name, origin, has_cuts=has_cuts)
-    for each in rows:
-        made.add(each, LONG_TEXT)
-    return made
+) -> Table:
+    return Table(name, origin=origin, has_cuts=has_cuts).extend(rows)
 
 
 def rows(prefix: str, names: st.SearchStrategy[str]) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness_bench.core.log import bar
 from harness_bench.leakage.compare import Hit
+from harness_bench.leakage.fingerprint.cache import Fingerprints
 from harness_bench.leakage.fingerprint.index import Builder
-from harness_bench.leakage.fingerprints import Fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lhotse.cut import Cut
 
-    from harness_bench.cuts.table import Facts
+    from harness_bench.cuts.table import Table
+    from harness_bench.leakage.audit_sets import AuditSet
     from harness_bench.leakage.fingerprint.index import Index, Match
     from harness_bench.leakage.fingerprint.landmarks import Landmarks
-    from harness_bench.leakage.sets import AuditSet
 
 _BATCH = 64  # utterances handed to the workers at a time; of shards, with their audio
 
@@ -54,7 +54,7 @@ class _Looked(NamedTuple):
 
 def hear(
     sets: Sequence[AuditSet],
-    facts: Sequence[Facts],
+    tables: Sequence[Table],
     jobs: int = 0,
     fingerprints: Fingerprints | None = None,
 ) -> Heard:
@@ -62,14 +62,14 @@ def hear(
 
     Args:
         sets: as opened; bare lists of ids have no sound.
-        facts: of the same sets, for their sizes.
+        tables: of the same sets.
         jobs: files read at a time; 0 takes all cores.
         fingerprints: where they are kept; None computes all.
     """
     fingerprints = fingerprints or Fingerprints()
     order = sorted(
         (number for number, each in enumerate(sets) if each.has_cuts),
-        key=lambda number: facts[number].hours,
+        key=lambda number: tables[number].hours,
     )
     heard = Heard({}, [])
     known: dict[int, Index] = {}
@@ -77,10 +77,10 @@ def hear(
         builder = Builder() if number != order[-1] else None
         looked = _looked_up(sets[number], list(known.values()), jobs, fingerprints)
         for place, each in enumerate(
-            bar(looked, title=f"listening to {sets[number].name}", total=len(facts[number]))
+            bar(looked, title=f"listening to {sets[number].name}", total=len(tables[number]))
         ):
             if each.reason:
-                name, uid = sets[number].name, facts[number].id(place)
+                name, uid = sets[number].name, tables[number].id(place)
                 heard.unread.append(Unread(name, uid, each.reason))
             if builder is not None:
                 builder.add(each.found)

@@ -17,9 +17,9 @@ from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import open_shards, read_shards
 from harness_bench.cuts.shar_writer import write_shards
 from harness_bench.cuts.store import write_cuts
-from harness_bench.leakage import fingerprints as module
 from harness_bench.leakage.audit import audit
-from harness_bench.leakage.fingerprints import Fingerprints
+from harness_bench.leakage.fingerprint import cache as module
+from harness_bench.leakage.fingerprint.cache import Fingerprints
 from tests.pretrain.labels.conftest import make_cuts
 
 FOLDER = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ TWO_AT_ONCE = """
 import sys
 from pathlib import Path
 from harness_bench.leakage.audit import audit
-from harness_bench.leakage.fingerprints import Fingerprints
+from harness_bench.leakage.fingerprint.cache import Fingerprints
 known = Fingerprints(Path("cache"))
 audit(["corpus:train", "corpus:test"], jobs=2, fingerprints=known)
 assert known.found + known.computed == 6

@@ -8,119 +8,101 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, override
 
 from harness_bench.core.files import read_ids, read_json
 from harness_bench.cuts.shar import is_sharded, open_shards, read_metadata, read_shards
 from harness_bench.cuts.store import REPORT, cuts_path, read_rows, splits
-from harness_bench.cuts.table import LONG_TEXT, Facts
+from harness_bench.cuts.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lhotse.cut import Cut
 
-
-def gather(found: AuditSet, long_text: int = LONG_TEXT) -> Facts:
-    """Read a set once and keep its facts.
-
-    Raises:
-        ValueError: the set has no utterances, or its manifest is broken.
-    """
-    facts = Facts(found.name, found.origin, has_cuts=found.has_cuts)
-    for row in found.rows():
-        facts.add(row, long_text)
-    if not len(facts):
-        raise ValueError(f"{found.name} holds no utterances; was another set meant?")
-    return facts
-
+    from harness_bench.cuts.fields import Row
 
 _CUTS = ".jsonl.gz"
 
 
-class AuditSet(Protocol):
-    """Utterances of one name."""
-
-    @property
-    def name(self) -> str:
-        """Return what reports call it."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Return what tells its corpus from others; empty where that is unknown."""
-        ...
-
-    @property
-    def has_cuts(self) -> bool:
-        """Whether it is more than a bare list of ids."""
-        ...
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield what the manifest says of each utterance, as lhotse writes a cut."""
-        ...
-
-    def cuts(self) -> Iterator[Cut]:
-        """Yield the utterances in the same order, ready to load their audio."""
-        ...
-
-
 @dataclass(frozen=True)
-class CutsFile:
-    """A file of cuts, such as one split of a prepared folder; `only` picks some of its ids."""
+class AuditSet:
+    """Utterances of one name; this one is a list of ids, of which nothing else is known.
+
+    Attributes:
+        name: what reports call it.
+        path: the file or folder.
+        origin: what tells its corpus from others; empty where that is unknown.
+    """
 
     name: str
     path: Path
     origin: str = ""
-    only: frozenset[str] | None = None
-    has_cuts: bool = True
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the manifest's lines; a broken one is a `ValueError` with its number."""
+    @property
+    def has_cuts(self) -> bool:
+        """Whether it is more than a bare list of ids."""
+        return False
+
+    def rows(self) -> Iterator[Cut | Row]:
+        """Yield what the manifest says of each utterance."""
+        return ({"id": uid} for uid in _ids(self.path))
+
+    def cuts(self) -> Iterator[Cut]:
+        """Yield the utterances in the same order, ready to load their audio."""
+        return iter(())
+
+    def table(self) -> Table:
+        """Read the set once.
+
+        Raises:
+            ValueError: the set has no utterances, or its manifest is broken.
+        """
+        found = Table(self.name, origin=self.origin, has_cuts=self.has_cuts).extend(self.rows())
+        if not len(found):
+            raise ValueError(f"{self.name} holds no utterances; was another set meant?")
+        return found
+
+
+@dataclass(frozen=True)
+class CutsFile(AuditSet):
+    """A file of cuts, such as one split of a prepared folder; `only` picks some of its ids."""
+
+    only: frozenset[str] | None = None
+
+    @property
+    @override
+    def has_cuts(self) -> bool:
+        return True
+
+    @override
+    def rows(self) -> Iterator[Row]:
         only = self.only
         return (row for row in read_rows(self.path) if only is None or row["id"] in only)
 
+    @override
     def cuts(self) -> Iterator[Cut]:
-        """Yield lhotse cuts; their audio is read when it is asked for."""
         from lhotse.serialization import deserialize_item  # noqa: PLC0415 - imports torch
 
         return (deserialize_item(row) for row in self.rows())
 
 
 @dataclass(frozen=True)
-class SharFolder:
+class SharFolder(AuditSet):
     """A folder of lhotse Shar."""
 
-    name: str
-    path: Path
-    origin: str = ""
-    has_cuts: bool = True
+    @property
+    @override
+    def has_cuts(self) -> bool:
+        return True
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the cuts of all shards without their audio."""
-        return (cut.to_dict() for cut in read_metadata(open_shards(self.path)))
+    @override
+    def rows(self) -> Iterator[Cut]:
+        return read_metadata(open_shards(self.path))
 
+    @override
     def cuts(self) -> Iterator[Cut]:
-        """Yield the cuts with their audio."""
         return read_shards(open_shards(self.path))
-
-
-@dataclass(frozen=True)
-class IdList:
-    """Ids of utterances or recordings, one a line; nothing else is known of them."""
-
-    name: str
-    path: Path
-    origin: str = ""
-    has_cuts: bool = False
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield one id each."""
-        return ({"id": uid} for uid in _ids(self.path))
-
-    def cuts(self) -> Iterator[Cut]:
-        """Yield nothing: there is no audio."""
-        return iter(())
 
 
 def open_sets(texts: Iterable[str]) -> list[AuditSet]:
@@ -138,7 +120,7 @@ def open_sets(texts: Iterable[str]) -> list[AuditSet]:
         seen[each.name] += 1
         if seen[each.name] > 1:
             found[place] = replace(each, name=f"{each.name} ({seen[each.name]})")
-    return [*found]
+    return found
 
 
 def _ids(path: Path) -> list[str]:
@@ -148,7 +130,7 @@ def _ids(path: Path) -> list[str]:
     return ids
 
 
-def _open(text: str) -> list[CutsFile] | list[SharFolder] | list[IdList]:
+def _open(text: str) -> list[AuditSet]:
     """Open what one argument names."""
     given, rest = _name(text)
     if Path(rest).exists():
@@ -169,7 +151,7 @@ def _open(text: str) -> list[CutsFile] | list[SharFolder] | list[IdList]:
         return [SharFolder(given or path.name, path)]
     if not path.is_dir() and not path.name.endswith(_CUTS):
         _refuse(text, "a list of ids", split, ids)
-        return [IdList(given or path.name, path)]
+        return [AuditSet(given or path.name, path)]
     only = frozenset(_ids(_file(ids, text))) if ids else None
     if not path.is_dir():
         _refuse(text, "a file of cuts", split, "")
@@ -197,7 +179,7 @@ def _refuse(text: str, what: str, split: str, ids: str) -> None:
         )
 
 
-def _splits(folder: Path, split: str, given: str, only: frozenset[str] | None) -> list[CutsFile]:
+def _splits(folder: Path, split: str, given: str, only: frozenset[str] | None) -> list[AuditSet]:
     """Open one split of a prepared folder, or each."""
     known = splits(folder)
     if split and split not in known:

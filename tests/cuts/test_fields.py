@@ -1,0 +1,85 @@
+"""What a cut says: the same of a row as of lhotse's cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts import fields, store
+from harness_bench.cuts.table import KINDS, Table
+from tests.corpora import trees
+from tests.cuts.test_store import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ASKED: dict[str, Callable[[Any], object]] = {
+    name: getattr(fields, name)
+    for name in ("fields_of", "group_of", "language_of", "digest_of", "source_of", "span_of",
+                 "identity")
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["adi5", "ksuemotions", "mgb3", "qasr"])
+def test_rows_tell_what_lhotse_tells(name: str, tmp_path: Path) -> None:
+    """Lhotse as the oracle: two ways of reading must not see two corpora."""
+    trees.build(name, tmp_path / "corpus")
+    prepare(name, tmp_path / "corpus", tmp_path, PrepareConfig(jobs=1, max_skipped=1))
+    for split in store.splits(tmp_path):
+        rows = list(store.read_rows(store.cuts_path(tmp_path, split)))
+        cuts = store.read_cuts(tmp_path, split)
+        assert fields.tags_of(rows) == fields.tags_of(cuts)
+        for row, one in zip(rows, cuts, strict=True):
+            assert store.to_line(row) == store.to_line(one)
+            for ask in ASKED.values():
+                assert ask(row) == ask(one)
+            for field, value in fields.fields_of(one).items():
+                assert fields.field_of(row, field) == fields.field_of(one, field) == (value or None)
+                assert fields.label_of(row, field) == fields.label_of(one, field) == value
+            assert fields.field_of(row, "no_such_field") is None
+        tables = [Table().extend(each) for each in (rows, cuts)]
+        for kind in KINDS:
+            assert (tables[0].hashes(kind) == tables[1].hashes(kind)).all()
+
+
+def test_labels_by_custom_and_own_fields() -> None:
+    """A task may classify by any column, speaker and gender included."""
+    item = cut("a", speaker="s1", gender="female", custom={"dialect": "GLF"})
+    assert [fields.label_of(item, field) for field in ("dialect", "speaker", "gender")] == [
+        "GLF",
+        "s1",
+        "female",
+    ]
+    with pytest.raises(ValueError, match="'a' has no field 'emotion'; it has dialect, gender"):
+        fields.label_of(item, "emotion")
+
+
+def test_group_is_cluster_then_speaker_then_recording() -> None:
+    """Confidence intervals resample groups: the widest known unit must win."""
+    assert fields.group_of(cut("a", speaker="s1", custom={"cluster": "video7"})) == "video7"
+    assert fields.group_of(cut("a", speaker="s1")) == "s1"
+    assert fields.group_of(cut("a")) == "a"
+
+
+def test_a_missing_transcript_is_an_error() -> None:
+    """An empty reference would count every word of a hypothesis as an insertion."""
+    with pytest.raises(ValueError, match="'a' has no transcript"):
+        fields.text_of(cut("a"))
+
+
+def test_a_custom_field_without_a_value_is_no_label() -> None:
+    """`None` as a class of its own would be learnt and scored."""
+    item = cut("a", speaker="s1", custom={"dialect": None, "number": 0})
+    assert fields.fields_of(item) == {"speaker": "s1", "number": "0"}
+    with pytest.raises(ValueError, match="has no field 'dialect'; it has number, speaker"):
+        fields.label_of(item, "dialect")
+
+
+def test_a_custom_field_never_hides_lhotses_own() -> None:
+    """An empty transcript of a second annotator is one, all the same."""
+    item = cut("a", text="own", custom={"text": "hidden", "gender": "?", "reference_b": ""})
+    assert fields.fields_of(item) == {"text": "own", "reference_b": ""}
+    assert fields.field_of(item, "gender") is fields.field_of(item, "reference_b") is None
