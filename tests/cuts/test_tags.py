@@ -50,9 +50,9 @@ def test_tags_are_the_cuts_own_or_the_same_for_all(rows: list[dict[str, str]]) -
     """Whatever is left out is equal for all cuts; whatever is there is the cut's."""
     cuts = []
     for number, values in enumerate(rows):
-        own = {name: values[name] for name in values if name in OWN_FIELDS}
+        plain = {name: values[name] for name in values if name in OWN_FIELDS}
         custom = {name: values[name] for name in values if name not in OWN_FIELDS}
-        cuts.append(cut(str(number), custom=custom, **own))
+        cuts.append(cut(str(number), custom=custom, **plain))
     found = list(tags_of(cuts).values())
     assert len(found) == len(rows)
     for field in TAG_FIELDS:
