@@ -104,6 +104,7 @@ def _grid(
 ) -> GridConfig:
     """Put the grid together from a file and options; options win."""
     from harness_bench.core.config import build, read_toml  # noqa: PLC0415
+    from harness_bench.models.layers import parse_layers  # noqa: PLC0415
     from harness_bench.probing.grid import GridConfig  # noqa: PLC0415
 
     values = {} if config is None else read_toml(config)
@@ -117,7 +118,7 @@ def _grid(
         if steps is not None:
             probe |= {"total_steps": steps, "eval_step": min(probe.get("eval_step", _EVERY), steps)}
         if layers is not None:
-            probe["layers"] = int(layers) if layers.isdecimal() else layers
+            probe["layers"] = parse_layers(layers)
     if lr is not None:
         values["learning_rates"] = [_number(rate, "--lr", float) for rate in lr.split(",")]
     if seeds is not None:

@@ -9,9 +9,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
+from harness_bench.models.layers import Layers
 
 Count = Annotated[int, Field(ge=1)]
-Layers = Literal["weighted", "mean"] | Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

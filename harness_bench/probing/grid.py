@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 GRID = "grid.json"
 _Rate = Annotated[float, Field(gt=0, le=1)]
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+type _Pair = tuple[float, int]  # learning rate, seed
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -89,9 +90,9 @@ def run_grid(
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write grid.json.
 
-    Trials that are finished are not run again, so a killed grid goes on where it was. Unless
+    Finished trials are not run again, so a killed grid goes on where it was. Unless
     HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
-    OUT/features, which goes when the grid is done.
+    OUT/features, which is deleted when the grid is done.
 
     Args:
         subject: upstream, checkpoint, task and cuts.
@@ -103,41 +104,45 @@ def run_grid(
     Raises:
         ValueError, RuntimeError: as `run_probe`.
     """
-    trials = len(config.learning_rates) + len(config.seeds) - 1
-    with _shared_features(out, share=trials > 1 and config.probe.feature_cache_mb > 0):
-        return _run_grid(subject, out, config, threads, jobs)
+    first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
 
+    def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome]:
+        def run(pair: _Pair) -> ProbeOutcome:
+            folder, (rate, seed) = _folder(out, pair), pair
+            say(
+                f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
+                f"output in {folder / LOG}"
+            )
+            settings = replace(config.probe, learning_rate=rate, seed=seed)
+            return run_probe(subject, folder, settings, threads=threads, test=test)
 
-def _run_grid(
-    subject: Subject, out: Path, config: GridConfig, threads: int, jobs: int
-) -> GridOutcome:
-    """Run the trials, choose, test, write grid.json."""
-    first = config.seeds[0]
+        return dict(zip(pairs, _run_all(run, pairs, jobs), strict=True))
 
-    def trials(pairs: Sequence[tuple[float, int]], *, test: bool) -> list[ProbeOutcome]:
-        def run(pair: tuple[float, int]) -> ProbeOutcome:
-            return _trial(subject, out, config, pair, threads=threads, test=test)
-
-        return _run_all(run, pairs, jobs)
-
-    tried = [(rate, first) for rate in config.learning_rates]
-    alone = len(tried) == 1  # the only one is chosen whatever dev says
-    outcomes = dict(zip(tried, trials(tried, test=alone), strict=True))
-    dev = {pair: _scores(outcome.dev_predictions) for pair, outcome in outcomes.items()}
-    if config.metric not in (known := next(iter(dev.values()))):
-        raise ValueError(f"There is no metric {config.metric!r}; known: {', '.join(known)}.")
-    scores = {rate: dev[rate, first][config.metric] for rate in config.learning_rates}
-    rate = max(scores, key=lambda rate: scores[rate])  # the first of equal ones
-    for line in explain_choice(scores, rate, config.metric):
-        say(line)
-    left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
-    outcomes |= dict(zip(left, trials(left, test=True), strict=True))
+    with _shared_features(out, share=number > 1 and config.probe.feature_cache_mb > 0):
+        tried = [(rate, first) for rate in config.learning_rates]
+        alone = len(tried) == 1  # the only one is chosen whatever dev says
+        outcomes = trials(tried, test=alone)
+        rate = _choose(outcomes, config.metric)
+        left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
+        outcomes |= trials(left, test=True)
     outcome = _outcome(out, config, outcomes, rate)
     write_json(out / GRID, resolved(outcome))
     settings = {"subject": resolved(subject), "grid": resolved(config)}
     keys = {_folder(out, pair).name: each.key for pair, each in outcomes.items()}
     write_provenance(out, config=settings, seed=first, inputs=keys)
     return outcome
+
+
+def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> float:
+    """Return the learning rate with the best score on dev, the first of equal ones; say why."""
+    dev = {rate: _scores(each.dev_predictions) for (rate, _), each in outcomes.items()}
+    if metric not in (known := next(iter(dev.values()))):
+        raise ValueError(f"There is no metric {metric!r}; known: {', '.join(known)}.")
+    scores = {rate: found[metric] for rate, found in dev.items()}
+    chosen = max(scores, key=lambda rate: scores[rate])
+    for line in explain_choice(scores, chosen, metric):
+        say(line)
+    return chosen
 
 
 @contextmanager
@@ -175,10 +180,7 @@ def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list
 def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> list[str]:
     """Say which learning rate was chosen, and what speaks against trusting the choice.
 
-    Args:
-        scores: learning rate -> score on dev in per cent.
-        rate: the chosen one.
-        metric: what the scores are.
+    `scores`: learning rate -> score on dev in per cent; `rate`: the chosen one.
     """
     if len(scores) == 1:
         return [f"learning rate {rate:g}, the only one: {metric} on dev {scores[rate]:.2f} %"]
@@ -193,36 +195,13 @@ def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> l
     return lines
 
 
-def _trial(
-    subject: Subject,
-    out: Path,
-    config: GridConfig,
-    pair: tuple[float, int],
-    *,
-    threads: int,
-    test: bool,
-) -> ProbeOutcome:
-    """Train one head in a folder of its own, and test it if it was chosen."""
-    rate, seed = pair
-    folder = _folder(out, pair)
-    say(
-        f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
-        f"output in {folder / LOG}"
-    )
-    settings = replace(config.probe, learning_rate=rate, seed=seed)
-    return run_probe(subject, folder, settings, threads=threads, test=test)
-
-
-def _folder(out: Path, pair: tuple[float, int]) -> Path:
+def _folder(out: Path, pair: _Pair) -> Path:
     rate, seed = pair
     return out / f"lr{rate:g}.seed{seed}"
 
 
 def _outcome(
-    out: Path,
-    config: GridConfig,
-    outcomes: dict[tuple[float, int], ProbeOutcome],
-    rate: float,
+    out: Path, config: GridConfig, outcomes: Mapping[_Pair, ProbeOutcome], rate: float
 ) -> GridOutcome:
     """Put the trials together; test figures are read for the chosen learning rate alone."""
     found = {
@@ -244,13 +223,17 @@ def _outcome(
         learning_rate=rate,
         trials=tuple(found.values()),
         checkpoint=outcomes[chosen[0]].checkpoint,
-        test_mean={name: statistics.mean(test[name] for test in tests) for name in tests[0]},
-        test_deviation={name: statistics.stdev(test[name] for test in tests) for name in tests[0]}
-        if len(tests) > 1
-        else {},
+        test_mean=_over_seeds(statistics.mean, tests),
+        test_deviation=_over_seeds(statistics.stdev, tests) if len(tests) > 1 else {},
         test_predictions=tuple(outcomes[pair].test_predictions for pair in chosen),
         layer_weights=tuple(map(statistics.mean, zip(*weights, strict=True))),
     )
+
+
+def _over_seeds(
+    take: Callable[[list[float]], float], tests: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    return {name: take([test[name] for test in tests]) for name in tests[0]}
 
 
 def _scores(predictions: Path) -> dict[str, float]:

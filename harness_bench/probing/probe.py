@@ -15,13 +15,13 @@ from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import versions, write_provenance
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, feature_cache_config
+from harness_bench.models.layers import MEAN, WEIGHTED
 from harness_bench.probing.config import ProbeConfig, ProbeOutcome, Subject
 from harness_bench.probing.head.config import BEST, predictions_name
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hub import own_checkpoint, own_names
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
-from harness_bench.probing.s3prl.layers import MEAN, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

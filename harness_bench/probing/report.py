@@ -41,16 +41,9 @@ class Row:
 def publish_grid(
     subject: Subject, outcome: GridOutcome, config: GridConfig, row: Row, folder: Path
 ) -> Path:
-    """Write the test result of a grid, predictions of all seeds beside it; return its path.
+    """Write the test result of a grid into a folder of results, predictions of all seeds beside it.
 
     The figures are means over the seeds; their spread stands in `Metric.spread`.
-
-    Args:
-        subject: what was probed.
-        outcome: of `run_grid`.
-        config: of the grid.
-        row: names for the leaderboard.
-        folder: of result files.
     """
     from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - imports torch
 

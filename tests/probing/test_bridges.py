@@ -92,11 +92,7 @@ def test_every_bridge_has_its_step() -> None:
         if getattr(value, "__module__", "") == bridges.__name__ and callable(value)
     }
     found = {name for name in functions if name[0] != "_" and not name.startswith("apply")}
-    assert found == {
-        *NAMES,
-        "light_optimizers",
-        "optimizers_without_compiler",
-    }  # the last saves time: test_light_start.py
+    assert found == {*NAMES, "light_optimizers"}  # the last saves time: test_light_start.py
 
 
 def test_with_all_bridges_every_step_works(printed_json: Callable[[str], Any]) -> None:

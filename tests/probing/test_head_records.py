@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from harness_bench.probing.head.records import SplitRecords, add_batch
+from harness_bench.probing.head.records import SplitRecords
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 
 if TYPE_CHECKING:
@@ -21,14 +21,11 @@ def test_gathered_measures_and_predictions(tmp_path: Path) -> None:
     torch.manual_seed(0)
     records: dict[str, Any] = defaultdict(list)
     for start, stop in ((0, 4), (4, 7)):
-        add_batch(
-            records,
-            loss=torch.tensor(1.0 + start),
-            logits=torch.randn(stop - start, 3),
-            labels=torch.arange(start, stop) % 3,
-            ids=[f"u{number}" for number in range(start, stop)],
-            groups=[f"g{number % 2}" for number in range(start, stop)],
-        )
+        records["losses"].append(torch.tensor(1.0 + start))
+        records["probs"].append(torch.randn(stop - start, 3).softmax(-1))
+        records["truths"].append(torch.arange(start, stop) % 3)
+        records["ids"] += [f"u{number}" for number in range(start, stop)]
+        records["groups"] += [f"g{number % 2}" for number in range(start, stop)]
     gathered = SplitRecords.gather(records, ["a", "b", "c"])
     tags = {f"u{number}": {"gender": "female"} if number % 2 else {} for number in range(7)}
     gathered.write(tmp_path / "predictions.jsonl", tags)

@@ -13,9 +13,9 @@ CODE = """
 import json, sys
 import torch
 if sys.argv[1] == "light":
-    from harness_bench.probing.s3prl.bridges import optimizers_without_compiler
-    optimizers_without_compiler()
-    optimizers_without_compiler()
+    from harness_bench.probing.s3prl.bridges import light_optimizers
+    light_optimizers()
+    light_optimizers()
 found = {}
 for name, options in {
     "Adam": {"fused": True}, "AdamW": {"weight_decay": 0.1}, "SGD": {"momentum": 0.9},

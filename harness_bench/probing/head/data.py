@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from harness_bench.audio.frames import FRAME_FIELD
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.cache import MEBIBYTE, BoundedStore
+from harness_bench.core.distributed import world
 from harness_bench.core.files import write_text
 from harness_bench.core.log import say
 from harness_bench.cuts.fields import group_of, label_of, tags_of
@@ -117,12 +118,8 @@ def read_split(
     known = [cut for cut in cuts if cut.id not in unknown]
     if not known:
         raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
-    return LabelledCuts(
-        known,
-        field=config.label_field,
-        classes=classes,
-        cache_mb=config.waveform_cache_mb,
-    )
+    cache_mb = config.waveform_cache_mb
+    return LabelledCuts(known, field=config.label_field, classes=classes, cache_mb=cache_mb)
 
 
 def _report_unknown(
@@ -148,31 +145,18 @@ def train_loader(
     data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int, skip: int = 0
 ) -> DataLoader[Utterance]:
     """Return the batches of one epoch but for the first `skip`; (seed, epoch) alone decide them."""
-    distributed = torch.distributed.is_initialized()
-    sampler: DistributedSampler[Utterance] = DistributedSampler(
-        data,
-        num_replicas=None if distributed else 1,
-        rank=None if distributed else 0,
-        seed=seed,
-    )
+    rank, ranks = world()
+    sampler: DistributedSampler[Utterance] = DistributedSampler(data, ranks, rank, seed=seed)
     sampler.set_epoch(epoch)
-    return DataLoader(
-        data,
-        batch_size=config.train_batch_size,
-        sampler=[*sampler][skip * config.train_batch_size :],
-        num_workers=config.num_workers,
-        collate_fn=collate,
-    )
+    batch_size, workers = config.train_batch_size, config.num_workers
+    order = [*sampler][skip * batch_size :]
+    return DataLoader(data, batch_size, sampler=order, num_workers=workers, collate_fn=collate)
 
 
 def eval_loader(data: LabelledCuts, config: DataConfig) -> DataLoader[Utterance]:
     """Return the batches of a split, in the order of its cuts."""
-    return DataLoader(
-        data,
-        batch_size=config.eval_batch_size,
-        num_workers=config.num_workers,
-        collate_fn=collate,
-    )
+    batch_size, workers = config.eval_batch_size, config.num_workers
+    return DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
 
 
 def collate(items: Sequence[Utterance]) -> Batch:

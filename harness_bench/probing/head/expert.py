@@ -23,7 +23,7 @@ from harness_bench.probing.head.data import (
     train_loader,
 )
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
-from harness_bench.probing.head.records import SplitRecords, add_batch
+from harness_bench.probing.head.records import SplitRecords
 from harness_bench.probing.s3prl.layers import refuse_unheeded
 
 if TYPE_CHECKING:
@@ -116,13 +116,17 @@ class ClassifierExpert(nn.Module):
             samples: samples of each utterance at 16 kHz.
             ids: utterances.
             groups: their clusters.
-            records: s3prl's `defaultdict(list)`.
+            records: s3prl's `defaultdict(list)`; tensors stay on the device until they are read.
         """
         labels = labels.to(features[0].device)
         frames = valid_frames([len(item) for item in features], samples, self.rate)
         logits = self._logits(features, frames)
         loss = F.cross_entropy(logits, labels)
-        add_batch(records, loss=loss, logits=logits, labels=labels, ids=ids, groups=groups)
+        records["losses"].append(loss.detach())
+        records["probs"].append(logits.detach().softmax(-1))
+        records["truths"].append(labels)
+        records["ids"] += ids
+        records["groups"] += groups
         return loss
 
     def log_records(

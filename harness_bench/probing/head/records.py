@@ -12,7 +12,7 @@ from harness_bench.scoring.metrics import accuracy, macro_f1
 from harness_bench.scoring.statistics import class_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -32,7 +32,7 @@ class SplitRecords:
 
     @classmethod
     def gather(cls, records: Mapping[str, Any], classes: list[str]) -> SplitRecords:
-        """Collect what `add_batch` put into s3prl's records."""
+        """Collect what the batches put into s3prl's records."""
         truths = torch.cat(records["truths"]).tolist()
         return cls(
             classes=classes,
@@ -59,44 +59,12 @@ class SplitRecords:
 
     def write(self, path: Path, tags: Mapping[str, dict[str, str]]) -> None:
         """Write the predictions file, with the tags of each utterance."""
-        rows = zip(self.ids, self.truths, self.preds, self.probs, self.groups, strict=True)
-        write_predictions(
-            path,
-            [
-                ClassPrediction(
-                    id=key,
-                    truth=truth,
-                    pred=pred,
-                    probs=dict(zip(self.classes, probs.tolist(), strict=True)),
-                    group=group,
-                    tags=tags[key],
-                )
-                for key, truth, pred, probs, group in rows
-            ],
-        )
-
-
-def add_batch(
-    records: dict[str, Any],
-    *,
-    loss: torch.Tensor,
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    ids: Sequence[str],
-    groups: Sequence[str],
-) -> None:
-    """Add a batch's outputs to s3prl's records, left on the device until they are read.
-
-    Args:
-        records: s3prl's `defaultdict(list)`.
-        loss: scalar.
-        logits: (B, classes).
-        labels: (B,) int64.
-        ids: utterances.
-        groups: their clusters.
-    """
-    records["losses"].append(loss.detach())
-    records["probs"].append(logits.detach().softmax(-1))
-    records["truths"].append(labels)
-    records["ids"] += ids
-    records["groups"] += groups
+        columns = (self.ids, self.truths, self.preds, self.probs.tolist(), self.groups)
+        rows = [
+            ClassPrediction(
+                id=key, truth=truth, pred=pred, group=group, tags=tags[key],
+                probs=dict(zip(self.classes, probs, strict=True)),
+            )
+            for key, truth, pred, probs, group in zip(*columns, strict=True)
+        ]  # fmt: skip
+        write_predictions(path, rows)

@@ -15,8 +15,6 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_GONE_FROM_HUB = ("HfFolder", "Repository")
-
 
 def apply() -> None:
     """Apply every bridge that s3prl's modules need before they are imported; safe to call twice."""
@@ -40,40 +38,30 @@ def hub_names() -> None:
     """huggingface_hub 1.0 dropped two names that s3prl imports and uses only when pushing."""
     import huggingface_hub  # noqa: PLC0415 - heavy
 
-    for name in _GONE_FROM_HUB:
+    for name in ("HfFolder", "Repository"):
         if not hasattr(huggingface_hub, name):
             setattr(huggingface_hub, name, type(name, (_Gone,), {}))
 
 
 class _Gone:
-    """Stand-in for a name that a library dropped: says so when it is used."""
+    """Stand-in for a class that a library dropped: says so when it is used."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self._refuse()
+        self.get_token()
 
     @classmethod
-    def get_token(cls) -> NoReturn:
-        """Refuse, as every use does."""
-        cls._refuse()
-
-    @classmethod
-    def save_token(cls, _token: str) -> NoReturn:
-        """Refuse, as every use does."""
-        cls._refuse()
-
-    @classmethod
-    def _refuse(cls) -> NoReturn:
+    def get_token(cls, *_: Any) -> NoReturn:
         raise ValueError(
             f"huggingface_hub.{cls.__name__} no longer exists, so s3prl cannot push to or log in "
             "to the Hugging Face Hub. Leave out --push_to_hf_hub and --hub huggingface, and upload "
             "the experiment folder with `hf upload`."
         )
 
+    save_token = get_token
+
 
 def checkpoint_arguments() -> None:
     """Torch reads weights only since 2.6; s3prl's checkpoints also hold the parsed arguments."""
-    import torch  # noqa: PLC0415 - heavy
-
     torch.serialization.add_safe_globals([argparse.Namespace])
 
 
@@ -84,10 +72,6 @@ def plain_isinstance() -> None:
     s3prl.utility.helper.hack_isinstance = _do_nothing
 
 
-def _do_nothing() -> None:
-    """Stand in for `hack_isinstance`."""
-
-
 def audio_by_soundfile() -> None:
     """Since 2.9 torchaudio reads audio by torchcodec alone: without that, use soundfile."""
     if importlib.util.find_spec("torchcodec") is None:
@@ -96,10 +80,9 @@ def audio_by_soundfile() -> None:
         torchaudio.load = _load_by_soundfile
 
 
-def _load_by_soundfile(path: Any, **_: Any) -> tuple[Any, int]:
+def _load_by_soundfile(path: Any, **_: Any) -> tuple[torch.Tensor, int]:
     """Read a file as `torchaudio.load` does: (channels, samples) float32 and the rate in Hz."""
     import soundfile  # noqa: PLC0415 - only when audio is read this way
-    import torch  # noqa: PLC0415 - heavy
 
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T.copy()), int(rate)
@@ -107,19 +90,12 @@ def _load_by_soundfile(path: Any, **_: Any) -> tuple[Any, int]:
 
 def no_gpu_to_choose() -> None:
     """s3prl chooses a GPU for each of several processes, also where there is none."""
-    import torch  # noqa: PLC0415 - heavy
-
     if not torch.cuda.is_available():
-        torch.cuda.set_device = _choose_nothing  # type: ignore[assignment]
+        torch.cuda.set_device = _do_nothing
 
 
-def _choose_nothing(_device: Any) -> None:
-    """Stand in for `torch.cuda.set_device`."""
-
-
-def light_optimizers() -> None:
-    """Torch's optimizers import its compiler, a third of a short run, to say that there is none."""
-    optimizers_without_compiler()
+def _do_nothing(*_: Any) -> None:
+    """Stand in for a function that must not do its work."""
 
 
 def plain_ddp(runner_module: Any) -> None:
@@ -143,12 +119,13 @@ def plain_ddp(runner_module: Any) -> None:
 _REMEMBERED = "__dynamo_disable"
 
 
-def optimizers_without_compiler() -> None:
-    """Let torch's optimizers step without importing the compiler; a second call does nothing.
+def light_optimizers() -> None:
+    """Torch's optimizers import its compiler, a third of a short run, to say that there is none.
 
     Where torch is built in another way than this expects, it stays as it is.
     """
-    for kind in {torch.optim.Optimizer, *_optimizers()}:
+    found = (kind for kind in vars(torch.optim).values() if isinstance(kind, type))
+    for kind in {kind for kind in found if issubclass(kind, torch.optim.Optimizer)}:
         for name, member in [*vars(kind).items()]:
             plain = getattr(member, "__wrapped__", None)
             # Once an optimizer was made, its class's step is another wrapper: too late then.
@@ -158,12 +135,6 @@ def optimizers_without_compiler() -> None:
                 kind.step = _without_gradients(member, plain)
             elif not hasattr(plain, _REMEMBERED):
                 setattr(plain, _REMEMBERED, plain)
-
-
-def _optimizers() -> list[Any]:
-    """Return torch's own optimizers."""
-    kinds = [kind for kind in vars(torch.optim).values() if isinstance(kind, type)]
-    return [kind for kind in kinds if issubclass(kind, torch.optim.Optimizer)]
 
 
 def _without_gradients(full: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:

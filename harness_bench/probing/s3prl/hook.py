@@ -1,9 +1,9 @@
-"""One import hook that lets s3prl see this project's upstreams and tasks, s3prl unchanged.
+"""The import hook that lets an unchanged s3prl see this project's upstreams and tasks.
 
 `activate()` costs nothing until s3prl is imported. Then `s3prl.hub` is our lazy hub,
-`s3prl.downstream.X` is our package of that name where there is one, the bridges are in place
-before s3prl's runner is imported, and the runner trains and resumes exactly (see `resume`) and can
-take the plain mean of the layers (see `layers`).
+`s3prl.downstream.X` is our package of that name where there is one, the bridges are applied before
+s3prl's runner is imported, and the runner resumes exactly (see `resume`) and can take the plain
+mean of the layers (see `layers`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-ALIASES = {
-    "s3prl.hub": "harness_bench.probing.s3prl.hub",
-    "s3prl.downstream": "harness_bench.downstream",
-}
+HUB, TASKS = "harness_bench.probing.s3prl.hub", "harness_bench.downstream"
 COMMAND = "s3prl.run_downstream"
 RUNNER = "s3prl.downstream.runner"
 
@@ -47,11 +44,9 @@ class S3prlFinder(MetaPathFinder):
             return None
         if fullname == COMMAND:
             _prepare_command()
-            return None
         if fullname == RUNNER:
             return _exact_runner(fullname, path, target)
-        real = real_name(fullname)
-        if real is None:
+        if (real := real_name(fullname)) is None:
             return None
         return importlib.machinery.ModuleSpec(fullname, _Alias(real), origin=real)
 
@@ -64,20 +59,20 @@ class _Alias(Loader):
 
     @override
     def exec_module(self, module: ModuleType) -> None:
-        # The import system returns what stands in sys.modules afterwards, so both names mean one
-        # module. Returning it from create_module instead would overwrite its __spec__.
+        # The import system returns what is in sys.modules afterwards: one module, two names.
+        # Returning it from create_module instead would overwrite its __spec__.
         sys.modules[module.__name__] = importlib.import_module(self.real)
 
 
 def real_name(fullname: str) -> str | None:
     """Return our module that serves a name of s3prl's, or None where s3prl's own does."""
-    if fullname in ALIASES:
-        # s3prl.downstream itself stays: its other tasks are found through it.
-        return ALIASES[fullname] if fullname == "s3prl.hub" else None
+    if fullname == "s3prl.hub":
+        return HUB
+    # s3prl.downstream itself stays: its other tasks are found through it.
     parent, _, rest = fullname.partition("s3prl.downstream.")
     if parent or not rest:
         return None
-    real = f"{ALIASES['s3prl.downstream']}.{rest}"
+    real = f"{TASKS}.{rest}"
     try:
         return real if importlib.util.find_spec(real) else None
     except ModuleNotFoundError:  # a parent package of it is not ours
@@ -105,7 +100,7 @@ def _exact_runner(
 
 
 class _RunnerLoader(Loader):
-    """Imports s3prl's runner between the two kinds of bridges."""
+    """Imports s3prl's runner, with the bridges that must precede and follow it."""
 
     def __init__(self, real: Loader) -> None:
         self.real = real
@@ -119,7 +114,7 @@ class _RunnerLoader(Loader):
         from harness_bench.probing.s3prl import bridges  # noqa: PLC0415 - imports torch
 
         bridges.apply()
-        # As if it had never been here: whoever asks for the source asks the real loader.
+        # Whoever asks for the source must find the real loader.
         module.__loader__ = self.real
         if module.__spec__ is not None:
             module.__spec__.loader = self.real

@@ -10,10 +10,12 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.models.layers import MEAN, WEIGHTED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEY, WEIGHTED, MEAN = "layers", "weighted", "mean"  # of the config's part `runner`
+KEY = "layers"  # of the config's part `runner`
 _RUNNER = "s3prl.downstream.runner"
 
 

@@ -1,9 +1,9 @@
-"""Exact resume for s3prl's runner, from outside: one method of it runs inside `Continuation`.
+"""Exact resume for s3prl's runner, from outside: `Runner.train` runs inside `Continuation`.
 
-s3prl saves weights, optimizer, scheduler, step and epoch. A run resumed from these starts its epoch
-anew with other random numbers. Here a checkpoint also holds the place in the epoch, the random
-states of every rank and what was gathered since the last log; a resumed training loop takes the
-loader where it stopped. Checkpoints replace each other only once they are whole on the disk.
+s3prl saves weights, optimizer, scheduler, step and epoch. A run resumed from these restarts its
+epoch with other random numbers. Here a checkpoint also holds the position in the epoch, the random
+states of every rank and the records since the last log; a resumed loop continues the loader where
+it stopped. A checkpoint replaces the one before only once it is whole on the disk.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY = "HarnessBench"  # our part of a checkpoint; s3prl ignores it
-NOT_EXACT = (  # said once, when such a checkpoint is taken up
+NOT_EXACT = (
     "This checkpoint was written by s3prl alone, without the place in the epoch and the random "
     "states: the epoch starts anew, and the run will differ from an unbroken one."
 )
-# Numbers the trainings of this process, alike on all ranks, which tell each other things by it.
-_TRAININGS = itertools.count()
+_TRAININGS = itertools.count()  # numbers the trainings of a process, alike on all ranks
+State = dict[str, Any]
 
 
 def make_exact(runner_module: Any) -> None:
@@ -54,15 +54,11 @@ def make_exact(runner_module: Any) -> None:
 
 
 class _Finished(Exception):  # noqa: N818 - no error
-    """Ends the loop of a rank that s3prl lets run forever: it counts steps on the first alone."""
+    """Ends the loop of other ranks, which s3prl lets run forever: it counts steps on the first."""
 
 
 class Continuation:
-    """One training of s3prl's runner: where it stands, and where it takes a run up.
-
-    Args:
-        runner: s3prl's `Runner`, constructed, not yet training.
-    """
+    """One training of s3prl's `Runner`: where it stands, and from where it resumes."""
 
     def __init__(self, runner: Any) -> None:
         self.runner, self.model = runner, runner.downstream.model
@@ -73,7 +69,7 @@ class Continuation:
         saved = runner.init_ckpt
         self.step = int(saved.get("Step", 0))  # optimizer steps done
         self.resumed = bool(runner.args.past_exp and "Step" in saved)
-        # Where to begin, and what was gathered before; each None once it has been used.
+        # Where to begin and the records gathered before; each None once it has been used.
         self.place: dict[str, Any] | None = saved.get(KEY) if self.resumed else None
         self.gathered: dict[str, Any] | None = self.place["records"] if self.place else None
         self.drawn = 0  # batches of this epoch
@@ -105,7 +101,7 @@ class Continuation:
             yield
 
     def _take_up(self) -> None:
-        """Tell the task where it is taken up, and the user what is not exact."""
+        """Tell the task the step it resumes at, and the user what is not exact."""
         if not self.resumed:
             return
         if self.place is None:
@@ -115,7 +111,7 @@ class Continuation:
             expert.resume_at(self.step)
 
     def _scheduler(self, stock: Callable[[Any], Any], optimizer: Any) -> Any:
-        """Make the scheduler, which sets the learning rates of step 0, and set them right again."""
+        """Make the scheduler, then undo that it sets the learning rates of step 0."""
         scheduler = stock(optimizer)
         saved = self.runner.init_ckpt["Optimizer"]["param_groups"]
         for group, before in zip(optimizer.param_groups, saved, strict=True):
@@ -123,13 +119,13 @@ class Continuation:
         return scheduler
 
     def _loader(self, stock: Callable[..., Any], split: str, *args: Any, **kwargs: Any) -> Any:
-        """Give the runner a split's loader; that of training counts, and starts where it must."""
+        """Return a split's loader; that of training counts batches and starts where it must."""
         if split != self.split or not self.model.training:
             return stock(split, *args, **kwargs)
         if self.place is None:
             self.epoch_start = random_state()
             return _Epoch(stock(split, *args, **kwargs), self, unread=0, unlisted=0)
-        # What the loader draws when it is made and begun must come out as it did then.
+        # The loader draws random numbers when it is made and started.
         self.epoch_start = self.place["epoch_start"][self.rank]
         set_random_state(self.epoch_start)
         batches = self.place["batches"]
@@ -139,7 +135,7 @@ class Continuation:
         return _Epoch(stock(split, *args, **kwargs), self, unread=batches, unlisted=0)
 
     def begun(self) -> None:
-        """Take note that an epoch's loader runs and has passed over what was done before."""
+        """Note that an epoch's loader runs and has skipped the batches done before."""
         self.drawn = 0
         if self.place is not None:
             self.drawn = self.place["batches"]
@@ -147,7 +143,7 @@ class Continuation:
             self.place = None
 
     def before_batch(self) -> None:
-        """On all ranks but the first: tell the random state, and stop after the last step."""
+        """On all ranks but the first: publish the random state, stop after the last step."""
         if self.rank == 0 or self.since_start % self.accumulate:
             return
         step = self.step + self.since_start // self.accumulate
@@ -163,7 +159,7 @@ class Continuation:
         self.since_start += 1
 
     def _tell(self, step: int) -> None:
-        """Leave this rank's random states where the first rank finds them.
+        """Publish this rank's random states for the first rank.
 
         The first alone knows whether it saves, so no collective can be used. The other ranks are
         ahead of it by less than one step: the next needs its gradients.
@@ -172,27 +168,29 @@ class Continuation:
         if self.told is not None:
             store.delete_key(self.told)
         self.told = f"{self.name}/{self.rank}/{step}"
-        both = {"epoch_start": self.epoch_start, "now": random_state()}
-        store.set(self.told, to_bytes(both))  # type: ignore[arg-type]
+        stream = io.BytesIO()
+        torch.save({"epoch_start": self.epoch_start, "now": random_state()}, stream)
+        store.set(self.told, stream.getvalue())  # type: ignore[arg-type]
 
     def _told(self, rank: int, step: int) -> State:
-        """Wait for what another rank told."""
+        """Wait for the random states of another rank."""
         store = distributed_c10d._get_default_store()  # noqa: SLF001 - as above
-        return from_bytes(store.get(f"{self.name}/{rank}/{step}"))
+        data = store.get(f"{self.name}/{rank}/{step}")
+        return dict(torch.load(io.BytesIO(data), weights_only=True))
 
     def _before_forward(self, model: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Hold the records of training; give a resumed run those gathered before."""
+        """Keep the records of training; add those gathered before the break."""
         if not model.training or "records" not in kwargs:
             return
         self.records = kwargs["records"]
         if self.gathered is not None:
-            self.records.update(moved(self.gathered, self.runner.args.device))
+            self.records.update(_moved(self.gathered, self.runner.args.device))
             self.gathered = None
 
     def _save(
         self, stock: Callable[..., None], states: Any, path: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Write a checkpoint of the runner, completed, whole or not at all; pass on all else."""
+        """Write a checkpoint of the runner atomically, with our part in it; pass on all else."""
         if not (isinstance(states, dict) and states.get("Args") is self.runner.args):
             stock(states, path, *args, **kwargs)
             return
@@ -207,7 +205,7 @@ class Continuation:
             prune(Path(path).parent, self.keep)
 
     def _state(self, step: int) -> dict[str, Any]:
-        """Return what s3prl leaves out of a checkpoint."""
+        """Return our part of a checkpoint."""
         mine = {"epoch_start": self.epoch_start, "now": random_state()}
         ranks = [mine, *(self._told(rank, step) for rank in range(1, self.ranks))]
         logged = step % self.settings["log_step"] == 0  # then s3prl has emptied them
@@ -215,17 +213,17 @@ class Continuation:
             "batches": self.drawn,
             "epoch_start": [each["epoch_start"] for each in ranks],
             "now": [each["now"] for each in ranks],
-            "records": {} if logged else storable(self.records),
+            "records": {} if logged else _storable(self.records),
         }
 
 
 class _Epoch:
-    """An epoch's loader, begun where a checkpoint stopped; all else is the loader's own.
+    """An epoch's loader, started where a checkpoint stopped; all else is the loader's own.
 
     Args:
         loader: any iterable of batches with a length.
         continuation: is told what happens.
-        unread: batches to read and throw away.
+        unread: batches to read and discard.
         unlisted: batches that the loader itself has left out.
     """
 
@@ -258,9 +256,8 @@ class _Epoch:
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Let an object's attribute be another while the block runs."""
-    own = name in vars(owner)
-    before = getattr(owner, name)
+    """Replace an attribute while the block runs."""
+    own, before = name in vars(owner), getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
@@ -269,9 +266,6 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             setattr(owner, name, before)
         else:
             delattr(owner, name)
-
-
-State = dict[str, Any]
 
 
 def random_state() -> State:
@@ -287,10 +281,7 @@ def random_state() -> State:
 
 
 def set_random_state(state: State) -> None:
-    """Set all generators to a state that `random_state` gave.
-
-    Generators of GPUs are set where their number is the same.
-    """
+    """Set all generators to a state of `random_state`; GPUs' where their number is the same."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     name, keys, *rest = state["numpy"]
@@ -300,23 +291,11 @@ def set_random_state(state: State) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def to_bytes(state: State) -> bytes:
-    """Write a state as bytes, to send it to another process."""
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    return stream.getvalue()
-
-
-def from_bytes(data: bytes) -> State:
-    """Read what `to_bytes` wrote; runs no code."""
-    return dict(torch.load(io.BytesIO(data), weights_only=True))
-
-
-def storable(records: dict[str, Any]) -> dict[str, Any]:
+def _storable(records: dict[str, Any]) -> dict[str, Any]:
     """Return records as a checkpoint can hold them and read them back without running code.
 
-    Lists of tensors, numbers and texts become (values, whether they were on a GPU). What a task
-    of s3prl's gathers in other types is left out, and said.
+    Lists of tensors, numbers and texts become (values, whether they were on a GPU). Records of
+    other types, which a task of s3prl's may gather, are left out with a warning.
     """
     found = {}
     for name, values in records.items():
@@ -325,12 +304,12 @@ def storable(records: dict[str, Any]) -> dict[str, Any]:
             on_gpu = any(isinstance(value, torch.Tensor) and value.is_cuda for value in plain)
             found[name] = (plain, on_gpu)
         else:
-            say(f"Record {name!r} of this task cannot be kept: resumed from here, it is not exact.")
+            say(f"Record {name!r} of this task cannot be saved: a resume from here is not exact.")
     return found
 
 
-def moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
-    """Give records back as they were; checkpoints are read onto the CPU."""
+def _moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
+    """Restore records to their device; checkpoints are read onto the CPU."""
     return {
         name: [
             value.to(device) if on_gpu and isinstance(value, torch.Tensor) else value
