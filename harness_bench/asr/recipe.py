@@ -1,232 +1,376 @@
-"""One ASR run, from cuts to predictions, as one call: what the demo and the CLI use."""
+"""The stages of the ASR recipes, from corpora to scores; numbers are those of egs2's asr.sh."""
 
 from __future__ import annotations
 
-import shutil
+import re
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-import harness_bench
-from harness_bench.asr.score import layer_weights
-from harness_bench.core.config import STRICT, build, resolved
-from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
-from harness_bench.core.process import run_logged
-from harness_bench.core.workdir import write_provenance
-from harness_bench.cuts.store import cuts_path
+from harness_bench.asr import broadcast, stages
+from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
+from harness_bench.asr.data.kaldi import Limits
+from harness_bench.asr.espnet.run import Command, run
+from harness_bench.scoring.registry import get_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FBANK = "fbank"
-LOG, OUTCOME = "log.txt", "outcome.json"
-_PREDICTIONS_STAGE = 13  # the next one packs the model
-_MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
-# What run.sh writes below a run's folder; nothing else there is ever removed.
-_PRODUCTS = ("data", "dump", "token_list", "stats", "features", "asr", "decode")
+TIMES = "stage_times.json"
+# How long a training lasts, and on what, which may change when it goes on.
+_LASTING = re.compile(r"--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *")
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class AsrConfig:
-    """Settings of one ASR run; names are those of run.sh's options.
+class Step(NamedTuple):
+    """One step of a stage; a stage has one step for each corpus, set or program."""
 
-    Attributes:
-        recipe: folder that holds run.sh and conf/; relative ones start at the repository root.
-        asr_config: training config, relative to the recipe.
-        inference_config: decoding config, relative to the recipe.
-        train_set: split to train on.
-        valid_set: split that chooses the best epochs.
-        test_sets: splits to decode.
-        layers: hidden states of the upstream: weighted, mean or a number.
-        ssl_input_layer: the encoder's input layer for a checkpoint: frames of 20 or 40 ms.
-        ssl_preencoder_dim: width of a linear layer before it, 0 for none.
-        cache_mb: memory for hidden states of utterances seen before.
-        text_profile: normalisation of the training text; references stay raw.
-        token_type: what a token is.
-        nbpe: number of sentencepiece units.
-        max_epoch: epochs; 0 leaves it to `asr_config`.
-        seed: of training and decoding.
-        nj: processes that load audio; 0 loads it in the main process.
-        ngpu: GPUs to train on.
-    """
-
-    recipe: Path = Path("egs/demo/asr1")
-    asr_config: Path = Path("conf/demo.yaml")
-    inference_config: Path = Path("conf/decode_demo.yaml")
-    train_set: str = "train"
-    valid_set: str = "dev"
-    test_sets: tuple[str, ...] = Field(default=("test",), min_length=1)
-    layers: str = Field(default="weighted", pattern=r"^(weighted|mean|-?\d+)$")
-    ssl_input_layer: Literal["linear", "conv2d2"] = "conv2d2"
-    ssl_preencoder_dim: int = Field(default=40, ge=0)
-    cache_mb: int = Field(default=512, ge=0)
-    text_profile: str = "mgb2"
-    token_type: Literal["char", "word", "bpe"] = "char"  # noqa: S105 - a unit of text
-    nbpe: int = Field(default=1000, ge=8)
-    max_epoch: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
-    nj: int = Field(default=0, ge=0)
-    ngpu: int = Field(default=0, ge=0)
+    number: int
+    title: str
+    run: Callable[[], object]
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class AsrOutcome:
-    """What one ASR run gave.
-
-    Attributes:
-        digest: of everything that decides the result: config, cuts and upstream.
-        predictions: split -> file of `TextPrediction`.
-        checkpoint_digest: of the upstream's weights, None for FBANK.
-        seconds: wall-clock time of the run.
-        command: the command line that was run.
-        layer_weights: of the upstream's weighted sum, adding up to 1; empty without one.
-    """
-
-    digest: str
-    predictions: dict[str, Path]
-    checkpoint_digest: str | None
-    seconds: float
-    command: tuple[str, ...]
-    layer_weights: tuple[float, ...] = ()
-
-
-def run_asr(
-    *,
-    upstream: str,
-    checkpoint: Path | None,
-    cuts: Path,
-    out: Path,
-    config: AsrConfig | None = None,
-    threads: int = 1,
-) -> AsrOutcome:
-    """Train and decode one upstream's ASR by the recipe; a finished run is not repeated.
+class Recipe:
+    """All stages of one model's ASR, with the places of what they write.
 
     Args:
-        upstream: its name; "fbank" needs no checkpoint, any other does.
-        checkpoint: the upstream's checkpoint folder.
-        cuts: a prepared folder with the config's splits.
-        out: the run's folder; gets log.txt, predictions.<split>.jsonl and outcome.json. A run
-            cut off there is continued if all its inputs are the same, and made anew otherwise.
-        config: see `AsrConfig`.
-        threads: CPU threads.
+        config: options as given; what is empty there is filled in.
+        command: the command line that results tell.
 
     Raises:
-        ValueError: a checkpoint for FBANK or none for another upstream, no such recipe or split.
-        RuntimeError: the recipe failed; carries the end of its log.
+        ValueError: an option that cannot be; nothing has been written then.
     """
-    config = config or AsrConfig()
-    if (checkpoint is None) != (upstream == FBANK):
-        raise ValueError(
-            f"upstream {upstream!r} with checkpoint {checkpoint}: {FBANK!r} takes no checkpoint, "
-            "any other upstream needs one."
+
+    def __init__(self, config: RecipeConfig, command: str) -> None:
+        self.command = command
+        self.checkpoint = _check(config)
+        c = self.config = _complete(config)
+        self.data, self.raw = f"{c.expdir}/data", f"{c.dumpdir}/raw"
+        self.tokens, self.stats = f"{c.expdir}/token_list/{_units(c)}", f"{c.expdir}/stats"
+        self.bpemodel = {"bpe": f"{self.tokens}/bpe.model"}.get(c.token_type, "none")
+        self.fit = _fit(c)
+        self.sets = tuple(dict.fromkeys((self.fit, c.valid_set, *c.test_sets)))
+        self.features = f"{c.expdir}/features/{_file_name(c.model)}_{c.layers}"
+        epochs = f"--max_epoch {c.max_epoch}" if c.max_epoch else ""
+        self.asr_args = " ".join(filter(None, (epochs, c.asr_args)))
+        self.decoded = self.predictions = f"{c.asr_exp}/{c.inference_tag}"
+        if isinstance(c, PreparedConfig):
+            self.decoded, self.predictions = f"{c.expdir}/decode", c.expdir
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps of the stages that were asked for."""
+        for stage in (
+            self.prepare, self.data_stages, self.language_model, self.lengths, self.training,
+            self.decoding, self.scoring, self.packing,
+        ):  # fmt: skip
+            yield from (step for step in stage() if self.config.runs(step.number))
+
+    def prepare(self) -> Iterator[Step]:
+        """Stage 1: data folders, from prepared cuts or from the corpora as they came."""
+        c, data = self.config, Path(self.data)
+        names = tuple(dict.fromkeys((c.train_set, c.valid_set, *c.test_sets)))
+        if isinstance(c, BroadcastConfig):
+            for title, run in broadcast.prepare(names, c, data, c.text_profile, c.nj):
+                yield Step(1, title, _own(run))
+        else:
+            assert isinstance(c, PreparedConfig)
+            specs = [f"{name}={c.cuts}:{name}" for name in names]
+            yield Step(
+                1, "texts and speakers", _own(stages.data_folders, specs, data, c.text_profile)
+            )
+
+    def data_stages(self) -> Iterator[Step]:
+        """Stages 2 to 5: speeds, audio, choice of utterances, tokens."""
+        c, data, raw = self.config, Path(self.data), Path(self.raw)
+        text = raw / self.fit / "text"
+        if factors := c.speed_perturb_factors:
+            speeds = (data, c.train_set, self.fit, factors, c.text_profile)
+            yield Step(2, "speed perturbation", _own(stages.perturb, *speeds))
+        files = Path(c.dumpdir) / "audio"
+        audio = _own(stages.audio, data, raw / "org", files, self.sets, c.audio_format, jobs=c.nj)
+        yield Step(3, "audio at 16 kHz", audio)
+        limits = Limits(c.min_wav_duration, c.max_wav_duration)
+        texts = [Path(path) for path in c.lm_train_text] or [text]
+        select = _own(stages.select, raw / "org", raw, self.sets, c.test_sets, limits, texts)
+        yield Step(4, "leave out unfit utterances", select)
+        tokens = _own(stages.token_list, text, Path(self.tokens), c.token_type, c.nbpe)
+        yield Step(5, "token list", tokens)
+
+    def language_model(self) -> Iterator[Step]:
+        """Stages 6 to 8: a language model on the training text, or on another."""
+        c = self.config
+        if not c.use_lm:
+            return
+        text, valid = f"{self.raw}/lm_train.txt", f"{self.raw}/{c.valid_set}/text"
+        shapes, tokens = f"{self.stats}/lm_{_units(c)}", f"{self.tokens}/tokens.txt"
+        train = partial(
+            _program, "espnet2.bin.lm_train", *c.lm_args.split(), use_preprocessor=True,
+            token_type=c.token_type, token_list=tokens, bpemodel=self.bpemodel,
+            train_data_path_and_name_and_type=f"{text},text,text",
+            valid_data_path_and_name_and_type=f"{valid},text,text",
+            config=c.lm_config, num_workers=c.nj, seed=c.seed,
+        )  # fmt: skip
+        yield Step(
+            6, f"lengths of the language model's text [{c.lm_tag}]",
+            train(collect_stats=True, train_shape_file=text, valid_shape_file=valid,
+                  output_dir=shapes, ngpu=0),
+        )  # fmt: skip
+        settings = {"seed": str(c.seed), "lm_args": _decisive(c.lm_args)}
+        files = {"lm_config": str(c.lm_config), "tokens": tokens, "text": text}
+        inputs = _own(stages.training_inputs, Path(c.lm_exp), settings, files)
+        yield Step(7, "what decides the language model", inputs)
+        yield Step(
+            7, f"training of the language model [{c.lm_tag}]",
+            train(train_shape_file=f"{shapes}/train/text_shape",
+                  valid_shape_file=f"{shapes}/valid/text_shape", fold_length=150,
+                  output_dir=c.lm_exp, resume=True, ngpu=c.ngpu, multiprocessing_distributed=True),
+        )  # fmt: skip
+        # Of dev, whose texts are never empty; a test set's may be.
+        perplexity = _program(
+            "espnet2.bin.lm_calc_perplexity", data_path_and_name_and_type=f"{valid},text,text",
+            train_config=f"{c.lm_exp}/config.yaml", model_file=f"{c.lm_exp}/{c.inference_lm}",
+            output_dir=f"{c.lm_exp}/perplexity_test", ngpu=min(c.ngpu, 1),
+        )  # fmt: skip
+        yield Step(8, f"perplexity of {c.valid_set} [{c.lm_tag}]", perplexity)
+
+    def lengths(self) -> Iterator[Step]:
+        """Stage 10: lengths for batching, and the checkpoint's features where they are kept."""
+        c, both = self.config, (self.fit, self.config.valid_set)
+        # Batches are made by the audio's lengths with cached features, too: so they are the same.
+        shapes = _own(stages.shapes, Path(self.raw), Path(self.stats), both)
+        yield Step(10, "lengths for batching", shapes)
+        if c.feature_cache:
+            features = _program(
+                "harness_bench.asr.features", config=c.feature_cache, checkpoint=self.checkpoint,
+                layers=c.layers, data=self.raw, out=self.features, splits=self.sets,
+                accelerator="cuda" if c.ngpu else None, devices=c.ngpu or None,
+            )  # fmt: skip
+            yield Step(10, f"features [{Path(self.features).name}]", features)
+
+    def training(self) -> Iterator[Step]:
+        """Stage 11: ESPnet's training, continued where it was cut off."""
+        c, fit, valid = self.config, f"{self.raw}/{self.fit}", f"{self.raw}/{self.config.valid_set}"
+        tokens, decisive = f"{self.tokens}/tokens.txt", _decisive(self.asr_args)
+        settings = {"token_type": c.token_type, "seed": str(c.seed), "asr_args": decisive}
+        if self.checkpoint:
+            ssl = ("layers", "ssl_input_layer", "ssl_preencoder_dim")
+            settings |= {name: str(getattr(c, name)) for name in ssl}
+        files = {
+            "asr_config": str(c.asr_config), "tokens": tokens, "training text": f"{fit}/text",
+            "training audio": f"{fit}/utt2num_samples", "validation text": f"{valid}/text",
+        }  # fmt: skip
+        inputs = (Path(c.asr_exp), settings, files, self.checkpoint)
+        yield Step(11, "what decides the training", _own(stages.training_inputs, *inputs))
+        training = _program(
+            "espnet2.bin.asr_train", *self.frontend(), *self.asr_args.split(),
+            config=c.asr_config, use_preprocessor=True,
+            token_type=c.token_type, token_list=tokens, bpemodel=self.bpemodel,
+            train_data_path_and_name_and_type=[self.speech_of(self.fit), f"{fit}/text,text,text"],
+            valid_data_path_and_name_and_type=[
+                self.speech_of(c.valid_set), f"{valid}/text,text,text"
+            ],
+            train_shape_file=f"{self.stats}/{self.fit}/speech_shape",
+            valid_shape_file=f"{self.stats}/{c.valid_set}/speech_shape",
+            output_dir=c.asr_exp, resume=True, num_workers=c.nj, ngpu=c.ngpu,
+            multiprocessing_distributed=True, seed=c.seed,
+        )  # fmt: skip
+        yield Step(11, f"training [{c.asr_tag}]", training)
+
+    def frontend(self) -> list[str]:
+        """Return asr_train's options of the model's way in."""
+        c = self.config
+        if not self.checkpoint:
+            # 80 bins, 25 ms every 10 ms; conv2d makes frames of 40 ms.
+            window = ["fs=16k", "n_fft=512", "win_length=400", "hop_length=160"]
+            return words_of(
+                frontend="default", frontend_conf=window, encoder_conf="input_layer=conv2d"
+            )
+        # The checkpoint's frames are 20 ms apart already.
+        conf = [f"checkpoint={self.checkpoint}", f"layers={c.layers}", f"cache_mb={c.cache_mb}"]
+        found = words_of(
+            frontend="harness", frontend_conf=conf, encoder_conf=f"input_layer={c.ssl_input_layer}"
         )
-    inputs = _input_digests(checkpoint, cuts, config)
-    digest = digest_strings(f"{name} {value}" for name, value in sorted(inputs.items()))
-    if (outcome := _finished(out, digest)) is not None:
-        return outcome
-    _make_room(out, digest)
-    write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
-    command = _command(checkpoint, cuts, out, config)
-    (out / LOG).unlink(missing_ok=True)
-    seconds = run_logged(command, out / LOG, threads=threads)
-    outcome = AsrOutcome(
-        digest=digest,
-        predictions={s: out / f"predictions.{s}.jsonl" for s in config.test_sets},
-        checkpoint_digest=inputs.get("checkpoint"),
-        seconds=seconds,
-        command=tuple(command),
-        layer_weights=layer_weights(out / "asr" / _MODEL),
+        if c.ssl_preencoder_dim:
+            from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
+
+            width = shape_of(Path(self.checkpoint)).hidden_size
+            sizes = [f"input_size={width}", f"output_size={c.ssl_preencoder_dim}"]
+            found += words_of(preencoder="linear", preencoder_conf=sizes)
+        return found
+
+    def speech_of(self, name: str) -> str:
+        """Return what ESPnet reads as a set's speech."""
+        if self.config.feature_cache:
+            return f"{self.features}/{name}/feats.scp,speech,harness_features"
+        return f"{self.raw}/{name}/wav.scp,speech,sound"
+
+    def decoding(self) -> Iterator[Step]:
+        """Stage 12: each test set by several processes."""
+        c = self.config
+        for name in c.test_sets:
+            arguments = words_of(
+                config=c.inference_config, data_path_and_name_and_type=self.speech_of(name),
+                asr_train_config=f"{c.asr_exp}/config.yaml",
+                asr_model_file=f"{c.asr_exp}/{c.inference_asr_model}",
+                lm_train_config=f"{c.lm_exp}/config.yaml" if c.use_lm else None,
+                lm_file=f"{c.lm_exp}/{c.inference_lm}" if c.use_lm else None,
+                num_workers=c.nj, ngpu=int(c.gpu_inference == "true"), seed=c.seed,
+            )  # fmt: skip
+            decoding = _program(
+                "harness_bench.asr.espnet.decode", "--", *arguments, *c.inference_args.split(),
+                keys=f"{self.raw}/{name}/wav.scp", output_dir=f"{self.decoded}/{name}",
+                jobs=c.inference_nj,
+            )  # fmt: skip
+            yield Step(12, f"decoding {name} [{c.asr_tag}/{c.inference_tag}]", decoding)
+
+    def scoring(self) -> Iterator[Step]:
+        """Stage 13: predictions, and their scores unless the caller makes those."""
+        c, cuts, out = self.config, Path(self.data), Path(self.predictions)
+        if not c.scoring:
+            found = _own(stages.predictions, cuts, Path(self.decoded), out, c.test_sets)
+            yield Step(13, "predictions", found)
+            return
+        # Models share an --expdir; the cost of one are its own stages, and those of the data.
+        tags = [c.asr_tag, f"{c.asr_tag}/{c.inference_tag}", c.use_lm and c.lm_tag,
+                c.feature_cache and Path(self.features).name]  # fmt: skip
+        for name in c.test_sets:
+            corpus = c.corpus if isinstance(c, PreparedConfig) else broadcast.corpus_of(name)
+            score = _program(
+                "harness_bench.asr.score", cuts=cuts, split=name, decoded=f"{self.decoded}/{name}",
+                corpus=corpus, train_set=self.fit, out=out, results=f"{c.expdir}/results",
+                model=c.model, model_kind=c.model_kind, asr=c.asr_exp,
+                asr_model=c.inference_asr_model, inference_config=c.inference_config,
+                times=f"{c.expdir}/{TIMES}", times_of=tuple(filter(None, tags)),
+                command=self.command, synthetic=c.synthetic, profile=c.score_profile,
+                pretraining_data=c.pretraining_data,
+            )  # fmt: skip
+            yield Step(13, f"scores of {name} [{c.asr_tag}/{c.inference_tag}]", score)
+
+    def packing(self) -> Iterator[Step]:
+        """Stage 14: a pack that `harness-bench transcribe` and ESPnet open."""
+        c = self.config
+        if c.pack:
+            pack = _program(
+                "harness_bench.asr.transcribe.pack", asr=c.asr_exp, model=c.inference_asr_model,
+                inference_config=c.inference_config, out=c.pack, lm=c.lm_exp if c.use_lm else None,
+                lm_model=c.inference_lm if c.use_lm else None,
+            )  # fmt: skip
+            yield Step(14, f"model pack [{c.asr_tag}]", pack)
+
+
+def _program(module: str, *more: str, **options: Any) -> Callable[[], None]:
+    """Return a call of a program with these options, and words behind them."""
+    return partial(run, Command(module, (*words_of(**options), *more), module))
+
+
+def _own(step: Callable[..., object], *arguments: object, **options: object) -> Callable[[], None]:
+    """Return a call of a step of ours; bad input ends the run with one line, not a traceback."""
+
+    def call() -> None:
+        try:
+            step(*arguments, **options)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+
+    return call
+
+
+def _check(c: RecipeConfig) -> str:
+    """Refuse options that cannot be; return the checkpoint's folder, empty for FBANK."""
+    for name in ("text_profile", "score_profile"):
+        if value := getattr(c, name):
+            get_profile(value)
+    names = (
+        "asr_config",
+        "inference_config",
+        *(("lm_config",) if c.use_lm else ()),
+        "feature_cache",
     )
-    write_json(out / OUTCOME, asdict(outcome))
-    return outcome
+    for name in names:
+        if (value := str(getattr(c, name))) and not Path(value).is_file():
+            raise ValueError(f"--{name} {value}: there is no such file")
+    if c.upstream == FBANK:
+        if c.feature_cache:
+            raise ValueError("--feature_cache needs a checkpoint as --upstream; FBANK needs none")
+        return ""
+    if c.feature_cache and c.layers == "weighted":
+        raise ValueError(
+            "--feature_cache needs --layers mean or a number: weights are learned, so their sum "
+            "cannot be kept"
+        )
+    return str(upstream_folder(c.upstream, c.layers))
 
 
-def recipe_folder(config: AsrConfig) -> Path:
-    """Return the folder with run.sh.
+def upstream_folder(upstream: str, layers: str = "weighted") -> Path:
+    """Return the folder of an upstream, by a name of the family or as it is, checked.
 
     Raises:
-        ValueError: it is not there (recipes are part of the repository, not of the wheel).
+        ValueError: neither a folder nor a name, a checkpoint that this project cannot compute, or
+            a layer that it does not have.
     """
-    root = Path(harness_bench.__file__).parents[1]
-    folder = (root / config.recipe).absolute()
-    if not (folder / "run.sh").is_file():
-        raise ValueError(
-            f"There is no {folder / 'run.sh'}. Recipes come with the repository: clone it and "
-            "install it with `pip install -e`, or name another folder in `recipe`."
-        )
-    return folder
+    from harness_bench.models import hub  # noqa: PLC0415 - seconds of import
+    from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
+    from harness_bench.models.layers import checked_layers, parse_layers  # noqa: PLC0415
+
+    folder = Path(upstream)
+    if not folder.exists():
+        if upstream not in (known := hub.names()):
+            raise ValueError(
+                f"--upstream {upstream} is neither {FBANK}, nor a checkpoint folder, nor one of "
+                f"{', '.join(known)}."
+            )
+        folder = hub.resolve(upstream)
+    checked_layers(parse_layers(layers), shape_of(folder).num_layers)
+    return folder.absolute()
 
 
-def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> dict[str, str]:
-    """Return the digests of all that decides the result."""
-    folder = recipe_folder(config)
-    files = [folder / "run.sh", folder / config.asr_config, folder / config.inference_config]
-    if (shared := folder.parents[1] / "asr.sh").is_file():  # the stages of our recipes
-        files.append(shared)
-    digests = {file.name: digest_file(file) for file in files}
-    for split in _splits(config):
-        if not (path := cuts_path(cuts, split)).is_file():
-            raise ValueError(f"{cuts} has no split {split!r} ({path.name}). Prepare it first.")
-        digests[f"cuts.{split}"] = digest_file(path)
-    digests["config"] = digest_strings(f"{k} {v}" for k, v in resolved(config).items())
-    if checkpoint is not None:
-        from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - torch
-
-        digests["checkpoint"] = checkpoint_digest(checkpoint)
-    return digests
-
-
-def _splits(config: AsrConfig) -> Iterator[str]:
-    yield from dict.fromkeys((config.train_set, config.valid_set, *config.test_sets))
-
-
-def _finished(out: Path, digest: str) -> AsrOutcome | None:
-    """Return the outcome of a finished run with the same inputs."""
-    path = out / OUTCOME
-    if not path.is_file():
-        return None
-    outcome = build(AsrOutcome, read_json(path), source=str(path))
-    # Where the folder is now, not where it was: it may have been moved.
-    here = {split: out / file.name for split, file in outcome.predictions.items()}
-    if outcome.digest != digest or not all(file.is_file() for file in here.values()):
-        return None
-    return replace(outcome, predictions=here)
-
-
-def _make_room(out: Path, digest: str) -> None:
-    """Remove the products of a run with other inputs, which ESPnet would continue from."""
-    mark = out / "inputs.digest"
-    if not mark.is_file() or mark.read_text(encoding="utf-8").strip() != digest:
-        (out / OUTCOME).unlink(missing_ok=True)
-        for name in _PRODUCTS:
-            shutil.rmtree(out / name, ignore_errors=True)
-    write_text(mark, digest + "\n")
-
-
-def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) -> list[str]:
-    """Return run.sh's command line."""
-    folder = recipe_folder(config)
-    options: dict[str, Any] = {
-        "upstream": checkpoint.absolute() if checkpoint else FBANK,
-        "cuts": cuts.absolute(),
-        "expdir": out.absolute(),
-        "stop_stage": _PREDICTIONS_STAGE,
-        "scoring": "false",  # whoever calls this scores the predictions
-        "inference_asr_model": _MODEL,
-        "asr_config": folder / config.asr_config,
-        "inference_config": folder / config.inference_config,
-        "test_sets": " ".join(config.test_sets),
-        "python": sys.executable,
-        "asr_args": f"--max_epoch {config.max_epoch}" if config.max_epoch else "",
-    }
-    same = (
-        "train_set", "valid_set", "layers", "ssl_input_layer", "ssl_preencoder_dim",
-        "cache_mb", "text_profile", "token_type", "nbpe", "seed", "nj", "ngpu",
+def _complete(c: RecipeConfig) -> RecipeConfig:
+    """Fill in what was left empty; tags and folders are made as egs2 makes them."""
+    if isinstance(c, BroadcastConfig):
+        c = broadcast.complete(c)
+    if isinstance(c, PreparedConfig):
+        c = _complete_prepared(c)
+    fbank = c.upstream == FBANK
+    model = c.model or ("FBANK" if fbank else Path(c.upstream).name)
+    parts = [c.asr_config.stem, _file_name(model), "" if fbank else c.layers, _units(c)]
+    parts.append("" if _fit(c) == c.train_set else "sp")
+    asr_tag = c.asr_tag or "_".join(filter(None, parts))
+    lm_tag = c.lm_tag or f"{c.lm_config.stem}_{_units(c)}"
+    decoding = f"{c.inference_config.stem}_{c.inference_asr_model.removesuffix('.pth')}"
+    on_gpu = c.ngpu > 0 if c.gpu_inference == "auto" else c.gpu_inference == "true"
+    return replace(
+        c, model=model, model_kind=c.model_kind or ("baseline" if fbank else "pretrained"),
+        dumpdir=c.dumpdir or f"{c.expdir}/dump", asr_tag=asr_tag,
+        asr_exp=c.asr_exp or f"{c.expdir}/asr_{asr_tag}",
+        lm_tag=lm_tag, lm_exp=c.lm_exp or f"{c.expdir}/lm_{lm_tag}",
+        inference_tag=c.inference_tag or decoding + ("_lm" if c.use_lm else ""),
+        gpu_inference="true" if on_gpu else "false",
     )  # fmt: skip
-    options |= {name: getattr(config, name) for name in same}
-    pairs = [(f"--{name}", str(value)) for name, value in options.items()]
-    return ["bash", str(folder / "run.sh"), *(word for pair in pairs for word in pair)]
+
+
+def _complete_prepared(c: PreparedConfig) -> PreparedConfig:
+    if not c.cuts or not Path(c.cuts).is_dir():
+        raise ValueError(f"--cuts {c.cuts}: expected a folder made by `harness-bench prepare`")
+    # One model per --expdir, unless a tag names more.
+    asr_exp = c.asr_exp if c.asr_exp or c.asr_tag else f"{c.expdir}/asr"
+    return replace(c, corpus=c.corpus or Path(c.cuts).name, asr_exp=asr_exp)
+
+
+def _units(c: RecipeConfig) -> str:
+    return {"bpe": f"bpe{c.nbpe}"}.get(c.token_type, c.token_type)
+
+
+def _fit(c: RecipeConfig) -> str:
+    """Return the set that is trained on."""
+    return f"{c.train_set}_sp" if c.speed_perturb_factors else c.train_set
+
+
+def _file_name(model: str) -> str:
+    return model.replace(" ", "_").replace("/", "_")
+
+
+def _decisive(arguments: str) -> str:
+    """Return further options of a training that decide its result."""
+    return _LASTING.sub("", arguments + " ")

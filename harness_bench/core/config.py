@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -73,15 +73,18 @@ def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
 
 
 def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn text into numbers and truth values where the config dataclass `kind` wants such.
+    """Turn text into numbers, truth values and tuples (values between blanks) as `kind` wants.
 
     For options of a command line, where all is text; what cannot be turned stays for `build`.
     """
     wanted = {field.name: field.type for field in _fields(kind)}
-    return {
-        key: _scalar(value) if wanted.get(key) in (int, float, bool) else value
-        for key, value in values.items()
-    }
+    return {key: _typed(wanted.get(key), value) for key, value in values.items()}
+
+
+def _typed(wanted: Any, value: Any) -> Any:
+    if get_origin(wanted) is tuple and isinstance(value, str):
+        return [_typed(get_args(wanted)[0], word) for word in value.split()]
+    return _scalar(value) if wanted in (int, float, bool) else value
 
 
 def _scalar(value: Any) -> Any:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness_bench.asr.recipe import AsrOutcome
+    from harness_bench.asr.run import AsrOutcome
     from harness_bench.probing.probe import ProbeOutcome
     from harness_bench.results.record import Costs, Leakage
     from harness_bench.study.config import Source

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness_bench.asr.recipe import AsrOutcome
+    from harness_bench.asr.run import AsrOutcome
     from harness_bench.leaderboard.build import LeaderboardFiles
 
 
@@ -218,7 +218,8 @@ def _asr(demo: Demo, model: str | None) -> Stage:
     folder = demo.out / "asr" / (model or "best_student")
 
     def run() -> tuple[Entry, AsrOutcome]:
-        from harness_bench.asr.recipe import AsrConfig, run_asr  # noqa: PLC0415
+        from harness_bench.asr.config import AsrConfig  # noqa: PLC0415
+        from harness_bench.asr.run import run_asr  # noqa: PLC0415
 
         entry = {each.model: each for each in demo.entries()}[model or best_student(demo)]
         outcome = run_asr(

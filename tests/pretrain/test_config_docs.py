@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from harness_bench.asr.recipe import AsrConfig
+from harness_bench.asr.config import AsrConfig
 from harness_bench.core.config import build, resolved
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.augment.config import AugmentConfig

@@ -52,6 +52,7 @@ def prepare_once(
     with locked(out / ".lock"):  # runs of several models share the folder
         if mark.is_file() and read_json(mark) == made:
             splits(out)  # refuses a folder whose writing was cut off
+            say(f"{out} was prepared like this before; remove it to read {root} anew")
             return False
         mark.unlink(missing_ok=True)
         report = prepare(corpus, root, out, config)

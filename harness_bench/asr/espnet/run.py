@@ -13,6 +13,7 @@ import importlib
 import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from harness_bench.core import workdir
 from harness_bench.core.log import StageTimes, first_rank, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _USAGE = (
     "[--times FILE] [--stage TEXT] -m MODULE [ARGUMENT ...] [--then [--stage TEXT] -m MODULE ...]"
@@ -108,35 +109,47 @@ def _make_resumable(command: Command) -> None:
 def main() -> None:
     """Run the commands of the command line in turn; the first error ends the run."""
     try:
-        file, rest = split_times(sys.argv[1:])
+        times, rest = split_times(sys.argv[1:])
         commands = parse(rest)
-        if file is not None:
-            workdir.read(file)  # before hours of training, not after
+        if times is not None:
+            workdir.read(times)  # before hours of training, not after
     except ValueError as error:
         sys.exit(f"error: {error}")
-    _run_all(commands, file)
+    run_steps([(command.stage, partial(run, command)) for command in commands], times)
 
 
-def _run_all(commands: Sequence[Command], file: Path | None) -> None:
-    """Run commands in turn; note each one's time as it ends, so that a kill loses one at most."""
+def run_steps(steps: Iterable[tuple[str, Callable[[], object]]], times: Path | None) -> None:
+    """Run titled steps in turn; note each one's time as it ends, so that a kill loses one at most.
+
+    Args:
+        steps: title and what to run.
+        times: file of stage times, which is shown at the end; None keeps none.
+    """
     taken = StageTimes()
-    for command in commands:
-        say(command.stage)
-        with taken.stage(command.stage):
-            run(command)
-        if file is not None and first_rank():
-            workdir.record(file, *taken.rows[-1])
-    if file is not None and first_rank():
-        say(f"Times of all stages ({file}):\n{workdir.table(file)}")
+    for title, step in steps:
+        say(title)
+        with taken.stage(title):
+            step()
+        if times is not None and first_rank():
+            workdir.record(times, *taken.rows[-1])
+    if times is not None and first_rank():
+        say(f"Times of all stages ({times}):\n{workdir.table(times)}")
 
 
-if __name__ == "__mp_main__":
-    # A process that ESPnet spawned (one per GPU) starts here, without passing through `main`.
-    from harness_bench.asr.espnet.register import register
-    from harness_bench.asr.espnet.resume import save_atomically
+def prepare_spawned() -> None:
+    """Register what is ours in a process that ESPnet spawned (one per GPU).
+
+    Such a process imports the main module as `__mp_main__` without passing through `main`.
+    """
+    from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
+    from harness_bench.asr.espnet.resume import save_atomically  # noqa: PLC0415
 
     register()
     save_atomically()
+
+
+if __name__ == "__mp_main__":
+    prepare_spawned()
 
 if __name__ == "__main__":
     main()
