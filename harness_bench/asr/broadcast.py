@@ -57,11 +57,11 @@ def complete(config: BroadcastConfig) -> BroadcastConfig:
             raise ValueError(
                 "--mgb2 DIR or --mgb3 DIR is missing; or name --test_sets, such as qasr_test"
             )
-    for name in (config.train_set, config.valid_set, *tests):
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise ValueError(f"set {name!r}: expected CORPUS_SPLIT, or a split of QASR")
-        if config.runs(1):
-            _check_set(name, config)
+    names = (config.train_set, config.valid_set, *tests)
+    if odd := [name for name in names if not re.fullmatch(r"[A-Za-z0-9_]+", name)]:
+        raise ValueError(f"set {odd[0]!r}: expected CORPUS_SPLIT, or a split of QASR")
+    for name in names if config.runs(1) else ():
+        _check_set(name, config)
     return replace(config, cuts=cuts, test_sets=tests)
 
 

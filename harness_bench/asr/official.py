@@ -116,7 +116,7 @@ def _check(recipe: Recipe, words: Iterable[str]) -> None:
             "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives"
         )
     for folder in (c.asr_exp, c.lm_exp):  # asr.sh makes tokens of its own, and would go on with it
-        if c.runs(11) and Path(folder, workdir.FILE).is_file():
+        if c.runs(11) and Path(folder, workdir.NOTE).is_file():
             raise ValueError(
                 f"{folder} holds a training without ESPNET_ROOT; choose another --asr_tag or "
                 "--expdir"

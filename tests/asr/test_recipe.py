@@ -1,152 +1,104 @@
-"""The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
+"""The stages of a recipe: what they call ESPnet's programs with, and what is told before them."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 
-from harness_bench.asr.recipe import AsrConfig, recipe_folder, run_asr
-from harness_bench.cuts.fields import text_of
-from harness_bench.cuts.store import read_cuts, write_cuts
-from harness_bench.results.predictions import TextPrediction, read_predictions
+from harness_bench.asr.config import PreparedConfig
+from harness_bench.asr.recipe import Recipe, upstream_folder
 
-# Stands in for the real recipe: notes each run and what it found, and writes the predictions.
-FAKE = """
-while [ $# -gt 0 ]; do declare "${1#--}"="$2"; shift 2; done
-echo "run on ${upstream} with ${test_sets}" | tee -a "${expdir}/../runs"
-[ ! -e "${expdir}/../fail" ] || { echo "no luck today"; exit 7; }
-[ ! -d "${expdir}/asr" ] || echo continued >> "${expdir}/../runs"
-mkdir -p "${expdir}/asr" && : > "${expdir}/predictions.test.jsonl"
-cp "${expdir}/../model.pth" "${expdir}/asr/valid.acc.ave.pth"
-[ ! -e "${expdir}/../fail_later" ] || exit 8
-"""
+CONF = Path(__file__).parents[2] / "egs" / "qasr" / "asr1" / "conf"
 
 
-@pytest.fixture
-def fake(tmp_path: Path) -> AsrConfig:
-    recipe = tmp_path / "recipe"
-    torch.save({"frontend.layer_weights": torch.tensor([0.0, 0.0])}, tmp_path / "model.pth")
-    for name, text in (("run.sh", FAKE), ("train.yaml", "a: 1\n"), ("decode.yaml", "b: 1\n")):
-        recipe.mkdir(exist_ok=True)
-        (recipe / name).write_text(text, encoding="utf-8")
-    return AsrConfig(
-        recipe=recipe, asr_config=Path("train.yaml"), inference_config=Path("decode.yaml")
-    )
+def recipe(cuts: Path, **options: object) -> Recipe:
+    config = {"asr_config": CONF / "train_asr.yaml", "inference_config": CONF / "decode.yaml"}
+    return Recipe(PreparedConfig(cuts=str(cuts), expdir="my exp", **config, **options), "x")  # type: ignore[arg-type]
 
 
-def runs(tmp_path: Path) -> list[str]:
-    path = tmp_path / "runs"
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def words_of(made: Recipe, title: str) -> list[str]:
+    """Return the words that a step calls its program with."""
+    (found,) = [step.run for step in made.steps() if step.title.startswith(title)]
+    assert isinstance(found, partial)
+    return list(found.args[0].arguments)
 
 
-def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
-    """The demo is called again and again; a training it has done already takes minutes."""
-    first, second = (
-        run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
-        )
-        for _ in range(2)
-    )
-    assert first == second
-    assert first.layer_weights == (0.5, 0.5)
-    assert runs(tmp_path) == ["run on fbank with test"]
-    assert first.predictions["test"].is_file()
+def test_decoding_is_called_as_it_always_was(tmp_path: Path) -> None:
+    """A digest of these words, in this order, tells whether a decoded part is kept."""
+    made = recipe(tmp_path, stage=12, stop_stage=12, inference_args="--beam_size 2")
+    assert words_of(made, "decoding test [train_asr_FBANK_char/decode_valid.acc.ave]") == [
+        "--keys", "my exp/dump/raw/test/wav.scp", "--output_dir", "my exp/decode/test",
+        "--jobs", "1", "--",
+        "--config", str(CONF / "decode.yaml"),
+        "--data_path_and_name_and_type", "my exp/dump/raw/test/wav.scp,speech,sound",
+        "--asr_train_config", "my exp/asr/config.yaml",
+        "--asr_model_file", "my exp/asr/valid.acc.ave.pth",
+        "--num_workers", "0", "--ngpu", "0", "--seed", "0", "--beam_size", "2",
+    ]  # fmt: skip
 
 
-def test_a_finished_run_may_be_moved(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
-    """Copied to another machine it must neither run again nor point back."""
-    old, new = tmp_path / "old", tmp_path / "new"
-    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=old, config=fake)
-    old.rename(new)
-    outcome = run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=new, config=fake)
-    assert outcome.predictions["test"] == new / "predictions.test.jsonl"
-    assert len(runs(tmp_path)) == 1
+def test_options_given_last_win_over_those_of_the_recipe(tmp_path: Path) -> None:
+    """ESPnet takes the last value of an option; --asr_args must be behind the recipe's own."""
+    words = words_of(recipe(tmp_path, max_epoch=3, asr_args="--max_epoch 4 --seed 7"), "training [")
+    epochs = [value for name, value in pairwise(words) if name == "--max_epoch"]
+    assert epochs == ["3", "4"]
+    assert words[-4:] == ["--max_epoch", "4", "--seed", "7"]
 
 
-def test_a_changed_checkpoint_or_config_is_a_new_run(
-    tone_corpus: Path, tmp_path: Path, fake: AsrConfig, tiny_checkpoint: Path
+def test_a_name_of_the_family_is_looked_up(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ESPnet would continue an old training with the new settings and call it theirs."""
-    checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(tiny_checkpoint, checkpoint)
-    for change in ("nothing", "checkpoint", "config"):
-        if change == "checkpoint":
-            with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
-                stream.write(" ")
-        if change == "config":
-            (fake.recipe / "train.yaml").write_text("a: 2\n", encoding="utf-8")
-        run_asr(
-            upstream="harness", checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path / "out",
-            config=fake,
-        )  # fmt: skip
-    assert runs(tmp_path) == [f"run on {checkpoint} with test"] * 3
+    """As `-u harness_st` in s3prl: one name, one model on both sides."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "harness_st")
+    monkeypatch.setenv("HARNESS_MODELS", str(tmp_path))
+    assert upstream_folder("harness_st") == tmp_path / "harness_st"
+    with pytest.raises(ValueError, match="harness_s: no weights of this model"):
+        upstream_folder("harness_s")
 
 
-def test_a_run_cut_off_is_continued(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
-    """Seventy epochs must survive a power cut."""
-    (tmp_path / "fail_later").touch()
-    with pytest.raises(RuntimeError):
-        run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
-        )
-    (tmp_path / "fail_later").unlink()
-    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake)
-    assert runs(tmp_path)[-1] == "continued"
+def test_a_wav2vec_folder_is_an_upstream(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """XLS-R is one; its config names another model type and has keys of its own."""
+    folder = tmp_path / "xlsr"
+    shutil.copytree(tiny_checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForPreTraining"]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert upstream_folder(str(folder)) == folder
 
 
-def test_a_failure_shows_the_end_of_the_log(
-    tone_corpus: Path, tmp_path: Path, fake: AsrConfig
-) -> None:
-    """Nobody should have to look for the log to learn what happened."""
-    (tmp_path / "fail").touch()
-    with pytest.raises(RuntimeError, match="no luck today"):
-        run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
-        )
-    assert not (tmp_path / "out" / "outcome.json").exists()
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model_type": "whisper"}, "model_type is 'whisper'"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        (None, "has neither model.safetensors nor pytorch_model.bin"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path,
+    change: dict[str, str] | None, told: str,
+) -> None:  # fmt: skip
+    """Stage 11 would find it, hours later."""
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, folder)
+    if change is None:
+        (folder / "model.safetensors").unlink()
+    else:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        upstream_folder(str(folder))
 
 
-@pytest.mark.parametrize("upstream", ["fbank", "harness"])
-def test_checkpoint_and_upstream_must_fit(
-    tone_corpus: Path, tmp_path: Path, upstream: str, fake: AsrConfig
-) -> None:
-    """FBANK figures under a model's name would go into the leaderboard."""
-    checkpoint = tmp_path if upstream == "fbank" else None
-    with pytest.raises(ValueError, match=f"upstream '{upstream}' with checkpoint"):
-        run_asr(
-            upstream=upstream, checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path, config=fake
-        )
-
-
-def test_the_demo_recipe_is_found() -> None:
-    """Its path is relative to the repository, wherever the command is called."""
-    assert (recipe_folder(AsrConfig()) / "conf" / "demo.yaml").is_file()
-    with pytest.raises(ValueError, match="Recipes come with the repository"):
-        recipe_folder(AsrConfig(recipe=Path("egs/nowhere")))
-
-
-@pytest.mark.espnet
-def test_training_and_decoding_give_a_prediction_for_every_utterance(
-    tone_corpus: Path, tmp_path: Path
-) -> None:
-    """The whole recipe with real ESPnet: text as written, groups of the cuts, nobody missing.
-
-    tests/egs/test_asr_recipes.py does the same with a checkpoint.
-    """
-    cuts = tmp_path / "cuts"
-    for split, count in (("train", 4), ("dev", 2), ("test", 3)):
-        rows = read_cuts(tone_corpus, split)[:count]
-        for cut in rows:
-            cut.supervisions[0].text = f"كتابُ {cut.id}"
-        write_cuts(cuts, split, rows)
-    outcome = run_asr(
-        upstream="fbank", checkpoint=None, cuts=cuts, out=tmp_path / "out",
-        config=AsrConfig(max_epoch=1),
-    )  # fmt: skip
-    rows = read_predictions(outcome.predictions["test"], TextPrediction)
-    expected = {cut.id: text_of(cut) for cut in read_cuts(cuts, "test")}
-    assert {row.id: row.ref for row in rows} == expected
-    assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(3)}
+def test_a_layer_that_is_not_there_is_refused(tiny_checkpoint: Path) -> None:
+    """Two blocks have the hidden states 0, 1 and 2."""
+    for layers in ("mean", "2", "-3"):
+        assert upstream_folder(str(tiny_checkpoint), layers) == tiny_checkpoint
+    for layers in ("3", "-4"):
+        with pytest.raises(ValueError, match=f"layers = {layers}"):
+            upstream_folder(str(tiny_checkpoint), layers)

@@ -1,93 +1,174 @@
-"""The launcher: commands in turn, and their times; test_spawn.py has what spawned ranks know."""
+"""The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from typing import TYPE_CHECKING
+import shutil
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import torch
 
-from harness_bench.asr.espnet.run import Command, parse, split_times
-from harness_bench.core import workdir
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-ECHO = '''
-"""Say how it was called."""
-import sys
-
-def main():
-    print("called with", *sys.argv[1:])
-    sys.exit(0)
-'''
+from harness_bench.asr import run
+from harness_bench.asr.config import AsrConfig
+from harness_bench.asr.run import AsrOutcome, recipe_folder, run_asr
+from harness_bench.core.config import resolved
+from harness_bench.core.files import digest_file, digest_strings, write_json
+from harness_bench.cuts.fields import text_of
+from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
+from harness_bench.results.predictions import TextPrediction, read_predictions
 
 
-def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness_bench.asr.espnet.run", *arguments],
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True, text=True, check=False,
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsrConfig:
+    """Stand in for the stages: note each run and what it found, and write the predictions."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    for name, text in (("run.sh", ""), ("train.yaml", "a: 1\n"), ("decode.yaml", "b: 1\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+
+    def run_logged(command: list[str], log: Path, **_: object) -> float:
+        given = dict(zip(command[5::2], command[6::2], strict=True))
+        found = [f"run on {given['--upstream']} with {given['--test_sets']}"]
+        asr = log.parent / "asr"
+        found += ["continued"] * asr.exists()
+        with (tmp_path / "runs").open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in found)
+        asr.mkdir(parents=True, exist_ok=True)
+        (log.parent / "predictions.test.jsonl").touch()
+        weights = {"frontend.layer_weights": torch.tensor([0.0, 0.0])}
+        torch.save(weights, asr / "valid.acc.ave.pth")
+        if (tmp_path / "fail").exists():
+            raise RuntimeError
+        return 1.0
+
+    monkeypatch.setattr(run, "run_logged", run_logged)
+    return AsrConfig(
+        recipe=folder, asr_config=Path("train.yaml"), inference_config=Path("decode.yaml")
+    )
+
+
+SPLITS = ("train", "dev", "test")
+
+
+def runs(tmp_path: Path) -> list[str]:
+    path = tmp_path / "runs"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """The demo is called again and again; a training it has done already takes minutes."""
+    first, second = (
+        run_asr(
+            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
+        )
+        for _ in range(2)
+    )
+    assert first == second
+    assert first.layer_weights == (0.5, 0.5)
+    assert runs(tmp_path) == ["run on fbank with test"]
+    assert first.predictions["test"].is_file()
+
+
+def test_a_finished_run_may_be_moved(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """Copied to another machine it must neither run again nor point back."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=old, config=fake)
+    old.rename(new)
+    outcome = run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=new, config=fake)
+    assert outcome.predictions["test"] == new / "predictions.test.jsonl"
+    assert len(runs(tmp_path)) == 1
+
+
+def test_a_changed_checkpoint_or_config_is_a_new_run(
+    tone_corpus: Path, tmp_path: Path, fake: AsrConfig, tiny_checkpoint: Path
+) -> None:
+    """ESPnet would continue an old training with the new settings and call it theirs."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, checkpoint)
+    for change in ("nothing", "checkpoint", "config"):
+        if change == "checkpoint":
+            with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
+                stream.write(" ")
+        if change == "config":
+            (fake.recipe / "train.yaml").write_text("a: 2\n", encoding="utf-8")
+        run_asr(
+            upstream="harness", checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path / "out",
+            config=fake,
+        )  # fmt: skip
+    assert runs(tmp_path) == [f"run on {checkpoint} with test"] * 3
+
+
+def test_a_run_cut_off_is_continued(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+    """Seventy epochs must survive a power cut."""
+    (tmp_path / "fail").touch()
+    with pytest.raises(RuntimeError):
+        run_asr(
+            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
+        )
+    (tmp_path / "fail").unlink()
+    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake)
+    assert runs(tmp_path)[-1] == "continued"
+
+
+def test_a_run_of_the_scripts_before_is_finished(tone_corpus: Path, tmp_path: Path) -> None:
+    """Its digest covered run.sh and asr.sh, of which nothing else is left."""
+    config = AsrConfig()
+    conf = recipe_folder(config) / "conf"
+    inputs = {
+        "run.sh": "02cf5242e1d9eb22abdcecbb59abdcaa", "asr.sh": "57c40877f4830db56f43f0844b859b42",
+        "config": digest_strings(f"{name} {value}" for name, value in resolved(config).items()),
+        **{name: digest_file(conf / name) for name in ("demo.yaml", "decode_demo.yaml")},
+        **{f"cuts.{name}": digest_file(cuts_path(tone_corpus, name)) for name in SPLITS},
+    }  # fmt: skip
+    outcome = AsrOutcome(
+        digest=digest_strings(f"{name} {inputs[name]}" for name in sorted(inputs)),
+        predictions={"test": tmp_path / "predictions.test.jsonl"},
+        checkpoint_digest=None, seconds=1.0, command=("bash", "run.sh"),
     )  # fmt: skip
+    (tmp_path / "predictions.test.jsonl").touch()
+    write_json(tmp_path / "outcome.json", asdict(outcome))
+    assert run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path) == outcome
 
 
-def test_commands_are_divided_at_then() -> None:
-    """One process runs several stages, each with exactly its own arguments."""
-    found = parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
-    assert found == [Command("a.b", ("-x", "y z"), "Stage 1"), Command("c", (), "c")]
+@pytest.mark.parametrize("upstream", ["fbank", "harness"])
+def test_checkpoint_and_upstream_must_fit(
+    tone_corpus: Path, tmp_path: Path, upstream: str, fake: AsrConfig
+) -> None:
+    """FBANK figures under a model's name would go into the leaderboard."""
+    checkpoint = tmp_path if upstream == "fbank" else None
+    with pytest.raises(ValueError, match=f"upstream '{upstream}' with checkpoint"):
+        run_asr(
+            upstream=upstream, checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path, config=fake
+        )
 
 
-@pytest.mark.parametrize("arguments", [[], ["-m"], ["espnet2.bin.asr_train"], ["--stage", "x"]])
-def test_a_command_without_a_module_is_refused(arguments: list[str]) -> None:
-    """`--then` misplaced must not run half of what was meant."""
-    with pytest.raises(ValueError, match="Expected `-m MODULE`"):
-        parse(arguments)
+def test_the_demo_recipe_is_found() -> None:
+    """Its path is relative to the repository, wherever the command is called."""
+    assert (recipe_folder(AsrConfig()) / "conf" / "demo.yaml").is_file()
+    with pytest.raises(ValueError, match="Recipes come with the repository"):
+        recipe_folder(AsrConfig(recipe=Path("egs/nowhere")))
 
 
-def test_commands_run_in_turn_until_one_fails(tmp_path: Path) -> None:
-    """A decoding after a failed training would decode an old model."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
-    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
-    echo = ["-m", "echo_probe"]
-    done = launch(tmp_path, *echo, "1", "--then", *echo, "2", "--then", "-m", "fail_probe",
-                  "--then", *echo, "3")  # fmt: skip
-    assert done.returncode == 3
-    assert done.stdout.splitlines() == ["called with 1", "called with 2"]
+@pytest.mark.espnet
+def test_training_and_decoding_give_a_prediction_for_every_utterance(
+    tone_corpus: Path, tmp_path: Path
+) -> None:
+    """The whole recipe with real ESPnet: text as written, groups of the cuts, nobody missing.
 
-
-def test_times_of_all_calls_are_kept_and_shown(tmp_path: Path) -> None:
-    """Stages are run in several calls; one that fails keeps the time of its last good run."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
-    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
-    path = tmp_path / "stage_times.json"
-
-    def stage(title: str, module: str = "echo_probe") -> list[str]:
-        return ["--stage", title, "-m", module]
-
-    launch(tmp_path, "--times", str(path), *stage("Stage 3: b"), "--then", *stage("Stage 1: a"))
-    before = workdir.read(path)
-    assert [row.stage for row in before] == ["Stage 1: a", "Stage 3: b"]
-    launch(tmp_path, "--times", str(path), *stage("Stage 1: a", "fail_probe"))
-    assert workdir.read(path) == before
-    done = launch(tmp_path, "--times", str(path), *stage("Stage 2: c"))
-    assert [row.stage[6] for row in workdir.read(path)] == ["1", "2", "3"]
-    assert workdir.table(path) in done.stderr
-
-
-def test_a_broken_times_file_is_told_before_the_stages(tmp_path: Path) -> None:
-    """Told afterwards, it would be after the training."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
-    (tmp_path / "times.json").write_text("{", encoding="utf-8")
-    done = launch(tmp_path, "--times", str(tmp_path / "times.json"), "-m", "echo_probe")
-    assert done.returncode == 1
-    assert "times.json is not valid JSON" in done.stderr
-    assert not done.stdout
-
-
-@pytest.mark.parametrize("arguments", [["--times"], ["--times", "-m", "a"]])
-def test_times_need_a_file(arguments: list[str]) -> None:
-    """An option without its value must not swallow the command."""
-    with pytest.raises(ValueError, match="--times needs a file"):
-        split_times(arguments)
+    tests/egs/test_asr_recipes.py does the same with a checkpoint.
+    """
+    cuts = tmp_path / "cuts"
+    for split, count in (("train", 4), ("dev", 2), ("test", 3)):
+        rows = read_cuts(tone_corpus, split)[:count]
+        for cut in rows:
+            cut.supervisions[0].text = f"كتابُ {cut.id}"
+        write_cuts(cuts, split, rows)
+    outcome = run_asr(
+        upstream="fbank", checkpoint=None, cuts=cuts, out=tmp_path / "out",
+        config=AsrConfig(max_epoch=1),
+    )  # fmt: skip
+    rows = read_predictions(outcome.predictions["test"], TextPrediction)
+    expected = {cut.id: text_of(cut) for cut in read_cuts(cuts, "test")}
+    assert {row.id: row.ref for row in rows} == expected
+    assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(3)}

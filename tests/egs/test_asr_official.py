@@ -163,7 +163,7 @@ def test_a_training_of_our_own_stages_is_left_alone(checkout: Path, tmp_path: Pa
     words = ("--expdir", exp, "--stage", "10", "--mgb2", "x", "--asr_tag", "mine")
     done = run(checkout, *words)
     assert done.returncode == 1
-    assert "asr_mine holds a training without ESPNET_ROOT" in done.stderr
+    assert "asr_mine holds a training without" in done.stderr
     assert run(checkout, *words, "--skip_stages", "11", "--scoring", "false").returncode == 0
 
 
