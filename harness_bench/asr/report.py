@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.scoring.registry import metric_names
+from harness_bench.scoring.texts.score import MAIN, title_of, told_rates
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,7 +19,7 @@ def as_markdown(
     called: Mapping[str, str],
     notes: Sequence[str] = (),
 ) -> str:
-    """Write what `asr.score_joined` gave.
+    """Write what `score_rows` gave.
 
     Args:
         title: the heading.
@@ -27,13 +30,15 @@ def as_markdown(
     main = next(iter(found.values()))
     several = len(main["references"]) > 1
     lines = [f"# {title}", "", f"{main['utterances']} utterances. {_meaning(several=several)}", ""]
-    lines += _table(_head(main), [_rates(figures) for figures in found.values()])
+    ranks, _ = _ranking(main)
+    head = ["profile", *_names(main), f"95 % of {ranks}"]
+    lines += _table(head, [_rates(main, figures) for figures in found.values()])
     lines += ["", *_counts(main), *(f"Left out: {note}" for note in notes)]
     for name, rows in main.get("groups", {}).items():
         lines += ["", f"## By {called.get(name, name)}, profile {main['profile']}", ""]
         head = ["", "utterances", "words", *_names(main)]
         most = sorted(rows.items(), key=lambda row: (-row[1]["utterances"], row[0]))
-        lines += _table(head, [_group(value, row) for value, row in most[:_MOST_ROWS]])
+        lines += _table(head, [_group(main, value, row) for value, row in most[:_MOST_ROWS]])
         if left := len(most) - _MOST_ROWS:
             lines += ["", f"{left} smaller ones more in the JSON."] if left > 0 else []
     return "\n".join(lines) + "\n"
@@ -49,43 +54,39 @@ def _meaning(*, several: bool) -> str:
 
 
 def _names(main: Mapping[str, Any]) -> list[str]:
+    rates = told_rates(main)
     if len(main["references"]) == 1:
-        return ["WER", "CER"]
-    return [*(f"WER {name}" for name in main["references"]), "AV-WER", "MR-WER", "AV-CER"]
+        return ["WER", *map(title_of, rates)]
+    text = metric_names("text")  # means over the annotators
+    means = [f"AV-{title_of(name)}" if name in text else title_of(name) for name in rates]
+    return [*(f"WER {name}" for name in main["references"]), *means]
 
 
-def _head(main: Mapping[str, Any]) -> list[str]:
-    ranks = _ranking(main)
-    return ["profile", *_names(main), f"95 % of {'MR-WER' if ranks == 'mr_wer' else 'WER'}"]
+def _ranking(main: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the title of the metric that ranks, and its default interval."""
+    several, known = len(main["references"]) > 1, main["intervals"]
+    name = MAIN[several]
+    return title_of(name), (known[name] if several else known[name][0])[0]
 
 
-def _ranking(main: Mapping[str, Any]) -> str:
-    return "mr_wer" if len(main["references"]) > 1 else "wer"
+def _rates(main: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
+    _, first = _ranking(figures)
+    values = _values(main, figures)
+    return [figures["profile"], *values, f"{first['low']:.2f}-{first['high']:.2f}"]
 
 
-def _rates(figures: Mapping[str, Any]) -> list[str]:
-    known = figures["intervals"]
-    first = (known["wer"][0] if _ranking(figures) == "wer" else known["mr_wer"])[0]
-    return [figures["profile"], *_values(figures), f"{first['low']:.2f}-{first['high']:.2f}"]
-
-
-def _values(figures: Mapping[str, Any]) -> list[str]:
-    if len(figures["wer"]) == 1:
-        values = [*figures["wer"], figures["cer"]]
-    else:
-        values = [*figures["wer"], figures["av_wer"], figures["mr_wer"], figures["cer"]]
+def _values(main: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
+    values = [*figures["wer"], *(figures[name] for name in told_rates(main))]
     return ["-" if value is None else f"{value:.2f}" for value in values]
 
 
 def _counts(main: Mapping[str, Any]) -> Iterable[str]:
     """Tell counts, the interval's units, and what MR-WER's authors print."""
-    several = len(main["references"]) > 1
+    title, first = _ranking(main)
     counts = f"{main['ins']} ins, {main['del']} del, {main['sub']} sub, {main['cor']} cor"
-    yield f"Profile {main['profile']}, {'MR-WER' if several else 'WER'}: {counts}."
-    ranks = _ranking(main)
-    first = (main["intervals"]["wer"][0] if ranks == "wer" else main["intervals"]["mr_wer"])[0]
+    yield f"Profile {main['profile']}, {title}: {counts}."
     yield f"Intervals: {first['method']}."
-    if several:
+    if len(main["references"]) > 1:
         costs = main["authors_costs"]
         listed = ", ".join(
             f"{name} {value:.2f}"
@@ -97,9 +98,9 @@ def _counts(main: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def _group(value: str, row: Mapping[str, Any]) -> list[str]:
+def _group(main: Mapping[str, Any], value: str, row: Mapping[str, Any]) -> list[str]:
     words = sum(row["words"]) / len(row["words"])
-    return [value, str(row["utterances"]), f"{words:.0f}", *_values(row)]
+    return [value, str(row["utterances"]), f"{words:.0f}", *_values(main, row)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

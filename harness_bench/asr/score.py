@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +27,25 @@ from harness_bench.corpora.writer import REFERENCES
 from harness_bench.cuts.fields import fields_of
 from harness_bench.cuts.store import read_cuts
 from harness_bench.results.predictions import write_predictions
-from harness_bench.scoring.publish import joined_result, publish
-from harness_bench.scoring.registry import get_metric, get_profile, profile_names
-from harness_bench.scoring.texts.groups import CODE_SWITCHED
-from harness_bench.scoring.texts.joining import GROUP, joined_rows
-from harness_bench.scoring.texts.profile import DEFAULT_PROFILE
-from harness_bench.scoring.texts.score import Breakdown, WordlessError, score_joined
+from harness_bench.results.record import Result
+from harness_bench.scoring.publish import leakage, publish, text_result, upstream_fields
+from harness_bench.scoring.registry import (
+    DEFAULT_PROFILE,
+    get_metric,
+    get_profile,
+    profile_names,
+)
+from harness_bench.scoring.texts.joining import GROUP
+from harness_bench.scoring.texts.score import grouping_of, score_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from lhotse.cut import Cut
 
     from harness_bench.results.predictions import TextPrediction
     from harness_bench.results.record import Leakage
-    from harness_bench.scoring.publish import Facts
+    from harness_bench.scoring.publish import Template
 
 _FOUND_IN = ("1best_recog/text", "text")  # below a decode folder: ESPnet's, and asr.sh's
 _SYNTHETIC = {"true": True, "false": False}
@@ -123,42 +128,6 @@ def decoded_text(folder: Path, split: str) -> Path:
     return found
 
 
-def score(
-    rows: Sequence[TextPrediction], main: str, others: Iterable[str]
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Score rows under each profile: rates, counts, intervals by cluster, groups.
-
-    Groups are every tag of the rows (genre, gender, ...), the clusters where some hold several
-    utterances, and code-switched.
-
-    Args:
-        rows: what to score.
-        main: the profile that ranks.
-        others: further ones.
-
-    Returns:
-        profile -> figures, the main one first; and each further profile that leaves no word in a
-        reference (of Latin words alone, say) -> why it has no figures.
-
-    Raises:
-        ValueError: the main profile leaves no word in a reference.
-    """
-    joined = joined_rows(rows)
-    tags = sorted({name for row in rows for name in row.tags})
-    clustered = [GROUP] if len({row.group for row in rows}) < len(rows) else []
-    groups = Breakdown(groups=(*tags, CODE_SWITCHED, *clustered), cluster=GROUP)
-    found = {main: score_joined(joined, main, groups)[1]}
-    wordless: dict[str, str] = {}
-    for name in dict.fromkeys(others):
-        if name == main:
-            continue
-        try:
-            found[name] = score_joined(joined, name, groups)[1]
-        except WordlessError as error:
-            wordless[name] = str(error)
-    return found, wordless
-
-
 def run(options: argparse.Namespace) -> Path:
     """Score one set; write predictions, figures and the result, and return the result's path.
 
@@ -175,10 +144,10 @@ def run(options: argparse.Namespace) -> Path:
         get_metric(options.main_metric)  # a typing error is told before all is scored
     rows = predictions_of(options.cuts, split, text, corpus)
     others = profile_names() if options.profiles == "all" else options.profiles.split()
-    found, wordless = score(rows, main, map(_known, others))
+    found, wordless = score_rows(rows, main, others, grouping_of(rows))
     cuts = read_cuts(options.cuts, split)
     stages = workdir.read_own(options.times, options.times_of) if options.times else []
-    facts = facts_of(
+    template = template_of(
         trained,
         model=options.model,
         model_kind=options.model_kind,
@@ -192,19 +161,15 @@ def run(options: argparse.Namespace) -> Path:
         seconds=sum(row.seconds for row in stages) if stages else None,
         leakage=_leakage(options, cuts),
     )
-    result = joined_result(rows, facts, found, main_metric=options.main_metric)
+    result = text_result(rows, template, found, main_metric=options.main_metric)
     write_predictions(options.out / f"predictions.{split}.jsonl", rows)
-    title = f"{options.model}: {corpus.name} {facts.split}"
+    title = f"{options.model}: {corpus.name} {result.split}"
     report = as_markdown(title, found, {GROUP: corpus.cluster}, list(wordless.values()))
     write_text(options.out / f"scores.{split}.md", report)
     figures = {"hypotheses": str(text), "profiles": found, "left_out": wordless}
     write_json(options.out / f"scores.{split}.json", figures)
     sys.stdout.write(f"{report}\n")
     return publish(result, rows, options.results)
-
-
-def _known(profile: str) -> str:
-    return get_profile(profile).name
 
 
 def _references(cuts: Path, split: str) -> dict[str, dict[str, str]]:
@@ -230,13 +195,8 @@ def _leakage(options: argparse.Namespace, cuts: Sequence[Cut]) -> Leakage | None
     """Hold the training set against the one scored; None where it is not named."""
     if not options.train_set:
         return None
-    from harness_bench.cuts.table import Table  # noqa: PLC0415 - only where it is asked for
-    from harness_bench.leakage.compare import shared  # noqa: PLC0415 - only where it is asked for
-    from harness_bench.scoring.publish import declared  # noqa: PLC0415 - only where it is asked for
-
     training = read_cuts(options.cuts, options.train_set)
-    scored = Table(options.split).extend(cuts)
-    return declared([shared(Table(options.train_set).extend(training), scored)])
+    return leakage([(options.train_set, training)], cuts, options.split)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -353,8 +313,8 @@ class Trained:
     def _frontend(self) -> str | None:
         return self.settings.get("frontend")
 
-    def facts(self) -> dict[str, Any]:
-        """Return the fields of `to_result.Facts` that the folder tells."""
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a result that the folder tells."""
         seeds = {} if self.seed is None else {"seed": self.seed, "seeds": (self.seed,)}
         return {
             **seeds,
@@ -372,12 +332,7 @@ class Trained:
         if not folder.exists():
             say(f"checkpoint {folder} is not there: the result tells neither its digest nor size")
             return {}
-        from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - loads torch
-
-        return {
-            "parameters": parameter_count(folder),
-            "checkpoint_digest": checkpoint_digest(folder),
-        }
+        return upstream_fields(folder)
 
 
 def config_text(settings: dict[str, Any]) -> str:
@@ -398,14 +353,12 @@ def config_text(settings: dict[str, Any]) -> str:
     return text
 
 
-def facts_of(trained: Trained | None, **known: Any) -> Facts:
+def template_of(trained: Trained | None, **known: Any) -> Template:
     """Put what a training folder tells together with what is known of the run, which wins."""
-    from harness_bench.scoring.publish import Facts  # noqa: PLC0415 - only results need it
-
-    told = trained.facts() if trained else {}
     kind = trained.kind if trained else "other"
     given = {name: value for name, value in known.items() if value is not None}
-    return Facts(**{"model_kind": kind, "task": "asr", **told, **given})
+    fields = {"model_kind": kind, "task": "asr", **(trained.fields() if trained else {}), **given}
+    return partial(Result, **fields)
 
 
 if __name__ == "__main__":

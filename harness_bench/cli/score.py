@@ -101,17 +101,17 @@ def score_asr(
     if not hyp or not ref:
         raise typer.BadParameter("give --hyp and --ref, or --predictions")
     from harness_bench.scoring.report import asr_report  # noqa: PLC0415
-    from harness_bench.scoring.texts.score import Breakdown, Files  # noqa: PLC0415
+    from harness_bench.scoring.texts.score import Grouping, TranscriptFiles  # noqa: PLC0415
 
-    files = Files(
+    files = TranscriptFiles(
         hypothesis=hyp,
         references=tuple(ref),
         formats=tuple(kind or ["auto"]),
         encodings=tuple(encoding or ["utf8"]),
         ids=ids,
     )
-    parts = Breakdown(groups=tuple(group or []), cluster=cluster)
-    typer.echo(asr_report(files, profile=profile, breakdown=parts, view=align, as_json=as_json))
+    parts = Grouping(groups=tuple(group or []), cluster=cluster)
+    typer.echo(asr_report(files, profile=profile, grouping=parts, view=align, as_json=as_json))
 
 
 @score_app.command("compare")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness_bench.audio.batching import total_hours
@@ -12,10 +13,9 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
-from harness_bench.cuts.table import Table
-from harness_bench.leakage.compare import shared
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.scoring.publish import Facts, class_result, declared, publish
+from harness_bench.results.record import Result
+from harness_bench.scoring.publish import class_result, leakage, publish, upstream_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,22 +45,19 @@ def publish_grid(
 
     The figures are means over the seeds; their spread stands in `Metric.spread`.
     """
-    from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - imports torch
-
     rows = _with_others(
         [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]
     )
     train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
     weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
-    facts = Facts(
+    template = partial(
+        Result,
         model=row.model,
         model_kind=row.kind,
         task=subject.task,
         corpus=row.corpus,
         split="test",
         synthetic=row.synthetic,
-        parameters=None if weights is None else parameter_count(weights),
-        checkpoint_digest=None if weights is None else checkpoint_digest(weights),
         layer_weights=outcome.layer_weights,
         hours=round(total_hours(test), 4),
         seed=config.seeds[0],
@@ -69,18 +66,12 @@ def publish_grid(
             f"{rate:g}": dev[config.metric] for rate, dev in outcome.dev_by_rate.items()
         },
         pretraining_data=row.pretraining_data,
-        leakage=declared(
-            [
-                shared(
-                    Table(f"{row.corpus} train").extend(train),
-                    Table(f"{row.corpus} test").extend(test),
-                )
-            ]
-        ),
+        leakage=leakage([(f"{row.corpus} train", train)], test, f"{row.corpus} test"),
         command=shlex.join(["harness-bench", *sys.argv[1:]]),
         seconds=sum(trial.seconds for trial in outcome.trials),
+        **({} if weights is None else upstream_fields(weights)),
     )
-    return publish(class_result(rows, facts, main_metric=config.metric), rows, folder)
+    return publish(class_result(rows, template, main_metric=config.metric), rows, folder)
 
 
 def _with_others(heads: Sequence[Sequence[ClassPrediction]]) -> list[ClassPrediction]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.registry import attribute, modules_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from harness_bench.scoring.statistics import Array
 
-Kind = Literal["class", "text", "references"]
-_METRICS = "harness_bench.scoring.metrics"
-_PROFILES = "harness_bench.scoring.profiles"
+MetricKind = Literal["class", "text", "references"]
+DEFAULT_PROFILE = "mgb2"
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class MetricPlugin:
     """One metric: how to get it from sums of sufficient statistics, and how to read it."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     higher_is_better: bool
     unit: str
     value: Callable[[Array], Array]
@@ -44,7 +43,7 @@ class Profile:
         return f"{self.name} v{self.version}"
 
 
-def metric_names(kind: Kind | None = None) -> list[str]:
+def metric_names(kind: MetricKind | None = None) -> list[str]:
     """List the metrics there are, of one kind or of all."""
     return sorted(name for name, plugin in _metrics().items() if kind in (None, plugin.kind))
 
@@ -72,17 +71,18 @@ def _find[T](what: str, name: str, known: dict[str, T]) -> T:
 
 @cache
 def _metrics() -> dict[str, MetricPlugin]:
-    """Import every metric file."""
     fields = ("NAME", "KIND", "HIGHER_IS_BETTER", "UNIT", "value")
-    modules = [f"{_METRICS}.{name}" for name in modules_in(_METRICS)]
-    plugins = [MetricPlugin(*(attribute(module, field) for field in fields)) for module in modules]
-    return {plugin.name: plugin for plugin in plugins}
+    return {row[0]: MetricPlugin(*row) for row in _attributes("metrics", fields)}
 
 
 @cache
 def _profiles() -> dict[str, Profile]:
-    """Import every profile file."""
     fields = ("NAME", "VERSION", "RULE", "normalise")
-    modules = [f"{_PROFILES}.{name}" for name in modules_in(_PROFILES)]
-    plugins = [Profile(*(attribute(module, field) for field in fields)) for module in modules]
-    return {plugin.name: plugin for plugin in plugins}
+    return {row[0]: Profile(*row) for row in _attributes("profiles", fields)}
+
+
+def _attributes(folder: str, fields: tuple[str, ...]) -> Iterator[list[Any]]:
+    """Import every file of a plugin folder; yield its attributes."""
+    package = f"harness_bench.scoring.{folder}"
+    for name in modules_in(package):
+        yield [attribute(f"{package}.{name}", field) for field in fields]

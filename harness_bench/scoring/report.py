@@ -17,12 +17,24 @@ from harness_bench.scoring.classes.tables import (
     per_class,
     plot_confusion,
 )
-from harness_bench.scoring.registry import get_metric, get_profile, profile_names
+from harness_bench.scoring.registry import (
+    DEFAULT_PROFILE,
+    get_metric,
+    get_profile,
+    profile_names,
+)
 from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
 from harness_bench.scoring.texts.joining import annotators, check_ids, joined_rows
-from harness_bench.scoring.texts.profile import DEFAULT_PROFILE, score_texts
-from harness_bench.scoring.texts.score import Breakdown, Files, read_joined, score_joined
+from harness_bench.scoring.texts.score import (
+    Grouping,
+    TranscriptFiles,
+    read_joined,
+    score_joined,
+    score_texts,
+    title_of,
+    told_rates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,12 +51,11 @@ _REASONS = {
     "unreferenced": "that some reference lacks", "duplicate": "given twice",
     "ignored": "ignored as the STM says", "words_outside": "words outside every segment",
 }  # fmt: skip
-_TITLES = {"av_wer": "AV-WER", "mr_wer": "MR-WER", "cer": "CER"}
 _COUNTS = ("cor", "sub", "del", "ins", "utterances")
 
 
 def asr_report(
-    files: Files, *, profile: str, breakdown: Breakdown, view: Path | None, as_json: bool
+    files: TranscriptFiles, *, profile: str, grouping: Grouping, view: Path | None, as_json: bool
 ) -> str:
     """Score files of transcripts under one profile, or under all of them.
 
@@ -57,19 +68,19 @@ def asr_report(
         check_view(view)
         if len(profiles) > 1:
             raise ValueError("--align shows one text profile; name it instead of `all`.")
-    return joined_report(read_joined(files), profile, breakdown, view=view, as_json=as_json)
+    return joined_report(read_joined(files), profile, grouping, view=view, as_json=as_json)
 
 
 def joined_report(
-    joined: Joined, profile: str, breakdown: Breakdown, *, view: Path | None = None, as_json: bool
+    joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
 ) -> str:
     """Score joined texts under one profile, or under all of them, as `asr_report` does."""
     profiles = _profiles(profile)
     found: dict[str, dict[str, Any]] = {}
     for name in profiles:
-        scores, found[name] = score_joined(joined, name, breakdown)
+        scores, found[name] = score_joined(joined, name, grouping)
         if view is not None:
-            write_alignment(view, joined, scores, name, _summary(found[name]))
+            write_alignment(view, scores, _summary(found[name]))
     if as_json:
         return json.dumps(found if profile == ALL else found[profile], indent=2, ensure_ascii=False)
     return "\n\n".join(map(_as_text, found.values()))
@@ -108,7 +119,7 @@ def _as_text(found: Mapping[str, Any]) -> str:
         ),
     ]
     for name, rows in found.get("groups", {}).items():
-        lines += ["", f"By {name}", *_table(rows)]
+        lines += ["", f"By {name}", *_table(rows, told_rates(found))]
     return "\n".join(lines)
 
 
@@ -121,8 +132,7 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
             found["references"], found["wer"], known["wer"], strict=True
         )
     ]
-    several = (("AV-WER", "av_wer"), ("MR-WER", "mr_wer")) if len(rows) > 1 else ()
-    rows += [(title, found[name], known[name]) for title, name in (*several, ("CER", "cer"))]
+    rows += [(title_of(name), found[name], known[name]) for name in told_rates(found)]
     width = max(len(title) for title, *_ in rows)
     return [
         f"{title:<{width}}  {value:6.2f} %  [{first['low']:.2f}, {first['high']:.2f}]  "
@@ -131,11 +141,9 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _table(rows: Mapping[str, Mapping[str, Any]], rates: Sequence[str]) -> list[str]:
     """Write one line per group."""
-    several = any(len(row["wer"]) > 1 for row in rows.values())
-    rates = ("av_wer", "mr_wer", "cer") if several else ("cer",)
-    cells: list[tuple[str, ...]] = [("", "WER", *(_TITLES[key] for key in rates), *_COUNTS)]
+    cells: list[tuple[str, ...]] = [("", "WER", *map(title_of, rates), *_COUNTS)]
     for name, row in rows.items():
         wer = " / ".join(map(_rate, row["wer"]))
         counts = [str(row[key]) for key in _COUNTS]
@@ -367,7 +375,7 @@ def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
     """
     rows = read_predictions(predictions, TextPrediction)
     if annotators(rows):
-        return joined_report(joined_rows(rows), profile, Breakdown(), as_json=as_json)
+        return joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
     if profile != ALL:
         return _render(score_texts(rows, profile=profile), as_json=as_json)
     first, *others = profile_names()

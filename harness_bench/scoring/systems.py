@@ -18,10 +18,9 @@ from harness_bench.scoring.bootstrap import (
     paired_units,
     resampled,
 )
-from harness_bench.scoring.classes.score import classes_of, row_statistics
-from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.texts.joining import reference_statistics
-from harness_bench.scoring.texts.profile import DEFAULT_PROFILE, profile_statistics
+from harness_bench.scoring.classes import score as classes
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
+from harness_bench.scoring.texts import score as texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,58 +28,28 @@ if TYPE_CHECKING:
     from harness_bench.scoring.registry import MetricPlugin
     from harness_bench.scoring.statistics import Array
 
+SIGNIFICANT = 0.05  # a p-value below says that two systems differ
 _FIRST = 3  # utterances that a message names
 
 
-def compare_classes(
-    first: Sequence[ClassPrediction],
-    second: Sequence[ClassPrediction],
+def compare_pair(
+    first: Sequence[ClassPrediction] | Sequence[TextPrediction],
+    second: Sequence[ClassPrediction] | Sequence[TextPrediction],
     *,
-    metric: str = "accuracy",
+    metric: str,
+    profile: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> PairedTest:
-    """Return the difference of a class metric, first minus second, with its p-value.
+    """Return the difference of a metric, first minus second, with its p-value.
 
     Raises:
-        ValueError: the two do not hold the same utterances with the same truth and group.
+        ValueError: as `compare_systems`.
     """
-    a, b = joined_systems({"first": first, "second": second}).values()
-    classes = classes_of([*a, *b])
-    return paired(
-        row_statistics(a, classes),
-        row_statistics(b, classes),
-        [row.group for row in a],
-        get_metric(metric).value,
-        seed=seed,
-        resamples=resamples,
-    )
-
-
-def compare_texts(
-    first: Sequence[TextPrediction],
-    second: Sequence[TextPrediction],
-    *,
-    profile: str,
-    metric: str = "wer",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> PairedTest:
-    """Return the difference of a text metric, first minus second, with its p-value.
-
-    Raises:
-        ValueError: the two do not hold the same utterances with the same references and group.
-    """
-    a, b = joined_systems({"first": first, "second": second}).values()
-    groups = [row.group for row in a]
-    return paired(
-        profile_statistics(a, profile),
-        profile_statistics(b, profile),
-        groups,
-        get_metric(metric).value,
-        seed=seed,
-        resamples=resamples,
-    )
+    plugin = get_metric(metric)
+    groups, statistics = systems_statistics({"first": first, "second": second}, plugin, profile)
+    a, b = statistics
+    return paired(a, b, groups, plugin.value, seed=seed, resamples=resamples)
 
 
 def joined_systems[P: (ClassPrediction, TextPrediction)](
@@ -130,9 +99,6 @@ def all_references(row: TextPrediction) -> str:
 def _question(row: ClassPrediction | TextPrediction) -> tuple[str, str]:
     """Return id and truth: what must be equal for two answers to be comparable."""
     return row.id, row.truth if isinstance(row, ClassPrediction) else all_references(row)
-
-
-SIGNIFICANT = 0.05  # a p-value below says that two systems differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,18 +208,18 @@ def systems_statistics(
         raise ValueError("There is no system to compare; name two or more.")
     if plugin.kind == "class":
         if profile is not None:
-            raise ValueError(f"{plugin.name!r} is a metric of classes: no text profile, please.")
+            raise ValueError(f"Text profiles apply to text metrics only, not to {plugin.name!r}.")
         answers = joined_systems(_of_kind(systems, ClassPrediction, plugin))
-        classes = classes_of([row for rows in answers.values() for row in rows])
+        labels = classes.classes_of([row for rows in answers.values() for row in rows])
         groups = [row.group for row in next(iter(answers.values()))]
-        return groups, (row_statistics(rows, classes) for rows in answers.values())
-    texts = joined_systems(_of_kind(systems, TextPrediction, plugin))
+        return groups, (classes.row_statistics(rows, labels) for rows in answers.values())
+    written = joined_systems(_of_kind(systems, TextPrediction, plugin))
     name = get_profile(profile or DEFAULT_PROFILE).name
-    groups = [row.group for row in next(iter(texts.values()))]
-    count = reference_statistics if plugin.kind == "references" else profile_statistics
-    known = known or {}
+    groups = [row.group for row in next(iter(written.values()))]
+    several, made = plugin.kind == "references", known or {}
     return groups, (
-        known[system] if system in known else count(rows, name) for system, rows in texts.items()
+        made[system] if system in made else texts.row_statistics(rows, name, several=several)
+        for system, rows in written.items()
     )
 
 

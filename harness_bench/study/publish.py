@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.audio.batching import total_hours
 from harness_bench.cuts.store import read_cuts
-from harness_bench.cuts.table import Table
 from harness_bench.leaderboard.build import LeaderboardFiles, build
-from harness_bench.leakage.compare import shared
-from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.scoring.publish import Facts, class_result, declared, publish, text_result
+from harness_bench.results.record import Result
+from harness_bench.scoring.publish import (
+    Template,
+    class_result,
+    leakage,
+    publish,
+    text_result,
+    upstream_fields,
+)
+from harness_bench.scoring.texts.score import score_rows
 from harness_bench.study.config import (
     ASR_TASK,
     FBANK,
@@ -52,13 +59,13 @@ def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
         costs = outcomes.get(cost_stage(entry.model))
         for task in demo.config.classification:
             outcome: ProbeOutcome = outcomes[probe_stage(task.task, entry.model)]
-            facts = _facts(demo, entry, task.task, task.source, costs)
-            _publish_probe(demo, outcome, facts, folder, Audit(demo, entry, task.source, known))
+            row = _template(demo, entry, task.task, task.source, costs)
+            _publish_probe(demo, outcome, row, folder, Audit(demo, entry, task.source, known))
     for model in (FBANK, None):
         entry, asr = outcomes[asr_stage(model)]
         costs = outcomes.get(cost_stage(entry.model))
-        facts = _facts(demo, entry, ASR_TASK, demo.config.asr, costs)
-        _publish_asr(demo, asr, facts, folder, Audit(demo, entry, demo.config.asr, known))
+        row = _template(demo, entry, ASR_TASK, demo.config.asr, costs)
+        _publish_asr(demo, asr, row, folder, Audit(demo, entry, demo.config.asr, known))
     return build(folder, demo.out / LEADERBOARD, title=demo.config.title)
 
 
@@ -87,61 +94,65 @@ class Audit:
         if self.entry.kind == "pretrained":
             pretraining = self.demo.config.pretraining
             sets[f"{source_name(pretraining)} train"] = pretraining
-        scored = Table(split).extend(read_cuts(self.demo.cuts(self.source), split))
-        found = [
-            shared(Table(title).extend(read_cuts(self.demo.cuts(each), "train")), scored)
-            for title, each in sets.items()
-        ]
-        return declared(found)
+        training = (
+            (title, read_cuts(self.demo.cuts(each), "train")) for title, each in sets.items()
+        )
+        return leakage(training, read_cuts(self.demo.cuts(self.source), split), split)
 
 
 def _publish_probe(
-    demo: Demo, outcome: ProbeOutcome, facts: Facts, folder: Path, audit: Audit
+    demo: Demo, outcome: ProbeOutcome, row: Template, folder: Path, audit: Audit
 ) -> None:
     """Write the dev and test results of one head."""
     files = {"dev": outcome.dev_predictions, "test": outcome.test_predictions}
-    more: dict[str, Any] = {
-        "command": "\n".join(outcome.commands),
-        "layer_weights": outcome.layer_weights,
-        "seconds": outcome.train_seconds + outcome.test_seconds,
-        "seed": probe_config(demo).seed,
-        "seeds": (probe_config(demo).seed,),
-        "stage_seconds": {"training": outcome.train_seconds, "testing": outcome.test_seconds},
-    }
+    row = partial(
+        row,
+        command="\n".join(outcome.commands),
+        layer_weights=outcome.layer_weights,
+        seconds=outcome.train_seconds + outcome.test_seconds,
+        seed=probe_config(demo).seed,
+        seeds=(probe_config(demo).seed,),
+        stage_seconds={"training": outcome.train_seconds, "testing": outcome.test_seconds},
+    )
     for split, path in files.items():
         rows = read_predictions(path, ClassPrediction)
-        split_facts = replace(facts, split=split, leakage=audit.leakage(split), **more)
-        publish(class_result(rows, split_facts), rows, folder)
+        of_split = partial(row, split=split, leakage=audit.leakage(split))
+        publish(class_result(rows, of_split), rows, folder)
 
 
-def _publish_asr(demo: Demo, outcome: AsrOutcome, facts: Facts, folder: Path, audit: Audit) -> None:
+def _publish_asr(
+    demo: Demo, outcome: AsrOutcome, row: Template, folder: Path, audit: Audit
+) -> None:
     """Write the results of one ASR run, under the challenge's text profile and without any."""
+    row = partial(
+        row,
+        command=" ".join(outcome.command),
+        seconds=outcome.seconds,
+        seed=demo.config.seed,
+        seeds=(demo.config.seed,),
+        layer_weights=outcome.layer_weights,
+    )
     for split, path in outcome.predictions.items():
         rows = read_predictions(path, TextPrediction)
-        split_facts = replace(
-            facts, split=split, command=" ".join(outcome.command), seconds=outcome.seconds,
-            seed=demo.config.seed, seeds=(demo.config.seed,), leakage=audit.leakage(split),
-            layer_weights=outcome.layer_weights,
-        )  # fmt: skip
-        publish(text_result(rows, split_facts, also=("none",)), rows, folder)
+        found, _ = score_rows(rows, also=("none",))
+        of_split = partial(row, split=split, leakage=audit.leakage(split))
+        publish(text_result(rows, of_split, found), rows, folder)
 
 
-def _facts(demo: Demo, entry: Entry, task: str, source: Source, costs: Costs | None) -> Facts:
+def _template(demo: Demo, entry: Entry, task: str, source: Source, costs: Costs | None) -> Template:
     """Say what is true of a row whatever the split."""
     corpus = source_name(source)
-    if demo.config.synthetic:
-        corpus = f"synthetic {corpus}"
-    return Facts(
+    weights = {"parameters": 0} if entry.checkpoint is None else upstream_fields(entry.checkpoint)
+    return partial(
+        Result,
         model=entry.model,
         model_kind=entry.kind,
         task=task,
-        corpus=corpus,
-        split="test",
+        corpus=f"synthetic {corpus}" if demo.config.synthetic else corpus,
         synthetic=demo.config.synthetic,
         costs=costs,
-        parameters=0 if entry.checkpoint is None else parameter_count(entry.checkpoint),
-        checkpoint_digest=None if entry.checkpoint is None else checkpoint_digest(entry.checkpoint),
         pretraining_data=_pretraining_data(demo) if entry.kind == "pretrained" else "none",
+        **weights,
     )
 
 

@@ -69,7 +69,7 @@ def test_fbank_is_the_baseline(tmp_path: Path) -> None:
     """It has no upstream: no parameters, no digest, no pretraining."""
     found = read_trained(training(tmp_path / "asr", frontend="default"))
     assert found.kind == "baseline"
-    told = found.facts()
+    told = found.fields()
     assert (told["parameters"], told["pretraining_data"]) == (0, "none")
     assert "checkpoint_digest" not in told
 
@@ -77,7 +77,7 @@ def test_fbank_is_the_baseline(tmp_path: Path) -> None:
 def test_a_checkpoint_that_went_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The figures hold all the same, so nothing is refused."""
     asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tmp_path / "gone")})
-    assert "checkpoint_digest" not in read_trained(asr).facts()
+    assert "checkpoint_digest" not in read_trained(asr).fields()
     assert "gone is not there" in capsys.readouterr().err
 
 

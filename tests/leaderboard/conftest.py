@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build
 
-from harness_bench.scoring.publish import Facts, class_result, publish, text_result
+from harness_bench.results.record import Result
+from harness_bench.scoring.publish import class_result, publish, text_result
+from harness_bench.scoring.texts.score import Grouping, score_rows
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
@@ -24,15 +27,16 @@ def write_results(folder: Path, *, split: str = "test") -> None:
     """Write results of four models on a class task, two of them on a text task too."""
     for number, ((model, size), kind) in enumerate(zip(MODELS.items(), KINDS, strict=True)):
         rows = class_rows(count=120, seed=0, groups=12, right=0.3 + 0.15 * number)
-        facts = Facts(
-            model=model, model_kind=kind, task="did", corpus="tones", split=split,
+        row = partial(
+            Result, model=model, model_kind=kind, task="did", corpus="tones", split=split,
             synthetic=True, parameters=size, command=HOSTILE,
         )  # fmt: skip
-        publish(class_result(rows, facts, resamples=200), rows, folder)
+        publish(class_result(rows, row, resamples=200), rows, folder)
         if kind != "random":
             texts = text_rows(count=30, seed=0)
-            asr = Facts(**(vars(facts) | {"task": "asr", "synthetic": False}))
-            publish(text_result(texts, asr, resamples=200), texts, folder)
+            found, _ = score_rows(texts, grouping=Grouping(cluster="group", resamples=200))
+            asr = partial(row, task="asr", synthetic=False)
+            publish(text_result(texts, asr, found), texts, folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,8 @@ from harness_bench.leaderboard.evidence import gather, gather_all
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
-from harness_bench.scoring import systems
-from harness_bench.scoring.systems import compare_classes, compare_texts
-from harness_bench.scoring.texts.profile import profile_statistics
+from harness_bench.scoring.systems import compare_pair
+from harness_bench.scoring.texts import score
 from tests.leaderboard.conftest import write_results
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
         paths = [file.parent / str(found[file].predictions) for file in (first, second)]
         if column.task == "did":
             classes = [read_predictions(path, ClassPrediction) for path in paths]
-            expected = compare_classes(*classes, metric="accuracy")
+            expected = compare_pair(*classes, metric="accuracy")
         else:
             texts = [read_predictions(path, TextPrediction) for path in paths]
-            expected = compare_texts(*texts, profile="mgb2")
+            expected = compare_pair(*texts, profile="mgb2", metric="wer")
         assert pair is not None
         assert back is not None
         assert pair.p_value == back.p_value == expected.p_value
@@ -147,11 +146,13 @@ def test_every_text_is_aligned_once(
         path.write_text(json.dumps(result))
     aligned = []
 
-    def counted(rows: list[TextPrediction], profile: str) -> Any:
-        aligned.append(profile)
-        return profile_statistics(rows, profile)
+    real = score.row_statistics
 
-    monkeypatch.setattr(systems, "profile_statistics", counted)
+    def counted(rows: list[TextPrediction], profile: str, *, several: bool) -> Any:
+        aligned.append(profile)
+        return real(rows, profile, several=several)
+
+    monkeypatch.setattr(score, "row_statistics", counted)
     found, _ = load_results(tmp_path)
     (each,) = (e for column, e in gather_all(found).items() if column.task == "asr")
     assert aligned == ["mgb2"] * 3

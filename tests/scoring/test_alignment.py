@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.texts.alignment import Utterance, as_text, utterances, write_alignment
-from harness_bench.scoring.texts.joining import Joined
-from harness_bench.scoring.texts.score import Breakdown, score_joined
+from harness_bench.scoring.texts.alignment import (
+    AlignedUtterance,
+    as_text,
+    utterances,
+    write_alignment,
+)
+from harness_bench.scoring.texts.multiref import score_multi_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +28,14 @@ WORDS = st.lists(st.sampled_from(["كِتَابٌ", "بيت", "في", "IBM", "�
 ISOLATES = re.compile("[\u2066-\u2069]")
 
 
-def scored(hyps: list[str], *references: list[str]) -> tuple[Joined, MultiReferenceScores]:
+def scored(hyps: list[str], *references: list[str]) -> MultiReferenceScores:
     ids = [f"u{number}" for number in range(len(hyps))]
     named = {f"ref{n}": dict(zip(ids, one, strict=True)) for n, one in enumerate(references)}
-    joined = Joined(dict(zip(ids, hyps, strict=True)), named, {key: {} for key in ids}, {})
-    return joined, score_joined(joined, "none", Breakdown(resamples=2))[0]
+    return score_multi_reference(dict(zip(ids, hyps, strict=True)), named, profile="none")
 
 
-def rows(hyps: list[str], *references: list[str]) -> list[Utterance]:
-    return utterances(*scored(hyps, *references), "none")
+def rows(hyps: list[str], *references: list[str]) -> list[AlignedUtterance]:
+    return utterances(scored(hyps, *references))
 
 
 @given(pairs=st.lists(st.tuples(WORDS, WORDS), max_size=5))
@@ -40,15 +43,15 @@ def rows(hyps: list[str], *references: list[str]) -> list[Utterance]:
 def test_views_show_the_words_and_the_errors_of_the_score(pairs: list[tuple[str, str]]) -> None:
     """What is seen adds up to what is printed, empty references included."""
     refs, hyps = map(list, zip(*pairs, ("قال", "قال"), strict=True))
-    joined, scores = scored(hyps, refs)
-    seen = utterances(joined, scores, "none")
+    scores = scored(hyps, refs)
+    seen = utterances(scores)
     for row, ref, hyp in zip(seen, refs, hyps, strict=True):
         (one,) = row.alignments
         assert [c.ref for c in one.columns if c.ref] == ref.split()
         assert [c.hyp for c in one.columns if c.hyp] == hyp.split()
         assert row.errors == one.count("S") + one.count("D") + one.count("I")
         assert all((c.ref == c.hyp) == (c.mark == "") for c in one.columns)
-    assert sum(row.errors for row in seen) == scores.standard["ref0"][:, 1:].sum()
+    assert sum(row.errors for row in seen) == scores.standard["ref0"][:, 0, 1:].sum()
 
 
 def shown_width(text: str) -> int:
@@ -102,8 +105,8 @@ class Page(HTMLParser):
 
 
 def page(path: Path, *texts: list[str]) -> Page:
-    joined, scores = scored(*texts)
-    write_alignment(path, joined, scores, "none", "summary")
+    scores = scored(*texts)
+    write_alignment(path, scores, "summary")
     parser = Page()
     parser.feed(path.read_text(encoding="utf-8"))
     return parser
@@ -155,6 +158,6 @@ def test_several_references_are_all_shown(tmp_path: Path) -> None:
 
 
 def test_other_names_are_refused(tmp_path: Path) -> None:
-    joined, scores = scored(["a"], ["a"])
+    scores = scored(["a"], ["a"])
     with pytest.raises(ValueError, match=r"must end in \.html or \.txt"):
-        write_alignment(tmp_path / "a.csv", joined, scores, "none", "")
+        write_alignment(tmp_path / "a.csv", scores, "")

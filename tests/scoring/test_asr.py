@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness_bench.scoring.registry import profile_names
 from harness_bench.scoring.texts.joining import Joined
-from harness_bench.scoring.texts.score import Breakdown, Files, read_joined, score_joined
+from harness_bench.scoring.texts.score import Grouping, TranscriptFiles, read_joined, score_joined
 
 if TYPE_CHECKING:
     import random
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WORDS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
 FILLED = WORDS.filter(bool)
-QUICK = Breakdown(resamples=20)
+QUICK = Grouping(resamples=20)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def joined(hypotheses: list[str], *references: list[str]) -> Joined:
     )
 
 
-def scored(files: Joined, breakdown: Breakdown = QUICK) -> dict[str, Any]:
+def scored(files: Joined, breakdown: Grouping = QUICK) -> dict[str, Any]:
     return score_joined(files, "none", breakdown)[1]
 
 
@@ -110,7 +110,9 @@ def test_order_of_utterances_changes_nothing(
             shuffle.shuffle(lines)
             path.write_text("\n".join(lines), encoding="utf-8")
         *references, hypothesis = paths
-        return scored(read_joined(Files(hypothesis=hypothesis, references=tuple(references))))
+        return scored(
+            read_joined(TranscriptFiles(hypothesis=hypothesis, references=tuple(references)))
+        )
 
     assert score() == score()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from harness_bench.scoring.bootstrap import cluster_sums, intervals, paired_test
 from harness_bench.scoring.classes.score import score_classes
 from harness_bench.scoring.registry import get_metric
-from harness_bench.scoring.systems import compare_classes, compare_texts
-from harness_bench.scoring.texts.profile import score_texts
+from harness_bench.scoring.systems import compare_pair
+from harness_bench.scoring.texts.score import score_texts
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_paired_test_separates_what_single_intervals_cannot() -> None:
         row.model_copy(update={"pred": row.truth}) if index % 12 == 0 else row
         for index, row in enumerate(first)
     ]
-    found = compare_classes(better, first, metric="accuracy", resamples=2000)
+    found = compare_pair(better, first, metric="accuracy", resamples=2000)
     assert found.p_value < 0.01
     assert found.interval.low > 0
     low, high = (
@@ -123,8 +123,8 @@ def test_paired_test_separates_what_single_intervals_cannot() -> None:
 def test_paired_test_of_a_system_with_itself() -> None:
     """No difference must give p = 1, whatever the metric and kind."""
     rows, texts = class_rows(count=50, seed=6), text_rows(count=50, seed=6)
-    assert compare_classes(rows, rows, resamples=100).p_value == 1
-    found = compare_texts(texts, list(reversed(texts)), profile="mgb2", resamples=100)
+    assert compare_pair(rows, rows, resamples=100, metric="accuracy").p_value == 1
+    found = compare_pair(texts, texts[::-1], metric="wer", resamples=100)
     assert (found.difference, found.p_value) == (0, 1)
 
 
@@ -138,7 +138,7 @@ def test_paired_test_refuses_different_splits() -> None:
     """Comparing different utterances or changed references is silently wrong."""
     rows = class_rows(count=5, seed=7)
     with pytest.raises(ValueError, match=r"1 utterances or references, first u0004"):
-        compare_classes(rows, rows[:-1])
+        compare_pair(rows, rows[:-1], metric="accuracy")
 
 
 def test_groups_must_match() -> None:

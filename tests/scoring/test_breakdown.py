@@ -15,7 +15,7 @@ from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.classes.score import score_classes
 from harness_bench.scoring.registry import metric_names
-from harness_bench.scoring.texts.profile import score_texts
+from harness_bench.scoring.texts.score import score_texts
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ BAD = {
     "too few names": (("good", "poor", "--name", "A"), "--name is given 1 times for 2 files"),
     "two kinds": (("good", "heard"), "runs/heard/predictions.test.jsonl: row 1, field 'truth'"),
     "metric": (("good", "poor", "--metric", "wer"), "'wer' measures text predictions"),
-    "profile": (("good", "poor", "--profile", "mgb2"), "no text profile"),
+    "profile": (("good", "poor", "--profile", "mgb2"), "Text profiles apply"),
     "absent": (("absent.jsonl", "good"), "absent.jsonl"),
     "folder": (("good", "runs"), "runs is a folder"),
     "no predictions": (("other.jsonl", "good"), "other.jsonl holds no predictions"),

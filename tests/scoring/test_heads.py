@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness_bench.scoring.classes.score import score_classes
-from harness_bench.scoring.systems import compare_classes
+from harness_bench.scoring.systems import compare_pair
 from tests.scoring.conftest import class_rows
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_equal_heads_change_nothing_but_the_spread() -> None:
 def test_systems_of_different_numbers_of_heads_are_compared() -> None:
     """Three seeds here and one there: utterances are the unit, not answers."""
     each = heads((0.4, 0.6, 0.9))
-    found = compare_classes(merged(each), each[0], resamples=200)
+    found = compare_pair(merged(each), each[0], resamples=200, metric="accuracy")
     singles = [score_classes(rows, resamples=50)["accuracy"].value for rows in each]
     assert found.difference == pytest.approx(np.mean(singles) - singles[0])
 

@@ -12,9 +12,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.classes.score import confusion, score_classes
 from harness_bench.scoring.registry import get_metric, metric_names
-from harness_bench.scoring.statistics import class_statistics, text_statistics
-from harness_bench.scoring.texts.joining import reference_statistics
-from harness_bench.scoring.texts.profile import score_texts
+from harness_bench.scoring.statistics import Array, class_statistics, text_statistics
+from harness_bench.scoring.texts.score import row_statistics, score_texts
 from tests.scoring.several import annotated, naive_alignment
 
 ORACLES = {
@@ -38,6 +37,10 @@ def authors_wer(refs: list[str], hyps: list[str]) -> float:
     pairs = [(ref.split(), hyp.split()) for ref, hyp in zip(refs, hyps, strict=True)]
     paths = [naive_alignment(*pair) for pair in pairs]
     return sum(len(path) - path.count("c") for path in paths) / sum(len(ref) for ref, _ in pairs)
+
+
+def counted(rows: list[TextPrediction]) -> Array:
+    return row_statistics(rows, "none", several=True)
 
 
 @pytest.mark.parametrize("name", metric_names())
@@ -86,7 +89,7 @@ def test_text_metrics_equal_jiwer(pairs: list[tuple[str, str]]) -> None:
 @settings(deadline=None, max_examples=50)
 def test_means_over_annotators_equal_jiwer(rows: list[tuple[str, str, str]]) -> None:
     """AV-WER and AV-CER are means of rates; a rate of summed counts would be another figure."""
-    totals = reference_statistics([annotated(f"u{n}", *row) for n, row in enumerate(rows)], "none")
+    totals = counted([annotated(f"u{n}", *row) for n, row in enumerate(rows)])
     *refs, hyps = (list(texts) for texts in zip(*rows, strict=True))
     for name in ("av_wer", "av_cer"):
         found = float(get_metric(name).value(totals.sum(axis=0)))
@@ -98,7 +101,7 @@ def test_means_over_annotators_equal_jiwer(rows: list[tuple[str, str, str]]) -> 
 def test_equal_annotators_are_one(pairs: list[tuple[str, str]]) -> None:
     """Two who wrote the same forgive nothing."""
     rows = [annotated(f"u{n}", ref, ref, hyp) for n, (ref, hyp) in enumerate(pairs)]
-    totals = reference_statistics(rows, "none").sum(axis=0)
+    totals = counted(rows).sum(axis=0)
     refs, hyps = map(list, zip(*pairs, strict=True))
     assert float(get_metric("mr_wer").value(totals)) == pytest.approx(
         100 * ORACLES["mr_wer"]([refs, refs], hyps)
@@ -117,7 +120,7 @@ def test_empty_reference_counts_insertions() -> None:
 def test_all_references_empty_is_an_error() -> None:
     """A transcript column that was not filled must not become a score."""
     rows = [TextPrediction(id="a", ref="", hyp="بيت", group="g")]
-    with pytest.raises(ValueError, match="all 1 references are empty"):
+    with pytest.raises(ValueError, match="in all 1 utterances"):
         score_texts(rows)
 
 

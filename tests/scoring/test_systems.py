@@ -15,9 +15,8 @@ from harness_bench.scoring.registry import metric_names
 from harness_bench.scoring.systems import (
     SIGNIFICANT,
     Systems,
-    compare_classes,
+    compare_pair,
     compare_systems,
-    compare_texts,
 )
 from tests.scoring.conftest import class_rows, text_rows
 
@@ -56,7 +55,7 @@ def test_every_pair_of_classifiers_is_the_paired_test(
         for place, right in enumerate(rights)
     }
     found = compare_systems(systems, **how)
-    check_pairs(found, lambda one, other: compare_classes(systems[one], systems[other], **how))
+    check_pairs(found, lambda one, other: compare_pair(systems[one], systems[other], **how))
 
 
 @given(seed=st.integers(0, 1000), groups=GROUPS, metric=st.sampled_from(metric_names("text")))
@@ -75,7 +74,7 @@ def test_every_pair_of_recognisers_is_the_paired_test(seed: int, groups: int, me
     }
     found = compare_systems(systems, **how)
     assert (found.names[0], found.values[0], found.ranks[0]) == ("perfect", 0, 1)
-    check_pairs(found, lambda one, other: compare_texts(systems[one], systems[other], **how))
+    check_pairs(found, lambda one, other: compare_pair(systems[one], systems[other], **how))
 
 
 @given(seed=st.integers(0, 1000), shuffle=st.randoms(use_true_random=False))
@@ -137,7 +136,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "twice": ({"A": ROWS, "B": [*ROWS, ROWS[0]]}, {}, "'B' holds 'u0000' twice"),
     "kind": ({"A": ROWS, "B": TEXTS}, {}, "measures class predictions and system 'B'"),
     "metric": ({"A": ROWS, "B": ROWS}, {"metric": "wer"}, "measures text predictions and .* 'A'"),
-    "profile": ({"A": ROWS, "B": ROWS}, {"profile": "mgb2"}, "no text profile"),
+    "profile": ({"A": ROWS, "B": ROWS}, {"profile": "mgb2"}, "Text profiles apply"),
     "unknown": ({"A": TEXTS, "B": TEXTS}, {"metric": "wer", "profile": "x"}, "Unknown text profil"),
     "none": ({}, {}, "no system"),
     "no rows": ({"A": [], "B": []}, {}, "'A' cannot be computed: there is no utterance"),

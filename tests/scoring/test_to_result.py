@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.results.record import load_results
-from harness_bench.scoring.publish import Facts, class_result, publish, split_digest, text_result
+from harness_bench.results.record import Result, load_results
+from harness_bench.scoring.publish import class_result, publish, split_digest, text_result
+from harness_bench.scoring.texts.score import score_rows
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FACTS = Facts(
-    model="tiny", model_kind="pretrained", task="did", corpus="tones", split="test",
+TEMPLATE = partial(
+    Result, model="tiny", model_kind="pretrained", task="did", corpus="tones", split="test",
     synthetic=True, parameters=1234, learning_rates={"1e-3": 61.5},
 )  # fmt: skip
 
@@ -23,7 +25,7 @@ FACTS = Facts(
 def test_published_result_comes_back(tmp_path: Path) -> None:
     """The leaderboard reads what scoring wrote, predictions beside it under a relative name."""
     rows = class_rows(count=30, seed=0)
-    result = class_result(rows, FACTS, main_metric="uar", resamples=50)
+    result = class_result(rows, TEMPLATE, main_metric="uar", resamples=50)
     path = publish(result, rows, tmp_path)
     found, problems = load_results(tmp_path)
     assert not problems
@@ -43,12 +45,13 @@ def test_split_digest_ignores_order() -> None:
 
 def test_text_result_names_its_profile() -> None:
     """A WER without its text profile cannot be compared."""
-    result = text_result(text_rows(count=9, seed=0), FACTS, profile="mgb3", resamples=50)
+    rows = text_rows(count=9, seed=0)
+    result = text_result(rows, TEMPLATE, score_rows(rows, "mgb3")[0])
     assert result.normaliser == "mgb3 v1"
     assert result.main_metric == "wer"
 
 
 def test_main_metric_of_the_wrong_kind() -> None:
     """Ranking dialects by WER is a mistake in a config."""
-    with pytest.raises(ValueError, match="'wer' is no metric for class"):
-        class_result(class_rows(count=3, seed=0), FACTS, main_metric="wer")
+    with pytest.raises(ValueError, match="'wer'"):
+        class_result(class_rows(count=3, seed=0), TEMPLATE, main_metric="wer")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness_bench.scoring.bootstrap import RESAMPLES, measure
-from harness_bench.scoring.registry import get_metric
+from harness_bench.results.record import Metric
+from harness_bench.scoring.bootstrap import RESAMPLES, intervals
+from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import class_statistics
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness_bench.results.predictions import ClassPrediction
-    from harness_bench.results.record import Metric
     from harness_bench.scoring.statistics import Array
 
 
@@ -40,16 +40,29 @@ def score_classes(
     Raises:
         ValueError: no rows, or not as many answers in all of them.
     """
+    if not rows:
+        raise ValueError("There is no prediction to score; is the prediction file empty?")
     ordered = sorted(rows, key=lambda row: row.id)
-    classes = classes_of(ordered)
-    heads = list(head_statistics(ordered, classes))
-    groups = [row.group for row in ordered]
-    found = measure("class", np.mean(heads, axis=0), groups, seed=seed, resamples=resamples)
-    if len(heads) == 1:
-        return found
+    heads = list(head_statistics(ordered, classes_of(ordered)))
+    counts = np.mean(heads, axis=0)
+    plugins = [get_metric(name) for name in metric_names("class")]
+    spans = intervals(
+        counts,
+        [row.group for row in ordered],
+        {plugin.name: plugin.value for plugin in plugins},
+        seed=seed,
+        resamples=resamples,
+    )
     return {
-        name: metric.model_copy(update={"spread": _spread(heads, name)})
-        for name, metric in found.items()
+        plugin.name: Metric(
+            value=float(plugin.value(counts.sum(axis=0))),
+            higher_is_better=plugin.higher_is_better,
+            unit=plugin.unit,
+            interval=spans[plugin.name][0],
+            other_intervals=spans[plugin.name][1:],
+            spread=_spread(heads, plugin.name) if len(heads) > 1 else None,
+        )
+        for plugin in plugins
     }
 
 

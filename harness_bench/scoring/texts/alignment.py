@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import write_text
 from harness_bench.core.html import render as render_page
-from harness_bench.scoring.registry import get_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness_bench.scoring.texts.joining import Joined
     from harness_bench.scoring.texts.multiref import MultiReferenceScores
 
 SUFFIXES = (".html", ".txt")
@@ -31,7 +29,7 @@ _MARKS = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
 
 
 @dataclass(frozen=True)
-class Column:
+class AlignmentStep:
     """One step of an alignment."""
 
     mark: str  # S, D, I, or empty where the words are the same
@@ -44,7 +42,7 @@ class Aligned:
     """One utterance against one reference."""
 
     reference: str  # its name
-    columns: tuple[Column, ...]
+    columns: tuple[AlignmentStep, ...]
 
     @property
     def right_to_left(self) -> bool:
@@ -57,7 +55,7 @@ class Aligned:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class AlignedUtterance:
     """One utterance against every reference."""
 
     id: str
@@ -71,16 +69,14 @@ class Utterance:
         return 100 * self.errors / max(self.words, 1)
 
 
-def write_alignment(
-    path: Path, joined: Joined, scores: MultiReferenceScores, profile: str, summary: str
-) -> int:
+def write_alignment(path: Path, scores: MultiReferenceScores, summary: str) -> int:
     """Write the view that the file's name asks for; return the number of utterances.
 
     Raises:
         ValueError: neither `.html` nor `.txt`.
     """
     check_view(path)
-    rows = utterances(joined, scores, profile)
+    rows = utterances(scores)
     title = f"Alignment under {scores.profile}"
     render = _page if path.suffix == ".html" else as_text
     write_text(path, render(rows, title, summary))
@@ -93,27 +89,23 @@ def check_view(path: Path) -> None:
         raise ValueError(f"--align {path}: the name must end in {' or '.join(SUFFIXES)}.")
 
 
-def utterances(joined: Joined, scores: MultiReferenceScores, profile: str) -> list[Utterance]:
+def utterances(scores: MultiReferenceScores) -> list[AlignedUtterance]:
     """Align every utterance with every reference, in the order of `scores.ids`."""
-    normalise = get_profile(profile).normalise
-    hyps = [normalise(joined.hypotheses[key]).split() for key in scores.ids]
+    hyps = [text.split() for text in scores.hypotheses]
     lines = [
-        [Aligned(name, tuple(steps)) for steps in _aligned(refs, hyps)]
-        for name, refs in (
-            (name, [normalise(texts[key]).split() for key in scores.ids])
-            for name, texts in joined.references.items()
-        )
+        [Aligned(name, tuple(steps)) for steps in _aligned([text.split() for text in texts], hyps)]
+        for name, texts in scores.references.items()
     ]
-    counts = scores.merged if len(lines) > 1 else next(iter(scores.standard.values()))
+    counts = scores.statistics[:, 0 if len(lines) > 1 else 1]
     rows = []
     for key, alignments, row in zip(scores.ids, zip(*lines, strict=True), counts, strict=True):
         hits, substitutions, deletions, insertions = map(int, row)
         errors = substitutions + deletions + insertions
-        rows.append(Utterance(key, alignments, errors, hits + substitutions + deletions))
+        rows.append(AlignedUtterance(key, alignments, errors, hits + substitutions + deletions))
     return rows
 
 
-def as_text(rows: Sequence[Utterance], title: str, summary: str) -> str:
+def as_text(rows: Sequence[AlignedUtterance], title: str, summary: str) -> str:
     """Lay out utterances one below the other, words in columns of equal display width."""
     legend = "S substituted, D deleted, I inserted; *** stands where a word is missing."
     blocks = [f"{title}\n{summary}\n{legend}"]
@@ -123,7 +115,7 @@ def as_text(rows: Sequence[Utterance], title: str, summary: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _text_of(one: Aligned, row: Utterance) -> str:
+def _text_of(one: Aligned, row: AlignedUtterance) -> str:
     """Write one alignment as REF, HYP and EVAL lines, continued below where they are long."""
     correct, subs, dels, inss = (one.count(mark) for mark in ("", "S", "D", "I"))
     name = f"{one.reference}: " if len(row.alignments) > 1 else ""
@@ -145,9 +137,9 @@ def _padded(words: Sequence[str], widths: Sequence[int], *, right_to_left: bool)
     return f"{_RIGHT_TO_LEFT}{'  '.join(cells)}{_END}"
 
 
-def _wrapped(columns: Sequence[Column]) -> Iterator[list[Column]]:
+def _wrapped(columns: Sequence[AlignmentStep]) -> Iterator[list[AlignmentStep]]:
     """Cut an alignment where its line would get too wide."""
-    line: list[Column] = []
+    line: list[AlignmentStep] = []
     used = 0
     for column in columns:
         wide = max(_width(column.ref), _width(column.hyp), 3) + 2
@@ -169,7 +161,7 @@ def _width(text: str) -> int:
 
 def _aligned(
     references: Sequence[list[str]], hypotheses: Sequence[list[str]]
-) -> Iterator[list[Column]]:
+) -> Iterator[list[AlignmentStep]]:
     """Align word lists by jiwer; an empty reference, which it refuses, makes insertions."""
     import jiwer  # noqa: PLC0415 - only text scoring pays for it.
 
@@ -183,22 +175,22 @@ def _aligned(
         if ref:
             yield [column for chunk in next(chunks) for column in _columns(chunk, ref, hyp)]
         else:
-            yield [Column("I", "", word) for word in hyp]
+            yield [AlignmentStep("I", "", word) for word in hyp]
 
 
-def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[Column]:
+def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[AlignmentStep]:
     """Turn a chunk of jiwer's alignment into columns."""
     above = ref[chunk.ref_start_idx : chunk.ref_end_idx]
     below = hyp[chunk.hyp_start_idx : chunk.hyp_end_idx]
     for place in range(max(len(above), len(below))):
-        yield Column(
+        yield AlignmentStep(
             _MARKS[chunk.type],
             above[place] if above else "",
             below[place] if below else "",
         )
 
 
-def _page(rows: Sequence[Utterance], title: str, summary: str) -> str:
+def _page(rows: Sequence[AlignedUtterance], title: str, summary: str) -> str:
     """Render the page; every text is escaped, and nothing is loaded from elsewhere."""
     return render_page(
         _read("alignment.html.j2"),

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from harness_bench.scoring.texts.multiref import score_multi_reference
 from harness_bench.scoring.texts.readers import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from harness_bench.results.predictions import TextPrediction
-    from harness_bench.scoring.statistics import Array
     from harness_bench.scoring.texts.readers import Transcripts
 
 GROUP = "group"  # the field that holds the cluster
 ONLY = "ref"  # name of the reference where there is one
+Ids = Literal["strict", "common"]
+_FIRST = 5  # ids that a message names
 
 
 def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
@@ -55,25 +55,6 @@ def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
         fields={key: {**row.tags, GROUP: row.group} for key, row in found.items()},
         left_out=dict.fromkeys(reasons, 0),
     )
-
-
-def reference_statistics(rows: Sequence[TextPrediction], profile: str) -> Array:
-    """Normalise and align rows with several references -> (N, 1 + 2 R, 4), ordered by id.
-
-    Raises:
-        ValueError: rows without several references, or not the same annotators everywhere.
-    """
-    if not annotators(rows):
-        raise ValueError(
-            "These predictions have one reference; MR-WER and AV-WER need those of two or more "
-            "annotators. Take `wer`."
-        )
-    joined = joined_rows(rows)
-    return score_multi_reference(joined.hypotheses, joined.references, profile=profile).statistics
-
-
-Ids = Literal["strict", "common"]
-_FIRST = 5  # ids that a message names
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ authors' own (substitution 2), which differs by up to 0.2 points on MGB-3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,20 +35,51 @@ _EQUAL, _SUBSTITUTE, _DELETE, _INSERT = "csdi"
 
 @dataclass(frozen=True)
 class MultiReferenceScores:
-    """Word counts (N, 4) per utterance, laid out HITS, SUBSTITUTIONS, DELETIONS, INSERTIONS."""
+    """Normalised texts of the same utterances, and how they align.
+
+    Counts (N, 4) are laid out HITS, SUBSTITUTIONS, DELETIONS, INSERTIONS, and made when first
+    asked for: predictions of one reference need no MR-WER.
+    """
 
     ids: tuple[str, ...]  # the utterances that every file has, sorted
     profile: str  # name and version
     left_out: tuple[str, ...]  # ids that some file lacks: never scored
-    merged: Array  # by the MR-WER rule
-    single: dict[str, Array]  # per reference, substitution cost 2
-    standard: dict[str, Array]  # per reference, by jiwer: all costs 1
-    characters: dict[str, Array]  # per reference, counts of characters by jiwer
+    hypotheses: list[str]  # (N,)
+    references: dict[str, list[str]]  # name -> (N,)
+
+    @cached_property
+    def _paths(self) -> dict[str, list[str]]:
+        """The authors' alignment of every utterance with each reference."""
+        return {
+            name: [
+                align(ref.split(), hyp.split())
+                for ref, hyp in zip(texts, self.hypotheses, strict=True)
+            ]
+            for name, texts in self.references.items()
+        }
+
+    @cached_property
+    def merged(self) -> Array:
+        """Word counts by the rule of MR-WER."""
+        return np.array([merge(paths) for paths in zip(*self._paths.values(), strict=True)])
+
+    @cached_property
+    def single(self) -> dict[str, Array]:
+        """Word counts against each reference, substitution cost 2."""
+        return {name: np.array([_counts(p) for p in paths]) for name, paths in self._paths.items()}
+
+    @cached_property
+    def standard(self) -> dict[str, Array]:
+        """Counts (N, 2, 4) of WORDS and CHARACTERS against each reference, by jiwer (costs 1)."""
+        return {
+            name: text_statistics(texts, self.hypotheses) for name, texts in self.references.items()
+        }
 
     @property
     def statistics(self) -> Array:
         """What every utterance adds to sums (N, 1 + 2 R, 4), as `scoring.statistics` says."""
-        parts = [self.merged, *self.standard.values(), *self.characters.values()]
+        each = self.standard.values()
+        parts = [self.merged, *(c[:, WORDS] for c in each), *(c[:, CHARACTERS] for c in each)]
         return np.stack(parts, axis=1)
 
     @property
@@ -63,7 +95,7 @@ class MultiReferenceScores:
     @property
     def best_of(self) -> float:
         """WER where each utterance is held against the reference nearest to it."""
-        stacked = np.stack(list(self.standard.values()))  # (references, N, 4)
+        stacked = np.stack([counts[:, WORDS] for counts in self.standard.values()])  # (R, N, 4)
         nearest = np.argmin(np.nan_to_num(error_rate(stacked), nan=np.inf), axis=0)
         return _rate(stacked[nearest, np.arange(len(self.ids))])
 
@@ -73,7 +105,7 @@ class MultiReferenceScores:
 
     def standard_wer(self, reference: str) -> float:
         """Single-reference WER in percent, all costs 1."""
-        return _rate(self.standard[reference])
+        return _rate(self.standard[reference][:, WORDS])
 
 
 def score_multi_reference(
@@ -82,7 +114,7 @@ def score_multi_reference(
     *,
     profile: str = "mgb3",
 ) -> MultiReferenceScores:
-    """Score hypotheses (id -> text) against named references (name -> id -> text).
+    """Normalise hypotheses (id -> text) and named references (name -> id -> text).
 
     Raises:
         ValueError: no reference, or no utterance that all of them and the hypotheses share.
@@ -95,21 +127,14 @@ def score_multi_reference(
             "utterance ids; at least one reference and one shared id are needed."
         )
     normalise = get_profile(profile).normalise
-    hyp = [normalise(hypotheses[key]) for key in common]
-    refs = {name: [normalise(file[key]) for key in common] for name, file in references.items()}
-    paths = {
-        name: [align(ref.split(), text.split()) for ref, text in zip(texts, hyp, strict=True)]
-        for name, texts in refs.items()
-    }
-    counts = {name: text_statistics(texts, hyp) for name, texts in refs.items()}
     return MultiReferenceScores(
         ids=tuple(common),
         profile=get_profile(profile).label,
         left_out=tuple(sorted(set().union(*files) - set(common))),
-        merged=np.array([merge(each) for each in zip(*paths.values(), strict=True)]),
-        single={name: np.array([_counts(p) for p in path]) for name, path in paths.items()},
-        standard={name: found[:, WORDS] for name, found in counts.items()},
-        characters={name: found[:, CHARACTERS] for name, found in counts.items()},
+        hypotheses=[normalise(hypotheses[key]) for key in common],
+        references={
+            name: [normalise(file[key]) for key in common] for name, file in references.items()
+        },
     )
 
 

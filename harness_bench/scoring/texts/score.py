@@ -1,14 +1,16 @@
-"""All figures of a hypothesis against one or several references, in one object."""
+"""The one scorer of texts: every text metric of the registry, against one reference or several."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness_bench.results.record import Metric
-from harness_bench.scoring.bootstrap import RESAMPLES, intervals
+from harness_bench.scoring.bootstrap import RESAMPLES, cluster_sums, intervals
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
     DELETIONS,
     HITS,
@@ -16,19 +18,25 @@ from harness_bench.scoring.statistics import (
     SUBSTITUTIONS,
     Array,
     error_rate,
+    text_statistics,
 )
-from harness_bench.scoring.texts.groups import clusters, group_values
-from harness_bench.scoring.texts.joining import join
+from harness_bench.scoring.texts.groups import CODE_SWITCHED, clusters, group_values
+from harness_bench.scoring.texts.joining import GROUP, annotators, join, joined_rows
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
 from harness_bench.scoring.texts.readers import read_transcripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from harness_bench.results.predictions import TextPrediction
+    from harness_bench.scoring.bootstrap import Value
     from harness_bench.scoring.texts.joining import Joined
 
 AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
+MAIN = ("wer", "mr_wer")  # ranks: against one reference, against several
+_EACH = "wer"  # is told against each reference; other text metrics as means over the references
+_FIRST = ("av_wer", "mr_wer", "cer")  # in reports; metrics that are dropped in follow
 _COUNTS = {"ins": INSERTIONS, "del": DELETIONS, "sub": SUBSTITUTIONS, "cor": HITS}
 
 
@@ -37,7 +45,7 @@ class WordlessError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class TranscriptFiles:
     """What to read, and how."""
 
     hypothesis: Path
@@ -48,16 +56,23 @@ class Files:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown:
+class Grouping:
     """By what to group, and what to resample; see `groups.group_values`."""
 
     groups: tuple[str, ...] = ()
     cluster: str | None = None
     seed: int = 0
-    resamples: int = field(default=RESAMPLES)
+    resamples: int = RESAMPLES
 
 
-def read_joined(files: Files) -> Joined:
+def grouping_of(rows: Sequence[TextPrediction]) -> Grouping:
+    """Group by every tag of the rows, by script, and by clusters where some hold several rows."""
+    tags = sorted({name for row in rows for name in row.tags})
+    clustered = [GROUP] if len({row.group for row in rows}) < len(rows) else []
+    return Grouping(groups=(*tags, CODE_SWITCHED, *clustered), cluster=GROUP)
+
+
+def read_joined(files: TranscriptFiles) -> Joined:
     """Read and join all files.
 
     Raises:
@@ -75,7 +90,7 @@ def read_joined(files: Files) -> Joined:
 
 
 def score_joined(
-    joined: Joined, profile: str, breakdown: Breakdown
+    joined: Joined, profile: str, grouping: Grouping
 ) -> tuple[MultiReferenceScores, dict[str, Any]]:
     """Score under one profile -> counts per utterance, and the object that `--json` prints.
 
@@ -84,124 +99,243 @@ def score_joined(
             without any word.
     """
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
-    everything = np.ones(len(scores.ids), dtype=bool)
-    found = figures(scores, everything) | {
+    # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
+    authors = np.stack([*scores.single.values()], axis=1)
+    counts = np.concatenate([scores.statistics, authors], axis=1)  # (N, 1 + 3 R, 4)
+    many = len(scores.references)
+    rates = _rates(many)
+    found = _figures(counts.sum(axis=0), len(counts), rates) | {
         "references": list(joined.references),
         "profile": scores.profile,
         "ids": joined.left_out,
     }
-    if None in (*found["wer"], found["cer"], found["mr_wer"]):
+    if None in (*found["wer"], *(found[name] for name in rates if name in found)):
         raise WordlessError(
             f"A reference is empty in all {len(scores.ids)} utterances after normalisation by "
             f"{profile!r}. Check the transcripts or choose another text profile."
         )
-    found["intervals"] = _intervals(scores, clusters(breakdown.cluster, joined), breakdown)
-    if breakdown.groups:
-        grouped = dict(group_values(spec, joined) for spec in breakdown.groups)
-        found["groups"] = {name: _per_group(scores, of) for name, of in grouped.items()}
+    of = clusters(grouping.cluster, joined)
+    spans = intervals(
+        counts[:, : 1 + 2 * many],
+        [of[key] for key in scores.ids],
+        rates,
+        seed=grouping.seed,
+        resamples=grouping.resamples,
+    )
+    plain = {name: [one.model_dump() for one in ones] for name, ones in spans.items()}
+    found["intervals"] = {"wer": [plain.pop(_each(n)) for n in range(many)], **plain}
+    if grouping.groups:
+        grouped = dict(group_values(spec, joined) for spec in grouping.groups)
+        found["groups"] = {
+            name: _per_group(counts, [values[key] for key in scores.ids], rates)
+            for name, values in grouped.items()
+        }
     return scores, found
 
 
-def result_metrics(found: Mapping[str, Any], profile: str = "") -> dict[str, Metric]:
-    """Return what `score_joined` gave as the metrics of a result.
+def score_rows(
+    rows: Sequence[TextPrediction],
+    profile: str = DEFAULT_PROFILE,
+    also: Iterable[str] = (),
+    grouping: Grouping | None = None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Score predictions under a profile and further ones; clusters are the rows' groups.
 
-    With one reference `wer` and `cer`; with several `mr_wer`, `av_wer`, `av_cer`, and against
-    each annotator `wer_against_NAME`, never `wer`: that name is of figures with one reference.
+    Returns:
+        Profile -> figures, the main one first; and each further profile that leaves no word in a
+        reference (of Latin words alone, say) -> why it has no figures.
+
+    Raises:
+        ValueError: no rows, unknown profile, not the same annotators everywhere, or the main
+            profile leaves no word in a reference.
+    """
+    joined, grouping = joined_rows(rows), grouping or Grouping(cluster=GROUP)
+    others = dict.fromkeys(get_profile(name).name for name in also)  # told before all is scored
+    found = {profile: score_joined(joined, profile, grouping)[1]}
+    wordless: dict[str, str] = {}
+    for name in others:
+        if name != profile:
+            try:
+                found[name] = score_joined(joined, name, grouping)[1]
+            except WordlessError as error:
+                wordless[name] = str(error)
+    return found, wordless
+
+
+def score_texts(
+    rows: Sequence[TextPrediction],
+    *,
+    profile: str = DEFAULT_PROFILE,
+    also: Iterable[str] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Metric]:
+    """Return every text metric with its intervals; the order of rows does not matter.
 
     Args:
-        found: of one profile.
-        profile: makes names such as `mr_wer_PROFILE`, and leaves single annotators out.
+        rows: raw references and hypothesis of each utterance.
+        profile: the text profile of `wer`, `cer` and so on.
+        also: further profiles; their metrics are called `wer_<profile>` and so on.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Raises:
+        ValueError: as `score_rows`.
     """
-    known = found["intervals"]
-    if len(found["references"]) == 1:
-        rows = {"wer": (found["wer"][0], known["wer"][0]), "cer": (found["cer"], known["cer"])}
-    else:
-        rows = {name: (found[name], known[name]) for name in ("mr_wer", "av_wer")}
-        rows["av_cer"] = (found["cer"], known["cer"])
-        each = zip(found["references"], found["wer"], known["wer"], strict=True)
-        if not profile:
-            rows |= {f"{AGAINST}{name}": (value, spans) for name, value, spans in each}
-    suffix = f"_{profile}" if profile else ""
-    made = {}
-    for name, (value, (first, *others)) in rows.items():
-        made[f"{name}{suffix}"] = Metric.model_validate(
-            {"value": value, "higher_is_better": False, "interval": first,
-             "other_intervals": others}
-        )  # fmt: skip
+    how = Grouping(cluster=GROUP, seed=seed, resamples=resamples)
+    return all_metrics(score_rows(rows, profile, also, how)[0])
+
+
+def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
+    """Return what `score_rows` gave as the metrics of a result, `mr_wer_PROFILE` of further ones.
+
+    Against one reference these are the registry's `text` metrics; against several its
+    `references` metrics, and `wer_against_NAME` of each annotator under the first profile. `wer`
+    is always of one reference.
+    """
+    made: dict[str, Metric] = {}
+    for number, (profile, figures) in enumerate(found.items()):
+        metrics = _metrics(figures)
+        if number:
+            kept = {name: one for name, one in metrics.items() if not name.startswith(AGAINST)}
+            metrics = {f"{name}_{profile}": one for name, one in kept.items()}
+        made |= metrics
     return made
 
 
-def figures(scores: MultiReferenceScores, chosen: Array) -> dict[str, Any]:
-    """Return rates in percent and counts of the chosen utterances (N,); no words give None.
+def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the figures of one profile as metrics."""
+    values, spans = ({**of} for of in (found, found["intervals"]))
+    several = len(found["references"]) > 1
+    names = metric_names("references" if several else "text")
+    places = {name: (name, name if name in values else name.removeprefix("av_")) for name in names}
+    for number, reference in enumerate(found["references"]):
+        key = _each(number)
+        values[key], spans[key] = found["wer"][number], found["intervals"]["wer"][number]
+        places[AGAINST + reference if several else _EACH] = _EACH, key
+    return {
+        name: Metric.model_validate(
+            {
+                "value": values[key],
+                "higher_is_better": get_metric(plugin).higher_is_better,
+                "unit": get_metric(plugin).unit,
+                "interval": spans[key][0],
+                "other_intervals": spans[key][1:],
+            }
+        )
+        for name, (plugin, key) in places.items()
+    }
+
+
+def told_rates(found: Mapping[str, Any]) -> list[str]:
+    """List what reports tell beside the WER against each reference, in reading order."""
+    known = [name for name in found["intervals"] if name != _EACH]
+    return (
+        known if len(found["wer"]) > 1 else [name for name in known if name in metric_names("text")]
+    )
+
+
+def title_of(name: str) -> str:
+    """Write a metric's name for people: MR-WER of `mr_wer`."""
+    return name.upper().replace("_", "-")
+
+
+def row_statistics(rows: Sequence[TextPrediction], profile: str, *, several: bool) -> Array:
+    """Normalise and align rows, ordered by id -> (N, 2, 4), or (N, 1 + 2 R, 4) of R references.
+
+    Raises:
+        ValueError: rows of several references where one is asked for, or the other way round.
+    """
+    names = annotators(rows)
+    if several and not names:
+        raise ValueError(
+            "These predictions have one reference; MR-WER and AV-WER need those of two or more "
+            "annotators. Take `wer`."
+        )
+    if names and not several:
+        raise ValueError(
+            f"{rows[0].id!r} has {len(names)} references ({', '.join(names)}), and `wer` and `cer` "
+            "are of one. Take `mr_wer` or `av_wer`."
+        )
+    if not several:
+        normalise = get_profile(profile).normalise
+        ordered = sorted(rows, key=lambda row: row.id)
+        return text_statistics(
+            [normalise(row.ref) for row in ordered], [normalise(row.hyp) for row in ordered]
+        )
+    joined = joined_rows(rows)
+    return score_multi_reference(joined.hypotheses, joined.references, profile=profile).statistics
+
+
+def _rates(references: int) -> dict[str, Value]:
+    """Return what turns totals (..., 1 + 2 R or more, 4) into the rates of R references, by name.
+
+    A text metric is averaged over the references, but WER is told against each. Metrics of several
+    references stand beside them, without `av_X` where X is that mean.
+    """
+    places = range(1, references + 1)
+
+    def against(value: Value, place: int) -> Value:
+        return lambda totals: value(totals[..., [place, place + references], :])
+
+    def mean(value: Value) -> Value:
+        each = [against(value, place) for place in places]
+        return lambda totals: np.stack([one(totals) for one in each], axis=-1).mean(axis=-1)
+
+    def whole(value: Value) -> Value:
+        return lambda totals: value(totals[..., : 1 + 2 * references, :])
+
+    found = {name: mean(get_metric(name).value) for name in metric_names("text") if name != _EACH}
+    found |= {
+        name: whole(get_metric(name).value)
+        for name in metric_names("references")
+        if name.removeprefix("av_") not in found
+    }
+    ordered = [name for name in _FIRST if name in found]
+    each = {_each(n): against(get_metric(_EACH).value, place) for n, place in enumerate(places)}
+    return each | {name: found[name] for name in dict.fromkeys([*ordered, *found])}
+
+
+def _each(place: int) -> str:
+    """Name the WER against one of the references."""
+    return f"wer {place}"
+
+
+def _figures(totals: Array, utterances: int, rates: Mapping[str, Value]) -> dict[str, Any]:
+    """Return rates in percent and counts of totals (1 + 3 R, 4); no words give None.
 
     `wer` is jiwer's, one per reference, and `av_wer` its mean; `cer` is the mean over references.
     The counts are those of MR-WER, and with a single reference those of its WER. `authors_costs`
     holds the single-reference WERs with the substitution cost 2 of MR-WER's authors.
     """
-    wer = [_rate(counts, chosen) for counts in scores.standard.values()]
-    single = [_rate(counts, chosen) for counts in scores.single.values()]
-    counted = scores.merged if len(wer) > 1 else next(iter(scores.standard.values()))
-    totals = counted[chosen].sum(axis=0)
+    many = len(totals) // 3
+    values = {name: _known(value(totals)) for name, value in rates.items()}
+    counted = totals[0 if many > 1 else 1]
+    single = error_rate(totals[1 + 2 * many :])
     return {
-        "wer": wer,
-        "av_wer": _mean(wer),
-        "mr_wer": _rate(scores.merged, chosen),
-        "cer": _mean([_rate(counts, chosen) for counts in scores.characters.values()]),
-        **{name: int(totals[place]) for name, place in _COUNTS.items()},
-        "counts_of": "mr_wer" if len(wer) > 1 else "wer",
-        "authors_costs": {"wer": single, "av_wer": _mean(single)},
-        "utterances": int(np.count_nonzero(chosen)),
+        "wer": [values.pop(_each(place)) for place in range(many)],
+        **values,
+        **{name: int(counted[place]) for name, place in _COUNTS.items()},
+        "counts_of": MAIN[many > 1],
+        "authors_costs": {"wer": [_known(one) for one in single], "av_wer": _known(single.mean())},
+        "utterances": utterances,
         "words": [
-            int(counts[chosen][:, [HITS, SUBSTITUTIONS, DELETIONS]].sum())
-            for counts in scores.standard.values()
+            int(counts[[HITS, SUBSTITUTIONS, DELETIONS]].sum()) for counts in totals[1 : 1 + many]
         ],
     }
 
 
-def _per_group(scores: MultiReferenceScores, of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _per_group(
+    counts: Array, groups: Sequence[str], rates: Mapping[str, Value]
+) -> dict[str, dict[str, Any]]:
     """Score each group by itself, by name."""
-    names = np.array([of[key] for key in scores.ids])
-    return {str(name): figures(scores, names == name) for name in sorted(set(names.tolist()))}
+    sizes = Counter(groups)
+    sums = zip(sorted(sizes), cluster_sums(counts, groups), strict=True)
+    return {name: _figures(totals, sizes[name], rates) for name, totals in sums}
 
 
-def _intervals(
-    scores: MultiReferenceScores, of: Mapping[str, str], breakdown: Breakdown
-) -> dict[str, Any]:
-    """Return the intervals of every rate: by clusters first, by utterances beside it."""
-    words, characters = list(scores.standard.values()), list(scores.characters.values())
-    many = len(words)
-    stacked = np.stack([*words, *characters, scores.merged], axis=1)  # (N, 2 R + 1, 4)
-    metrics: dict[str, Callable[[Array], Array]] = {
-        "av_wer": lambda totals: error_rate(totals[..., :many, :]).mean(axis=-1),
-        "mr_wer": lambda totals: error_rate(totals[..., -1, :]),
-        "cer": lambda totals: error_rate(totals[..., many:-1, :]).mean(axis=-1),
-    }
-    metrics |= {f"wer {place}": _one(place) for place in range(many)}
-    found = intervals(
-        stacked,
-        [of[key] for key in scores.ids],
-        metrics,
-        seed=breakdown.seed,
-        resamples=breakdown.resamples,
-    )
-    plain = {name: [one.model_dump() for one in ones] for name, ones in found.items()}
-    return {"wer": [plain.pop(f"wer {place}") for place in range(many)], **plain}
-
-
-def _one(place: int) -> Callable[[Array], Array]:
-    """Return the error rate of one of the stacked counts."""
-    return lambda totals: error_rate(totals[..., place, :])
-
-
-def _rate(counts: Array, chosen: Array) -> float | None:
-    """Return the error rate in percent of counts (N, 4); None where there is no word."""
-    value = float(error_rate(counts[chosen].sum(axis=0)))
-    return None if np.isnan(value) else value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+def _known(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _one_each(option: str, values: Sequence[str], files: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,8 @@ from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
 from harness_bench.leaderboard.page import render_page
 
 from harness_bench.core.files import write_text
-from harness_bench.scoring.publish import Facts, class_result, publish
+from harness_bench.results.record import Result
+from harness_bench.scoring.publish import class_result, publish
 from tests.leaderboard.browser.many import write_many
 from tests.leaderboard.conftest import HOSTILE, write_results
 from tests.scoring.conftest import class_rows
@@ -124,11 +126,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         row.model_copy(update={"tags": {"genre": ("أخبار", "sports")[number % 2]}})
         for number, row in enumerate(rows)
     ]
-    facts = Facts(
-        model=ARABIC, model_kind="pretrained", task="did", corpus="tones", split="test",
+    row = partial(
+        Result, model=ARABIC, model_kind="pretrained", task="did", corpus="tones", split="test",
         synthetic=True, parameters=316_000_000, layer_weights=(0.5, 0.25, 0.25),
     )  # fmt: skip
-    publish(class_result(tagged, facts, resamples=200), tagged, folder)
+    publish(class_result(tagged, row, resamples=200), tagged, folder)
     (folder / "broken <b>.json").write_text("{oops")
     files = build(folder, folder.parent / "out", title=f"Board of {HOSTILE}")
     return Site(files, _addresses(folder))

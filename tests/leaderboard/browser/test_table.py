@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.scoring.systems import compare_classes
+from harness_bench.scoring.systems import compare_pair
 from tests.leaderboard.conftest import MODELS
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_compare_shows_the_paired_test(look: Look, site: Site) -> None:
         read_predictions(folder / f"{name}.did.tones.test.jsonl", ClassPrediction)
         for name in ("student", "fbank")
     )
-    test = compare_classes(first, second)
+    test = compare_pair(first, second, metric="accuracy")
     assert cells[2].split()[0].replace("\N{MINUS SIGN}", "-") == f"{test.difference:+.1f}"
     assert cells[3] == ("< 0.001" if test.p_value < 0.001 else f"{test.p_value:.3f}")
 
