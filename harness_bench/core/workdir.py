@@ -48,7 +48,6 @@ from harness_bench.core.log import StageTimes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
 NOTE = "inputs.json"
@@ -188,14 +187,17 @@ class WorkDir:
                 f"{self.folder} was made from other inputs: {'; '.join(changed)}. {advice}"
             )
 
-    def lock(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def lock(self) -> Iterator[None]:
         """Keep other processes out, on this machine or file system, while they ask for it too."""
-        if world()[0] > 0:
-            return nullcontext()
         from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
 
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        with lock if world()[0] == 0 else nullcontext():
+            barrier()  # no rank looks into the folder before rank 0 holds the lock
+            yield
+            barrier()
 
     def begin(self, clear: Collection[str] = (), **provenance: Any) -> bool:
         """Note the inputs, as not finished; return whether equal inputs had begun here.

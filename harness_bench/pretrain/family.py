@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core import config as configs
 from harness_bench.core.config import build, read_toml
-from harness_bench.core.files import locked
 from harness_bench.pretrain.augment.config import AugmentConfig
 from harness_bench.pretrain.config import (
     PRESETS,
@@ -215,10 +213,7 @@ def _labels(
     from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
 
     folder = out / label_owner(family, step).name / "labels"
-    # Two students may be made at a time, by two processes.
-    lock = locked(out / f".{folder.parent.name}.lock") if fabric.global_rank == 0 else nullcontext()
-    with lock:
-        return make_labels(source, folder, step.labels, teacher=teacher, device=fabric.device)
+    return make_labels(source, folder, step.labels, teacher=teacher, device=fabric.device)
 
 
 def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:

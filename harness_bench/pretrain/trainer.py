@@ -15,8 +15,8 @@ from tqdm import tqdm
 from harness_bench.core.config import resolved
 from harness_bench.core.files import atomic_path, digest_strings
 from harness_bench.core.log import say
-from harness_bench.core.workdir import write_provenance
-from harness_bench.models.checkpoint import load_hubert, read_facts, save_checkpoint
+from harness_bench.core.workdir import OldNote, WorkDir
+from harness_bench.models.checkpoint import FACTS, load_hubert, save_checkpoint
 from harness_bench.models.frozen import CONFIG, checkpoint_digest
 from harness_bench.models.initialization import initialise
 from harness_bench.pretrain.config import checkpoint_of
@@ -73,20 +73,18 @@ def pretrain(
         KeyboardInterrupt: SIGTERM came; the state is saved.
     """
     source = as_source(cuts)
-    key = run_key(step, source, labels, teacher)
-    folder = checkpoint_of(out)
-    finished = finished_key(folder)
-    if finished == key:
+    work, folder = run_dir(out, step, source, labels, teacher), checkpoint_of(out)
+    if work.finished and (folder / CONFIG).is_file():
         return folder
-    run = build_run(step, key, out, fabric, teacher, source.hours)
-    restore(run, finished, restart=restart)
-    if fabric.global_rank == 0:
-        inputs = {"cuts": source.digest, "key": key}
-        write_provenance(out, config=resolved(step), seed=step.pretrain.seed, inputs=inputs)
+    if not restart:
+        work.refuse_others(ADVICE)
+    run = build_run(step, work.digest, out, fabric, teacher, source.hours)
+    restore(run, restart=restart)
+    work.begin(config=step, seed=step.pretrain.seed)
     _loop(run, source, labels)
     if fabric.global_rank == 0:
         export(run, folder)
-    fabric.barrier()
+    work.finish()
     return folder
 
 
@@ -167,6 +165,7 @@ def _backward(run: Run, batch: MaskedBatch, frames: Tensor, *, last: bool) -> Su
     return type(sums)(*(value.detach() for value in sums))
 
 
+ADVICE = "Give a new folder, or --restart if that run is not needed."
 EXPORTS = "checkpoints"  # exports on the way, one folder each
 
 
@@ -190,17 +189,25 @@ class Run(NamedTuple):
         return self.step.pretrain
 
 
-def run_key(step: IterationConfig, source: CutSource, labels: Labels, teacher: Path | None) -> str:
-    """Digest all that decides the weights; intervals, workers and logs do not."""
+def run_dir(
+    out: Path, step: IterationConfig, source: CutSource, labels: Labels, teacher: Path | None
+) -> WorkDir:
+    """Name all that decides the weights; intervals, workers and logs do not."""
     config = step.pretrain
     fixed = replace(
         config, save_interval_updates=1, log_interval=1, num_workers=0, keep_interval_updates=1,
         export_interval_updates=None, tensorboard=True, divergence=3.0, allow_test_data=False,
     )  # fmt: skip
-    parts = [str(resolved(replace(step, pretrain=fixed)))]
+    settings = resolved(replace(step, pretrain=fixed))
+    inputs = {"config": settings}
     if teacher is not None and config.init != "random":
-        parts.append(checkpoint_digest(teacher))
-    return digest_strings([*parts, labels.digest, source.digest])
+        inputs["teacher"] = checkpoint_digest(teacher)
+    inputs |= {"labels": labels.digest, "cuts": source.digest}
+    key = digest_strings([str(value) for value in inputs.values()])
+    exported = checkpoint_of(out).name
+    # A checkpoint from elsewhere has no key, so it counts as another run's and is not trained over.
+    older = tuple(OldNote(f"{exported}/{name}", "key") for name in (FACTS, CONFIG))
+    return WorkDir(out, inputs, key=key, older=older)
 
 
 def build_run(
@@ -276,29 +283,17 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def finished_key(folder: Path) -> str | None:
-    """Return the key of the run that left a checkpoint there: None without one, "" if untold."""
-    return str(read_facts(folder).get("key", "")) if (folder / CONFIG).is_file() else None
-
-
-def restore(run: Run, finished: str | None, *, restart: bool) -> None:
+def restore(run: Run, *, restart: bool) -> None:
     """Take up an interrupted run where its state was saved.
 
     Args:
         run: as `build_run` made it.
-        finished: `finished_key` of its checkpoint folder.
         restart: delete another run instead of refusing.
 
     Raises:
-        ValueError: the folder holds another run, unfinished or finished (a finished one's states
-            may have been deleted).
+        ValueError: the folder holds another run's state.
     """
     state = load_state(run.out, run.key, restart=restart)
-    if finished not in (None, run.key) and not restart:
-        raise ValueError(
-            f"{checkpoint_of(run.out)} is what a run with another config or other inputs left. "
-            "Give a new folder, or --restart if that run is not needed."
-        )
     run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
     if state is None:
         if run.fabric.global_rank == 0:
@@ -391,10 +386,7 @@ def load_state(folder: Path, key: str, *, restart: bool) -> dict[str, Any] | Non
     if state["key"] == key:
         return dict(state)
     if not restart:
-        raise ValueError(
-            f"{folder} holds a run with another config or other inputs. Give a new folder, or "
-            "--restart if that run is not needed."
-        )
+        raise ValueError(f"{folder} holds a run with another config or other inputs. {ADVICE}")
     return None
 
 

@@ -14,6 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl
+from harness_bench.core.workdir import NOTE
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.monitor import BOARD, LOG_FILE
@@ -125,11 +126,15 @@ def test_a_finished_run_is_not_trained_over(
     cuts: list[Cut], labels: LabelStore, tmp_path: Path, fabric: Fabric
 ) -> None:
     """States of finished runs are deleted to save space; the checkpoint stays protected."""
-    pretrain(small_step(max_update=2), cuts, labels, tmp_path, fabric=fabric)
-    for state in states(tmp_path):
+    step = small_step(max_update=2)
+    done = pretrain(step, cuts, labels, tmp_path, fabric=fabric) / "model.safetensors"
+    for state in (*states(tmp_path), tmp_path / NOTE):  # versions before wrote no note
         state.unlink()
+    before = done.stat().st_mtime_ns
+    pretrain(step, cuts, labels, tmp_path, fabric=fabric)
+    assert done.stat().st_mtime_ns == before
     other = small_step(max_update=2, lr=1e-3)
-    with pytest.raises(ValueError, match="another config or other inputs left"):
+    with pytest.raises(ValueError, match="--restart"):
         pretrain(other, cuts, labels, tmp_path, fabric=fabric)
     folder = pretrain(other, cuts, labels, tmp_path, fabric=fabric, restart=True)
     assert read_facts(folder)["config"]["pretrain"]["lr"] == 1e-3

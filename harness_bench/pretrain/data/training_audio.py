@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.core.distributed import barrier, world
-from harness_bench.core.files import digest_strings, locked, read_json, stamp, write_json
+from harness_bench.core.distributed import world
+from harness_bench.core.files import digest_strings, stamp
+from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.fields import UNKNOWN, spoken
 from harness_bench.cuts.shar import Shard, is_sharded, open_shards, read_metadata
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from harness_bench.pretrain.data.config import SourceConfig, TrainingDataConfig
     from harness_bench.pretrain.data.cut_source import CutSource
-
-KEY_FILE = "key.json"
 
 
 def open_folder(folder: Path, split: str) -> CutSource:
@@ -139,10 +138,7 @@ def _read(source: SourceConfig, out: Path) -> list[Cut]:
     """Read one source's cuts; a corpus is prepared first."""
     folder, root = _folder(source, out), Path(source.folder)
     if source.corpus != PREPARED:
-        if world()[0] == 0:
-            with locked(out / f".{source.title}.lock"):  # Two families may begin at a time.
-                _prepare_once(source, root, folder)
-        barrier()
+        _prepare_once(source, root, folder)
     return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
 
 
@@ -154,13 +150,20 @@ def _folder(source: SourceConfig, out: Path) -> Path:
 def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:
     """Prepare a corpus unless that was done and nothing has changed since."""
     options = [f"{name}={value}" for name, value in sorted(source.options.items())]
-    key = digest_strings([source.corpus, str(root), *options, *_tree(root)])
-    path = folder / KEY_FILE
-    if path.is_file() and read_json(path) == key:
-        return
-    path.unlink(missing_ok=True)
-    prepare(source.corpus, root, folder, PrepareConfig(options=dict(source.options)))
-    write_json(path, key)
+    files = list(_tree(root))
+    work = WorkDir(
+        folder,
+        {"corpus": source.corpus, "root": str(root), "options": dict(source.options),
+         "files": digest_strings(files)},
+        key=digest_strings([source.corpus, str(root), *options, *files]),
+        older=(OldNote("key.json"),),
+    )  # fmt: skip
+    with work.lock():  # two families may begin at a time
+        if not work.finished:
+            work.begin()
+            if world()[0] == 0:
+                prepare(source.corpus, root, folder, PrepareConfig(options=dict(source.options)))
+            work.finish()
 
 
 def _tree(root: Path) -> Iterator[str]:

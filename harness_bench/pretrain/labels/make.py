@@ -11,9 +11,9 @@ from harness_bench.audio.batching import by_duration, collate
 from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
-from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.shar import labels_path
 from harness_bench.pretrain.data.cut_source import PART_CUTS, CutList, ShardedCuts, as_source
 from harness_bench.pretrain.labels.features import FeatureSource, open_source
@@ -22,8 +22,9 @@ from harness_bench.pretrain.labels.labeler import Labeler, load_labeler, save_la
 from harness_bench.pretrain.labels.pca import fit_pca
 from harness_bench.pretrain.labels.quality import LabelCounts
 from harness_bench.pretrain.labels.store import (
-    KEY_FILE,
     LABELER,
+    OLD_NOTE,
+    REPORT_FILE,
     SHARD_PATTERN,
     TAR_PATTERN,
     Labels,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
     from harness_bench.pretrain.config import LabelConfig
     from harness_bench.pretrain.data.cut_source import CutSource
-
-REPORT_FILE = "report.json"
 
 
 def make_labels(
@@ -70,32 +69,24 @@ def make_labels(
         raise ValueError("There are no cuts to label; prepare a corpus first.")
     device = device or torch.device("cpu")
     source = open_source(config, teacher, device)
-    key = digest_strings([source.digest, str(resolved(config)), audio.digest])
-    _start(out, key)
-    if not (out / REPORT_FILE).is_file():
-        labeler = _fitted(audio, out, config, source, device)
-        _label_parts(audio, out, source, labeler, config.batch_seconds)
-        barrier()
-        report = _report(open_labels(out), labeler, audio)
-        if world()[0] == 0:
-            inputs = {"source": source.digest, "cuts": audio.digest}
-            write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
-            write_json(out / REPORT_FILE, report)
-        barrier()
+    settings = resolved(config)
+    work = WorkDir(
+        out,
+        {"source": source.digest, "config": settings, "cuts": audio.digest},
+        key=digest_strings([source.digest, str(settings), audio.digest]),
+        older=(OLD_NOTE,),
+    )
+    with work.lock():  # two students of one teacher share their labels
+        if not work.finished:
+            work.begin((SHARD_PATTERN, TAR_PATTERN, LABELER), config=config, seed=config.seed)
+            labeler = _fitted(audio, out, config, source, device)
+            _label_parts(audio, out, source, labeler, config.batch_seconds)
+            barrier()
+            report = _report(open_labels(out), labeler, audio)
+            if world()[0] == 0:
+                write_json(out / REPORT_FILE, report)
+            work.finish()
     return open_labels(out)
-
-
-def _start(out: Path, key: str) -> None:
-    """Keep what an earlier run with the same inputs left; clear what another left."""
-    path = out / KEY_FILE
-    same = path.is_file() and read_json(path) == key
-    barrier()  # Every rank has looked before any of them writes.
-    if not same and world()[0] == 0:
-        shards = (*out.glob(SHARD_PATTERN), *out.glob(TAR_PATTERN))
-        for old in (*shards, out / LABELER, out / REPORT_FILE, path):
-            old.unlink(missing_ok=True)
-        write_json(path, key)
-    barrier()
 
 
 def _fitted(

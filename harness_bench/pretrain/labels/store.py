@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from harness_bench.core.files import atomic_path, read_json
+from harness_bench.core.files import atomic_path
+from harness_bench.core.workdir import OldNote, read_note
 from harness_bench.cuts.shar import labels_path
 from harness_bench.pretrain.data.cut_source import ShardedCuts
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 SHARD_PATTERN = "labels-*.safetensors"
 TAR_PATTERN = "labels.*.tar"
 LABELER = "labeler.safetensors"
-KEY_FILE = "key.json"
+REPORT_FILE = "report.json"
+OLD_NOTE = OldNote("key.json", whole=REPORT_FILE)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -43,6 +45,12 @@ def write_shard(path: Path, labels: Mapping[str, Tensor]) -> None:
     tensors = {"labels": flat.to(torch.uint16), "offsets": lengths.cumsum(0)}
     with atomic_path(path) as partial:
         save_file(tensors, partial, metadata={"ids": json.dumps(ids)})
+
+
+def _digest(folder: Path) -> str:
+    note = read_note(folder, (OLD_NOTE,))
+    assert note is not None, f"{folder} has labels and no note of their inputs"
+    return note.key
 
 
 class Labels(Protocol):
@@ -93,7 +101,7 @@ class LabelStore:
     @property
     def digest(self) -> str:
         """Return the digest of everything these labels were made from."""
-        return str(read_json(self.folder / KEY_FILE))
+        return _digest(self.folder)
 
     def __len__(self) -> int:
         return len(self._where)
@@ -137,7 +145,7 @@ class ShardLabels:
     @property
     def digest(self) -> str:
         """Return the digest of everything these labels were made from."""
-        return str(read_json(self.folder / KEY_FILE))
+        return _digest(self.folder)
 
     def __len__(self) -> int:
         return sum(1 for _ in self.rows())
