@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.core.version import __version__
 from harness_bench.cli.corpora import CORPORA_VERBS, audit
 from harness_bench.cli.probe import PROBE_VERBS
 from harness_bench.cli.results import records_app
 from harness_bench.cli.score import Json, Out, board_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.cli.transcribe import transcribe
+from harness_bench.core.version import __version__
 
 app = typer.Typer(
     name="harness-bench",

@@ -40,11 +40,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
-from harness_bench.core.version import __version__
 from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_file, digest_strings, locked, read_json, write_json
 from harness_bench.core.log import StageTimes
+from harness_bench.core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
