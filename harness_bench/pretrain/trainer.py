@@ -199,7 +199,7 @@ def run_dir(
         export_interval_updates=None, tensorboard=True, divergence=3.0, allow_test_data=False,
     )  # fmt: skip
     settings = resolved(replace(step, pretrain=fixed))
-    inputs = {"config": settings}
+    inputs: dict[str, Any] = {"config": settings}
     if teacher is not None and config.init != "random":
         inputs["teacher"] = checkpoint_digest(teacher)
     inputs |= {"labels": labels.digest, "cuts": source.digest}
