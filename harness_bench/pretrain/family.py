@@ -271,8 +271,7 @@ def train(
 ) -> Path:
     """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
     from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.labels.store import REPORT_FILE  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.labels.store import open_labels  # noqa: PLC0415 - torch
+    from harness_bench.pretrain.labels.store import REPORT_FILE, open_labels  # noqa: PLC0415 - torch
     from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415
 
     if not (label_folder / REPORT_FILE).is_file():

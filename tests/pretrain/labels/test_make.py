@@ -23,8 +23,8 @@ from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.labels import make as module
 from harness_bench.pretrain.labels.features import HiddenSource, MfccSource, mfcc39
 from harness_bench.pretrain.labels.labeler import load_labeler
-from harness_bench.pretrain.labels.make import REPORT_FILE, make_labels
-from harness_bench.pretrain.labels.store import write_shard
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import REPORT_FILE, write_shard
 from tests.models.conftest import small_config
 
 if TYPE_CHECKING:

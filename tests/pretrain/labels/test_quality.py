@@ -15,7 +15,7 @@ from sklearn.metrics import mutual_info_score
 from harness_bench.core.files import read_json
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.data.cut_source import CutList
-from harness_bench.pretrain.labels.make import REPORT_FILE, make_labels
+from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.quality import (
     LONGEST_RUN,
     PLOT_FILE,
@@ -25,6 +25,7 @@ from harness_bench.pretrain.labels.quality import (
     label_quality,
     render_quality,
 )
+from harness_bench.pretrain.labels.store import REPORT_FILE
 from harness_bench.pretrain.labels.units import AlignedUnits
 from tests.pretrain.labels.conftest import make_cuts
 
