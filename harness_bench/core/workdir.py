@@ -161,6 +161,12 @@ class WorkDir:
         return note is not None and note.key == self.digest
 
     @property
+    def outcome(self) -> Any:
+        """Return what `finish` noted, None if nothing."""
+        note = self.found
+        return None if note is None else note.outcome
+
+    @property
     def changed(self) -> list[str]:
         """Name the inputs that differ from those of the folder; empty if none does or it is new."""
         note = self.found

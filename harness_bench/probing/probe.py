@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.config import build, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.core.process import run_logged
-from harness_bench.core.workdir import versions, write_provenance
+from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, feature_cache_config
 from harness_bench.models.layers import MEAN, WEIGHTED
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["ProbeConfig", "ProbeOutcome", "Subject", "run_probe", "tasks", "upstreams"]
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
-BEGUN = "key.txt"  # of which probe the folder holds a part
+_SPLITS = ("train", "dev", "test")
+# Of versions before `inputs.json`: the key of a finished probe, or of one that was begun.
+_OLD_NOTES = (OldNote(OUTCOME, "key"), OldNote("key.txt", whole=OUTCOME))
 
 
 def upstreams() -> list[str]:
@@ -62,26 +63,22 @@ def run_probe(
         subject = replace(subject, checkpoint=own_checkpoint(subject.upstream))
     # A head is the same whether it is tested while it is trained, later or never.
     untested = replace(config, test_in_training=False)
-    found = [(each, _key(subject, each)) for each in dict.fromkeys([config, untested])]
-    kept = next((kept for _, key in found if (kept := _kept(out / OUTCOME, key))), None)
+    found = [(each, _work(out, subject, each)) for each in dict.fromkeys([config, untested])]
+    kept = next((kept for _, work in found if (kept := _kept(work))), None)
     if kept is None:
-        kept = _trained(subject, out, *found[0 if test else -1], threads)
+        kept = _trained(subject, *found[0 if test else -1], threads)
     if test and not kept.tested:
         kept = _tested(out, kept, config, threads)
     return kept
 
 
-def _trained(
-    subject: Subject, out: Path, config: ProbeConfig, key: str, threads: int
-) -> ProbeOutcome:
+def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int) -> ProbeOutcome:
     """Train a head, from where an equal probe was cut off; write the outcome."""
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
+    out = work.folder
     (out / OUTCOME).unlink(missing_ok=True)
-    if not _begun(out / BEGUN, key):
-        shutil.rmtree(out / RUN, ignore_errors=True)
-        write_text(out / LOG, "")
-        write_text(out / BEGUN, key)
+    work.begin((RUN, LOG), config=config, seed=config.seed)
     # Not JSON, though that is YAML too: YAML takes its 1e-05 for a string.
     settings = yaml.safe_dump(_settings(subject, config), allow_unicode=True, sort_keys=False)
     write_text(out / SETTINGS, settings)
@@ -91,9 +88,9 @@ def _trained(
     words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
     words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
     seconds = _run(words, out / LOG, config, threads)
-    outcome = _outcome(out, key, config, _command(words), seconds)
-    write_provenance(out, config=resolved(config), seed=config.seed, inputs={"all": key})
+    outcome = _outcome(out, work.digest, config, _command(words), seconds)
     write_json(out / OUTCOME, resolved(outcome))
+    work.finish()
     return outcome
 
 
@@ -111,7 +108,7 @@ def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
     """Return the task's packaged config with this probe's settings in it."""
     if subject.task not in tasks():
         raise ValueError(f"There is no task {subject.task!r}; known: {', '.join(tasks())}.")
-    if missing := {"train", "dev", "test"} - set(splits(subject.cuts)):
+    if missing := set(_SPLITS) - set(splits(subject.cuts)):
         raise ValueError(
             f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
         )
@@ -148,40 +145,36 @@ def _packaged(task: str) -> dict[str, Any]:
     return settings
 
 
-def _key(subject: Subject, config: ProbeConfig) -> str:
-    """Return the digest of all that decides the outcome: settings, model, cuts, versions."""
+def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
+    """Name all that decides the outcome: settings, model, cuts, versions."""
     from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - imports torch
 
     settings, checkpoint, given = _settings(subject, config), subject.checkpoint, resolved(config)
     if config.layers == WEIGHTED:
         del given["layers"]  # Heads from before there was a choice keep their key.
-    return digest_strings(
-        [
-            subject.upstream,
-            "" if checkpoint is None else checkpoint_digest(checkpoint),
-            subject.task,
-            json.dumps(settings, sort_keys=True),
-            json.dumps(given, sort_keys=True),
-            feature_cache_config().dtype,
-            *(digest_file(cuts_path(subject.cuts, split)) for split in ("train", "dev", "test")),
-            json.dumps(versions(), sort_keys=True),
-        ]
+    inputs = {
+        "upstream": subject.upstream,
+        "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),
+        "task": subject.task,
+        "settings": settings,
+        "probe": given,
+        "feature_dtype": feature_cache_config().dtype,
+        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in _SPLITS},
+        "versions": versions(),
+    }
+    texts = (
+        each if isinstance(each, str) else json.dumps(each, sort_keys=True)
+        for each in inputs.values()
     )
+    return WorkDir(out, inputs, key=digest_strings(texts), older=_OLD_NOTES)
 
 
-def _begun(path: Path, key: str) -> bool:
-    """Tell whether an equal probe was begun here and not finished."""
-    return path.is_file() and path.read_text(encoding="utf-8") == key
-
-
-def _kept(path: Path, key: str) -> ProbeOutcome | None:
-    """Return the outcome in a file if it is that of an equal probe and its files are there."""
-    if not path.is_file():
+def _kept(work: WorkDir) -> ProbeOutcome | None:
+    """Return the outcome of an equal probe if its files are there."""
+    path = work.folder / OUTCOME
+    if not (work.finished and path.is_file()):
         return None
-    values = read_json(path)
-    if values.get("key") != key:
-        return None
-    outcome = build(ProbeOutcome, values, source=str(path))
+    outcome = build(ProbeOutcome, read_json(path), source=str(path))
     files = [outcome.dev_predictions, outcome.checkpoint]
     files += [outcome.test_predictions] if outcome.tested else []
     return outcome if all(file.is_file() for file in files) else None

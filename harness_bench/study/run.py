@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
-from harness_bench.core.files import read_json, write_json
 from harness_bench.core.process import run_logged
-from harness_bench.core.workdir import hardware, versions
+from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
 from harness_bench.pretrain.family import load_family
 from harness_bench.probing.probe import ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
@@ -57,16 +56,16 @@ def measure(checkpoint: Path, kept: Path) -> Costs:
     from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
     from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
 
-    decided_by = {
-        "checkpoint": checkpoint_digest(checkpoint), "hardware": hardware(), "versions": versions()
-    }  # fmt: skip
-    if kept.is_file():
-        values = read_json(kept)
-        if values.get("decided_by") == decided_by:
-            return Costs.model_validate(values["costs"])
-    costs = efficiency(checkpoint).costs
-    write_json(kept, {"decided_by": decided_by, "costs": costs.model_dump()})
-    return costs
+    work = WorkDir(
+        kept.parent,
+        {"checkpoint": checkpoint_digest(checkpoint), "hardware": hardware(),
+         "versions": versions()},
+        older=(OldNote(kept.name, "decided_by", outcome="costs"),),
+        note=kept.name,
+    )  # fmt: skip
+    if not work.finished:
+        work.finish(efficiency(checkpoint).costs.model_dump())
+    return Costs.model_validate(work.outcome)
 
 
 def run_demo(

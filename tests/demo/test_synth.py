@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness_bench.core.workdir import NOTE
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
 from harness_bench.demo.corpus import synth
@@ -25,11 +26,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Return every file below `root` but the provenance, which holds the time."""
+    """Return every file below `root` but the two that hold the time."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "provenance.json"
+        if path.is_file() and path.name not in ("provenance.json", NOTE)
     }
 
 
@@ -43,7 +44,9 @@ def test_a_whole_corpus_is_kept_and_a_broken_one_made_again(corpus: Path, tmp_pa
     """A second demo must start in seconds; a killed synthesis must not pass for whole."""
     assert make_demo_corpus(corpus, TINY).reused
     make_demo_corpus(tmp_path, TINY)
-    (tmp_path / "did" / "provenance.json").unlink()
+    (tmp_path / "did" / NOTE).unlink()
+    assert make_demo_corpus(tmp_path, TINY).reused  # as versions before left it
+    (tmp_path / "did" / "README.md").unlink()  # written last
     assert not make_demo_corpus(tmp_path, TINY).reused
     assert make_demo_corpus(tmp_path, TINY).reused
 

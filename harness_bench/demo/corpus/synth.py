@@ -18,11 +18,10 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.config import resolved
-from harness_bench.core.files import read_json, write_text
+from harness_bench.core.files import write_text
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import FILE_NAME as PROVENANCE
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.demo.corpus.manifest import (
     MANIFEST,
     audio_path,
@@ -84,22 +83,17 @@ def make_demo_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:
     """
     planned = plan(task, config)
     inputs = {"plan": plan_digest(planned), _WHEEL: _wheel_version()}
-    if _is_whole(folder, inputs):
+    work = WorkDir(folder, inputs, older=(OldNote(PROVENANCE, "inputs", whole="README.md"),))
+    if work.finished:
         return False
-    # Until the new provenance is written, nothing here counts as whole.
-    (folder / PROVENANCE).unlink(missing_ok=True)
+    work.begin(
+        config=config, seed=config.seed, synthetic=True, synthesiser="eSpeak NG, GPL-3.0-or-later"
+    )
     durations = _speak_all(folder, task, planned, config.seed)
     write_manifest(folder / MANIFEST, planned, durations)
     write_text(folder / "README.md", readme(task))
-    extra = {"synthetic": True, "synthesiser": "eSpeak NG, GPL-3.0-or-later"}
-    write_provenance(folder, config=resolved(config), seed=config.seed, inputs=inputs, extra=extra)
+    work.finish()
     return True
-
-
-def _is_whole(folder: Path, inputs: dict[str, str]) -> bool:
-    """Tell whether a folder was finished from the same plan and the same synthesiser."""
-    path = folder / PROVENANCE
-    return path.is_file() and read_json(path).get("inputs") == inputs
 
 
 def _wheel_version() -> str:
