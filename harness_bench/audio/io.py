@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
@@ -57,6 +59,30 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
             "Were files moved or changed since `harness-bench prepare`? Run it again."
         ) from error
     return samples
+
+
+class Header(NamedTuple):
+    """What an audio file says of itself."""
+
+    samples: int
+    sampling_rate: int
+    channels: int
+
+
+@lru_cache(maxsize=1024)
+def read_header(path: Path) -> Header:
+    """Read an audio file's header; of a corpus cut into segments, once for all of them.
+
+    Raises:
+        FileNotFoundError: it is no file; a pipe would be waited for.
+        soundfile.SoundFileError: libsndfile does not read it.
+    """
+    import soundfile  # noqa: PLC0415 - loads a shared library
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    about = soundfile.info(str(path))
+    return Header(int(about.frames), int(about.samplerate), int(about.channels))
 
 
 def digest_samples(samples: NDArray[np.float32]) -> str:

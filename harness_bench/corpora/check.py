@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.audio.io import digest_samples, lacking_audio
+from harness_bench.audio.io import digest_samples, lacking_audio, read_header
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Limits:
     silence_db: float = Field(default=-60.0, lt=0)
 
     def __post_init__(self) -> None:
-        """Check the two bounds against each other."""
+        """Refuse bounds that let nothing through."""
         if self.max_duration <= self.min_duration:
             raise ValueError(
                 f"max_duration = {self.max_duration} must be above "
@@ -59,16 +59,13 @@ class Unfit(Exception):  # noqa: N818 - a verdict on the data, not an error of t
 
 def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
     """Decode an utterance completely; return what it is, or why it is left out."""
-    try:
-        return _check(utterance, limits)
-    except Unfit as verdict:
-        return utterance.skipped(verdict.reason, verdict.detail)
 
+    def judge() -> Checked:
+        if not _size(utterance.audio):
+            raise Unfit(Reason.EMPTY, "the file has 0 bytes")
+        return _judge(utterance, limits, *_decode(utterance, limits))
 
-def _check(utterance: Utterance, limits: Limits) -> Checked:
-    if not _size(utterance.audio):
-        raise Unfit(Reason.EMPTY, "the file has 0 bytes")
-    return _judge(utterance, limits, *_decode(utterance, limits))
+    return _or_skipped(utterance, judge)
 
 
 def check_samples(
@@ -82,8 +79,36 @@ def check_samples(
         samples: (samples, channels) float32.
         sampling_rate: Hz.
     """
+    return _or_skipped(
+        utterance, lambda: _judge(utterance, limits, samples, sampling_rate, len(samples))
+    )
+
+
+def check_header(utterance: Utterance, limits: Limits) -> Checked | Skipped:
+    """Return what an utterance is by its file's header, or why it is left out.
+
+    No sample is read: silence, broken ends of files and equal audio stay unseen.
+    """
+
+    def judge() -> Checked:
+        try:
+            header = read_header(utterance.audio)
+        except FileNotFoundError as error:
+            raise Unfit(Reason.MISSING_FILE, "there is no such file") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
+        rate = header.sampling_rate
+        _, samples = _stretch(utterance, header.samples, rate)
+        _refuse_short(samples, rate, limits)
+        _refuse_long(samples, rate, limits)
+        return Checked(utterance, header.samples, samples, rate, header.channels, "")
+
+    return _or_skipped(utterance, judge)
+
+
+def _or_skipped(utterance: Utterance, judge: Callable[[], Checked]) -> Checked | Skipped:
     try:
-        return _judge(utterance, limits, samples, sampling_rate, len(samples))
+        return judge()
     except Unfit as verdict:
         return utterance.skipped(verdict.reason, verdict.detail)
 
@@ -95,9 +120,11 @@ def _judge(
     sampling_rate: int,
     file_samples: int,
 ) -> Checked:
-    if not len(samples):
-        raise Unfit(Reason.EMPTY, "no samples")
-    _check_duration(utterance, len(samples) / sampling_rate, limits)
+    _refuse_short(len(samples), sampling_rate, limits)
+    seconds, stated = len(samples) / sampling_rate, utterance.stated_duration
+    absolute, relative = _DURATION_TOLERANCE
+    if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
+        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, decoded {seconds:.3f} s")
     if bad := int(np.count_nonzero(~np.isfinite(samples))):
         raise Unfit(Reason.NOT_FINITE, f"{bad} of {samples.size} samples")
     _check_level(samples, limits)
@@ -136,13 +163,9 @@ def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], 
             whole = utterance.duration is None
             if whole and (cut_off := lacking_audio(stream.extra_info, length / rate)):
                 raise Unfit(Reason.UNREADABLE, cut_off)
-            first = min(round(utterance.start * rate), length)
-            wanted = length - first
-            if utterance.duration is not None:
-                wanted = min(round(utterance.duration * rate), wanted)
+            first, wanted = _stretch(utterance, length, rate)
             # Decided from the header: a file of hours must not be decoded only to be left out.
-            if wanted > limits.max_duration * rate:
-                raise Unfit(Reason.TOO_LONG, f"{wanted / rate:.2f} s > {limits.max_duration:g} s")
+            _refuse_long(wanted, rate, limits)
             stream.seek(first)
             samples = stream.read(wanted, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
@@ -153,13 +176,24 @@ def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], 
     return samples, rate, length
 
 
-def _check_duration(utterance: Utterance, seconds: float, limits: Limits) -> None:
-    if seconds < limits.min_duration:
-        raise Unfit(Reason.TOO_SHORT, f"{seconds:.3f} s < {limits.min_duration:g} s")
-    stated = utterance.stated_duration
-    absolute, relative = _DURATION_TOLERANCE
-    if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
-        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, decoded {seconds:.3f} s")
+def _stretch(utterance: Utterance, length: int, rate: int) -> tuple[int, int]:
+    """Return the first of an utterance's samples and how many it has of a file's `length`."""
+    first = min(round(utterance.start * rate), length)
+    if utterance.duration is None:
+        return first, length - first
+    return first, min(round(utterance.duration * rate), length - first)
+
+
+def _refuse_long(samples: int, rate: int, limits: Limits) -> None:
+    if samples > limits.max_duration * rate:
+        raise Unfit(Reason.TOO_LONG, f"{samples / rate:.2f} s > {limits.max_duration:g} s")
+
+
+def _refuse_short(samples: int, rate: int, limits: Limits) -> None:
+    if not samples:
+        raise Unfit(Reason.EMPTY, "no samples")
+    if samples / rate < limits.min_duration:
+        raise Unfit(Reason.TOO_SHORT, f"{samples / rate:.3f} s < {limits.min_duration:g} s")
 
 
 def _check_level(samples: NDArray[np.float32], limits: Limits) -> None:
@@ -199,48 +233,3 @@ class Checked:
     def duration(self) -> float:
         """Length of the utterance in seconds."""
         return self.samples / self.sampling_rate
-
-
-class Header(NamedTuple):
-    """What a file says of itself."""
-
-    samples: int
-    sampling_rate: int
-    channels: int
-
-
-def check_header(utterance: Utterance, limits: Limits) -> Checked | Skipped:
-    """Return what an utterance is by its file's header, or why it is left out.
-
-    No sample is read: silence, broken ends of files and equal audio stay unseen.
-    """
-    try:
-        header = _header(utterance.audio)
-    except FileNotFoundError:
-        return utterance.skipped(Reason.MISSING_FILE, "there is no such file")
-    except (OSError, RuntimeError, ValueError) as error:
-        return utterance.skipped(Reason.UNREADABLE, str(error).splitlines()[0])
-    rate = header.sampling_rate
-    first = min(round(utterance.start * rate), header.samples)
-    samples = header.samples - first
-    if utterance.duration is not None:
-        samples = min(round(utterance.duration * rate), samples)
-    if not samples:
-        return utterance.skipped(Reason.EMPTY, "no samples")
-    if samples < limits.min_duration * rate:
-        detail = f"{samples / rate:.3f} s < {limits.min_duration:g} s"
-        return utterance.skipped(Reason.TOO_SHORT, detail)
-    if samples > limits.max_duration * rate:
-        detail = f"{samples / rate:.2f} s > {limits.max_duration:g} s"
-        return utterance.skipped(Reason.TOO_LONG, detail)
-    return Checked(utterance, header.samples, samples, rate, header.channels, "")
-
-
-@lru_cache(maxsize=1024)
-def _header(path: Path) -> Header:
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
-    if not path.is_file():  # a pipe would be waited for
-        raise FileNotFoundError(path)
-    about = soundfile.info(str(path))
-    return Header(int(about.frames), int(about.samplerate), int(about.channels))

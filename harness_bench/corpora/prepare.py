@@ -193,7 +193,6 @@ def _check_all(
 
 
 def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> PrepareReport:
-    """Put a run in figures."""
     kept, skipped = tally.kept, tally.skipped
     found, pairs = len(kept) + len(skipped), kept.leakage()
     tables = [split.table for split in kept.filled()]
@@ -229,7 +228,6 @@ def _replacing(out: Path) -> Iterator[None]:
 
 
 def _too_many(report: PrepareReport, out: Path) -> str:
-    """Say that too much was left out, by which reasons, and name the first offenders."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
     faults = [item for item in report.skipped_list if item.fault]
     shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in faults[:_SHOWN]]

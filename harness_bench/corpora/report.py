@@ -82,5 +82,4 @@ class PrepareReport:
 
 
 def _cell(value: object) -> str:
-    """Make a value fit into one cell of a tab-separated line."""
     return " ".join(str(value).split())

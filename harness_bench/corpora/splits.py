@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness_bench.audio.io import read_header
 from harness_bench.core.files import digest_strings, write_json, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.rng import chance
@@ -248,12 +249,10 @@ def _interleaved(items: list[Item], seed: int) -> list[Item]:
 
 
 def _nearest(ends: list[int], wanted: int, parts: int) -> int:
-    """Return the index of the end nearest to wanted / parts, the first of equals."""
     return min(range(len(ends)), key=lambda index: abs(ends[index] * parts - wanted))
 
 
 def _table(items: list[Item], groups: list[str]) -> NDArray[np.int64]:
-    """Return ms of each group in all and of each kind, (groups, 1 + kinds)."""
     kinds = sorted({kind for item in items for kind in item.kinds})
     row = {group: number for number, group in enumerate(groups)}
     column = {kind: number for number, kind in enumerate(kinds, start=1)}
@@ -265,7 +264,6 @@ def _table(items: list[Item], groups: list[str]) -> NDArray[np.int64]:
 
 
 def _order(groups: list[str], seed: str) -> list[int]:
-    """Order groups by chance; return their numbers."""
     return sorted(range(len(groups)), key=lambda number: chance(seed, groups[number]))
 
 
@@ -275,13 +273,9 @@ def _weight(item: Item) -> int:
 
 
 def _milliseconds(path: Path) -> int | None:
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
     try:
-        if not path.is_file():  # a pipe would be waited for
-            return None
-        about = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, ValueError):
+        header = read_header(path)
+    except (RuntimeError, OSError, ValueError):  # soundfile's errors are RuntimeErrors
         return None
-    frames, rate = int(about.frames), int(about.samplerate)
-    return min(max(0, frames) * 1000 // max(1, rate), _LONGEST)
+    length = max(0, header.samples) * 1000 // max(1, header.sampling_rate)
+    return min(length, _LONGEST)

@@ -162,7 +162,6 @@ def open_shards(folder: Path) -> list[Shard]:
 
 
 def _indexed(folder: Path) -> list[Shard]:
-    """Read the index of a folder."""
     rows = read_json(folder / INDEX)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in _ROW.items())

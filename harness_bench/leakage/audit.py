@@ -78,7 +78,6 @@ def audit(
 
 
 def _leaked(table: Table, pairs: Sequence[Pair]) -> Leaked:
-    """Gather the utterances of one set that leak, and why."""
     why: dict[int, list[str]] = defaultdict(list)
     for pair in pairs:
         if table.name not in (pair.first, pair.second):

@@ -131,7 +131,6 @@ def _ids(path: Path) -> list[str]:
 
 
 def _open(text: str) -> list[AuditSet]:
-    """Open what one argument names."""
     given, rest = _name(text)
     if Path(rest).exists():
         place, ids, split = rest, "", ""
@@ -180,7 +179,6 @@ def _refuse(text: str, what: str, split: str, ids: str) -> None:
 
 
 def _splits(folder: Path, split: str, given: str, only: frozenset[str] | None) -> list[AuditSet]:
-    """Open one split of a prepared folder, or each."""
     known = splits(folder)
     if split and split not in known:
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")

@@ -259,7 +259,6 @@ def _spans(first: Table, second: Table) -> _Touched | None:
 def _overlaps(
     kind: str, first: Table, second: Table
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[Example]]:
-    """Return the places in both sets that overlap in time, and examples."""
     sides = [_placed(kind, table) for table in (first, second)]
     ours = sides[0].touched_by(sides[1])
     theirs = sides[1].touched_by(sides[0])
@@ -272,8 +271,6 @@ def _overlaps(
 
 
 class _Placed(NamedTuple):
-    """Utterances with a known place in time."""
-
     places: NDArray[np.intp]  # in their set
     keys: NDArray[np.int64]
     starts: NDArray[np.int64]

@@ -152,7 +152,6 @@ class AuditReport:
             yield f"{pair.first} and {pair.second}, {MEANING[finding.kind]}{why}: {cases}"
 
     def _notes(self) -> list[str]:
-        """Say what was not compared."""
         notes = [] if self.heard else ["Audio was not listened to: near-identical sound is unseen."]
         if self.unread:
             notes.append(f"{len(self.unread)} utterances could not be read and were not heard:")
@@ -175,7 +174,6 @@ class AuditReport:
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    """Return a finding as JSON-ready values, without the places."""
     values = {each.name: getattr(finding, each.name) for each in fields(finding)}
     del values["places"], values["names"]
     return {**values, "examples": [each._asdict() for each in finding.examples]}

@@ -75,10 +75,10 @@ def test_without_a_split_column_all_is_train_but_an_absent_split_is_none(tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'path'"),
-        ("file\tsplit\na.wav\ttrain\n", "no column 'path'"),
-        ("path\tsplit\tsplit\n", r"must differ .*\['split'\]"),
-        ("path,split\na.wav,train\n", "no column 'path'"),
+        ("", "is empty"),
+        ("file\tsplit\na.wav\ttrain\n", "lacks path"),
+        ("path\tsplit\tsplit\n", "repeats names"),
+        ("path,split\na.wav,train\n", "lacks path"),
         ("path\tسؤال\n".encode("windows-1256"), "not UTF-8.*iconv"),
     ],
 )

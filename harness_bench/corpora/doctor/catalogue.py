@@ -63,7 +63,6 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _entry(name: str) -> Entry:
-    """Take a corpus's docstring apart: first line, paragraph of the tree, attributes."""
     kind = corpora.get(name)
     description, _, rest = (inspect.getdoc(kind) or "").partition("\n")
     body, _, attributes = rest.partition("Attributes:\n")
@@ -82,7 +81,6 @@ def _entry(name: str) -> Entry:
 
 
 def _as_option(value: object) -> str:
-    """Write a default as --option takes it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -136,7 +136,6 @@ class _Piece:
 
 
 def _pieces(folder: Path) -> list[_Piece]:
-    """List the splits of a prepared folder; a folder of shards is one piece."""
     if is_sharded(folder):
         shards = tuple(open_shards(folder))
         return [_Piece(SHARDS, [shard.field(CUTS) for shard in shards], shards)]
@@ -148,7 +147,6 @@ def _known(corpus: str | None) -> Known | None:
 
 
 def _examined(piece: _Piece, config: Listening, known: Known | None, findings: Findings) -> Tally:
-    """Count a split, and take in what its descriptions and its audio tell."""
     rate = known.sampling_rate if known else None
     references = known.references if known else ()
 

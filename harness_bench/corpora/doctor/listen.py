@@ -226,7 +226,6 @@ def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list
 
 
 def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
-    """Decode one cut; return what is wrong with it."""
     if (source := source_of(row)) is None:
         kind = row["recording"]["sources"][0].get("type")
         detail = f"audio of type {kind!r} is not read"

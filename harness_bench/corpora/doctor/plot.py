@@ -45,7 +45,6 @@ def _save(figure: Any, target: Path) -> None:
 
 
 def _durations(tallies: dict[str, Tally]) -> Any:
-    """Draw a histogram of lengths for each split, on one scale of time."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8.0, 1.0 + 1.7 * len(tallies)), layout="constrained")
@@ -106,7 +105,6 @@ def _classes(tallies: dict[str, Tally]) -> Any:
 
 
 def _largest(tallies: dict[str, Tally], field: str) -> list[str]:
-    """Return the classes of most hours, by name."""
     hours: dict[str, float] = {}
     for tally in tallies.values():
         for name, share in tally.classes[field].items():
@@ -115,7 +113,6 @@ def _largest(tallies: dict[str, Tally], field: str) -> list[str]:
 
 
 def _bars(axis: Any, field: str, names: list[str], tallies: dict[str, Tally]) -> None:
-    """Draw the hours of each class, the splits' stacked in their order."""
     left = np.zeros(len(names))
     places = np.arange(len(names))
     for number, (split, tally) in enumerate(tallies.items()):

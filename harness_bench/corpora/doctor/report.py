@@ -162,7 +162,6 @@ def _splits(tallies: dict[str, Tally]) -> str:
 
 
 def _classes(tallies: dict[str, Tally]) -> Iterator[tuple[str, str]]:
-    """Yield each field with a table of its classes in every split."""
     fields = dict.fromkeys(name for tally in tallies.values() for name in tally.classes)
     for field in fields:
         rows = [

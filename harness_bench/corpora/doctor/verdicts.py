@@ -83,7 +83,6 @@ def shown(counted: float, known: str) -> str:
 def _lines(
     figure: Figure, source: str, tallies: Mapping[str, Tally], options: Mapping[str, Any] | None
 ) -> Iterator[Line]:
-    """Yield one line, or one for each class."""
     wanted = figure.values or {"": figure.value or ""}
     for name, value in wanted.items():
         what = _title(figure, name)
@@ -139,7 +138,6 @@ def _counted(figure: Figure, name: str, tallies: Mapping[str, Tally]) -> float:
 
 
 def _share(tally: Tally, figure: Figure, name: str) -> Share:
-    """Return the part of a split that a figure speaks of."""
     if figure.field is None:
         return tally.whole
     if not name:

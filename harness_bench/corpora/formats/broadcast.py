@@ -79,7 +79,6 @@ class Aligned:
         split: str,
         where: str,
     ) -> Utterance | Skipped:
-        """Turn one segment into an utterance, or into the reason why it is left out."""
         name = segment.id or where
         times = kaldi.seconds(segment.start, segment.end)
         if times is None:

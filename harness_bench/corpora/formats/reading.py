@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.corpora.base import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -78,6 +78,42 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
 
 
+class BadRow(NamedTuple):
+    """A row of a table that has not as many cells as its header."""
+
+    first: str  # its first cell
+    detail: str
+
+
+def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
+    """Yield the rows of a tab-separated file with a header, quotes being part of the text.
+
+    Yields:
+        The line's number, and column -> stripped cell, or what is wrong with it.
+
+    Raises:
+        ValueError: not UTF-8, or a header that lacks needed columns or repeats names.
+    """
+    columns: list[str] = []
+    for number, line in lines(path):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if number == 1:
+            columns = cells
+            absent = ", ".join(name for name in needed if name not in columns)
+            if absent or len({*columns, ""}) <= len(columns):
+                raise ValueError(
+                    f"{path}: the header {f'lacks {absent}' if absent else 'repeats names'}; it "
+                    f"reads {', '.join(columns)[:200]!r}. Expected tab-separated column names."
+                )
+        elif line.strip() and len(cells) != len(columns):
+            detail = f"{len(cells)} cells where the header has {len(columns)}"
+            yield number, BadRow(cells[0], detail)
+        elif line.strip():
+            yield number, dict(zip(columns, cells, strict=True))
+    if not columns:
+        raise ValueError(f"{path} is empty; expected a header with {', '.join(needed)}.")
+
+
 def json_list(path: Path, name: str) -> Iterator[Any]:
     """Yield the items of the list `name` of a JSON object, without reading the whole file at once.
 
@@ -112,8 +148,6 @@ def _refuse_no_file(path: Path) -> None:
 
 
 class _Items:
-    """The items of one list of a JSON object, decoded one by one from a window of the file."""
-
     def __init__(self, stream: TextIO, path: Path, name: str) -> None:
         self.stream, self.path, self.name = stream, path, name
         self.window, self.at = "", 0  # what was read, and how far of it was used

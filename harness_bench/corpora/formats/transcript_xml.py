@@ -92,8 +92,6 @@ class _RefusedError(ValueError):
 
 
 class _State:
-    """Where a parser stands, and the segments that it has finished."""
-
     def __init__(self, path: Path, head: Head) -> None:
         self.path, self.head = path, head
         self.done: list[Segment] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -54,19 +54,13 @@ class Corpus:
         test_reference: the reference of a flat test, relative to the folder; empty looks for it.
     """
 
+    splits: ClassVar = ("train", REST, "dev", "test")
+    # Official utterances last up to several minutes; a test set must not lose them.
+    limits: ClassVar = Limits(max_duration=900)
+
     train_share: float = Field(default=0.8, ge=1 / _PARTS, le=1)
     seed: int = 0
     test_reference: str = ""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The official three and the rest of train."""
-        return ("train", REST, "dev", "test")
-
-    @property
-    def limits(self) -> Limits:
-        """Official utterances last up to several minutes; a test set must not lose them."""
-        return Limits(max_duration=900)
 
     @property
     def split_rule(self) -> SplitRule:
@@ -98,7 +92,6 @@ class Corpus:
             yield _with_overlap(item, videos) if isinstance(item, Utterance) and videos else item
 
     def _of_split(self, root: Path, split: str) -> list[Utterance | Skipped]:
-        """Read one official split, in folders by dialect or flat with a reference."""
         folder = root / split / "wav" if (root / split / "wav").is_dir() else root / split
         found = [
             _in_folder(path, split)
@@ -155,7 +148,6 @@ def _good(found: list[Utterance | Skipped]) -> list[Utterance]:
 
 
 def _in_folder(path: Path, split: str) -> Utterance | Skipped:
-    """Read an utterance whose folder is its dialect."""
     return _utterance(path, split, path.parent.name, reading.printable(path.parent))
 
 
@@ -185,7 +177,6 @@ def _flat(
 
 
 def _utterance(path: Path, split: str, dialect: str, where: str) -> Utterance | Skipped:
-    """Read all fields off a file's name; the dialect is a folder's name or a number."""
     name = reading.printable(path.stem)
     label = DIALECTS.get(dialect.upper()) or NUMBERS.get(dialect)
     if label is None:

@@ -7,7 +7,7 @@ reason. The tests hold both to the same ids, texts, speakers and files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 _NEEDED = ("client_id", "path", "sentence")
@@ -43,22 +43,19 @@ class Corpus:
         language: the language's folder, such as ar or en.
     """
 
-    language: str = "ar"
+    splits: ClassVar = USUAL_SPLITS
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three."""
-        return USUAL_SPLITS
+    language: str = "ar"
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield the rows of train.tsv, dev.tsv and test.tsv, whichever are there."""
         folder = self._folder(root)
         for split in USUAL_SPLITS:
-            if (folder / f"{split}.tsv").is_file():
-                yield from self._rows(folder / f"{split}.tsv", split)
+            path = folder / f"{split}.tsv"
+            for number, row in reading.table(path, _NEEDED) if path.is_file() else ():
+                yield self._utterance(path, split, number, row)
 
     def _folder(self, root: Path) -> Path:
-        """Find the one folder of this language."""
         places = [root, root / self.language]
         places += [
             release / self.language
@@ -83,30 +80,16 @@ class Corpus:
             "with the option language=CODE."
         )
 
-    def _rows(self, path: Path, split: str) -> Iterator[Utterance | Skipped]:
-        """Read one table: tab-separated, with a header, quotes being part of the text."""
-        columns: list[str] = []
-        for number, line in reading.lines(path):
-            cells = line.split("\t")
-            if number == 1:
-                columns = _columns(path, cells)
-            elif line.strip():
-                yield self._utterance(path, split, number, columns, cells)
-        if not columns:
-            raise ValueError(f"{path} is empty; expected a header with {', '.join(_NEEDED)}.")
-
     def _utterance(
-        self, path: Path, split: str, number: int, columns: list[str], cells: list[str]
+        self, path: Path, split: str, number: int, row: dict[str, str] | reading.BadRow
     ) -> Utterance | Skipped:
-        where = f"{reading.printable(path)}:{number}"
-        if len(cells) != len(columns):
-            detail = f"{len(cells)} cells where the header has {len(columns)}"
-            return Skipped(f"row {number} of {split}", Reason.BAD_ROW, detail, where=where)
-        row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
+        name, where = f"row {number} of {split}", f"{reading.printable(path)}:{number}"
+        if isinstance(row, reading.BadRow):
+            return Skipped(name, Reason.BAD_ROW, row.detail, where=where)
         clip = row["path"]
         if not clip or "/" in clip or "\\" in clip or clip.startswith("."):
             detail = f"path {clip[:80]!r} is no name of a clip"
-            return Skipped(f"row {number} of {split}", Reason.BAD_ROW, detail, where=where)
+            return Skipped(name, Reason.BAD_ROW, detail, where=where)
         clip += "" if "." in clip else ".mp3"  # the first releases leave it out
         gender = row.get("gender", "")
         return Utterance(
@@ -120,15 +103,3 @@ class Corpus:
             custom={new: row[name] for name, new in _KEPT.items() if row.get(name)},
             where=where,
         )
-
-
-def _columns(path: Path, cells: Sequence[str]) -> list[str]:
-    """Check a header and return its column names."""
-    columns = [cell.strip() for cell in cells]
-    absent = [name for name in _NEEDED if name not in columns]
-    if absent or len(set(columns)) < len(columns):
-        raise ValueError(
-            f"{path}: the header lacks {', '.join(absent) or 'nothing, but repeats names'}; it "
-            f"reads {', '.join(columns)[:200]!r}. Is it Common Voice's own table, with tabs?"
-        )
-    return columns

@@ -65,7 +65,6 @@ class Corpus:
             raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")
 
     def _utterance(self, root: Path, relative: Path) -> Utterance | Skipped:
-        """Describe one file by where it lies."""
         uid, audio = utterance_id(relative.as_posix()), root / relative
         if printable(uid) != uid:
             detail = "its path is not UTF-8; rename it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeGuard
 
 from pydantic.dataclasses import dataclass
 
@@ -39,12 +39,9 @@ class Corpus:
         subset: which training segments to take: XL (all), L, M, S or XS.
     """
 
-    subset: Literal["XL", "L", "M", "S", "XS"] = "XL"
+    splits: ClassVar = USUAL_SPLITS
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three."""
-        return USUAL_SPLITS
+    subset: Literal["XL", "L", "M", "S", "XS"] = "XL"
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield the segments of the subset, of DEV and of TEST, in the file's order."""
@@ -76,7 +73,6 @@ class Corpus:
 
 
 def _problem(audio: object) -> str | None:
-    """Say what is wrong with one recording's entry; None where nothing is."""
     if not isinstance(audio, dict):
         return "the entry is no object"
     aid, path = audio.get("aid"), audio.get("path")
@@ -93,7 +89,6 @@ def _problem(audio: object) -> str | None:
 def _segment(
     root: Path, audio: dict[str, Any], segment: object, split: str, where: str
 ) -> Utterance | Skipped:
-    """Read one segment, or say why it cannot be used."""
     if not isinstance(segment, dict) or not isinstance(segment.get("sid"), str):
         return Skipped(f"of {audio['aid']}", Reason.BAD_ROW, "segment without sid", where=where)
     uid, text, speaker = segment["sid"], segment.get("text_tn"), segment.get("speaker")
@@ -132,7 +127,6 @@ def _subsets(entry: object) -> set[str]:
 
 
 def _is_name(value: object) -> TypeGuard[str]:
-    """Tell whether a value is a short printable text."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) < _LONGEST_NAME
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -62,13 +62,10 @@ class Corpus:
         seed: of the split.
     """
 
+    splits: ClassVar = USUAL_SPLITS
+
     split: Literal["speaker_disjoint", "random"] = "speaker_disjoint"
     seed: int = 0
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three."""
-        return USUAL_SPLITS
 
     @property
     def split_rule(self) -> SplitRule:
@@ -102,7 +99,6 @@ class Corpus:
 
 
 def _recordings(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield phase and file of everything that is named like audio."""
     speech = next((found for place in _PLACES for found in _with_phases(root, place)), None)
     for phase in [] if speech is None else reading.folders(speech):
         if match := _PHASE.fullmatch(phase.name):
@@ -111,7 +107,6 @@ def _recordings(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _with_phases(root: Path, place: str) -> list[Path]:
-    """Return the folders at a place below `root` that hold the phases."""
     there = sorted(root.glob(place)) if "*" in place else [root / place]
     return [
         folder
@@ -121,7 +116,6 @@ def _with_phases(root: Path, place: str) -> list[Path]:
 
 
 def _utterance(path: Path, phase: str) -> Utterance | Skipped:
-    """Read all fields off a recording's place and name."""
     name, where = reading.printable(path.stem), reading.printable(path.parent)
     match = _NAME.fullmatch(name)
     if match is None:

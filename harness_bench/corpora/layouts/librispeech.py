@@ -8,7 +8,7 @@ to the same ids, texts, speakers and files.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -35,10 +35,7 @@ class Corpus:
     test-other) and `chapter`; gender where `SPEAKERS.TXT` is there.
     """
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three: all parts of train together, and so on."""
-        return USUAL_SPLITS
+    splits: ClassVar = USUAL_SPLITS
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield all parts, by name; audio without a transcript has no text."""
@@ -104,7 +101,6 @@ def _utterance(
 
 
 def _genders(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield speaker and gender of SPEAKERS.TXT, if it is there."""
     for _, line in reading.lines(path) if path.is_file() else ():
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) >= _CELLS and not line.startswith(";") and cells[1] in _GENDERS:

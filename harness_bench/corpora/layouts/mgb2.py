@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -48,15 +48,12 @@ class Corpus:
         train: False leaves train out, for those who only test on this corpus.
     """
 
+    splits: ClassVar = (*USUAL_SPLITS, "dev_overlap", "test_overlap")
+
     script: Literal["utf8", "bw"] = "utf8"
     test_text: Literal["raw", "kaldi", "norm", "ndnp"] = "raw"
     max_wmer: float = Field(default=MAX_WMER, ge=0)
     train: bool = True
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three without overlapping speech, then what overlaps."""
-        return (*USUAL_SPLITS, "dev_overlap", "test_overlap")
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield train, dev and test, as far as they are there."""
@@ -86,7 +83,6 @@ class Corpus:
         return aligned.utterances(files, "train")
 
     def _evaluation(self, root: Path, split: str) -> Iterator[Utterance | Skipped]:
-        """Yield dev or test from whichever of Kaldi's files, XML and STM are there."""
         folder = root / split
         audio, known = AudioIndex([folder / "wav"]), _Listed(folder)
         yield from known.broken
@@ -230,7 +226,6 @@ class _Texts:
 
 
 def _root(root: Path) -> Path:
-    """Find the folder of train, dev and test."""
     for place in _PLACES:
         parts = (("train", "xml"), ("dev", "wav"), ("test", "wav"))
         if any((root / place).joinpath(*part).is_dir() for part in parts):
@@ -241,7 +236,6 @@ def _root(root: Path) -> Path:
 
 
 def _first(folder: Path, name: str) -> Path | None:
-    """Return the most complete of Kaldi's files of a name."""
     paths = (folder / f"{name}{kind}" for kind in _KINDS)
     return next((path for path in paths if path.is_file()), None)
 

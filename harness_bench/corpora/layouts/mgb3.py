@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -42,13 +42,10 @@ class Corpus:
         annotator: whose text is the cut's, where they wrote any word; default the first by name.
     """
 
+    splits: ClassVar = _SPLITS  # adapt is what may be trained on
+
     ids: Literal["common", "any"] = "common"
     annotator: str | None = None
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The official ones; adapt is what may be trained on."""
-        return _SPLITS
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield adapt, dev and test, as far as they are there, by id."""
@@ -122,8 +119,6 @@ class Corpus:
 
 @plain_dataclass(frozen=True)
 class _Annotator:
-    """What one annotator's folder says."""
-
     name: str
     spans: dict[str, Span]
     texts: dict[str, str]
@@ -176,5 +171,4 @@ def _annotators(root: Path, split: str) -> list[Path]:
 
 
 def _text(folder: Path) -> Path:
-    """Return an annotator's text, the raw one where both are there."""
     return next(folder / name for name in _TEXTS if (folder / name).is_file())

@@ -106,7 +106,6 @@ class Corpus:
 
 
 def _root(root: Path) -> Path:
-    """Find where the release begins."""
     for place in _PLACES:
         release = root / place / "release"
         texts = (release / split / _TEXT for split in ("dev", "test"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, utterance_id
+from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +33,10 @@ class Corpus:
         language: language tag of rows that have none of their own.
     """
 
+    splits: ClassVar = USUAL_SPLITS
+
     manifest: str = "manifest.tsv"
     language: str | None = None
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The usual three."""
-        return USUAL_SPLITS
 
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield the rows of the manifest, in its order."""
@@ -49,27 +47,18 @@ class Corpus:
                 f"There is no manifest {path} ({root} holds {others}). "
                 "Name another one with the option manifest=NAME."
             )
-        # Split at line feeds only: transcripts may hold characters that str.splitlines breaks at.
-        header, *lines = _decode(path).split("\n")
-        columns = _columns(path, header.split("\t"))
-        for number, line in enumerate(lines, start=2):
-            if line.strip():
-                yield self._utterance(path, columns, number, line.split("\t"))
+        for number, row in reading.table(path, ("path",)):
+            yield self._utterance(path, number, row)
 
     def _utterance(
-        self, manifest: Path, columns: list[str], number: int, cells: list[str]
+        self, manifest: Path, number: int, cells: dict[str, str] | reading.BadRow
     ) -> Utterance | Skipped:
-        """Turn one row into an utterance, or into the reason why it is unusable."""
         where = f"{manifest}:{number}"
-        name = cells[0].strip() or f"row {number}"
-        if len(cells) != len(columns):
-            detail = f"{len(cells)} cells where the header has {len(columns)}"
-            return Skipped(name, Reason.BAD_ROW, detail, where=where)
-        row = {
-            column: text
-            for column, cell in zip(columns, cells, strict=True)
-            if (text := cell.strip()) not in ABSENT
-        }
+        if isinstance(cells, reading.BadRow):
+            name = cells.first or f"row {number}"
+            return Skipped(name, Reason.BAD_ROW, cells.detail, where=where)
+        name = next(iter(cells.values())) or f"row {number}"
+        row = {column: text for column, text in cells.items() if text not in ABSENT}
         if "path" not in row:
             return Skipped(name, Reason.BAD_ROW, "the path is absent", where=where)
         audio, uid = manifest.parent / row["path"], row.get("id") or utterance_id(row["path"])
@@ -80,7 +69,7 @@ class Corpus:
         return Utterance(
             id=uid,
             audio=audio,
-            split=row.get("split", "" if "split" in columns else "train"),
+            split=row.get("split", "" if "split" in cells else "train"),
             stated_duration=duration,
             text=row.get("transcript"),
             speaker=row.get("speaker"),
@@ -91,32 +80,7 @@ class Corpus:
         )
 
 
-def _decode(path: Path) -> str:
-    """Read UTF-8 text, with or without a byte order mark; other encodings are an error."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 (byte {error.start}: {error.reason}). "
-            "Convert it, for example with `iconv -f WINDOWS-1256 -t UTF-8`."
-        ) from error
-
-
-def _columns(path: Path, header: list[str]) -> list[str]:
-    """Check the header line of a manifest and return its column names."""
-    columns = [name.strip() for name in header]
-    if "path" not in columns:
-        raise ValueError(
-            f"{path}: the header has no column 'path'; it reads {columns}. "
-            "Expected tab-separated names: path, duration, speaker, label, transcript, split."
-        )
-    if repeated := sorted({name for name in columns if columns.count(name) > 1 or not name}):
-        raise ValueError(f"{path}: column names must differ and not be empty; see {repeated}.")
-    return columns
-
-
 def _seconds(text: str | None) -> float | None:
-    """Read a positive finite number; None when it is none."""
     try:
         value = float(text or "nan")
     except ValueError:

@@ -194,7 +194,6 @@ def _take(
     amounts: Mapping[str, int],
     pieces: NDArray[np.int8],
 ) -> None:
-    """Give each piece the cuts that come next, as many as come nearest to its microseconds."""
     ends = np.concatenate([[0], np.cumsum(candidates.lengths[order])])
     first = 0
     for number, (name, amount) in enumerate(amounts.items()):
@@ -223,7 +222,6 @@ def _next_group(candidates: Candidates, order: NDArray[np.int64], last: int) -> 
 
 
 def _amounts(candidates: Candidates, wanted: Wanted) -> dict[str, int]:
-    """Return piece -> microseconds."""
     if wanted.share is not None:
         total = int(candidates.lengths.sum())
         return {wanted.split: round(total * wanted.share / 100)}

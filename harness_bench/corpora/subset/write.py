@@ -105,7 +105,6 @@ def copy_shards(
 
 
 def _drawn_of_shards(shards: list[Shard], numbers: NDArray[np.int8]) -> Iterator[_Drawn]:
-    """Yield what is drawn of one folder, in the order of its shards."""
     first = 0
     for shard in shards:
         own = numbers[first : first + shard.utterances]
@@ -229,7 +228,6 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
 def _copy_cuts(
     files: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
 ) -> list[list[str]]:
-    """Write the cuts of each piece by id; return the ids of each."""
     ids: list[list[str]] = [[] for _ in pieces]
     with ExitStack() as stack:
         spools = [stack.enter_context(store.Spool(out)) for _ in pieces]
@@ -243,7 +241,6 @@ def _copy_cuts(
 
 
 def _utterances(pieces: Sequence[str], ids: list[list[str]]) -> Iterator[Utterance]:
-    """Yield what the id lists are written from."""
     from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
 
     nowhere = Path()
@@ -269,7 +266,6 @@ def _drawn(files: Sequence[Path], numbers: NDArray[np.int8]) -> Iterator[tuple[i
 def _pieces(
     out: Path, wanted: Wanted, candidates: Candidates, numbers: NDArray[np.int8]
 ) -> list[Piece]:
-    """Put the pieces in figures; digests are those of the written lists."""
     lists = read_json(out / SPLIT_FILE)["splits"]
     found = []
     for number, name in enumerate(wanted.pieces):
@@ -289,7 +285,6 @@ def _hours(lengths: NDArray[np.int64]) -> float:
 
 
 def _name(wanted: Wanted) -> str:
-    """Name the rule as its list's first line shows it."""
     much = "_".join(f"{name}_{hours:g}h" for name, hours in wanted.hours.items())
     parts = ["subset", much or (f"{wanted.share:g}percent" if wanted.share else "balanced")]
     parts += [f"by_{wanted.by}"] if wanted.by else []

@@ -120,7 +120,6 @@ class Fingerprints:
                 )
 
     def _tell(self, what: str, message: str) -> None:
-        """Say something the first time it happens."""
         if what not in self._told:
             self._told.add(what)
             assert self._disk is not None

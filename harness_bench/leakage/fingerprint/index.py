@@ -108,7 +108,6 @@ class Index(NamedTuple):
         return found
 
     def _lookup(self, query: Landmarks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return every place of the index with a landmark of the query, and where it has it."""
         first = np.searchsorted(self.hashes, query.hashes, side="left")
         many = np.searchsorted(self.hashes, query.hashes, side="right") - first
         before = np.cumsum(many) - many

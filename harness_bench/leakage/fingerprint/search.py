@@ -45,8 +45,6 @@ class Heard(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """One utterance, fingerprinted and looked up."""
-
     found: Landmarks
     matches: list[list[Match]]  # of each index
     reason: str  # why it could not be read; empty where it could
