@@ -1,0 +1,286 @@
+"""Files that an earlier version left on users' disks are opened by this one, and mean the same.
+
+`bfbc35e/` was made by the commands of the commit of that name; its README tells how. A format that
+is given up one day is refused by a sentence that says what to do, and its test asks for that
+sentence then. Everything goes through commands, because modules move and commands stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.old_files.conftest import (
+    ANSWERS,
+    KEPT,
+    ROOT,
+    assert_alike,
+    assert_same_weights,
+    machine_of_then,
+    other_versions,
+    rows,
+    stamps,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from tests.old_files.conftest import Call
+
+TESTED = [f"corpus/audio/test{number:02d}.flac" for number in range(4)]
+# Frames of the noise that s3prl's featurizer hears first; it is other noise on another CPU.
+SECOND = 49
+PROBE = [
+    "probe", "-u", "harness_local", "-k", "models/small", "-d", "did", "--cuts", "cuts",
+    "--config", "probe.toml", "--model", "small", "--corpus", "tones", "--synthetic",
+]  # fmt: skip
+RECIPE = [
+    "--cuts", "cuts", "--expdir", "asr_demo", "--dumpdir", "asr_demo/formatted", "--upstream",
+    "models/small", "--layers", "mean", "--feature_cache", "features.yaml", "--asr_config",
+    "asr.yaml", "--inference_config", "decode.yaml", "--corpus", "tones", "--model", "small",
+    "--synthetic", "true", "--test_sets", "test",
+]  # fmt: skip
+
+
+def recipe(*words: str) -> str:
+    """Run the ASR recipe with the options of then; return what it said."""
+    script = str(ROOT / "egs" / "demo" / "asr1" / "run.sh")
+    line = ["bash", script, "--python", sys.executable, *RECIPE, *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_a_corpus_is_prepared_to_the_cuts_of_then(old: Path, call: Call) -> None:
+    """Whoever prepares anew must get the utterances that old labels and splits are of."""
+    done = call("prepare", "tsv", "corpus", "again", "--require", "text", "--max-skipped", "0.1")
+    assert done.code == 0, done.err
+    for name in ("cuts.train.jsonl.gz", "cuts.dev.jsonl.gz", "cuts.test.jsonl.gz"):
+        now, then = (
+            gzip.decompress((old / at / name).read_bytes()) for at in ("again", "prepared")
+        )
+        assert now == then
+    for name in ("skipped.tsv", "report.json"):
+        assert (old / "again" / name).read_bytes() == (old / "prepared" / name).read_bytes()
+
+
+def test_prepared_folders_and_shards_are_read(old: Path, call: Call) -> None:
+    """Cuts outlive programs: the doctor finds them whole, lists and shards of them are the same."""
+    found = call("corpora-doctor", "prepared", "--json")
+    assert (found.code, json.loads(found.out)[0]["sound"]) == (0, True), found.err
+    assert call("subset", "cuts", "again", "--hours", "train=0.0004", "--seed", 1).code == 0
+    assert (old / "again/ids.train.txt").read_bytes() == (old / "drawn/ids.train.txt").read_bytes()
+    before = stamps(old / "shar")
+    for out in ("shar", "shards"):
+        assert call("shard", "prepared", out, "--shard-cuts", 4).code == 0
+    assert stamps(old / "shar") == before, "written anew"
+    assert (old / "shards/index.json").read_bytes() == (old / "shar/index.json").read_bytes()
+
+
+def test_an_interrupted_pretraining_ends_as_an_unbroken_one(old: Path, call: Call) -> None:
+    """A job of weeks is requeued into a new version: state, labels and cuts are of the old one."""
+    done = call("pretrain", "iteration.toml", "cuts", "labels", "run_interrupted")
+    assert done.code == 0, done.err
+    assert "resumed run_interrupted at update" in done.err
+    assert_same_weights(old / "run_interrupted/checkpoint", old / "run_finished/checkpoint")
+    log = rows(old / "run_interrupted/train.jsonl")
+    assert [row["update"] for row in log] == list(range(5, 61, 5))
+
+
+def test_finished_labels_and_pretraining_are_left_alone(old: Path, call: Call) -> None:
+    """Nobody's GPU-days may be spent twice."""
+    folders = [old / name for name in ("labels", "run_finished", "family")]
+    before = stamps(*folders)
+    for words in (
+        ["labels", "iteration.toml", "cuts", "labels"],
+        ["pretrain", "iteration.toml", "cuts", "labels", "run_finished"],
+        ["family", "family.toml", "shar", "family"],
+    ):
+        done = call(*words)
+        assert done.code == 0, done.err
+    assert stamps(*folders) == before
+
+
+def test_a_student_is_trained_on_old_labels_of_an_old_teacher(old: Path, call: Call) -> None:
+    """A family is made over months: what stands there must serve the iterations to come."""
+    labels = stamps(old / "family/second/labels")
+    shutil.rmtree(old / "family/second/run")
+    assert call("family", "family.toml", "shar", "family").code == 0
+    assert stamps(old / "family/second/labels") == labels
+    place = "family/second/run/checkpoint"
+    assert_same_weights(old / place, KEPT / place)
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"), [("run_finished", "small"), ("models/untrained", "untrained")]
+)
+def test_a_checkpoint_is_exported_as_then(old: Path, call: Call, source: str, kept: str) -> None:
+    """Results name checkpoints by the digest of these files."""
+    assert call("export", source, "again").code == 0
+    now, then = (
+        {path.name: path.read_bytes() for path in folder.iterdir()}
+        for folder in (old / "again", KEPT / "models" / kept)
+    )
+    assert now == then
+
+
+@pytest.mark.s3prl
+def test_a_finished_probe_is_not_trained_anew(old: Path, call: Call) -> None:
+    """A grid of hours is read, not repeated, and its result is written as it was."""
+    if changed := other_versions(call, old / "probe/provenance.json"):
+        pytest.skip(f"a probe of other versions counts as another one: {', '.join(changed)}")
+    before = stamps(*old.glob("probe/lr*"))
+    done = call(*PROBE, "--out", "probe", "--results", "again")
+    assert done.code == 0, done.err
+    assert stamps(*old.glob("probe/lr*")) == before
+    assert (old / "probe/grid.json").read_bytes() == (KEPT / "probe/grid.json").read_bytes()
+    name = "small.did.tones.test.json"
+    now, then = (json.loads((old / at / name).read_bytes()) for at in ("again", "results"))
+    for field in ("metrics", "layer_weights", "learning_rates", "seed", "split_digest"):
+        assert now[field] == then[field], field
+
+
+@pytest.mark.s3prl
+def test_a_killed_probe_goes_on_with_old_features(
+    old: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as the unbroken one, whether kept features are found or, of other code, made anew."""
+    if changed := other_versions(call, old / "probe/provenance.json"):
+        pytest.skip(f"a probe of other versions counts as another one: {', '.join(changed)}")
+    monkeypatch.setenv("HARNESS_FEATURE_CACHE", "features")
+    before = {path: path.read_bytes() for path in old.glob("features/??/*.safetensors")}
+    done = call(*PROBE, "--lr", "1e-2", "--out", "probe_interrupted", "--results", "again")
+    assert done.code == 0, done.err
+    whole, resumed = (old / at / "lr0.01.seed1" for at in ("probe", "probe_interrupted"))
+    said = (resumed / "log.txt").read_text(encoding="utf-8")
+    assert "Resume from probe_interrupted/lr0.01.seed1/s3prl/states-50.ckpt" in said
+    share = 1e-6 if machine_of_then() else 0.02  # 200 updates at a high rate drift apart
+    for name in ("metrics.jsonl", "predictions.test.jsonl"):
+        now, then = (rows(each / "s3prl" / name) for each in (resumed, whole))
+        assert_alike(now, then, rel=share, most=share)
+    after = {path: path.read_bytes() for path in old.glob("features/??/*.safetensors")}
+    assert before.items() <= after.items()
+    assert_found_or_made_anew(before.keys(), after.keys() - before.keys())
+
+
+def assert_found_or_made_anew(old: AbstractSet[Path], new: AbstractSet[Path]) -> None:
+    """A digest of the code is in the keys: all entries are found, or all made again and alike."""
+    one, other = (
+        sorted(
+            float(features.double().sum())
+            for features in map(_features, paths)
+            if features.shape[1] < SECOND
+        )
+        for paths in (old, new)
+    )
+    assert len(one) == 16
+    assert other == [] or other == pytest.approx(one, rel=1e-4, abs=1e-3)
+
+
+def _features(entry: Path) -> Tensor:
+    return load_file(entry)["features"]
+
+
+@pytest.mark.s3prl
+def test_an_old_head_classifies_as_then(old: Path, call: Call) -> None:
+    """A head is an experiment of s3prl's, with arguments and settings inside."""
+    done = call("predict", old / "probe", *TESTED, "--json")
+    assert done.code == 0, done.err
+    assert_alike(rows(done.out), rows(ANSWERS / "predict.jsonl"), rel=1e-3, most=1e-5)
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("model", ["pack.zip", "asr_demo"])
+def test_an_old_recogniser_transcribes_as_then(old: Path, call: Call, model: str) -> None:
+    """Packs are passed on and kept for years; an experiment's folder is opened where it lies."""
+    done = call("transcribe", old / model, *TESTED, "--json", "--beam", 3, "--ctc-weight", 0.5)
+    assert done.code == 0, done.err
+    assert_alike(rows(done.out), rows(ANSWERS / "transcribe.jsonl"), most=0.011)
+
+
+@pytest.mark.espnet
+def test_an_old_training_is_known_and_decodes_its_old_features(old: Path) -> None:
+    """Its inputs are those of then, so it is not refused; ESPnet finds nothing left to train."""
+    shutil.rmtree(old / "asr_demo/decode")
+    before = stamps(old / "asr_demo/features")
+    recipe("--stage", "11", "--stop_stage", "13")
+    epochs = sorted(path.name for path in (old / "asr_demo/asr").glob("*epoch.pth"))
+    assert epochs == sorted(path.name for path in (KEPT / "asr_demo/asr").glob("*epoch.pth"))
+    place = "asr_demo/predictions.test.jsonl"
+    assert (old / place).read_bytes() == (KEPT / place).read_bytes()
+    assert stamps(old / "asr_demo/features") == before
+
+
+@pytest.mark.slow
+@pytest.mark.espnet
+def test_an_old_training_goes_on_for_more_epochs(old: Path) -> None:
+    """The states of ESPnet's optimiser and reporter are taken up."""
+    inputs = old / "asr_demo/asr/inputs.json"
+    # As a training that was begun with `--asr_args "--max_epoch 40"` has noted it.
+    noted = json.loads(inputs.read_text(encoding="utf-8")) | {"asr_args": ""}
+    inputs.write_text(json.dumps(noted), encoding="utf-8")
+    recipe("--stage", "11", "--stop_stage", "11", "--asr_args", "--max_epoch 41")
+    assert (old / "asr_demo/asr/latest.pth").resolve().name == "41epoch.pth"
+
+
+@pytest.mark.espnet
+def test_old_cached_features_are_kept_or_made_anew_with_a_reason(old: Path) -> None:
+    """Features of other code must not be used unseen; those of the same must not cost again."""
+    before = stamps(old / "asr_demo/features")
+    said = recipe("--stage", "10", "--stop_stage", "10")
+    if stamps(old / "asr_demo/features") != before:
+        assert said.count("Made anew, because of other ") == 3, said  # train, dev, test
+    for name in ("feats.scp", "speech_shape"):
+        for path in KEPT.glob(f"asr_demo/features/*/*/{name}"):
+            assert (old / path.relative_to(KEPT)).read_bytes() == path.read_bytes()
+
+
+def test_old_results_are_valid_and_say_the_same(old: Path, call: Call) -> None:
+    """Result files of all ages lie in one folder, and are sent from lab to lab."""
+    done = call("results", "validate", "results", "asr_demo/results")
+    assert (done.code, done.out) == (0, "5 files checked, 0 problems in 0 of them\n")
+    listed = call("results", "list", "results", "--json")
+    assert listed.code == 0, listed.err
+    assert json.loads(listed.out) == json.loads((ANSWERS / "results.json").read_bytes())
+    for path in sorted((old / "results").glob("*.json")):
+        assert call("results", "add", path, "again").code == 0
+    assert call("results", "diff", "results", "again").code == 0
+
+
+def test_a_leaderboard_is_built_of_old_results(old: Path, call: Call) -> None:
+    """They have costs, layer weights, seeds, predictions, and one a printed figure."""
+    done = call("leaderboard", "build", "results", "board", "--no-reported")
+    assert (done.code, done.err) == (0, "")
+    with (old / "board/leaderboard.csv").open(encoding="utf-8") as stream:
+        table = list(csv.DictReader(stream))
+    listed = json.loads((ANSWERS / "results.json").read_bytes())
+    wanted = {(row["file"], name): str(v) for row in listed for name, v in row["metrics"].items()}
+    assert {(row["file"], row["metric"]): row["value"] for row in table} == wanted
+    assert {row["file"] for row in table if row["disk_bytes"]} == {
+        "small.asr.tones.test.json", "small.did.tones.test.json",
+    }  # fmt: skip
+    assert list((old / "board").glob("*layers.png"))
+
+
+@pytest.mark.parametrize(("kind", "row"), [("cls", "FBANK.did"), ("asr", "small.asr")])
+def test_old_predictions_score_as_then(old: Path, call: Call, kind: str, row: str) -> None:
+    """They hold what every seed's head answered, probabilities, raw texts and tags."""
+    result = json.loads((old / "results" / f"{row}.tones.test.json").read_bytes())
+    done = call("score", kind, "--predictions", f"results/{result['predictions']}", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert result["main_metric"] in found
+    for name in found.keys() & result["metrics"].keys():
+        for field in ("value", "interval"):
+            assert_alike(found[name][field], result["metrics"][name][field], rel=1e-6)
