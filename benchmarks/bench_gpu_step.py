@@ -12,7 +12,7 @@ from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, crop
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import training_per_second
 from harness_bench.pretrain.config import load_preset
-from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     config = shape("hst", tiny=True) if tiny else load_preset("harness_l_it2").model
     seconds = 0.5 if tiny else CROP_SECONDS
     torch.manual_seed(0)
-    model = PretrainModel(Hubert(config), CLUSTERS, SETTINGS)
+    model = HubertObjective(Hubert(config), CLUSTERS, SETTINGS)
     peer = TransformersStep(model, SETTINGS).to(device)
     ours = OurStep(model, SETTINGS).to(device)
     peak = matmul_peak(torch.bfloat16, device, tiny=tiny)

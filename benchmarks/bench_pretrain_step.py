@@ -25,7 +25,7 @@ from benchmarks.steps import (
 )
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import training_per_second
-from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,5 +114,5 @@ def _steps(peer: str, config: HubertConfig) -> tuple[nn.Module, nn.Module]:
     if peer == "fairseq":
         theirs = FairseqPeer(config, CLUSTERS, SETTINGS)
         return OurStep(theirs.ours(), SETTINGS), FairseqStep(theirs, normalize=config.normalize)
-    model = PretrainModel(Hubert(config), CLUSTERS, SETTINGS)
+    model = HubertObjective(Hubert(config), CLUSTERS, SETTINGS)
     return OurStep(model, SETTINGS), TransformersStep(model, SETTINGS)

@@ -15,7 +15,7 @@ from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.data.batches import NO_LABEL
-from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
     from harness_bench.models.config import HubertConfig
@@ -135,13 +135,13 @@ class FairseqPeer:
         }
         torch.save(state, path)
 
-    def ours(self) -> PretrainModel:
+    def ours(self) -> HubertObjective:
         """Return our model with the same weights, by way of a checkpoint file."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fairseq.pt"
             self.save(path)
             found = read_fairseq(path)
-        model = PretrainModel(Hubert(found.config), self.clusters, self.pretrain)
+        model = HubertObjective(Hubert(found.config), self.clusters, self.pretrain)
         model.hubert.load_state_dict(found.tensors)
         model.head.load_state_dict(found.head or {})
         return model

@@ -20,12 +20,12 @@ from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.config import PretrainConfig, load_preset
 from harness_bench.pretrain.data.batches import MaskedBatch
-from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.fairseq_peer import FairseqPeer
+    from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 CLUSTERS = 1000
 SETTINGS = PretrainConfig(max_update=1, num_workers=0)
@@ -62,19 +62,19 @@ def crops(config: HubertConfig, seconds: float, count: int = 1) -> MaskedBatch:
 class OurStep(nn.Module):
     """The step of pretrain.loop on one rank."""
 
-    def __init__(self, model: PretrainModel, settings: PretrainConfig) -> None:
+    def __init__(self, model: HubertObjective, settings: PretrainConfig) -> None:
         super().__init__()
         self.model, self.settings = model.train(), settings
 
     @override
     def forward(self, batch: MaskedBatch) -> Tensor:
-        return combine(self.model(batch), batch.counts, batch.counts, self.settings, 1)
+        return self.model.loss(self.model(batch), batch.counts, batch.counts, 1)
 
 
 class TransformersStep(nn.Module):
     """transformers' HubertModel with the same weights, and the same loss as one matrix product."""
 
-    def __init__(self, ours: PretrainModel, settings: PretrainConfig) -> None:
+    def __init__(self, ours: HubertObjective, settings: PretrainConfig) -> None:
         super().__init__()
         self.settings, self.normalize = settings, ours.hubert.config.normalize
         final_dim, dim = ours.head.final_proj.weight.shape

@@ -189,7 +189,7 @@ def augment_preview(
       harness-bench augment-preview harness_l_it1 speech.wav runs/preview --all
     """
     from harness_bench.pretrain.augment import preview  # noqa: PLC0415
-    from harness_bench.pretrain.family import read_augment  # noqa: PLC0415
+    from harness_bench.pretrain.config import read_augment  # noqa: PLC0415
 
     settings = read_augment(config)
     chosen = preview.with_everything(settings) if everything else settings

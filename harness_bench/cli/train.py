@@ -49,7 +49,7 @@ def labels(
     cuts: Cuts,
     out: Out,
     *,
-    teacher: Annotated[Path | None, typer.Option(help="Teacher's checkpoint folder.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint or named model.")] = None,
     split: Split = "train",
     accelerator: Accelerator = "auto",
     devices: Devices = None,
@@ -62,8 +62,9 @@ def labels(
     """
     from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain.config import read_iteration  # noqa: PLC0415
 
-    step = families.read_iteration(config)
+    step = read_iteration(config)
     fabric = make_fabric(accelerator=accelerator, devices=devices)
     made = families.label(step, cuts, out, fabric=fabric, teacher=teacher, split=split)
     typer.echo(f"{len(made)} utterances labelled: {out}")
@@ -110,7 +111,7 @@ def pretrain(
     label_folder: LabelFolder,
     out: Out,
     *,
-    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint or named model.")] = None,
     split: Split = "train",
     restart: Restart = False,
     accelerator: Accelerator = "auto",
@@ -123,8 +124,9 @@ def pretrain(
     """
     from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain.config import read_iteration  # noqa: PLC0415
 
-    step = families.read_iteration(config)
+    step = read_iteration(config)
     fabric = make_fabric(
         precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
         unused_parameters=step.model.encoder_layerdrop > 0,
@@ -157,11 +159,8 @@ def family(
       harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
-    from harness_bench.pretrain.family import (  # noqa: PLC0415
-        check_starts,
-        load_family,
-        run_family,
-    )
+    from harness_bench.pretrain.config import load_family  # noqa: PLC0415
+    from harness_bench.pretrain.family import check_starts, run_family  # noqa: PLC0415
     from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
 
     found = load_family(config)
@@ -230,8 +229,8 @@ def figure2(
     """
     from harness_bench.core.log import StageTimes  # noqa: PLC0415
     from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
+    from harness_bench.pretrain.config import load_family  # noqa: PLC0415
     from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
-    from harness_bench.pretrain.family import load_family  # noqa: PLC0415
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
     folder, times = out or Path("runs") / found.family.name, StageTimes()

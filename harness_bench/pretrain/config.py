@@ -1,4 +1,4 @@
-"""One iteration of a family: model shape, label source, pretraining settings, the paper's facts.
+"""Families and their iterations: model shape, labels, training, the paper's facts; read from TOML.
 
 The presets of the paper (egs/harness/pretrain1/conf) and every demo or user config have this one
 format. Nothing here needs torch.
@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
-from harness_bench.core import config as configs
-from harness_bench.core.config import STRICT
+from harness_bench.core.config import STRICT, build, load, read_toml, resolved
+from harness_bench.core.registry import modules_in
+from harness_bench.models import hub
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.data.config import TrainingDataConfig
+from harness_bench.pretrain.data.config import TrainingDataConfig, absolute, resolve_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PACKAGED = Path(__file__).parent / "paper"  # in an installed wheel
 _CHECKOUT = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
 PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+OBJECTIVES = "harness_bench.pretrain.objectives"  # the package of the objectives, one file each
+HUBERT = "hubert"
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -30,7 +36,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class LabelConfig:
     """Where the target labels of an iteration come from (paper, section 2)."""
 
-    source: Literal["mfcc", "hidden"]
+    source: Literal["mfcc", "hidden", "none"]  # "none": the objective needs no labels
     # Index into the teacher's hidden_states: 0 is the transformer's input, L the last block.
     layer: int | None = Field(default=None, ge=0, le=96)
     clusters: int = Field(default=1000, ge=2, le=65535)
@@ -53,7 +59,7 @@ class LabelConfig:
         if (self.source == "hidden") != (self.layer is not None):
             raise ValueError(
                 f"source = {self.source!r} with layer = {self.layer}: hidden states need a layer, "
-                "MFCC takes none"
+                "others take none"
             )
         if self.pca_dim is not None and self.pca_variance is not None:
             raise ValueError(
@@ -144,12 +150,18 @@ class IterationConfig:
     model: HubertConfig
     labels: LabelConfig
     pretrain: PretrainConfig
-    teacher: str | None = None  # the iteration whose checkpoint gives hidden states
+    # What hidden states and initial weights come from: an earlier iteration, the path of a
+    # checkpoint (with a "/"), or a named model of models/hub.toml.
+    teacher: str | None = None
     sources: tuple[str, ...] = ()  # of the family's [data]; all where empty
     paper: PaperFacts | None = None
+    objective: str = HUBERT  # a file of pretrain/objectives
+    objective_options: dict[str, bool | int | float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that labels, one per 320 samples, fit the model's frames."""
+        """Check the objective's name, and that labels, one per 320 samples, fit the frames."""
+        if self.objective not in (known := objective_names()):
+            raise ValueError(f"objective = {self.objective!r}; known: {', '.join(known)}")
         rate, field_size = self.model.downsample_rate, self.model.receptive_field
         if (rate, field_size) != (FRAME_SHIFT, FRAME_FIELD):
             raise ValueError(
@@ -174,8 +186,9 @@ class FamilyConfig:
     def __post_init__(self) -> None:
         """Check that every teacher comes before its student and has the layer asked for."""
         seen: dict[str, IterationConfig] = {}
+        names = {step.name for step in self.iterations}
         for step in self.iterations:
-            _check_teacher(step, seen)
+            _check_teacher(step, seen, names)
             if step.name in seen:
                 raise ValueError(f"iteration {step.name!r} is there twice; names must differ")
             seen[step.name] = step
@@ -184,20 +197,45 @@ class FamilyConfig:
             raise ValueError("a family needs at least one [[iterations]] entry")
 
 
-def _check_teacher(step: IterationConfig, seen: dict[str, IterationConfig]) -> None:
-    needs = step.labels.source == "hidden" or step.pretrain.init != "random"
-    if needs and step.teacher not in seen:
-        known = ", ".join(seen) or "none"
+def _check_teacher(
+    step: IterationConfig, seen: dict[str, IterationConfig], names: set[str]
+) -> None:
+    if step.teacher is None:
+        if step.labels.source == "hidden" or step.pretrain.init != "random":
+            raise ValueError(f"iteration {step.name!r} needs a teacher for labels or init")
+        return
+    outside = step.teacher not in names and is_outside(step.teacher)
+    if step.teacher not in seen and not outside:
         raise ValueError(
-            f"iteration {step.name!r} needs a teacher; teacher = {step.teacher!r} is none of the "
-            f"iterations before it ({known})"
+            f"iteration {step.name!r}: teacher = {step.teacher!r} is none of the iterations before "
+            f"it ({', '.join(seen) or 'none'}), nor a named model ({', '.join(hub.names())}); "
+            'the path of a checkpoint has a "/", as in "./teacher"'
         )
-    layer, teacher = step.labels.layer, seen.get(step.teacher or "")
+    layer, teacher = step.labels.layer, seen.get(step.teacher)
     if layer is not None and teacher is not None and layer > teacher.model.encoder_layers:
         raise ValueError(
             f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} has "
             f"{teacher.model.encoder_layers} layers"
         )
+
+
+def is_outside(teacher: str) -> bool:
+    """Whether a name is a path or a named model; iterations of these names come first."""
+    return "/" in teacher or teacher in hub.names()
+
+
+def key_values(step: IterationConfig) -> dict[str, object]:
+    """Return an iteration's settings as the key of its run holds them.
+
+    What came after the first keys is left out where it is unset, so that older runs are still
+    recognised. The path of a teacher says nothing: digests of labels and weights do.
+    """
+    values = resolved(step)
+    if step.objective == HUBERT:
+        del values["objective"], values["objective_options"]
+    if step.teacher is not None and "/" in step.teacher:
+        del values["teacher"]
+    return values
 
 
 def _check_sources(step: IterationConfig, data: TrainingDataConfig | None) -> None:
@@ -210,6 +248,11 @@ def _check_sources(step: IterationConfig, data: TrainingDataConfig | None) -> No
             )
 
 
+def objective_names() -> list[str]:
+    """List the objectives, by looking into their folder."""
+    return [name for name in modules_in(OBJECTIVES) if name != "base"]
+
+
 def preset_names() -> list[str]:
     """List the presets of the paper."""
     return sorted(path.stem for path in PRESETS.glob("harness_*.toml"))
@@ -220,7 +263,100 @@ def load_preset(name: str) -> IterationConfig:
     path = PRESETS / f"{name}.toml"
     if name not in preset_names():
         raise ValueError(f"There is no preset {name!r}; known: {', '.join(preset_names())}.")
-    return configs.load(IterationConfig, path)
+    return load(IterationConfig, path)
+
+
+def read_iteration(path: Path) -> IterationConfig:
+    """Read one iteration from TOML, or a preset of the paper by its name.
+
+    Raises:
+        ValueError: neither such a file nor such a preset, or broken settings.
+    """
+    if str(path) in preset_names():
+        return load_preset(str(path))
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is neither a TOML file nor a preset; presets: {', '.join(preset_names())}."
+        )
+    return build(IterationConfig, _with_paths(read_toml(path), path.parent), source=str(path))
+
+
+def load_family(path: Path) -> FamilyConfig:
+    """Read a family from TOML.
+
+    An iteration may name a `preset` of the paper and override any of its keys; `[defaults.*]`
+    apply to every iteration that does not set them. Paths of `[data]` and of teachers are relative
+    to the file.
+
+    Raises:
+        ValueError: unknown keys or presets, impossible values, teachers that do not fit.
+    """
+    values = read_toml(path)
+    defaults = values.pop("defaults", {})
+    iterations = [
+        _with_paths(_with_defaults(entry, defaults), path.parent)
+        for entry in values.pop("iterations", [])
+    ]
+    if isinstance(values.get("data"), dict):
+        values["data"] = resolve_paths(values["data"], path.parent)
+    return build(FamilyConfig, {**values, "iterations": iterations}, source=str(path))
+
+
+def _with_defaults(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge an iteration over its preset, and that over the family's defaults."""
+    entry = dict(entry)
+    base: dict[str, Any] = {}
+    if "preset" in entry:
+        name = entry.pop("preset")
+        load_preset(name)  # An unknown name is refused with the list of known ones.
+        # The file's own keys alone: its unset ones must not hide the family's defaults.
+        base = read_toml(PRESETS / f"{name}.toml")
+    return _merge(_merge(dict(defaults), base), entry)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested tables; `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _with_paths(entry: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the path of a teacher absolute."""
+    teacher = entry.get("teacher")
+    named = isinstance(teacher, str) and "/" not in teacher
+    return entry if teacher is None or named else {**entry, "teacher": absolute(teacher, base)}
+
+
+def read_augment(path: Path) -> AugmentConfig:
+    """Read how audio is augmented from an iteration, a preset, a family, or a file of that table.
+
+    Raises:
+        ValueError: no such file or preset, broken settings, or a family whose iterations augment
+            in different ways.
+    """
+    values = {} if str(path) in preset_names() or not path.is_file() else read_toml(path)
+    if not values or "model" in values:
+        return read_iteration(path).pretrain.augment
+    if "iterations" in values:
+        steps = [step for step in load_family(path).iterations if step.pretrain.augment.active]
+        found = {step.pretrain.augment for step in steps}
+        if len(found) > 1:
+            names = ", ".join(step.name for step in steps)
+            raise ValueError(
+                f"{path}: {names} change audio in different ways. Put the table "
+                "[pretrain.augment] to be seen into a file of its own."
+            )
+        return found.pop() if found else AugmentConfig()
+    try:
+        table = values["pretrain"]["augment"]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} has no table [pretrain.augment], and is neither an iteration nor a family."
+        ) from None
+    return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
 
 
 def checkpoint_of(run: Path) -> Path:

@@ -87,7 +87,7 @@ def read_curve(
     rows = _read_log(path)
     if not rows:
         raise ValueError(f"{path} has no line yet; log_interval updates must be done first.")
-    known = [key for key in rows[0] if key in AXES]
+    known = [key for key in rows[0] if key not in ("update", "epoch")]
     if field not in known:
         raise ValueError(f"{path} has no {field!r}; its figures: {', '.join(known)}.")
     folder = path.parent.resolve()
@@ -167,7 +167,8 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
     if len(fields) != 1:
         raise ValueError(f"One plot shows one figure of one run or more; got {sorted(fields)}.")
     relative = all(curve.entropy is not None for curve in curves)
-    panels = [(AXES[fields.pop()], False), *([(RELATIVE, True)] if relative else [])]
+    name = fields.pop()
+    panels = [(AXES.get(name, name), False), *([(RELATIVE, True)] if relative else [])]
     with rc_context(STYLE | {"axes.grid": True}):
         canvas = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
         canvas.suptitle(title)

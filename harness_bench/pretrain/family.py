@@ -1,115 +1,39 @@
-"""A family of models: each iteration labels, trains and exports; students share a teacher."""
+"""Make a family of models: each iteration labels, trains and exports; students share a teacher."""
 
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness_bench.core import config as configs
-from harness_bench.core.config import build, read_toml
-from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.core.fabric import make_fabric
+from harness_bench.models import checkpoint, fairseq, frozen
+from harness_bench.models.initialization import check_start
 from harness_bench.pretrain.config import (
-    PRESETS,
-    FamilyConfig,
-    IterationConfig,
     checkpoint_folder,
     checkpoint_of,
-    load_preset,
-    preset_names,
+    is_outside,
+    read_iteration,
 )
-from harness_bench.pretrain.data.config import resolve_paths
+from harness_bench.pretrain.data.cut_source import as_source
+from harness_bench.pretrain.data.training_audio import open_data, open_training
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import REPORT_FILE, NoLabels, open_labels
+from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.plan import label_owner
+from harness_bench.pretrain.teacher import check_teacher, find_teacher
+from harness_bench.pretrain.trainer import pretrain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
     from harness_bench.core.log import StageTimes
+    from harness_bench.pretrain.config import FamilyConfig, IterationConfig
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
-
-
-def read_augment(path: Path) -> AugmentConfig:
-    """Read how audio is changed from an iteration, a preset, a family, or a file of that table.
-
-    Raises:
-        ValueError: no such file or preset, broken settings, or a family whose iterations change
-            audio in different ways.
-    """
-    if str(path) in preset_names() or not path.is_file():
-        return read_iteration(path).pretrain.augment
-    values = read_toml(path)
-    if "iterations" in values:
-        return _of_family(path)
-    if "model" in values:
-        return read_iteration(path).pretrain.augment
-    try:
-        table = values["pretrain"]["augment"]
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{path} has no table [pretrain.augment], and is neither an iteration nor a family."
-        ) from None
-    return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
-
-
-def _of_family(path: Path) -> AugmentConfig:
-    """Return the one way in which the iterations of a family change audio."""
-    found = {
-        step.name: step.pretrain.augment
-        for step in load_family(path).iterations
-        if step.pretrain.augment.active
-    }
-    if len(set(found.values())) > 1:
-        raise ValueError(
-            f"{path}: {', '.join(found)} change audio in different ways. Put the table "
-            "[pretrain.augment] to be seen into a file of its own."
-        )
-    return next(iter(found.values()), AugmentConfig())
-
-
-PRESET_KEY = "preset"
-
-
-def load_family(path: Path) -> FamilyConfig:
-    """Read a family from TOML.
-
-    An iteration may name a `preset` of the paper and override any of its keys; keys of
-    `[defaults.*]` tables hold for every iteration that does not set them. Paths of `[data]` are
-    relative to the file.
-
-    Raises:
-        ValueError: unknown keys or presets, impossible values, teachers that do not fit.
-    """
-    values = read_toml(path)
-    defaults = values.pop("defaults", {})
-    iterations = [_with_defaults(entry, defaults) for entry in values.pop("iterations", [])]
-    if isinstance(values.get("data"), dict):
-        values["data"] = resolve_paths(values["data"], path.parent)
-    return build(FamilyConfig, {**values, "iterations": iterations}, source=str(path))
-
-
-def _with_defaults(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay an iteration over its preset, and that over the family's defaults."""
-    entry = dict(entry)
-    base: dict[str, Any] = {}
-    if PRESET_KEY in entry:
-        name = entry.pop(PRESET_KEY)
-        load_preset(name)  # An unknown name is refused with the list of known ones.
-        # The file's own keys alone: its unset ones must not hide the family's defaults.
-        base = read_toml(PRESETS / f"{name}.toml")
-    return _merge(_merge(dict(defaults), base), entry)
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested tables; `above` wins."""
-    merged = dict(below)
-    for key, value in above.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if nested else value
-    return merged
 
 
 def run_family(
@@ -127,7 +51,7 @@ def run_family(
 
     Each iteration has its own folder `out/<name>` with `labels/` and `run/`; one whose labels
     would be the same as an earlier one's reads those. Finished stages whose inputs are unchanged
-    are left alone, interrupted ones go on.
+    are left alone, interrupted ones resume.
 
     Args:
         family: the iterations.
@@ -136,25 +60,22 @@ def run_family(
         times: collects a line per stage.
         only: make this one alone; its teacher must have been made before.
         restart: replace runs of another config or other inputs instead of refusing.
-        accelerator: see `engine.make_fabric`.
-        devices: see `engine.make_fabric`.
+        accelerator: see `fabric.make_fabric`.
+        devices: see `fabric.make_fabric`.
 
     Raises:
         ValueError: no audio, no iteration of that name, or its teacher is not there yet.
     """
-    # They import torch and Lightning, which a plan of the family does not need.
-    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
-    from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415
-
     check_starts(family)
+    chosen = _chosen(family, only)
+    teachers = {step.name: _teacher(family, step, out) for step in chosen}
     made: dict[str, Path] = {}
-    for step in _chosen(family, only):
+    for step in chosen:
         fabric = make_fabric(
             precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
             unused_parameters=step.model.encoder_layerdrop > 0,
         )  # fmt: skip
-        source = _audio(family, step, cuts, out)
-        teacher = checkpoint_folder(out, step.teacher) if step.teacher else None
+        source, teacher = _audio(family, step, cuts, out), teachers[step.name]
         with times.stage(f"{step.name}: labels"):
             labels = _labels(family, step, source, out, fabric, teacher)
         with times.stage(f"{step.name}: pretraining"):
@@ -166,17 +87,16 @@ def run_family(
 
 
 def check_starts(family: FamilyConfig) -> None:
-    """Refuse students whose initialisation cannot work, before a teacher is trained for days.
+    """Refuse what cannot work before a teacher is trained for days: objectives, initialisations.
 
     Raises:
-        ValueError: as `initialise`, with the iteration's name.
+        ValueError: as `initialise` and `objective_class`, with the iteration's name.
     """
-    from harness_bench.models.initialization import check_start  # noqa: PLC0415 - torch
-
     by_name = {step.name: step for step in family.iterations}
     for step in family.iterations:
+        objective_class(step)
         teacher = by_name.get(step.teacher or "")
-        if step.pretrain.init == "random" or teacher is None:
+        if teacher is None:
             continue
         try:
             check_start(step.model, step.pretrain.init, teacher.model)
@@ -184,13 +104,31 @@ def check_starts(family: FamilyConfig) -> None:
             raise ValueError(f"iteration {step.name!r}: {error}") from None
 
 
+def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
+    """Return all iterations, or the one asked for."""
+    by_name = {step.name: step for step in family.iterations}
+    if only is None:
+        return list(family.iterations)
+    if only not in by_name:
+        raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
+    return [by_name[only]]
+
+
+def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | None:
+    """Return the teacher's checkpoint; one from outside is checked at once."""
+    if step.teacher is None:
+        return None
+    made = {each.name: checkpoint_folder(out, each.name) for each in family.iterations}
+    found = find_teacher(step.teacher, made)
+    if step.teacher not in made:
+        check_teacher(step, found)
+    return found
+
+
 def _audio(
     family: FamilyConfig, step: IterationConfig, cuts: Sequence[Cut] | CutSource | None, out: Path
 ) -> CutSource:
     """Return an iteration's audio: what was handed over, or the sources it names."""
-    from harness_bench.pretrain.data.cut_source import as_source  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.data.training_audio import open_data  # noqa: PLC0415 - torch
-
     if cuts is not None:
         return as_source(cuts)
     if family.data is None:
@@ -210,35 +148,10 @@ def _labels(
     teacher: Path | None,
 ) -> Labels:
     """Make an iteration's labels, or wait for those of the iteration that shares them."""
-    from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
-
+    if step.labels.source == "none":
+        return NoLabels()
     folder = out / label_owner(family, step).name / "labels"
     return make_labels(source, folder, step.labels, teacher=teacher, device=fabric.device)
-
-
-def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
-    """Return all iterations, or the one asked for."""
-    by_name = {step.name: step for step in family.iterations}
-    if only is None:
-        return list(family.iterations)
-    if only not in by_name:
-        raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
-    return [by_name[only]]
-
-
-def read_iteration(path: Path) -> IterationConfig:
-    """Read one iteration from TOML, or a preset of the paper by its name.
-
-    Raises:
-        ValueError: neither such a file nor such a preset, or broken settings.
-    """
-    if str(path) in preset_names():
-        return load_preset(str(path))
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is neither a TOML file nor a preset; presets: {', '.join(preset_names())}."
-        )
-    return configs.load(IterationConfig, path)
 
 
 def label(
@@ -251,10 +164,10 @@ def label(
     split: str = "train",
 ) -> Labels:
     """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
-    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.labels.make import make_labels  # noqa: PLC0415 - torch
-
+    if step.labels.source == "none":
+        raise ValueError(f"iteration {step.name!r} has labels.source = 'none': nothing to make")
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
+    teacher = _lone_teacher(step, teacher)
     return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
 
 
@@ -269,19 +182,26 @@ def train(
     split: str = "train",
     restart: bool = False,
 ) -> Path:
-    """Train one iteration on ready labels; see `pretrain.loop.pretrain`."""
-    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.labels.store import REPORT_FILE, open_labels  # noqa: PLC0415 - torch
-    from harness_bench.pretrain.trainer import pretrain  # noqa: PLC0415
-
-    if not (label_folder / REPORT_FILE).is_file():
+    """Train one iteration on ready labels; see `trainer.pretrain`."""
+    objective_class(step)
+    unlabelled = step.labels.source == "none"
+    if not unlabelled and not (label_folder / REPORT_FILE).is_file():
         raise ValueError(
             f"{label_folder} holds no finished labels (no {REPORT_FILE}); run `harness-bench "
             "labels` (again)."
         )
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
-    made = open_labels(label_folder)
-    return pretrain(step, found, made, out, fabric=fabric, teacher=teacher, restart=restart)
+    labels = NoLabels() if unlabelled else open_labels(label_folder)
+    teacher = _lone_teacher(step, teacher)
+    return pretrain(step, found, labels, out, fabric=fabric, teacher=teacher, restart=restart)
+
+
+def _lone_teacher(step: IterationConfig, given: Path | None) -> Path | None:
+    """Return what the command line names, else the config's where that needs no family."""
+    if given is not None:
+        return find_teacher(str(given), {})
+    outside = step.teacher is not None and is_outside(step.teacher)
+    return find_teacher(str(step.teacher), {}) if outside else None
 
 
 def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
@@ -291,8 +211,6 @@ def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
         ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
             config.
     """
-    from harness_bench.models import checkpoint, fairseq, frozen  # noqa: PLC0415 - torch
-
     if random:
         checkpoint.save_random(out, read_iteration(run).model, seed=seed)
         return

@@ -1,12 +1,10 @@
-"""The log of a pretraining run: one JSON line every `log_interval` updates, and TensorBoard's."""
+"""The log of a pretraining run, and the guard that stops one that diverges."""
 
 from __future__ import annotations
 
 import json
-import math
 import resource
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,19 +21,24 @@ if TYPE_CHECKING:
 
     from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
-    from harness_bench.pretrain.objectives.hubert import Sums
+    from harness_bench.pretrain.objectives.base import Objective
+    from harness_bench.pretrain.state import Progress
 
-FOLDER = "diverged"
+DIVERGED = "diverged"  # folder of the batch that a run went wrong on
 
 
 class Guard:
-    """Watches the gradient norm of every update and the loss of every line of the log."""
+    """Watches the gradient norm of every update and the loss of every line of the log.
 
-    def __init__(self, out: Path, clusters: int, divergence: float, rank: int) -> None:
-        self.out, self.rank = out, rank
-        # In bits, as the log has it: guessing among all clusters costs log2 of their number.
-        self.chance = math.log2(clusters)
-        self.limit = divergence * self.chance
+    Args:
+        out: the run folder.
+        chance: the loss of guessing, in the log's unit; None watches the gradients alone.
+        divergence: so many times that is too much.
+        rank: for the names of files.
+    """
+
+    def __init__(self, out: Path, chance: float | None, divergence: float, rank: int) -> None:
+        self.out, self.chance, self.divergence, self.rank = out, chance, divergence, rank
 
     def check_gradients(self, norm: Tensor, group: list[MaskedBatch], update: int) -> None:
         """Raise `RuntimeError` where the norm is not finite; the weights are untouched then."""
@@ -45,17 +48,18 @@ class Guard:
 
     def check_loss(self, row: dict[str, Any] | None, group: list[MaskedBatch]) -> None:
         """Raise `RuntimeError` where the masked loss is far above that of guessing."""
-        if row is None or row["loss_masked"] <= self.limit:
+        if row is None or self.chance is None:
             return
-        what = (
-            f"Update {row['update']}: the masked loss is {row['loss_masked']:.1f} bits, and "
-            f"guessing costs {self.chance:.1f} (pretrain.divergence)."
-        )
-        self._stop(what, group, row)
+        if row["loss_masked"] > self.divergence * self.chance:
+            what = (
+                f"Update {row['update']}: the masked loss is {row['loss_masked']:.1f} bits, and "
+                f"guessing costs {self.chance:.1f} (pretrain.divergence)."
+            )
+            self._stop(what, group, row)
 
     def _stop(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
         """Write this rank's batches and end the run."""
-        folder = self.out / FOLDER
+        folder = self.out / DIVERGED
         for number, batch in enumerate(group):
             tensors = {name: getattr(batch, name).cpu().contiguous() for name in batch._fields[1:]}
             with atomic_path(folder / f"batch-{self.rank}-{number}.safetensors") as partial:
@@ -74,68 +78,70 @@ BOARD = "tensorboard"
 
 
 class TrainLog:
-    """Averages over the updates since the last line, over all ranks."""
+    """One JSON line every `log_interval` updates, and TensorBoard's events: means over all ranks.
 
-    def __init__(self, out: Path, config: PretrainConfig, fabric: Fabric, update: int) -> None:
-        """`update` is the last one that is in the log already; later lines are dropped."""
+    Lines behind `update`, the last one done, are dropped: those updates will be done again.
+    """
+
+    def __init__(
+        self, out: Path, objective: Objective, config: PretrainConfig, fabric: Fabric, update: int
+    ) -> None:
         self.path, self.config, self.fabric = out / LOG_FILE, config, fabric
-        self.board: Any = None
+        self.objective, self.board = objective, None
         if fabric.global_rank == 0:
             out.mkdir(parents=True, exist_ok=True)
-            _trim(self.path, update)
+            if self.path.is_file():
+                write_jsonl(
+                    self.path, [row for row in _whole_rows(self.path) if row["update"] <= update]
+                )
             if config.tensorboard:
                 from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
 
-                self.board = SummaryWriter(str(out / BOARD), purge_step=update + 1)
+                self.board: Any = SummaryWriter(str(out / BOARD), purge_step=update + 1)
         self._reset()
 
     def _reset(self) -> None:
-        # masked and unmasked loss, penalty, right masked and unmasked predictions, masked and
-        # unmasked frames, samples, batches: on the device, so that adding waits for nothing.
-        self.sums = torch.zeros(9, device=self.fabric.device)
+        # On the device, so that adding waits for nothing.
+        self.totals: Tensor | None = None
         self.since = time.perf_counter()
 
     def add(
         self,
         progress: Progress,
-        sums: list[Sums],
+        sums: list[dict[str, Tensor]],
         group: list[MaskedBatch],
         norm: Tensor,
         lr: float,
     ) -> dict[str, Any] | None:
         """Add one update's sums; write a line when it is time, and at the end, and return it."""
         for each, batch in zip(sums, group, strict=True):
-            losses = torch.stack([each.masked, each.unmasked, each.features_pen])
             samples = batch.lengths.sum()[None]
-            one = torch.ones_like(samples)
-            self.sums += torch.cat([losses, each.correct, batch.counts, samples, one])
+            scalars = [value[None] for value in each.values()]
+            parts = [*scalars, self.objective.counts(batch), samples, torch.ones_like(samples)]
+            row = torch.cat([part.float() for part in parts])
+            self.totals = row if self.totals is None else self.totals + row
         interval, last = self.config.log_interval, self.config.max_update
         if progress.update % interval and progress.update != last:
             return None
-        row = self._row(progress, float(norm), lr)
+        line = self._line(progress, list(sums[0]), float(norm), lr)
         if self.fabric.global_rank == 0:
-            self._write(row)
+            self._write(line)
         self._reset()
-        return row
+        return line
 
-    def _row(self, progress: Progress, norm: float, lr: float) -> dict[str, Any]:
-        values = self.fabric.all_reduce(self.sums, reduce_op="sum").tolist()
-        masked, unmasked, penalty, right, right_rest, frames, rest, samples, batches = values
-        row = {
+    def _line(self, progress: Progress, names: list[str], norm: float, lr: float) -> dict[str, Any]:
+        totals = self.fabric.all_reduce(self.totals, reduce_op="sum").tolist()
+        *counts, samples, batches = totals[len(names) :]
+        sums = dict(zip(names, totals, strict=False))
+        return {
             "update": progress.update,
             "epoch": progress.epoch,
-            "loss_masked": masked / max(frames, 1) / math.log(2),  # bits, as fairseq logs them
-            "accuracy_masked": right / max(frames, 1),
-            "features_pen": penalty / max(batches, 1),
+            **self.objective.figures(sums, counts, batches),
             "grad_norm": norm,
             "lr": lr,
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
             "memory_gib": peak_memory(self.fabric.device) / 2**30,
         }
-        if self.config.pred_nomask_weight > 0:
-            row["loss_unmasked"] = unmasked / max(rest, 1) / math.log(2)
-            row["accuracy_unmasked"] = right_rest / max(rest, 1)
-        return row
 
     def _write(self, row: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
@@ -158,13 +164,6 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _trim(path: Path, update: int) -> None:
-    """Drop log lines of updates that will be done again after a resume."""
-    if path.is_file():
-        rows = [row for row in _whole_rows(path) if row["update"] <= update]
-        write_jsonl(path, rows)
-
-
 def _whole_rows(path: Path) -> list[dict[str, Any]]:
     """Read the log up to a last line that a kill may have cut off."""
     rows: list[dict[str, Any]] = []
@@ -173,12 +172,3 @@ def _whole_rows(path: Path) -> list[dict[str, Any]]:
     except ValueError:
         return rows
     return rows
-
-
-@dataclass
-class Progress:
-    """Where a rank stands."""
-
-    update: int = 0  # optimizer updates done
-    epoch: int = 0
-    batches: int = 0  # of this epoch, taken on this rank

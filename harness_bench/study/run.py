@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
-from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.config import load_family
 from harness_bench.probing.probe import ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Costs

@@ -9,7 +9,7 @@ from harness_bench.models.config import HubertConfig
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import backbone_parameters, exported_parameters, paper_parameters
 from harness_bench.pretrain.config import load_preset, preset_names
-from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 # PAPER.md, "parameter counts (computed)".
 PAPER = {
@@ -45,7 +45,7 @@ def test_formula_equals_the_built_model(name: str) -> None:
     """The light formula that `harness-bench models` prints must not drift from the modules."""
     step = load_preset(name)
     with torch.device("meta"):
-        model = PretrainModel(Hubert(step.model), step.labels.clusters, step.pretrain)
+        model = HubertObjective(Hubert(step.model), step.labels.clusters, step.pretrain)
     assert sum(p.numel() for p in model.parameters()) == PAPER[name]
     assert sum(p.numel() for p in model.hubert.parameters()) == backbone_parameters(step.model)
 

@@ -20,9 +20,9 @@ from lhotse import CutSet
 
 from harness_bench.core.log import StageTimes
 from harness_bench.models.checkpoint import load_hubert
-from harness_bench.pretrain.config import checkpoint_folder
+from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.data import cut_source
-from harness_bench.pretrain.family import load_family, run_family
+from harness_bench.pretrain.family import run_family
 
 
 def make(folder: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.family import read_augment
+from harness_bench.pretrain.config import read_augment
 
 MODEL = """
 name = "it1"

@@ -16,10 +16,10 @@ from harness_bench.pretrain.config import (
     FamilyConfig,
     IterationConfig,
     PretrainConfig,
+    load_family,
     load_preset,
     preset_names,
 )
-from harness_bench.pretrain.family import load_family
 from harness_bench.pretrain.plan import cost_of, plan
 from harness_bench.study import config as demo
 
@@ -66,7 +66,7 @@ IMPOSSIBLE = {
     "averaged blocks of nobody": (
         [step("it1", pretrain={"max_update": 1, "init": "block_average"})], "needs a teacher",
     ),
-    "a layer of MFCC": ([step("it1", labels={"source": "mfcc", "layer": 1})], "MFCC takes none"),
+    "a layer of MFCC": ([step("it1", labels={"source": "mfcc", "layer": 1})], "layer = 1"),
     "hidden states of no layer": ([step("it1", labels={"source": "hidden"})], "need a layer"),
     "nothing to learn": (
         [step("it1", pretrain={"max_update": 1, "pred_masked_weight": 0.0})], "nothing would be",

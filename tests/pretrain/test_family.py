@@ -8,7 +8,8 @@ import pytest
 
 from harness_bench.core.log import StageTimes
 from harness_bench.models.checkpoint import load_config, read_facts
-from harness_bench.pretrain.family import load_family, run_family
+from harness_bench.pretrain.config import load_family
+from harness_bench.pretrain.family import run_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.study.config import HERE
 from tests.tiny import DEFAULTS, TEACHERS

@@ -16,8 +16,7 @@ from harness_bench.cli.app import app
 from harness_bench.core.files import read_json
 from harness_bench.core.log import StageTimes
 from harness_bench.models.checkpoint import load_hubert
-from harness_bench.pretrain.config import checkpoint_folder
-from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.figure2 import PLOT, REPORT, TABLE, compare, make_figure
 from harness_bench.pretrain.monitor import LOG_FILE
 from tests.tiny import DEFAULTS, TEACHERS

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.core.files import write_json
+from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.curves import Curve
-from harness_bench.pretrain.family import load_family
 from harness_bench.pretrain.figure2 import MAX_POINTS, compare, measure, points
 
 CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"

@@ -11,7 +11,7 @@ import torch
 from harness_bench.core.fabric import make_fabric
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.models.hubert import Hubert
-from harness_bench.pretrain.objectives.hubert import PretrainModel
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 from harness_bench.pretrain.trainer import pretrain
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import small_step
@@ -60,7 +60,7 @@ def test_gradients_stop_before_a_frozen_extractor() -> None:
     for share in (0.0, 0.1, 1.0):
         torch.manual_seed(0)
         hubert = Hubert(small_config())
-        model = PretrainModel(hubert, 10, small_step(feature_grad_mult=share).pretrain)
+        model = HubertObjective(hubert, 10, small_step(feature_grad_mult=share).pretrain)
         waves = torch.randn(2, 8000, generator=torch.Generator().manual_seed(1))
         model.hubert(waves, torch.tensor([8000, 8000])).output.square().sum().backward()
         found[share] = [each.grad for each in hubert.feature_extractor.parameters()]

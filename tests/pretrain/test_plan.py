@@ -12,8 +12,8 @@ from transformers import HubertConfig, HubertModel
 
 from harness_bench.models.checkpoint import transformers_config
 from harness_bench.models.size import extractor_per_second, forward_per_second, training_per_second
-from harness_bench.pretrain.config import load_preset
-from harness_bench.pretrain.family import check_starts, load_family
+from harness_bench.pretrain.config import load_family, load_preset
+from harness_bench.pretrain.family import check_starts
 from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan, size
 from tests.tiny import DEFAULTS, TEACHERS
 

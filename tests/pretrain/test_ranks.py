@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.trainer import Run
+    from harness_bench.pretrain.state import Run
 
 FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
     "max_update = 3", "max_update = 10\nsave_interval_updates = 4\nlog_interval = 5"
@@ -78,15 +78,15 @@ def by_hand(run: Run, source: CutList, labels: LabelStore) -> dict[str, torch.Te
     config, total, frames = run.config, torch.zeros(()), 0.0
     for rank in (0, 1):
         batch = next(epoch_batches(source, labels, config, epoch=0, skip=0, rank=rank, ranks=2))
-        sums = run.plain(batch)
+        sums = run.objective(batch)
         count = float(batch.counts.sum())
-        total = total + sums.masked + config.pred_nomask_weight * sums.unmasked
-        total = total + config.features_pen_weight * sums.features_pen * count
+        total = total + sums["masked"] + config.pred_nomask_weight * sums["unmasked"]
+        total = total + config.features_pen_weight * sums["features_pen"] * count
         frames += count
     (total / frames).backward()  # type: ignore[no-untyped-call]
     return {
         name: parameter.grad
-        for name, parameter in run.plain.named_parameters()
+        for name, parameter in run.objective.named_parameters()
         if parameter.grad is not None
     }
 

@@ -18,7 +18,8 @@ from harness_bench.core.workdir import NOTE
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.monitor import BOARD, LOG_FILE
-from harness_bench.pretrain.trainer import EXPORTS, pretrain, states
+from harness_bench.pretrain.state import EXPORTS, states
+from harness_bench.pretrain.trainer import pretrain
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import small_step
 

@@ -18,7 +18,8 @@ from harness_bench.core.files import read_jsonl
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import trainer as module
 from harness_bench.pretrain.monitor import LOG_FILE
-from harness_bench.pretrain.trainer import learning_rate_share, pretrain, state_path, states
+from harness_bench.pretrain.state import state_path, states
+from harness_bench.pretrain.trainer import learning_rate_share, pretrain
 from tests.pretrain.conftest import small_step
 
 if TYPE_CHECKING:
@@ -134,15 +135,15 @@ import sys, time
 from pathlib import Path
 from lhotse import CutSet
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain import trainer
+from harness_bench.pretrain import state
 from harness_bench.core.fabric import make_fabric
 from harness_bench.pretrain.trainer import pretrain
 from tests.pretrain.conftest import small_step
-real = trainer.torch.save
+real = state.torch.save
 def slow(value, path):  # a save that is killed half way
     data = Path(path); real(value, data); whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2]); print("half written", flush=True); time.sleep(60)
-trainer.torch.save = slow
+state.torch.save = slow
 cuts = list(CutSet.from_file(sys.argv[1]))
 pretrain(small_step(), cuts, LabelStore(Path(sys.argv[2])), Path(sys.argv[3]),
          fabric=make_fabric(accelerator="cpu"))

@@ -12,17 +12,18 @@ from lhotse import CutSet
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.log import StageTimes
 from harness_bench.pretrain import trainer
+from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
-from harness_bench.pretrain.family import load_family, run_family
+from harness_bench.pretrain.family import run_family
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.trainer import Run, build_run
+from harness_bench.pretrain.trainer import build_run
 from tests.pretrain.conftest import small_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness_bench.pretrain.objectives.hubert import Sums
+    from harness_bench.pretrain.state import Run
 
 GRADIENT_STEP = small_step(features_pen_weight=3.0, max_update=4)
 
@@ -41,7 +42,7 @@ def gradients(
         trainer._backward(run, batch, frames, last=batch is group[-1])
     return {
         name: parameter.grad.clone()
-        for name, parameter in run.plain.named_parameters()
+        for name, parameter in run.objective.named_parameters()
         if parameter.grad is not None
     }
 
@@ -50,11 +51,11 @@ class StoppedError(Exception):
     """Stands for a machine that goes down, on all ranks at the same update."""
 
 
-def stops_at(call: int) -> Callable[..., Sums]:
+def stops_at(call: int) -> Callable[..., dict[str, torch.Tensor]]:
     """Return a `_backward` that fails when it is called so many times."""
     real, calls = trainer._backward, []
 
-    def backward(*arguments: Any, **options: Any) -> Sums:
+    def backward(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
         calls.append(1)
         if len(calls) == call:
             raise StoppedError

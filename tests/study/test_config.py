@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness_bench.core.config import build
-from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.config import load_family
 from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo, source_name
 
 ROOT = Path(__file__).parents[2]

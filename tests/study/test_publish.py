@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_bench.cuts.store import read_cuts, write_cuts
-from harness_bench.pretrain.family import load_family
+from harness_bench.pretrain.config import load_family
 from harness_bench.study import publish
 from harness_bench.study.config import Demo, Entry, Source, family_file, load_demo
 from harness_bench.study.publish import Audit

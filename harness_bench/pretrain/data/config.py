@@ -60,18 +60,19 @@ def resolve_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
     sources = table.get("sources")
     if isinstance(sources, list):
         table["sources"] = [
-            {**source, "folder": _absolute(source.get("folder"), base)}
+            {**source, "folder": absolute(source.get("folder"), base)}
             if isinstance(source, dict) and "folder" in source
             else source
             for source in sources
         ]
     for key in ("exclude", "protect"):
         if isinstance(table.get(key), list):
-            table[key] = [_absolute(path, base) for path in table[key]]
+            table[key] = [absolute(path, base) for path in table[key]]
     return table
 
 
-def _absolute(path: object, base: Path) -> object:
+def absolute(path: object, base: Path) -> object:
+    """Return a path relative to `base` as an absolute one, ~ and $NAME expanded."""
     if not isinstance(path, str):
         return path
     return str((base / Path(os.path.expandvars(path)).expanduser()).resolve())

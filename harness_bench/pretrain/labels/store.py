@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +19,6 @@ from harness_bench.pretrain.data.cut_source import ShardedCuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from lhotse.cut import Cut
     from torch import Tensor
@@ -174,6 +174,30 @@ class ShardLabels:
         for path in self.files[rank::ranks]:
             for manifest, _ in TarIterator(str(path)):
                 yield torch.from_numpy(manifest.load().astype("int64"))
+
+
+class NoLabels:
+    """For objectives that need none: label 0 for every frame of any utterance."""
+
+    folder = Path()
+    digest = "none"
+
+    def __len__(self) -> int:
+        return 0
+
+    def of(self, cut: Cut) -> Tensor:
+        """Return zeros, more than any utterance has frames; they take no memory."""
+        del cut
+        return torch.zeros(1, dtype=torch.int64).expand(1 << 40)
+
+    def attached(self, source: CutSource) -> CutSource:
+        """Return the source as it is."""
+        return source
+
+    def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Yield nothing."""
+        del rank, ranks
+        return iter(())
 
 
 def open_labels(folder: Path) -> Labels:

@@ -1,1 +1,1 @@
-"""What a pretraining step minimises, one file each."""
+"""Pretraining objectives, one file each; `base.py` says what a file must hold."""

@@ -1,8 +1,9 @@
-"""The objective: cosine similarity to label embeddings as one matrix product, cross-entropy."""
+"""HuBERT: cosine similarity to label embeddings as one matrix product, cross-entropy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, override
+import math
+from typing import TYPE_CHECKING, override
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +11,14 @@ from torch import Tensor, nn
 
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.data.batches import NO_LABEL
+from harness_bench.pretrain.objectives.base import Objective
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness_bench.models.hubert import Hubert
     from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
-
-
-class Sums(NamedTuple):
-    """Sums over the frames of one batch; dividing them is the loop's business."""
-
-    masked: Tensor  # scalar, cross-entropy in nats over masked frames
-    unmasked: Tensor  # scalar, over unmasked frames (0 where their weight is 0)
-    features_pen: Tensor  # scalar, mean square of the extractor's output
-    correct: Tensor  # (2,) int64, masked and unmasked frames whose label ranks first
 
 
 class PretrainHead(nn.Module):
@@ -45,34 +40,40 @@ class PretrainHead(nn.Module):
             return projected @ embeddings.T / self.temperature
 
 
-class PretrainModel(nn.Module):
-    """Backbone and head as one module, so that one wrapper synchronises all gradients."""
+class HubertObjective(Objective):
+    """Predict the label of masked, and where weighted of unmasked, frames (Hsu et al. 2021)."""
 
-    def __init__(self, hubert: Hubert, clusters: int, config: PretrainConfig) -> None:
-        super().__init__()
-        self.hubert = hubert
-        hubert.feature_grad_mult = config.feature_grad_mult
-        if config.feature_grad_mult == 0:
-            # Without gradients AdamW leaves them alone, weight decay included, and so does DDP.
-            hubert.feature_extractor.requires_grad_(requires_grad=False)
-        self.with_unmasked = config.pred_nomask_weight > 0
+    def __init__(
+        self,
+        hubert: Hubert,
+        clusters: int,
+        config: PretrainConfig,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(hubert, clusters, config, options)
         dim = hubert.config.encoder_embed_dim
         self.head = PretrainHead(dim, clusters, config.final_dim, config.logit_temp)
+        self.weights = (config.pred_masked_weight, config.pred_nomask_weight)
 
     @override
-    def forward(self, batch: MaskedBatch) -> Sums:
-        """Return the sums of one batch."""
+    def forward(self, batch: MaskedBatch) -> dict[str, Tensor]:
+        """Return sums over frames: cross-entropy in nats, right predictions; and the penalty."""
         channels = batch.channels if batch.channels.shape[1] else None
         out = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
         labelled = batch.labels != NO_LABEL
-        masked, right_masked = self._predict(out.output, batch.labels, labelled & batch.mask)
-        if self.with_unmasked:
+        masked, right = self._predict(out.output, batch.labels, labelled & batch.mask)
+        if self.weights[1] > 0:
             rest = labelled & ~batch.mask
-            unmasked, right_unmasked = self._predict(out.output, batch.labels, rest)
+            unmasked, right_rest = self._predict(out.output, batch.labels, rest)
         else:
-            unmasked, right_unmasked = masked.new_zeros(()), torch.zeros_like(right_masked)
-        correct = torch.stack([right_masked, right_unmasked])
-        return Sums(masked, unmasked, out.features_pen, correct)
+            unmasked, right_rest = masked.new_zeros(()), torch.zeros_like(right)
+        return {
+            "masked": masked,
+            "unmasked": unmasked,
+            "features_pen": out.features_pen,
+            "correct_masked": right,
+            "correct_unmasked": right_rest,
+        }
 
     def _predict(self, output: Tensor, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return summed cross-entropy and number of right predictions over the chosen frames."""
@@ -82,23 +83,41 @@ class PretrainModel(nn.Module):
         loss = F.cross_entropy(logits, targets, reduction="sum")
         return loss, (logits.argmax(-1) == targets).sum()
 
+    @override
+    def loss(self, sums: Mapping[str, Tensor], local: Tensor, total: Tensor, ranks: int) -> Tensor:
+        """Return fairseq's loss.
 
-def combine(sums: Sums, local: Tensor, total: Tensor, config: PretrainConfig, ranks: int) -> Tensor:
-    """Return the loss whose gradients, averaged over ranks and added over batches, are exact.
+        Weighted sums over all frames of all ranks and accumulated batches, divided by the number
+        of frames whose weight is not 0, plus the feature penalty.
+        """
+        used = torch.tensor([float(weight > 0) for weight in self.weights], device=total.device)
+        denominator = (total * used).sum().clamp(min=1)
+        frames = self.weights[0] * sums["masked"] + self.weights[1] * sums["unmasked"]
+        penalty = self.config.features_pen_weight * sums["features_pen"] * (local * used).sum()
+        return (frames + penalty) * ranks / denominator
 
-    As fairseq: weighted sums over all frames of all ranks and accumulated batches, divided by the
-    number of frames whose weight is not 0, plus the feature penalty.
+    @override
+    def figures(
+        self, sums: Mapping[str, float], counts: list[float], batches: float
+    ) -> dict[str, float]:
+        """Return losses in bits per frame, as fairseq logs them, accuracies and the penalty."""
+        found = {"features_pen": sums["features_pen"] / max(batches, 1)}
+        kinds = ("masked", "unmasked") if self.weights[1] > 0 else ("masked",)
+        for kind, frames in zip(kinds, counts, strict=False):
+            found[f"loss_{kind}"] = sums[kind] / max(frames, 1) / math.log(2)
+            found[f"accuracy_{kind}"] = sums[f"correct_{kind}"] / max(frames, 1)
+        return found
 
-    Args:
-        sums: of this batch on this rank.
-        local: (2,) masked and unmasked frames of this batch on this rank.
-        total: (2,) the same over all ranks and all batches of the update.
-        config: the weights.
-        ranks: gradients are averaged over so many ranks.
-    """
-    weights = (config.pred_masked_weight, config.pred_nomask_weight)
-    used = torch.tensor([float(weight > 0) for weight in weights], device=total.device)
-    denominator = (total * used).sum().clamp(min=1)
-    frames = weights[0] * sums.masked + weights[1] * sums.unmasked
-    penalty = config.features_pen_weight * sums.features_pen * (local * used).sum()
-    return (frames + penalty) * ranks / denominator
+    @property
+    @override
+    def chance(self) -> float:
+        """Guessing among all clusters costs the logarithm of their number, in bits."""
+        return math.log2(self.clusters)
+
+    @override
+    def head_tensors(self) -> dict[str, Tensor]:
+        """Return the head under fairseq's names."""
+        return dict(self.head.state_dict())
+
+
+OBJECTIVE = HubertObjective

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from harness_bench.core.files import read_json
 from harness_bench.pretrain.data.batches import MaskedBatch
-from harness_bench.pretrain.monitor import FOLDER, Guard
+from harness_bench.pretrain.monitor import DIVERGED, Guard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,26 +24,26 @@ BATCH = MaskedBatch(
 @pytest.mark.parametrize("norm", [float("nan"), float("inf")])
 def test_broken_gradients_leave_the_batch(tmp_path: Path, norm: float) -> None:
     """The very tensors, so that the update can be done again under a debugger."""
-    guard = Guard(tmp_path, 16, 3.0, rank=1)
+    guard = Guard(tmp_path, 4.0, 3.0, rank=1)
     with pytest.raises(RuntimeError, match=r"Update 8: the gradient norm is .*It held a, b"):
         guard.check_gradients(torch.tensor(norm), [BATCH, BATCH], 7)
-    found = load_file(tmp_path / FOLDER / "batch-1-1.safetensors")
+    found = load_file(tmp_path / DIVERGED / "batch-1-1.safetensors")
     assert torch.equal(found["samples"], BATCH.samples)
     assert set(found) == {"samples", "lengths", "labels", "mask", "channels"}
-    report = read_json(tmp_path / FOLDER / "report-1.json")
+    report = read_json(tmp_path / DIVERGED / "report-1.json")
     assert report["ids"] == ["a", "b", "a", "b"]
 
 
 def test_a_loss_far_above_guessing_stops_the_run(tmp_path: Path) -> None:
     """16 clusters cost 4 bits to guess; a loss of 12.1 is past three times that."""
-    guard = Guard(tmp_path, 16, 3.0, rank=0)
+    guard = Guard(tmp_path, 4.0, 3.0, rank=0)
     guard.check_loss(None, [BATCH])
     guard.check_loss({"update": 5, "loss_masked": 11.9}, [BATCH])
     with pytest.raises(RuntimeError, match=r"Update 6: .* 12\.1 bits, and guessing costs 4\.0"):
         guard.check_loss({"update": 6, "loss_masked": 12.1}, [BATCH])
-    assert read_json(tmp_path / FOLDER / "report-0.json")["loss_masked"] == 12.1
+    assert read_json(tmp_path / DIVERGED / "report-0.json")["loss_masked"] == 12.1
 
 
 def test_good_gradients_pass(tmp_path: Path) -> None:
-    Guard(tmp_path, 16, 3.0, rank=0).check_gradients(torch.tensor(1e9), [BATCH], 7)
-    assert not (tmp_path / FOLDER).exists()
+    Guard(tmp_path, 4.0, 3.0, rank=0).check_gradients(torch.tensor(1e9), [BATCH], 7)
+    assert not (tmp_path / DIVERGED).exists()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from harness_bench.models.hubert import Hubert
 from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
-from harness_bench.pretrain.objectives.hubert import PretrainHead, PretrainModel, combine
+from harness_bench.pretrain.objectives.hubert import HubertObjective, PretrainHead
 from tests.models.conftest import padded, small_config
 from tests.pretrain.conftest import small_step
 
@@ -35,29 +35,33 @@ def make_batch(seed: int = 0) -> MaskedBatch:
     return MaskedBatch(["a", "b", "c"], samples, lengths, labels, mask)
 
 
-@pytest.fixture
-def model() -> PretrainModel:
+def objective(**settings: float) -> HubertObjective:
     torch.manual_seed(0)
-    return PretrainModel(Hubert(small_config()), 10, small_step().pretrain).eval()
+    return HubertObjective(Hubert(small_config()), 10, small_step(**settings).pretrain).eval()
 
 
-def test_loss_equals_the_naive_computation(model: PretrainModel) -> None:
+@pytest.fixture
+def model() -> HubertObjective:
+    return objective()
+
+
+def test_loss_equals_the_naive_computation(model: HubertObjective) -> None:
     """One matrix product must give what the paper's formula gives, masked and unmasked."""
     batch = make_batch()
     with torch.inference_mode():
         sums = model(batch)
         output = model.hubert(batch.samples, batch.lengths, batch.mask).output
         known = batch.labels != NO_LABEL
-        for ours, chosen in ((sums.masked, batch.mask), (sums.unmasked, ~batch.mask)):
+        for ours, chosen in ((sums["masked"], batch.mask), (sums["unmasked"], ~batch.mask)):
             rows = known & chosen
             expected = naive_loss(model.head, output[rows], batch.labels[rows])
             assert float(ours) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_gradients_equal_the_naive_computation(model: PretrainModel) -> None:
+def test_gradients_equal_the_naive_computation(model: HubertObjective) -> None:
     """Equal values with wrong gradients would train something else."""
     batch = make_batch()
-    torch.autograd.backward(model(batch).masked)
+    torch.autograd.backward(model(batch)["masked"])
     ours = [p.grad.clone() for p in model.head.parameters() if p.grad is not None]
     model.zero_grad()
     output = model.hubert(batch.samples, batch.lengths, batch.mask).output[batch.mask]
@@ -67,7 +71,7 @@ def test_gradients_equal_the_naive_computation(model: PretrainModel) -> None:
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_padding_does_not_count(model: PretrainModel) -> None:
+def test_padding_does_not_count(model: HubertObjective) -> None:
     """Frames behind an utterance's end have no label and must weigh nothing."""
     batch = make_batch()
     wider = MaskedBatch(
@@ -77,16 +81,16 @@ def test_padding_does_not_count(model: PretrainModel) -> None:
     with torch.inference_mode():
         one, other = model(batch), model(wider)
     assert torch.equal(batch.counts, wider.counts)
-    assert float(one.masked) == pytest.approx(float(other.masked), rel=1e-5)
-    assert float(one.features_pen) == pytest.approx(float(other.features_pen), rel=1e-5)
+    assert float(one["masked"]) == pytest.approx(float(other["masked"]), rel=1e-5)
+    assert float(one["features_pen"]) == pytest.approx(float(other["features_pen"]), rel=1e-5)
 
 
-def test_accumulated_and_distributed_gradients_are_exact(model: PretrainModel) -> None:
+def test_accumulated_and_distributed_gradients_are_exact() -> None:
     """Batches with unequal frame counts: the sum over parts must equal one batch of all.
 
     Averaging per-part means (the usual mistake) would weigh short parts too much.
     """
-    config = small_step(features_pen_weight=0.0).pretrain
+    model = objective(features_pen_weight=0.0)
     batch = make_batch()
     parts = [
         MaskedBatch(batch.ids[i : i + 1], *(tensor[i : i + 1] for tensor in batch[1:]))
@@ -98,7 +102,7 @@ def test_accumulated_and_distributed_gradients_are_exact(model: PretrainModel) -
     def gradient(pieces: list[MaskedBatch], ranks: int) -> torch.Tensor:
         model.zero_grad()
         for piece in pieces:
-            loss = combine(model(piece), piece.counts, total, config, ranks) / ranks
+            loss = model.loss(model(piece), piece.counts, total, ranks) / ranks
             torch.autograd.backward(loss)
         grad = model.head.final_proj.weight.grad
         assert grad is not None
@@ -106,22 +110,18 @@ def test_accumulated_and_distributed_gradients_are_exact(model: PretrainModel) -
 
     whole = gradient([batch], 1)
     assert torch.allclose(gradient(parts, 1), whole, atol=1e-6)
-    # Three ranks with one part each: gradients are averaged, hence the factor in `combine`.
+    # Three ranks with one part each: gradients are averaged, hence the factor in `loss`.
     assert torch.allclose(gradient(parts, 3), whole, atol=1e-6)
 
 
-def test_weights_and_penalty_enter_as_fairseq_writes_them(model: PretrainModel) -> None:
+def test_weights_and_penalty_enter_as_fairseq_writes_them() -> None:
     """(w_m * sum_m + w_u * sum_u) / (frames with weight) + 10 * penalty."""
-    config = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25).pretrain
     batch = make_batch()
-    with torch.inference_mode():
-        sums = model(batch)
-        loss = combine(sums, batch.counts, batch.counts, config, 1)
-    frames = float(batch.counts.sum())
-    expected = (2 * sums.masked + 0.25 * sums.unmasked) / frames + 10 * sums.features_pen
-    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
-    masked_only = small_step(pred_nomask_weight=0.0).pretrain
-    with torch.inference_mode():
-        loss = combine(sums, batch.counts, batch.counts, masked_only, 1)
-    expected = sums.masked / float(batch.counts[0]) + 10 * sums.features_pen
-    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    for masked, unmasked in ((2.0, 0.25), (1.0, 0.0)):
+        model = objective(pred_masked_weight=masked, pred_nomask_weight=unmasked)
+        with torch.inference_mode():
+            sums = model(batch)
+            loss = model.loss(sums, batch.counts, batch.counts, 1)
+        frames = float(batch.counts.sum() if unmasked else batch.counts[0])
+        expected = (masked * sums["masked"] + unmasked * sums["unmasked"]) / frames
+        assert float(loss) == pytest.approx(float(expected + 10 * sums["features_pen"]), rel=1e-6)

@@ -12,10 +12,10 @@ from transformers import HubertModel
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.pretrain.data.batches import NO_LABEL
-from harness_bench.pretrain.objectives.hubert import PretrainModel, combine
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 from tests.models.conftest import KINDS, small_config
 from tests.pretrain.conftest import small_step
-from tests.pretrain.test_objective import make_batch
+from tests.pretrain.objectives.test_hubert import make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ CONFIG = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25, features_pe
 
 
 def reference_loss(
-    backbone: HubertModel, model: PretrainModel, batch: MaskedBatch, config: PretrainConfig
+    backbone: HubertModel, model: HubertObjective, batch: MaskedBatch, config: PretrainConfig
 ) -> torch.Tensor:
     """Return the loss from transformers' hidden states, cosine by cosine."""
     waves = normalize_waveforms(batch.samples, batch.lengths)
@@ -64,10 +64,10 @@ def test_loss_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> Non
     # transformers has a mask embedding only where it would mask by itself.
     backbone = HubertModel.from_pretrained(tmp_path, apply_spec_augment=True, mask_time_prob=0.1)
     backbone = backbone.double().train()
-    model = PretrainModel(hubert, 10, config).double()
+    model = HubertObjective(hubert, 10, config).double()
     batch = make_batch()
     batch = batch._replace(samples=batch.samples.double())
-    ours = combine(model(batch), batch.counts, batch.counts, config, 1)
+    ours = model.loss(model(batch), batch.counts, batch.counts, 1)
     torch.autograd.backward(ours)
     head = {name: p.grad.clone() for name, p in model.head.named_parameters() if p.grad is not None}
     model.head.zero_grad()

@@ -1,0 +1,183 @@
+"""The state of a training: what is saved while it runs, and how an interrupted one goes on."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from harness_bench.core.files import atomic_path
+from harness_bench.core.log import say
+from harness_bench.pretrain.config import checkpoint_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from lightning.fabric import Fabric
+
+    from harness_bench.pretrain.config import IterationConfig, PretrainConfig
+    from harness_bench.pretrain.objectives.base import Objective
+
+STATES = "state-*.pt"
+ADVICE = "Give a new folder, or --restart if that run is not needed."
+EXPORTS = "checkpoints"  # exports on the way, one folder each
+
+
+@dataclass
+class Progress:
+    """Where a rank stands."""
+
+    update: int = 0  # optimizer updates done
+    epoch: int = 0
+    batches: int = 0  # of this epoch, taken on this rank
+
+
+class Run(NamedTuple):
+    """A training in progress."""
+
+    fabric: Fabric
+    step: IterationConfig
+    key: str  # digest of the config and inputs; another run's state is never resumed
+    out: Path
+    objective: Objective  # the weights
+    model: Any  # the same as Fabric wraps it
+    optimizer: Any
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    progress: Progress
+    hours: float  # of training audio
+
+    @property
+    def config(self) -> PretrainConfig:
+        """Return the settings of the training."""
+        return self.step.pretrain
+
+
+def state_path(folder: Path, update: int) -> Path:
+    """Return where the state after an update is saved."""
+    return folder / f"state-{update:08d}.pt"
+
+
+def states(folder: Path) -> list[Path]:
+    """List the saved states, oldest first."""
+    return sorted(folder.glob(STATES))
+
+
+def save_state(run: Run) -> None:
+    """Write the state of all ranks on rank 0, atomically; the last `keep_interval_updates` stay."""
+    ranks = _gathered(run)
+    if run.fabric.global_rank > 0:
+        return
+    state = {
+        "key": run.key,
+        "ranks": ranks,
+        "model": run.objective.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "schedule": run.schedule.state_dict(),
+    }
+    with atomic_path(state_path(run.out, run.progress.update)) as partial:
+        torch.save(state, partial)
+    _delete(run.out, states(run.out)[: -run.config.keep_interval_updates])
+
+
+def _delete(folder: Path, old: list[Path]) -> None:
+    """Delete states, and what a killed save left: an unfinished file as large as a state."""
+    for path in (*old, *folder.glob(".partial-*.pt")):
+        path.unlink()
+
+
+def _gathered(run: Run) -> list[dict[str, Any]]:
+    """Return progress and random states of every rank, rank by rank."""
+    progress, fabric = run.progress, run.fabric
+    own = {
+        "rng": torch.get_rng_state(),
+        "progress": torch.tensor([progress.update, progress.epoch, progress.batches]),
+    }
+    if fabric.device.type == "cuda":
+        own["cuda_rng"] = torch.cuda.get_rng_state(fabric.device)
+    if fabric.world_size == 1:
+        return [own]
+    every = {name: fabric.all_gather(value).cpu() for name, value in own.items()}
+    return [
+        {name: value[rank].clone() for name, value in every.items()}
+        for rank in range(fabric.world_size)
+    ]
+
+
+def restore(run: Run, *, restart: bool) -> None:
+    """Load the last saved state of an interrupted run, or clear the folder for a new one.
+
+    Args:
+        run: newly built.
+        restart: delete another run instead of refusing.
+
+    Raises:
+        ValueError: the folder holds another run's state.
+    """
+    found = states(run.out)
+    # Mapped, not read: on each rank the tensors go straight to where they belong.
+    state = torch.load(found[-1], map_location="cpu", weights_only=True, mmap=True) if found else {}
+    if state.get("key", run.key) != run.key and not restart:
+        raise ValueError(f"{run.out} holds a run with another config or other inputs. {ADVICE}")
+    run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
+    if state.get("key") == run.key:
+        _load(run, state)
+    elif run.fabric.global_rank == 0:
+        _delete(run.out, found)
+        for stale in (checkpoint_of(run.out), run.out / EXPORTS):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _load(run: Run, state: dict[str, Any]) -> None:
+    run.objective.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.schedule.load_state_dict(state["schedule"])
+    ranks = state["ranks"]
+    own = ranks[run.fabric.global_rank % len(ranks)]
+    torch.set_rng_state(own["rng"])
+    if "cuda_rng" in own and run.fabric.device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda_rng"], run.fabric.device)
+    run.progress.update, run.progress.epoch, batches = own["progress"].tolist()
+    if len(ranks) == run.fabric.world_size:
+        run.progress.batches = batches
+    else:
+        say(
+            f"{run.out} was saved by {len(ranks)} ranks and goes on with "
+            f"{run.fabric.world_size}: epoch {run.progress.epoch} starts over."
+        )
+    say(f"resumed {run.out} at update {run.progress.update}")
+
+
+@dataclass
+class StopRequest:
+    """Whether this process was asked to end."""
+
+    asked: bool = False
+
+
+@contextmanager
+def on_sigterm() -> Iterator[StopRequest]:
+    """Checkpoint on SIGTERM, then exit: within the block the signal sets a flag and kills nothing.
+
+    SLURM and Kubernetes send it some seconds before they kill. Python hands signals to the main
+    thread alone; elsewhere nothing is changed.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        request.asked = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGTERM, before)
