@@ -87,7 +87,8 @@ class TrainLog:
         self, out: Path, objective: Objective, config: PretrainConfig, fabric: Fabric, update: int
     ) -> None:
         self.path, self.config, self.fabric = out / LOG_FILE, config, fabric
-        self.objective, self.board = objective, None
+        self.objective = objective
+        self.board: Any = None
         if fabric.global_rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             if self.path.is_file():
@@ -97,7 +98,7 @@ class TrainLog:
             if config.tensorboard:
                 from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
 
-                self.board: Any = SummaryWriter(str(out / BOARD), purge_step=update + 1)
+                self.board = SummaryWriter(str(out / BOARD), purge_step=update + 1)
         self._reset()
 
     def _reset(self) -> None:

@@ -8,7 +8,7 @@ nothing else of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, override
+from typing import TYPE_CHECKING, Any, ClassVar, override
 
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -54,7 +54,7 @@ class Objective(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.hubert, self.clusters, self.config = hubert, clusters, config
-        self.options = build(self.Options, options or {}, source="objective_options")
+        self.options: Any = build(self.Options, options or {}, source="objective_options")
         hubert.feature_grad_mult = config.feature_grad_mult
         if config.feature_grad_mult == 0:
             # Without gradients AdamW leaves them alone, weight decay included, and so does DDP.
