@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import batched
 from pathlib import Path
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_WRITTEN = (ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", REPORT, SKIPPED, PROVENANCE)
 _BATCH = 2048  # utterances handed to the workers at a time
 _NOT_IN_IDS = re.compile(r"[\s/]")
 _SHOWN = 5  # offenders named in an error
@@ -98,12 +98,12 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
         tally = _Tally(kept)
         tally.take(_check_all(_select(found, corpus.splits, config), config, f"checking {name}"))
         report = _report(name, root, tally, config)
-        with _replacing(out):
+        with store.replacing_cuts(out, *_WRITTEN):
             report.write(out)
             if report.complete:
                 kept.write(out)
             if rule:
-                write_split(out, rule, found)
+                write_split(out, rule, _ids(found))
             inputs = {"utterances": kept.digest()}
             write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
     if not report.complete:
@@ -214,17 +214,13 @@ def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> Prep
     )
 
 
-@contextmanager
-def _replacing(out: Path) -> Iterator[None]:
-    """Empty the prepared folder of an earlier run; a run cut off within leaves a refused mark."""
-    out.mkdir(parents=True, exist_ok=True)
-    mark = out / store.UNFINISHED
-    mark.touch()
-    lists = (*out.glob(ID_FILES), out / SPLIT_FILE, *out.glob(f"{REFERENCES}/*.txt"))
-    for old in (*store.cuts_files(out), *lists, out / REPORT, out / SKIPPED, out / PROVENANCE):
-        old.unlink(missing_ok=True)
-    yield
-    mark.unlink()
+def _ids(found: Iterable[Utterance | Skipped]) -> dict[str, set[str]]:
+    """Return split -> ids of what the rule gives for the files there are, whatever their audio."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for item in found:
+        if isinstance(item, Utterance):
+            ids[item.split].add(item.id)
+    return ids
 
 
 def _too_many(report: PrepareReport, out: Path) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,15 +19,13 @@ from harness_bench.audio.io import read_header
 from harness_bench.core.files import digest_strings, write_json, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.rng import chance
-from harness_bench.corpora.base import Utterance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from harness_bench.corpora.base import Skipped
 
 SPLIT_FILE = "split.json"
 ID_FILES = "ids.*.txt"
@@ -142,26 +140,26 @@ def milliseconds(paths: Sequence[Path], title: str) -> list[int]:
     return [usual if length is None else length for length in found]
 
 
-def write_split(folder: Path, rule: SplitRule, found: Iterable[Utterance | Skipped]) -> None:
+def write_split(
+    folder: Path, rule: SplitRule, ids: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, Any]]:
     """Write split.json and one list ids.<split>.txt per split, with rule, seed and digest.
 
-    The lists hold what the rule gives for the files that are there, before any audio is checked.
+    Returns:
+        Split -> utterances, digest and the name of its list, as split.json has them.
     """
-    ids: dict[str, set[str]] = defaultdict(set)
-    for item in found:
-        if isinstance(item, Utterance):
-            ids[item.split].add(item.id)
     digests = {split: digest_strings(sorted(names)) for split, names in sorted(ids.items())}
     whole = digest_strings(f"{split} {digest}" for split, digest in digests.items())
     for split, names in ids.items():
         head = f"# {rule.name}, split {split}, seed {rule.seed}, digest {digests[split]}"
         write_text(folder / f"ids.{split}.txt", "\n".join([head, *sorted(names)]) + "\n")
-    splits = {
+    splits: dict[str, dict[str, Any]] = {
         split: {"utterances": len(ids[split]), "digest": digest, "ids": f"ids.{split}.txt"}
         for split, digest in digests.items()
     }
     about = {"name": rule.name, "rule": rule.rule, "seed": rule.seed, "digest": whole}
     write_json(folder / SPLIT_FILE, {**about, "splits": splits})
+    return splits
 
 
 class _Search:

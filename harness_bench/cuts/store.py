@@ -13,6 +13,7 @@ import os
 import tempfile
 import zlib
 from array import array
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Self
 
 from harness_bench.core.files import atomic_path
@@ -90,6 +91,22 @@ def cuts_path(folder: Path, split: str) -> Path:
 def cuts_files(folder: Path) -> list[Path]:
     """List the files of cuts in a folder, by name."""
     return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+
+
+@contextmanager
+def replacing_cuts(out: Path, *others: str) -> Iterator[None]:
+    """Empty a folder of an earlier run; one cut off within leaves a mark that `splits` refuses.
+
+    Args:
+        out: the folder, made if absent.
+        others: patterns of what goes beside the cuts.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / UNFINISHED).touch()
+    for old in (*cuts_files(out), *(path for pattern in others for path in out.glob(pattern))):
+        old.unlink(missing_ok=True)
+    yield
+    (out / UNFINISHED).unlink()
 
 
 def splits(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.core.files import read_json
-from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.splits import (
     Item,
     SplitRule,
@@ -28,6 +26,7 @@ from harness_bench.leakage.held_out import read_exclusions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 SHARES = {"train": 330, "dev": 83, "test": 100}
 LENGTHS = st.integers(0, 20_000)
@@ -227,12 +226,9 @@ def test_lengths_are_read_of_headers(tmp_path: Path) -> None:
 
 def test_lists_are_written_with_rule_and_digest(tmp_path: Path) -> None:
     """The lists serve as exclusions too; the digest tells whether two people have the same."""
-    names = {"b": "train", "a": "train", "c": "test"}
-    found = [Utterance(name, Path(name), split) for name, split in names.items()]
-    skipped: Utterance | Skipped = Skipped("d", Reason.BAD_ROW, "no")
     rule = SplitRule("ours", "by hand", 7)
-    for number, order in enumerate(([*found, skipped], [skipped, *found[::-1]])):
-        write_split(tmp_path / str(number), rule, order)
+    write_split(tmp_path / "0", rule, {"train": ["b", "a"], "test": ["c"]})
+    write_split(tmp_path / "1", rule, {"test": {"c"}, "train": {"a", "b"}})
     for name in ("split.json", "ids.train.txt", "ids.test.txt"):
         assert (tmp_path / "0" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
     about = read_json(tmp_path / "0" / "split.json")

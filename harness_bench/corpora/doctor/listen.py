@@ -7,7 +7,7 @@ import heapq
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import batched
 from pathlib import Path
@@ -27,7 +27,7 @@ from harness_bench.cuts.shar import AUDIO, CUTS, read_shards
 from harness_bench.cuts.store import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lhotse.cut import Cut
 
@@ -124,33 +124,26 @@ def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[
         rate: the corpus's sampling rate in Hz; None takes any from 16 kHz on.
     """
     seconds, own = float(row["duration"]), int(row["recording"]["sampling_rate"])
+    audio = str(row["recording"]["sources"][0].get("source", ""))
     if seconds < config.min_seconds:
         detail = f"{seconds:.3f} s < {config.min_seconds:g} s"
-        yield _finding(row, split, str(Reason.TOO_SHORT), detail)
+        yield Finding(row["id"], split, str(Reason.TOO_SHORT), detail, audio)
     if seconds > config.max_seconds:
         detail = f"{seconds:.2f} s > {config.max_seconds:g} s"
-        yield _finding(row, split, str(Reason.TOO_LONG), detail)
+        yield Finding(row["id"], split, str(Reason.TOO_LONG), detail, audio)
     if own != rate if rate else own < SAMPLE_RATE:
         wanted = f"the corpus's {rate} Hz" if rate else f"{SAMPLE_RATE} Hz or more"
-        yield _finding(row, split, RATE, f"{own} Hz, not {wanted}")
+        yield Finding(row["id"], split, RATE, f"{own} Hz, not {wanted}", audio)
 
 
 def listen(
     rows: Iterable[Row], split: str, config: Listening, findings: Findings, total: int
 ) -> None:
     """Decode cuts with several threads and take in what is found, in the order of the cuts."""
-    if config.audio == "none":
-        return
     if isinstance(config.audio, int):
         rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
-
-    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
-        heard = (
-            found
-            for batch in batched(rows, _BATCH)
-            for found in workers.map(partial(_heard, split, config), batch)
-        )
-        _take(heard, split, findings, total)
+    if config.audio != "none":
+        _hear(batched(rows, _BATCH), partial(_heard, split, config), split, config, findings, total)
 
 
 def listen_to_shards(
@@ -161,32 +154,35 @@ def listen_to_shards(
     A number of cuts is drawn from the shards' descriptions, and shards with none of them are not
     read.
     """
-    if config.audio == "none":
-        return
     total, chosen = sum(shard.utterances for shard in shards), None
     if isinstance(config.audio, int):
         rows = (row for shard in shards for row in read_rows(shard.field(CUTS)))
         drawn = heapq.nsmallest(config.audio, rows, key=_chance)
         chosen = frozenset(row["id"] for row in drawn)
         total = len(chosen)
+    batches = (
+        tuple((cut, str(shard.field(AUDIO))) for cut in batch)
+        for shard in shards
+        for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
+    )
+    if config.audio != "none":
+        _hear(batches, partial(_heard_in_shard, split, config), split, config, findings, total)
 
+
+def _hear[T](
+    batches: Iterable[tuple[T, ...]],
+    job: Callable[[T], list[Finding]],
+    split: str,
+    config: Listening,
+    findings: Findings,
+    total: int,
+) -> None:
     with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
-        heard = (
-            found
-            for shard in shards
-            for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
-            for found in workers.map(
-                partial(_heard_in_shard, str(shard.field(AUDIO)), split, config), batch
-            )
-        )
-        _take(heard, split, findings, total)
-
-
-def _take(heard: Iterator[list[Finding]], split: str, findings: Findings, total: int) -> None:
-    for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
-        findings.heard += 1
-        for finding in found:
-            findings.add(finding)
+        heard = (found for batch in batches for found in workers.map(job, batch))
+        for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
+            findings.heard += 1
+            for finding in found:
+                findings.add(finding)
 
 
 def _of_shard(
@@ -205,8 +201,9 @@ def _of_shard(
         findings.add(Finding(name, split, str(Reason.UNREADABLE), str(error), place))
 
 
-def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list[Finding]:
+def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> list[Finding]:
     """Decode one cut that carries its audio; return what is wrong with it."""
+    cut, place = item
     try:
         samples = load_samples(cut)
     except ValueError as error:
@@ -214,22 +211,19 @@ def _heard_in_shard(place: str, split: str, config: Listening, cut: Cut) -> list
         return [Finding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
     utterance = Utterance(id=str(cut.id), audio=Path(place), stated_duration=cut.duration)
     result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
-    if isinstance(result, Skipped):
-        return [Finding(result.id, split, str(result.reason), result.detail, place)]
-    found = _kinds(result, digest_of(cut), config.clipped_percent)
     return [
-        Finding(str(cut.id), split, ROUNDED, _ROUNDING, place)
-        if kind == CHANGED
-        else Finding(str(cut.id), split, kind, detail, place)
-        for kind, detail in found
+        replace(each, kind=ROUNDED, detail=_ROUNDING) if each.kind == CHANGED else each
+        for each in _judged(result, digest_of(cut), split, config, place)
     ]
 
 
 def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
-    if (source := source_of(row)) is None:
+    source = source_of(row)
+    audio = str(row["recording"]["sources"][0].get("source", ""))
+    if source is None:
         kind = row["recording"]["sources"][0].get("type")
         detail = f"audio of type {kind!r} is not read"
-        return [_finding(row, split, str(Reason.UNREADABLE), detail)]
+        return [Finding(row["id"], split, str(Reason.UNREADABLE), detail, audio)]
     utterance = Utterance(
         id=row["id"],
         audio=Path(source),
@@ -238,27 +232,24 @@ def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
         stated_duration=float(row["duration"]),
     )
     result = check(utterance, Limits(**_ANY_LENGTH))
+    return list(_judged(result, digest_of(row), split, config, audio))
+
+
+def _judged(
+    result: Checked | Skipped, digest: str | None, split: str, config: Listening, audio: str
+) -> Iterator[Finding]:
+    """Yield what is worth telling of a cut that was decoded."""
     if isinstance(result, Skipped):
-        return [_finding(row, split, str(result.reason), result.detail)]
-    found = _kinds(result, digest_of(row), config.clipped_percent)
-    return [_finding(row, split, kind, detail) for kind, detail in found]
-
-
-def _kinds(
-    result: Checked, digest: str | None, clipped_percent: float
-) -> Iterator[tuple[str, str]]:
-    """Yield kind and detail of what is worth telling of audio that is fit for use."""
+        yield Finding(result.id, split, str(result.reason), result.detail, audio)
+        return
+    uid = result.utterance.id
     if digest and digest != result.digest:
         detail = "not the samples that were prepared: another file, or another decoder's rounding"
-        yield CHANGED, detail
+        yield Finding(uid, split, CHANGED, detail, audio)
     share = 100 * result.clipped / result.samples
-    if result.clipped and share >= clipped_percent:
-        yield CLIPPED, f"{result.clipped} samples at full scale, {share:.2f} %"
-
-
-def _finding(row: Row, split: str, kind: str, detail: str) -> Finding:
-    audio = str(row["recording"]["sources"][0].get("source", ""))
-    return Finding(row["id"], split, kind, detail, audio)
+    if result.clipped and share >= config.clipped_percent:
+        detail = f"{result.clipped} samples at full scale, {share:.2f} %"
+        yield Finding(uid, split, CLIPPED, detail, audio)
 
 
 def _chance(row: Row) -> bytes:

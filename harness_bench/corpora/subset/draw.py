@@ -112,7 +112,8 @@ class Candidates:
     def __init__(
         self, files: Sequence[Path], seed: int, by: str | None, *, languages: bool
     ) -> None:
-        table, together, spoken = Table(kinds=()), Categories(), Categories()
+        self._table = table = Table(kinds=())
+        together, spoken = Categories(), Categories()
         ends = []  # of the files
         for path in files:
             for row in bar(read_rows(path), title=f"reading {path.parent.name}", unit="utt"):
@@ -134,6 +135,10 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def ids(self, chosen: NDArray[np.bool_]) -> list[str]:
+        """Return the ids of some cuts, chosen by a mask, (cuts,)."""
+        return [self._table.id(int(place)) for place in np.flatnonzero(chosen)]
 
     def order(self) -> NDArray[np.int64]:
         """Return all places by chance: groups first, then cuts; whatever the files' order."""

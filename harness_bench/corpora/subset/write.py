@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from harness_bench.core.config import resolved
-from harness_bench.core.files import read_json
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import FILE_NAME as PROVENANCE
 from harness_bench.core.workdir import write_provenance
-from harness_bench.corpora.base import Utterance
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
 from harness_bench.corpora.subset.draw import SECOND, USUAL_SPLIT, Candidates, draw
 from harness_bench.cuts import store
@@ -23,7 +21,7 @@ from harness_bench.cuts.shar_writer import remove_shards, writing_shards
 from harness_bench.cuts.store import REPORT, UNFINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -71,8 +69,8 @@ class _Drawn(NamedTuple):
 
 def copy_shards(
     folders: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
-) -> list[list[str]]:
-    """Write each piece as shards in a folder of its name; return the ids of each.
+) -> None:
+    """Write each piece as shards in a folder of its name.
 
     One cut of each folder stands in memory with its audio. Shards of which nothing is drawn are
     not read.
@@ -86,7 +84,6 @@ def copy_shards(
     Raises:
         ValueError: a shard that is torn or has changed since the cuts were drawn.
     """
-    ids: list[list[str]] = [[] for _ in pieces]
     shards = [open_shards(folder) for folder in folders]
     counts = [sum(shard.utterances for shard in each) for each in shards]
     if sum(counts) != len(numbers):
@@ -100,8 +97,6 @@ def copy_shards(
         total = int(np.count_nonzero(numbers >= 0))
         for item in bar(drawn, title="copying", total=total, unit="utt"):
             writers[item.number](item.cut)
-            ids[item.number].append(item.id)
-    return ids
 
 
 def _drawn_of_shards(shards: list[Shard], numbers: NDArray[np.int8]) -> Iterator[_Drawn]:
@@ -200,13 +195,15 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     numbers = draw(candidates, wanted)
     in_shards = sharded(folders)
     rule = SplitRule(_name(wanted), wanted.rule(sharded=in_shards), wanted.seed)
-    with _replacing(out):
+    ids = {name: candidates.ids(numbers == at) for at, name in enumerate(wanted.pieces)}
+    remove_pieces(out)  # before the lists of ids, which tell which they are
+    with store.replacing_cuts(out, ID_FILES, SPLIT_FILE, PROVENANCE):
         if in_shards:
-            ids = copy_shards(folders, numbers, wanted.pieces, out)
+            copy_shards(folders, numbers, wanted.pieces, out)
         else:
-            ids = _copy_cuts(files, numbers, wanted.pieces, out)
-        write_split(out, rule, _utterances(wanted.pieces, ids))
-        pieces = _pieces(out, wanted, candidates, numbers)
+            _copy_cuts(files, numbers, ids, out)
+        lists = write_split(out, rule, ids)
+        pieces = _pieces(lists, wanted, candidates, numbers)
         found = Drawn(
             out=out,
             rule=rule.rule,
@@ -226,47 +223,29 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
 
 
 def _copy_cuts(
-    files: Sequence[Path], numbers: NDArray[np.int8], pieces: Sequence[str], out: Path
-) -> list[list[str]]:
-    ids: list[list[str]] = [[] for _ in pieces]
+    files: Sequence[Path],
+    numbers: NDArray[np.int8],
+    ids: Mapping[str, list[str]],
+    out: Path,
+) -> None:
+    """Write the cuts of each piece by id."""
+    lines = (line for path in files for line in store.read_lines(path))
     with ExitStack() as stack:
-        spools = [stack.enter_context(store.Spool(out)) for _ in pieces]
-        for number, line, uid in _drawn(files, numbers):
-            spools[number].add(line)
-            ids[number].append(uid)
-        for name, spool, own in zip(pieces, spools, ids, strict=True):
+        spools = [stack.enter_context(store.Spool(out)) for _ in ids]
+        for number in numbers:
+            if (line := next(lines, None)) is None:
+                names = ", ".join(map(str, files))
+                raise ValueError(f"{names} changed while they were read. Run again.")
+            if number >= 0:
+                spools[number].add(line.removesuffix(b"\n") + b"\n")
+        for spool, (name, own) in zip(spools, ids.items(), strict=True):
             order = sorted(range(len(own)), key=own.__getitem__)
             store.write_lines(out, name, spool.lines(order))
-    return ids
-
-
-def _utterances(pieces: Sequence[str], ids: list[list[str]]) -> Iterator[Utterance]:
-    from pathlib import Path  # noqa: PLC0415 - a field of the record, else a mere annotation
-
-    nowhere = Path()
-    for name, own in zip(pieces, ids, strict=True):
-        yield from (Utterance(uid, nowhere, name) for uid in own)
-
-
-def _drawn(files: Sequence[Path], numbers: NDArray[np.int8]) -> Iterator[tuple[int, bytes, str]]:
-    """Yield piece, line and id of what was drawn, in the files' order."""
-    place = 0
-    for path in files:
-        for at, line in enumerate(store.read_lines(path), start=1):
-            if place == len(numbers):
-                break
-            if (number := int(numbers[place])) >= 0:
-                whole = line if line.endswith(b"\n") else line + b"\n"
-                yield number, whole, store.parse(line, path, at)["id"]
-            place += 1
-    if place != len(numbers):
-        raise ValueError(f"{', '.join(map(str, files))} changed while they were read. Run again.")
 
 
 def _pieces(
-    out: Path, wanted: Wanted, candidates: Candidates, numbers: NDArray[np.int8]
+    lists: Mapping[str, Any], wanted: Wanted, candidates: Candidates, numbers: NDArray[np.int8]
 ) -> list[Piece]:
-    lists = read_json(out / SPLIT_FILE)["splits"]
     found = []
     for number, name in enumerate(wanted.pieces):
         taken = numbers == number
@@ -303,16 +282,3 @@ def _check_out(folders: Sequence[Path], out: Path) -> None:
         raise ValueError(
             f"{pieces[0]} is drawn from and would be replaced; write the list into another folder."
         )
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[None]:
-    """Take an earlier list out of the folder; a run cut off within leaves a refused mark."""
-    out.mkdir(parents=True, exist_ok=True)
-    mark = out / store.UNFINISHED
-    mark.touch()
-    remove_pieces(out)  # first: the lists of ids tell which they are
-    for old in (*store.cuts_files(out), *out.glob(ID_FILES), out / SPLIT_FILE, out / PROVENANCE):
-        old.unlink(missing_ok=True)
-    yield
-    mark.unlink()
