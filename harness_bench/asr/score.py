@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.asr.data.kaldi import read_table
 from harness_bench.asr.report import as_markdown
 from harness_bench.asr.stages import collect_predictions
-from harness_bench.core import workdir
 from harness_bench.core.config import read_yaml
 from harness_bench.core.files import write_json, write_text
 from harness_bench.core.log import say
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.core.workdir import command_line
 from harness_bench.corpora.base import REFERENCE
 from harness_bench.corpora.writer import REFERENCES
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> Path:
     others = profile_names() if options.profiles == "all" else options.profiles.split()
     found, wordless = score_rows(rows, main, others, grouping_of(rows))
     cuts = read_cuts(options.cuts, split)
-    stages = workdir.read_own(options.times, options.times_of) if options.times else []
+    stages = StageTimes(options.times).own(options.times_of) if options.times else []
     template = template_of(
         trained,
         model=options.model,

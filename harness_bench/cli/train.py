@@ -169,7 +169,7 @@ def family(
         rows = plan(found, hours)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
-    from harness_bench.core.log import StageTimes  # noqa: PLC0415
+    from harness_bench.core.stage_times import StageTimes  # noqa: PLC0415
     from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
 
     times, allow = StageTimes(), found.allow_test_data
@@ -227,7 +227,7 @@ def figure2(
       harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
       harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
     """
-    from harness_bench.core.log import StageTimes  # noqa: PLC0415
+    from harness_bench.core.stage_times import StageTimes  # noqa: PLC0415
     from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
     from harness_bench.pretrain.config import load_family  # noqa: PLC0415
     from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415

@@ -1,19 +1,17 @@
-"""Progress bars for long steps and one log line per stage with its time."""
+"""Progress bars for long steps, and log lines with the time of day."""
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, override
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 def bar[T](
@@ -37,10 +35,29 @@ def bar[T](
     )
 
 
+class _AboveBars(logging.Handler):
+    """Writes lines with the time of day to standard error, above any running bar."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def say(message: str) -> None:
-    """Print one log line with the time of day, above any running bar; the first rank alone does."""
+    """Log one line for people under the calling module's logger; the first rank alone does.
+
+    `logging.getLogger("harness_bench")` and those below it take levels and further handlers.
+    """
+    top = logging.getLogger("harness_bench")
+    if not top.handlers:
+        handler = _AboveBars()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        top.addHandler(handler)
+        top.setLevel(logging.INFO)
+        top.propagate = False  # ESPnet gives the root logger a handler, which would say all twice
     if first_rank():
-        tqdm.write(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr)
+        caller = str(sys._getframe(1).f_globals["__name__"])  # noqa: SLF001 - as `logging` does
+        top.getChild(caller.removeprefix("harness_bench.")).info(message)
 
 
 def first_rank() -> bool:
@@ -48,32 +65,6 @@ def first_rank() -> bool:
     # By torchrun, by SLURM, by Fabric itself on one machine.
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
     return int(next((os.environ[name] for name in names if name in os.environ), "0")) == 0
-
-
-@dataclass
-class StageTimes:
-    """Wall-clock and CPU seconds of the stages of one run, for the summary at its end."""
-
-    rows: list[tuple[str, float, float]] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, title: str) -> Iterator[None]:
-        """Run a block as a named stage: a log line when it ends, with its time."""
-        start, cpu = time.perf_counter(), cpu_seconds()
-        yield
-        wall, used = time.perf_counter() - start, cpu_seconds() - cpu
-        self.rows.append((title, wall, used))
-        say(f"{title}: done in {wall:.1f} s ({used:.1f} CPU-s)")
-
-    def summary(self) -> str:
-        """Return the table of stage times, total last."""
-        total = ("total", sum(row[1] for row in self.rows), sum(row[2] for row in self.rows))
-        width = max(len(row[0]) for row in [*self.rows, total])
-        lines = [f"{'stage':<{width}}  seconds  CPU-s"]
-        lines += [
-            f"{name:<{width}}  {wall:7.1f}  {cpu:5.1f}" for name, wall, cpu in [*self.rows, total]
-        ]
-        return "\n".join(lines)
 
 
 def cpu_seconds() -> float:

@@ -27,23 +27,17 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shlex
 import shutil
 import sys
-import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import KW_ONLY, asdict, is_dataclass, replace
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import KW_ONLY, dataclass, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic.dataclasses import dataclass
-
-from harness_bench.core.config import STRICT, build, resolved
+from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
-from harness_bench.core.files import digest_file, digest_strings, locked, read_json, write_json
-from harness_bench.core.log import StageTimes
+from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -64,7 +58,7 @@ class Note(NamedTuple):
     outcome: Any = None
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class OldNote:
     """Where versions before `inputs.json` noted what a folder was made from.
 
@@ -115,7 +109,7 @@ def inputs_key(inputs: Mapping[str, Any]) -> str:
     return digest_strings([json.dumps(inputs, sort_keys=True, default=str)])
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class WorkDir:
     """A folder that one step fills from named inputs.
 
@@ -346,101 +340,6 @@ def claim(folder: Path, inputs: Mapping[str, str]) -> None:
             "Going on would mix the two. Choose another --asr_tag or --expdir, or remove it."
         )
     work.begin()
-
-
-_TAG = re.compile(r" \[([^\]]+)\]$")
-
-
-@dataclass(frozen=True, config=STRICT)
-class StageTime:
-    """What one stage took, added up over the calls that ended well.
-
-    Attributes:
-        stage: its title.
-        seconds: wall-clock time.
-        cpu_seconds: user and system time of its process and of the children it waited for.
-        ended: local time of the last call's end in ISO 8601.
-        calls: how many there were.
-    """
-
-    stage: str
-    seconds: float
-    cpu_seconds: float
-    ended: str
-    calls: int = 1
-
-
-def record(path: Path, stage: str, seconds: float, cpu_seconds: float) -> None:
-    """Note a stage's time, added to that of its earlier calls.
-
-    A call that finds a training finished takes seconds; in place of the hours they would be told
-    as the training's time.
-
-    Raises:
-        ValueError: the file is not one of stage times.
-    """
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    with locked(path.with_name(f".{path.name}.lock")):  # parallel jobs share the file
-        rows = {row.stage: row for row in read(path)}
-        before = rows.get(stage, StageTime(stage, 0.0, 0.0, now, calls=0))
-        rows[stage] = StageTime(
-            stage,
-            before.seconds + seconds,
-            before.cpu_seconds + cpu_seconds,
-            now,
-            calls=before.calls + 1,
-        )
-        write_json(path, [asdict(row) for row in sorted(rows.values(), key=_number)])
-
-
-def read(path: Path) -> list[StageTime]:
-    """Return the stages of a file in the recipe's order, none if there is no file.
-
-    Raises:
-        ValueError: the file is not one of stage times.
-    """
-    if not path.exists():
-        return []
-    rows = read_json(path)
-    if not isinstance(rows, list):
-        message = f"{path} is not a list of stage times. Delete it or name another file."
-        raise ValueError(message)  # noqa: TRY004 - of a file's content, not of an argument
-    return [build(StageTime, row, source=str(path)) for row in rows]
-
-
-def read_own(path: Path, tags: Collection[str]) -> list[StageTime]:
-    """Return the stages that belong to no model or to one of some, without the tag.
-
-    Models that share a folder share its file; the title of what only one of them needed ends in
-    `[TAG]`.
-
-    Raises:
-        ValueError: the file is not one of stage times.
-    """
-    rows = [(row, _TAG.search(row.stage)) for row in read(path)]
-    return [
-        replace(row, stage=row.stage.removesuffix(found[0]) if found else row.stage)
-        for row, found in rows
-        if found is None or found[1] in tags
-    ]
-
-
-def table(path: Path) -> str:
-    """Return the table of all stages of a file, for people; the total is last."""
-    return StageTimes(
-        [(_called(row), row.seconds, row.cpu_seconds) for row in read(path)]
-    ).summary()
-
-
-def _called(row: StageTime) -> str:
-    """Return the title with the number of calls where there were several."""
-    return row.stage if row.calls == 1 else f"{row.stage} ({row.calls} calls)"
-
-
-def _number(row: StageTime) -> tuple[int, str]:
-    """Sort by the number of "Stage 11: training"; what has no number comes last."""
-    found = re.match(r"stage (\d+)", row.stage, flags=re.IGNORECASE)
-    return (int(found[1]), row.stage) if found else (10**9, row.stage)
 
 
 PACKAGES = (

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
-    from harness_bench.core.log import StageTimes
+    from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
-    from harness_bench.core.log import StageTimes
+    from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig, LabelConfig
     from harness_bench.pretrain.curves import Curve
     from harness_bench.pretrain.data.cut_source import CutSource

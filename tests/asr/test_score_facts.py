@@ -11,7 +11,7 @@ import yaml
 from harness_bench.leaderboard.build import build, make_board
 
 from harness_bench.asr.score import config_text, read_trained
-from harness_bench.core import workdir
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from tests.asr.decoded import corpus, decode, score_set
 
@@ -35,9 +35,10 @@ def training(folder: Path, **changes: object) -> Path:
 def test_facts_of_a_training(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """Upstream, seed, settings, times and leaks stand in the result, not in somebody's memory."""
     asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tiny_checkpoint)})
-    workdir.record(tmp_path / "times.json", "Stage 11: training [ours]", 12.5, 20)
-    workdir.record(tmp_path / "times.json", "Stage 11: training [another]", 99, 99)
-    workdir.record(tmp_path / "times.json", "Stage 12: decoding", 2.5, 3)
+    times = StageTimes(tmp_path / "times.json")
+    times.add("Stage 11: training [ours]", 12.5, 20)
+    times.add("Stage 11: training [another]", 99, 99)
+    times.add("Stage 12: decoding", 2.5, 3)
     cuts = corpus("qasr", tmp_path)
     decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم لا")
     (tmp_path / "decode.yaml").write_text("beam_size: 20\n")

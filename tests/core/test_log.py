@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
-from harness_bench.core.log import StageTimes, bar, cpu_seconds, say
+from harness_bench.core.log import bar, cpu_seconds, say
 
 
 def test_a_bar_in_a_log_file_is_short(capfd: pytest.CaptureFixture[str]) -> None:
@@ -44,36 +44,14 @@ def test_one_rank_speaks_for_all(
     assert ("stage done" in capfd.readouterr().err) == shown
 
 
-def test_stage_times_add_up(capfd: pytest.CaptureFixture[str]) -> None:
-    times = StageTimes()
-    with times.stage("sleep"):
-        time.sleep(0.05)
-    with times.stage("compute"):
-        end = time.process_time() + 0.05
-        while time.process_time() < end:
-            pass
-    assert [row[0] for row in times.rows] == ["sleep", "compute"]
-    assert times.rows[0][1] >= 0.05
-    assert times.rows[1][2] >= 0.04
-    assert times.rows[0][2] < times.rows[1][2]
-    log = capfd.readouterr().err.splitlines()
-    assert [line.split(" ", 1)[1].split(":")[0] for line in log] == ["sleep", "compute"]
-    table = [line.split() for line in times.summary().splitlines()]
-    assert table[0] == ["stage", "seconds", "CPU-s"]
-    assert table[-1][0] == "total"
-    assert float(table[-1][1]) == pytest.approx(sum(row[1] for row in times.rows), abs=0.051)
-
-
-def test_a_stage_that_fails_is_not_said_to_be_done(capfd: pytest.CaptureFixture[str]) -> None:
-    times = StageTimes()
-    with pytest.raises(ValueError, match="broken"), times.stage("train"):
-        raise ValueError("broken")
-    assert times.rows == []
-    assert "done" not in capfd.readouterr().err
-
-
-def test_an_empty_run_has_a_summary() -> None:
-    assert StageTimes().summary().splitlines()[-1].startswith("total")
+def test_a_module_can_be_silenced(capfd: pytest.CaptureFixture[str]) -> None:
+    """Lines go through the standard loggers, each under its module's name."""
+    logger = logging.getLogger("harness_bench").getChild(__name__)
+    logger.setLevel(logging.WARNING)
+    say("hidden")
+    logger.setLevel(logging.NOTSET)
+    say("shown")
+    assert capfd.readouterr().err.split()[1:] == ["shown"]
 
 
 def test_cpu_seconds_count_children() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from lhotse import CutSet
 
-from harness_bench.core.log import StageTimes
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.data import cut_source

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.core.log import StageTimes
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_config, read_facts
 from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.family import run_family

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from harness_bench.cli.app import app
 from harness_bench.core.files import read_json
-from harness_bench.core.log import StageTimes
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.figure2 import PLOT, REPORT, TABLE, compare, make_figure

@@ -10,7 +10,7 @@ import torch
 from lhotse import CutSet
 
 from harness_bench.core.fabric import make_fabric
-from harness_bench.core.log import StageTimes
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.data.batches import epoch_batches

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.core import workdir
-from harness_bench.core.log import StageTimes, first_rank, say
+from harness_bench.core.log import first_rank, say
+from harness_bench.core.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -112,7 +112,7 @@ def main() -> None:
         times, rest = split_times(sys.argv[1:])
         commands = parse(rest)
         if times is not None:
-            workdir.read(times)  # before hours of training, not after
+            _ = StageTimes(times).rows  # before hours of training, not after
     except ValueError as error:
         sys.exit(f"error: {error}")
     run_steps([(command.stage, partial(run, command)) for command in commands], times)
@@ -125,15 +125,14 @@ def run_steps(steps: Iterable[tuple[str, Callable[[], object]]], times: Path | N
         steps: title and what to run.
         times: file of stage times, which is shown at the end; None keeps none.
     """
-    taken = StageTimes()
+    times = times if first_rank() else None
+    taken = StageTimes(times)
     for title, step in steps:
         say(title)
         with taken.stage(title):
             step()
-        if times is not None and first_rank():
-            workdir.record(times, *taken.rows[-1])
-    if times is not None and first_rank():
-        say(f"Times of all stages ({times}):\n{workdir.table(times)}")
+    if times is not None:
+        say(f"Times of all stages ({times}):\n{taken.summary()}")
 
 
 def prepare_spawned() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_bench.asr.espnet.run import Command, parse, split_times
-from harness_bench.core import workdir
+from harness_bench.core.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +67,13 @@ def test_times_of_all_calls_are_kept_and_shown(tmp_path: Path) -> None:
         return ["--stage", title, "-m", module]
 
     launch(tmp_path, "--times", str(path), *stage("Stage 3: b"), "--then", *stage("Stage 1: a"))
-    before = workdir.read(path)
+    before = StageTimes(path).rows
     assert [row.stage for row in before] == ["Stage 1: a", "Stage 3: b"]
     launch(tmp_path, "--times", str(path), *stage("Stage 1: a", "fail_probe"))
-    assert workdir.read(path) == before
+    assert StageTimes(path).rows == before
     done = launch(tmp_path, "--times", str(path), *stage("Stage 2: c"))
-    assert [row.stage[6] for row in workdir.read(path)] == ["1", "2", "3"]
-    assert workdir.table(path) in done.stderr
+    assert [row.stage[6] for row in StageTimes(path).rows] == ["1", "2", "3"]
+    assert StageTimes(path).summary() in done.stderr
 
 
 def test_a_broken_times_file_is_told_before_the_stages(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""What the stages of a job take, and one log line per stage; kept in a file over several calls."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT, build
+from harness_bench.core.files import read_json, write_json
+from harness_bench.core.log import cpu_seconds, say
+from harness_bench.core.tables import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+_TAG = re.compile(r" \[([^\]]+)\]$")
+_NUMBER = re.compile(r"stage (\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, config=STRICT)
+class StageTime:
+    """What one stage took, added up over the calls that ended well.
+
+    Attributes:
+        stage: its title.
+        seconds: wall-clock time.
+        cpu_seconds: user and system time of its process and of the children it waited for.
+        ended: local time of the last call's end in ISO 8601.
+        calls: how many there were.
+    """
+
+    stage: str
+    seconds: float
+    cpu_seconds: float
+    ended: str
+    calls: int = 1
+
+
+class StageTimes:
+    """The times of a job's stages.
+
+    Args:
+        path: a file that keeps them and that parallel jobs may share; None keeps them in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._rows: list[StageTime] = []
+
+    @property
+    def rows(self) -> list[StageTime]:
+        """Return the stages as they came, those of a file by their number ("Stage 11: training").
+
+        Raises:
+            ValueError: the file is not one of stage times.
+        """
+        if self.path is None or not self.path.exists():
+            return self._rows
+        rows = read_json(self.path)
+        if not isinstance(rows, list):
+            message = f"{self.path} is not a list of stage times. Delete it or name another file."
+            raise ValueError(message)  # noqa: TRY004 - of a file's content, not of an argument
+        return [build(StageTime, row, source=str(self.path)) for row in rows]
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Run a block as a stage; its time is noted and logged if it ends without error."""
+        start, cpu = time.perf_counter(), cpu_seconds()
+        yield
+        wall, used = time.perf_counter() - start, cpu_seconds() - cpu
+        self.add(title, wall, used)
+        say(f"{title}: done in {wall:.1f} s ({used:.1f} CPU-s)")
+
+    def add(self, title: str, seconds: float, cpu_seconds: float) -> None:
+        """Add a stage's time to that of its earlier calls.
+
+        A call that finds a training finished takes seconds; in place of the hours they would be
+        told as the training's time.
+
+        Raises:
+            ValueError: the file is not one of stage times.
+        """
+        if self.path is None:
+            self._rows = self._with(title, seconds, cpu_seconds)
+            return
+        from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            rows = self._with(title, seconds, cpu_seconds)
+            write_json(self.path, [asdict(row) for row in sorted(rows, key=_number)])
+
+    def _with(self, title: str, seconds: float, cpu_seconds: float) -> list[StageTime]:
+        rows = {row.stage: row for row in self.rows}
+        before = rows.get(title, StageTime(title, 0.0, 0.0, "", calls=0))
+        rows[title] = StageTime(
+            title,
+            before.seconds + seconds,
+            before.cpu_seconds + cpu_seconds,
+            time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            before.calls + 1,
+        )
+        return list(rows.values())
+
+    def own(self, tags: Collection[str]) -> list[StageTime]:
+        """Return the stages that belong to no model or to one of some, without the tag.
+
+        Models that share a folder share its file; the title of what only one of them needed ends
+        in `[TAG]`.
+        """
+        rows = [(row, _TAG.search(row.stage)) for row in self.rows]
+        return [
+            replace(row, stage=row.stage.removesuffix(found[0]) if found else row.stage)
+            for row, found in rows
+            if found is None or found[1] in tags
+        ]
+
+    def summary(self) -> str:
+        """Return the table of stage times, total last."""
+        rows = [(_called(row), row.seconds, row.cpu_seconds) for row in self.rows]
+        rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+        cells = [(title, f"{seconds:.1f}", f"{cpu:.1f}") for title, seconds, cpu in rows]
+        return "\n".join(columns([("stage", "seconds", "CPU-s"), *cells]))
+
+
+def _called(row: StageTime) -> str:
+    return row.stage if row.calls == 1 else f"{row.stage} ({row.calls} calls)"
+
+
+def _number(row: StageTime) -> tuple[float, str]:
+    found = _NUMBER.match(row.stage)
+    return (int(found[1]) if found else float("inf"), row.stage)
