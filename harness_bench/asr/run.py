@@ -31,10 +31,10 @@ from harness_bench.asr.config import (
 from harness_bench.asr.espnet.run import prepare_spawned, run_steps
 from harness_bench.asr.recipe import FBANK, TIMES, Recipe
 from harness_bench.asr.score import layer_weights
-from harness_bench.core import workdir
 from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.core.process import run_logged
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.core.workdir import write_provenance
 from harness_bench.cuts.store import cuts_path
 
@@ -252,7 +252,7 @@ def _run_recipe(name: str, script: str, *words: str) -> None:
             "--use_lm true, 14 --pack, and there is no 9"
         )
     times = Path(config.expdir, TIMES)
-    workdir.read(times)  # before hours of training, not after
+    _ = StageTimes(times).rows  # before hours of training, not after
     run_steps(steps, times)
 
 

@@ -77,7 +77,7 @@ def make_labels(
         older=(OLD_NOTE,),
     )
     with work.lock():  # two students of one teacher share their labels
-        if not work.finished:
+        if not (work.finished and (out / REPORT_FILE).is_file()):
             work.begin((SHARD_PATTERN, TAR_PATTERN, LABELER), config=config, seed=config.seed)
             labeler = _fitted(audio, out, config, source, device)
             _label_parts(audio, out, source, labeler, config.batch_seconds)
