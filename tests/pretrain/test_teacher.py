@@ -10,7 +10,7 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from harness_bench.core.files import read_json
-from harness_bench.core.log import StageTimes
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_hubert, transformers_config
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.models.hub import MODELS
