@@ -10,7 +10,7 @@ from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
@@ -21,7 +21,7 @@ Source = Literal["measured", "reported"]
 
 
 @dataclass(frozen=True, order=True)
-class Column:
+class BoardColumn:
     """Results that may be compared: one task, corpus, split, metric and text profile."""
 
     task: str
@@ -50,20 +50,30 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ResultCell:
     """One model's figure in one column."""
 
     result: Result
     file: Path
     place: int  # 1 = best; equal figures share a place
     rank: int  # 1 + the number of models that are better beyond chance; see `ranking.ranks`
-    best: Pair | None = None  # paired test against the best: this model minus the best
+    best: PairedDifference | None = None  # paired test: this model minus the best
     paper: Result | None = None  # the paper's result of the same model on the same split
 
     @property
     def metric(self) -> Metric:
         """The figure that ranks, with its interval."""
         return self.result.main
+
+    @property
+    def low(self) -> float:
+        """The low end of the interval, or the figure."""
+        return self.metric.interval.low if self.metric.interval else self.metric.value
+
+    @property
+    def high(self) -> float:
+        """The high end of the interval, or the figure."""
+        return self.metric.interval.high if self.metric.interval else self.metric.value
 
     @property
     def tied(self) -> bool:
@@ -77,7 +87,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Score:
+class SuperbScore:
     """SUPERB's score: 0 for FBANK, 1000 for the best model of each column, linear between."""
 
     value: float
@@ -91,14 +101,14 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """One model."""
 
     model: str
     kind: str
     parameters: int | None
-    cells: dict[Column, Cell]
-    score: Score | None = None  # None without an FBANK row, or without a column that counts
+    cells: dict[BoardColumn, ResultCell]
+    score: SuperbScore | None = None  # None without an FBANK row, or without a column that counts
 
     @property
     def mean_rank(self) -> float:
@@ -111,16 +121,27 @@ class Row:
         known = (cell.result.costs for cell in self.cells.values())
         return next(filter(None, known), None)
 
+    @property
+    def real_time_factor(self) -> float | None:
+        """CPU seconds per second of audio, where they are known."""
+        return self.costs.real_time_factor if self.costs else None
+
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """Ranked rows of one source."""
 
     source: Source
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[BoardColumn, ...]
+    rows: tuple[ModelRow, ...]
     notes: tuple[str, ...] = ()
-    evidence: dict[Column, Evidence] = field(default_factory=dict)
+    evidence: dict[BoardColumn, Evidence] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Iterator[ResultCell]:
+        """The cells row by row."""
+        for row in self.rows:
+            yield from (row.cells[column] for column in self.columns if column in row.cells)
 
     @property
     def decimals(self) -> int:
@@ -131,6 +152,16 @@ class Table:
     def scored(self) -> bool:
         """Whether the models have SUPERB's score."""
         return any(row.score for row in self.rows)
+
+    @property
+    def timed(self) -> bool:
+        """Whether any model's real-time factor is known."""
+        return any(row.real_time_factor is not None for row in self.rows)
+
+    @property
+    def sources(self) -> list[str]:
+        """Where reported figures stand."""
+        return sorted({clean(cell.result.citation) for cell in self.cells} - {""})
 
     @property
     def synthetic(self) -> bool:
@@ -144,8 +175,8 @@ class Board:
 
     title: str
     split: str | None  # the split shown; None for all
-    measured: Table
-    reported: Table
+    measured: BoardTable
+    reported: BoardTable
     problems: dict[str, str] = field(default_factory=dict)  # file name -> why it is left out
     hidden: int = 0  # results of other splits
 
@@ -155,18 +186,18 @@ class Board:
         return self.measured.scored or self.reported.scored
 
 
-def by_column(results: Mapping[Path, Result], source: Source) -> dict[Column, list[Path]]:
+def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColumn, list[Path]]:
     """Group the files of one source by column, columns in order."""
-    grouped: dict[Column, list[Path]] = {}
+    grouped: dict[BoardColumn, list[Path]] = {}
     for file, result in results.items():
         if result.source == source:
             grouped.setdefault(column_of(result), []).append(file)
     return dict(sorted(grouped.items()))
 
 
-def column_of(result: Result) -> Column:
+def column_of(result: Result) -> BoardColumn:
     """Return the column that a result belongs to."""
-    return Column(
+    return BoardColumn(
         task=clean(result.task),
         corpus=clean(result.corpus),
         split=clean(result.split),
@@ -179,7 +210,7 @@ def column_of(result: Result) -> Column:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedDifference:
     """Paired test of two models on the same utterances: first minus second."""
 
     difference: float
@@ -196,13 +227,13 @@ class Evidence:
     breakdowns: dict[Path, dict[str, list[Slice]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def pair(self, first: Path, second: Path) -> Pair | None:
+    def pair(self, first: Path, second: Path) -> PairedDifference | None:
         """Return the paired test of two results, or None where there is none."""
         for files, found in self.tests:
             if first in files and second in files:
                 at = files.index(first), files.index(second)
                 values = (found.differences, found.low, found.high, found.p_values)
-                return Pair(*(float(matrix[at]) for matrix in values))
+                return PairedDifference(*(float(matrix[at]) for matrix in values))
         return None
 
     @property

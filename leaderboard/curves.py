@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness_bench.core.sanitize import read_bounded
-from harness_bench.results.record import Finite, Line, Name, field_problem
+from harness_bench.results.record import Finite, Line, Name, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,7 @@ _MODEL = ConfigDict(extra="ignore", frozen=True)
 _Update = Annotated[int, Field(ge=0, le=10**12)]
 
 
-class Points(BaseModel):
+class CurvePoints(BaseModel):
     """The points of one line: as many losses as updates."""
 
     model_config = _MODEL
@@ -47,7 +46,7 @@ class CurveVariant(BaseModel):
 
     name: Name
     title: Name
-    curve: Points
+    curve: CurvePoints
 
 
 class Curves(BaseModel):
@@ -89,17 +88,8 @@ def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
 
 
 def _load(path: Path) -> Curves:
-    """Read one file.
-
-    Raises:
-        ValueError: too large, no regular file, not JSON, or against the model.
-        OSError: it cannot be read.
-    """
-    data = read_bounded(path, MAX_BYTES)
-    try:
-        return Curves.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        told = [field_problem(item["loc"], item["msg"], item.get("ctx", {})) for item in problems]
-    lines = "; ".join(f"{field}: {message}" for field, message in told[:5])
-    raise ValueError(f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one.")
+    curves, problems = read_model(path, Curves, MAX_BYTES)
+    if curves is None:
+        lines = "; ".join(f"{field}: {message}" for field, message in problems[:5])
+        raise ValueError(f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one.")
+    return curves

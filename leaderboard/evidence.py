@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness_bench.results.record import Result
     from harness_bench.scoring.statistics import Array
 
-    from .board import Column
+    from .board import BoardColumn
 
 MAX_TAGS = 50  # names, each of which is a breakdown
 MAX_COUNTS = 1 << 26  # numbers of one table, 512 MiB; 8,000 utterances of 1,000 classes are 2.4e7
@@ -63,7 +63,6 @@ def check_systems(
 
 
 def _width(rows: Sequence[ClassPrediction | TextPrediction]) -> int:
-    """Return the number of sums that an utterance adds to."""
     classes = [row for row in rows if isinstance(row, ClassPrediction)]
     if classes:
         return 3 * len(classes_of(classes))
@@ -86,7 +85,7 @@ _ROUNDING = 0.051  # A result may write its figure with one digit after the poin
 MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
 
 
-def gather(results: Mapping[Path, Result], column: Column, files: Iterable[Path]) -> Evidence:
+def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[Path]) -> Evidence:
     """Read the predictions of a column's results; compare every two and break all down.
 
     Only results whose predictions lie where they say take part. Whatever is wrong with some
@@ -204,7 +203,6 @@ def _figures(
 
 
 def _has_predictions(file: Path, result: Result) -> bool:
-    """Tell whether a result's predictions lie where it says, in a size worth opening."""
     if result.source != "measured" or not result.predictions:
         return False
     path = file.parent / result.predictions
@@ -221,7 +219,6 @@ def _questions(rows: Iterable[ClassPrediction | TextPrediction]) -> tuple[str, .
 
 
 def _profile_name(label: str) -> str | None:
-    """Return the profile that results name, in the version that is installed."""
     if not label:
         return None
     name = label.partition(" v")[0]
@@ -233,7 +230,7 @@ def _profile_name(label: str) -> str | None:
     return name
 
 
-def gather_all(results: Mapping[Path, Result]) -> dict[Column, Evidence]:
+def gather_all(results: Mapping[Path, Result]) -> dict[BoardColumn, Evidence]:
     """Gather the evidence of every column of measured results."""
     grouped = by_column(results, "measured")
     return {column: gather(results, column, files) for column, files in grouped.items()}

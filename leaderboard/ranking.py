@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT
 
-from .board import Cell, Row, Score, Source, Table, by_column
+from .board import BoardTable, ModelRow, ResultCell, Source, SuperbScore, by_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness_bench.results.record import Result
 
-    from .board import Column, Evidence
+    from .board import BoardColumn, Evidence
 
 BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
 
@@ -27,8 +27,8 @@ BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
 def make_table(
     results: Mapping[Path, Result],
     source: Source,
-    evidence: Mapping[Column, Evidence] | None = None,
-) -> Table:
+    evidence: Mapping[BoardColumn, Evidence] | None = None,
+) -> BoardTable:
     """Rank results of one source: one row per model, best mean rank first.
 
     Args:
@@ -38,7 +38,7 @@ def make_table(
     """
     known = dict(evidence or {})
     printed = _printed(results) if source == "measured" else {}
-    rows: dict[str, dict[Column, Cell]] = {}
+    rows: dict[str, dict[BoardColumn, ResultCell]] = {}
     grouped = by_column(results, source)
     for column, files in grouped.items():
         for cell in _cells(results, column, files, known.get(column), printed):
@@ -48,27 +48,26 @@ def make_table(
     made.sort(key=lambda row: (*_order(row, grouped), row.model))
     found = [note for each in known.values() for note in each.notes]
     notes = (*found, *_split_notes(grouped, results), *_parameter_notes(made))
-    return Table(source, tuple(grouped), tuple(made), notes, known)
+    return BoardTable(source, tuple(grouped), tuple(made), notes, known)
 
 
 def _cells(
-    results: Mapping[Path, Result], column: Column, files: Sequence[Path],
+    results: Mapping[Path, Result], column: BoardColumn, files: Sequence[Path],
     evidence: Evidence | None, printed: Mapping[tuple[str, ...], Result],
-) -> Iterable[Cell]:  # fmt: skip
-    """Make the cells of one column."""
-    places = _places(files, results, column)
+) -> Iterable[ResultCell]:  # fmt: skip
+    places = ranks(files, results, column, None)
     ranked = ranks(files, results, column, evidence)
     best = min(files, key=lambda file: (places[file], file))
     for file in files:
         pair = evidence.pair(file, best) if evidence and file != best else None
         paper = printed.get(_question(results[file]))
-        yield Cell(results[file], file, places[file], ranked[file], pair, paper)
+        yield ResultCell(results[file], file, places[file], ranked[file], pair, paper)
 
 
 def ranks(
     files: Iterable[Path],
     results: Mapping[Path, Result],
-    column: Column,
+    column: BoardColumn,
     evidence: Evidence | None,
 ) -> dict[Path, int]:
     """Return 1 + the number of models that are better beyond chance, for each result.
@@ -89,12 +88,12 @@ def ranks(
     return found
 
 
-def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]:
+def superb_scores(rows: Mapping[str, Mapping[BoardColumn, ResultCell]]) -> dict[str, SuperbScore]:
     """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
 
     Every column counts the same, and only if some model is better than FBANK there. A model
-    without a figure in all of them gets the mean over those it has, told by `Score.columns`. Of
-    several FBANK rows the one with most columns is the floor, of equal ones the first by name.
+    without a figure in all of them gets the mean over those it has. Of several FBANK rows the one
+    with most columns is the floor, of equal ones the first by name.
     """
     floors = [name for name in rows if _is_fbank(name, rows[name])]
     floor = min(floors, key=lambda name: (-len(rows[name]), name), default=None)
@@ -104,7 +103,7 @@ def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]
         column: (cell.metric.value, _best(column, rows)) for column, cell in rows[floor].items()
     }
     spans = {column: span for column, span in spans.items() if span[0] != span[1]}
-    found: dict[str, Score] = {}
+    found: dict[str, SuperbScore] = {}
     for model, cells in rows.items():
         shares = [
             (cells[column].metric.value - low) / (high - low)
@@ -112,22 +111,21 @@ def superb_scores(rows: Mapping[str, Mapping[Column, Cell]]) -> dict[str, Score]
             if column in cells
         ]
         if shares:
-            found[model] = Score(BEST * statistics.mean(shares), len(shares), len(spans))
+            found[model] = SuperbScore(BEST * statistics.mean(shares), len(shares), len(spans))
     return found
 
 
-def _is_fbank(model: str, cells: Mapping[Column, Cell]) -> bool:
+def _is_fbank(model: str, cells: Mapping[BoardColumn, ResultCell]) -> bool:
     kind = next(iter(cells.values())).result.model_kind
     return kind == "baseline" and "fbank" in model.casefold()
 
 
-def _best(column: Column, rows: Mapping[str, Mapping[Column, Cell]]) -> float:
+def _best(column: BoardColumn, rows: Mapping[str, Mapping[BoardColumn, ResultCell]]) -> float:
     values = [cells[column].metric.value for cells in rows.values() if column in cells]
     return max(values) if column.higher_is_better else min(values)
 
 
 def _printed(results: Mapping[Path, Result]) -> dict[tuple[str, ...], Result]:
-    """Return the reported results by what they are of."""
     return {_question(result): result for result in results.values() if result.source == "reported"}
 
 
@@ -137,19 +135,7 @@ def _question(result: Result) -> tuple[str, ...]:
     return tuple(re.sub(r"[\W_]+", "", clean(name).casefold()) for name in names)
 
 
-def _places(
-    files: Sequence[Path], results: Mapping[Path, Result], column: Column
-) -> dict[Path, int]:
-    """Return the place of each file's result; equal values share one."""
-    values = {file: results[file].main.value for file in files}
-    sign = 1 if column.higher_is_better else -1
-    return {
-        file: 1 + sum(sign * other > sign * value for other in values.values())
-        for file, value in values.items()
-    }
-
-
-def _order(row: Row, grouped: Mapping[Column, list[Path]]) -> tuple[float, float]:
+def _order(row: ModelRow, grouped: Mapping[BoardColumn, list[Path]]) -> tuple[float, float]:
     """Return what rows are sorted by: mean rank, and where it is equal the figures.
 
     Of these, the share of its column's entries that are better, averaged: a second place of five
@@ -159,21 +145,20 @@ def _order(row: Row, grouped: Mapping[Column, list[Path]]) -> tuple[float, float
     return row.mean_rank, statistics.mean(better)
 
 
-def _row(model: str, cells: dict[Column, Cell], score: Score | None) -> Row:
+def _row(model: str, cells: dict[BoardColumn, ResultCell], score: SuperbScore | None) -> ModelRow:
     """Make a row; kind and parameters come from the first result that knows them."""
     counts = _counts(cells)
     kind = next(iter(cells.values())).result.model_kind
-    return Row(model, kind, counts[0] if counts else None, cells, score)
+    return ModelRow(model, kind, counts[0] if counts else None, cells, score)
 
 
-def _counts(cells: Mapping[Column, Cell]) -> list[int]:
-    """List the distinct parameter counts that a model's results name."""
+def _counts(cells: Mapping[BoardColumn, ResultCell]) -> list[int]:
     known = (cell.result.parameters for cell in cells.values())
     return sorted({count for count in known if count is not None})
 
 
 def _split_notes(
-    grouped: Mapping[Column, list[Path]], results: Mapping[Path, Result]
+    grouped: Mapping[BoardColumn, list[Path]], results: Mapping[Path, Result]
 ) -> Iterable[str]:
     """Warn of columns whose models did not all see the same utterances."""
     for column, files in grouped.items():
@@ -185,7 +170,7 @@ def _split_notes(
             )
 
 
-def _parameter_notes(rows: Iterable[Row]) -> Iterable[str]:
+def _parameter_notes(rows: Iterable[ModelRow]) -> Iterable[str]:
     """Warn of models whose results disagree on their size."""
     for row in rows:
         if len(counts := _counts(row.cells)) > 1:

@@ -120,7 +120,6 @@ class BoardServer(ThreadingHTTPServer):
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
-    """Explain why a server could not start, and the way out."""
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} of {host} is taken by another program; choose one by --port, or 0."
     if error.errno == errno.EACCES:

@@ -154,7 +154,6 @@ def _copy(pairs: Iterable[tuple[Path, Path]]) -> None:
 
 
 def _requirements() -> list[str]:
-    """Return this package's own requirements of the libraries that building a board needs."""
     asked = {
         re.split(r"[^\w.-]", line, maxsplit=1)[0]: line
         for line in importlib.metadata.requires(_PACKAGE) or []

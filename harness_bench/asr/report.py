@@ -81,7 +81,6 @@ def _values(main: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
 
 
 def _counts(main: Mapping[str, Any]) -> Iterable[str]:
-    """Tell counts, the interval's units, and what MR-WER's authors print."""
     title, first = _ranking(main)
     counts = f"{main['ins']} ins, {main['del']} del, {main['sub']} sub, {main['cor']} cor"
     yield f"Profile {main['profile']}, {title}: {counts}."

@@ -324,7 +324,6 @@ class Trained:
         }
 
     def _upstream(self) -> dict[str, Any]:
-        """Return size and digest of the upstream."""
         if self.kind == "baseline":
             return {"parameters": 0, "pretraining_data": "none"}
         if (folder := self.checkpoint) is None:

@@ -43,21 +43,21 @@ def score_cls(
       harness-bench score cls --pred pred.txt --cuts cuts/adi5/cuts.test.jsonl.gz --field dialect
       harness-bench score cls --tsv answers.tsv --plot confusion.png
     """
-    from harness_bench.scoring import report  # noqa: PLC0415
+    from harness_bench.scoring.report import class_report  # noqa: PLC0415
 
     if sum(map(bool, (predictions, pred or cuts or field, tsv))) != 1:
         raise typer.BadParameter("give one of --predictions, --tsv, or --pred with --cuts")
     if ids != "strict" and not pred:
         raise typer.BadParameter("--ids goes with --pred and --cuts alone")
-    if predictions:
-        text = report.class_report(predictions, as_json=as_json, plot=plot)
-    elif tsv:
-        text = report.table_report(tsv, as_json=as_json, plot=plot)
-    elif pred and cuts:
-        text = report.cuts_report(pred, cuts, field, ids=ids, as_json=as_json, plot=plot)
-    else:
+    if not (predictions or tsv or (pred and cuts)):
         raise typer.BadParameter("--pred and --cuts go together")
-    typer.echo(text)
+    both = (pred, cuts) if pred and cuts else None
+    typer.echo(
+        class_report(
+            predictions=predictions, tsv=tsv, pred_and_cuts=both, field=field, ids=ids,
+            as_json=as_json, plot=plot,
+        )
+    )  # fmt: skip
 
 
 @score_app.command("asr")

@@ -72,7 +72,6 @@ def _place(result: Result, folder: Path) -> tuple[Path, Result | None]:
 
 
 def _refusal(path: Path, old: Result | None, new: Result) -> str:
-    """Say why a file is not overwritten."""
     where = clean(str(path))
     if old is None:
         return f"{where} is there and is no valid result; delete it or give --replace."

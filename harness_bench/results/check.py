@@ -102,7 +102,6 @@ def problem(file: Path, field: str, message: str) -> Problem:
 
 
 def _predictions_problem(path: Path, result: Result) -> str:
-    """Say what is wrong with a file of predictions; nothing where all is well."""
     try:
         count = _count_predictions(path)
         if clean(result.main_metric) in SEVERAL:

@@ -92,7 +92,6 @@ def compare_results(first: Result | None, second: Result | None) -> list[Differe
 
 
 def _name(result: Result) -> str:
-    """Name a result in one line."""
     return clean(f"{result.model} {result.task} {result.corpus}/{result.split} ({result.source})")
 
 
@@ -108,5 +107,4 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _shown(value: object) -> str:
-    """Write one value, cut where it is long."""
     return "nothing" if value is None else shorten(json.dumps(value, ensure_ascii=False), 80)

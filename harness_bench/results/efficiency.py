@@ -73,7 +73,6 @@ def efficiency(folder: Path) -> Efficiency:
 
 
 def _measure(folder: Path) -> Efficiency:
-    """Load and run the model here."""
     import torch  # noqa: PLC0415 - slow to import
 
     from harness_bench.models.checkpoint import read_facts  # noqa: PLC0415
@@ -196,7 +195,6 @@ def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
 
 
 def _told(row: Efficiency, count: int, results: Path) -> str:
-    """Say in one line what became of a checkpoint's costs."""
     if count:
         return f"{row.name}: costs in {count} results of {results}"
     return (
@@ -225,7 +223,6 @@ def against_teacher(
 
 
 def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
-    """Return task/corpus -> score of a checkpoint's results."""
     return {
         f"{result.task}/{result.corpus}": _score(result)
         for result in results

@@ -56,7 +56,6 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    """Write one row's texts."""
     value = row["printed"] or f"{row['value']:.2f}"
     if row["low"] is not None:
         value += f" [{row['low']:.2f}, {row['high']:.2f}]"
@@ -66,7 +65,6 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _row(path: Path, result: Result) -> dict[str, Any]:
-    """Return a result's row, its texts fit to be printed."""
     main = result.main
     texts = {
         "file": path.name, "source": result.source, "model": result.model, "task": result.task,

@@ -113,7 +113,7 @@ def refuse(field: str, message: str) -> NoReturn:
     raise PydanticCustomError("inconsistent", "{message}", {"field": field, "message": message})
 
 
-def field_problem(
+def _field_problem(
     where: tuple[int | str, ...], message: str, context: dict[str, Any]
 ) -> tuple[str, str]:
     """Return the field's dotted name and the message, both fit to be shown."""
@@ -342,6 +342,25 @@ def load_result(path: Path) -> Result:
     return result
 
 
+def read_model[M: BaseModel](
+    path: Path, model: type[M], limit: int
+) -> tuple[M | None, list[tuple[str, str]]]:
+    """Read an untrusted JSON file of a model, or tell at most `MAX_PROBLEMS` of what is wrong.
+
+    Raises:
+        ValueError: larger than `limit` bytes, or no regular file.
+        OSError: it cannot be read.
+    """
+    data = read_bounded(path, limit)
+    try:
+        return model.model_validate_json(data, strict=True), []
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        return None, [
+            _field_problem(item["loc"], item["msg"], item.get("ctx", {})) for item in items
+        ]
+
+
 def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
     """Read one result file, or tell all that is wrong with it.
 
@@ -352,14 +371,8 @@ def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
     Raises:
         ValueError, OSError: as `load_result`, where the file cannot be read at all.
     """
-    data = read_bounded(path, MAX_BYTES)
-    try:
-        result = Result.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        found = [
-            field_problem(item["loc"], item["msg"], item.get("ctx", {}))
-            for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
-        ]
+    result, found = read_model(path, Result, MAX_BYTES)
+    if result is None:
         return None, found
     if result.predictions:
         try:

@@ -183,7 +183,6 @@ def _interval(samples: Array, estimate: float, method: str) -> Interval:
 
 
 def _p_value(draws: Array) -> float:
-    """Return the two-sided bootstrap p-value of a difference from its draws."""
     known = draws[~np.isnan(draws)]
     sides = ((known <= 0).sum(), (known >= 0).sum())
     return min(1.0, 2 * (int(min(sides)) + 1) / (len(known) + 1))

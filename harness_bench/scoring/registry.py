@@ -82,7 +82,6 @@ def _profiles() -> dict[str, Profile]:
 
 
 def _attributes(folder: str, fields: tuple[str, ...]) -> Iterator[list[Any]]:
-    """Import every file of a plugin folder; yield its attributes."""
     package = f"harness_bench.scoring.{folder}"
     for name in modules_in(package):
         yield [attribute(f"{package}.{name}", field) for field in fields]

@@ -1,4 +1,4 @@
-"""What `harness-bench score asr --hyp H --ref R` prints and writes."""
+"""What `harness-bench score` prints and writes: texts, classes, and comparisons of systems."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ from harness_bench.scoring.classes.tables import (
     per_class,
     plot_confusion,
 )
-from harness_bench.scoring.registry import (
-    DEFAULT_PROFILE,
-    get_metric,
-    get_profile,
-    profile_names,
-)
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
 from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
 from harness_bench.scoring.texts.joining import annotators, check_ids, joined_rows
@@ -37,12 +32,11 @@ from harness_bench.scoring.texts.score import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from harness_bench.results.record import Metric
     from harness_bench.scoring.classes.score import Confusion
-    from harness_bench.scoring.classes.tables import ClassFigures
     from harness_bench.scoring.texts.joining import Joined
 
 ALL = "all"
@@ -52,6 +46,8 @@ _REASONS = {
     "ignored": "ignored as the STM says", "words_outside": "words outside every segment",
 }  # fmt: skip
 _COUNTS = ("cor", "sub", "del", "ins", "utterances")
+_FEWEST = 2  # systems to compare
+_WIDEST = 12  # classes of a confusion matrix in print
 
 
 def asr_report(
@@ -68,94 +64,82 @@ def asr_report(
         check_view(view)
         if len(profiles) > 1:
             raise ValueError("--align shows one text profile; name it instead of `all`.")
-    return joined_report(read_joined(files), profile, grouping, view=view, as_json=as_json)
+    return _joined_report(read_joined(files), profile, grouping, view=view, as_json=as_json)
 
 
-def joined_report(
-    joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
-) -> str:
-    """Score joined texts under one profile, or under all of them, as `asr_report` does."""
-    profiles = _profiles(profile)
-    found: dict[str, dict[str, Any]] = {}
-    for name in profiles:
-        scores, found[name] = score_joined(joined, name, grouping)
-        if view is not None:
-            write_alignment(view, scores, _summary(found[name]))
+def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
+    """Score a file of `TextPrediction` under one text profile, or under all of them.
+
+    Rows with the references of several annotators are reported as files of references are.
+    """
+    rows = read_predictions(predictions, TextPrediction)
+    if annotators(rows):
+        return _joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
+    first, *others = _profiles(profile)
+    scores = score_texts(rows, profile=first, also=others)
+    if profile == ALL:
+        scores = {name if "_" in name else f"{name}_{first}": one for name, one in scores.items()}
     if as_json:
-        return json.dumps(found if profile == ALL else found[profile], indent=2, ensure_ascii=False)
-    return "\n\n".join(map(_as_text, found.values()))
+        return _json({name: score.model_dump() for name, score in scores.items()})
+    return "\n".join(_metric_lines(scores))
 
 
-def _profiles(profile: str) -> list[str]:
-    return profile_names() if profile == ALL else [get_profile(profile).name]
+def class_report(
+    *,
+    predictions: Path | None = None,
+    tsv: Path | None = None,
+    pred_and_cuts: tuple[Path, Path] | None = None,
+    field: str | None = None,
+    ids: str = "strict",
+    as_json: bool = False,
+    plot: Path | None = None,
+) -> str:
+    """Score classes: metrics with intervals, calibration, figures of each class, confusion.
 
-
-def _summary(found: Mapping[str, Any]) -> str:
-    """Say the main rates in one line."""
-    if len(found["wer"]) == 1:
-        return f"WER {found['wer'][0]:.2f} %, CER {found['cer']:.2f} %."
-    return f"AV-WER {found['av_wer']:.2f} %, MR-WER {found['mr_wer']:.2f} %."
-
-
-def _as_text(found: Mapping[str, Any]) -> str:
-    """Lay out the figures of one profile for people."""
-    lines = [f"Profile {found['profile']}, {found['utterances']} utterances scored."]
-    left_out = [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]
-    lines += [f"Left out: {', '.join(left_out)}."] if left_out else []
-    lines += ["", *_rates(found)]
-    several = len(found["wer"]) > 1
-    if several:
-        costs = found["authors_costs"]
-        listed = ", ".join(f"{value:.2f}" for value in costs["wer"])
-        lines += [
-            "",
-            f"With substitution cost 2, the MR-WER way: {listed}; mean {costs['av_wer']:.2f} %",
-        ]
-    lines += [
-        "",
-        (
-            f"{'MR-WER' if several else 'WER'}'s counts: {found['ins']} ins, {found['del']} del, "
-            f"{found['sub']} sub, {found['cor']} cor"
-        ),
-    ]
-    for name, rows in found.get("groups", {}).items():
-        lines += ["", f"By {name}", *_table(rows, told_rates(found))]
-    return "\n".join(lines)
-
-
-def _rates(found: Mapping[str, Any]) -> list[str]:
-    """List each rate with its default interval."""
-    known = found["intervals"]
-    rows = [
-        (f"WER against {name}", value, interval)
-        for name, value, interval in zip(
-            found["references"], found["wer"], known["wer"], strict=True
+    Args:
+        predictions: a file of `ClassPrediction`; or
+        tsv: a table of id, truth and prediction; or
+        pred_and_cuts: predictions, and prepared cuts whose `field` is the truth.
+        field: see `read_with_cuts`; so for `ids`.
+        ids: strict or common.
+        as_json: print one object instead of tables.
+        plot: picture of the confusion matrix to write.
+    """
+    if plot is not None:
+        check_picture(plot)
+    left_out: dict[str, int] = {}
+    if predictions:
+        rows = read_predictions(predictions, ClassPrediction)
+    elif tsv:
+        rows = read_table(tsv)
+    else:
+        assert pred_and_cuts
+        rows, left_out = read_with_cuts(*pred_and_cuts, field, ids)
+    scores, error, found = score_classes(rows), calibration_error(rows), confusion(rows)
+    classes = {label: vars(figures) for label, figures in per_class(found).items()}
+    if plot is not None:
+        plot_confusion(rows, plot)
+    if as_json:
+        return _json(
+            {name: score.model_dump() for name, score in scores.items()}
+            | {
+                "ece": error,
+                "classes": classes,
+                "confusion": {"labels": found.labels, "counts": found.counts.tolist()},
+                "utterances": len(rows),
+                "ids": left_out,
+            }
         )
-    ]
-    rows += [(title_of(name), found[name], known[name]) for name in told_rates(found)]
-    width = max(len(title) for title, *_ in rows)
-    return [
-        f"{title:<{width}}  {value:6.2f} %  [{first['low']:.2f}, {first['high']:.2f}]  "
-        f"{first['method']}"
-        for title, value, (first, *_) in rows
-    ]
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]], rates: Sequence[str]) -> list[str]:
-    """Write one line per group."""
-    cells: list[tuple[str, ...]] = [("", "WER", *map(title_of, rates), *_COUNTS)]
-    for name, row in rows.items():
-        wer = " / ".join(map(_rate, row["wer"]))
-        counts = [str(row[key]) for key in _COUNTS]
-        cells.append((name, wer, *(_rate(row[key]) for key in rates), *counts))
-    return columns(cells)
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-_FEWEST = 2  # systems to compare
+    lines = _metric_lines(scores)
+    if error is not None:
+        lines.append(f"{'ece':<{max(map(len, scores))}}  {error:6.2f} %  {BINS} bins")
+    if unjoined := [f"{count} {reason}" for reason, count in left_out.items() if count]:
+        lines.append(f"Left out: {', '.join(unjoined)}.")
+    table = [("class", "precision", "recall", "F1", "support")]
+    for label, one in classes.items():
+        rates = (_rate(one[name]) for name in ("precision", "recall", "f1"))
+        table.append((label, *rates, str(one["support"])))
+    return "\n".join([*lines, "", *columns(table), "", *_matrix(found)])
 
 
 def compare_report(
@@ -178,7 +162,7 @@ def compare_report(
     Raises:
         ValueError: a broken file, files of different utterances or kinds, names that do not fit.
     """
-    called: dict[str, Path] = dict(zip(_names(paths, names), paths, strict=True))
+    called = dict(zip(_names(paths, names), paths, strict=True))
     classes = _is_classes(paths[0])
     metric = metric or ("accuracy" if classes else "wer")
     profile = profile if classes else profile or DEFAULT_PROFILE
@@ -195,9 +179,76 @@ def compare_report(
         "utterances": len(systems[found.names[0]]),
         "method": found.method,
     }
+    rows = [
+        {"name": name, "file": str(called[name]), "value": value, "rank": rank, "to_best": to_best}
+        for name, value, rank, to_best in zip(
+            found.names, found.values.tolist(), found.ranks, _to_best(found), strict=True
+        )
+    ]
+    if not as_json:
+        return "\n".join(_comparison(found, rows, about))
+    tables = ("differences", "low", "high", "p_values")
+    pairs = {name: getattr(found, name).tolist() for name in tables}
+    return _json({**about, "systems": rows, "pairs": pairs})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _joined_report(
+    joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
+) -> str:
+    found: dict[str, dict[str, Any]] = {}
+    for name in _profiles(profile):
+        scores, found[name] = score_joined(joined, name, grouping)
+        if view is not None:
+            write_alignment(view, scores, _summary(found[name]))
     if as_json:
-        return json.dumps(_whole(found, about, called), indent=2, ensure_ascii=False)
-    return "\n".join(_lines(found, about))
+        return _json(found if profile == ALL else found[profile])
+    return "\n\n".join("\n".join(_text_lines(one)) for one in found.values())
+
+
+def _profiles(profile: str) -> list[str]:
+    return profile_names() if profile == ALL else [get_profile(profile).name]
+
+
+def _summary(found: Mapping[str, Any]) -> str:
+    if len(found["wer"]) == 1:
+        return f"WER {found['wer'][0]:.2f} %, CER {found['cer']:.2f} %."
+    return f"AV-WER {found['av_wer']:.2f} %, MR-WER {found['mr_wer']:.2f} %."
+
+
+def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
+    several, rates = len(found["wer"]) > 1, told_rates(found)
+    yield f"Profile {found['profile']}, {found['utterances']} utterances scored."
+    left_out = [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]
+    if left_out:
+        yield f"Left out: {', '.join(left_out)}."
+    yield ""
+    titles = [f"WER against {name}" for name in found["references"]] + [*map(title_of, rates)]
+    values = found["wer"] + [found[name] for name in rates]
+    spans = found["intervals"]["wer"] + [found["intervals"][name] for name in rates]
+    width = max(map(len, titles))
+    for title, value, (first, *_) in zip(titles, values, spans, strict=True):
+        interval = f"[{first['low']:.2f}, {first['high']:.2f}]"
+        yield f"{title:<{width}}  {value:6.2f} %  {interval}  {first['method']}"
+    if several:
+        listed = ", ".join(f"{value:.2f}" for value in found["authors_costs"]["wer"])
+        mean = found["authors_costs"]["av_wer"]
+        yield f"\nWith substitution cost 2, the MR-WER way: {listed}; mean {mean:.2f} %"
+    counts = ", ".join(f"{found[name]} {name}" for name in ("ins", "del", "sub", "cor"))
+    yield f"\n{'MR-WER' if several else 'WER'}'s counts: {counts}"
+    for name, rows in found.get("groups", {}).items():
+        table: list[tuple[str, ...]] = [("", "WER", *map(title_of, rates), *_COUNTS)]
+        for value, row in rows.items():
+            figures = [" / ".join(map(_rate, row["wer"])), *(_rate(row[rate]) for rate in rates)]
+            table.append((value, *figures, *(str(row[key]) for key in _COUNTS)))
+        yield "\n".join(["", f"By {name}", *columns(table)])
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
@@ -246,36 +297,32 @@ def _read[P: (ClassPrediction, TextPrediction)](
     return {name: read_predictions(path, kind) for name, path in paths.items()}
 
 
-def _lines(found: Systems, about: Mapping[str, Any]) -> list[str]:
-    """Lay out the table for people, and for two systems the answer in words."""
+def _comparison(
+    found: Systems, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+) -> Iterable[str]:
     better = "higher" if about["higher_is_better"] else "lower"
     profile = f", text profile {about['profile']}" if about["profile"] else ""
-    rows = [("system", "rank", about["metric"], "to the best", "95 % interval", "p-value")]
-    for place, (name, rank, value) in enumerate(
-        zip(found.names, found.ranks, found.values, strict=True)
-    ):
-        difference = _to_best(found, place)
-        span = f"[{difference['low']:+.2f}, {difference['high']:+.2f}]"
-        cells = (f"{difference['difference']:+.2f}", span, f"{difference['p_value']:.4f}")
-        rows.append((name, str(rank), f"{value:.2f}", *(cells if place else ("", "", ""))))
-    return [
-        (
-            f"{about['metric']} in {about['unit']}, {better} is better{profile}; "
-            f"{about['utterances']} utterances."
-        ),
-        "",
-        *(line.rstrip() for line in columns(rows)),
-        "",
-        f"Rank: 1 + the number of systems that are better with p < {SIGNIFICANT}.",
-        f"Intervals and p-values: {found.method}.",
-        *(["", _sentence(found, about)] if len(found.names) == _FEWEST else []),
-    ]
+    yield (
+        f"{about['metric']} in {about['unit']}, {better} is better{profile}; "
+        f"{about['utterances']} utterances.\n"
+    )
+    table = [("system", "rank", about["metric"], "to the best", "95 % interval", "p-value")]
+    for place, row in enumerate(rows):
+        to = row["to_best"]
+        span = f"[{to['low']:+.2f}, {to['high']:+.2f}]"
+        cells = (f"{to['difference']:+.2f}", span, f"{to['p_value']:.4f}")
+        own = (row["name"], str(row["rank"]), f"{row['value']:.2f}")
+        table.append((*own, *(cells if place else ("", "", ""))))
+    yield from (line.rstrip() for line in columns(table))
+    yield f"\nRank: 1 + the number of systems that are better with p < {SIGNIFICANT}."
+    yield f"Intervals and p-values: {found.method}."
+    if len(rows) == _FEWEST:
+        yield f"\n{_sentence(found, about['metric'])}"
 
 
-def _sentence(found: Systems, about: Mapping[str, Any]) -> str:
-    """Say of two systems which one is better, or that nobody can know."""
+def _sentence(found: Systems, metric: str) -> str:
     first, second = found.names
-    metric, p_value = about["metric"], found.p_values[0, 1]
+    p_value = found.p_values[0, 1]
     how = (
         f"{metric} of {first} minus {metric} of {second} is {found.differences[0, 1]:+.2f} points, "
         f"95 % interval {found.low[0, 1]:+.2f} to {found.high[0, 1]:+.2f}, p = {p_value:.4f}"
@@ -285,129 +332,25 @@ def _sentence(found: Systems, about: Mapping[str, Any]) -> str:
     return f"These data cannot tell {first} and {second} apart: {how}."
 
 
-def _to_best(found: Systems, place: int) -> dict[str, float]:
-    """Return a system's difference to the first one, how sure it is, and its p-value."""
-    tables = ("low", "high", "p_values")
-    low, high, p_value = (float(getattr(found, name)[place, 0]) for name in tables)
-    difference = float(found.differences[place, 0])
-    return {"difference": difference, "low": low, "high": high, "p_value": p_value}
-
-
-def _whole(found: Systems, about: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Any]:
-    """Return what `--json` prints: systems best first, then all pairs in that order."""
-    systems = [
-        {"name": name, "file": str(paths[name]), "value": value, "rank": rank}
-        | {"to_best": _to_best(found, place)}
-        for place, (name, rank, value) in enumerate(
-            zip(found.names, found.ranks, found.values.tolist(), strict=True)
-        )
+def _to_best(found: Systems) -> list[dict[str, float]]:
+    tables = {
+        "difference": found.differences, "low": found.low, "high": found.high,
+        "p_value": found.p_values,
+    }  # fmt: skip
+    return [
+        {name: float(table[place, 0]) for name, table in tables.items()}
+        for place in range(len(found.names))
     ]
-    tables = ("differences", "low", "high", "p_values")
-    return {
-        **about,
-        "systems": systems,
-        "pairs": {name: getattr(found, name).tolist() for name in tables},
-    }
 
 
-_WIDEST = 12  # classes of a confusion matrix in print
-
-
-def class_report(predictions: Path, *, as_json: bool, plot: Path | None = None) -> str:
-    """Score a file of `ClassPrediction`."""
-    return class_rows_report(
-        lambda: (read_predictions(predictions, ClassPrediction), {}), as_json=as_json, plot=plot
-    )
-
-
-def table_report(table: Path, *, as_json: bool, plot: Path | None = None) -> str:
-    """Score a table of id, truth and prediction."""
-    return class_rows_report(lambda: (read_table(table), {}), as_json=as_json, plot=plot)
-
-
-def cuts_report(
-    pred: Path, cuts: Path, field: str | None, *, ids: str, as_json: bool, plot: Path | None = None
-) -> str:
-    """Score predictions whose truth is a field of prepared cuts."""
-    return class_rows_report(
-        lambda: read_with_cuts(pred, cuts, field, ids), as_json=as_json, plot=plot
-    )
-
-
-def class_rows_report(
-    read: Callable[[], tuple[list[ClassPrediction], dict[str, int]]],
-    *,
-    as_json: bool,
-    plot: Path | None,
-) -> str:
-    """Score what `read` gives: metrics with intervals, calibration, classes, confusion."""
-    if plot is not None:
-        check_picture(plot)
-    rows, left_out = read()
-    scores = score_classes(rows)
-    error = calibration_error(rows)
-    found = confusion(rows)
-    classes = per_class(found)
-    if plot is not None:
-        plot_confusion(rows, plot)
-    if as_json:
-        whole = {name: score.model_dump() for name, score in scores.items()} | {
-            "ece": error,
-            "classes": {label: vars(figures) for label, figures in classes.items()},
-            "confusion": {"labels": found.labels, "counts": found.counts.tolist()},
-            "utterances": len(rows),
-            "ids": left_out,
-        }
-        return json.dumps(whole, indent=2, ensure_ascii=False)
-    lines = [_render(scores, as_json=False)]
-    lines += (
-        [] if error is None else [f"{'ece':<{max(map(len, scores))}}  {error:6.2f} %  {BINS} bins"]
-    )
-    unjoined = [f"{count} {reason}" for reason, count in left_out.items() if count]
-    lines += [f"Left out: {', '.join(unjoined)}."] if unjoined else []
-    return "\n".join([*lines, "", *_class_table(classes), "", *_matrix(found)])
-
-
-def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
-    """Score a file of `TextPrediction` under one text profile, or under all of them.
-
-    Rows with the references of several annotators are reported as files of references are.
-    """
-    rows = read_predictions(predictions, TextPrediction)
-    if annotators(rows):
-        return joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
-    if profile != ALL:
-        return _render(score_texts(rows, profile=profile), as_json=as_json)
-    first, *others = profile_names()
-    scores = score_texts(rows, profile=first, also=others)
-    named = {name if "_" in name else f"{name}_{first}": score for name, score in scores.items()}
-    return _render(named, as_json=as_json)
-
-
-def _render(scores: Mapping[str, Metric], *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps({name: score.model_dump() for name, score in scores.items()}, indent=2)
+def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:
     width = max(map(len, scores))
-    return "\n".join(f"{name:<{width}}  {_line(score)}" for name, score in scores.items())
-
-
-def _line(score: Metric) -> str:
-    text = f"{score.value:6.2f} {score.unit}"
-    if score.interval is None:
-        return text
-    found = score.interval
-    return f"{text}  [{found.low:.2f}, {found.high:.2f}]  {found.method}"
-
-
-def _class_table(classes: Mapping[str, ClassFigures]) -> list[str]:
-    """Write one line per class."""
-    cells = [("class", "precision", "recall", "F1", "support")]
-    for label, one in classes.items():
-        rates = [
-            "-" if rate is None else f"{rate:.2f}" for rate in (one.precision, one.recall, one.f1)
-        ]
-        cells.append((label, rates[0], rates[1], rates[2], str(one.support)))
-    return columns(cells)
+    lines = []
+    for name, score in scores.items():
+        found = score.interval
+        span = f"  [{found.low:.2f}, {found.high:.2f}]  {found.method}" if found else ""
+        lines.append(f"{name:<{width}}  {score.value:6.2f} {score.unit}{span}")
+    return lines
 
 
 def _matrix(found: Confusion) -> list[str]:

@@ -86,7 +86,6 @@ def joined_systems[P: (ClassPrediction, TextPrediction)](
 def _differing[P: (ClassPrediction, TextPrediction)](
     first: Sequence[P], second: Sequence[P], part: Callable[[P], tuple[str, str]]
 ) -> list[str]:
-    """List the ids for which a part of the rows is not the same in both."""
     return sorted({key for key, _ in set(map(part, first)) ^ set(map(part, second))})
 
 
@@ -242,7 +241,6 @@ def _of_kind[P: (ClassPrediction, TextPrediction)](
     kind: type[P],
     plugin: MetricPlugin,
 ) -> dict[str, list[P]]:
-    """Refuse rows that the metric cannot measure."""
     found = {name: [row for row in rows if isinstance(row, kind)] for name, rows in systems.items()}
     for name, rows in found.items():
         if len(rows) < len(systems[name]):

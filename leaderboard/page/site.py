@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness_bench.results.record import Leakage, Metric
     from harness_bench.scoring.breakdown import Slice
 
-    from ..board import Board, Cell, Column, Evidence, Row, Table
+    from ..board import Board, BoardColumn, BoardTable, Evidence, ModelRow, ResultCell
 
 _LONGEST = 2000  # characters of one provenance entry, such as a command
 _MOST_VALUES = 60  # of one breakdown, such as programmes; the largest ones
@@ -47,11 +47,11 @@ class Names:
             for row in table.rows
         }
 
-    def column(self, table: Table, column: Column) -> str:
+    def column(self, table: BoardTable, column: BoardColumn) -> str:
         """Return a column's address."""
         return self._columns[table.source, column]
 
-    def model(self, table: Table, row: Row) -> str:
+    def model(self, table: BoardTable, row: ModelRow) -> str:
         """Return a model's address."""
         return self._models[table.source, row.model]
 
@@ -74,8 +74,7 @@ def site_data(board: Board, names: Names) -> dict[str, Any]:
     }
 
 
-def _column(table: Table, column: Column, names: Names) -> dict[str, Any]:
-    """Describe a column, with its paired tests and breakdowns."""
+def _column(table: BoardTable, column: BoardColumn, names: Names) -> dict[str, Any]:
     evidence = table.evidence.get(column)
     owner = {
         row.cells[column].file: names.model(table, row) for row in table.rows if column in row.cells
@@ -145,7 +144,6 @@ def _breakdowns(evidence: Evidence, owner: Mapping[Path, str]) -> list[dict[str,
 
 
 def _largest(slices: Iterable[Mapping[str, Slice]]) -> list[str]:
-    """List the values of a dimension, most utterances first."""
     sizes: dict[str, int] = {}
     for parts in slices:
         for value, part in parts.items():
@@ -153,8 +151,7 @@ def _largest(slices: Iterable[Mapping[str, Slice]]) -> list[str]:
     return sorted(sizes, key=lambda value: (-sizes[value], value))
 
 
-def _model(table: Table, row: Row, names: Names) -> dict[str, Any]:
-    """Describe a model with all its figures and where they come from."""
+def _model(table: BoardTable, row: ModelRow, names: Names) -> dict[str, Any]:
     return {
         "id": names.model(table, row),
         "source": table.source,
@@ -172,8 +169,7 @@ def _model(table: Table, row: Row, names: Names) -> dict[str, Any]:
     }
 
 
-def _result(cell: Cell, decimals: int) -> dict[str, Any]:
-    """Describe one figure."""
+def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
     span = cell.metric.interval
     made: dict[str, Any] = {
         "value": cell.metric.value,
@@ -194,7 +190,7 @@ def _result(cell: Cell, decimals: int) -> dict[str, Any]:
     return made
 
 
-def provenance(cell: Cell) -> list[tuple[str, str]]:
+def provenance(cell: ResultCell) -> list[tuple[str, str]]:
     """List what a reader needs to trust or repeat a figure, absent entries left out."""
     result = cell.result
     entries: list[tuple[str, object]] = [
@@ -229,7 +225,6 @@ def provenance(cell: Cell) -> list[tuple[str, str]]:
 
 
 def _metric(metric: Metric) -> str:
-    """Write a metric with every interval and how it was made."""
     spans = [span for span in (metric.interval, *metric.other_intervals) if span]
     written = "; ".join(f"{interval(span, 1)} {span.method}" for span in spans)
     varied = None if metric.spread is None else f"standard deviation over seeds {metric.spread:.2f}"
@@ -238,7 +233,6 @@ def _metric(metric: Metric) -> str:
 
 
 def _leakage(leakage: Leakage | None) -> str | None:
-    """Write the verdict on what training and scoring share."""
     if leakage is None:
         return None
     compared = f"compared with {', '.join(leakage.compared_with)}" if leakage.compared_with else ""

@@ -14,13 +14,13 @@ from .scatter import PARAMETERS, REAL_TIME, pareto, scatter, spread
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..board import Column, Table
+    from ..board import BoardColumn, BoardTable
     from ..curves import Curves
 
 __all__ = ["Plot", "draw_overall", "draw_plots", "pareto", "spread"]
 
 
-def draw_plots(table: Table) -> dict[Column, list[Plot]]:
+def draw_plots(table: BoardTable) -> dict[BoardColumn, list[Plot]]:
     """Draw each column's plots: bars always, the others where their figures are known.
 
     These are figures against parameters and against the real-time factor on CPU, each with the
@@ -33,8 +33,7 @@ def draw_plots(table: Table) -> dict[Column, list[Plot]]:
         }
 
 
-def _of_column(table: Table, column: Column, number: int) -> Iterator[Plot]:
-    """Draw one column's plots."""
+def _of_column(table: BoardTable, column: BoardColumn, number: int) -> Iterator[Plot]:
     entries = entries_of(table, column)
     yield bars(column, entries, number)
     drawn = (
@@ -45,7 +44,7 @@ def _of_column(table: Table, column: Column, number: int) -> Iterator[Plot]:
     yield from filter(None, drawn)
 
 
-def draw_overall(table: Table, curves: Sequence[Curves]) -> list[Plot]:
+def draw_overall(table: BoardTable, curves: Sequence[Curves]) -> list[Plot]:
     """Draw what belongs to no single column: the radar of all columns, and pretraining curves.
 
     Args:

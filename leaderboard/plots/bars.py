@@ -16,8 +16,6 @@ from .drawing import (
     best_of,
     brief,
     finish,
-    high,
-    low,
     metric_label,
     plain,
     plot_name,
@@ -28,10 +26,10 @@ from .drawing import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..board import Column
+    from ..board import BoardColumn
 
 
-def bars(column: Column, entries: Sequence[Entry], number: int) -> Plot:
+def bars(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot:
     """Draw one horizontal bar a model with its interval and figure, at most the best `MOST`.
 
     Args:
@@ -44,7 +42,7 @@ def bars(column: Column, entries: Sequence[Entry], number: int) -> Plot:
     canvas = sheet(1.0 + 0.31 * len(shown), title)
     axes = canvas.add_subplot()
     cells = [cell for _, cell in shown]
-    left, right = min(0, *map(low, cells)), max(0, *map(high, cells))
+    left, right = min(0, *(cell.low for cell in cells)), max(0, *(cell.high for cell in cells))
     width = (right - left) or 1
     for kind, label in KINDS.items():
         places = [place for place, (row, _) in enumerate(shown) if row.kind == kind]
@@ -58,7 +56,7 @@ def bars(column: Column, entries: Sequence[Entry], number: int) -> Plot:
     for ends in (lows, highs):
         axes.plot(ends, places, "|", color=INK, markersize=6)
     for place, cell in enumerate(cells):
-        end = max(high(cell), 0) + 0.015 * width
+        end = max(cell.high, 0) + 0.015 * width
         axes.text(end, place, figure(cell.metric, 1), va="center", fontsize=9, parse_math=False)
     names = [brief(row.model) for row, _ in shown]
     axes.set_yticks(range(len(shown)), names, color=INK, parse_math=False)

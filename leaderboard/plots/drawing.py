@@ -25,9 +25,9 @@ from harness_bench.core.sanitize import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..board import Cell, Column, Row, Table
+    from ..board import BoardColumn, BoardTable, ModelRow, ResultCell
 
-Entry = tuple["Row", "Cell"]
+Entry = tuple["ModelRow", "ResultCell"]
 COLOURS = {"pretrained": BLUE, "random": VERMILION, "baseline": "#7f7f7f", "other": PURPLE}
 MARKERS = {"pretrained": "o", "random": "s", "baseline": "D", "other": "^"}
 KINDS = {"pretrained": "pretrained", "random": "not trained", "baseline": "baseline",
@@ -150,25 +150,25 @@ def brief(name: str, limit: int = LABEL) -> str:
     return f"{line[:head].rstrip()}…{line[len(line) - (limit - 1 - head) :].lstrip()}"
 
 
-def entries_of(table: Table, column: Column) -> list[Entry]:
+def entries_of(table: BoardTable, column: BoardColumn) -> list[Entry]:
     """Return the models with a figure in a column, best first."""
     entries = [(row, row.cells[column]) for row in table.rows if column in row.cells]
     return sorted(entries, key=lambda entry: entry[1].place)
 
 
-def title_of(column: Column) -> str:
+def title_of(column: BoardColumn) -> str:
     """Return what a column is of, in one line."""
     made = " (synthetic)" if column.synthetic else ""
     return f"{column.task.upper()} on {column.corpus}, {column.split}{made}"
 
 
-def plot_name(number: int, column: Column, kind: str) -> str:
+def plot_name(number: int, column: BoardColumn, kind: str) -> str:
     """Make a file name of task, corpus and kind; the column's number keeps names apart."""
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", f"{column.task}-{column.corpus}")[:60].strip("-")
     return f"{number:02}-{slug}-{kind}"
 
 
-def metric_label(column: Column) -> str:
+def metric_label(column: BoardColumn) -> str:
     """Name a figure, its unit and the direction of better."""
     better = "higher is better" if column.higher_is_better else "lower is better"
     return f"{brief(column.metric, 40)} ({brief(column.unit, 12)}), {better}"
@@ -178,16 +178,6 @@ def plain(axes: Any) -> None:
     """Take dollar signs in the axes' labels as they are."""
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_parse_math(False)
-
-
-def low(cell: Cell) -> float:
-    """Return the low end of a figure's interval, or the figure."""
-    return cell.metric.interval.low if cell.metric.interval else cell.metric.value
-
-
-def high(cell: Cell) -> float:
-    """Return the high end of a figure's interval, or the figure."""
-    return cell.metric.interval.high if cell.metric.interval else cell.metric.value
 
 
 def best_of(shown: Sequence[object], every: Sequence[object]) -> str:

@@ -30,7 +30,7 @@ from .drawing import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..board import Column
+    from ..board import BoardColumn
 
 # Where the scale's steps meet: weights as multiples of an equal share of all layers, so that
 # models with different numbers of layers can be read together.
@@ -40,7 +40,7 @@ _DECIMAL = 8  # most layers whose cells have room for a decimal
 _OUTLINED = 40  # most layers whose cells are set apart by a line
 
 
-def layers(column: Column, entries: Sequence[Entry], number: int) -> Plot | None:
+def layers(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot | None:
     """Draw each model's layer weights as a strip of cells, at most the best `MOST` models.
 
     Args:
@@ -107,7 +107,6 @@ def _rectangle(x: float, y: float, width: float = 0.5, height: float = 0.5) -> O
 
 
 def _numbers(axes: Any, strips: Sequence[Sequence[float]], decimals: int) -> None:
-    """Write each weight in per cent into its cell."""
     for place, strip in enumerate(strips):
         for layer, weight in enumerate(strip):
             ink = heat_ink(step_of(weight, len(strip)))

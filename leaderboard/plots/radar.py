@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from ..board import Cell, Column, Row, Table
+    from ..board import BoardColumn, BoardTable, ModelRow, ResultCell
 
 _FEWEST, _MOST = 3, 12  # axes: two make a line, more than 12 cannot be read
 _MODELS = len(SERIES)
@@ -25,12 +25,12 @@ _HOLE = 0.25  # radius of the ring of the worst, where the ring of the best has 
 
 
 @dataclass(frozen=True)
-class Axis:
+class RadarAxis:
     """One column as an axis of the radar: its worst and its best figure in the table."""
 
-    column: Column
-    worst: Cell
-    best: Cell
+    column: BoardColumn
+    worst: ResultCell
+    best: ResultCell
 
     def share(self, value: float) -> float:
         """Return where a figure lies: 0 at the column's worst, 1 at its best, linear between."""
@@ -38,7 +38,7 @@ class Axis:
         return abs(value - worst) / abs(best - worst)
 
 
-def radar(table: Table) -> Plot | None:
+def radar(table: BoardTable) -> Plot | None:
     """Draw the best models that have a figure in every column, at most 6.
 
     A column in which all models are equal says nothing and is no axis.
@@ -70,20 +70,22 @@ def radar(table: Table) -> Plot | None:
     return finish(canvas, "00-radar", caption, f"Columns: {heads}. {shares}")
 
 
-def axis_of(table: Table, column: Column) -> Axis | None:
+def axis_of(table: BoardTable, column: BoardColumn) -> RadarAxis | None:
     """Return a column's axis over all of the table's models, or None where all are equal."""
     cells = [row.cells[column] for row in table.rows if column in row.cells]
     sign = 1 if column.higher_is_better else -1
     cells.sort(key=lambda cell: sign * cell.metric.value)
     span = cells[-1].metric.value - cells[0].metric.value
     # The width of the tiniest spans is 0 or no number to divide by.
-    return Axis(column, cells[0], cells[-1]) if abs(span) > 1e-12 else None  # noqa: PLR2004
+    return RadarAxis(column, cells[0], cells[-1]) if abs(span) > 1e-12 else None  # noqa: PLR2004
 
 
 def _title(
-    axes: Sequence[Axis], known: Sequence[Axis], rows: Sequence[Row], whole: Sequence[Row]
+    axes: Sequence[RadarAxis],
+    known: Sequence[RadarAxis],
+    rows: Sequence[ModelRow],
+    whole: Sequence[ModelRow],
 ) -> str:
-    """Say what is compared, and what is left out."""
     which = f"{len(axes)} columns" if len(axes) == len(known) else (
         f"The first {len(axes)} of {len(known)} columns"
     )  # fmt: skip
@@ -95,8 +97,7 @@ def _title(
     return f"{which} together{synthetic}{models}"
 
 
-def _draw(canvas: Figure, columns: Sequence[Axis], rows: Sequence[Row]) -> None:
-    """Draw the rings, the axes' labels and one line a model."""
+def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]) -> None:
     axes: Any = canvas.add_subplot(projection="polar")
     angles = [2 * math.pi * number / len(columns) for number in range(len(columns))]
     axes.set_theta_zero_location("N")
@@ -122,8 +123,7 @@ def _draw(canvas: Figure, columns: Sequence[Axis], rows: Sequence[Row]) -> None:
         text.set_parse_math(False)
 
 
-def _label(axis: Axis) -> str:
-    """Name a column with its worst and best figure."""
+def _label(axis: RadarAxis) -> str:
     column = axis.column
     span = f"{figure(axis.worst.metric, 1)} to {figure(axis.best.metric, 1)}"
     names = f"{brief(column.task.upper(), 12)} {brief(column.corpus, 14)}"

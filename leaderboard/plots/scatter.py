@@ -32,7 +32,7 @@ from .drawing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..board import Column
+    from ..board import BoardColumn
 
 NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
@@ -96,7 +96,7 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better:
     return front
 
 
-def scatter(column: Column, entries: Sequence[Entry], number: int, cost: Cost) -> Plot | None:
+def scatter(column: BoardColumn, entries: Sequence[Entry], number: int, cost: Cost) -> Plot | None:
     """Draw each model's figure against a cost; models that cost nothing are dashed lines.
 
     All points are drawn; names stand at the front's and at the best ones alone.

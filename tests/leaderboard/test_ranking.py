@@ -19,7 +19,7 @@ from harness_bench.scoring.systems import Systems
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness_bench.leaderboard.board import Row
+    from harness_bench.leaderboard.board import ModelRow
 
 
 def results(
@@ -39,7 +39,7 @@ def results(
     return found
 
 
-def rows(figures: Mapping[tuple[str, str], float], *, up: bool = True) -> dict[str, Row]:
+def rows(figures: Mapping[tuple[str, str], float], *, up: bool = True) -> dict[str, ModelRow]:
     """Return model -> row of the board made of such results."""
     return {row.model: row for row in make_table(results(figures, up=up), "measured").rows}
 

@@ -9,13 +9,14 @@ from harness_bench.cuts.fields import fields_of, group_of, label_of
 from harness_bench.cuts.store import read_cuts, read_cuts_file
 from harness_bench.results.predictions import ClassPrediction
 from harness_bench.scoring.texts.joining import check_ids, refuse_unjoined
+from harness_bench.scoring.texts.readers import filled_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _TEXT = "text"  # a field of cuts that is no label, even where a command is all that is said
-_HEADER = ("id", "truth", "prediction")
+_HEADERS = ("id truth prediction", "id truth pred")
 
 
 def read_table(path: Path) -> list[ClassPrediction]:
@@ -27,14 +28,11 @@ def read_table(path: Path) -> list[ClassPrediction]:
         ValueError: a broken line, a duplicate id, or no line at all; names file and line.
     """
     rows: dict[str, ClassPrediction] = {}
-    for number, line in _lines(path):
+    for number, line in filled_lines(path):
         parts = [part.strip() for part in line.split("\t")]
-        if number == 1 and [part.lower() for part in parts] in (
-            list(_HEADER),
-            ["id", "truth", "pred"],
-        ):
+        if number == 1 and " ".join(parts).lower() in _HEADERS:
             continue
-        if len(parts) != len(_HEADER) or not all(parts):
+        if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - columns
             raise ValueError(
                 f"{path}:{number}: expected `id <tab> truth <tab> prediction`, found "
                 f"{len(parts)} fields, {sum(map(bool, parts))} of them filled."
@@ -85,9 +83,8 @@ def read_with_cuts(
 
 
 def _guesses(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield id and the fields of a prediction."""
     seen: set[str] = set()
-    for number, line in _lines(path):
+    for number, line in filled_lines(path):
         row = _json_guess(line) if line.startswith("{") else _plain_guess(line)
         if row is None:
             raise ValueError(
@@ -102,9 +99,7 @@ def _guesses(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _plain_guess(line: str) -> tuple[str, dict[str, Any]] | None:
     parts = line.split(maxsplit=1)
-    return (
-        (parts[0], {"pred": parts[1], "probs": {}}) if len(parts) == len(("id", "label")) else None
-    )
+    return (parts[0], {"pred": parts[1], "probs": {}}) if len(parts) > 1 else None
 
 
 def _json_guess(line: str) -> tuple[str, dict[str, Any]] | None:
@@ -140,7 +135,6 @@ def _truth_field(cuts: list[Any], predicted: set[str]) -> str:
 
 
 def _cuts(path: Path) -> list[Any]:
-    """Read a file of cuts, or the test split of a prepared folder."""
     if path.is_dir():
         return read_cuts(path, "test")
     if not path.is_file():
@@ -149,19 +143,6 @@ def _cuts(path: Path) -> list[Any]:
             "cuts.test.jsonl.gz, or its folder."
         )
     return read_cuts_file(path)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the filled lines with their numbers."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file of predictions.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason}). Convert the file.") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip("\r")
 
 
 def _refuse_repeated(path: Path, number: int, key: str, seen: Any) -> None:

@@ -100,7 +100,6 @@ def head_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> 
 
 
 def _spread(heads: Sequence[Array], metric: str) -> float:
-    """Return the sample standard deviation of a metric over the heads."""
     value = get_metric(metric).value
     return float(np.std([value(counts.sum(axis=0)) for counts in heads], ddof=1))
 

@@ -107,7 +107,6 @@ def plot_confusion(rows: Sequence[ClassPrediction], path: Path) -> None:
 
 
 def _confidence(row: ClassPrediction) -> float:
-    """Return the probability of the class predicted."""
     values = np.array(list(row.probs.values()))
     if not ((values >= 0) & (values <= 1 + _TOLERANCE)).all() or abs(values.sum() - 1) > _TOLERANCE:
         raise ValueError(

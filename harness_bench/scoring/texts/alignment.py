@@ -116,7 +116,6 @@ def as_text(rows: Sequence[AlignedUtterance], title: str, summary: str) -> str:
 
 
 def _text_of(one: Aligned, row: AlignedUtterance) -> str:
-    """Write one alignment as REF, HYP and EVAL lines, continued below where they are long."""
     correct, subs, dels, inss = (one.count(mark) for mark in ("", "S", "D", "I"))
     name = f"{one.reference}: " if len(row.alignments) > 1 else ""
     lines = [f"{name}(C S D I) {correct} {subs} {dels} {inss}"]
@@ -129,7 +128,6 @@ def _text_of(one: Aligned, row: AlignedUtterance) -> str:
 
 
 def _padded(words: Sequence[str], widths: Sequence[int], *, right_to_left: bool) -> str:
-    """Fill words up to the display widths of their columns."""
     spaces = [" " * (width - _width(word)) for word, width in zip(words, widths, strict=True)]
     if not right_to_left:
         return "  ".join(map("".join, zip(words, spaces, strict=True))).rstrip()
@@ -138,7 +136,6 @@ def _padded(words: Sequence[str], widths: Sequence[int], *, right_to_left: bool)
 
 
 def _wrapped(columns: Sequence[AlignmentStep]) -> Iterator[list[AlignmentStep]]:
-    """Cut an alignment where its line would get too wide."""
     line: list[AlignmentStep] = []
     used = 0
     for column in columns:
@@ -179,7 +176,6 @@ def _aligned(
 
 
 def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[AlignmentStep]:
-    """Turn a chunk of jiwer's alignment into columns."""
     above = ref[chunk.ref_start_idx : chunk.ref_end_idx]
     below = hyp[chunk.hyp_start_idx : chunk.hyp_end_idx]
     for place in range(max(len(above), len(below))):

@@ -66,7 +66,6 @@ def clusters(spec: str | None, joined: Joined) -> dict[str, str]:
 
 
 def _from_file(path: Path) -> dict[str, str]:
-    """Read lines `id value`."""
     found = read_transcripts(path, kind="text")
     if found.repeated:
         raise ValueError(f"{path} gives {found.repeated[0]!r} twice; keep one line per utterance.")

@@ -131,7 +131,6 @@ def refuse_unjoined(
 
 
 def _first_of(keys: list[str], meaning: str) -> str:
-    """Say how many, and name the first ones."""
     more = ", ..." if len(keys) > _FIRST else ""
     return f"{len(keys)} {meaning}: {', '.join(keys[:_FIRST])}{more}"
 

@@ -17,10 +17,6 @@ import numpy as np
 from harness_bench.scoring.registry import get_profile
 from harness_bench.scoring.statistics import (
     CHARACTERS,
-    DELETIONS,
-    HITS,
-    INSERTIONS,
-    SUBSTITUTIONS,
     WORDS,
     Array,
     error_rate,
@@ -216,12 +212,7 @@ def _deletions(path: str) -> set[tuple[int, int]]:
 
 
 def _counts(path: str) -> tuple[int, int, int, int]:
-    """Count one alignment's steps in the layout of `statistics`."""
-    counts = [0, 0, 0, 0]
-    letters = {_EQUAL: HITS, _SUBSTITUTE: SUBSTITUTIONS, _DELETE: DELETIONS, _INSERT: INSERTIONS}
-    for step in path:
-        counts[letters[step]] += 1
-    return counts[0], counts[1], counts[2], counts[3]
+    return path.count(_EQUAL), path.count(_SUBSTITUTE), path.count(_DELETE), path.count(_INSERT)
 
 
 def _rate(counts: Array) -> float:

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.scoring.profiles._buckwalter import to_arabic
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Format = Literal["auto", "text", "stm", "ctm", "jsonl", "trn"]
-Encoding = Literal["utf8", "buckwalter"]
-FORMATS: tuple[str, ...] = get_args(Format)
-ENCODINGS: tuple[str, ...] = get_args(Encoding)
-
+FORMATS = ("auto", "text", "stm", "ctm", "jsonl", "trn")
+ENCODINGS = ("utf8", "buckwalter")
 IGNORED = "ignore_time_segment_in_scoring"
 _LOOKED_AT = 200  # lines that decide a file's format
 _STM_PLACES, _CTM_PLACES = 5, 5  # fields that every line has
@@ -100,9 +97,10 @@ def read_transcripts(
         ValueError: unknown format or encoding, a broken line, or a file without utterances.
         FileNotFoundError: no such file.
     """
-    _check("format", kind, FORMATS)
-    _check("encoding", encoding, ENCODINGS)
-    lines = list(_lines(path))
+    for what, value, known in (("format", kind, FORMATS), ("encoding", encoding, ENCODINGS)):
+        if value not in known:
+            raise ValueError(f"Unknown {what} {value!r}; there are: {', '.join(known)}.")
+    lines = [(number, line.strip()) for number, line in filled_lines(path)]
     if not lines:
         raise ValueError(f"{path} holds no utterance; is it the right file?")
     convert = _from_buckwalter if encoding == "buckwalter" else str
@@ -157,25 +155,24 @@ def spread(words: list[Word], segments: list[Segment]) -> tuple[dict[str, str], 
     return {key: " ".join(found) for key, found in texts.items()}, outside
 
 
-def _check(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"Unknown {what} {value!r}; there are: {', '.join(known)}.")
+def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines with something in them, with their numbers; only newlines end a line.
 
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the filled lines with their numbers; only newlines end a line."""
+    Raises:
+        ValueError: a folder, or not UTF-8; names the line.
+    """
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file of transcripts.")
+        raise ValueError(f"{path} is a folder; name a file.")
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path}:{number} is not UTF-8 ({error.reason}). Convert the file, for example "
                 "with `iconv -f windows-1256 -t utf-8`."
             ) from None
-        if line:
-            yield number, line
+        if line.strip():
+            yield number, line.strip("\r")
 
 
 def _from_buckwalter(text: str) -> str:
@@ -281,14 +278,12 @@ def _refuse_alternatives(text: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    """Read a time."""
     if not _numbers([text]) or not 0 <= float(text) < float("inf"):
         raise LineError(f"{text!r} is no time in seconds")
     return float(text)
 
 
 def _numbers(parts: list[str]) -> int:
-    """Count the parts that are numbers."""
     return sum(bool(re.fullmatch(r"-?\d*\.?\d+(?:[eE][+-]?\d+)?|\d+\.", part)) for part in parts)
 
 

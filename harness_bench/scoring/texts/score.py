@@ -204,7 +204,6 @@ def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
-    """Return the figures of one profile as metrics."""
     values, spans = ({**of} for of in (found, found["intervals"]))
     several = len(found["references"]) > 1
     names = metric_names("references" if several else "text")
@@ -297,7 +296,6 @@ def _rates(references: int) -> dict[str, Value]:
 
 
 def _each(place: int) -> str:
-    """Name the WER against one of the references."""
     return f"wer {place}"
 
 
@@ -328,7 +326,6 @@ def _figures(totals: Array, utterances: int, rates: Mapping[str, Value]) -> dict
 def _per_group(
     counts: Array, groups: Sequence[str], rates: Mapping[str, Value]
 ) -> dict[str, dict[str, Any]]:
-    """Score each group by itself, by name."""
     sizes = Counter(groups)
     sums = zip(sorted(sizes), cluster_sums(counts, groups), strict=True)
     return {name: _figures(totals, sizes[name], rates) for name, totals in sums}
@@ -339,7 +336,6 @@ def _known(value: Any) -> float | None:
 
 
 def _one_each(option: str, values: Sequence[str], files: int) -> list[str]:
-    """Spread one value over all files, or take one per file."""
     if len(values) not in (1, files):
         raise ValueError(
             f"{option} is given {len(values)} times for {files} files; give it once for all of "
