@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,15 @@ from harness_bench.audio.io import read_header
 from harness_bench.core.files import digest_strings, write_json, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.rng import chance
+from harness_bench.corpora.base import Utterance
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from harness_bench.corpora.base import Skipped
 
 
 SPLIT_FILE = "split.json"
@@ -124,6 +127,26 @@ def disjoint(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dic
     names = list(shares)
     split_of = {group: names[split] for group, split in zip(groups, best, strict=True)}
     return {item.id: split_of[item.group] for item in known}
+
+
+def dealt(
+    found: Sequence[Utterance | Skipped],
+    deal: Callable[[list[Item]], Mapping[str, str]],
+    item_of: Callable[[Utterance, int], Item],
+) -> Iterator[Utterance | Skipped]:
+    """Yield utterances in the splits that a deal gives them by the lengths of their files.
+
+    Args:
+        found: utterances of whole files; of an id that comes twice the first counts, as in
+            `prepare`.
+        deal: gives each item's split by its id.
+        item_of: an utterance and its length in ms -> its item.
+    """
+    good = {item.id: item for item in reversed(found) if isinstance(item, Utterance)}
+    lengths = milliseconds([item.audio for item in good.values()], "lengths for the split")
+    split_of = deal([item_of(*pair) for pair in zip(good.values(), lengths, strict=True)])
+    for item in found:
+        yield replace(item, split=split_of[item.id]) if isinstance(item, Utterance) else item
 
 
 def milliseconds(paths: Sequence[Path], title: str) -> list[int]:

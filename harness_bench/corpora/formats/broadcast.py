@@ -126,48 +126,51 @@ class Aligned:
         return number, None, None
 
 
+class BySpan[T]:
+    """Values found by recording and times, a centisecond more or less."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int], T] = {}
+
+    def add(self, span: Span, value: T) -> None:
+        """Keep the first value of a span."""
+        self._known.setdefault(_key(span), value)
+
+    def find(self, span: Span) -> T | None:
+        """Return the value of a span; None where there is none."""
+        recording, start, end = _key(span)
+        tries = ((recording, start + one, end + two) for one in _NEAR for two in _NEAR)
+        return next((self._known[key] for key in tries if key in self._known), None)
+
+    def values(self) -> Iterable[T]:
+        """Return all values in the order they came."""
+        return self._known.values()
+
+
 class Manual:
     """The segments of manually transcribed programmes, found by recording and time."""
 
     def __init__(self, files: Iterable[Path], annotation: str = "transcript_manual") -> None:
-        self._known: dict[tuple[str, int, int], tuple[Segment, Speaker]] = {}
+        self._known: BySpan[tuple[Segment, Speaker]] = BySpan()
         for path in files:
             head = Head()
             for segment in read_segments(path, head):
                 times = kaldi.seconds(segment.start, segment.end)
-                other = annotation in head.annotations and segment.annotation not in {
-                    "",
-                    annotation,
-                }
+                listed = annotation in head.annotations
+                other = listed and segment.annotation not in {"", annotation}
                 if times is not None and not other:
-                    key = _key(Span(path.stem, *times))
                     speaker = head.speakers.get(segment.who, Speaker())
-                    self._known.setdefault(key, (segment, speaker))
+                    self._known.add(Span(path.stem, *times), (segment, speaker))
 
     def text(self, span: Span) -> str | None:
         """Return the text of a segment; None if there is none of these times."""
-        found = self._find(span)
+        found = self._known.find(span)
         return found[0].text if found else None
 
     def gender(self, span: Span) -> str | None:
         """Return the gender of a segment's speaker; None where unknown."""
-        found = self._find(span)
+        found = self._known.find(span)
         return _GENDERS.get(found[1].gender.strip().lower()) if found else None
-
-    def _find(self, span: Span) -> tuple[Segment, Speaker] | None:
-        return near(self._known, span)
-
-
-def near[T](known: dict[tuple[str, int, int], T], span: Span) -> T | None:
-    """Return what is known of a span's recording and times, a centisecond more or less."""
-    recording, start, end = _key(span)
-    tries = ((recording, start + one, end + two) for one in _NEAR for two in _NEAR)
-    return next((known[key] for key in tries if key in known), None)
-
-
-def span_key(span: Span) -> tuple[str, int, int]:
-    """Return what `near` finds a span by: recording and times in centiseconds."""
-    return _key(span)
 
 
 @dataclass(frozen=True)

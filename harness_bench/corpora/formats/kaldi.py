@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness_bench.corpora.base import Reason, Skipped
 from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
@@ -38,14 +39,6 @@ class Span(NamedTuple):
     end: float
     speaker: str = ""
     text: str = ""
-
-
-class Broken(NamedTuple):
-    """A line that cannot be used, and why."""
-
-    id: str
-    detail: str
-    line: int
 
 
 def seconds(start: str, end: str) -> tuple[float, float] | None:
@@ -96,32 +89,37 @@ def read_text(path: Path, encoding: str = "auto") -> dict[str, tuple[str, int]]:
     return {key: (to_arabic(text), number) for key, (text, number) in found.items()}
 
 
-def read_segments(path: Path) -> Iterator[tuple[str, Span, int] | Broken]:
-    """Yield `id recording start end` of each line, or why a line cannot be used."""
+def read_segments(path: Path, place: str) -> Iterator[tuple[str, Span, str] | Skipped]:
+    """Yield id, span and place of each line `id recording start end`, or why it cannot be used."""
     for number, line in filled(path):
-        parts = line.split()
+        parts, where = line.split(), f"{place}/{path.name}:{number}"
         if len(parts) != _SEGMENT_FIELDS:
             detail = f"{len(parts)} fields, expected `id recording start end`"
-            yield Broken(parts[0], detail, number)
+            yield Skipped(parts[0], Reason.BAD_ROW, detail, where=where)
         elif (times := seconds(*parts[2:])) is None:
-            yield Broken(parts[0], f"{parts[2]} to {parts[3]} are no times in seconds", number)
+            detail = f"{parts[2]} to {parts[3]} are no times in seconds"
+            yield Skipped(parts[0], Reason.BAD_ROW, detail, where=where)
         else:
-            yield parts[0], Span(parts[1], *times), number
+            yield parts[0], Span(parts[1], *times), where
 
 
-def read_stm(path: Path) -> Iterator[tuple[Span, int] | Broken]:
-    """Yield `recording channel speaker start end words...` of each line, or why it is unusable."""
+def read_stm(path: Path) -> Iterator[Span]:
+    """Yield each line `recording channel speaker start end words...`.
+
+    Raises:
+        ValueError: a broken line, for an STM decides what is scored; names it.
+    """
     for number, line in filled(path):
         if line.startswith(";;"):
             continue
         parts = line.split(maxsplit=_STM_FIELDS)
-        name = f"{parts[0]} line {number}"
-        if len(parts) < _STM_FIELDS:
-            yield Broken(name, "expected `recording channel speaker start end words`", number)
-        elif (times := seconds(*parts[3:5])) is None:
-            yield Broken(name, f"{parts[3]} to {parts[4]} are no times in seconds", number)
-        else:
-            yield Span(parts[0], *times, parts[2], "".join(parts[5:])), number
+        times = seconds(*parts[3:5]) if len(parts) >= _STM_FIELDS else None
+        if times is None:
+            raise ValueError(
+                f"{path}:{number}: expected `recording channel speaker start end words` with times "
+                f"in seconds; found {line[:80]!r}. Get this file again."
+            )
+        yield Span(parts[0], *times, parts[2], "".join(parts[5:]))
 
 
 def filled(path: Path) -> Iterator[tuple[int, str]]:

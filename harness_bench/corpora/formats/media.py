@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from harness_bench.corpora.base import AUDIO_SUFFIXES
+from harness_bench.corpora.formats import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ class AudioIndex:
         for folder in self.folders:
             for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names suffice, and are many
                 stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as above
-                if suffix.lower() in AUDIO_SUFFIXES and _is_text(name):
+                if suffix.lower() in AUDIO_SUFFIXES and reading.is_utf8(name):
                     self._paths.setdefault(_key(stem), folder / name)
 
     def find(self, *names: str) -> Path | None:
@@ -40,8 +41,3 @@ class AudioIndex:
 
 def _key(name: str) -> str:
     return name.replace("_", "-").lower()
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written into a file; bytes that are no UTF-8 cannot."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in name)

@@ -53,6 +53,11 @@ def printable(path: Path | str) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether text can be written into a file: names and JSON may hold what UTF-8 cannot."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a UTF-8 file with their numbers from 1, one at a time.
 

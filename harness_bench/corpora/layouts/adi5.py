@@ -19,7 +19,7 @@ from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.formats import reading
-from harness_bench.corpora.splits import Item, SplitRule, draw, milliseconds
+from harness_bench.corpora.splits import Item, SplitRule, dealt, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,8 @@ class Corpus:
         yield from self._drawn(found.get("train", []))
         yield from found.get("dev", [])
         # Of a test without dev nobody can tell; its utterances then lack the field.
-        videos = {item.custom.get("cluster") for item in _good(found.get("dev", []))} - {None}
+        dev = (item for item in found.get("dev", []) if isinstance(item, Utterance))
+        videos = {item.custom.get("cluster") for item in dev} - {None}
         for item in found.get("test", []):
             yield _with_overlap(item, videos) if isinstance(item, Utterance) and videos else item
 
@@ -128,23 +129,15 @@ class Corpus:
 
     def _drawn(self, train: list[Utterance | Skipped]) -> Iterator[Utterance | Skipped]:
         """Move what is not drawn of train to the rest."""
-        drawn = round(self.train_share * _PARTS)
-        shares = {"train": drawn, REST: _PARTS - drawn}
-        good = {item.id: item for item in reversed(_good(train))}
-        split_of = dict.fromkeys(good, "train")
-        if shares[REST]:
-            lengths = milliseconds([item.audio for item in good.values()], "lengths for the draw")
-            items = [
-                Item(item.id, length, (item.custom["dialect"],))
-                for item, length in zip(good.values(), lengths, strict=True)
-            ]
-            split_of = draw(items, shares, self.seed)
-        for item in train:
-            yield replace(item, split=split_of[item.id]) if isinstance(item, Utterance) else item
-
-
-def _good(found: list[Utterance | Skipped]) -> list[Utterance]:
-    return [item for item in found if isinstance(item, Utterance)]
+        taken = round(self.train_share * _PARTS)
+        if taken == _PARTS:
+            return iter(train)
+        shares = {"train": taken, REST: _PARTS - taken}
+        return dealt(
+            train,
+            lambda items: draw(items, shares, self.seed),
+            lambda item, length: Item(item.id, length, (item.custom["dialect"],)),
+        )
 
 
 def _in_folder(path: Path, split: str) -> Utterance | Skipped:

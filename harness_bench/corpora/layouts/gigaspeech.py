@@ -93,7 +93,7 @@ def _segment(
         return Skipped(f"of {audio['aid']}", Reason.BAD_ROW, "segment without sid", where=where)
     uid, text, speaker = segment["sid"], segment.get("text_tn"), segment.get("speaker")
     start, end = (reading.seconds(segment.get(name)) for name in ("begin_time", "end_time"))
-    if not _ID.fullmatch(uid) or not _is_utf8(text):
+    if not _ID.fullmatch(uid) or not isinstance(text, str) or not reading.is_utf8(text):
         detail = "sid is no id, or text_tn no text"
         return Skipped(reading.printable(uid), Reason.BAD_ROW, detail, where=where)
     if start is None or end is None or end <= start or not split:
@@ -128,8 +128,3 @@ def _subsets(entry: object) -> set[str]:
 
 def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.isprintable() and 0 < len(value) < _LONGEST_NAME
-
-
-def _is_utf8(value: object) -> TypeGuard[str]:
-    """Tell whether a value is text that UTF-8 can hold; JSON can escape what it cannot."""
-    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)

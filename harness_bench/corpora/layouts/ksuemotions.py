@@ -8,7 +8,6 @@ speakers everywhere, so its figures are higher).
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
@@ -16,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.formats import reading
-from harness_bench.corpora.splits import Item, SplitRule, disjoint, draw, milliseconds
+from harness_bench.corpora.splits import Item, SplitRule, dealt, disjoint, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,27 +74,18 @@ class Corpus:
     def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
         """Yield every recording, by path, in a split that depends on ids and lengths alone."""
         found = [_utterance(path, phase) for phase, path in _recordings(root)]
-        good = [item for item in found if isinstance(item, Utterance)]
-        if not good:
+        if not any(isinstance(item, Utterance) for item in found):
             raise ValueError(
                 f"{root} holds no recording of KSUEmotions. Expected "
                 "data/SPEECH/Phase_1/E00/D05E00P001S01T01.flac and so on below it."
             )
-        split_of = self._split(good)
-        for item in found:
-            yield replace(item, split=split_of[item.id]) if isinstance(item, Utterance) else item
-
-    def _split(self, good: list[Utterance]) -> dict[str, str]:
-        lengths = milliseconds([item.audio for item in good], "lengths for the split")
-        # Of a recording that is there twice, the first counts, here as in `prepare`.
-        items = {
-            item.id: Item(
-                item.id, length, (item.custom["emotion"], str(item.gender)), str(item.speaker)
-            )
-            for item, length in reversed(list(zip(good, lengths, strict=True)))
-        }
         deal = disjoint if self.split == "speaker_disjoint" else draw
-        return deal(items.values(), SHARES, self.seed)
+        yield from dealt(found, lambda items: deal(items, SHARES, self.seed), _item)
+
+
+def _item(utterance: Utterance, length: int) -> Item:
+    kinds = (utterance.custom["emotion"], str(utterance.gender))
+    return Item(utterance.id, length, kinds, str(utterance.speaker))
 
 
 def _recordings(root: Path) -> Iterator[tuple[str, Path]]:

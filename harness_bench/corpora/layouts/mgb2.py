@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped
 from harness_bench.corpora.formats import broadcast, kaldi, reading
-from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, Manual, Spoken
+from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, BySpan, Manual, Spoken
 from harness_bench.corpora.formats.media import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import xml_files
 
@@ -88,7 +88,7 @@ class Corpus:
         yield from known.broken
         better = self._texts(folder, split)
         better.take = better.take or not known.name
-        if not known.name and not better.rows:
+        if not known.name and not any(better.rows.values()):
             raise ValueError(
                 f"{folder} holds no list of its segments. Expected segments.all, text.all or "
                 "stm_orig.stm there; or move the folder away."
@@ -155,16 +155,15 @@ class _Listed:
         return self._plain is not None and uid not in self._plain
 
     def _read(self, segments: Path, split: str) -> None:
-        for row in kaldi.read_segments(segments):
-            if isinstance(row, kaldi.Broken):
-                where = f"{split}/{segments.name}:{row.line}"
-                self.broken.append(Skipped(row.id, Reason.BAD_ROW, row.detail, where=where))
+        for row in kaldi.read_segments(segments, split):
+            if isinstance(row, Skipped):
+                self.broken.append(row)
                 self._unplaced.add(row.id)
                 continue
-            uid, span, line = row
+            uid, span, where = row
             if uid in self.spans:
-                where, detail = f"{split}/{segments.name}:{line}", "listed before"
-                self.broken.append(Skipped(uid, Reason.DUPLICATE_ID, detail, where=where))
+                skipped = Skipped(uid, Reason.DUPLICATE_ID, "listed before", where=where)
+                self.broken.append(skipped)
                 continue
             named = kaldi.parse_id(uid)
             self.spans[uid] = span._replace(speaker=named.speaker if named else "")
@@ -188,16 +187,13 @@ class _Texts:
     take: bool  # whether the texts are wanted; what overlaps is told in any case
     source: str = ""
     manual: Manual | None = None
-    rows: dict[tuple[str, int, int], Span] = field(default_factory=dict)
+    rows: BySpan[Span] = field(default_factory=BySpan)
 
     def read_stm(self, path: Path) -> None:
-        """Take in an STM; a broken line of it is an error, for it decides what is scored."""
+        """Take in an STM."""
         self.source = path.name
         for row in kaldi.read_stm(path):
-            if isinstance(row, kaldi.Broken):
-                message = f"{path}:{row.line}: {row.detail}. Get this file again."
-                raise ValueError(message)  # noqa: TRY004 - the file is at fault, not a type
-            self.rows.setdefault(broadcast.span_key(row[0]), row[0])
+            self.rows.add(row, row)
 
     def made(self) -> dict[str, Span]:
         """Return ids of our own for the STM's segments, which have none."""
@@ -212,7 +208,7 @@ class _Texts:
             return None
         if self.manual is not None:
             return self.manual.text(span)
-        row = broadcast.near(self.rows, span)
+        row = self.rows.find(span)
         return row.text if row else None
 
     def gender(self, span: Span) -> str | None:
@@ -221,7 +217,7 @@ class _Texts:
 
     def overlaps(self, span: Span) -> bool:
         """Whether the STM marks a segment as overlapping speech."""
-        row = broadcast.near(self.rows, span)
+        row = self.rows.find(span)
         return row is not None and row.speaker == _OVERLAP
 
 

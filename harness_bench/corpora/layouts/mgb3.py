@@ -130,10 +130,9 @@ class _Annotator:
         spans: dict[str, Span] = {}
         broken: list[Skipped] = []
         place = f"{split}/{folder.name}"
-        for row in kaldi.read_segments(folder / "segments"):
-            if isinstance(row, kaldi.Broken):
-                where = f"{place}/segments:{row.line}"
-                broken.append(Skipped(row.id, Reason.BAD_ROW, row.detail, where=where))
+        for row in kaldi.read_segments(folder / "segments", place):
+            if isinstance(row, Skipped):
+                broken.append(row)
             else:
                 spans.setdefault(row[0], row[1])
         source = _text(folder)

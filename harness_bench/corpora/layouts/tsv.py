@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
@@ -62,8 +61,8 @@ class Corpus:
         if "path" not in row:
             return Skipped(name, Reason.BAD_ROW, "the path is absent", where=where)
         audio, uid = manifest.parent / row["path"], row.get("id") or utterance_id(row["path"])
-        duration = _seconds(row.get("duration"))
-        if duration is None and "duration" in row:
+        duration = reading.seconds(row.get("duration"))
+        if not duration and "duration" in row:
             detail = f"duration {row['duration']!r} is not a number of seconds above 0"
             return Skipped(uid, Reason.BAD_ROW, detail, str(audio), where)
         return Utterance(
@@ -78,11 +77,3 @@ class Corpus:
             custom={key: value for key, value in row.items() if key not in _PLAIN},
             where=where,
         )
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None
