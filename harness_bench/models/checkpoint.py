@@ -40,6 +40,10 @@ _NEEDED = {
     "conv_pos_batch_norm": False, "add_adapter": False,
 }  # fmt: skip
 PROJECTION = "feature_projection.projection"
+ZERO = (
+    "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout",
+    "final_dropout", "layerdrop",
+)  # fmt: skip
 
 
 def save_checkpoint(
@@ -60,10 +64,7 @@ def save_checkpoint(
         head: the pretraining head's tensors, if there is one.
         facts: what made the model (config, seed, inputs), written to harness.json.
     """
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    config = model.config
+    tensors, config = dict(model.state_dict()), model.config
     if not config.has_projection:
         # transformers always projects: an identity gives it fairseq's model exactly.
         tensors[f"{PROJECTION}.weight"] = torch.eye(config.encoder_embed_dim)
@@ -71,7 +72,7 @@ def save_checkpoint(
     (folder / CONFIG).unlink(missing_ok=True)
     _save_tensors(folder / WEIGHTS, tensors)
     if head:
-        _save_tensors(folder / HEAD, {k: v.detach().cpu().contiguous() for k, v in head.items()})
+        _save_tensors(folder / HEAD, head)
     write_json(folder / PREPROCESSOR, preprocessor_config(config))
     write_json(folder / FACTS, {"versions": versions(), **(facts or {})})
     write_json(folder / CONFIG, transformers_config(config))
@@ -85,17 +86,16 @@ def save_random(folder: Path, config: HubertConfig, *, seed: int) -> None:
     save_checkpoint(folder, model, facts={"name": "random", "seed": seed, "hours": 0.0})
 
 
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={"format": "pt"})
+        save_file(plain, partial, metadata={"format": "pt"})
 
 
 def load_hubert(folder: Path, **changes: Any) -> Hubert:
     """Load the backbone of a folder (ours or any HuBERT / wav2vec 2.0 folder of transformers).
 
-    Args:
-        folder: the checkpoint folder.
-        changes: config fields to override, such as dropouts for continued training.
+    `changes` override config fields, such as dropouts for continued training.
     """
     config = load_config(folder, **changes)
     model = Hubert(config)
@@ -151,7 +151,7 @@ def load_config(folder: Path, **changes: Any) -> HubertConfig:
 
 
 def transformers_config(config: HubertConfig) -> dict[str, Any]:
-    """Return the config.json of transformers' HubertModel for our config."""
+    """Return the config.json of transformers' HubertModel; its bytes are part of digests."""
     return {
         "architectures": ["HubertModel"],
         "model_type": "hubert",
@@ -173,12 +173,7 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
         "num_conv_pos_embedding_groups": config.conv_pos_groups,
         "layer_norm_eps": config.layer_norm_eps,
         IDENTITY_KEY: not config.has_projection,
-        "hidden_dropout": 0.0,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "feat_proj_dropout": 0.0,
-        "final_dropout": 0.0,
-        "layerdrop": 0.0,
+        **dict.fromkeys(ZERO, 0.0),
         "apply_spec_augment": False,
         "mask_time_prob": 0.0,
         "mask_feature_prob": 0.0,

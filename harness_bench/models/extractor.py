@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from harness_bench.models.convolution import convolve
 
+type Norm = Literal["layer", "group", "none"]
+
 
 class ConvLayer(nn.Module):
     """One temporal convolution with optional layer or group norm and GELU."""
@@ -16,16 +18,15 @@ class ConvLayer(nn.Module):
     def __init__(
         self,
         size: tuple[int, int, int, int],
-        norm: Literal["layer", "group", "none"],
+        norm: Norm,
         *,
         bias: bool,
     ) -> None:
         """`size` is (channels in, channels out, kernel, stride)."""
         super().__init__()
-        channels_in, channels, kernel, stride = size
-        self.kernel, self.stride = kernel, stride
+        channels_in, channels, kernel, self.stride = size
         # The parameters keep nn.Conv1d's names and shapes; its forward is not used.
-        self.conv = nn.Conv1d(channels_in, channels, kernel, stride, bias=bias)
+        self.conv = nn.Conv1d(channels_in, channels, kernel, self.stride, bias=bias)
         nn.init.kaiming_normal_(self.conv.weight)
         self.layer_norm: nn.Module | None = None
         if norm == "layer":
@@ -86,7 +87,7 @@ class ConvFeatureExtractor(nn.Module):
         return x
 
 
-def _norm_kind(mode: str, index: int) -> Literal["layer", "group", "none"]:
+def _norm_kind(mode: str, index: int) -> Norm:
     if mode == "layer_norm":
         return "layer"
     return "group" if index == 0 else "none"

@@ -84,6 +84,12 @@ class Imported(NamedTuple):
     # final_proj.weight, final_proj.bias, label_embs_concat; None where there is not exactly one.
     head: dict[str, Tensor] | None
 
+    def model(self) -> Hubert:
+        """Build the backbone."""
+        made = Hubert(self.config)
+        made.load_state_dict(self.tensors)
+        return made
+
 
 def import_fairseq(path: Path, out: Path) -> None:
     """Write a fairseq HuBERT file as a checkpoint folder; see `read_fairseq` for what it refuses.
@@ -92,8 +98,7 @@ def import_fairseq(path: Path, out: Path) -> None:
     head is written beside the backbone where the file has one.
     """
     found = read_fairseq(path)
-    model = Hubert(found.config)
-    model.load_state_dict(found.tensors)
+    model = found.model()
     facts = {"name": path.stem, "imported_from": path.name, "digest": digest_file(path)}
     if found.head is None:
         facts["pretraining_head"] = "left out: the file has none, or one for several label sets"
@@ -101,13 +106,13 @@ def import_fairseq(path: Path, out: Path) -> None:
 
 
 def read_fairseq(path: Path) -> Imported:
-    """Read a HuBERT checkpoint of fairseq, or one that s3prl has converted.
+    """Read a HuBERT checkpoint of fairseq, or one that s3prl has converted; execute nothing in it.
 
-    Nothing that the file holds is executed. Dropouts are those of its pretraining.
+    Dropouts are those of its pretraining.
 
     Raises:
         ValueError: not such a file, a global that is no class of fairseq's, another kind of model,
-            a variant that this project has not, or weights that do not fit the settings.
+            a variant that this project lacks, or weights that do not fit the settings.
     """
     state = load_inert(path)
     weights = state.get("model", state.get("model_weight"))
@@ -196,7 +201,6 @@ def _conv_layers(text: Any, path: Path) -> list[tuple[int, int, int]]:
 
 
 def _conv_term(node: ast.expr) -> Any:
-    """Evaluate lists, their sums and their repetitions by a number."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _conv_term(node.left) + _conv_term(node.right)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
@@ -215,7 +219,6 @@ def our_name(name: str) -> str:
 
 
 def _require_fit(config: HubertConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Compare names and shapes with the model that the settings describe."""
     with torch.device("meta"):
         expected = {name: value.shape for name, value in Hubert(config).state_dict().items()}
     found = {name: value.shape for name, value in tensors.items()}
@@ -258,9 +261,7 @@ class Inert:
 def load_inert(path: Path) -> dict[str, Any]:
     """Read a file of torch.save: tensors and containers as they are, all else as `Inert`.
 
-    Raises:
-        ValueError: no such file, no such format, or a global other than fairseq's, omegaconf's and
-            the like; names it.
+    A global other than fairseq's, omegaconf's and the like is a ValueError that names it.
     """
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")

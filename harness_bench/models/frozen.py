@@ -92,10 +92,10 @@ class FrozenModel(nn.Module, ABC):
         return float(counter.get_total_flops() / seconds)
 
 
-class ModelType(ABC):
-    """How checkpoints of one kind are told from others, described and opened.
+class ModelType:
+    """How checkpoints of one kind are recognised, described and opened.
 
-    As it stands it serves folders in transformers' layout; other layouts override more.
+    A type writes `shape` and `load`; the rest serves folders in transformers' layout.
     """
 
     model_types: tuple[str, ...] = ()  # `model_type` of config.json
@@ -104,13 +104,13 @@ class ModelType(ABC):
         """Tell, without reading weights, whether a path is of this type."""
         return config_of(path).get("model_type") in self.model_types
 
-    @abstractmethod
     def shape(self, path: Path) -> ModelShape:
         """Read the shape from settings alone; a model that cannot be computed is a ValueError."""
+        refuse(path)
 
-    @abstractmethod
     def load(self, path: Path) -> FrozenModel:
-        """Open the checkpoint in eval mode on the CPU."""
+        """Open the checkpoint on the CPU."""
+        refuse(path)
 
     def files(self, path: Path) -> list[Path]:
         """List the files that decide the features, the one of the weights last."""
@@ -128,21 +128,13 @@ class ModelType(ABC):
         return sum(parameter.numel() for parameter in self.load(path).parameters())
 
 
-class _Unknown(ModelType):
-    """What no type recognises still has a digest, for probes of upstreams that s3prl opens."""
-
-    @override
-    def shape(self, path: Path) -> ModelShape:
-        refuse(path, _known())
-
-    @override
-    def load(self, path: Path) -> FrozenModel:
-        refuse(path, _known())
-
-
 def type_of(path: Path) -> ModelType:
-    """Return the type that recognises a path; one that refuses to open it where none does."""
-    return next((each for each in model_types() if each.recognises(path)), _Unknown())
+    """Return the type that recognises a path.
+
+    Where none does, its shape and weights are refused, but it has a digest: probes of upstreams
+    that s3prl opens need one.
+    """
+    return next((each for each in model_types() if each.recognises(path)), ModelType())
 
 
 def model_types() -> list[ModelType]:
@@ -150,16 +142,8 @@ def model_types() -> list[ModelType]:
     return [attribute(f"{TYPES}.{name}", "TYPE") for name in modules_in(TYPES)]
 
 
-def _known() -> list[str]:
-    return sorted(name for each in model_types() for name in each.model_types)
-
-
 def shape_of(path: Path) -> ModelShape:
-    """Read a checkpoint's shape, and check that its weights are there.
-
-    Raises:
-        ValueError: no checkpoint there, or one that this project cannot compute.
-    """
+    """Read a checkpoint's shape; one that cannot be computed or lacks weights is a ValueError."""
     kind = type_of(path)
     shape = kind.shape(path)
     kind.files(path)
@@ -167,11 +151,7 @@ def shape_of(path: Path) -> ModelShape:
 
 
 def load_backbone(path: Path) -> FrozenModel:
-    """Open a checkpoint of any model type in eval mode.
-
-    Raises:
-        ValueError: no checkpoint there, another architecture, or weights that do not fit.
-    """
+    """Open a checkpoint of any type in eval mode; one that cannot be opened is a ValueError."""
     return type_of(path).load(path).eval()
 
 
@@ -203,17 +183,14 @@ def config_of(path: Path) -> dict[str, Any]:
     return dict(read_json(path / CONFIG)) if (path / CONFIG).is_file() else {}
 
 
-def refuse(path: Path, known: Sequence[str]) -> NoReturn:
-    """Say why a path cannot be opened as one of the known `model_type`s.
-
-    Raises:
-        ValueError: always.
-    """
+def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
+    """Raise the ValueError that says why a path is none of some `model_type`s, or of any."""
     if not (path / CONFIG).is_file():
         raise ValueError(
             f"{path} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
             "`harness-bench export RUN FOLDER`."
         )
+    known = known or sorted(name for each in model_types() for name in each.model_types)
     raise ValueError(
         f"{path / CONFIG}: model_type is {config_of(path).get('model_type')!r}; expected one of "
         f"{', '.join(known)}."
@@ -251,17 +228,12 @@ class FixedFeatures(nn.Module):
 
 
 class FrozenUpstream:
-    """A checkpoint that is loaded when audio first comes, for each device and type of numbers.
+    """A checkpoint that is loaded when audio first comes, for each device and dtype.
 
     Not a module of the ASR model, so that ESPnet neither saves nor moves, initialises (`--init`),
-    counts or quantises it, and so that a run on ready features never has it in memory. Kept by
-    device, because torch's DataParallel runs copies of the model on several.
-
-    Args:
-        path: the checkpoint; its settings are read at once.
-
-    Raises:
-        ValueError: no checkpoint there, or another architecture.
+    counts or quantises it, and so that a run on cached features never has it in memory. Kept by
+    device, because torch's DataParallel runs copies of the model on several. Its settings are read
+    at once: a checkpoint that cannot be opened is a ValueError.
     """
 
     def __init__(self, path: Path) -> None:

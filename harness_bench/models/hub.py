@@ -44,13 +44,9 @@ def resolve(name: str) -> Path:
     """Return the checkpoint folder (or fairseq file) of a named model, downloaded if need be.
 
     HARNESS_MODELS comes before the table: a folder with a sub-folder `name` or a file `name.pt`,
-    or a TOML file in the table's form.
-
-    Raises:
-        ValueError: no place is known, HARNESS_MODELS is broken, or the hub does not give it.
+    or a TOML file in the table's form. A model that is not to be had is a ValueError with the way.
     """
-    mine = os.environ.get(MODELS)
-    table = _read(TABLE)
+    mine, table = os.environ.get(MODELS), _read(TABLE)
     if mine and Path(mine).is_dir():
         for found in (Path(mine) / name, Path(mine) / f"{name}.pt"):
             if found.exists():
@@ -84,7 +80,6 @@ def _read(path: Path, known: dict[str, Source] | None = None) -> dict[str, Sourc
 
 
 def _explain_missing(name: str, source: Source, mine: str | None) -> NoReturn:
-    """Say that no weights are public, and how to make or point to them."""
     looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
     raise ValueError(
         f"-u {name}: no weights of this model are public yet{looked}. Give yours with "
@@ -95,7 +90,6 @@ def _explain_missing(name: str, source: Source, mine: str | None) -> NoReturn:
 
 
 def _download(name: str, hub: str, revision: str | None) -> Path:
-    """Fetch a model from the Hugging Face Hub into its own cache, or take it from there."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where one is fetched
     from huggingface_hub.errors import (  # noqa: PLC0415
         HfHubHTTPError,

@@ -54,8 +54,7 @@ def initialise(config: HubertConfig, how: str, teacher: Hubert | None, seed: int
 def check_start(config: HubertConfig, how: str, teacher: HubertConfig) -> None:
     """Check that a teacher of that shape can start such a student, before either is built.
 
-    Raises:
-        ValueError: no such initialisation, or shapes that do not fit; says which dimension.
+    An unknown initialisation and shapes that do not fit are a ValueError that names them.
     """
     if how not in _CHECKS:
         raise ValueError(f'There is no init = "{how}"; known: {", ".join(_CHECKS)}.')
@@ -67,9 +66,6 @@ def average_blocks(model: Hubert, teacher: Hubert) -> None:
 
     Everything outside the blocks is copied. With 24 teacher and 4 student blocks, each student
     block is the mean of 6. The number of heads may differ: it changes no shape.
-
-    Raises:
-        ValueError: a width differs, or the student's blocks do not divide the teacher's.
     """
     check_start(model.config, "block_average", teacher.config)
     _copy_means(model, teacher)
@@ -79,16 +75,8 @@ def thin_blocks(model: Hubert, teacher: Hubert, how: str) -> None:
     """Average runs of blocks at the teacher's widths, then reduce the widths.
 
     At equal widths this is `average_blocks`; elsewhere see `reduction.copy_reduced`. Where the
-    student's blocks do not divide the teacher's, runs differ in length by one.
-
-    Args:
-        model: the student.
-        teacher: where its weights come from.
-        how: "slice" keeps the strongest channels, heads and units; "svd" projects on the stream's
-            strongest subspace.
-
-    Raises:
-        ValueError: a shape that so reduced a teacher cannot fill.
+    student's blocks do not divide the teacher's, runs differ in length by one. "slice" keeps the
+    strongest channels, heads and units; "svd" projects on the stream's strongest subspace.
     """
     check_start(model.config, how, teacher.config)
     few = model.config.encoder_layers

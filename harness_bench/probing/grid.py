@@ -237,6 +237,5 @@ def _over_seeds(
 
 
 def _scores(predictions: Path) -> dict[str, float]:
-    """Score a file of predictions, without intervals."""
     rows = read_predictions(predictions, ClassPrediction)
     return {name: metric.value for name, metric in score_classes(rows, resamples=1).items()}

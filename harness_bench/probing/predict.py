@@ -98,7 +98,6 @@ def predict(
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Say in one line why a file could not be read."""
     if not path.is_file():
         return "there is no such file"
     return " ".join(str(error).split()) or type(error).__name__

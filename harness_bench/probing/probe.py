@@ -138,7 +138,6 @@ def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
 
 
 def _packaged(task: str) -> dict[str, Any]:
-    """Read a task's packaged config."""
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
     settings: dict[str, Any] = yaml.safe_load(packaged_config(task).read_text(encoding="utf-8"))
@@ -196,7 +195,6 @@ def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int)
 def _outcome(
     out: Path, key: str, config: ProbeConfig, command: str, seconds: float
 ) -> ProbeOutcome:
-    """Collect what a finished training left."""
     checkpoint = out / RUN / BEST
     state = load_states(checkpoint)
     weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None

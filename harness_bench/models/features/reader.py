@@ -115,7 +115,6 @@ def _foreign(made: Made) -> list[FeatureReader]:
 
 
 def _entries(table: Path) -> Iterator[tuple[str, tuple[str, int, int]]]:
-    """Yield utterance, (shard, first row, frames) of every line."""
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
         parts = line.split(" ")
         if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):  # noqa: PLR2004

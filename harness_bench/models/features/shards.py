@@ -232,7 +232,6 @@ def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
 
 
 def _is_same(utterance: Utterance, row: Row) -> bool:
-    """Whether an utterance is the one that a row of a record was made from."""
     name, rows, *before, digest = row
     if (name, rows) != (utterance.id, utterance.rows):
         return False

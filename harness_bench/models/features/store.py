@@ -171,7 +171,6 @@ class FeatureStore:
         return hashlib.blake2b(parts, digest_size=_KEY_BYTES).digest()
 
     def _tell(self, what: str, message: str) -> None:
-        """Say something the first time it happens."""
         if what not in self._told:
             self._told.add(what)
             say(f"Feature cache {self.config.folder}: {message}")
@@ -186,6 +185,5 @@ def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
 
 
 def _waveform_digest(waveform: Tensor) -> bytes:
-    """Digest an unpadded waveform (samples,): 0.25 ms for 3 s."""
     samples = waveform.detach().cpu().contiguous().numpy()
     return hashlib.blake2b(samples.data, digest_size=_KEY_BYTES).digest()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, override
 
 from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.frozen import FrozenModel, ModelShape, ModelType
-from harness_bench.models.hubert import Hubert
 from harness_bench.models.types.hubert import Backbone, hubert_shape
 
 if TYPE_CHECKING:
@@ -26,10 +25,7 @@ class FairseqFile(ModelType):
 
     @override
     def load(self, path: Path) -> FrozenModel:
-        found = read_fairseq(path)
-        model = Hubert(found.config)
-        model.load_state_dict(found.tensors)
-        return Backbone(model)
+        return Backbone(read_fairseq(path).model())
 
     @override
     def files(self, path: Path) -> list[Path]:

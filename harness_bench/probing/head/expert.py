@@ -211,7 +211,6 @@ class ClassifierExpert(nn.Module):
         return logits
 
     def _choose_classes(self, *, training: bool) -> list[str]:
-        """Learn the classes from the train split, or read those of the training run."""
         path = self.folder / CLASSES
         if not training and path.is_file():
             return [str(name) for name in read_json(path)]

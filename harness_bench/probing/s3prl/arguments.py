@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.core.log import say
 from harness_bench.core.registry import package_folder
-from harness_bench.probing.s3prl import checkpoints, hub
-from harness_bench.probing.s3prl.flags import (
-    TASKS,
-    arguments_of,
-    help_text,
-    make_parser,
-    stock_tasks,
-    tasks,
-)
+from harness_bench.probing.s3prl import checkpoints, flags, hub
+from harness_bench.probing.s3prl.flags import TASKS, tasks
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +34,7 @@ def packaged_config(task: str) -> Path:
 def complete_command() -> None:
     """Complete the arguments of this process; end it for `--help` and for mistakes."""
     if {"-h", "--help"} & {*sys.argv[1:]}:
-        print(help_text())  # noqa: T201 - what was asked for
+        print(flags.help_text())  # noqa: T201 - what was asked for
         sys.exit()
     try:
         sys.argv[1:] = complete(sys.argv[1:])
@@ -49,7 +43,7 @@ def complete_command() -> None:
 
 
 def complete(argv: Sequence[str]) -> list[str]:
-    """Check the arguments of `run_downstream` and add what s3prl would stumble over.
+    """Check the arguments of `run_downstream` and add what s3prl would miss.
 
     Adds the packaged config where `-c` is absent, the CPU (and gloo) where there is no GPU, the
     local rank that torchrun puts into the environment, and the newest whole checkpoint for `-e
@@ -60,19 +54,15 @@ def complete(argv: Sequence[str]) -> list[str]:
             parse, the Hugging Face Hub.
         SystemExit: an unknown flag (argparse says which), or nothing to do for this rank.
     """
-    spelled = [
-        word.replace("--local-rank", "--local_rank", 1) if word.startswith("--local-rank") else word
-        for word in argv
-    ]
-    parser = make_parser()
-    known = parser.parse_args(spelled)
+    parser = flags.make_parser()
+    known = parser.parse_args([re.sub("^--local-rank", "--local_rank", word) for word in argv])
     check(known)
     _choose_checkpoint(known)
     if known.config is None and known.past_exp is None and known.downstream in tasks():
         known.config = str(packaged_config(known.downstream))
     _choose_rank(known)
     _choose_device(known)
-    return arguments_of(parser, known)
+    return flags.arguments_of(parser, known)
 
 
 def check(known: argparse.Namespace) -> None:
@@ -86,7 +76,7 @@ def check(known: argparse.Namespace) -> None:
     if known.upstream is not None:
         _check_name("upstream (-u)", known.upstream, hub.options())
     if known.downstream is not None:
-        _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
+        _check_name("task (-d)", known.downstream, [*tasks(), *flags.stock_tasks()])
     if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
         _check_checkpoint(known.upstream, known.upstream_ckpt)
     elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
@@ -133,7 +123,6 @@ def _choose_rank(known: argparse.Namespace) -> None:
 
 
 def _choose_device(known: argparse.Namespace) -> None:
-    """Run on the CPU where there is no GPU; processes there talk by gloo."""
     if not known.device.startswith("cuda") or _has_gpu():
         return
     say("No CUDA device here: running on the CPU.")
@@ -149,7 +138,6 @@ def _has_gpu() -> bool:
 
 
 def _check_name(what: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name that is none of the known ones, and suggest the nearest."""
     names = sorted(known)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3) or names

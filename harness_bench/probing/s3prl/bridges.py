@@ -91,7 +91,7 @@ def _load_by_soundfile(path: Any, **_: Any) -> tuple[torch.Tensor, int]:
 def no_gpu_to_choose() -> None:
     """s3prl chooses a GPU for each of several processes, also where there is none."""
     if not torch.cuda.is_available():
-        torch.cuda.set_device = _do_nothing
+        torch.cuda.set_device = _do_nothing  # type: ignore[assignment]
 
 
 def _do_nothing(*_: Any) -> None:
@@ -132,7 +132,7 @@ def light_optimizers() -> None:
             if plain is None or hasattr(member, "hooked"):
                 continue
             if name == "step":
-                kind.step = _without_gradients(member, plain)
+                kind.step = _without_gradients(member, plain)  # type: ignore[method-assign]
             elif not hasattr(plain, _REMEMBERED):
                 setattr(plain, _REMEMBERED, plain)
 

@@ -60,29 +60,28 @@ def arguments_of(parser: argparse.ArgumentParser, known: argparse.Namespace) -> 
 
 def help_text() -> str:
     """Return what `--help` prints: the flags, then every upstream and task."""
+    own = hub.own_names()
+    # s3prl's hub also exposes two classes that it imports.
+    stock = [name for name in hub.options() if name[0].islower() and name not in own]
     parts = [
         make_parser().format_help(),
         _list("upstreams (-u) of this project", _upstreams()),
         _list("tasks (-d) of this project", _tasks()),
-        _wrapped("upstreams that s3prl brings", _stock_upstreams()),
+        _wrapped("upstreams that s3prl brings", stock),
         _wrapped("tasks that s3prl brings", stock_tasks()),
     ]
     return "\n".join(parts)
 
 
 def _flags() -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """Yield the names and options of each `add_argument` in s3prl's source."""
     path = hub.s3prl_folder() / COMMAND_FILE
     for node in ast.walk(_function(hub.parse(path))):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        if node.func.attr == "add_argument":
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument"):
             names = [ast.literal_eval(word) for word in node.args]
             yield names, {word.arg: _value(word) for word in node.keywords if word.arg}
 
 
 def _function(tree: ast.Module) -> ast.FunctionDef:
-    """Return the function that builds s3prl's parser."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == PARSER_FUNCTION:
             return node
@@ -107,7 +106,6 @@ def _value(word: ast.keyword) -> Any:
 
 
 def _upstreams() -> Iterator[tuple[str, str]]:
-    """Yield the name and first docstring line of each upstream of ours."""
     for name, module in sorted(hub.own_index().items()):
         package, _, _ = module.rpartition(".")
         for node in hub.parse(package_folder(package) / "hubconf.py").body:
@@ -115,13 +113,7 @@ def _upstreams() -> Iterator[tuple[str, str]]:
                 yield name, _first_line(node)
 
 
-def _stock_upstreams() -> list[str]:
-    """List s3prl's upstreams; its hub also exposes two classes that it imports."""
-    return [name for name in hub.options() if name[0].islower() and name not in hub.own_names()]
-
-
 def _tasks() -> Iterator[tuple[str, str]]:
-    """Yield the name and first docstring line of each task of ours."""
     for name in tasks():
         yield name, _first_line(hub.parse(package_folder(TASKS) / name / "expert.py"))
 
@@ -131,14 +123,12 @@ def _first_line(node: ast.Module | ast.FunctionDef) -> str:
 
 
 def _list(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Format names with a line each."""
     rows = list(rows)
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join([f"{title}:", *(f"  {name:<{width}}  {line}" for name, line in rows), ""])
 
 
 def _wrapped(title: str, names: Iterable[str]) -> str:
-    """Format names as one paragraph."""
     text = textwrap.fill(
         " ".join(sorted(names)), width=98, initial_indent="  ", subsequent_indent="  ",
         break_on_hyphens=False,

@@ -92,7 +92,6 @@ def _prepare_command() -> None:
 def _exact_runner(
     fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
-    """Find s3prl's runner, to be changed once it is imported."""
     spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
     if spec is not None and spec.loader is not None:
         spec.loader = _RunnerLoader(spec.loader)

@@ -27,11 +27,7 @@ NEEDS_CHECKPOINT = ("_local", "_url", "_gdriveid", "_custom")
 
 
 def options(only_registered_ckpt: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - s3prl's
-    """List all upstream names; s3prl's own signature.
-
-    Args:
-        only_registered_ckpt: leave out those that need a checkpoint from the user.
-    """
+    """List all upstream names, or those that need no checkpoint from the user."""
     names = sorted(index())
     if only_registered_ckpt:
         return [name for name in names if not name.endswith(NEEDS_CHECKPOINT)]
@@ -77,14 +73,10 @@ def s3prl_folder() -> Path:
 def own_checkpoint(name: str) -> Path | None:
     """Return the checkpoint that one of our names stands for without `-k`, None where none does.
 
-    This may download.
-
-    Raises:
-        ValueError: the name stands for a checkpoint that is not to be had; says how.
+    This may download; a checkpoint that is not to be had is a ValueError that says how to get it.
     """
-    if name not in own_index():
-        return None
-    return models.resolve(name) if name in models.names() else None
+    own = name in own_index() and name in models.names()
+    return models.resolve(name) if own else None
 
 
 def own_index() -> dict[str, str]:
@@ -114,12 +106,11 @@ def _stock_index() -> dict[str, str]:
 def _public_names(tree: ast.Module) -> Iterator[str]:
     """Yield the functions and classes that `import *` would take from a module."""
     for node in tree.body:
+        names = []
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names = [node.name]
         elif isinstance(node, ast.ImportFrom):
             names = [alias.asname or alias.name for alias in node.names]
-        else:
-            continue
         yield from (name for name in names if not name.startswith("_"))
 
 

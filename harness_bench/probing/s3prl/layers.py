@@ -20,11 +20,7 @@ _RUNNER = "s3prl.downstream.runner"
 
 
 def layers_of(settings: Mapping[str, Any]) -> str:
-    """Return what the `runner` part of a config asks for: "weighted" or "mean".
-
-    Raises:
-        ValueError: anything else.
-    """
+    """Return what the `runner` part of a config asks for: "weighted" or "mean"; else ValueError."""
     asked = settings.get(KEY, WEIGHTED)
     if asked not in (WEIGHTED, MEAN):
         raise ValueError(
@@ -57,11 +53,7 @@ def choose_layers(runner_module: Any) -> None:
 
 
 def refuse_unheeded(settings: Mapping[str, Any]) -> None:
-    """Refuse a plain mean under a runner that knows nothing of it and would learn the sum.
-
-    Raises:
-        ValueError: says so and names the way out.
-    """
+    """Refuse a plain mean under s3prl's own runner, which would learn the sum all the same."""
     if layers_of(settings) == WEIGHTED:
         return
     runner = getattr(sys.modules.get(_RUNNER), "Runner", None)

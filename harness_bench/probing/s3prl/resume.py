@@ -173,7 +173,6 @@ class Continuation:
         store.set(self.told, stream.getvalue())  # type: ignore[arg-type]
 
     def _told(self, rank: int, step: int) -> State:
-        """Wait for the random states of another rank."""
         store = distributed_c10d._get_default_store()  # noqa: SLF001 - as above
         data = store.get(f"{self.name}/{rank}/{step}")
         return dict(torch.load(io.BytesIO(data), weights_only=True))
@@ -205,7 +204,6 @@ class Continuation:
             prune(Path(path).parent, self.keep)
 
     def _state(self, step: int) -> dict[str, Any]:
-        """Return our part of a checkpoint."""
         mine = {"epoch_start": self.epoch_start, "now": random_state()}
         ranks = [mine, *(self._told(rank, step) for rank in range(1, self.ranks))]
         logged = step % self.settings["log_step"] == 0  # then s3prl has emptied them
@@ -256,7 +254,6 @@ class _Epoch:
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Replace an attribute while the block runs."""
     own, before = name in vars(owner), getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -320,5 +317,4 @@ def _moved(stored: dict[str, Any], device: str) -> dict[str, list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a numpy number into Python's."""
     return value.item() if isinstance(value, np.generic) else value

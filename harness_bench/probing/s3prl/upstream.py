@@ -139,7 +139,6 @@ class FrozenExpert(UpstreamBase):
         return self.backbone.encode(wavs)
 
     def _compute(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        """Compute utterances in the way that suits the device."""
         self.eval()  # modules that a subclass made later start in training mode
         if wavs[0].is_cuda or not self.per_utterance:
             features = self.encode(wavs)
@@ -163,6 +162,5 @@ class FrozenExpert(UpstreamBase):
         return {"checkpoint": digest, "code": code_digest(self, [_MODELS])}
 
     def _say_off(self, reason: str) -> None:
-        """Say that the folder asked for is not used."""
         if self.cache.folder is not None:
             say(f"{reason}: none are kept in {self.cache.folder}.")
