@@ -15,13 +15,7 @@ type Norm = Literal["layer", "group", "none"]
 class ConvLayer(nn.Module):
     """One temporal convolution with optional layer or group norm and GELU."""
 
-    def __init__(
-        self,
-        size: tuple[int, int, int, int],
-        norm: Norm,
-        *,
-        bias: bool,
-    ) -> None:
+    def __init__(self, size: tuple[int, int, int, int], norm: Norm, *, bias: bool) -> None:
         """`size` is (channels in, channels out, kernel, stride)."""
         super().__init__()
         channels_in, channels, kernel, self.stride = size

@@ -122,10 +122,7 @@ ATTACKS: dict[str, tuple[Callable[[str], Any], str]] = {
 @pytest.mark.parametrize("in_zip", [True, False])
 @pytest.mark.parametrize("key", ["model", "args", "extra_state"])
 def test_a_crafted_file_runs_nothing(
-    tmp_path: Path,
-    attack: str,
-    key: str,
-    in_zip: bool,  # noqa: FBT001
+    tmp_path: Path, attack: str, key: str, *, in_zip: bool
 ) -> None:
     """Checkpoints come from strangers: wherever a call hides, it is refused by its name."""
     make, named = ATTACKS[attack]

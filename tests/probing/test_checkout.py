@@ -59,14 +59,7 @@ def test_three_ways_give_equal_figures(
     config = checkout / "s3prl" / "downstream" / "my_ser" / "config.yaml"
     copies = ("-u", "my_harness_local", "-d", "my_ser", "-c", str(config), "--device", "cpu")
     ways = {
-        "ours": (
-            "-m",
-            "harness_bench.run_downstream",
-            "-u",
-            "harness_local",
-            "-d",
-            "ser",
-        ),
+        "ours": ("-m", "harness_bench.run_downstream", "-u", "harness_local", "-d", "ser"),
         "copies": ("-m", "harness_bench.run_downstream", *copies),
         "stock": ("-c", STOCK, *copies),
     }

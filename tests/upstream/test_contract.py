@@ -61,16 +61,6 @@ def test_making_it_draws_no_random_numbers(name: str, tiny_checkpoint: Path) -> 
 
 
 @torch.no_grad()
-def test_shapes_and_frames(upstream: Any, wavs: list[Tensor]) -> None:
-    """s3prl's featurizer stacks the states and cuts them by the downsample rate."""
-    out = upstream(wavs)
-    batch, longest, _ = out["hidden_states"][0].shape
-    assert (batch, longest) == (3, frames(upstream, LENGTHS[0]))
-    assert len({state.shape for state in out["hidden_states"]}) == 1
-    assert torch.equal(out["last_hidden_state"], out["hidden_states"][-1])
-
-
-@torch.no_grad()
 def test_alone_equals_in_a_batch_to_the_bit(upstream: Any, wavs: list[Tensor]) -> None:
     """On the CPU; else accuracy depends on the batch size, and a cache on what came first."""
     together = upstream(wavs)["hidden_states"]

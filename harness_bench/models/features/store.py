@@ -126,8 +126,7 @@ class FeatureStore:
             return None if data is None else unpack(name, data)
         except CorruptEntryError as error:
             self._tell(
-                "corrupt",
-                f"entry {name.hex()} is broken ({error}); all such are computed again.",
+                "corrupt", f"entry {name.hex()} is broken ({error}); all such are computed again."
             )
             with suppress(OSError):  # where it must not be deleted, it is overwritten or not
                 self._disk.drop(name)

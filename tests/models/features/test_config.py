@@ -37,24 +37,11 @@ def test_the_file_wins_over_the_environment(
     assert found == FeatureCacheConfig(Path("from/shell"), 7, 9, "fp32", "mean")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "says"),
-    [
-        ("HARNESS_FEATURE_CACHE_MB", "1G", "HARNESS_FEATURE_CACHE_MB='1G': expected whole MiB"),
-        ("HARNESS_FEATURE_CACHE_DISK_MB", "-1", "HARNESS_FEATURE_CACHE_DISK_MB='-1'"),
-        (
-            "HARNESS_FEATURE_CACHE_DTYPE",
-            "bf16",
-            "HARNESS_FEATURE_CACHE_DTYPE='bf16': expected fp32",
-        ),
-    ],
-)
-def test_a_wrong_variable_is_named(
-    variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("rest", "value"), [("MB", "1G"), ("DISK_MB", "-1"), ("DTYPE", "bf16")])
+def test_a_wrong_variable_is_named(rest: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typing error must not silently mean the default."""
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ValueError, match=says):
+    monkeypatch.setenv(f"HARNESS_FEATURE_CACHE_{rest}", value)
+    with pytest.raises(ValueError, match=f"HARNESS_FEATURE_CACHE_{rest}='{value}'"):
         feature_cache_config()
 
 
