@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.peers import fairseq_available, quiet
-from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.models.types.fairseq import read_fairseq
 from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 

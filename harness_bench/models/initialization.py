@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.thinning.reduction import check_widths, copy_reduced
+from harness_bench.models.thinning import check_widths, copy_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def average_blocks(model: Hubert, teacher: Hubert) -> None:
 def thin_blocks(model: Hubert, teacher: Hubert, how: str) -> None:
     """Average runs of blocks at the teacher's widths, then reduce the widths.
 
-    At equal widths this is `average_blocks`; elsewhere see `reduction.copy_reduced`. Where the
+    At equal widths this is `average_blocks`; elsewhere see `thinning.copy_reduced`. Where the
     student's blocks do not divide the teacher's, runs differ in length by one. "slice" keeps the
     strongest channels, heads and units; "svd" projects on the stream's strongest subspace.
     """

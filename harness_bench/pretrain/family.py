@@ -6,8 +6,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from harness_bench.core.fabric import make_fabric
-from harness_bench.models import checkpoint, fairseq, frozen
+from harness_bench.models import checkpoint, frozen
 from harness_bench.models.initialization import check_start
+from harness_bench.models.types import fairseq
 from harness_bench.pretrain.config import (
     checkpoint_folder,
     checkpoint_of,

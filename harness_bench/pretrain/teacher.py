@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.models import hub
 from harness_bench.models.checkpoint import load_config
-from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.frozen import load_backbone, shape_of
 from harness_bench.models.initialization import check_start
+from harness_bench.models.types.fairseq import read_fairseq
 from harness_bench.models.types.hubert import Backbone
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a probe is told and what it leaves: its subject, its settings, its outcome."""
+"""A probe's subject, its settings and its outcome."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a head says of one file: a probability for each class, or why there is none."""
+    """One file's probability of each class, or why there is none."""
 
     file: Path
     probs: dict[str, float]  # most probable class first; empty where it could not be read
@@ -34,14 +34,10 @@ class Answer:
 
 
 def find_checkpoint(probe: Path) -> Path:
-    """Return the head's checkpoint of a probe.
+    """Return the head's checkpoint of a probe; none there is a ValueError.
 
-    Args:
-        probe: the checkpoint itself, s3prl's experiment folder, or a folder of `run_probe` or
-            of `run_grid`, whose best trial is taken.
-
-    Raises:
-        ValueError: nothing of that kind is there.
+    `probe` is the checkpoint itself, s3prl's experiment folder, or a folder of `run_probe` or of
+    `run_grid`, whose best trial is taken.
     """
     if probe.is_file():
         return probe
@@ -63,19 +59,13 @@ def find_checkpoint(probe: Path) -> Path:
 def predict(
     probe: Path, audio: Iterable[Path], *, upstream_checkpoint: Path | None = None
 ) -> Iterator[Answer]:
-    """Classify audio files one by one, in the order given.
+    """Classify audio files one by one, in the order given; yield an answer for each.
 
     Args:
-        probe: see `find_checkpoint`.
-        audio: files of any length, rate and number of channels; folders are searched by nobody.
-        upstream_checkpoint: where the upstream's checkpoint lies now; default: where it lay.
-
-    Yields:
-        An answer for each file; one that cannot be read gets its reason, the others are not
-        affected.
-
-    Raises:
-        ValueError: no trained head there, or not one of this project's tasks.
+        probe: see `find_checkpoint`; a head of another project's task is a ValueError.
+        audio: files of any length, rate and number of channels, no folders. One that cannot be
+            read gets its reason as the answer; the others are not affected.
+        upstream_checkpoint: where the upstream's checkpoint is now, if it was moved.
     """
     import torch  # noqa: PLC0415 - heavy
 

@@ -13,7 +13,7 @@ from harness_bench.core.files import digest_file, digest_strings, read_json, wri
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
-from harness_bench.models.features.config import MEMORY_MB, feature_cache_config
+from harness_bench.models.features.config import MEMORY_MB, upstream_config
 from harness_bench.models.layers import MEAN, WEIGHTED
 from harness_bench.probing.config import ProbeConfig, ProbeOutcome, Subject
 from harness_bench.probing.head.config import BEST, predictions_name
@@ -157,7 +157,7 @@ def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
         "task": subject.task,
         "settings": settings,
         "probe": given,
-        "feature_dtype": feature_cache_config().dtype,
+        "feature_dtype": upstream_config().feature_cache.dtype,
         **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in _SPLITS},
         "versions": versions(),
     }

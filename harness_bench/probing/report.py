@@ -1,4 +1,4 @@
-"""What a grid leaves for readers: a result for the leaderboard, a plot of the layers, a table."""
+"""A finished grid as a result for the leaderboard, a plot of the layers and a table."""
 
 from __future__ import annotations
 
@@ -87,17 +87,12 @@ def _with_others(heads: Sequence[Sequence[ClassPrediction]]) -> list[ClassPredic
 def render_grid(outcome: GridOutcome) -> str:
     """Return the trials as a table, and what was chosen."""
     names = list(outcome.test_mean)
-    header = ("learning rate", "seed", *(f"dev {name}" for name in names),
-              *(f"test {name}" for name in names))  # fmt: skip
-    lines = [
-        (
-            f"{trial.learning_rate:g}",
-            str(trial.seed),
-            *(f"{trial.dev[name]:.2f}" for name in names),
-            *(f"{trial.test[name]:.2f}" if trial.test else "-" for name in names),
-        )
-        for trial in outcome.trials
-    ]
+    splits = [f"{split} {name}" for split in ("dev", "test") for name in names]
+    lines = [("learning rate", "seed", *splits)]
+    for trial in outcome.trials:
+        dev = (f"{trial.dev[name]:.2f}" for name in names)
+        test = (f"{trial.test[name]:.2f}" if trial.test else "-" for name in names)
+        lines.append((f"{trial.learning_rate:g}", str(trial.seed), *dev, *test))
     chosen = [
         f"{name} {outcome.test_mean[name]:.2f}"
         + (f" ± {outcome.test_deviation[name]:.2f}" if outcome.test_deviation else "")
@@ -106,7 +101,7 @@ def render_grid(outcome: GridOutcome) -> str:
     seeds = len(outcome.test_predictions)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     summary = f"learning rate {outcome.learning_rate:g}, test ({over}, %): {', '.join(chosen)}"
-    return "\n".join([*columns([header, *lines]), "", summary])
+    return "\n".join([*columns(lines), "", summary])
 
 
 def draw_layers(weights: Sequence[float], target: Path, title: str) -> None:

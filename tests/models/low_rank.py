@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness_bench.models.initialization import initialise
-from harness_bench.models.thinning.stream import blocks_of
+from harness_bench.models.thinning import blocks_of
 
 if TYPE_CHECKING:
     from harness_bench.models.hubert import Block, Hubert, HubertConfig

@@ -17,9 +17,9 @@ from transformers import HubertModel, Wav2Vec2FeatureExtractor
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.peers import HOW, fairseq_available
 from harness_bench.models.checkpoint import load_hubert, read_facts
-from harness_bench.models.fairseq import read_fairseq
 from harness_bench.models.frozen import load_backbone
 from harness_bench.models.hubert import Hubert, normalize_waveforms
+from harness_bench.models.types.fairseq import read_fairseq
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.family import export
 from tests.models import fairseq_layout

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness_bench.models.initialization import check_start, initialise
-from harness_bench.models.thinning.stream import blocks_of, choose_stream
+from harness_bench.models.thinning import blocks_of, choose_stream
 from tests.models.conftest import small_config
 from tests.models.low_rank import LowRank, block_diagonal
 

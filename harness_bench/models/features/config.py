@@ -15,7 +15,6 @@ FOLDER = "HARNESS_FEATURE_CACHE"
 MEMORY_MB = "HARNESS_FEATURE_CACHE_MB"
 DISK_MB = "HARNESS_FEATURE_CACHE_DISK_MB"
 DTYPE = "HARNESS_FEATURE_CACHE_DTYPE"
-SECTION, UPSTREAM = "feature_cache", "upstream"  # the tables of an upstream's config (`-g`)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,21 +32,34 @@ class FeatureCacheConfig:
     states: Literal["all", "mean"] = "all"  # mean: the plain mean of all layers is the one feature
 
 
-def feature_cache_config(file: Path | None = None) -> FeatureCacheConfig:
-    """Read the settings: the table `feature_cache` of `-g FILE.toml` before the environment.
+@dataclass(frozen=True, config=STRICT)
+class UpstreamOptions:
+    """How an upstream computes."""
+
+    # False computes each batch padded, as other toolkits do. Models with a group norm (HuBERT and
+    # wav2vec 2.0 of base size) then see the padding: features depend on the batch.
+    per_utterance: bool = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class UpstreamConfig:
+    """The tables of an upstream's config, `-g FILE.toml`."""
+
+    upstream: UpstreamOptions = UpstreamOptions()
+    feature_cache: FeatureCacheConfig = FeatureCacheConfig()
+
+
+def upstream_config(file: Path | None = None) -> UpstreamConfig:
+    """Read an upstream's config; its table `feature_cache` comes before the environment.
 
     Raises:
         ValueError: an unknown key or an impossible value; names the file or the variable.
     """
-    values = _from_environment()
-    if file is None:
-        return build(FeatureCacheConfig, values, source="feature cache")
-    tables = read_toml(file)
-    if unknown := sorted(tables.keys() - {SECTION, UPSTREAM}):
-        raise ValueError(
-            f"{file}: unknown table {unknown[0]!r}; expected [{UPSTREAM}] or [{SECTION}]."
-        )
-    return build(FeatureCacheConfig, values | tables.get(SECTION, {}), source=str(file))
+    tables = {} if file is None else read_toml(file)
+    cache = tables.get("feature_cache", {})
+    if isinstance(cache, dict):
+        tables["feature_cache"] = _from_environment() | cache
+    return build(UpstreamConfig, tables, source=str(file or "feature cache"))
 
 
 def _from_environment() -> dict[str, Any]:

@@ -38,7 +38,7 @@ def identity_of(facts: Facts) -> str:
 
 
 class FeatureStore:
-    """Keeps features (states, frames, dim); whatever fails on disk costs time, never the run.
+    """Keeps features (states, frames, dim); a failing disk costs time, never the run.
 
     What `put` returns and what `get` gives later, in this process or another, is equal to the
     bit. With fp16 both are rounded, so that the first epoch sees the features of all others.

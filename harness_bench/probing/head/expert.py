@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.audio.io import load_waveform
 from harness_bench.core.config import build
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
@@ -38,14 +39,8 @@ class ClassifierExpert(nn.Module):
     """One label per utterance: the paper's head, chosen by accuracy on dev.
 
     Writes into the experiment folder: classes.json, metrics.jsonl (one line per split and log),
-    dev-best.ckpt, and predictions.<split>.jsonl of the best step (or of `-m evaluate`).
-
-    Args:
-        upstream_dim: dimension of the features.
-        upstream_rate: samples per frame.
-        downstream_expert: that part of the config file.
-        expdir: the experiment folder.
-        kwargs: s3prl's arguments and the rest of the config file.
+    dev-best.ckpt, and predictions.<split>.jsonl of the best step (or of `-m evaluate`). The
+    arguments are s3prl's: its own and the config file's.
     """
 
     best_score: Tensor  # (1,) dev accuracy of dev-best.ckpt
@@ -150,15 +145,9 @@ class ClassifierExpert(nn.Module):
 
     @staticmethod
     def load_audio(path: Path) -> Tensor:
-        """Read a file for `-m inference`: (samples,) float32 at 16 kHz.
-
-        Raises:
-            ValueError: it cannot be read as audio.
-        """
+        """Read a file for `-m inference`: (samples,) float32, 16 kHz; no audio is a ValueError."""
         from lhotse import Recording  # noqa: PLC0415 - only inference makes its own cut
         from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
-
-        from harness_bench.audio.io import load_waveform  # noqa: PLC0415
 
         try:
             recording = Recording.from_file(path)
@@ -177,9 +166,7 @@ class ClassifierExpert(nn.Module):
     ) -> list[dict[str, float]]:
         """Return each utterance's probability of every class, the most probable first.
 
-        Args:
-            features: (frames, upstream_dim) of each utterance.
-            samples: samples of each utterance at 16 kHz, as in training; None: all frames count.
+        Shapes as in `forward`; without `samples` all frames count.
         """
         frames = [len(item) for item in features]
         if samples is not None:

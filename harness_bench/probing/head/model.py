@@ -20,11 +20,6 @@ class CnnAttentionHead(nn.Module):
     The order of layers is that of s3prl's `CNNSelfAttention`: dropout before every convolution,
     ReLU between them and none behind the last. On the same weights the logits are those that
     s3prl's gives an utterance alone; here they are the same padded in a batch.
-
-    Args:
-        upstream_dim: dimension of the features.
-        classes: number of classes.
-        config: sizes.
     """
 
     def __init__(self, upstream_dim: int, classes: int, config: HeadConfig) -> None:
@@ -70,15 +65,9 @@ class CnnAttentionHead(nn.Module):
         return logits
 
     def _averaged(self, x: Tensor, valid: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Average over `kernel_size` frames, one such average every `average` of them.
+        """Average x (B, hidden, F) over `kernel_size` frames, once every `average` of them.
 
-        Args:
-            x: (B, hidden, F) float.
-            valid: (B, F) bool.
-            frames: (B,) int64.
-
-        Returns:
-            (B, hidden, F') averages and (B, F') which of them begin inside the utterance.
+        Returns (B, hidden, F') and, (B, F'), which averages begin inside the utterance.
         """
         padding = self.kernel_size // 2
         x = F.avg_pool1d(x * valid[:, None], self.kernel_size, self.average, padding)
@@ -89,13 +78,8 @@ class CnnAttentionHead(nn.Module):
 def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]:
     """Count the frames of each utterance that really lie inside it.
 
-    s3prl gives round(samples / rate) frames, one or two more than a 25 ms window has room for;
-    where the batch is padded, these hold another utterance's padding.
-
-    Args:
-        lengths: frames that s3prl gave.
-        samples: samples at 16 kHz.
-        rate: samples per frame.
+    s3prl gives `lengths` = round(samples / rate) frames, one or two more than a 25 ms window has
+    room for; where the batch is padded, these hold another utterance's padding.
     """
     return [
         max(1, min(given, (count - FRAME_FIELD) // rate + 1))

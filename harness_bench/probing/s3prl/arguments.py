@@ -1,6 +1,6 @@
-"""The command line of s3prl's `run_downstream`: what is missing is added, what is wrong is said.
+"""The command line of s3prl's `run_downstream`, checked and completed.
 
-Checked before anything heavy is imported, so a typing error costs a fraction of a second.
+Nothing heavy is imported before that, so a typing error costs a fraction of a second.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def check(known: argparse.Namespace) -> None:
     if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
         _check_checkpoint(known.upstream, known.upstream_ckpt)
     elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
-        hub.own_checkpoint(known.upstream)  # What is not to be had is said now.
+        hub.own_checkpoint(known.upstream)  # raises where the weights are not available
     for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
@@ -149,7 +149,7 @@ def _check_checkpoint(upstream: str, folder: str | None) -> None:
     if folder is None:
         raise ValueError(f"Upstream {upstream} needs a checkpoint folder: give it with -k.")
     if Path(folder).is_file():
-        return  # whoever reads it says what is wrong with it
+        return  # its reader checks it
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(
             f"-k {folder} is not a checkpoint folder (it has no config.json). Export a run with "

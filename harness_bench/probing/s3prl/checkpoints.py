@@ -1,19 +1,17 @@
 """The checkpoint files of s3prl's runner: which are whole, which is the newest, what they hold.
 
-Imports torch only to read one: the command line looks for them before anything heavy is loaded.
+torch is imported only to read one: the command line checks them before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import zipfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 STATES = "states-*.ckpt"  # s3prl's name; the number is the step
@@ -39,7 +37,7 @@ def is_whole(path: Path) -> bool:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """Return the newest checkpoint that can be read, passing over broken ones with a sentence."""
+    """Return the newest checkpoint that can be read; warn of broken ones."""
     for path in reversed(states(folder)):
         if is_whole(path):
             return path
@@ -56,8 +54,7 @@ def prune(folder: Path, keep: int) -> None:
 def choose(past: Path) -> Path:
     """Return the checkpoint that `-e` means: a file, or the newest whole one of a folder.
 
-    Raises:
-        ValueError: there is none, or the file is broken.
+    None there, or a broken file, is a ValueError.
     """
     if past.is_dir():
         if (found := newest_whole(past)) is None:
@@ -74,15 +71,6 @@ def load_states(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; no code in it is run."""
     import torch  # noqa: PLC0415 - heavy
 
-    with arguments_allowed():
+    with torch.serialization.safe_globals([argparse.Namespace]):  # the parsed arguments
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return found
-
-
-@contextmanager
-def arguments_allowed() -> Iterator[None]:
-    """Let torch read checkpoints of s3prl, which hold the parsed arguments beside weights."""
-    import torch  # noqa: PLC0415 - heavy
-
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        yield

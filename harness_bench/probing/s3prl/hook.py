@@ -93,31 +93,20 @@ def _exact_runner(
     fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
     spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-    if spec is not None and spec.loader is not None:
-        spec.loader = _RunnerLoader(spec.loader)
+    if spec is not None and spec.origin is not None:
+        spec.loader = _RunnerLoader(fullname, spec.origin)
     return spec
 
 
-class _RunnerLoader(Loader):
+class _RunnerLoader(importlib.machinery.SourceFileLoader):
     """Imports s3prl's runner, with the bridges that must precede and follow it."""
-
-    def __init__(self, real: Loader) -> None:
-        self.real = real
-
-    @override
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.real.create_module(spec)
 
     @override
     def exec_module(self, module: ModuleType) -> None:
         from harness_bench.probing.s3prl import bridges  # noqa: PLC0415 - imports torch
 
         bridges.apply()
-        # Whoever asks for the source must find the real loader.
-        module.__loader__ = self.real
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.real
-        self.real.exec_module(module)
+        super().exec_module(module)
         from harness_bench.probing.s3prl.layers import choose_layers  # noqa: PLC0415 - for it alone
         from harness_bench.probing.s3prl.resume import make_exact  # noqa: PLC0415 - imports torch
 

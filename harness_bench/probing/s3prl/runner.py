@@ -8,7 +8,7 @@ from typing import Any
 
 from harness_bench.core.files import write_json
 from harness_bench.probing.head.config import CLASSES
-from harness_bench.probing.s3prl.checkpoints import arguments_allowed, load_states
+from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hook import activate
 
 
@@ -21,7 +21,7 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
     classes = state["Downstream"].get("_extra_state", {}).get("classes")
     if classes is None:
         raise ValueError(f"{checkpoint} is no head of this project's tasks: it names no classes.")
-    # The experiment may have moved, and its cuts may be gone: the checkpoint alone must do.
+    # The experiment may have moved, and its cuts may be gone: the checkpoint alone must suffice.
     write_json(folder / CLASSES, classes)
     settings = vars(state["Args"]) | {
         "mode": "inference", "expdir": str(folder), "init_ckpt": str(checkpoint),
@@ -35,8 +35,7 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
             f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
             "lies now with --upstream-checkpoint."
         )
-    with arguments_allowed():  # it reads the file once more
-        runner = Runner(argparse.Namespace(**settings), state["Config"])
+    runner = Runner(argparse.Namespace(**settings), state["Config"])
     for entry in runner.all_entries:
         entry.model.eval()
     return runner

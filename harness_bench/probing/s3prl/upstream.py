@@ -7,19 +7,17 @@ computed anew; see `harness_bench.models.features`.
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, override
 
 import torch
-from pydantic.dataclasses import dataclass
 from s3prl.upstream.interfaces import UpstreamBase
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.core.code_digest import code_digest
-from harness_bench.core.config import STRICT, load
 from harness_bench.core.log import say
-from harness_bench.models.features.config import feature_cache_config
+from harness_bench.models.features.config import upstream_config
 from harness_bench.models.features.store import FeatureStore
 from harness_bench.models.frozen import load_backbone, type_of
 
@@ -31,23 +29,6 @@ if TYPE_CHECKING:
 _MODELS = "harness_bench.models"  # functions that no class of a model shows
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class UpstreamOptions:
-    """The table `upstream` of what `-g FILE.toml` names."""
-
-    # False computes each batch padded, as other toolkits do. Models with a group norm (HuBERT and
-    # wav2vec 2.0 of base size) then see the padding: features depend on the batch.
-    per_utterance: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class OptionsFile:
-    """All of that file."""
-
-    upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
-    feature_cache: dict[str, Any] = field(default_factory=dict)  # see `feature_cache_config`
-
-
 class FrozenExpert(UpstreamBase):
     """All hidden states of a checkpoint, in fairseq's convention, without importing transformers.
 
@@ -56,7 +37,7 @@ class FrozenExpert(UpstreamBase):
 
     Args:
         ckpt: a checkpoint of any type in `harness_bench.models.types`.
-        model_config: a TOML file in the form of `OptionsFile`, or None.
+        model_config: a TOML file in the form of `UpstreamConfig`, or None.
         refresh: s3prl's; nothing is refreshed here.
         cache_mb: MiB of features kept in memory; None: by the settings, 1024 without any.
         kwargs: s3prl's own.
@@ -75,10 +56,10 @@ class FrozenExpert(UpstreamBase):
     ) -> None:
         super().__init__(**kwargs)
         del refresh
-        options = None if model_config is None else Path(model_config)
-        settings = OptionsFile() if options is None else load(OptionsFile, options)
-        cache = feature_cache_config(options)
-        self.cache = cache if cache_mb is None else replace(cache, memory_mb=cache_mb)
+        settings = upstream_config(None if model_config is None else Path(model_config))
+        self.cache = settings.feature_cache
+        if cache_mb is not None:
+            self.cache = replace(self.cache, memory_mb=cache_mb)
         self.checkpoint, self.per_utterance = Path(ckpt), settings.upstream.per_utterance
         # Weights are drawn and then overwritten; a head must not start otherwise for that.
         with torch.random.fork_rng(devices=[]):

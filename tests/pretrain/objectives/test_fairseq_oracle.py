@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.peers import HOW, fairseq_available
-from harness_bench.models.fairseq import our_name
 from harness_bench.models.hubert import normalize_waveforms
+from harness_bench.models.types.fairseq import our_name
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import MaskedBatch
 from tests.models.conftest import KINDS, padded, small_config

@@ -1,1 +1,0 @@
-"""Smaller starts from larger models: slices and low-rank parts."""
