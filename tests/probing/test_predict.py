@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(
         upstream=SimpleNamespace(model=lambda wavs: wavs),
         featurizer=SimpleNamespace(model=lambda _, features: features),
     )
-    monkeypatch.setattr(module, "_runner", lambda *_: runner)
+    monkeypatch.setattr(module, "open_runner", lambda *_: runner)
     first, second, third = predict(tmp_path, [broken, good, tmp_path / "none.wav"])
     assert (first.label, second.label, third.label) == ("", "happy", "")
     assert first.problem
