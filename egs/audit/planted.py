@@ -186,7 +186,7 @@ def table(report: AuditReport) -> Iterator[tuple[str, ...]]:
     gone = missed(report)
     yield ("planted", "between", "verdict", "", "what")
     for each in PLANTED:
-        verdict = "LEAK" if each.leak else "told"
+        verdict = "LEAK" if each.leak else "note"
         outcome = "MISSED" if each in gone else "found"
         yield (each.kind, f"{each.first} and {each.second}", verdict, outcome, each.what)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 GAP = "  "
 
@@ -28,3 +28,9 @@ def columns(rows: Sequence[Sequence[str]], *, texts: bool = False) -> list[str]:
         GAP.join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
         for first, *others in rows
     ]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of Markdown; the cells' own signs must be escaped already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -64,7 +64,7 @@ class Finding:
     """One kind of thing that two sets share."""
 
     kind: str
-    leak: bool  # False: reported, and no fault
+    leak: bool  # False: a note
     why: str  # why it is none, where it is none
     values: int  # different speakers, recordings, ...; pairs of utterances for span and near
     first_utterances: int

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_ids, write_text
-from harness_bench.core.tables import columns
+from harness_bench.core.tables import columns, markdown_table
 from harness_bench.leakage.compare import MEANING
 
 if TYPE_CHECKING:
@@ -125,18 +125,17 @@ class AuditReport:
 
     def markdown(self) -> str:
         """Return the same as a Markdown page."""
-        lines = ["# Leakage audit", "", self._verdict(), "", "| set | utterances | hours |",
-                 "|---|---|---|"]  # fmt: skip
-        lines += [
-            f"| {_cell(each.name)} | {each.utterances} | {each.hours:.2f} |" for each in self.sets
+        sets = ((_cell(each.name), str(each.utterances), f"{each.hours:.2f}") for each in self.sets)
+        rows = (map(_cell, _cells(*each)) for each in self._findings())
+        parts = [
+            "# Leakage audit",
+            self._verdict(),
+            markdown_table(("set", "utterances", "hours"), sets),
+            markdown_table(_HEAD, rows),
+            "\n".join(f"- {_cell(line.strip())}" for line in self._examples()),
+            *map(_cell, self._notes()),
         ]
-        lines += ["", f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|"]
-        lines += [
-            f"| {' | '.join(map(_cell, _cells(pair, finding)))} |"
-            for pair, finding in self._findings()
-        ]
-        lines += ["", *(f"- {_cell(line.strip())}" for line in self._examples()), ""]
-        return "\n".join([*lines, *(f"{_cell(note)}\n" for note in self._notes())])
+        return "\n\n".join(parts) + "\n"
 
     def _findings(self) -> Iterator[tuple[Pair, Finding]]:
         return ((pair, finding) for pair in self.pairs for finding in pair.findings)
@@ -184,7 +183,7 @@ def _cells(pair: Pair, finding: Finding) -> tuple[str, ...]:
         pair.first,
         pair.second,
         finding.kind,
-        "LEAK" if finding.leak else "told",
+        "LEAK" if finding.leak else "note",
         str(finding.values),
         f"{finding.first_utterances} / {finding.second_utterances}",
         f"{finding.second_hours:.4f}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import resolved
 from harness_bench.core.sanitize import shorten
-from harness_bench.core.tables import columns
+from harness_bench.core.tables import columns, markdown_table
 from harness_bench.corpora.doctor.listen import FINDINGS, NOTES, Findings, Listening
 from harness_bench.corpora.doctor.plot import CLASSES, DURATIONS
 from harness_bench.cuts.store import SKIPPED
@@ -70,6 +70,7 @@ class Examination:
 
 _MARKS = "\\`*_[]<>|#"
 _LONGEST = 160  # characters of a cell
+_LINE_HEAD = ("figure", "known", "counted", "verdict", "source of the known")
 
 
 def render(found: Examination) -> str:
@@ -89,11 +90,7 @@ def render(found: Examination) -> str:
 
 def summary(found: Examination) -> str:
     """Return the verdict, every figure's line and what was found, to be printed."""
-    rows = [["figure", "known", "counted", "verdict"]]
-    rows += [
-        [line.what, line.known, line.counted or "-", _said(line.verdict, line.detail)]
-        for line in found.lines
-    ]
+    rows = [_LINE_HEAD[:-1], *(_cells(line)[:-1] for line in found.lines)]
     lines = columns(rows, texts=True) if found.lines else []
     for split, tally in found.tallies.items():
         whole = tally.whole
@@ -102,8 +99,7 @@ def summary(found: Examination) -> str:
             f"{len(whole.speakers)} speakers, {len(whole.clusters)} programmes or videos"
         )
     lines += [
-        f"{'note' if kind in NOTES else 'fault'}, {kind}: {count:,}"
-        for kind, count in sorted(found.findings.counts.items())
+        f"{_kind(kind)}, {kind}: {count:,}" for kind, count in sorted(found.findings.counts.items())
     ]
     lines += [f"left out by prepare, {item.reason}: {item.utterances:,}" for item in found.left_out]
     return "\n".join([*lines, _verdict(found)])
@@ -111,38 +107,36 @@ def summary(found: Examination) -> str:
 
 def _verdict(found: Examination) -> str:
     differing = sum(line.verdict == "differs" for line in found.lines)
-    untold = sum(line.verdict == "cannot tell" for line in found.lines)
-    known = "" if found.known else " Nothing is known of this corpus to compare it with."
-    heard = f"{found.findings.heard:,} of {_total(found.tallies):,} utterances were decoded."
-    if found.sound:
-        return (
-            f"Sound: no figure differs ({untold} cannot be told), no audio at fault.{known} {heard}"
-        )
-    return (
-        f"Not sound: {differing} figures differ ({untold} cannot be told), "
-        f"{found.findings.faults} faults of audio.{known} {heard}"
+    unknown = f"({sum(line.verdict == 'cannot tell' for line in found.lines)} not checkable)"
+    verdict = (
+        f"PASS: all figures match {unknown}, no faults in the audio."
+        if found.sound
+        else f"FAIL: {differing} figures differ {unknown}, {found.findings.faults} audio faults."
     )
+    known = "" if found.known else " No figures of this corpus are known."
+    return f"{verdict}{known} {_heard(found)}"
 
 
-def _total(tallies: dict[str, Tally]) -> int:
-    return sum(tally.whole.utterances for tally in tallies.values())
+def _heard(found: Examination) -> str:
+    total = sum(tally.whole.utterances for tally in found.tallies.values())
+    return f"{found.findings.heard:,} of {total:,} utterances were decoded."
 
 
-def _said(verdict: str, detail: str) -> str:
-    """Put verdict and detail together; the detail of a difference begins with its verdict."""
-    if detail.startswith(verdict):
-        return detail
-    return f"{verdict}: {detail}" if detail else verdict
+def _kind(kind: str) -> str:
+    return "note" if kind in NOTES else "fault"
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    """Return the cells of `_LINE_HEAD`; the detail of a difference begins with its verdict."""
+    said = ": ".join(part for part in (line.verdict, line.detail) if part)
+    said = line.detail if line.detail.startswith(line.verdict) else said
+    return line.what, line.known, line.counted or "-", said, line.source
 
 
 def _lines(found: Examination) -> str:
     if not found.lines:
         return "Nothing is known of this corpus; `--known FILE.toml` names figures of your own."
-    rows = [
-        (line.what, line.known, line.counted or "-", _said(line.verdict, line.detail), line.source)
-        for line in found.lines
-    ]
-    return _table(("figure", "known", "counted", "verdict", "source of the known"), rows)
+    return _table(_LINE_HEAD, map(_cells, found.lines))
 
 
 def _splits(tallies: dict[str, Tally]) -> str:
@@ -185,17 +179,16 @@ def _figures(share: Share) -> tuple[str, str, str, str]:
 
 def _audio(found: Examination) -> str:
     findings = found.findings
-    heard = f"{findings.heard:,} of {_total(found.tallies):,} utterances were decoded."
     if not findings.counts:
-        return f"{heard} Nothing was found."
+        return f"{_heard(found)} Nothing was found."
     rows = [
-        (example.kind, "note" if kind in NOTES else "fault", f"{findings.counts[kind]:,}",
+        (example.kind, _kind(kind), f"{findings.counts[kind]:,}",
          example.id, example.split, example.detail)
         for kind, examples in sorted(findings.first.items())
         for example in examples
     ]  # fmt: skip
     head = ("kind", "counts as", "of this kind", "the first", "split", "detail")
-    return f"{heard} All findings are in [{FINDINGS}]({FINDINGS}).\n\n{_table(head, rows)}"
+    return f"{_heard(found)} All findings are in [{FINDINGS}]({FINDINGS}).\n\n{_table(head, rows)}"
 
 
 def _left_out(found: Examination) -> str:
@@ -212,8 +205,7 @@ def _left_out(found: Examination) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *(map(_text, row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(head, (map(_text, row) for row in rows))
 
 
 def _text(value: str) -> str:

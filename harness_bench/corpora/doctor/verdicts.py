@@ -29,7 +29,7 @@ class Line:
     source: str
 
 
-class _Untold(Exception):  # noqa: N818 - no error: what there is does not tell
+class _NotCheckable(Exception):  # noqa: N818 - no error: the folder does not tell
     """A figure cannot be counted; says why."""
 
 
@@ -90,7 +90,7 @@ def _lines(
         try:
             _check_options(figure, options)
             counted = _counted(figure, name, tallies)
-        except _Untold as why:
+        except _NotCheckable as why:
             yield Line(what, value, "", "cannot tell", str(why), where)
             continue
         verdict, detail = agreement(value, counted, figure.within_percent)
@@ -105,22 +105,22 @@ def _title(figure: Figure, name: str) -> str:
 def _check_options(figure: Figure, options: Mapping[str, Any] | None) -> None:
     """Refuse figures of a corpus that was prepared in another way."""
     if figure.options and options is None:
-        raise _Untold("the folder does not say with which options it was prepared")
+        raise _NotCheckable("the folder does not say with which options it was prepared")
     for name, value in figure.options.items():
         assert options is not None, "checked above"
         if options.get(name) != value:
-            raise _Untold(f"holds with {name}={value}; prepared with {options.get(name)}")
+            raise _NotCheckable(f"holds with {name}={value}; prepared with {options.get(name)}")
 
 
 def _counted(figure: Figure, name: str, tallies: Mapping[str, Tally]) -> float:
     """Count what a figure speaks of; an int for counts, a float for hours."""
     if absent := [split for split in figure.splits if split not in tallies]:
-        raise _Untold(f"there is no split {', '.join(absent)}")
+        raise _NotCheckable(f"there is no split {', '.join(absent)}")
     shares = [_share(tallies[split], figure, name) for split in figure.splits]
     if figure.what == "shared_clusters":
         first, second = (share.clusters for share in shares)
         if not first or not second:
-            raise _Untold("the cuts have no cluster")
+            raise _NotCheckable("the cuts have no cluster")
         return len(first & second)
     whole = Share()
     for share in shares:
@@ -133,7 +133,7 @@ def _counted(figure: Figure, name: str, tallies: Mapping[str, Tally]) -> float:
     }
     counted = counts[figure.what]
     if not counted and figure.what in {"speakers", "clusters"} and whole.utterances:
-        raise _Untold(f"the cuts have no {figure.what[:-1]}")
+        raise _NotCheckable(f"the cuts have no {figure.what[:-1]}")
     return counted
 
 
@@ -146,4 +146,4 @@ def _share(tally: Tally, figure: Figure, name: str) -> Share:
         known = tally.classes[figure.field]
         if known:
             return known.get(name, Share())
-    raise _Untold(f"the cuts have no {figure.field}, or of too many values")
+    raise _NotCheckable(f"the cuts have no {figure.field}, or of too many values")
