@@ -17,7 +17,7 @@ from harness_bench.asr.data.sets import prepare_once
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from harness_bench.asr.config import BroadcastConfig, BroadcastData
+    from harness_bench.asr.config import BroadcastConfig
 
 CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
 
@@ -79,16 +79,14 @@ def _check_set(name: str, config: BroadcastConfig) -> None:
 
 
 def prepare(
-    names: Sequence[str], config: BroadcastData, data: Path, text_profile: str, jobs: int
+    names: Sequence[str], config: BroadcastConfig, data: Path
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the steps of stage 1: each corpus that some set is of, then the data folders.
 
     Args:
         names: of the sets.
-        config: where the corpora are.
+        config: says where the corpora are.
         data: gets the data folders.
-        text_profile: normalises their texts.
-        jobs: audio files checked at a time; 0 takes all cores.
     """
     cuts = Path(config.cuts).resolve()
     wanted = {corpus_of(name) for name in names}
@@ -106,8 +104,8 @@ def prepare(
         if corpus in wanted:
             yield corpus, partial(
                 prepare_once, corpus, Path(getattr(config, corpus)).resolve(), cuts / corpus,
-                options[corpus], max_skipped=config.max_skipped, jobs=jobs,
+                options[corpus], max_skipped=config.max_skipped, jobs=config.nj,
                 audio=config.audio_check,
             )  # fmt: skip
     specs = [f"{name}={cuts / corpus_of(name)}:{split_of(name)}" for name in names]
-    yield "data folders", partial(stages.data_folders, specs, data, text_profile)
+    yield "data folders", partial(stages.data_folders, specs, data, config.text_profile)

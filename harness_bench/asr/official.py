@@ -10,24 +10,14 @@ import os
 import subprocess
 import sys
 from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
 from harness_bench.asr import broadcast
-from harness_bench.asr.config import (
-    BroadcastConfig,
-    BroadcastData,
-    ModelKind,
-    list_options,
-    parse_options,
-    words_of,
-)
+from harness_bench.asr.config import BroadcastConfig, words_of
 from harness_bench.asr.espnet.run import run_steps
 from harness_bench.core import workdir
-from harness_bench.core.config import STRICT
 from harness_bench.core.log import say
 from harness_bench.cuts.store import cuts_path
 
@@ -38,41 +28,6 @@ if TYPE_CHECKING:
 
 _LAUNCHER = "harness_bench.asr.espnet.run"
 _SETUP = "setup.sh"  # of the recipe's folder
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class DataConfig(BroadcastData):
-    """Options of local/data.sh: stage 1 alone."""
-
-    sets: str = Field(min_length=1, description="sets to write, commas between: train,mgb2_test")
-    cuts: str = Field(default="cuts", description="prepared corpora are written here")
-    data: Path = Field(default=Path("data"), description="data folders are written here")
-    text_profile: str = Field(default="mgb2", description="normalisation of the training text")
-    nj: int = Field(default=0, ge=0, description="files checked at a time; 0: all cores")
-    times: Path | None = Field(default=None, description="file for the stage's time")
-    python: str = Field(default="python3", description="Python with this project")
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ScoreConfig:
-    """Options of local/score.sh: stage 13 of every decoded set."""
-
-    cuts: Path = Field(
-        default=Path("data"), description="folder with cuts.SET.jsonl.gz of every decoded set"
-    )
-    corpus: str = Field(
-        default="", description="of all sets; else the set's name before _, or qasr"
-    )
-    model: str = Field(default="", description="the row's name; else the experiment folder's")
-    model_kind: ModelKind | None = Field(
-        default=None, description="pretrained, baseline, random or other; else by the training"
-    )
-    profile: str = Field(default="", description="text profile that ranks; default: the corpus's")
-    synthetic: bool = Field(default=False, description="true marks the speech as computer-made")
-    pretraining_data: str = Field(default="", description="of the upstream, in words")
-    results: str = Field(default="", description="folder of results; else DECODE/results")
-    times: str = Field(default="", description="file of stage times")
-    python: str = Field(default="python3", description="Python with this project")
 
 
 def run_official(recipe: Recipe, checkout: Path) -> None:
@@ -103,7 +58,7 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
         options = asr_sh_words(recipe, data=" ".join(data), score=" ".join(score))
         call("./asr.sh", "--stop_stage", str(last), *options, cwd=work)
     if c.scoring and c.runs(13) and last == 12:  # noqa: PLR2004 - a stage
-        score_sets(Path(c.asr_exp).resolve(), parse_options(ScoreConfig, score))
+        score_sets([*score, str(Path(c.asr_exp).resolve())])
     for step in recipe.packing():
         if c.runs(step.number):
             run_steps([(step.title, step.run)], None)
@@ -135,20 +90,12 @@ def _has_sclite(work: Path, environment: dict[str, str]) -> bool:
 
 
 def data_words(config: BroadcastConfig) -> list[str]:
-    """Return the options of local/data.sh."""
-    sets = dict.fromkeys((config.train_set, config.valid_set, *config.test_sets))
-    same = (
-        "nj",
-        "train_hours",
-        "dev_hours",
-        "split_seed",
-        "max_skipped",
-        "audio_check",
-        "text_profile",
-    )
-    folders = {name: getattr(config, name) for name in reversed(broadcast.CORPORA)}
+    """Return the options of local/data.sh, none of which has a blank."""
+    same = ("train_set", "valid_set", "nj", "train_hours", "dev_hours", "split_seed", "max_skipped",
+            "audio_check", "text_profile")  # fmt: skip
+    folders = {name: getattr(config, name) for name in ("cuts", *broadcast.CORPORA)}
     return words_of(
-        sets=",".join(sets), cuts=Path(config.cuts).resolve(), python=sys.executable,
+        test_sets=",".join(config.test_sets), python=sys.executable,
         **{name: getattr(config, name) for name in same},
         **{name: Path(folder).resolve() for name, folder in folders.items() if folder},
     )  # fmt: skip
@@ -200,16 +147,26 @@ def asr_sh_words(recipe: Recipe, *, data: str, score: str) -> list[str]:
     )  # fmt: skip
 
 
-def score_sets(asr_exp: Path, config: ScoreConfig) -> None:
-    """Score every decode folder ASR_EXP/DECODE/SET and ASR_EXP/DECODE/org/SET by our rules.
+def score_sets(words: Sequence[str]) -> None:
+    """Score every decode folder ASR_EXP/DECODE/SET and ASR_EXP/DECODE/org/SET (local/score.sh).
+
+    Args:
+        words: options of `harness_bench.asr.score`, and ASR_EXP as the last word. --corpus is by
+            default what stands before `_` in a set's name, --results DECODE/results.
 
     Raises:
         ValueError: no decoded set, or no cuts of one.
     """
     from harness_bench.asr import score  # noqa: PLC0415 - takes a second
 
-    if not asr_exp.is_dir():
-        raise ValueError(f"there is no experiment folder {asr_exp}")
+    asr_exp = Path(words[-1]) if len(words) % 2 else None
+    if asr_exp is None or not asr_exp.is_dir():
+        raise ValueError(
+            f"ASR_EXP {asr_exp or 'is missing'}: expected a trained model's folder behind options"
+        )
+    given = {"cuts": "data", "model": asr_exp.name}
+    given |= {name.removeprefix("--"): value for name, value in batched(words[:-1], 2)}
+    given.pop("python", None)
     # asr.sh decodes the development set below org; our own stages leave ESPnet's 1best_recog.
     places = {"*/*/text": 0, "*/org/*/text": 0, "*/*/1best_recog/text": 1}
     sets = [
@@ -217,45 +174,18 @@ def score_sets(asr_exp: Path, config: ScoreConfig) -> None:
     ]
     if not sets:
         raise ValueError(f"{asr_exp} holds no decoded set: decode first (stage 12)")
-    needed = [cuts_path(config.cuts, folder.name) for folder in sets]
+    needed = [cuts_path(Path(given["cuts"]), folder.name) for folder in sets]
     if missing := [str(path) for path in needed if not path.is_file()]:
         raise ValueError(
-            f"there is no {' '.join(missing)}: references come from prepared cuts. Make them by "
-            "stage 1 of run.sh or `harness-bench prepare CORPUS FROM DIR`, name each file after "
-            'its set, and give their folder: --cuts DIR (asr.sh: --local_score_opts "--cuts DIR")'
+            f"there is no {' '.join(missing)}: references come from prepared cuts. Name each file "
+            "after its set, and give their folder by --cuts DIR (asr.sh: in --local_score_opts)"
         )
+    if (asr_exp / "config.yaml").is_file():
+        given["asr"] = str(asr_exp)
     steps = []
     for folder in sets:
         decode = folder.parent.parent if folder.parent.name == "org" else folder.parent
-        words = words_of(
-            cuts=config.cuts, split=folder.name, decoded=folder,
-            corpus=config.corpus or broadcast.corpus_of(folder.name), out=decode,
-            results=config.results or decode / "results", model=config.model or asr_exp.name,
-            asr=asr_exp if (asr_exp / "config.yaml").is_file() else None,
-            synthetic=config.synthetic, model_kind=config.model_kind, profile=config.profile,
-            pretraining_data=config.pretraining_data, times=config.times,
-        )  # fmt: skip
-        steps.append((f"scores of {folder.name}", partial(score.main, words)))
+        own = {"corpus": broadcast.corpus_of(folder.name), "results": decode / "results", **given}
+        of_set = words_of(split=folder.name, decoded=folder, out=decode, **own)
+        steps.append((f"scores of {folder.name}", partial(score.main, of_set)))
     run_steps(steps, None)
-
-
-def run_local(program: str, words: Sequence[str]) -> None:
-    """Do what local/data.sh or local/score.sh was called for.
-
-    Raises:
-        ValueError: options that cannot be, no decoded set or no cuts.
-    """
-    folder = "ASR_EXP" if program == "score" else "--sets SETS --qasr DIR"
-    kind = ScoreConfig if program == "score" else DataConfig
-    if {"--help", "-h"} & {*words}:
-        usage = f"Usage: local/{program}.sh [options] {folder}\n\n{list_options(kind)}"
-        sys.stdout.write(usage)
-    elif program == "score":
-        if not words:
-            raise ValueError("ASR_EXP is missing: the folder of the trained model; see --help")
-        score_sets(Path(words[-1]), parse_options(ScoreConfig, words[:-1]))
-    else:
-        config = parse_options(DataConfig, words)
-        names = tuple(dict.fromkeys(config.sets.split(",")))
-        steps = broadcast.prepare(names, config, config.data, config.text_profile, config.nj)
-        run_steps([(f"Stage 1: {title}", run) for title, run in steps], config.times)

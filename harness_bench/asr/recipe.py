@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness_bench.asr import broadcast, stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
 from harness_bench.asr.data.kaldi import Limits
+from harness_bench.asr.espnet.decode import decode
 from harness_bench.asr.espnet.run import Command, run
 from harness_bench.scoring.registry import get_profile
 
@@ -72,7 +73,7 @@ class Recipe:
         c, data = self.config, Path(self.data)
         names = tuple(dict.fromkeys((c.train_set, c.valid_set, *c.test_sets)))
         if isinstance(c, BroadcastConfig):
-            for title, run in broadcast.prepare(names, c, data, c.text_profile, c.nj):
+            for title, run in broadcast.prepare(names, c, data):
                 yield Step(1, title, _own(run))
         else:
             assert isinstance(c, PreparedConfig)
@@ -218,11 +219,9 @@ class Recipe:
                 lm_file=f"{c.lm_exp}/{c.inference_lm}" if c.use_lm else None,
                 num_workers=c.nj, ngpu=int(c.gpu_inference == "true"), seed=c.seed,
             )  # fmt: skip
-            decoding = _program(
-                "harness_bench.asr.espnet.decode", "--", *arguments, *c.inference_args.split(),
-                keys=f"{self.raw}/{name}/wav.scp", output_dir=f"{self.decoded}/{name}",
-                jobs=c.inference_nj,
-            )  # fmt: skip
+            keys, out = Path(self.raw, name, "wav.scp"), Path(self.decoded, name)
+            words = (*arguments, *c.inference_args.split())
+            decoding = _own(decode, keys, out, c.inference_nj, words)
             yield Step(12, f"decoding {name} [{c.asr_tag}/{c.inference_tag}]", decoding)
 
     def scoring(self) -> Iterator[Step]:

@@ -2,15 +2,14 @@
 
 KIND says where the sets come from: `prepared` takes a prepared corpus, `broadcast` prepares QASR,
 MGB-2 and MGB-3. RUN.SH is the script that calls this, in the recipe's folder. All chosen stages run
-in this process, because importing ESPnet takes 10 to 30 seconds. `data` and `score` are what the
-official asr.sh calls through local/.
+in this process, because importing ESPnet takes 10 to 30 seconds. The official asr.sh calls `data`
+and `score` (score.sh's words alone) through local/.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,10 +31,10 @@ from harness_bench.asr.espnet.run import prepare_spawned, run_steps
 from harness_bench.asr.recipe import FBANK, TIMES, Recipe
 from harness_bench.asr.score import layer_weights
 from harness_bench.core.config import STRICT, build, resolved
-from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
+from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.process import run_logged
 from harness_bench.core.stage_times import StageTimes
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.cuts.store import cuts_path
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ _PREDICTIONS_STAGE = 13  # the next one packs the model
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "dump", "token_list", "stats", "features", "asr", "decode")
+_OLDER = (OldNote(OUTCOME, field="digest"), OldNote("inputs.digest", whole=OUTCOME))
 # Digests of the scripts that these stages were written in first: runs made by them are finished.
 # Change one when the stages give another result.
 _VERSION = {
@@ -58,6 +58,7 @@ _MALLOC = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), "4
 _KINDS: dict[str, tuple[type[RecipeConfig], str]] = {
     "prepared": (PreparedConfig, "--cuts DIR"),
     "broadcast": (BroadcastConfig, "--qasr DIR --mgb2 DIR --mgb3 DIR"),
+    "data": (BroadcastConfig, "--qasr DIR --mgb2 DIR --mgb3 DIR"),
 }
 _HELP = """\
 Usage: {script} {needed} [--upstream fbank|CHECKPOINT_DIR|NAME] [--expdir DIR] [options]
@@ -122,23 +123,29 @@ def run_asr(
             "any other upstream needs one."
         )
     inputs = _input_digests(checkpoint, cuts, config)
-    digest = digest_strings(f"{name} {value}" for name, value in sorted(inputs.items()))
-    if (outcome := _finished(out, digest)) is not None:
-        return outcome
-    _make_room(out, digest)
-    write_provenance(out, config=resolved(config), seed=config.seed, inputs=inputs)
-    command = _command(checkpoint, cuts, out, config)
-    (out / LOG).unlink(missing_ok=True)
-    seconds = run_logged(command, out / LOG, threads=threads, environment=_MALLOC | os.environ)
-    outcome = AsrOutcome(
-        digest=digest,
-        predictions={s: out / f"predictions.{s}.jsonl" for s in config.test_sets},
-        checkpoint_digest=inputs.get("checkpoint"),
-        seconds=seconds,
-        command=tuple(command),
-        layer_weights=layer_weights(out / "asr" / _MODEL),
-    )
-    write_json(out / OUTCOME, asdict(outcome))
+    key = digest_strings(f"{name} {value}" for name, value in sorted(inputs.items()))
+    work = WorkDir(out, inputs, key=key, older=_OLDER)
+    with work.lock():
+        predictions = {split: out / f"predictions.{split}.jsonl" for split in config.test_sets}
+        if work.finished and all(path.is_file() for path in predictions.values()):
+            outcome = build(AsrOutcome, read_json(out / OUTCOME), source=str(out / OUTCOME))
+            return replace(outcome, predictions=predictions)  # it may have been moved
+        # ESPnet would go on with what other inputs left.
+        work.begin(clear=_PRODUCTS, config=config, seed=config.seed)
+        (out / LOG).unlink(missing_ok=True)
+        command = _command(checkpoint, cuts, out, config)
+        environment = _MALLOC | os.environ
+        seconds = run_logged(command, out / LOG, threads=threads, environment=environment)
+        outcome = AsrOutcome(
+            digest=key,
+            predictions=predictions,
+            checkpoint_digest=inputs.get("checkpoint"),
+            seconds=seconds,
+            command=tuple(command),
+            layer_weights=layer_weights(out / "asr" / _MODEL),
+        )
+        write_json(out / OUTCOME, asdict(outcome))
+        work.finish()
     return outcome
 
 
@@ -175,29 +182,6 @@ def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> di
     return digests
 
 
-def _finished(out: Path, digest: str) -> AsrOutcome | None:
-    """Return the outcome of a finished run with the same inputs."""
-    path = out / OUTCOME
-    if not path.is_file():
-        return None
-    outcome = build(AsrOutcome, read_json(path), source=str(path))
-    # Where the folder is now, not where it was: it may have been moved.
-    here = {split: out / file.name for split, file in outcome.predictions.items()}
-    if outcome.digest != digest or not all(file.is_file() for file in here.values()):
-        return None
-    return replace(outcome, predictions=here)
-
-
-def _make_room(out: Path, digest: str) -> None:
-    """Remove the products of a run with other inputs, which ESPnet would continue from."""
-    mark = out / "inputs.digest"
-    if not mark.is_file() or mark.read_text(encoding="utf-8").strip() != digest:
-        (out / OUTCOME).unlink(missing_ok=True)
-        for name in _PRODUCTS:
-            shutil.rmtree(out / name, ignore_errors=True)
-    write_text(mark, digest + "\n")
-
-
 def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) -> list[str]:
     """Return the recipe's command line."""
     folder = recipe_folder(config)
@@ -225,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if kind in _KINDS:
             _run_recipe(kind, *words)
         else:
-            official.run_local(kind, words)
+            official.score_sets(words)
     except ValueError as error:
         sys.exit(f"error: {error}")
 
@@ -241,7 +225,7 @@ def _run_recipe(name: str, script: str, *words: str) -> None:
         return
     config = parse_options(kind, [*defaults, *given], recipe=str(folder))
     recipe = Recipe(config, shlex.join(["bash", script, *given]))
-    if (root := os.environ.get("ESPNET_ROOT")) and isinstance(config, BroadcastConfig):
+    if (root := os.environ.get("ESPNET_ROOT")) and name == "broadcast":
         official.run_official(recipe, Path(root))
         return
     steps = [(f"Stage {step.number}: {step.title}", step.run) for step in recipe.steps()]

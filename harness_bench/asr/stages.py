@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.asr.data import kaldi, sets, tokens
-from harness_bench.core import workdir
+from harness_bench.core.files import digest_file
 from harness_bench.core.log import say
+from harness_bench.core.workdir import NOTE, OldNote, WorkDir
 from harness_bench.cuts.fields import group_of, tags_of, text_of
 from harness_bench.results.predictions import TextPrediction, write_predictions
 from harness_bench.scoring.registry import get_profile
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness_bench.asr.config import AudioFormat
+
+_BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
 
 
 def data_folders(specs: Sequence[str], out: Path, text_profile: str) -> None:
@@ -109,13 +112,40 @@ def shapes(data: Path, out: Path, splits: Sequence[str]) -> None:
 def training_inputs(
     folder: Path, settings: Mapping[str, str], files: Mapping[str, str], checkpoint: str = ""
 ) -> None:
-    """Note what decides a training, or refuse to go on with a training of other inputs."""
-    inputs = dict(settings) | workdir.digests({name: Path(path) for name, path in files.items()})
+    """Stages 7 and 11: note what decides a training, or refuse to go on with one of other inputs.
+
+    How long it trains, and on how many devices, is no input: a training may go on for more epochs.
+
+    Args:
+        folder: ESPnet's output folder.
+        settings: name -> value.
+        files: name -> path.
+        checkpoint: the upstream's folder; empty without one.
+
+    Raises:
+        ValueError: no such file, or a training of other inputs (or that noted none) has begun.
+    """
+    inputs = dict(settings)
+    for name, path in files.items():
+        if not Path(path).is_file():
+            raise ValueError(f"{name}: there is no file {path}. Run the earlier stages first.")
+        inputs[name] = digest_file(Path(path))
     if checkpoint:
         from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - torch
 
         inputs["checkpoint"] = checkpoint_digest(Path(checkpoint))
-    workdir.claim(folder, inputs)
+    work = WorkDir(folder, inputs, older=(OldNote(NOTE),))
+    if (folder / _BEGUN).is_file():
+        if work.found is None:
+            raise ValueError(
+                f"{folder} holds a training that did not note its inputs ({NOTE}), such as one of "
+                "a checkout's asr.sh, whose tokens are others. Choose another --asr_tag (--lm_tag) "
+                "or --expdir, or remove it."
+            )
+        work.refuse_others(
+            "Going on would mix the two. Choose another --asr_tag or --expdir, or remove it."
+        )
+    work.begin()
 
 
 def predictions(cuts: Path, decoded: Path, out: Path, splits: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
 
 
 def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn text into numbers, truth values and tuples (values between blanks) as `kind` wants.
+    """Turn text into numbers, truth values and tuples (blanks or commas between) as `kind` wants.
 
     For options of a command line, where all is text; what cannot be turned stays for `build`.
     """
@@ -83,7 +83,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(wanted: Any, value: Any) -> Any:
     if get_origin(wanted) is tuple and isinstance(value, str):
-        return [_typed(get_args(wanted)[0], word) for word in value.split()]
+        return [_typed(get_args(wanted)[0], word) for word in value.replace(",", " ").split()]
     return _scalar(value) if wanted in (int, float, bool) else value
 
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
-from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
+from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -298,48 +298,6 @@ def _difference(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) ->
     old, new = (json.dumps(side[name], ensure_ascii=False) if name in side else "nothing"
                 for side in (there, here))  # fmt: skip
     return f"{name} (was {old}, is {new})" if max(len(old), len(new)) <= _LONGEST else name
-
-
-_BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
-
-
-def digests(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return the digests of files by the names that people know them by.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    for name, path in files.items():
-        if not path.is_file():
-            raise ValueError(f"{name}: there is no file {path}. Run the earlier stages first.")
-    return {name: digest_file(path) for name, path in files.items()}
-
-
-def claim(folder: Path, inputs: Mapping[str, str]) -> None:
-    """Note a training's inputs, or check that they are those that it began with.
-
-    How long it trains, and on how many devices, is no input: a training may go on for more epochs.
-
-    Args:
-        folder: ESPnet's output folder.
-        inputs: setting -> value, file -> digest.
-
-    Raises:
-        ValueError: a training with other inputs has begun there; names what differs. Or one that
-            noted none.
-    """
-    work = WorkDir(folder, inputs, older=(OldNote(NOTE),))
-    if (folder / _BEGUN).is_file():
-        if work.found is None:
-            raise ValueError(
-                f"{folder} holds a training that did not note its inputs ({NOTE}), such as one of "
-                "a checkout's asr.sh, whose tokens are others. Choose another --asr_tag (--lm_tag) "
-                "or --expdir, or remove it."
-            )
-        work.refuse_others(
-            "Going on would mix the two. Choose another --asr_tag or --expdir, or remove it."
-        )
-    work.begin()
 
 
 PACKAGES = (

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.asr.data import kaldi
-from harness_bench.core.files import locked, read_json, write_bytes, write_json
+from harness_bench.core.files import write_bytes
 from harness_bench.core.log import say
+from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.cuts.store import cuts_path, read_cuts, splits, write_cuts
 
 if TYPE_CHECKING:
@@ -45,18 +46,18 @@ def prepare_once(
     from harness_bench.corpora.prepare import PrepareConfig, prepare  # noqa: PLC0415
 
     made = {"corpus": corpus, "root": str(root.absolute()), "options": options, "audio": audio}
-    mark = out / PREPARED
     config = PrepareConfig(
         options=options, require=("text",), max_skipped=max_skipped, jobs=jobs, audio=audio
     )
-    with locked(out / ".lock"):  # runs of several models share the folder
-        if mark.is_file() and read_json(mark) == made:
+    work = WorkDir(out, made, note=PREPARED, older=(OldNote(PREPARED),))
+    with work.lock():  # runs of several models share the folder
+        if work.finished:
             splits(out)  # refuses a folder whose writing was cut off
             say(f"{out} was prepared like this before; remove it to read {root} anew")
             return False
-        mark.unlink(missing_ok=True)
+        work.begin()
         report = prepare(corpus, root, out, config)
-        write_json(mark, made)
+        work.finish()
     say(
         f"{corpus}: {report.kept} of {report.found} utterances, left out {report.skipped or 'none'}"
     )

@@ -1,25 +1,21 @@
-"""Stage 12: decode one set by several processes; what is finished is not decoded again.
-
-`python -m harness_bench.asr.espnet.run -m harness_bench.asr.espnet.decode --jobs 4
---keys dump/raw/test/wav.scp --output_dir DIR -- ARGUMENTS` runs `espnet2.bin.asr_inference
-ARGUMENTS` on four parts of the keys and joins what they wrote in DIR/1best_recog.
-"""
+"""Stage 12: decode one set by several processes; what is finished is not decoded again."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from subprocess import STDOUT, Popen
 from typing import TYPE_CHECKING
 
 from harness_bench.asr.data.kaldi import read_table, write_table
-from harness_bench.core.files import digest_file, digest_strings, stamp, write_text
+from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
 from harness_bench.core.process import log_lines
+from harness_bench.core.workdir import OldNote, WorkDir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,45 +39,26 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
     Raises:
         ValueError: a process failed; shows the end of its log.
     """
-    mark = _mark(keys, arguments)
-    parts = _parts(keys, out / "logdir", jobs)
-    for part in parts:
-        if _is_done(part, mark):
-            continue
-        shutil.rmtree(part, ignore_errors=True)
-    todo = [part for part in parts if not part.exists()]
-    lines = {part: _command(part, arguments) for part in todo}
+    work = _work(out, keys, arguments)
+    parts = [replace(work, folder=part) for part in _parts(keys, out / "logdir", jobs)]
+    todo = [part for part in parts if not part.finished]
+    for part in todo:
+        shutil.rmtree(part.folder, ignore_errors=True)
+        part.begin()
     if len(parts) == 1:
-        for line in lines.values():
-            _run_here(line)
-            _finish(parts[0], mark)
+        for part in todo:
+            _run_here(_command(part.folder, arguments))
+            part.finish()
     else:
-        _run_beside(lines, mark)
+        _run_beside(todo, arguments)
     for name in JOINED:
-        tables = [part / BEST / name for part in parts]
+        tables = [part.folder / BEST / name for part in parts]
         (out / BEST / name).unlink(missing_ok=True)
         if all(table.is_file() for table in tables):
             rows = {key: row for table in tables for key, row in read_table(table).items()}
             write_table(out / BEST / name, rows)
+    say(f"{len(todo)} parts decoded, results in {out / BEST}")
     return len(todo)
-
-
-def _mark(keys: Path, arguments: Sequence[str]) -> str:
-    """Return the digest of all that decides what is decoded."""
-    files = [Path(value) for word, value in pairwise(arguments) if word in _FILES]
-    audio = map(_stamp, read_table(keys).values())
-    return digest_strings([*arguments, *map(digest_file, [keys, *files]), *audio])
-
-
-def _stamp(place: str) -> str:
-    """Return size and time of change of an audio file: stage 3 writes other cuts to one name."""
-    path = Path(place)
-    return " ".join(map(str, stamp(path))) if path.is_file() else ""
-
-
-def _finish(part: Path, mark: str) -> None:
-    """Note that a part is whole."""
-    write_text(part / _DONE, mark + "\n")
 
 
 def _parts(keys: Path, folder: Path, jobs: int) -> list[Path]:
@@ -94,9 +71,26 @@ def _parts(keys: Path, folder: Path, jobs: int) -> list[Path]:
     return [folder / f"output.{number}of{jobs}" for number in range(1, jobs + 1)]
 
 
-def _is_done(part: Path, mark: str) -> bool:
-    done = part / _DONE
-    return done.is_file() and done.read_text(encoding="utf-8").strip() == mark
+def _work(out: Path, keys: Path, arguments: Sequence[str]) -> WorkDir:
+    """Return a folder with all that decides what is decoded there.
+
+    Of audio files their size and time of change: stage 3 writes other cuts to one name.
+    """
+    files = [keys, *(Path(value) for word, value in pairwise(arguments) if word in _FILES)]
+    digests = [digest_file(path) for path in files]
+    audio = [_stamp(place) for place in read_table(keys).values()]
+    inputs = {
+        "arguments": list(arguments),
+        "files": dict(zip(map(str, files), digests, strict=True)),
+        "audio": digest_strings(audio),
+    }
+    key = digest_strings([*arguments, *digests, *audio])
+    return WorkDir(out, inputs, key=key, note=_DONE, older=(OldNote(_DONE),))
+
+
+def _stamp(place: str) -> str:
+    path = Path(place)
+    return " ".join(map(str, stamp(path))) if path.is_file() else ""
 
 
 def _command(part: Path, arguments: Sequence[str]) -> list[str]:
@@ -114,25 +108,27 @@ def _run_here(line: Sequence[str]) -> None:
     asr_inference.main(list(line))
 
 
-def _run_beside(lines: dict[Path, list[str]], mark: str) -> None:
+def _run_beside(parts: Sequence[WorkDir], arguments: Sequence[str]) -> None:
     """Run one process per part, all at once, each with a log of its own."""
-    running: dict[Path, Popen[bytes]] = {}
-    for part, line in lines.items():
-        command = [sys.executable, "-m", "harness_bench.asr.espnet.run", "-m", _PROGRAM, *line]
-        with _log(part).open("wb") as stream:
-            running[part] = Popen(command, stdout=stream, stderr=STDOUT)
+    running: list[tuple[WorkDir, Popen[bytes]]] = []
+    for part in parts:
+        words = _command(part.folder, arguments)
+        command = [sys.executable, "-m", "harness_bench.asr.espnet.run", "-m", _PROGRAM, *words]
+        with _log(part.folder).open("wb") as stream:
+            running.append((part, Popen(command, stdout=stream, stderr=STDOUT)))
     failed: list[Path] = []
     try:
         while running:  # Each is noted as it ends: whatever befalls the others, it is kept.
-            ended = [part for part, process in running.items() if process.poll() is not None]
-            for part in ended:
-                if running.pop(part).returncode:
-                    failed.append(_log(part))
+            time.sleep(_POLL)
+            ended = [pair for pair in running if pair[1].poll() is not None]
+            running = [pair for pair in running if pair not in ended]
+            for part, process in ended:
+                if process.returncode:
+                    failed.append(_log(part.folder))
                 else:
-                    _finish(part, mark)
-            time.sleep(0 if ended else _POLL)
+                    part.finish()
     finally:
-        for process in running.values():  # Of a run that is broken off: none goes on alone.
+        for _, process in running:  # Of a run that is broken off: none goes on alone.
             process.terminate()
     if failed:
         end = "\n".join(log_lines(failed[0])[-25:])
@@ -143,23 +139,3 @@ def _run_beside(lines: dict[Path, list[str]], mark: str) -> None:
 
 def _log(part: Path) -> Path:
     return part.with_name(f"asr_inference.{part.name.removeprefix('output.')}.log")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Decode as the command line says; bad input ends it with one line."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    here = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--keys", type=Path, required=True)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args(words[:here])
-    try:
-        count = decode(options.keys, options.output_dir, options.jobs, words[here + 1 :])
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    say(f"{count} parts decoded, results in {options.output_dir / BEST}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The sets of a run: copied from prepared corpora, changed in speed; what decides a training."""
+"""The sets of a run: copied from prepared corpora, changed in speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from harness_bench.asr.data import kaldi, sets
 from harness_bench.audio.io import load_waveform
-from harness_bench.core import workdir
+from harness_bench.core.files import write_json
 from harness_bench.cuts.store import cuts_path, read_cuts
 from tests.egs.official import build
 
@@ -74,6 +74,9 @@ def test_a_corpus_is_prepared_once(tmp_path: Path) -> None:
         True,
         True,
     ]
+    made = {"corpus": "mgb3", "root": str(root), "options": {}, "audio": "decode"}
+    write_json(tmp_path / "cuts" / "prepared.json", made)  # as versions before noted it
+    assert not prepared()
     (tmp_path / "cuts" / "UNFINISHED").touch()
     with pytest.raises(ValueError, match="was cut off"):
         prepared()
@@ -90,27 +93,3 @@ def test_a_corpus_is_prepared_once_by_runs_beside_each_other(tmp_path: Path) -> 
 
     with ThreadPoolExecutor(3) as pool:
         assert sorted(pool.map(prepared, range(3))) == [False, False, True]
-
-
-def test_a_training_that_began_keeps_its_inputs(tmp_path: Path) -> None:
-    """ESPnet's --resume would go on with the old weights and the new settings."""
-    workdir.claim(tmp_path, {"layers": "mean", "tokens": "a"})
-    workdir.claim(tmp_path, {"layers": "1", "tokens": "a"})  # nothing is trained yet
-    (tmp_path / "checkpoint.pth").touch()
-    workdir.claim(tmp_path, {"layers": "1", "tokens": "a"})
-    with pytest.raises(ValueError, match=r"layers .*; seed "):
-        workdir.claim(tmp_path, {"layers": "2", "tokens": "a", "seed": "1"})
-
-
-def test_a_training_that_noted_nothing_is_not_gone_on_with(tmp_path: Path) -> None:
-    """A checkout's asr.sh has tokens of its own; of equal number, nothing would fail."""
-    (tmp_path / "checkpoint.pth").touch()
-    with pytest.raises(ValueError, match=r"did not note its inputs \(inputs\.json\)"):
-        workdir.claim(tmp_path, {"layers": "mean"})
-    assert not (tmp_path / workdir.NOTE).exists()
-
-
-def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """Its stage was skipped; the message must say which file is missing."""
-    with pytest.raises(ValueError, match="tokens: there is no file"):
-        workdir.digests({"tokens": tmp_path / "tokens.txt"})

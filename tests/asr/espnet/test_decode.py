@@ -8,6 +8,8 @@ import pytest
 
 from harness_bench.asr.data.kaldi import read_table, write_table
 from harness_bench.asr.espnet import decode as stage
+from harness_bench.core.files import digest_file, digest_strings
+from harness_bench.core.workdir import WorkDir
 
 KEYS = {f"utt-{number}": f"/audio/{number}.wav" for number in range(7)}
 
@@ -26,10 +28,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(stage, "_run_here", run)
 
-    def run_all(lines: dict[Path, list[str]], mark: str) -> None:
-        for part, line in lines.items():
-            run(line)
-            stage._finish(part, mark)
+    def run_all(parts: list[WorkDir], arguments: list[str]) -> None:
+        for part in parts:
+            run(stage._command(part.folder, arguments))
+            part.finish()
 
     monkeypatch.setattr(stage, "_run_beside", run_all)
     return parts
@@ -87,11 +89,11 @@ def test_a_failed_process_shows_the_end_of_its_log(
 ) -> None:
     """Nobody should have to look for the log of the third of eight processes."""
     monkeypatch.setattr(stage, "_PROGRAM", "no_such_program")
-    part = tmp_path / "logdir" / "output.1of2"
-    part.parent.mkdir()
+    part = WorkDir(tmp_path / "logdir" / "output.1of2", {})
+    part.begin()
     told = r"(?s)failed in 1 processes.*asr_inference.1of2.*No module named 'no_such_program'"
     with pytest.raises(ValueError, match=told):
-        stage._run_beside({part: ["--output_dir", str(part)]}, "mark")
+        stage._run_beside([part], [])
 
 
 def test_a_part_that_ended_well_is_kept_where_another_failed(
@@ -99,15 +101,30 @@ def test_a_part_that_ended_well_is_kept_where_another_failed(
 ) -> None:
     """One process may run out of memory after the others have worked for hours."""
     (tmp_path / "ends.py").write_text(
-        "import sys\ndef main():\n    sys.exit(int(sys.argv[1]))\n", encoding="utf-8"
+        "import sys\ndef main():\n    sys.exit('output.1of2' in sys.argv[2])\n", encoding="utf-8"
     )
     monkeypatch.setattr(stage, "_PROGRAM", "ends")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    bad, good = (tmp_path / "logdir" / f"output.{number}of2" for number in (1, 2))
-    good.parent.mkdir()
+    parts = [WorkDir(tmp_path / "logdir" / f"output.{number}of2", {}) for number in (1, 2)]
+    for part in parts:
+        part.begin()
     with pytest.raises(ValueError, match="failed in 1 processes"):
-        stage._run_beside({bad: ["1"], good: ["0"]}, "mark")
-    assert [stage._is_done(part, "mark") for part in (bad, good)] == [False, True]
+        stage._run_beside(parts, [])
+    assert [part.finished for part in parts] == [False, True]
+
+
+def test_a_part_that_an_older_version_decoded_is_kept(
+    tmp_path: Path, decoded: list[list[str]]
+) -> None:
+    """Its `done` is the digest of the arguments, of the files they name and of the audio's stamps."""
+    words = arguments(tmp_path)
+    digests = [digest_file(tmp_path / name) for name in ("wav.scp", "decode.yaml")]
+    part = tmp_path / "out" / "logdir" / "output.1of1"
+    part.mkdir(parents=True)
+    mark = digest_strings([*words, *digests, *[""] * len(KEYS)])
+    (part / "done").write_text(mark + "\n", encoding="utf-8")
+    assert stage.decode(tmp_path / "wav.scp", tmp_path / "out", 1, words) == 0
+    assert not decoded
 
 
 def test_audio_written_anew_is_decoded_anew(tmp_path: Path, decoded: list[list[str]]) -> None:
