@@ -266,14 +266,14 @@ def _program(module: str, *more: str, **options: Any) -> Callable[[], None]:
 
 def _own(step: Callable[..., object], *arguments: object, **options: object) -> Callable[[], None]:
     """Return a call of a step of ours; bad input ends the run with one line, not a traceback."""
+    return partial(_ended_by_errors, step, *arguments, **options)
 
-    def call() -> None:
-        try:
-            step(*arguments, **options)
-        except ValueError as error:
-            sys.exit(f"error: {error}")
 
-    return call
+def _ended_by_errors(step: Callable[..., object], *arguments: object, **options: object) -> None:
+    try:
+        step(*arguments, **options)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 def _check(c: RecipeConfig) -> str:

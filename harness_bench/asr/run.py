@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass
 
 import harness_bench
-from harness_bench.asr import official
+from harness_bench.asr import broadcast, official
 from harness_bench.asr.config import (
     AsrConfig,
     BroadcastConfig,
@@ -38,7 +38,7 @@ from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.cuts.store import cuts_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness_bench.asr.config import RecipeConfig
 
@@ -205,16 +205,23 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stages that the command line asks for; bad input ends it with one line."""
     kind, *words = sys.argv[1:] if arguments is None else arguments
+    steps: list[tuple[str, Callable[[], object]]] = []
+    times = None
     try:
         if kind in _KINDS:
-            _run_recipe(kind, *words)
+            steps, times = _chosen(kind, *words)
         else:
             official.score_sets(words)
     except ValueError as error:
         sys.exit(f"error: {error}")
+    if steps:
+        run_steps(steps, times)
 
 
-def _run_recipe(name: str, script: str, *words: str) -> None:
+def _chosen(
+    name: str, script: str, *words: str
+) -> tuple[list[tuple[str, Callable[[], object]]], Path | None]:
+    """Return the steps to run and the file of their times; what asks for no steps is done here."""
     kind, needed = _KINDS[name]
     here = words.index("--") if "--" in words else 0
     defaults, given = words[:here], [word for word in words[here:] if word != "--"]
@@ -222,12 +229,20 @@ def _run_recipe(name: str, script: str, *words: str) -> None:
     if {"--help", "-h"} & {*given}:
         options = list_options(kind, parse_options(kind, defaults)).replace(f"{folder}/", "")
         sys.stdout.write(_HELP.format(script=script, needed=needed, options=options))
-        return
+        return [], None
     config = parse_options(kind, [*defaults, *given], recipe=str(folder))
+    times = Path(config.expdir, TIMES)
+    if name == "data":
+        assert isinstance(config, BroadcastConfig)
+        config = broadcast.complete(config)
+        sets = tuple(dict.fromkeys((config.train_set, config.valid_set, *config.test_sets)))
+        made = broadcast.prepare(sets, config, Path(config.expdir, "data"))
+        run_steps([(f"Stage 1: {title}", step) for title, step in made], times)
+        return [], None
     recipe = Recipe(config, shlex.join(["bash", script, *given]))
     if (root := os.environ.get("ESPNET_ROOT")) and name == "broadcast":
         official.run_official(recipe, Path(root))
-        return
+        return [], None
     steps = [(f"Stage {step.number}: {step.title}", step.run) for step in recipe.steps()]
     if not steps:
         raise ValueError(
@@ -235,9 +250,8 @@ def _run_recipe(name: str, script: str, *words: str) -> None:
             f"--skip_stages {config.skip_stages}; 2 needs --speed_perturb_factors, 6 to 8 "
             "--use_lm true, 14 --pack, and there is no 9"
         )
-    times = Path(config.expdir, TIMES)
     _ = StageTimes(times).rows  # before hours of training, not after
-    run_steps(steps, times)
+    return steps, times
 
 
 if __name__ == "__mp_main__":

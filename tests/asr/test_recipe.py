@@ -31,15 +31,18 @@ def words_of(made: Recipe, title: str) -> list[str]:
 def test_decoding_is_called_as_it_always_was(tmp_path: Path) -> None:
     """A digest of these words, in this order, tells whether a decoded part is kept."""
     made = recipe(tmp_path, stage=12, stop_stage=12, inference_args="--beam_size 2")
-    assert words_of(made, "decoding test [train_asr_FBANK_char/decode_valid.acc.ave]") == [
-        "--keys", "my exp/dump/raw/test/wav.scp", "--output_dir", "my exp/decode/test",
-        "--jobs", "1", "--",
-        "--config", str(CONF / "decode.yaml"),
-        "--data_path_and_name_and_type", "my exp/dump/raw/test/wav.scp,speech,sound",
-        "--asr_train_config", "my exp/asr/config.yaml",
-        "--asr_model_file", "my exp/asr/valid.acc.ave.pth",
-        "--num_workers", "0", "--ngpu", "0", "--seed", "0", "--beam_size", "2",
-    ]  # fmt: skip
+    (step,) = made.steps()
+    assert step.title == "decoding test [train_asr_FBANK_char/decode_valid.acc.ave]"
+    assert isinstance(step.run, partial)
+    assert step.run.args[1:] == (
+        Path("my exp/dump/raw/test/wav.scp"), Path("my exp/decode/test"), 1, (
+            "--config", str(CONF / "decode.yaml"),
+            "--data_path_and_name_and_type", "my exp/dump/raw/test/wav.scp,speech,sound",
+            "--asr_train_config", "my exp/asr/config.yaml",
+            "--asr_model_file", "my exp/asr/valid.acc.ave.pth",
+            "--num_workers", "0", "--ngpu", "0", "--seed", "0", "--beam_size", "2",
+        ),
+    )  # fmt: skip
 
 
 def test_options_given_last_win_over_those_of_the_recipe(tmp_path: Path) -> None:

@@ -68,12 +68,13 @@ def test_corpora_as_they_came_end_in_results(
             cut.id for cut in read_cuts(exp / "cuts" / corpus, "test")
         }
     assert (exp / "pack.zip").is_file()
-    before = {path: path.stat().st_mtime_ns for path in decoded.rglob("output.*/done")}
+    before = {path: path.stat().st_mtime_ns for path in decoded.rglob("output.*/inputs.json")}
     assert len(before) == 2
     # What is finished stays as it is.
     again = recipe("qasr", *official, *options, "--stage", "12", "--stop_stage", "12")
     assert again.returncode == 0, again.stderr[-3000:]
-    assert {path: path.stat().st_mtime_ns for path in decoded.rglob("done")} == before
+    notes = decoded.rglob("output.*/inputs.json")
+    assert {path: path.stat().st_mtime_ns for path in notes} == before
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_speeds_a_language_model_and_kept_features_go_together(
     names = {path.name.partition(".asr.")[2] for path in (exp / "results").glob("*.json")}
     assert names == {"MGB2.test.json", "MGB3.dev.json", "QASR.test.json"}
     logs = exp / "asr_all" / "decode_valid.acc.ave_lm" / "mgb3_dev" / "logdir"
-    assert len(list(logs.glob("output.*of2/done"))) == 2
+    assert len(list(logs.glob("output.*of2/inputs.json"))) == 2
     # A training of other inputs is refused, not continued.
     width = ("--asr_args", "--max_epoch 2 --encoder_conf output_size=32")
     other = recipe("qasr", *official, *options, "--stage", "11", "--layers", "1", *width)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
 _PROGRAM = "espnet2.bin.asr_inference"
 _FILES = ("--config", "--asr_train_config", "--asr_model_file", "--lm_train_config", "--lm_file")
-_DONE = "done"
+_OLDER = (OldNote("done"),)
 _POLL = 0.1  # seconds between looks at the processes
 
 
@@ -85,7 +85,7 @@ def _work(out: Path, keys: Path, arguments: Sequence[str]) -> WorkDir:
         "audio": digest_strings(audio),
     }
     key = digest_strings([*arguments, *digests, *audio])
-    return WorkDir(out, inputs, key=key, note=_DONE, older=(OldNote(_DONE),))
+    return WorkDir(out, inputs, key=key, older=_OLDER)
 
 
 def _stamp(place: str) -> str:

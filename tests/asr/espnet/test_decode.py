@@ -9,7 +9,7 @@ import pytest
 from harness_bench.asr.data.kaldi import read_table, write_table
 from harness_bench.asr.espnet import decode as stage
 from harness_bench.core.files import digest_file, digest_strings
-from harness_bench.core.workdir import WorkDir
+from harness_bench.core.workdir import NOTE, WorkDir
 
 KEYS = {f"utt-{number}": f"/audio/{number}.wav" for number in range(7)}
 
@@ -62,7 +62,7 @@ def test_a_run_cut_off_decodes_only_what_is_missing(
     """Ten hours of speech take hours on a CPU."""
     words = arguments(tmp_path)
     stage.decode(tmp_path / "wav.scp", tmp_path / "out", 3, words)
-    (tmp_path / "out" / "logdir" / "output.2of3" / "done").unlink()
+    (tmp_path / "out" / "logdir" / "output.2of3" / NOTE).unlink()
     decoded.clear()
     assert stage.decode(tmp_path / "wav.scp", tmp_path / "out", 3, words) == 1
     assert decoded == [["utt-2", "utt-3"]]
@@ -116,7 +116,7 @@ def test_a_part_that_ended_well_is_kept_where_another_failed(
 def test_a_part_that_an_older_version_decoded_is_kept(
     tmp_path: Path, decoded: list[list[str]]
 ) -> None:
-    """Its `done` is the digest of the arguments, of the files they name and of the audio's stamps."""
+    """Its `done` is the digest of arguments, files that they name and stamps of the audio."""
     words = arguments(tmp_path)
     digests = [digest_file(tmp_path / name) for name in ("wav.scp", "decode.yaml")]
     part = tmp_path / "out" / "logdir" / "output.1of1"
