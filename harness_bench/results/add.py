@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from harness_bench.core.files import atomic_path, digest_file, digest_strings, write_text
+from harness_bench.core.files import atomic_path, digest_file, digest_strings
 from harness_bench.core.sanitize import clean, inside
 from harness_bench.results.check import read
 from harness_bench.results.compare import compare_results
-from harness_bench.results.record import load_results
+from harness_bench.results.record import load_results, write_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def add(file: Path, folder: Path, *, replace: bool = False) -> tuple[Path, bool]
     if source and target:
         with atomic_path(target) as partial:
             shutil.copyfile(source, partial)
-    write_text(path, new.model_dump_json(indent=2) + "\n")  # last: it names the predictions
+    write_result(path, new)  # last: it names the predictions
     return path, True
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,8 +17,7 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import say
 from harness_bench.core.tables import columns
 from harness_bench.core.workdir import hardware
-from harness_bench.results.costs import write_costs
-from harness_bench.results.record import Costs, load_results
+from harness_bench.results.record import Costs, load_results, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -162,26 +161,17 @@ def compare_costs(
         raise ValueError("Retention is against a teacher; name one with --teacher.")
     if teacher is None:
         return [efficiency(folder) for folder in folders]
-    known = [] if results is None else _known(results)
+    known = [] if results is None else [*_told_results(results).values()]
     reference = efficiency(teacher)
     rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
     return [reference, *rows]
 
 
-def _known(folder: Path) -> list[Result]:
-    """Read the results; tell of files that are left out."""
-    found, problems = load_results(folder)
-    for path, reason in problems.items():
-        say(f"{path.name} is left out: {reason}")
-    return list(found.values())
-
-
 def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
-    """Write costs into the measured results of the same checkpoints.
+    """Write costs into the measured results of the same checkpoints, by their digest.
 
-    Args:
-        rows: measured checkpoint folders.
-        results: folder of result files; nothing but `costs` changes in them.
+    Nothing else of a result changes, and each stays in its file, whatever that is named; files
+    that would stay as they are, are not written.
 
     Returns:
         A line for each row that says how many results carry its costs now.
@@ -190,17 +180,29 @@ def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
         ValueError: there is no such folder.
     """
     rows = list(rows)
-    counts = write_costs(results, {row.checkpoint_digest: row.costs for row in rows})
-    return [_told(row, counts[row.checkpoint_digest], results) for row in rows]
-
-
-def _told(row: Efficiency, count: int, results: Path) -> str:
-    if count:
-        return f"{row.name}: costs in {count} results of {results}"
-    return (
-        f"{row.name}: no measured result of {results} names this checkpoint "
+    costs = {row.checkpoint_digest: row.costs for row in rows}
+    counts = dict.fromkeys(costs, 0)
+    for path, result in _told_results(results).items():
+        digest = result.checkpoint_digest
+        if result.source == "measured" and digest in costs:
+            counts[digest] += 1
+            if result.costs != costs[digest]:
+                write_result(path, result.model_copy(update={"costs": costs[digest]}))
+    return [
+        f"{row.name}: costs in {count} results of {results}"
+        if (count := counts[row.checkpoint_digest])
+        else f"{row.name}: no measured result of {results} names this checkpoint "
         f"({row.checkpoint_digest}), so its costs went nowhere"
-    )
+        for row in rows
+    ]
+
+
+def _told_results(folder: Path) -> dict[Path, Result]:
+    """Read the results; tell of files that are left out."""
+    found, problems = load_results(folder)
+    for path, reason in problems.items():
+        say(f"{path.name} is left out: {reason}")
+    return found
 
 
 def against_teacher(
@@ -215,30 +217,18 @@ def against_teacher(
     measured = [r for r in results if r.source == "measured" and r.split == "test"]
     own, reference = _scores(found, measured), _scores(teacher, measured)
     kept = {task: own[task] / reference[task] for task in own if reference.get(task)}
-    values = asdict(found) | {
-        "compression": 1 - found.parameters / teacher.parameters,
-        "retention": kept or None,
-    }
-    return Efficiency(**values)
+    share = found.parameters / teacher.parameters
+    return replace(found, compression=1 - share, retention=kept or None)
 
 
 def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
-    return {
-        f"{result.task}/{result.corpus}": _score(result)
-        for result in results
-        if _is_of(result, row)
-    }
-
-
-def _is_of(result: Result, row: Efficiency) -> bool:
-    if result.checkpoint_digest:
-        return result.checkpoint_digest == row.checkpoint_digest
-    return result.model == row.name
-
-
-def _score(result: Result) -> float:
-    metric = result.metrics[result.main_metric]
-    return metric.value if metric.higher_is_better else max(0.0, 100 - metric.value)
+    found = {}
+    for result in results:
+        own = result.checkpoint_digest
+        if own == row.checkpoint_digest if own else result.model == row.name:
+            value, up = result.main.value, result.main.higher_is_better
+            found[f"{result.task}/{result.corpus}"] = value if up else max(0.0, 100 - value)
+    return found
 
 
 def render(rows: Sequence[Efficiency]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
 
@@ -48,27 +47,12 @@ Digest = Annotated[str, Field(max_length=200)]
 _ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
 _SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
 _SHARES_OF_ERROR = ("calibration_error", "ece")
-_ERROR_RATES = (
-    "wer",
-    "cer",
-    "av_wer",
-    "av_cer",
-    "mr_wer",
-)  # Insertions count, so there is no upper end.
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a metric in per cent can be, and which direction is better."""
-
-    high: float
-    higher_is_better: bool
-
-
+_ERROR_RATES = ("wer", "cer", "av_wer", "av_cer", "mr_wer")  # insertions count: no upper end
+# Metric in per cent -> its highest value, and whether higher is better.
 _RANGES = {
-    **dict.fromkeys(_SHARES, Range(100, higher_is_better=True)),
-    **dict.fromkeys(_SHARES_OF_ERROR, Range(100, higher_is_better=False)),
-    **dict.fromkeys(_ERROR_RATES, Range(float("inf"), higher_is_better=False)),
+    **dict.fromkeys(_SHARES, (100, True)),
+    **dict.fromkeys(_SHARES_OF_ERROR, (100, False)),
+    **dict.fromkeys(_ERROR_RATES, (float("inf"), False)),
 }
 
 
@@ -89,26 +73,19 @@ def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better:
     )
     if known is None:
         return []
-    limit = "0 or more" if known.high > 100 else f"between 0 and {known.high}"  # noqa: PLR2004
+    high, up = known
+    limit = "0 or more" if high > 100 else f"between 0 and {high}"  # noqa: PLR2004
     found = [
         f"{field} is {figure}, it must be {limit}"
         for field, figure in figures.items()
-        if not -_ROUNDING <= figure <= known.high + _ROUNDING
+        if not -_ROUNDING <= figure <= high + _ROUNDING
     ]
-    if higher_is_better is not known.higher_is_better:
-        found.append(f"higher_is_better must be {str(known.higher_is_better).lower()}")
+    if higher_is_better is not up:
+        found.append(f"higher_is_better must be {str(up).lower()}")
     return found
 
 
-def is_learning_rate(text: str) -> bool:
-    """Tell whether a text is a finite number above 0."""
-    try:
-        return 0 < float(text) < float("inf")
-    except ValueError:
-        return False
-
-
-def refuse(field: str, message: str) -> NoReturn:
+def _refuse(field: str, message: str) -> NoReturn:
     """Refuse values that do not go together, by the name of the field to change."""
     raise PydanticCustomError("inconsistent", "{message}", {"field": field, "message": message})
 
@@ -118,7 +95,7 @@ def _field_problem(
 ) -> tuple[str, str]:
     """Return the field's dotted name and the message, both fit to be shown."""
     parts = [str(part) for part in where if part != "[key]"]
-    if "message" in context:  # made by `refuse`
+    if "message" in context:  # made by `_refuse`
         parts.append(str(context["field"]))
     return shorten(".".join(parts), 120) or "file", clean(message).removeprefix("Value error, ")
 
@@ -165,12 +142,12 @@ class Metric(BaseModel):
     def _inside(self) -> Self:
         for span in (self.interval, *self.other_intervals):
             if span and not span.low <= self.value <= span.high:
-                refuse(
+                _refuse(
                     "interval" if span is self.interval else "other_intervals",
                     f"the value {self.value} lies outside its interval [{span.low}, {span.high}]",
                 )
         if self.printed is not None and float(self.printed) != self.value:
-            refuse("printed", f"{self.printed} is not the value {self.value}")
+            _refuse("printed", f"{self.printed} is not the value {self.value}")
         return self
 
     @property
@@ -272,7 +249,11 @@ class Result(BaseModel):
     @classmethod
     def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
         for rate in rates:
-            if not is_learning_rate(rate):
+            try:
+                positive = 0 < float(rate) < float("inf")
+            except ValueError:
+                positive = False
+            if not positive:
                 raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
         return rates
 
@@ -286,15 +267,15 @@ class Result(BaseModel):
         if self.main_metric not in self.metrics:
             known = shorten(", ".join(self.metrics), 200)
             name = shorten(self.main_metric, 60)
-            refuse("main_metric", f"{name!r} is none of the metrics: {known}")
+            _refuse("main_metric", f"{name!r} is none of the metrics: {known}")
         if self.source == "reported" and not clean(self.citation):
-            refuse("citation", "a reported result needs a citation")
+            _refuse("citation", "a reported result needs a citation")
         if self.source == "measured" and any(metric.printed for metric in self.metrics.values()):
-            refuse("metrics", "`printed` is for reported results alone")
+            _refuse("metrics", "`printed` is for reported results alone")
         if self.layer_weights and abs(sum(self.layer_weights) - 1) > _SUM_ROUNDING:
-            refuse("layer_weights", f"they add up to {sum(self.layer_weights):.6g}, not to 1")
+            _refuse("layer_weights", f"they add up to {sum(self.layer_weights):.6g}, not to 1")
         if self.seeds and self.seed is not None and self.seed not in self.seeds:
-            refuse("seed", f"{self.seed} is none of the seeds {list(self.seeds)}")
+            _refuse("seed", f"{self.seed} is none of the seeds {list(self.seeds)}")
         return self
 
     @property
@@ -323,8 +304,13 @@ class Result(BaseModel):
 def save_result(result: Result, folder: Path) -> Path:
     """Write a result atomically under its own file name; return the path."""
     path = folder / result.file_name
-    write_text(path, result.model_dump_json(indent=2) + "\n")
+    write_result(path, result)
     return path
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result atomically."""
+    write_text(path, result.model_dump_json(indent=2) + "\n")
 
 
 def load_result(path: Path) -> Result:
@@ -411,12 +397,7 @@ def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
     return found, problems
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a result file, for other tools that write or check one."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return head | Result.model_json_schema()
-
-
 def schema_text() -> str:
-    """Return the published JSON Schema as text, the content of docs/result.schema.json."""
-    return json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"
+    """Return the JSON Schema of a result file, the content of docs/result.schema.json."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(head | Result.model_json_schema(), ensure_ascii=False, indent=2) + "\n"

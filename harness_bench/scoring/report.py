@@ -135,7 +135,7 @@ def class_report(
         lines.append(f"{'ece':<{max(map(len, scores))}}  {error:6.2f} %  {BINS} bins")
     if unjoined := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         lines.append(f"Left out: {', '.join(unjoined)}.")
-    table = [("class", "precision", "recall", "F1", "support")]
+    table: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "support")]
     for label, one in classes.items():
         rates = (_rate(one[name]) for name in ("precision", "recall", "f1"))
         table.append((label, *rates, str(one["support"])))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import load_file
 
+from harness_bench.core.files import read_json
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.results.efficiency import (
@@ -17,8 +18,9 @@ from harness_bench.results.efficiency import (
     render,
     write_into,
 )
-from harness_bench.results.record import Costs, Metric, Result, load_results, save_result
+from harness_bench.results.record import Metric, Result
 from tests.models.conftest import small_config
+from tests.results.conftest import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +71,8 @@ def test_memory_is_the_models_whoever_measures(measured: list[Efficiency]) -> No
     assert all(row.peak_bytes < BALLAST / 2 for row in measured)
 
 
-COSTS = Efficiency("teacher", 100, 400, 1e9, 0.1, 1000, None, "a machine", "e" * 32)
+DIGEST = "e" * 32
+COSTS = Efficiency("teacher", 100, 400, 1e9, 0.1, 1000, None, "a machine", DIGEST)
 
 
 def result(model: str, task: str, value: float, **more: Any) -> Result:
@@ -104,19 +107,51 @@ def test_a_results_digest_goes_before_its_models_name() -> None:
     assert against_teacher(student, COSTS, results).retention == pytest.approx({"did/c": 0.75})
 
 
-def test_costs_are_written_into_the_results_of_the_checkpoint(tmp_path: Path) -> None:
-    """All figures of the schema arrive; a folder that no result names is told."""
-    save_result(result("teacher", "did", 80.0, checkpoint_digest="e" * 32), tmp_path)
+def told(*lines: str) -> list[int]:
+    """Return how many results each line names."""
+    return [int(line.split()[3]) if "costs in" in line else 0 for line in lines]
+
+
+def test_costs_go_into_the_results_of_that_checkpoint_alone(tmp_path: Path) -> None:
+    """Strangers, results without a digest and reported ones stay byte for byte."""
+    own = [put(tmp_path, split=split, checkpoint_digest=DIGEST) for split in ("dev", "test")]
+    others = [
+        put(tmp_path, model="other", checkpoint_digest="b" * 32),
+        put(tmp_path, model="none", checkpoint_digest=None),
+        put(tmp_path, model="paper", source="reported", citation="x", checkpoint_digest=DIGEST),
+    ]
+    before = {path: read_json(path) for path in own}
+    untouched = {path: path.read_bytes() for path in others}
     stranger = replace(COSTS, name="stranger", checkpoint_digest="f" * 32)
-    first, second = write_into([COSTS, stranger], tmp_path)
-    (found,) = load_results(tmp_path)[0].values()
-    assert found.costs == COSTS.costs
-    assert COSTS.costs == Costs(
-        real_time_factor=0.1, macs_per_second=1e9, peak_bytes=1000, disk_bytes=400,
-        hardware="a machine",
-    )  # fmt: skip
-    assert "costs in 1 results" in first
-    assert second.startswith("stranger: no measured result")
+    assert told(*write_into([COSTS, stranger], tmp_path)) == [2, 0]
+    for path in own:
+        assert read_json(path) == before[path] | {"costs": COSTS.costs.model_dump(mode="json")}
+    assert {path: path.read_bytes() for path in others} == untouched
+
+
+def test_twice_is_once_and_new_costs_replace(tmp_path: Path) -> None:
+    """The second time not even the files' times change; a file keeps its own name."""
+    path = put(tmp_path, checkpoint_digest=DIGEST).rename(tmp_path / "mine.json")
+    write_into([COSTS], tmp_path)
+    before, written = path.read_bytes(), path.stat().st_mtime_ns
+    assert told(*write_into([COSTS], tmp_path)) == [1]
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written)
+    assert told(*write_into([replace(COSTS, real_time_factor=0.02)], tmp_path)) == [1]
+    assert read_json(path)["costs"]["real_time_factor"] == 0.02
+    assert [found.name for found in tmp_path.glob("*.json")] == ["mine.json"]
+
+
+def test_a_broken_result_is_told_and_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bad file hides neither itself nor the others."""
+    put(tmp_path, checkpoint_digest=DIGEST)
+    (tmp_path / "bad.json").write_text("{")
+    assert told(*write_into([COSTS], tmp_path)) == [1]
+    assert "bad.json is left out" in "".join(capsys.readouterr())
+    assert (tmp_path / "bad.json").read_text() == "{"
+    with pytest.raises(ValueError, match="no results folder"):
+        write_into([], tmp_path / "nowhere")
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from harness_bench.results.record import (
     Interval,
     Metric,
     Result,
-    json_schema,
     load_result,
     load_results,
+    range_problems,
     save_result,
+    schema_text,
 )
+from harness_bench.scoring.registry import get_metric, metric_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,9 @@ def test_saved_result_comes_back(tmp_path: Path) -> None:
     """What is written is what is read."""
     span = Interval(low=40, high=60, method="bootstrap over 20 utterances")
     metric = Metric(value=50, higher_is_better=True, interval=span)
-    result = make_result(metrics={"accuracy": metric}, parameters=12, seed=3)
+    result = make_result(
+        metrics={"accuracy": metric}, parameters=12, seed=3, learning_rates={"1e-3": 1}
+    )
     path = save_result(result, tmp_path)
     assert load_result(path) == result
     assert path.name == "tiny.did.tones.test.json"
@@ -62,6 +66,9 @@ BROKEN: dict[str, str | dict[str, Any]] = {
     "empty name": {"model": ""},
     "long name": {"model": "x" * 10_000},
     "later schema": {"schema_version": 2},
+    **{
+        f"learning rate {rate!r}": {"learning_rates": {rate: 1}} for rate in ("0", "-1", "nan", "x")
+    },
 }
 
 
@@ -124,6 +131,29 @@ def test_intervals_must_make_sense() -> None:
 
 def test_schema_names_every_field() -> None:
     """Other tools write results by this schema."""
-    schema = json_schema()
+    schema = json.loads(schema_text())
     assert set(schema["properties"]) == set(Result.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_ranges() -> None:
+    """Shares end at 100 %, error rates do not, and a profile's name changes nothing."""
+    assert not range_problems("accuracy", {"value": 100.0}, higher_is_better=True)
+    assert not range_problems("macro_f1", {"value": 100.00000000000001}, higher_is_better=True)
+    assert not range_problems("wer_none", {"value": 340.0}, higher_is_better=False)
+    assert not range_problems("my_score", {"value": -5.0}, higher_is_better=True)
+    for name, value, higher in (
+        ("accuracy", 100.1, True), ("uar", -0.1, True), ("wer", -1.0, False),
+        ("cer_none", -1.0, False), ("calibration_error", 101.0, False),
+        ("accuracy\u200b", 1e9, True),  # it is shown as `accuracy`
+    ):  # fmt: skip
+        (problem,) = range_problems(name, {"value": value}, higher_is_better=higher)
+        assert problem.startswith(f"value is {value}, it must be")
+    assert range_problems("wer", {}, higher_is_better=True) == ["higher_is_better must be false"]
+
+
+def test_our_own_metrics_are_in_range() -> None:
+    """A metric whose direction disagreed with this table could not be written at all."""
+    for name in metric_names():
+        higher = get_metric(name).higher_is_better
+        assert not range_problems(name, {"value": 50.0}, higher_is_better=higher)
