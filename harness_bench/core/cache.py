@@ -170,9 +170,7 @@ class Sized(Protocol):
     """A tensor or an array: anything that knows its size in bytes."""
 
     @property
-    def nbytes(self) -> int:
-        """Size of the data in bytes."""
-        ...
+    def nbytes(self) -> int: ...  # noqa: D102
 
 
 class BoundedStore[K, V: Sized]:
@@ -180,10 +178,13 @@ class BoundedStore[K, V: Sized]:
 
     Training walks through all utterances again and again: whatever is dropped to make room
     would be needed before what took its place, so dropping the oldest would keep nothing useful.
+
+    Args:
+        max_bytes: of all values together.
+        when_full: logged once, when something finds no room any more.
     """
 
     def __init__(self, max_bytes: int, *, when_full: str | None = None) -> None:
-        """`when_full` is said once, when something finds no room any more."""
         self.max_bytes, self.used_bytes, self.when_full = max_bytes, 0, when_full
         self._values: dict[K, V] = {}
 

@@ -1,4 +1,4 @@
-"""What comes from strangers: text made safe to show, files and paths that cannot do harm."""
+"""Sanitise untrusted text and paths."""
 
 from __future__ import annotations
 

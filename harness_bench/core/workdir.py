@@ -134,43 +134,44 @@ class WorkDir:
 
     @property
     def digest(self) -> str:
-        """Return the key, or the digest of the inputs."""
+        """The key, or the digest of the inputs."""
         return self.key or inputs_key(self.inputs)
 
     @property
     def found(self) -> Note | None:
-        """Return what the folder says of itself now, None if nothing has begun there."""
+        """What the folder says of itself now, None if nothing has begun there."""
         return read_note(self.folder, self.older, self.note)
+
+    @property
+    def _equal(self) -> Note | None:
+        note = self.found
+        return note if note is not None and note.key == self.digest else None
 
     @property
     def finished(self) -> bool:
         """Whether the folder is whole and made from equal inputs."""
-        note = self.found
-        return note is not None and note.finished and note.key == self.digest
+        return self._equal is not None and self._equal.finished
 
     @property
     def begun(self) -> bool:
         """Whether the folder was begun, and perhaps finished, from equal inputs."""
-        note = self.found
-        return note is not None and note.key == self.digest
+        return self._equal is not None
 
     @property
     def outcome(self) -> Any:
-        """Return what `finish` noted, None if nothing."""
-        note = self.found
-        return None if note is None else note.outcome
+        """What `finish` noted for equal inputs, None if nothing."""
+        return self._equal.outcome if self._equal is not None else None
 
     @property
     def changed(self) -> list[str]:
-        """Name the inputs that differ from those of the folder; empty if none does or it is new."""
+        """The inputs that differ from those of the folder; none if it is new."""
         note = self.found
         if note is None or note.key == self.digest:
             return []
         if note.inputs is None:
             return ["inputs, of which an older version noted the digest alone"]
         there, here = _flat(note.inputs), _flat(json.loads(json.dumps(self.inputs, default=str)))
-        names = sorted(name for name in there.keys() | here.keys()
-                       if there.get(name) != here.get(name))  # fmt: skip
+        names = sorted(name for name in there | here if there.get(name) != here.get(name))
         return [_difference(name, there, here) for name in names] or ["key"]
 
     def refuse_others(self, advice: str) -> None:
@@ -206,23 +207,23 @@ class WorkDir:
             clear: patterns of the files and folders that go unless equal inputs left them.
             provenance: config, seed and extra of `write_provenance`, where it is to be written.
         """
-        same, note = self.begun, self.found
+        equal = self._equal
         barrier()  # every rank has looked before any of them writes
         if world()[0] == 0:
-            if not same:
+            if equal is None:
                 self._clear(clear)
-            self._write(self.folder, note.begun if same and note else "", finished=False)
+            self._write(self.folder, equal.begun if equal else "", finished=False)
             if provenance:
                 self._provenance(self.folder, **provenance)
         barrier()
-        return same
+        return equal is not None
 
     def finish(self, outcome: Any = None) -> None:
         """Note that the folder is whole, with a JSON-ready outcome if there is one."""
         barrier()
         if world()[0] == 0:
-            note = self.found
-            self._write(self.folder, note.begun if note else "", finished=True, outcome=outcome)
+            begun = self._equal.begun if self._equal else ""
+            self._write(self.folder, begun, finished=True, outcome=outcome)
         barrier()
 
     @contextmanager
@@ -231,10 +232,10 @@ class WorkDir:
 
         For one process, which holds the lock: what a killed one left is deleted.
         """
-        partial, old = (self.folder.with_name(f".{name}-{self.folder.name}")
-                        for name in ("partial", "old"))  # fmt: skip
-        for path in (partial, old):
-            _remove(path)
+        partial = self.folder.with_name(f".partial-{self.folder.name}")
+        old = self.folder.with_name(f".old-{self.folder.name}")
+        _remove(partial)
+        _remove(old)
         partial.mkdir(parents=True)
         begun = _now()
         yield partial
@@ -336,7 +337,7 @@ def write_provenance(
     inputs: Mapping[str, str],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write provenance.json: the resolved config, versions, seed and input digests of a folder.
+    """Write provenance.json.
 
     Args:
         folder: the output folder.

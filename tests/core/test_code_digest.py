@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from torch import nn
 
-from harness_bench.core import code_digest
+from harness_bench.core import code_digest, files, rng
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def test_torchs_own_layers_count_by_its_version() -> None:
 
 def test_modules_and_libraries_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no model is named by its modules."""
-    names, libraries = ["harness_bench.core.files", "harness_bench.core.rng"], ["numpy"]
+    names, libraries = [files.__name__, rng.__name__], ["numpy"]
     before = code_digest.modules_digest(names, libraries)
     assert code_digest.modules_digest(names[::-1], libraries) == before
     assert code_digest.modules_digest(names[:1], libraries) != before

@@ -1,4 +1,4 @@
-"""What every page promises: strangers' words are text, and the policy lets its own script run."""
+"""Untrusted values are text, and the policy lets the page's own script run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPT = "if (1 < 2 && 'أ') {}\n"
 
 
 def test_values_are_escaped_and_data_stays_readable() -> None:
-    """Model names come from strangers; in the data, Arabic is not written as six signs a letter."""
+    """Model names are untrusted; in the data, Arabic is not written as six signs a letter."""
     page = render("<p>{{ name }}</p>{{ data|tojson }}", script="", name="<b>", data=["قال", "</"])
     assert page == '<p>&lt;b&gt;</p>["قال","\\u003c/"]'
 

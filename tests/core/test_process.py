@@ -41,11 +41,6 @@ def test_a_failure_shows_command_code_and_the_logs_end(tmp_path: Path) -> None:
     assert str(tmp_path / "log.txt") in str(caught.value)
 
 
-def test_a_missing_program_is_an_error_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no-such-program"):
-        run_logged(["no-such-program"], tmp_path / "log.txt", threads=1)
-
-
 def test_threads_and_variables_reach_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +72,3 @@ def test_the_end_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:
     lines = log_lines(log)
     assert lines[-1] == "last"
     assert len(lines) < 5000
-
-
-def test_no_log_has_no_lines(tmp_path: Path) -> None:
-    assert log_lines(tmp_path / "absent") == []

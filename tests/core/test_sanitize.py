@@ -1,4 +1,4 @@
-"""What comes from strangers: no path may leave its folder, no text may do more than be seen."""
+"""No untrusted path may leave its folder, no untrusted text may do more than be seen."""
 
 from __future__ import annotations
 

@@ -66,11 +66,6 @@ def test_a_stage_run_again_adds_to_its_line(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_no_file_is_no_stage(tmp_path: Path) -> None:
-    """The first call of a recipe finds none."""
-    assert StageTimes(tmp_path / "none.json").rows == []
-
-
 @pytest.mark.parametrize("text", ["{", "{}", '[{"stage": "Stage 1"}]', '["Stage 1"]'])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
     """Overwriting what is not ours would lose it."""

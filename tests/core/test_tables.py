@@ -23,14 +23,6 @@ def test_figures_stand_to_the_right() -> None:
     ]
 
 
-def test_texts_stand_to_the_left_without_spaces_behind() -> None:
-    assert columns(CELLS, texts=True) == [
-        "model       WER     tags",
-        "a           100.00",
-        "longer one  9.50    -",
-    ]
-
-
 @given(rows=TABLES, texts=st.booleans())
 def test_a_column_has_one_place_on_every_line(rows: list[list[str]], *, texts: bool) -> None:
     """Cut at the columns' widths, the lines give the cells back."""
@@ -51,7 +43,3 @@ def test_a_row_that_lacks_a_cell_is_an_error() -> None:
     """Cut to the shortest row, a table would lose a column of all rows without a word."""
     with pytest.raises(ValueError, match="shorter"):
         columns([("a", "b"), ("c",)])
-
-
-def test_no_row_is_no_line() -> None:
-    assert columns([]) == []

@@ -102,11 +102,6 @@ def test_what_differs_is_named(tmp_path: Path, change: dict[str, Any], named: li
     WorkDir(tmp_path, INPUTS).refuse_others("")
 
 
-def test_a_new_folder_refuses_nothing(tmp_path: Path) -> None:
-    """Nothing was made from other inputs where nothing was made."""
-    WorkDir(tmp_path / "new", INPUTS).refuse_others("")
-
-
 def test_begin_clears_what_other_inputs_left_and_nothing_else(tmp_path: Path) -> None:
     """Parts of equal inputs are gone on with; a user's own files are never touched."""
     for name in ("part-1.bin", "part-2.bin", "mine.txt", "model/weights"):
@@ -234,14 +229,6 @@ def test_named_inputs_of_older_versions_count(tmp_path: Path) -> None:
     other.finish({"ram": 2})
     assert read_json(tmp_path / "kept.json")["outcome"] == {"ram": 2}
     assert other.finished
-
-
-def test_the_new_note_counts_before_an_older_one(tmp_path: Path) -> None:
-    """A folder that was gone on with keeps its old marker beside the new one."""
-    write_text(tmp_path / "done", KEY)
-    work = WorkDir(tmp_path, INPUTS, key=KEY, older=(OldNote("done"),))
-    work.begin()
-    assert not work.finished
 
 
 def test_a_key_of_its_own_decides(tmp_path: Path) -> None:
