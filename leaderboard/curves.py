@@ -62,10 +62,7 @@ class Curves(BaseModel):
 
 
 def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
-    """Read every *.json of a folder; a bad file never hides the others.
-
-    Args:
-        folder: need not be there.
+    """Read every *.json of a folder, which need not be there; a bad file never hides the others.
 
     Returns:
         The curves in the order of file names, and the reason for each file left out.

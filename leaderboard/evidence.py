@@ -8,7 +8,7 @@ from harness_bench.results.predictions import ClassPrediction, TextPrediction, r
 from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.classes.score import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.systems import all_references, compare_systems, system_statistics
+from harness_bench.scoring.systems import compare_systems, question, system_statistics
 
 from .board import Evidence, by_column
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from .board import BoardColumn
 
+MAX_BYTES = 256 << 20  # Larger prediction files are not opened for a page.
+_ROUNDING = 0.051  # A result may write its figure with one digit after the point.
+MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
 MAX_TAGS = 50  # names, each of which is a breakdown
 MAX_COUNTS = 1 << 26  # numbers of one table, 512 MiB; 8,000 utterances of 1,000 classes are 2.4e7
 MAX_STEPS = 5 * 10**10  # of aligning letters, about 8 s; 10 h in half-hour texts are 1.5e10
-_TEXT_COUNTS = 8  # statistics of a text and one reference
 
 
 def check_file(rows: Sequence[ClassPrediction] | Sequence[TextPrediction]) -> None:
@@ -63,13 +65,13 @@ def check_systems(
 
 
 def _width(rows: Sequence[ClassPrediction | TextPrediction]) -> int:
+    """Return how many counts an utterance adds: 3 a class, 4 a reference and unit or for MR-WER."""
     classes = [row for row in rows if isinstance(row, ClassPrediction)]
     if classes:
         return 3 * len(classes_of(classes))
-    several = max(
-        (len(row.references) for row in rows if isinstance(row, TextPrediction)), default=0
-    )
-    return _TEXT_COUNTS * several + _TEXT_COUNTS // 2 if several else _TEXT_COUNTS
+    several = [len(row.references) for row in rows if isinstance(row, TextPrediction)]
+    most = max(several, default=0)
+    return 8 * most + 4 if most else 8
 
 
 def _check_counts(many: int, width: int) -> None:
@@ -80,21 +82,11 @@ def _check_counts(many: int, width: int) -> None:
         )
 
 
-MAX_BYTES = 256 << 20  # Larger prediction files are not opened for a page.
-_ROUNDING = 0.051  # A result may write its figure with one digit after the point.
-MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
-
-
 def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[Path]) -> Evidence:
     """Read the predictions of a column's results; compare every two and break all down.
 
     Only results whose predictions lie where they say take part. Whatever is wrong with some
     predictions costs a note and those results' share of the evidence, nothing else.
-
-    Args:
-        results: file -> result.
-        column: of which the results are.
-        files: the column's results.
     """
     found = Evidence()
     sign = -1 if column.higher_is_better else 1
@@ -106,10 +98,11 @@ def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[
     except ValueError as error:
         found.notes.append(f"{column.head}: no two models could be compared: {error}")
         return found
+    examined = {file: results[file] for file in there[:MAX_SYSTEMS]}
     if kind == "class":
-        _examine(found, ClassPrediction, _figures(there, results), column.metric, profile)
+        _examine(found, ClassPrediction, examined, column.metric, profile)
     else:
-        _examine(found, TextPrediction, _figures(there, results), column.metric, profile)
+        _examine(found, TextPrediction, examined, column.metric, profile)
     if len(there) > MAX_SYSTEMS:
         found.notes.append(f"{column.head}: only the best {MAX_SYSTEMS} models were compared.")
     return found
@@ -118,18 +111,17 @@ def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[
 def _examine[P: (ClassPrediction, TextPrediction)](
     found: Evidence,
     kind: type[P],
-    files: Mapping[Path, tuple[Path, float]],
+    results: Mapping[Path, Result],
     metric: str,
     profile: str | None,
 ) -> None:
     """Read predictions of one kind, break each down, compare those of the same utterances."""
-    asked: dict[tuple[str, ...], dict[Path, list[P]]] = {}
-    figures = {file: figure for file, (_, figure) in files.items()}
+    asked: dict[tuple[tuple[str, ...], ...], dict[Path, list[P]]] = {}
     # Texts are aligned once a file; counts of classes depend on the other files, and are cheap.
     known: dict[str, Array] = {}
-    for file, (path, _) in files.items():
+    for file, result in results.items():
         try:
-            rows = read_predictions(path, kind)
+            rows = read_predictions(file.parent / str(result.predictions), kind)
             check_file(rows)
             counts = system_statistics(rows, metric=metric, profile=profile)
             found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile, known=counts)
@@ -137,11 +129,12 @@ def _examine[P: (ClassPrediction, TextPrediction)](
             why = str(error).replace(f"{file.parent}/", "")  # nobody's folders on a public page
             found.notes.append(f"{file.name} could not be compared: {why}")
             continue
-        asked.setdefault(_questions(rows), {})[file] = rows
+        key = tuple(map(question, sorted(rows, key=lambda row: row.id)))
+        asked.setdefault(key, {})[file] = rows
         if kind is TextPrediction:
             known[str(file)] = counts
     for alike in asked.values():
-        _compare(found, alike, figures, metric, profile, known)
+        _compare(found, alike, results, metric, profile, known)
     if not asked:
         return
     first, *others = asked.values()
@@ -155,7 +148,7 @@ def _examine[P: (ClassPrediction, TextPrediction)](
 def _compare[P: (ClassPrediction, TextPrediction)](
     found: Evidence,
     alike: Mapping[Path, list[P]],
-    figures: Mapping[Path, float],
+    results: Mapping[Path, Result],
     metric: str,
     profile: str | None,
     known: Mapping[str, Array],
@@ -178,6 +171,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     given = {
         files[name]: float(value) for name, value in zip(systems.names, systems.values, strict=True)
     }
+    figures = {file: results[file].main.value for file in given}
     wrong = [file for file, value in given.items() if abs(value - figures[file]) > _ROUNDING]
     if not wrong:
         found.tests.append((tuple(given), systems))
@@ -189,17 +183,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
             f"predictions give {given[file]:.2f}; score them again."
         )
     right = {file: rows for file, rows in alike.items() if file not in wrong}
-    _compare(found, right, figures, metric, profile, known)
-
-
-def _figures(
-    files: Sequence[Path], results: Mapping[Path, Result]
-) -> dict[Path, tuple[Path, float]]:
-    """Return of the first `MAX_SYSTEMS` results where the predictions lie, and the figure."""
-    return {
-        file: (file.parent / str(results[file].predictions), results[file].main.value)
-        for file in files[:MAX_SYSTEMS]
-    }
+    _compare(found, right, results, metric, profile, known)
 
 
 def _has_predictions(file: Path, result: Result) -> bool:
@@ -207,15 +191,6 @@ def _has_predictions(file: Path, result: Result) -> bool:
         return False
     path = file.parent / result.predictions
     return path.is_file() and path.stat().st_size <= MAX_BYTES
-
-
-def _questions(rows: Iterable[ClassPrediction | TextPrediction]) -> tuple[str, ...]:
-    """Return what must be equal for two answers to be comparable, in the order of ids."""
-    return tuple(
-        f"{row.id}\t{row.group}\t"
-        f"{row.truth if isinstance(row, ClassPrediction) else all_references(row)}"
-        for row in sorted(rows, key=lambda row: row.id)
-    )
 
 
 def _profile_name(label: str) -> str | None:

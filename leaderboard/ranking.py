@@ -31,10 +31,7 @@ def make_table(
 ) -> BoardTable:
     """Rank results of one source: one row per model, best mean rank first.
 
-    Args:
-        results: file -> result; those of the other source serve as the paper's figures.
-        source: which results.
-        evidence: what the predictions of each column say.
+    Reported results among those of the other source serve as the paper's figures.
     """
     known = dict(evidence or {})
     printed = _printed(results) if source == "measured" else {}

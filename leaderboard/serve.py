@@ -36,14 +36,7 @@ class LiveBoard:
         make: Callable[[Path, Path], LeaderboardFiles],
         tell: Callable[[str], None],
     ) -> None:
-        """Build nothing yet.
-
-        Args:
-            results: folder of result files.
-            out: folder to build into; nothing else is served.
-            make: builds `results` into `out`.
-            tell: shows a line to the user.
-        """
+        """Take the folders of results and board, what builds it, and what tells the user."""
         self.results = results
         self.out = out
         self._make = make

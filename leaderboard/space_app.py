@@ -19,11 +19,7 @@ _FONTS = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from anoth
 
 
 def make_app(here: Path, out: Path) -> Any:
-    """Build the board of `here` into `out`; return a `gradio.Blocks` with page, table and files.
-
-    Args:
-        here: folder with board.json (title, split, whether to add the paper's rows) and results/.
-        out: folder for the built page and tables; `gradio` is told to serve it.
+    """Build the board of `here` (board.json, results/) into `out`; return a `gradio.Blocks`.
 
     Raises:
         ValueError: there is no results folder.

@@ -83,12 +83,6 @@ def corpus_of(name: str) -> Scored:
 def predictions_of(cuts: Path, split: str, text: Path, corpus: Scored) -> list[TextPrediction]:
     """Join ESPnet's hypotheses with raw references: of all annotators where there are several.
 
-    Args:
-        cuts: a prepared folder.
-        split: its split.
-        text: lines of an utterance's name in data folders and its hypothesis.
-        corpus: of the cuts.
-
     Raises:
         ValueError: hypotheses of other utterances than the cuts', annotators that some utterances
             lack, or fewer than two where the corpus is scored against several.

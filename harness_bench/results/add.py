@@ -20,18 +20,13 @@ _FOLDER = "predictions"  # below the results
 
 
 def add(file: Path, folder: Path, *, replace: bool = False) -> tuple[Path, bool]:
-    """Copy a checked result and its predictions into a folder of results.
+    """Copy a checked result and its predictions into a folder, made where it is not there.
 
-    The folder may hold broken files; they stay as they are.
-
-    Args:
-        file: the result.
-        folder: where to; made where it is not there.
-        replace: overwrite a different result of the same source, model, task, corpus and split.
+    Broken files in the folder stay as they are. `replace` overwrites a different result of the same
+    source, model, task, corpus and split.
 
     Returns:
-        The file in the folder, and whether anything was written: the same result added twice
-        is no change.
+        The file in the folder, and whether anything was written.
 
     Raises:
         ValueError: the file is no valid result (every problem is named), a different result of

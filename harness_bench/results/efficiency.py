@@ -147,12 +147,9 @@ def _memory(field: str) -> int:
 def compare_costs(
     folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
 ) -> list[Efficiency]:
-    """Measure checkpoint folders, a teacher's first where one is given.
+    """Measure checkpoint folders, a teacher's first: compression and retention are against it.
 
-    Args:
-        folders: what to measure.
-        teacher: compression and retention are against it.
-        results: folder of result files, read for retention.
+    Results are read for retention.
 
     Raises:
         ValueError: results without a teacher, or a folder without a checkpoint.

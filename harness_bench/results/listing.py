@@ -20,12 +20,7 @@ _ORDER = ("source", "task", "corpus", "split", "model")
 def list_results(
     folder: Path, *, task: str | None = None, model: str | None = None
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """List the results of a folder, one JSON-ready row each, by task, corpus, split and model.
-
-    Args:
-        folder: of results.
-        task: only this one's.
-        model: only this one's.
+    """List the results of a folder or of one task or model, one JSON-ready row each, sorted.
 
     Returns:
         The rows, and what is wrong with files that are left out.

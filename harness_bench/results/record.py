@@ -57,12 +57,9 @@ _RANGES = {
 
 
 def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
-    """Check a metric against what one of its name can be; other names are free.
+    """Check figures (field -> per cent) against what a metric of this name can be.
 
-    Args:
-        name: of the metric; a text profile may follow an error rate's name, as in `wer_none`.
-        figures: field -> figure in per cent: the value and the ends of its intervals.
-        higher_is_better: as the result says.
+    A text profile may follow an error rate's name, as in `wer_none`; other names are free.
 
     Returns:
         One sentence for each figure or direction that cannot be.

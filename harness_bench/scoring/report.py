@@ -96,14 +96,8 @@ def class_report(
 ) -> str:
     """Score classes: metrics with intervals, calibration, figures of each class, confusion.
 
-    Args:
-        predictions: a file of `ClassPrediction`; or
-        tsv: a table of id, truth and prediction; or
-        pred_and_cuts: predictions, and prepared cuts whose `field` is the truth.
-        field: see `read_with_cuts`; so for `ids`.
-        ids: strict or common.
-        as_json: print one object instead of tables.
-        plot: picture of the confusion matrix to write.
+    They come as `ClassPrediction`, as a table of id, truth and prediction, or as predictions and
+    prepared cuts whose `field` is the truth. `plot` is a picture of the confusion matrix.
     """
     if plot is not None:
         check_picture(plot)

@@ -23,7 +23,7 @@ from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_prof
 from harness_bench.scoring.texts import score as texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness_bench.scoring.registry import MetricPlugin
     from harness_bench.scoring.statistics import Array
@@ -67,37 +67,22 @@ def joined_systems[P: (ClassPrediction, TextPrediction)](
         if repeated := [a.id for a, b in itertools.pairwise(rows) if a.id == b.id]:
             raise ValueError(f"System {name!r} holds {repeated[0]!r} twice; keep one row of it.")
     for name in others:
-        pair = f"The systems {first!r} and {name!r} differ in"
-        if differing := _differing(ordered[first], ordered[name], _question):
+        one, other = ({question(row) for row in ordered[system]} for system in (first, name))
+        if differing := sorted({key for key, *_ in one ^ other}):
             raise ValueError(
-                f"{pair} {len(differing)} utterances or references, first "
-                f"{', '.join(differing[:_FIRST])}; a paired comparison needs the same split for "
-                "both."
-            )
-        if differing := _differing(ordered[first], ordered[name], lambda row: (row.id, row.group)):
-            raise ValueError(
-                f"{pair} the group of {len(differing)} utterances, first "
-                f"{', '.join(differing[:_FIRST])}; clusters are resampled, so write the same "
-                "`group` into both."
+                f"The systems {first!r} and {name!r} differ in {len(differing)} utterances, first "
+                f"{', '.join(differing[:_FIRST])}; a paired comparison needs the same ids, truths "
+                "or references, and groups in both."
             )
     return ordered
 
 
-def _differing[P: (ClassPrediction, TextPrediction)](
-    first: Sequence[P], second: Sequence[P], part: Callable[[P], tuple[str, str]]
-) -> list[str]:
-    return sorted({key for key, _ in set(map(part, first)) ^ set(map(part, second))})
-
-
-def all_references(row: TextPrediction) -> str:
-    """Return everything that a hypothesis is held against, as one text."""
+def question(row: ClassPrediction | TextPrediction) -> tuple[str, str, str]:
+    """Return id, truth and group: what must be equal for two answers to be comparable."""
+    if isinstance(row, ClassPrediction):
+        return row.id, row.truth, row.group
     named = (f"{name}\t{text}" for name, text in sorted(row.references.items()))
-    return "\t".join([row.ref, *named])
-
-
-def _question(row: ClassPrediction | TextPrediction) -> tuple[str, str]:
-    """Return id and truth: what must be equal for two answers to be comparable."""
-    return row.id, row.truth if isinstance(row, ClassPrediction) else all_references(row)
+    return row.id, "\t".join([row.ref, *named]), row.group
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +122,8 @@ def compare_systems(
         profile: the text profile of a text metric; default `mgb2`.
         seed: of the draws.
         resamples: number of draws.
-        known: name -> `system_statistics` of a system of texts, where they were made before.
+        known: name -> `system_statistics` of texts that need not be aligned again; counts of
+            classes depend on the classes of all systems, and are always made.
 
     Raises:
         ValueError: no system, rows of another kind than the metric's, a profile for classes,
@@ -191,17 +177,7 @@ def systems_statistics(
 ) -> tuple[list[str], Iterator[Array]]:
     """Return the group of each utterance (N,), and lazily each system's statistics (N, ...).
 
-    Utterances are ordered by id.
-
-    Args:
-        systems: name -> rows of the same utterances.
-        plugin: a metric of the rows' kind.
-        profile: the text profile of a text metric; default `mgb2`.
-        known: name -> statistics of texts that need not be made again. Those of classes depend on
-            the classes of all systems, and are always made.
-
-    Raises:
-        ValueError: as `compare_systems` says.
+    Utterances are ordered by id; arguments and errors as of `compare_systems`.
     """
     if not systems:
         raise ValueError("There is no system to compare; name two or more.")
@@ -228,11 +204,7 @@ def system_statistics(
     metric: str,
     profile: str | None = None,
 ) -> Array:
-    """Return what each utterance of one system adds to sums (N, ...), utterances ordered by id.
-
-    Raises:
-        ValueError: as `compare_systems` says.
-    """
+    """Return what each utterance of one system adds to sums (N, ...), utterances ordered by id."""
     return next(systems_statistics({"to break down": rows}, get_metric(metric), profile)[1])
 
 

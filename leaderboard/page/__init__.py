@@ -25,13 +25,7 @@ _SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_compare.js", "pag
 def render_page(
     board: Board, plots: Mapping[BoardColumn, Sequence[Plot]], overall: Sequence[Plot] = ()
 ) -> str:
-    """Write the page; every string from a result file is escaped by the template.
-
-    Args:
-        board: what to show.
-        plots: of each column of measured results.
-        overall: plots of the whole board.
-    """
+    """Write the page; every string from a result file is escaped by the template."""
     names = Names(board)
     shown = [table for table in (board.measured, board.reported) if table.rows]
     present = {row.kind for table in shown for row in table.rows}

@@ -21,11 +21,7 @@ __all__ = ["Plot", "draw_overall", "draw_plots", "pareto", "spread"]
 
 
 def draw_plots(table: BoardTable) -> dict[BoardColumn, list[Plot]]:
-    """Draw each column's plots: bars always, the others where their figures are known.
-
-    These are figures against parameters and against the real-time factor on CPU, each with the
-    Pareto front, and the weights of the layers.
-    """
+    """Draw each column's plots: bars always, costs and layer weights where they are known."""
     with drawing():
         return {
             column: list(_of_column(table, column, number))
@@ -45,12 +41,7 @@ def _of_column(table: BoardTable, column: BoardColumn, number: int) -> Iterator[
 
 
 def draw_overall(table: BoardTable, curves: Sequence[Curves]) -> list[Plot]:
-    """Draw what belongs to no single column: the radar of all columns, and pretraining curves.
-
-    Args:
-        table: the measured results; too few columns or models with a figure in all: no radar.
-        curves: of `leaderboard.curves.load_curves`, one plot each.
-    """
+    """Draw the radar of all columns, where there are enough, and the curves of pretraining."""
     with drawing():
         over_all = radar(table)
         drawn = [] if over_all is None else [over_all]

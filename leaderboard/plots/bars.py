@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 
 
 def bars(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot:
-    """Draw one horizontal bar a model with its interval and figure, at most the best `MOST`.
-
-    Args:
-        column: what the figures are.
-        entries: at least one, best first.
-        number: the column's, for the file name.
-    """
+    """Draw one horizontal bar a model with its interval and figure, at most the best `MOST`."""
     shown = entries[:MOST]
     title = title_of(column) + best_of(shown, entries)
     canvas = sheet(1.0 + 0.31 * len(shown), title)

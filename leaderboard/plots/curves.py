@@ -19,12 +19,7 @@ _DOTS = 8  # marks on a line, so that lines of one colour in print stay apart
 
 
 def curves_plot(curves: Curves, number: int) -> Plot:
-    """Draw one line a variant, in bits and as a share of the labels' entropy.
-
-    Args:
-        curves: of one comparison.
-        number: of the plot, for its file name.
-    """
+    """Draw one line a variant, in bits and as a share of the labels' entropy."""
     title = f"Pretraining loss of {clean(curves.student)}, taught by {clean(curves.teacher)}"
     canvas = sheet(5.4 + 0.18 * len(curves.variants), title)
     panels: Any = canvas.subplots(2, 1, sharex=True)

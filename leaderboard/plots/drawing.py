@@ -101,12 +101,7 @@ def drawing() -> Iterator[None]:
 
 
 def sheet(height: float, title: str) -> Figure:
-    """Return an empty figure of the common width with a title that fits it.
-
-    Args:
-        height: inches below the title.
-        title: of any length; it breaks into lines, at most 3.
-    """
+    """Return an empty figure of `height` inches below a title of at most 3 lines."""
     lines = textwrap.wrap(
         clean(title), _TITLE, max_lines=3, placeholder=" …", break_on_hyphens=False
     ) or [""]

@@ -41,15 +41,9 @@ _OUTLINED = 40  # most layers whose cells are set apart by a line
 
 
 def layers(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot | None:
-    """Draw each model's layer weights as a strip of cells, at most the best `MOST` models.
+    """Draw the layer weights of at most the best `MOST` models as strips of cells.
 
-    Args:
-        column: the task that the heads were trained for.
-        entries: best first.
-        number: the column's, for the file name.
-
-    Returns:
-        None where no result has layer weights.
+    None where no result has layer weights.
     """
     weighed = [entry for entry in entries if entry[1].result.layer_weights]
     if not weighed:

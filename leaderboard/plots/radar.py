@@ -41,10 +41,7 @@ class RadarAxis:
 def radar(table: BoardTable) -> Plot | None:
     """Draw the best models that have a figure in every column, at most 6.
 
-    A column in which all models are equal says nothing and is no axis.
-
-    Returns:
-        None where fewer than 3 axes or fewer than 2 models remain.
+    A column in which all models are equal is no axis. None of fewer than 3 axes or 2 models.
     """
     known = [axis for column in table.columns if (axis := axis_of(table, column))]
     axes = known[:_MOST]

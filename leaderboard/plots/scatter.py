@@ -77,11 +77,6 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better:
 
     On the front is what no other point beats: costs no more and is no worse, and one of the two
     strictly.
-
-    Args:
-        costs: (n,), less is better.
-        values: (n,).
-        higher_is_better: of the values.
     """
     sign = -1 if higher_is_better else 1
     points = [(cost, sign * value) for cost, value in zip(costs, values, strict=True)]
@@ -99,16 +94,8 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better:
 def scatter(column: BoardColumn, entries: Sequence[Entry], number: int, cost: Cost) -> Plot | None:
     """Draw each model's figure against a cost; models that cost nothing are dashed lines.
 
-    All points are drawn; names stand at the front's and at the best ones alone.
-
-    Args:
-        column: what the figures are.
-        entries: best first.
-        number: the column's, for the file name.
-        cost: what they are drawn against.
-
-    Returns:
-        None where the costs of fewer than 2 models are known, or none is above 0.
+    All points are drawn; names stand at the front's and at the best ones alone. None where fewer
+    than 2 costs are known, or none is above 0.
     """
     known = [entry for entry in entries if cost.of(entry) is not None]
     costs = [max(float(each), _LEAST) if (each := cost.of(entry)) else 0.0 for entry in known]

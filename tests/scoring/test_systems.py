@@ -132,7 +132,7 @@ EMPTY = [row.model_copy(update={"ref": ""}) for row in TEXTS]
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "utterances": ({"A": ROWS, "B": ROWS[:-1]}, {}, "'A' and 'B' differ in 1 .*first u0004"),
     "truth": ({"A": ROWS, "C": ROWS, "B": OTHER_TRUTH}, {}, "'A' and 'B' differ .* first u0000"),
-    "group": ({"A": ROWS, "B": OTHER_GROUP}, {}, "'A' and 'B' differ in the group of 1"),
+    "group": ({"A": ROWS, "B": OTHER_GROUP}, {}, "'A' and 'B' differ in 1 "),
     "twice": ({"A": ROWS, "B": [*ROWS, ROWS[0]]}, {}, "'B' holds 'u0000' twice"),
     "kind": ({"A": ROWS, "B": TEXTS}, {}, "measures class predictions and system 'B'"),
     "metric": ({"A": ROWS, "B": ROWS}, {"metric": "wer"}, "measures text predictions and .* 'A'"),

@@ -67,11 +67,7 @@ def score_classes(
 
 
 def row_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Array:
-    """Count what each row adds to the sums, the mean over its heads -> float64 (N, 3, classes).
-
-    Raises:
-        ValueError: not as many answers in all rows.
-    """
+    """Count what each row adds to the sums, the mean over its heads -> float64 (N, 3, classes)."""
     heads = head_statistics(rows, classes)
     total, count = next(heads), 1
     for each in heads:  # summed one by one: a hundred heads need the room of two

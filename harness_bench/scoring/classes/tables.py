@@ -49,11 +49,11 @@ def per_class(found: Confusion) -> dict[str, ClassFigures]:
 
 
 def calibration_error(rows: Sequence[ClassPrediction], bins: int = BINS) -> float | None:
-    """Return the expected calibration error in percent; None without any probabilities.
+    """Return the expected calibration error in percent (Guo et al., ICML 2017), None without probs.
 
     Utterances fall into equally wide bins of (0, 1] by the probability of the class predicted.
-    The error is the mean over bins, weighed by their utterances, of the distance between the
-    bin's accuracy and its mean probability (Guo et al., ICML 2017).
+    The error is the distance between a bin's accuracy and its mean probability, averaged over the
+    bins by their utterances.
 
     Raises:
         ValueError: probabilities in some rows only, outside 0 to 1, of a sum that is not 1, or

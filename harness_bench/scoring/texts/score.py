@@ -172,15 +172,8 @@ def score_texts(
 ) -> dict[str, Metric]:
     """Return every text metric with its intervals; the order of rows does not matter.
 
-    Args:
-        rows: raw references and hypothesis of each utterance.
-        profile: the text profile of `wer`, `cer` and so on.
-        also: further profiles; their metrics are called `wer_<profile>` and so on.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-
-    Raises:
-        ValueError: as `score_rows`.
+    Metrics under the further profiles of `also` are called `wer_<profile>` and so on. Errors as of
+    `score_rows`.
     """
     how = Grouping(cluster=GROUP, seed=seed, resamples=resamples)
     return all_metrics(score_rows(rows, profile, also, how)[0])

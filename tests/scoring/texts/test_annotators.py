@@ -95,7 +95,7 @@ def test_two_systems_are_compared_by_mr_wer() -> None:
     assert found.names == ("b", "a")
     assert found.values.tolist() == [0, 25]
     other = [row.model_copy(update={"references": {"Ali": "x", "Omar": "y"}}) for row in ROWS]
-    with pytest.raises(ValueError, match="differ in 2 utterances or references"):
+    with pytest.raises(ValueError, match="differ in 2 "):
         compare_systems({"a": ROWS, "b": other}, metric="mr_wer")
 
 
