@@ -61,6 +61,22 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
     return samples
 
 
+def read_waveform(path: str | Path) -> NDArray[np.float32]:
+    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged.
+
+    Raises:
+        ValueError: it cannot be read as audio.
+    """
+    from lhotse import Recording  # noqa: PLC0415 - imports torch
+    from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
+
+    try:
+        recording = Recording.from_file(path)
+    except (AudioLoadingError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as audio.") from error
+    return load_waveform(recording.to_cut())
+
+
 class Header(NamedTuple):
     """What an audio file says of itself."""
 

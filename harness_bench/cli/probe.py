@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from harness_bench.probing.grid import GridConfig
-
 _SEED = 1337  # s3prl's
 _MANY = 100  # seeds
-_EVERY = 500  # steps between evaluations, unless fewer are trained
 Kind = Literal["pretrained", "baseline", "random", "other"]
 
 
@@ -69,66 +65,26 @@ def probe(
       harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
         --kind baseline
     """
-    from harness_bench.probing.grid import run_grid  # noqa: PLC0415
-    from harness_bench.probing.probe import Subject  # noqa: PLC0415
-    from harness_bench.probing.report import PLOT, Row, draw_layers, publish_grid, render_grid  # noqa: PLC0415
+    from harness_bench.probing.run import probe as run  # noqa: PLC0415
 
-    grid = _grid(config, lr, seeds, steps, layers)
-    subject = Subject(
-        upstream=upstream, checkpoint=checkpoint, task=task, cuts=cuts, label_field=label_field
-    )
-    row = Row(
-        model=model or (checkpoint.name if checkpoint else upstream),
-        corpus=corpus or cuts.name,
-        kind=kind,
-        synthetic=synthetic,
-        pretraining_data=pretraining_data,
-    )
-    outcome = run_grid(subject, out, grid, threads=threads, jobs=jobs)
-    if outcome.layer_weights:
-        draw_layers(outcome.layer_weights, out / PLOT, f"{row.model}: layers for {task}")
-    written = publish_grid(subject, outcome, grid, row, results or out / "results")
-    typer.echo(render_grid(outcome))
-    if outcome.layer_weights:
-        typer.echo(f"Layers: {out / PLOT}")
-    typer.echo(f"Head: {outcome.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
-    typer.echo(f"Result: {written}")
-
-
-def _grid(
-    config: Path | None,
-    lr: str | None,
-    seeds: str | None,
-    steps: int | None,
-    layers: str | None = None,
-) -> GridConfig:
-    """Put the grid together from a file and options; options win."""
-    from harness_bench.core.config import build, read_toml  # noqa: PLC0415
-    from harness_bench.models.layers import parse_layers  # noqa: PLC0415
-    from harness_bench.probing.grid import GridConfig  # noqa: PLC0415
-
-    values = {} if config is None else read_toml(config)
-    source = "probe" if config is None else str(config)
-    probe = values.setdefault("probe", {})
-    if isinstance(probe, dict):  # anything else is refused below
-        # One learning rate or seed may stand among the other settings, as in a demo's file.
-        for many, one in (("learning_rates", "learning_rate"), ("seeds", "seed")):
-            if one in probe:
-                values.setdefault(many, [probe[one]])
-        if steps is not None:
-            probe |= {"total_steps": steps, "eval_step": min(probe.get("eval_step", _EVERY), steps)}
-        if layers is not None:
-            probe["layers"] = parse_layers(layers)
-    if lr is not None:
-        values["learning_rates"] = [_number(rate, "--lr", float) for rate in lr.split(",")]
-    if seeds is not None:
-        values["seeds"] = _seeds(seeds)
-    return build(GridConfig, values, source=source)
+    done = run(
+        upstream, task, cuts, out, checkpoint=checkpoint, config=config,
+        learning_rates=None if lr is None else _numbers(lr, "--lr", float),
+        seeds=None if seeds is None else _seeds(seeds),
+        steps=steps, layers=layers, label_field=label_field, results=results, model=model,
+        corpus=corpus, kind=kind, synthetic=synthetic, pretraining_data=pretraining_data,
+        threads=threads, jobs=jobs,
+    )  # fmt: skip
+    typer.echo(done)
+    if done.plot is not None:
+        typer.echo(f"Layers: {done.plot}")
+    typer.echo(f"Head: {done.outcome.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
+    typer.echo(f"Result: {done.result}")
 
 
 def _seeds(text: str) -> list[int]:
     """Read how many seeds, or which."""
-    given = [_number(seed, "--seeds", int) for seed in text.rstrip(",").split(",")]
+    given = _numbers(text.rstrip(","), "--seeds", int)
     if "," in text:
         return given
     if not 1 <= given[0] <= _MANY:
@@ -139,11 +95,14 @@ def _seeds(text: str) -> list[int]:
     return [*range(_SEED, _SEED + given[0])]
 
 
-def _number[N: (int, float)](text: str, option: str, kind: type[N]) -> N:
-    try:
-        return kind(text)
-    except ValueError:
-        raise typer.BadParameter(f"{option}: {text!r} is no number") from None
+def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
+    found: list[N] = []
+    for part in text.split(","):
+        try:
+            found.append(kind(part))
+        except ValueError:
+            raise typer.BadParameter(f"{part!r} is not a number", param_hint=option) from None
+    return found
 
 
 def predict(
@@ -158,7 +117,7 @@ def predict(
 ) -> None:
     """Classify your own audio with a trained head: emotion, dialect, word.
 
-    Files that cannot be read are told on stderr; the exit status is then 1.
+    Files that cannot be read are reported on stderr; the exit status is then 1.
 
     Examples:
       harness-bench predict runs/did speech.wav

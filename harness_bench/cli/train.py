@@ -17,7 +17,7 @@ FamilyFile = Annotated[Path, typer.Argument(help="TOML of the family.")]
 FamilyCuts = Annotated[
     Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
 ]
-Split = Annotated[str, typer.Option(help="Which split of it.")]
+Split = Annotated[str, typer.Option(help="Split to read.")]
 Restart = Annotated[bool, typer.Option(help="Replace other runs in OUT.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Devices = Annotated[int | None, typer.Option(help="Ranks on this machine.")]
@@ -29,7 +29,7 @@ def shard(
     *,
     split: Split = "train",
     shard_cuts: Annotated[int, typer.Option(help="Utterances per shard.", min=1)] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random order.")] = 0,
 ) -> None:
     """Write a split as lhotse Shar: audio in large files, for thousands of hours.
 
@@ -60,13 +60,11 @@ def labels(
       harness-bench labels harness_l_it1 cuts/qasr labels/it1
       harness-bench labels harness_st shar/qasr labels/st --teacher runs/it2/checkpoint
     """
-    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain import family as families  # noqa: PLC0415
-    from harness_bench.pretrain.config import read_iteration  # noqa: PLC0415
 
-    step = read_iteration(config)
-    fabric = make_fabric(accelerator=accelerator, devices=devices)
-    made = families.label(step, cuts, out, fabric=fabric, teacher=teacher, split=split)
+    made = families.label(
+        config, cuts, out, teacher=teacher, split=split, accelerator=accelerator, devices=devices
+    )
     typer.echo(f"{len(made)} utterances labelled: {out}")
 
 
@@ -82,13 +80,15 @@ def label_quality(
         ),
     ] = None,
     split: Split = "train",
-    limit: Annotated[int | None, typer.Option(help="So many random utterances.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Measure this many random utterances.", min=1)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where quality.json and .png go; default: with the labels.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how clusters are used and how pure they are against known units; draw it.
+    """Measure how clusters are used and how pure they are against known units; plot it.
 
     Examples:
       harness-bench label-quality labels/it2 cuts/qasr
@@ -117,23 +117,17 @@ def pretrain(
     accelerator: Accelerator = "auto",
     devices: Devices = None,
 ) -> None:
-    """Train one iteration and export it; an interrupted run goes on where it was.
+    """Train one iteration and export it; an interrupted run resumes.
 
     Example:
       harness-bench pretrain harness_l_it1 cuts/qasr labels/it1 runs/it1
     """
-    from harness_bench.core.fabric import make_fabric  # noqa: PLC0415
     from harness_bench.pretrain import family as families  # noqa: PLC0415
-    from harness_bench.pretrain.config import read_iteration  # noqa: PLC0415
 
-    step = read_iteration(config)
-    fabric = make_fabric(
-        precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
-        unused_parameters=step.model.encoder_layerdrop > 0,
-    )  # fmt: skip
     folder = families.train(
-        step, cuts, label_folder, out, fabric=fabric, teacher=teacher, split=split, restart=restart
-    )
+        config, cuts, label_folder, out, teacher=teacher, split=split, restart=restart,
+        accelerator=accelerator, devices=devices,
+    )  # fmt: skip
     typer.echo(f"Checkpoint: {folder}")
 
 
@@ -143,9 +137,9 @@ def family(
     out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>.")] = None,
     *,
     split: Split = "train",
-    only: Annotated[str | None, typer.Option(help="Make this iteration alone.")] = None,
+    only: Annotated[str | None, typer.Option(help="Make only this iteration.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
-    hours: Annotated[float | None, typer.Option(help="Of audio, for the plan.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Hours of audio, for the plan.")] = None,
     as_json: Json = False,
     restart: Restart = False,
     accelerator: Accelerator = "auto",
@@ -160,7 +154,7 @@ def family(
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
     from harness_bench.pretrain.config import load_family  # noqa: PLC0415
-    from harness_bench.pretrain.family import check_starts, run_family  # noqa: PLC0415
+    from harness_bench.pretrain.family import check_starts, train_family  # noqa: PLC0415
     from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
 
     found = load_family(config)
@@ -169,17 +163,12 @@ def family(
         rows = plan(found, hours)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
-    from harness_bench.core.stage_times import StageTimes  # noqa: PLC0415
-    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
-
-    times, allow = StageTimes(), found.allow_test_data
-    audio = None if cuts is None else open_training(cuts, split, allow_test_data=allow)
-    made = run_family(
-        found, audio, out or Path("runs") / found.name,
-        times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
+    made = train_family(
+        found, cuts, out, split=split, only=only, restart=restart,
+        accelerator=accelerator, devices=devices,
     )  # fmt: skip
-    typer.echo(times.summary())
-    for name, folder in made.items():
+    typer.echo(made.times.summary())
+    for name, folder in made.checkpoints.items():
         typer.echo(f"{name}: {folder}")
 
 
@@ -190,7 +179,7 @@ def export(
     out: Out,
     *,
     random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the untrained weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the untrained weights.")] = 0,
 ) -> None:
     """Write a run's model as a folder that transformers, s3prl and ESPnet open.
 
@@ -247,8 +236,8 @@ def curves(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or those of iterations.")],
     out: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
     *,
-    field: Annotated[str, typer.Option(help="Which figure of the log.")] = "loss_masked",
-    title: Annotated[str, typer.Option(help="Above the plot.")] = "Pretraining",
+    field: Annotated[str, typer.Option(help="Field of the training log.")] = "loss_masked",
+    title: Annotated[str, typer.Option(help="Title of the plot.")] = "Pretraining",
 ) -> None:
     """Draw the curves of any runs together.
 

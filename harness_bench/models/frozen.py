@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, override
 
 import torch
@@ -15,14 +16,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.io import read_waveform
 from harness_bench.core.code_digest import code_digest
 from harness_bench.core.files import digest_file, digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
-from harness_bench.models.layers import MEAN, Layers
+from harness_bench.models import hub
+from harness_bench.models.layers import MEAN, Layers, fixed_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 TYPES = "harness_bench.models.types"
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
@@ -153,6 +158,49 @@ def shape_of(path: Path) -> ModelShape:
 def load_backbone(path: Path) -> FrozenModel:
     """Open a checkpoint of any type in eval mode; one that cannot be opened is a ValueError."""
     return type_of(path).load(path).eval()
+
+
+def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
+    """Open a model, frozen: a checkpoint of any type, or the name of one in `models/hub.toml`.
+
+    Raises:
+        ValueError: as `load_backbone`, or a named model whose weights are not there.
+    """
+    name = str(model)
+    path = hub.resolve(name) if name in hub.names() else Path(model)
+    return load_backbone(path).to(device).requires_grad_(requires_grad=False)
+
+
+def hidden_states(
+    model: FrozenModel | str | Path,
+    audio: Tensor | NDArray[np.float32] | str | Path,
+    *,
+    layer: int | None = None,
+) -> Tensor:
+    """Compute the hidden states of one utterance, as labels, probes and the ASR frontend do.
+
+    Args:
+        model: an open model, or what `load_model` opens; open it once for many utterances.
+        audio: a file of any rate, or (samples,) float at 16 kHz.
+        layer: the one that is wanted, 0 (the input of the first block) to the number of blocks.
+
+    Returns:
+        (layers + 1, frames, dim) float32, or (frames, dim) of one layer; a frame per 20 ms.
+
+    Raises:
+        ValueError: what cannot be opened or read, audio of several channels or no frame, or a
+            layer that the model does not have.
+    """
+    opened = model if isinstance(model, FrozenModel) else load_model(model)
+    device = next((each.device for each in opened.parameters()), torch.device("cpu"))
+    waveform = read_waveform(audio) if isinstance(audio, str | Path) else audio
+    samples = torch.as_tensor(waveform, dtype=torch.float32, device=device)
+    if samples.ndim != 1:
+        raise ValueError(f"audio has shape {(*samples.shape,)}; expected (samples,) at 16 kHz.")
+    place = None if layer is None else fixed_layers(layer, opened.shape.num_layers)
+    with torch.inference_mode():
+        (states,) = opened.encode([samples])
+    return states if place is None else states[place]
 
 
 def checkpoint_digest(path: Path) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.core.fabric import make_fabric
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.models import checkpoint, frozen
 from harness_bench.models.initialization import check_start
 from harness_bench.models.types import fairseq
 from harness_bench.pretrain.config import (
+    FamilyConfig,
     checkpoint_folder,
     checkpoint_of,
     is_outside,
+    load_family,
     read_iteration,
 )
 from harness_bench.pretrain.data.cut_source import as_source
@@ -26,15 +31,59 @@ from harness_bench.pretrain.trainer import pretrain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
-    from harness_bench.core.stage_times import StageTimes
-    from harness_bench.pretrain.config import FamilyConfig, IterationConfig
+    from harness_bench.pretrain.config import IterationConfig
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
+
+
+@dataclass(frozen=True)
+class TrainedFamily:
+    """The models of a family and what making them took."""
+
+    checkpoints: dict[str, Path]  # iteration -> checkpoint folder
+    times: StageTimes
+
+
+def train_family(
+    config: FamilyConfig | str | Path,
+    cuts: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    split: str = "train",
+    only: str | None = None,
+    restart: bool = False,
+    accelerator: str = "auto",
+    devices: int | None = None,
+) -> TrainedFamily:
+    """Train the models of a family: labels, pretraining, export, iteration by iteration.
+
+    Args:
+        config: a family, or its TOML file.
+        cuts: a prepared or sharded folder; None takes the family's [data].
+        out: where to write; default runs/NAME.
+        split: of `cuts`.
+        only: see `run_family`, as for what follows.
+        restart: replace runs of another config or other inputs.
+        accelerator: auto, cpu or cuda.
+        devices: ranks on this machine.
+
+    Raises:
+        ValueError: a config that is wrong, no audio, or what `run_family` refuses.
+    """
+    family = config if isinstance(config, FamilyConfig) else load_family(Path(config))
+    audio = None
+    if cuts is not None:
+        audio = open_training(Path(cuts), split, allow_test_data=family.allow_test_data)
+    folder, times = Path("runs") / family.name if out is None else Path(out), StageTimes()
+    made = run_family(
+        family, audio, folder,
+        times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
+    )  # fmt: skip
+    return TrainedFamily(made, times)
 
 
 def run_family(
@@ -72,10 +121,7 @@ def run_family(
     teachers = {step.name: _teacher(family, step, out) for step in chosen}
     made: dict[str, Path] = {}
     for step in chosen:
-        fabric = make_fabric(
-            precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
-            unused_parameters=step.model.encoder_layerdrop > 0,
-        )  # fmt: skip
+        fabric = _fabric(step, accelerator, devices)
         source, teacher = _audio(family, step, cuts, out), teachers[step.name]
         with times.stage(f"{step.name}: labels"):
             labels = _labels(family, step, source, out, fabric, teacher)
@@ -156,35 +202,41 @@ def _labels(
 
 
 def label(
-    step: IterationConfig,
+    config: Path,
     cuts: Path,
     out: Path,
     *,
-    fabric: Fabric,
     teacher: Path | None = None,
     split: str = "train",
+    accelerator: str = "auto",
+    devices: int | None = None,
 ) -> Labels:
-    """Label the cuts of one split, or shards; see `labels.make.make_labels`."""
+    """Label the cuts of one split, or shards, as an iteration's config or preset says."""
+    step = read_iteration(config)
     if step.labels.source == "none":
         raise ValueError(f"iteration {step.name!r} has labels.source = 'none': nothing to make")
+    fabric = make_fabric(accelerator=accelerator, devices=devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     teacher = _lone_teacher(step, teacher)
     return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
 
 
-def train(
-    step: IterationConfig,
+def train(  # noqa: PLR0913 - one keyword per option of the verb
+    config: Path,
     cuts: Path,
     label_folder: Path,
     out: Path,
     *,
-    fabric: Fabric,
     teacher: Path | None = None,
     split: str = "train",
     restart: bool = False,
+    accelerator: str = "auto",
+    devices: int | None = None,
 ) -> Path:
-    """Train one iteration on ready labels; see `trainer.pretrain`."""
+    """Train one iteration, a config's or preset's, on ready labels; return its checkpoint."""
+    step = read_iteration(config)
     objective_class(step)
+    fabric = _fabric(step, accelerator, devices)
     unlabelled = step.labels.source == "none"
     if not unlabelled and not (label_folder / REPORT_FILE).is_file():
         raise ValueError(
@@ -195,6 +247,14 @@ def train(
     labels = NoLabels() if unlabelled else open_labels(label_folder)
     teacher = _lone_teacher(step, teacher)
     return pretrain(step, found, labels, out, fabric=fabric, teacher=teacher, restart=restart)
+
+
+def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fabric:
+    """Launch Fabric as an iteration's training needs it."""
+    return make_fabric(
+        precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
+        unused_parameters=step.model.encoder_layerdrop > 0,
+    )  # fmt: skip
 
 
 def _lone_teacher(step: IterationConfig, given: Path | None) -> Path | None:

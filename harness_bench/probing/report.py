@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness_bench.probing.probe import Subject
 
 PLOT = "layer_weights.png"
+type Kind = Literal["baseline", "random", "pretrained", "other"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Row:
 
     model: str
     corpus: str
-    kind: Literal["baseline", "random", "pretrained", "other"] = "pretrained"
+    kind: Kind = "pretrained"
     synthetic: bool = False
     pretraining_data: str = ""
 

@@ -137,6 +137,7 @@ def test_models_as_a_table(
     assert "316,993,408" in printed
 
 
+PROBE = ("-u", "fbank", "-d", "ser", "--cuts", "cuts", "--out", "out")
 MISTAKES = {
     "no such verb": (["trian"], "trian"),
     "no such option": (["demo", "--dta", "x"], "--dta"),
@@ -156,6 +157,8 @@ MISTAKES = {
     "no data at all": (["family", "harness_st.toml"], "no config file harness_st.toml"),
     "no such cuts to shard": (["shard", "cuts", "out"], "cuts holds no cuts"),
     "nothing to preview": (["augment-preview", "absent.toml", "x.wav", "out"], "harness_l_it1"),
+    "rates of no number": (["probe", *PROBE, "--lr", "1e-3,x"], "'x' is not a number"),
+    "a seed for a count": (["probe", *PROBE, "--seeds", "1337"], "--seeds 1337,"),
     "no such run": (["export", "absent", "out"], "absent"),
     "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
     "no result to add": (["results", "add", "absent.json", "out"], "absent.json"),

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import typer
 
-from harness_bench.cli.probe import _grid
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
@@ -184,47 +182,6 @@ def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: st
     lines = explain_choice(scores, max(scores, key=lambda rate: scores[rate]), "accuracy")
     assert told in "\n".join(lines)
     assert len(lines) == 1 + ("equal" in told or "may do better" in told)
-
-
-def test_file_and_options_make_one_grid(tmp_path: Path) -> None:
-    """Options win, and nothing that the file says is lost where no option is given."""
-    config = tmp_path / "probe.toml"
-    config.write_text("seeds = [5, 6]\n[probe]\nlearning_rate = 2e-4\nhidden = 8\n")
-    made = _grid(config, None, None, 100)
-    assert made.learning_rates == (2e-4,)
-    assert made.seeds == (5, 6)
-    assert (made.probe.hidden, made.probe.total_steps, made.probe.eval_step) == (8, 100, 100)
-    made = _grid(config, "1e-2,1e-3", "3", None)
-    assert made.learning_rates == (1e-2, 1e-3)
-    assert made.seeds == (1337, 1338, 1339)
-    assert _grid(None, None, None, None) == GridConfig()
-    assert _grid(None, None, "7,", None).seeds == (7,)
-    for text, meant in (("mean", "mean"), ("3", 3)):
-        assert _grid(config, None, None, None, text).probe.layers == meant
-
-
-@pytest.mark.parametrize(
-    ("text", "lr", "seeds", "told"),
-    [
-        ("", "1e-3,x", None, "--lr: 'x' is no number"),
-        ("", None, "1337", "--seeds 1337,"),
-        ("", "1e-3,1e-3", None, "names a value twice"),
-        ("", "5", None, "learning_rates"),
-        ("[probe]\nlayers = 'average'", None, None, "layers"),
-        ("probe = 3", None, None, "probe"),
-        ("[prob]", None, None, "prob"),
-    ],
-)
-def test_wrong_grids_are_sentences(
-    tmp_path: Path, text: str, lr: str | None, seeds: str | None, told: str
-) -> None:
-    """Told before anything is trained, in words that name the offender."""
-    config = tmp_path / "probe.toml"
-    config.write_text(text)
-    with pytest.raises((ValueError, typer.BadParameter)) as caught:
-        _grid(config, lr, seeds, None)
-    assert told in str(caught.value)
-    assert "validation error" not in str(caught.value)
 
 
 def test_the_folder_says_what_was_tried(outcome: GridOutcome, tmp_path: Path) -> None:

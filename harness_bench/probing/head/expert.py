@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.audio.io import load_waveform
+from harness_bench.audio.io import read_waveform
 from harness_bench.core.config import build
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
@@ -146,14 +146,7 @@ class ClassifierExpert(nn.Module):
     @staticmethod
     def load_audio(path: Path) -> Tensor:
         """Read a file for `-m inference`: (samples,) float32, 16 kHz; no audio is a ValueError."""
-        from lhotse import Recording  # noqa: PLC0415 - only inference makes its own cut
-        from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
-
-        try:
-            recording = Recording.from_file(path)
-        except (AudioLoadingError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as audio.") from error
-        return torch.from_numpy(load_waveform(recording.to_cut()))
+        return torch.from_numpy(read_waveform(path))
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""
