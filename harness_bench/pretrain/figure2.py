@@ -6,13 +6,14 @@ each learns is given in numbers.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from harness_bench.core.files import atomic_path, read_json, write_json
+from harness_bench.core.tables import columns
 from harness_bench.models.initialization import check_start
 from harness_bench.pretrain.curves import LOSS, plot_curves, read_curve, updates_to
 from harness_bench.pretrain.family import run_family
@@ -74,8 +75,8 @@ def compare(
     Args:
         family: holds the student and the iterations above it.
         student: its name; None takes the last iteration that has a teacher and no PCA.
-        pca_dim: of the variants with PCA; None takes the student's own, else that of an iteration
-            with the same teacher, else half of the teacher's width.
+        pca_dim: None takes the student's own, else that of an iteration with the same teacher,
+            else half of the teacher's width.
 
     Raises:
         ValueError: no such student, one without a teacher, or shapes that do not fit.
@@ -98,28 +99,23 @@ def compare(
 
 
 def _student_name(family: FamilyConfig, name: str | None) -> str:
-    """Return the student's name, or the default's."""
-    students = [step for step in family.iterations if step.teacher]
-    names = ", ".join(step.name for step in students) or "none"
-    if name is None:
-        plain = [s for s in students if s.labels.pca_dim is None and s.labels.pca_variance is None]
-        if not plain:
-            raise ValueError(
-                f"Family {family.name!r} has no iteration with a teacher and without PCA; "
-                f"name a student. Iterations with a teacher: {names}."
-            )
+    """Return the student's name: the one given, or the last one without PCA."""
+    names = {step.name for step in family.iterations}
+    students = [step for step in family.iterations if step.teacher in names]
+    plain = [s for s in students if s.labels.pca_dim is None and s.labels.pca_variance is None]
+    if name is None and plain:
         return plain[-1].name
     if name not in [step.name for step in students]:
         raise ValueError(
-            f"{name!r} is no iteration with a teacher in family {family.name!r}; these are: {names}"
+            f"student = {name!r} is no iteration with a teacher in family {family.name!r}; these "
+            f"are: {', '.join(step.name for step in students) or 'none'}"
         )
-    return name
+    return str(name)
 
 
 def _pca_labels(
     family: FamilyConfig, base: IterationConfig, teacher: IterationConfig, pca_dim: int | None
 ) -> LabelConfig:
-    """Return the student's labels with PCA."""
     width = teacher.model.encoder_embed_dim
     if pca_dim is not None and pca_dim > width:
         raise ValueError(
@@ -136,7 +132,7 @@ def _pca_labels(
 
 
 def _averaged_start(base: IterationConfig, teacher: IterationConfig) -> Start:
-    """Return "block_average" where it fits, else "svd"; neither fits: say why."""
+    """Return "block_average" where it fits, else "svd"."""
     try:
         check_start(base.model, "block_average", teacher.model)
     except ValueError:
@@ -148,7 +144,6 @@ def _averaged_start(base: IterationConfig, teacher: IterationConfig) -> Start:
 def _variant(
     base: IterationConfig, labels: LabelConfig, start: Start, *, pca: bool
 ) -> IterationConfig:
-    """Return the student with other labels, another start and another name; no more."""
     ending = "average" if start == "block_average" else start
     return replace(
         base,
@@ -161,9 +156,9 @@ def _variant(
 def _line(
     by_name: dict[str, IterationConfig], last: IterationConfig
 ) -> tuple[IterationConfig, ...]:
-    """Return an iteration and those above it, first one first."""
-    above = () if last.teacher is None else _line(by_name, by_name[last.teacher])
-    return (*above, last)
+    """Return the teachers above an iteration, first one first, and itself."""
+    teacher = by_name.get(last.teacher or "")
+    return (last,) if teacher is None else (*_line(by_name, teacher), last)
 
 
 def make_figure(
@@ -209,20 +204,14 @@ def draw(found: Comparison, out: Path) -> dict[str, Any]:
 
 def render(report: dict[str, Any], out: Path) -> str:
     """Return the measured figures as a table for the terminal."""
-    width = max(len(row["name"]) for row in report["variants"])
-    share = report["common_share_of_entropy"]
-    lines = [
-        f"{'variant':<{width}}  loss (bits)  labels (bits)  share  updates to {share:.3f}",
-        *(
-            f"{row['name']:<{width}}  {row['final_loss_bits']:11.3f}  "
-            f"{row['label_entropy_bits']:13.3f}  {row['final_share_of_entropy']:5.3f}  "
-            f"{row['updates_to_common_share']:16.0f}"
-            for row in report["variants"]
-        ),
-        *report["caveats"],
-        f"Figure: {out / PLOT}",
-    ]
-    return "\n".join(lines)
+    header = ("variant", "loss (bits)", "labels (bits)", "share",
+              f"updates to {report['common_share_of_entropy']:.3f}")  # fmt: skip
+    rows = [
+        (row["name"], f"{row['final_loss_bits']:.3f}", f"{row['label_entropy_bits']:.3f}",
+         f"{row['final_share_of_entropy']:.3f}", f"{row['updates_to_common_share']:.0f}")
+        for row in report["variants"]
+    ]  # fmt: skip
+    return "\n".join([*columns([header, *rows]), *report["caveats"], f"Figure: {out / PLOT}"])
 
 
 MAX_POINTS = 200  # of a curve in figure2.json; a plot shows no more
@@ -284,14 +273,9 @@ def points(curve: Curve) -> dict[str, list[Any]]:
     taken = np.linspace(0, count - 1, min(count, MAX_POINTS)).round().astype(int)
     return {
         "updates": curve.updates[taken].tolist(),
-        "loss_bits": _short(curve.smoothed[taken]),
-        "share_of_entropy": _short(_share(curve)[taken]),
+        "loss_bits": [float(f"{x:.6g}") for x in curve.smoothed[taken]],
+        "share_of_entropy": [float(f"{x:.6g}") for x in _share(curve)[taken]],
     }
-
-
-def _short(values: NDArray[np.float64]) -> list[float]:
-    """Round to 6 digits, as the table does: a drawing needs no more."""
-    return [float(f"{value:.6g}") for value in values]
 
 
 def _share(curve: Curve) -> NDArray[np.float64]:
@@ -302,14 +286,17 @@ def _share(curve: Curve) -> NDArray[np.float64]:
 
 def write_table(variants: Sequence[Variant], curves: Sequence[Curve], path: Path) -> None:
     """Write a line per variant and log line."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow([
-            "variant", "init", "pca", "updates", "loss_bits", "loss_bits_smoothed",
-            "share_of_entropy_smoothed",
-        ])  # fmt: skip
-        for variant, curve in zip(variants, curves, strict=True):
-            first = [variant.step.name, variant.step.pretrain.init, int(variant.pca)]
-            columns = (curve.updates, curve.values, curve.smoothed, _share(curve))
-            for values in zip(*columns, strict=True):
-                table.writerow([*first, int(values[0]), *(f"{x:.6g}" for x in values[1:])])
+    tables = [
+        pd.DataFrame({
+            "variant": variant.step.name,
+            "init": variant.step.pretrain.init,
+            "pca": int(variant.pca),
+            "updates": curve.updates,
+            "loss_bits": curve.values,
+            "loss_bits_smoothed": curve.smoothed,
+            "share_of_entropy_smoothed": _share(curve),
+        })
+        for variant, curve in zip(variants, curves, strict=True)
+    ]  # fmt: skip
+    with atomic_path(path) as partial:
+        pd.concat(tables).to_csv(partial, index=False, float_format="%.6g", lineterminator="\r\n")

@@ -13,6 +13,7 @@ from harness_bench.core.distributed import sum_over_ranks
 from harness_bench.core.files import atomic_path, write_json
 from harness_bench.core.log import bar
 from harness_bench.core.plotting import BLUE, INK, STYLE
+from harness_bench.core.tables import columns
 from harness_bench.pretrain.labels.labeler import load_labeler
 from harness_bench.pretrain.labels.store import open_labels
 from harness_bench.pretrain.labels.units import choose_units
@@ -57,31 +58,24 @@ def draw_quality(tally: LabelCounts, target: Path) -> None:
 
 
 def _draw_use(axis: Any, tally: LabelCounts) -> None:
-    """Draw the clusters' shares, most frequent first, beside equal use."""
     shares = np.sort(tally.frames.numpy())[::-1] / max(int(tally.frames.sum()), 1)
     used = int((shares > 0).sum())
     axis.plot(np.arange(1, used + 1), shares[:used], color=BLUE)
     axis.axhline(1 / len(shares), color=GREY, linestyle="--", zorder=0)
-    axis.annotate(
-        "equal use", (1, 1 / len(shares)), xytext=(2, 3), textcoords="offset points",
-        color=INK, fontsize=8,
-    )  # fmt: skip
+    axis.text(1, 1 / len(shares), "equal use", va="bottom", color=INK, fontsize=8)
     axis.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="share of frames")
     axis.set_title(f"Use: {used} of {len(shares)} clusters", loc="left", fontsize=10)
 
 
 def _draw_runs(axis: Any, tally: LabelCounts) -> None:
-    """Draw how long a label lasts."""
     runs = tally.runs.numpy()
     total = max(int(runs.sum()), 1)
     longest = int(np.flatnonzero(runs)[-1]) if runs.any() else 1
     axis.bar(np.arange(1, longest + 1), runs[1 : longest + 1] / total, color=BLUE, width=0.8)
     axis.set(yscale="log", xlabel=f"frames of {FRAME_MS} ms", ylabel="share of runs")
     mean = int(tally.frames.sum()) / total
-    more = f" (the last bar: {longest} and more)" if longest == len(runs) - 1 else ""
-    axis.set_title(
-        f"Runs of one label: {mean:.2f} frames on average{more}", loc="left", fontsize=10
-    )
+    more = f", {longest} and more last" if longest == len(runs) - 1 else ""
+    axis.set_title(f"Runs of one label: mean {mean:.2f} frames{more}", loc="left", fontsize=10)
 
 
 def _draw_units(figure: Any, axis: Any, tally: LabelCounts) -> None:
@@ -97,10 +91,9 @@ def _draw_units(figure: Any, axis: Any, tally: LabelCounts) -> None:
     )
     axis.set_yticks(range(len(order)), [names[index] for index in order], fontsize=8)
     axis.set_xlabel("cluster, in the order of its likeliest unit")
-    left_out = len(names) - len(order)
-    rest = f"; {left_out} rarer units are not shown" if left_out else ""
-    note = "" if tally.reader is None else tally.reader.note
-    axis.set_title(f"P(unit | cluster){rest}\n{note}", loc="left", fontsize=9)
+    assert tally.reader is not None
+    shown = f"P(unit | cluster), {len(order)} of {len(names)} units\n{tally.reader.note}"
+    axis.set_title(shown, loc="left", fontsize=9)
     figure.colorbar(image, ax=axis, shrink=0.8, aspect=30, pad=0.01)
 
 
@@ -121,31 +114,26 @@ _MEASURES = Agreement._fields
 
 
 def agreement(joint: Tensor) -> Agreement:
-    """Measure how well clusters and units agree.
-
-    Args:
-        joint: (U, K) frames by unit and cluster.
+    """Measure how well clusters and units agree by (U, K) frames by unit and cluster.
 
     Raises:
-        ValueError: no frames, or one unit alone, of which nothing can be told.
+        ValueError: no frames, or one unit alone.
     """
     if int((joint.sum(1) > 0).sum()) < 2:  # noqa: PLR2004 - of one unit, entropy is zero
         raise ValueError(
             "All frames are of one unit, or none has any; give cuts that differ in their units."
         )
     shares = joint.double() / joint.sum()
-    units, clusters = shares.sum(1), shares.sum(0)
-    together = _entropy(shares.flatten())
-    information = _entropy(units) + _entropy(clusters) - together
+    of_units = _entropy(shares.sum(1))
+    information = of_units + _entropy(shares.sum(0)) - _entropy(shares.flatten())
     return Agreement(
         cluster_purity=float(shares.max(1).values.sum()),
         unit_purity=float(shares.max(0).values.sum()),
-        pnmi=information / _entropy(units),
+        pnmi=information / of_units,
     )
 
 
 def _entropy(shares: Tensor) -> float:
-    """Return the entropy of a distribution in bits."""
     present = shares[shares > 0]
     return float(-(present * present.log2()).sum())
 
@@ -216,14 +204,14 @@ class LabelCounts:
         if self.reader is None:
             return {"units": None}
         names, joint = self.joint()
-        about = {
+        measures = agreement(joint)._asdict() if len(names) > 1 else dict.fromkeys(_MEASURES)
+        return {
             "units": self.reader.name,
             "units_are": self.reader.note,
             "distinct_units": len(names),
             "frames_with_unit": int(joint.sum()),
+            **measures,
         }
-        measures = agreement(joint)._asdict() if len(names) > 1 else dict.fromkeys(_MEASURES)
-        return about | measures
 
 
 def label_quality(
@@ -235,7 +223,7 @@ def label_quality(
         folder: the labels.
         audio: utterances that have labels there.
         out: folder of the two files.
-        units: what to measure against, as in `units.choose_units`.
+        units: what to measure against, as in `choose_units`.
         limit: so many random utterances alone.
 
     Raises:
@@ -261,10 +249,9 @@ def label_quality(
 
 def render_quality(report: dict[str, Any]) -> str:
     """Return a report as lines of name and figure."""
-    shown = {name: value for name, value in report.items() if value is not None}
-    width = max(map(len, shown))
-    lines = [
-        f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}"
-        for name, value in shown.items()
+    rows = [
+        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        for name, value in report.items()
+        if value is not None
     ]
-    return "\n".join(lines)
+    return "\n".join(columns(rows, texts=True))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 import torch
@@ -47,42 +48,40 @@ def write_shard(path: Path, labels: Mapping[str, Tensor]) -> None:
         save_file(tensors, partial, metadata={"ids": json.dumps(ids)})
 
 
-def _digest(folder: Path) -> str:
-    note = read_note(folder, (OLD_NOTE,))
-    assert note is not None, f"{folder} has labels and no note of their inputs"
-    return note.key
-
-
-class Labels(Protocol):
+class Labels(ABC):
     """The labels of a corpus, wherever they stand."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def digest(self) -> str:
         """Return the digest of everything these labels were made from."""
-        ...
+        note = read_note(self.folder, (OLD_NOTE,))
+        assert note is not None, f"{self.folder} has labels and no note of their inputs"
+        return note.key
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def of(self, cut: Cut) -> Tensor:
         """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
-        ...
 
     def attached(self, source: CutSource) -> CutSource:
         """Return the source as training reads it with these labels."""
-        ...
+        return source
 
+    @abstractmethod
     def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
         """Yield the labels (F,) int64 of every utterance, or of one rank's share of them."""
-        ...
 
 
-class LabelStore:
+class LabelStore(Labels):
     """All labels of a folder, by utterance id; shards are memory-mapped, 2 bytes a frame."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._where: dict[str, tuple[int, int, int]] = {}
         self._shards: list[Tensor] = []
         for number, path in enumerate(sorted(folder.glob(SHARD_PATTERN))):
@@ -98,16 +97,9 @@ class LabelStore:
         for index, name in enumerate(ids):
             self._where[name] = (number, offsets[index], offsets[index + 1])
 
-    @property
-    def digest(self) -> str:
-        """Return the digest of everything these labels were made from."""
-        return _digest(self.folder)
-
+    @override
     def __len__(self) -> int:
         return len(self._where)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._where
 
     def __getitem__(self, name: str) -> Tensor:
         """Return the labels (F,) int64 of one utterance."""
@@ -119,41 +111,34 @@ class LabelStore:
             ) from None
         return self._shards[shard][start:end].long()
 
+    @override
     def of(self, cut: Cut) -> Tensor:
-        """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
         return self[str(cut.supervisions[0].id)]
 
-    def attached(self, source: CutSource) -> CutSource:
-        """Return the source as it is: labels are looked up by id."""
-        return source
-
+    @override
     def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Yield the labels (F,) int64 of every utterance, or of every ranks-th."""
         places = islice(self._where.values(), rank, None, ranks)
         return (self._shards[number][start:end].long() for number, start, end in places)
 
 
-class ShardLabels:
+class ShardLabels(Labels):
     """Labels as a field of a sharded corpus: nothing is held in memory."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.files = sorted(folder.glob(TAR_PATTERN))
         if not self.files:
             raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
 
-    @property
-    def digest(self) -> str:
-        """Return the digest of everything these labels were made from."""
-        return _digest(self.folder)
-
+    @override
     def __len__(self) -> int:
         return sum(1 for _ in self.rows())
 
+    @override
     def of(self, cut: Cut) -> Tensor:
-        """Return the labels (F,) int64 that a cut of the attached source carries."""
         return torch.from_numpy(cut.load_labels().astype("int64"))
 
+    @override
     def attached(self, source: CutSource) -> CutSource:
         """Return the sharded source with labels as one more field.
 
@@ -167,8 +152,8 @@ class ShardLabels:
             )
         return source.with_labels(self.folder)
 
+    @override
     def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Yield the labels (F,) int64 of every utterance, or of every ranks-th file's."""
         from lhotse.shar.readers.tar import TarIterator  # noqa: PLC0415 - slow to import
 
         for path in self.files[rank::ranks]:
@@ -176,27 +161,28 @@ class ShardLabels:
                 yield torch.from_numpy(manifest.load().astype("int64"))
 
 
-class NoLabels:
+class NoLabels(Labels):
     """For objectives that need none: label 0 for every frame of any utterance."""
 
-    folder = Path()
-    digest = "none"
+    def __init__(self) -> None:
+        super().__init__(Path())
 
+    @property
+    @override
+    def digest(self) -> str:
+        return "none"
+
+    @override
     def __len__(self) -> int:
         return 0
 
+    @override
     def of(self, cut: Cut) -> Tensor:
-        """Return zeros, more than any utterance has frames; they take no memory."""
-        del cut
+        """Return more zeros than any utterance has frames; they take no memory."""
         return torch.zeros(1, dtype=torch.int64).expand(1 << 40)
 
-    def attached(self, source: CutSource) -> CutSource:
-        """Return the source as it is."""
-        return source
-
+    @override
     def rows(self, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Yield nothing."""
-        del rank, ranks
         return iter(())
 
 
@@ -206,14 +192,7 @@ def open_labels(folder: Path) -> Labels:
 
 
 def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
-    """Write the labels of one shard in the order of its cuts, atomically.
-
-    Args:
-        folder: the label folder.
-        part: the shard's number among the source's shards.
-        cuts: the shard's cuts.
-        labels: utterance id -> (F,) integers below 65,536.
-    """
+    """Write the labels (utterance id -> (F,) integers below 65,536) of one shard, as its cuts."""
     from lhotse.array import Array  # noqa: PLC0415 - slow to import
     from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
 

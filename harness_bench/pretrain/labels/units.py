@@ -7,8 +7,7 @@ transcript that is spread evenly over the speech.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.cuts.fields import label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lhotse.cut import Cut
     from numpy.typing import NDArray
@@ -25,92 +24,55 @@ if TYPE_CHECKING:
 TRIM_DB = 35.0  # frames so much quieter than the utterance's loudest do not begin or end speech
 _TATWEEL = "\u0640"
 TEXT, ALIGNMENT = "text", "alignment"
-TEXT_NOTE = (
-    "characters spread evenly over speech: an approximation, for comparing label sets on the same "
-    "cuts, not an alignment"
-)
 
 
-class UnitReader(Protocol):
+class UnitReader(NamedTuple):
     """What gives the units of an utterance."""
 
-    @property
-    def name(self) -> str:
-        """Return what the user calls them."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """Say what the units are."""
-        ...
-
-    def of(self, cut: Cut, frames: int) -> list[str | None]:
-        """Return a unit for each of so many frames; None where there is none."""
-        ...
+    name: str  # what the user calls them
+    note: str  # what they are
+    of: Callable[[Cut, int], list[str | None]]  # a unit, or None, for each of so many frames
 
 
-@dataclass(frozen=True)
-class AlignedUnits:
-    """Units of one level of the supervisions' alignments."""
+def aligned_units(level: str) -> UnitReader:
+    """Units of one level of the alignment: the unit that covers the centre of each frame."""
 
-    level: str
-
-    @property
-    def name(self) -> str:
-        """Return the level's name."""
-        return self.level
-
-    @property
-    def note(self) -> str:
-        """Say what the units are."""
-        return f"alignment {self.level!r}: the unit at the centre of each frame"
-
-    def of(self, cut: Cut, frames: int) -> list[str | None]:
-        """Return the unit that covers the centre of each frame."""
+    def of(cut: Cut, frames: int) -> list[str | None]:
         units: list[str | None] = [None] * frames
         for supervision in cut.supervisions:
-            for item in (supervision.alignment or {}).get(self.level, []):
+            for item in (supervision.alignment or {}).get(level, []):
                 # The centre of frame j, (320 j + 200) / 16000 s, lies in [start, end).
                 first = _frame_at(item.start)
                 for frame in range(max(first, 0), min(_frame_at(item.end), frames)):
                     units[frame] = item.symbol
         return units
 
+    return UnitReader(level, f"alignment {level!r}: the unit at the centre of each frame", of)
 
-@dataclass(frozen=True)
-class UtteranceUnit:
+
+def field_units(field: str) -> UnitReader:
     """One unit for the whole utterance: a field such as a word, a dialect, a speaker."""
 
-    field: str
+    def of(cut: Cut, frames: int) -> list[str | None]:
+        return spread([label_of(cut, field)], frames, speech_span(load_waveform(cut), frames))
 
-    @property
-    def name(self) -> str:
-        """Return the field's name."""
-        return self.field
-
-    @property
-    def note(self) -> str:
-        """Say what the units are."""
-        return f"field {self.field!r} of the utterance, for every frame of its speech"
-
-    def of(self, cut: Cut, frames: int) -> list[str | None]:
-        """Return the field's value from the first to the last frame of speech."""
-        return spread([label_of(cut, self.field)], frames, speech_span(load_waveform(cut), frames))
+    note = f"field {field!r} of the utterance, for every frame of its speech"
+    return UnitReader(field, note, of)
 
 
-@dataclass(frozen=True)
-class SpreadText:
-    """Characters of the transcript, each for an equal part of the speech."""
+def _characters_of(cut: Cut, frames: int) -> list[str | None]:
+    text = characters(" ".join(each.text or "" for each in cut.supervisions))
+    if not text:
+        return [None] * frames
+    return spread(text, frames, speech_span(load_waveform(cut), frames))
 
-    name: str = TEXT
-    note: str = TEXT_NOTE
 
-    def of(self, cut: Cut, frames: int) -> list[str | None]:
-        """Return characters from the first to the last frame of speech."""
-        text = characters(" ".join(each.text or "" for each in cut.supervisions))
-        if not text:
-            return [None] * frames
-        return spread(text, frames, speech_span(load_waveform(cut), frames))
+TEXT_UNITS = UnitReader(
+    TEXT,
+    "characters spread evenly over speech: an approximation, for comparing label sets on the same "
+    "cuts, not an alignment",
+    _characters_of,
+)
 
 
 def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
@@ -126,15 +88,14 @@ def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
     """
     levels = alignment_levels(cuts)
     texts = any(supervision.text for cut in cuts for supervision in cut.supervisions)
-    if wanted is None:
-        finest = AlignedUnits(max(levels, key=lambda name: levels[name])) if levels else None
-        return finest or (SpreadText() if texts else None)
-    if wanted == ALIGNMENT and levels:
-        return AlignedUnits(max(levels, key=lambda name: levels[name]))
+    if levels and wanted in (None, ALIGNMENT):
+        return aligned_units(max(levels, key=lambda name: levels[name]))
     if wanted in levels:
-        return AlignedUnits(wanted)
-    if wanted == TEXT and texts:
-        return SpreadText()
+        return aligned_units(str(wanted))
+    if texts and wanted in (None, TEXT):
+        return TEXT_UNITS
+    if wanted is None:
+        return None
     if wanted in {ALIGNMENT, TEXT}:
         raise ValueError(
             f"None of the {len(cuts)} cuts has {wanted}; give cuts that have it, or other units "
@@ -142,7 +103,7 @@ def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
         )
     for cut in cuts:
         label_of(cut, wanted)  # names the cut, and the fields it has
-    return UtteranceUnit(wanted)
+    return field_units(wanted)
 
 
 def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:
@@ -183,11 +144,8 @@ def spread(units: Sequence[str], frames: int, span: tuple[int, int]) -> list[str
 def speech_span(wave: NDArray[np.float32], frames: int) -> tuple[int, int]:
     """Return [first, last) of the frames that are speech, silence at both ends left out.
 
-    A frame's 400 samples are quiet if their power is 35 dB below that of the loudest frame.
-
-    Args:
-        wave: (samples,) at 16 kHz.
-        frames: number of labels.
+    A frame's 400 samples are quiet if their power is 35 dB below that of the loudest frame of wave
+    (samples,) at 16 kHz.
     """
     if frames == 0:
         return 0, 0

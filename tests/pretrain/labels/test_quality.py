@@ -26,7 +26,7 @@ from harness_bench.pretrain.labels.quality import (
     render_quality,
 )
 from harness_bench.pretrain.labels.store import REPORT_FILE
-from harness_bench.pretrain.labels.units import AlignedUnits
+from harness_bench.pretrain.labels.units import aligned_units
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_one_unit_tells_nothing() -> None:
 
 
 def tally_of(cuts: Sequence[Cut], rows: Sequence[torch.Tensor], clusters: int) -> LabelCounts:
-    tally = LabelCounts(clusters, AlignedUnits("phone"))
+    tally = LabelCounts(clusters, aligned_units("phone"))
     for cut, row in zip(cuts, rows, strict=True):
         tally.add(row)
         tally.add_units(cut, row)
@@ -109,7 +109,7 @@ def test_perfect_labels_have_pnmi_one(aligned: list[Cut]) -> None:
     """Labels that are the phones, and ones that split each phone in two, tell all of them."""
     perfect = []
     for cut in aligned:
-        units = AlignedUnits("phone").of(cut, 49)
+        units = aligned_units("phone").of(cut, 49)
         perfect.append(torch.tensor([PHONES.index(unit or "a") for unit in units]))
     whole = agreement(tally_of(aligned, perfect, 5).joint()[1])
     assert whole == pytest.approx((1.0, 1.0, 1.0))

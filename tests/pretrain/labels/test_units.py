@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lhotse.supervision import AlignmentItem
 
 from harness_bench.pretrain.labels.units import (
-    AlignedUnits,
-    SpreadText,
-    UtteranceUnit,
+    TEXT_UNITS,
+    aligned_units,
     characters,
     choose_units,
+    field_units,
     speech_span,
     spread,
 )
@@ -45,7 +45,7 @@ def test_alignment_is_read_at_frame_centres(milliseconds: list[int]) -> None:
     centres = 12.5 + 20 * np.arange(frames)
     place = np.searchsorted(edges, centres, side="right") - 1
     expected = [f"p{n}" if n < len(items) else None for n in place]
-    assert AlignedUnits("phone").of(_with(items), frames) == expected
+    assert aligned_units("phone").of(_with(items), frames) == expected
 
 
 def _with(items: list[AlignmentItem]) -> Cut:
@@ -59,17 +59,8 @@ def _with(items: list[AlignmentItem]) -> Cut:
 def test_gaps_have_no_unit() -> None:
     """Silence that an alignment leaves out is not a unit."""
     items = [AlignmentItem("a", 0.0, 0.05), AlignmentItem("b", 0.1, 0.05)]
-    assert AlignedUnits("phone").of(_with(items), 9) == [
-        "a",
-        "a",
-        None,
-        None,
-        None,
-        "b",
-        "b",
-        None,
-        None,
-    ]
+    expected = ["a", "a", None, None, None, "b", "b", None, None]
+    assert aligned_units("phone").of(_with(items), 9) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,22 +110,24 @@ def test_text_and_fields_lie_on_speech(cut: Cut) -> None:
     """A transcript and a field both begin and end with the speech."""
     cut.supervisions[0].text = "اب"
     cut.supervisions[0].custom = {"label": "up"}
-    assert SpreadText().of(cut, 49) == ["ا"] * 25 + ["ب"] * 24
-    assert UtteranceUnit("label").of(cut, 49) == ["up"] * 49
+    assert TEXT_UNITS.of(cut, 49) == ["ا"] * 25 + ["ب"] * 24
+    assert field_units("label").of(cut, 49) == ["up"] * 49
     cut.supervisions[0].text = "!"
-    assert SpreadText().of(cut, 49) == [None] * 49
+    assert TEXT_UNITS.of(cut, 49) == [None] * 49
 
 
 def test_the_choice_of_units(cut: Cut) -> None:
     """Alignment first, its finest level; then text; then nothing; or what is asked for."""
     assert choose_units([cut], None) is None
     cut.supervisions[0].text = "word"
-    assert choose_units([cut], None) == SpreadText()
+    assert choose_units([cut], None) == TEXT_UNITS
     phones = [AlignmentItem(name, 0.1 * n, 0.1) for n, name in enumerate("abc")]
     cut.supervisions[0].alignment = {"word": [AlignmentItem("abc", 0, 0.3)], "phone": phones}
-    assert choose_units([cut], None) == choose_units([cut], "alignment") == AlignedUnits("phone")
-    assert choose_units([cut], "word") == AlignedUnits("word")
-    assert choose_units([cut], "text") == SpreadText()
-    assert choose_units([cut], "speaker") == UtteranceUnit("speaker")
+    for wanted, expected in {
+        None: "phone", "alignment": "phone", "word": "word", "text": "text", "speaker": "speaker",
+    }.items():  # fmt: skip
+        chosen = choose_units([cut], wanted)
+        assert chosen is not None
+        assert chosen.name == expected
     with pytest.raises(ValueError, match="no field 'phoneme'; it has"):
         choose_units([cut], "phoneme")
