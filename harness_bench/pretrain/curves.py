@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness_bench.core.files import atomic_path
-from harness_bench.core.log import say
 from harness_bench.core.plotting import PALETTE, STYLE
-from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.pretrain.monitor import LOG_FILE, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +48,7 @@ class Curve:
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
-        """Return means over `SMOOTHING` of the lines, (n,); see `smooth`."""
+        """Return means over `SMOOTHING` of the lines, (n,)."""
         return smooth(self.values, round(SMOOTHING * len(self.values)))
 
     @property
@@ -59,24 +57,14 @@ class Curve:
         return None if self.entropy is None else self.smoothed / self.entropy
 
 
-def read_curve(
-    run: Path,
-    *,
-    field: str = LOSS,
-    name: str | None = None,
-    entropy: float | None = None,
-    colour: int | None = None,
-    dashes: int = 0,
-) -> Curve:
+def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style: Any) -> Curve:
     """Read a run's log; a last line that a kill cut off is left out, with a message.
 
     Args:
         run: a run folder, or the folder of a family's iteration, which holds one as `run`.
         field: which figure of the log's lines.
         name: for the legend; by default the folder's.
-        entropy: see `Curve`.
-        colour: see `Curve`.
-        dashes: see `Curve`.
+        style: other fields of `Curve`.
 
     Raises:
         ValueError: no log, a broken line before the last, no such figure, or no line at all.
@@ -84,7 +72,7 @@ def read_curve(
     path = next((p for p in (run / LOG_FILE, run / "run" / LOG_FILE) if p.is_file()), None)
     if path is None:
         raise ValueError(f"{run} holds no {LOG_FILE}; name the folder of a pretraining run.")
-    rows = _read_log(path)
+    rows = read_log(path)
     if not rows:
         raise ValueError(f"{path} has no line yet; log_interval updates must be done first.")
     known = [key for key in rows[0] if key not in ("update", "epoch")]
@@ -96,23 +84,8 @@ def read_curve(
         updates=np.array([row["update"] for row in rows]),
         values=np.array([row[field] for row in rows], dtype=np.float64),
         field=field,
-        entropy=entropy,
-        colour=colour,
-        dashes=dashes,
+        **style,
     )
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
-            say(f"{path}: the last line is cut off and left out")
-    return rows
 
 
 def smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -147,15 +120,10 @@ def updates_to(
 
 
 def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
-    """Draw smoothed lines over faint points against updates; the legend stands below.
+    """Draw smoothed lines over faint points against updates; the suffix chooses the format.
 
     Where every curve knows the entropy of its labels, a second panel shows the curves as shares
     of it: losses on different labels have no common level in bits.
-
-    Args:
-        curves: at least one, all of one field of the log.
-        out: where to write; the suffix chooses the format (.png, .svg, .pdf).
-        title: above the panels.
 
     Raises:
         ValueError: no curve, or curves of different fields.
@@ -186,7 +154,6 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
 
 
 def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
-    """Draw one curve: faint points, and the smoothed line over them."""
     scale = curve.entropy if shares and curve.entropy else 1.0
     colour = PALETTE[(number if curve.colour is None else curve.colour) % len(PALETTE)]
     points, line = curve.values / scale, curve.smoothed / scale

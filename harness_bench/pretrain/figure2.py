@@ -292,7 +292,7 @@ def write_table(variants: Sequence[Variant], curves: Sequence[Curve], path: Path
             "init": variant.step.pretrain.init,
             "pca": int(variant.pca),
             "updates": curve.updates,
-            "loss_bits": curve.values,
+            "loss_bits": curve.values,  # noqa: PD011 - no frame
             "loss_bits_smoothed": curve.smoothed,
             "share_of_entropy_smoothed": _share(curve),
         })

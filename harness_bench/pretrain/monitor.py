@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.files import atomic_path, read_jsonl, write_json, write_jsonl
+from harness_bench.core.files import atomic_path, write_json, write_jsonl
+from harness_bench.core.log import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,9 +93,8 @@ class TrainLog:
         if fabric.global_rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             if self.path.is_file():
-                write_jsonl(
-                    self.path, [row for row in _whole_rows(self.path) if row["update"] <= update]
-                )
+                kept = [row for row in read_log(self.path) if row["update"] <= update]
+                write_jsonl(self.path, kept)
             if config.tensorboard:
                 from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
 
@@ -165,11 +165,19 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the log up to a last line that a kill may have cut off."""
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read a log; a last line that a kill cut off is left out, with a message.
+
+    Raises:
+        ValueError: another line is broken.
+    """
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows: list[dict[str, Any]] = []
-    try:
-        rows.extend(read_jsonl(path))
-    except ValueError:
-        return rows
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
+            say(f"{path}: the last line is cut off and left out")
     return rows

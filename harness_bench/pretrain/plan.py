@@ -43,12 +43,7 @@ def cost_of(step: IterationConfig) -> TrainingCost:
 
 
 def plan(family: FamilyConfig, hours: float | None = None) -> list[dict[str, Any]]:
-    """Return a row per iteration; nothing is run and no data are opened.
-
-    Args:
-        family: the iterations.
-        hours: hours of training audio; None takes what the family's [data] declares.
-    """
+    """Return a row per iteration from the config alone; `hours` replace what [data] declares."""
     return [_row(family, step, hours) for step in family.iterations]
 
 
@@ -56,11 +51,9 @@ def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> di
     config, cost = step.pretrain, cost_of(step)
     hours = given if given is not None else declared_hours(family, step)
     parameters = paper_parameters(step.model, step.labels.clusters, config.final_dim)
-    exported = exported_parameters(step.model)
     every = config.export_interval_updates
     exports = 1 + (config.max_update // every if every else 0)
     states = STATE_COPIES * config.keep_interval_updates
-    disk = FLOAT_BYTES * (states + exports) * parameters
     return {
         "name": step.name,
         "teacher": step.teacher or "-",
@@ -77,9 +70,9 @@ def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> di
         "gpu_hours_at_40_percent": _short(cost.gpu_hours_goal),
         "label_gpu_hours_at_10_percent": hours and _label_gpu_hours(family, step, hours),
         "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
-        "disk_bytes": disk,
+        "disk_bytes": FLOAT_BYTES * (states + exports) * parameters,
         "parameters_as_fairseq_counts": parameters,
-        "parameters_exported": exported,
+        "parameters_exported": exported_parameters(step.model),
     }
 
 
@@ -105,28 +98,25 @@ def _label_inputs(step: IterationConfig) -> tuple[object, ...]:
 
 def _label_text(step: IterationConfig) -> str:
     labels = step.labels
-    parts: list[str] = [labels.source]
-    if labels.layer is not None:
-        parts.append(f"layer {labels.layer}")
-    if labels.pca_dim is not None:
-        parts.append(f"PCA {labels.pca_dim}")
-    if labels.pca_variance is not None:
-        parts.append(f"PCA {labels.pca_variance:.0%} of variance")
-    return ", ".join(parts)
+    layer = "" if labels.layer is None else f", layer {labels.layer}"
+    pca = "" if labels.pca_dim is None else f", PCA {labels.pca_dim}"
+    share = "" if labels.pca_variance is None else f", PCA {labels.pca_variance:.0%} of variance"
+    return f"{labels.source}{layer}{pca}{share}"
 
 
-def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) -> float:
-    """Count the teacher's forward pass over all audio once, to its last layer."""
-    teacher = next((each for each in family.iterations if each.name == step.teacher), None)
-    if teacher is None or step.labels.source != "hidden":
+def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) -> float | None:
+    """Count the teacher's forward pass over all audio; None for a teacher from outside."""
+    if step.labels.source != "hidden":
         return 0.0
+    teacher = next((each for each in family.iterations if each.name == step.teacher), None)
+    if teacher is None:
+        return None
     each = model_size.forward_per_second(teacher.model)
     return _short(model_size.gpu_hours(hours * 3600 * each, model_size.USUAL_UTILISATION))
 
 
 def _short(figure: float) -> float:
-    """Keep the digits that an estimate has."""
-    return float(f"{figure:.4g}")
+    return float(f"{figure:.4g}")  # the digits that an estimate has
 
 
 def render_plan(rows: list[dict[str, Any]]) -> str:
@@ -154,19 +144,13 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     shared = row["labels_shared_with"]
     label_size = "?" if row["label_bytes"] is None else size(row["label_bytes"])
     return (
-        row["name"],
-        row["teacher"],
-        f"{row['labels']} -> {row['clusters']}",
-        f"{row['parameters_as_fairseq_counts']:,}",
-        f"{row['updates']:,}",
-        str(row["ranks"]),
+        row["name"], row["teacher"], f"{row['labels']} -> {row['clusters']}",
+        f"{row['parameters_as_fairseq_counts']:,}", f"{row['updates']:,}", str(row["ranks"]),
         f"{row['audio_hours_seen_at_most']:,.4g} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
-        f"{row['gpu_hours_at_10_percent']:,.3g}",
-        f"{row['gpu_hours_at_40_percent']:,.3g}",
-        label_size if shared == row["name"] else f"of {shared}",
-        size(row["disk_bytes"]),
-    )
+        f"{row['gpu_hours_at_10_percent']:,.3g}", f"{row['gpu_hours_at_40_percent']:,.3g}",
+        label_size if shared == row["name"] else f"of {shared}", size(row["disk_bytes"]),
+    )  # fmt: skip
 
 
 def size(count: float) -> str:

@@ -82,8 +82,7 @@ def test_smoothing_is_a_mean_over_neighbours(values: list[float], width: int) ->
 
 
 @given(
-    losses=st.lists(st.integers(1, 50), min_size=2, max_size=30, unique=True),
-    place=st.floats(0, 1),
+    losses=st.lists(st.integers(1, 50), min_size=2, max_size=30, unique=True), place=st.floats(0, 1)
 )
 def test_updates_to_a_level_inverts_the_curve(losses: list[int], place: float) -> None:
     """On a falling curve the level found at an update leads back to that update."""

@@ -58,17 +58,10 @@ class Augmenter:
         return self.change(wave, rng)[0]
 
     def change(self, wave: Wave, rng: Generator) -> tuple[Wave, AppliedEffects]:
-        """Change one utterance, and tell what was drawn for it.
+        """Change one utterance (samples,) float32 at 16 kHz; return it with its room and noise.
 
         Each effect has a random generator of its own, drawn from `rng` whether it is on or off:
         turning one off leaves what the others do as it was.
-
-        Args:
-            wave: (samples,) float32 at 16 kHz.
-            rng: four integers are drawn from it.
-
-        Returns:
-            (samples,) float32, finite if `wave` is; and what room and noise it got.
 
         Raises:
             ValueError: a recording of noise or of a room cannot be used; names the file.
@@ -109,13 +102,8 @@ class Augmenter:
 def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
     """List the audio files below a folder by path; hidden files and folders are not read.
 
-    Args:
-        folder: as the config names it.
-        key: the config's key, for messages.
-        alternative: what the key may be instead of a folder.
-
     Raises:
-        ValueError: no such folder, or no audio in it.
+        ValueError: no such folder, or no audio in it; names `augment.<key>` and the alternative.
     """
     root = Path(folder)
     way_out = f'name a folder of recordings, or "{alternative}"'
@@ -132,7 +120,7 @@ def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
 
 
 def _suffixes() -> frozenset[str]:
-    """Return the file name suffixes of what soundfile opens without being told a format."""
+    """Return the suffixes of what soundfile opens without being told a format."""
     import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
 
     names = {f".{name.lower()}" for name in sf.available_formats()} - {".raw"}  # has no header
@@ -145,11 +133,11 @@ def read_noise(path: Path, samples: int, place: float) -> Wave:
     Args:
         path: audio of any rate; channels are averaged.
         samples: wanted at 16 kHz.
-        place: in [0, 1); where the stretch begins. A shorter recording is read whole and turned
-            round by this share, to be looped.
+        place: in [0, 1); where the stretch begins. A shorter recording is read whole and rotated
+            by this share, to be looped.
 
     Returns:
-        (up to about samples,) float32 at 16 kHz, at least one.
+        (1 to about samples,) float32 at 16 kHz.
 
     Raises:
         ValueError: the file cannot be read, is empty, or has NaN or infinite samples.
@@ -172,11 +160,10 @@ def read_noise(path: Path, samples: int, place: float) -> Wave:
 
 @lru_cache(maxsize=64)
 def read_response(path: Path) -> Wave:
-    """Read a room response; the last 64 are kept in memory.
+    """Read the first channel of a room response, (taps,) float32 at 16 kHz, read-only and cached.
 
-    Returns:
-        (taps,) float32 at 16 kHz, read-only: the first channel. An average over the microphones
-        of an array, each at another distance, would blur the direct path.
+    An average over the microphones of an array, each at another distance, would blur the direct
+    path.
 
     Raises:
         ValueError: the file cannot be read, is empty or silent, or has NaN or infinite samples.
@@ -196,7 +183,6 @@ def read_response(path: Path) -> Wave:
 
 
 def _check(path: Path, wave: Wave) -> None:
-    """Refuse what would make training audio empty or not finite."""
     if not len(wave):
         raise ValueError(_unusable(path, "holds no samples"))
     if not np.isfinite(wave).all():

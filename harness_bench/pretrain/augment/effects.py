@@ -32,15 +32,10 @@ DECAY = np.log(1000)  # amplitude falls by 60 dB, a thousandfold, in one T60
 
 
 def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
-    """Add noise at a ratio of speech energy to noise energy, both over the whole utterance.
+    """Add noise, looped or cut to the length, at a ratio of speech energy to noise energy in dB.
 
-    Args:
-        wave: (samples,) float32.
-        noise: (any,) float32, at least one sample; looped or cut to the length.
-        snr_db: dB. Where wave or noise is silent there is no such ratio: nothing is added.
-
-    Returns:
-        (samples,) float32; it may leave [-1, 1], which float audio allows.
+    Both are over the whole utterance. Where wave or noise is silent nothing is added. The result
+    may leave [-1, 1], which float audio allows.
     """
     fitted = np.resize(noise, wave.shape)
     speech, disturbance = energy(wave), energy(fitted)
@@ -57,17 +52,11 @@ def energy(wave: Wave) -> float:
 
 
 def coloured_noise(samples: int, rng: Generator, slope: float | None = None) -> Wave:
-    """Make Gaussian noise between white and brown.
+    """Make Gaussian noise (samples,) float32 of mean square 1 on average.
 
-    Args:
-        samples: length.
-        rng: draws the noise, and its slope before.
-        slope: power falls as frequency to this power: 0 is white, 1 pink, 2 brown; None draws it
-            evenly between white and brown. Below 50 Hz the spectrum is flat, otherwise nearly
-            all energy of brown noise would lie where nobody hears it.
-
-    Returns:
-        (samples,) float32 of mean square 1 on average.
+    Power falls as frequency to the power of `slope`: 0 is white, 1 pink, 2 brown; None draws it
+    evenly between white and brown. Below 50 Hz the spectrum is flat, otherwise nearly all energy of
+    brown noise would be inaudible.
     """
     drawn = rng.uniform(WHITE, BROWN)
     slope = drawn if slope is None else slope
@@ -85,13 +74,8 @@ def coloured_noise(samples: int, rng: Generator, slope: float | None = None) -> 
 def reverberate(wave: Wave, response: Wave) -> Wave:
     """Place speech in a room, without moving it: the direct path stays at lag 0.
 
-    Args:
-        wave: (samples,) float32.
-        response: (taps,) float32 room response; its largest sample is taken for the direct path,
-            and its sign for the response's polarity.
-
-    Returns:
-        (samples,) float32 of the same energy; what rings on behind the end is cut.
+    The largest sample of the response (taps,) is taken for the direct path, and its sign for the
+    polarity. The energy is kept; what rings on behind the end is cut.
 
     Raises:
         ValueError: the response is silent.
@@ -148,14 +132,7 @@ def simulated_response(t60: float, rng: Generator) -> Wave:
 def mask_time(wave: Wave, rng: Generator, masks: int, seconds: float) -> Wave:
     """Silence spans at random places; they may overlap.
 
-    Args:
-        wave: (samples,) float32.
-        rng: draws lengths and places.
-        masks: how many.
-        seconds: each is at most so long, and at most a fifth of the utterance.
-
-    Returns:
-        (samples,) float32.
+    Each is at most `seconds` long, and at most a fifth of the utterance.
     """
     changed = wave.copy()
     longest = min(round(seconds * SAMPLE_RATE), int(len(wave) * LARGEST_MASKED_SHARE))
@@ -169,14 +146,8 @@ def mask_time(wave: Wave, rng: Generator, masks: int, seconds: float) -> Wave:
 def mask_channels(wave: Wave, rng: Generator, masks: int, hertz: float) -> Wave:
     """Remove frequency bands at random places, by a short-time Fourier transform of 32 ms.
 
-    Args:
-        wave: (samples,) float32.
-        rng: draws widths and places.
-        masks: how many bands; they may overlap.
-        hertz: each is at most so wide; those narrower than a bin of 31 Hz may remove nothing.
-
-    Returns:
-        (samples,) float32; what is more than two bins away from a band is unchanged.
+    Each is at most `hertz` wide; those narrower than a bin of 31 Hz may remove nothing. What lies
+    more than two bins away from a band is unchanged.
     """
     widths = rng.uniform(0, hertz, size=(masks, 1))
     lows = rng.uniform(0, SAMPLE_RATE / 2 - widths)
@@ -210,15 +181,7 @@ def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.T
     """Give each frame of the sped audio the label of the clean frame whose centre is nearest.
 
     Frame j is centred at sample 320 j + 200 of the sped audio, which is sample
-    (320 j + 200) * factor of the clean audio.
-
-    Args:
-        labels: (F,) int64 of the clean audio.
-        factor: above 1 is faster; 1.0 changes nothing.
-        frames: of the sped audio.
-
-    Returns:
-        (frames,) int64; beyond the last clean frame its label is repeated.
+    (320 j + 200) * factor of the clean audio. Beyond the last clean frame its label is repeated.
 
     Raises:
         ValueError: there are frames, but no labels.

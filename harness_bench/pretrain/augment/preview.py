@@ -1,12 +1,13 @@
-"""Let one hear and see what a config does to audio: wave files and a picture per utterance."""
+"""Hear and see what a config does to audio: wave files and spectrograms per utterance."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.audio.io import load_waveform, standard
@@ -16,7 +17,6 @@ from harness_bench.core.workdir import write_provenance
 from harness_bench.cuts.store import read_cuts, splits
 from harness_bench.pretrain.augment.augmenter import Augmenter
 from harness_bench.pretrain.augment.effects import speed_factor
-from harness_bench.pretrain.augment.picture import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,17 +29,25 @@ if TYPE_CHECKING:
     Wave = NDArray[np.float32]
 
 MAX_SECONDS = 20  # more cannot be told apart in a picture
-OFF: dict[str, Any] = {
-    "speed": (), "noise_prob": 0.0, "reverb_prob": 0.0, "time_masks": 0, "channel_masks": 0,
-}  # fmt: skip
-EVERYTHING: dict[str, Any] = {
-    "speed": (0.9, 1.1), "noise_prob": 1.0, "reverb_prob": 1.0, "time_masks": 2, "channel_masks": 2,
-}  # fmt: skip
-NAMES = {
-    "speed": "speed", "noise_prob": "noise", "reverb_prob": "reverb",
-    "time_masks": "time_masks", "channel_masks": "channel_masks",
-}  # fmt: skip
+
+
+class _Effect(NamedTuple):
+    name: str  # of its file
+    off: Any
+    usual: Any
+
+
+EFFECTS = {  # key of AugmentConfig -> effect
+    "speed": _Effect("speed", (), (0.9, 1.1)),
+    "noise_prob": _Effect("noise", 0.0, 1.0),
+    "reverb_prob": _Effect("reverb", 0.0, 1.0),
+    "time_masks": _Effect("time_masks", 0, 2),
+    "channel_masks": _Effect("channel_masks", 0, 2),
+}
 TOGETHER = "all"
+WINDOW, SHIFT = 512, 80  # samples: 32 ms, 5 ms
+DEPTHS = (60.0, 100.0)  # dB between the loudest and the darkest colour
+QUIET = 5  # per cent of the clean spectrogram may be darker; what is removed turns black
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,11 @@ def preview(
 
     Args:
         config: which effects, how strong.
-        audio: a file, of which the first 20 s are taken, or a folder made by
-            `harness-bench prepare`, of whose first split the first utterances are taken.
+        audio: a file, of which the first 20 s are taken, or a prepared folder, of whose first split
+            the first utterances are taken.
         out: gets `ID.png` and the folder `ID` of wave files per utterance, and provenance.json.
         seed: of all that is drawn.
         count: utterances of a folder.
-
-    Returns:
-        The pictures.
 
     Raises:
         ValueError: no effect is active, or the audio cannot be read.
@@ -85,7 +90,7 @@ def preview(
         found = versions(config, wave, np.random.default_rng([seed, number]))
         _write_waves(out / name, found)
         pictures.append(out / f"{name}.png")
-        draw(pictures[-1], name, [(version.title, version.wave) for version in found])
+        _draw(pictures[-1], name, found)
     write_provenance(out, config=resolved(config), seed=seed, inputs={"audio": str(audio)})
     return pictures
 
@@ -93,9 +98,8 @@ def preview(
 def with_everything(config: AugmentConfig) -> AugmentConfig:
     """Turn on, at usual strengths, every effect that is off."""
     config = replace(config, speed=_real_speeds(config))
-    return replace(
-        config, **{key: getattr(config, key) or usual for key, usual in EVERYTHING.items()}
-    )
+    usual = {key: getattr(config, key) or effect.usual for key, effect in EFFECTS.items()}
+    return replace(config, **usual)
 
 
 def _real_speeds(config: AugmentConfig) -> tuple[float, ...]:
@@ -117,8 +121,8 @@ def always(config: AugmentConfig) -> AugmentConfig:
     if not certain.active:
         raise ValueError(
             "Nothing is changed by this config: its table [pretrain.augment] is absent, or all "
-            "effects are off. Set speed, noise_prob, reverb_prob, time_masks or channel_masks "
-            "there, or see every effect at its usual strength with --all."
+            f"effects are off. Set one of {', '.join(EFFECTS)}, or see every effect at its usual "
+            "strength with --all."
         )
     return certain
 
@@ -130,18 +134,19 @@ def versions(config: AugmentConfig, wave: Wave, rng: np.random.Generator) -> lis
     """
     seed = int(rng.integers(np.iinfo(np.int64).max))
     found = [Version("clean", "clean", wave)]
-    active = [key for key in OFF if getattr(config, key)]
+    off = {key: effect.off for key, effect in EFFECTS.items()}
+    active = [key for key in EFFECTS if getattr(config, key)]
     for key in active:
-        alone = replace(config, **{**OFF, key: getattr(config, key)})
+        alone = replace(config, **{**off, key: getattr(config, key)})
         changed, words = _changed(alone, wave, seed)
-        found.append(Version(NAMES[key], words[key], changed))
+        found.append(Version(EFFECTS[key].name, words[key], changed))
     if len(active) > 1:
         found.append(Version(TOGETHER, "all together", _changed(config, wave, seed)[0]))
     return found
 
 
 def _changed(config: AugmentConfig, wave: Wave, seed: int) -> tuple[Wave, dict[str, str]]:
-    """Apply speed, then the rest; say in words what each effect did."""
+    """Apply speed, then the rest; tell in words what each effect did."""
     from lhotse.augmentation.torchaudio import Speed  # noqa: PLC0415 - what its cuts use, too
 
     speeds, others = np.random.default_rng(seed).spawn(2)
@@ -160,7 +165,6 @@ def _changed(config: AugmentConfig, wave: Wave, seed: int) -> tuple[Wave, dict[s
 
 
 def _utterances(audio: Path, count: int) -> Iterator[tuple[str, Wave]]:
-    """Yield names, fit for files, and waveforms of at most 20 s."""
     most = MAX_SECONDS * SAMPLE_RATE
     if audio.is_dir():
         for cut in read_cuts(audio, splits(audio)[0])[:count]:
@@ -186,9 +190,52 @@ def _read_file(path: Path) -> Wave:
 def _write_waves(folder: Path, found: list[Version]) -> None:
     import soundfile as sf  # noqa: PLC0415 - loads a C library
 
-    for name in (*NAMES.values(), TOGETHER):
+    for name in (*(effect.name for effect in EFFECTS.values()), TOGETHER):
         (folder / f"{name}.wav").unlink(missing_ok=True)  # of effects that are off by now
     loudest = max(float(np.abs(version.wave).max()) for version in found)
     for version in found:
         with atomic_path(folder / f"{version.name}.wav") as partial:
             sf.write(partial, version.wave / max(1.0, loudest), SAMPLE_RATE, subtype="PCM_16")
+
+
+def _draw(target: Path, name: str, found: list[Version]) -> None:
+    """Write one PNG of spectrograms on one scale of time and of colour."""
+    import matplotlib as mpl  # noqa: PLC0415 - half a second
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    colours = mpl.colormaps["viridis"].with_extremes(under="black")
+    spectra = [_spectrogram(version.wave) for version in found]
+    loudest = float(spectra[0].max())
+    depth = float(np.clip(loudest - np.percentile(spectra[0], QUIET), *DEPTHS))
+    figure = Figure(figsize=(9.0, 0.9 + 1.55 * len(found)), layout="constrained")
+    axes = figure.subplots(len(found), sharex=True, sharey=True, squeeze=False)[:, 0]
+    edge = SHIFT / SAMPLE_RATE / 2  # a column stands for the time around its window's centre
+    for axis, version, decibels in zip(axes, found, spectra, strict=True):
+        axis.imshow(
+            decibels - loudest, origin="lower", aspect="auto", cmap=colours, vmin=-depth, vmax=0,
+            extent=(-edge, (decibels.shape[1] - 0.5) * SHIFT / SAMPLE_RATE, 0, SAMPLE_RATE / 2000),
+            interpolation="nearest",
+        )  # fmt: skip
+        seconds = len(version.wave) / SAMPLE_RATE
+        axis.set_title(f"{version.title}  ({seconds:.2f} s)", loc="left", fontsize=10)
+        axis.set_ylabel("kHz")
+    axes[0].set_xlim(0, max(len(version.wave) for version in found) / SAMPLE_RATE)
+    axes[-1].set_xlabel("seconds")
+    figure.suptitle(name, x=0.01, ha="left", fontweight="bold")
+    scale = "dB, the loudest of clean being 0"
+    image = axes[0].images[0]
+    figure.colorbar(image, ax=list(axes), label=scale, shrink=0.5, aspect=30, extend="min")
+    with atomic_path(target) as partial:
+        figure.savefig(partial, dpi=110)
+
+
+def _spectrogram(wave: Wave) -> NDArray[np.float32]:
+    """Return (257, columns) dB of a waveform (samples,), a column every 5 ms."""
+    with torch.inference_mode():
+        spectrum = torch.stft(
+            torch.from_numpy(wave), WINDOW, SHIFT, window=torch.hann_window(WINDOW),
+            pad_mode="constant", return_complex=True,
+        )  # fmt: skip
+        power = spectrum.abs().square().clamp_min(1e-12)  # silence is dark, not minus infinity
+        decibels: NDArray[np.float32] = (10 * power.log10()).numpy()
+    return decibels

@@ -39,21 +39,13 @@ def repetitions(shares: Mapping[str, float], hours: Mapping[str, float]) -> dict
 
 
 def repeated(
-    one_pass: Callable[[], Iterator[Cut]],
-    factors: Mapping[str, float],
-    seed: int,
-    epoch: int,
+    one_pass: Callable[[], Iterator[Cut]], factors: Mapping[str, float], seed: int, epoch: int
 ) -> Iterator[Cut]:
-    """Yield an epoch's cuts so often as their language's factor says.
+    """Yield an epoch's cuts as often as their language's factor says.
 
     A factor of 2.3 gives every utterance twice and three tenths of them, drawn by seed, epoch and
     id, a third time. The passes come one after the other, so that copies do not meet in a batch.
-
-    Args:
-        one_pass: gives every cut once, anew at each call.
-        factors: language -> repetitions, from `repetitions`; empty for one plain pass.
-        seed: of the draw.
-        epoch: of the draw.
+    Without factors there is one plain pass.
     """
     if not factors:
         yield from one_pass()

@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, override
 
 import numpy as np
 
 from harness_bench.audio.batching import pick_hours
 from harness_bench.core.files import digest_strings
 from harness_bench.cuts.fields import identity, language_of
-from harness_bench.cuts.shar import Shard, read_shards
+from harness_bench.cuts.shar import read_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
 
+    from harness_bench.cuts.shar import Shard
+
 # Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
 BUFFER_CUTS = 4000
+PART_CUTS = 2000
 
 
-class ShardedCuts:
+class Part(NamedTuple):
+    """A piece of the audio that one rank labels and one file of labels belongs to."""
+
+    number: int
+    load: Callable[[], list[Cut]]
+
+
+class CutSource(ABC):
+    """Utterances to label and to train on, in memory or in shards."""
+
+    digest: str  # of everything that decides which utterances there are
+    utterances: int
+    # Whether `epoch` gives each rank other cuts; if not, the sampler deals them out.
+    splits_ranks: ClassVar[bool] = False
+    # How many cuts the sampler may hold; None: as many as it likes, they are in memory anyway.
+    buffer: ClassVar[int | None] = None
+
+    @property
+    def hours(self) -> float:
+        """Return the hours of all languages."""
+        return sum(self.hours_by_language().values())
+
+    @abstractmethod
+    def hours_by_language(self) -> dict[str, float]:
+        """Return language -> hours."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """Return all cuts once, cut into parts; the same for any number of ranks."""
+
+    @abstractmethod
+    def subset(self, hours: float, seed: int, rank: int, ranks: int) -> Iterable[Cut]:
+        """Return this rank's share of a random subset of about so many hours in all."""
+
+    @abstractmethod
+    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
+        """Yield the cuts of one epoch in an order that depends on the arguments alone."""
+
+
+class ShardedCuts(CutSource):
     """Cuts in shards; each rank reads shards of its own."""
 
-    splits_ranks: bool = True
-    buffer: int | None = BUFFER_CUTS
+    splits_ranks = True
+    buffer = BUFFER_CUTS
 
     def __init__(self, shards: Sequence[Shard], label_folder: Path | None = None) -> None:
         self.shards, self.label_folder = list(shards), label_folder
         self.digest = digest_strings(shard.digest for shard in self.shards)
         self.utterances = sum(shard.utterances for shard in self.shards)
-        self.hours = sum(self.hours_by_language().values())
 
+    @override
     def hours_by_language(self) -> dict[str, float]:
-        """Return language -> hours."""
-        hours: dict[str, float] = {}
-        for shard in self.shards:
-            for name, own in shard.hours.items():
-                hours[name] = hours.get(name, 0.0) + own
-        return hours
+        return _sums(item for shard in self.shards for item in shard.hours.items())
 
+    @override
     def parts(self) -> list[Part]:
-        """Return one part per shard."""
         return [
             Part(number, lambda shard=shard: list(read_shards([shard])))  # type: ignore[misc]
             for number, shard in enumerate(self.shards)
@@ -53,6 +90,7 @@ class ShardedCuts:
         """Return the same cuts, each with its labels as the field `labels`."""
         return ShardedCuts(self.shards, folder)
 
+    @override
     def subset(self, hours: float, seed: int, rank: int, ranks: int) -> Iterator[Cut]:
         """Read this rank's share of random shards, exact to one shard: shards are mixtures."""
         chosen: list[Shard] = []
@@ -62,6 +100,7 @@ class ShardedCuts:
             chosen.append(self.shards[index])
         return read_shards(chosen[rank::ranks])
 
+    @override
     def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
         """Yield the cuts of this rank's shards; which they are changes with every epoch.
 
@@ -81,65 +120,24 @@ class ShardedCuts:
         return read_shards(mine, (self.label_folder, parts))
 
 
-PART_CUTS = 2000
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of the audio that one rank labels and one file of labels belongs to."""
-
-    number: int
-    load: Callable[[], list[Cut]]
-
-
-class CutSource(Protocol):
-    """Utterances to label and to train on, in memory or in shards."""
-
-    digest: str  # of everything that decides which utterances there are
-    utterances: int
-    hours: float
-    # Whether `epoch` gives each rank other cuts; if not, the sampler deals them out.
-    splits_ranks: bool
-    # How many cuts the sampler may hold; None: as many as it likes, they are in memory anyway.
-    buffer: int | None
-
-    def hours_by_language(self) -> Mapping[str, float]:
-        """Return language -> hours."""
-        ...
-
-    def parts(self) -> list[Part]:
-        """Return all cuts once, cut into parts; the same for any number of ranks."""
-        ...
-
-    def subset(self, hours: float, seed: int, rank: int, ranks: int) -> Iterable[Cut]:
-        """Return this rank's share of a random subset of about so many hours in all."""
-        ...
-
-    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
-        """Yield the cuts of one epoch in an order that depends on the arguments alone."""
-        ...
-
-
-class CutList:
+class CutList(CutSource):
     """Cuts in memory."""
-
-    splits_ranks: bool = False
-    buffer: int | None = None
 
     def __init__(self, cuts: Sequence[Cut]) -> None:
         self.cuts = sorted(cuts, key=lambda cut: str(cut.id))
         self.digest = digest_strings(map(identity, self.cuts))
         self.utterances = len(self.cuts)
-        self.hours = sum(cut.duration for cut in self.cuts) / 3600
 
+    @property
+    @override
+    def hours(self) -> float:
+        return float(sum(cut.duration for cut in self.cuts)) / 3600
+
+    @override
     def hours_by_language(self) -> dict[str, float]:
-        """Return language -> hours."""
-        hours: dict[str, float] = {}
-        for cut in self.cuts:
-            name = language_of(cut)
-            hours[name] = hours.get(name, 0.0) + cut.duration / 3600
-        return hours
+        return _sums((language_of(cut), cut.duration / 3600) for cut in self.cuts)
 
+    @override
     def parts(self) -> list[Part]:
         """Return parts of 2,000 cuts by id."""
         starts = range(0, len(self.cuts), PART_CUTS)
@@ -148,17 +146,25 @@ class CutList:
             for number, start in enumerate(starts)
         ]
 
+    @override
     def subset(self, hours: float, seed: int, rank: int, ranks: int) -> list[Cut]:
         """Return every ranks-th utterance of a random subset, exact to one utterance."""
         return pick_hours(self.cuts, hours, seed)[rank::ranks]
 
+    @override
     def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
         """Yield all cuts in a random order that is the same on every rank."""
-        del rank, ranks  # The sampler deals the batches out.
         order = np.random.default_rng([seed, epoch]).permutation(len(self.cuts))
         return (self.cuts[index] for index in order)
 
 
 def as_source(cuts: Sequence[Cut] | CutSource) -> CutSource:
     """Take a list of cuts for what it is."""
-    return cuts if hasattr(cuts, "parts") else CutList(cuts)  # type: ignore[return-value]
+    return cuts if isinstance(cuts, CutSource) else CutList(cuts)
+
+
+def _sums(items: Iterable[tuple[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for name, value in items:
+        sums[name] = sums.get(name, 0.0) + value
+    return sums

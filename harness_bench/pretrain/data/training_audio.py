@@ -64,8 +64,6 @@ def open_data(
 ) -> CutSource:
     """Open the sources of a [data] table, preparing what is not prepared yet.
 
-    Under torch.distributed rank 0 prepares and the others wait.
-
     Args:
         config: the sources and what to exclude of them.
         out: where corpora are prepared, one folder each.
@@ -135,7 +133,6 @@ def _in_language(shard: Shard, language: str | None) -> Shard:
 
 
 def _read(source: SourceConfig, out: Path) -> list[Cut]:
-    """Read one source's cuts; a corpus is prepared first."""
     folder, root = _folder(source, out), Path(source.folder)
     if source.corpus != PREPARED:
         _prepare_once(source, root, folder)
@@ -143,7 +140,7 @@ def _read(source: SourceConfig, out: Path) -> list[Cut]:
 
 
 def _folder(source: SourceConfig, out: Path) -> Path:
-    """Return where a source's cuts stand, or will once it is prepared."""
+    """Return where a source's cuts are, or will be once it is prepared."""
     return Path(source.folder) if source.corpus == PREPARED else out / source.title
 
 

@@ -64,9 +64,8 @@ def fit_kmeans(
 
     Seeded by scikit-learn's greedy k-means++ on a random part of all ranks' frames. Frames of many
     dimensions are first clustered in their largest 128 principal components, where a round costs a
-    fraction and most of the way is made, moves of whole clusters included; Lloyd's rounds on the
-    frames themselves then go on from there until they settle. An empty cluster moves to the frame
-    farthest from its centroid.
+    fraction, moves of whole clusters included; Lloyd's rounds on the frames themselves then go on
+    from there until they settle. An empty cluster moves to the frame farthest from its centroid.
 
     Args:
         frames: this rank's frames; (0, D) where it has none.

@@ -58,8 +58,9 @@ def make_labels(
 
     The labeler is fitted on a random subset of `fit_hours`, or `fit_share` of all audio, of which
     at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
-    audio, features, nearest centroid, uint16. Features are never written. A killed pass goes on at
-    the first missing shard; labels made from other inputs are replaced.
+    audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
+    the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
+    and those made from other inputs are replaced.
 
     Raises:
         ValueError: no cuts, too little audio for the clusters, or no such teacher layer.
@@ -92,7 +93,6 @@ def make_labels(
 def _fitted(
     audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
 ) -> Labeler:
-    """Load the labeler of an interrupted run, or fit and save it."""
     if not (out / LABELER).is_file():
         # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
         frames = _sample_frames(audio, config, source).to(device)
@@ -134,7 +134,6 @@ def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource)
 def _all_frames(
     cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str
 ) -> Iterator[Tensor]:
-    """Yield the frames of every utterance, in windows of like duration."""
     for window in batched(bar(cuts, title=title, unit="utt"), PART_CUTS):
         for batch in by_duration(window, seconds):
             yield from source.frames(collate(batch))
@@ -143,7 +142,6 @@ def _all_frames(
 def _label_parts(
     audio: CutSource, out: Path, source: FeatureSource, labeler: Labeler, seconds: float
 ) -> None:
-    """Write the labels of this rank's parts that are not there yet."""
     rank, ranks = world()
     sharded = isinstance(audio, ShardedCuts)
     for part in audio.parts()[rank::ranks]:

@@ -32,8 +32,7 @@ def fit_pca(
 ) -> Pca:
     """Fit principal components to chunks of frames (N_i, D), over all ranks, in float64 sums.
 
-    The sign of each component is fixed (its largest entry is positive), so equal data give equal
-    components.
+    The largest entry of each component is positive, so equal data give equal components.
 
     Args:
         chunks: this rank's frames; a rank without any gives one chunk (0, D).
@@ -41,8 +40,8 @@ def fit_pca(
         variance: share of the variance to keep: the fewest components that reach it.
 
     Raises:
-        ValueError: both or neither are given, more components than dimensions, frames that all
-            are equal where a share is asked for, or fewer than two frames over all ranks.
+        ValueError: more components than dimensions, frames that all are equal where a share is
+            asked for, or fewer than two frames over all ranks.
     """
     if (dim is None) == (variance is None):
         raise ValueError(f"PCA takes dim or variance, one of them; got {dim} and {variance}.")

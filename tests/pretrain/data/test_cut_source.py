@@ -64,8 +64,7 @@ def test_a_language_said_already_stays(cuts: list[Cut]) -> None:
 
 
 @given(
-    hours=st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 1000), min_size=1),
-    data=st.data(),
+    hours=st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 1000), min_size=1), data=st.data()
 )
 def test_shares_come_out(hours: dict[str, float], data: st.DataObject) -> None:
     """Repeated audio has the weights' proportions, and nothing is heard less than once."""

@@ -18,10 +18,7 @@ from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import MaskedBatch
 from tests.models.conftest import KINDS, padded, small_config
 
-pytestmark = [
-    pytest.mark.fairseq,
-    pytest.mark.skipif(not fairseq_available(), reason=HOW),
-]
+pytestmark = [pytest.mark.fairseq, pytest.mark.skipif(not fairseq_available(), reason=HOW)]
 CLUSTERS, SAMPLES = 10, 8_000
 WEIGHTS: dict[str, dict[str, Any]] = {
     "both": {"pred_masked_weight": 2.0, "pred_nomask_weight": 0.25},
