@@ -15,8 +15,9 @@ import pytest
 from harness_bench.leaderboard.build import PAPER, build, make_board
 
 from harness_bench.cli import app
-from harness_bench.results.record import Metric, Result, save_result
+from harness_bench.results.record import Result, save_result
 from tests.leaderboard.conftest import write_results
+from tests.results.test_record import make_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +27,10 @@ SCRIPT = "<script>alert(1)</script>"
 
 def result(model: str, value: float = 50, task: str = "did", **more: object) -> Result:
     """Make a measured result."""
-    metric = Metric(value=value, higher_is_better=True)
-    fields = {
-        "source": "measured", "model": model, "model_kind": "other", "task": task,
-        "corpus": "tones", "split": "test", "synthetic": True, "main_metric": "score",
-        "metrics": {"score": metric},
-    }  # fmt: skip
-    return Result.model_validate(fields | more)
+    metric = {"value": value, "higher_is_better": True}
+    return make_result(
+        model=model, task=task, main_metric="score", metrics={"score": metric}, **more
+    )
 
 
 def put_bad_files(folder: Path) -> set[str]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness_bench.results.record import Metric, Result
 from harness_bench.scoring.systems import Systems
+from tests.results.test_record import make_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,12 +30,9 @@ def results(
     found = {}
     for (model, task), value in figures.items():
         kind = "baseline" if model == "fbank" else "pretrained"
-        fields: dict[str, Any] = {
-            "source": "measured", "model": model, "model_kind": kind, "task": task,
-            "corpus": "c", "split": "test", "synthetic": False, "main_metric": "m",
-            "metrics": {"m": Metric(value=value, higher_is_better=up)},
-        }  # fmt: skip
-        result = Result.model_validate(fields | more)
+        metrics = {"m": Metric(value=value, higher_is_better=up)}
+        own = {"model": model, "model_kind": kind, "task": task, "metrics": metrics}
+        result = make_result(**({"main_metric": "m"} | own | more))
         found[Path(f"{result.source}.{model}.{task}.json")] = result
     return found
 
@@ -144,14 +142,9 @@ def test_the_papers_figure_stands_beside_ours() -> None:
     (cell,) = row.cells.values()
     assert cell.paper is not None
     assert cell.delta == pytest.approx(1.8)
-    other = {path: replaced(result, split="dev") for path, result in theirs.items()}
+    other = {path: one.model_copy(update={"split": "dev"}) for path, one in theirs.items()}
     (row,) = make_table(ours | other, "measured").rows
     assert all(cell.paper is None and cell.delta is None for cell in row.cells.values())
-
-
-def replaced(result: Result, **changes: Any) -> Result:
-    """Return a result with other fields."""
-    return result.model_copy(update=changes)
 
 
 def test_score_of_a_row_is_shown_with_its_coverage() -> None:

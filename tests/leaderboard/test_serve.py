@@ -18,7 +18,8 @@ import pytest
 from harness_bench.leaderboard.build import build
 from harness_bench.leaderboard.serve import BoardServer, LiveBoard, out_or_temporary, stamp
 
-from harness_bench.results.record import Result, save_result
+from harness_bench.results.record import save_result
+from tests.leaderboard.made import result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
     from harness_bench.leaderboard.build import LeaderboardFiles
 
 MAKE = partial(build, title="A look", include_reported=False)
-
-
-def result(model: str, value: float) -> Result:
-    return Result.model_validate(
-        {
-            "source": "measured", "model": model, "model_kind": "other", "task": "did",
-            "corpus": "tones", "split": "test", "synthetic": True, "main_metric": "accuracy",
-            "metrics": {"accuracy": {"value": value, "higher_is_better": True}},
-        }
-    )  # fmt: skip
 
 
 @pytest.fixture

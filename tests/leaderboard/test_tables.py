@@ -7,13 +7,13 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-import pytest
 from harness_bench.leaderboard.build import build, make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
-from harness_bench.results.record import Metric, Result, load_results, save_result
+from harness_bench.results.record import load_results, save_result
 from tests.leaderboard.conftest import HOSTILE, MODELS, write_results
+from tests.leaderboard.made import result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,15 +65,6 @@ def test_csv_carries_everything(built: LeaderboardFiles) -> None:
     assert all(row["low"] and row["high"] and row["parameters"] for row in measured)
     assert all(row["citation"] for row in rows if row["source"] == "reported")
     assert not [value for row in rows for value in row.values() if value[:1] in {"=", "+", "@"}]
-
-
-@pytest.mark.parametrize("name", ["=1+1", "@x", "+1", "-1"])
-def test_csv_formulas_are_defused(name: str) -> None:
-    """A spreadsheet runs a cell that begins like a formula."""
-    from harness_bench.leaderboard.tables import _csv_safe  # noqa: PLC0415
-
-    assert _csv_safe(name) == f"'{name}"
-    assert _csv_safe(-1.5) == -1.5
 
 
 def test_terminal_shows_every_model(built: LeaderboardFiles) -> None:
@@ -132,15 +123,6 @@ def test_different_utterances_are_told(tmp_path: Path) -> None:
     assert any("2 different sets of utterances" in note for note in board.measured.notes)
 
 
-def test_damaged_predictions_leave_the_figures(tmp_path: Path) -> None:
-    """Predictions serve the mark of a tie alone: broken ones cost that mark and a note."""
-    write_results(tmp_path)
-    (tmp_path / "predictions" / "fbank.did.tones.test.jsonl").write_text("{oops\n")
-    board = make_board(tmp_path, title="b")
-    assert any("could not be compared" in note for note in board.measured.notes)
-    assert {row.model for row in board.measured.rows} >= {"fbank"}
-
-
 def test_empty_folder_still_builds(tmp_path: Path) -> None:
     """The very first page, before any result: no error, no plot."""
     (tmp_path / "results").mkdir()
@@ -177,11 +159,6 @@ def test_the_best_everywhere_stands_first(tmp_path: Path) -> None:
         ("best", "ser", 90.0), ("second", "ser", 80.0), ("third", "ser", 70.0),
         ("fourth", "ser", 60.0), ("fifth", "ser", 50.0),
     ):  # fmt: skip
-        metric = Metric(value=value, higher_is_better=True)
-        result = Result(
-            source="measured", model=model, model_kind="other", task=task, corpus="made up",
-            split="test", synthetic=True, main_metric="score", metrics={"score": metric},
-        )  # fmt: skip
-        save_result(result, tmp_path)
+        save_result(result(model, value, task=task), tmp_path)
     board = make_board(tmp_path, title="t", include_reported=False)
     assert [row.model for row in board.measured.rows][:2] == ["best", "second"]
