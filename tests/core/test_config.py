@@ -45,7 +45,7 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("labels.layer", 97, ["= 97", ">= 0 and <= 96"]),
     ("pretrain.lr", float("nan"), ["nan", "finite"]),
     ("labels.fit_hours", float("inf"), ["inf", "finite"]),
-    ("labels.source", "mel", ["'mel'", "'mfcc' or 'hidden'"]),
+    ("labels.source", "mel", ["'mel'", "'mfcc', 'hidden'"]),
     ("pretrain.adam_betas", [0.9], ["is missing"]),
     ("pretrain.adam_betas", [0.9, 1.0], ["pretrain.adam_betas.1 = 1.0", "less than 1"]),
     ("model", {**MODEL, "conv_stride": [5, 0, 2]}, ["conv_stride.1 = 0", "equal to 1"]),
