@@ -22,8 +22,8 @@ from benchmarks.measure import lower_is_better, versus
 from harness_bench.core.files import digest_file, read_jsonl
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.corpora.prepare import prepare
-from harness_bench.demo.corpus.plan import DemoCorpusConfig, SplitSizes
-from harness_bench.demo.corpus.synth import make_demo_task
+from harness_bench.demo.plan import DemoCorpusConfig, SplitSizes
+from harness_bench.demo.synth import make_demo_task
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.features.config import DISK_MB, DTYPE, FOLDER, MEMORY_MB
 from harness_bench.models.hubert import Hubert, HubertConfig

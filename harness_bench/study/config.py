@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core import config as configs
 from harness_bench.core.config import STRICT, build
 from harness_bench.core.registry import package_folder
-from harness_bench.demo.corpus.plan import DemoCorpusConfig
+from harness_bench.demo.plan import DemoCorpusConfig
 from harness_bench.pretrain.config import checkpoint_folder
 from harness_bench.probing.probe import ProbeConfig
 

@@ -146,7 +146,7 @@ def _data_stage(demo: Demo, source: Source) -> Stage:
 
         folder = demo.data / source.folder
         if demo.config.synthesis is not None:
-            from harness_bench.demo.corpus.synth import make_demo_task  # noqa: PLC0415
+            from harness_bench.demo.synth import make_demo_task  # noqa: PLC0415
 
             make_demo_task(folder, source_name(source), demo.config.synthesis)
         settings = PrepareConfig(options=dict(source.options), max_skipped=source.max_skipped)

@@ -10,18 +10,23 @@ import pytest
 from harness_bench.core.workdir import NOTE
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
-from harness_bench.demo.corpus import synth
-from harness_bench.demo.corpus.plan import TASKS, TINY
-from harness_bench.demo.corpus.synth import make_demo_corpus
+from harness_bench.demo import synth
+from harness_bench.demo.plan import TASKS, TINY
+from harness_bench.demo.synth import make_demo_task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+def make(root: Path) -> list[bool]:
+    """Make the whole corpus; tell of each task whether it was made anew."""
+    return [make_demo_task(root / task, task, TINY) for task in TASKS]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
-    assert not make_demo_corpus(root, TINY).reused
+    assert all(make(root))
     return root
 
 
@@ -36,19 +41,19 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def test_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     """The synthesiser's output depends on what it said before: order and process are fixed."""
-    make_demo_corpus(tmp_path, TINY)
+    make(tmp_path)
     assert contents(tmp_path) == contents(corpus)
 
 
 def test_a_whole_corpus_is_kept_and_a_broken_one_made_again(corpus: Path, tmp_path: Path) -> None:
     """A second demo must start in seconds; a killed synthesis must not pass for whole."""
-    assert make_demo_corpus(corpus, TINY).reused
-    make_demo_corpus(tmp_path, TINY)
+    assert not any(make(corpus))
+    make(tmp_path)
     (tmp_path / "did" / NOTE).unlink()
-    assert make_demo_corpus(tmp_path, TINY).reused  # as versions before left it
+    assert not any(make(tmp_path))  # as versions before left it
     (tmp_path / "did" / "README.md").unlink()  # written last
-    assert not make_demo_corpus(tmp_path, TINY).reused
-    assert make_demo_corpus(tmp_path, TINY).reused
+    assert make(tmp_path) == [False, False, True, False]
+    assert not any(make(tmp_path))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -11,13 +11,13 @@ from random import Random
 
 import pytest
 
-import harness_bench.demo.corpus
-from harness_bench.demo.corpus.manifest import plan_digest
-from harness_bench.demo.corpus.plan import TASKS, DemoCorpusConfig, plan, speakable
-from harness_bench.demo.corpus.speakers import VOICES, speakers
-from harness_bench.demo.corpus.text import Grammar, Noun, dialects, undiacritised, words
+import harness_bench.demo
+from harness_bench.demo.manifest import plan_digest
+from harness_bench.demo.plan import TASKS, DemoCorpusConfig, plan, speakable
+from harness_bench.demo.speakers import VOICES, speakers
+from harness_bench.demo.text import Grammar, Noun, dialects, undiacritised, words
 
-FOLDER = Path(harness_bench.demo.corpus.__file__).parent
+FOLDER = Path(harness_bench.demo.__file__).parent
 
 
 @pytest.mark.parametrize("task", TASKS)

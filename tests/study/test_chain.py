@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from harness_bench.core.config import resolved
-from harness_bench.demo.corpus.plan import TINY
+from harness_bench.demo.plan import TINY
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
 from harness_bench.study.config import load_demo

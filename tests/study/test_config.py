@@ -43,7 +43,7 @@ def test_shipped_configs_are_whole(path: Path | None) -> None:
 
 def test_the_embedded_demo_makes_what_it_reads() -> None:
     """The folders it names must be those that the synthesis writes."""
-    from harness_bench.demo.corpus.plan import TASKS  # noqa: PLC0415 - keeps collection light
+    from harness_bench.demo.plan import TASKS  # noqa: PLC0415 - keeps collection light
 
     assert set(load_demo(None).sources()) == set(TASKS)
 

@@ -1,12 +1,12 @@
-"""A child program that speaks: `python -m harness_bench.demo.corpus.espeak < jobs.jsonl > samples`.
+"""A child program that speaks: `python -m harness_bench.demo.espeak < jobs.jsonl > samples`.
 
 eSpeak NG is licensed under the GPL, version 3 or later. It comes from the optional
 `espeakng-loader` wheel, runs only inside this separate process, and nothing else of the project
 loads it; what crosses the border is text on one side and samples on the other.
 
 Input: one JSON object per line with text, voice, rate (words per minute), pitch (0 to 99),
-range (0 to 99). Output: one JSON line with the sampling rate and eSpeak NG's version, then for
-each job its number of samples (uint32, little-endian) and the samples (int16, little-endian).
+range (0 to 99). Output: one JSON line with the sampling rate, then for each
+job its number of samples (uint32, little-endian) and the samples (int16, little-endian).
 eSpeak NG's output depends on what it spoke before in the same process: the same lines in the
 same order give the same samples.
 """
@@ -28,14 +28,13 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
-class Speaker:
+class Synthesiser:
     """The synthesiser behind ctypes."""
 
     def __init__(self) -> None:
         import espeakng_loader  # noqa: PLC0415 - the optional GPL-licensed wheel
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self._library.espeak_Info.restype = ctypes.c_char_p
         self._library.espeak_Synth.argtypes = [
             ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
             ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
@@ -49,12 +48,6 @@ class Speaker:
         # Kept as an attribute: ctypes does not keep a callback alive.
         self._callback = _CALLBACK(self._take)
         self._library.espeak_SetSynthCallback(self._callback)
-
-    @property
-    def version(self) -> str:
-        """Version of eSpeak NG."""
-        version: bytes = self._library.espeak_Info(None)
-        return version.decode()
 
     def speak(self, job: dict[str, Any]) -> bytes:
         """Speak one job; return its samples, int16 in the machine's byte order."""
@@ -77,12 +70,11 @@ class Speaker:
 
 def main() -> None:
     """Speak every job of standard input in its order."""
-    speaker = Speaker()
+    synthesiser = Synthesiser()
     out = sys.stdout.buffer
-    head = {"sampling_rate": speaker.sampling_rate, "version": speaker.version}
-    out.write(json.dumps(head).encode() + b"\n")
+    out.write(json.dumps({"sampling_rate": synthesiser.sampling_rate}).encode() + b"\n")
     for line in sys.stdin.buffer:
-        samples = speaker.speak(json.loads(line))
+        samples = synthesiser.speak(json.loads(line))
         out.write(struct.pack("<I", len(samples) // 2) + samples)
     out.flush()
 

@@ -1,6 +1,6 @@
 """Make the synthetic demo corpus: four folders with manifests, spoken by eSpeak NG.
 
-eSpeak NG (GPL, version 3 or later) runs as a separate program: `harness_bench.demo.corpus.espeak`.
+eSpeak NG (GPL, version 3 or later) runs as a separate program: `harness_bench.demo.espeak`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,16 +21,15 @@ from harness_bench.core.files import write_text
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import FILE_NAME as PROVENANCE
 from harness_bench.core.workdir import OldNote, WorkDir
-from harness_bench.demo.corpus.manifest import (
+from harness_bench.demo.manifest import (
     MANIFEST,
     audio_path,
     plan_digest,
-    read_manifest,
     readme,
     write_manifest,
 )
-from harness_bench.demo.corpus.plan import TASKS, DemoCorpusConfig, Planned, plan
-from harness_bench.demo.corpus.signals import finish
+from harness_bench.demo.plan import DemoCorpusConfig, Planned, plan
+from harness_bench.demo.signals import finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,39 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WHEEL = "espeakng-loader"
-
-
-@dataclass(frozen=True)
-class DemoCorpus:
-    """The corpus made: one folder per task, each read by `prepare tsv`."""
-
-    root: Path
-    folders: dict[str, Path]  # ssl, ser, did, asr
-    utterances: dict[str, int]
-    hours: dict[str, float]
-    reused: bool  # all of it stood there already
-
-
-def make_demo_corpus(out: Path, config: DemoCorpusConfig | None = None) -> DemoCorpus:
-    """Synthesise the demo corpus below `out`; what stands there whole already is kept.
-
-    The same config gives the same manifests everywhere, and the same audio on the same machine
-    with the same eSpeak NG.
-
-    Raises:
-        ValueError: eSpeak NG's wheel is not installed, or it fails.
-    """
-    config = config or DemoCorpusConfig()
-    made = {task: make_demo_task(out / task, task, config) for task in TASKS}
-    rows = {task: read_manifest(out / task / MANIFEST) for task in TASKS}
-    seconds = {task: sum(float(row["duration"]) for row in rows[task]) for task in TASKS}
-    return DemoCorpus(
-        root=out,
-        folders={task: out / task for task in TASKS},
-        utterances={task: len(rows[task]) for task in TASKS},
-        hours={task: round(seconds[task] / 3600, 4) for task in TASKS},
-        reused=not any(made.values()),
-    )
 
 
 def make_demo_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:
@@ -128,7 +93,7 @@ def _speak_all(folder: Path, task: str, planned: list[Planned], seed: int) -> di
 
 def _speech(jobs: list[dict[str, Any]]) -> Iterator[tuple[NDArray[np.int16], int]]:
     """Let eSpeak NG speak jobs in one fresh process; yield (samples,) int16 and their rate."""
-    command = [sys.executable, "-m", "harness_bench.demo.corpus.espeak"]
+    command = [sys.executable, "-m", "harness_bench.demo.espeak"]
     with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as complaints:
         lines.write("".join(json.dumps(job) + "\n" for job in jobs).encode())
         lines.seek(0)

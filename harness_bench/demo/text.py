@@ -100,22 +100,22 @@ class Grammar:
 
     def _deed(self) -> list[str]:
         kind = self._random.choice(_OBJECTS)
-        past, _ = self._verb(kind)
-        subject = self._noun("persons")
-        verb = past + "تِ" if subject.feminine else past
-        words = [verb, subject.definite("u"), self._noun(kind).definite("a")]
-        return words + self._maybe_time()
+        return [*self._past(kind), self._noun(kind).definite("a"), *self._maybe_time()]
 
     def _deed_there(self) -> list[str]:
         place = self._noun("places").definite("i")
         return [*self._deed()[:3], self._random.choice(self._list("other", "inside")), place]
 
     def _journey(self) -> list[str]:
-        past, _ = self._verb("motion")
-        subject = self._noun("persons")
-        verb = past + "تِ" if subject.feminine else past
+        verb_and_subject = self._past("motion")
         place = self._noun("places").definite("i")
-        return [verb, subject.definite("u"), *_lexicon()["other"]["to"], place, *self._maybe_time()]
+        return [*verb_and_subject, *_lexicon()["other"]["to"], place, *self._maybe_time()]
+
+    def _past(self, kind: str) -> tuple[str, str]:
+        """Draw a verb in the past and a person who did it, in agreement."""
+        past, _ = self._verb(kind)
+        subject = self._noun("persons")
+        return past + "تِ" if subject.feminine else past, subject.definite("u")
 
     def _habit(self) -> list[str]:
         kind = self._random.choice(_OBJECTS)
@@ -175,30 +175,21 @@ class Dialect:
     words: dict[str, str]
     sounds: tuple[tuple[str, str, float], ...]
 
-    def apply(self, text: str, random: Random, strength: float = 1.0) -> str:
-        """Return `text` with every rule applied by its chance times `strength`."""
-        return " ".join(self._word(word, random, strength) for word in text.split())
+    def apply(self, text: str, random: Random) -> str:
+        """Return `text` with every rule applied by its chance."""
+        return " ".join(self._word(word, random) for word in text.split())
 
-    def _word(self, word: str, random: Random, strength: float) -> str:
+    def _word(self, word: str, random: Random) -> str:
         replacement = self.words.get(undiacritised(word))
-        if replacement and random.random() < self.word_chance * strength:
+        if replacement and random.random() < self.word_chance:
             return replacement
         for pattern, by, chance in self.sounds:
-            changed = _Changed(by, chance * strength, random)
+
+            def changed(match: re.Match[str], by: str = by, chance: float = chance) -> str:
+                return by if random.random() < chance else match[0]
+
             word = re.sub(pattern, changed, word)
         return word
-
-
-@dataclass(frozen=True)
-class _Changed:
-    """What stands for one match of a sound rule: its replacement by chance, else itself."""
-
-    by: str
-    chance: float
-    random: Random
-
-    def __call__(self, match: re.Match[str]) -> str:
-        return self.by if self.random.random() < self.chance else match[0]
 
 
 @cache

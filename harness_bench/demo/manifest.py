@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness_bench.demo.corpus.plan import Planned
+    from harness_bench.demo.plan import Planned
 
 MANIFEST = "manifest.tsv"
 _ABSENT = "-"
@@ -62,12 +62,6 @@ def write_manifest(path: Path, planned: list[Planned], durations: Mapping[str, f
     rows = [_row(item, durations[item.id]) for item in sorted(planned, key=lambda item: item.id)]
     lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
     write_text(path, "\n".join(lines) + "\n")
-
-
-def read_manifest(path: Path) -> list[dict[str, str]]:
-    """Read a manifest's rows back."""
-    header, *lines = path.read_text(encoding="utf-8").splitlines()
-    return [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
 
 
 def plan_digest(planned: list[Planned]) -> str:

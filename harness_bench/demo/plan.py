@@ -12,14 +12,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.core.config import STRICT, read_toml
-from harness_bench.demo.corpus.signals import Channel
-from harness_bench.demo.corpus.speakers import Speaker, speakers
-from harness_bench.demo.corpus.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
+from harness_bench.demo.signals import Channel
+from harness_bench.demo.speakers import Speaker, speakers
+from harness_bench.demo.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TASKS = ("ssl", "ser", "did", "asr")
+TASKS, SPLITS = ("ssl", "ser", "did", "asr"), ("train", "dev", "test")
 _SER_SENTENCES = 24  # few and shared by all classes and splits, as in acted emotion corpora
 _ASR_WORDS_PER_LIST = 6
 _SECOND_SENTENCE = 0.5
@@ -97,8 +97,7 @@ def plan(task: str, config: DemoCorpusConfig) -> list[Planned]:
 
     The order matters: what eSpeak NG says depends on what it said before.
     """
-    make = _PLANS[task]
-    planned = make(_Draw(task, config), config)
+    planned = _PLANS[task](_Draw(task, config), config)
     return sorted(planned, key=lambda item: (item.speaker.voice, item.id))
 
 
@@ -111,8 +110,7 @@ class _Draw:
         # The same speakers in every task: pretraining hears the train speakers of all tasks.
         source = Random(f"{config.seed} speakers")
         self._speakers = {
-            split: speakers(split, config.speakers_per_voice, source)
-            for split in ("train", "dev", "test")
+            split: speakers(split, config.speakers_per_voice, source) for split in SPLITS
         }
 
     def grammar(self, words_per_list: int | None = None) -> Grammar:
@@ -155,7 +153,7 @@ class _Draw:
 
     def _style(self, mean: Emotion, dialect: Dialect | None) -> Emotion:
         """Draw the prosody of one utterance around its emotion's mean, in its dialect's manner."""
-        spread, gauss = _spread(), self.random.gauss
+        spread, gauss = _emotion_table()["spread"], self.random.gauss
         style = Emotion(
             pitch=gauss(mean.pitch, spread["pitch"]),
             range=max(0.1, gauss(mean.range, spread["range"])),
@@ -270,18 +268,11 @@ _PLANS: dict[str, Callable[[_Draw, DemoCorpusConfig], list[Planned]]] = {
 
 
 def _each(sizes: SplitSizes, make: Callable[[str, int], Planned]) -> list[Planned]:
-    """Make every utterance of every split, in a fixed order."""
-    counts = {"train": sizes.train, "dev": sizes.dev, "test": sizes.test}
-    return [make(split, number) for split, count in counts.items() for number in range(count)]
+    return [make(split, number) for split in SPLITS for number in range(getattr(sizes, split))]
 
 
 def _bounded(value: float, low: int, high: int) -> int:
     return round(min(max(value, low), high))
-
-
-def _spread() -> dict[str, float]:
-    spread: dict[str, float] = _emotion_table()["spread"]
-    return spread
 
 
 @cache

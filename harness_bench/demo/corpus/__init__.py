@@ -1,1 +1,0 @@
-"""The synthetic Arabic corpus of the demo."""
