@@ -87,8 +87,7 @@ class Utterance:
 
     def skipped(self, reason: Reason, detail: str) -> Skipped:
         """Return the record that says why this utterance is left out."""
-        audio = str(self.audio).encode("utf-8", "backslashreplace").decode()
-        return Skipped(self.id, reason, detail, audio, self.where)
+        return Skipped(self.id, reason, detail, printable(self.audio), self.where)
 
 
 class Corpus(Protocol):
@@ -110,6 +109,11 @@ class Corpus(Protocol):
             ValueError: `root` has not this layout at all; says which file was expected.
         """
         ...
+
+
+def printable(path: Path | str) -> str:
+    """Return a path or name as text that can be written: what UTF-8 cannot hold is escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def utterance_id(relative: str) -> str:

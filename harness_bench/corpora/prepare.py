@@ -51,8 +51,6 @@ class PrepareConfig:
             field of the corpus, such as label.
         exclude: files of utterance ids, one a line, that are left out, such as those that
             `harness-bench audit` found to leak.
-        label_field: the field that `labels` speaks of.
-        labels: the labels there may be; empty allows any.
         options: the corpus's own options, by name.
         jobs: audio files checked at the same time; 0 takes all cores.
         audio: decode reads every sample; header trusts what the files' headers say, which takes
@@ -63,8 +61,6 @@ class PrepareConfig:
     limits: Limits | None = None
     require: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    label_field: str = "label"
-    labels: tuple[str, ...] = ()
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     jobs: int = Field(default=0, ge=0)
     audio: Literal["decode", "header"] = "decode"
@@ -164,12 +160,8 @@ def _judge(
     if item.split not in splits:
         detail = f"{item.split!r} is none of {', '.join(splits)}"
         return item.skipped(Reason.BAD_SPLIT, detail)
-    needed = (*config.require, *([config.label_field] if config.labels else []))
-    if absent := [field for field in needed if not item.field(field)]:
+    if absent := [field for field in config.require if not item.field(field)]:
         return item.skipped(Reason.MISSING_FIELD, ", ".join(absent))
-    if config.labels and (label := item.field(config.label_field)) not in config.labels:
-        detail = f"{config.label_field} {label!r} is none of {', '.join(config.labels)}"
-        return item.skipped(Reason.UNKNOWN_LABEL, detail)
     return None
 
 

@@ -16,7 +16,7 @@ from harness_bench import corpora
 from harness_bench.core.config import build
 from harness_bench.corpora.base import Skipped, Utterance
 from harness_bench.corpora.formats import kaldi
-from harness_bench.corpora.formats.media import AudioIndex
+from harness_bench.corpora.formats.raw_files import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import LONGEST, Head, read_segments
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from tests.corpora.made_broadcast import FIRST, Seg, transcript

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.formats import raw_files
 from harness_bench.corpora.layouts.gigaspeech import Corpus
 from tests.corpora.trees import build, kept, left_out
 
@@ -143,8 +143,8 @@ def read(text: str, chunk: int) -> list[Any]:
     """Read a list from text, in pieces of at least `chunk` characters."""
     path = Path("test.json")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_CHUNK", chunk)
-        return list(reading._Items(io_of(text), path, "audios"))
+        patch.setattr(raw_files, "_CHUNK", chunk)
+        return list(raw_files._Items(io_of(text), path, "audios"))
 
 
 def io_of(text: str) -> Any:
@@ -174,7 +174,7 @@ def test_a_long_file_is_not_held_in_memory(tmp_path: Path) -> None:
             stream.write("," + entry)
         stream.write("]}")
     tracemalloc.start()
-    count = sum(1 for _ in reading.json_list(path, "audios"))
+    count = sum(1 for _ in raw_files.json_list(path, "audios"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 20_001

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from harness_bench.audio.io import load_waveform
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.formats.choice import choose
 from harness_bench.corpora.layouts.qasr import Corpus
 from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.corpora.splits import Item
+from harness_bench.corpora.splits import Item, choose
 from harness_bench.cuts import fields, store
 from tests.corpora.layouts import qasr as layout
 from tests.corpora.made_broadcast import FIRST, Seg, sound, write_xml

@@ -43,6 +43,7 @@ COLUMNS = ("id", "split", "kind", "detail", "audio")
 _BATCH = 1024  # cuts handed to the workers at a time
 _SHAR_BATCH = 64  # likewise, each with its audio
 _ROUNDING = "shards hold 16 bits: so it is with MP3, Opus and float audio"
+_CLIPPED_PERCENT = 0.01  # of samples, from which a cut is listed as clipped
 _SHOWN = 10  # of each kind, in the report
 # A cut that is read may have any length: shortness and length are told without leaving it out.
 _ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
@@ -57,15 +58,12 @@ class Listening:
             drawn by the digest of their ids.
         min_seconds: shorter cuts are listed.
         max_seconds: longer cuts are listed.
-        clipped_percent: a cut is listed as clipped from this share of its samples on; counted
-            are runs of three and more at full scale.
         jobs: files decoded at the same time; 0 takes all cores.
     """
 
     audio: Literal["all", "none"] | int = "all"
     min_seconds: float = Field(default=0.5, gt=0)
     max_seconds: float = Field(default=60.0, gt=0)
-    clipped_percent: float = Field(default=0.01, ge=0, le=100)
     jobs: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
@@ -143,7 +141,7 @@ def listen(
     if isinstance(config.audio, int):
         rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
     if config.audio != "none":
-        _hear(batched(rows, _BATCH), partial(_heard, split, config), split, config, findings, total)
+        _hear(batched(rows, _BATCH), partial(_heard, split), split, config, findings, total)
 
 
 def listen_to_shards(
@@ -166,7 +164,7 @@ def listen_to_shards(
         for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
     )
     if config.audio != "none":
-        _hear(batches, partial(_heard_in_shard, split, config), split, config, findings, total)
+        _hear(batches, partial(_heard_in_shard, split), split, config, findings, total)
 
 
 def _hear[T](
@@ -201,7 +199,7 @@ def _of_shard(
         findings.add(Finding(name, split, str(Reason.UNREADABLE), str(error), place))
 
 
-def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> list[Finding]:
+def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[Finding]:
     """Decode one cut that carries its audio; return what is wrong with it."""
     cut, place = item
     try:
@@ -213,11 +211,11 @@ def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> lis
     result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
     return [
         replace(each, kind=ROUNDED, detail=_ROUNDING) if each.kind == CHANGED else each
-        for each in _judged(result, digest_of(cut), split, config, place)
+        for each in _judged(result, digest_of(cut), split, place)
     ]
 
 
-def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
+def _heard(split: str, row: Row) -> list[Finding]:
     source = source_of(row)
     audio = str(row["recording"]["sources"][0].get("source", ""))
     if source is None:
@@ -232,11 +230,11 @@ def _heard(split: str, config: Listening, row: Row) -> list[Finding]:
         stated_duration=float(row["duration"]),
     )
     result = check(utterance, Limits(**_ANY_LENGTH))
-    return list(_judged(result, digest_of(row), split, config, audio))
+    return list(_judged(result, digest_of(row), split, audio))
 
 
 def _judged(
-    result: Checked | Skipped, digest: str | None, split: str, config: Listening, audio: str
+    result: Checked | Skipped, digest: str | None, split: str, audio: str
 ) -> Iterator[Finding]:
     """Yield what is worth telling of a cut that was decoded."""
     if isinstance(result, Skipped):
@@ -247,7 +245,7 @@ def _judged(
         detail = "not the samples that were prepared: another file, or another decoder's rounding"
         yield Finding(uid, split, CHANGED, detail, audio)
     share = 100 * result.clipped / result.samples
-    if result.clipped and share >= config.clipped_percent:
+    if result.clipped and share >= _CLIPPED_PERCENT:
         detail = f"{result.clipped} samples at full scale, {share:.2f} %"
         yield Finding(uid, split, CLIPPED, detail, audio)
 

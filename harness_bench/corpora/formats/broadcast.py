@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_bench.core.log import bar
-from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.formats import kaldi, reading
+from harness_bench.corpora.base import Reason, Skipped, Utterance, printable
+from harness_bench.corpora.formats import kaldi
 from harness_bench.corpora.formats.kaldi import Span
 from harness_bench.corpora.formats.transcript_xml import Head, Segment, Speaker, read_segments
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from harness_bench.corpora.formats.media import AudioIndex
+    from harness_bench.corpora.formats.raw_files import AudioIndex
 
+# The set of segments that counts where a file lists several.
+_ALIGNED, _MANUAL = "transcript_align", "transcript_manual"
 MAX_WMER = 80.0  # percent; what the challenge and QASR's authors train on
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{0,30})?", re.ASCII)
 _LOCAL_SPEAKER = re.compile(r"speaker[_-]?(\d{1,9})", re.ASCII)
@@ -35,7 +37,6 @@ class Aligned:
         corpus: put before speakers' names that are the same in all programmes.
         root: what places in reports are relative to.
         audio: the programmes' recordings.
-        annotation: the set of segments that counts where a file lists several.
         max_wmer: word match error rate in percent above which a segment is left out.
         buckwalter: the text is Buckwalter and is turned into Arabic script.
     """
@@ -43,7 +44,6 @@ class Aligned:
     corpus: str
     root: Path
     audio: AudioIndex
-    annotation: str = "transcript_align"
     max_wmer: float = MAX_WMER
     buckwalter: bool = False
 
@@ -56,10 +56,10 @@ class Aligned:
     def _programme(self, path: Path, split: str) -> Iterator[Utterance | Skipped]:
         head, count = Head(), 0
         sounds: dict[str, tuple[Path, str] | None] = {}  # beginning of ids -> file and its name
-        place = reading.printable(path.relative_to(self.root))
+        place = printable(path.relative_to(self.root))
         for segment in read_segments(path, head):
-            listed = self.annotation in head.annotations and segment.annotation
-            if not listed or segment.annotation == self.annotation:
+            listed = _ALIGNED in head.annotations and segment.annotation
+            if not listed or segment.annotation == _ALIGNED:
                 count += 1
                 key = segment.id.partition("_utt")[0]
                 if key not in sounds:
@@ -68,7 +68,7 @@ class Aligned:
                 where = f"{place}:{segment.line}"
                 yield self._segment(segment, head, sounds[key], split, where)
         if not count:
-            detail = f"the file has no segment of {self.annotation}"
+            detail = f"the file has no segment of {_ALIGNED}"
             yield Skipped(place, Reason.BAD_ROW, detail, where=place)
 
     def _segment(
@@ -150,14 +150,14 @@ class BySpan[T]:
 class Manual:
     """The segments of manually transcribed programmes, found by recording and time."""
 
-    def __init__(self, files: Iterable[Path], annotation: str = "transcript_manual") -> None:
+    def __init__(self, files: Iterable[Path]) -> None:
         self._known: BySpan[tuple[Segment, Speaker]] = BySpan()
         for path in files:
             head = Head()
             for segment in read_segments(path, head):
                 times = kaldi.seconds(segment.start, segment.end)
-                listed = annotation in head.annotations
-                other = listed and segment.annotation not in {"", annotation}
+                listed = _MANUAL in head.annotations
+                other = listed and segment.annotation not in {"", _MANUAL}
                 if times is not None and not other:
                     speaker = head.speakers.get(segment.who, Speaker())
                     self._known.add(Span(path.stem, *times), (segment, speaker))

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness_bench.corpora.base import Reason, Skipped
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,20 +71,17 @@ def make_id(recording: str, speaker: str, start: float, end: float) -> str:
     return f"{recording}_spk-{name}_seg-{first:07d}:{last:07d}"
 
 
-def read_text(path: Path, encoding: str = "auto") -> dict[str, tuple[str, int]]:
+def read_text(path: Path) -> dict[str, tuple[str, int]]:
     """Read `id words...` -> id -> words and line number; the first line of an id stands.
 
-    Args:
-        path: Kaldi's text; an id alone is an empty text.
-        encoding: `utf8`, `buckwalter` (then turned into Arabic script), or `auto`: a file without
-            a single Arabic letter is Buckwalter.
+    An id alone is an empty text. A file without a single Arabic letter is Buckwalter and is turned
+    into Arabic script.
     """
     found: dict[str, tuple[str, int]] = {}
     for number, line in filled(path):
         key, *rest = line.split(maxsplit=1)
         found.setdefault(key, ("".join(rest), number))
-    arabic = any(_ARABIC.search(text) for text, _ in found.values())
-    if encoding == "utf8" or (encoding == "auto" and arabic):
+    if any(_ARABIC.search(text) for text, _ in found.values()):
         return found
     return {key: (to_arabic(text), number) for key, (text, number) in found.items()}
 
@@ -124,7 +121,7 @@ def read_stm(path: Path) -> Iterator[Span]:
 
 def filled(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a UTF-8 file that are not empty, with their numbers from 1."""
-    for number, raw in reading.lines(path):
+    for number, raw in raw_files.lines(path):
         if line := raw.strip():
             yield number, line
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from xml.parsers import expat
 
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def read_segments(path: Path, head: Head) -> Iterator[Segment]:
 
 def xml_files(folder: Path) -> list[Path]:
     """List the XML files directly in a folder, by name; [] if there is no such folder."""
-    return [path for path in reading.entries(folder) if path.suffix == ".xml" and path.is_file()]
+    return [path for path in raw_files.entries(folder) if path.suffix == ".xml" and path.is_file()]
 
 
 class _RefusedError(ValueError):

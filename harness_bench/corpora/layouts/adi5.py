@@ -16,9 +16,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.base import Reason, Skipped, Utterance, printable
 from harness_bench.corpora.check import Limits
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.formats import raw_files
 from harness_bench.corpora.splits import Item, SplitRule, dealt, draw
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class Corpus:
         folder = root / split / "wav" if (root / split / "wav").is_dir() else root / split
         found = [
             _in_folder(path, split)
-            for dialect in reading.folders(folder)
-            for path in reading.audio_files(dialect)
+            for dialect in raw_files.folders(folder)
+            for path in raw_files.audio_files(dialect)
         ]
-        flat = reading.audio_files(folder)
+        flat = raw_files.audio_files(folder)
         if flat and not found:
             return list(_flat(self._reference(root, split), folder, flat, split))
         return found + [_in_folder(path, split) for path in flat]
@@ -111,7 +111,7 @@ class Corpus:
         for folder in (root / split, root / split / "wav", root):
             found = [
                 path
-                for path in reading.entries(folder)
+                for path in raw_files.entries(folder)
                 if "ref" in path.name.lower() and path.is_file()
             ]
             if len(found) == 1:
@@ -141,7 +141,7 @@ class Corpus:
 
 
 def _in_folder(path: Path, split: str) -> Utterance | Skipped:
-    return _utterance(path, split, path.parent.name, reading.printable(path.parent))
+    return _utterance(path, split, path.parent.name, printable(path.parent))
 
 
 def _flat(
@@ -150,8 +150,8 @@ def _flat(
     """Yield what a reference names, then the audio that it does not name."""
     files = {path.stem: path for path in reversed(flat)}
     named: set[str] = set()
-    for number, line in reading.lines(reference):
-        where, parts = f"{reading.printable(reference)}:{number}", line.split()
+    for number, line in raw_files.lines(reference):
+        where, parts = f"{printable(reference)}:{number}", line.split()
         if not parts:
             continue
         name = parts[0].removesuffix(".wav")
@@ -165,19 +165,19 @@ def _flat(
         named.add(name)
     for path in flat:
         if path.stem not in named:
-            name, detail = reading.printable(path.stem), f"no line of {reference.name} names it"
-            yield Skipped(name, Reason.MISSING_FIELD, detail, reading.printable(path), str(folder))
+            name, detail = printable(path.stem), f"no line of {reference.name} names it"
+            yield Skipped(name, Reason.MISSING_FIELD, detail, printable(path), str(folder))
 
 
 def _utterance(path: Path, split: str, dialect: str, where: str) -> Utterance | Skipped:
-    name = reading.printable(path.stem)
+    name = printable(path.stem)
     label = DIALECTS.get(dialect.upper()) or NUMBERS.get(dialect)
     if label is None:
-        detail = f"dialect {reading.printable(dialect)!r} is none of {', '.join(DIALECTS)}, 1 to 5"
-        return Skipped(name, Reason.UNKNOWN_LABEL, detail, reading.printable(path), where)
+        detail = f"dialect {printable(dialect)!r} is none of {', '.join(DIALECTS)}, 1 to 5"
+        return Skipped(name, Reason.UNKNOWN_LABEL, detail, printable(path), where)
     if name != path.stem:
         detail = "the name is not UTF-8"
-        return Skipped(name, Reason.BAD_ROW, detail, reading.printable(path), where)
+        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
     custom = {"dialect": label}
     if split != "train" and (match := _NAME.fullmatch(name)):
         video, _, speaker, start, end = match.groups()

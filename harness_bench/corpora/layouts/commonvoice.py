@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +52,14 @@ class Corpus:
         folder = self._folder(root)
         for split in USUAL_SPLITS:
             path = folder / f"{split}.tsv"
-            for number, row in reading.table(path, _NEEDED) if path.is_file() else ():
+            for number, row in raw_files.table(path, _NEEDED) if path.is_file() else ():
                 yield self._utterance(path, split, number, row)
 
     def _folder(self, root: Path) -> Path:
         places = [root, root / self.language]
         places += [
             release / self.language
-            for release in reading.folders(root)
+            for release in raw_files.folders(root)
             if release.name.startswith("cv-corpus")
         ]
         found = [
@@ -81,10 +81,10 @@ class Corpus:
         )
 
     def _utterance(
-        self, path: Path, split: str, number: int, row: dict[str, str] | reading.BadRow
+        self, path: Path, split: str, number: int, row: dict[str, str] | raw_files.BadRow
     ) -> Utterance | Skipped:
-        name, where = f"row {number} of {split}", f"{reading.printable(path)}:{number}"
-        if isinstance(row, reading.BadRow):
+        name, where = f"row {number} of {split}", f"{printable(path)}:{number}"
+        if isinstance(row, raw_files.BadRow):
             return Skipped(name, Reason.BAD_ROW, row.detail, where=where)
         clip = row["path"]
         if not clip or "/" in clip or "\\" in clip or clip.startswith("."):

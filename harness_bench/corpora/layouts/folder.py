@@ -9,8 +9,14 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.core.files import paths_below
-from harness_bench.corpora.base import AUDIO_SUFFIXES, Reason, Skipped, Utterance, utterance_id
-from harness_bench.corpora.formats.reading import printable
+from harness_bench.corpora.base import (
+    AUDIO_SUFFIXES,
+    Reason,
+    Skipped,
+    Utterance,
+    printable,
+    utterance_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeGuard
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,11 +50,11 @@ class Corpus:
             raise ValueError(
                 f"There is no {path}. Give the folder that holds {METADATA} and audio/."
             )
-        for number, audio in enumerate(reading.json_list(path, "audios"), start=1):
-            where = f"{reading.printable(path)}, audio {number}"
+        for number, audio in enumerate(raw_files.json_list(path, "audios"), start=1):
+            where = f"{printable(path)}, audio {number}"
             if problem := _problem(audio):
                 name = audio.get("aid") if isinstance(audio, dict) else None
-                uid = reading.printable(name) if isinstance(name, str) else f"audio {number}"
+                uid = printable(name) if isinstance(name, str) else f"audio {number}"
                 yield Skipped(uid, Reason.BAD_ROW, problem, where=where)
                 continue
             for segment in audio["segments"]:
@@ -92,10 +92,10 @@ def _segment(
     if not isinstance(segment, dict) or not isinstance(segment.get("sid"), str):
         return Skipped(f"of {audio['aid']}", Reason.BAD_ROW, "segment without sid", where=where)
     uid, text, speaker = segment["sid"], segment.get("text_tn"), segment.get("speaker")
-    start, end = (reading.seconds(segment.get(name)) for name in ("begin_time", "end_time"))
-    if not _ID.fullmatch(uid) or not isinstance(text, str) or not reading.is_utf8(text):
+    start, end = (raw_files.seconds(segment.get(name)) for name in ("begin_time", "end_time"))
+    if not _ID.fullmatch(uid) or not isinstance(text, str) or not raw_files.is_utf8(text):
         detail = "sid is no id, or text_tn no text"
-        return Skipped(reading.printable(uid), Reason.BAD_ROW, detail, where=where)
+        return Skipped(printable(uid), Reason.BAD_ROW, detail, where=where)
     if start is None or end is None or end <= start or not split:
         detail = "begin_time and end_time are no stretch of time" if split else "no subsets"
         return Skipped(uid, Reason.BAD_ROW, detail, where=where)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
+from harness_bench.corpora.formats import raw_files
 from harness_bench.corpora.splits import Item, SplitRule, dealt, disjoint, draw
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def _item(utterance: Utterance, length: int) -> Item:
 
 def _recordings(root: Path) -> Iterator[tuple[str, Path]]:
     speech = next((found for place in _PLACES for found in _with_phases(root, place)), None)
-    for phase in [] if speech is None else reading.folders(speech):
+    for phase in [] if speech is None else raw_files.folders(speech):
         if match := _PHASE.fullmatch(phase.name):
-            for folder in (phase, *reading.folders(phase)):
-                yield from ((match[1], path) for path in reading.audio_files(folder))
+            for folder in (phase, *raw_files.folders(phase)):
+                yield from ((match[1], path) for path in raw_files.audio_files(folder))
 
 
 def _with_phases(root: Path, place: str) -> list[Path]:
@@ -101,24 +101,24 @@ def _with_phases(root: Path, place: str) -> list[Path]:
     return [
         folder
         for folder in there
-        if any(_PHASE.fullmatch(inner.name) for inner in reading.folders(folder))
+        if any(_PHASE.fullmatch(inner.name) for inner in raw_files.folders(folder))
     ]
 
 
 def _utterance(path: Path, phase: str) -> Utterance | Skipped:
-    name, where = reading.printable(path.stem), reading.printable(path.parent)
+    name, where = printable(path.stem), printable(path.parent)
     match = _NAME.fullmatch(name)
     if match is None:
         detail = "the name is not like D05E03P104S01T01"
-        return Skipped(name, Reason.BAD_ROW, detail, reading.printable(path), where)
+        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
     _, code, gender, number, sentence, trial = match.groups()
     folder = path.parent.name
     if re.fullmatch(r"E\d\d", folder) and folder != f"E{code}":
         detail = f"the name says E{code}, the folder {folder}"
-        return Skipped(name, Reason.BAD_ROW, detail, reading.printable(path), where)
+        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
     if code not in EMOTIONS:
         detail = f"emotion E{code} is none of E00 to E05"
-        return Skipped(name, Reason.UNKNOWN_LABEL, detail, reading.printable(path), where)
+        return Skipped(name, Reason.UNKNOWN_LABEL, detail, printable(path), where)
     return Utterance(
         id=f"P{phase}_{name}",  # the two phases may repeat a name
         audio=path,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ class Corpus:
         top = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
         genders = dict(_genders(top / "SPEAKERS.TXT"))
         count = 0
-        for part in reading.folders(top):
+        for part in raw_files.folders(top):
             if match := _PART.fullmatch(part.name):
                 for item in _of_part(part, match[1], genders):
                     count += 1
@@ -55,8 +55,8 @@ class Corpus:
 
 
 def _of_part(part: Path, split: str, genders: Mapping[str, str]) -> Iterator[Utterance | Skipped]:
-    for speaker in reading.folders(part):
-        for chapter in reading.folders(speaker):
+    for speaker in raw_files.folders(part):
+        for chapter in raw_files.folders(speaker):
             yield from _of_chapter(chapter, split, genders)
 
 
@@ -65,18 +65,18 @@ def _of_chapter(
 ) -> Iterator[Utterance | Skipped]:
     """Yield what the transcripts name, then the audio that they do not name."""
     named: set[str] = set()
-    for path in reading.entries(chapter):
+    for path in raw_files.entries(chapter):
         if not path.name.endswith(".trans.txt"):
             continue
-        for number, line in reading.lines(path):
+        for number, line in raw_files.lines(path):
             uid, _, text = line.strip().partition(" ")
             if uid:
                 named.add(uid)
-                where = f"{reading.printable(path)}:{number}"
+                where = f"{printable(path)}:{number}"
                 yield _utterance(uid, chapter, split, text.strip() or None, where, genders)
-    for path in reading.audio_files(chapter):
+    for path in raw_files.audio_files(chapter):
         if path.stem not in named:
-            uid, where = reading.printable(path.stem), reading.printable(chapter)
+            uid, where = printable(path.stem), printable(chapter)
             yield _utterance(uid, chapter, split, None, where, genders)
 
 
@@ -86,7 +86,7 @@ def _utterance(
     match = _ID.fullmatch(uid)
     if match is None or match.groups() != (chapter.parent.name, chapter.name):
         detail = f"expected {chapter.parent.name}-{chapter.name}-NUMBER here"
-        return Skipped(uid, Reason.BAD_ROW, reading.printable(detail), where=where)
+        return Skipped(uid, Reason.BAD_ROW, printable(detail), where=where)
     return Utterance(
         id=uid,
         audio=chapter / f"{uid}.flac",
@@ -101,7 +101,7 @@ def _utterance(
 
 
 def _genders(path: Path) -> Iterator[tuple[str, str]]:
-    for _, line in reading.lines(path) if path.is_file() else ():
+    for _, line in raw_files.lines(path) if path.is_file() else ():
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) >= _CELLS and not line.startswith(";") and cells[1] in _GENDERS:
             yield cells[0], _GENDERS[cells[1]]

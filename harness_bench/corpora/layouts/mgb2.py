@@ -11,9 +11,9 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped
-from harness_bench.corpora.formats import broadcast, kaldi, reading
+from harness_bench.corpora.formats import broadcast, kaldi, raw_files
 from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, BySpan, Manual, Spoken
-from harness_bench.corpora.formats.media import AudioIndex
+from harness_bench.corpora.formats.raw_files import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import xml_files
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Corpus:
         xml = root / "train" / "xml" / self.script
         files = xml_files(xml)
         if not files:
-            there = ", ".join(folder.name for folder in reading.folders(xml.parent)) or "nothing"
+            there = ", ".join(folder.name for folder in raw_files.folders(xml.parent)) or "nothing"
             raise ValueError(
                 f"{xml} holds no XML file ({xml.parent} holds {there}). The option script takes "
                 "utf8 or bw."

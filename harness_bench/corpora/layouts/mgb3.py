@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import REFERENCE, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import kaldi, reading
-from harness_bench.corpora.formats.media import AudioIndex
+from harness_bench.corpora.formats import kaldi, raw_files
+from harness_bench.corpora.formats.raw_files import AudioIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +150,7 @@ def _annotators(root: Path, split: str) -> list[Path]:
     """List the annotators' folders of a split, by name; some releases date the split's folder."""
     places = [
         folder
-        for folder in reading.folders(root)
+        for folder in raw_files.folders(root)
         if folder.name == split or folder.name.startswith(f"{split}.")
     ]
     if len(places) > 1:
@@ -161,7 +161,7 @@ def _annotators(root: Path, split: str) -> list[Path]:
     found = [
         folder
         for place in places
-        for folder in reading.folders(place)
+        for folder in raw_files.folders(place)
         if (folder / "segments").is_file() and any((folder / name).is_file() for name in _TEXTS)
     ]
     if odd := [folder.name for folder in found if not _NAME.fullmatch(folder.name)]:

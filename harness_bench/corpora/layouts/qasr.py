@@ -14,12 +14,11 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import kaldi, reading
+from harness_bench.corpora.formats import kaldi, raw_files
 from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, Manual, Spoken
-from harness_bench.corpora.formats.choice import choose
-from harness_bench.corpora.formats.media import AudioIndex
+from harness_bench.corpora.formats.raw_files import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import xml_files
-from harness_bench.corpora.splits import Item, SplitRule
+from harness_bench.corpora.splits import Item, SplitRule, choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +65,7 @@ class Corpus:
             f"Of the train segments with WMER <= {self.max_wmer:g}: programmes by the digest of "
             f"seed and name go to dev until {self.dev_hours:g} h are reached, the last one's "
             f"segments to one segment; of all other programmes' segments {self.train_hours:g} h "
-            "are drawn at random to one segment (harness_bench.corpora.formats.choice). Other "
+            "are drawn at random to one segment (harness_bench.corpora.splits.choose). Other "
             "splits are official. Ours, not the paper's."
         )
         return SplitRule(f"qasr_{self.train_hours:g}h_dev{self.dev_hours:g}h", rule, self.seed)
@@ -121,7 +120,7 @@ def _train_files(root: Path) -> list[Path]:
     """List the XML files of train, by name; several releases at once are an error."""
     releases = [
         folder / "xml"
-        for folder in reading.folders(root / "release")
+        for folder in raw_files.folders(root / "release")
         if folder.name.startswith("train") and (folder / "xml").is_dir()
     ]
     if len(releases) > 1:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, utterance_id
-from harness_bench.corpora.formats import reading
+from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +46,14 @@ class Corpus:
                 f"There is no manifest {path} ({root} holds {others}). "
                 "Name another one with the option manifest=NAME."
             )
-        for number, row in reading.table(path, ("path",)):
+        for number, row in raw_files.table(path, ("path",)):
             yield self._utterance(path, number, row)
 
     def _utterance(
-        self, manifest: Path, number: int, cells: dict[str, str] | reading.BadRow
+        self, manifest: Path, number: int, cells: dict[str, str] | raw_files.BadRow
     ) -> Utterance | Skipped:
         where = f"{manifest}:{number}"
-        if isinstance(cells, reading.BadRow):
+        if isinstance(cells, raw_files.BadRow):
             name = cells.first or f"row {number}"
             return Skipped(name, Reason.BAD_ROW, cells.detail, where=where)
         name = next(iter(cells.values())) or f"row {number}"
@@ -61,7 +61,7 @@ class Corpus:
         if "path" not in row:
             return Skipped(name, Reason.BAD_ROW, "the path is absent", where=where)
         audio, uid = manifest.parent / row["path"], row.get("id") or utterance_id(row["path"])
-        duration = reading.seconds(row.get("duration"))
+        duration = raw_files.seconds(row.get("duration"))
         if not duration and "duration" in row:
             detail = f"duration {row['duration']!r} is not a number of seconds above 0"
             return Skipped(uid, Reason.BAD_ROW, detail, str(audio), where)

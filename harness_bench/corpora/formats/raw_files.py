@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.corpora.base import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -48,9 +49,34 @@ def audio_files(folder: Path) -> list[Path]:
     ]
 
 
-def printable(path: Path | str) -> str:
-    """Return a path or name as text that can be written: what UTF-8 cannot hold is escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+class AudioIndex:
+    """The audio files of some folders, by name; nothing outside these folders is ever found."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.folders = [folder for folder in folders if folder.is_dir()]
+        self._paths: dict[str, Path] = {}
+        for folder in self.folders:
+            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names suffice, and are many
+                stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as above
+                if suffix.lower() in AUDIO_SUFFIXES and is_utf8(name):
+                    self._paths.setdefault(_key(stem), folder / name)
+
+    def find(self, *names: str) -> Path | None:
+        """Return the file of the first name that there is one for, `_` and `-` being the same."""
+        found = (self._paths.get(_key(name)) for name in names if name)
+        return next((path for path in found if path is not None), None)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def missing(self) -> str:
+        """Say where it was looked for a recording that was not found."""
+        where = ", ".join(map(str, self.folders)) or "any folder of audio"
+        return f"no file of this name in {where}"
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-").lower()
 
 
 def is_utf8(text: str) -> bool:
