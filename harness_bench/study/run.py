@@ -107,8 +107,10 @@ def plan_stages(demo: Demo) -> list[Stage]:
     stages = [_data_stage(demo, source) for source in demo.config.sources().values()]
     stages.append(_random_stage(demo))
     pretraining = data_stage(demo.config.pretraining)
+    names = {step.name for step in demo.family.iterations}
     for step in demo.family.iterations:
-        after = [pretraining, *([pretrain_stage(step.teacher)] if step.teacher else [])]
+        inside = step.teacher if step.teacher in names else None
+        after = [pretraining, *([pretrain_stage(inside)] if inside else [])]
         log = demo.out / "pretrain" / step.name / "log.txt"
         stages.append(
             Stage(pretrain_stage(step.name), _pretrainer(demo, step.name, log), tuple(after), log)

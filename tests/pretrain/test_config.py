@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness_bench.core.config import build
+from harness_bench.pretrain.augment.config import AugmentConfig
 from harness_bench.pretrain.config import (
     PRESETS,
     FamilyConfig,
@@ -19,9 +20,9 @@ from harness_bench.pretrain.config import (
     load_family,
     load_preset,
     preset_names,
+    read_augment,
 )
 from harness_bench.pretrain.plan import cost_of, plan
-from harness_bench.study import config as demo
 
 MODEL = {
     "encoder_layers": 4,
@@ -262,19 +263,79 @@ def test_a_plan_states_hours_and_parameters(tmp_path: Path) -> None:
     assert row["parameters_as_fairseq_counts"] == 316_993_408
 
 
-def test_the_demo_is_the_papers_family_in_small() -> None:
-    """Same sources of labels and the same tree, so that the demo runs what the paper runs."""
-    small = load_family(demo.family_file(demo.load_demo(None), None)).iterations
-    it1, it2, *students = small
-    last = it2.model.encoder_layers
-    assert (it1.labels.source, it2.labels.source) == ("mfcc", "hidden")
-    assert 0 < (it2.labels.layer or 0) < it1.model.encoder_layers
-    assert [each.labels.layer for each in students] == [last] * 3
-    assert [each.labels.pca_dim is None for each in students] == [True, True, False]
-    assert all(each.teacher == it2.name for each in students)
-    assert all(each.model.encoder_layers < last for each in students)
-
-
 def test_build_of_a_whole_iteration_is_strict() -> None:
     with pytest.raises(ValueError, match="'teachers'; did you mean teacher"):
         build(IterationConfig, step("a", teachers="b"), source="x")
+
+
+ITERATION = """
+name = "it1"
+[model]
+encoder_layers = 1
+encoder_embed_dim = 32
+encoder_ffn_embed_dim = 32
+encoder_attention_heads = 2
+conv_pos_groups = 4
+[labels]
+source = "mfcc"
+[pretrain]
+max_update = 10
+"""
+TABLE = "[pretrain.augment]\ntime_masks = 3\n"
+AUGMENTED = """
+name = "family"
+[defaults.pretrain]
+max_update = 10
+[defaults.pretrain.augment]
+time_masks = 3
+[[iterations]]
+preset = "harness_l_it1"
+name = "one"
+[[iterations]]
+preset = "harness_l_it1"
+name = "two"
+"""
+
+
+def read(folder: Path, text: str) -> AugmentConfig:
+    path = folder / "my.toml"
+    path.write_text(text)
+    return read_augment(path)
+
+
+@pytest.mark.parametrize(
+    "text", [TABLE, ITERATION + TABLE, AUGMENTED], ids=["table", "iteration", "family"]
+)
+def test_the_augmentation_table_is_found(text: str, tmp_path: Path) -> None:
+    assert read(tmp_path, text) == AugmentConfig(time_masks=3)
+
+
+def test_absent_tables_are_defaults(tmp_path: Path) -> None:
+    """An iteration and a preset without the table change nothing, which is no mistake yet."""
+    assert read(tmp_path, ITERATION) == AugmentConfig()
+    assert read_augment(Path("harness_l_it1")) == AugmentConfig()
+
+
+AUGMENT_MISTAKES = {
+    "unknown key": ("[pretrain.augment]\ntime_mask = 3\n", "did you mean time_masks"),
+    "impossible": ("[pretrain.augment]\nnoise_prob = 2.0\n", "noise_prob = 2.0"),
+    "no table": ("[probe]\nx = 1\n", r"no table \[pretrain.augment\]"),
+    "no tables": ("pretrain = 1\n", r"no table \[pretrain.augment\]"),
+    "two ways": (
+        AUGMENTED + "[iterations.pretrain.augment]\ntime_masks = 1\n",
+        "one, two change",
+    ),
+    "bad iteration": (ITERATION.replace("mfcc", "hidden"), "hidden states need a layer"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(AUGMENT_MISTAKES))
+def test_mistakes_in_augmentation_teach(case: str, tmp_path: Path) -> None:
+    text, message = AUGMENT_MISTAKES[case]
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)
+
+
+def test_no_such_file_lists_presets(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="harness_l_it1"):
+        read_augment(tmp_path / "absent.toml")

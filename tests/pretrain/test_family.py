@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness_bench.cli import app
 from harness_bench.core.stage_times import StageTimes
+from harness_bench.cuts.store import write_cuts
 from harness_bench.models.checkpoint import load_config, read_facts
 from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.family import run_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.study.config import HERE
+from tests.pretrain.labels.conftest import make_cuts
 from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
@@ -79,18 +83,6 @@ pretrain = { max_seconds = 30.0 }
     assert rows[2]["audio_hours_seen_at_most"] == round(300_000 * 30 * 8 / 3600, 1)
 
 
-def test_mistakes_in_a_family_are_explained(tmp_path: Path) -> None:
-    """A layer the teacher does not have, a teacher that comes later, an unknown key."""
-    for old, new, message in (
-        ("layer = 1 }", "layer = 3 }", "has 2 layers"),
-        ('teacher = "first"', 'teacher = "student"', "none of the iterations before it"),
-        ("max_update = 3", "max_updates = 3", "did you mean max_update"),
-        ("clusters = 10", "clusters = 1", "greater than or equal to 2"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            load_family(write(tmp_path, TINY.replace(old, new, 1)))
-
-
 def test_embedded_family_is_the_papers_in_miniature() -> None:
     """The demo has both iterations and the three students, each student from the last layer."""
     family = load_family(HERE / "family.toml")
@@ -111,3 +103,38 @@ def test_embedded_family_is_the_papers_in_miniature() -> None:
         by_name["harness_st"].model.encoder_embed_dim < by_name["harness_s"].model.encoder_embed_dim
     )
     assert by_name["harness_st_pca"].labels.pca_dim is not None
+
+
+FAMILY = """
+name = "f"
+
+[[iterations]]
+preset = "harness_l_it1"
+"""
+VERBS = {
+    "labels": ["labels", "harness_l_it1", "corpus", "out", "--split", "dev"],
+    "pretrain": ["pretrain", "harness_l_it1", "corpus", "made", "out", "--split", "dev"],
+    "family": ["family", "family.toml", "corpus", "out", "--split", "dev"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_dev_is_refused(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One message with the way out, and nothing written."""
+    cuts = make_cuts(tmp_path / "audio", [16_000] * 4)
+    for split, part in {"train": cuts[:2], "dev": cuts[2:]}.items():
+        write_cuts(tmp_path / "corpus", split, part)
+    (tmp_path / "family.toml").write_text(FAMILY)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "report.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["harness-bench", *VERBS[verb]])
+    with pytest.raises(SystemExit) as done:
+        app.main()
+    told = capsys.readouterr().err
+    assert done.value.code == 2
+    assert "corpus, split dev would train on 2 utterances" in told
+    assert "allow_test_data" in told
+    assert not (tmp_path / "out").exists()

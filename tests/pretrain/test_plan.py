@@ -14,7 +14,7 @@ from harness_bench.models.checkpoint import transformers_config
 from harness_bench.models.size import extractor_per_second, forward_per_second, training_per_second
 from harness_bench.pretrain.config import load_family, load_preset
 from harness_bench.pretrain.family import check_starts
-from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan, size
+from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan
 from tests.tiny import DEFAULTS, TEACHERS
 
 CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
@@ -112,14 +112,6 @@ def test_the_table_says_it_all(tmp_path: Path) -> None:
     assert "of one" in text
     assert "GPU-hours on H100 at 10 % of its bf16 peak" in text
     assert len({len(line.rstrip()) > 0 for line in text.splitlines()[:6]}) == 1
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (8.28e9, "8.28 GB"), (2e12, "2 TB")],
-)
-def test_sizes_are_readable(count: float, text: str) -> None:
-    assert size(count) == text
 
 
 def test_a_start_that_cannot_work_is_found_before_the_teacher_is_trained(tmp_path: Path) -> None:
