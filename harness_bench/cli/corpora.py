@@ -83,11 +83,13 @@ def corpora(
       harness-bench corpora
       harness-bench corpora adi5 qasr
     """
+    from dataclasses import asdict  # noqa: PLC0415
+
     from harness_bench.corpora.doctor import catalogue  # noqa: PLC0415
 
     entries = catalogue.catalogue(names or ())
     if as_json:
-        typer.echo(json.dumps(catalogue.to_json(entries), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
     else:
         typer.echo(catalogue.render(entries, full=bool(names)))
 

@@ -163,37 +163,33 @@ def compare(
             touched = _equal(kind, first, second, long_text, name)
         if touched is not None:
             why = "allowed" if kind in allow else _excuse(kind, first, second)
-            findings.append(_finding(kind, touched, (first, second), why))
+            findings.append(touched.finding(kind, why, first, second))
     return Pair(first.name, second.name, tuple(findings))
 
 
 class _Touched(NamedTuple):
+    """What two sets share of one kind."""
+
     values: int
     first: NDArray[np.intp]  # places of utterances
     second: NDArray[np.intp]
     examples: list[Example]
     names: tuple[str, ...] = ()
 
-
-def _finding(kind: str, touched: _Touched, pair: tuple[Table, Table], why: str) -> Finding:
-    places = touched.first, touched.second
-    hours = [
-        round(float(table.seconds()[own].sum()) / 3600, 4)
-        for table, own in zip(pair, places, strict=True)
-    ]
-    return Finding(
-        kind=kind,
-        leak=not why,
-        why=why,
-        values=touched.values,
-        first_utterances=len(touched.first),
-        second_utterances=len(touched.second),
-        first_hours=hours[0],
-        second_hours=hours[1],
-        examples=tuple(touched.examples),
-        names=touched.names,
-        places=places,
-    )
+    def finding(self, kind: str, why: str, first: Table, second: Table) -> Finding:
+        return Finding(
+            kind=kind,
+            leak=not why,
+            why=why,
+            values=self.values,
+            first_utterances=len(self.first),
+            second_utterances=len(self.second),
+            first_hours=round(float(first.seconds()[self.first].sum()) / 3600, 4),
+            second_hours=round(float(second.seconds()[self.second].sum()) / 3600, 4),
+            examples=tuple(self.examples),
+            names=self.names,
+            places=(self.first, self.second),
+        )
 
 
 def _excuse(kind: str, first: Table, second: Table) -> str:

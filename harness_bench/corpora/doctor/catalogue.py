@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_bench import corpora
@@ -48,11 +48,6 @@ def render(entries: Sequence[Entry], *, full: bool) -> str:
             lines += _wrapped("  ".join(pairs), indent)
             lines += textwrap.indent(entry.about_options, indent).splitlines()
     return "\n".join(lines)
-
-
-def to_json(entries: Sequence[Entry]) -> list[dict[str, object]]:
-    """Return JSON-ready values."""
-    return [asdict(entry) for entry in entries]
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

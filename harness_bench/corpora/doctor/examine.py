@@ -12,7 +12,7 @@ from harness_bench.core.config import build, load, resolved, typed
 from harness_bench.core.files import atomic_path, read_json, write_json, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import FILE_NAME as PROVENANCE
-from harness_bench.corpora.doctor import known as known_figures
+from harness_bench.corpora.doctor.known import Known, of_corpus
 from harness_bench.corpora.doctor.listen import (
     FINDINGS,
     Findings,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_bench.corpora.doctor.known import Known
     from harness_bench.corpora.doctor.verdicts import Verdict
     from harness_bench.cuts.fields import Row
     from harness_bench.cuts.shar import Shard
@@ -76,7 +75,7 @@ def examine(
     config, out = config or Listening(), out or folder / FOLDER
     pieces = _pieces(folder)
     prepared = describe(folder)
-    figures = load(known_figures.Known, known) if known else _known(prepared.corpus)
+    figures = load(Known, known) if known else of_corpus(prepared.corpus)
     with (
         atomic_path(out / FINDINGS) as partial,
         partial.open("w", encoding="utf-8") as table,
@@ -115,12 +114,6 @@ def describe(folder: Path) -> Prepared:
     return Prepared(name, resolved(whole), report)
 
 
-def tally_splits(folder: Path, splits: list[str]) -> dict[str, Tally]:
-    """Count every split."""
-    pieces = [_Piece(split, [store.cuts_path(folder, split)]) for split in splits]
-    return {piece.name: Tally(piece.rows()) for piece in pieces}
-
-
 @dataclass(frozen=True)
 class _Piece:
     """What is counted by itself: one split, or all shards of a folder."""
@@ -140,10 +133,6 @@ def _pieces(folder: Path) -> list[_Piece]:
         shards = tuple(open_shards(folder))
         return [_Piece(SHARDS, [shard.field(CUTS) for shard in shards], shards)]
     return [_Piece(split, [store.cuts_path(folder, split)]) for split in store.splits(folder)]
-
-
-def _known(corpus: str | None) -> Known | None:
-    return known_figures.of_corpus(corpus) if corpus else None
 
 
 def _examined(piece: _Piece, config: Listening, known: Known | None, findings: Findings) -> Tally:
@@ -167,18 +156,15 @@ def _examined(piece: _Piece, config: Listening, known: Known | None, findings: F
 
 def _as_prepared(report: dict[str, Any], tallies: dict[str, Tally]) -> Iterator[Line]:
     """Compare the cuts with the report that `prepare` wrote beside them."""
-    what = "the same ids as prepared"
     for split, about in (report.get("splits") or {}).items():
-        if (tally := tallies.get(split)) is None:
-            known = f"{about['utterances']:,}"
-            yield Line(f"{split}: {what}", known, "0", "differs", "the split is gone", REPORT)
-            continue
-        known, counted = f"{about['utterances']:,}", f"{tally.whole.utterances:,}"
-        same = about["digest"] == tally.digest
-        detail = "" if same else "cuts were added, taken away or put in another order"
-        yield Line(
-            f"{split}: {what}", known, counted, "equal" if same else "differs", detail, REPORT
-        )
+        counted, detail = "0", "the split is gone"
+        if (tally := tallies.get(split)) is not None:
+            same = about["digest"] == tally.digest
+            counted = f"{tally.whole.utterances:,}"
+            detail = "" if same else "cuts were added, taken away or put in another order"
+        what = f"{split}: the same ids as prepared"
+        verdict: Verdict = "differs" if detail else "equal"
+        yield Line(what, f"{about['utterances']:,}", counted, verdict, detail, REPORT)
 
 
 def _as_sharded(pieces: list[_Piece], tallies: dict[str, Tally]) -> Iterator[Line]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_bench.core.tables import columns
-from harness_bench.corpora.doctor.examine import describe, tally_splits
+from harness_bench.corpora.doctor.examine import describe
 from harness_bench.corpora.doctor.known import table_1
 from harness_bench.corpora.doctor.verdicts import agreement
 from harness_bench.cuts import store
+from harness_bench.cuts.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 NEAR_PERCENT = 2.0
-_NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,11 @@ def reproduce(folders: Iterable[Path]) -> Reproduced:
             )
         if corpus in hours:
             raise ValueError(f"{folder} is a second folder of {corpus}; give one of them.")
-        wanted = [split for split in SPLITS if split in splits]
-        tallies = tally_splits(folder, wanted)
-        hours[corpus] = {split: tally.whole.hours for split, tally in tallies.items()}
+        hours[corpus] = {
+            split: Table(kinds=()).extend(store.read_rows(store.cuts_path(folder, split))).hours
+            for split in SPLITS
+            if split in splits
+        }
     cells = [_cell(row, split, hours.get(row.corpus)) for row in table.rows for split in SPLITS]
     return Reproduced(table.source, cells, {row.data: row.task for row in table.rows})
 
@@ -97,17 +99,14 @@ def reproduce(folders: Iterable[Path]) -> Reproduced:
 def _cell(row: PaperRow, split: str, hours: Mapping[str, float] | None) -> Cell:
     printed: str = getattr(row, split)
     counted = (hours or {}).get(split)
-    if not printed:
-        return Cell(row.data, split, "", counted, "cannot tell", "")
-    if counted is None:
-        why = "not given" if hours is None else "no such split"
-        return Cell(row.data, split, printed, None, "cannot tell", why)
-    verdict, detail = agreement(printed, counted)
+    verdict: Verdict = "cannot tell"
+    detail = "" if not printed else "not given" if hours is None else "no such split"
+    if printed and counted is not None:
+        verdict, detail = agreement(printed, counted)
     return Cell(row.data, split, printed, counted, verdict, detail)
 
 
 def _shown(cell: Cell) -> str:
     if not cell.printed and cell.counted is None:
-        return _NONE
-    counted = _NONE if cell.counted is None else f"{cell.counted:.2f}"
-    return f"{cell.printed or _NONE} / {counted}"
+        return "-"
+    return f"{cell.printed or '-'} / {'-' if cell.counted is None else f'{cell.counted:.2f}'}"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.corpora.doctor.examine import tally_splits
 from harness_bench.corpora.doctor.tally import MOST_CLASSES, Tally
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.cuts.store import cuts_path, read_rows
 from tests.corpora import trees
 from tests.cut_files import row
 
@@ -25,9 +25,8 @@ def test_counts_are_those_of_prepare(name: str, tmp_path: Path) -> None:
     """`prepare` counts while it writes; counting what it wrote must give the same."""
     trees.build(name, tmp_path / "corpus")
     report = prepare(name, tmp_path / "corpus", tmp_path, PrepareConfig(jobs=1))
-    tallies = tally_splits(tmp_path, list(report.splits))
     for split, about in report.splits.items():
-        found = tallies[split].to_dict()
+        found = Tally(read_rows(cuts_path(tmp_path, split))).to_dict()
         assert {key: found[key] for key in ("utterances", "hours", "speakers", "digest")} == {
             "utterances": about.utterances, "hours": about.hours, "speakers": about.speakers,
             "digest": about.digest,

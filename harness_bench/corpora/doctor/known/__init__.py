@@ -95,10 +95,11 @@ class PaperTable:
     rows: tuple[PaperRow, ...] = Field(min_length=1)
 
 
-def of_corpus(name: str) -> Known | None:
-    """Return what is known of a corpus; None where nothing is."""
-    path = file_of(name)
-    return load(Known, path) if path.is_file() and name != TABLE_1 else None
+def of_corpus(name: str | None) -> Known | None:
+    """Return what is known of a corpus; None where nothing is, or no corpus is named."""
+    if name is None or name == TABLE_1 or not (path := file_of(name)).is_file():
+        return None
+    return load(Known, path)
 
 
 def file_of(name: str) -> Path:
