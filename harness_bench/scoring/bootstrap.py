@@ -3,6 +3,9 @@
 Utterances of one programme or speaker err together, so resampling utterances as if they were
 independent gives intervals that are several times too narrow. The default unit is therefore the
 corpus's natural cluster; the utterance interval stands beside it.
+
+Statistics per utterance -> resampling units (`cluster_sums`, `paired_units`) -> draws of a metric
+(`resampled`) -> an interval (`intervals`) or a test of a paired difference (`paired_test`).
 """
 
 from __future__ import annotations
@@ -39,29 +42,26 @@ class PairedTest:
     p_value: float  # two-sided
 
 
-def intervals(
-    statistics: Array,  # (N, ...) per utterance
-    groups: Sequence[str],  # (N,)
-    metrics: Mapping[str, Value],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> dict[str, tuple[Interval, ...]]:
-    """Return for each metric its default interval first, then those by other units.
+def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
+    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name.
 
-    The default unit is the cluster. With a single cluster nothing is known about how clusters
-    differ: then the utterance interval is all there is and its text says so.
+    Raises:
+        ValueError: not one group per utterance.
     """
+    if len(groups) != len(statistics):
+        raise ValueError(f"{len(groups)} groups for {len(statistics)} utterances; give one each.")
+    # Not by `np.unique`: an array of texts gives every one of them the room of the longest.
+    place = {name: number for number, name in enumerate(sorted(set(groups)))}
+    index = np.array([place[name] for name in groups], dtype=np.intp)
+    sums = np.zeros((len(place), *statistics.shape[1:]))
+    np.add.at(sums, index, statistics)
+    return sums
+
+
+def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
+    """Return what a paired comparison resamples: clusters, or utterances where all are of one."""
     clusters = cluster_sums(statistics, groups)
-    units = [statistics] if len(clusters) in (1, len(statistics)) else [clusters, statistics]
-    found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
-    for unit in units:
-        method = _method(len(unit), len(clusters), len(statistics), resamples)
-        samples = resampled(unit, metrics, seed=seed, resamples=resamples)
-        for name, value in metrics.items():
-            estimate = float(value(statistics.sum(axis=0)))
-            found[name] += (_interval(samples[name], estimate, method),)
-    return found
+    return statistics if len(clusters) == 1 else clusters
 
 
 def resampled(
@@ -85,6 +85,31 @@ def resampled(
             for name, value in metrics.items():
                 parts[name].append(value(totals))
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def intervals(
+    statistics: Array,  # (N, ...) per utterance
+    groups: Sequence[str],  # (N,)
+    metrics: Mapping[str, Value],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, tuple[Interval, ...]]:
+    """Return for each metric its default interval first, then those by other units.
+
+    The default unit is the cluster. With a single cluster nothing is known about how clusters
+    differ: then the utterance interval is all there is and its text says so.
+    """
+    clusters = cluster_sums(statistics, groups)
+    units = [statistics] if len(clusters) in (1, len(statistics)) else [clusters, statistics]
+    found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
+    for unit in units:
+        method = _method(len(unit), groups, resamples)
+        samples = resampled(unit, metrics, seed=seed, resamples=resamples)
+        for name, value in metrics.items():
+            estimate = float(value(statistics.sum(axis=0)))
+            found[name] += (_interval(samples[name], estimate, method),)
+    return found
 
 
 def paired(
@@ -117,41 +142,22 @@ def paired(
     return paired_test(draws, observed, paired_method(len(units), groups, resamples))
 
 
-def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
-    """Return what a paired comparison resamples: clusters, or utterances where all are of one."""
-    clusters = cluster_sums(statistics, groups)
-    return statistics if len(clusters) == 1 else clusters
-
-
 def paired_method(units: int, groups: Sequence[str], resamples: int) -> str:
     """Say how a paired comparison of `units` resampling units was made."""
-    return _method(units, len(set(groups)), len(groups), resamples, "paired ")
+    return f"paired {_method(units, groups, resamples)}"
 
 
 def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
-    """Make interval and p-value of a difference from its draws (R,).
+    """Make interval and two-sided p-value of a difference from its draws (R,).
 
     Counts averaged over heads are no integers, and equal systems then differ in the last digits of
     their sums: draws are rounded, lest that pass for a difference.
     """
     draws, observed = draws.round(_DIGITS) + 0.0, round(observed, _DIGITS) + 0.0  # -0.0 is 0
-    return PairedTest(observed, _interval(draws, observed, method), _p_value(draws))
-
-
-def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
-    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name.
-
-    Raises:
-        ValueError: not one group per utterance.
-    """
-    if len(groups) != len(statistics):
-        raise ValueError(f"{len(groups)} groups for {len(statistics)} utterances; give one each.")
-    # Not by `np.unique`: an array of texts gives every one of them the room of the longest.
-    place = {name: number for number, name in enumerate(sorted(set(groups)))}
-    index = np.array([place[name] for name in groups], dtype=np.intp)
-    sums = np.zeros((len(place), *statistics.shape[1:]))
-    np.add.at(sums, index, statistics)
-    return sums
+    known = draws[~np.isnan(draws)]
+    side = int(min((known <= 0).sum(), (known >= 0).sum()))
+    p_value = min(1.0, 2 * (side + 1) / (len(known) + 1))
+    return PairedTest(observed, _interval(draws, observed, method), p_value)
 
 
 def _weights(units: int, seed: int, resamples: int) -> Iterator[Array]:
@@ -182,17 +188,11 @@ def _interval(samples: Array, estimate: float, method: str) -> Interval:
     )
 
 
-def _p_value(draws: Array) -> float:
-    known = draws[~np.isnan(draws)]
-    sides = ((known <= 0).sum(), (known >= 0).sum())
-    return min(1.0, 2 * (int(min(sides)) + 1) / (len(known) + 1))
-
-
-def _method(units: int, clusters: int, utterances: int, resamples: int, prefix: str = "") -> str:
+def _method(units: int, groups: Sequence[str], resamples: int) -> str:
     """Say how an interval was made and when not to trust it."""
-    tail = f", {resamples} resamples"
-    if units == utterances:
+    clusters, tail = len(set(groups)), f", {resamples} resamples"
+    if units == len(groups):
         alone = "; one cluster only" if clusters == 1 else ""
-        return f"{prefix}bootstrap over {utterances} utterances{tail}{alone}"
+        return f"bootstrap over {units} utterances{tail}{alone}"
     few = "; so few clusters give a rough interval" if clusters < FEW_CLUSTERS else ""
-    return f"{prefix}cluster bootstrap over {clusters} clusters{tail}{few}"
+    return f"cluster bootstrap over {clusters} clusters{tail}{few}"

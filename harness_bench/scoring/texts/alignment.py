@@ -38,7 +38,7 @@ class AlignmentStep:
 
 
 @dataclass(frozen=True)
-class Aligned:
+class ReferenceAlignment:
     """One utterance against one reference."""
 
     reference: str  # its name
@@ -59,7 +59,7 @@ class AlignedUtterance:
     """One utterance against every reference."""
 
     id: str
-    alignments: tuple[Aligned, ...]
+    alignments: tuple[ReferenceAlignment, ...]
     errors: int  # by MR-WER where there are several references
     words: int
 
@@ -93,7 +93,10 @@ def utterances(scores: MultiReferenceScores) -> list[AlignedUtterance]:
     """Align every utterance with every reference, in the order of `scores.ids`."""
     hyps = [text.split() for text in scores.hypotheses]
     lines = [
-        [Aligned(name, tuple(steps)) for steps in _aligned([text.split() for text in texts], hyps)]
+        [
+            ReferenceAlignment(name, tuple(steps))
+            for steps in _aligned([text.split() for text in texts], hyps)
+        ]
         for name, texts in scores.references.items()
     ]
     counts = scores.statistics[:, 0 if len(lines) > 1 else 1]
@@ -115,7 +118,7 @@ def as_text(rows: Sequence[AlignedUtterance], title: str, summary: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _text_of(one: Aligned, row: AlignedUtterance) -> str:
+def _text_of(one: ReferenceAlignment, row: AlignedUtterance) -> str:
     correct, subs, dels, inss = (one.count(mark) for mark in ("", "S", "D", "I"))
     name = f"{one.reference}: " if len(row.alignments) > 1 else ""
     lines = [f"{name}(C S D I) {correct} {subs} {dels} {inss}"]

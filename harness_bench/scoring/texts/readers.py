@@ -32,7 +32,7 @@ _ALTERNATIVES = re.compile(r"(^|\s)\{\s.*\s/\s.*\s\}(\s|$)")
 
 
 @dataclass(frozen=True)
-class Segment:
+class StmSegment:
     """A stretch of one channel of a recording, seconds."""
 
     recording: str
@@ -48,7 +48,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Word:
+class TimedWord:
     """One timed word of a CTM."""
 
     recording: str
@@ -66,8 +66,8 @@ class Transcripts:
     texts: dict[str, str] = field(default_factory=dict)  # id -> raw text
     fields: dict[str, dict[str, str]] = field(default_factory=dict)  # id -> name -> value
     repeated: list[str] = field(default_factory=list)  # ids after their first line
-    segments: dict[str, Segment] = field(default_factory=dict)  # of an STM
-    words: list[Word] = field(default_factory=list)  # of a CTM
+    segments: dict[str, StmSegment] = field(default_factory=dict)  # of an STM
+    words: list[TimedWord] = field(default_factory=list)  # of a CTM
 
     def add(self, key: str, text: str, fields: dict[str, str] | None = None) -> None:
         """Take in an utterance; the first line of an id stands and further ones are noted."""
@@ -134,12 +134,14 @@ def format_of(path: Path, lines: list[str]) -> str:
     return next((name for name, test in looks.items() if sample and all(map(test, sample))), "text")
 
 
-def spread(words: list[Word], segments: list[Segment]) -> tuple[dict[str, str], list[Word]]:
+def spread(
+    words: list[TimedWord], segments: list[StmSegment]
+) -> tuple[dict[str, str], list[TimedWord]]:
     """Give words to the segments that hold their middle -> id -> text, and words of no segment.
 
     Where segments of one channel overlap, the first that holds the middle takes the word.
     """
-    places: dict[tuple[str, str], list[Segment]] = {}
+    places: dict[tuple[str, str], list[StmSegment]] = {}
     for segment in sorted(segments, key=lambda one: (one.start, one.end)):
         places.setdefault((segment.recording, segment.channel), []).append(segment)
     texts: dict[str, list[str]] = {segment.id: [] for segment in segments}
@@ -211,7 +213,7 @@ def _stm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -
         raise LineError(f"the segment ends at {end} and starts at {start}")
     label, text = _split_labels(parts[5] if len(parts) > _STM_PLACES else "")
     _refuse_alternatives(text)
-    segment = Segment(recording, channel, start, end, text.strip().lower() == IGNORED)
+    segment = StmSegment(recording, channel, start, end, text.strip().lower() == IGNORED)
     names = label.strip("<>").split(",") if label else []
     labels = {f"label{place}": name for place, name in enumerate(names, start=1)}
     fields = {"recording": recording, "channel": channel, "speaker": speaker}
@@ -227,7 +229,9 @@ def _ctm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -
     if not _CTM_PLACES <= len(parts) <= _CTM_MOST:
         raise LineError("expected `recording channel start duration word [confidence]`")
     recording, channel, start, duration, word = parts[:5]
-    found.words.append(Word(recording, channel, _seconds(start), _seconds(duration), convert(word)))
+    found.words.append(
+        TimedWord(recording, channel, _seconds(start), _seconds(duration), convert(word))
+    )
 
 
 def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: str) -> None:

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.scoring.profiles._buckwalter import to_buckwalter
-from harness_bench.scoring.texts.readers import Segment, Word, format_of, read_transcripts, spread
+from harness_bench.scoring.texts.readers import (
+    StmSegment,
+    TimedWord,
+    format_of,
+    read_transcripts,
+    spread,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,10 +109,10 @@ def test_ctm_without_segments_is_joined_by_recording(tmp_path: Path) -> None:
 def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
     """Segments that cover the time take each word exactly once, at its middle."""
     edges = [0.0, *sorted(cuts), 10.0]
-    segments = [Segment("r", "A", a, b) for a, b in itertools.pairwise(edges)]
+    segments = [StmSegment("r", "A", a, b) for a, b in itertools.pairwise(edges)]
     if len({one.id for one in segments}) < len(segments):
         return  # nearer than the millisecond that ids tell apart
-    words = [Word("r", "A", time, 0.0, str(place)) for place, time in enumerate(times)]
+    words = [TimedWord("r", "A", time, 0.0, str(place)) for place, time in enumerate(times)]
     texts, outside = spread(words, segments)
     assert not outside
     assert sorted(" ".join(texts.values()).split()) == sorted(word.text for word in words)
@@ -116,8 +122,8 @@ def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
 
 
 def test_spread_reports_words_of_no_segment() -> None:
-    words = [Word("r", "A", 1.0, 0.2, "قال"), Word("r", "B", 0.0, 0.2, "في")]
-    texts, outside = spread(words, [Segment("r", "A", 0, 1)])
+    words = [TimedWord("r", "A", 1.0, 0.2, "قال"), TimedWord("r", "B", 0.0, 0.2, "في")]
+    texts, outside = spread(words, [StmSegment("r", "A", 0, 1)])
     assert (list(texts.values()), outside) == ([""], words)
 
 
@@ -181,5 +187,5 @@ def test_buckwalter_round_trip_through_a_file(
 @pytest.mark.parametrize(("duration", "texts"), [(0.18, ["قال", ""]), (0.22, ["", "قال"])])
 def test_a_word_across_a_border_goes_where_its_middle_is(duration: float, texts: list[str]) -> None:
     """By start or by end it would move an error from one segment to the other."""
-    segments = [Segment("r", "A", 0, 1), Segment("r", "A", 1, 2)]
-    assert list(spread([Word("r", "A", 0.9, duration, "قال")], segments)[0].values()) == texts
+    segments = [StmSegment("r", "A", 0, 1), StmSegment("r", "A", 1, 2)]
+    assert list(spread([TimedWord("r", "A", 0.9, duration, "قال")], segments)[0].values()) == texts
