@@ -24,7 +24,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.asr.data.kaldi import read_table, write_table
+from harness_bench.asr.data.kaldi import SAMPLES, read_table, write_table
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness_bench.models.frozen import ModelShape
-
-_SAMPLES = "utt2num_samples"
 
 # Raise this when rows change for a reason outside the model's own source files.
 VERSION = 2
@@ -291,10 +289,10 @@ def read_utterances(folder: Path, shape: ModelShape) -> list[Utterance]:
 
 def _samples(folder: Path, paths: dict[str, str]) -> dict[str, int]:
     """Return the lengths from the table of an earlier stage, or from the files' headers."""
-    if (folder / _SAMPLES).is_file():
-        found = {name: int(count) for name, count in read_table(folder / _SAMPLES).items()}
+    if (folder / SAMPLES).is_file():
+        found = {name: int(count) for name, count in read_table(folder / SAMPLES).items()}
         if missing := sorted(paths.keys() - found.keys()):
-            raise ValueError(f"{folder / _SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
+            raise ValueError(f"{folder / SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
         return found
     return {name: int(soundfile.info(path).frames) for name, path in paths.items()}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.asr import broadcast, stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
-from harness_bench.asr.data.kaldi import Limits
+from harness_bench.asr.data.kaldi import DurationLimits
 from harness_bench.asr.espnet.decode import decode
 from harness_bench.asr.espnet.run import Command, run
 from harness_bench.scoring.registry import get_profile
@@ -92,7 +92,7 @@ class Recipe:
         files = Path(c.dumpdir) / "audio"
         audio = _own(stages.audio, data, raw / "org", files, self.sets, c.audio_format, jobs=c.nj)
         yield Step(3, "audio at 16 kHz", audio)
-        limits = Limits(c.min_wav_duration, c.max_wav_duration)
+        limits = DurationLimits(c.min_wav_duration, c.max_wav_duration)
         texts = [Path(path) for path in c.lm_train_text] or [text]
         select = _own(stages.select, raw / "org", raw, self.sets, c.test_sets, limits, texts)
         yield Step(4, "leave out unfit utterances", select)

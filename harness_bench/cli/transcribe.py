@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from harness_bench.asr.transcribe.segment import Recording
+    from harness_bench.asr.transcribe.chunks import Recording
     from harness_bench.asr.transcribe.transcript import Transcript
 
 Format = Literal["txt", "json", "srt", "vtt", "tsv"]
@@ -40,7 +40,7 @@ def transcribe(
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "--batch_size", help="Pieces decoded at a time.", min=1)
+        int, typer.Option("--batch-size", "--batch_size", help="Chunks decoded at a time.", min=1)
     ] = 1,
     max_seconds: Annotated[
         float, typer.Option(help="Longer recordings are cut at quiet places.", min=1)
@@ -61,18 +61,18 @@ def transcribe(
       harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
       harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
     """
-    from harness_bench.asr.transcribe.segment import find_recordings  # noqa: PLC0415
+    from harness_bench.asr.transcribe.chunks import find_recordings  # noqa: PLC0415
 
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
-    from harness_bench.asr.transcribe.opening import Opening  # noqa: PLC0415 - takes seconds
-    from harness_bench.asr.transcribe.transcribe import Transcriber  # noqa: PLC0415
-    from harness_bench.asr.transcribe.transcribe import transcribe as run  # noqa: PLC0415
+    from harness_bench.asr.transcribe.model import OpenOptions  # noqa: PLC0415 - takes seconds
+    from harness_bench.asr.transcribe.transcriber import Transcriber  # noqa: PLC0415
+    from harness_bench.asr.transcribe.transcriber import transcribe as run  # noqa: PLC0415
 
     transcriber = Transcriber(
         model,
-        Opening(
+        OpenOptions(
             device=device, batch_size=batch_size, beam=beam, ctc_weight=ctc_weight,
             upstream_checkpoint=upstream_checkpoint, model_file=model_file,
         ),

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench.asr.transcribe import transcribe as module
-from harness_bench.asr.transcribe.transcript import Segment, Transcript, Word
+from harness_bench.asr.transcribe import transcriber as module
+from harness_bench.asr.transcribe.transcript import TimedWord, Transcript, TranscriptSegment
 from harness_bench.cli import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness_bench.asr.transcribe.segment import Recording
+    from harness_bench.asr.transcribe.chunks import Recording
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def hear(_: object, found: Sequence[Recording], **__: Any) -> Iterator[Transcript]:
         for each in found:
-            words = (Word(each.path.stem, 0.5, 1.0, 0.9),)
-            segments = (Segment(0.5, 1.0, words),)
+            words = (TimedWord(each.path.stem, 0.5, 1.0, 0.9),)
+            segments = (TranscriptSegment(0.5, 1.0, words),)
             if each.path.stem == "bad":
                 yield Transcript(each.path, each.name, problem="no sound")
             else:

@@ -21,33 +21,32 @@ from harness_bench.cuts.fields import label_of, text_of
 from harness_bench.cuts.store import read_cuts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lhotse import Recording
     from lhotse.cut import Cut
 
-FILES = ("wav.scp", "text", "utt2spk", "utt2num_samples")
+WAV, SEGMENTS, DURATIONS, SAMPLES = "wav.scp", "segments", "reco2dur", "utt2num_samples"
+FILES = (WAV, "text", "utt2spk", SAMPLES)
 SKIPPED = "skipped.tsv"
-_DIRECT = (".wav", ".flac")  # read fast every epoch; other formats are rewritten once
+# What ESPnet reads by itself, and fast in every epoch; other formats are rewritten once.
+_DIRECT = (".wav", ".flac")
 _SOURCES = "utt2source"
+_WAY_OUT = "Run stages 1 to 4 again."
+_SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
+_FIELDS = 3  # of a line of segments, behind the utterance
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What training and development utterances must be like, in seconds."""
+class DurationLimits:
+    """Shortest and longest utterance to train on, in seconds."""
 
     min_seconds: float = 0.1
     max_seconds: float = 20.0
 
 
 def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], str]) -> int:
-    """Write text, utt2spk and spk2utt of a split; return the number of utterances.
-
-    Args:
-        cuts: a prepared folder.
-        split: its split.
-        folder: the data folder to write.
-        normalise: applied to each transcript; predictions keep the raw one as reference.
+    """Write text (normalised), utt2spk and spk2utt of a split; return the number of utterances.
 
     Raises:
         ValueError: an utterance without text, or two utterances of one name.
@@ -62,22 +61,11 @@ def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], 
 def format_audio(
     cuts: Path, split: str, folder: Path, audio: Path, suffix: str = "flac", *, jobs: int = 1
 ) -> tuple[int, int]:
-    """Write wav.scp and utt2num_samples of a split.
+    """Write wav.scp and utt2num_samples of a split; return how many files were written and kept.
 
     A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
-    is written below `audio`. Files of an earlier run, also of one that was killed, are kept if
-    they came from the same cut.
-
-    Args:
-        cuts: a prepared folder.
-        split: its split.
-        folder: the data folder to write.
-        audio: where rewritten audio goes.
-        suffix: "flac" or "wav", both 16 bit.
-        jobs: files written at a time.
-
-    Returns:
-        how many files were written, and how many of an earlier run were kept.
+    is written below `audio` as 16-bit `suffix` ("flac" or "wav"), `jobs` files at a time. Files of
+    an earlier run, also of one that was killed, are kept if they came from the same cut.
     """
     utterances = by_name(cuts, split)
     paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
@@ -104,21 +92,18 @@ def format_audio(
             targets, bar(counts, title=f"audio of {split}", total=len(targets)), strict=True
         )
     paths |= {name: str(target.absolute()) for name, target in targets.items()}
-    write_table(folder / "wav.scp", paths)
-    write_table(folder / "utt2num_samples", samples)
+    write_table(folder / WAV, paths)
+    write_table(folder / SAMPLES, samples)
     return len(targets) - there, there
 
 
-def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:
-    """Copy a data folder without the utterances that cannot be trained on.
+def select(folder: Path, out: Path, limits: DurationLimits | None = None) -> tuple[int, int]:
+    """Copy a data folder without the utterances that cannot be trained on; count kept and skipped.
 
     Args:
         folder: a data folder with all of `FILES`.
         out: where to write; gets skipped.tsv with each left-out utterance and the reason.
-        limits: bounds on the duration; None keeps everything (test sets).
-
-    Returns:
-        The numbers of kept and skipped utterances.
+        limits: None keeps everything (test sets).
 
     Raises:
         ValueError: nothing is left.
@@ -129,7 +114,7 @@ def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, 
         reasons = {
             name: reason
             for name, text in tables["text"].items()
-            if (reason := _unfit(text, int(tables["utt2num_samples"][name]), limits))
+            if (reason := _unfit(text, int(tables[SAMPLES][name]), limits))
         }
     kept = tables["text"].keys() - reasons.keys()
     if not kept:
@@ -177,42 +162,46 @@ def speaker_of(name: str, cut: Cut) -> str:
 
 
 def _escaped(speaker: str) -> str:
-    """Write the signs that sort up to `-`, and `=`, as their code, so that names stay distinct."""
+    """Write characters that sort up to `-`, and `=`, as their code: names stay distinct."""
     return re.sub(r"[!-\-=]", lambda sign: f"={ord(sign[0]):02x}", speaker)
 
 
-def check_data_dir(folder: Path) -> None:
-    """Check what Kaldi's validate_data_dir checks.
+def check_data_dir(folder: Path, files: Sequence[str] = FILES) -> dict[str, dict[str, str]]:
+    """Check what Kaldi's validate_data_dir.sh checks of texts and speakers; return the tables.
+
+    Args:
+        folder: a data folder.
+        files: tables by utterance to check, utt2spk among them.
 
     Raises:
-        ValueError: a table is unsorted, or not of the same utterances as the others, or an
-            utterance's name does not start with its speaker's.
+        ValueError: a table is unsorted or of other utterances, an utterance does not start with
+            its speaker, sorting by utterance does not sort by speaker, or spk2utt differs.
     """
-    tables = {name: read_table(folder / name) for name in FILES}
-    check_tables(folder, tables, "Run stages 1 to 4.")
-    check_prefixes(folder, tables["utt2spk"])
-
-
-def check_tables(folder: Path, tables: Mapping[str, Mapping[str, str]], way_out: str) -> None:
-    """Check that tables, utt2spk among them, are sorted and of the same utterances."""
-    for file, rows in tables.items():
-        check_sorted(folder / file, rows)
+    tables = {name: read_table(folder / name) for name in files}
+    speakers = tables["utt2spk"]
+    for name, rows in tables.items():
+        _check_sorted(folder / name, rows)
     for rows in tables.values():
-        if odd := sorted(rows.keys() ^ tables["utt2spk"].keys()):
-            raise ValueError(f"{folder}: utterance {odd[0]!r} is not in every file. {way_out}")
-
-
-def check_sorted(path: Path, rows: Mapping[str, str]) -> None:
-    """Check that a table is in the order of its keys (code points, which is Kaldi's C locale)."""
-    if list(rows) != sorted(rows):
-        raise ValueError(f"{path} is not sorted by its first column. Run stage 1 again.")
-
-
-def check_prefixes(folder: Path, speakers: Mapping[str, str]) -> None:
-    """Check that the names of utterances start with their speakers'."""
+        if odd := sorted(rows.keys() ^ speakers.keys()):
+            raise ValueError(f"{folder}: utterance {odd[0]!r} is not in every file. {_WAY_OUT}")
     for name, speaker in speakers.items():
         if not name.startswith(speaker):
             raise ValueError(f"{folder}: utterance {name!r} does not start with {speaker!r}.")
+    if odd := [b for a, b in itertools.pairwise(speakers.values()) if b < a]:
+        raise ValueError(
+            f"{folder / 'utt2spk'}: sorted by utterance, speaker {odd[0]!r} comes too late. "
+            "Kaldi's tools need both orders to agree; let no speaker's name begin another's."
+        )
+    listed = read_table(folder / "spk2utt")
+    if {name: one for one, names in listed.items() for name in names.split()} != speakers:
+        raise ValueError(f"{folder}: spk2utt and utt2spk differ. {_WAY_OUT}")
+    return tables
+
+
+def _check_sorted(path: Path, rows: Mapping[str, str]) -> None:
+    """Check that a table is in the order of its keys (code points, which is Kaldi's C locale)."""
+    if list(rows) != sorted(rows):
+        raise ValueError(f"{path} is not sorted by its first column. {_WAY_OUT}")
 
 
 def write_speakers(folder: Path, speakers: Mapping[str, str]) -> None:
@@ -291,7 +280,7 @@ def _count_samples(path: Path) -> int:
     return int(soundfile.info(path).frames)
 
 
-def _unfit(text: str, samples: int, limits: Limits) -> str:
+def _unfit(text: str, samples: int, limits: DurationLimits) -> str:
     """Say why an utterance cannot be trained on, or nothing."""
     seconds = samples / SAMPLE_RATE
     if not text:
@@ -303,22 +292,11 @@ def _unfit(text: str, samples: int, limits: Limits) -> str:
     return ""
 
 
-WAV, SEGMENTS, DURATIONS = "wav.scp", "segments", "reco2dur"
-_PLAIN = (".wav", ".flac")  # what ESPnet's format_wav_scp.py opens by itself
-_SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
-_FIELDS = 3  # of a line of segments, behind the utterance
-
-
 def write_recordings(cuts: Path, split: str, folder: Path) -> int:
     """Write wav.scp, segments and reco2dur of a split; return the number of recordings.
 
     `wav.scp` names the recordings as they are on disk: WAV and FLAC of one channel by their path,
     others by an ffmpeg pipe, as Kaldi's recipes do. ESPnet's stage 3 cuts them by `segments`.
-
-    Args:
-        cuts: a prepared folder.
-        split: its split.
-        folder: the data folder to write.
 
     Raises:
         ValueError: a recording that is not one file.
@@ -338,41 +316,17 @@ def write_recordings(cuts: Path, split: str, folder: Path) -> int:
 
 
 def check_raw_dir(folder: Path) -> None:
-    """Check what Kaldi's validate_data_dir.sh checks of texts, speakers and segments.
+    """Check a data folder of whole recordings, whose segments lie inside them.
 
     Raises:
-        ValueError: a table is unsorted, differs from the others in its utterances, sorts
-            otherwise by speaker than by utterance, or a segment does not lie in its recording.
+        ValueError: see `check_data_dir`; or a segment does not lie in its recording.
     """
-    tables = {name: read_table(folder / name) for name in ("text", "utt2spk", SEGMENTS)}
-    check_tables(folder, tables, "Run stage 1.")
-    check_speakers(folder)
+    tables = check_data_dir(folder, ("text", "utt2spk", SEGMENTS))
     recordings, lengths = (read_table(folder / name) for name in (WAV, DURATIONS))
-    check_sorted(folder / WAV, recordings)
+    _check_sorted(folder / WAV, recordings)
     for name, row in tables[SEGMENTS].items():
         if fault := _fault(row.split(), recordings, lengths):
             raise ValueError(f"{folder / SEGMENTS}: {name} {row}: {fault}.")
-
-
-def check_speakers(folder: Path) -> None:
-    """Check utt2spk and spk2utt: one says what the other does, in one order.
-
-    Raises:
-        ValueError: an utterance does not start with its speaker, sorting by utterance does not
-            sort by speaker, or spk2utt is another list.
-    """
-    speakers = read_table(folder / "utt2spk")
-    check_prefixes(folder, speakers)
-    order = list(speakers.values())
-    if odd := next((b for a, b in itertools.pairwise(order) if b < a), None):
-        raise ValueError(
-            f"{folder / 'utt2spk'}: sorted by utterance, speaker {odd!r} comes too late. Kaldi's "
-            "tools need both orders to agree; give speakers names of which none begins another."
-        )
-    listed = read_table(folder / "spk2utt")
-    inverse = {name: one for one, names in listed.items() for name in names.split()}
-    if inverse != speakers:
-        raise ValueError(f"{folder}: spk2utt and utt2spk differ. Run stage 1 again.")
 
 
 def _fault(row: list[str], recordings: dict[str, str], lengths: dict[str, str]) -> str:
@@ -409,6 +363,6 @@ def _names(paths: Iterable[str]) -> dict[str, str]:
 
 def _place(path: str, recording: Recording) -> str:
     """Return what wav.scp says of a recording."""
-    if recording.num_channels == 1 and path.lower().endswith(_PLAIN):
+    if recording.num_channels == 1 and path.lower().endswith(_DIRECT):
         return path
     return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -ar {SAMPLE_RATE} - |"

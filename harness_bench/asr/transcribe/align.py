@@ -29,11 +29,12 @@ class FrameGrid:
 
     def seconds(self, start: int, end: int, rate: int) -> tuple[float, float]:
         """Return when frames `start` to `end - 1` begin and end, in seconds."""
-        return tuple((self.first + (i - 0.5) * self.shift) / rate for i in (start, end))  # type: ignore[return-value]
+        begins, ends = ((self.first + (i - 0.5) * self.shift) / rate for i in (start, end))
+        return begins, ends
 
 
 @dataclass(frozen=True)
-class Span:
+class TokenSpan:
     """Frames `start` to `end - 1` that a token takes, and the mean log-probability there."""
 
     start: int
@@ -70,7 +71,7 @@ def measure_grid(frames_of: Callable[[int], int]) -> FrameGrid:
     return FrameGrid(shift, field / 2)
 
 
-def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[Span] | None:
+def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[TokenSpan] | None:
     """Return the most probable frames of each token, in order.
 
     Args:
@@ -91,7 +92,9 @@ def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[Span] | 
 
     target = torch.tensor([list(tokens)], dtype=torch.int32)
     path, scores = forced_align(log_probs[None].float().cpu(), target, blank=blank)
-    return [Span(s.start, s.end, s.score) for s in merge_tokens(path[0], scores[0], blank=blank)]
+    return [
+        TokenSpan(s.start, s.end, s.score) for s in merge_tokens(path[0], scores[0], blank=blank)
+    ]
 
 
 def words_of(tokens: Sequence[str], token_type: str) -> list[list[int]]:
@@ -115,12 +118,7 @@ def words_of(tokens: Sequence[str], token_type: str) -> list[list[int]]:
     return groups
 
 
-def confidence(spans: Sequence[Span]) -> float:
+def confidence(spans: Sequence[TokenSpan]) -> float:
     """Return CTC's mean probability (geometric) over the frames of some tokens, from 0 to 1."""
     frames = sum(span.end - span.start for span in spans)
     return math.exp(sum(span.score * (span.end - span.start) for span in spans) / frames)
-
-
-def spoken(text: Callable[[list[str]], str], tokens: Sequence[str], group: Sequence[int]) -> str:
-    """Return a word as it is written."""
-    return text([tokens[index] for index in group]).strip()

@@ -7,7 +7,6 @@ frontend's checkpoint folder, so that it works on another machine.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import shutil
 import sys
@@ -18,56 +17,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pydantic.dataclasses import dataclass as config_dataclass
 
+from harness_bench.asr.config import list_options, option, parse_options
 from harness_bench.asr.espnet.register import NAME
-from harness_bench.core.config import read_yaml
+from harness_bench.core.config import STRICT, read_yaml
 from harness_bench.core.files import atomic_path, write_text
 from harness_bench.core.log import say
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
 
+MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
+LM_MODEL = "valid.loss.ave.pth"
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
-LM_MODEL = "valid.loss.ave.pth"
 # Where things lie in a pack. Each has a slash: espnet_model_zoo takes only such text for a path.
 CONFIG_AT, FRONTEND_AT, DECODE_AT = "exp/asr/config.yaml", "exp/frontend", "exp/decode.yaml"
 TOKENS_AT, BPE_AT, STATS_AT = "data/tokens.txt", "data/bpe.model", "exp/stats/feats_stats.npz"
 LM_AT = "exp/lm/config.yaml"
 
 
-@dataclass(frozen=True, kw_only=True)
+@config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sources:
-    """What goes into a pack.
+    """What goes into a pack; the options of the command line."""
 
-    Attributes:
-        asr: the folder that ESPnet trained into: config.yaml and weights.
-        model: name of the weights in it.
-        inference_config: YAML of decoding options, kept as the pack's defaults.
-        frontend: None puts the upstream's checkpoint into the pack; otherwise it stays out and
-            this path or name stands in its place, to be found where the pack is opened.
-        lm: the folder that ESPnet trained a language model into.
-        lm_model: name of the weights in it.
-    """
+    asr: Path = option(..., "folder that ESPnet trained into: config.yaml and weights")
+    model: str = option(MODEL, "weights in --asr")
+    inference_config: Path | None = option(None, "YAML of decoding options to keep as defaults")
+    leave_out_frontend: str | None = option(
+        None, "do not pack the upstream's checkpoint; this path or name finds it later"
+    )
+    lm: Path | None = option(None, "folder of a language model that ESPnet trained")
+    lm_model: str = option(LM_MODEL, "weights in --lm")
 
-    asr: Path
-    model: str = MODEL
-    inference_config: Path | None = None
-    frontend: str | None = None
-    lm: Path | None = None
-    lm_model: str = LM_MODEL
+
+@config_dataclass(frozen=True, kw_only=True, config=STRICT)
+class PackOptions(Sources):
+    """Options of the program."""
+
+    out: Path = option(..., "NAME.zip, or a new folder")
 
 
 def pack(sources: Sources, out: Path) -> Path:
-    """Write a model pack.
+    """Write a model pack; return `out`.
 
     Args:
         sources: see `Sources`.
         out: a name that ends in .zip, or a folder (new or empty) that gets the unpacked pack.
-
-    Returns:
-        `out`.
 
     Raises:
         ValueError: a file is missing, the upstream is not that of the training, or the folder has
@@ -142,7 +139,6 @@ class _Taker:
     stage: Path
 
     def copy(self, source: Path, place: str) -> None:
-        """Copy a file, links followed."""
         if not source.is_file():
             raise ValueError(f"{source} is not there, but belongs to the model.")
         target = self.stage / place
@@ -150,7 +146,6 @@ class _Taker:
         shutil.copyfile(source, target)
 
     def text(self, place: str, text: str) -> None:
-        """Write a file."""
         write_text(self.stage / place, text)
 
     def found(self, values: dict[str, Any], key: str, place: str) -> None:
@@ -162,9 +157,7 @@ class _Taker:
 def near(path: Path, asr: Path) -> Path:
     """Find what a training config names: recipes write paths from where they were started.
 
-    Returns:
-        the path from here, or from the nearest folder above the training's where it exists; the
-        path as it is if there is none.
+    Return the path from here, or from the nearest folder above the training's where it exists.
     """
     folders = () if path.is_absolute() else asr.absolute().parents
     return next((each for f in folders if (each := f / path).exists() and not path.exists()), path)
@@ -183,8 +176,8 @@ def _take_frontend(sources: Sources, config: dict[str, Any], weights: Path, take
     settings = config["frontend_conf"]
     if "cache_mb" in settings:
         settings["cache_mb"] = 0  # of use to a training alone
-    if sources.frontend is not None:
-        settings["checkpoint"] = sources.frontend
+    if sources.leave_out_frontend is not None:
+        settings["checkpoint"] = sources.leave_out_frontend
         return
     folder = near(Path(settings["checkpoint"]), sources.asr)
     if not folder.is_dir():
@@ -229,31 +222,16 @@ def _zip(meta: dict[str, dict[str, str]], stage: Path, archive: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Pack by the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--asr", type=Path, required=True, help="folder that ESPnet trained into")
-    parser.add_argument("--out", type=Path, required=True, help="NAME.zip, or a new folder")
-    parser.add_argument("--model", default=MODEL, help=f"weights in --asr; default: {MODEL}")
-    parser.add_argument("--inference_config", type=Path, help="YAML of decoding options to keep")
-    parser.add_argument(
-        "--leave_out_frontend",
-        metavar="DIR_OR_NAME",
-        help="do not pack the upstream's checkpoint; this names it where the pack is opened",
-    )
-    parser.add_argument("--lm", type=Path, help="folder of a language model that ESPnet trained")
-    parser.add_argument(
-        "--lm_model", default=LM_MODEL, help=f"weights in --lm; default: {LM_MODEL}"
-    )
-    options = parser.parse_args(arguments)
-    sources = Sources(
-        asr=options.asr, model=options.model, inference_config=options.inference_config,
-        frontend=options.leave_out_frontend, lm=options.lm, lm_model=options.lm_model,
-    )  # fmt: skip
+    """Pack by the command line; bad input ends it with one line."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if {"--help", "-h"} & {*words}:
+        sys.stdout.write(list_options(PackOptions))
+        return
     try:
-        out = pack(sources, options.out)
+        options = parse_options(PackOptions, words)
+        say(f"packed {pack(options, options.out)}")
     except ValueError as error:
         sys.exit(f"error: {error}")
-    say(f"packed {out}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ CUE_SECONDS, CUE_CHARACTERS, CUE_PAUSE = 7.0, 84, 0.6  # two lines of 42, as bro
 
 
 @dataclass(frozen=True)
-class Word:
+class TimedWord:
     """A word; times in seconds from the recording's beginning, None where CTC gives none."""
 
     word: str
@@ -24,14 +24,20 @@ class Word:
     end: float | None
     confidence: float | None  # CTC's probability at its frames, 0 to 1
 
+    def moved(self, seconds: float) -> TimedWord:
+        """Return the word with its times moved."""
+        if self.start is None or self.end is None:
+            return self
+        return replace(self, start=self.start + seconds, end=self.end + seconds)
+
 
 @dataclass(frozen=True)
-class Segment:
+class TranscriptSegment:
     """Words that belong together: one subtitle."""
 
     start: float
     end: float
-    words: tuple[Word, ...]
+    words: tuple[TimedWord, ...]
 
     @property
     def text(self) -> str:
@@ -46,7 +52,7 @@ class Transcript:
     file: Path
     name: Path  # below the folder that was given
     duration: float = 0.0  # seconds
-    segments: tuple[Segment, ...] = field(default=())
+    segments: tuple[TranscriptSegment, ...] = field(default=())
     problem: str = ""
 
     @property
@@ -55,30 +61,30 @@ class Transcript:
         return " ".join(segment.text for segment in self.segments)
 
 
-def segments_of(words: Sequence[Word], start: float, end: float) -> list[Segment]:
-    """Split a piece's words into segments that a subtitle can show.
+def segments_of(words: Sequence[TimedWord], start: float, end: float) -> list[TranscriptSegment]:
+    """Split a chunk's words into segments that a subtitle can show.
 
     A segment ends before a pause of 0.6 s, and before the word with which it would be longer than
-    7 s or 84 characters. Where words have no times, the piece is one segment.
+    7 s or 84 characters. Where words have no times, the chunk is one segment.
 
     Args:
-        words: of one piece.
-        start: of the piece, in seconds.
-        end: of the piece.
+        words: of one chunk.
+        start: of the chunk, in seconds.
+        end: of the chunk.
     """
     if not words:
         return []
     if any(word.start is None or word.end is None for word in words):
-        return [Segment(start, end, tuple(words))]
+        return [TranscriptSegment(start, end, tuple(words))]
     groups = [[words[0]]]
     for last, word in pairwise(words):
         if _breaks(groups[-1], last, word):
             groups.append([])
         groups[-1].append(word)
-    return [Segment(_time(g[0].start), _time(g[-1].end), tuple(g)) for g in groups]
+    return [TranscriptSegment(_time(g[0].start), _time(g[-1].end), tuple(g)) for g in groups]
 
 
-def _breaks(group: Sequence[Word], last: Word, word: Word) -> bool:
+def _breaks(group: Sequence[TimedWord], last: TimedWord, word: TimedWord) -> bool:
     length = sum(len(each.word) + 1 for each in group) + len(word.word)
     return (
         _time(word.start) - _time(last.end) > CUE_PAUSE
@@ -126,7 +132,7 @@ def as_json(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001
     return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _word(word: Word) -> dict[str, Any]:
+def _word(word: TimedWord) -> dict[str, Any]:
     numbers = {"start": word.start, "end": word.end, "confidence": word.confidence}
     return {"word": word.word} | {k: v if v is None else round(v, 3) for k, v in numbers.items()}
 

@@ -121,7 +121,7 @@ def test_unfit_utterances_are_left_out_with_their_reason(mixed_cuts: Path, tmp_p
     folder = prepare(mixed_cuts, tmp_path)
     rows = kaldi.read_table(folder / "text")
     kaldi.write_table(folder / "text", {**rows, "spk-b-direct": ""})
-    limits = kaldi.Limits(min_seconds=0.8, max_seconds=5)
+    limits = kaldi.DurationLimits(min_seconds=0.8, max_seconds=5)
     assert kaldi.select(folder, tmp_path / "dump", limits) == (1, 2)
     listed = (tmp_path / "dump" / "skipped.tsv").read_text(encoding="utf-8")
     assert listed.splitlines() == [
@@ -142,7 +142,7 @@ def test_nothing_left_is_an_error(mixed_cuts: Path, tmp_path: Path) -> None:
     """ESPnet would fail later with a message about an empty file."""
     folder = prepare(mixed_cuts, tmp_path)
     with pytest.raises(ValueError, match=r"all 3 utterances are unfit.*max_wav_duration"):
-        kaldi.select(folder, tmp_path / "dump", kaldi.Limits(10, 20))
+        kaldi.select(folder, tmp_path / "dump", kaldi.DurationLimits(10, 20))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,7 @@ def test_a_broken_folder_is_refused(tmp_path: Path, file: str, rows: str, messag
     """The check is what stands between a hand-made folder and a silently wrong training."""
     for name in kaldi.FILES:
         kaldi.write_table(tmp_path / name, {"a": "a", "b": "b"})
+    kaldi.write_table(tmp_path / "spk2utt", {"a": "a", "b": "b"})
     kaldi.check_data_dir(tmp_path)
     (tmp_path / file).write_text(rows, encoding="utf-8")
     with pytest.raises(ValueError, match=message):

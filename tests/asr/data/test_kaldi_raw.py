@@ -86,7 +86,7 @@ def test_both_of_kaldis_orders_agree_whatever_speakers_are_called(
         assert "both get the name" in str(error)  # noqa: PT017 - two ids may make one name
         return
     kaldi.write_data(folder, "train", folder / "data", str)
-    kaldi.check_speakers(folder / "data")
+    kaldi.check_data_dir(folder / "data", ("text", "utt2spk"))
     assert {cut.id for cut in names.values()} == {uid for _, uid in rows}
 
 

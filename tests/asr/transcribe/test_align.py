@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness_bench.asr.transcribe.align import (
     FrameGrid,
-    Span,
+    TokenSpan,
     align,
     confidence,
     measure_grid,
@@ -113,6 +113,6 @@ def test_tokens_make_words(kind: str) -> None:
 
 def test_confidence_is_weighted_by_frames() -> None:
     """A word is as sure as its frames, not as its tokens."""
-    spans = [Span(0, 3, math.log(0.9)), Span(5, 6, math.log(0.1))]
+    spans = [TokenSpan(0, 3, math.log(0.9)), TokenSpan(5, 6, math.log(0.1))]
     assert confidence(spans) == pytest.approx((0.9**3 * 0.1) ** 0.25)
     assert FrameGrid(640, 480).seconds(0, 1, 16_000) == pytest.approx((0.01, 0.05))

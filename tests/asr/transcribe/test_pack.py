@@ -19,12 +19,12 @@ import yaml
 
 from harness_bench.asr.data.tokens import write_tokens
 from harness_bench.asr.transcribe import pack as packing
-from harness_bench.asr.transcribe.opening import Opening, open_model
+from harness_bench.asr.transcribe.model import OpenOptions, open_model
 from harness_bench.asr.transcribe.pack import Sources, pack
 from tests.asr.tiny_asr import speech
 
 pytestmark = pytest.mark.espnet
-FAST = Opening(beam=1)
+FAST = OpenOptions(beam=1)
 TEXTS = ("اب تث", "ثا")
 # Runs in a process of its own: ESPnet's class and ESPnet's command line, with our frontend known.
 ELSEWHERE = """
@@ -73,7 +73,7 @@ def hypotheses(model: Any) -> list[str]:
 
 def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: Path) -> None:
     """Another process, working folder and home; the training and its checkpoint are gone."""
-    expected = hypotheses(open_model(trained, Opening(beam=2, ctc_weight=0.5)))
+    expected = hypotheses(open_model(trained, OpenOptions(beam=2, ctc_weight=0.5)))
     assert any(expected), "a model that writes nothing shows nothing"
     away = tmp_path / "away"
     made = pack(Sources(asr=trained), tmp_path / "model.zip")
@@ -95,7 +95,9 @@ def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: 
     assert json.loads(done.stdout.splitlines()[-1]) == expected
     written = (away / "out" / "1best_recog" / "text").read_text(encoding="utf-8").splitlines()
     assert [line.partition(" ")[2] for line in written] == expected
-    assert hypotheses(open_model(away / "moved.zip", Opening(beam=2, ctc_weight=0.5))) == expected
+    assert (
+        hypotheses(open_model(away / "moved.zip", OpenOptions(beam=2, ctc_weight=0.5))) == expected
+    )
 
 
 def test_an_unpacked_pack_may_be_moved(trained: Path, tmp_path: Path) -> None:
@@ -111,19 +113,19 @@ def test_an_unpacked_pack_may_be_moved(trained: Path, tmp_path: Path) -> None:
 
 def test_the_frontend_may_stay_out(trained: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
     """A checkpoint of a gigabyte that everybody has already; another one is refused."""
-    made = pack(Sources(asr=trained, frontend="models/harness_s"), tmp_path / "model.zip")
+    made = pack(Sources(asr=trained, leave_out_frontend="models/harness_s"), tmp_path / "model.zip")
     with zipfile.ZipFile(made) as archive:
         assert not [name for name in archive.namelist() if "frontend" in name]
     with pytest.raises(ValueError, match=r"models/harness_s is not there.*--upstream-checkpoint"):
         open_model(made)
-    opened = open_model(made, Opening(beam=1, upstream_checkpoint=tiny_checkpoint))
+    opened = open_model(made, OpenOptions(beam=1, upstream_checkpoint=tiny_checkpoint))
     assert hypotheses(opened) == hypotheses(open_model(trained, FAST))
     other = tmp_path / "other"
     shutil.copytree(tiny_checkpoint, other)
     with (other / "config.json").open("a", encoding="utf-8") as stream:
         stream.write(" ")
     with pytest.raises(ValueError, match="another upstream checkpoint"):
-        open_model(made, Opening(upstream_checkpoint=other))
+        open_model(made, OpenOptions(upstream_checkpoint=other))
 
 
 def test_a_changed_upstream_is_not_packed(trained: Path, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_statistics_tokens_and_decoding_config_are_taken(fbank_asr: Path, tmp_pa
     opened = open_model(folder)
     assert opened.beam_search.beam_size == 3
     assert opened.beam_search.weights["ctc"] == pytest.approx(0.7)
-    assert open_model(folder, Opening(beam=5, ctc_weight=0.1)).beam_search.beam_size == 5
+    assert open_model(folder, OpenOptions(beam=5, ctc_weight=0.1)).beam_search.beam_size == 5
     assert torch.equal(opened.asr_model.normalize.std, torch.ones(20))
     tokens = opened.tokenizer.text2tokens("اب تث")
     assert opened.tokenizer.tokens2text(tokens) == "اب تث"

@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 from harness_bench.asr.transcribe.transcript import (
     FORMATS,
     HEADERS,
-    Segment,
+    TimedWord,
     Transcript,
-    Word,
+    TranscriptSegment,
     segments_of,
 )
 
-WORDS = (Word("نعم", 0.5, 0.9, 0.91234), Word("<لا>", 1.0, 1.5, 0.25))
+WORDS = (TimedWord("نعم", 0.5, 0.9, 0.91234), TimedWord("<لا>", 1.0, 1.5, 0.25))
 TALK = Transcript(
     Path("a/talk.wav"), Path("talk.wav"), 3725.0,
-    (Segment(0.5, 1.5, WORDS), Segment(3723.4, 3724.0996, (Word("ثم", 3723.4, 3724.0996, 1.0),))),
+    (
+        TranscriptSegment(0.5, 1.5, WORDS),
+        TranscriptSegment(3723.4, 3724.0996, (TimedWord("ثم", 3723.4, 3724.0996, 1.0),)),
+    ),
 )  # fmt: skip
 SILENT = Transcript(Path("quiet.wav"), Path("quiet.wav"), 2.0)
 EXPECTED = {
@@ -73,7 +76,7 @@ def test_segments_keep_every_word_and_fit_a_subtitle(steps: list[tuple[float, fl
     """Whatever the pauses, lengths and letters."""
     words, now = [], 0.0
     for pause, length, letters in steps:
-        words.append(Word("ا" * letters, now + pause, now + pause + length, 0.5))
+        words.append(TimedWord("ا" * letters, now + pause, now + pause + length, 0.5))
         now += pause + length
     segments = segments_of(words, 0.0, now)
     assert [word for segment in segments for word in segment.words] == words
@@ -86,6 +89,6 @@ def test_segments_keep_every_word_and_fit_a_subtitle(steps: list[tuple[float, fl
 
 
 def test_words_without_times_are_one_segment() -> None:
-    words = [Word("a", None, None, None), Word("b", None, None, None)]
-    assert segments_of(words, 3.0, 5.0) == [Segment(3.0, 5.0, tuple(words))]
+    words = [TimedWord("a", None, None, None), TimedWord("b", None, None, None)]
+    assert segments_of(words, 3.0, 5.0) == [TranscriptSegment(3.0, 5.0, tuple(words))]
     assert segments_of([], 3.0, 5.0) == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, override
 import pytest
 import yaml
 
-from harness_bench.asr.transcribe.opening import Opening, open_model, unpack
+from harness_bench.asr.transcribe.model import OpenOptions, open_model, unpack
 from harness_bench.asr.transcribe.pack import Sources, pack
 
 if TYPE_CHECKING:
@@ -104,4 +104,4 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not valid YAML"):
         open_model(tmp_path)
     with pytest.raises(ValueError, match=r"last\.pth is not there; .*: valid\.acc\.ave\.pth\."):
-        open_model(tmp_path, Opening(model_file="last.pth"))
+        open_model(tmp_path, OpenOptions(model_file="last.pth"))

@@ -1,4 +1,4 @@
-"""Long recordings in pieces: nothing lost, nothing too long, cut where nobody speaks."""
+"""Long recordings in chunks: nothing lost, nothing too long, cut where nobody speaks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.asr.transcribe.segment import find_recordings, quiet_place, read_pieces
+from harness_bench.asr.transcribe.chunks import find_recordings, quiet_place, read_chunks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +24,16 @@ def noise(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
 
 @pytest.mark.parametrize("seconds", [0.1, 1.9, 2.0, 2.01, 2.5, 3.0, 11.3])
 def test_the_pieces_are_the_recording(tmp_path: Path, seconds: float) -> None:
-    """A sample lost between two pieces is a word lost; one too many is heard twice."""
+    """A sample lost between two chunks is a word lost; one too many is heard twice."""
     wave = noise(seconds)
     sf.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
-    pieces = list(read_pieces(tmp_path / "a.wav", 2.0))
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), wave)
-    assert [piece.start for piece in pieces] == pytest.approx(
-        np.cumsum([0, *(piece.duration for piece in pieces)])[:-1]
+    chunks = list(read_chunks(tmp_path / "a.wav", 2.0))
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), wave)
+    assert [chunk.start for chunk in chunks] == pytest.approx(
+        np.cumsum([0, *(chunk.duration for chunk in chunks)])[:-1]
     )
-    assert all(piece.duration <= 2.0 for piece in pieces)
-    assert len(pieces) == 1 or all(piece.duration >= 0.5 for piece in pieces)
+    assert all(chunk.duration <= 2.0 for chunk in chunks)
+    assert len(chunks) == 1 or all(chunk.duration >= 0.5 for chunk in chunks)
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,10 +63,10 @@ def test_a_cut_lies_where_it_may_and_no_place_there_is_quieter(
 
 
 def test_a_cut_falls_into_the_pause(tmp_path: Path) -> None:
-    """Three sounds with pauses at known places, longer than a piece together."""
+    """Three sounds with pauses at known places, longer than a chunk together."""
     parts = [noise(1.2, 1), np.zeros(6400, np.float32), noise(1.1, 2), np.zeros(6400, np.float32)]
     sf.write(tmp_path / "a.wav", np.concatenate([*parts, noise(1.2, 3)]), RATE)
-    starts = [piece.start for piece in read_pieces(tmp_path / "a.wav", 2.0)]
+    starts = [chunk.start for chunk in read_chunks(tmp_path / "a.wav", 2.0)]
     assert len(starts) == 3
     assert 1.2 < starts[1] < 1.6
     assert 2.7 < starts[2] < 3.1
@@ -82,8 +82,8 @@ def test_any_format_rate_and_channels(
     tone = 0.4 * np.sin(2 * np.pi * 500 * np.arange(int(3.3 * rate)) / rate)
     path = tmp_path / f"a.{suffix}"
     sf.write(path, np.stack([tone] * channels, axis=1), rate)
-    pieces = list(read_pieces(path, 2.0))
-    wave = np.concatenate([piece.samples for piece in pieces])
+    chunks = list(read_chunks(path, 2.0))
+    wave = np.concatenate([chunk.samples for chunk in chunks])
     assert len(wave) == pytest.approx(3.3 * RATE, abs=1200)  # mp3 adds a frame or two
     spectrum = np.abs(np.fft.rfft(wave[:RATE]))
     assert int(spectrum.argmax()) == pytest.approx(500, abs=2)
@@ -100,9 +100,9 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, reason in reasons.items():
         with pytest.raises(ValueError, match=reason):
-            list(read_pieces(tmp_path / name, 2.0))
+            list(read_chunks(tmp_path / name, 2.0))
     with pytest.raises(ValueError, match=r"max_seconds = 0\.5"):
-        list(read_pieces(tmp_path / "short.wav", 0.5))
+        list(read_chunks(tmp_path / "short.wav", 0.5))
 
 
 def test_a_recording_that_was_cut_off_is_told(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_recording_that_was_cut_off_is_told(tmp_path: Path) -> None:
     sf.write(whole, noise(3), RATE)
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"48000 samples|decod|[Ee]rror"):
-        list(read_pieces(half, 2.0))
+        list(read_chunks(half, 2.0))
 
 
 @pytest.mark.parametrize("kind", ["wav", "wavex", "aiff", "au"])
@@ -119,10 +119,10 @@ def test_a_plain_recording_that_was_cut_off_is_told(tmp_path: Path, kind: str) -
     """Libsndfile reads what is there of these, without a word: half the speech would be lost."""
     whole, half = tmp_path / "whole", tmp_path / "half"
     sf.write(whole, noise(3), RATE, format=kind, subtype="PCM_16")
-    assert sum(len(piece.samples) for piece in read_pieces(whole, 2.0)) == 3 * RATE
+    assert sum(len(chunk.samples) for chunk in read_chunks(whole, 2.0)) == 3 * RATE
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"cut off: the header promises 960\d\d bytes"):
-        list(read_pieces(half, 2.0))
+        list(read_chunks(half, 2.0))
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 96_044, 96_000])
@@ -132,7 +132,7 @@ def test_a_length_that_means_nothing_is_no_cut(tmp_path: Path, length: int) -> N
     sf.write(path, noise(3), RATE, subtype="PCM_16")
     head, _, rest = path.read_bytes().partition(b"data")
     path.write_bytes(head + b"data" + length.to_bytes(4, "little") + rest[4:])
-    assert sum(len(piece.samples) for piece in read_pieces(path, 2.0)) == 3 * RATE
+    assert sum(len(chunk.samples) for chunk in read_chunks(path, 2.0)) == 3 * RATE
 
 
 def test_a_file_that_is_no_audio_is_not_said_to_be_absent(tmp_path: Path) -> None:
@@ -142,16 +142,16 @@ def test_a_file_that_is_no_audio_is_not_said_to_be_absent(tmp_path: Path) -> Non
     (tmp_path / "torn.mp3").write_bytes((tmp_path / "whole.mp3").read_bytes()[:100])
     for name, reason in (("empty.mp3", "0 bytes"), ("torn.mp3", "no audio was recognised")):
         with pytest.raises(ValueError, match=reason):
-            list(read_pieces(tmp_path / name, 2.0))
+            list(read_chunks(tmp_path / name, 2.0))
 
 
 def test_silence_is_known(tmp_path: Path) -> None:
     """A model writes words for silence; a constant offset is none the less silence."""
     wave = np.concatenate([np.full(2 * RATE, 0.2), 0.2 + 0.01 * noise(2)])
     sf.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
-    pieces = list(read_pieces(tmp_path / "a.wav", 2.0))
-    assert pieces[0].silent
-    assert not pieces[-1].silent
+    chunks = list(read_chunks(tmp_path / "a.wav", 2.0))
+    assert chunks[0].silent
+    assert not chunks[-1].silent
 
 
 def test_files_and_folders(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import soundfile as sf
 import torch
 from torchaudio.functional import resample
 
-from harness_bench.asr.transcribe.opening import Opening
-from harness_bench.asr.transcribe.segment import find_recordings
-from harness_bench.asr.transcribe.transcribe import Transcriber, transcribe
+from harness_bench.asr.transcribe.chunks import find_recordings
+from harness_bench.asr.transcribe.model import OpenOptions
+from harness_bench.asr.transcribe.transcriber import Transcriber, transcribe
 from harness_bench.cli import app
 from tests.asr.tiny_asr import EDGE, LETTER, random_text, speech
 
@@ -30,7 +30,7 @@ CLOSE = 0.08  # seconds; two frames of the model
 @pytest.fixture(scope="module")
 def reader(fbank_asr: Path) -> Transcriber:
     """Return the model that reads tones, decoding with CTC alone."""
-    return Transcriber(fbank_asr, Opening(beam=2, ctc_weight=1.0))
+    return Transcriber(fbank_asr, OpenOptions(beam=2, ctc_weight=1.0))
 
 
 def write(path: Path, text: str, *, rate: int = 16_000) -> list[float]:
@@ -69,7 +69,7 @@ def test_frames_lie_where_the_layers_put_them(reader: Transcriber, harness_asr: 
     assert reader.grid is not None
     assert reader.grid.shift == 640
     assert reader.grid.first == pytest.approx(3 * 160, abs=40)
-    other = Transcriber(harness_asr, Opening(beam=1)).grid
+    other = Transcriber(harness_asr, OpenOptions(beam=1)).grid
     assert other is not None
     assert other.shift == 320
     assert other.first == pytest.approx(200, abs=20)
@@ -84,7 +84,7 @@ def test_a_batch_is_read_as_its_recordings_alone(
         write(tmp_path / f"{number}.wav", text)
     (tmp_path / "2b.wav").write_text("no sound", encoding="utf-8")
     sf.write(tmp_path / "3b.wav", np.zeros(32_000), 16_000)
-    many = Transcriber(fbank_asr, Opening(beam=2, ctc_weight=1.0, batch_size=3))
+    many = Transcriber(fbank_asr, OpenOptions(beam=2, ctc_weight=1.0, batch_size=3))
     found = list(transcribe(many, find_recordings([tmp_path])))
     assert [each.file.stem for each in found] == ["0", "1", "2", "2b", "3", "3b", "4"]
     read = {each.file.stem: each for each in found}

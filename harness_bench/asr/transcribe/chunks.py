@@ -1,4 +1,4 @@
-"""Recordings of any length as pieces that a recogniser can take, cut at quiet places."""
+"""Recordings of any length as chunks that a recogniser can take, cut at quiet places."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_SECONDS = 0.1  # a shorter recording holds no word
-SILENCE_DB = -60.0  # a piece whose peak stays below this (offset removed) holds no speech
+SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech
 SHORTEST_LIMIT = 1.0  # seconds; the least that `max_seconds` may be
 _WINDOW, _HOP = 0.2, 0.01  # seconds over which loudness is measured, and its step
 
@@ -33,7 +33,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A part of a recording."""
 
     start: float  # seconds from the recording's beginning
@@ -75,16 +75,16 @@ def find_recordings(paths: Iterable[Path]) -> list[Recording]:
     return list(found.values())
 
 
-def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
-    """Read a recording piece by piece, so that memory does not grow with its length.
+def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
+    """Read a recording chunk by chunk, so that memory does not grow with its length.
 
-    Each piece ends where the 0.2 s around it are quietest between half of `max_seconds` and
-    `max_seconds` after its beginning (the last of equally quiet places). The pieces together are
+    Each chunk ends where the 0.2 s around it are quietest between half of `max_seconds` and
+    `max_seconds` after its beginning (the last of equally quiet places). The chunks together are
     the whole recording; none but a recording shorter than that is below a quarter of it.
 
     Args:
         path: a file that libsndfile reads, any rate; channels are averaged.
-        max_seconds: longest piece.
+        max_seconds: longest chunk.
 
     Raises:
         ValueError: no such file, unreadable, cut off, too short, NaN or infinite samples, or
@@ -104,14 +104,14 @@ def read_pieces(path: Path, max_seconds: float) -> Iterator[Piece]:
             limit = int(max_seconds * rate)
             waiting, done = np.zeros(0, np.float32), 0
             while True:
-                # A quarter more than a piece, so that the last one can be kept from being tiny.
+                # A quarter more than a chunk, so that the last one can be kept from being tiny.
                 waiting = np.concatenate(
                     [waiting, _read(stream, limit + limit // 4 - len(waiting))]
                 )
                 end = len(waiting) if len(waiting) <= limit else quiet_place(waiting, rate, limit)
                 if not end:
                     break
-                yield Piece(done / rate, standard(waiting[:end], rate))
+                yield Chunk(done / rate, standard(waiting[:end], rate))
                 waiting, done = waiting[end:], done + end
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(_reason(path, str(error).splitlines()[0])) from error
@@ -143,7 +143,7 @@ def quiet_place(samples: NDArray[np.float32], rate: int, limit: int) -> int:
     Args:
         samples: (samples,) more than `limit`.
         rate: in Hz.
-        limit: longest piece, in samples.
+        limit: longest chunk, in samples.
 
     Returns:
         a number between a half of `limit` and `limit`, at least a quarter of `limit` before the

@@ -32,7 +32,7 @@ _NO_PATHS = ("token_list", "preprocessor_conf", "config", "output_dir")
 
 @dataclass(frozen=True)
 class _Parts:
-    """The files of a model."""
+    """The files of a model, its decoding config and options of a language model."""
 
     config: Path
     weights: Path
@@ -42,12 +42,12 @@ class _Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class OpenOptions:
     """How to open a model.
 
     Attributes:
         device: cpu, cuda, cuda:1, ...
-        batch_size: pieces decoded at a time.
+        batch_size: chunks decoded at a time.
         beam: width of the search; None takes the pack's own, or 10.
         ctc_weight: share of CTC in the search, 0 to 1; None takes the pack's own, or 0.3.
         upstream_checkpoint: where the frontend's checkpoint lies, if not where the model says.
@@ -62,19 +62,19 @@ class Opening:
     model_file: str = MODEL
 
 
-def open_model(model: Path, opening: Opening | None = None) -> Any:
+def open_model(model: Path, opening: OpenOptions | None = None) -> Any:
     """Return ESPnet's `Speech2Text` of a model; nothing in the model's files is run.
 
     Args:
         model: a pack (.zip), the folder of an unpacked one, the folder that ESPnet trained into,
             or one that holds that as `asr`.
-        opening: see `Opening`.
+        opening: see `OpenOptions`.
 
     Raises:
         ValueError: no model there, a broken or malicious pack, the frontend's checkpoint is
             missing or not that of the training.
     """
-    opening = opening or Opening()
+    opening = opening or OpenOptions()
     with tempfile.TemporaryDirectory(prefix="harness-model-") as name:
         folder = Path(name)
         # ESPnet and its libraries print, where a program's answers alone belong.
@@ -82,7 +82,7 @@ def open_model(model: Path, opening: Opening | None = None) -> Any:
             return _speech2text(_parts(model, folder / "pack", opening), opening, folder)
 
 
-def _speech2text(parts: _Parts, opening: Opening, folder: Path) -> Any:
+def _speech2text(parts: _Parts, opening: OpenOptions, folder: Path) -> Any:
     config = _anchored(read_yaml(parts.config), parts.root)
     if config.get("frontend") == NAME:
         _place_frontend(config["frontend_conf"], parts, opening)
@@ -117,7 +117,7 @@ def _speech2text(parts: _Parts, opening: Opening, folder: Path) -> Any:
     return opened
 
 
-def _parts(model: Path, unpacked: Path, opening: Opening) -> _Parts:
+def _parts(model: Path, unpacked: Path, opening: OpenOptions) -> _Parts:
     if model.is_file():
         unpack(model, unpacked)
         return _of_pack(unpacked)
@@ -165,7 +165,6 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _of_pack(folder: Path) -> _Parts:
-    """Read what meta.yaml names, all of it inside the folder."""
     meta = read_yaml(folder / "meta.yaml")
     named = {**(meta.get("files") or {}), **(meta.get("yaml_files") or {})}
     paths = {key: inside(folder, str(place)) for key, place in named.items()}
@@ -179,7 +178,7 @@ def _of_pack(folder: Path) -> _Parts:
 
 
 def _anchored(value: Any, root: Path) -> Any:
-    """Make a config's relative paths absolute where they lead to something."""
+    """Make relative paths absolute where they lead to something."""
     if isinstance(value, dict):
         return {k: v if k in _NO_PATHS else _anchored(v, root) for k, v in value.items()}
     if isinstance(value, list):
@@ -191,7 +190,7 @@ def _anchored(value: Any, root: Path) -> Any:
     return value
 
 
-def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: Opening) -> None:
+def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOptions) -> None:
     """Say where the upstream lies; its digest is checked when the weights are loaded."""
     said = Path(str(settings["checkpoint"]))
     places = [said, parts.root / FRONTEND_AT]
@@ -205,7 +204,7 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: Opening) -
         )
     settings["checkpoint"] = str(there.absolute())
     if "cache_mb" in settings:
-        settings["cache_mb"] = 0  # every piece is heard once
+        settings["cache_mb"] = 0  # every chunk is heard once
 
 
 def _check_weights(path: Path) -> None:
