@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import runpy
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,20 +13,12 @@ from harness_bench.core.config import build
 from harness_bench.corpora.base import Utterance
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import store
+from tests.corpora.trees import build as build_tree
 
-LAYOUTS = Path(__file__).parent / "layouts"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.parametrize("name", corpora.available())
-
-
-def made(name: str, root: Path) -> dict[str, str]:
-    """Build tests/corpora/layouts/<name>.py below `root`; return its utterances, id -> split."""
-    path = LAYOUTS / f"{name}.py"
-    assert path.is_file(), f"corpus {name} needs a layout {path} to be tested on"
-    module = runpy.run_path(str(path))
-    module["build"](root)
-    expected: dict[str, str] = module["UTTERANCES"]
-    return expected
 
 
 def test_is_a_documented_config_with_defaults(name: str) -> None:
@@ -41,7 +32,7 @@ def test_is_a_documented_config_with_defaults(name: str) -> None:
 
 def test_yields_every_utterance_with_unique_ids(name: str, tmp_path: Path) -> None:
     """The id joins everything later, so reading must not lose, repeat or invent one."""
-    expected = made(name, tmp_path)
+    expected = build_tree(name, tmp_path)
     corpus = build(corpora.get(name), {}, source="test")
     found = list(corpus.utterances(tmp_path))
     assert {item.id: item.split for item in found if isinstance(item, Utterance)} == expected
@@ -50,7 +41,7 @@ def test_yields_every_utterance_with_unique_ids(name: str, tmp_path: Path) -> No
 
 def test_prepares_to_readable_cuts(name: str, tmp_path: Path) -> None:
     """Each step was right alone elsewhere and failed where two meet: so disk to waveform here."""
-    expected = made(name, tmp_path / "corpus")
+    expected = build_tree(name, tmp_path / "corpus")
     report = prepare(name, tmp_path / "corpus", tmp_path / "out", PrepareConfig(jobs=1))
     read = {
         cut.id: split

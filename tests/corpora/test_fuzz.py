@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = tuple(corpora.available())
-FEW = 50
+FEW = 60
 ANYWHERE = ("tsv",)  # a manifest may name audio beside its folder; nothing is written there
 PIECES = (
     b"\0", b"\xff\xfe", b"\t", b"\n", b"\r\n", b"../../../etc/passwd", b"-1", b"1e999", b"NaN",
     b'"', b"{", b"[[[[", b"]", b"null", b"\\ud800", b",", b" ", "\u2028".encode(),
     "\u0646\u0639\u0645".encode(), b"9" * 400, b"|", b".mp3", b"/", b"LEV",
+    b"<", b"&x;", b"<segment>", b"@@@ ", b"###", b"\xef\xbb\xbf", b"\xed\xa0\x80",
 )  # fmt: skip
 FILE_NAMES = (
     b"\xff\xfe.wav", b"D05E00P001S01T01.flac", b"D05E99P901S1T1.flac", b"a b\n.wav", b".hidden.wav",

@@ -19,7 +19,9 @@ LAYOUTS = Path(__file__).parent / "layouts"
 
 def build(name: str, root: Path) -> dict[str, str]:
     """Write the tiny corpus of a layout below `root`; return its utterances, id -> split."""
-    layout = runpy.run_path(str(LAYOUTS / f"{name}.py"))
+    path = LAYOUTS / f"{name}.py"
+    assert path.is_file(), f"corpus {name} needs a layout {path} to be tested on"
+    layout = runpy.run_path(str(path))
     layout["build"](root)
     expected: dict[str, str] = layout["UTTERANCES"]
     return expected
