@@ -57,8 +57,7 @@ def build(
 ) -> LeaderboardFiles:
     """Read the results and `results/curves`; write tables, plots and the page into `out`.
 
-    A file that is no valid result never hides the others: it is listed on the page, in the
-    Markdown and in what is returned.
+    Invalid result files are listed on the page, in the Markdown and in what is returned.
 
     Args:
         results: folder of result files, untrusted.
@@ -140,7 +139,7 @@ def _with_paper(
 
 
 def _reasons(problems: Mapping[Path, str], below: str = "") -> dict[str, str]:
-    """Return file name -> reason; file names come from strangers too, and need not be text."""
+    """Return file name -> reason; file names are untrusted too, and need not be text."""
     found: dict[str, str] = {}
     for path, reason in problems.items():
         name, number = f"{below}{clean(path.name)}", 1

@@ -62,7 +62,7 @@ class Curves(BaseModel):
 
 
 def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
-    """Read every *.json of a folder, which need not be there; a bad file never hides the others.
+    """Read every *.json of a folder, if there is one; a bad file does not affect the others.
 
     Returns:
         The curves in the order of file names, and the reason for each file left out.

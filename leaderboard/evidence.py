@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.predictions import (
+    MAX_PREDICTIONS,
+    ClassPrediction,
+    TextPrediction,
+    read_predictions,
+)
 from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.classes.score import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
@@ -21,9 +26,8 @@ if TYPE_CHECKING:
 
     from .board import BoardColumn
 
-MAX_BYTES = 256 << 20  # Larger prediction files are not opened for a page.
 _ROUNDING = 0.051  # A result may write its figure with one digit after the point.
-MAX_SYSTEMS = 60  # of one column; pairs grow with the square, and nobody compares the 61st
+MAX_SYSTEMS = 60  # of one column; the number of pairs grows with the square
 MAX_TAGS = 50  # names, each of which is a breakdown
 MAX_COUNTS = 1 << 26  # numbers of one table, 512 MiB; 8,000 utterances of 1,000 classes are 2.4e7
 MAX_STEPS = 5 * 10**10  # of aligning letters, about 8 s; 10 h in half-hour texts are 1.5e10
@@ -85,8 +89,8 @@ def _check_counts(many: int, width: int) -> None:
 def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[Path]) -> Evidence:
     """Read the predictions of a column's results; compare every two and break all down.
 
-    Only results whose predictions lie where they say take part. Whatever is wrong with some
-    predictions costs a note and those results' share of the evidence, nothing else.
+    Only results whose predictions lie where they say take part. Broken
+    predictions cost a note and those results' share of the evidence, nothing else.
     """
     found = Evidence()
     sign = -1 if column.higher_is_better else 1
@@ -126,7 +130,7 @@ def _examine[P: (ClassPrediction, TextPrediction)](
             counts = system_statistics(rows, metric=metric, profile=profile)
             found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile, known=counts)
         except (ValueError, OSError) as error:
-            why = str(error).replace(f"{file.parent}/", "")  # nobody's folders on a public page
+            why = str(error).replace(f"{file.parent}/", "")  # no local folders on a public page
             found.notes.append(f"{file.name} could not be compared: {why}")
             continue
         key = tuple(map(question, sorted(rows, key=lambda row: row.id)))
@@ -155,8 +159,8 @@ def _compare[P: (ClassPrediction, TextPrediction)](
 ) -> None:
     """Compare every two of some results with the same utterances.
 
-    Predictions that do not give their result's figure are another run's: a test of them would
-    speak of figures that nobody sees, so they are left out and told.
+    Predictions that do not reproduce their result's figure belong to another run: they are left
+    out, with a note.
     """
     if len(alike) < 2:  # noqa: PLR2004
         return
@@ -190,7 +194,7 @@ def _has_predictions(file: Path, result: Result) -> bool:
     if result.source != "measured" or not result.predictions:
         return False
     path = file.parent / result.predictions
-    return path.is_file() and path.stat().st_size <= MAX_BYTES
+    return path.is_file() and path.stat().st_size <= MAX_PREDICTIONS
 
 
 def _profile_name(label: str) -> str | None:

@@ -65,7 +65,7 @@ class LiveBoard:
 
 
 def stamp(results: Path, out: Path) -> frozenset[tuple[object, ...]]:
-    """Return what tells two states of a results folder apart: path, inode, time, size.
+    """Return what distinguishes two states of a results folder: path, inode, time, size.
 
     Hidden files (half-written ones among them) and `out`, should it lie inside, are left out.
     """

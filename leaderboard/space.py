@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness_bench.core.files import write_bytes, write_json, write_text
 from harness_bench.core.registry import package_folder
 from harness_bench.core.sanitize import clean, inside, read_bounded, shorten
+from harness_bench.results.predictions import MAX_PREDICTIONS
 from harness_bench.results.record import MAX_BYTES, load_results
 
 from .build import build, make_board
@@ -27,10 +28,9 @@ Sdk = Literal["static", "gradio"]
 GRADIO = "6.31.0"  # the version that space_app.py was tried with
 MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
-# What building a board imports: the app brings these modules along and asks for these packages.
-_ROOMS = ("core", "results", "scoring", "leaderboard")  # what building a board imports
+# Building a board imports these rooms, which the app brings along, and these packages.
+_ROOMS = ("core", "results", "scoring", "leaderboard")
 _LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich")
-_MAX_PREDICTIONS = 256 << 20  # bytes; larger ones are not compared either
 _LONGEST_TITLE = 80
 # What this module writes, as patterns; an export removes what an earlier one left.
 _OURS = (
@@ -123,7 +123,7 @@ def _copy_results(found: Mapping[Path, Result], out: Path, *, predictions: bool)
         write_bytes(out / path.name, read_bounded(path, MAX_BYTES))
         if predictions and result.predictions:
             source = inside(path.parent, result.predictions)
-            if source.is_file() and source.stat().st_size <= _MAX_PREDICTIONS:
+            if source.is_file() and source.stat().st_size <= MAX_PREDICTIONS:
                 _copy([(source, out / result.predictions)])
     out.mkdir(exist_ok=True)  # without results there is still a board of the paper's rows
 
@@ -131,8 +131,7 @@ def _copy_results(found: Mapping[Path, Result], out: Path, *, predictions: bool)
 def _copy_code(out: Path) -> None:
     """Copy the app and the modules that build a board; pin what they need.
 
-    The modules travel along, since a name in requirements.txt that nobody has registered is one
-    that anybody can register.
+    The modules are copied, since anybody could register an unclaimed name in requirements.txt.
     """
     root = package_folder("harness_bench")
     _copy((path, out / "harness_bench" / path.name) for path in root.glob("*.py"))
@@ -165,8 +164,8 @@ def _requirements() -> list[str]:
 def _readme(board: Board, settings: dict[str, Any]) -> str:
     """Write the Space's README: its settings in YAML, then what it is.
 
-    Every value is written as JSON, which YAML reads as it is, so that a title from a stranger
-    adds no setting of its own.
+    Every value is written as JSON, which YAML reads as it is: an untrusted title cannot add a
+    setting.
     """
     head = {
         "title": shorten(board.title, _LONGEST_TITLE) or "Leaderboard",

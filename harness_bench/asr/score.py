@@ -249,7 +249,7 @@ def run(options: argparse.Namespace) -> Path:
         trained = read_trained(options.asr, options.asr_model, options.inference_config)
     main = get_profile(options.profile or corpus.profile).name
     if options.main_metric:
-        get_metric(options.main_metric)  # a typing error is told before all is scored
+        get_metric(options.main_metric)  # an unknown name fails before scoring
     rows = predictions_of(options.cuts, split, text, corpus)
     others = profile_names() if options.profiles == "all" else options.profiles.split()
     found, wordless = score_rows(rows, main, others, grouping_of(rows))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, override
 
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.sanitize import clean, inside, shorten
-from harness_bench.results.predictions import TextPrediction, read_predictions
+from harness_bench.results.predictions import MAX_PREDICTIONS, TextPrediction, read_predictions
 from harness_bench.results.record import load_results, read_result
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from harness_bench.results.record import Result
 
-MAX_PREDICTIONS = 256 << 20  # bytes
 # Metrics of several annotators. The metric files say so too; they lie above this module.
 SEVERAL = ("av_cer", "av_wer", "mr_wer")
 

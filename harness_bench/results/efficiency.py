@@ -60,7 +60,7 @@ def efficiency(folder: Path) -> Efficiency:
     """
     from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
 
-    shape_of(folder)  # A mistake is told here, not in the other process.
+    shape_of(folder)  # Fail here, not in the subprocess.
     done = subprocess.run(
         [sys.executable, "-m", "harness_bench.results.efficiency", str(folder)],
         capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
@@ -195,7 +195,7 @@ def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
 
 
 def _told_results(folder: Path) -> dict[Path, Result]:
-    """Read the results; tell of files that are left out."""
+    """Read the results; log the files that are left out."""
     found, problems = load_results(folder)
     for path, reason in problems.items():
         say(f"{path.name} is left out: {reason}")

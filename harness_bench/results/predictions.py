@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+MAX_PREDICTIONS = 256 << 20  # bytes of a file that is checked, compared or copied
 # What figures are broken down by, such as {"genre": "sports"}: names and values.
 Tags = Annotated[dict[str, str], Field(max_length=20)]
 

@@ -183,7 +183,7 @@ class Costs(BaseModel):
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
-MAX_PROBLEMS = 50  # told of one file; more help nobody
+MAX_PROBLEMS = 50  # reported per file
 _SUM_ROUNDING = 1e-3  # layer weights may be written with four digits
 _MAX_NAME = 200  # bytes of a file name without its suffix
 
@@ -345,7 +345,7 @@ def read_model[M: BaseModel](
 
 
 def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
-    """Read one result file, or tell all that is wrong with it.
+    """Read one result file, or list all that is wrong with it.
 
     Returns:
         The result and no problem, or None and (field, message) of each problem, at most
@@ -366,7 +366,7 @@ def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
 
 
 def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
-    """Read every *.json of a folder; a bad file never hides the others.
+    """Read every *.json of a folder; a bad file does not affect the others.
 
     Returns:
         The results by file, in the order of file names, and the reason for each file left out:

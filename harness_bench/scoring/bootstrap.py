@@ -150,8 +150,8 @@ def paired_method(units: int, groups: Sequence[str], resamples: int) -> str:
 def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
     """Make interval and two-sided p-value of a difference from its draws (R,).
 
-    Counts averaged over heads are no integers, and equal systems then differ in the last digits of
-    their sums: draws are rounded, lest that pass for a difference.
+    Draws are rounded: counts averaged over heads are not integers, so that the sums of equal
+    systems differ in their last digits.
     """
     draws, observed = draws.round(_DIGITS) + 0.0, round(observed, _DIGITS) + 0.0  # -0.0 is 0
     known = draws[~np.isnan(draws)]

@@ -123,7 +123,7 @@ def _filled(
     metrics: dict[str, Metric],
     main_metric: str,
 ) -> Result:
-    """Put scores and template together; how and where it ran is told unless the template does."""
+    """Fill a template with scores; command and machine are this process's unless it names them."""
     known = {"command": command_line(), "hardware": hardware()} | template.keywords
     return Result(
         **known,

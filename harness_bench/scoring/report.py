@@ -253,7 +253,7 @@ def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
         raise ValueError(f"{folders[0]} is a folder; name a file of predictions.")
     if names and len(names) != len(paths):
         raise ValueError(
-            f"--name is given {len(names)} times for {len(paths)} files; once per file, please."
+            f"--name is given {len(names)} times for {len(paths)} files; give it once per file."
         )
     found = list(names) or _unshared([path.with_suffix("").parts for path in paths])
     if twice := sorted({name for name in found if found.count(name) > 1}):

@@ -59,7 +59,7 @@ def read_with_cuts(
         ids: `strict` refuses ids that do not join, `common` leaves them out.
 
     Raises:
-        ValueError: a broken line, a field the cuts lack or that cannot be told, or ids that do not
+        ValueError: a broken line, a field the cuts lack or that is ambiguous, or ids that do not
             join.
     """
     check_ids(ids)

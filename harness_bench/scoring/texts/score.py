@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
 MAIN = ("wer", "mr_wer")  # ranks: against one reference, against several
-_EACH = "wer"  # is told against each reference; other text metrics as means over the references
+_EACH = "wer"  # reported against each reference; other text metrics as means over them
 _FIRST = ("av_wer", "mr_wer", "cer")  # in reports; metrics that are dropped in follow
 _COUNTS = {"ins": INSERTIONS, "del": DELETIONS, "sub": SUBSTITUTIONS, "cor": HITS}
 
@@ -150,7 +150,7 @@ def score_rows(
             profile leaves no word in a reference.
     """
     joined, grouping = joined_rows(rows), grouping or Grouping(cluster=GROUP)
-    others = dict.fromkeys(get_profile(name).name for name in also)  # told before all is scored
+    others = dict.fromkeys(get_profile(name).name for name in also)  # fails before any scoring
     found = {profile: score_joined(joined, profile, grouping)[1]}
     wordless: dict[str, str] = {}
     for name in others:
@@ -220,7 +220,7 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def told_rates(found: Mapping[str, Any]) -> list[str]:
-    """List what reports tell beside the WER against each reference, in reading order."""
+    """List what reports show beside the WER against each reference, in reading order."""
     known = [name for name in found["intervals"] if name != _EACH]
     return (
         known if len(found["wer"]) > 1 else [name for name in known if name in metric_names("text")]
@@ -262,8 +262,8 @@ def row_statistics(rows: Sequence[TextPrediction], profile: str, *, several: boo
 def _rates(references: int) -> dict[str, Value]:
     """Return what turns totals (..., 1 + 2 R or more, 4) into the rates of R references, by name.
 
-    A text metric is averaged over the references, but WER is told against each. Metrics of several
-    references stand beside them, without `av_X` where X is that mean.
+    A text metric is averaged over the references, but WER is reported against each. Metrics of
+    several references follow, without `av_X` where X is already that mean.
     """
     places = range(1, references + 1)
 
