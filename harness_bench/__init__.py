@@ -12,19 +12,54 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.version import __version__
 
 if TYPE_CHECKING:
-    from harness_bench.corpora.prepare import PrepareConfig, prepare
+    from harness_bench.asr.transcribe.transcriber import transcribe
+    from harness_bench.corpora.prepare import prepare
     from harness_bench.cuts.store import read_cuts
-    from harness_bench.models.checkpoint import load_hubert as load_model
+    from harness_bench.leaderboard.build import build as build_leaderboard
+    from harness_bench.leakage.audit import audit
+    from harness_bench.models.frozen import hidden_states, load_model
+    from harness_bench.pretrain.family import train_family
+    from harness_bench.probing.predict import predict
+    from harness_bench.probing.run import probe
+    from harness_bench.results.record import Result
+    from harness_bench.results.record import load_results as read_results
+    from harness_bench.scoring.score import compare, score
 
 # Public name -> where it is defined.
 _PUBLIC = {
-    "PrepareConfig": "corpora.prepare:PrepareConfig",
-    "load_model": "models.checkpoint:load_hubert",
+    "Result": "results.record:Result",
+    "audit": "leakage.audit:audit",
+    "build_leaderboard": "leaderboard.build:build",
+    "compare": "scoring.score:compare",
+    "hidden_states": "models.frozen:hidden_states",
+    "load_model": "models.frozen:load_model",
+    "predict": "probing.predict:predict",
     "prepare": "corpora.prepare:prepare",
+    "probe": "probing.run:probe",
     "read_cuts": "cuts.store:read_cuts",
+    "read_results": "results.record:load_results",
+    "score": "scoring.score:score",
+    "train_family": "pretrain.family:train_family",
+    "transcribe": "asr.transcribe.transcriber:transcribe",
 }
 
-__all__ = ["PrepareConfig", "__version__", "load_model", "prepare", "read_cuts"]
+__all__ = [
+    "Result",
+    "__version__",
+    "audit",
+    "build_leaderboard",
+    "compare",
+    "hidden_states",
+    "load_model",
+    "predict",
+    "prepare",
+    "probe",
+    "read_cuts",
+    "read_results",
+    "score",
+    "train_family",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,10 +48,10 @@ class LeaderboardFiles:
 
 
 def build(
-    results: Path,
-    out: Path,
+    results: str | Path,
+    out: str | Path,
     *,
-    title: str,
+    title: str = "Leaderboard",
     include_reported: bool = True,
     split: str | None = "test",
 ) -> LeaderboardFiles:
@@ -69,6 +69,7 @@ def build(
     Raises:
         ValueError: there is no such results folder.
     """
+    results, out = Path(results), Path(out)
     board = make_board(results, title=title, include_reported=include_reported, split=split)
     from .page import render_page  # noqa: PLC0415 - matplotlib and jinja2 take a second.
     from .plots import draw_overall, draw_plots  # noqa: PLC0415

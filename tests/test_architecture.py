@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "leaderboard": BELOW_ALL | {"leaderboard"},
 }
 # The only parts of harness_bench that may name the leaderboard; plugins are found, never named.
-NAMES_LEADERBOARD = ("cli", "study")
+NAMES_LEADERBOARD = ("__init__.py", "cli", "study")
 
 
 def files(*folders: str) -> list[Path]:

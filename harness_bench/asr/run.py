@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
-import harness_bench
 from harness_bench.asr import broadcast, official
 from harness_bench.asr.config import (
     AsrConfig,
@@ -155,7 +154,7 @@ def recipe_folder(config: AsrConfig) -> Path:
     Raises:
         ValueError: it is not there (recipes are part of the repository, not of the wheel).
     """
-    root = Path(harness_bench.__file__).parents[1]
+    root = Path(__file__).parents[2]
     folder = (root / config.recipe).absolute()
     if not (folder / "run.sh").is_file():
         raise ValueError(

@@ -142,19 +142,14 @@ def prepare(
       harness-bench prepare tsv data/my_corpus cuts/my_corpus
       harness-bench prepare tsv data/cv_ar cuts/cv_ar --option manifest=asr.tsv --require text
     """
-    from harness_bench.corpora.prepare import PrepareConfig  # noqa: PLC0415
     from harness_bench.corpora.prepare import prepare as run  # noqa: PLC0415
 
-    pairs: dict[str, str | int | float | bool] = dict(map(_name_and_value, option or []))
-    config = PrepareConfig(
-        options=pairs,
-        require=tuple(require or []),
-        exclude=tuple(str(file.absolute()) for file in exclude or []),
-        max_skipped=max_skipped,
-        jobs=jobs,
-        audio=audio,
-    )
-    typer.echo(run(corpus, folder, out, config).summary())
+    report = run(
+        corpus, folder, out, options=dict(map(_name_and_value, option or [])),
+        require=require or [], exclude=[str(file.absolute()) for file in exclude or []],
+        max_skipped=max_skipped, jobs=jobs, audio=audio,
+    )  # fmt: skip
+    typer.echo(report.summary())
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

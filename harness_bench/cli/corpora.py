@@ -22,10 +22,10 @@ def audit(
         Path | None, typer.Option(help="Folder for leaked.SET.txt: the ids of what leaks.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="Kind that is told and no leak, such as speaker.")
+        list[str] | None, typer.Option(help="Report but do not fail on this kind, such as speaker.")
     ] = None,
     long_text: Annotated[
-        int, typer.Option(help="Words from which an equal text is a leak.", min=1)
+        int, typer.Option(help="Shortest equal text that is a leak, in words.", min=1)
     ] = 12,
     listen: Annotated[bool, typer.Option(help="Read all audio and compare how it sounds.")] = True,
     jobs: Annotated[int, typer.Option(help="Files read at a time; 0: all cores.", min=0)] = 0,
@@ -54,9 +54,7 @@ def audit(
     from harness_bench.leakage.report import write_lists as write  # noqa: PLC0415
 
     known = Fingerprints(cache, cache_mb)
-    found = run(
-        sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, fingerprints=known
-    )
+    found = run(sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, cache=known)
     known.tell()
     if report is not None:
         write_text(report, found.markdown())

@@ -66,18 +66,13 @@ def transcribe(
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
-    from harness_bench.asr.transcribe.model import OpenOptions  # noqa: PLC0415 - takes seconds
-    from harness_bench.asr.transcribe.transcriber import Transcriber  # noqa: PLC0415
-    from harness_bench.asr.transcribe.transcriber import transcribe as run  # noqa: PLC0415
+    from harness_bench.asr.transcribe.transcriber import transcribe as run  # noqa: PLC0415 - takes seconds
 
-    transcriber = Transcriber(
-        model,
-        OpenOptions(
-            device=device, batch_size=batch_size, beam=beam, ctc_weight=ctc_weight,
-            upstream_checkpoint=upstream_checkpoint, model_file=model_file,
-        ),
+    found = run(
+        model, recordings, max_seconds=max_seconds, device=device, batch_size=batch_size,
+        beam=beam, ctc_weight=ctc_weight, upstream_checkpoint=upstream_checkpoint,
+        model_file=model_file,
     )  # fmt: skip
-    found = run(transcriber, recordings, max_seconds=max_seconds)
     raise typer.Exit(1 if _deliver(found, len(recordings), chosen, out) else 0)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -66,7 +66,13 @@ class PrepareConfig:
     audio: Literal["decode", "header"] = "decode"
 
 
-def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = None) -> PrepareReport:
+def prepare(
+    name: str,
+    root: str | Path,
+    out: str | Path,
+    config: PrepareConfig | None = None,
+    **settings: Any,
+) -> PrepareReport:
     """Check a corpus on disk and write its cuts, report, skipped list and provenance.
 
     The same data give byte-identical cuts. Audio stays where it is: cuts hold absolute paths.
@@ -76,6 +82,7 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
         root: where it is on disk.
         out: the prepared folder, made if absent; cuts of an earlier run in it are replaced.
         config: see `PrepareConfig`.
+        settings: fields of `PrepareConfig`, instead of it or over it: require=["text"], jobs=4.
 
     Raises:
         ValueError: no such corpus, option or list to exclude, another layout, or more than
@@ -83,11 +90,14 @@ def prepare(name: str, root: Path, out: Path, config: PrepareConfig | None = Non
             the same, and no cuts.
     """
     config = config or PrepareConfig()
+    if settings:
+        whole = configs.resolved(config) | settings
+        config = configs.build(PrepareConfig, whole, source="prepare")
     kind = corpora.get(name)
     options = configs.typed(kind, config.options)
     corpus = configs.build(kind, options, source=f"options of corpus {name}")
     config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
-    root, rule = root.absolute(), getattr(corpus, "split_rule", None)
+    root, out, rule = Path(root).absolute(), Path(out), getattr(corpus, "split_rule", None)
     source = corpus.utterances(root)
     found = list(source) if rule else source
     with PreparedSplits(out, corpus.splits) as kept:

@@ -14,13 +14,13 @@ import tempfile
 import zlib
 from array import array
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from harness_bench.core.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from lhotse.cut import Cut
 
@@ -126,12 +126,13 @@ def splits(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def read_cuts(folder: Path, split: str) -> list[Cut]:
+def read_cuts(folder: str | Path, split: str) -> list[Cut]:
     """Read all cuts of one split, in the file's order.
 
     Raises:
         ValueError: no such split (lists those there are), or a broken file.
     """
+    folder = Path(folder)
     if split not in (known := splits(folder)):
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
     return read_cuts_file(cuts_path(folder, split))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.core.log import bar
 from harness_bench.leakage.audit_sets import open_sets
 from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, compare
+from harness_bench.leakage.fingerprint.cache import Fingerprints
 from harness_bench.leakage.fingerprint.search import Heard, hear
 from harness_bench.leakage.report import AuditedSet, AuditReport, Leaked
 
@@ -17,29 +19,28 @@ if TYPE_CHECKING:
 
     from harness_bench.cuts.table import Table
     from harness_bench.leakage.compare import Pair
-    from harness_bench.leakage.fingerprint.cache import Fingerprints
 
 _FEWEST = 2
 
 
 def audit(
-    names: Sequence[str],
+    names: Sequence[str | Path],
     *,
     listen: bool = True,
     long_text: int = LONG_TEXT,
     allow: Sequence[str] = (),
     jobs: int = 0,
-    fingerprints: Fingerprints | None = None,
+    cache: Fingerprints | str | Path | None = None,
 ) -> AuditReport:
-    """Find what any two sets share.
+    """Find what any two sets share: speakers, recordings, audio, texts.
 
     Args:
         names: see `open_sets`.
         listen: read all audio and compare its fingerprints.
         long_text: words from which an equal text is a leak.
-        allow: kinds that are reported and no leak.
+        allow: kinds that are reported but are no leak, such as speaker.
         jobs: audio files read at a time; 0 takes all cores.
-        fingerprints: where those of earlier audits are kept; None computes all.
+        cache: folder that keeps fingerprints for later audits; None computes all.
 
     Raises:
         ValueError: an unknown kind, fewer than two sets, or one that cannot be read.
@@ -48,14 +49,16 @@ def audit(
         raise ValueError(
             f"There is no kind {unknown[0]!r} to allow; known: {', '.join(ALL_KINDS)}."
         )
-    sets = open_sets(names)
+    given = [*map(str, names)]
+    sets = open_sets(given)
     if len(sets) < _FEWEST:
         raise ValueError(
-            f"An audit compares two sets or more; {', '.join(names) or 'nothing'} holds "
+            f"An audit compares two sets or more; {', '.join(given) or 'nothing'} holds "
             f"{len(sets)}."
         )
     tables = [each.table() for each in bar(sets, title="reading", unit="set")]
-    heard = hear(sets, tables, jobs, fingerprints) if listen else Heard({}, [])
+    known = Fingerprints(Path(cache)) if isinstance(cache, str | Path) else cache
+    heard = hear(sets, tables, jobs, known) if listen else Heard({}, [])
     pairs = tuple(
         compare(
             tables[first],

@@ -21,7 +21,7 @@ from harness_bench.core.code_digest import code_digest
 from harness_bench.core.files import digest_file, digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models import hub
-from harness_bench.models.layers import MEAN, Layers, fixed_layers
+from harness_bench.models.layers import MEAN, Layers, checked_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,10 +197,11 @@ def hidden_states(
     samples = torch.as_tensor(waveform, dtype=torch.float32, device=device)
     if samples.ndim != 1:
         raise ValueError(f"audio has shape {(*samples.shape,)}; expected (samples,) at 16 kHz.")
-    place = None if layer is None else fixed_layers(layer, opened.shape.num_layers)
+    place = slice(None) if layer is None else checked_layers(layer, opened.shape.num_layers)
+    assert not isinstance(place, str)  # `layer` is a number
     with torch.inference_mode():
         (states,) = opened.encode([samples])
-    return states if place is None else states[place]
+    return states[place]
 
 
 def checkpoint_digest(path: Path) -> str:

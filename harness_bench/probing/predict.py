@@ -57,14 +57,17 @@ def find_checkpoint(probe: Path) -> Path:
 
 
 def predict(
-    probe: Path, audio: Iterable[Path], *, upstream_checkpoint: Path | None = None
+    probe: str | Path,
+    audio: str | Path | Iterable[str | Path],
+    *,
+    upstream_checkpoint: str | Path | None = None,
 ) -> Iterator[Answer]:
     """Classify audio files one by one, in the order given; yield an answer for each.
 
     Args:
         probe: see `find_checkpoint`; a head of another project's task is a ValueError.
-        audio: files of any length, rate and number of channels, no folders. One that cannot be
-            read gets its reason as the answer; the others are not affected.
+        audio: a file, or files, of any length, rate and number of channels, no folders. One that
+            cannot be read gets its reason as the answer; the others are not affected.
         upstream_checkpoint: where the upstream's checkpoint is now, if it was moved.
     """
     import torch  # noqa: PLC0415 - heavy
@@ -72,9 +75,10 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         # s3prl tells its progress on standard output, where programs expect answers alone.
         with redirect_stdout(sys.stderr):
-            runner = open_runner(find_checkpoint(probe), Path(folder), upstream_checkpoint)
+            moved = None if upstream_checkpoint is None else Path(upstream_checkpoint)
+            runner = open_runner(find_checkpoint(Path(probe)), Path(folder), moved)
         expert = runner.downstream.model
-        for path in audio:
+        for path in map(Path, [audio] if isinstance(audio, str | Path) else audio):
             try:
                 wav = expert.load_audio(path).view(-1)
                 with torch.inference_mode():

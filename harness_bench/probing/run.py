@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 from harness_bench.core.config import build, read_toml
 from harness_bench.models.layers import parse_layers
@@ -28,6 +28,7 @@ class ProbeReport:
     result: Path  # result file, for the leaderboard
     plot: Path | None  # shares of the hidden states, where they were learned
 
+    @override
     def __str__(self) -> str:
         """Return the table of trials and what was chosen."""
         return render_grid(self.outcome)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.files import read_jsonl
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.scoring.classes.readers import read_table, read_with_cuts
+from harness_bench.scoring.classes.readers import join_truth, read_table
 from harness_bench.scoring.classes.score import confusion, score_classes
 from harness_bench.scoring.classes.tables import (
     BINS,
@@ -18,7 +17,8 @@ from harness_bench.scoring.classes.tables import (
     plot_confusion,
 )
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
-from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
+from harness_bench.scoring.score import compare, default_metric, read_systems
+from harness_bench.scoring.systems import SIGNIFICANT, Systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
 from harness_bench.scoring.texts.joining import annotators, check_ids, joined_rows
 from harness_bench.scoring.texts.score import (
@@ -108,7 +108,7 @@ def class_report(
         rows = read_table(tsv)
     else:
         assert pred_and_cuts
-        rows, left_out = read_with_cuts(*pred_and_cuts, field, ids)
+        rows, left_out = join_truth(*pred_and_cuts, field, ids)
     scores, error, found = score_classes(rows), calibration_error(rows), confusion(rows)
     classes = {label: vars(figures) for label, figures in per_class(found).items()}
     if plot is not None:
@@ -156,20 +156,17 @@ def compare_report(
     Raises:
         ValueError: a broken file, files of different utterances or kinds, names that do not fit.
     """
-    called = dict(zip(_names(paths, names), paths, strict=True))
-    classes = _is_classes(paths[0])
-    metric = metric or ("accuracy" if classes else "wer")
-    profile = profile if classes else profile or DEFAULT_PROFILE
-    systems: dict[str, list[ClassPrediction]] | dict[str, list[TextPrediction]] = (
-        _read(called, ClassPrediction) if classes else _read(called, TextPrediction)
-    )
+    systems = read_systems(paths, names)
+    metric = metric or default_metric(systems)
     plugin = get_metric(metric)
-    found = compare_systems(systems, metric=metric, profile=profile)
+    found = compare(systems, metric=metric, profile=profile)
+    label = None if plugin.kind == "class" else get_profile(profile or DEFAULT_PROFILE).label
+    called = dict(zip(systems, paths, strict=True))
     about = {
         "metric": metric,
         "unit": plugin.unit,
         "higher_is_better": plugin.higher_is_better,
-        "profile": get_profile(profile).label if profile else None,
+        "profile": label,
         "utterances": len(systems[found.names[0]]),
         "method": found.method,
     }
@@ -243,52 +240,6 @@ def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """Return one name per file: those given, or the parts of the paths that are not shared."""
-    if len(paths) < _FEWEST:
-        raise ValueError(f"{len(paths)} file to compare; give two or more.")
-    if folders := [path for path in paths if path.is_dir()]:
-        raise ValueError(f"{folders[0]} is a folder; name a file of predictions.")
-    if names and len(names) != len(paths):
-        raise ValueError(
-            f"--name is given {len(names)} times for {len(paths)} files; give it once per file."
-        )
-    found = list(names) or _unshared([path.with_suffix("").parts for path in paths])
-    if twice := sorted({name for name in found if found.count(name) > 1}):
-        raise ValueError(f"Two systems are called {twice[0]!r}; tell them apart with --name.")
-    return found
-
-
-def _unshared(parts: Sequence[tuple[str, ...]]) -> list[str]:
-    """Drop the parts that all paths begin and end with; at least one of each path stays."""
-    most = min(map(len, parts)) - 1
-    start = 0
-    while start < most and len({one[start] for one in parts}) == 1:
-        start += 1
-    end = 0
-    while end < most - start and len({one[-1 - end] for one in parts}) == 1:
-        end += 1
-    return ["/".join(one[start : len(one) - end]) for one in parts]
-
-
-def _is_classes(path: Path) -> bool:
-    """Tell by the first line whether a file holds predicted classes or texts."""
-    row: Any = next(read_jsonl(path), None)
-    keys = set(row) if isinstance(row, dict) else set()
-    if not keys & {"truth", "ref"}:
-        raise ValueError(
-            f"{path} holds no predictions: a line of classes has `id`, `truth`, `pred`, `probs` "
-            "and `group`, one of texts `id`, `ref`, `hyp` and `group`; see docs/scoring.md."
-        )
-    return "truth" in keys
-
-
-def _read[P: (ClassPrediction, TextPrediction)](
-    paths: Mapping[str, Path], kind: type[P]
-) -> dict[str, list[P]]:
-    return {name: read_predictions(path, kind) for name, path in paths.items()}
 
 
 def _comparison(

@@ -103,7 +103,7 @@ class Systems:
 
 
 def compare_systems(
-    systems: Mapping[str, Sequence[ClassPrediction]] | Mapping[str, Sequence[TextPrediction]],
+    systems: Mapping[str, Sequence[ClassPrediction] | Sequence[TextPrediction]],
     *,
     metric: str,
     profile: str | None = None,

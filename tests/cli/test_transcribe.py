@@ -35,7 +35,6 @@ def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             else:
                 yield Transcript(each.path, each.name, 2.0, segments)
 
-    monkeypatch.setattr(module, "Transcriber", lambda *_: None)
     monkeypatch.setattr(module, "transcribe", hear)
     return folder
 

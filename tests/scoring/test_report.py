@@ -100,11 +100,11 @@ def test_profile_and_metric_are_used(compare: Any) -> None:
 
 
 BAD = {
-    "one file": (("good",), "1 file to compare; give two or more"),
+    "one file": (("good",), "1 system to compare"),
     "the same file": (("good", "good"), "Two systems are called"),
     "the same name": (("good", "poor", "--name", "A", "--name", "A"), "Two systems are called 'A'"),
     "too few names": (("good", "poor", "--name", "A"), "--name is given 1 times for 2 files"),
-    "two kinds": (("good", "heard"), "runs/heard/predictions.test.jsonl: row 1, field 'truth'"),
+    "two kinds": (("good", "heard"), "system 'heard' holds others"),
     "metric": (("good", "poor", "--metric", "wer"), "'wer' measures text predictions"),
     "profile": (("good", "poor", "--profile", "mgb2"), "Text profiles apply"),
     "absent": (("absent.jsonl", "good"), "absent.jsonl"),

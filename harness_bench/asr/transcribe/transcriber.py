@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from harness_bench.asr.transcribe.align import align, confidence, measure_grid, words_of
-from harness_bench.asr.transcribe.chunks import Chunk, Recording, read_chunks
+from harness_bench.asr.transcribe.chunks import Chunk, Recording, find_recordings, read_chunks
 from harness_bench.asr.transcribe.model import OpenOptions, open_model
 from harness_bench.asr.transcribe.transcript import (
     TimedWord,
@@ -23,7 +24,6 @@ from harness_bench.core.log import bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -145,17 +145,43 @@ class _Unfinished:
 
 
 def transcribe(
-    transcriber: Transcriber, recordings: Iterable[Recording], *, max_seconds: float = MAX_SECONDS
+    model: Transcriber | str | Path,
+    audio: str | Path | Iterable[str | Path | Recording],
+    *,
+    max_seconds: float = MAX_SECONDS,
+    **opening: Any,
 ) -> Iterator[Transcript]:
     """Yield a transcript per recording, in order; each comes once the next is begun.
 
     A recording that cannot be read has its reason as `problem` and does not affect the others.
 
     Args:
-        transcriber: the model.
-        recordings: files of any length, rate and number of channels.
+        model: a pack, an unpacked one or a training's folder (see `open_model`), or an open one.
+        audio: files of any length, rate and number of channels, or folders of them.
         max_seconds: longest chunk, see `read_chunks`. Silent chunks are not decoded.
+        opening: fields of `OpenOptions`, such as device="cuda" or beam=5, for a model to be opened.
+
+    Returns:
+        one transcript per recording; one that cannot be read has its reason as `problem` and does
+        not affect the others.
+
+    Raises:
+        ValueError: no model there, or a folder without audio.
     """
+    given = [audio] if isinstance(audio, str | Path) else [*audio]
+    recordings = [
+        found
+        for each in given
+        for found in ([each] if isinstance(each, Recording) else find_recordings([Path(each)]))
+    ]
+    if not isinstance(model, Transcriber):
+        model = Transcriber(Path(model), OpenOptions(**opening))
+    return _transcripts(model, recordings, max_seconds)
+
+
+def _transcripts(
+    transcriber: Transcriber, recordings: Iterable[Recording], max_seconds: float
+) -> Iterator[Transcript]:
     waiting: list[tuple[_Unfinished, Chunk]] = []
     opened: list[_Unfinished] = []  # all but the last have been read to the end
     for each, chunk in bar(_all_chunks(recordings, max_seconds), title="transcribe", unit="chunk"):

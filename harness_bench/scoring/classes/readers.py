@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.cuts.fields import fields_of, group_of, label_of
@@ -45,15 +46,19 @@ def read_table(path: Path) -> list[ClassPrediction]:
     return list(rows.values())
 
 
-def read_with_cuts(
-    predictions: Path, cuts: Path, field: str | None = None, ids: str = "strict"
+def join_truth(
+    predictions: Path | Mapping[str, str],
+    truth: Path | Mapping[str, str],
+    field: str | None = None,
+    ids: str = "strict",
 ) -> tuple[list[ClassPrediction], dict[str, int]]:
-    """Join predictions with the truth in cuts -> rows, and counts of ids that did not join.
+    """Join predictions with their truth -> rows, and counts of ids that did not join.
 
     Args:
-        predictions: lines `id label`, or JSON lines of `id`, `pred` and possibly `probs`.
-        cuts: a file that `harness-bench prepare` wrote, such as cuts.test.jsonl.gz; of a folder
-            the split `test` is taken.
+        predictions: id -> label, or a file of lines `id label` or of JSON lines of `id`, `pred`
+            and possibly `probs`.
+        truth: id -> label, or a file that `harness-bench prepare` wrote, such as
+            cuts.test.jsonl.gz; of a folder the split `test` is taken.
         field: which label of the cuts is the truth, such as `dialect`. None: the only field of
             all cuts among whose values every prediction is.
         ids: `strict` refuses ids that do not join, `common` leaves them out.
@@ -63,23 +68,39 @@ def read_with_cuts(
             join.
     """
     check_ids(ids)
-    guesses = dict(_guesses(predictions))
-    known = _cuts(cuts)
-    name = field or _truth_field(known, {guess["pred"] for guess in guesses.values()})
-    truths = {cut.id: (label_of(cut, name), group_of(cut)) for cut in known}
+    if isinstance(predictions, Mapping):
+        name = "the predictions"
+        guesses: dict[str, dict[str, Any]] = {
+            key: {"pred": label, "probs": {}} for key, label in predictions.items()
+        }
+    else:
+        name, guesses = predictions.name, dict(_guesses(predictions))
+    truths = _truths(truth, field, {guess["pred"] for guess in guesses.values()})
     unjoined = {
         "missing": truths.keys() - guesses.keys(),
         "extra": guesses.keys() - truths.keys(),
     }
-    refuse_unjoined(unjoined, predictions.name, ids)
+    refuse_unjoined(unjoined, name, ids)
     common = sorted(truths.keys() & guesses.keys())
     if not common:
-        raise ValueError(f"{predictions} and {cuts} share no utterance id; are they of one split?")
+        where = "the truth" if isinstance(truth, Mapping) else truth
+        raise ValueError(f"{name} and {where} share no utterance id; are they of one split?")
     rows = [
         ClassPrediction(id=key, truth=truths[key][0], group=truths[key][1], **guesses[key])
         for key in common
     ]
     return rows, {reason: len(keys) for reason, keys in unjoined.items()}
+
+
+def _truths(
+    truth: Path | Mapping[str, str], field: str | None, predicted: set[str]
+) -> dict[str, tuple[str, str]]:
+    """Return id -> label and cluster; without cuts, each utterance is its own cluster."""
+    if isinstance(truth, Mapping):
+        return {key: (label, key) for key, label in truth.items()}
+    known = _cuts(truth)
+    name = field or _truth_field(known, predicted)
+    return {cut.id: (label_of(cut, name), group_of(cut)) for cut in known}
 
 
 def _guesses(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -29,7 +29,7 @@ from pathlib import Path
 from harness_bench.leakage.audit import audit
 from harness_bench.leakage.fingerprint.cache import Fingerprints
 known = Fingerprints(Path("cache"))
-audit(["corpus:train", "corpus:test"], jobs=2, fingerprints=known)
+audit(["corpus:train", "corpus:test"], jobs=2, cache=known)
 assert known.found + known.computed == 6
 """
 
@@ -74,14 +74,14 @@ def test_a_second_audit_decodes_nothing(
     write_cuts(tmp_path / "corpus", "train", cuts[:4])
     write_shards(cuts[2:], tmp_path / "shar", shard_cuts=2)
     names = [f"{tmp_path}/corpus", f"{tmp_path}/shar"]
-    cold = audit(names, fingerprints=Fingerprints(tmp_path / "cache"))
+    cold = audit(names, cache=Fingerprints(tmp_path / "cache"))
     assert any(each.kind == "near" for each in cold.pairs[0].findings)
 
     def decode(_: Cut) -> None:
         raise AssertionError
 
     monkeypatch.setattr(module, "load_waveform", decode)
-    assert audit(names, fingerprints=Fingerprints(tmp_path / "cache")) == cold
+    assert audit(names, cache=Fingerprints(tmp_path / "cache")) == cold
 
 
 def place(cut: Cut, seconds: float) -> Cut:

@@ -14,7 +14,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from harness_bench.cuts.store import cuts_path, write_cuts
 from harness_bench.results.predictions import ClassPrediction
-from harness_bench.scoring.classes.readers import read_table, read_with_cuts
+from harness_bench.scoring.classes.readers import join_truth, read_table
 from harness_bench.scoring.classes.score import confusion
 from harness_bench.scoring.classes.tables import calibration_error, per_class, plot_confusion
 from tests.scoring.conftest import class_rows
@@ -162,7 +162,7 @@ def test_truth_from_cuts(field: str | None, *, as_folder: bool, prepared: Path) 
         'u3 LEV\nu2 EGY\n{"id": "u1", "pred": "EGY", "probs": {"EGY": 1}}\n', encoding="utf-8"
     )
     where = prepared if as_folder else cuts_path(prepared, "test")
-    rows, counts = read_with_cuts(guesses, where, field)
+    rows, counts = join_truth(guesses, where, field)
     assert [(one.id, one.truth, one.pred, one.group) for one in rows] == [
         ("u1", "EGY", "EGY", "s1"),
         ("u2", "GLF", "EGY", "s1"),
@@ -188,13 +188,13 @@ def test_bad_predictions_are_named(case: str, prepared: Path) -> None:
     text, field, message = BAD_PREDS[case]
     (prepared / "pred").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        read_with_cuts(prepared / "pred", cuts_path(prepared, "test"), field)
+        join_truth(prepared / "pred", cuts_path(prepared, "test"), field)
 
 
 def test_common_ids(prepared: Path) -> None:
     """What does not join is left out and counted."""
     (prepared / "pred").write_text("u1 EGY\nu9 LEV\n", encoding="utf-8")
-    rows, counts = read_with_cuts(prepared / "pred", prepared, "dialect", "common")
+    rows, counts = join_truth(prepared / "pred", prepared, "dialect", "common")
     assert [one.id for one in rows] == ["u1"]
     assert counts == {"missing": 2, "extra": 1}
 
