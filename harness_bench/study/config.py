@@ -24,13 +24,18 @@ EMBEDDED = HERE / "demo.toml"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Source:
+class DemoSource:
     """One corpus on disk."""
 
     folder: str = Field(min_length=1)  # relative to the data root
     corpus: str = "tsv"  # how to read it: a name of `harness-bench prepare`
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     max_skipped: float = Field(default=0.05, ge=0, le=1)
+
+    @property
+    def name(self) -> str:
+        """Its name in output folders and results."""
+        return Path(self.folder).name
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -39,7 +44,7 @@ class Classification:
 
     task: str = Field(min_length=1)
     label_field: str = Field(min_length=1)
-    source: Source
+    source: DemoSource
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,9 +56,9 @@ class DemoConfig:
     synthetic: bool
     data_root: str = ""  # relative to the config file
     synthesis: DemoCorpusConfig | None = None
-    pretraining: Source
+    pretraining: DemoSource
     classification: tuple[Classification, ...] = Field(min_length=1)
-    asr: Source
+    asr: DemoSource
     family: str = "family.toml"  # relative to the config file, or to the embedded one
     # Overrides of the settings of s3prl's heads and of the ASR recipe.
     probe: dict[str, int | float | bool | str] = Field(default_factory=dict)
@@ -65,23 +70,18 @@ class DemoConfig:
         if (self.synthesis is None) == (self.data_root == ""):
             raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
         for source in self._every_source():
-            if self.sources()[source_name(source)] != source:
+            if self.sources()[source.name] != source:
                 raise ValueError(
                     f"folder {source.folder!r} is read in two ways; folders of one name need "
                     "equal settings, since results and cuts are filed under that name"
                 )
 
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, DemoSource]:
         """Return every source once, by folder name."""
-        return {source_name(source): source for source in self._every_source()}
+        return {source.name: source for source in self._every_source()}
 
-    def _every_source(self) -> list[Source]:
+    def _every_source(self) -> list[DemoSource]:
         return [self.pretraining, self.asr, *(task.source for task in self.classification)]
-
-
-def source_name(source: Source) -> str:
-    """Return a source's name in output folders and results."""
-    return Path(source.folder).name
 
 
 def load_demo(path: Path | None) -> DemoConfig:
@@ -103,7 +103,7 @@ def data_folder(config: DemoConfig, path: Path | None, override: Path | None) ->
     base = (path or EMBEDDED).absolute().parent
     root = override.absolute() if override else (base / config.data_root).resolve()
     missing = [
-        name.folder for name in config.sources().values() if not (root / name.folder).is_dir()
+        each.folder for each in config.sources().values() if not (root / each.folder).is_dir()
     ]
     if missing:
         raise ValueError(
@@ -123,16 +123,14 @@ def family_file(config: DemoConfig, path: Path | None) -> Path:
     )
 
 
-def stage_name(model: str) -> str:
-    """Return the name of the stage that measures a model."""
-    return f"costs {model}"
-
-
-FBANK, RANDOM, ASR_TASK = "fbank", "random", "asr"
+FBANK, RANDOM = "fbank", "random"  # models
+# Stages are called "KIND NAME"; those of heads and of ASR by their task.
+DATA, PRETRAIN, COSTS, ASR = "data", "pretrain", "costs", "asr"
+BEST_STUDENT = f"{ASR} best student"  # its model is known once the heads are tested
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class DemoRow:
     """One row of the leaderboard: an upstream and where its weights are."""
 
     model: str
@@ -151,22 +149,21 @@ class Demo:
     data: Path
     family: FamilyConfig
 
-    def cuts(self, source: Source) -> Path:
+    def cuts(self, source: DemoSource) -> Path:
         """Return the prepared folder of a source."""
-        return self.out / "cuts" / source_name(source)
+        return self.out / "cuts" / source.name
 
-    def entries(self) -> list[Entry]:
+    def rows(self) -> list[DemoRow]:
         """List all rows: FBANK, a random model, every model of the family."""
         random = self.out / "models" / RANDOM
-        family = [
-            Entry(step.name, "pretrained", "harness_local", self.checkpoint(step.name))
-            for step in self.family.iterations
-        ]
         return [
             # s3prl's own FBANK, bit for bit, kept in memory between epochs.
-            Entry(FBANK, "baseline", "fbank_cached", None),
-            Entry(RANDOM, "random", "harness_local", random),
-            *family,
+            DemoRow(FBANK, "baseline", "fbank_cached", None),
+            DemoRow(RANDOM, "random", "harness_local", random),
+            *(
+                DemoRow(step.name, "pretrained", "harness_local", self.checkpoint(step.name))
+                for step in self.family.iterations
+            ),
         ]
 
     def checkpoint(self, name: str) -> Path:
@@ -178,27 +175,6 @@ class Demo:
         teachers = {step.teacher for step in self.family.iterations}
         return [step.name for step in self.family.iterations if step.name not in teachers]
 
-
-def data_stage(source: Source) -> str:
-    """Return the name of the stage that makes and prepares a source."""
-    return f"data {source_name(source)}"
-
-
-def pretrain_stage(model: str) -> str:
-    """Return the name of a model's pretraining stage."""
-    return f"pretrain {model}"
-
-
-def probe_stage(task: str, model: str) -> str:
-    """Return the name of a probe's stage."""
-    return f"{task} {model}"
-
-
-def asr_stage(model: str | None) -> str:
-    """Return the name of an ASR stage; None is the best student."""
-    return f"{ASR_TASK} {model or 'best student'}"
-
-
-def probe_config(demo: Demo) -> ProbeConfig:
-    """Return the settings of the heads."""
-    return build(ProbeConfig, demo.config.probe, source="[probe] of the demo")
+    def probe_config(self) -> ProbeConfig:
+        """Return the settings of the heads."""
+        return build(ProbeConfig, self.config.probe, source="[probe] of the demo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
@@ -14,22 +14,20 @@ from harness_bench.probing.probe import ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Costs
 from harness_bench.study.config import (
+    ASR,
+    BEST_STUDENT,
+    COSTS,
+    DATA,
     FBANK,
+    PRETRAIN,
     RANDOM,
     Classification,
     Demo,
     DemoConfig,
-    Entry,
-    Source,
-    asr_stage,
+    DemoRow,
+    DemoSource,
     data_folder,
-    data_stage,
     family_file,
-    pretrain_stage,
-    probe_config,
-    probe_stage,
-    source_name,
-    stage_name,
 )
 from harness_bench.study.schedule import Schedule, Stage
 
@@ -43,11 +41,7 @@ if TYPE_CHECKING:
 
 
 def measure(checkpoint: Path, kept: Path) -> Costs:
-    """Measure a checkpoint, or return what was measured of the same one on the same machine.
-
-    Args:
-        checkpoint: the checkpoint folder.
-        kept: JSON file for the costs and for what decides them.
+    """Measure a checkpoint, or return what `kept` has of the same one on the same machine.
 
     Raises:
         ValueError: no checkpoint there.
@@ -106,41 +100,30 @@ def plan_stages(demo: Demo) -> list[Stage]:
     """Return every stage of the job; ranks put the longest chain first."""
     stages = [_data_stage(demo, source) for source in demo.config.sources().values()]
     stages.append(_random_stage(demo))
-    pretraining = data_stage(demo.config.pretraining)
-    names = {step.name for step in demo.family.iterations}
+    names = {step.name for step in demo.family.iterations}  # a teacher may be from outside
     for step in demo.family.iterations:
-        inside = step.teacher if step.teacher in names else None
-        after = [pretraining, *([pretrain_stage(inside)] if inside else [])]
         log = demo.out / "pretrain" / step.name / "log.txt"
-        stages.append(
-            Stage(pretrain_stage(step.name), _pretrainer(demo, step.name, log), tuple(after), log)
-        )
-    for rank, entry in enumerate(demo.entries()):
-        stages += [_probe_stage(demo, entry, index, rank) for index in _tasks(demo)]
-        if entry.checkpoint is not None:
-            kept = demo.out / "costs" / f"{entry.model}.json"
-            run = partial(measure, entry.checkpoint, kept)
+        after = [f"{DATA} {demo.config.pretraining.name}"]
+        after += [f"{PRETRAIN} {step.teacher}"] if step.teacher in names else []
+        train = partial(_pretrain, demo, step.name, log)
+        stages.append(Stage(f"{PRETRAIN} {step.name}", train, tuple(after), log))
+    for number, row in enumerate(demo.rows()):
+        stages += [_probe_stage(demo, row, task, number) for task in demo.config.classification]
+        if row.checkpoint is not None:
             # Nothing waits for these: they fill what the others leave free.
-            stages.append(Stage(stage_name(entry.model), run, _made_by(entry), rank=30))
-    stages += [_asr(demo, FBANK), _asr(demo, None)]
-    return stages
+            run = partial(measure, row.checkpoint, demo.out / "costs" / f"{row.model}.json")
+            stages.append(Stage(f"{COSTS} {row.model}", run, _made_by(row), rank=30))
+    return [*stages, _asr_stage(demo, FBANK), _asr_stage(demo, None)]
 
 
-def _tasks(demo: Demo) -> range:
-    return range(len(demo.config.classification))
-
-
-def _made_by(entry: Entry) -> tuple[str, ...]:
+def _made_by(row: DemoRow) -> tuple[str, ...]:
     """Return the stages that must end before a row's upstream can be used."""
-    made: dict[str, tuple[str, ...]] = {
-        "baseline": (),
-        "random": (RANDOM,),
-        "pretrained": (pretrain_stage(entry.model),),
-    }
-    return made[entry.kind]
+    if row.kind == "baseline":
+        return ()
+    return (RANDOM,) if row.kind == "random" else (f"{PRETRAIN} {row.model}",)
 
 
-def _data_stage(demo: Demo, source: Source) -> Stage:
+def _data_stage(demo: Demo, source: DemoSource) -> Stage:
     """Synthesise a folder where the demo makes its data, then prepare it."""
 
     def run() -> None:
@@ -150,13 +133,13 @@ def _data_stage(demo: Demo, source: Source) -> Stage:
         if demo.config.synthesis is not None:
             from harness_bench.demo.synth import make_demo_task  # noqa: PLC0415
 
-            make_demo_task(folder, source_name(source), demo.config.synthesis)
+            make_demo_task(folder, source.name, demo.config.synthesis)
         settings = PrepareConfig(options=dict(source.options), max_skipped=source.max_skipped)
         prepare(source.corpus, folder, demo.cuts(source), settings)
 
     # What pretraining and ASR wait for comes first.
     waited_for = source in (demo.config.pretraining, demo.config.asr)
-    return Stage(data_stage(source), run, rank=-1 if waited_for else 5)
+    return Stage(f"{DATA} {source.name}", run, rank=-1 if waited_for else 5)
 
 
 def _random_stage(demo: Demo) -> Stage:
@@ -173,82 +156,75 @@ def _random_stage(demo: Demo) -> Stage:
     return Stage(RANDOM, run)
 
 
-def _pretrainer(demo: Demo, name: str, log: Path) -> Any:
-    def run() -> Path:
-        family = family_file(demo.config, demo.source)
-        cuts = demo.cuts(demo.config.pretraining)
-        run_logged(
-            [sys.executable, "-m", "harness_bench.cli", "family", str(family), str(cuts),
-             str(demo.out / "pretrain"), "--only", name, "--restart"],
-            log,
-            threads=1,
-        )  # fmt: skip
-        return demo.checkpoint(name)
-
-    return run
+def _pretrain(demo: Demo, name: str, log: Path) -> Path:
+    """Pretrain one model of the family in a process of its own."""
+    family, cuts = family_file(demo.config, demo.source), demo.cuts(demo.config.pretraining)
+    command = [sys.executable, "-m", "harness_bench.cli", "family", str(family), str(cuts)]
+    command += [str(demo.out / "pretrain"), "--only", name, "--restart"]
+    run_logged(command, log, threads=1)
+    return demo.checkpoint(name)
 
 
-def _probe_stage(demo: Demo, entry: Entry, index: int, rank: int) -> Stage:
-    task = demo.config.classification[index]
-    name = probe_stage(task.task, entry.model)
-    after = (data_stage(task.source), *_made_by(entry))
+def _probe_stage(demo: Demo, row: DemoRow, task: Classification, number: int) -> Stage:
+    after = (f"{DATA} {task.source.name}", *_made_by(row))
     # ASR waits for the students' heads, so these go before the others.
-    rank = 2 if entry.model in demo.students() else 10 + rank
-    log = _probe_folder(demo, entry, task) / "log.txt"
-    return Stage(name, lambda: _probe(demo, entry, task), after, log, rank)
+    rank = 2 if row.model in demo.students() else 10 + number
+    log = _probe_folder(demo, row, task) / "log.txt"
+    return Stage(f"{task.task} {row.model}", partial(_probe, demo, row, task), after, log, rank)
 
 
-def _probe_folder(demo: Demo, entry: Entry, task: Classification) -> Path:
-    return demo.out / "probes" / task.task / entry.model
+def _probe_folder(demo: Demo, row: DemoRow, task: Classification) -> Path:
+    return demo.out / "probes" / task.task / row.model
 
 
-def _probe(demo: Demo, entry: Entry, task: Classification) -> ProbeOutcome:
+def _probe(demo: Demo, row: DemoRow, task: Classification) -> ProbeOutcome:
     """Train and test one head, or return what an equal run left."""
     subject = Subject(
-        upstream=entry.upstream,
-        checkpoint=entry.checkpoint,
+        upstream=row.upstream,
+        checkpoint=row.checkpoint,
         task=task.task,
         cuts=demo.cuts(task.source),
         label_field=task.label_field,
     )
-    return run_probe(subject, _probe_folder(demo, entry, task), probe_config(demo))
+    return run_probe(subject, _probe_folder(demo, row, task), demo.probe_config())
 
 
-def _asr(demo: Demo, model: str | None) -> Stage:
+def _asr_stage(demo: Demo, model: str | None) -> Stage:
     """ASR on FBANK, or on the best student once the heads have told which that is."""
     folder = demo.out / "asr" / (model or "best_student")
 
-    def run() -> tuple[Entry, AsrOutcome]:
+    def run() -> tuple[DemoRow, AsrOutcome]:
         from harness_bench.asr.config import AsrConfig  # noqa: PLC0415
         from harness_bench.asr.run import run_asr  # noqa: PLC0415
 
-        entry = {each.model: each for each in demo.entries()}[model or best_student(demo)]
+        row = {each.model: each for each in demo.rows()}[model or best_student(demo)]
         outcome = run_asr(
-            upstream=FBANK if entry.checkpoint is None else "harness",
-            checkpoint=entry.checkpoint,
+            upstream=FBANK if row.checkpoint is None else "harness",
+            checkpoint=row.checkpoint,
             cuts=demo.cuts(demo.config.asr),
             out=folder,
             config=build(AsrConfig, demo.config.recipe, source="[recipe] of the demo"),
             threads=1,
         )
-        return entry, outcome
+        return row, outcome
 
-    after: tuple[str, ...] = (data_stage(demo.config.asr),)
+    after = [f"{DATA} {demo.config.asr.name}"]
     if model is None:
         tasks = demo.config.classification
-        after += tuple(probe_stage(task.task, name) for task in tasks for name in demo.students())
-    return Stage(asr_stage(model), run, after, folder / "log.txt", rank=1)
+        after += [f"{task.task} {student}" for task in tasks for student in demo.students()]
+    name = f"{ASR} {model}" if model else BEST_STUDENT
+    return Stage(name, run, tuple(after), folder / "log.txt", rank=1)
 
 
 def best_student(demo: Demo) -> str:
     """Return the student with the best mean accuracy on the dev sets of all heads."""
-    students = [entry for entry in demo.entries() if entry.model in demo.students()]
-    return max(students, key=lambda entry: _dev_accuracy(demo, entry)).model
+    students = [row for row in demo.rows() if row.model in demo.students()]
+    return max(students, key=lambda row: _dev_accuracy(demo, row)).model
 
 
-def _dev_accuracy(demo: Demo, entry: Entry) -> float:
+def _dev_accuracy(demo: Demo, row: DemoRow) -> float:
     shares = []
     for task in demo.config.classification:
-        rows = read_predictions(_probe(demo, entry, task).dev_predictions, ClassPrediction)
-        shares.append(sum(row.truth == row.pred for row in rows) / len(rows))
+        heard = read_predictions(_probe(demo, row, task).dev_predictions, ClassPrediction)
+        shares.append(sum(each.truth == each.pred for each in heard) / len(heard))
     return sum(shares) / len(shares)

@@ -9,7 +9,7 @@ import pytest
 
 from harness_bench.core.config import build
 from harness_bench.pretrain.config import load_family
-from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo, source_name
+from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [None, *sorted((ROOT / "egs" / "demo").glob("*.toml"))]
@@ -52,7 +52,7 @@ def test_sources_are_listed_once() -> None:
     """One folder may serve twice; it must be prepared once."""
     config = demo(asr={"folder": "speech"})
     assert list(config.sources()) == ["speech", "words"]
-    assert source_name(config.asr) == "speech"
+    assert config.asr.name == "speech"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.pretrain.config import load_family
 from harness_bench.study import publish
-from harness_bench.study.config import Demo, Entry, Source, family_file, load_demo
+from harness_bench.study.config import Demo, DemoRow, DemoSource, family_file, load_demo
 from harness_bench.study.publish import Audit
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from harness_bench.results.record import Leakage
 
-TASK = Source(folder="did")
-FBANK = Entry("fbank", "baseline", "fbank", None)
-RANDOM = Entry("random", "random", "harness_local", None)
-MODEL = Entry("it1", "pretrained", "harness_local", None)
+TASK = DemoSource(folder="did")
+FBANK = DemoRow("fbank", "baseline", "fbank", None)
+RANDOM = DemoRow("random", "random", "harness_local", None)
+MODEL = DemoRow("it1", "pretrained", "harness_local", None)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_row_is_held_against_what_it_was_trained_on(demo: Demo) -> None:
     assert found["fbank", "dev"].compared_with == ("did train",)
     assert found["it1", "test"].compared_with == ("did train", "ssl train")
     alone = {
-        (entry.model, split): Audit(demo, entry, TASK).leakage(split)
+        (entry.model, split): Audit(demo, entry, TASK, {}).leakage(split)
         for entry in (FBANK, MODEL)
         for split in ("dev", "test")
     }
