@@ -49,7 +49,8 @@ _VALUES: dict[str, Callable[[Cut | Row], str | None]] = {
     "recording id": lambda cut: member(member(cut, "recording"), "id"),
     "supervision id": lambda cut: member((member(cut, "supervisions") or [None])[0], "id"),
 }
-KINDS = ("id", "speaker", "cluster", "recording", "audio", "text")
+SPAN = "span"  # not a value but a place in time, in each of `PLACED`
+KINDS = ("id", "speaker", "cluster", "recording", "audio", "text", SPAN)
 
 
 def value_of(cut: Cut | Row, kind: str) -> str | None:
@@ -116,8 +117,9 @@ class Table:
         self.name, self.origin, self.has_cuts = name, origin, has_cuts
         self.names: dict[int, str] = {}  # hash -> speaker or cluster
         self.categories = {field: Categories(most) for field, most in (categories or {}).items()}
-        self._hashes = {kind: array("q") for kind in kinds}
-        self._places = {kind: (array("q"), array("q")) for kind in PLACED if kind in kinds}
+        self._hashes = {kind: array("q") for kind in kinds if kind != SPAN}
+        placed = [kind for kind in PLACED if kind in kinds and SPAN in kinds]
+        self._places = {kind: (array("q"), array("q")) for kind in placed}
         self._seconds, self._words = array("d"), array("i")
         self._ids, self._ends = bytearray(), array("q")
 
@@ -125,7 +127,6 @@ class Table:
         """Take in one utterance; foreign ones may say nothing but their id."""
         self._ids += str(member(cut, "id")).encode()
         self._ends.append(len(self._ids))
-        start, end = span_of(cut)
         self._seconds.append(float(member(cut, "duration") or 0.0))
         for kind, hashes in self._hashes.items():
             value = str(_VALUES[kind](cut) or "")
@@ -140,12 +141,13 @@ class Table:
         for field, column in self.categories.items():
             column.add(field_of(cut, field))
         for kind, (starts, ends) in self._places.items():
-            if kind == "cluster":
-                starts.append(_milliseconds(field_of(cut, "video_start")))
-                ends.append(_milliseconds(field_of(cut, "video_end")))
-            else:
-                starts.append(_milliseconds(start))
-                ends.append(_milliseconds(end))
+            start, end = (
+                (field_of(cut, "video_start"), field_of(cut, "video_end"))
+                if kind == "cluster"
+                else span_of(cut)
+            )
+            starts.append(_milliseconds(start))
+            ends.append(_milliseconds(end))
 
     def extend(self, cuts: Iterable[Cut | Row]) -> Self:
         """Take in utterances; return the table."""
@@ -175,9 +177,9 @@ class Table:
         return digest_strings(sorted(self.ids()))
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of things of which there are hashes."""
-        return tuple(self._hashes)
+    def placed(self) -> tuple[str, ...]:
+        """The kinds of things in which places in time are kept."""
+        return tuple(self._places)
 
     def hashes(self, kind: str) -> NDArray[np.int64]:
         """Return 64 bits of BLAKE2b of each value of a kind, 0 where there is none, (cuts,)."""
@@ -241,9 +243,9 @@ def distinct(hashes: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(np.unique(hashes)))
 
 
-def _milliseconds(seconds: object) -> int:
+def _milliseconds(seconds: float | str | None) -> int:
     try:
-        return round(float(str(seconds)) * 1000)
+        return round(float(seconds or 0) * 1000)
     except (ValueError, OverflowError):
         return 0
 

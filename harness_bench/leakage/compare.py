@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, override
 
 import numpy as np
 
-from harness_bench.cuts.table import NAMED, PLACED
+from harness_bench.cuts.table import NAMED, SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness_bench.cuts.table import Table
 
-SPAN, NEAR, TEXT, SHORT_TEXT = "span", "near", "text", "short text"
+NEAR, TEXT, SHORT_TEXT = "near", "text", "short text"
 MEANING = {
     "id": "the same utterance id",
     "speaker": "the same speaker",
@@ -242,7 +242,7 @@ def _equal(
 
 def _spans(first: Table, second: Table) -> _Touched | None:
     """Find utterances that stand at the same seconds of one recording or one source video."""
-    kinds = [kind for kind in PLACED if kind in first.kinds and kind in second.kinds]
+    kinds = [kind for kind in first.placed if kind in second.placed]
     parts = [_overlaps(kind, first, second) for kind in kinds]
     ours = np.unique(np.concatenate([part[0] for part in parts]))
     theirs = np.unique(np.concatenate([part[1] for part in parts]))

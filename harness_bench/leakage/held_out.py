@@ -10,8 +10,8 @@ import numpy as np
 from harness_bench.core.files import read_ids
 from harness_bench.core.log import say
 from harness_bench.cuts.store import cuts_path, read_rows, splits
-from harness_bench.cuts.table import Table
-from harness_bench.leakage.compare import SPAN, compare
+from harness_bench.cuts.table import SPAN, Table
+from harness_bench.leakage.compare import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,7 +104,7 @@ def held_out(folders: Iterable[Path]) -> list[Table]:
         ValueError: one is no prepared folder.
     """
     return [
-        Table(f"{folder}, split {split}", kinds=("id", "audio", "recording")).extend(
+        Table(f"{folder}, split {split}", kinds=("id", "audio", "recording", SPAN)).extend(
             read_rows(cuts_path(folder, split))
         )
         for folder in dict.fromkeys(folders)
@@ -130,7 +130,7 @@ def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) ->
     """
     if not (protected := held_out(folders)):
         return
-    training = Table(where, kinds=(*_NAMES, "audio", "recording")).extend(cuts)
+    training = Table(where, kinds=(*_NAMES, "audio", "recording", SPAN)).extend(cuts)
     parts, seen = [], np.zeros(len(training), dtype=bool)
     for table in protected:
         places = np.flatnonzero(_touched(training, table) & ~seen)
