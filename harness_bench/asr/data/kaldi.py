@@ -17,7 +17,7 @@ from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.files import atomic_path, digest_strings, write_text
 from harness_bench.core.log import bar
-from harness_bench.cuts.fields import label_of, text_of
+from harness_bench.cuts.fields import field_of, text_of
 from harness_bench.cuts.store import read_cuts
 
 if TYPE_CHECKING:
@@ -236,9 +236,8 @@ def read_table(path: Path) -> dict[str, str]:
 
 def _speaker(cut: Cut) -> str:
     """Return the speaker's name; an utterance of unknown speaker is its own, as in Kaldi."""
-    if not cut.supervisions or cut.supervisions[0].speaker is None:
-        return str(cut.id)
-    return _word(label_of(cut, "speaker"), cut)
+    speaker = field_of(cut, "speaker")
+    return str(cut.id) if speaker is None else _word(speaker, cut)
 
 
 def _word(name: str, cut: Cut) -> str:
