@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -28,9 +27,9 @@ from harness_bench.asr.data.kaldi import SAMPLES, read_table, write_table
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
-from harness_bench.core.files import locked, read_json, write_json
+from harness_bench.core.files import read_json, write_json
 from harness_bench.core.log import bar, cpu_seconds, say
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import WorkDir, write_provenance
 from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
 from harness_bench.models.features.shards import (
     Shard,
@@ -111,8 +110,9 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     identity = identity_of(job.facts)
     rank, ranks = world()
     # Another run on the folder would take this one's unfinished files for those of a killed one.
-    with locked(out / ".lock") if rank == 0 else nullcontext():
+    with WorkDir(out, job.facts).lock():
         if rank == 0:
+            out.mkdir(exist_ok=True)
             _clear(out, shards, identity, job)
         barrier()
         todo = [shard for shard in shards if not record_path(out, shard).is_file()]

@@ -41,16 +41,6 @@ def atomic_path(target: Path, *, sync: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that processes on one machine or one file system go one by one."""
-    from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
-
-
 def _umask() -> int:
     """Read the process's umask (there is no way to read it without setting it)."""
     mask = os.umask(0o022)
@@ -60,8 +50,7 @@ def _umask() -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -177,11 +177,8 @@ class WorkDir:
     def refuse_others(self, advice: str) -> None:
         """Refuse a folder that was made from other inputs.
 
-        Args:
-            advice: what the user can do, as a sentence.
-
         Raises:
-            ValueError: it was; names what differs.
+            ValueError: it was; names what differs, followed by `advice`, a sentence.
         """
         if changed := self.changed:
             raise ValueError(

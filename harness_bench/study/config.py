@@ -90,22 +90,15 @@ def load_demo(path: Path | None) -> DemoConfig:
 
 
 def data_folder(config: DemoConfig, path: Path | None, override: Path | None) -> Path:
-    """Return where the data of a config lie.
-
-    Args:
-        config: with a data_root.
-        path: the file it came from; data_root is relative to its folder.
-        override: another root to use instead, or None.
+    """Return where the data of a config lie: below `override`, or below its data_root.
 
     Raises:
-        ValueError: no such folder; says how to name another.
+        ValueError: a folder is missing there.
     """
     base = (path or EMBEDDED).absolute().parent
     root = override.absolute() if override else (base / config.data_root).resolve()
-    missing = [
-        each.folder for each in config.sources().values() if not (root / each.folder).is_dir()
-    ]
-    if missing:
+    folders = [source.folder for source in config.sources().values()]
+    if missing := [folder for folder in folders if not (root / folder).is_dir()]:
         raise ValueError(
             f"{root} has no folder {', '.join(missing)}. Give the folder that holds the data with "
             f"--data-root, or change data_root in {path or EMBEDDED}."
@@ -155,16 +148,12 @@ class Demo:
 
     def rows(self) -> list[DemoRow]:
         """List all rows: FBANK, a random model, every model of the family."""
-        random = self.out / "models" / RANDOM
-        return [
-            # s3prl's own FBANK, bit for bit, kept in memory between epochs.
-            DemoRow(FBANK, "baseline", "fbank_cached", None),
-            DemoRow(RANDOM, "random", "harness_local", random),
-            *(
-                DemoRow(step.name, "pretrained", "harness_local", self.checkpoint(step.name))
-                for step in self.family.iterations
-            ),
-        ]
+        # s3prl's own FBANK, bit for bit, kept in memory between epochs.
+        fbank = DemoRow(FBANK, "baseline", "fbank_cached", None)
+        random = DemoRow(RANDOM, "random", "harness_local", self.out / "models" / RANDOM)
+        names = [step.name for step in self.family.iterations]
+        models = [DemoRow(n, "pretrained", "harness_local", self.checkpoint(n)) for n in names]
+        return [fbank, random, *models]
 
     def checkpoint(self, name: str) -> Path:
         """Return the checkpoint folder of a family's model."""

@@ -62,7 +62,11 @@ class Schedule:
         order.prepare()
         results: dict[str, Any] = {}
         self._origin = time.perf_counter()
-        overall = _overall_bar(self.console)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )  # fmt: skip
+        overall = Progress(*columns, console=self.console)
         bar = overall.add_task("stages", total=len(stages))
         with (
             ThreadPoolExecutor(self.jobs) as pool,
@@ -117,13 +121,3 @@ class Schedule:
         table.add_section()
         table.add_row(f"all, {self.jobs} at a time", "0", f"{end:.1f}")
         return table
-
-
-def _overall_bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
