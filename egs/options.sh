@@ -7,11 +7,6 @@ die() {
     echo "$0: $*" >&2
     exit 1
 }
-choose_python() { # the repository's .venv, unless --python names one
-    [ -z "${python}" ] || return 0
-    python=python3
-    [ ! -x "${root}/.venv/bin/python" ] || python="${root}/.venv/bin/python"
-}
 harness() { "${python}" -m harness_bench.cli "$@"; }
 runs() { # runs STAGE: the stage was asked for
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages:-} " != *" $1 "* ]]

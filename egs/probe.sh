@@ -32,7 +32,7 @@ USAGE
 
 source "${egs}/options.sh"
 take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
-choose_python
+source "${egs}/python.sh"
 
 # Wrong options are told before the corpus is read.
 if [ -n "${checkpoint}" ]; then

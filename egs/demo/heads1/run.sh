@@ -29,7 +29,7 @@ USAGE
 
 source "${egs}/options.sh"
 take_options "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
-choose_python
+source "${egs}/python.sh"
 
 # Wrong options are told before any work.
 [ -n "${corpus}${cuts}" ] || die "--corpus DIR is missing: a folder with manifest.tsv; or give --cuts DIR"
