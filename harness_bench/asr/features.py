@@ -56,6 +56,31 @@ if TYPE_CHECKING:
 VERSION = 2
 
 
+@dataclass(frozen=True, config=STRICT)
+class FeatureConfig:
+    """How the pass over the audio runs; what it writes comes from the command line.
+
+    300 h with 512 numbers per frame take 55 GB. HArnESS-ST (4 layers of 512) does about 7 s of
+    audio per second of one CPU core.
+    """
+
+    batch_seconds: Annotated[float, Field(gt=0)] = 60.0  # padded audio; decides the last bits
+    shard_mb: Annotated[float, Field(gt=0)] = 256.0  # MiB a file; what a kill loses at most
+    readers: Annotated[int, Field(ge=1)] = 2  # threads that read audio
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | None = None  # processes here; None: one, or each GPU
+
+
+def read_config(path: Path) -> FeatureConfig:
+    """Read a TOML or YAML file.
+
+    Raises:
+        ValueError: no such file, not of either form, unknown key or impossible value.
+    """
+    read = read_yaml if path.suffix in (".yaml", ".yml") else read_toml
+    return build(FeatureConfig, read(path), source=str(path))
+
+
 class Job(NamedTuple):
     """A checkpoint's fixed features, ready to compute."""
 
@@ -92,9 +117,8 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     Shards that an earlier, interrupted or finished, pass made from the same inputs are kept; any
     others are replaced. Every rank of a run must call it.
 
-    The feature store of s3prl's tasks does not serve here: it keeps one file per utterance under
-    the digest of its waveform, bounded by eviction, so that every epoch would decode the audio
-    and open 150,000 small files. Its digest of the code is used.
+    Shards, and not the store of s3prl's tasks with a file per utterance: every epoch would decode
+    the audio for its digest and open 150,000 small files.
 
     Args:
         job: what to compute.
@@ -171,12 +195,8 @@ def _write_tables(job: Job, out: Path, shards: Sequence[Shard]) -> None:
     """Write what ESPnet reads, once all shards are there; feats.scp last."""
     dim = int(job.facts["dim"])
     places = [(each, shard.name, row) for shard in shards for each, row in shard.firsts()]
-    write_provenance(
-        out,
-        config=resolved(job.config),
-        seed=None,
-        inputs={k: str(v) for k, v in job.facts.items()},
-    )
+    inputs = {name: str(value) for name, value in job.facts.items()}
+    write_provenance(out, config=resolved(job.config), seed=None, inputs=inputs)
     write_json(out / FACTS, job.facts)
     write_table(out / SHAPES, {each.id: f"{each.rows},{dim}" for each, _, _ in places})
     write_table(out / TABLE, {each.id: f"{name} {row} {each.rows}" for each, name, row in places})
@@ -218,50 +238,22 @@ def _under_torchrun(processes: int) -> None:
         sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, help="TOML or YAML: " + str(asdict(FeatureConfig())))
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
-    parser.add_argument("--layers", default="mean", help="mean, or the number of a hidden state")
-    parser.add_argument("--data", type=Path, required=True, help="folder of data folders")
-    parser.add_argument("--out", type=Path, required=True, help="where the features go")
-    parser.add_argument("--splits", nargs="+", required=True, help="names of data folders")
-    parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], help="of the config")
-    parser.add_argument("--devices", type=int, help="processes on this machine, of the config")
-    return parser
-
-
 def main() -> None:
     """Run the program; bad input ends it with one line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--config", type=Path, help="TOML or YAML: " + str(asdict(FeatureConfig())))
+    add("--checkpoint", type=Path, required=True, help="checkpoint folder")
+    add("--layers", default="mean", help="mean, or the number of a hidden state")
+    add("--data", type=Path, required=True, help="folder of data folders")
+    add("--out", type=Path, required=True, help="where the features go")
+    add("--splits", nargs="+", required=True, help="names of data folders")
+    add("--accelerator", choices=["auto", "cpu", "cuda"], help="of the config")
+    add("--devices", type=int, help="processes on this machine, of the config")
     try:
-        run(_parser().parse_args())
+        run(parser.parse_args())
     except ValueError as error:
         sys.exit(f"error: {error}")
-
-
-@dataclass(frozen=True, config=STRICT)
-class FeatureConfig:
-    """How the pass over the audio runs; what it writes comes from the command line.
-
-    300 h with 512 numbers per frame take 55 GB. HArnESS-ST (4 layers of 512) does about 7 s of
-    audio per second of one CPU core.
-    """
-
-    batch_seconds: Annotated[float, Field(gt=0)] = 60.0  # padded audio; decides the last bits
-    shard_mb: Annotated[float, Field(gt=0)] = 256.0  # MiB a file; what a kill loses at most
-    readers: Annotated[int, Field(ge=1)] = 2  # threads that read audio
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: Annotated[int, Field(ge=1)] | None = None  # processes here; None: one, or each GPU
-
-
-def read_config(path: Path) -> FeatureConfig:
-    """Read a TOML or YAML file.
-
-    Raises:
-        ValueError: no such file, not of either form, unknown key or impossible value.
-    """
-    read = read_yaml if path.suffix in (".yaml", ".yml") else read_toml
-    return build(FeatureConfig, read(path), source=str(path))
 
 
 def read_utterances(folder: Path, shape: ModelShape) -> list[Utterance]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness_bench.asr.features import FeatureConfig
+from harness_bench.asr.features import FeatureConfig, read_config
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
 from harness_bench.models.features.reader import FeatureReader
@@ -239,3 +239,14 @@ def test_several_processes_write_the_same_bytes(
     assert done.returncode == 0, done.stderr
     found = {name: (tmp_path / "out" / dump.name / name).read_bytes() for name in whole[1]}
     assert found == whole[1]
+
+
+def test_the_config_is_read_strictly_from_both_forms(tmp_path: Path) -> None:
+    """Our configs are TOML, ESPnet's YAML; a misspelt key must not be a default."""
+    (tmp_path / "a.toml").write_text("shard_mb = 64\n", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text("shard_mb: 64\n", encoding="utf-8")
+    found = [read_config(tmp_path / name) for name in ("a.toml", "a.yaml")]
+    assert found == [FeatureConfig(shard_mb=64.0)] * 2
+    (tmp_path / "b.yaml").write_text("shard_gb: 1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="unknown key 'shard_gb'; did you mean shard_mb"):
+        read_config(tmp_path / "b.yaml")
