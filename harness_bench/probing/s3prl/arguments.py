@@ -144,14 +144,12 @@ def _check_name(what: str, name: str, known: Iterable[str]) -> None:
         raise ValueError(f"There is no {what} {name!r}; did you mean {', '.join(near)}?")
 
 
-def _check_checkpoint(upstream: str, folder: str | None) -> None:
-    """Refuse an upstream of ours without its checkpoint: a folder, or a file of fairseq."""
-    if folder is None:
+def _check_checkpoint(upstream: str, path: str | None) -> None:
+    """Refuse an upstream of ours without its checkpoint; what it holds its reader checks."""
+    if path is None:
         raise ValueError(f"Upstream {upstream} needs a checkpoint folder: give it with -k.")
-    if Path(folder).is_file():
-        return  # its reader checks it
-    if not (Path(folder) / "config.json").is_file():
+    if not Path(path).exists():
         raise ValueError(
-            f"-k {folder} is not a checkpoint folder (it has no config.json). Export a run with "
+            f"-k {path} is not a checkpoint: there is no such folder or file. Export a run with "
             "`harness-bench export`."
         )
