@@ -71,6 +71,7 @@ def load_states(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; no code in it is run."""
     import torch  # noqa: PLC0415 - heavy
 
-    with torch.serialization.safe_globals([argparse.Namespace]):  # the parsed arguments
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    # Not for this call alone: leaving `safe_globals` would forbid what s3prl reads afterwards.
+    torch.serialization.add_safe_globals([argparse.Namespace])  # the parsed arguments
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return found
