@@ -180,7 +180,7 @@ class FamilyConfig:
 
     @property
     def allow_test_data(self) -> bool:
-        """Whether every iteration may train on audio of dev and test sets."""
+        """Whether every iteration may."""
         return all(step.pretrain.allow_test_data for step in self.iterations)
 
     def __post_init__(self) -> None:

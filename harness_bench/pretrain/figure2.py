@@ -89,7 +89,15 @@ def compare(
     reduced = _pca_labels(family, base, teacher, pca_dim)
     starts: tuple[Start, ...] = ("random", _averaged_start(base, teacher))
     variants = tuple(
-        Variant(_variant(base, labels, start, pca=pca), pca)
+        Variant(
+            replace(
+                base,
+                name=f"{base.name}{'_pca' if pca else ''}_{start.removeprefix('block_')}",
+                labels=labels,
+                pretrain=replace(base.pretrain, init=start),
+            ),
+            pca,
+        )
         for labels, pca in ((plain, False), (reduced, True))
         for start in starts
     )
@@ -139,18 +147,6 @@ def _averaged_start(base: IterationConfig, teacher: IterationConfig) -> Start:
         check_start(base.model, "svd", teacher.model)
         return "svd"
     return "block_average"
-
-
-def _variant(
-    base: IterationConfig, labels: LabelConfig, start: Start, *, pca: bool
-) -> IterationConfig:
-    ending = "average" if start == "block_average" else start
-    return replace(
-        base,
-        name=f"{base.name}{'_pca' if pca else ''}_{ending}",
-        labels=labels,
-        pretrain=replace(base.pretrain, init=start),
-    )
 
 
 def _line(
@@ -215,13 +211,13 @@ def render(report: dict[str, Any], out: Path) -> str:
 
 
 MAX_POINTS = 200  # of a curve in figure2.json; a plot shows no more
-CAVEATS = (
+CAVEATS = [
     (
         "Losses in bits on different labels have no common level: with PCA the labels are others. "
         "Compare them as shares of the labels' entropy."
     ),
     "One seed each: small differences may be chance.",
-)
+]
 
 
 def measure(found: Comparison, curves: Sequence[Curve]) -> dict[str, Any]:
@@ -258,17 +254,13 @@ def measure(found: Comparison, curves: Sequence[Curve]) -> dict[str, Any]:
         "teacher": found.teacher,
         "field": LOSS,
         "common_share_of_entropy": common,
-        "caveats": list(CAVEATS),
+        "caveats": CAVEATS,
         "variants": rows,
     }
 
 
 def points(curve: Curve) -> dict[str, list[Any]]:
-    """Return a smoothed curve as at most `MAX_POINTS` points, evenly taken, both ends included.
-
-    Returns:
-        `updates`, `loss_bits` and `share_of_entropy`, lists of one length.
-    """
+    """Return a smoothed curve as at most `MAX_POINTS` points, evenly taken, both ends included."""
     count = len(curve.updates)
     taken = np.linspace(0, count - 1, min(count, MAX_POINTS)).round().astype(int)
     return {

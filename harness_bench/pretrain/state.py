@@ -87,7 +87,7 @@ def save_state(run: Run) -> None:
 
 
 def _delete(folder: Path, old: list[Path]) -> None:
-    """Delete states, and what a killed save left: an unfinished file as large as a state."""
+    """Delete states, and the unfinished file of a killed save."""
     for path in (*old, *folder.glob(".partial-*.pt")):
         path.unlink()
 

@@ -138,16 +138,14 @@ class EpochCuts:
     ) -> None:
         self.source, self.config, self.epoch = source, config, epoch
         self.rank, self.ranks, self.told = rank, ranks, False
-        self.factors = (
-            {}
-            if config.balance is None
-            else repetitions(config.balance, source.hours_by_language())
-        )
+        self.factors: dict[str, float] = {}
+        if config.balance is not None:
+            self.factors = repetitions(config.balance, source.hours_by_language())
 
     def __iter__(self) -> Iterator[Cut]:
         short: set[str] = set()
         for cut in repeated(self._one_pass, self.factors, self.config.seed, self.epoch):
-            if long_enough(cut, self.config):
+            if cut.duration >= self.config.min_sample_size / SAMPLE_RATE:
                 yield vary(cut, self.config, self.epoch)
             else:
                 short.add(drawn_name(cut).partition("#")[0])
@@ -164,13 +162,8 @@ class EpochCuts:
 
 
 def _ignore_sigterm(_worker: int) -> None:
-    """Let workers live on at a SIGTERM to the whole job: the loop still needs their batches."""
+    """Keep workers alive at a SIGTERM to the whole job: the loop still needs their batches."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def long_enough(cut: Cut, config: PretrainConfig) -> bool:
-    """Whether a cut reaches `min_sample_size`."""
-    return float(cut.duration) >= config.min_sample_size / SAMPLE_RATE
 
 
 def epoch_batches(

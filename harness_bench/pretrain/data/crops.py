@@ -26,7 +26,7 @@ def utterance_of(cut: Cut) -> str:
 
 
 def drawn_name(cut: Cut) -> str:
-    """Return the name that a cut's random choices hang on: its utterance and which copy it is."""
+    """Return the name that seeds a cut's random choices: its utterance and which copy it is."""
     copy = (cut.custom or {}).get(COPY_FIELD, 0)
     return utterance_of(cut) if copy == 0 else f"{utterance_of(cut)}#{copy}"
 

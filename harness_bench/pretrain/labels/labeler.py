@@ -41,7 +41,7 @@ class Labeler:
 
 
 def save_labeler(folder: Path, labeler: Labeler) -> None:
-    """Write the labeler into a folder of labels, atomically."""
+    """Write the labeler into a folder of labels."""
     tensors = {"centroids": labeler.centroids, "inertia": torch.tensor(labeler.inertia)}
     if labeler.pca is not None:
         tensors |= {"pca_mean": labeler.pca.mean, "pca_components": labeler.pca.components}

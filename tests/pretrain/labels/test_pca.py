@@ -38,15 +38,11 @@ def test_pca_by_variance_equals_scikit_learn(share: float) -> None:
 
 
 def test_pca_refusals_teach() -> None:
-    """Neither or both sizes, more components than dimensions, frames that do not differ."""
+    """More components than dimensions, frames that do not differ, one frame."""
     frames = torch.randn(50, 4)
-    with pytest.raises(ValueError, match="dim or variance"):
-        fit_pca([frames])
-    with pytest.raises(ValueError, match="dim or variance"):
-        fit_pca([frames], 2, variance=0.5)
     with pytest.raises(ValueError, match=r"pca_dim = 5.*4 dimensions"):
         fit_pca([frames], 5)
-    with pytest.raises(ValueError, match="frames that differ"):
+    with pytest.raises(ValueError, match="pca_variance"):
         fit_pca([torch.ones(50, 4)], variance=0.5)
     with pytest.raises(ValueError, match="got 1"):
         fit_pca([torch.ones(1, 4)], 1)
