@@ -32,8 +32,8 @@ from harness_bench.core.log import bar, cpu_seconds, say
 from harness_bench.core.workdir import WorkDir, write_provenance
 from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
 from harness_bench.models.features.shards import (
-    Shard,
-    Utterance,
+    AudioUtterance,
+    FeatureShard,
     batches_of,
     check_room,
     divide,
@@ -149,7 +149,7 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     return len(todo)
 
 
-def _clear(out: Path, shards: Sequence[Shard], identity: str, job: Job) -> None:
+def _clear(out: Path, shards: Sequence[FeatureShard], identity: str, job: Job) -> None:
     """Keep what was made from the same inputs, say what is to do, delete the rest."""
     fresh = {shard.name for shard in shards if is_fresh(out, shard, identity)}
     missing = [shard for shard in shards if shard.name not in fresh]
@@ -170,7 +170,7 @@ def _clear(out: Path, shards: Sequence[Shard], identity: str, job: Job) -> None:
         path.unlink()
 
 
-def _write(job: Job, out: Path, shards: Sequence[Shard], identity: str) -> None:
+def _write(job: Job, out: Path, shards: Sequence[FeatureShard], identity: str) -> None:
     """Compute this rank's shards, with one progress bar and the next shard's audio read ahead."""
     if not shards:
         return
@@ -191,7 +191,7 @@ def _write(job: Job, out: Path, shards: Sequence[Shard], identity: str) -> None:
     )
 
 
-def _write_tables(job: Job, out: Path, shards: Sequence[Shard]) -> None:
+def _write_tables(job: Job, out: Path, shards: Sequence[FeatureShard]) -> None:
     """Write what ESPnet reads, once all shards are there; feats.scp last."""
     dim = int(job.facts["dim"])
     places = [(each, shard.name, row) for shard in shards for each, row in shard.firsts()]
@@ -256,7 +256,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def read_utterances(folder: Path, shape: ModelShape) -> list[Utterance]:
+def read_utterances(folder: Path, shape: ModelShape) -> list[AudioUtterance]:
     """Return the utterances of a data folder (wav.scp, and utt2num_samples if there is one).
 
     Raises:
@@ -274,7 +274,7 @@ def read_utterances(folder: Path, shape: ModelShape) -> list[Utterance]:
             )
     samples = _samples(folder, paths)
     return [
-        Utterance(name, path, samples[name], shape.frames(samples[name]))
+        AudioUtterance(name, path, samples[name], shape.frames(samples[name]))
         for name, path in sorted(paths.items())
     ]
 

@@ -8,6 +8,6 @@ FRAME_FIELD = 400  # samples that one frame sees; anything shorter gives no fram
 FRAMES_PER_HOUR = 3600 * SAMPLE_RATE // FRAME_SHIFT
 
 
-def frame_count(samples: int) -> int:
-    """Return the 20 ms frames of so many samples at 16 kHz, or 0."""
-    return max((samples - FRAME_FIELD) // FRAME_SHIFT + 1, 0)
+def frame_count(samples: int, field: int = FRAME_FIELD, shift: int = FRAME_SHIFT) -> int:
+    """Return the frames of so many samples, each of which sees `field` of them, or 0."""
+    return max((samples - field) // shift + 1, 0)

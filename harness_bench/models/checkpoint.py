@@ -2,7 +2,7 @@
 
 A folder holds config.json, model.safetensors and preprocessor_config.json (so transformers,
 s3prl's `hf_hubert_custom` and ESPnet open it without us), pretraining_head.safetensors where there
-is a head, and harness.json, which tells what made it.
+is a head, and harness.json with its provenance.
 """
 
 from __future__ import annotations

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from harness_bench.audio.frames import frame_count
 from harness_bench.core.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
 Positive = Annotated[int, Field(ge=1)]
-
-
-class _Counts(Protocol):
-    """An int, or a tensor of them, named without importing torch."""
-
-    def __add__(self, other: int, /) -> Self: ...
-    def __sub__(self, other: int, /) -> Self: ...
-    def __floordiv__(self, other: int, /) -> Self: ...
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,10 +81,4 @@ class HubertConfig:
 
     def frames(self, samples: int) -> int:
         """Return how many frames the extractor gives for `samples` samples (0 if too short)."""
-        return max(self.raw_frames(samples), 0)
-
-    def raw_frames[N: _Counts](self, samples: N) -> N:
-        """Return the frames of so many samples, a number or a tensor; 0 or less if too short."""
-        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
-            samples = (samples - kernel) // stride + 1
-        return samples
+        return frame_count(samples, self.receptive_field, self.downsample_rate)

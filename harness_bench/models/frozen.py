@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.audio.io import read_waveform
 from harness_bench.core.code_digest import code_digest
 from harness_bench.core.files import digest_file, digest_strings, read_json
@@ -44,7 +44,7 @@ class ModelShape:
 
     def frames(self, samples: int) -> int:
         """Return the frames of so many samples (0 if too short)."""
-        return max((samples - self.receptive_field) // self.downsample_rate + 1, 0)
+        return frame_count(samples, self.receptive_field, self.downsample_rate)
 
 
 class FrozenModel(nn.Module, ABC):

@@ -19,7 +19,7 @@ FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "harnes
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Source:
+class ModelSource:
     """One model's place; both None where there is none yet."""
 
     hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
@@ -44,7 +44,7 @@ def resolve(name: str) -> Path:
     """Return the checkpoint folder (or fairseq file) of a named model, downloaded if need be.
 
     HARNESS_MODELS comes before the table: a folder with a sub-folder `name` or a file `name.pt`,
-    or a TOML file in the table's form. A model that is not to be had is a ValueError with the way.
+    or a TOML file in the table's form. An unavailable model is a ValueError with the way out.
     """
     mine, table = os.environ.get(MODELS), _read(TABLE)
     if mine and Path(mine).is_dir():
@@ -61,7 +61,7 @@ def resolve(name: str) -> Path:
     return _download(name, source.hub, source.revision)
 
 
-def _read(path: Path, known: dict[str, Source] | None = None) -> dict[str, Source]:
+def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, ModelSource]:
     """Read a table; folders in it are relative to its own."""
     try:
         values = read_toml(path)
@@ -75,11 +75,11 @@ def _read(path: Path, known: dict[str, Source] | None = None) -> dict[str, Sourc
     for name, entry in values.items():
         if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
             entry["folder"] = str(path.parent / Path(entry["folder"]).expanduser())
-        values[name] = build(Source, entry, source=f"{path}: [{name}]")
+        values[name] = build(ModelSource, entry, source=f"{path}: [{name}]")
     return values
 
 
-def _explain_missing(name: str, source: Source, mine: str | None) -> NoReturn:
+def _explain_missing(name: str, source: ModelSource, mine: str | None) -> NoReturn:
     looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
     raise ValueError(
         f"-u {name}: no weights of this model are public yet{looked}. Give yours with "

@@ -91,7 +91,7 @@ class Block(nn.Module):
 
 
 class PositionalConv(nn.Module):
-    """Grouped convolution that tells the transformer where frames stand."""
+    """Grouped convolution as relative positional embedding."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -194,8 +194,9 @@ class Hubert(nn.Module):
             max_layer: stop behind this many blocks (for labels from a middle layer).
             channels: (B, D) bool, channels of the transformer's input to silence, or None.
         """
-        # As a tensor, so that nothing waits for a GPU.
-        frames = self.config.raw_frames(lengths.to(waveforms.device)).clamp(min=0)
+        # As a tensor, so that nothing waits for a GPU; see `frame_count`.
+        seen = lengths.to(waveforms.device) - self.config.receptive_field
+        frames = (seen // self.config.downsample_rate + 1).clamp(min=0)
         if self.config.normalize:
             waveforms = normalize_waveforms(waveforms, lengths)
         features = self._features(waveforms, lengths)

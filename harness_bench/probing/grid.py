@@ -90,7 +90,7 @@ def run_grid(
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write grid.json.
 
-    Finished trials are not run again, so a killed grid goes on where it was. Unless
+    Finished trials are not run again, so a killed grid resumes. Unless
     HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
     OUT/features, which is deleted when the grid is done.
 
@@ -166,7 +166,7 @@ def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list
 
     def guarded(item: T) -> R:
         if failed.is_set():
-            raise CancelledError  # seen by nobody: the one that failed stands before it
+            raise CancelledError  # never raised to the caller: the failure comes first
         try:
             return run(item)
         except BaseException:

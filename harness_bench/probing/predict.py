@@ -1,4 +1,4 @@
-"""Classify one's own audio with a trained head: s3prl's inference over many files at once."""
+"""Classify audio files with a trained head by s3prl's inference."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def predict(
     import torch  # noqa: PLC0415 - heavy
 
     with tempfile.TemporaryDirectory() as folder:
-        # s3prl tells its progress on standard output, where programs expect answers alone.
+        # s3prl prints its progress on standard output, which is for answers alone.
         with redirect_stdout(sys.stderr):
             moved = None if upstream_checkpoint is None else Path(upstream_checkpoint)
             runner = open_runner(find_checkpoint(Path(probe)), Path(folder), moved)

@@ -49,5 +49,5 @@ def _named(name: str, ckpt: str | None, kwargs: dict[str, Any]) -> _UpstreamExpe
     """Open what `-k` names, or what the name stands for."""
     if ckpt is None:
         ckpt = str(_resolve(name))
-        _say(f"-u {name}: {ckpt}")  # which weights a figure stands for must be in its log
+        _say(f"-u {name}: {ckpt}")  # the log must name the weights behind a figure
     return _UpstreamExpert(ckpt, **kwargs)

@@ -20,7 +20,7 @@ def open_published(
         name: s3prl's name.
         ckpt: a folder of transformers, a HuBERT file of fairseq, or None.
         kwargs: s3prl's own.
-        shape: blocks and dimensions of the published model; another one is said, since its
+        shape: blocks and dimensions of the published model; a warning names another one, since its
             figures would stand under a wrong name.
 
     Raises:

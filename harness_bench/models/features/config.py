@@ -22,7 +22,7 @@ class FeatureCacheConfig:
     """Where features are kept, in which form, and how many.
 
     Nothing goes to disk unless a folder is named: a 24-layer model fills 18 GB for each hour of
-    speech, which nobody expects of a training command.
+    speech, too much to write unasked.
     """
 
     folder: Path | None = None  # HARNESS_FEATURE_CACHE; None: memory alone

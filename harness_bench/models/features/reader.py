@@ -55,7 +55,7 @@ class FeatureReader(Mapping[str, Any]):
         if not (self.table.is_file() and (folder / FACTS).is_file()):
             raise ValueError(
                 f"{folder} has no finished features ({TABLE} and {FACTS}). Run `python -m "
-                "harness_bench.asr.features`; an interrupted run of it goes on."
+                "harness_bench.asr.features`; it continues an interrupted run."
             )
         facts = read_json(folder / FACTS)
         self.made, self.dim = Made(facts["checkpoint"], facts["layers"]), int(facts["dim"])

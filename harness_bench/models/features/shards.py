@@ -42,7 +42,7 @@ type Audio = tuple[NDArray[np.float32], Row]
 
 
 @dataclass(frozen=True)
-class Utterance:
+class AudioUtterance:
     """One line of wav.scp."""
 
     id: str
@@ -62,11 +62,11 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Shard:
+class FeatureShard:
     """A file of features: the rows of some utterances, one behind the other."""
 
     number: int
-    utterances: tuple[Utterance, ...]
+    utterances: tuple[AudioUtterance, ...]
     dim: int
 
     @property
@@ -84,7 +84,7 @@ class Shard:
         """Bytes of the rows."""
         return self.rows * self.dim * BYTES
 
-    def firsts(self) -> Iterator[tuple[Utterance, int]]:
+    def firsts(self) -> Iterator[tuple[AudioUtterance, int]]:
         """Yield every utterance with its first row, that of its head."""
         first = 0
         for utterance in self.utterances:
@@ -92,14 +92,14 @@ class Shard:
             first += utterance.stored
 
 
-def divide(utterances: Sequence[Utterance], dim: int, shard_mb: float) -> list[Shard]:
+def divide(utterances: Sequence[AudioUtterance], dim: int, shard_mb: float) -> list[FeatureShard]:
     """Divide utterances, in their order, into shards of at most `shard_mb` MiB.
 
     The same for any number of processes and whatever is already there, so that an interrupted
     pass gives the same bytes. An utterance larger than a shard gets one of its own.
     """
     limit = shard_mb * MEBIBYTE / (dim * BYTES)
-    groups: list[list[Utterance]] = [[]]
+    groups: list[list[AudioUtterance]] = [[]]
     rows = 0
     for utterance in utterances:
         if groups[-1] and rows + utterance.stored > limit:
@@ -107,10 +107,10 @@ def divide(utterances: Sequence[Utterance], dim: int, shard_mb: float) -> list[S
             rows = 0
         groups[-1].append(utterance)
         rows += utterance.stored
-    return [Shard(number, tuple(group), dim) for number, group in enumerate(groups)]
+    return [FeatureShard(number, tuple(group), dim) for number, group in enumerate(groups)]
 
 
-def estimate(shards: Sequence[Shard]) -> str:
+def estimate(shards: Sequence[FeatureShard]) -> str:
     """Say how large some shards will be."""
     total = sum(shard.nbytes for shard in shards)
     hours = sum(each.duration for shard in shards for each in shard.utterances) / 3600
@@ -122,7 +122,7 @@ def estimate(shards: Sequence[Shard]) -> str:
     )
 
 
-def check_room(folder: Path, missing: Sequence[Shard], freed: int) -> None:
+def check_room(folder: Path, missing: Sequence[FeatureShard], freed: int) -> None:
     """Refuse a pass that the disk has no room for (ValueError).
 
     Args:
@@ -144,23 +144,23 @@ def _size(nbytes: int) -> str:
     return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.2f} MB"  # noqa: PLR2004
 
 
-def record_path(folder: Path, shard: Shard) -> Path:
+def record_path(folder: Path, shard: FeatureShard) -> Path:
     """Return where a shard's record stands; it is written last, so a shard with one is whole."""
     return (folder / shard.name).with_suffix(".json")
 
 
-def batches_of(shard: Shard, max_seconds: float) -> list[list[Utterance]]:
-    """Return the batches of a shard: of like length, the same whoever computes them."""
+def batches_of(shard: FeatureShard, max_seconds: float) -> list[list[AudioUtterance]]:
+    """Return the batches of a shard: of like length, independent of the number of processes."""
     # What is too short for one frame has no rows, and would break a batch.
     return list(by_duration([each for each in shard.utterances if each.rows], max_seconds))
 
 
 def write_shard(
     folder: Path,
-    shard: Shard,
+    shard: FeatureShard,
     model: FixedFeatures,
     identity: str,
-    batches: Iterable[tuple[Sequence[Utterance], Sequence[Audio]]],
+    batches: Iterable[tuple[Sequence[AudioUtterance], Sequence[Audio]]],
     device: torch.device,
 ) -> None:
     """Compute and write one shard, then its record; both atomically.
@@ -196,10 +196,10 @@ def write_shard(
 
 
 def read_ahead(
-    batches: Iterable[Sequence[Utterance]], threads: int
-) -> Iterator[tuple[Sequence[Utterance], list[Audio]]]:
+    batches: Iterable[Sequence[AudioUtterance]], threads: int
+) -> Iterator[tuple[Sequence[AudioUtterance], list[Audio]]]:
     """Yield batches with their audio, read by some threads while earlier ones are computed."""
-    waiting: deque[tuple[Sequence[Utterance], list[Future[Audio]]]] = deque()
+    waiting: deque[tuple[Sequence[AudioUtterance], list[Future[Audio]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             waiting.append((batch, [pool.submit(_read, each) for each in batch]))
@@ -209,7 +209,7 @@ def read_ahead(
             yield _finished(*waiting.popleft())
 
 
-def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
+def is_fresh(folder: Path, shard: FeatureShard, identity: str) -> bool:
     """Whether a shard is there and made from what would make it now.
 
     Audio counts as the same where size and time of change are; where they are not, where its
@@ -231,7 +231,7 @@ def is_fresh(folder: Path, shard: Shard, identity: str) -> bool:
     return bool(found.shape == (shard.rows, shard.dim) and found.dtype == np.int16)
 
 
-def _is_same(utterance: Utterance, row: Row) -> bool:
+def _is_same(utterance: AudioUtterance, row: Row) -> bool:
     name, rows, *before, digest = row
     if (name, rows) != (utterance.id, utterance.rows):
         return False
@@ -239,11 +239,11 @@ def _is_same(utterance: Utterance, row: Row) -> bool:
     return before == [*stamp(path)] or not rows or digest == digest_file(path)
 
 
-def _unread(utterance: Utterance) -> Row:
+def _unread(utterance: AudioUtterance) -> Row:
     return [utterance.id, 0, *stamp(Path(utterance.path)), ""]
 
 
-def _read(utterance: Utterance) -> Audio:
+def _read(utterance: AudioUtterance) -> Audio:
     """Read an utterance as ESPnet does, and note which file that was."""
     path = Path(utterance.path)
     found = stamp(path)
@@ -268,15 +268,15 @@ def _read(utterance: Utterance) -> Audio:
 
 
 def _finished(
-    batch: Sequence[Utterance], futures: Sequence[Future[Audio]]
-) -> tuple[Sequence[Utterance], list[Audio]]:
+    batch: Sequence[AudioUtterance], futures: Sequence[Future[Audio]]
+) -> tuple[Sequence[AudioUtterance], list[Audio]]:
     return batch, [future.result() for future in futures]
 
 
 @torch.inference_mode()
 def _computed(
     model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    batch: Sequence[Utterance],
+    batch: Sequence[AudioUtterance],
     waves: Sequence[NDArray[np.float32]],
     device: torch.device,
 ) -> list[NDArray[np.int16]]:
@@ -287,7 +287,7 @@ def _computed(
     return [_packed(each, rows[: each.rows]) for each, rows in zip(batch, features, strict=True)]
 
 
-def _packed(utterance: Utterance, features: Tensor) -> NDArray[np.int16]:
+def _packed(utterance: AudioUtterance, features: Tensor) -> NDArray[np.int16]:
     try:
         return pack(features)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Features of utterances by the digests of what made them: memory first, disk behind it."""
+"""Features of utterances, keyed by waveform and model: in memory first, then on disk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FeatureStore:
         config: where, how many, in which form.
         facts: gives all that decides the features beside the waveform: model, code, libraries.
             None from it: they must not outlive the process. Called once, when it is needed.
-        when_full: said once, when the memory has no room any more.
+        when_full: logged once, when the memory is full.
 
     Raises:
         ValueError: the folder is a file.
@@ -98,12 +98,12 @@ class FeatureStore:
         return self._given(kept)
 
     def _given(self, kept: Tensor) -> Tensor:
-        """Return kept features in their own type; with fp16 asked for, it stands for float32."""
+        """Return stored features in their own dtype; fp16 storage is widened to float32."""
         halved = self.config.dtype == "fp16" and kept.dtype == torch.float16
         return kept.float() if halved else kept
 
     def _stored(self, features: Tensor) -> Tensor:
-        """Return a tensor that holds no more memory than its own values."""
+        """Return features in the storage dtype, sharing no memory with a batch."""
         if self.config.dtype == "fp16" and features.dtype == torch.float32:
             half = features.half()
             if bool(half.isfinite().all()):
@@ -118,7 +118,7 @@ class FeatureStore:
         return features.detach() if alone else features.detach().clone()
 
     def _read(self, key: bytes) -> Tensor | None:
-        """Look a key up on disk; an entry that cannot be read or is broken counts as absent."""
+        """Look a key up on disk; an unreadable or broken entry counts as absent."""
         if (name := self._name(key)) is None or self._disk is None:
             return None
         try:
@@ -135,7 +135,7 @@ class FeatureStore:
         return None
 
     def _write(self, key: bytes, kept: Tensor) -> None:
-        """Put an entry on disk; the first failure is told and is the last try."""
+        """Put an entry on disk; after the first failure, warn and stop trying."""
         if not self._writes or (name := self._name(key)) is None or self._disk is None:
             return
         try:

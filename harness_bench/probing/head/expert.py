@@ -82,7 +82,7 @@ class ClassifierExpert(nn.Module):
         return train_loader(data, self.data, seed=self.seed, epoch=epoch, skip=skip)
 
     def resume_at(self, step: int) -> None:
-        """Forget what an interrupted run logged after the checkpoint that is taken up."""
+        """Drop what an interrupted run logged after the checkpoint it resumes from."""
         path = self.folder / METRICS
         if path.is_file() and first_rank():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness_bench.audio.frames import FRAME_FIELD
+from harness_bench.audio.frames import frame_count
 
 if TYPE_CHECKING:
     from harness_bench.probing.head.config import HeadConfig
@@ -82,6 +82,6 @@ def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]
     room for; where the batch is padded, these hold another utterance's padding.
     """
     return [
-        max(1, min(given, (count - FRAME_FIELD) // rate + 1))
+        max(1, min(given, frame_count(count, shift=rate)))
         for given, count in zip(lengths, samples, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What a classifier said about one split: its measures and its predictions file."""
+"""A classifier's outputs on one split: measures and predictions file."""
 
 from __future__ import annotations
 

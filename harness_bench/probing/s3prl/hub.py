@@ -73,7 +73,7 @@ def s3prl_folder() -> Path:
 def own_checkpoint(name: str) -> Path | None:
     """Return the checkpoint that one of our names stands for without `-k`, None where none does.
 
-    This may download; a checkpoint that is not to be had is a ValueError that says how to get it.
+    This may download; an unavailable checkpoint is a ValueError that says how to get it.
     """
     own = name in own_index() and name in models.names()
     return models.resolve(name) if own else None

@@ -220,7 +220,7 @@ class _Epoch:
 
     Args:
         loader: any iterable of batches with a length.
-        continuation: is told what happens.
+        continuation: gets the callbacks.
         unread: batches to read and discard.
         unlisted: batches that the loader itself has left out.
     """

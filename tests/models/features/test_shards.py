@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness_bench.asr.features import read_utterances
 from harness_bench.models.features.shards import (
-    Utterance,
+    AudioUtterance,
     batches_of,
     check_room,
     divide,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read(utterance: Utterance) -> None:
+def read(utterance: AudioUtterance) -> None:
     list(read_ahead([[utterance]], threads=1))
 
 
@@ -39,27 +39,27 @@ def test_another_sampling_rate_is_refused(tmp_path: Path, rate: int) -> None:
     """The checkpoint would hear speech at half the speed."""
     write_audio(tmp_path / "a.flac", 4000, seed=0, rate=rate)
     with pytest.raises(ValueError, match=f"'a'.*at {rate} Hz; expected"):
-        read(Utterance("a", str(tmp_path / "a.flac"), 4000, 12))
+        read(AudioUtterance("a", str(tmp_path / "a.flac"), 4000, 12))
 
 
 def test_two_channels_and_another_length_are_refused(tmp_path: Path) -> None:
     """A stale table of lengths would give rows of one utterance to the next."""
     sf.write(tmp_path / "a.wav", np.zeros((4000, 2)), 16_000)
     with pytest.raises(ValueError, match=r"shape \(4000, 2\)"):
-        read(Utterance("a", str(tmp_path / "a.wav"), 4000, 12))
+        read(AudioUtterance("a", str(tmp_path / "a.wav"), 4000, 12))
     sf.write(tmp_path / "b.wav", np.zeros(4000), 16_000)
     with pytest.raises(ValueError, match=r"expected 4001 samples"):
-        read(Utterance("b", str(tmp_path / "b.wav"), 4001, 12))
+        read(AudioUtterance("b", str(tmp_path / "b.wav"), 4001, 12))
 
 
 def test_broken_audio_is_named(tmp_path: Path) -> None:
     """One in 150,000 files, hours into the pass."""
     (tmp_path / "a.flac").write_bytes(b"fLaC nonsense")
     with pytest.raises(ValueError, match=r"Utterance 'a': .*a.flac cannot be read"):
-        read(Utterance("a", str(tmp_path / "a.flac"), 4000, 12))
+        read(AudioUtterance("a", str(tmp_path / "a.flac"), 4000, 12))
     sf.write(tmp_path / "b.wav", np.full(4000, np.nan), 16_000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"'b'.* has NaN"):
-        read(Utterance("b", str(tmp_path / "b.wav"), 4000, 12))
+        read(AudioUtterance("b", str(tmp_path / "b.wav"), 4000, 12))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -104,8 +104,10 @@ def test_a_shard_is_fresh_for_its_own_inputs_alone(tiny_checkpoint: Path, tmp_pa
 ROWS = st.lists(st.integers(0, 400), min_size=1, max_size=60)
 
 
-def utterances(rows: list[int]) -> list[Utterance]:
-    return [Utterance(f"u{n}", "x.flac", count * 320 + 80, count) for n, count in enumerate(rows)]
+def utterances(rows: list[int]) -> list[AudioUtterance]:
+    return [
+        AudioUtterance(f"u{n}", "x.flac", count * 320 + 80, count) for n, count in enumerate(rows)
+    ]
 
 
 @given(rows=ROWS, dim=st.sampled_from([1, 32]), limit=st.integers(1, 1000))
@@ -124,7 +126,7 @@ def test_shards_hold_every_row_once_and_are_bounded(rows: list[int], dim: int, l
 
 def test_the_size_is_that_of_the_design() -> None:
     """300 h of 512 numbers of 16 bits are 55 GB."""
-    hour = Utterance("u", "x.flac", 3600 * 16_000, 3600 * 50)
+    hour = AudioUtterance("u", "x.flac", 3600 * 16_000, 3600 * 50)
     text = estimate(divide([hour] * 300, 512, 256))
     assert "300 utterances, 300.00 h: 55.3 GB" in text
     assert "184 MB per hour" in text
