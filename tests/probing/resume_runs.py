@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from harness_bench import run_downstream
-from harness_bench.probing.head.data import Utterance, collate
+from harness_bench.probing.head.data import LabelledUtterance, collate
 from harness_bench.probing.head.expert import ClassifierExpert
 from harness_bench.probing.s3prl import resume
 
@@ -43,17 +43,17 @@ class Cut(Exception):  # noqa: N818 - stands for a power cut
     """The training ends here."""
 
 
-class Noisy(Dataset[Utterance]):
+class Noisy(Dataset[LabelledUtterance]):
     """A data set as s3prl's own: each item draws from all three random generators."""
 
-    def __init__(self, clean: Dataset[Utterance]) -> None:
+    def __init__(self, clean: Dataset[LabelledUtterance]) -> None:
         self.clean = clean
 
     def __len__(self) -> int:
         return len(self.clean)  # type: ignore[arg-type]
 
     @override
-    def __getitem__(self, index: int) -> Utterance:
+    def __getitem__(self, index: int) -> LabelledUtterance:
         item = self.clean[index]
         level = random.random() + np.random.rand()  # noqa: NPY002 - what s3prl's tasks use
         noise = level * torch.randn(len(item.waveform))

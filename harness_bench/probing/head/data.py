@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, override
+from typing import TYPE_CHECKING, Any, NamedTuple, override
 
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness_bench.probing.head.config import DataConfig
 
 
-class Utterance(NamedTuple):
+class LabelledUtterance(NamedTuple):
     """One labelled utterance."""
 
     waveform: Tensor  # (samples,) float32 at 16 kHz
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     groups: list[str]
 
 
-class LabelledCuts(Dataset[Utterance]):
+class LabelledCuts(Dataset[LabelledUtterance]):
     """Cuts of one split with the index of their class; decoded audio is kept while it fits.
 
     Args:
@@ -73,7 +73,7 @@ class LabelledCuts(Dataset[Utterance]):
         return len(self.cuts)
 
     @override
-    def __getitem__(self, index: int) -> Utterance:
+    def __getitem__(self, index: int) -> LabelledUtterance:
         cut = self.cuts[index]
         waveform = self._waveforms.get(index)
         if waveform is None:
@@ -84,7 +84,7 @@ class LabelledCuts(Dataset[Utterance]):
                 f"Cut {cut.id!r} has {len(waveform)} samples at 16 kHz; {FRAME_FIELD} are needed "
                 "for one frame. Prepare the corpus again: `harness-bench prepare` skips such cuts."
             )
-        return Utterance(waveform, self.labels[index], cut.id, self.groups[index])
+        return LabelledUtterance(waveform, self.labels[index], cut.id, self.groups[index])
 
 
 def learn_classes(folder: Path, field: str) -> list[str]:
@@ -143,23 +143,23 @@ def _report_unknown(
 
 def train_loader(
     data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int, skip: int = 0
-) -> DataLoader[Utterance]:
+) -> DataLoader[LabelledUtterance]:
     """Return the batches of one epoch but for the first `skip`; (seed, epoch) alone decide them."""
     rank, ranks = world()
-    sampler: DistributedSampler[Utterance] = DistributedSampler(data, ranks, rank, seed=seed)
+    sampler: DistributedSampler[Any] = DistributedSampler(data, ranks, rank, seed=seed)
     sampler.set_epoch(epoch)
     batch_size, workers = config.train_batch_size, config.num_workers
     order = [*sampler][skip * batch_size :]
     return DataLoader(data, batch_size, sampler=order, num_workers=workers, collate_fn=collate)
 
 
-def eval_loader(data: LabelledCuts, config: DataConfig) -> DataLoader[Utterance]:
+def eval_loader(data: LabelledCuts, config: DataConfig) -> DataLoader[LabelledUtterance]:
     """Return the batches of a split, in the order of its cuts."""
     batch_size, workers = config.eval_batch_size, config.num_workers
     return DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
 
 
-def collate(items: Sequence[Utterance]) -> Batch:
+def collate(items: Sequence[LabelledUtterance]) -> Batch:
     """Put utterances into a batch."""
     return Batch(
         waveforms=[item.waveform for item in items],
