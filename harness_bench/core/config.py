@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic.fields import FieldInfo
+
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -77,7 +80,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     For options of a command line, where all is text; what cannot be turned stays for `build`.
     """
-    wanted = {field.name: field.type for field in _fields(kind)}
+    wanted = {name: info.annotation for name, info in _fields(kind).items()}
     return {key: _typed(wanted.get(key), value) for key, value in values.items()}
 
 
@@ -126,52 +129,33 @@ def _explain(kind: type, problem: Any) -> str:
 
 def _allowed(kind: type, parts: tuple[Any, ...]) -> str:
     """Say the allowed range of a number that is bounded on both sides; else nothing."""
-    fields = {field.name: field.bounds for field in _fields(_dataclass_at(kind, parts[:-1]))}
-    bounds = fields.get(str(parts[-1]), ()) if parts else ()
+    info = _fields(_dataclass_at(kind, parts[:-1])).get(str(parts[-1])) if parts else None
+    bounds = [
+        f"{sign} {getattr(constraint, name)}"
+        for constraint in (info.metadata if info else ())
+        for name, sign in _SIGNS.items()
+        if hasattr(constraint, name)
+    ]
     return f" (allowed: {' and '.join(bounds)})" if len(bounds) > 1 else ""
 
 
 def _known_keys(kind: Any, parts: tuple[Any, ...]) -> list[str]:
     """List the fields of the (nested) dataclass that `parts` leads to."""
-    here = _dataclass_at(kind, parts)
-    return [field.name for field in _fields(here)] if dataclasses.is_dataclass(here) else []
+    return list(_fields(_dataclass_at(kind, parts)))
 
 
 def _dataclass_at(kind: Any, parts: tuple[Any, ...]) -> Any:
     """Follow keys and indices from a dataclass to a nested one; None where there is none."""
     here = kind
     for part in parts:
-        if isinstance(part, int) or not dataclasses.is_dataclass(here):
-            continue
-        hints = {field.name: field.type for field in _fields(here)}
-        here = _dataclass_in(hints.get(str(part)))
+        if not isinstance(part, int) and dataclasses.is_dataclass(here):
+            info = _fields(here).get(str(part))
+            here = _dataclass_in(info.annotation) if info else None
     return here
 
 
-def _fields(kind: Any) -> tuple[_Field, ...]:
-    """Return pydantic's resolved fields as records."""
-    found = getattr(kind, "__pydantic_fields__", {})
-    return tuple(
-        _Field(name, info.annotation, _bounds(info.metadata)) for name, info in found.items()
-    )
-
-
-def _bounds(constraints: Iterable[Any]) -> tuple[str, ...]:
-    """Return the bounds of a number as text, such as ("> 0", "<= 1")."""
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    return tuple(
-        f"{sign} {getattr(constraint, name)}"
-        for constraint in constraints
-        for name, sign in signs.items()
-        if hasattr(constraint, name)
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Field:
-    name: str
-    type: Any
-    bounds: tuple[str, ...]
+def _fields(kind: Any) -> dict[str, FieldInfo]:
+    return getattr(kind, "__pydantic_fields__", {})
 
 
 def _dataclass_in(hint: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass
 
-from harness_bench.core.config import build, load, read_toml, read_yaml, resolved
+from harness_bench.core.config import STRICT, build, load, read_toml, read_yaml, resolved, typed
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.config import FamilyConfig, IterationConfig, LabelConfig, PretrainConfig
 
@@ -178,3 +179,21 @@ def test_odd_yaml_names_the_file(tmp_path: Path, content: bytes, told: str) -> N
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], object], name: str) -> None:
     with pytest.raises(ValueError, match="no config file "):
         read(tmp_path / name)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Options:
+    """One field of each kind that a command line may set."""
+
+    rates: tuple[float, ...]
+    names: tuple[str, ...]
+    on: bool
+    count: int
+    word: str
+
+
+def test_text_of_a_command_line_takes_the_types_of_the_config() -> None:
+    """All is text there; what cannot be turned is left for the strict check to explain."""
+    given = {"rates": "0.9, 1.1", "names": "1 b", "on": "true", "count": "x", "word": "1"}
+    turned = {"rates": [0.9, 1.1], "names": ["1", "b"], "on": True, "count": "x", "word": "1"}
+    assert typed(Options, given) == turned
