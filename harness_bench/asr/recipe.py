@@ -372,4 +372,4 @@ def _file_name(model: str) -> str:
 
 def _decisive(arguments: str) -> str:
     """Return further options of a training that decide its result."""
-    return _LASTING.sub("", arguments + " ")
+    return _LASTING.sub("", arguments + " ").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,8 @@ def training_inputs(
 
         inputs["checkpoint"] = checkpoint_digest(Path(checkpoint))
     work = WorkDir(folder, inputs, older=(OldNote(NOTE),))
+    if work.found and work.found.inputs and _words(work.found.inputs) == _words(inputs):
+        work = replace(work, inputs=work.found.inputs)  # older versions noted options with a space
     if (folder / _BEGUN).is_file():
         if work.found is None:
             raise ValueError(
@@ -145,6 +148,10 @@ def training_inputs(
             "Going on would mix the two. Choose another --asr_tag or --expdir, or remove it."
         )
     work.begin()
+
+
+def _words(inputs: Mapping[str, str]) -> dict[str, list[str]]:
+    return {name: value.split() for name, value in inputs.items()}
 
 
 def predictions(cuts: Path, decoded: Path, out: Path, splits: Sequence[str]) -> None:

@@ -46,9 +46,10 @@ def find_checkpoint(probe: Path) -> Path:
     for name in (GRID, OUTCOME):
         if (probe / name).is_file():
             found = Path(str(read_json(probe / name)["checkpoint"]))
-            # A probe that was moved as a whole holds its checkpoint below itself.
-            near = [found, *probe.glob(f"**/{BEST}")]
-            if (there := next((path for path in near if path.is_file()), None)) is not None:
+            # A folder that was moved as a whole holds the same checkpoint at the same place in it.
+            parts = found.parts
+            moved = (probe.joinpath(*parts[at:]) for at in range(len(parts) - 1, 0, -1))
+            if (there := next(filter(Path.is_file, (found, *moved)), None)) is not None:
                 return there
     raise ValueError(
         f"{probe} holds no trained head: expected {BEST}, an experiment folder of "

@@ -58,6 +58,9 @@ def test_a_training_that_began_keeps_its_inputs(tmp_path: Path) -> None:
     # As a version before noted them.
     (tmp_path / NOTE).write_text('{"layers": "1", "tokens": "a"}', encoding="utf-8")
     training_inputs(tmp_path, {"layers": "1", "tokens": "a"}, {})
+    # Options of older versions ended in a space where none of them decided the weights.
+    (tmp_path / NOTE).write_text('{"layers": "1", "asr_args": " "}', encoding="utf-8")
+    training_inputs(tmp_path, {"layers": "1", "asr_args": ""}, {})
 
 
 def test_a_training_that_noted_nothing_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -226,10 +226,6 @@ def test_an_old_training_is_known_and_decodes_its_old_features(old: Path) -> Non
 @pytest.mark.espnet
 def test_an_old_training_goes_on_for_more_epochs(old: Path) -> None:
     """The states of ESPnet's optimiser and reporter are taken up."""
-    inputs = old / "asr_demo/asr/inputs.json"
-    # As a training that was begun with `--asr_args "--max_epoch 40"` has noted it.
-    noted = json.loads(inputs.read_text(encoding="utf-8")) | {"asr_args": ""}
-    inputs.write_text(json.dumps(noted), encoding="utf-8")
     recipe("--stage", "11", "--stop_stage", "11", "--asr_args", "--max_epoch 41")
     assert (old / "asr_demo/asr/latest.pth").resolve().name == "41epoch.pth"
 
