@@ -119,9 +119,7 @@ def make_board(
     )
 
 
-def _with_paper(
-    found: Mapping[Path, Result],
-) -> tuple[dict[Path, Result], dict[Path, str]]:
+def _with_paper(found: Mapping[Path, Result]) -> tuple[dict[Path, Result], dict[Path, str]]:
     """Add the paper's rows; one that is in the folder as well is shown once.
 
     Returns:

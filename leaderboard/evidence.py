@@ -113,11 +113,7 @@ def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[
 
 
 def _examine[P: (ClassPrediction, TextPrediction)](
-    found: Evidence,
-    kind: type[P],
-    results: Mapping[Path, Result],
-    metric: str,
-    profile: str | None,
+    found: Evidence, kind: type[P], results: Mapping[Path, Result], metric: str, profile: str | None
 ) -> None:
     """Read predictions of one kind, break each down, compare those of the same utterances."""
     asked: dict[tuple[tuple[str, ...], ...], dict[Path, list[P]]] = {}

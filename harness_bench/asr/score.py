@@ -29,12 +29,7 @@ from harness_bench.cuts.store import read_cuts
 from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Result
 from harness_bench.scoring.publish import leakage, publish, text_result, upstream_fields
-from harness_bench.scoring.registry import (
-    DEFAULT_PROFILE,
-    get_metric,
-    get_profile,
-    profile_names,
-)
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
 from harness_bench.scoring.texts.joining import GROUP
 from harness_bench.scoring.texts.score import grouping_of, score_rows
 

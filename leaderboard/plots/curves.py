@@ -11,10 +11,7 @@ from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, plain, sheet
 if TYPE_CHECKING:
     from ..curves import Curves
 
-_PANELS = (
-    ("loss_bits", "bits per frame"),
-    ("share_of_entropy", "share of the labels' entropy"),
-)
+_PANELS = (("loss_bits", "bits per frame"), ("share_of_entropy", "share of the labels' entropy"))
 _DOTS = 8  # marks on a line, so that lines of one colour in print stay apart
 
 

@@ -12,12 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.scoring.registry import metric_names
-from harness_bench.scoring.systems import (
-    SIGNIFICANT,
-    Systems,
-    compare_pair,
-    compare_systems,
-)
+from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_pair, compare_systems
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:

@@ -183,9 +183,7 @@ def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[AlignmentSt
     below = hyp[chunk.hyp_start_idx : chunk.hyp_end_idx]
     for place in range(max(len(above), len(below))):
         yield AlignmentStep(
-            _MARKS[chunk.type],
-            above[place] if above else "",
-            below[place] if below else "",
+            _MARKS[chunk.type], above[place] if above else "", below[place] if below else ""
         )
 
 

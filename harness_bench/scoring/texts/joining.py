@@ -36,7 +36,7 @@ def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
 
 
 def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
-    """Join predictions for `asr.score_joined`: all references, tags and cluster as fields.
+    """Join predictions for `score_joined`: all references, tags and cluster as fields.
 
     Raises:
         ValueError: no row, an id given twice, or not the same annotators everywhere.

@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness_bench.scoring.registry import get_profile
-from harness_bench.scoring.statistics import (
-    CHARACTERS,
-    WORDS,
-    Array,
-    error_rate,
-    text_statistics,
-)
+from harness_bench.scoring.statistics import CHARACTERS, WORDS, Array, error_rate, text_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -51,9 +51,7 @@ def test_per_class_equals_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     )
 )
 @settings(deadline=None, max_examples=40)
-def test_calibration_error_equals_torchmetrics(
-    weights: list[tuple[int, int, int, str]],
-) -> None:
+def test_calibration_error_equals_torchmetrics(weights: list[tuple[int, int, int, str]]) -> None:
     """An independent implementation of the same definition, 15 equally wide bins."""
     import torch  # noqa: PLC0415 - for the oracle alone
     from torchmetrics.functional.classification import (  # noqa: PLC0415
