@@ -49,15 +49,14 @@ def make_demo_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:
     planned = plan(task, config)
     inputs = {"plan": plan_digest(planned), _WHEEL: _wheel_version()}
     work = WorkDir(folder, inputs, older=(OldNote(PROVENANCE, "inputs", whole="README.md"),))
-    if work.finished:
-        return False
-    work.begin(
-        config=config, seed=config.seed, synthetic=True, synthesiser="eSpeak NG, GPL-3.0-or-later"
-    )
-    durations = _speak_all(folder, task, planned, config.seed)
-    write_manifest(folder / MANIFEST, planned, durations)
-    write_text(folder / "README.md", readme(task))
-    work.finish()
+    licence = {"synthetic": True, "synthesiser": "eSpeak NG, GPL-3.0-or-later"}
+    with work.lock():
+        if work.finished:
+            return False
+        with work.replacing(config=config, seed=config.seed, **licence) as partial:
+            durations = _speak_all(partial, task, planned, config.seed)
+            write_manifest(partial / MANIFEST, planned, durations)
+            write_text(partial / "README.md", readme(task))
     return True
 
 
