@@ -302,7 +302,7 @@ PACKAGES = (
     "torch", "torchaudio", "transformers", "lhotse", "lightning", "numpy", "scikit-learn",
     "espnet", "espnet-s3prl", "jiwer", "soundfile", "safetensors",
 )  # fmt: skip
-FILE_NAME = "provenance.json"
+PROVENANCE = "provenance.json"
 
 
 def versions() -> dict[str, str]:
@@ -353,4 +353,4 @@ def write_provenance(
         "hardware": hardware(),
         **(extra or {}),
     }
-    write_json(folder / FILE_NAME, record)
+    write_json(folder / PROVENANCE, record)

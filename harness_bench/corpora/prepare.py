@@ -19,8 +19,7 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core import config as configs
 from harness_bench.core.files import read_ids
 from harness_bench.core.log import bar, say
-from harness_bench.core.workdir import FILE_NAME as PROVENANCE
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
 from harness_bench.corpora.report import PrepareReport, speaker_disjoint

@@ -19,8 +19,7 @@ import numpy as np
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.files import write_text
 from harness_bench.core.log import bar
-from harness_bench.core.workdir import FILE_NAME as PROVENANCE
-from harness_bench.core.workdir import OldNote, WorkDir
+from harness_bench.core.workdir import PROVENANCE, OldNote, WorkDir
 from harness_bench.demo.manifest import (
     MANIFEST,
     audio_path,

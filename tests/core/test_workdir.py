@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.core.files import read_json, write_json, write_text
-from harness_bench.core.workdir import FILE_NAME, NOTE, OldNote, WorkDir, inputs_key
+from harness_bench.core.workdir import NOTE, PROVENANCE, OldNote, WorkDir, inputs_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +137,7 @@ def test_provenance_names_the_inputs(tmp_path: Path) -> None:
     WorkDir(tmp_path / "a", INPUTS).begin(config={"lr": 1}, seed=3)
     with WorkDir(tmp_path / "b", INPUTS).replacing(config={"lr": 1}, seed=3, synthetic=True):
         pass
-    first, second = (read_json(tmp_path / name / FILE_NAME) for name in "ab")
+    first, second = (read_json(tmp_path / name / PROVENANCE) for name in "ab")
     assert first["inputs"] == second["inputs"] == INPUTS
     assert (first["config"], first["seed"], second["synthetic"]) == ({"lr": 1}, 3, True)
 

@@ -11,7 +11,7 @@ from harness_bench import corpora
 from harness_bench.core.config import build, load, resolved, typed
 from harness_bench.core.files import atomic_path, read_json, write_json, write_text
 from harness_bench.core.log import bar
-from harness_bench.core.workdir import FILE_NAME as PROVENANCE
+from harness_bench.core.workdir import PROVENANCE
 from harness_bench.corpora.doctor.known import Known, of_corpus
 from harness_bench.corpora.doctor.listen import (
     FINDINGS,

@@ -11,8 +11,7 @@ import numpy as np
 
 from harness_bench.core.config import resolved
 from harness_bench.core.log import bar
-from harness_bench.core.workdir import FILE_NAME as PROVENANCE
-from harness_bench.core.workdir import write_provenance
+from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
 from harness_bench.corpora.subset.draw import SECOND, USUAL_SPLIT, Candidates, draw
 from harness_bench.cuts import store
