@@ -58,10 +58,10 @@ class DownstreamExpert(ClassifierExpert):
 
 UPSTREAM = '''"""The level of every frame of 20 ms."""
 
-from harness_bench.probing.s3prl.upstream import FrozenUpstream
+from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 
-class UpstreamExpert(FrozenUpstream):
+class UpstreamExpert(FrozenExpert):
     """Mean level of 20 pieces of each frame."""
 
     def get_downsample_rates(self, key):
