@@ -217,7 +217,7 @@ def label(
         raise ValueError(f"iteration {step.name!r} has labels.source = 'none': nothing to make")
     fabric = make_fabric(accelerator=accelerator, devices=devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
-    teacher = _lone_teacher(step, teacher)
+    teacher = _lone_teacher(step, teacher, needed=step.labels.source == "hidden")
     return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
 
 
@@ -245,7 +245,7 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
         )
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)
-    teacher = _lone_teacher(step, teacher)
+    teacher = _lone_teacher(step, teacher, needed=step.pretrain.init != "random")
     return pretrain(step, found, labels, out, fabric=fabric, teacher=teacher, restart=restart)
 
 
@@ -257,12 +257,11 @@ def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fab
     )  # fmt: skip
 
 
-def _lone_teacher(step: IterationConfig, given: Path | None) -> Path | None:
+def _lone_teacher(step: IterationConfig, given: Path | None, *, needed: bool) -> Path | None:
     """Return what the command line names, else the config's where that needs no family."""
-    if given is not None:
-        return find_teacher(str(given), {})
     outside = step.teacher is not None and is_outside(step.teacher)
-    return find_teacher(str(step.teacher), {}) if outside else None
+    name = str(given) if given is not None else step.teacher if outside else None
+    return find_teacher(name, {}) if needed and name is not None else None
 
 
 def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
