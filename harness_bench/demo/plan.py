@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.core.config import STRICT, read_toml
 from harness_bench.demo.signals import Channel
-from harness_bench.demo.speakers import Speaker, speakers
+from harness_bench.demo.speakers import DemoSpeaker, speakers
 from harness_bench.demo.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Planned:
 
     id: str
     split: str
-    speaker: Speaker
+    speaker: DemoSpeaker
     spoken: str  # diacritised, dialect-like rules applied
     transcript: str | None
     label: str | None
@@ -172,7 +172,7 @@ class _Draw:
             effort=style.effort + dialect.effort,
         )
 
-    def _channel(self, speaker: Speaker, style: Emotion) -> Channel:
+    def _channel(self, speaker: DemoSpeaker, style: Emotion) -> Channel:
         """Draw how one utterance is recorded."""
         uniform = self.random.uniform
         return Channel(

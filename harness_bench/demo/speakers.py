@@ -20,7 +20,7 @@ VOICES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Speaker:
+class DemoSpeaker:
     """One made-up speaker.
 
     Attributes:
@@ -42,13 +42,13 @@ class Speaker:
     tract: float
 
 
-def speakers(split: str, per_voice: int, random: Random) -> list[Speaker]:
+def speakers(split: str, per_voice: int, random: Random) -> list[DemoSpeaker]:
     """Make the speakers of one split: `per_voice` of every voice, each with an own manner."""
-    made: list[Speaker] = []
+    made: list[DemoSpeaker] = []
     for gender, voices in VOICES[split].items():
         for voice in voices:
             for _ in range(per_voice):
-                speaker = Speaker(
+                speaker = DemoSpeaker(
                     name=f"syn_{split}_{gender[0]}{len(made) + 1:02d}",
                     gender=gender,
                     voice=voice,
