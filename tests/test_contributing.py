@@ -15,10 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness_bench.results.predictions import TextPrediction, write_predictions
+from tests import cut_files
+from tests.models.test_types import MADE_UP
+from tests.pretrain.objectives.test_contract import MADE_UP as OBJECTIVE
+from tests.tiny import DEFAULTS
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ROOT / "egs" / "harness" / "pretrain1" / "conf"
 GENERATED = shutil.ignore_patterns("__pycache__")
+
+MODEL_TYPE = MADE_UP.replace("160", "320")  # labels stand for 20 ms
 
 CORPUS = '''"""One wave file per utterance, named by its word."""
 
@@ -97,6 +107,8 @@ def value(totals):
     return 100 * words[..., DELETIONS] / words[..., [HITS, SUBSTITUTIONS, DELETIONS]].sum(-1)
 '''
 
+SAID = (("u1", "the high tone", "high tone"), ("u2", "low", "low"))  # id, reference, hypothesis
+
 PROFILE = '''"""A made-up text profile: the article goes."""
 
 NAME = "madeup"
@@ -121,6 +133,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PRESETS, package / "pretrain" / "paper")
     files = {
         "corpora/layouts/madeup.py": CORPUS,
+        "models/types/loudness.py": MODEL_TYPE,
+        "pretrain/objectives/madeup.py": OBJECTIVE,
         "scoring/metrics/madeup.py": METRIC,
         "scoring/profiles/madeup.py": PROFILE,
         "upstream/madeup/__init__.py": "",
@@ -144,14 +158,16 @@ class Verb:
     def __init__(self, site: Path, folder: Path) -> None:
         self.site, self.folder = site, folder
 
-    def __call__(self, *words: object, module: str = "harness_bench.cli") -> str:
+    def __call__(
+        self, *words: object, module: str = "harness_bench.cli", command: tuple[str, ...] = ()
+    ) -> str:
         """Return what a verb prints."""
-        command = [sys.executable, "-m", module, *map(str, words)]
+        started = [sys.executable, *(command or ("-m", module)), *map(str, words)]
         environment = {**os.environ, "PYTHONPATH": str(self.site)}
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            started, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr[-4000:]}"
+        assert done.returncode == 0, f"{started}\n{done.stdout}\n{done.stderr[-4000:]}"
         return done.stdout
 
     def json(self, *words: object) -> Any:
@@ -167,8 +183,9 @@ def verb(site: Path, tmp_path: Path) -> Verb:
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     """Return a folder with references, and hypotheses of which one lacks one word of four."""
-    (tmp_path / "ref").write_text("u1 the high tone\nu2 low\n", encoding="utf-8")
-    (tmp_path / "hyp").write_text("u1 high tone\nu2 low\n", encoding="utf-8")
+    for name, place in (("ref", 1), ("hyp", 2), ("text", 2)):
+        lines = [f"{said[0]} {said[place]}\n" for said in SAID]
+        (tmp_path / name).write_text("".join(lines), encoding="utf-8")
     return tmp_path
 
 
@@ -181,10 +198,26 @@ def test_a_corpus(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
     assert report["splits"]["train"]["labels"] == {"high": 8, "low": 8, "middle": 8}
 
 
-def test_a_text_metric(verb: Verb, texts: Path) -> None:
-    """In the scores of two files, and where systems are compared."""
+def test_a_text_metric(verb: Verb, texts: Path, tmp_path: Path) -> None:
+    """In the scores of two files, where systems are compared, in recipe scores and results."""
     words = ("score", "asr", "--hyp", texts / "hyp", "--ref", texts / "ref", "--profile", "none")
     assert verb.json(*words)["madeup"] == 25
+    rows = [TextPrediction(id=key, ref=ref, hyp=hyp, group=key) for key, ref, hyp in SAID]
+    write_predictions(tmp_path / "a.jsonl", rows)
+    write_predictions(tmp_path / "b.jsonl", [row.model_copy(update={"hyp": ""}) for row in rows])
+    found = verb.json("score", "compare", "b.jsonl", "a.jsonl", "--metric", "madeup")
+    assert [one["value"] for one in found["systems"]] == [25, 100]
+    cuts = cut_files.write(
+        tmp_path, "test", [cut_files.row(key, text=ref, cluster=key) for key, ref, _ in SAID]
+    )
+    verb(
+        "--cuts", cuts, "--split", "test", "--decoded", texts, "--corpus", "made", "--out",
+        tmp_path / "out", "--results", tmp_path / "results", "--model", "m", "--profiles", "none",
+        module="harness_bench.asr.score",
+    )  # fmt: skip
+    (result,) = (tmp_path / "results").glob("*.json")
+    assert json.loads(result.read_text(encoding="utf-8"))["metrics"]["madeup"]["value"] == 25
+    assert "MADEUP" in (tmp_path / "out" / "scores.test.md").read_text(encoding="utf-8")
 
 
 def test_a_text_profile(verb: Verb, texts: Path) -> None:
@@ -192,6 +225,55 @@ def test_a_text_profile(verb: Verb, texts: Path) -> None:
     words = ("score", "asr", "--hyp", texts / "hyp", "--ref", texts / "ref", "--profile")
     assert verb.json(*words, "madeup")["wer"] == [0]
     assert "madeup" in verb(*words, "all")
+
+
+@pytest.fixture
+def loudness(tmp_path: Path) -> Path:
+    """Return a checkpoint of the made-up model type."""
+    folder = tmp_path / "loudness"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "loudness"}), encoding="utf-8")
+    save_file({"scale": torch.tensor([3.0])}, folder / "model.safetensors")
+    return folder
+
+
+def iteration(folder: Path, top: str, labels: str) -> Path:
+    """Write the config of one tiny iteration of two updates."""
+    text = DEFAULTS.replace("[defaults.", "[").replace("max_update = 3", "max_update = 2")
+    text = text.replace("[model]", f"{top}\n[model]").replace("[labels]", f"[labels]\n{labels}")
+    path = folder / "iteration.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_model_type(verb: Verb, loudness: Path, tone_corpus: Path, tmp_path: Path) -> None:
+    """As a teacher of labels, and in the costs of models."""
+    config = iteration(tmp_path, 'teacher = "./loudness"', 'source = "hidden"\nlayer = 1')
+    out = tmp_path / "labels"
+    said = verb("labels", config, tone_corpus, out, "--accelerator", "cpu")
+    assert "24 utterances" in said
+    (cost,) = verb.json("efficiency", loudness)
+    assert cost["parameters"] == 1
+
+
+@pytest.mark.s3prl
+def test_a_model_type_as_an_upstream(verb: Verb, loudness: Path) -> None:
+    """`-u harness_local -k FOLDER` opens it."""
+    code = (
+        "import sys, torch\nfrom harness_bench.upstream.harness.hubconf import harness_local\n"
+        "states = harness_local(sys.argv[1])([torch.ones(4000)])['hidden_states']\n"
+        "print(len(states), *states[1].shape)"
+    )
+    assert verb(loudness, command=("-c", code)).split()[-4:] == ["2", "1", "12", "1"]
+
+
+def test_an_objective(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
+    """Trained for two updates without labels, logged and exported."""
+    top = 'objective = "madeup"\nobjective_options = { scale = 2.0 }'
+    config, out = iteration(tmp_path, top, 'source = "none"'), tmp_path / "run"
+    verb("pretrain", config, tone_corpus, tmp_path / "none", out, "--accelerator", "cpu")
+    assert (out / "checkpoint" / "model.safetensors").is_file()
+    assert "loss_masked" in (out / "train.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.s3prl
