@@ -28,6 +28,8 @@ MAY_IMPORT = {
     "downstream": BELOW_ALL | {"downstream", "probing"},
     "leaderboard": BELOW_ALL | {"leaderboard"},
 }
+# Class names that plugins have by convention.
+FIXED_NAMES = {"Corpus", "DownstreamExpert", "UpstreamExpert"}
 # The only parts of harness_bench that may name the leaderboard; plugins are found, never named.
 NAMES_LEADERBOARD = ("__init__.py", "cli", "study")
 
@@ -134,6 +136,16 @@ def test_core_names_no_plugin() -> None:
     assert not breaches(core, lambda module: parts_imported(module) & set(PLUGIN_FOLDERS))
     discovered = {"upstream", "downstream"}
     assert not breaches(above, lambda module: parts_imported(module) & discovered)
+
+
+def test_class_names_are_unique() -> None:
+    """A name that two rooms give to different things is looked up in the wrong one."""
+    places: dict[str, list[str]] = {}
+    for path in files(*SHIPPED):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef) and node.name not in FIXED_NAMES:
+                places.setdefault(node.name, []).append(str(path))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 def room(module: str) -> str:

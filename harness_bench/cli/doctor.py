@@ -24,7 +24,7 @@ LEAST_FREE_GB = 5
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing looked at."""
 
     name: str
@@ -32,61 +32,63 @@ class Finding:
     detail: str
 
 
-def diagnose() -> list[Finding]:
+def diagnose() -> list[Diagnosis]:
     """Look at Python, libraries, optional parts, devices and the disk."""
     libraries = [_library(name) for name in PACKAGES if name not in {row[0] for row in OPTIONAL}]
     optional = [_optional(*row) for row in OPTIONAL]
     return [_python(), *libraries, *optional, _clash(), _device(), _bash(), _disk()]
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     low, high = SUPPORTED
     fits = low <= sys.version_info[:2] < high
     detail = platform.python_version() + ("" if fits else "; 3.12 or 3.13 is needed")
-    return Finding("python", "ok" if fits else "broken", detail)
+    return Diagnosis("python", "ok" if fits else "broken", detail)
 
 
-def _library(name: str) -> Finding:
+def _library(name: str) -> Diagnosis:
     try:
-        return Finding(name, "ok", importlib.metadata.version(name))
+        return Diagnosis(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "broken", "not installed; run `make setup`")
+        return Diagnosis(name, "broken", "not installed; run `make setup`")
 
 
-def _optional(name: str, module: str, purpose: str, how: str) -> Finding:
+def _optional(name: str, module: str, purpose: str, how: str) -> Diagnosis:
     if importlib.util.find_spec(module) is None:
-        return Finding(name, "missing", f"serves {purpose}; get it with: {how}")
-    return Finding(name, "ok", f"{importlib.metadata.version(name)}, serves {purpose}")
+        return Diagnosis(name, "missing", f"serves {purpose}; get it with: {how}")
+    return Diagnosis(name, "ok", f"{importlib.metadata.version(name)}, serves {purpose}")
 
 
-def _clash() -> Finding:
+def _clash() -> Diagnosis:
     """s3prl and its maintained fork share files: only one may be installed."""
     try:
         version = importlib.metadata.version("s3prl")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("s3prl clash", "ok", "only the maintained fork, or none")
+        return Diagnosis("s3prl clash", "ok", "only the maintained fork, or none")
     detail = f"s3prl {version} is installed too; run: uv pip uninstall s3prl espnet-s3prl, then "
-    return Finding("s3prl clash", "broken", detail + "uv pip install espnet-s3prl")
+    return Diagnosis("s3prl clash", "broken", detail + "uv pip install espnet-s3prl")
 
 
-def _device() -> Finding:
+def _device() -> Diagnosis:
     import torch  # noqa: PLC0415 - seconds to import
 
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
-        return Finding("device", "ok", f"{count} GPU: {torch.cuda.get_device_name(0)}")
+        return Diagnosis("device", "ok", f"{count} GPU: {torch.cuda.get_device_name(0)}")
     threads = torch.get_num_threads()
-    return Finding("device", "ok", f"no GPU; CPU with {threads} threads (everything works on it)")
+    return Diagnosis("device", "ok", f"no GPU; CPU with {threads} threads (everything works on it)")
 
 
-def _bash() -> Finding:
+def _bash() -> Diagnosis:
     found = shutil.which("bash")
     if found is None:
-        return Finding("bash", "missing", "the recipes in egs/ need it; install it by your system")
-    return Finding("bash", "ok", found)
+        return Diagnosis(
+            "bash", "missing", "the recipes in egs/ need it; install it by your system"
+        )
+    return Diagnosis("bash", "ok", found)
 
 
-def _disk() -> Finding:
+def _disk() -> Diagnosis:
     free = shutil.disk_usage(".").free / 1e9
     verdict: Literal["ok", "missing"] = "ok" if free > LEAST_FREE_GB else "missing"
-    return Finding("disk", verdict, f"{free:.0f} GB free here")
+    return Diagnosis("disk", verdict, f"{free:.0f} GB free here")

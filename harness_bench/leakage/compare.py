@@ -60,7 +60,7 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class SharedFinding:
     """One kind of thing that two sets share."""
 
     kind: str
@@ -83,7 +83,7 @@ class Pair:
 
     first: str
     second: str
-    findings: tuple[Finding, ...]
+    findings: tuple[SharedFinding, ...]
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -176,8 +176,8 @@ class _Touched(NamedTuple):
     examples: list[Example]
     names: tuple[str, ...] = ()
 
-    def finding(self, kind: str, why: str, first: Table, second: Table) -> Finding:
-        return Finding(
+    def finding(self, kind: str, why: str, first: Table, second: Table) -> SharedFinding:
+        return SharedFinding(
             kind=kind,
             leak=not why,
             why=why,

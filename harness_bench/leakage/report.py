@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from harness_bench.leakage.compare import Finding, Pair
+    from harness_bench.leakage.compare import Pair, SharedFinding
     from harness_bench.leakage.fingerprint.search import Unread
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -137,7 +137,7 @@ class AuditReport:
         ]
         return "\n\n".join(parts) + "\n"
 
-    def _findings(self) -> Iterator[tuple[Pair, Finding]]:
+    def _findings(self) -> Iterator[tuple[Pair, SharedFinding]]:
         return ((pair, finding) for pair in self.pairs for finding in pair.findings)
 
     def _examples(self) -> Iterator[str]:
@@ -172,13 +172,13 @@ class AuditReport:
         )
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
+def _plain(finding: SharedFinding) -> dict[str, Any]:
     values = {each.name: getattr(finding, each.name) for each in fields(finding)}
     del values["places"], values["names"]
     return {**values, "examples": [each._asdict() for each in finding.examples]}
 
 
-def _cells(pair: Pair, finding: Finding) -> tuple[str, ...]:
+def _cells(pair: Pair, finding: SharedFinding) -> tuple[str, ...]:
     return (
         pair.first,
         pair.second,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from harness_bench.leakage.compare import (
     ALL_KINDS,
     LONG_TEXT,
-    Finding,
     Hit,
     Pair,
+    SharedFinding,
     between,
     compare,
     shared,
@@ -26,7 +26,7 @@ MARGIN = 0.1  # seconds that segments may overlap by rounding
 LONG = "word " * LONG_TEXT
 
 
-def by_kind(pair: Pair) -> dict[str, Finding]:
+def by_kind(pair: Pair) -> dict[str, SharedFinding]:
     return {finding.kind: finding for finding in pair.findings}
 
 

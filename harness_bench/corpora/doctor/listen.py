@@ -77,7 +77,7 @@ class Listening:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AudioFinding:
     """Something about one cut's audio."""
 
     id: str
@@ -93,11 +93,11 @@ class Findings:
     def __init__(self, table: IO[str]) -> None:
         self.table = table
         self.counts: Counter[str] = Counter()
-        self.first: dict[str, list[Finding]] = {}
+        self.first: dict[str, list[AudioFinding]] = {}
         self.heard = 0
         table.write("\t".join(COLUMNS) + "\n")
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: AudioFinding) -> None:
         """Take in one finding."""
         self.counts[finding.kind] += 1
         examples = self.first.setdefault(finding.kind, [])
@@ -112,7 +112,7 @@ class Findings:
         return sum(count for kind, count in self.counts.items() if kind not in NOTES)
 
 
-def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[Finding]:
+def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[AudioFinding]:
     """Find what a cut's description tells of its audio.
 
     Args:
@@ -125,13 +125,13 @@ def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[
     audio = str(row["recording"]["sources"][0].get("source", ""))
     if seconds < config.min_seconds:
         detail = f"{seconds:.3f} s < {config.min_seconds:g} s"
-        yield Finding(row["id"], split, str(Reason.TOO_SHORT), detail, audio)
+        yield AudioFinding(row["id"], split, str(Reason.TOO_SHORT), detail, audio)
     if seconds > config.max_seconds:
         detail = f"{seconds:.2f} s > {config.max_seconds:g} s"
-        yield Finding(row["id"], split, str(Reason.TOO_LONG), detail, audio)
+        yield AudioFinding(row["id"], split, str(Reason.TOO_LONG), detail, audio)
     if own != rate if rate else own < SAMPLE_RATE:
         wanted = f"the corpus's {rate} Hz" if rate else f"{SAMPLE_RATE} Hz or more"
-        yield Finding(row["id"], split, RATE, f"{own} Hz, not {wanted}", audio)
+        yield AudioFinding(row["id"], split, RATE, f"{own} Hz, not {wanted}", audio)
 
 
 def listen(
@@ -169,7 +169,7 @@ def listen_to_shards(
 
 def _hear[T](
     batches: Iterable[tuple[T, ...]],
-    job: Callable[[T], list[Finding]],
+    job: Callable[[T], list[AudioFinding]],
     split: str,
     config: Listening,
     findings: Findings,
@@ -196,17 +196,17 @@ def _of_shard(
                 yield cut
     except ValueError as error:
         name, place = f"shard {shard.number:06d}", str(shard.field(AUDIO))
-        findings.add(Finding(name, split, str(Reason.UNREADABLE), str(error), place))
+        findings.add(AudioFinding(name, split, str(Reason.UNREADABLE), str(error), place))
 
 
-def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[Finding]:
+def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[AudioFinding]:
     """Decode one cut that carries its audio; return what is wrong with it."""
     cut, place = item
     try:
         samples = load_samples(cut)
     except ValueError as error:
         detail = str(error).splitlines()[0]
-        return [Finding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
+        return [AudioFinding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
     utterance = Utterance(id=str(cut.id), audio=Path(place), stated_duration=cut.duration)
     result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
     return [
@@ -215,13 +215,13 @@ def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[Finding]:
     ]
 
 
-def _heard(split: str, row: Row) -> list[Finding]:
+def _heard(split: str, row: Row) -> list[AudioFinding]:
     source = source_of(row)
     audio = str(row["recording"]["sources"][0].get("source", ""))
     if source is None:
         kind = row["recording"]["sources"][0].get("type")
         detail = f"audio of type {kind!r} is not read"
-        return [Finding(row["id"], split, str(Reason.UNREADABLE), detail, audio)]
+        return [AudioFinding(row["id"], split, str(Reason.UNREADABLE), detail, audio)]
     utterance = Utterance(
         id=row["id"],
         audio=Path(source),
@@ -235,19 +235,19 @@ def _heard(split: str, row: Row) -> list[Finding]:
 
 def _judged(
     result: Checked | Skipped, digest: str | None, split: str, audio: str
-) -> Iterator[Finding]:
+) -> Iterator[AudioFinding]:
     """Yield what is worth telling of a cut that was decoded."""
     if isinstance(result, Skipped):
-        yield Finding(result.id, split, str(result.reason), result.detail, audio)
+        yield AudioFinding(result.id, split, str(result.reason), result.detail, audio)
         return
     uid = result.utterance.id
     if digest and digest != result.digest:
         detail = "not the samples that were prepared: another file, or another decoder's rounding"
-        yield Finding(uid, split, CHANGED, detail, audio)
+        yield AudioFinding(uid, split, CHANGED, detail, audio)
     share = 100 * result.clipped / result.samples
     if result.clipped and share >= _CLIPPED_PERCENT:
         detail = f"{result.clipped} samples at full scale, {share:.2f} %"
-        yield Finding(uid, split, CLIPPED, detail, audio)
+        yield AudioFinding(uid, split, CLIPPED, detail, audio)
 
 
 def _chance(row: Row) -> bytes:

@@ -10,7 +10,7 @@ from harness_bench.core.log import bar
 from harness_bench.corpora.base import Reason, Skipped, Utterance, printable
 from harness_bench.corpora.formats import kaldi
 from harness_bench.corpora.formats.kaldi import Span
-from harness_bench.corpora.formats.transcript_xml import Head, Segment, Speaker, read_segments
+from harness_bench.corpora.formats.transcript_xml import Head, Segment, XmlSpeaker, read_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,7 +113,7 @@ class Aligned:
         self, segment: Segment, head: Head, recording: str
     ) -> tuple[str, str | None, str | None]:
         """Return the number for the id, the name and the gender; None where unknown."""
-        about = head.speakers.get(segment.who, Speaker())
+        about = head.speakers.get(segment.who, XmlSpeaker())
         match = _LOCAL_SPEAKER.search(segment.who)
         number = match[1] if match else "unknown"
         gender = _GENDERS.get(about.gender.strip().lower())
@@ -151,7 +151,7 @@ class Manual:
     """The segments of manually transcribed programmes, found by recording and time."""
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._known: BySpan[tuple[Segment, Speaker]] = BySpan()
+        self._known: BySpan[tuple[Segment, XmlSpeaker]] = BySpan()
         for path in files:
             head = Head()
             for segment in read_segments(path, head):
@@ -159,7 +159,7 @@ class Manual:
                 listed = _MANUAL in head.annotations
                 other = listed and segment.annotation not in {"", _MANUAL}
                 if times is not None and not other:
-                    speaker = head.speakers.get(segment.who, Speaker())
+                    speaker = head.speakers.get(segment.who, XmlSpeaker())
                     self._known.add(Span(path.stem, *times), (segment, speaker))
 
     def text(self, span: Span) -> str | None:

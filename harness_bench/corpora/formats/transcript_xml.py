@@ -20,7 +20,7 @@ _BLOCK = 1 << 16  # bytes
 LONGEST = 1 << 22  # bytes of one segment; an hour of speech has about one million with its tags
 
 
-class Speaker(NamedTuple):
+class XmlSpeaker(NamedTuple):
     """One speaker of a programme, as its head lists it; empty where it says nothing."""
 
     name: str = ""
@@ -47,7 +47,7 @@ class Head:
 
     recording: str = ""
     annotations: set[str] = field(default_factory=set)
-    speakers: dict[str, Speaker] = field(default_factory=dict)
+    speakers: dict[str, XmlSpeaker] = field(default_factory=dict)
 
 
 def read_segments(path: Path, head: Head) -> Iterator[Segment]:
@@ -139,7 +139,7 @@ class _State:
         """Take in an element of the head; others are of no use here."""
         if tag == "speaker" and (key := attributes.get("id")):
             names = ("name", "speakerGender", "speakerUnique")
-            self.head.speakers[key] = Speaker(*(attributes.get(name, "") for name in names))
+            self.head.speakers[key] = XmlSpeaker(*(attributes.get(name, "") for name in names))
         elif tag == "recording":
             self.head.recording = attributes.get("filename", "")
         elif tag == "annotation":

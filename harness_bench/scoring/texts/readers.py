@@ -48,7 +48,7 @@ class StmSegment:
 
 
 @dataclass(frozen=True)
-class TimedWord:
+class CtmWord:
     """One timed word of a CTM."""
 
     recording: str
@@ -67,7 +67,7 @@ class Transcripts:
     fields: dict[str, dict[str, str]] = field(default_factory=dict)  # id -> name -> value
     repeated: list[str] = field(default_factory=list)  # ids after their first line
     segments: dict[str, StmSegment] = field(default_factory=dict)  # of an STM
-    words: list[TimedWord] = field(default_factory=list)  # of a CTM
+    words: list[CtmWord] = field(default_factory=list)  # of a CTM
 
     def add(self, key: str, text: str, fields: dict[str, str] | None = None) -> None:
         """Take in an utterance; the first line of an id stands and further ones are noted."""
@@ -135,8 +135,8 @@ def format_of(path: Path, lines: list[str]) -> str:
 
 
 def spread(
-    words: list[TimedWord], segments: list[StmSegment]
-) -> tuple[dict[str, str], list[TimedWord]]:
+    words: list[CtmWord], segments: list[StmSegment]
+) -> tuple[dict[str, str], list[CtmWord]]:
     """Give words to the segments that hold their middle -> id -> text, and words of no segment.
 
     Where segments of one channel overlap, the first that holds the middle takes the word.
@@ -230,7 +230,7 @@ def _ctm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -
         raise LineError("expected `recording channel start duration word [confidence]`")
     recording, channel, start, duration, word = parts[:5]
     found.words.append(
-        TimedWord(recording, channel, _seconds(start), _seconds(duration), convert(word))
+        CtmWord(recording, channel, _seconds(start), _seconds(duration), convert(word))
     )
 
 

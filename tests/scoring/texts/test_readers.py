@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness_bench.scoring.profiles._buckwalter import to_buckwalter
 from harness_bench.scoring.texts.readers import (
+    CtmWord,
     StmSegment,
-    TimedWord,
     format_of,
     read_transcripts,
     spread,
@@ -112,7 +112,7 @@ def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
     segments = [StmSegment("r", "A", a, b) for a, b in itertools.pairwise(edges)]
     if len({one.id for one in segments}) < len(segments):
         return  # nearer than the millisecond that ids tell apart
-    words = [TimedWord("r", "A", time, 0.0, str(place)) for place, time in enumerate(times)]
+    words = [CtmWord("r", "A", time, 0.0, str(place)) for place, time in enumerate(times)]
     texts, outside = spread(words, segments)
     assert not outside
     assert sorted(" ".join(texts.values()).split()) == sorted(word.text for word in words)
@@ -122,7 +122,7 @@ def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
 
 
 def test_spread_reports_words_of_no_segment() -> None:
-    words = [TimedWord("r", "A", 1.0, 0.2, "قال"), TimedWord("r", "B", 0.0, 0.2, "في")]
+    words = [CtmWord("r", "A", 1.0, 0.2, "قال"), CtmWord("r", "B", 0.0, 0.2, "في")]
     texts, outside = spread(words, [StmSegment("r", "A", 0, 1)])
     assert (list(texts.values()), outside) == ([""], words)
 
@@ -188,4 +188,4 @@ def test_buckwalter_round_trip_through_a_file(
 def test_a_word_across_a_border_goes_where_its_middle_is(duration: float, texts: list[str]) -> None:
     """By start or by end it would move an error from one segment to the other."""
     segments = [StmSegment("r", "A", 0, 1), StmSegment("r", "A", 1, 2)]
-    assert list(spread([TimedWord("r", "A", 0.9, duration, "قال")], segments)[0].values()) == texts
+    assert list(spread([CtmWord("r", "A", 0.9, duration, "قال")], segments)[0].values()) == texts

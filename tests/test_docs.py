@@ -1,0 +1,68 @@
+"""What the documents name exists: modules, files, verbs, make's targets, links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from harness_bench.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = "harness_bench|upstream|downstream|leaderboard|egs|tests|benchmarks|docs|tools"
+MODULE = re.compile(r"\bharness_bench(?:\.[a-z_]\w*)+")
+PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+VERB = re.compile(r"\bharness-bench ([a-z][a-z-]*)((?: [a-z]+)?)")
+TARGET = re.compile(r"`make ([a-z-]+)`|^make ([a-z-]+)", re.MULTILINE)
+# Made where things are built, trained or cloned; or part of a peer.
+MADE = ("docs/result", "egs/egs2")
+PLACEHOLDER = re.compile(r"[A-Z]{3,}")
+
+
+def verbs() -> dict[str, set[str]]:
+    """Return verb -> what may follow it as a verb of its own."""
+    found = typer.main.get_command(app.app)
+    return {
+        name: set(getattr(each, "commands", ())) for name, each in vars(found)["commands"].items()
+    }
+
+
+def is_there(module: str) -> bool:
+    """Whether a dotted name is a module, or something defined at the top of one."""
+    parts = module.split(".")
+    for count in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:count])
+        if parts[1] in ("upstream", "downstream", "leaderboard"):
+            place = ROOT.joinpath(*parts[1:count])
+        file = (
+            place.with_suffix(".py")
+            if place.with_suffix(".py").is_file()
+            else place / "__init__.py"
+        )
+        if file.is_file():
+            rest = parts[count : count + 1]
+            text = file.read_text(encoding="utf-8")
+            return not rest or bool(re.search(rf"^(?:def|class)? ?{rest[0]}\b", text, re.MULTILINE))
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    lost = [name for name in MODULE.findall(text) if not is_there(name)]
+    paths = [name for name in PATH.findall(text) if not PLACEHOLDER.search(Path(name).stem)]
+    lost += [name for name in paths if not (ROOT / name).exists() and not name.startswith(MADE)]
+    lost += [name for name in LINK.findall(text) if not (page.parent / name).exists()]
+    known = verbs()
+    for name, after in VERB.findall(text):
+        group = known.get(name)
+        if group is None or (group and after and after.strip() not in group):
+            lost.append(f"harness-bench {name}{after}")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [one or other for one, other in TARGET.findall(text)]
+    lost += [f"make {name}" for name in targets if f"\n{name}:" not in makefile]
+    assert not lost
