@@ -16,7 +16,7 @@ FOLDERS = "harness_bench|upstream|downstream|leaderboard|egs|tests|benchmarks|do
 MODULE = re.compile(r"\bharness_bench(?:\.[a-z_]\w*)+")
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-VERB = re.compile(r"\bharness-bench ([a-z][a-z-]*)((?: [a-z]+)?)")
+VERB = re.compile(r"\bharness-bench ([a-z][a-z0-9-]*)((?: [a-z]+)?)")
 TARGET = re.compile(r"`make ([a-z-]+)`|^make ([a-z-]+)", re.MULTILINE)
 # Made where things are built, trained or cloned; or part of a peer.
 MADE = ("docs/result", "egs/egs2")
