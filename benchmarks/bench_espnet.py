@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.measure import (
+    TINY_MODEL,
     higher_is_better,
     in_turn,
     lower_is_better,
@@ -25,7 +26,6 @@ from benchmarks.measure import (
     versus,
 )
 from harness_bench.models.checkpoint import save_random
-from harness_bench.models.config import HubertConfig
 from harness_bench.models.size import forward_per_second
 from harness_bench.pretrain.config import load_preset
 
@@ -51,7 +51,7 @@ class Bench:
         self.asr, self.tiny = espnet_asr, tiny
         self.seconds = 1.0 if tiny else SECONDS
         self.audio = COUNT * self.seconds
-        self.model = _tiny() if tiny else load_preset("harness_st").model
+        self.model = TINY_MODEL if tiny else load_preset("harness_st").model
         save_random(folder / "model", self.model, seed=0)
         fbank = {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160}
         settings: dict[str, dict[str, object]] = {
@@ -203,11 +203,3 @@ def require_equal_features(frontend: Any, stock: Any, batch: dict[str, Tensor]) 
     stock.train()
     if ours.shape != peer.shape or not torch.allclose(ours, peer, atol=1e-3, rtol=1e-3):
         raise RuntimeError(f"The features of {STOCK} {tuple(peer.shape)} are not ours.")
-
-
-def _tiny() -> HubertConfig:
-    """Return a shape that tries the code."""
-    return HubertConfig(
-        encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=64,
-        encoder_attention_heads=4, conv_dim=(32,) * 7, conv_pos=16, conv_pos_groups=4,
-    )  # fmt: skip

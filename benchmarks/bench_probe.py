@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks import s3prl_stock
-from benchmarks.measure import lower_is_better, versus
+from benchmarks.measure import TINY_MODEL, lower_is_better, versus
 from harness_bench.core.files import digest_file, read_jsonl
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.corpora.prepare import prepare
@@ -192,8 +192,4 @@ def _size() -> Size:
 
 def _tiny() -> Size:
     """Return a size that tries the code."""
-    model = HubertConfig(
-        encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=64,
-        encoder_attention_heads=4, conv_dim=(32,) * 7, conv_pos=16, conv_pos_groups=4,
-    )  # fmt: skip
-    return Size(SplitSizes(train=6, dev=6, test=6), epochs=2, model=model)
+    return Size(SplitSizes(train=6, dev=6, test=6), epochs=2, model=TINY_MODEL)

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness_bench.models.config import HubertConfig
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CPU = torch.device("cpu")
+TINY_MODEL = HubertConfig(  # tries the code, not the speed
+    encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=64,
+    encoder_attention_heads=4, conv_dim=(32,) * 7, conv_pos=16, conv_pos_groups=4,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

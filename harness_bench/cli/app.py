@@ -54,7 +54,9 @@ def demo(
         Path | None, typer.Option(help="TOML that names the data; default: synthetic speech.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.")] = None,
-    jobs: Annotated[int, typer.Option(help="Single-threaded stages at a time.", min=1)] = 2,
+    jobs: Annotated[
+        int, typer.Option(help="Single-threaded stages to run in parallel.", min=1)
+    ] = 2,
     data_root: Annotated[
         Path | None, typer.Option(help="Folder that holds the data, instead of the TOML's.")
     ] = None,
@@ -65,11 +67,11 @@ def demo(
       harness-bench demo
       harness-bench demo --data egs/demo/real_arabic.toml
     """
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from harness_bench.leaderboard.tables import render_terminal  # noqa: PLC0415
-    from harness_bench.study.config import load_demo  # noqa: PLC0415
-    from harness_bench.study.run import run_demo  # noqa: PLC0415
+    from harness_bench.leaderboard.tables import render_terminal
+    from harness_bench.study.config import load_demo
+    from harness_bench.study.run import run_demo
 
     config = load_demo(data)
     folder = out or Path("runs") / config.name
@@ -85,12 +87,12 @@ def demo(
 
 @app.command()
 def doctor(*, as_json: Json = False) -> None:
-    """Tell versions and devices, what is missing and how to get it.
+    """Report versions and devices, what is missing and how to install it.
 
     Example:
       harness-bench doctor
     """
-    from harness_bench.cli.doctor import diagnose  # noqa: PLC0415
+    from harness_bench.cli.doctor import diagnose
 
     findings = diagnose()
     if as_json:
@@ -108,7 +110,7 @@ def models(*, as_json: Json = False) -> None:
       harness-bench models
       harness-bench models --json
     """
-    from harness_bench.pretrain.presets import preset_table, render_presets  # noqa: PLC0415
+    from harness_bench.pretrain.presets import preset_table, render_presets
 
     table = preset_table()
     typer.echo(json.dumps(table, indent=2) if as_json else render_presets(table))
@@ -116,7 +118,7 @@ def models(*, as_json: Json = False) -> None:
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="How the data are laid out: tsv, folder, ...")],
+    corpus: Annotated[str, typer.Argument(help="Layout of the data: tsv, folder, ...")],
     folder: Annotated[Path, typer.Argument(help="Where the data are.")],
     out: Out,
     *,
@@ -124,12 +126,12 @@ def prepare(
         list[str] | None, typer.Option(help="The corpus's own option, as name=value.")
     ] = None,
     require: Annotated[
-        list[str] | None, typer.Option(help="Leave out utterances without this field.")
+        list[str] | None, typer.Option(help="Leave out utterances that lack this field.")
     ] = None,
     exclude: Annotated[
-        list[Path] | None, typer.Option(help="Leave out the utterances whose ids a file lists.")
+        list[Path] | None, typer.Option(help="Leave out the utterance ids that this file lists.")
     ] = None,
-    max_skipped: Annotated[float, typer.Option(help="Largest share that may be left out.")] = 0.05,
+    max_skipped: Annotated[float, typer.Option(help="Fail if a larger share is left out.")] = 0.05,
     jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
     audio: Annotated[
         Literal["decode", "header"],
@@ -142,7 +144,7 @@ def prepare(
       harness-bench prepare tsv data/my_corpus cuts/my_corpus
       harness-bench prepare tsv data/cv_ar cuts/cv_ar --option manifest=asr.tsv --require text
     """
-    from harness_bench.corpora.prepare import prepare as run  # noqa: PLC0415
+    from harness_bench.corpora.prepare import prepare as run
 
     report = run(
         corpus, folder, out, options=dict(map(_name_and_value, option or [])),
@@ -171,20 +173,20 @@ def augment_preview(
     audio: Annotated[Path, typer.Argument(help="Audio file, or folder made by `prepare`.")],
     out: Out,
     *,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
-    count: Annotated[int, typer.Option(help="Utterances of a folder.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Utterances to take from a folder.", min=1)] = 3,
     everything: Annotated[
         bool, typer.Option("--all", help="Turn on what the config leaves off.")
     ] = False,
 ) -> None:
-    """Write speech before and after each change of pretraining audio, to hear and to see.
+    """Write audio and spectrograms before and after each augmentation.
 
     Examples:
       harness-bench augment-preview my_iteration.toml cuts/qasr runs/preview
       harness-bench augment-preview harness_l_it1 speech.wav runs/preview --all
     """
-    from harness_bench.pretrain.augment import preview  # noqa: PLC0415
-    from harness_bench.pretrain.config import read_augment  # noqa: PLC0415
+    from harness_bench.pretrain.augment import preview
+    from harness_bench.pretrain.config import read_augment
 
     settings = read_augment(config)
     chosen = preview.with_everything(settings) if everything else settings

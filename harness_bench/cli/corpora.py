@@ -19,7 +19,7 @@ def audit(
     *,
     report: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
     write_lists: Annotated[
-        Path | None, typer.Option(help="Folder for leaked.SET.txt: the ids of what leaks.")
+        Path | None, typer.Option(help="Folder for leaked.SET.txt, the ids that leak.")
     ] = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Report but do not fail on this kind, such as speaker.")
@@ -27,7 +27,7 @@ def audit(
     long_text: Annotated[
         int, typer.Option(help="Shortest equal text that is a leak, in words.", min=1)
     ] = 12,
-    listen: Annotated[bool, typer.Option(help="Read all audio and compare how it sounds.")] = True,
+    listen: Annotated[bool, typer.Option(help="Read all audio and compare fingerprints.")] = True,
     jobs: Annotated[int, typer.Option(help="Files read at a time; 0: all cores.", min=0)] = 0,
     cache: Annotated[
         Path | None,
@@ -35,7 +35,9 @@ def audit(
     ] = None,
     cache_mb: Annotated[
         int,
-        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE_MB", help="MiB it may take.", min=1),
+        typer.Option(
+            envvar="HARNESS_FINGERPRINT_CACHE_MB", help="Size limit of that folder in MiB.", min=1
+        ),
     ] = 20_480,
     as_json: Json = False,
 ) -> None:
@@ -48,10 +50,10 @@ def audit(
       harness-bench audit shar/pretraining cuts/mgb2:dev cuts/mgb2:test --report leakage.md
       harness-bench audit cuts/train_set cuts/mgb2:test --write-lists leaked --cache cache
     """
-    from harness_bench.core.files import write_text  # noqa: PLC0415
-    from harness_bench.leakage.audit import audit as run  # noqa: PLC0415
-    from harness_bench.leakage.fingerprint.cache import Fingerprints  # noqa: PLC0415
-    from harness_bench.leakage.report import write_lists as write  # noqa: PLC0415
+    from harness_bench.core.files import write_text
+    from harness_bench.leakage.audit import audit as run
+    from harness_bench.leakage.fingerprint.cache import Fingerprints
+    from harness_bench.leakage.report import write_lists as write
 
     known = Fingerprints(cache, cache_mb)
     found = run(sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, cache=known)
@@ -75,15 +77,15 @@ def corpora(
     *,
     as_json: Json = False,
 ) -> None:
-    """List the corpora that `prepare` knows and what each expects on disk; of some, all about them.
+    """List the corpora that `prepare` knows and what each expects on disk; NAMES shows details.
 
     Examples:
       harness-bench corpora
       harness-bench corpora adi5 qasr
     """
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from harness_bench.corpora.doctor import catalogue  # noqa: PLC0415
+    from harness_bench.corpora.doctor import catalogue
 
     entries = catalogue.catalogue(names or ())
     if as_json:
@@ -99,20 +101,20 @@ def corpora_doctor(
         Path | None, typer.Option(help="Where to write, of one folder; default: its `doctor`.")
     ] = None,
     audio: Annotated[
-        str, typer.Option(help="all decodes everything, none nothing, or a number of each split.")
+        str, typer.Option(help="Audio to decode: all, none, or a number of utterances per split.")
     ] = "all",
     known: Annotated[
-        Path | None, typer.Option(help="TOML of known figures, in place of the corpus's own.")
+        Path | None, typer.Option(help="TOML of expected figures instead of the corpus's own.")
     ] = None,
     table1: Annotated[
-        bool, typer.Option("--table1", help="Print the paper's Table 1 beside what was counted.")
+        bool, typer.Option("--table1", help="Compare with the paper's Table 1.")
     ] = False,
     min_seconds: Annotated[float, typer.Option(help="List shorter utterances.")] = 0.5,
     max_seconds: Annotated[float, typer.Option(help="List longer utterances.")] = 60.0,
     jobs: Annotated[int, typer.Option(help="Files decoded at a time; 0: all cores.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare prepared corpora with what is known of them, and listen to their audio.
+    """Compare prepared corpora with published figures, and check their audio.
 
     Writes doctor.md, doctor.json, findings.tsv and plots. The exit status is 1 if a figure
     differs or audio is missing, broken, silent or not what was prepared; clipping, unusual lengths
@@ -127,9 +129,9 @@ def corpora_doctor(
         _table_1(folders, as_json=as_json)
     if out is not None and len(folders) > 1:
         raise typer.BadParameter("goes with one folder", param_hint="--out")
-    from harness_bench.corpora.doctor.examine import FOLDER, examine  # noqa: PLC0415
-    from harness_bench.corpora.doctor.listen import Listening  # noqa: PLC0415
-    from harness_bench.corpora.doctor.report import summary  # noqa: PLC0415
+    from harness_bench.corpora.doctor.examine import FOLDER, examine
+    from harness_bench.corpora.doctor.listen import Listening
+    from harness_bench.corpora.doctor.report import summary
 
     bounds = {"min_seconds": min_seconds, "max_seconds": max_seconds}
     config = Listening(audio=_audio(audio), jobs=jobs, **bounds)
@@ -160,8 +162,8 @@ def subset(
     language: Annotated[
         list[str] | None, typer.Option(help="ar=2 and again en=1: the parts of the hours.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split to draw from.")] = "train",
-    seed: Annotated[int, typer.Option(help="Another one draws others.", min=0)] = 0,
+    split: Annotated[str, typer.Option(help="Split to draw from.")] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw hours of cuts, exact to one utterance; write them with the rule, seed and digest.
@@ -175,9 +177,9 @@ def subset(
     """
     amounts = dict(_amount(text, split, "--hours") for text in hours or [])
     weights = dict(_amount(text, "", "--language") for text in language or [])
-    from harness_bench.core.config import build  # noqa: PLC0415
-    from harness_bench.corpora.subset.draw import Wanted  # noqa: PLC0415
-    from harness_bench.corpora.subset.write import subset as run  # noqa: PLC0415
+    from harness_bench.core.config import build
+    from harness_bench.corpora.subset.draw import Wanted
+    from harness_bench.corpora.subset.write import subset as run
 
     values: dict[str, Any] = {
         "split": split, "hours": amounts, "share": _percent(share), "by": by,
@@ -188,9 +190,9 @@ def subset(
 
 
 def _table_1(folders: list[Path], *, as_json: bool) -> None:
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from harness_bench.corpora.doctor.table1 import reproduce  # noqa: PLC0415
+    from harness_bench.corpora.doctor.table1 import reproduce
 
     table = reproduce(folders)
     typer.echo(json.dumps(asdict(table), indent=2) if as_json else table.render())

@@ -70,7 +70,7 @@ def _clash() -> Diagnosis:
 
 
 def _device() -> Diagnosis:
-    import torch  # noqa: PLC0415 - seconds to import
+    import torch
 
     if torch.cuda.is_available():
         count = torch.cuda.device_count()

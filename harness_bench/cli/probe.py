@@ -48,9 +48,11 @@ def probe(
         str | None, typer.Option(help="Row of the leaderboard; default: from -k or -u.")
     ] = None,
     corpus: Annotated[str | None, typer.Option(help="Default: the cuts folder's name.")] = None,
-    kind: Annotated[Kind, typer.Option(help="What the row is.")] = "pretrained",
+    kind: Annotated[Kind, typer.Option(help="Kind of the leaderboard row.")] = "pretrained",
     synthetic: Annotated[bool, typer.Option(help="Mark the corpus as computer-made.")] = False,
-    pretraining_data: Annotated[str, typer.Option(help="Declaration, in words.")] = "",
+    pretraining_data: Annotated[
+        str, typer.Option(help="Declaration of the pretraining data, in words.")
+    ] = "",
     threads: Annotated[int, typer.Option(help="CPU threads of a trial.", min=1)] = 1,
     jobs: Annotated[int, typer.Option(help="Trials at a time.", min=1)] = 1,
 ) -> None:
@@ -65,7 +67,7 @@ def probe(
       harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
         --kind baseline
     """
-    from harness_bench.probing.run import probe as run  # noqa: PLC0415
+    from harness_bench.probing.run import probe as run
 
     done = run(
         upstream, task, cuts, out, checkpoint=checkpoint, config=config,
@@ -123,7 +125,7 @@ def predict(
       harness-bench predict runs/did speech.wav
       harness-bench predict runs/did recordings/*.flac --json
     """
-    from harness_bench.probing.predict import predict as run  # noqa: PLC0415
+    from harness_bench.probing.predict import predict as run
 
     failed = 0
     for answer in run(head, audio, upstream_checkpoint=upstream_checkpoint):

@@ -26,7 +26,7 @@ def results_schema() -> None:
     Example:
       harness-bench results schema > result.schema.json
     """
-    from harness_bench.results.record import schema_text  # noqa: PLC0415 - pydantic
+    from harness_bench.results.record import schema_text
 
     typer.echo(schema_text(), nl=False)
 
@@ -44,7 +44,7 @@ def results_validate(
     Example:
       harness-bench results validate runs/demo/results new.json
     """
-    from harness_bench.results.check import check  # noqa: PLC0415 - pydantic
+    from harness_bench.results.check import check
 
     count, problems = check(paths)
     if as_json:
@@ -72,7 +72,7 @@ def results_add(
     Example:
       harness-bench results add new.json runs/demo/results
     """
-    from harness_bench.results.add import add  # noqa: PLC0415 - pydantic
+    from harness_bench.results.add import add
 
     path, written = add(file, folder, replace=replace)
     typer.echo(f"added: {path}" if written else f"already there: {path}")
@@ -93,7 +93,7 @@ def results_list(
     Example:
       harness-bench results list runs/demo/results --task asr
     """
-    from harness_bench.results.listing import list_results, render  # noqa: PLC0415 - pydantic
+    from harness_bench.results.listing import list_results, render
 
     rows, problems = list_results(folder, task=task, model=model)
     typer.echo(json.dumps(rows, ensure_ascii=False, indent=2) if as_json else render(rows))
@@ -108,14 +108,14 @@ def results_diff(
     *,
     as_json: Json = False,
 ) -> None:
-    """Tell which results changed, appeared or vanished; times and machines are not compared.
+    """Report which results changed, appeared or vanished; times and machines are not compared.
 
     The exit status is 1 if anything differs or a file is left out.
 
     Example:
       harness-bench results diff runs/before/results runs/after/results
     """
-    from harness_bench.results.compare import diff  # noqa: PLC0415 - pydantic
+    from harness_bench.results.compare import diff
 
     differences, problems = diff(first, second)
     if as_json:

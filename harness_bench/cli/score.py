@@ -17,7 +17,7 @@ Out = Annotated[Path, typer.Argument(help="Where to write.")]
 Results = Annotated[Path, typer.Argument(help="Folder of result files.")]
 Title = Annotated[str, typer.Option(help="The page's heading.")]
 Reported = Annotated[bool, typer.Option(help="Add the paper's figures.")]
-Split = Annotated[str, typer.Option(help="Which split, or `all`.")]
+Split = Annotated[str, typer.Option(help="Split to show, or `all`.")]
 
 
 @score_app.command("cls")
@@ -29,21 +29,22 @@ def score_cls(
     ] = None,
     cuts: Annotated[Path | None, typer.Option(help="The truth: prepared cuts.")] = None,
     field: Annotated[
-        str | None, typer.Option(help="Which label of the cuts; default: found.")
+        str | None,
+        typer.Option(help="Field of the cuts with the true label; default: the one that fits."),
     ] = None,
     tsv: Annotated[Path | None, typer.Option(help="Columns id, truth, prediction.")] = None,
     ids: Ids = "strict",
     plot: Annotated[Path | None, typer.Option(help="Picture of the confusion matrix.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Accuracy, macro-F1, unweighted average recall, with 95 % intervals; every class.
+    """Score classes: accuracy, macro-F1, unweighted average recall, with 95 % intervals.
 
     Examples:
       harness-bench score cls --predictions runs/demo/probes/did/fbank/run/predictions.test.jsonl
       harness-bench score cls --pred pred.txt --cuts cuts/adi5/cuts.test.jsonl.gz --field dialect
       harness-bench score cls --tsv answers.tsv --plot confusion.png
     """
-    from harness_bench.scoring.report import class_report  # noqa: PLC0415
+    from harness_bench.scoring.report import class_report
 
     if sum(map(bool, (predictions, pred or cuts or field, tsv))) != 1:
         raise typer.BadParameter("give one of --predictions, --tsv, or --pred with --cuts")
@@ -73,7 +74,7 @@ def score_asr(
         typer.Option(help="Rows per group: FIELD, NAME=FILE, NAME:N or code-switched."),
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="What to resample for intervals, written as --group.")
+        str | None, typer.Option(help="Unit to resample for intervals, written as --group.")
     ] = None,
     encoding: Annotated[
         list[str] | None, typer.Option(help="utf8 or buckwalter; once, or once per file.")
@@ -85,7 +86,7 @@ def score_asr(
     align: Annotated[Path | None, typer.Option(help="Alignments: OUT.html or OUT.txt.")] = None,
     as_json: Json = False,
 ) -> None:
-    """WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
+    """Score texts: WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
 
     Examples:
       harness-bench score asr --hyp hyp.ctm --ref ref.stm --align errors.html
@@ -94,14 +95,14 @@ def score_asr(
     """
     if predictions:
         _alone("--predictions", hyp, ref, group, cluster, encoding, kind, align, ids != "strict")
-        from harness_bench.scoring.report import text_report  # noqa: PLC0415
+        from harness_bench.scoring.report import text_report
 
         typer.echo(text_report(predictions, profile=profile, as_json=as_json))
         return
     if not hyp or not ref:
         raise typer.BadParameter("give --hyp and --ref, or --predictions")
-    from harness_bench.scoring.report import asr_report  # noqa: PLC0415
-    from harness_bench.scoring.texts.score import Grouping, TranscriptFiles  # noqa: PLC0415
+    from harness_bench.scoring.report import asr_report
+    from harness_bench.scoring.texts.score import Grouping, TranscriptFiles
 
     files = TranscriptFiles(
         hypothesis=hyp,
@@ -121,7 +122,8 @@ def score_compare(
     ],
     *,
     name: Annotated[
-        list[str] | None, typer.Option(help="Of each system, in order; default: from the paths.")
+        list[str] | None,
+        typer.Option(help="Name of each system, in order; default: from the paths."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="Default: accuracy of classes, wer of texts.")
@@ -135,7 +137,7 @@ def score_compare(
       harness-bench score compare A.jsonl B.jsonl --metric wer --profile mgb2
       harness-bench score compare base.jsonl s.jsonl xs.jsonl --name base --name S --name XS --json
     """
-    from harness_bench.scoring.report import compare_report  # noqa: PLC0415
+    from harness_bench.scoring.report import compare_report
 
     typer.echo(
         compare_report(files, names=name or (), metric=metric, profile=profile, as_json=as_json)
@@ -162,7 +164,7 @@ def leaderboard_build(
     Example:
       harness-bench leaderboard build runs/demo/results runs/demo/leaderboard
     """
-    from harness_bench.leaderboard.build import build  # noqa: PLC0415
+    from harness_bench.leaderboard.build import build
 
     files = build(results, out, title=title, include_reported=reported, split=_chosen(split))
     _tell_problems(files.problems)
@@ -189,8 +191,8 @@ def leaderboard_serve(
     Example:
       harness-bench leaderboard serve runs/demo/results --open
     """
-    from harness_bench.leaderboard.build import build  # noqa: PLC0415
-    from harness_bench.leaderboard.serve import (  # noqa: PLC0415
+    from harness_bench.leaderboard.build import build
+    from harness_bench.leaderboard.serve import (
         BoardServer,
         LiveBoard,
         out_or_temporary,
@@ -224,7 +226,7 @@ def leaderboard_space(
     Example:
       harness-bench leaderboard space runs/demo/results space --title "Our lab's models"
     """
-    from harness_bench.leaderboard.space import make_space  # noqa: PLC0415
+    from harness_bench.leaderboard.space import make_space
 
     problems = make_space(
         results, out, sdk=sdk, title=title, include_reported=reported, split=_chosen(split),

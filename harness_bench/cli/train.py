@@ -36,8 +36,8 @@ def shard(
     Example:
       harness-bench shard cuts/qasr shar/qasr
     """
-    from harness_bench.cuts.shar_writer import write_shards  # noqa: PLC0415
-    from harness_bench.cuts.store import read_cuts  # noqa: PLC0415
+    from harness_bench.cuts.shar_writer import write_shards
+    from harness_bench.cuts.store import read_cuts
 
     made = write_shards(read_cuts(cuts, split), out, shard_cuts=shard_cuts, seed=seed)
     hours = sum(sum(each.hours.values()) for each in made)
@@ -60,7 +60,7 @@ def labels(
       harness-bench labels harness_l_it1 cuts/qasr labels/it1
       harness-bench labels harness_st shar/qasr labels/st --teacher runs/it2/checkpoint
     """
-    from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain import family as families
 
     made = families.label(
         config, cuts, out, teacher=teacher, split=split, accelerator=accelerator, devices=devices
@@ -94,8 +94,8 @@ def label_quality(
       harness-bench label-quality labels/it2 cuts/qasr
       harness-bench label-quality labels/it2 cuts/asc40 --units label --json
     """
-    from harness_bench.pretrain.data.training_audio import open_folder  # noqa: PLC0415
-    from harness_bench.pretrain.labels import quality  # noqa: PLC0415
+    from harness_bench.pretrain.data.training_audio import open_folder
+    from harness_bench.pretrain.labels import quality
 
     folder = out or label_folder
     report = quality.label_quality(
@@ -122,7 +122,7 @@ def pretrain(
     Example:
       harness-bench pretrain harness_l_it1 cuts/qasr labels/it1 runs/it1
     """
-    from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain import family as families
 
     folder = families.train(
         config, cuts, label_folder, out, teacher=teacher, split=split, restart=restart,
@@ -153,9 +153,9 @@ def family(
       harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
-    from harness_bench.pretrain.config import load_family  # noqa: PLC0415
-    from harness_bench.pretrain.family import check_starts, train_family  # noqa: PLC0415
-    from harness_bench.pretrain.plan import plan, render_plan  # noqa: PLC0415
+    from harness_bench.pretrain.config import load_family
+    from harness_bench.pretrain.family import check_starts, train_family
+    from harness_bench.pretrain.plan import plan, render_plan
 
     found = load_family(config)
     if dry_run:
@@ -188,7 +188,7 @@ def export(
       harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
     """
-    from harness_bench.pretrain import family as families  # noqa: PLC0415
+    from harness_bench.pretrain import family as families
 
     families.export(run, out, random=random, seed=seed)
     typer.echo(f"Checkpoint: {out}")
@@ -216,10 +216,10 @@ def figure2(
       harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
       harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
     """
-    from harness_bench.core.stage_times import StageTimes  # noqa: PLC0415
-    from harness_bench.pretrain import figure2 as figures  # noqa: PLC0415
-    from harness_bench.pretrain.config import load_family  # noqa: PLC0415
-    from harness_bench.pretrain.data.training_audio import open_training  # noqa: PLC0415
+    from harness_bench.core.stage_times import StageTimes
+    from harness_bench.pretrain import figure2 as figures
+    from harness_bench.pretrain.config import load_family
+    from harness_bench.pretrain.data.training_audio import open_training
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
     folder, times = out or Path("runs") / found.family.name, StageTimes()
@@ -244,7 +244,7 @@ def curves(
     Example:
       harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
     """
-    from harness_bench.pretrain.curves import plot_curves, read_curve  # noqa: PLC0415
+    from harness_bench.pretrain.curves import plot_curves, read_curve
 
     plot_curves([read_curve(run, field=field) for run in runs], out, title=title)
     typer.echo(f"Curves: {out}")
@@ -269,7 +269,7 @@ def efficiency(
       harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
       harness-bench efficiency models/harness_st models/harness_s --into runs/results
     """
-    from harness_bench.results.efficiency import compare_costs, render, write_into  # noqa: PLC0415
+    from harness_bench.results.efficiency import compare_costs, render, write_into
 
     rows = compare_costs(folders, teacher, results)
     typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))

@@ -23,7 +23,7 @@ def transcribe(
     style: Annotated[
         Format, typer.Option("--format", help="txt, json (one object a line), srt, vtt or tsv.")
     ] = "txt",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="File NAME.<format>, or a folder for a file per recording."),
@@ -54,19 +54,19 @@ def transcribe(
 ) -> None:  # fmt: skip
     """Transcribe recordings of any length, with the time of every word.
 
-    Recordings that cannot be read are told on stderr; the exit status is then 1.
+    Recordings that cannot be read are reported on stderr; the exit status is then 1.
 
     Examples:
       harness-bench transcribe model.zip speech.wav
       harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
       harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
     """
-    from harness_bench.asr.transcribe.chunks import find_recordings  # noqa: PLC0415
+    from harness_bench.asr.transcribe.chunks import find_recordings
 
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
-    from harness_bench.asr.transcribe.transcriber import transcribe as run  # noqa: PLC0415 - takes seconds
+    from harness_bench.asr.transcribe.transcriber import transcribe as run
 
     found = run(
         model, recordings, max_seconds=max_seconds, device=device, batch_size=batch_size,
@@ -78,7 +78,7 @@ def transcribe(
 
 def _check_output(recordings: list[Recording], style: Format, out: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
-    from harness_bench.asr.transcribe.transcript import ONE_FILE_EACH  # noqa: PLC0415
+    from harness_bench.asr.transcribe.transcript import ONE_FILE_EACH
 
     many = len(recordings) > 1
     if many and style in ONE_FILE_EACH and (out is None or _is_file(out, style)):
@@ -121,8 +121,8 @@ def _place(name: Path, style: Format, out: Path) -> Path:
 
 def _deliver(found: Iterable[Transcript], total: int, style: Format, out: Path | None) -> int:
     """Print or write the transcripts as they come; return how many recordings were left out."""
-    from harness_bench.core.files import write_text  # noqa: PLC0415
-    from harness_bench.core.log import say  # noqa: PLC0415
+    from harness_bench.core.files import write_text
+    from harness_bench.core.log import say
 
     problems: list[Transcript] = []
     if out is None:
@@ -146,7 +146,7 @@ def _parts(
     found: Iterable[Transcript], total: int, style: Format, problems: list[Transcript]
 ) -> Iterator[str]:
     """Yield what one file holds; only JSON tells of the recordings left out."""
-    from harness_bench.asr.transcribe.transcript import FORMATS, HEADERS  # noqa: PLC0415
+    from harness_bench.asr.transcribe.transcript import FORMATS, HEADERS
 
     yield HEADERS.get(style, "")
     for transcript in found:
