@@ -15,13 +15,12 @@ import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
-from lhotse import MonoCut, Recording, SupervisionSegment
 
+from benchmarks import corpus
 from benchmarks.fairseq_peer import FairseqPeer
 from benchmarks.measure import in_turn, lower_is_better, matmul_peak, versus
 from benchmarks.peers import HOW, fairseq_available
 from benchmarks.steps import SETTINGS, shape
-from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.size import forward_per_second
 from harness_bench.pretrain.config import LabelConfig
@@ -32,6 +31,7 @@ from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lhotse import MonoCut
     from numpy.typing import NDArray
 
     from benchmarks.measure import Row
@@ -153,16 +153,9 @@ def _assignment(folder: Path, scripts: FairseqScripts, labeler: Labeler, *, tiny
 
 
 def _corpus(folder: Path, count: int) -> list[MonoCut]:
-    """Write `count` utterances of noise, log-normal around 6 s, 1 to 15 s."""
     rng = np.random.default_rng(0)
-    cuts = []
-    for number, seconds in enumerate(rng.lognormal(np.log(6), 0.6, count).clip(1, 15)):
-        path = folder / f"{number:03d}.flac"
-        soundfile.write(path, 0.1 * rng.standard_normal(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
-        recording = Recording.from_file(path)
-        whole = SupervisionSegment(path.stem, path.stem, 0, recording.duration)
-        cuts.append(MonoCut(path.stem, 0, recording.duration, 0, [whole], recording=recording))
-    return cuts
+    waves = [0.1 * rng.standard_normal(samples) for samples in corpus.lengths(count, rng)]
+    return corpus.write(folder, waves)
 
 
 def _require_agreement(ours: list[list[int]], theirs: list[list[int]]) -> None:

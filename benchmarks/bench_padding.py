@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 import torch
-from lhotse import MonoCut, Recording, SupervisionSegment
 
+from benchmarks import corpus
 from benchmarks.measure import lower_is_better
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.config import PretrainConfig
@@ -31,7 +30,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     """Yield the percentage of padded samples over one epoch."""
     count = 12 if tiny else 500
     config = PretrainConfig(max_update=1, max_seconds=62.5, num_buckets=30, num_workers=0)
-    lengths = _lengths(count)
+    lengths = corpus.lengths(count, np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as folder:
         ours = _bucketed(Path(folder), lengths, config)
     peer = _random(lengths, round(config.max_seconds * SAMPLE_RATE))
@@ -42,20 +41,13 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     yield lower_is_better("padding_vs_random_order", ours, peer, "% of samples", note=note)
 
 
-def _lengths(count: int) -> NDArray[np.int64]:
-    """Draw utterance lengths in samples: log-normal around 6 s, 1 to 15 s, as read speech has."""
-    seconds = np.random.default_rng(0).lognormal(np.log(6), 0.6, count).clip(1, 15)
-    return (seconds * SAMPLE_RATE).astype(np.int64)
-
-
 def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) -> float:
     """Return the percentage of padding in one epoch of our batches, from silent files."""
-    cuts, labels = [], {}
-    for number, length in enumerate(lengths):
-        path = folder / f"{number}.flac"
-        soundfile.write(path, np.zeros(length), SAMPLE_RATE)
-        cuts.append(_cut(path))
-        labels[path.stem] = torch.zeros(frame_count(int(length)))
+    cuts = corpus.write(folder, [np.zeros(length) for length in lengths])
+    labels = {
+        cut.id: torch.zeros(frame_count(int(length)))
+        for cut, length in zip(cuts, lengths, strict=True)
+    }
     write_shard(folder / "labels-0.safetensors", labels)
     used = total = 0
     source = CutList(cuts)
@@ -65,12 +57,6 @@ def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) 
         used += int(batch.lengths.sum())
         total += batch.samples.numel()
     return 100 * (1 - used / total)
-
-
-def _cut(path: Path) -> MonoCut:
-    recording = Recording.from_file(path)
-    whole = SupervisionSegment(path.stem, path.stem, 0, recording.duration)
-    return MonoCut(path.stem, 0, recording.duration, 0, recording=recording, supervisions=[whole])
 
 
 def _random(lengths: NDArray[np.int64], limit: int) -> float:
