@@ -15,6 +15,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FOLDERS = "harness_bench|upstream|downstream|leaderboard|egs|tests|benchmarks|docs|tools"
 MODULE = re.compile(r"\bharness_bench(?:\.[a-z_]\w*)+")
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
+# Below harness_bench/, as docs/architecture.md has it: `models/frozen.py`: `type_of`.
+IN_ROOM = re.compile(r"`([a-z]\w*(?:/\w+)+\.py)`(?:: `(\w+)[\w.]*`)?(?:, `(\w+)`)?")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 VERB = re.compile(r"\bharness-bench ([a-z][a-z0-9-]*)((?: [a-z]+)?)")
 TARGET = re.compile(r"`make ([a-z-]+)`|^make ([a-z-]+)", re.MULTILINE)
@@ -57,6 +59,13 @@ def test_what_a_page_names_exists(page: Path) -> None:
     paths = [name for name in PATH.findall(text) if not PLACEHOLDER.search(Path(name).stem)]
     lost += [name for name in paths if not (ROOT / name).exists() and not name.startswith(MADE)]
     lost += [name for name in LINK.findall(text) if not (page.parent / name).exists()]
+    for place, *names in IN_ROOM.findall(text):
+        file = ROOT / "harness_bench" / place
+        if not PLACEHOLDER.search(file.stem) and not (ROOT / place).is_file():
+            said = file.read_text(encoding="utf-8") if file.is_file() else ""
+            found = {name: re.search(rf"\b(?:def|class) {name}\b", said) for name in names if name}
+            lost += [f"{place}: {name}" for name, there in found.items() if not there]
+            lost += [] if said else [place]
     known = verbs()
     for name, after in VERB.findall(text):
         group = known.get(name)
