@@ -66,19 +66,16 @@ class DownstreamExpert(ClassifierExpert):
     """One of three tones."""
 '''
 
-UPSTREAM = '''"""The level of every frame of 20 ms."""
+UPSTREAM = '''"""A checkpoint's hidden states, doubled."""
 
 from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 
 class UpstreamExpert(FrozenExpert):
-    """Mean level of 20 pieces of each frame."""
-
-    def get_downsample_rates(self, key):
-        return 320
+    """Twice what the checkpoint gives."""
 
     def encode(self, wavs):
-        return [wav.unfold(0, 400, 320).abs().view(1, -1, 20, 20).mean(-1) for wav in wavs]
+        return [2 * states for states in super().encode(wavs)]
 '''
 
 HUBCONF = '''"""The name after -u."""
@@ -86,9 +83,9 @@ HUBCONF = '''"""The name after -u."""
 from .expert import UpstreamExpert as _UpstreamExpert
 
 
-def madeup(**kwargs):
+def madeup(ckpt, **kwargs):
     """A made-up upstream."""
-    return _UpstreamExpert(**kwargs)
+    return _UpstreamExpert(ckpt, **kwargs)
 '''
 
 METRIC = '''"""The share of reference words that were deleted."""
@@ -277,11 +274,13 @@ def test_an_objective(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.s3prl
-def test_an_upstream_and_a_task(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
+def test_an_upstream_and_a_task(
+    verb: Verb, loudness: Path, tone_corpus: Path, tmp_path: Path
+) -> None:
     """A head of the made-up task on the made-up upstream, by s3prl's own command line."""
     said = verb(
-        "probe", "-u", "madeup", "-d", "madeup", "--cuts", tone_corpus, "--steps", 4,
-        "--out", tmp_path / "out", "--kind", "other", "--synthetic",
+        "probe", "-u", "madeup", "-k", loudness, "-d", "madeup", "--cuts", tone_corpus,
+        "--steps", 4, "--out", tmp_path / "out", "--kind", "other", "--synthetic",
     )  # fmt: skip
     assert "madeup" in said
     (result,) = (tmp_path / "out" / "results").glob("*.json")
