@@ -43,7 +43,6 @@ COLUMNS = ("id", "split", "kind", "detail", "audio")
 _BATCH = 1024  # cuts handed to the workers at a time
 _SHAR_BATCH = 64  # likewise, each with its audio
 _ROUNDING = "shards hold 16 bits: so it is with MP3, Opus and float audio"
-_CLIPPED_PERCENT = 0.01  # of samples, from which a cut is listed as clipped
 _SHOWN = 10  # of each kind, in the report
 # A cut that is read may have any length: shortness and length are told without leaving it out.
 _ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
@@ -58,12 +57,15 @@ class Listening:
             drawn by the digest of their ids.
         min_seconds: shorter cuts are listed.
         max_seconds: longer cuts are listed.
+        clipped_percent: a cut is listed as clipped from this share of its samples on; counted
+            are runs of three and more at full scale.
         jobs: files decoded at the same time; 0 takes all cores.
     """
 
     audio: Literal["all", "none"] | int = "all"
     min_seconds: float = Field(default=0.5, gt=0)
     max_seconds: float = Field(default=60.0, gt=0)
+    clipped_percent: float = Field(default=0.01, ge=0, le=100)
     jobs: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ def listen(
     if isinstance(config.audio, int):
         rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
     if config.audio != "none":
-        _hear(batched(rows, _BATCH), partial(_heard, split), split, config, findings, total)
+        _hear(batched(rows, _BATCH), partial(_heard, split, config), split, config, findings, total)
 
 
 def listen_to_shards(
@@ -164,7 +166,7 @@ def listen_to_shards(
         for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
     )
     if config.audio != "none":
-        _hear(batches, partial(_heard_in_shard, split), split, config, findings, total)
+        _hear(batches, partial(_heard_in_shard, split, config), split, config, findings, total)
 
 
 def _hear[T](
@@ -199,7 +201,7 @@ def _of_shard(
         findings.add(AudioFinding(name, split, str(Reason.UNREADABLE), str(error), place))
 
 
-def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[AudioFinding]:
+def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> list[AudioFinding]:
     """Decode one cut that carries its audio; return what is wrong with it."""
     cut, place = item
     try:
@@ -211,11 +213,11 @@ def _heard_in_shard(split: str, item: tuple[Cut, str]) -> list[AudioFinding]:
     result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
     return [
         replace(each, kind=ROUNDED, detail=_ROUNDING) if each.kind == CHANGED else each
-        for each in _judged(result, digest_of(cut), split, place)
+        for each in _judged(result, digest_of(cut), split, config, place)
     ]
 
 
-def _heard(split: str, row: Row) -> list[AudioFinding]:
+def _heard(split: str, config: Listening, row: Row) -> list[AudioFinding]:
     source = source_of(row)
     audio = str(row["recording"]["sources"][0].get("source", ""))
     if source is None:
@@ -230,11 +232,11 @@ def _heard(split: str, row: Row) -> list[AudioFinding]:
         stated_duration=float(row["duration"]),
     )
     result = check(utterance, Limits(**_ANY_LENGTH))
-    return list(_judged(result, digest_of(row), split, audio))
+    return list(_judged(result, digest_of(row), split, config, audio))
 
 
 def _judged(
-    result: Checked | Skipped, digest: str | None, split: str, audio: str
+    result: Checked | Skipped, digest: str | None, split: str, config: Listening, audio: str
 ) -> Iterator[AudioFinding]:
     """Yield what is worth telling of a cut that was decoded."""
     if isinstance(result, Skipped):
@@ -245,7 +247,7 @@ def _judged(
         detail = "not the samples that were prepared: another file, or another decoder's rounding"
         yield AudioFinding(uid, split, CHANGED, detail, audio)
     share = 100 * result.clipped / result.samples
-    if result.clipped and share >= _CLIPPED_PERCENT:
+    if result.clipped and share >= config.clipped_percent:
         detail = f"{result.clipped} samples at full scale, {share:.2f} %"
         yield AudioFinding(uid, split, CLIPPED, detail, audio)
 

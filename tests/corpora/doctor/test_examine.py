@@ -114,6 +114,20 @@ def test_every_fault_of_audio_is_found(folder: Path, tmp_path: Path) -> None:
     assert written["findings"]["clipped"] == 1
 
 
+@pytest.mark.parametrize(("percent", "clipped"), [(0.01, True), (90.0, False)])
+def test_the_share_of_clipped_samples_is_a_setting(
+    folder: Path, tmp_path: Path, percent: float, *, clipped: bool
+) -> None:
+    """Loudness-normalised corpora clip a little everywhere; doctor.json tells what was asked."""
+    spoil(tmp_path / "corpus")
+    examine(folder, config=Listening(clipped_percent=percent))
+    assert ("clipped" in kinds(folder / "doctor")["loud"]) is clipped
+    assert json.loads((folder / "doctor" / "doctor.json").read_text())["listening"] == {
+        "audio": "all", "min_seconds": 0.5, "max_seconds": 60.0, "clipped_percent": percent,
+        "jobs": 0,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("audio", "heard"), [("none", 0), (4, 4), (400, 10)])
 def test_listening_to_less(folder: Path, audio: Any, heard: int) -> None:
     """A corpus of thousands of hours takes hours to decode: a part, drawn by id, or none."""
