@@ -26,6 +26,7 @@ def test_published_result_comes_back(tmp_path: Path) -> None:
     """The leaderboard reads what scoring wrote, predictions beside it under a relative name."""
     rows = class_rows(count=30, seed=0)
     result = class_result(rows, TEMPLATE, main_metric="uar", resamples=50)
+    assert list(result.metrics) == ["accuracy", "macro_f1", "uar"]
     path = publish(result, rows, tmp_path)
     found, problems = load_results(tmp_path)
     assert not problems
@@ -44,11 +45,12 @@ def test_split_digest_ignores_order() -> None:
 
 
 def test_text_result_names_its_profile() -> None:
-    """A WER without its text profile cannot be compared."""
+    """A WER without its text profile cannot be compared; the CSV lists what ranks first."""
     rows = text_rows(count=9, seed=0)
-    result = text_result(rows, TEMPLATE, score_rows(rows, "mgb3")[0])
+    result = text_result(rows, TEMPLATE, score_rows(rows, "mgb3", ["none"])[0])
     assert result.normaliser == "mgb3 v1"
     assert result.main_metric == "wer"
+    assert list(result.metrics) == ["wer", "cer", "wer_none", "cer_none"]
 
 
 def test_main_metric_of_the_wrong_kind() -> None:

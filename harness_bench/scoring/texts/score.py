@@ -37,6 +37,7 @@ AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
 MAIN = ("wer", "mr_wer")  # ranks: against one reference, against several
 _EACH = "wer"  # reported against each reference; other text metrics as means over them
 _FIRST = ("av_wer", "mr_wer", "cer")  # in reports; metrics that are dropped in follow
+_FIRST_IN_RESULTS = ("wer", "mr_wer", "av_wer", "cer", "av_cer")  # the one that ranks leads
 _COUNTS = {"ins": INSERTIONS, "del": DELETIONS, "sub": SUBSTITUTIONS, "cor": HITS}
 
 
@@ -184,7 +185,7 @@ def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
 
     Against one reference these are the registry's `text` metrics; against several its
     `references` metrics, and `wer_against_NAME` of each annotator under the first profile. `wer`
-    is always of one reference.
+    is always of one reference. The one that ranks is listed first.
     """
     made: dict[str, Metric] = {}
     for number, (profile, figures) in enumerate(found.items()):
@@ -199,7 +200,8 @@ def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
 def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
     values, spans = ({**of} for of in (found, found["intervals"]))
     several = len(found["references"]) > 1
-    names = metric_names("references" if several else "text")
+    known = metric_names("references" if several else "text")
+    names = dict.fromkeys([*(name for name in _FIRST_IN_RESULTS if name in known), *known])
     places = {name: (name, name if name in values else name.removeprefix("av_")) for name in names}
     for number, reference in enumerate(found["references"]):
         key = _each(number)

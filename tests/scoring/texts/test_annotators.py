@@ -58,6 +58,7 @@ def test_a_result_of_several_references_names_every_measure() -> None:
         "mr_wer_none": 25, "av_wer_none": 50,
     }  # fmt: skip
     assert made.metrics.keys() - values.keys() == {"av_cer", "av_cer_none"}
+    assert list(made.metrics)[:3] == ["mr_wer", "av_wer", "av_cer"], "what ranks is listed first"
     assert text_result(ROWS, TEMPLATE, scored(ROWS, "mgb3"), main_metric="av_wer").main.value == 50
 
 
