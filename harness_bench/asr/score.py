@@ -28,8 +28,14 @@ from harness_bench.cuts.fields import fields_of
 from harness_bench.cuts.store import read_cuts
 from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Result
-from harness_bench.scoring.publish import leakage, publish, text_result, upstream_fields
-from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
+from harness_bench.scoring.publish import (
+    leakage,
+    publish,
+    text_ranking,
+    text_result,
+    upstream_fields,
+)
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_profile, profile_names
 from harness_bench.scoring.texts.joining import GROUP
 from harness_bench.scoring.texts.score import grouping_of, score_rows
 
@@ -243,9 +249,8 @@ def run(options: argparse.Namespace) -> Path:
     if options.asr:
         trained = read_trained(options.asr, options.asr_model, options.inference_config)
     main = get_profile(options.profile or corpus.profile).name
-    if options.main_metric:
-        get_metric(options.main_metric)  # an unknown name fails before scoring
     rows = predictions_of(options.cuts, split, text, corpus)
+    ranks = text_ranking(rows, options.main_metric)  # a wrong one fails before scoring
     others = profile_names() if options.profiles == "all" else options.profiles.split()
     found, wordless = score_rows(rows, main, others, grouping_of(rows))
     cuts = read_cuts(options.cuts, split)
@@ -264,7 +269,7 @@ def run(options: argparse.Namespace) -> Path:
         seconds=sum(row.seconds for row in stages) if stages else None,
         leakage=_leakage(options, cuts),
     )
-    result = text_result(rows, template, found, main_metric=options.main_metric)
+    result = text_result(rows, template, found, main_metric=ranks)
     write_predictions(options.out / f"predictions.{split}.jsonl", rows)
     title = f"{options.model}: {corpus.name} {result.split}"
     report = as_markdown(title, found, {GROUP: corpus.cluster}, list(wordless.values()))

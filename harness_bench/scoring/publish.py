@@ -17,8 +17,9 @@ from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Leakage, Result, save_result
 from harness_bench.scoring.bootstrap import RESAMPLES
 from harness_bench.scoring.classes.score import score_classes
-from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.texts.score import AGAINST, MAIN, all_metrics
+from harness_bench.scoring.registry import get_metric, get_profile, metric_names
+from harness_bench.scoring.texts.joining import annotators
+from harness_bench.scoring.texts.score import MAIN, all_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from harness_bench.results.predictions import ClassPrediction, TextPrediction
     from harness_bench.results.record import Metric
+    from harness_bench.scoring.registry import MetricKind
 
 Template = partial[Result]
 PREDICTIONS = "predictions"  # folder below the results
@@ -64,22 +66,31 @@ def text_result(
         template: of the result.
         found: profile -> figures; the first profile is the result's, the others are further
             metrics such as `mr_wer_none`.
-        main_metric: that ranks; default `wer`, or `mr_wer` of several references.
+        main_metric: that ranks; default and errors as of `text_ranking`.
+    """
+    label = get_profile(next(iter(found))).label
+    name = text_ranking(rows, main_metric)
+    return _filled(partial(template, normaliser=label), rows, all_metrics(found), name)
+
+
+def text_ranking(rows: Sequence[TextPrediction], main_metric: str | None = None) -> str:
+    """Return the metric that ranks: by default `wer`, or `mr_wer` of several references.
+
+    Called before the rows are scored, it refuses a wrong name before that work is done.
 
     Raises:
-        ValueError: `main_metric` is none of a recogniser's metrics, or was not measured: with one
+        ValueError: `main_metric` is none of a recogniser's metrics, or is not measured: with one
             reference there is no `mr_wer`, with several there is no `wer`.
     """
-    profile, figures = next(iter(found.items()))
-    count, metrics = len(figures["references"]), all_metrics({profile: figures})
+    count = len(annotators(rows)) or 1
+    kind: MetricKind = "references" if count > 1 else "text"
     name = main_metric or MAIN[count > 1]
-    if get_metric(name).kind == "class" or name not in metrics:
+    if get_metric(name).kind != kind:
         raise ValueError(
             f"{name!r} is no figure of a hypothesis against {count} reference(s); there are: "
-            f"{', '.join(known for known in metrics if not known.startswith(AGAINST))}."
+            f"{', '.join(metric_names(kind))}."
         )
-    label = get_profile(profile).label
-    return _filled(partial(template, normaliser=label), rows, all_metrics(found), name)
+    return name
 
 
 def publish(result: Result, rows: Sequence[ClassPrediction | TextPrediction], folder: Path) -> Path:
