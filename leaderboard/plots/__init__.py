@@ -4,45 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .bars import bars
-from .curves import curves_plot
-from .drawing import Plot, drawing, entries_of
-from .layers import layers
-from .radar import radar
-from .scatter import PARAMETERS, REAL_TIME, pareto, scatter, spread
+from .drawing import Plot, drawing
+from .overall import curves_plot, radar
+from .rows import bars, layers
+from .scatter import PARAMETERS, REAL_TIME, scatter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ..board import BoardColumn, BoardTable
     from ..curves import Curves
 
-__all__ = ["Plot", "draw_overall", "draw_plots", "pareto", "spread"]
+__all__ = ["Plot", "draw_overall", "draw_plots"]
 
 
 def draw_plots(table: BoardTable) -> dict[BoardColumn, list[Plot]]:
     """Draw each column's plots: bars always, costs and layer weights where they are known."""
+    found: dict[BoardColumn, list[Plot]] = {}
     with drawing():
-        return {
-            column: list(_of_column(table, column, number))
-            for number, column in enumerate(table.columns, start=1)
-        }
-
-
-def _of_column(table: BoardTable, column: BoardColumn, number: int) -> Iterator[Plot]:
-    entries = entries_of(table, column)
-    yield bars(column, entries, number)
-    drawn = (
-        scatter(column, entries, number, PARAMETERS),
-        scatter(column, entries, number, REAL_TIME),
-        layers(column, entries, number),
-    )
-    yield from filter(None, drawn)
+        for number, column in enumerate(table.columns, start=1):
+            entries = [(row, row.cells[column]) for row in table.rows if column in row.cells]
+            entries.sort(key=lambda entry: entry[1].place)
+            drawn = (
+                bars(column, entries, number),
+                scatter(column, entries, number, PARAMETERS),
+                scatter(column, entries, number, REAL_TIME),
+                layers(column, entries, number),
+            )
+            found[column] = [plot for plot in drawn if plot]
+    return found
 
 
 def draw_overall(table: BoardTable, curves: Sequence[Curves]) -> list[Plot]:
     """Draw the radar of all columns, where there are enough, and the curves of pretraining."""
     with drawing():
+        drawn = [curves_plot(each, number) for number, each in enumerate(curves, start=1)]
         over_all = radar(table)
-        drawn = [] if over_all is None else [over_all]
-        return drawn + [curves_plot(each, number) for number, each in enumerate(curves, start=1)]
+    return [over_all, *drawn] if over_all else drawn

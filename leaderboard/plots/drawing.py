@@ -15,8 +15,10 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from harness_bench.core.plotting import BLUE, INK, LINE, MUTED, PURPLE, STYLE, VERMILION
@@ -25,7 +27,7 @@ from harness_bench.core.sanitize import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..board import BoardColumn, BoardTable, ModelRow, ResultCell
+    from ..board import BoardColumn, ModelRow, ResultCell
 
 Entry = tuple["ModelRow", "ResultCell"]
 COLOURS = {"pretrained": BLUE, "random": VERMILION, "baseline": "#7f7f7f", "other": PURPLE}
@@ -41,16 +43,28 @@ DOTS = ("o", "s", "^", "D", "v", "P")
 # Shares of the strongest colour in the steps of the sequential scale, the rest is background.
 # The gap in the middle leaves no step on which neither dark nor light text can be read.
 HEAT_STEPS = (0.05, 0.12, 0.2, 0.29, 0.4, 0.62, 0.74, 0.87, 1.0)
-_STRONGEST = "#00305c"
-_STYLE = STYLE | {
-    "svg.fonttype": "none", "figure.facecolor": "white", "axes.facecolor": "none",
-    "axes.edgecolor": LINE, "axes.labelcolor": MUTED, "text.color": INK,
-    "xtick.color": MUTED, "ytick.color": MUTED, "legend.frameon": False, "legend.fontsize": 9,
+HEAT = tuple(
+    to_hex(share * np.array(to_rgb("#00305c")) + (1 - share) * np.array(to_rgb(CARD)))
+    for share in HEAT_STEPS
+)
+_VARIABLES = {
+    **{colour: f"var(--{kind})" for kind, colour in COLOURS.items()},
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
+    **{
+        colour: f"color-mix(in srgb, var(--heat) {100 * share:.0f}%, var(--card))"
+        for colour, share in zip(HEAT, HEAT_STEPS, strict=True)
+    },
+    INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)",
+    CARD: "var(--card)",
 }  # fmt: skip
-LABEL = 24  # characters of the longest model name in a plot
-WIDTH = 5.2  # inches
-MOST = 30  # models of which a plot shows a row each
-_DPI = 160
+_STYLE = STYLE | {
+    "svg.fonttype": "none", "text.parse_math": False,  # dollar signs in names are no formulas
+    "figure.facecolor": "white", "axes.facecolor": "none", "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
+    "legend.frameon": False, "legend.fontsize": 9,
+}  # fmt: skip
+_LABEL = 24  # characters of the longest model name in a plot
+_WIDTH, _DPI = 5.2, 160  # inches, and their dots
 _TITLE = 60  # characters of a line of the title
 
 
@@ -63,28 +77,6 @@ class Plot:
     text: str  # what it shows, for readers who do not see it
     png: bytes
     svg: str  # one <svg> element, colours as CSS variables, no outside reference
-
-
-def _mix(strong: str, share: float) -> str:
-    """Mix a colour with the background as CSS's `color-mix(in srgb, ...)` does."""
-    channels = (
-        round(share * int(strong[i : i + 2], 16) + (1 - share) * int(CARD[i : i + 2], 16))
-        for i in (1, 3, 5)
-    )
-    return "#" + "".join(f"{channel:02x}" for channel in channels)
-
-
-HEAT = tuple(_mix(_STRONGEST, share) for share in HEAT_STEPS)
-_VARIABLES = {
-    **{colour: f"var(--{kind})" for kind, colour in COLOURS.items()},
-    **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
-    **{
-        colour: f"color-mix(in srgb, var(--heat) {100 * share:.0f}%, var(--card))"
-        for colour, share in zip(HEAT, HEAT_STEPS, strict=True)
-    },
-    INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)",
-    CARD: "var(--card)",
-}  # fmt: skip
 
 
 def heat_ink(step: int) -> str:
@@ -105,9 +97,8 @@ def sheet(height: float, title: str) -> Figure:
     lines = textwrap.wrap(
         clean(title), _TITLE, max_lines=3, placeholder=" …", break_on_hyphens=False
     ) or [""]
-    canvas = Figure(figsize=(WIDTH, height + 0.2 * len(lines)), layout="constrained")
-    head = canvas.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=10.5, fontweight="bold")
-    head.set_parse_math(False)
+    canvas = Figure(figsize=(_WIDTH, height + 0.2 * len(lines)), layout="constrained")
+    canvas.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=10.5, fontweight="bold")
     return canvas
 
 
@@ -136,19 +127,13 @@ def _inline(svg: str, name: str) -> str:
     return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", body)
 
 
-def brief(name: str, limit: int = LABEL) -> str:
+def brief(name: str, limit: int = _LABEL) -> str:
     """Cut a name in its middle: models of one family differ at the end."""
     line = clean(name)
     if len(line) <= limit:
         return line
     head = (limit - 1) // 2
     return f"{line[:head].rstrip()}…{line[len(line) - (limit - 1 - head) :].lstrip()}"
-
-
-def entries_of(table: BoardTable, column: BoardColumn) -> list[Entry]:
-    """Return the models with a figure in a column, best first."""
-    entries = [(row, row.cells[column]) for row in table.rows if column in row.cells]
-    return sorted(entries, key=lambda entry: entry[1].place)
 
 
 def title_of(column: BoardColumn) -> str:
@@ -167,12 +152,6 @@ def metric_label(column: BoardColumn) -> str:
     """Name a figure, its unit and the direction of better."""
     better = "higher is better" if column.higher_is_better else "lower is better"
     return f"{brief(column.metric, 40)} ({brief(column.unit, 12)}), {better}"
-
-
-def plain(axes: Any) -> None:
-    """Take dollar signs in the axes' labels as they are."""
-    for text in (axes.xaxis.label, axes.yaxis.label):
-        text.set_parse_math(False)
 
 
 def best_of(shown: Sequence[object], every: Sequence[object]) -> str:

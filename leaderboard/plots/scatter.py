@@ -12,7 +12,6 @@ from harness_bench.core.plotting import INK, MUTED
 from harness_bench.core.sanitize import clean
 
 from ..tables import parameters
-from .bars import describe
 from .drawing import (
     ACCENT,
     COLOURS,
@@ -23,16 +22,16 @@ from .drawing import (
     brief,
     finish,
     metric_label,
-    plain,
     plot_name,
     sheet,
     title_of,
 )
+from .rows import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..board import BoardColumn
+    from ..board import BoardColumn, ModelRow, ResultCell
 
 NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
@@ -47,29 +46,22 @@ class Cost:
     kind: str  # of the plot, for its file name
     title: str
     label: str
-    of: Callable[[Entry], float | None]
+    of: Callable[[ModelRow, ResultCell], float | None]
     written: Callable[[float], str]
 
 
-def _real_time(entry: Entry) -> float | None:
-    costs = entry[1].result.costs
-    return costs.real_time_factor if costs else None
+def _real_time(_: ModelRow, cell: ResultCell) -> float | None:
+    return cell.result.costs.real_time_factor if cell.result.costs else None
 
 
 PARAMETERS = Cost(
-    kind="parameters",
-    title="parameters",
-    label="parameters of the upstream (log scale)",
-    of=lambda entry: entry[0].parameters,
-    written=lambda value: parameters(round(value)),
-)
+    "parameters", "parameters", "parameters of the upstream (log scale)",
+    lambda row, _: row.parameters, lambda value: parameters(round(value)),
+)  # fmt: skip
 REAL_TIME = Cost(
-    kind="real-time",
-    title="real-time factor on CPU",
-    label="real-time factor, one CPU thread (log scale)",
-    of=_real_time,
-    written=lambda value: f"{value:.2g}",
-)
+    "real-time", "real-time factor on CPU", "real-time factor, one CPU thread (log scale)",
+    _real_time, "{:.2g}".format,
+)  # fmt: skip
 
 
 def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better: bool) -> list[int]:
@@ -82,11 +74,8 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better:
     points = [(cost, sign * value) for cost, value in zip(costs, values, strict=True)]
     front: list[int] = []
     for index in sorted(range(len(points)), key=points.__getitem__):
-        if (
-            not front
-            or points[index][1] < points[front[-1]][1]
-            or points[index] == points[front[-1]]
-        ):
+        last = points[front[-1]] if front else None
+        if last is None or points[index][1] < last[1] or points[index] == last:
             front.append(index)
     return front
 
@@ -97,48 +86,48 @@ def scatter(column: BoardColumn, entries: Sequence[Entry], number: int, cost: Co
     All points are drawn; names stand at the front's and at the best ones alone. None where fewer
     than 2 costs are known, or none is above 0.
     """
-    known = [entry for entry in entries if cost.of(entry) is not None]
-    costs = [max(float(each), _LEAST) if (each := cost.of(entry)) else 0.0 for entry in known]
+    priced = [(entry, each) for entry in entries if (each := cost.of(*entry)) is not None]
+    known = [entry for entry, _ in priced]
+    costs = [max(float(each), _LEAST) if each else 0.0 for _, each in priced]
     if len(known) < 2 or not any(costs):  # noqa: PLR2004 - one alone compares nothing
         return None
     values = [cell.metric.value for _, cell in known]
     front = pareto(costs, values, higher_is_better=column.higher_is_better)
-    named = sorted(dict.fromkeys([*range(min(NAMED, len(known))), *front]))[:_MOST_NAMES]
+    named = sorted({*range(min(NAMED, len(known))), *front})[:_MOST_NAMES]
     title = f"{title_of(column)}: {column.metric} against {cost.title}"
     canvas = sheet(max(3.4, 1.4 + _NAME_HEIGHT * len(named)), title)
     axes = canvas.add_subplot()
     _points(axes, known, costs, named)
-    _cost_axis(axes, sorted({each for each in costs if each}), cost)
+    _cost_axis(axes, sorted({*costs} - {0.0}), cost)
     axes.set_xlabel(_label(cost, known))
     axes.set_ylabel(metric_label(column))
-    plain(axes)
     _front(axes, [(costs[index], values[index]) for index in front])
     _name_points(axes, [(known[i][0].model, costs[i], values[i]) for i in named])
     canvas.legend(handles=_marks(known, costs), loc="outside lower center", ncols=4,
                   handletextpad=0.4, columnspacing=1.2)  # fmt: skip
-    chosen = [known[i] for i in named]
     best = ", ".join(clean(known[index][0].model) for index in front[:_MOST_NAMES])
-    text = f"Pareto front, cheapest first: {best}. {describe(chosen, len(known))}"
+    words = describe([known[i] for i in named], len(known))
     caption = f"{title}. Line: the Pareto front, what no model beats in both"
     if missing := len(entries) - len(known):
         caption += f". Not drawn, cost not known: {missing} of {len(entries)} models"
+    text = f"Pareto front, cheapest first: {best}. {words}"
     return finish(canvas, plot_name(number, column, cost.kind), caption, text)
 
 
 def _marks(known: Sequence[Entry], costs: Sequence[float]) -> list[Line2D]:
     """Return the legend's marks: points and dashed lines of each kind, and the front."""
     found = {(row.kind, cost > 0) for (row, _), cost in zip(known, costs, strict=True)}
-    marks = [
+    points = [
         Line2D([], [], color=COLOURS[kind], marker=MARKERS[kind], linestyle="none", label=label)
         for kind, label in KINDS.items()
         if (kind, True) in found
     ]
-    marks += [
+    lines = [
         Line2D([], [], color=COLOURS[kind], linestyle="--", label=f"{label} at no cost")
         for kind, label in KINDS.items()
         if (kind, False) in found
     ]
-    return [*marks, Line2D([], [], color=ACCENT, linewidth=1.4, label="Pareto front")]
+    return [*points, *lines, Line2D([], [], color=ACCENT, linewidth=1.4, label="Pareto front")]
 
 
 def _points(
@@ -149,13 +138,12 @@ def _points(
     drawn = [(at, span.low, span.high) for at, span in spans if at and span]
     if drawn:
         axes.vlines(*zip(*drawn, strict=True), color=MUTED, linewidth=1.1)
-    chosen = set(named)
     for kind, colour in COLOURS.items():
         for shown, size, opacity in ((False, 22, 0.55), (True, 44, 1.0)):
             points = [
                 (costs[i], cell.metric.value)
                 for i, (row, cell) in enumerate(known)
-                if row.kind == kind and costs[i] and (i in chosen) == shown
+                if row.kind == kind and costs[i] and (i in named) == shown
             ]
             if points:
                 axes.scatter(*zip(*points, strict=True), s=size, color=colour, alpha=opacity,
@@ -167,9 +155,8 @@ def _points(
 
 def _cost_axis(axes: Any, costs: Sequence[float], cost: Cost) -> None:
     """Scale the axis of costs (rising); ticks at the models' own, as far as they have room."""
-    axes.set_xscale("log")
-    axes.set_xlim(costs[0] / 1.5, costs[-1] * 1.5)
-    left, right = axes.get_xlim()
+    left, right = costs[0] / 1.5, costs[-1] * 1.5
+    axes.set(xscale="log", xlim=(left, right))
     gap = (right / left) ** 0.21  # a label's width as a factor on the log axis
     ticks: list[float] = []
     for each in costs:
@@ -192,8 +179,7 @@ def _label(cost: Cost, known: Sequence[Entry]) -> str:
 def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     """Draw the best figure that each cost can buy; what costs nothing begins at the left edge."""
     left, right = axes.get_xlim()
-    steps = [(max(cost, left), value) for cost, value in points]
-    steps.append((right, steps[-1][1]))
+    steps = [*((max(cost, left), value) for cost, value in points), (right, points[-1][1])]
     axes.step(*zip(*steps, strict=True), where="post", color=ACCENT, linewidth=1.4, zorder=1.5)
     axes.set_xlim(left, right)
 
@@ -213,7 +199,7 @@ def _name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
         reach = [cost or edge, edge, bend], [value, value, height]
         axes.plot(*reach, ":", color=MUTED, linewidth=0.8, clip_on=False, zorder=1)
         axes.text(1.05, height, brief(model), transform=axes.get_yaxis_transform(), va="center",
-                  fontsize=8.5, color=INK, parse_math=False)  # fmt: skip
+                  fontsize=8.5, color=INK)  # fmt: skip
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

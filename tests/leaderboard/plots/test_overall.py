@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.plots import draw_overall
-from harness_bench.leaderboard.plots.radar import axis_of
+from harness_bench.leaderboard.plots.overall import axis_of
 
 from tests.leaderboard.made import result, table
 

@@ -1,4 +1,4 @@
-"""Layer weights: one scale for models of any number of layers."""
+"""Rows of a plot: layer weights on one scale for models of any number of layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.plots import draw_plots
-from harness_bench.leaderboard.plots.layers import EDGES, step_of
+from harness_bench.leaderboard.plots.rows import EDGES, step_of
 
 from tests.leaderboard.made import result, table
 

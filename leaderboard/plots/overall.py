@@ -1,4 +1,4 @@
-"""The best models over all columns at once, as a radar."""
+"""Plots over all columns: a radar of the best models, and the loss curves of pretraining."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..board import BoardColumn, BoardTable, ModelRow, ResultCell
+    from ..curves import Curves
 
 _FEWEST, _MOST = 3, 12  # axes: two make a line, more than 12 cannot be read
 _MODELS = len(SERIES)
 _HOLE = 0.25  # radius of the ring of the worst, where the ring of the best has 1 more
+_PANELS = (("loss_bits", "bits per frame"), ("share_of_entropy", "share of the labels' entropy"))
+_DOTS = 8  # marks on a line, so that lines of one colour in print stay apart
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class RadarAxis:
         worst, best = self.worst.metric.value, self.best.metric.value
         return abs(value - worst) / abs(best - worst)
 
+    def of(self, row: ModelRow) -> float:
+        """Return where a model lies."""
+        return self.share(row.cells[self.column].metric.value)
+
 
 def radar(table: BoardTable) -> Plot | None:
     """Draw the best models that have a figure in every column, at most 6.
@@ -49,14 +56,19 @@ def radar(table: BoardTable) -> Plot | None:
     rows = whole[:_MODELS]
     if len(axes) < _FEWEST or len(rows) < 2:  # noqa: PLR2004 - one alone compares nothing
         return None
-    title = _title(axes, known, rows, whole)
+    which = f"{len(axes)} columns"
+    if len(axes) < len(known):
+        which = f"The first {len(axes)} of {len(known)} columns"
+    made = [axis.column.synthetic for axis in axes]
+    title = f"{which} together" + (
+        " (synthetic)" if all(made) else " (some synthetic)" if any(made) else ""
+    )
+    if len(rows) < len(whole):
+        title += f", best {len(rows)} of the {len(whole)} models with a figure in all"
     canvas = sheet(4.3 + 0.2 * ((len(rows) + 1) // 2), title)
     _draw(canvas, axes, rows)
     shares = "; ".join(
-        f"{clean(row.model)}: "
-        + ", ".join(
-            f"{100 * axis.share(row.cells[axis.column].metric.value):.0f} %" for axis in axes
-        )
+        f"{clean(row.model)}: {', '.join(f'{100 * axis.of(row):.0f} %' for axis in axes)}"
         for row in rows
     )
     heads = ", ".join(axis.column.head for axis in axes)
@@ -77,23 +89,6 @@ def axis_of(table: BoardTable, column: BoardColumn) -> RadarAxis | None:
     return RadarAxis(column, cells[0], cells[-1]) if abs(span) > 1e-12 else None  # noqa: PLR2004
 
 
-def _title(
-    axes: Sequence[RadarAxis],
-    known: Sequence[RadarAxis],
-    rows: Sequence[ModelRow],
-    whole: Sequence[ModelRow],
-) -> str:
-    which = f"{len(axes)} columns" if len(axes) == len(known) else (
-        f"The first {len(axes)} of {len(known)} columns"
-    )  # fmt: skip
-    models = "" if len(rows) == len(whole) else (
-        f", best {len(rows)} of the {len(whole)} models with a figure in all"
-    )  # fmt: skip
-    made = [axis.column.synthetic for axis in axes]
-    synthetic = " (synthetic)" if all(made) else " (some synthetic)" if any(made) else ""
-    return f"{which} together{synthetic}{models}"
-
-
 def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]) -> None:
     axes: Any = canvas.add_subplot(projection="polar")
     angles = [2 * math.pi * number / len(columns) for number in range(len(columns))]
@@ -104,20 +99,17 @@ def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]
     axes.set_xticks(angles, [""] * len(angles))
     axes.spines["polar"].set_visible(False)
     for number, row in enumerate(rows):
-        shares = [axis.share(row.cells[axis.column].metric.value) + _HOLE for axis in columns]
+        shares = [axis.of(row) + _HOLE for axis in columns]
         axes.plot([*angles, angles[0]], [*shares, shares[0]], color=SERIES[number],
                   linestyle=DASHES[number], marker=DOTS[number], markersize=5, linewidth=1.7,
                   label=brief(row.model), clip_on=False, zorder=4 - 0.1 * number)  # fmt: skip
     for angle, axis in zip(angles, columns, strict=True):
-        across, up = math.sin(angle), math.cos(angle)
-        axes.text(angle, 1.08 + _HOLE, _label(axis), fontsize=8.5, parse_math=False, color=INK,
-                  ha=_side(across, ("right", "center", "left")),
-                  va=_side(up, ("top", "center", "bottom")))  # fmt: skip
+        axes.text(angle, 1.08 + _HOLE, _label(axis), fontsize=8.5, color=INK,
+                  ha=_side(math.sin(angle), ("right", "center", "left")),
+                  va=_side(math.cos(angle), ("top", "center", "bottom")))  # fmt: skip
     axes.text(0, 0, "worst", fontsize=7, color=MUTED, ha="center", va="center")
     axes.text(angles[1] / 2, 1 + _HOLE, "best", fontsize=8, color=MUTED, ha="center", va="center")
-    legend = canvas.legend(loc="outside lower center", ncols=2)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    canvas.legend(loc="outside lower center", ncols=2)
 
 
 def _label(axis: RadarAxis) -> str:
@@ -130,3 +122,33 @@ def _label(axis: RadarAxis) -> str:
 def _side(offset: float, sides: tuple[str, str, str]) -> str:
     """Choose an alignment that keeps a label outside of the rings."""
     return sides[1] if abs(offset) < 0.25 else sides[0] if offset < 0 else sides[2]  # noqa: PLR2004
+
+
+def curves_plot(curves: Curves, number: int) -> Plot:
+    """Draw one line a variant, in bits and as a share of the labels' entropy: Figure 2's."""
+    title = f"Pretraining loss of {clean(curves.student)}, taught by {clean(curves.teacher)}"
+    canvas = sheet(5.4 + 0.18 * len(curves.variants), title)
+    panels: Any = canvas.subplots(2, 1, sharex=True)
+    last = max(variant.curve.updates[-1] for variant in curves.variants)
+    for axes, (field, label) in zip(panels, _PANELS, strict=True):
+        for place, variant in enumerate(curves.variants):
+            updates, values = variant.curve.updates, getattr(variant.curve, field)
+            again, style = divmod(place, len(SERIES))
+            axes.plot(updates, values, color=SERIES[style], linewidth=1.7,
+                      linestyle=DASHES[(style + again) % len(DASHES)], marker=DOTS[style],
+                      markersize=4.5, markevery=max(1, len(updates) // _DOTS),
+                      label=brief(variant.title, 52))  # fmt: skip
+        axes.set_ylabel(label)
+        axes.grid(axis="y")
+        axes.set_xlim(0, 1.02 * last or 1)
+    panels[1].set_xlabel("updates (losses smoothed)")
+    handles, names = panels[0].get_legend_handles_labels()
+    canvas.legend(handles, names, loc="outside lower left", ncols=1)
+    words = "; ".join(
+        f"{clean(variant.title)}: {variant.curve.loss_bits[-1]:.3g} bits, "
+        f"{variant.curve.share_of_entropy[-1]:.3g} of the entropy, "
+        f"after {variant.curve.updates[-1]:,} updates"
+        for variant in curves.variants
+    )
+    caption = " ".join([f"{title}.", *map(clean, curves.caveats)]).removesuffix(".")
+    return finish(canvas, f"00-curves-{number}", caption, words)
