@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from harness_bench.leakage.audit import audit
     from harness_bench.models.frozen import hidden_states, load_model
     from harness_bench.pretrain.family import train_family
-    from harness_bench.probing.predict import predict
     from harness_bench.probing.run import probe
+    from harness_bench.probing.s3prl.predict import predict
     from harness_bench.results.record import Result
     from harness_bench.results.record import load_results as read_results
     from harness_bench.scoring.score import compare, score
@@ -33,7 +33,7 @@ _PUBLIC = {
     "compare": "scoring.score:compare",
     "hidden_states": "models.frozen:hidden_states",
     "load_model": "models.frozen:load_model",
-    "predict": "probing.predict:predict",
+    "predict": "probing.s3prl.predict:predict",
     "prepare": "corpora.prepare:prepare",
     "probe": "probing.run:probe",
     "read_cuts": "cuts.store:read_cuts",

@@ -125,7 +125,7 @@ def predict(
       harness-bench predict runs/did speech.wav
       harness-bench predict runs/did recordings/*.flac --json
     """
-    from harness_bench.probing.predict import predict as run
+    from harness_bench.probing.s3prl.predict import predict as run
 
     failed = 0
     for answer in run(head, audio, upstream_checkpoint=upstream_checkpoint):

@@ -88,11 +88,11 @@ class GridOutcome:
 def run_grid(
     subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1
 ) -> GridOutcome:
-    """Try every learning rate, train the best with every seed, write grid.json.
+    """Try every learning rate, train the best with every seed, write OUT/grid.json.
 
     Finished trials are not run again, so a killed grid resumes. Unless
     HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
-    OUT/features, which is deleted when the grid is done.
+    OUT/features, which is deleted when the grid is done. Errors as in `run_probe`.
 
     Args:
         subject: upstream, checkpoint, task and cuts.
@@ -100,15 +100,12 @@ def run_grid(
         config: learning rates, seeds and settings.
         threads: CPU threads of each trial.
         jobs: trials at a time.
-
-    Raises:
-        ValueError, RuntimeError: as `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
 
     def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome]:
         def run(pair: _Pair) -> ProbeOutcome:
-            folder, (rate, seed) = _folder(out, pair), pair
+            folder, (rate, seed) = _folder(out, *pair), pair
             say(
                 f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
                 f"output in {folder / LOG}"
@@ -128,7 +125,7 @@ def run_grid(
     outcome = _outcome(out, config, outcomes, rate)
     write_json(out / GRID, resolved(outcome))
     settings = {"subject": resolved(subject), "grid": resolved(config)}
-    keys = {_folder(out, pair).name: each.key for pair, each in outcomes.items()}
+    keys = {_folder(out, *pair).name: each.key for pair, each in outcomes.items()}
     write_provenance(out, config=settings, seed=first, inputs=keys)
     return outcome
 
@@ -195,8 +192,7 @@ def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> l
     return lines
 
 
-def _folder(out: Path, pair: _Pair) -> Path:
-    rate, seed = pair
+def _folder(out: Path, rate: float, seed: int) -> Path:
     return out / f"lr{rate:g}.seed{seed}"
 
 
@@ -204,36 +200,33 @@ def _outcome(
     out: Path, config: GridConfig, outcomes: Mapping[_Pair, ProbeOutcome], rate: float
 ) -> GridOutcome:
     """Put the trials together; test figures are read for the chosen learning rate alone."""
-    found = {
-        pair: Trial(
-            learning_rate=pair[0],
-            seed=pair[1],
+    trials = {
+        (tried, seed): Trial(
+            learning_rate=tried,
+            seed=seed,
             dev=_scores(each.dev_predictions),
-            test=_scores(each.test_predictions) if pair[0] == rate else {},
+            test=_scores(each.test_predictions) if tried == rate else {},
             best_step=each.best_step,
             seconds=each.train_seconds + each.test_seconds,
-            folder=_folder(out, pair),
+            folder=_folder(out, tried, seed),
         )
-        for pair, each in outcomes.items()
+        for (tried, seed), each in outcomes.items()
     }
-    chosen = [(rate, seed) for seed in config.seeds]
-    tests = [found[pair].test for pair in chosen]
-    weights = [outcomes[pair].layer_weights for pair in chosen]
+    chosen = [outcomes[rate, seed] for seed in config.seeds]
+    tests = [trials[rate, seed].test for seed in config.seeds]
+    over_seeds = {name: [test[name] for test in tests] for name in tests[0]}
+    weights = zip(*(each.layer_weights for each in chosen), strict=True)
     return GridOutcome(
         learning_rate=rate,
-        trials=tuple(found.values()),
-        checkpoint=outcomes[chosen[0]].checkpoint,
-        test_mean=_over_seeds(statistics.mean, tests),
-        test_deviation=_over_seeds(statistics.stdev, tests) if len(tests) > 1 else {},
-        test_predictions=tuple(outcomes[pair].test_predictions for pair in chosen),
-        layer_weights=tuple(map(statistics.mean, zip(*weights, strict=True))),
+        trials=tuple(trials.values()),
+        checkpoint=chosen[0].checkpoint,
+        test_mean={name: statistics.mean(values) for name, values in over_seeds.items()},
+        test_deviation={name: statistics.stdev(values) for name, values in over_seeds.items()}
+        if len(tests) > 1
+        else {},
+        test_predictions=tuple(each.test_predictions for each in chosen),
+        layer_weights=tuple(map(statistics.mean, weights)),
     )
-
-
-def _over_seeds(
-    take: Callable[[list[float]], float], tests: Sequence[Mapping[str, float]]
-) -> dict[str, float]:
-    return {name: take([test[name] for test in tests]) for name in tests[0]}
 
 
 def _scores(predictions: Path) -> dict[str, float]:

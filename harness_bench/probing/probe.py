@@ -6,27 +6,27 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # pydantic reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from harness_bench.core.config import build, resolved
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT, build, read_yaml, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, upstream_config
-from harness_bench.models.layers import MEAN, WEIGHTED
-from harness_bench.probing.config import ProbeConfig, ProbeOutcome, Subject
-from harness_bench.probing.head.config import BEST, predictions_name
+from harness_bench.models.layers import MEAN, WEIGHTED, Layers
+from harness_bench.probing.head.config import BEST, Count, predictions_name
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
-from harness_bench.probing.s3prl.hub import own_checkpoint, own_names
+from harness_bench.probing.s3prl.hub import own_checkpoint
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-__all__ = ["ProbeConfig", "ProbeOutcome", "Subject", "run_probe", "tasks", "upstreams"]
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
 _SPLITS = ("train", "dev", "test")
@@ -34,9 +34,59 @@ _SPLITS = ("train", "dev", "test")
 _OLD_NOTES = (OldNote(OUTCOME, "key"), OldNote("key.txt", whole=OUTCOME))
 
 
-def upstreams() -> list[str]:
-    """List this project's upstreams."""
-    return own_names()
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Subject:
+    """What is probed: an upstream on a task."""
+
+    upstream: str  # any name that `-u` takes
+    checkpoint: Path | None  # the upstream's folder; None where it has none
+    task: str  # a folder under `downstream/`
+    cuts: Path  # prepared, with train, dev and test
+    label_field: str | None = None  # None: the task's own
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeConfig:
+    """How a head is trained; the defaults are the paper's where it gives them."""
+
+    total_steps: Count = 10_000
+    eval_step: Count = 500
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3  # the paper gives none
+    batch_size: Count = 4
+    eval_batch_size: Count = 4
+    input_norm: Literal["none", "batch"] = "none"  # see HeadConfig; "batch" for short probes
+    layers: Layers = "weighted"  # of the hidden states: learned sum, plain mean, or one of them
+    hidden: Count = 80
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1337
+    # Test at every dev evaluation instead of in a second process: the same figures (a test says
+    # so), one process start less, worth it for probes of a minute or less.
+    test_in_training: bool = False
+    feature_cache_mb: Annotated[int, Field(ge=0)] = 1024
+
+    def __post_init__(self) -> None:
+        """Check what no single field can."""
+        if self.eval_step > self.total_steps:
+            raise ValueError(
+                f"eval_step = {self.eval_step} is larger than total_steps = {self.total_steps}: "
+                "dev would never be evaluated and no head be chosen. Lower eval_step"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ProbeOutcome:
+    """What a probe left behind; written last, so a folder that has it is whole."""
+
+    key: str  # digest of everything that decides the outcome
+    dev_predictions: Path
+    test_predictions: Path  # not there unless `tested`
+    checkpoint: Path
+    commands: tuple[str, ...]
+    best_step: int
+    layer_weights: tuple[float, ...]  # of the learned sum, adding up to 1; else empty
+    train_seconds: float
+    test_seconds: float
+    tested: bool = True
 
 
 def run_probe(
@@ -88,7 +138,20 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int)
     words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
     words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
     seconds = _run(words, out / LOG, config, threads)
-    outcome = _outcome(out, work.digest, config, _command(words), seconds)
+    state = load_states(out / RUN / BEST)
+    weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
+    outcome = ProbeOutcome(
+        key=work.digest,
+        dev_predictions=out / RUN / predictions_name("dev"),
+        test_predictions=out / RUN / predictions_name("test"),
+        checkpoint=out / RUN / BEST,
+        commands=(_command(words),),
+        best_step=int(state["Step"]),
+        layer_weights=() if weights is None else tuple(weights.softmax(0).tolist()),
+        train_seconds=seconds,
+        test_seconds=0,
+        tested=config.test_in_training,
+    )
     write_json(out / OUTCOME, resolved(outcome))
     work.finish()
     return outcome
@@ -112,35 +175,24 @@ def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
         raise ValueError(
             f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
         )
-    settings = _packaged(subject.task)
+    settings = read_yaml(packaged_config(subject.task))
     settings["runner"].update(
         total_steps=config.total_steps,
-        eval_step=config.eval_step,
-        log_step=config.eval_step,
-        save_step=config.eval_step,
+        **dict.fromkeys(("eval_step", "log_step", "save_step"), config.eval_step),
         max_keep=1,
         eval_dataloaders=["dev", "test"] if config.test_in_training else ["dev"],
         **({LAYERS: MEAN} if config.layers == MEAN else {}),
     )
     settings["optimizer"]["lr"] = config.learning_rate
-    expert = settings["downstream_expert"]
-    expert["datarc"].update(
-        cuts=str(subject.cuts),
-        train_batch_size=config.batch_size,
-        eval_batch_size=config.eval_batch_size,
-    )
-    if subject.label_field is not None:
-        expert["datarc"]["label_field"] = subject.label_field
-    expert["modelrc"].update(
+    settings["downstream_expert"]["datarc"] |= {
+        "cuts": str(subject.cuts),
+        "train_batch_size": config.batch_size,
+        "eval_batch_size": config.eval_batch_size,
+        **({} if subject.label_field is None else {"label_field": subject.label_field}),
+    }
+    settings["downstream_expert"]["modelrc"].update(
         input_norm=config.input_norm, hidden=config.hidden, dropout=config.dropout
     )
-    return settings
-
-
-def _packaged(task: str) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - comes with the s3prl extra
-
-    settings: dict[str, Any] = yaml.safe_load(packaged_config(task).read_text(encoding="utf-8"))
     return settings
 
 
@@ -190,23 +242,3 @@ def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int)
     # s3prl's bars go into a file: redraw them seldom.
     settings = {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
     return run_logged(command, log, threads=threads, environment=settings)
-
-
-def _outcome(
-    out: Path, key: str, config: ProbeConfig, command: str, seconds: float
-) -> ProbeOutcome:
-    checkpoint = out / RUN / BEST
-    state = load_states(checkpoint)
-    weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
-    return ProbeOutcome(
-        key=key,
-        dev_predictions=out / RUN / predictions_name("dev"),
-        test_predictions=out / RUN / predictions_name("test"),
-        checkpoint=checkpoint,
-        commands=(command,),
-        best_step=int(state["Step"]),
-        layer_weights=() if weights is None else tuple(weights.softmax(0).tolist()),
-        train_seconds=seconds,
-        test_seconds=0,
-        tested=config.test_in_training,
-    )

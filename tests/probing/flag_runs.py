@@ -17,8 +17,7 @@ import yaml
 
 from harness_bench.core.files import read_jsonl
 from harness_bench.probing.s3prl import hub
-from harness_bench.probing.s3prl.arguments import packaged_config
-from harness_bench.probing.s3prl.flags import make_parser
+from harness_bench.probing.s3prl.arguments import make_parser, packaged_config
 from tests.probing.commands import (
     CHECKPOINT,
     CUTS,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.probing.s3prl import arguments
-from harness_bench.probing.s3prl.flags import make_parser
+from harness_bench.probing.s3prl.arguments import make_parser
 from tests.probing.test_checkpoints import make_checkpoint
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
 from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject
-from harness_bench.probing.report import Row, draw_layers, publish_grid, render_grid
+from harness_bench.probing.run import ProbeReport, draw_layers, publish_grid
 from harness_bench.results.check import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 from harness_bench.results.record import load_result
@@ -100,7 +100,7 @@ def test_mean_and_spread_are_those_of_the_seeds(outcome: GridOutcome) -> None:
     assert len(set(tests)) > 1
     assert outcome.test_mean["accuracy"] == pytest.approx(np.mean(tests))
     assert outcome.test_deviation["accuracy"] == pytest.approx(np.std(tests, ddof=1))
-    table = render_grid(outcome)
+    table = str(ProbeReport(outcome, Path(), None))
     assert f"{np.mean(tests):.2f} ± {np.std(tests, ddof=1):.2f}" in table
     assert table.count("\n0.001 ") == 3
 
@@ -110,7 +110,7 @@ def test_the_result_carries_the_grid(
 ) -> None:
     """Its figure is the mean over the seeds, with an interval over clusters and the spread."""
     config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
-    row = Row(model="m", corpus="tones", kind="baseline", synthetic=True)
+    row = {"model": "m", "corpus": "tones", "model_kind": "baseline", "synthetic": True}
     path = publish_grid(subject(tone_corpus), outcome, config, row, tmp_path / "results")
     result = load_result(path)
     assert result.main.value == pytest.approx(outcome.test_mean["accuracy"])

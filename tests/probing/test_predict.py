@@ -11,9 +11,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from harness_bench.probing import predict as module
 from harness_bench.probing.head.expert import ClassifierExpert
-from harness_bench.probing.predict import find_checkpoint, predict
+from harness_bench.probing.s3prl import predict as module
+from harness_bench.probing.s3prl.predict import find_checkpoint, predict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.probing.s3prl import autoload, hub
-from harness_bench.probing.s3prl.flags import make_parser, stock_tasks, tasks
+from harness_bench.probing.s3prl.arguments import make_parser, stock_tasks, tasks
 from tests.probing import flag_runs
 
 if TYPE_CHECKING:

@@ -47,27 +47,20 @@ class Batch(NamedTuple):
 
 
 class LabelledCuts(Dataset[LabelledUtterance]):
-    """Cuts of one split with the index of their class; decoded audio is kept while it fits.
+    """Cuts of one split, all of known labels; decoded audio is kept while it fits.
 
-    Args:
-        cuts: utterances, all with a known label.
-        field: the label's field.
-        classes: class names, in the order of the head's outputs.
-        cache_mb: MiB of waveforms kept.
+    `classes` are in the order of the head's outputs.
     """
 
-    def __init__(
-        self, cuts: Sequence[Cut], *, field: str, classes: Sequence[str], cache_mb: int
-    ) -> None:
-        index = {name: number for number, name in enumerate(classes)}
+    def __init__(self, cuts: Sequence[Cut], config: DataConfig, classes: Sequence[str]) -> None:
         self.cuts = list(cuts)
-        names = [label_of(cut, field) for cut in cuts]
-        self.labels = [index[name] for name in names]
+        names = {cut.id: label_of(cut, config.label_field) for cut in cuts}
+        self.labels = [classes.index(names[cut.id]) for cut in cuts]
         self.groups = [group_of(cut) for cut in cuts]
-        self.tags = tags_of(
-            self.cuts, {cut.id: name for cut, name in zip(cuts, names, strict=True)}
+        self.tags = tags_of(self.cuts, names)
+        self._waveforms: BoundedStore[int, Tensor] = BoundedStore(
+            config.waveform_cache_mb * MEBIBYTE
         )
-        self._waveforms: BoundedStore[int, Tensor] = BoundedStore(cache_mb * MEBIBYTE)
 
     def __len__(self) -> int:
         return len(self.cuts)
@@ -118,8 +111,7 @@ def read_split(
     known = [cut for cut in cuts if cut.id not in unknown]
     if not known:
         raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
-    cache_mb = config.waveform_cache_mb
-    return LabelledCuts(known, field=config.label_field, classes=classes, cache_mb=cache_mb)
+    return LabelledCuts(known, config, classes)
 
 
 def _report_unknown(
@@ -141,22 +133,26 @@ def _report_unknown(
     say(f"{split}: skipped {len(unknown)} utterances with unknown labels {summary}; see {path}")
 
 
-def train_loader(
-    data: LabelledCuts, config: DataConfig, *, seed: int, epoch: int, skip: int = 0
+def batches(
+    data: LabelledCuts,
+    config: DataConfig,
+    *,
+    seed: int = 0,
+    epoch: int | None = None,
+    skip: int = 0,
 ) -> DataLoader[LabelledUtterance]:
-    """Return the batches of one epoch but for the first `skip`; (seed, epoch) alone decide them."""
-    rank, ranks = world()
-    sampler: DistributedSampler[Any] = DistributedSampler(data, ranks, rank, seed=seed)
-    sampler.set_epoch(epoch)
-    batch_size, workers = config.train_batch_size, config.num_workers
-    order = [*sampler][skip * batch_size :]
-    return DataLoader(data, batch_size, sampler=order, num_workers=workers, collate_fn=collate)
+    """Return the batches of a split in the order of its cuts, or those of an epoch of training.
 
-
-def eval_loader(data: LabelledCuts, config: DataConfig) -> DataLoader[LabelledUtterance]:
-    """Return the batches of a split, in the order of its cuts."""
-    batch_size, workers = config.eval_batch_size, config.num_workers
-    return DataLoader(data, batch_size, num_workers=workers, collate_fn=collate)
+    (seed, epoch) alone decide the latter; the first `skip` are left out.
+    """
+    size, order = config.eval_batch_size, None
+    if epoch is not None:
+        rank, ranks = world()
+        sampler: DistributedSampler[Any] = DistributedSampler(data, ranks, rank, seed=seed)
+        sampler.set_epoch(epoch)
+        size = config.train_batch_size
+        order = [*sampler][skip * size :]
+    return DataLoader(data, size, sampler=order, num_workers=config.num_workers, collate_fn=collate)
 
 
 def collate(items: Sequence[LabelledUtterance]) -> Batch:

@@ -16,23 +16,42 @@ from harness_bench.core.config import build
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
 from harness_bench.probing.head.config import BEST, CLASSES, ClassifierConfig, predictions_name
-from harness_bench.probing.head.data import (
-    LabelledCuts,
-    eval_loader,
-    learn_classes,
-    read_split,
-    train_loader,
-)
+from harness_bench.probing.head.data import LabelledCuts, batches, learn_classes, read_split
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
-from harness_bench.probing.head.records import SplitRecords
 from harness_bench.probing.s3prl.layers import refuse_unheeded
+from harness_bench.results.predictions import ClassPrediction, write_predictions
+from harness_bench.scoring.metrics import accuracy, macro_f1
+from harness_bench.scoring.statistics import class_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch.utils.data import DataLoader
 
 METRICS = "metrics.jsonl"
+
+
+def gather(
+    records: Mapping[str, Any], classes: Sequence[str]
+) -> tuple[list[str], list[str], NDArray[np.float32]]:
+    """Return truths, most probable classes and (utterances, classes) probabilities of batches."""
+    probs: NDArray[np.float32] = torch.cat(records["probs"]).float().cpu().numpy()
+    truths = [classes[number] for number in torch.cat(records["truths"]).tolist()]
+    return truths, [classes[best] for best in probs.argmax(axis=1)], probs
+
+
+def measure(
+    losses: Sequence[Tensor], truths: list[str], preds: list[str], classes: list[str]
+) -> dict[str, float]:
+    """Return the mean loss of batches, and accuracy and macro F1 in percent."""
+    totals = class_statistics(truths, preds, classes).sum(axis=0)
+    return {
+        "loss": float(torch.stack([*losses]).float().cpu().numpy().mean()),
+        "accuracy": float(accuracy.value(totals)),
+        "macro_f1": float(macro_f1.value(totals)),
+    }
 
 
 class ClassifierExpert(nn.Module):
@@ -68,18 +87,12 @@ class ClassifierExpert(nn.Module):
     def get_dataloader(
         self, split: str, epoch: int | None = None, skip: int = 0
     ) -> DataLoader[Any]:
-        """Return the batches of a split; shuffled by (seed, epoch) where an epoch is given.
-
-        A resumed run leaves out the first `skip` batches of its epoch.
-        """
+        """Return the batches of a split; a resumed run skips the first ones of its epoch."""
         if split not in self._splits:
             self._splits[split] = read_split(
                 split, config=self.data, classes=self.classes, report_in=self.folder
             )
-        data = self._splits[split]
-        if epoch is None:
-            return eval_loader(data, self.data)
-        return train_loader(data, self.data, seed=self.seed, epoch=epoch, skip=skip)
+        return batches(self._splits[split], self.data, seed=self.seed, epoch=epoch, skip=skip)
 
     def resume_at(self, step: int) -> None:
         """Drop what an interrupted run logged after the checkpoint it resumes from."""
@@ -108,14 +121,13 @@ class ClassifierExpert(nn.Module):
             split: train, dev, test, ...
             features: (frames, upstream_dim) of each utterance.
             labels: (B,) int64.
-            samples: samples of each utterance at 16 kHz.
-            ids: utterances.
+            samples: of each utterance, at 16 kHz.
+            ids: of the utterances.
             groups: their clusters.
             records: s3prl's `defaultdict(list)`; tensors stay on the device until they are read.
         """
         labels = labels.to(features[0].device)
-        frames = valid_frames([len(item) for item in features], samples, self.rate)
-        logits = self._logits(features, frames)
+        logits = self._logits(features, samples)
         loss = F.cross_entropy(logits, labels)
         records["losses"].append(loss.detach())
         records["probs"].append(logits.detach().softmax(-1))
@@ -128,8 +140,8 @@ class ClassifierExpert(nn.Module):
         self, split: str, records: Mapping[str, Any], logger: Any, global_step: int, **_: Any
     ) -> list[str]:
         """Log the measures of a split; return the names under which to save a checkpoint."""
-        gathered = SplitRecords.gather(records, self.classes)
-        measures = gathered.measures()
+        truths, preds, probs = gather(records, self.classes)
+        measures = measure(records["losses"], truths, preds, self.classes)
         self._log(split, measures, logger, global_step)
         # In the buffer's precision: rounded, an equal accuracy must not count as a better one.
         score = torch.tensor(measures["accuracy"], dtype=self.best_score.dtype)
@@ -140,7 +152,16 @@ class ClassifierExpert(nn.Module):
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
         if global_step == 0 or (split != "train" and global_step == self._best_step):
-            gathered.write(self.folder / predictions_name(split), self._splits[split].tags)
+            tags = self._splits[split].tags
+            columns = (records["ids"], truths, preds, probs.tolist(), records["groups"])
+            rows = [
+                ClassPrediction(
+                    id=key, truth=truth, pred=pred, group=group, tags=tags[key],
+                    probs=dict(zip(self.classes, shares, strict=True)),
+                )
+                for key, truth, pred, shares, group in zip(*columns, strict=True)
+            ]  # fmt: skip
+            write_predictions(self.folder / predictions_name(split), rows)
         return [BEST] if best else []
 
     @staticmethod
@@ -150,8 +171,7 @@ class ClassifierExpert(nn.Module):
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""
-        found = self.probabilities(features)
-        for name, probs in zip(names, found, strict=True):
+        for name, probs in zip(names, self.probabilities(features), strict=True):
             print(json.dumps({"id": name, "probs": probs}, ensure_ascii=False))  # noqa: T201
 
     def probabilities(
@@ -161,10 +181,7 @@ class ClassifierExpert(nn.Module):
 
         Shapes as in `forward`; without `samples` all frames count.
         """
-        frames = [len(item) for item in features]
-        if samples is not None:
-            frames = valid_frames(frames, samples, self.rate)
-        rows = self._logits(features, frames).softmax(-1).tolist()
+        rows = self._logits(features, samples).softmax(-1).tolist()
         return [
             dict(sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1]))
             for row in rows
@@ -185,7 +202,10 @@ class ClassifierExpert(nn.Module):
                 "that the head was trained on."
             )
 
-    def _logits(self, features: Sequence[Tensor], frames: list[int]) -> Tensor:
+    def _logits(self, features: Sequence[Tensor], samples: list[int] | None) -> Tensor:
+        frames = [len(item) for item in features]
+        if samples is not None:
+            frames = valid_frames(frames, samples, self.rate)
         counts = torch.tensor(frames, device=features[0].device)
         logits: Tensor = self.model(pad_sequence([*features], batch_first=True), counts)
         return logits

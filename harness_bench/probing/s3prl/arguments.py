@@ -1,40 +1,54 @@
 """The command line of s3prl's `run_downstream`, checked and completed.
 
-Nothing heavy is imported before that, so a typing error costs a fraction of a second.
+Its flags are read from the source of the installed s3prl without importing it: s3prl's own parser
+comes after 15 seconds of imports and lists 200 upstreams in one paragraph. Nothing heavy is
+imported before the check, so a typing error costs a fraction of a second.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
 import difflib
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.log import say
-from harness_bench.core.registry import package_folder
-from harness_bench.probing.s3prl import checkpoints, flags, hub
-from harness_bench.probing.s3prl.flags import TASKS, tasks
+from harness_bench.core.registry import package_folder, packages_in
+from harness_bench.probing.s3prl import checkpoints, hub
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["check", "complete", "complete_command", "packaged_config", "tasks"]
+TASKS = "harness_bench.downstream"
+COMMAND_FILE, PARSER_FUNCTION = "run_downstream.py", "get_downstream_args"
+TYPES = {"int": int, "float": float, "str": str}
 
-CONFIG = "config.yaml"
+
+def tasks() -> list[str]:
+    """List this project's classification tasks: the folders under `downstream/`."""
+    return packages_in(TASKS)
+
+
+def stock_tasks() -> list[str]:
+    """List the tasks that s3prl itself brings."""
+    found = (hub.s3prl_folder() / "downstream").glob("*/expert.py")
+    return sorted(path.parent.name for path in found)
 
 
 def packaged_config(task: str) -> Path:
     """Return the config file that comes with a task of ours."""
-    return package_folder(TASKS) / task / CONFIG
+    return package_folder(TASKS) / task / "config.yaml"
 
 
 def complete_command() -> None:
     """Complete the arguments of this process; end it for `--help` and for mistakes."""
     if {"-h", "--help"} & {*sys.argv[1:]}:
-        print(flags.help_text())  # noqa: T201 - what was asked for
+        print(help_text())  # noqa: T201 - what was asked for
         sys.exit()
     try:
         sys.argv[1:] = complete(sys.argv[1:])
@@ -54,7 +68,7 @@ def complete(argv: Sequence[str]) -> list[str]:
             parse, the Hugging Face Hub.
         SystemExit: an unknown flag (argparse says which), or nothing to do for this rank.
     """
-    parser = flags.make_parser()
+    parser = make_parser()
     known = parser.parse_args([re.sub("^--local-rank", "--local_rank", word) for word in argv])
     check(known)
     _choose_checkpoint(known)
@@ -62,7 +76,7 @@ def complete(argv: Sequence[str]) -> list[str]:
         known.config = str(packaged_config(known.downstream))
     _choose_rank(known)
     _choose_device(known)
-    return flags.arguments_of(parser, known)
+    return arguments_of(parser, known)
 
 
 def check(known: argparse.Namespace) -> None:
@@ -76,7 +90,7 @@ def check(known: argparse.Namespace) -> None:
     if known.upstream is not None:
         _check_name("upstream (-u)", known.upstream, hub.options())
     if known.downstream is not None:
-        _check_name("task (-d)", known.downstream, [*tasks(), *flags.stock_tasks()])
+        _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
     if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
         _check_checkpoint(known.upstream, known.upstream_ckpt)
     elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
@@ -99,20 +113,18 @@ def _choose_checkpoint(known: argparse.Namespace) -> None:
     folder = Path(known.expdir or f"result/downstream/{known.expname}")
     if known.auto_resume and checkpoints.states(folder):
         known.auto_resume = False
-        found = checkpoints.newest_whole(folder)
-        if found is None:
-            say(f"{folder} has no whole checkpoint: starting from the beginning.")
-        else:
+        if (found := checkpoints.newest_whole(folder)) is not None:
             known.past_exp = str(found)
+        else:
+            say(f"{folder} has no whole checkpoint: starting from the beginning.")
     elif known.past_exp is not None:
         known.past_exp = str(checkpoints.choose(Path(known.past_exp)))
 
 
 def _choose_rank(known: argparse.Namespace) -> None:
     """Take the local rank of torchrun's environment; only training is shared among processes."""
-    local = os.environ.get("LOCAL_RANK")
-    if known.local_rank is None and local is not None:
-        known.local_rank = int(local)
+    if known.local_rank is None and "LOCAL_RANK" in os.environ:
+        known.local_rank = int(os.environ["LOCAL_RANK"])
     if known.local_rank is None or known.mode == "train":
         return
     # Every process would test all utterances and write the same files.
@@ -153,3 +165,92 @@ def _check_checkpoint(upstream: str, path: str | None) -> None:
             f"-k {path} is not a checkpoint: there is no such folder or file. Export a run with "
             "`harness-bench export`."
         )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build a parser of the flags that the installed s3prl takes."""
+    parser = argparse.ArgumentParser(
+        prog="run_downstream",
+        description="Train and test a head on an upstream: s3prl's command line and flags, with "
+        "this project's upstreams and tasks.",
+    )
+    for names, options in _flags():
+        parser.add_argument(*names, **options)
+    return parser
+
+
+def arguments_of(parser: argparse.ArgumentParser, known: argparse.Namespace) -> list[str]:
+    """Write parsed arguments as words again, each flag once, by its long name."""
+    words: list[str] = []
+    for action in parser._actions:  # noqa: SLF001 - argparse lists its flags nowhere else
+        value = getattr(known, action.dest, None)
+        if value is None or value == action.default:
+            continue
+        name = action.option_strings[-1]
+        # One word with its value: the value may begin with a dash (`-l -1`).
+        words.append(name if action.nargs == 0 else f"{name}={value}")
+    return words
+
+
+def help_text() -> str:
+    """Return what `--help` prints: the flags, then every upstream and task."""
+    own = hub.own_functions()
+    experts = {name: hub.parse(package_folder(TASKS) / name / "expert.py") for name in tasks()}
+    # s3prl's hub also exposes two classes that it imports.
+    stock = [name for name in hub.options() if name[0].islower() and name not in own]
+    parts = [
+        make_parser().format_help(),
+        _list("upstreams (-u) of this project", {n: node for n, (_, node) in own.items()}),
+        _list("tasks (-d) of this project", experts),
+        _wrapped("upstreams that s3prl brings", stock),
+        _wrapped("tasks that s3prl brings", stock_tasks()),
+    ]
+    return "\n".join(parts)
+
+
+def _flags() -> Iterator[tuple[list[str], dict[str, Any]]]:
+    found = [
+        node
+        for node in hub.parse(hub.s3prl_folder() / COMMAND_FILE).body
+        if isinstance(node, ast.FunctionDef) and node.name == PARSER_FUNCTION
+    ]
+    if not found:
+        raise ValueError(
+            f"s3prl's {COMMAND_FILE} has no {PARSER_FUNCTION}, from which its flags are read. This "
+            "version is not supported; install the one of requirements.lock."
+        )
+    for node in ast.walk(found[0]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument"):
+            names = [ast.literal_eval(word) for word in node.args]
+            yield names, {word.arg: _value(word) for word in node.keywords if word.arg}
+
+
+def _value(word: ast.keyword) -> Any:
+    """Evaluate an option of `add_argument`: a type's name, a text with gaps, or a literal."""
+    if word.arg == "type" and isinstance(word.value, ast.Name):
+        return TYPES[word.value.id]
+    if isinstance(word.value, ast.JoinedStr):
+        # The gaps hold s3prl's list of upstreams, which is ours to give.
+        parts = (
+            str(part.value) if isinstance(part, ast.Constant) else "listed below"
+            for part in word.value.values
+        )
+        return " ".join("".join(parts).split())
+    return ast.literal_eval(word.value)
+
+
+def _list(title: str, described: Mapping[str, ast.Module | ast.FunctionDef]) -> str:
+    width = max(map(len, described), default=0)
+    rows = (
+        f"  {name:<{width}}  {(ast.get_docstring(node) or '').partition('\n')[0]}"
+        for name, node in sorted(described.items())
+    )
+    return "\n".join([f"{title}:", *rows, ""])
+
+
+def _wrapped(title: str, names: Iterable[str]) -> str:
+    text = textwrap.fill(
+        " ".join(sorted(names)), width=98, initial_indent="  ", subsequent_indent="  ",
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return f"{title}:\n{text}\n"

@@ -45,7 +45,10 @@ class S3prlFinder(MetaPathFinder):
         if fullname == COMMAND:
             _prepare_command()
         if fullname == RUNNER:
-            return _exact_runner(fullname, path, target)
+            spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+            if spec is not None and spec.origin is not None:
+                spec.loader = _RunnerLoader(fullname, spec.origin)
+            return spec
         if (real := real_name(fullname)) is None:
             return None
         return importlib.machinery.ModuleSpec(fullname, _Alias(real), origin=real)
@@ -87,15 +90,6 @@ def _prepare_command() -> None:
     if sys.argv[0] == "-m":
         arguments.complete_command()
     bridges.apply()
-
-
-def _exact_runner(
-    fullname: str, path: Sequence[str] | None, target: ModuleType | None
-) -> ModuleSpec | None:
-    spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-    if spec is not None and spec.origin is not None:
-        spec.loader = _RunnerLoader(fullname, spec.origin)
-    return spec
 
 
 class _RunnerLoader(importlib.machinery.SourceFileLoader):

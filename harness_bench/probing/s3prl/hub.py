@@ -13,13 +13,10 @@ import functools
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.core.registry import package_folder, packages_in
 from harness_bench.models import hub as models
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OWN = "harness_bench.upstream"
 # Upstreams that need a file or an address of the user's, by the endings s3prl gives their names.
@@ -36,7 +33,7 @@ def options(only_registered_ckpt: bool = False) -> list[str]:  # noqa: FBT001, F
 
 def own_names() -> list[str]:
     """List the upstreams of this project's folders, without importing any or needing s3prl."""
-    return sorted(own_index())
+    return sorted(own_functions())
 
 
 def __getattr__(name: str) -> Any:
@@ -57,7 +54,7 @@ def __dir__() -> list[str]:
 @functools.cache
 def index() -> dict[str, str]:
     """Return upstream name -> module that defines it; ours win over s3prl's."""
-    return {**_stock_index(), **own_index()}
+    return {**_stock_index(), **{name: module for name, (module, _) in own_functions().items()}}
 
 
 def s3prl_folder() -> Path:
@@ -75,43 +72,41 @@ def own_checkpoint(name: str) -> Path | None:
 
     This may download; an unavailable checkpoint is a ValueError that says how to get it.
     """
-    own = name in own_index() and name in models.names()
+    own = name in own_functions() and name in models.names()
     return models.resolve(name) if own else None
 
 
-def own_index() -> dict[str, str]:
-    """Return our upstreams' names -> module: the public functions of each folder's hubconf."""
-    folder, found = package_folder(OWN), {}
-    for package in packages_in(OWN):
-        tree = parse(folder / package / "hubconf.py")
-        names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-        found.update({name: f"{OWN}.{package}.hubconf" for name in names if name[0] != "_"})
-    return found
+def own_functions() -> dict[str, tuple[str, ast.FunctionDef]]:
+    """Return our upstreams' names -> module, function: the public ones of each folder's hubconf."""
+    return {
+        node.name: (f"{OWN}.{package}.hubconf", node)
+        for package in packages_in(OWN)
+        for node in parse(package_folder(OWN) / package / "hubconf.py").body
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_"
+    }
 
 
 def _stock_index() -> dict[str, str]:
     """Follow the imports of s3prl's own hub.py."""
     root, found = s3prl_folder(), {}
     for node in parse(root / "hub.py").body:
-        if not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        names = [alias.asname or alias.name for alias in node.names]
-        if names == ["*"]:
-            hubconf = root.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
-            names = list(_public_names(parse(hubconf)))
-        found.update(dict.fromkeys(names, node.module))
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = _public_names(node)
+            if names == ["*"]:
+                hubconf = root.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
+                names = [name for line in parse(hubconf).body for name in _public_names(line)]
+            found.update(dict.fromkeys(names, node.module))
     return found
 
 
-def _public_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the functions and classes that `import *` would take from a module."""
-    for node in tree.body:
-        names = []
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names = [node.name]
-        elif isinstance(node, ast.ImportFrom):
-            names = [alias.asname or alias.name for alias in node.names]
-        yield from (name for name in names if not name.startswith("_"))
+def _public_names(node: ast.stmt) -> list[str]:
+    """Return what `import *` would take of a line of a module: functions, classes, imports."""
+    names: list[str] = []
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        names = [node.name]
+    elif isinstance(node, ast.ImportFrom):
+        names = [alias.asname or alias.name for alias in node.names]
+    return [name for name in names if not name.startswith("_")]
 
 
 def parse(path: Path) -> ast.Module:

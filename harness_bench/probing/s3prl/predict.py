@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.files import read_json
+from harness_bench.core.files import read_json, write_json
 from harness_bench.probing.grid import GRID
-from harness_bench.probing.head.config import BEST
+from harness_bench.probing.head.config import BEST, CLASSES
 from harness_bench.probing.probe import OUTCOME
-from harness_bench.probing.s3prl.runner import open_runner
+from harness_bench.probing.s3prl.checkpoints import load_states
+from harness_bench.probing.s3prl.hook import activate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +59,35 @@ def find_checkpoint(probe: Path) -> Path:
     )
 
 
+def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) -> Any:
+    """Make s3prl's runner with the weights of a checkpoint, its models in eval mode."""
+    activate()
+    from s3prl.downstream.runner import Runner  # noqa: PLC0415 - heavy, and only once activated
+
+    state = load_states(checkpoint)
+    classes = state["Downstream"].get("_extra_state", {}).get("classes")
+    if classes is None:
+        raise ValueError(f"{checkpoint} is no head of this project's tasks: it names no classes.")
+    # The experiment may have moved, and its cuts may be gone: the checkpoint alone must suffice.
+    write_json(folder / CLASSES, classes)
+    settings = vars(state["Args"]) | {
+        "mode": "inference", "expdir": str(folder), "init_ckpt": str(checkpoint),
+        "device": "cpu", "local_rank": None,
+    }  # fmt: skip
+    if upstream_checkpoint is not None:
+        settings["upstream_ckpt"] = str(upstream_checkpoint)
+    kept = settings.get("upstream_ckpt")
+    if kept is not None and not Path(kept).exists():
+        raise ValueError(
+            f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
+            "lies now with --upstream-checkpoint."
+        )
+    runner = Runner(argparse.Namespace(**settings), state["Config"])
+    for entry in runner.all_entries:
+        entry.model.eval()
+    return runner
+
+
 def predict(
     probe: str | Path,
     audio: str | Path | Iterable[str | Path],
@@ -87,12 +118,7 @@ def predict(
                     features = runner.featurizer.model([wav], features)
                     (probs,) = expert.probabilities(features, [len(wav)])
             except (ValueError, OSError, RuntimeError) as error:  # sound libraries raise the last
-                yield Answer(path, {}, _reason(path, error))
+                why = " ".join(str(error).split()) or type(error).__name__
+                yield Answer(path, {}, why if path.is_file() else "there is no such file")
             else:
                 yield Answer(path, probs)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if not path.is_file():
-        return "there is no such file"
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,15 +1,90 @@
-"""The head: padding must not change what an utterance is taken for."""
+"""The head: its data, its layers against s3prl's own, its measures against scikit-learn's."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, f1_score
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.probing.head.config import HeadConfig
+from harness_bench.cuts.store import read_cuts, write_cuts
+from harness_bench.probing.head.config import DataConfig, HeadConfig
+from harness_bench.probing.head.data import batches, learn_classes, read_split
+from harness_bench.probing.head.expert import gather, measure
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLASSES = ["high", "low", "middle"]
+
+
+@pytest.fixture
+def config(tone_corpus: Path) -> DataConfig:
+    return DataConfig(cuts=tone_corpus, label_field="label")
+
+
+@pytest.fixture
+def odd_corpus(tone_corpus: Path, tmp_path: Path) -> Path:
+    """Return a corpus whose dev split has a label that train lacks."""
+    dev = read_cuts(tone_corpus, "dev")
+    dev[3].supervisions[0].custom["label"] = "shrill"
+    write_cuts(tmp_path, "train", read_cuts(tone_corpus, "train"))
+    write_cuts(tmp_path, "dev", dev)
+    return tmp_path
+
+
+def test_classes_are_sorted_and_learned_from_train(tone_corpus: Path) -> None:
+    """The order decides what the outputs mean, so it must not depend on the cuts' order."""
+    assert learn_classes(tone_corpus, "label") == CLASSES
+
+
+def test_a_single_class_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
+    """The usual cause is a wrong label_field; training would reach 100 % at once."""
+    write_cuts(tmp_path, "train", read_cuts(tone_corpus, "train")[::3])
+    with pytest.raises(ValueError, match="at least two"):
+        learn_classes(tmp_path, "label")
+
+
+def test_unknown_label_is_an_error_that_names_it(odd_corpus: Path, tmp_path: Path) -> None:
+    """A silently dropped test label would raise the accuracy."""
+    config = DataConfig(cuts=odd_corpus, label_field="label")
+    with pytest.raises(ValueError, match=r"'shrill' \(1\).*'dev-03'.*unknown_labels=skip"):
+        read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
+
+
+def test_skipped_labels_are_listed(odd_corpus: Path, tmp_path: Path) -> None:
+    """Skipping is the user's choice and leaves a trace."""
+    config = DataConfig(cuts=odd_corpus, label_field="label", unknown_labels="skip")
+    data = read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
+    assert len(data) == 11
+    assert (tmp_path / "skipped.dev.tsv").read_text().splitlines()[1].startswith("dev-03\t")
+
+
+def test_order_is_decided_by_seed_and_epoch(config: DataConfig, tmp_path: Path) -> None:
+    """Equal seeds repeat a run; another epoch or seed shuffles anew; nothing is lost."""
+    data = read_split("train", config=config, classes=CLASSES, report_in=tmp_path)
+
+    def ids(**when: int) -> list[str]:
+        return [key for batch in batches(data, config, **when) for key in batch.ids]
+
+    first = ids(seed=1, epoch=0)
+    assert first == ids(seed=1, epoch=0)
+    assert first != ids(seed=1, epoch=1)
+    assert first != ids(seed=5, epoch=0)
+    assert sorted(first) == ids() == [cut.id for cut in data.cuts]
+    assert ids(seed=1, epoch=0, skip=2) == first[8:]
+
+
+def test_spawned_workers_give_the_same_batches(config: DataConfig, tmp_path: Path) -> None:
+    """Workers get the dataset by pickling; a dataset that cannot travel fails only there."""
+    data = read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
+    loader = batches(data, DataConfig(cuts=config.cuts, label_field="label", num_workers=1))
+    loader.multiprocessing_context = "spawn"
+    assert [batch.ids for batch in loader] == [batch.ids for batch in batches(data, config)]
 
 
 @pytest.mark.parametrize("input_norm", ["none", "batch"])
@@ -121,4 +196,22 @@ def test_in_training_too_it_is_s3prls_head(average: int) -> None:
     weights = (ours.projector.weight,)
     torch.testing.assert_close(
         torch.autograd.grad(found, weights), torch.autograd.grad(expected, weights)
+    )
+
+
+def test_measures_are_scikit_learns() -> None:
+    """Two uneven batches: every utterance counts once, every batch's loss too."""
+    torch.manual_seed(0)
+    records: dict[str, Any] = defaultdict(list)
+    for start, stop in ((0, 4), (4, 7)):
+        records["losses"].append(torch.tensor(1.0 + start))
+        records["probs"].append(torch.randn(stop - start, 3).softmax(-1))
+        records["truths"].append(torch.arange(start, stop) % 3)
+    truths, preds, probs = gather(records, "abc")
+    assert truths == list("abcabca")
+    assert preds == ["abc"[row.argmax()] for row in torch.cat(records["probs"])]
+    assert probs.shape == (7, 3)
+    expected = f1_score(truths, preds, average="macro", zero_division=0)
+    assert measure(records["losses"], truths, preds, ["a", "b", "c"]) == pytest.approx(
+        {"accuracy": 100 * accuracy_score(truths, preds), "macro_f1": 100 * expected, "loss": 3.0}
     )
