@@ -1,13 +1,21 @@
-"""One entry of the disk cache as bytes: a safetensors file that knows when it is broken."""
+"""Tensors in a disk cache, each a safetensors file that knows when it is broken."""
 
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from harness_bench.core.cache import MEBIBYTE, DiskStore
+from harness_bench.core.log import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FEATURES, _CHECK = "features", "check"
 _KINDS = {torch.float32, torch.float16, torch.bfloat16, torch.int32}
@@ -51,3 +59,49 @@ def _checksum(key: bytes, features: Tensor) -> int:
     head = repr((key, features.dtype, tuple(features.shape))).encode()
     values = features.reshape(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
     return zlib.crc32(values.data, zlib.crc32(head))
+
+
+class EntryStore:
+    """Tensors under 16-byte keys on disk; a failure costs time, never the run, and is told once.
+
+    Raises:
+        ValueError: `folder` is a file.
+    """
+
+    def __init__(
+        self, folder: Path, max_mb: int, *, title: str = "Feature cache", when_full: str
+    ) -> None:
+        self._disk = DiskStore(folder, max_mb * MEBIBYTE, title)
+        self._when_full, self._writes = when_full, True
+        self._told: set[str] = set()
+
+    def read(self, key: bytes) -> Tensor | None:
+        """Look a key up; an unreadable or broken entry counts as absent."""
+        try:
+            data = self._disk.read(key)
+            return None if data is None else unpack(key, data)
+        except CorruptEntryError as error:
+            self._tell("entry", f"{key.hex()} is broken ({error}); such are computed again")
+            with suppress(OSError):  # where it must not be deleted, it is overwritten or not
+                self._disk.drop(key)
+        except OSError as error:
+            self._tell("cannot read", f"({error})")
+        return None
+
+    def write(self, key: bytes, values: Tensor) -> None:
+        """Keep an entry; after the first failure no more are."""
+        if not self._writes:
+            return
+        try:
+            self._writes = self._disk.write(key, pack(key, values.cpu()))
+            if not self._writes:
+                mebibytes = self._disk.max_bytes // MEBIBYTE
+                self._tell(f"the {mebibytes} MiB allowed", self._when_full)
+        except OSError as error:
+            self._writes = False
+            self._tell("cannot write", f"({error}); no more are kept in this run, its results stay")
+
+    def _tell(self, what: str, more: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            say(f"{self._disk.title} {self._disk.folder}: {what} {more}.")

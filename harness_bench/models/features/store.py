@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
 
-from harness_bench.core.cache import MEBIBYTE, BoundedStore, DiskStore
-from harness_bench.core.cache_entry import CorruptEntryError, pack, unpack
+from harness_bench.core.cache import MEBIBYTE, BoundedStore
+from harness_bench.core.cache_entry import EntryStore
 from harness_bench.core.files import digest_strings
 from harness_bench.core.log import say
 
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
 _KEY_BYTES = 16
 FULL = (
-    "the {disk_mb} MiB allowed are full of this run's own features, or of files being written. The "
-    "others are computed each time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them "
-    "(HARNESS_FEATURE_CACHE_DTYPE=fp16), or keep the mean of the layers alone (states = 'mean'). "
-    "If the task changes waveforms at random, no cache helps: unset HARNESS_FEATURE_CACHE."
+    "are full of this run's own features, or of files being written. The others are computed each "
+    "time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them (HARNESS_FEATURE_CACHE_DTYPE="
+    "fp16), or keep the mean of the layers alone (states = 'mean'). If the task changes waveforms "
+    "at random, no cache helps: unset HARNESS_FEATURE_CACHE"
 )
 
 
@@ -65,11 +64,10 @@ class FeatureStore:
         self.memory: BoundedStore[bytes, Tensor] = BoundedStore(
             config.memory_mb * MEBIBYTE, when_full=when_full
         )
-        self._disk: DiskStore | None = None
+        self._disk: EntryStore | None = None
         if config.folder is not None and config.disk_mb:
-            self._disk = DiskStore(config.folder, config.disk_mb * MEBIBYTE)
-        self._writes = True
-        self._told: set[str] = set()
+            self._disk = EntryStore(config.folder, config.disk_mb, when_full=FULL)
+        self._told_overflow = False
 
     def through(
         self, wavs: Sequence[Tensor], compute: Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -86,15 +84,18 @@ class FeatureStore:
     def get(self, key: bytes) -> Tensor | None:
         """Return the features kept under a key, or None."""
         kept = self.memory.get(key)
-        if kept is None and (kept := self._read(key)) is not None:
-            self.memory.put(key, kept)
+        if kept is None and self._disk is not None and (name := self._name(key)) is not None:
+            kept = self._disk.read(name)
+            if kept is not None:
+                self.memory.put(key, kept)
         return None if kept is None else self._given(kept)
 
     def put(self, key: bytes, features: Tensor) -> Tensor:
         """Keep features (states, frames, dim); return them as `get` will."""
         kept = self._stored(features)
         self.memory.put(key, kept)
-        self._write(key, kept)
+        if self._disk is not None and (name := self._name(key)) is not None:
+            self._disk.write(name, kept)
         return self._given(kept)
 
     def _given(self, kept: Tensor) -> Tensor:
@@ -108,48 +109,15 @@ class FeatureStore:
             half = features.half()
             if bool(half.isfinite().all()):
                 return half
-            self._tell(
-                "overflow",
-                "features of an utterance exceed 65504, the largest number of fp16: it, and any "
-                "other such, is kept in fp32.",
-            )
+            if not self._told_overflow:
+                self._told_overflow = True
+                say(
+                    f"Feature cache {self.config.folder}: features of an utterance exceed 65504, "
+                    "the largest number of fp16: it, and any other such, is kept in fp32."
+                )
         # A row of a padded batch would keep the whole batch alive.
         alone = features.untyped_storage().nbytes() == features.nbytes
         return features.detach() if alone else features.detach().clone()
-
-    def _read(self, key: bytes) -> Tensor | None:
-        """Look a key up on disk; an unreadable or broken entry counts as absent."""
-        if (name := self._name(key)) is None or self._disk is None:
-            return None
-        try:
-            data = self._disk.read(name)
-            return None if data is None else unpack(name, data)
-        except CorruptEntryError as error:
-            self._tell(
-                "corrupt", f"entry {name.hex()} is broken ({error}); all such are computed again."
-            )
-            with suppress(OSError):  # where it must not be deleted, it is overwritten or not
-                self._disk.drop(name)
-        except OSError as error:
-            self._tell("unreadable", f"cannot read ({error}).")
-        return None
-
-    def _write(self, key: bytes, kept: Tensor) -> None:
-        """Put an entry on disk; after the first failure, warn and stop trying."""
-        if not self._writes or (name := self._name(key)) is None or self._disk is None:
-            return
-        try:
-            self._writes = self._disk.write(name, pack(name, kept.cpu()))
-        except OSError as error:
-            self._writes = False
-            self._tell(
-                "unwritable",
-                f"cannot write ({error}). No more features are put on disk in this run; its "
-                "results stay the same.",
-            )
-        else:
-            if not self._writes:
-                self._tell("full", FULL.format(disk_mb=self.config.disk_mb))
 
     def _name(self, key: bytes) -> bytes | None:
         """Return the key on disk; None without disk, or for features that stay in the process."""
@@ -168,11 +136,6 @@ class FeatureStore:
             )
         parts = b"%d:%b%b" % (len(key), key, self._namespace)
         return hashlib.blake2b(parts, digest_size=_KEY_BYTES).digest()
-
-    def _tell(self, what: str, message: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            say(f"Feature cache {self.config.folder}: {message}")
 
 
 def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
