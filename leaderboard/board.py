@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import TYPE_CHECKING, Literal
 
 from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from harness_bench.scoring.systems import Systems
 
 Source = Literal["measured", "reported"]
+BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
 
 
 @dataclass(frozen=True, order=True)
@@ -102,13 +106,27 @@ class SuperbScore:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model."""
+    """One model; what its results disagree on is told by the first one that knows."""
 
     model: str
-    kind: str
-    parameters: int | None
     cells: dict[BoardColumn, ResultCell]
     score: SuperbScore | None = None  # None without an FBANK row, or without a column that counts
+
+    @property
+    def kind(self) -> str:
+        """What the model is: pretrained, random, baseline or other."""
+        return next(iter(self.cells.values())).result.model_kind
+
+    @property
+    def sizes(self) -> list[int]:
+        """The parameter counts that its results name, rising: one, where they agree."""
+        known = {cell.result.parameters for cell in self.cells.values()}
+        return sorted(count for count in known if count is not None)
+
+    @property
+    def parameters(self) -> int | None:
+        """Parameters of the upstream."""
+        return next(iter(self.sizes), None)
 
     @property
     def mean_rank(self) -> float:
@@ -117,9 +135,8 @@ class ModelRow:
 
     @property
     def costs(self) -> Costs | None:
-        """What running the model costs, from the first result that knows."""
-        known = (cell.result.costs for cell in self.cells.values())
-        return next(filter(None, known), None)
+        """What running the model costs."""
+        return next(filter(None, (cell.result.costs for cell in self.cells.values())), None)
 
     @property
     def real_time_factor(self) -> float | None:
@@ -142,6 +159,10 @@ class BoardTable:
         """The cells row by row."""
         for row in self.rows:
             yield from (row.cells[column] for column in self.columns if column in row.cells)
+
+    def entries(self, column: BoardColumn) -> list[tuple[ModelRow, ResultCell]]:
+        """Return the models with a figure in a column, row by row."""
+        return [(row, row.cells[column]) for row in self.rows if column in row.cells]
 
     @property
     def decimals(self) -> int:
@@ -186,29 +207,6 @@ class Board:
         return self.measured.scored or self.reported.scored
 
 
-def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColumn, list[Path]]:
-    """Group the files of one source by column, columns in order."""
-    grouped: dict[BoardColumn, list[Path]] = {}
-    for file, result in results.items():
-        if result.source == source:
-            grouped.setdefault(column_of(result), []).append(file)
-    return dict(sorted(grouped.items()))
-
-
-def column_of(result: Result) -> BoardColumn:
-    """Return the column that a result belongs to."""
-    return BoardColumn(
-        task=clean(result.task),
-        corpus=clean(result.corpus),
-        split=clean(result.split),
-        metric=clean(result.main_metric),
-        normaliser=clean(result.normaliser or ""),
-        unit=clean(result.main.unit),
-        higher_is_better=result.main.higher_is_better,
-        synthetic=result.synthetic,
-    )
-
-
 @dataclass(frozen=True)
 class PairedDifference:
     """Paired test of two models on the same utterances: first minus second."""
@@ -236,7 +234,146 @@ class Evidence:
                 return PairedDifference(*(float(matrix[at]) for matrix in values))
         return None
 
-    @property
-    def methods(self) -> list[str]:
-        """How the tests were made, each way once."""
-        return list(dict.fromkeys(found.method for _, found in self.tests))
+
+def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColumn, list[Path]]:
+    """Group the files of one source by column, columns in order."""
+    grouped: dict[BoardColumn, list[Path]] = {}
+    for file, result in results.items():
+        if result.source == source:
+            column = BoardColumn(
+                task=clean(result.task),
+                corpus=clean(result.corpus),
+                split=clean(result.split),
+                metric=clean(result.main_metric),
+                normaliser=clean(result.normaliser or ""),
+                unit=clean(result.main.unit),
+                higher_is_better=result.main.higher_is_better,
+                synthetic=result.synthetic,
+            )
+            grouped.setdefault(column, []).append(file)
+    return dict(sorted(grouped.items()))
+
+
+def make_table(
+    results: Mapping[Path, Result],
+    source: Source,
+    evidence: Mapping[BoardColumn, Evidence] | None = None,
+) -> BoardTable:
+    """Rank results of one source: one row per model, best mean rank first.
+
+    Reported results among those of the other source serve as the paper's figures.
+    """
+    known, grouped = dict(evidence or {}), by_column(results, source)
+    reported = [each for each in results.values() if each.source == "reported"]
+    printed = {_question(each): each for each in reported} if source == "measured" else {}
+    cells: dict[str, dict[BoardColumn, ResultCell]] = {}
+    for column, files in grouped.items():
+        places = ranks(files, results, column, None)
+        ranked = ranks(files, results, column, found := known.get(column))
+        best = min(files, key=lambda file: (places[file], file))
+        for file in files:
+            result = results[file]
+            pair = found.pair(file, best) if found and file != best else None
+            paper = printed.get(_question(result))
+            cell = ResultCell(result, file, places[file], ranked[file], pair, paper)
+            cells.setdefault(clean(result.model), {})[column] = cell
+    scores = superb_scores(cells)
+    rows = [ModelRow(model, own, scores.get(model)) for model, own in cells.items()]
+    rows.sort(key=lambda row: (row.mean_rank, _share_better(row, grouped), row.model))
+    found_notes = [note for each in known.values() for note in each.notes]
+    notes = (*found_notes, *_split_notes(grouped, results), *_parameter_notes(rows))
+    return BoardTable(source, tuple(grouped), tuple(rows), notes, known)
+
+
+def _question(result: Result) -> tuple[str, ...]:
+    """Return model, task, corpus, split and metric as both a paper and a config may write them."""
+    names = (result.model, result.task, result.corpus, result.split, result.main_metric)
+    return tuple(re.sub(r"[\W_]+", "", clean(name).casefold()) for name in names)
+
+
+def _share_better(row: ModelRow, grouped: Mapping[BoardColumn, list[Path]]) -> float:
+    """Return what orders rows of equal mean rank: the share of better entries, over columns.
+
+    A second place of five is more than a second place of two.
+    """
+    shares = ((cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items())
+    return statistics.mean(shares)
+
+
+def ranks(
+    files: Iterable[Path],
+    results: Mapping[Path, Result],
+    column: BoardColumn,
+    evidence: Evidence | None,
+) -> dict[Path, int]:
+    """Return 1 + the number of models that are better beyond chance, for each result.
+
+    Better beyond chance: a better figure, and where both have predictions of the same utterances
+    p < 0.05 in the paired test too. Models of one rank are a rank group: the column's best ones
+    all have rank 1.
+    """
+    sign = 1 if column.higher_is_better else -1
+    worth = {file: sign * results[file].main.value for file in files}
+    ordered = sorted(worth.values())
+    found = {file: 1 + len(ordered) - bisect_right(ordered, value) for file, value in worth.items()}
+    # Of the models with a better figure, those that the test cannot tell from it do not count.
+    for compared, systems in evidence.tests if evidence else ():
+        for (i, one), (j, other) in permutations(enumerate(compared), 2):
+            if worth[one] < worth[other] and systems.p_values[i, j] >= SIGNIFICANT:
+                found[one] -= 1
+    return found
+
+
+def superb_scores(rows: Mapping[str, Mapping[BoardColumn, ResultCell]]) -> dict[str, SuperbScore]:
+    """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
+
+    Every column counts the same, and only if some model is better than FBANK there. A model
+    without a figure in all of them gets the mean over those it has. Of several FBANK rows the one
+    with most columns is the floor, of equal ones the first by name.
+    """
+    floors = [name for name, cells in rows.items() if _is_fbank(name, cells)]
+    floor = min(floors, key=lambda name: (-len(rows[name]), name), default=None)
+    if floor is None:
+        return {}
+    spans = {}
+    for column, cell in rows[floor].items():
+        values = [cells[column].metric.value for cells in rows.values() if column in cells]
+        low, high = cell.metric.value, max(values) if column.higher_is_better else min(values)
+        if low != high:
+            spans[column] = low, high
+    found: dict[str, SuperbScore] = {}
+    for model, cells in rows.items():
+        shares = [
+            (cells[column].metric.value - low) / (high - low)
+            for column, (low, high) in spans.items()
+            if column in cells
+        ]
+        if shares:
+            found[model] = SuperbScore(BEST * statistics.mean(shares), len(shares), len(spans))
+    return found
+
+
+def _is_fbank(model: str, cells: Mapping[BoardColumn, ResultCell]) -> bool:
+    kind = next(iter(cells.values())).result.model_kind
+    return kind == "baseline" and "fbank" in model.casefold()
+
+
+def _split_notes(
+    grouped: Mapping[BoardColumn, list[Path]], results: Mapping[Path, Result]
+) -> Iterable[str]:
+    """Warn of columns whose models did not all see the same utterances."""
+    for column, files in grouped.items():
+        digests = {results[file].split_digest for file in files} - {None}
+        if len(digests) > 1:
+            yield (
+                f"{column.head}: the models were scored on {len(digests)} different sets of "
+                "utterances (split digests differ); their figures cannot be compared."
+            )
+
+
+def _parameter_notes(rows: Iterable[ModelRow]) -> Iterable[str]:
+    """Warn of models whose results disagree on their size."""
+    for row in rows:
+        if len(row.sizes) > 1:
+            written = ", ".join(f"{count:,}" for count in row.sizes)
+            yield f"{row.model}: its results name several parameter counts ({written})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +12,15 @@ from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.sanitize import clean
 from harness_bench.results.record import load_results
 
-from .board import Board
+from .board import Board, make_table
 from .curves import load_curves
 from .evidence import gather_all
-from .ranking import make_table
 from .tables import latex, markdown, to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from harness_bench.results.record import Result
-
-    from .plots import Plot
 
 _OURS = re.compile(
     r"00-radar\.png|00-curves-\d+\.png|\d\d+-.*-(bars|parameters|real-time|layers)\.png"
@@ -57,10 +55,11 @@ def build(
 ) -> LeaderboardFiles:
     """Read the results and `results/curves`; write tables, plots and the page into `out`.
 
-    Invalid result files are listed on the page, in the Markdown and in what is returned.
+    Invalid result files, which may come from strangers, are listed on the page, in the Markdown
+    and in what is returned. Plots of an earlier build with other columns are removed.
 
     Args:
-        results: folder of result files, untrusted.
+        results: folder of result files.
         out: folder for leaderboard.md, .csv, .tex, index.html and the plots.
         title: the page's heading.
         include_reported: add the paper's figures and related ones, in a table of their own.
@@ -76,26 +75,22 @@ def build(
 
     curves, broken = load_curves(results / "curves")
     board = replace(board, problems=board.problems | _reasons(broken, "curves/"))
-    drawn = draw_plots(board.measured)
-    overall = draw_overall(board.measured, curves)
-    every = [*overall, *(plot for each in drawn.values() for plot in each)]
-    plots = _write_plots(out, every)
-    files = LeaderboardFiles(
-        html=out / "index.html",
-        markdown=out / "leaderboard.md",
-        csv=out / "leaderboard.csv",
-        latex=out / "leaderboard.tex",
-        plots=plots,
-        board=board,
+    drawn, overall = draw_plots(board.measured), draw_overall(board.measured, curves)
+    pictures = {out / f"{p.name}.png": p for p in (*overall, *itertools.chain(*drawn.values()))}
+    for stale in set(out.glob("[0-9][0-9]*-*.png")) - set(pictures):
+        if _OURS.fullmatch(stale.name):  # a picture of somebody's own stays
+            stale.unlink()
+    for path, plot in pictures.items():
+        write_bytes(path, plot.png)
+    html, md, csv, tex = (
+        out / name
+        for name in ("index.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex")
     )
-    named = [(plot.title, f"{plot.name}.png") for plot in every]
-    write_text(files.markdown, markdown(board, named))
-    write_text(files.csv, to_csv(board))
-    write_text(files.latex, latex(board))
-    write_text(
-        files.html, render_page(board, drawn, overall)
-    )  # last: the page links to all the others
-    return files
+    write_text(md, markdown(board, [(plot.title, path.name) for path, plot in pictures.items()]))
+    write_text(csv, to_csv(board))
+    write_text(tex, latex(board))
+    write_text(html, render_page(board, drawn, overall))  # last: it links to all the others
+    return LeaderboardFiles(html, md, csv, tex, tuple(pictures), board)
 
 
 def make_board(
@@ -146,14 +141,3 @@ def _reasons(problems: Mapping[Path, str], below: str = "") -> dict[str, str]:
             number += 1  # Two names may look the same: neither hides the other.
         found[shown] = clean(reason.removeprefix(f"{path} "))
     return found
-
-
-def _write_plots(out: Path, plots: Iterable[Plot]) -> tuple[Path, ...]:
-    """Write the PNG files; those of an earlier build with other columns are removed."""
-    wanted = {out / f"{plot.name}.png": plot for plot in plots}
-    for stale in set(out.glob("[0-9][0-9]*-*.png")) - set(wanted):
-        if _OURS.fullmatch(stale.name):  # a picture of somebody's own stays
-            stale.unlink()
-    for path, plot in wanted.items():
-        write_bytes(path, plot.png)
-    return tuple(wanted)

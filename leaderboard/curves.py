@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20  # 12 variants of 200 points are 100 kB.
 MAX_FILES = 20  # Each is a plot of the page.
 _POINTS = 1000
-# What the file says beyond the curves is for its readers, and may grow: it is not read here.
-_MODEL = ConfigDict(extra="ignore", frozen=True)
 _Update = Annotated[int, Field(ge=0, le=10**12)]
 
 
-class CurvePoints(BaseModel):
-    """The points of one line: as many losses as updates."""
+class _Stranger(BaseModel):
+    """What a file says beyond the curves is for its readers, and may grow: it is not read here."""
 
-    model_config = _MODEL
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CurvePoints(_Stranger):
+    """The points of one line: as many losses as updates."""
 
     updates: Annotated[tuple[_Update, ...], Field(min_length=1, max_length=_POINTS)]  # rising
     loss_bits: Annotated[tuple[Finite, ...], Field(max_length=_POINTS)]  # smoothed
@@ -39,20 +41,16 @@ class CurvePoints(BaseModel):
         return self
 
 
-class CurveVariant(BaseModel):
+class CurveVariant(_Stranger):
     """One line: a student, how it started and what it was taught by."""
-
-    model_config = _MODEL
 
     name: Name
     title: Name
     curve: CurvePoints
 
 
-class Curves(BaseModel):
+class Curves(_Stranger):
     """One comparison of pretraining runs, as `harness-bench figure2` writes it."""
-
-    model_config = _MODEL
 
     family: Name
     student: Name
@@ -78,15 +76,15 @@ def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
             problems[path] = f"{path} is one too many: the first {MAX_FILES} are shown."
             continue
         try:
-            found.append(_load(path))
+            curves, wrong = read_model(path, Curves, MAX_BYTES)
         except (ValueError, OSError) as error:
             problems[path] = str(error)
+            continue
+        if curves:
+            found.append(curves)
+        else:
+            lines = "; ".join(f"{field}: {message}" for field, message in wrong[:5])
+            problems[path] = (
+                f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one."
+            )
     return found, problems
-
-
-def _load(path: Path) -> Curves:
-    curves, problems = read_model(path, Curves, MAX_BYTES)
-    if curves is None:
-        lines = "; ".join(f"{field}: {message}" for field, message in problems[:5])
-        raise ValueError(f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one.")
-    return curves

@@ -86,12 +86,17 @@ def _check_counts(many: int, width: int) -> None:
         )
 
 
-def gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[Path]) -> Evidence:
-    """Read the predictions of a column's results; compare every two and break all down.
+def gather_all(results: Mapping[Path, Result]) -> dict[BoardColumn, Evidence]:
+    """Read the predictions of measured results; in each column compare every two, break all down.
 
-    Only results whose predictions lie where they say take part. Broken
-    predictions cost a note and those results' share of the evidence, nothing else.
+    Only results whose predictions lie where they say take part. Broken predictions cost a note and
+    those results' share of the evidence, nothing else.
     """
+    grouped = by_column(results, "measured")
+    return {column: _gather(results, column, files) for column, files in grouped.items()}
+
+
+def _gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable[Path]) -> Evidence:
     found = Evidence()
     sign = -1 if column.higher_is_better else 1
     ordered = sorted(files, key=lambda file: (sign * results[file].main.value, file))
@@ -135,14 +140,15 @@ def _examine[P: (ClassPrediction, TextPrediction)](
             known[str(file)] = counts
     for alike in asked.values():
         _compare(found, alike, results, metric, profile, known)
-    if not asked:
-        return
-    first, *others = asked.values()
-    for file in (file for alike in others for file in alike):
-        found.notes.append(
-            f"{file.name} could not be compared with {next(iter(first)).name}: their "
-            "utterances, references or groups differ."
-        )
+    groups = iter(asked.values())
+    first = next(iter(next(groups, {})), None)
+    found.notes += [
+        f"{file.name} could not be compared with {first.name}: their utterances, references or "
+        "groups differ."
+        for alike in groups
+        for file in alike
+        if first
+    ]
 
 
 def _compare[P: (ClassPrediction, TextPrediction)](
@@ -168,22 +174,20 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     except ValueError as error:
         found.notes.append(f"{', '.join(file.name for file in alike)}: no comparison: {error}")
         return
-    given = {
-        files[name]: float(value) for name, value in zip(systems.names, systems.values, strict=True)
-    }
-    figures = {file: results[file].main.value for file in given}
-    wrong = [file for file, value in given.items() if abs(value - figures[file]) > _ROUNDING]
-    if not wrong:
-        found.tests.append((tuple(given), systems))
-        return
-    for file in wrong:
-        del found.breakdowns[file]
-        found.notes.append(
-            f"{file.name} could not be compared: it says {metric} {figures[file]:.2f} and its "
-            f"predictions give {given[file]:.2f}; score them again."
-        )
-    right = {file: rows for file, rows in alike.items() if file not in wrong}
-    _compare(found, right, results, metric, profile, known)
+    ordered = tuple(files[name] for name in systems.names)
+    right = dict(alike)
+    for file, value in zip(ordered, systems.values, strict=True):
+        figure = results[file].main.value
+        if abs(value - figure) > _ROUNDING:
+            del found.breakdowns[file], right[file]
+            found.notes.append(
+                f"{file.name} could not be compared: it says {metric} {figure:.2f} and its "
+                f"predictions give {value:.2f}; score them again."
+            )
+    if len(right) == len(alike):
+        found.tests.append((ordered, systems))
+    else:
+        _compare(found, right, results, metric, profile, known)
 
 
 def _has_predictions(file: Path, result: Result) -> bool:
@@ -203,9 +207,3 @@ def _profile_name(label: str) -> str | None:
             "score again."
         )
     return name
-
-
-def gather_all(results: Mapping[Path, Result]) -> dict[BoardColumn, Evidence]:
-    """Gather the evidence of every column of measured results."""
-    grouped = by_column(results, "measured")
-    return {column: gather(results, column, files) for column, files in grouped.items()}

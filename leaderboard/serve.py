@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-import tempfile
 import threading
 import webbrowser
-from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO, cast, override
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from io import BytesIO
 
     from .build import LeaderboardFiles
@@ -26,23 +27,16 @@ _PAGE = ("/", "/index.html")
 _TEXT = {".md": "text/plain", ".tex": "text/plain", ".csv": "text/plain", ".html": "text/html"}
 
 
+@dataclass
 class LiveBoard:
     """A built leaderboard that follows its results folder."""
 
-    def __init__(
-        self,
-        results: Path,
-        out: Path,
-        make: Callable[[Path, Path], LeaderboardFiles],
-        tell: Callable[[str], None],
-    ) -> None:
-        """Take the folders of results and board, what builds it, and what tells the user."""
-        self.results = results
-        self.out = out
-        self._make = make
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._seen: frozenset[tuple[object, ...]] | None = None
+    results: Path
+    out: Path
+    make: Callable[[Path, Path], LeaderboardFiles]
+    tell: Callable[[str], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _seen: frozenset[tuple[object, ...]] | None = None
 
     def refresh(self) -> bool:
         """Build if a file of the results folder changed since the last build; return whether.
@@ -55,12 +49,12 @@ class LiveBoard:
             now = stamp(self.results, self.out)
             if now == self._seen:
                 return False
-            files = self._make(self.results, self.out)
+            files = self.make(self.results, self.out)
             again, self._seen = self._seen is not None, now
         for name, reason in files.problems.items():
-            self._tell(f"left out: {name}: {reason}")
+            self.tell(f"left out: {name}: {reason}")
         if again:
-            self._tell("The results changed; the leaderboard is built anew.")
+            self.tell("The results changed; the leaderboard is built anew.")
         return True
 
 
@@ -125,7 +119,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
     @override
     def send_head(self) -> BytesIO | BinaryIO | None:
-        board = self._board
+        assert isinstance(self.server, BoardServer)
+        board = self.server.board
         if urlsplit(self.path).path in _PAGE:
             try:
                 board.refresh()
@@ -159,11 +154,6 @@ class _Handler(SimpleHTTPRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of answers that went well; errors are logged."""
 
-    @property
-    def _board(self) -> LiveBoard:
-        assert isinstance(self.server, BoardServer)
-        return self.server.board
-
 
 def _may_serve(path: Path, out: Path) -> bool:
     """Tell whether a path is a file or folder of `out`, links followed."""
@@ -174,31 +164,31 @@ def _may_serve(path: Path, out: Path) -> bool:
         return False
 
 
-def serve(server: BoardServer, tell: Callable[[str], None], *, open_browser: bool = False) -> None:
-    """Build the board and serve it until Ctrl-C.
+def serve(
+    results: Path,
+    out: Path | None,
+    make: Callable[[Path, Path], LeaderboardFiles],
+    tell: Callable[[str], None],
+    *,
+    host: str,
+    port: int,
+    open_browser: bool = False,
+) -> None:
+    """Build the board into `out` or a temporary folder and serve it until Ctrl-C.
 
     Raises:
-        ValueError, OSError: the first build failed.
+        ValueError, OSError: the first build failed, or as `BoardServer`.
     """
-    with server:
+    folder = nullcontext(str(out)) if out else TemporaryDirectory(prefix="leaderboard-")
+    with folder as name, BoardServer(LiveBoard(results, Path(name), make, tell), host, port) as at:
         try:
-            server.board.refresh()
-            tell(f"Leaderboard: {server.url} (Ctrl-C ends it)")
-            if not server.local:
+            at.board.refresh()
+            tell(f"Leaderboard: {at.url} (Ctrl-C ends it)")
+            if not at.local:
                 tell("Everyone who reaches this machine can look; --host 127.0.0.1 keeps it here.")
             if open_browser:
                 # In a thread of its own: a browser in the terminal returns when it is closed.
-                threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-            server.serve_forever()
+                threading.Thread(target=webbrowser.open, args=(at.url,), daemon=True).start()
+            at.serve_forever()
         except KeyboardInterrupt:
             tell("")
-
-
-@contextmanager
-def out_or_temporary(out: Path | None) -> Iterator[Path]:
-    """Yield `out`, or a temporary folder that is removed at the end."""
-    if out:
-        yield out
-        return
-    with tempfile.TemporaryDirectory(prefix="leaderboard-") as folder:
-        yield Path(folder)

@@ -18,7 +18,7 @@ from harness_bench.results.record import MAX_BYTES, load_results
 from .build import build, make_board
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from harness_bench.results.record import Result
 
@@ -98,7 +98,9 @@ def _clear(out: Path, results: Path) -> None:
     if not out.is_dir():
         raise ValueError(f"{out} is a file; choose a folder to write.")
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    readme = _text(out / "README.md") if "README.md" in names else ""
+    readme = ""
+    if "README.md" in names:
+        readme = read_bounded(out / "README.md", MAX_BYTES).decode("utf-8", errors="replace")
     fresh = names <= {"README.md", "index.html", "style.css"} and readme.startswith("---\n")
     if names and not fresh and MARK not in readme:
         some = ", ".join(sorted(names)[:3])
@@ -113,19 +115,15 @@ def _clear(out: Path, results: Path) -> None:
             path.unlink()
 
 
-def _text(path: Path) -> str:
-    return read_bounded(path, MAX_BYTES).decode("utf-8", errors="replace")
-
-
 def _copy_results(found: Mapping[Path, Result], out: Path, *, predictions: bool) -> None:
     """Copy the valid result files, and the predictions that they name and that are there."""
+    out.mkdir(parents=True)  # without results there is still a board of the paper's rows
     for path, result in found.items():
         write_bytes(out / path.name, read_bounded(path, MAX_BYTES))
         if predictions and result.predictions:
             source = inside(path.parent, result.predictions)
             if source.is_file() and source.stat().st_size <= MAX_PREDICTIONS:
-                _copy([(source, out / result.predictions)])
-    out.mkdir(exist_ok=True)  # without results there is still a board of the paper's rows
+                _copy(source, out / result.predictions)
 
 
 def _copy_code(out: Path) -> None:
@@ -134,22 +132,20 @@ def _copy_code(out: Path) -> None:
     The modules are copied, since anybody could register an unclaimed name in requirements.txt.
     """
     root = package_folder("harness_bench")
-    _copy((path, out / "harness_bench" / path.name) for path in root.glob("*.py"))
-    for module in _ROOMS:
-        folder = package_folder(f"harness_bench.{module}")
-        _copy(
-            (path, out / "harness_bench" / module / path.relative_to(folder))
-            for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
-        )
-    shutil.copyfile(Path(__file__).with_name("space_app.py"), out / "app.py")
+    places = {path: Path(path.name) for path in root.glob("*.py")}
+    for room in _ROOMS:
+        folder = package_folder(f"harness_bench.{room}")
+        places |= {path: room / path.relative_to(folder) for path in folder.rglob("*")}
+    for path, place in places.items():
+        if path.is_file() and "__pycache__" not in path.parts:
+            _copy(path, out / "harness_bench" / place)
+    _copy(Path(__file__).with_name("space_app.py"), out / "app.py")
     write_text(out / "requirements.txt", "\n".join([f"gradio=={GRADIO}", *_requirements(), ""]))
 
 
-def _copy(pairs: Iterable[tuple[Path, Path]]) -> None:
-    for source, target in pairs:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _requirements() -> list[str]:

@@ -101,11 +101,8 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
             lines = _md_lines([head, ["---", *["---:"] * (len(head) - 1)], *rows])
             parts += [f"## {title}", lines, *(f"- {_md(note)}" for note in table.notes)]
     parts += _md_paper(board.measured)
-    parts += [
-        _md(LEGEND),
-        *([_md(SCORE)] if board.scored else []),
-        *(f"![{_md(text)}]({name})" for text, name in plots),
-    ]
+    parts += [_md(LEGEND), *[_md(SCORE)] * board.scored]
+    parts += [f"![{_md(text)}]({name})" for text, name in plots]
     if board.reported.rows:
         cited = "\n".join(f"- {_md(text)}" for text in board.reported.sources)
         parts += ["Sources of reported figures:", cited]
@@ -123,11 +120,11 @@ def latex(board: Board) -> str:
     parts = [head]
     for table in (board.measured, board.reported):
         if table.rows:
-            heads, *rows = (f"{' & '.join(cells)} \\\\" for cells in _grid(table, _TEX))
-            columns = "r" * (len(table.columns) + len(_summary_heads(table)))
-            begin = [f"% {table.source}", rf"\begin{{tabular}}{{l{columns}}}", r"\toprule"]
-            lines = [*begin, heads, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
-            parts.append("\n".join(lines))
+            cells = [*_grid(table, _TEX)]
+            heads, *rows = (f"{' & '.join(line)} \\\\" for line in cells)
+            begin = rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}"
+            lines = [f"% {table.source}", begin, r"\toprule", heads, r"\midrule", *rows]
+            parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,23 +142,15 @@ def to_csv(board: Board) -> str:
 
 def _grid(table: BoardTable, markup: Markup) -> Iterator[list[str]]:
     """Yield the head and one line per model; of LaTeX the words of the head begin with capitals."""
-    words = ["model", *_summary_heads(table)]
+    words = ["model", "parameters", "mean rank", *["score"] * table.scored]
     if markup is _TEX:
         words = [word.capitalize() for word in words]
     yield [*words, *(markup.escape(column.head) for column in table.columns)]
     for row in table.rows:
+        facts = [row.model, parameters(row.parameters), mean_rank(row, len(table.columns))]
+        facts += [score(row.score)] * table.scored
         cells = [_written(row.cells.get(column), table, markup) for column in table.columns]
-        yield [*map(markup.escape, [row.model, *_summary(table, row)]), *cells]
-
-
-def _summary_heads(table: BoardTable) -> list[str]:
-    return ["parameters", "mean rank", *(["score"] if table.scored else [])]
-
-
-def _summary(table: BoardTable, row: ModelRow) -> list[str]:
-    """Return what sums a model up, in the order of `_summary_heads`."""
-    found = [parameters(row.parameters), mean_rank(row, len(table.columns))]
-    return [*found, score(row.score)] if table.scored else found
+        yield [*map(markup.escape, facts), *cells]
 
 
 def _written(cell: ResultCell | None, table: BoardTable, markup: Markup) -> str:
@@ -196,24 +185,18 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
     values = {key: getattr(result, key) for key in _CSV_FIELDS if hasattr(result, key)}
     if result.costs:
         values |= result.costs.model_dump(exclude={"hardware"})
+    values |= {key: getattr(metric, key) for key in ("value", "unit", "higher_is_better")}
+    if span:
+        values |= {"low": span.low, "high": span.high, "interval": span.method}
     if main:  # the metric that was ranked
-        values |= {
-            "place": cell.place,
-            "rank": cell.rank,
-            "minus_best": cell.best.difference if cell.best else None,
-            "p_value": cell.best.p_value if cell.best else None,
-            "paper": cell.paper.main.value if cell.paper else None,
-            "minus_paper": cell.delta,
-        }
+        values |= {"place": cell.place, "rank": cell.rank, "minus_paper": cell.delta}
+    if main and cell.best:
+        values |= {"minus_best": cell.best.difference, "p_value": cell.best.p_value}
+    if main and cell.paper:
+        values["paper"] = cell.paper.main.value
     return values | {
         "metric": name,
         "main": main,
-        "value": metric.value,
-        "low": span.low if span else None,
-        "high": span.high if span else None,
-        "interval": span.method if span else "",
-        "unit": metric.unit,
-        "higher_is_better": metric.higher_is_better,
         "leakage": result.leakage.verdict if result.leakage else "",
         "created": result.created.isoformat(timespec="seconds"),
         "file": cell.file.name,
@@ -282,9 +265,8 @@ def score(found: SuperbScore | None) -> str:
     """Write SUPERB's score; over how many columns, where the model lacks some."""
     if found is None:
         return NONE
-    return f"{found.value:.0f}".replace("-", "\u2212") + (
-        "" if found.whole else f" ({found.columns}/{found.of})"
-    )
+    part = "" if found.whole else f" ({found.columns}/{found.of})"
+    return f"{found.value:.0f}".replace("-", "\u2212") + part
 
 
 def signed(number: float, decimals: int) -> str:

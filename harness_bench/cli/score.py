@@ -192,17 +192,10 @@ def leaderboard_serve(
       harness-bench leaderboard serve runs/demo/results --open
     """
     from harness_bench.leaderboard.build import build
-    from harness_bench.leaderboard.serve import (
-        BoardServer,
-        LiveBoard,
-        out_or_temporary,
-        serve,
-    )
+    from harness_bench.leaderboard.serve import serve
 
     make = partial(build, title=title, include_reported=reported, split=_chosen(split))
-    with out_or_temporary(out) as folder:
-        board = LiveBoard(results, folder, make, typer.echo)
-        serve(BoardServer(board, host, port), typer.echo, open_browser=open_browser)
+    serve(results, out, make, typer.echo, host=host, port=port, open_browser=open_browser)
 
 
 @board_app.command("space")

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from functools import cache
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.html import render
 from harness_bench.core.sanitize import clean, shorten
 
 from .. import tables
-from .site import KINDS, Names, site_data
+from ..tables import costs, figure, interval, parameters, signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..board import Board, BoardColumn, BoardTable, ModelRow
+    from harness_bench.results.record import Leakage, Metric
+
+    from ..board import Board, BoardColumn, BoardTable, Evidence, ModelRow, ResultCell
     from ..plots import Plot
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_compare.js", "page_start.js")
+_LONGEST = 2000  # characters of one provenance entry, such as a command
+_MOST_VALUES = 60  # of one breakdown, such as programmes; the largest ones
+KINDS = {
+    "pretrained": "pretrained", "random": "not trained (random weights)",
+    "baseline": "baseline without a model", "other": "other",
+}  # fmt: skip
 
 
 def render_page(
     board: Board, plots: Mapping[BoardColumn, Sequence[Plot]], overall: Sequence[Plot] = ()
 ) -> str:
     """Write the page; every string from a result file is escaped by the template."""
-    names = Names(board)
-    shown = [table for table in (board.measured, board.reported) if table.rows]
+    names, shown = Names(board), _filled(board)
     present = {row.kind for table in shown for row in table.rows}
     return render(
         _read("page.html.j2"),
@@ -47,6 +57,10 @@ def render_page(
     )
 
 
+def _filled(board: Board) -> list[BoardTable]:
+    return [table for table in (board.measured, board.reported) if table.rows]
+
+
 @cache
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
@@ -61,14 +75,213 @@ def sort_score(row: ModelRow) -> float | str:
 
 def scales(table: BoardTable) -> dict[BoardColumn, tuple[float, float]]:
     """Return the lowest and highest figure of each column, intervals included."""
-    found: dict[BoardColumn, tuple[float, float]] = {}
-    for column in table.columns:
-        cells = [row.cells[column] for row in table.rows if column in row.cells]
-        found[column] = min(cell.low for cell in cells), max(cell.high for cell in cells)
-    return found
+    cells = {column: [cell for _, cell in table.entries(column)] for column in table.columns}
+    return {
+        column: (min(cell.low for cell in found), max(cell.high for cell in found))
+        for column, found in cells.items()
+    }
 
 
 def position(value: float, scale: tuple[float, float]) -> str:
     """Return a figure's place on the small scale of its cell, in percent of the width."""
     low, high = scale
     return f"{100 * (value - low) / (high - low):.1f}" if high > low else "50"
+
+
+class Names:
+    """Addresses on the page: short, stable from build to build, one for each thing."""
+
+    def __init__(self, board: Board) -> None:
+        """Name every column and model of a board."""
+        self._names: dict[tuple[str, BoardColumn | str], str] = {}
+        for table in (board.measured, board.reported):
+            for each in table.columns:
+                parts = (each.task, each.corpus, each.metric, each.normaliser)
+                self._add(table.source, each, *parts)
+        for table in (board.measured, board.reported):
+            for row in table.rows:
+                self._add(table.source, row.model, row.model)
+
+    def column(self, table: BoardTable, column: BoardColumn) -> str:
+        """Return a column's address."""
+        return self._names[table.source, column]
+
+    def model(self, table: BoardTable, row: ModelRow) -> str:
+        """Return a model's address."""
+        return self._names[table.source, row.model]
+
+    def _add(self, source: str, thing: BoardColumn | str, *parts: str) -> None:
+        stem = re.sub(r"[^\w.]+", "-", "-".join(filter(None, (source, *parts)))).strip("-")[:80]
+        name, number, given = stem, 1, {*self._names.values()}
+        while name in given:
+            number += 1
+            name = f"{stem}-{number}"
+        self._names[source, thing] = name
+
+
+def site_data(board: Board, names: Names) -> dict[str, Any]:
+    """Return everything that the script shows, as plain lists and dictionaries for JSON."""
+    shown = _filled(board)
+    return {
+        "columns": [_column(table, column, names) for table in shown for column in table.columns],
+        "models": [_model(table, row, names) for table in shown for row in table.rows],
+    }
+
+
+def _column(table: BoardTable, column: BoardColumn, names: Names) -> dict[str, Any]:
+    evidence = table.evidence.get(column)
+    owner = {cell.file: names.model(table, row) for row, cell in table.entries(column)}
+    plain = ("head", "task", "corpus", "split", "metric", "unit")
+    return {
+        "id": names.column(table, column),
+        "source": table.source,
+        **{name: getattr(column, name) for name in plain},
+        "profile": column.normaliser,
+        "synthetic": column.synthetic,
+        "up": column.higher_is_better,
+        "tests": _tests(evidence, owner) if evidence else [],
+        "breakdowns": _breakdowns(evidence, owner) if evidence else [],
+    }
+
+
+def _tests(evidence: Evidence, owner: Mapping[Path, str]) -> list[dict[str, Any]]:
+    """Write the paired tests: models, and one [difference, low, high, p] for every two of them."""
+    return [
+        {
+            "models": [owner[file] for file in files],
+            "method": found.method,
+            "pairs": [
+                [
+                    [round(float(matrix[i, j]), 4) for matrix in
+                     (found.differences, found.low, found.high, found.p_values)]
+                    for j in range(i)
+                ]
+                for i in range(len(files))
+            ],
+        }
+        for files, found in evidence.tests
+    ]  # fmt: skip
+
+
+def _breakdowns(evidence: Evidence, owner: Mapping[Path, str]) -> list[dict[str, Any]]:
+    """Write for each dimension its values and each model's [figure, utterances] in them."""
+    dimensions = dict.fromkeys(name for found in evidence.breakdowns.values() for name in found)
+    made = []
+    for dimension in dimensions:
+        slices = {
+            owner[file]: {part.value: part for part in found.get(dimension, ())}
+            for file, found in evidence.breakdowns.items()
+        }
+        sizes: Counter[str] = Counter()
+        for parts in slices.values():
+            sizes |= Counter({value: part.utterances for value, part in parts.items()})
+        values = sorted(sizes, key=lambda value: (-sizes[value], value))
+        shown = values[:_MOST_VALUES]
+        made.append(
+            {
+                "by": clean(dimension),
+                "values": [shorten(value, 60) for value in shown],
+                "more": len(values) - len(shown),
+                "models": {
+                    model: [
+                        [round(parts[value].figure, 2), parts[value].utterances]
+                        if value in parts and not isnan(parts[value].figure) else None
+                        for value in shown
+                    ]
+                    for model, parts in slices.items()
+                },
+            }
+        )  # fmt: skip
+    return made
+
+
+def _model(table: BoardTable, row: ModelRow, names: Names) -> dict[str, Any]:
+    return {
+        "id": names.model(table, row),
+        "source": table.source,
+        "name": row.model,
+        "kind": KINDS[row.kind],
+        "mark": row.kind,
+        "parameters": parameters(row.parameters),
+        "exact": row.parameters,
+        "costs": costs(row.costs),
+        "results": {
+            names.column(table, column): _result(row.cells[column], table.decimals)
+            for column in table.columns
+            if column in row.cells
+        },
+    }
+
+
+def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
+    span = cell.metric.interval
+    made: dict[str, Any] = {
+        "value": cell.metric.value,
+        "text": figure(cell.metric, decimals),
+        "interval": interval(span, decimals),
+        "method": clean(span.method) if span else "",
+        "low": span.low if span else None,
+        "high": span.high if span else None,
+        "place": cell.place,
+        "rank": cell.rank,
+        "weights": [round(weight, 4) for weight in cell.result.layer_weights],
+        "entries": provenance(cell),
+    }
+    if cell.paper and cell.delta is not None:
+        made["paper"] = [
+            figure(cell.paper.main, 2), signed(cell.delta, 1), clean(cell.paper.citation)
+        ]  # fmt: skip
+    return made
+
+
+def provenance(cell: ResultCell) -> list[tuple[str, str]]:
+    """List what a reader needs to trust or repeat a figure, absent entries left out."""
+    result = cell.result
+    entries: list[tuple[str, object]] = [
+        ("source", f"reported: {result.citation}" if result.source == "reported" else "measured"),
+        *((name, _metric(metric)) for name, metric in result.metrics.items()),
+        ("text profile", result.normaliser),
+        ("utterances", f"{result.utterances:,}" if result.utterances else None),
+        ("hours", None if result.hours is None else f"{result.hours:.2f}"),
+        ("compared with the best", None if cell.best is None else f"p = {cell.best.p_value:.4f}"),
+        ("pretraining data", result.pretraining_data),
+        ("leakage", _leakage(result.leakage)),
+        ("learning rates tried", _pairs(result.learning_rates, ": dev ")),
+        ("seed", result.seed),
+        ("seeds", ", ".join(map(str, result.seeds))),
+        ("seconds", None if result.seconds is None else f"{result.seconds:.1f}"),
+        ("seconds by stage", _pairs(result.stage_seconds, " ")),
+        ("hardware", result.hardware),
+        ("command", result.command),
+        ("training config", result.training_config),
+        ("checkpoint digest", result.checkpoint_digest),
+        ("split digest", result.split_digest),
+        ("predictions", result.predictions),
+        ("versions", _pairs(result.versions, " ")),
+        ("created", result.created.strftime("%Y-%m-%d %H:%M %Z")),
+        ("file", cell.file.name),
+    ]
+    return [
+        (clean(name), shorten(str(value), _LONGEST))
+        for name, value in entries
+        if value not in (None, "")
+    ]
+
+
+def _metric(metric: Metric) -> str:
+    spans = [span for span in (metric.interval, *metric.other_intervals) if span]
+    written = "; ".join(f"{interval(span, 1)} {span.method}" for span in spans)
+    varied = None if metric.spread is None else f"standard deviation over seeds {metric.spread:.2f}"
+    texts = [f"{figure(metric, 2)} {metric.unit} {written}".strip(), varied]
+    return "; ".join(filter(None, texts))
+
+
+def _leakage(leakage: Leakage | None) -> str | None:
+    if leakage is None:
+        return None
+    compared = f"compared with {', '.join(leakage.compared_with)}" if leakage.compared_with else ""
+    return "; ".join(filter(None, [leakage.verdict, compared, leakage.detail]))
+
+
+def _pairs(values: Mapping[str, object], between: str) -> str:
+    return ", ".join(f"{key}{between}{value}" for key, value in values.items())

@@ -23,8 +23,7 @@ def draw_plots(table: BoardTable) -> dict[BoardColumn, list[Plot]]:
     found: dict[BoardColumn, list[Plot]] = {}
     with drawing():
         for number, column in enumerate(table.columns, start=1):
-            entries = [(row, row.cells[column]) for row in table.rows if column in row.cells]
-            entries.sort(key=lambda entry: entry[1].place)
+            entries = sorted(table.entries(column), key=lambda entry: entry[1].place)
             drawn = (
                 bars(column, entries, number),
                 scatter(column, entries, number, PARAMETERS),

@@ -81,7 +81,7 @@ def radar(table: BoardTable) -> Plot | None:
 
 def axis_of(table: BoardTable, column: BoardColumn) -> RadarAxis | None:
     """Return a column's axis over all of the table's models, or None where all are equal."""
-    cells = [row.cells[column] for row in table.rows if column in row.cells]
+    cells = [cell for _, cell in table.entries(column)]
     sign = 1 if column.higher_is_better else -1
     cells.sort(key=lambda cell: sign * cell.metric.value)
     span = cells[-1].metric.value - cells[0].metric.value

@@ -62,11 +62,11 @@ def bars(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot:
     measured = [place for place, cell in enumerate(cells) if cell.metric.interval]
     ends = [cells[place].low for place in measured], [cells[place].high for place in measured]
     axes.hlines(measured, *ends, color=INK, linewidth=1.3)
-    for end in ends:
-        axes.plot(end, measured, "|", color=INK, markersize=6)
+    for marks in ends:
+        axes.plot(marks, measured, "|", color=INK, markersize=6)
     for place, cell in enumerate(cells):
-        end = max(cell.high, 0) + 0.015 * width
-        axes.text(end, place, figure(cell.metric, 1), va="center", fontsize=9)
+        right_of = max(cell.high, 0) + 0.015 * width
+        axes.text(right_of, place, figure(cell.metric, 1), va="center", fontsize=9)
     axes.set_yticks(range(len(shown)), [brief(row.model) for row, _ in shown], color=INK)
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(left, right + 0.14 * width))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness_bench.leaderboard import evidence
 from harness_bench.leaderboard.board import by_column
-from harness_bench.leaderboard.evidence import gather, gather_all
+from harness_bench.leaderboard.evidence import gather_all
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
@@ -60,9 +60,8 @@ def test_other_utterances_are_not_compared(folder: Path, tmp_path: Path) -> None
     path = tmp_path / "predictions" / "random.did.tones.test.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
     found, _ = load_results(tmp_path)
-    (column,) = (column for column in by_column(found, "measured") if column.task == "did")
+    ((column, each),) = ((c, e) for c, e in gather_all(found).items() if c.task == "did")
     files = by_column(found, "measured")[column]
-    each = gather(found, column, files)
     odd = tmp_path / "random.did.tones.test.json"
     others = [file for file in files if file != odd]
     assert all(each.pair(odd, other) is None for other in others)

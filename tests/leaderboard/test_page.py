@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, override
 from urllib.parse import unquote
 
 import pytest
-from harness_bench.leaderboard.board import Board
-from harness_bench.leaderboard.page.site import Names
-from harness_bench.leaderboard.ranking import make_table
+from harness_bench.leaderboard.board import Board, make_table
+from harness_bench.leaderboard.page import Names
 
 from tests.leaderboard.made import result
 

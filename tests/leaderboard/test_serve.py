@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.build import build
-from harness_bench.leaderboard.serve import BoardServer, LiveBoard, out_or_temporary, stamp
+from harness_bench.leaderboard.serve import BoardServer, LiveBoard, stamp
 
 from harness_bench.results.record import save_result
 from tests.leaderboard.made import result
@@ -190,26 +190,21 @@ def test_this_machine_alone_by_default(results: Path, tmp_path: Path) -> None:
             assert server.url == f"http://{host}:{server.server_address[1]}/"
 
 
-def test_temporary_folder_goes(tmp_path: Path) -> None:
-    with out_or_temporary(None) as folder:
-        assert folder.is_dir()
-    assert not folder.exists()
-    with out_or_temporary(tmp_path) as folder:
-        assert folder == tmp_path
-
-
-def test_ctrl_c_ends_quietly(results: Path) -> None:
-    """The command itself, as a user runs and ends it: no traceback, exit status 0."""
+def test_ctrl_c_ends_quietly(results: Path, tmp_path: Path) -> None:
+    """As a user runs and ends it: no traceback, exit status 0, no folder of the board left."""
+    (temporary := tmp_path / "temporary").mkdir()
     command = [sys.executable, "-m", "harness_bench.cli", "leaderboard", "serve", str(results)]
     process = subprocess.Popen(
         [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
         # Tests that run in the background of a shell ignore SIGINT, and so would this command.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     assert process.stdout
     line = process.stdout.readline()
+    assert list(temporary.glob("leaderboard-*/index.html"))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert line.startswith("Leaderboard: http://127.0.0.1:")
     assert (process.returncode, errors) == (0, "")
+    assert not list(temporary.glob("leaderboard-*"))

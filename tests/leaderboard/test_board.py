@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.board import Evidence, by_column
-from harness_bench.leaderboard.ranking import make_table, ranks
+from harness_bench.leaderboard.board import Evidence, by_column, make_table, ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
