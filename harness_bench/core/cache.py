@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+MEBIBYTE = 1 << 20
 # Only files of this pattern are ever deleted, whatever folder a user names.
 _ENTRY = re.compile(r"[0-9a-f]{32}\.safetensors")
 _LEFTOVER = re.compile(r"\.partial-\w+\.safetensors")
@@ -44,14 +49,7 @@ class DiskStore:
 
     What this store itself has read or written is never dropped by it: a training walks through
     all utterances again and again, and would otherwise drop each one just before it is needed.
-
-    Args:
-        folder: made at the first write.
-        max_bytes: of all files together.
-        title: what messages call it.
-
-    Raises:
-        ValueError: `folder` is a file.
+    The folder is made at the first write; messages call it `title`.
     """
 
     def __init__(self, folder: Path, max_bytes: int, title: str = "Feature cache") -> None:
@@ -63,11 +61,7 @@ class DiskStore:
         self._total, self._allowance = 0, -1  # bytes at the last look; bytes until the next
 
     def read(self, key: bytes) -> bytes | None:
-        """Return what is kept under a key, or None; counts as a use.
-
-        Raises:
-            OSError: the file is there and cannot be read.
-        """
+        """Return what is kept under a key, or None; counts as a use. Unreadable: an OSError."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -80,8 +74,7 @@ class DiskStore:
     def write(self, key: bytes, data: bytes) -> bool:
         """Keep bytes under a key; False if what this store uses itself leaves no room for them.
 
-        Raises:
-            OSError: the disk is full, or the folder cannot be written.
+        A full disk or a folder that cannot be written is an OSError.
         """
         path = self._path(key)
         mine = self._my_bytes - self._mine.get(path.name, 0)
@@ -108,12 +101,9 @@ class DiskStore:
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def _touch(self, path: Path) -> None:
-        """Note a use; a file that another process has just evicted is none of our business."""
         now = time.time_ns()
-        try:
+        with suppress(OSError):  # evicted by another process, or a folder that is read-only here
             os.utime(path, ns=(now, now))
-        except OSError:
-            return  # evicted, or a folder that is read-only here
 
     def _claim(self, name: str, size: int) -> None:
         self._my_bytes += size - self._mine.get(name, 0)
@@ -150,38 +140,25 @@ class DiskStore:
 
     def _files(self) -> Iterator[_File]:
         """Yield all entries; delete what killed writers left behind."""
-        now = time.time()
+        expired = time.time() - _LEFTOVER_SECONDS
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
-            try:
-                found = path.lstat()
-            except FileNotFoundError:
+            left = _LEFTOVER.fullmatch(path.name)
+            if not left and not _ENTRY.fullmatch(path.name):
                 continue
-            if _ENTRY.fullmatch(path.name) or _LEFTOVER.fullmatch(path.name):
-                if path.name[0] == "." and found.st_mtime < now - _LEFTOVER_SECONDS:
-                    path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                found = path.lstat()
+                if left and found.st_mtime < expired:
+                    path.unlink()
                 else:
                     yield _File(found.st_mtime_ns, found.st_size, path)
 
 
-MEBIBYTE = 1 << 20
-
-
-class Sized(Protocol):
-    """A tensor or an array: anything that knows its size in bytes."""
-
-    @property
-    def nbytes(self) -> int: ...  # noqa: D102
-
-
-class BoundedStore[K, V: Sized]:
-    """Keeps values until its bytes are used up, and never drops one for another.
+class BoundedStore[K, V: Tensor | NDArray[Any]]:
+    """Keeps values until their bytes are `max_bytes`, and never drops one for another.
 
     Training walks through all utterances again and again: whatever is dropped to make room
     would be needed before what took its place, so dropping the oldest would keep nothing useful.
-
-    Args:
-        max_bytes: of all values together.
-        when_full: logged once, when something finds no room any more.
+    `when_full` is logged once, when something finds no room any more.
     """
 
     def __init__(self, max_bytes: int, *, when_full: str | None = None) -> None:

@@ -33,11 +33,7 @@ def pack(key: bytes, features: Tensor) -> bytes:
 
 
 def unpack(key: bytes, data: bytes) -> Tensor:
-    """Return the features in a file.
-
-    Raises:
-        CorruptEntryError: truncated, changed, or another key's.
-    """
+    """Return the features in a file; truncated, changed or another key's: CorruptEntryError."""
     try:
         found = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -51,11 +47,8 @@ def unpack(key: bytes, data: bytes) -> Tensor:
 
 
 def _checksum(key: bytes, features: Tensor) -> int:
-    """Return the CRC-32 of key, shape, type and values.
-
-    Against accidents alone. It takes a fifth of the time of a cryptographic digest, which would
-    be the larger part of a warm probe.
-    """
+    # Against accidents alone. A CRC-32 takes a fifth of the time of a cryptographic digest, which
+    # would be the larger part of a warm probe.
     head = repr((key, features.dtype, tuple(features.shape))).encode()
     values = features.reshape(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
     return zlib.crc32(values.data, zlib.crc32(head))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_bench.core.files import digest_strings
+from harness_bench.core.files import digest_file, digest_strings
+from harness_bench.core.registry import package_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,20 +24,17 @@ _LIBRARIES = ("torch", "torchaudio", "transformers", "espnet-s3prl")
 def code_digest(model: nn.Module, packages: Iterable[str] = ()) -> str:
     """Return a digest of the code that computes a model's features.
 
-    It covers the source files of all classes in the model (and of their bases), whole packages
-    that these call functions of, the versions of the libraries below, and `VERSION`. A comment
-    changed in one of those files costs one computation of the features; a rule changed there
-    without a new number by hand would give wrong ones silently.
-
-    Args:
-        model: all its modules are looked at; torch's own count by torch's version.
-        packages: names of packages, each read with all its files.
+    It covers the source files of all classes in the model (and of their bases; torch's own count
+    by torch's version), whole packages that these call functions of, the versions of the
+    libraries above, and `VERSION`. A comment changed in one of those files costs one computation
+    of the features; a rule changed there without a new number by hand would give wrong ones
+    silently.
     """
     classes = {base for module in model.modules() for base in type(module).__mro__}
     names = {kind.__module__ for kind in classes} - {"builtins"}
     own = {name for name in names if name.split(".", maxsplit=1)[0] not in ("torch", "typing")}
-    files = [_file_of(name) for name in own] + [file for name in packages for file in _all(name)]
-    return _together(files, _LIBRARIES)
+    whole = (file for name in packages for file in package_folder(name).rglob("*.py"))
+    return _together([*map(_file_of, own), *whole], _LIBRARIES)
 
 
 def modules_digest(names: Iterable[str], libraries: Iterable[str]) -> str:
@@ -57,18 +53,7 @@ def _file_of(name: str) -> Path | None:
     return Path(found) if found and found.endswith(".py") else None
 
 
-def _all(package: str) -> list[Path]:
-    """Return all source files of a package."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None, f"no package {package}"
-    folders = spec.submodule_search_locations or []
-    return sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
-
-
-@cache
-def _digest(file: Path) -> str:
-    """Return the digest of a file as it was when first asked: what this process runs."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+_digest = cache(digest_file)  # of a file as it was when first asked: what this process runs
 
 
 @cache

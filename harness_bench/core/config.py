@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -37,8 +38,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of names and values, without running anything in it; an empty one is {}.
 
-    Raises:
-        ValueError: there is none, it is broken, or it holds something else.
+    None there, a broken one or one that holds something else is a `ValueError`.
     """
     import yaml  # noqa: PLC0415 - comes with ESPnet
 
@@ -49,22 +49,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from error
     if found is not None and not isinstance(found, dict):
-        what = type(found).__name__
-        raise ValueError(f"{path}: expected names and values, found {what}.")
+        raise ValueError(f"{path}: expected names and values, found {type(found).__name__}.")
     return found or {}
 
 
 def build[T](kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
-    """Make the config dataclass `kind` from TOML values.
+    """Make the config dataclass `kind` from TOML values (lists for tuples, strings for paths).
 
-    Args:
-        kind: a frozen dataclass made with `config=STRICT`.
-        values: keys and values as TOML gives them (lists for tuples, strings for paths).
-        source: where the values come from, for messages: a file name.
-
-    Raises:
-        ValueError: unknown key, wrong type or impossible value; names every offender, its
-            value, what was expected and, for an unknown key, the nearest known ones.
+    Unknown keys, wrong types and impossible values are one `ValueError` that begins with `source`
+    and names every offender, its value, what was expected and, for an unknown key, near ones.
     """
     try:
         # Through JSON, because strict mode then still turns a list into a tuple, a string into
@@ -85,17 +78,12 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(wanted: Any, value: Any) -> Any:
-    if get_origin(wanted) is tuple and isinstance(value, str):
+    if isinstance(value, str) and get_origin(wanted) is tuple:
         return [_typed(get_args(wanted)[0], word) for word in value.replace(",", " ").split()]
-    return _scalar(value) if wanted in (int, float, bool) else value
-
-
-def _scalar(value: Any) -> Any:
-    """Read text as a JSON value; return what is none as it is."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    if isinstance(value, str) and wanted in (int, float, bool):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def load[T](kind: type[T], path: Path) -> T:
@@ -111,10 +99,9 @@ def resolved(config: object) -> dict[str, Any]:
 
 
 def _explain(kind: type, problem: Any) -> str:
-    """Say in one line what is wrong with one key."""
     key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _known_keys(kind, problem["loc"][:-1])
+        known = list(_fields(_dataclass_at(kind, problem["loc"][:-1])))
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}."
         return f"unknown key {key!r}; {hint}"
@@ -137,11 +124,6 @@ def _allowed(kind: type, parts: tuple[Any, ...]) -> str:
         if hasattr(constraint, name)
     ]
     return f" (allowed: {' and '.join(bounds)})" if len(bounds) > 1 else ""
-
-
-def _known_keys(kind: Any, parts: tuple[Any, ...]) -> list[str]:
-    """List the fields of the (nested) dataclass that `parts` leads to."""
-    return list(_fields(_dataclass_at(kind, parts)))
 
 
 def _dataclass_at(kind: Any, parts: tuple[Any, ...]) -> Any:

@@ -27,8 +27,7 @@ class Layout(NamedTuple):
 def launched(environment: Mapping[str, str]) -> Layout | None:
     """Read from the environment how torchrun or SLURM started us; None where neither did.
 
-    Raises:
-        ValueError: SLURM started tasks of unequal number per node.
+    SLURM tasks of unequal number per node are a ValueError.
     """
     if "TORCHELASTIC_RUN_ID" in environment:
         local = int(environment["LOCAL_WORLD_SIZE"])
@@ -52,17 +51,13 @@ def make_fabric(
     devices: int | None = None,
     unused_parameters: bool = False,
 ) -> Fabric:
-    """Launch Fabric.
+    """Launch Fabric; `devices` that contradict the launcher are a ValueError.
 
     Args:
         precision: "32-true" or "bf16-mixed".
         accelerator: "auto" takes GPUs where there are any, else the CPU; or "cpu", "cuda".
-        devices: ranks on this machine; None takes all GPUs, one rank on CPU. Under torchrun or
-            SLURM the launcher's ranks are used, and `devices` must not say otherwise.
+        devices: ranks on this machine; None: the launcher's, or all GPUs, or one rank on CPU.
         unused_parameters: some updates leave parameters without gradients (layer drop).
-
-    Raises:
-        ValueError: `devices` contradicts the launcher.
     """
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     from lightning.fabric import Fabric  # noqa: PLC0415 - seconds to import
@@ -78,7 +73,6 @@ def make_fabric(
         )
     if layout is None:
         layout = Layout(devices or (1 if on_cpu else CUDAAccelerator.auto_device_count()), 1)
-    many = layout.devices * layout.nodes > 1
     strategy = DDPStrategy(
         # Counts and random states are summed and gathered where they are, on the CPU too.
         process_group_backend="gloo" if on_cpu else "cpu:gloo,cuda:nccl",
@@ -90,7 +84,7 @@ def make_fabric(
         accelerator="cpu" if on_cpu else accelerator,
         devices=layout.devices,
         num_nodes=layout.nodes,
-        strategy=strategy if many else "auto",
+        strategy=strategy if layout.devices * layout.nodes > 1 else "auto",
         precision=precision,
     )
     # Batches come with their rank's share already; Fabric need not wrap a loader.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-_BLOCK = 1 << 20
+_blake2b_128 = functools.partial(hashlib.blake2b, digest_size=16)
 
 
 @contextmanager
@@ -35,17 +36,12 @@ def atomic_path(target: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             with partial.open("rb") as stream:
                 os.fsync(stream.fileno())
-        partial.chmod(0o666 & ~_umask())
+        mask = os.umask(0o022)  # there is no way to read it without setting it
+        os.umask(mask)
+        partial.chmod(0o666 & ~mask)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """Read the process's umask (there is no way to read it without setting it)."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -102,10 +98,8 @@ def read_jsonl(path: Path) -> Iterator[Any]:
 def read_ids(path: Path) -> list[str]:
     """Read ids, one a line, each once; empty lines and lines that begin with # are passed over.
 
-    A byte order mark, as Windows writes one, is no part of the first id.
-
-    Raises:
-        ValueError: no such file, or one that is not UTF-8.
+    A byte order mark, as Windows writes one, is no part of the first id. No such file, or one that
+    is not UTF-8, is a `ValueError`.
     """
     try:
         lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
@@ -119,9 +113,7 @@ def read_ids(path: Path) -> list[str]:
 def paths_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """Yield what lies below a folder at any depth, sorted, hidden files and folders aside.
 
-    Args:
-        root: the folder.
-        suffixes: of names, in lower case with the dot; their case in a name does not matter.
+    `suffixes` are in lower case with the dot; their case in a name does not matter.
     """
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -130,28 +122,20 @@ def paths_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of change (ns) of a file: a cheap sign that it is as it was.
-
-    Raises:
-        OSError: there is no such file.
-    """
+    """Return size and time of change (ns) of a file: a cheap sign that it is as it was."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns
 
 
 def digest_file(path: Path) -> str:
     """Return the BLAKE2b-128 digest of a file's content as 32 hex digits."""
-    state = hashlib.blake2b(digest_size=16)
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(stream, _blake2b_128).hexdigest()
 
 
 def digest_strings(strings: Iterable[str]) -> str:
     """Return the BLAKE2b-128 digest of strings, in the order given, as 32 hex digits."""
-    state = hashlib.blake2b(digest_size=16)
+    state = _blake2b_128()
     for string in strings:
-        state.update(string.encode())
-        state.update(b"\0")
+        state.update(string.encode() + b"\0")
     return state.hexdigest()

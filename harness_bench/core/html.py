@@ -12,13 +12,10 @@ if TYPE_CHECKING:
 
 
 def render(template: str, *, script: str, **values: Any) -> str:
-    """Render a page; every value is escaped, and a missing one is an error.
+    """Render a page of Jinja source; every value is escaped, and a missing one is an error.
 
-    Args:
-        template: Jinja source. Beside `values` it gets `script` and `script_digest`; a page whose
-            policy names the digest runs this one script, whatever its values hold.
-        script: JavaScript.
-        values: what else the template names.
+    Beside `values` it gets `script` (JavaScript) and `script_digest`; a page whose policy names
+    the digest runs this one script, whatever its values hold.
     """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _compiled(template).render(script=script, script_digest=digest, **values)

@@ -23,16 +23,15 @@ def run_logged(
     threads: int,
     environment: Mapping[str, str] | None = None,
 ) -> float:
-    """Run a command, its output appended to `log`; return the seconds it took.
+    """Run a command, without a shell, its outputs appended to `log`; return the seconds it took.
+
+    A failure is a RuntimeError that names the command and shows the end of its log.
 
     Args:
-        command: program and arguments; no shell.
-        log: the file that takes standard output and standard error.
+        command: program and arguments.
+        log: file of both outputs.
         threads: CPU threads of its numeric libraries.
         environment: variables to add.
-
-    Raises:
-        RuntimeError: it failed; names the command and shows the end of its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}

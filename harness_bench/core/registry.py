@@ -9,22 +9,18 @@ from pathlib import Path
 from typing import Any
 
 
-def modules_in(package: str) -> list[str]:
-    """List the public module names directly in a package, sorted, importing none of them."""
+def modules_in(package: str, *, packages: bool = False) -> list[str]:
+    """List the public modules directly in a package, or its packages; imports none of them."""
     return sorted(
         module.name
         for module in pkgutil.iter_modules(_folders(package))
-        if not module.ispkg and not module.name.startswith("_")
+        if module.ispkg == packages and not module.name.startswith("_")
     )
 
 
 def packages_in(package: str) -> list[str]:
-    """List the sub-packages directly in a package, sorted, importing none of them."""
-    return sorted(
-        module.name
-        for module in pkgutil.iter_modules(_folders(package))
-        if module.ispkg and not module.name.startswith("_")
-    )
+    """List the public sub-packages directly in a package, sorted, importing none of them."""
+    return modules_in(package, packages=True)
 
 
 def package_folder(package: str) -> Path:

@@ -10,8 +10,10 @@ _LONGEST_NAME = 255  # bytes of one part of a path, the limit of common file sys
 
 def clean(text: str) -> str:
     """Make an untrusted string one visible line: no control or direction characters."""
-    visible = (" " if char.isspace() else char for char in text)
-    return " ".join("".join(char for char in visible if _shown(char)).split())
+    spaced = (" " if char.isspace() else char for char in text)
+    # Control, format (direction), surrogate, private and unassigned characters are category C.
+    shown = (char for char in spaced if not unicodedata.category(char).startswith("C"))
+    return " ".join("".join(shown).split())
 
 
 def shorten(text: str, limit: int) -> str:
@@ -21,13 +23,9 @@ def shorten(text: str, limit: int) -> str:
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes.
+    """Read a regular file of at most `limit` bytes; a larger one is a ValueError.
 
-    A pipe would block for ever and a device would never end, so neither is opened.
-
-    Raises:
-        ValueError: larger, or no regular file; names the file.
-        OSError: it is not there or cannot be read.
+    So is what is no regular file: a pipe would block for ever, a device would never end.
     """
     if not path.exists() and not path.is_symlink():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -43,11 +41,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 
 def check_relative(text: str) -> str:
-    """Return a relative path as it is, if its text cannot lead out of its folder.
-
-    Raises:
-        ValueError: absolute, with `..`, backslashes or invisible characters, or a part too long.
-    """
+    """Return a relative path as it is; a text that could lead out of its folder is a ValueError."""
     path = PurePosixPath(text)
     parts = path.parts
     if path.is_absolute() or ".." in parts or "\\" in text or ":" in text or not parts:
@@ -60,11 +54,7 @@ def check_relative(text: str) -> str:
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """Return the path of a file below a folder, links followed.
-
-    Raises:
-        ValueError: the path leaves the folder, by its text or by a symbolic link.
-    """
+    """Return the path of a file below a folder, links followed; one that leaves: ValueError."""
     root = folder.resolve()
     try:
         path = (root / check_relative(relative)).resolve()
@@ -73,8 +63,3 @@ def inside(folder: Path, relative: str) -> Path:
     if not path.is_relative_to(root):
         raise ValueError(f"{shorten(relative, 80)!r} leads out of its folder by a symbolic link")
     return path
-
-
-def _shown(char: str) -> bool:
-    """Leave out control, format (direction), surrogate and unassigned characters."""
-    return not unicodedata.category(char).startswith("C")

@@ -25,29 +25,17 @@ _NUMBER = re.compile(r"stage (\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, config=STRICT)
 class StageTime:
-    """What one stage took, added up over the calls that ended well.
+    """What one stage took, added up over the calls that ended well."""
 
-    Attributes:
-        stage: its title.
-        seconds: wall-clock time.
-        cpu_seconds: user and system time of its process and of the children it waited for.
-        ended: local time of the last call's end in ISO 8601.
-        calls: how many there were.
-    """
-
-    stage: str
-    seconds: float
-    cpu_seconds: float
-    ended: str
+    stage: str  # its title
+    seconds: float  # wall-clock time
+    cpu_seconds: float  # user and system, of its process and the children it waited for
+    ended: str  # local time of the last call's end in ISO 8601
     calls: int = 1
 
 
 class StageTimes:
-    """The times of a job's stages.
-
-    Args:
-        path: a file that keeps them and that parallel jobs may share; None keeps them in memory.
-    """
+    """The times of a job's stages, in a file that parallel jobs may share, or in memory."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -55,17 +43,17 @@ class StageTimes:
 
     @property
     def rows(self) -> list[StageTime]:
-        """Return the stages as they came, those of a file by their number ("Stage 11: training").
+        """The stages as they came, those of a file by their number ("Stage 11: training").
 
-        Raises:
-            ValueError: the file is not one of stage times.
+        A file of something else is a ValueError.
         """
         if self.path is None or not self.path.exists():
             return self._rows
         rows = read_json(self.path)
         if not isinstance(rows, list):
-            message = f"{self.path} is not a list of stage times. Delete it or name another file."
-            raise ValueError(message)  # noqa: TRY004 - of a file's content, not of an argument
+            raise ValueError(  # noqa: TRY004 - of a file's content, not of an argument
+                f"{self.path} is not a list of stage times. Delete it or name another file."
+            )
         return [build(StageTime, row, source=str(self.path)) for row in rows]
 
     @contextmanager
@@ -82,9 +70,6 @@ class StageTimes:
 
         A call that finds a training finished takes seconds; in place of the hours they would be
         told as the training's time.
-
-        Raises:
-            ValueError: the file is not one of stage times.
         """
         if self.path is None:
             self._rows = self._with(title, seconds, cpu_seconds)
@@ -123,14 +108,13 @@ class StageTimes:
 
     def summary(self) -> str:
         """Return the table of stage times, total last."""
-        rows = [(_called(row), row.seconds, row.cpu_seconds) for row in self.rows]
-        rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
-        cells = [(title, f"{seconds:.1f}", f"{cpu:.1f}") for title, seconds, cpu in rows]
-        return "\n".join(columns([("stage", "seconds", "CPU-s"), *cells]))
-
-
-def _called(row: StageTime) -> str:
-    return row.stage if row.calls == 1 else f"{row.stage} ({row.calls} calls)"
+        cells = [("stage", "seconds", "CPU-s")]
+        for row in self.rows:
+            title = row.stage if row.calls == 1 else f"{row.stage} ({row.calls} calls)"
+            cells.append((title, f"{row.seconds:.1f}", f"{row.cpu_seconds:.1f}"))
+        seconds = sum(row.seconds for row in self.rows)
+        cpu = sum(row.cpu_seconds for row in self.rows)
+        return "\n".join(columns([*cells, ("total", f"{seconds:.1f}", f"{cpu:.1f}")]))
 
 
 def _number(row: StageTime) -> tuple[float, str]:

@@ -13,13 +13,8 @@ GAP = "  "
 def columns(rows: Sequence[Sequence[str]], *, texts: bool = False) -> list[str]:
     """Line up the cells of rows, two spaces between columns; return one line per row.
 
-    Args:
-        rows: as many cells in each, the header's among them.
-        texts: all columns to the left, no space at a line's end. Otherwise the first column is to
-            the left and the others, of figures, to the right.
-
-    Raises:
-        ValueError: rows of different lengths.
+    The first column stands to the left, the others, of figures, to the right; `texts` to the left,
+    without a space at a line's end. Rows of different lengths are a ValueError.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if texts:

@@ -60,20 +60,12 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class OldNote:
-    """Where versions before `inputs.json` noted what a folder was made from.
+    """Where versions before `inputs.json` noted what a folder was made from."""
 
-    Attributes:
-        file: text or a JSON string with a digest, or a JSON object of named inputs; relative to
-            the folder.
-        field: the field of the JSON object that holds the digest or the inputs; None: the file.
-        whole: a file that is there once the folder is whole; None: `file` was written last.
-        outcome: the field with the outcome.
-    """
-
-    file: str
-    field: str | None = None
-    whole: str | None = None
-    outcome: str | None = None
+    file: str  # text or a JSON string with a digest, or a JSON object of named inputs
+    field: str | None = None  # of the JSON object, with the digest or the inputs; None: the file
+    whole: str | None = None  # a file of whole folders alone; None: `file` was written last
+    outcome: str | None = None  # the field with the outcome
 
     def read(self, folder: Path) -> Note | None:
         """Return what was noted, None if nothing."""
@@ -91,11 +83,7 @@ class OldNote:
 
 
 def read_note(folder: Path, older: Collection[OldNote] = (), name: str = NOTE) -> Note | None:
-    """Return what a folder says of itself, None if nothing.
-
-    Raises:
-        ValueError: the file is broken.
-    """
+    """Return what a folder says of itself, None if nothing; a broken note is a ValueError."""
     path = folder / name
     values = read_json(path) if path.is_file() else None
     if not isinstance(values, dict) or not isinstance(values.get("inputs"), dict):
@@ -113,24 +101,18 @@ def inputs_key(inputs: Mapping[str, Any]) -> str:
 class WorkDir:
     """A folder that one step fills from named inputs.
 
-    Under torch.distributed every rank calls the methods; rank 0 alone locks and writes.
-
-    Attributes:
-        folder: made when it is first needed.
-        inputs: name -> JSON-ready value of all that decides what the folder holds: digests of
-            files, settings, versions.
-        key: digest of the same things, where versions before wrote a digest of their own; it then
-            decides about equality, and the inputs tell what differs.
-        older: notes of versions before, the one that counts first.
-        note: the file in the folder that says what it holds; several results may share a folder.
+    Under torch.distributed every rank calls the methods; rank 0 alone locks and writes. `inputs`
+    name all that decides what the folder holds: digests of files, settings, versions. Where
+    versions before wrote a digest of their own, `key` decides about equality in its place, and
+    the inputs tell what differs.
     """
 
-    folder: Path
-    inputs: Mapping[str, Any]
+    folder: Path  # made when it is first needed
+    inputs: Mapping[str, Any]  # name -> JSON-ready value
     _: KW_ONLY
     key: str = ""
-    older: tuple[OldNote, ...] = ()
-    note: str = NOTE
+    older: tuple[OldNote, ...] = ()  # notes of versions before, the one that counts first
+    note: str = NOTE  # the file that says what is there; several results may share a folder
 
     @property
     def digest(self) -> str:
@@ -175,11 +157,7 @@ class WorkDir:
         return [_difference(name, there, here) for name in names] or ["key"]
 
     def refuse_others(self, advice: str) -> None:
-        """Refuse a folder that was made from other inputs.
-
-        Raises:
-            ValueError: it was; names what differs, followed by `advice`, a sentence.
-        """
+        """Raise a ValueError with what differs and `advice` if other inputs made the folder."""
         if changed := self.changed:
             raise ValueError(
                 f"{self.folder} was made from other inputs: {'; '.join(changed)}. {advice}"
@@ -200,9 +178,8 @@ class WorkDir:
     def begin(self, clear: Collection[str] = (), **provenance: Any) -> bool:
         """Note the inputs, as not finished; return whether equal inputs had begun here.
 
-        Args:
-            clear: patterns of the files and folders that go unless equal inputs left them.
-            provenance: config, seed and extra of `write_provenance`, where it is to be written.
+        What fits a pattern of `clear` goes unless equal inputs left it. `provenance`: config, seed
+        and extra of `write_provenance`, where it is to be written.
         """
         equal = self._equal
         barrier()  # every rank has looked before any of them writes
@@ -275,7 +252,6 @@ def _now() -> str:
 
 
 def _remove(path: Path) -> None:
-    """Delete a file or a folder; none is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -283,7 +259,6 @@ def _remove(path: Path) -> None:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name nested values by their path: `config.pretrain.lr`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         nested = isinstance(value, dict) and value
@@ -292,7 +267,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _difference(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """Name an input that differs, with both values if they are short."""
     old, new = (json.dumps(side[name], ensure_ascii=False) if name in side else "nothing"
                 for side in (there, here))  # fmt: skip
     return f"{name} (was {old}, is {new})" if max(len(old), len(new)) <= _LONGEST else name
