@@ -22,7 +22,7 @@ from harness_bench.audio.io import digest_samples
 from harness_bench.core.files import write_text
 from harness_bench.core.tables import columns
 from harness_bench.cuts.fields import DIGEST
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.audit import audit
 

@@ -37,8 +37,7 @@ def collate(cuts: Sequence[Cut]) -> Waveforms:
 def read_waves(cuts: Sequence[Cut]) -> list[NDArray[np.float32]]:
     """Read the audio of some cuts: (samples,) float32 each.
 
-    Raises:
-        ValueError: an utterance is unreadable or has NaN or infinite samples; names it.
+    An utterance that is unreadable or has NaN or infinite samples is a ValueError that names it.
     """
     waves = [load_waveform(cut) for cut in cuts]
     for cut, wave in zip(cuts, waves, strict=True):
@@ -57,17 +56,12 @@ def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
 
 
 class Timed(Protocol):
-    """A cut, or anything else with a name and a duration."""
+    """A cut, or anything else with a name and a duration in seconds."""
 
     @property
-    def id(self) -> str:
-        """Name of the utterance."""
-        ...
-
+    def id(self) -> str: ...  # noqa: D102
     @property
-    def duration(self) -> float:
-        """Seconds."""
-        ...
+    def duration(self) -> float: ...  # noqa: D102
 
 
 def by_duration[T: Timed](cuts: Sequence[T], max_seconds: float) -> Iterator[list[T]]:
@@ -104,14 +98,3 @@ def pick_hours(cuts: Sequence[Cut], hours: float, seed: int) -> list[Cut]:
 def total_hours(cuts: Sequence[Cut]) -> float:
     """Sum the durations, in hours."""
     return float(sum(cut.duration for cut in cuts)) / 3600
-
-
-__all__ = [
-    "Waveforms",
-    "by_duration",
-    "collate",
-    "pad",
-    "pick_hours",
-    "read_waves",
-    "total_hours",
-]

@@ -24,25 +24,19 @@ _HARMLESS = 0.1  # seconds
 
 
 def load_waveform(cut: Cut) -> NDArray[np.float32]:
-    """Read a cut's audio, its start and duration respected.
+    """Read a cut's audio, its start and duration respected; errors as in `load_samples`.
 
     Returns:
         (samples,) float32 at 16 kHz; channels are averaged, other rates are resampled.
-
-    Raises:
-        ValueError: the audio cannot be read; names the cut and its file.
     """
     return standard(load_samples(cut), cut.sampling_rate)
 
 
 def load_samples(cut: Cut) -> NDArray[np.float32]:
-    """Read a cut's audio as it is.
+    """Read a cut's audio as it is; what cannot be read is a ValueError that names cut and file.
 
     Returns:
         (channels, samples) float32 at the cut's own rate.
-
-    Raises:
-        ValueError: the audio cannot be read; names the cut and its file.
     """
     from lhotse.audio.utils import (  # noqa: PLC0415 - imports torch
         AudioLoadingError,
@@ -62,11 +56,7 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
 
 
 def read_waveform(path: str | Path) -> NDArray[np.float32]:
-    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged.
-
-    Raises:
-        ValueError: it cannot be read as audio.
-    """
+    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged; else ValueError."""
     from lhotse import Recording  # noqa: PLC0415 - imports torch
     from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
 
@@ -104,11 +94,7 @@ def read_header(path: Path) -> Header:
 def digest_samples(samples: NDArray[np.float32]) -> str:
     """Return the digest by which prepared cuts know equal audio, whatever its file is called.
 
-    Args:
-        samples: (samples, channels) as decoded, before any change of rate or channels.
-
-    Returns:
-        BLAKE2b-128 of the samples' bytes as 32 hex digits.
+    It is BLAKE2b-128, 32 hex digits, of (samples, channels) as decoded, before any change.
     """
     return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
 
@@ -129,11 +115,7 @@ def without_shell() -> None:
 
 
 def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:
-    """Average the channels and resample to 16 kHz.
-
-    Args:
-        samples: (channels, samples) or (samples,) float.
-        sampling_rate: of `samples`, in Hz.
+    """Average the channels of (channels, samples) or (samples,) and resample to 16 kHz.
 
     Returns:
         (ceil(samples * 16000 / sampling_rate),) float32.
@@ -157,10 +139,7 @@ def lacking_audio(log: str, seconds: float) -> str | None:
 
     libsndfile reads what is there of a WAV, AIFF or AU file that was cut off, and only notes it.
     A length that counts the header in is common and harmless; one of a stream means nothing.
-
-    Args:
-        log: `extra_info` of the opened `soundfile.SoundFile`.
-        seconds: length of what is there.
+    `log`: `extra_info` of the opened `soundfile.SoundFile`; `seconds`: length of what is there.
     """
     found = _SHORTER.search(log)
     if found is None:

@@ -36,7 +36,7 @@ def shard(
     Example:
       harness-bench shard cuts/qasr shar/qasr
     """
-    from harness_bench.cuts.shar_writer import write_shards
+    from harness_bench.cuts.shar import write_shards
     from harness_bench.cuts.store import read_cuts
 
     made = write_shards(read_cuts(cuts, split), out, shard_cuts=shard_cuts, seed=seed)

@@ -71,11 +71,7 @@ def text_of(cut: Cut | Row) -> str:
 
 
 def label_of(cut: Cut | Row, field: str) -> str:
-    """Return a field that must be there, such as a task's label.
-
-    Raises:
-        ValueError: the cut has no such field; names the cut and the fields it has.
-    """
+    """Return a field that must be there, such as a task's label; else a ValueError."""
     known = fields_of(cut)
     if field not in known:
         raise ValueError(
@@ -89,11 +85,8 @@ def label_of(cut: Cut | Row, field: str) -> str:
 def group_of(cut: Cut | Row) -> str:
     """Return a cut's natural cluster for resampling: `cluster` if given, speaker, or recording."""
     supervision_of(cut)
-    return (
-        field_of(cut, "cluster")
-        or field_of(cut, "speaker")
-        or str(member(member(cut, "recording"), "id"))
-    )
+    recording = member(member(cut, "recording"), "id")
+    return field_of(cut, "cluster") or field_of(cut, "speaker") or str(recording)
 
 
 def language_of(cut: Cut | Row) -> str:
@@ -134,11 +127,8 @@ def tags_of(
     """Return the tags of a split's cuts: what the figures of predictions can be broken down by.
 
     A field that is the same for all cuts tells nothing and is left out, and so is one that is the
-    task's label under whatever name: figures by the true class are another table.
-
-    Args:
-        cuts: a whole split.
-        labels: utterance id -> label, where the task has one.
+    task's label (`labels`: utterance id -> label) under whatever name: figures by the true class
+    are another table.
 
     Returns:
         Utterance id -> field of `TAG_FIELDS` -> value; a cut without a field lacks that tag alone.

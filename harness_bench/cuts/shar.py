@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import tarfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.files import digest_strings, read_json
-from harness_bench.core.log import bar
-from harness_bench.cuts.fields import identity, language_of, spoken
-from harness_bench.cuts.store import UNFINISHED
+import numpy as np
+
+from harness_bench.audio.io import without_shell
+from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.log import bar, say
+from harness_bench.cuts.fields import digest_of, identity, language_of, spoken
+from harness_bench.cuts.store import UNFINISHED, cuts_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -28,6 +32,7 @@ CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
 _ROW = {"number": int, "utterances": int, "hours": dict, "digest": str}  # of the index
 SHARD_PATTERN = f"{CUTS}.{'[0-9]' * 6}.jsonl.gz"
 SHARD_CUTS = 1000
+_MEMBERS = 2  # of an archive for each cut: its audio and what is said of it
 # What lhotse's reader and the libraries below it raise on broken files.
 _BROKEN = (tarfile.TarError, zlib.error, OSError, EOFError, AssertionError, RuntimeError,
            ValueError, TypeError, KeyError, AttributeError, IndexError)  # fmt: skip
@@ -48,7 +53,7 @@ class Shard:
 
     @property
     def place(self) -> tuple[Path, int]:
-        """Return what tells it from every other shard."""
+        """What tells it from every other shard."""
         return self.folder, self.number
 
     def field(self, name: str) -> Path:
@@ -67,12 +72,8 @@ def read_shards(
 ) -> Iterator[Cut]:
     """Read shards one after the other: cuts with their audio, and labels where a folder is given.
 
-    Args:
-        shards: in the order of reading.
-        labels: the folder of labels and the part that each shard is there.
-
-    Raises:
-        ValueError: a file that is torn, or does not hold what the shard's cuts say; names it.
+    A file that is torn, or does not hold what the shard's cuts say, is a ValueError that names it.
+    `labels`: their folder, and the part that each shard's `place` is there.
     """
     for shard in shards:
         fields = {CUTS: [shard.field(CUTS)], AUDIO: [shard.field(AUDIO)]}
@@ -80,15 +81,12 @@ def read_shards(
             folder, parts = labels
             fields[LABELS] = [labels_path(folder, parts[shard.place])]
         count = 0
-        for cut in _read(fields):
-            count += 1
+        for count, cut in enumerate(_read(fields), start=1):  # noqa: B007 - counted, then compared
             yield spoken(cut, shard.language)
         # lhotse ends with the shortest of the files, and says nothing.
         if count != shard.utterances:
-            raise ValueError(
-                f"{_named(fields)} holds {count} utterances where {shard.utterances} are expected. "
-                f"{_way_out(fields)}"
-            )
+            expected = f"where {shard.utterances} are expected"
+            raise _torn(fields, f"holds {count} utterances {expected}")
 
 
 def read_metadata(shards: Iterable[Shard]) -> Iterator[Cut]:
@@ -102,28 +100,21 @@ def _read(fields: Mapping[str, list[Path]]) -> Iterator[Cut]:
     from lhotse.shar.readers.lazy import LazySharIterator  # noqa: PLC0415 - slow to import
 
     try:
-        yield from map(_bare, LazySharIterator(fields=dict(fields)))
+        for cut in LazySharIterator(fields=dict(fields)):
+            # As it was written, without what the reader adds.
+            kept = {key: value for key, value in (cut.custom or {}).items() if key not in _READERS}
+            cut.custom = kept or None
+            yield cut
     except _BROKEN as error:
-        why = f"{_named(fields)} cannot be read ({error}). {_way_out(fields)}"
-        raise ValueError(why) from error
+        raise _torn(fields, f"cannot be read ({error})") from error
 
 
-def _named(fields: Mapping[str, list[Path]]) -> str:
-    """Name the files, of which the reader does not tell which is the broken one."""
-    return " or ".join(str(path) for paths in fields.values() for path in paths)
-
-
-def _way_out(fields: Mapping[str, list[Path]]) -> str:
-    own = "Shard the corpus again."
+def _torn(fields: Mapping[str, list[Path]], why: str) -> ValueError:
+    """Name all files: lhotse's reader does not tell which is the broken one."""
+    named = " or ".join(str(path) for paths in fields.values() for path in paths)
     # Labels that are there are not made again.
-    return f"{own} If it is the labels, make them in another folder." if LABELS in fields else own
-
-
-def _bare(cut: Cut) -> Cut:
-    """Take away what the reader adds, so that a cut is as it was written."""
-    kept = {key: value for key, value in (cut.custom or {}).items() if key not in _READERS}
-    cut.custom = kept or None
-    return cut
+    labels = " If it is the labels, make them in another folder." if LABELS in fields else ""
+    return ValueError(f"{named} {why}. Shard the corpus again.{labels}")
 
 
 def is_sharded(folder: Path) -> bool:
@@ -134,8 +125,7 @@ def is_sharded(folder: Path) -> bool:
 def open_shards(folder: Path) -> list[Shard]:
     """List the shards of a folder, from its index or, in a foreign folder, from its cuts.
 
-    Raises:
-        ValueError: no shards there, audio missing for some, or writing was cut off.
+    No shards there, audio missing for some, or writing that was cut off is a ValueError.
     """
     if (folder / UNFINISHED).exists():
         raise ValueError(f"{folder}: writing shards was cut off there. Write them again.")
@@ -182,3 +172,76 @@ def describe_shard(folder: Path, number: int) -> dict[str, Any]:
         identities.append(identity(cut))
     digest = digest_strings(identities)
     return {"number": number, "utterances": len(identities), "hours": hours, "digest": digest}
+
+
+def write_shards(
+    cuts: Sequence[Cut], out: Path, *, shard_cuts: int = SHARD_CUTS, seed: int = 0
+) -> list[Shard]:
+    """Write cuts and their audio (16 kHz FLAC as they are) as shards, in random order.
+
+    A folder that is whole and holds the same cuts is left alone; a torn one is written anew.
+    Make at least as many shards, of `shard_cuts` utterances, as there will be ranks.
+    """
+    by_id = sorted(cuts, key=lambda cut: str(cut.id))
+    order = np.random.default_rng(seed).permutation(len(by_id))
+    chosen = [by_id[index] for index in order]
+    if (out / INDEX).is_file() and not (out / UNFINISHED).exists():
+        try:
+            if _holds(shards := open_shards(out), chosen, shard_cuts):
+                return shards
+        except (ValueError, OSError, tarfile.TarError) as error:
+            say(f"{out} is broken and is written anew: {error}")
+    with writing_shards(out, shard_cuts) as write:
+        for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
+            write(cut)
+    return open_shards(out)
+
+
+def _holds(shards: Sequence[Shard], chosen: Sequence[Cut], shard_cuts: int) -> bool:
+    """Tell whether shards hold these cuts in this order and size, their audio whole in number."""
+    sizes = [min(shard_cuts, len(chosen) - at) for at in range(0, len(chosen), shard_cuts)]
+    if [shard.utterances for shard in shards] != sizes:
+        return False
+    known = digest_strings(map(_content, read_metadata(shards)))
+    return digest_strings(map(_content, chosen)) == known and all(map(_has_audio, shards))
+
+
+def _has_audio(shard: Shard) -> bool:
+    """Count what an archive holds; the audio is passed over, not read."""
+    with tarfile.open(shard.field(AUDIO), "r:") as tar:
+        return sum(1 for _ in tar) == _MEMBERS * shard.utterances
+
+
+@contextmanager
+def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable[[Cut], None]]:
+    """Yield what writes cuts with their audio into shards; till the end `open_shards` refuses.
+
+    A folder of prepared cuts is a ValueError.
+    """
+    if prepared := sorted({*cuts_files(out)} - {*out.glob(SHARD_PATTERN)}):
+        raise ValueError(
+            f"{out} holds {prepared[0].name}; write shards into a folder of their own."
+        )
+    from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
+
+    without_shell()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / UNFINISHED).touch()
+    remove_shards(out)
+    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
+        yield shar.write
+    count = len(list(out.glob(SHARD_PATTERN)))
+    write_json(out / INDEX, [describe_shard(out, number) for number in range(count)])
+    (out / UNFINISHED).unlink()
+
+
+def remove_shards(out: Path) -> None:
+    """Remove the shards of a folder and its index, and nothing else."""
+    archives = SHARD_PATTERN.replace(CUTS, AUDIO).replace("jsonl.gz", "tar")
+    for old in (out / INDEX, *out.glob(SHARD_PATTERN), *out.glob(archives)):
+        old.unlink(missing_ok=True)
+
+
+def _content(cut: Cut) -> str:
+    """Return what a cut holds, wherever in its recording that stands."""
+    return f"{cut.id} {cut.duration:.4f} {digest_of(cut) or ''}"

@@ -33,8 +33,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file of cuts as they stand, line ends included.
 
-    Raises:
-        ValueError: no such file, or one that is no whole gzip file; names it.
+    No such file, or one that is no whole gzip file, is a ValueError that names it.
     """
     try:
         with gzip.open(path, "rb") as stream:
@@ -54,13 +53,10 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def parse(line: bytes, path: Path, number: int) -> Row:
-    """Read one line of a file of cuts.
+    """Read one line of a file of cuts; no cut of one supervision: a ValueError names the line.
 
     Returns:
         What lhotse writes of a cut: id, start and duration in seconds, supervisions, recording.
-
-    Raises:
-        ValueError: no cut of one supervision; names file and line.
     """
     try:
         row: Row = json.loads(line)
@@ -95,11 +91,9 @@ def cuts_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def replacing_cuts(out: Path, *others: str) -> Iterator[None]:
-    """Empty a folder of an earlier run; one cut off within leaves a mark that `splits` refuses.
+    """Empty a folder of an earlier run: its cuts and what fits a pattern of `others`.
 
-    Args:
-        out: the folder, made if absent.
-        others: patterns of what goes beside the cuts.
+    A run cut off within leaves a mark that `splits` refuses.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / UNFINISHED).touch()
@@ -112,8 +106,7 @@ def replacing_cuts(out: Path, *others: str) -> Iterator[None]:
 def splits(folder: Path) -> list[str]:
     """List the splits of a prepared folder: train, dev, test, then others by name.
 
-    Raises:
-        ValueError: no such folder, no cuts in it, or a run that was cut off while writing.
+    No cuts there, or a run that was cut off while writing, is a ValueError.
     """
     if (folder / UNFINISHED).exists():
         raise ValueError(f"{folder}: writing was cut off there. Run `harness-bench prepare` again.")
@@ -127,11 +120,7 @@ def splits(folder: Path) -> list[str]:
 
 
 def read_cuts(folder: str | Path, split: str) -> list[Cut]:
-    """Read all cuts of one split, in the file's order.
-
-    Raises:
-        ValueError: no such split (lists those there are), or a broken file.
-    """
+    """Read all cuts of one split, in the file's order; no such split is a ValueError."""
     folder = Path(folder)
     if split not in (known := splits(folder)):
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")
@@ -181,11 +170,8 @@ def write_lines(folder: Path, split: str, lines: Iterable[bytes]) -> int:
 class Spool:
     """Lines on disk, to be read again in any order, in a file without a name.
 
-    It takes 16 bytes of memory a line and vanishes with the process.
-
-    Args:
-        folder: where the file is, made if absent; not where the system keeps temporary files, for
-            that may be memory.
+    It takes 16 bytes of memory a line and vanishes with the process. Its folder, made if absent,
+    is not where the system keeps temporary files, for that may be memory.
     """
 
     def __init__(self, folder: Path) -> None:

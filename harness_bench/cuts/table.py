@@ -32,18 +32,13 @@ LABEL_FIELDS = ("label", "emotion", "dialect")
 PLACED = ("recording", "cluster")  # kinds of things in which a cut has a place in time
 
 
-def _recording(cut: Cut | Row) -> str | None:
-    """Return what names the recording: its file, or its id where the audio lies in shards."""
-    source = source_of(cut)
-    return member(member(cut, "recording"), "id") if source is None else source
-
-
 # Kind of thing that sets may share -> an utterance's value, None or empty where it has none.
 _VALUES: dict[str, Callable[[Cut | Row], str | None]] = {
     "id": lambda cut: member(cut, "id"),
     "speaker": lambda cut: field_of(cut, "speaker"),
     "cluster": lambda cut: field_of(cut, "cluster"),
-    "recording": _recording,
+    # Its file, or its id where the audio lies in shards.
+    "recording": lambda cut: source_of(cut) or member(member(cut, "recording"), "id"),
     "audio": digest_of,
     "text": lambda cut: field_of(cut, "text"),
     "recording id": lambda cut: member(member(cut, "recording"), "id"),
@@ -61,8 +56,7 @@ def value_of(cut: Cut | Row, kind: str) -> str | None:
 class Categories:
     """A field of few values as a column: of each cut the number of its value, 0 for none.
 
-    Args:
-        most: values of which the names are kept; all beyond are the number `most` + 1.
+    The names of `most` values are kept; all beyond are the number `most` + 1.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -80,12 +74,12 @@ class Categories:
 
     @property
     def numbers(self) -> NDArray[np.int32]:
-        """Return the numbers, (cuts,)."""
+        """The numbers, (cuts,)."""
         return np.frombuffer(self._numbers, dtype=np.int32)
 
     @property
     def names(self) -> list[str]:
-        """Return the values, in the order of their numbers from 1 on."""
+        """The values, in the order of their numbers from 1 on."""
         return list(self._known)[1:]
 
     @property
@@ -169,8 +163,7 @@ class Table:
 
     def order(self) -> list[int]:
         """Return the places of all utterances, by id."""
-        ids = list(self.ids())
-        return sorted(range(len(ids)), key=ids.__getitem__)
+        return sorted(range(len(self)), key=list(self.ids()).__getitem__)
 
     def digest(self) -> str:
         """Return the digest of the sorted ids."""
@@ -196,15 +189,14 @@ class Table:
     def spans(self, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where each utterance starts and ends in its recording or cluster, in ms.
 
-        In a cluster, the source video, it is what the file's name tells; the end is 0 where that
-        is unknown.
+        In a cluster (source video) it is what the file's name tells, the end 0 where unknown.
         """
         starts, ends = self._places[kind]
         return np.frombuffer(starts, dtype=np.int64), np.frombuffer(ends, dtype=np.int64)
 
     @property
     def hours(self) -> float:
-        """Return the hours of all utterances."""
+        """The hours of all utterances."""
         return float(self.seconds().sum()) / 3600
 
     def speakers_known(self) -> bool:

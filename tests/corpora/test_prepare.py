@@ -18,8 +18,7 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
-from harness_bench.cuts.shar import open_shards, read_shards
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import open_shards, read_shards, write_shards
 
 if TYPE_CHECKING:
     from tests.corpora.conftest import MixedCorpus, WriteCorpus

@@ -12,8 +12,14 @@ import pytest
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.cuts.fields import with_custom
-from harness_bench.cuts.shar import INDEX, open_shards, read_metadata, read_shards
-from harness_bench.cuts.shar_writer import write_shards, writing_shards
+from harness_bench.cuts.shar import (
+    INDEX,
+    open_shards,
+    read_metadata,
+    read_shards,
+    write_shards,
+    writing_shards,
+)
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
 from harness_bench.pretrain.data.training_audio import open_folder

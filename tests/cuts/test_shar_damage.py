@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.cuts.shar import INDEX, open_shards, read_metadata, read_shards
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import INDEX, open_shards, read_metadata, read_shards, write_shards
 from harness_bench.cuts.store import read_cuts, write_cuts
 from tests.corpora.test_fuzz import change_bytes, limited, rename
 from tests.pretrain.labels.conftest import make_cuts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import cuts_path, write_cuts
 from harness_bench.leakage.audit_sets import open_sets
 from tests.pretrain.labels.conftest import make_cuts

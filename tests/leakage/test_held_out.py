@@ -9,7 +9,7 @@ import pytest
 
 from harness_bench.core.config import build
 from harness_bench.cuts.fields import DIGEST
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.held_out import refuse_held_out
 from harness_bench.pretrain.config import FamilyConfig, load_preset

@@ -15,8 +15,14 @@ from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
 from harness_bench.corpora.subset.draw import SECOND, USUAL_SPLIT, Candidates, draw
 from harness_bench.cuts import store
-from harness_bench.cuts.shar import CUTS, is_sharded, open_shards, read_shards
-from harness_bench.cuts.shar_writer import remove_shards, writing_shards
+from harness_bench.cuts.shar import (
+    CUTS,
+    is_sharded,
+    open_shards,
+    read_shards,
+    remove_shards,
+    writing_shards,
+)
 from harness_bench.cuts.store import REPORT, UNFINISHED
 
 if TYPE_CHECKING:

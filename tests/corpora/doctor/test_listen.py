@@ -17,8 +17,7 @@ from harness_bench.corpora.doctor.examine import examine
 from harness_bench.corpora.doctor.listen import Listening
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.fields import with_custom
-from harness_bench.cuts.shar import read_shards
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import read_shards, write_shards
 from harness_bench.cuts.store import read_cuts
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from harness_bench.core.files import read_ids, read_json
 from harness_bench.corpora.subset import write as copying
 from harness_bench.corpora.subset.write import subset
 from harness_bench.cuts.fields import spoken, with_custom
-from harness_bench.cuts.shar import open_shards, read_metadata, read_shards
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import open_shards, read_metadata, read_shards, write_shards
 from harness_bench.cuts.store import UNFINISHED, write_cuts
 from harness_bench.pretrain.data.training_audio import open_folder
 from tests.corpora.subset.test_write import wanted

@@ -14,8 +14,7 @@ from lhotse.cut import Cut, MonoCut
 
 from harness_bench.core.cache import DiskStore
 from harness_bench.cuts.fields import with_custom
-from harness_bench.cuts.shar import open_shards, read_shards
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import open_shards, read_shards, write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.audit import audit
 from harness_bench.leakage.fingerprint import cache as module

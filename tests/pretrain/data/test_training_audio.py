@@ -9,7 +9,7 @@ import pytest
 from harness_bench.core.config import build
 from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.fields import spoken
-from harness_bench.cuts.shar_writer import write_shards
+from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.pretrain.data import training_audio
 from harness_bench.pretrain.data.config import TrainingDataConfig, resolve_paths
