@@ -110,7 +110,7 @@ def models(*, as_json: Json = False) -> None:
       harness-bench models
       harness-bench models --json
     """
-    from harness_bench.pretrain.presets import preset_table, render_presets
+    from harness_bench.pretrain.plan import preset_table, render_presets
 
     table = preset_table()
     typer.echo(json.dumps(table, indent=2) if as_json else render_presets(table))

@@ -1,4 +1,4 @@
-"""Families and their iterations: model shape, labels, training, the paper's facts; read from TOML.
+"""Families and their iterations: shape, labels, training, augmentation, audio; read from TOML.
 
 The presets of the paper (egs/harness/pretrain1/conf) and every demo or user config have this one
 format. Nothing here needs torch.
@@ -6,6 +6,7 @@ format. Nothing here needs torch.
 
 from __future__ import annotations
 
+import os
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,12 +15,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
-from harness_bench.core.config import STRICT, build, load, read_toml, resolved
+from harness_bench.core.config import STRICT, build, read_toml, resolved
 from harness_bench.core.registry import modules_in
 from harness_bench.models import hub
 from harness_bench.models.config import HubertConfig
-from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.data.config import TrainingDataConfig, absolute, resolve_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,16 @@ _CHECKOUT = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
 PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 OBJECTIVES = "harness_bench.pretrain.objectives"  # the package of the objectives, one file each
 HUBERT = "hubert"
+CHECKPOINT = "checkpoint"  # the exported model in a run folder
+PREPARED, SHARDED = "cuts", "shar"
+GENERATED, SIMULATED = "generated", "simulated"  # noise and rooms that need no recordings
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=0.5, le=2)]
+Seconds = Annotated[float, Field(gt=0, le=10)]
+Hertz = Annotated[float, Field(gt=0, le=8000)]
+Decibels = Annotated[float, Field(ge=-50, le=100)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -55,7 +63,6 @@ class LabelConfig:
     seed: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
-        """Check that layer and source agree."""
         if (self.source == "hidden") != (self.layer is not None):
             raise ValueError(
                 f"source = {self.source!r} with layer = {self.layer}: hidden states need a layer, "
@@ -68,6 +75,46 @@ class LabelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class AugmentConfig:
+    """Each change is off by default and drawn anew for every utterance in every epoch.
+
+    The paper (3.1) names speed perturbation, SpecAugment, reverberation and noise; its settings
+    are unpublished.
+    """
+
+    # One of these factors is drawn; above 1 is faster. Labels follow. Include 1.0 to keep some.
+    speed: tuple[Factor, ...] = ()
+    noise_prob: Probability = 0.0
+    # A folder of recordings, or "generated": coloured noise, nothing to download.
+    noise: str = Field(default=GENERATED, min_length=1)
+    noise_snr: tuple[Decibels, Decibels] = (5.0, 20.0)  # dB, speech to noise, drawn evenly
+    reverb_prob: Probability = 0.0
+    # A folder of measured room responses, or "simulated" ones.
+    reverb: str = Field(default=SIMULATED, min_length=1)
+    reverb_t60: tuple[Seconds, Seconds] = (0.2, 0.8)  # of simulated rooms, drawn evenly
+    time_masks: int = Field(default=0, ge=0)  # silenced spans
+    time_mask_seconds: Seconds = 0.4  # each at most so long, and at most a fifth of the utterance
+    channel_masks: int = Field(default=0, ge=0)  # removed frequency bands
+    channel_mask_hertz: Hertz = 1000.0  # each at most so wide
+
+    def __post_init__(self) -> None:
+        for name in ("noise_snr", "reverb_t60"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} = [{low:g}, {high:g}]: the first must not be larger")
+        for factor in self.speed:
+            # Resampling by 9333 to 10000 would need a filter bank of 1 GB in every worker.
+            if abs(100 * factor - round(100 * factor)) > 1e-6:  # noqa: PLR2004 - float noise
+                raise ValueError(f"speed = {factor:g}: give hundredths, such as {factor:.2f}")
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed at all."""
+        chances = (self.noise_prob, self.reverb_prob, self.time_masks, self.channel_masks)
+        return bool(self.speed) or any(chance > 0 for chance in chances)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainConfig:
     """Masked prediction: fairseq's names; defaults are fairseq's for HuBERT Large."""
 
@@ -76,7 +123,7 @@ class PretrainConfig:
     max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
     min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and counted
     # Language -> weight: every language gets its share of the audio. None: as the data are.
-    balance: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    balance: dict[str, Weight] | None = None
     num_buckets: int = Field(default=30, ge=2)
     mask_prob: float = Field(default=0.8, gt=0, le=1)
     mask_length: int = Field(default=10, ge=1)
@@ -112,7 +159,6 @@ class PretrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        """Check that something is learned, and that exports fall on saved states."""
         every = self.export_interval_updates
         if every is not None and every % self.save_interval_updates:
             raise ValueError(
@@ -127,9 +173,8 @@ class PretrainConfig:
     @property
     def warmup(self) -> int:
         """Updates until the peak learning rate (fairseq's 32k of 400k where not given)."""
-        if self.warmup_updates is not None:
-            return self.warmup_updates
-        return round(0.08 * self.max_update)
+        given = self.warmup_updates
+        return round(0.08 * self.max_update) if given is None else given
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -159,7 +204,6 @@ class IterationConfig:
     objective_options: dict[str, bool | int | float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the objective's name, and that labels, one per 320 samples, fit the frames."""
         if self.objective not in (known := objective_names()):
             raise ValueError(f"objective = {self.objective!r}; known: {', '.join(known)}")
         rate, field_size = self.model.downsample_rate, self.model.receptive_field
@@ -171,11 +215,47 @@ class IterationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SourceConfig:
+    """One corpus of the training audio."""
+
+    folder: str = Field(min_length=1)  # relative to the file it stands in; ~ and $NAME are expanded
+    # "cuts": a prepared folder; "shar": a sharded one; else a corpus that is prepared on the way.
+    corpus: str = Field(default=PREPARED, min_length=1)
+    name: str | None = None  # what iterations call it; the folder's name where unset
+    split: str = "train"
+    language: str | None = None  # of every utterance that does not say
+    hours: float | None = Field(default=None, gt=0)  # for plans made before the audio is there
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)  # the corpus's own
+
+    @property
+    def title(self) -> str:
+        """Return what iterations call it."""
+        return self.name or Path(self.folder).name
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainingDataConfig:
+    """All training audio of a family."""
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    # Files with one recording or utterance id a line that must not be trained on.
+    exclude: tuple[str, ...] = ()
+    # Prepared folders whose dev and test sets must not be trained on either.
+    protect: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        titles = [source.title for source in self.sources]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"two sources are called {title!r}; give one of them a name")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FamilyConfig:
     """Iterations in the order of their making; students may branch from one teacher."""
 
     name: str = Field(min_length=1)
-    iterations: tuple[IterationConfig, ...] = field(default=())
+    iterations: tuple[IterationConfig, ...] = Field(min_length=1)
     data: TrainingDataConfig | None = None  # None: the audio is named on the command line
 
     @property
@@ -184,39 +264,39 @@ class FamilyConfig:
         return all(step.pretrain.allow_test_data for step in self.iterations)
 
     def __post_init__(self) -> None:
-        """Check that every teacher comes before its student and has the layer asked for."""
+        known = [source.title for source in self.data.sources] if self.data else []
         seen: dict[str, IterationConfig] = {}
-        names = {step.name for step in self.iterations}
         for step in self.iterations:
-            _check_teacher(step, seen, names)
+            self._check_teacher(step, seen)
             if step.name in seen:
                 raise ValueError(f"iteration {step.name!r} is there twice; names must differ")
             seen[step.name] = step
-            _check_sources(step, self.data)
-        if not seen:
-            raise ValueError("a family needs at least one [[iterations]] entry")
+            if not set(step.sources) <= set(known):
+                raise ValueError(
+                    f"iteration {step.name!r}: sources = {list(step.sources)}, but [data] has "
+                    f"{', '.join(known) or 'none'}"
+                )
 
-
-def _check_teacher(
-    step: IterationConfig, seen: dict[str, IterationConfig], names: set[str]
-) -> None:
-    if step.teacher is None:
-        if step.labels.source == "hidden" or step.pretrain.init != "random":
-            raise ValueError(f"iteration {step.name!r} needs a teacher for labels or init")
-        return
-    outside = step.teacher not in names and is_outside(step.teacher)
-    if step.teacher not in seen and not outside:
-        raise ValueError(
-            f"iteration {step.name!r}: teacher = {step.teacher!r} is none of the iterations before "
-            f"it ({', '.join(seen) or 'none'}), nor a named model ({', '.join(hub.names())}); "
-            'the path of a checkpoint has a "/", as in "./teacher"'
-        )
-    layer, teacher = step.labels.layer, seen.get(step.teacher)
-    if layer is not None and teacher is not None and layer > teacher.model.encoder_layers:
-        raise ValueError(
-            f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} has "
-            f"{teacher.model.encoder_layers} layers"
-        )
+    def _check_teacher(self, step: IterationConfig, seen: Mapping[str, IterationConfig]) -> None:
+        """Check that a teacher comes before its student and has the layer asked for."""
+        if step.teacher is None:
+            if step.labels.source == "hidden" or step.pretrain.init != "random":
+                raise ValueError(f"iteration {step.name!r} needs a teacher for labels or init")
+            return
+        teacher, layer = seen.get(step.teacher), step.labels.layer or 0
+        later = step.teacher in {each.name for each in self.iterations}
+        if teacher is None and (later or not is_outside(step.teacher)):
+            raise ValueError(
+                f"iteration {step.name!r}: teacher = {step.teacher!r} is none of the iterations "
+                f"before it ({', '.join(seen) or 'none'}), nor a named model "
+                f"({', '.join(hub.names())}); "
+                'the path of a checkpoint has a "/", as in "./teacher"'
+            )
+        if teacher is not None and layer > teacher.model.encoder_layers:
+            raise ValueError(
+                f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} "
+                f"has {teacher.model.encoder_layers} layers"
+            )
 
 
 def is_outside(teacher: str) -> bool:
@@ -238,16 +318,6 @@ def key_values(step: IterationConfig) -> dict[str, object]:
     return values
 
 
-def _check_sources(step: IterationConfig, data: TrainingDataConfig | None) -> None:
-    known = [source.title for source in data.sources] if data else []
-    for name in step.sources:
-        if name not in known:
-            raise ValueError(
-                f"iteration {step.name!r}: sources = {list(step.sources)}, but [data] has "
-                f"{', '.join(known) or 'none'}"
-            )
-
-
 def objective_names() -> list[str]:
     """List the objectives, by looking into their folder."""
     return [name for name in modules_in(OBJECTIVES) if name != "base"]
@@ -260,10 +330,14 @@ def preset_names() -> list[str]:
 
 def load_preset(name: str) -> IterationConfig:
     """Read one preset by name; an unknown name is a `ValueError` that lists the known ones."""
-    path = PRESETS / f"{name}.toml"
+    return build(IterationConfig, _preset(name), source=str(PRESETS / f"{name}.toml"))
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """Return the keys of a preset's own file."""
     if name not in preset_names():
         raise ValueError(f"There is no preset {name!r}; known: {', '.join(preset_names())}.")
-    return load(IterationConfig, path)
+    return read_toml(PRESETS / f"{name}.toml")
 
 
 def read_iteration(path: Path) -> IterationConfig:
@@ -291,27 +365,22 @@ def load_family(path: Path) -> FamilyConfig:
     Raises:
         ValueError: unknown keys or presets, impossible values, teachers that do not fit.
     """
-    values = read_toml(path)
+    values = {"iterations": []} | read_toml(path)
     defaults = values.pop("defaults", {})
-    iterations = [
-        _with_paths(_with_defaults(entry, defaults), path.parent)
-        for entry in values.pop("iterations", [])
+    values["iterations"] = [
+        _with_paths(_with_defaults(entry, defaults), path.parent) for entry in values["iterations"]
     ]
     if isinstance(values.get("data"), dict):
         values["data"] = resolve_paths(values["data"], path.parent)
-    return build(FamilyConfig, {**values, "iterations": iterations}, source=str(path))
+    return build(FamilyConfig, values, source=str(path))
 
 
-def _with_defaults(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _with_defaults(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Merge an iteration over its preset, and that over the family's defaults."""
-    entry = dict(entry)
-    base: dict[str, Any] = {}
-    if "preset" in entry:
-        name = entry.pop("preset")
-        load_preset(name)  # An unknown name is refused with the list of known ones.
-        # The file's own keys alone: its unset ones must not hide the family's defaults.
-        base = read_toml(PRESETS / f"{name}.toml")
-    return _merge(_merge(dict(defaults), base), entry)
+    own = {key: value for key, value in entry.items() if key != "preset"}
+    # The preset file's own keys alone: its unset ones must not hide the family's defaults.
+    preset = _preset(entry["preset"]) if "preset" in entry else {}
+    return _merge(_merge(defaults, preset), own)
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -324,10 +393,34 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _with_paths(entry: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the path of a teacher absolute."""
+    """Make the path of a teacher absolute; names have no slash."""
     teacher = entry.get("teacher")
-    named = isinstance(teacher, str) and "/" not in teacher
-    return entry if teacher is None or named else {**entry, "teacher": absolute(teacher, base)}
+    path = isinstance(teacher, str) and "/" in teacher
+    return {**entry, "teacher": _absolute(teacher, base)} if path else entry
+
+
+def resolve_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths of a [data] table absolute; they are relative to the folder of its file.
+
+    Wrong types are left as they are: the strict config explains them.
+    """
+    table = dict(values)
+    for key in ("sources", "exclude", "protect"):
+        if isinstance(table.get(key), list):
+            table[key] = [
+                {**each, "folder": _absolute(each["folder"], base)}
+                if isinstance(each, dict) and "folder" in each
+                else _absolute(each, base)
+                for each in table[key]
+            ]
+    return table
+
+
+def _absolute(path: object, base: Path) -> object:
+    """Return a path relative to `base` as an absolute one, ~ and $NAME expanded."""
+    if not isinstance(path, str):
+        return path
+    return str((base / Path(os.path.expandvars(path)).expanduser()).resolve())
 
 
 def read_augment(path: Path) -> AugmentConfig:
@@ -359,11 +452,6 @@ def read_augment(path: Path) -> AugmentConfig:
     return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
 
 
-def checkpoint_of(run: Path) -> Path:
-    """Return where a run folder holds its exported checkpoint."""
-    return run / "checkpoint"
-
-
 def checkpoint_folder(out: Path, name: str) -> Path:
     """Return where a family's folder holds the checkpoint of one of its models."""
-    return checkpoint_of(out / name / "run")
+    return out / name / "run" / CHECKPOINT

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.stage_times import StageTimes
-from harness_bench.models import checkpoint, frozen
+from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
 from harness_bench.models.types import fairseq
 from harness_bench.pretrain.config import (
+    CHECKPOINT,
     FamilyConfig,
     checkpoint_folder,
-    checkpoint_of,
     is_outside,
     load_family,
     read_iteration,
@@ -26,11 +27,10 @@ from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, NoLabels, open_labels
 from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.plan import label_owner
-from harness_bench.pretrain.teacher import check_teacher, find_teacher
 from harness_bench.pretrain.trainer import pretrain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
@@ -48,9 +48,9 @@ class TrainedFamily:
     times: StageTimes
 
 
-def train_family(
+def train_family(  # noqa: PLR0913 - one keyword per option of the verb
     config: FamilyConfig | str | Path,
-    cuts: str | Path | None = None,
+    cuts: str | Path | Sequence[Cut] | CutSource | None = None,
     out: str | Path | None = None,
     *,
     split: str = "train",
@@ -58,75 +58,49 @@ def train_family(
     restart: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
+    times: StageTimes | None = None,
 ) -> TrainedFamily:
     """Train the models of a family: labels, pretraining, export, iteration by iteration.
 
+    Each iteration has its own folder `out/NAME` with `labels/` and `run/`; one whose labels would
+    be the same as an earlier one's reads those. Finished stages whose inputs are unchanged are left
+    alone, interrupted ones resume.
+
     Args:
         config: a family, or its TOML file.
-        cuts: a prepared or sharded folder; None takes the family's [data].
+        cuts: a prepared or sharded folder, or utterances; None takes the family's [data].
         out: where to write; default runs/NAME.
-        split: of `cuts`.
-        only: see `run_family`, as for what follows.
-        restart: replace runs of another config or other inputs.
+        split: of `cuts`, a folder.
+        only: make this iteration alone; its teacher must have been made before.
+        restart: replace runs of another config or other inputs instead of refusing.
         accelerator: auto, cpu or cuda.
         devices: ranks on this machine.
+        times: collects a line per stage.
 
     Raises:
-        ValueError: a config that is wrong, no audio, or what `run_family` refuses.
+        ValueError: a config that is wrong, no audio, no iteration of that name, or its teacher is
+            not there yet.
     """
     family = config if isinstance(config, FamilyConfig) else load_family(Path(config))
-    audio = None
-    if cuts is not None:
-        audio = open_training(Path(cuts), split, allow_test_data=family.allow_test_data)
-    folder, times = Path("runs") / family.name if out is None else Path(out), StageTimes()
-    made = run_family(
-        family, audio, folder,
-        times=times, only=only, restart=restart, accelerator=accelerator, devices=devices,
-    )  # fmt: skip
-    return TrainedFamily(made, times)
-
-
-def run_family(
-    family: FamilyConfig,
-    cuts: Sequence[Cut] | CutSource | None,
-    out: Path,
-    *,
-    times: StageTimes,
-    only: str | None = None,
-    restart: bool = False,
-    accelerator: str = "auto",
-    devices: int | None = None,
-) -> dict[str, Path]:
-    """Make the models of a family; return name -> checkpoint folder.
-
-    Each iteration has its own folder `out/<name>` with `labels/` and `run/`; one whose labels
-    would be the same as an earlier one's reads those. Finished stages whose inputs are unchanged
-    are left alone, interrupted ones resume.
-
-    Args:
-        family: the iterations.
-        cuts: the training utterances; None takes the family's [data].
-        out: where to write.
-        times: collects a line per stage.
-        only: make this one alone; its teacher must have been made before.
-        restart: replace runs of another config or other inputs instead of refusing.
-        accelerator: see `fabric.make_fabric`.
-        devices: see `fabric.make_fabric`.
-
-    Raises:
-        ValueError: no audio, no iteration of that name, or its teacher is not there yet.
-    """
+    if isinstance(cuts, str | Path):
+        cuts = open_training(Path(cuts), split, allow_test_data=family.allow_test_data)
+    out = Path("runs") / family.name if out is None else Path(out)
     check_starts(family)
     chosen = _chosen(family, only)
     teachers = {step.name: _teacher(family, step, out) for step in chosen}
-    made: dict[str, Path] = {}
+    made = TrainedFamily({}, StageTimes() if times is None else times)
     for step in chosen:
         fabric = _fabric(step, accelerator, devices)
         source, teacher = _audio(family, step, cuts, out), teachers[step.name]
-        with times.stage(f"{step.name}: labels"):
-            labels = _labels(family, step, source, out, fabric, teacher)
-        with times.stage(f"{step.name}: pretraining"):
-            made[step.name] = pretrain(
+        with made.times.stage(f"{step.name}: labels"):
+            labels: Labels = NoLabels()
+            if step.labels.source != "none":
+                folder = out / label_owner(family, step).name / "labels"
+                labels = make_labels(
+                    source, folder, step.labels, teacher=teacher, device=fabric.device
+                )
+        with made.times.stage(f"{step.name}: pretraining"):
+            made.checkpoints[step.name] = pretrain(
                 step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,
                 restart=restart,
             )  # fmt: skip
@@ -152,13 +126,11 @@ def check_starts(family: FamilyConfig) -> None:
 
 
 def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
-    """Return all iterations, or the one asked for."""
-    by_name = {step.name: step for step in family.iterations}
-    if only is None:
-        return list(family.iterations)
-    if only not in by_name:
-        raise ValueError(f"The family has no iteration {only!r}; it has {', '.join(by_name)}.")
-    return [by_name[only]]
+    chosen = [step for step in family.iterations if only in (None, step.name)]
+    if not chosen:
+        names = ", ".join(step.name for step in family.iterations)
+        raise ValueError(f"The family has no iteration {only!r}; it has {names}.")
+    return chosen
 
 
 def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | None:
@@ -170,6 +142,53 @@ def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | N
     if step.teacher not in made:
         check_teacher(step, found)
     return found
+
+
+def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
+    """Return the checkpoint that a teacher's name stands for; a named model may be downloaded.
+
+    Args:
+        name: an earlier iteration, a path, or a model of models/hub.toml, in this order.
+        made: iteration -> its checkpoint folder.
+
+    Raises:
+        ValueError: none of the three, or a named model without weights.
+    """
+    if name in made:
+        return made[name]
+    if "/" not in name and name in hub.names():
+        return hub.resolve(name)
+    path = Path(name)
+    if not path.exists():
+        raise ValueError(
+            f"teacher = {name!r} is no iteration ({', '.join(made) or 'none'}), no checkpoint "
+            f"folder or file, and no named model ({', '.join(hub.names())})."
+        )
+    return path
+
+
+def check_teacher(step: IterationConfig, path: Path) -> None:
+    """Check, from its settings alone, that a teacher from outside fits an iteration.
+
+    Raises:
+        ValueError: another frame rate, a layer it does not have, or weights that cannot start the
+            student.
+    """
+    if step.labels.source == "hidden":
+        shape, layer = frozen.shape_of(path), step.labels.layer or 0
+        if (shape.downsample_rate, shape.receptive_field) != (FRAME_SHIFT, FRAME_FIELD):
+            raise ValueError(
+                f"teacher {path} gives a frame per {shape.downsample_rate} samples that sees "
+                f"{shape.receptive_field}; labels stand for {FRAME_SHIFT} and {FRAME_FIELD}."
+            )
+        if layer > shape.num_layers:
+            raise ValueError(
+                f"labels.layer = {layer}, but teacher {path} has {shape.num_layers} layers."
+            )
+    if step.pretrain.init != "random":
+        folder = path.is_dir()
+        config = checkpoint.load_config(path) if folder else fairseq.read_fairseq(path).config
+        check_start(step.model, step.pretrain.init, config)
 
 
 def _audio(
@@ -184,21 +203,6 @@ def _audio(
         )
     allow = step.pretrain.allow_test_data
     return open_data(family.data, out / "data", step.sources, allow_test_data=allow)
-
-
-def _labels(
-    family: FamilyConfig,
-    step: IterationConfig,
-    source: CutSource,
-    out: Path,
-    fabric: Fabric,
-    teacher: Path | None,
-) -> Labels:
-    """Make an iteration's labels, or wait for those of the iteration that shares them."""
-    if step.labels.source == "none":
-        return NoLabels()
-    folder = out / label_owner(family, step).name / "labels"
-    return make_labels(source, folder, step.labels, teacher=teacher, device=fabric.device)
 
 
 def label(
@@ -250,7 +254,6 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
 
 
 def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fabric:
-    """Launch Fabric as an iteration's training needs it."""
     return make_fabric(
         precision=step.pretrain.precision, accelerator=accelerator, devices=devices,
         unused_parameters=step.model.encoder_layerdrop > 0,
@@ -277,8 +280,7 @@ def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
     if run.suffix == ".pt":
         fairseq.import_fairseq(run, out)
         return
-    found = checkpoint_of(run)
-    source = found if found.is_dir() else run
+    source = run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
     frozen.load_backbone(source)
     partial = out.with_name(f".partial-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)

@@ -16,7 +16,7 @@ from harness_bench.core.files import atomic_path, read_json, write_json
 from harness_bench.core.tables import columns
 from harness_bench.models.initialization import check_start
 from harness_bench.pretrain.curves import LOSS, plot_curves, read_curve, updates_to
-from harness_bench.pretrain.family import run_family
+from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.plan import label_owner
 
 if TYPE_CHECKING:
@@ -170,9 +170,9 @@ def make_figure(
     """Train the variants and write figure2.png, figure2.csv and figure2.json; return the last.
 
     What `out` holds already is left alone: a second call only draws, and the folder of a family
-    that was run before saves its teachers. For the arguments see `family.run_family`.
+    that was run before saves its teachers. For the arguments see `family.train_family`.
     """
-    run_family(
+    train_family(
         found.family, cuts, out, times=times, restart=restart, accelerator=accelerator,
         devices=devices,
     )  # fmt: skip

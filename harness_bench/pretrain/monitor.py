@@ -17,13 +17,10 @@ from harness_bench.core.log import say
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lightning.fabric import Fabric
     from torch import Tensor
 
-    from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
-    from harness_bench.pretrain.objectives.base import Objective
-    from harness_bench.pretrain.state import Progress
+    from harness_bench.pretrain.state import Run
 
 DIVERGED = "diverged"  # folder of the batch that a run went wrong on
 
@@ -81,24 +78,21 @@ BOARD = "tensorboard"
 class TrainLog:
     """One JSON line every `log_interval` updates, and TensorBoard's events: means over all ranks.
 
-    Lines behind `update`, the last one done, are dropped: those updates will be done again.
+    Lines behind the last update done are dropped: those updates will be done again.
     """
 
-    def __init__(
-        self, out: Path, objective: Objective, config: PretrainConfig, fabric: Fabric, update: int
-    ) -> None:
-        self.path, self.config, self.fabric = out / LOG_FILE, config, fabric
-        self.objective = objective
+    def __init__(self, run: Run) -> None:
+        self.run, self.path, update = run, run.out / LOG_FILE, run.progress.update
         self.board: Any = None
-        if fabric.global_rank == 0:
-            out.mkdir(parents=True, exist_ok=True)
+        if run.fabric.global_rank == 0:
+            run.out.mkdir(parents=True, exist_ok=True)
             if self.path.is_file():
                 kept = [row for row in read_log(self.path) if row["update"] <= update]
                 write_jsonl(self.path, kept)
-            if config.tensorboard:
+            if run.config.tensorboard:
                 from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
 
-                self.board = SummaryWriter(str(out / BOARD), purge_step=update + 1)
+                self.board = SummaryWriter(str(run.out / BOARD), purge_step=update + 1)
         self._reset()
 
     def _reset(self) -> None:
@@ -107,41 +101,37 @@ class TrainLog:
         self.since = time.perf_counter()
 
     def add(
-        self,
-        progress: Progress,
-        sums: list[dict[str, Tensor]],
-        group: list[MaskedBatch],
-        norm: Tensor,
-        lr: float,
+        self, sums: list[dict[str, Tensor]], group: list[MaskedBatch], norm: Tensor
     ) -> dict[str, Any] | None:
         """Add one update's sums; write a line when it is time, and at the end, and return it."""
         for each, batch in zip(sums, group, strict=True):
             samples = batch.lengths.sum()[None]
             scalars = [value[None] for value in each.values()]
-            parts = [*scalars, self.objective.counts(batch), samples, torch.ones_like(samples)]
+            parts = [*scalars, self.run.objective.counts(batch), samples, torch.ones_like(samples)]
             row = torch.cat([part.float() for part in parts])
             self.totals = row if self.totals is None else self.totals + row
-        interval, last = self.config.log_interval, self.config.max_update
-        if progress.update % interval and progress.update != last:
+        update, config = self.run.progress.update, self.run.config
+        if update % config.log_interval and update != config.max_update:
             return None
-        line = self._line(progress, list(sums[0]), float(norm), lr)
-        if self.fabric.global_rank == 0:
+        line = self._line(list(sums[0]), float(norm))
+        if self.run.fabric.global_rank == 0:
             self._write(line)
         self._reset()
         return line
 
-    def _line(self, progress: Progress, names: list[str], norm: float, lr: float) -> dict[str, Any]:
-        totals = self.fabric.all_reduce(self.totals, reduce_op="sum").tolist()
+    def _line(self, names: list[str], norm: float) -> dict[str, Any]:
+        run = self.run
+        totals = run.fabric.all_reduce(self.totals, reduce_op="sum").tolist()
         *counts, samples, batches = totals[len(names) :]
         sums = dict(zip(names, totals, strict=False))
         return {
-            "update": progress.update,
-            "epoch": progress.epoch,
-            **self.objective.figures(sums, counts, batches),
+            "update": run.progress.update,
+            "epoch": run.progress.epoch,
+            **run.objective.figures(sums, counts, batches),
             "grad_norm": norm,
-            "lr": lr,
+            "lr": float(run.schedule.get_last_lr()[0]),
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
-            "memory_gib": peak_memory(self.fabric.device) / 2**30,
+            "memory_gib": peak_memory(run.fabric.device) / 2**30,
         }
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a family will cost, before any of it is run: GPU-hours, disk, labels."""
+"""What models cost before they are trained: the paper's presets, a family's GPU-hours, disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
 from harness_bench.core.tables import columns
-from harness_bench.models import size as model_size
-from harness_bench.models.size import exported_parameters, paper_parameters
+from harness_bench.models import size
+from harness_bench.pretrain.config import load_preset, preset_names
 
 if TYPE_CHECKING:
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
@@ -16,6 +16,54 @@ if TYPE_CHECKING:
 LABEL_BYTES = 2  # uint16
 FLOAT_BYTES = 4
 STATE_COPIES = 3  # weights and Adam's two moments
+H_L = "harness_l_it2"  # compression is counted against HArnESS-L
+_SHAPE = (
+    "encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads"
+)  # fmt: skip
+
+
+def preset_table() -> list[dict[str, Any]]:
+    """Return one row per preset of the paper: shape, exact counts and what the paper prints."""
+    steps = [load_preset(name) for name in preset_names()]
+    largest = _parameters(load_preset(H_L))
+    return [
+        {
+            "name": step.name,
+            **{key: getattr(step.model, key) for key in _SHAPE},
+            "parameters": _parameters(step),
+            "exported_parameters": size.exported_parameters(step.model),
+            "printed_millions": step.paper.printed_millions if step.paper else None,
+            "where": step.paper.where if step.paper else "",
+            "compression_percent": round(100 * (1 - _parameters(step) / largest), 2),
+        }
+        for step in steps
+    ]
+
+
+def _parameters(step: IterationConfig) -> int:
+    return size.paper_parameters(step.model, step.labels.clusters, step.pretrain.final_dim)
+
+
+def render_presets(rows: list[dict[str, Any]]) -> str:
+    """Return the table as text, with the readings explained below it."""
+    header = (
+        "preset", "layers", "dim", "FFN", "heads", "parameters", "exported", "printed",
+        "compression",
+    )  # fmt: skip
+    cells = [
+        (row["name"], *(str(row[key]) for key in _SHAPE), f"{row['parameters']:,}",
+         f"{row['exported_parameters']:,}",
+         "-" if row["printed_millions"] is None else f"{row['printed_millions']:g} M",
+         f"{row['compression_percent']:.2f} %")
+        for row in rows
+    ]  # fmt: skip
+    explained = (
+        "parameters: counted as fairseq does, pretraining head with 1,004 label embeddings "
+        "included;\nexported: the backbone in the checkpoint folder (transformers always has a "
+        "projection);\nprinted: millions in the paper; compression: 1 - parameters / HArnESS-L."
+    )
+    notes = [f"{row['name']}: {row['where']}" for row in rows]
+    return "\n".join([*columns([header, *cells]), "", explained, "", *notes])
 
 
 class TrainingCost(NamedTuple):
@@ -30,27 +78,29 @@ class TrainingCost(NamedTuple):
 def cost_of(step: IterationConfig) -> TrainingCost:
     """Return the cost of one training."""
     config = step.pretrain
-    ranks = step.paper.gpus if step.paper else 1
-    seconds = config.max_update * config.update_freq * config.max_seconds * ranks
-    each = model_size.training_per_second(
+    seconds = config.max_update * config.update_freq * config.max_seconds * _ranks(step)
+    each = size.training_per_second(
         step.model, clusters=step.labels.clusters, final_dim=config.final_dim
     )
-    usual, goal = (
-        model_size.gpu_hours(seconds * each, share)
-        for share in (model_size.USUAL_UTILISATION, model_size.GOAL_UTILISATION)
-    )
+    usual = size.gpu_hours(seconds * each, size.USUAL_UTILISATION)
+    goal = size.gpu_hours(seconds * each, size.GOAL_UTILISATION)
     return TrainingCost(seconds / 3600, each, usual, goal)
+
+
+def _ranks(step: IterationConfig) -> int:
+    return step.paper.gpus if step.paper else 1
 
 
 def plan(family: FamilyConfig, hours: float | None = None) -> list[dict[str, Any]]:
     """Return a row per iteration from the config alone; `hours` replace what [data] declares."""
-    return [_row(family, step, hours) for step in family.iterations]
+    return [
+        _row(family, step, _declared_hours(family, step) if hours is None else hours)
+        for step in family.iterations
+    ]
 
 
-def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> dict[str, Any]:
-    config, cost = step.pretrain, cost_of(step)
-    hours = given if given is not None else declared_hours(family, step)
-    parameters = paper_parameters(step.model, step.labels.clusters, config.final_dim)
+def _row(family: FamilyConfig, step: IterationConfig, hours: float | None) -> dict[str, Any]:
+    config, cost, parameters = step.pretrain, cost_of(step), _parameters(step)
     every = config.export_interval_updates
     exports = 1 + (config.max_update // every if every else 0)
     states = STATE_COPIES * config.keep_interval_updates
@@ -61,7 +111,7 @@ def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> di
         "labels_shared_with": label_owner(family, step).name,
         "clusters": step.labels.clusters,
         "updates": config.max_update,
-        "ranks": step.paper.gpus if step.paper else 1,
+        "ranks": _ranks(step),
         "audio_hours_seen_at_most": round(cost.audio_hours, 1),
         "data_hours": hours,
         "epochs": None if not hours else round(cost.audio_hours / hours, 1),
@@ -72,11 +122,11 @@ def _row(family: FamilyConfig, step: IterationConfig, given: float | None) -> di
         "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
         "disk_bytes": FLOAT_BYTES * (states + exports) * parameters,
         "parameters_as_fairseq_counts": parameters,
-        "parameters_exported": exported_parameters(step.model),
+        "parameters_exported": size.exported_parameters(step.model),
     }
 
 
-def declared_hours(family: FamilyConfig, step: IterationConfig) -> float | None:
+def _declared_hours(family: FamilyConfig, step: IterationConfig) -> float | None:
     """Return the hours that [data] declares for an iteration's sources; None where one does not."""
     if family.data is None:
         return None
@@ -111,8 +161,8 @@ def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) 
     teacher = next((each for each in family.iterations if each.name == step.teacher), None)
     if teacher is None:
         return None
-    each = model_size.forward_per_second(teacher.model)
-    return _short(model_size.gpu_hours(hours * 3600 * each, model_size.USUAL_UTILISATION))
+    each = size.forward_per_second(teacher.model)
+    return _short(size.gpu_hours(hours * 3600 * each, size.USUAL_UTILISATION))
 
 
 def _short(figure: float) -> float:
@@ -125,35 +175,34 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
         "iteration", "teacher", "labels", "parameters", "updates", "GPUs", "audio seen", "epochs",
         "GPU-h at 10 %", "at 40 %", "labels", "disk",
     )  # fmt: skip
-    text = columns([header, *map(_cells, rows)], texts=True)
-    usual = sum(row["gpu_hours_at_10_percent"] for row in rows)
-    goal = sum(row["gpu_hours_at_40_percent"] for row in rows)
-    disk = sum(row["disk_bytes"] for row in rows)
+    usual, goal, disk = (
+        sum(row[key] for row in rows)
+        for key in ("gpu_hours_at_10_percent", "gpu_hours_at_40_percent", "disk_bytes")
+    )
     own = [row for row in rows if row["labels_shared_with"] == row["name"]]
     labels = sum(row["label_bytes"] or 0 for row in own)
     total = (
         f"In all {usual:,.4g} GPU-hours on H100 at 10 % of its bf16 peak ({goal:,.4g} at 40 %), "
-        f"{size(disk)} of states and checkpoints, {size(labels)} of labels."
+        f"{_bytes(disk)} of states and checkpoints, {_bytes(labels)} of labels."
     )
     note = "By the operation count of forward and backward pass. Features are never written."
-    text += ["", total, note]
-    return "\n".join(text)
+    return "\n".join([*columns([header, *map(_cells, rows)], texts=True), "", total, note])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     shared = row["labels_shared_with"]
-    label_size = "?" if row["label_bytes"] is None else size(row["label_bytes"])
+    label_size = "?" if row["label_bytes"] is None else _bytes(row["label_bytes"])
     return (
         row["name"], row["teacher"], f"{row['labels']} -> {row['clusters']}",
         f"{row['parameters_as_fairseq_counts']:,}", f"{row['updates']:,}", str(row["ranks"]),
         f"{row['audio_hours_seen_at_most']:,.4g} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
         f"{row['gpu_hours_at_10_percent']:,.3g}", f"{row['gpu_hours_at_40_percent']:,.3g}",
-        label_size if shared == row["name"] else f"of {shared}", size(row["disk_bytes"]),
+        label_size if shared == row["name"] else f"of {shared}", _bytes(row["disk_bytes"]),
     )  # fmt: skip
 
 
-def size(count: float) -> str:
+def _bytes(count: float) -> str:
     """Return bytes as people read them."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:  # noqa: PLR2004 - the prefixes' step

@@ -6,26 +6,24 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
-from harness_bench.pretrain.config import checkpoint_of
+from harness_bench.pretrain.config import CHECKPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import FrameType
 
     from lightning.fabric import Fabric
 
     from harness_bench.pretrain.config import IterationConfig, PretrainConfig
     from harness_bench.pretrain.objectives.base import Objective
 
-STATES = "state-*.pt"
 ADVICE = "Give a new folder, or --restart if that run is not needed."
 EXPORTS = "checkpoints"  # exports on the way, one folder each
 
@@ -39,19 +37,20 @@ class Progress:
     batches: int = 0  # of this epoch, taken on this rank
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     """A training in progress."""
 
     fabric: Fabric
     step: IterationConfig
     key: str  # digest of the config and inputs; another run's state is never resumed
     out: Path
+    hours: float  # of training audio
     objective: Objective  # the weights
     model: Any  # the same as Fabric wraps it
     optimizer: Any
     schedule: torch.optim.lr_scheduler.LambdaLR
-    progress: Progress
-    hours: float  # of training audio
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def config(self) -> PretrainConfig:
@@ -66,7 +65,7 @@ def state_path(folder: Path, update: int) -> Path:
 
 def states(folder: Path) -> list[Path]:
     """List the saved states, oldest first."""
-    return sorted(folder.glob(STATES))
+    return sorted(folder.glob("state-*.pt"))
 
 
 def save_state(run: Run) -> None:
@@ -113,12 +112,8 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
 def restore(run: Run, *, restart: bool) -> None:
     """Load the last saved state of an interrupted run, or clear the folder for a new one.
 
-    Args:
-        run: newly built.
-        restart: delete another run instead of refusing.
-
     Raises:
-        ValueError: the folder holds another run's state.
+        ValueError: the folder holds another run's state, and no `restart` is to delete it.
     """
     found = states(run.out)
     # Mapped, not read: on each rank the tensors go straight to where they belong.
@@ -130,7 +125,7 @@ def restore(run: Run, *, restart: bool) -> None:
         _load(run, state)
     elif run.fabric.global_rank == 0:
         _delete(run.out, found)
-        for stale in (checkpoint_of(run.out), run.out / EXPORTS):
+        for stale in (run.out / CHECKPOINT, run.out / EXPORTS):
             shutil.rmtree(stale, ignore_errors=True)
 
 
@@ -154,30 +149,19 @@ def _load(run: Run, state: dict[str, Any]) -> None:
     say(f"resumed {run.out} at update {run.progress.update}")
 
 
-@dataclass
-class StopRequest:
-    """Whether this process was asked to end."""
-
-    asked: bool = False
-
-
 @contextmanager
-def on_sigterm() -> Iterator[StopRequest]:
-    """Checkpoint on SIGTERM, then exit: within the block the signal sets a flag and kills nothing.
+def on_sigterm() -> Iterator[list[int]]:
+    """Checkpoint on SIGTERM, then exit: within the block the signal is noted and kills nothing.
 
     SLURM and Kubernetes send it some seconds before they kill. Python hands signals to the main
     thread alone; elsewhere nothing is changed.
     """
-    request = StopRequest()
+    noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield noted
         return
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        request.asked = True
-
-    before = signal.signal(signal.SIGTERM, note)
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: noted.append(number))
     try:
-        yield request
+        yield noted
     finally:
         signal.signal(signal.SIGTERM, before)

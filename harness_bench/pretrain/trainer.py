@@ -13,23 +13,15 @@ from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_strings
 from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.models.checkpoint import FACTS, save_checkpoint
-from harness_bench.models.frozen import CONFIG, checkpoint_digest
+from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
-from harness_bench.pretrain.config import checkpoint_of, key_values
+from harness_bench.models.types.hubert import Backbone
+from harness_bench.pretrain.config import CHECKPOINT, key_values
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
-from harness_bench.pretrain.state import (
-    ADVICE,
-    EXPORTS,
-    Progress,
-    Run,
-    on_sigterm,
-    restore,
-    save_state,
-)
-from harness_bench.pretrain.teacher import open_hubert
+from harness_bench.pretrain.state import ADVICE, EXPORTS, Run, on_sigterm, restore, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,11 +31,11 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from torch import Tensor
 
+    from harness_bench.models.hubert import Hubert
     from harness_bench.pretrain.config import IterationConfig, PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
-    from harness_bench.pretrain.objectives.base import Objective
 
 
 def pretrain(
@@ -78,7 +70,8 @@ def pretrain(
         KeyboardInterrupt: SIGTERM came; the state is saved.
     """
     source = as_source(cuts)
-    work, folder = run_dir(out, step, source, labels, teacher), checkpoint_of(out)
+    teacher = None if step.pretrain.init == "random" else teacher
+    work, folder = run_dir(out, step, source, labels, teacher), out / CHECKPOINT
     if work.finished and (folder / CONFIG).is_file():
         return folder
     if not restart:
@@ -97,19 +90,18 @@ def run_dir(
     out: Path, step: IterationConfig, source: CutSource, labels: Labels, teacher: Path | None
 ) -> WorkDir:
     """Name all that decides the weights; intervals, workers and logs do not."""
-    config = step.pretrain
     fixed = replace(
-        config, save_interval_updates=1, log_interval=1, num_workers=0, keep_interval_updates=1,
-        export_interval_updates=None, tensorboard=True, divergence=3.0, allow_test_data=False,
+        step.pretrain, save_interval_updates=1, log_interval=1, num_workers=0, divergence=3.0,
+        keep_interval_updates=1, export_interval_updates=None, tensorboard=True,
+        allow_test_data=False,
     )  # fmt: skip
     inputs: dict[str, Any] = {"config": key_values(replace(step, pretrain=fixed))}
-    if teacher is not None and config.init != "random":
+    if teacher is not None:
         inputs["teacher"] = checkpoint_digest(teacher)
     inputs |= {"labels": labels.digest, "cuts": source.digest}
     key = digest_strings([str(value) for value in inputs.values()])
-    exported = checkpoint_of(out).name
     # A checkpoint from elsewhere has no key, so it counts as another run's and is not trained over.
-    older = tuple(OldNote(f"{exported}/{name}", "key") for name in (FACTS, CONFIG))
+    older = tuple(OldNote(f"{CHECKPOINT}/{name}", "key") for name in (FACTS, CONFIG))
     return WorkDir(out, inputs, key=key, older=older)
 
 
@@ -118,13 +110,14 @@ def build_run(
 ) -> Run:
     """Build model, optimizer and schedule; equal on every rank."""
     config = step.pretrain
-    source = open_hubert(teacher) if teacher is not None and config.init != "random" else None
+    source = None if teacher is None else _open_hubert(teacher)
     hubert = initialise(step.model, config.init, source, config.seed)
     kind = objective_class(step)
     torch.manual_seed(config.seed + 1)
     objective = kind(hubert, step.labels.clusters, config, step.objective_options)
-    if config.compile:
-        _compile(objective)
+    # The parts that take the time; blocks share their code, so it is compiled once.
+    for part in (hubert.feature_extractor, *hubert.encoder.layers) if config.compile else ():
+        part.compile(dynamic=True)
     torch.manual_seed(config.seed + 2 + fabric.global_rank)
     optimizer = torch.optim.AdamW(
         [parameter for parameter in objective.parameters() if parameter.requires_grad],
@@ -136,13 +129,18 @@ def build_run(
         optimizer, lambda update: learning_rate_share(update, config)
     )
     model.train()
-    return Run(fabric, step, key, out, objective, model, wrapped, schedule, Progress(), hours)
+    return Run(fabric, step, key, out, hours, objective, model, wrapped, schedule)
 
 
-def _compile(objective: Objective) -> None:
-    """Compile the parts that take the time; blocks share their code, so it is compiled once."""
-    for module in (objective.hubert.feature_extractor, *objective.hubert.encoder.layers):
-        module.compile(dynamic=True)
+def _open_hubert(path: Path) -> Hubert:
+    """Open a teacher whose weights start a student."""
+    model = load_backbone(path)
+    if not isinstance(model, Backbone):
+        raise ValueError(  # noqa: TRY004 - a user's path
+            f"{path} is not of HuBERT's architecture, whose weights alone start students; "
+            'init = "random" takes labels from it all the same.'
+        )
+    return model.hubert
 
 
 def learning_rate_share(update: int, config: PretrainConfig) -> float:
@@ -155,18 +153,16 @@ def learning_rate_share(update: int, config: PretrainConfig) -> float:
 
 def _train(run: Run, source: CutSource, labels: Labels) -> None:
     """Update until max_update, from wherever the run stands."""
-    config, progress = run.config, run.progress
-    batches = _batches(run, source, labels)
-    log = TrainLog(run.out, run.objective, config, run.fabric, progress.update)
-    guard = Guard(run.out, run.objective.chance, config.divergence, run.fabric.global_rank)
-    quiet = run.fabric.global_rank > 0
-    with closing(log), on_sigterm() as request, tqdm(
+    config, progress, rank = run.config, run.progress, run.fabric.global_rank
+    batches, log = _batches(run, source, labels), TrainLog(run)
+    guard = Guard(run.out, run.objective.chance, config.divergence, rank)
+    with closing(log), on_sigterm() as signals, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
-        mininterval=1, maxinterval=10, disable=quiet or None, leave=False,
+        mininterval=1, maxinterval=10, disable=rank > 0 or None, leave=False,
     ) as display:  # fmt: skip
         while progress.update < config.max_update:
             group = [next(batches) for _ in range(config.update_freq)]
-            totals, stop = _sum_over_ranks(run, group, asked=request.asked)
+            totals, stop = _sum_over_ranks(run, group, asked=bool(signals))
             sums = [_backward(run, batch, totals, last=batch is group[-1]) for batch in group]
             norm = run.fabric.clip_gradients(
                 run.model, run.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
@@ -178,7 +174,7 @@ def _train(run: Run, source: CutSource, labels: Labels) -> None:
             run.schedule.step()
             progress.update += 1
             display.update()
-            row = log.add(progress, sums, group, norm, float(run.schedule.get_last_lr()[0]))
+            row = log.add(sums, group, norm)
             guard.check_loss(row, group)
             if row is not None:
                 display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
@@ -221,7 +217,7 @@ def _sum_over_ranks(run: Run, group: list[MaskedBatch], *, asked: bool) -> tuple
 
 
 def _backward(run: Run, batch: MaskedBatch, totals: Tensor, *, last: bool) -> dict[str, Tensor]:
-    """Add one batch's gradients; ranks synchronise at the last batch of an update."""
+    """Add a batch's gradients; ranks synchronise at the last batch of an update."""
     with run.fabric.no_backward_sync(run.model, enabled=not last):
         sums = run.model(batch)
         counts = run.objective.counts(batch)

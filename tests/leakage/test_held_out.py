@@ -12,8 +12,12 @@ from harness_bench.cuts.fields import DIGEST
 from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.held_out import refuse_held_out
-from harness_bench.pretrain.config import FamilyConfig, load_preset
-from harness_bench.pretrain.data.config import TrainingDataConfig, resolve_paths
+from harness_bench.pretrain.config import (
+    FamilyConfig,
+    TrainingDataConfig,
+    load_preset,
+    resolve_paths,
+)
 from harness_bench.pretrain.data.training_audio import open_data, open_training
 from tests.pretrain.labels.conftest import make_cuts
 

@@ -1,21 +1,32 @@
-"""A few utterances with labels, and a run small enough to train in a second."""
+"""A few utterances with labels, and runs small enough to train in a second."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
-from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig
+from harness_bench.core.fabric import make_fabric
+from harness_bench.models.checkpoint import load_hubert
+from harness_bench.pretrain import trainer
+from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig, load_family
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import LabelStore
 from tests.models.conftest import small_config
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from lhotse.cut import Cut
 
+    from harness_bench.pretrain.config import FamilyConfig
+
+type Train = Callable[..., Path]
 LABELS = LabelConfig(source="mfcc", clusters=10, kmeans_iterations=3)
 
 
@@ -43,3 +54,38 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> list[Cut]:
 @pytest.fixture(scope="session")
 def labels(cuts: list[Cut], tmp_path_factory: pytest.TempPathFactory) -> LabelStore:
     return LabelStore(make_labels(cuts, tmp_path_factory.mktemp("labels"), LABELS).folder)
+
+
+@pytest.fixture(scope="session")
+def train(cuts: list[Cut], labels: LabelStore) -> Train:
+    """Train an iteration into a folder, on the CPU, and return its checkpoint."""
+    cpu = {"labels": labels, "fabric": make_fabric(accelerator="cpu")}
+    return lambda step, out, **options: trainer.pretrain(step, cuts, out=out, **{**cpu, **options})
+
+
+def at_batch(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen before the backward pass of this batch of a training."""
+    real, calls = trainer._backward, itertools.count(1)
+
+    def backward(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == number:
+            what()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(trainer, "_backward", backward)
+
+
+def written(folder: Path, text: str) -> FamilyConfig:
+    """Write a family's TOML and read it."""
+    (folder / "family.toml").write_text(text)
+    return load_family(folder / "family.toml")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_hubert(folder).state_dict()
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether the weights of two checkpoints are the same to the last bit."""
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)

@@ -18,18 +18,17 @@ from pathlib import Path
 import torch
 from lhotse import CutSet
 
-from harness_bench.core.stage_times import StageTimes
-from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.data import cut_source
-from harness_bench.pretrain.family import run_family
+from harness_bench.pretrain.family import train_family
+from tests.pretrain.conftest import equal
 
 
 def make(folder: Path, out: Path) -> None:
     """Make the whole family."""
     cuts = list(CutSet.from_file(folder / "cuts.jsonl"))
     family = load_family(folder / "family.toml")
-    run_family(family, cuts, out, times=StageTimes(), accelerator="cpu")
+    train_family(family, cuts, out, accelerator="cpu")
 
 
 def attempt(folder: Path, out: Path, seconds: float) -> bool:
@@ -50,12 +49,6 @@ def attempt(folder: Path, out: Path, seconds: float) -> bool:
     return True
 
 
-def equal(one: Path, other: Path, name: str) -> bool:
-    """Whether two families' models of one name are the same to the last bit."""
-    first, second = (load_hubert(checkpoint_folder(out, name)).state_dict() for out in (one, other))
-    return all(torch.equal(first[key], second[key]) for key in first)
-
-
 def main(folder: Path, wanted: int) -> None:
     """Print how often it was killed and whether the models of each family are the unkilled ones."""
     torch.set_num_threads(1)
@@ -73,7 +66,11 @@ def main(folder: Path, wanted: int) -> None:
             finished += 1
     names = [step.name for step in load_family(folder / "family.toml").iterations]
     outs = [folder / f"killed-{number}" for number in range(finished)]
-    same = [equal(folder / "straight", out, name) for out in outs for name in names]
+    same = [
+        equal(checkpoint_folder(folder / "straight", name), checkpoint_folder(out, name))
+        for out in outs
+        for name in names
+    ]
     found = {"kills": kills, "families": finished, "equal": same, "seconds": whole}
     print(json.dumps(found))  # noqa: T201 - the test reads it
 

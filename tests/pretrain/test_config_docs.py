@@ -14,9 +14,15 @@ from pydantic import TypeAdapter
 from harness_bench.asr.config import AsrConfig
 from harness_bench.core.config import build, resolved
 from harness_bench.models.config import HubertConfig
-from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig, load_family
-from harness_bench.pretrain.data.config import SourceConfig, TrainingDataConfig
+from harness_bench.pretrain.config import (
+    AugmentConfig,
+    IterationConfig,
+    LabelConfig,
+    PretrainConfig,
+    SourceConfig,
+    TrainingDataConfig,
+    load_family,
+)
 from harness_bench.probing.probe import ProbeConfig
 from harness_bench.study.config import DemoConfig
 

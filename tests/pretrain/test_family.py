@@ -1,20 +1,27 @@
-"""A family of tiny models from audio to checkpoints, and what a second call does."""
+"""Families of tiny models from audio to checkpoints: a second call, teachers, dev sets."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from transformers import HubertConfig, HubertModel
 
 from harness_bench.cli import app
-from harness_bench.core.stage_times import StageTimes
+from harness_bench.core.files import read_json
 from harness_bench.cuts.store import write_cuts
-from harness_bench.models.checkpoint import load_config, read_facts
-from harness_bench.pretrain.config import load_family
-from harness_bench.pretrain.family import run_family
+from harness_bench.models.checkpoint import load_config, read_facts, transformers_config
+from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.models.hub import MODELS
+from harness_bench.pretrain.config import checkpoint_folder, load_family
+from harness_bench.pretrain.family import find_teacher, train_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.study.config import HERE
+from tests.models.conftest import small_config
+from tests.pretrain.conftest import equal, weights, written
 from tests.pretrain.labels.conftest import make_cuts
 from tests.tiny import DEFAULTS, TEACHERS
 
@@ -33,33 +40,26 @@ pretrain = {{ init = "block_average" }}
 """
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "family.toml"
-    path.write_text(text)
-    return path
-
-
 def test_chain_of_iterations(cuts: list[Cut], tmp_path: Path) -> None:
     """MFCC -> middle layer -> last layer with PCA: each stage feeds the next; nothing is redone."""
-    family = load_family(write(tmp_path, TINY))
-    times = StageTimes()
-    made = run_family(family, cuts, tmp_path / "out", times=times, accelerator="cpu")
-    assert list(made) == ["first", "second", "student"]
-    assert load_config(made["student"]).encoder_layers == 1
-    assert read_facts(made["student"])["config"]["labels"]["pca_dim"] == 8
-    assert len(times.rows) == 6
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    run_family(family, cuts, tmp_path / "out", times=StageTimes(), accelerator="cpu")
+    family, out = written(tmp_path, TINY), tmp_path / "out"
+    made = train_family(family, cuts, out, accelerator="cpu")
+    assert list(made.checkpoints) == ["first", "second", "student"]
+    assert load_config(made.checkpoints["student"]).encoder_layers == 1
+    assert read_facts(made.checkpoints["student"])["config"]["labels"]["pca_dim"] == 8
+    assert len(made.times.rows) == 6
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    train_family(family, cuts, out, accelerator="cpu")
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
 def test_only_needs_its_teacher(cuts: list[Cut], tmp_path: Path) -> None:
     """One iteration alone says what is missing when its teacher was not made."""
-    family = load_family(write(tmp_path, TINY))
+    family = written(tmp_path, TINY)
     with pytest.raises(ValueError, match="not a checkpoint folder"):
-        run_family(family, cuts, tmp_path, times=StageTimes(), only="second", accelerator="cpu")
+        train_family(family, cuts, tmp_path, only="second", accelerator="cpu")
     with pytest.raises(ValueError, match="no iteration 'third'; it has first, second, student"):
-        run_family(family, cuts, tmp_path, times=StageTimes(), only="third")
+        train_family(family, cuts, tmp_path, only="third")
 
 
 def test_presets_can_be_family_members(tmp_path: Path) -> None:
@@ -76,41 +76,109 @@ preset = "harness_st"
 teacher = "harness_l_it2"
 pretrain = { max_seconds = 30.0 }
 """
-    rows = plan(load_family(write(tmp_path, text)))
+    rows = plan(written(tmp_path, text))
     assert [row["parameters_as_fairseq_counts"] for row in rows] == [
         316_993_408, 316_993_408, 20_081_536,
     ]  # fmt: skip
+    assert rows[0]["audio_hours_seen_at_most"] == round(500_000 * 62.5 * 24 / 3600, 1)
     assert rows[2]["audio_hours_seen_at_most"] == round(300_000 * 30 * 8 / 3600, 1)
 
 
 def test_embedded_family_is_the_papers_in_miniature() -> None:
     """The demo has both iterations and the three students, each student from the last layer."""
-    family = load_family(HERE / "family.toml")
-    by_name = {step.name: step for step in family.iterations}
-    assert list(by_name) == [
-        "harness_it1", "harness_it2", "harness_s", "harness_st", "harness_st_pca",
-    ]  # fmt: skip
-    teacher = by_name["harness_it2"]
-    assert by_name["harness_it1"].labels.source == "mfcc"
+    first, teacher, *students = load_family(HERE / "family.toml").iterations
+    assert [first.name, teacher.name] == ["harness_it1", "harness_it2"]
+    assert [step.name for step in students] == ["harness_s", "harness_st", "harness_st_pca"]
+    assert first.labels.source == "mfcc"
     assert teacher.labels.layer is not None
     assert 0 < teacher.labels.layer < teacher.model.encoder_layers
-    for name in ("harness_s", "harness_st", "harness_st_pca"):
-        student = by_name[name]
+    for student in students:
         assert student.teacher == "harness_it2"
         assert student.labels.layer == teacher.model.encoder_layers
         assert student.model.encoder_layers < teacher.model.encoder_layers
-    assert (
-        by_name["harness_st"].model.encoder_embed_dim < by_name["harness_s"].model.encoder_embed_dim
-    )
-    assert by_name["harness_st_pca"].labels.pca_dim is not None
+    assert students[1].model.encoder_embed_dim < students[0].model.encoder_embed_dim
+    assert students[2].labels.pca_dim is not None
 
 
-FAMILY = """
-name = "f"
-
+STUDENT = """
 [[iterations]]
-preset = "harness_l_it1"
+name = "student"
+teacher = "TEACHER"
+model = { encoder_layers = 1 }
+labels = { source = "hidden", layer = 2 }
+pretrain = { init = "copy_extractor", feature_grad_mult = 0.0 }
 """
+
+
+def made(cuts: list[Cut], folder: Path, text: str) -> Path:
+    """Make the family of a TOML in `folder`, below it."""
+    folder.mkdir(exist_ok=True)
+    train_family(written(folder, DEFAULTS + text), cuts, folder / "out", accelerator="cpu")
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def teacher(cuts: list[Cut], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of this project."""
+    first = TEACHERS.split('[[iterations]]\nname = "second"', maxsplit=1)[0]
+    return checkpoint_folder(made(cuts, tmp_path_factory.mktemp("first"), first), "first")
+
+
+def label_source(out: Path) -> str:
+    return str(read_json(out / "student" / "labels" / "provenance.json")["inputs"]["source"])
+
+
+def test_one_checkpoint_by_three_names_gives_one_student(
+    cuts: list[Cut], teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels are keyed by the teacher's digest, so its name or place changes no bit."""
+    inside = made(cuts, tmp_path / "iteration", TEACHERS + STUDENT.replace("TEACHER", "first"))
+    shutil.copytree(checkpoint_folder(inside, "first"), tmp_path / "path" / "teacher")
+    by_path = made(cuts, tmp_path / "path", STUDENT.replace("TEACHER", "./teacher"))
+    shutil.copytree(teacher, tmp_path / "models" / "harness_l")
+    monkeypatch.setenv(MODELS, str(tmp_path / "models"))
+    by_name = made(cuts, tmp_path / "named", STUDENT.replace("TEACHER", "harness_l"))
+    expected = f"hidden-2-of-{checkpoint_digest(teacher)}"
+    assert {label_source(out) for out in (inside, by_path, by_name)} == {expected}
+    for other in (by_path, by_name):
+        assert equal(checkpoint_folder(inside, "student"), checkpoint_folder(other, "student"))
+
+
+def test_a_folder_of_transformers_teaches(cuts: list[Cut], tmp_path: Path) -> None:
+    """What another project published labels audio here, and starts a student."""
+    torch.manual_seed(0)
+    config = HubertConfig(**transformers_config(small_config()))
+    HubertModel(config).save_pretrained(tmp_path / "theirs")
+    shape = f"conv_dim = {list(config.conv_dim)}, conv_bias = {str(config.conv_bias).lower()}"
+    text = STUDENT.replace("TEACHER", "./theirs")
+    out = made(cuts, tmp_path, text.replace("layers = 1 }", f"layers = 1, {shape} }}"))
+    assert label_source(out) == f"hidden-2-of-{checkpoint_digest(tmp_path / 'theirs')}"
+    ours, theirs = weights(checkpoint_folder(out, "student")), weights(tmp_path / "theirs")
+    extractor = [name for name in theirs if name.startswith("feature_extractor.")]
+    assert extractor
+    assert all(torch.equal(ours[name], theirs[name]) for name in extractor)
+
+
+def test_mistakes_are_found_before_audio_is_read(
+    cuts: list[Cut], teacher: Path, tmp_path: Path
+) -> None:
+    """No such path, a layer too many, a shape that cannot start the student."""
+    thin = {"copy_extractor": "block_average", "encoder_layers = 1": "encoder_embed_dim = 16"}
+    for name, changes, what in (
+        ("./absent", {}, "absent"),
+        (str(teacher), {"layer = 2": "layer = 3"}, "has 2 layers"),
+        (str(teacher), thin, "encoder_embed_dim"),
+    ):
+        text = STUDENT.replace("TEACHER", name)
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        with pytest.raises(ValueError, match=what):
+            made(cuts, tmp_path, text)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match=r"'fist' is no iteration.*first.*harness_l"):
+        find_teacher("fist", {"first": teacher})
+
+
 VERBS = {
     "labels": ["labels", "harness_l_it1", "corpus", "out", "--split", "dev"],
     "pretrain": ["pretrain", "harness_l_it1", "corpus", "made", "out", "--split", "dev"],
@@ -126,7 +194,7 @@ def test_dev_is_refused(
     cuts = make_cuts(tmp_path / "audio", [16_000] * 4)
     for split, part in {"train": cuts[:2], "dev": cuts[2:]}.items():
         write_cuts(tmp_path / "corpus", split, part)
-    (tmp_path / "family.toml").write_text(FAMILY)
+    written(tmp_path, 'name = "f"\n[[iterations]]\npreset = "harness_l_it1"\n')
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "report.json").write_text("{}")
     monkeypatch.chdir(tmp_path)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,12 +11,15 @@ from transformers import HubertConfig, HubertModel
 
 from harness_bench.models.checkpoint import transformers_config
 from harness_bench.models.size import extractor_per_second, forward_per_second, training_per_second
-from harness_bench.pretrain.config import load_family, load_preset
+from harness_bench.pretrain.config import PRESETS, load_family, load_preset
 from harness_bench.pretrain.family import check_starts
 from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan
+from tests.pretrain.conftest import written
 from tests.tiny import DEFAULTS, TEACHERS
 
-CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STUDENTS = """
 [[iterations]]
 name = "one"
@@ -32,11 +34,6 @@ name = "other"
 teacher = "second"
 labels = { source = "hidden", layer = 2, pca_dim = 4 }
 """
-
-
-def written(folder: Path, text: str) -> Any:
-    (folder / "family.toml").write_text(text)
-    return load_family(folder / "family.toml")
 
 
 # DESIGN, "Cost": GFLOP per audio second of forward and backward, and the extractor's share.
@@ -84,7 +81,7 @@ def test_cost_is_audio_times_operations() -> None:
 
 def test_labels_of_all_data_are_eight_gigabytes() -> None:
     """DESIGN: 23k hours of labels take 8 GB, and no features stand beside them."""
-    rows = {row["name"]: row for row in plan(load_family(CONF / "family.toml"))}
+    rows = {row["name"]: row for row in plan(load_family(PRESETS / "family.toml"))}
     assert rows["harness_l_it1"]["data_hours"] == 23_000
     assert rows["harness_l_it1"]["label_bytes"] == pytest.approx(8.28e9)
     assert rows["harness_st"]["data_hours"] == 1_100
@@ -102,16 +99,12 @@ def test_equal_labels_are_made_once(tmp_path: Path) -> None:
 
 def test_given_hours_decide(tmp_path: Path) -> None:
     """Before the audio is there nothing is known but what the user says."""
-    family = written(tmp_path, DEFAULTS + TEACHERS)
+    family = written(tmp_path, DEFAULTS + TEACHERS + STUDENTS)
     assert plan(family)[0]["label_bytes"] is None
     assert plan(family, 10.0)[0]["label_bytes"] == 10 * 180_000 * 2
-
-
-def test_the_table_says_it_all(tmp_path: Path) -> None:
-    text = render_plan(plan(written(tmp_path, DEFAULTS + TEACHERS + STUDENTS), 1000.0))
+    text = render_plan(plan(family, 1000.0))
     assert "of one" in text
     assert "GPU-hours on H100 at 10 % of its bf16 peak" in text
-    assert len({len(line.rstrip()) > 0 for line in text.splitlines()[:6]}) == 1
 
 
 def test_a_start_that_cannot_work_is_found_before_the_teacher_is_trained(tmp_path: Path) -> None:

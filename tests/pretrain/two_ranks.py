@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from lhotse import CutSet
 
 from harness_bench.core.fabric import make_fabric
-from harness_bench.core.stage_times import StageTimes
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
-from harness_bench.pretrain.family import run_family
+from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.trainer import build_run
-from tests.pretrain.conftest import small_step
+from tests.pretrain.conftest import at_batch, small_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness_bench.pretrain.state import Run
 
 GRADIENT_STEP = small_step(features_pen_weight=3.0, max_update=4)
@@ -51,17 +50,8 @@ class StoppedError(Exception):
     """Stands for a machine that goes down, on all ranks at the same update."""
 
 
-def stops_at(call: int) -> Callable[..., dict[str, torch.Tensor]]:
-    """Return a `_backward` that fails when it is called so many times."""
-    real, calls = trainer._backward, []
-
-    def backward(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
-        calls.append(1)
-        if len(calls) == call:
-            raise StoppedError
-        return real(*arguments, **options)
-
-    return backward
+def stop() -> None:
+    raise StoppedError
 
 
 def main(folder: Path) -> None:
@@ -78,16 +68,13 @@ def main(folder: Path) -> None:
     family = load_family(folder / "family.toml")
 
     def make(out: Path) -> None:
-        run_family(family, cuts, out, times=StageTimes(), accelerator="cpu")
+        train_family(family, cuts, out, accelerator="cpu")
 
     make(folder / "straight")
-    real = trainer._backward
-    trainer._backward = stops_at(8)
-    try:
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StoppedError):
+        at_batch(8, stop, patch)
         make(folder / "resumed")
-    except StoppedError:
-        fabric.barrier()
-    trainer._backward = real
+    fabric.barrier()
     make(folder / "resumed")
 
 

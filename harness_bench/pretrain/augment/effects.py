@@ -1,24 +1,33 @@
-"""Single changes to a waveform: pure functions of the audio, settings and a random generator.
+"""Changes to a waveform: single effects, and all together as an iteration's config asks for them.
 
-A waveform is (samples,) float32 at 16 kHz. Every function keeps its length and returns a new
-array, so that frames stay where the labels of the clean audio say they are.
+A waveform is (samples,) float32 at 16 kHz. Every effect but speed keeps its length and returns a
+new array, so that frames stay where the labels of the clean audio say they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torchaudio.functional import fftconvolve
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
+from harness_bench.audio.io import standard
+from harness_bench.core.files import paths_below
+from harness_bench.pretrain.config import GENERATED, SIMULATED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.random import Generator
     from numpy.typing import NDArray
+    from soundfile import SoundFile
 
-    from harness_bench.pretrain.augment.config import AugmentConfig
+    from harness_bench.pretrain.config import AugmentConfig
 
     Wave = NDArray[np.float32]
 
@@ -29,6 +38,71 @@ LARGEST_MASKED_SHARE = 0.2
 STFT_SIZE, STFT_SHIFT = 512, 128
 FFT_STEP = 4096  # transforms of its multiples are much faster than those of any length
 DECAY = np.log(1000)  # amplitude falls by 60 dB, a thousandfold, in one T60
+_SEEDS = np.iinfo(np.int64).max
+
+
+class AppliedEffects(NamedTuple):
+    """What was drawn for one utterance, in words; empty where nothing was."""
+
+    room: str
+    noise: str
+
+
+class Augmenter:
+    """Reverberation, noise, time masks and channel masks, in this order.
+
+    The room comes first: noise is recorded, or made, as it sounds in its own place. Masks come
+    last, or noise would fill them. It keeps nothing between calls and can be pickled. A folder of
+    recordings that is missing or holds no audio is a `ValueError`.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+        self.noises: tuple[Path, ...] = ()
+        self.responses: tuple[Path, ...] = ()
+        if config.noise_prob > 0 and config.noise != GENERATED:
+            self.noises = audio_files(config.noise, "noise", GENERATED)
+        if config.reverb_prob > 0 and config.reverb != SIMULATED:
+            self.responses = audio_files(config.reverb, "reverb", SIMULATED)
+
+    def change(self, wave: Wave, rng: Generator) -> tuple[Wave, AppliedEffects]:
+        """Change one utterance (samples,) float32 at 16 kHz; return it with its room and noise.
+
+        Each effect has a random generator of its own, drawn from `rng` whether it is on or off:
+        turning one off leaves what the others do as it was.
+
+        Raises:
+            ValueError: a recording of noise or of a room cannot be used; names the file.
+        """
+        config, room, noise = self.config, "", ""
+        rooms, noises, spans, bands = map(
+            np.random.default_rng, rng.integers(_SEEDS, size=4).tolist()
+        )
+        changed = wave
+        if rooms.random() < config.reverb_prob:
+            response, room = self._response(rooms)
+            changed = reverberate(changed, response)
+        if noises.random() < config.noise_prob:
+            ratio = noises.uniform(*config.noise_snr)
+            disturbance, source = self._noise(len(wave), noises)
+            changed = add_noise(changed, disturbance, ratio)
+            noise = f"{source}, SNR {ratio:.1f} dB"
+        changed = mask_time(changed, spans, config.time_masks, config.time_mask_seconds)
+        changed = mask_channels(changed, bands, config.channel_masks, config.channel_mask_hertz)
+        return changed, AppliedEffects(room, noise)
+
+    def _response(self, rng: Generator) -> tuple[Wave, str]:
+        if not self.responses:
+            t60 = rng.uniform(*self.config.reverb_t60)
+            return simulated_response(t60, rng), f"{SIMULATED}, T60 {t60:.2f} s"
+        path = self.responses[rng.integers(len(self.responses))]
+        return read_response(path), path.name
+
+    def _noise(self, samples: int, rng: Generator) -> tuple[Wave, str]:
+        if not self.noises:
+            return coloured_noise(samples, rng), GENERATED
+        path = self.noises[rng.integers(len(self.noises))]
+        return read_noise(path, samples, rng.random()), path.name
 
 
 def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
@@ -194,3 +268,93 @@ def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.T
     centres = (FRAME_SHIFT * torch.arange(frames, dtype=torch.float64) + FRAME_CENTRE) * factor
     nearest = torch.ceil((centres - FRAME_CENTRE) / FRAME_SHIFT - 0.5).long()
     return labels[nearest.clamp(0, max(0, len(labels) - 1))]
+
+
+def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
+    """List the audio files below a folder by path; hidden files and folders are not read.
+
+    Raises:
+        ValueError: no such folder, or no audio in it; names `augment.<key>` and the alternative.
+    """
+    import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
+
+    root = Path(folder)
+    way_out = f'name a folder of recordings, or "{alternative}"'
+    if not root.is_dir():
+        raise ValueError(f"augment.{key} = {folder!r} is not a folder; {way_out}.")
+    known = {f".{name.lower()}" for name in sf.available_formats()} - {".raw"}  # has no header
+    known |= {".aif", ".oga", ".opus", ".snd", ".sph", ".wave"}
+    found = tuple(path for path in paths_below(root, known) if path.is_file())
+    if not found:
+        raise ValueError(
+            f"augment.{key} = {folder!r} holds no audio file; looked for "
+            f"{', '.join(sorted(known))} at any depth. Please {way_out}."
+        )
+    return found
+
+
+@contextmanager
+def _recording(path: Path) -> Iterator[SoundFile]:
+    """Open a recording; what goes wrong with it is a `ValueError` that names the file."""
+    import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
+
+    try:
+        with sf.SoundFile(path) as stream:
+            yield stream
+    except (sf.LibsndfileError, OSError) as error:
+        raise ValueError(_unusable(path, f"cannot be read ({error})")) from error
+
+
+def read_noise(path: Path, samples: int, place: float) -> Wave:
+    """Read a stretch of a recording, not all of it: noise may be hours long.
+
+    Args:
+        path: audio of any rate; channels are averaged.
+        samples: wanted at 16 kHz.
+        place: in [0, 1); where the stretch begins. A shorter recording is read whole and rotated
+            by this share, to be looped.
+
+    Returns:
+        (1 to about samples,) float32 at 16 kHz.
+
+    Raises:
+        ValueError: the file cannot be read, is empty, or has NaN or infinite samples.
+    """
+    with _recording(path) as stream:
+        wanted = -(-samples * stream.samplerate // SAMPLE_RATE)
+        surplus = stream.frames - wanted
+        if surplus > 0:
+            stream.seek(int(place * (surplus + 1)))
+        wave = standard(stream.read(wanted, dtype="float32", always_2d=True).T, stream.samplerate)
+    _check(path, wave)
+    return wave if surplus > 0 else np.roll(wave, int(place * len(wave)))
+
+
+@lru_cache(maxsize=64)
+def read_response(path: Path) -> Wave:
+    """Read the first channel of a room response, (taps,) float32 at 16 kHz, read-only and cached.
+
+    An average over the microphones of an array, each at another distance, would blur the direct
+    path.
+
+    Raises:
+        ValueError: the file cannot be read, is empty or silent, or has NaN or infinite samples.
+    """
+    with _recording(path) as stream:
+        wave = standard(stream.read(dtype="float32", always_2d=True)[:, 0], stream.samplerate)
+    _check(path, wave)
+    if not wave.any():
+        raise ValueError(_unusable(path, "is silent in its first channel"))
+    wave.setflags(write=False)
+    return wave
+
+
+def _check(path: Path, wave: Wave) -> None:
+    if not len(wave):
+        raise ValueError(_unusable(path, "holds no samples"))
+    if not np.isfinite(wave).all():
+        raise ValueError(_unusable(path, "has NaN or infinite samples"))
+
+
+def _unusable(path: Path, reason: str) -> str:
+    return f"The recording {path}, used for augmentation, {reason}. Remove it from its folder."

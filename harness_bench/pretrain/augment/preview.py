@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torchaudio.transforms import Spectrogram
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.audio.io import load_waveform, standard
@@ -15,8 +16,7 @@ from harness_bench.core.config import resolved
 from harness_bench.core.files import atomic_path
 from harness_bench.core.workdir import write_provenance
 from harness_bench.cuts.store import read_cuts, splits
-from harness_bench.pretrain.augment.augmenter import Augmenter
-from harness_bench.pretrain.augment.effects import speed_factor
+from harness_bench.pretrain.augment.effects import Augmenter, speed_factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness_bench.pretrain.augment.config import AugmentConfig
+    from harness_bench.pretrain.config import AugmentConfig
 
     Wave = NDArray[np.float32]
 
@@ -231,11 +231,7 @@ def _draw(target: Path, name: str, found: list[Version]) -> None:
 
 def _spectrogram(wave: Wave) -> NDArray[np.float32]:
     """Return (257, columns) dB of a waveform (samples,), a column every 5 ms."""
-    with torch.inference_mode():
-        spectrum = torch.stft(
-            torch.from_numpy(wave), WINDOW, SHIFT, window=torch.hann_window(WINDOW),
-            pad_mode="constant", return_complex=True,
-        )  # fmt: skip
-        power = spectrum.abs().square().clamp_min(1e-12)  # silence is dark, not minus infinity
-        decibels: NDArray[np.float32] = (10 * power.log10()).numpy()
+    power = Spectrogram(WINDOW, hop_length=SHIFT, pad_mode="constant")(torch.from_numpy(wave))
+    floored = power.clamp_min(1e-12)  # silence is dark, not minus infinity
+    decibels: NDArray[np.float32] = (10 * floored.log10()).numpy()
     return decibels

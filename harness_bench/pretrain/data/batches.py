@@ -6,33 +6,30 @@ import itertools
 import signal
 from typing import TYPE_CHECKING, NamedTuple, override
 
+import numpy as np
 import torch
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from harness_bench.audio.batching import pad, read_waves
-from harness_bench.audio.frames import SAMPLE_RATE, frame_count
-from harness_bench.core.log import say
+from harness_bench.audio.frames import frame_count
 from harness_bench.core.rng import utterance_rng
 from harness_bench.cuts.shar import SHARD_CUTS
-from harness_bench.pretrain.augment.augmenter import Augmenter
-from harness_bench.pretrain.augment.effects import labels_at_speed
-from harness_bench.pretrain.data.balance import repeated, repetitions
-from harness_bench.pretrain.data.crops import (
+from harness_bench.pretrain.augment.effects import Augmenter, labels_at_speed
+from harness_bench.pretrain.data.epoch import (
     FACTOR_FIELD,
     FIRST_FIELD,
     FRAMES_FIELD,
+    EpochCuts,
     drawn_name,
-    vary,
 )
-from harness_bench.pretrain.data.masking import channel_mask, span_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from harness_bench.pretrain.config import PretrainConfig
@@ -43,6 +40,7 @@ NO_LABEL = -1
 LIST_BUFFER = 20_000  # cuts without audio that the sampler holds: lhotse's default
 LIST_ESTIMATE = 10_000  # cuts whose durations part the buckets: lhotse's default
 MIN_BUCKETED = 2  # lhotse needs two cuts to part durations
+MIN_SPANS = 2  # fairseq's min_masks
 
 
 class MaskedBatch(NamedTuple):
@@ -67,6 +65,43 @@ class MaskedBatch(NamedTuple):
         return MaskedBatch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
 
 
+def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw a mask (frames,) of spans that may overlap, as fairseq's static masking does.
+
+    The number of spans is `prob * frames / length`, rounded at random and at least two; starts are
+    distinct. With prob 0.8 and length 10 about half of the frames are masked. Utterances too short
+    for two spans get shorter ones, and at least one frame always stays visible.
+    """
+    if frames <= 1:
+        return np.zeros(frames, dtype=bool)
+    length = min(length, max(1, frames // (2 * MIN_SPANS)))
+    wanted = max(MIN_SPANS, int(prob * frames / length + rng.random()))
+    mask = _spans(frames, length, min(wanted, frames - length + 1), rng)
+    if mask.all():
+        mask[rng.integers(frames)] = False
+    return mask
+
+
+def channel_mask(
+    channels: int, prob: float, length: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Draw a mask (channels,) of spans that may overlap, as fairseq does for channels.
+
+    The number of spans is `prob * channels / length`, rounded at random; there may be none.
+    """
+    length = min(length, channels)
+    wanted = int(prob * channels / length + rng.random())
+    return _spans(channels, length, min(wanted, channels - length), rng)
+
+
+def _spans(size: int, length: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Mark spans (size,) of distinct starts."""
+    mask = np.zeros(size, dtype=bool)
+    starts = rng.choice(size - length + 1, size=count, replace=False)
+    mask[(starts[:, None] + np.arange(length)).ravel()] = True
+    return mask
+
+
 class PretrainDataset(Dataset[MaskedBatch]):
     """From a batch of cuts to audio, labels and masks of one epoch."""
 
@@ -77,19 +112,20 @@ class PretrainDataset(Dataset[MaskedBatch]):
 
     @override
     def __getitem__(self, cuts: CutSet) -> MaskedBatch:
-        members = list(cuts)
+        members, config = list(cuts), self.config
         waves = read_waves(members)
         if self.augmenter is not None:
-            pairs = zip(members, waves, strict=True)
-            waves = [self.augmenter(wave, self._rng(cut, "augment")) for cut, wave in pairs]
+            waves = [
+                self.augmenter.change(wave, self._rng(cut, "augment"))[0]
+                for cut, wave in zip(members, waves, strict=True)
+            ]
         samples, lengths = pad(waves)
-        width = frame_count(samples.shape[1])
-        labels = torch.full((len(members), width), NO_LABEL, dtype=torch.int64)
-        mask = torch.zeros(len(members), width, dtype=torch.bool)
+        shape = (len(members), frame_count(samples.shape[1]))
+        labels = torch.full(shape, NO_LABEL, dtype=torch.int64)
+        mask = torch.zeros(shape, dtype=torch.bool)
         channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
-        config = self.config
-        for row, (cut, wave) in enumerate(zip(members, waves, strict=True)):
-            count = frame_count(len(wave))
+        for row, (cut, length) in enumerate(zip(members, lengths.tolist(), strict=True)):
+            count = frame_count(length)
             known = self._labels(cut, count)
             labels[row, : len(known)] = known
             drawn = span_mask(count, config.mask_prob, config.mask_length, self._rng(cut, "mask"))
@@ -100,9 +136,8 @@ class PretrainDataset(Dataset[MaskedBatch]):
                     self._rng(cut, "channels"),
                 )  # fmt: skip
                 channels[row] = torch.from_numpy(silenced)
-        return MaskedBatch(
-            [drawn_name(cut) for cut in members], samples, lengths, labels, mask, channels
-        )
+        ids = [drawn_name(cut) for cut in members]
+        return MaskedBatch(ids, samples, lengths, labels, mask, channels)
 
     def _labels(self, cut: Cut, frames: int) -> Tensor:
         """Return the labels of the crop, following its speed: at most (frames,) int64."""
@@ -128,37 +163,6 @@ class _Skip(Sampler[CutSet]):
     @override
     def __iter__(self) -> Iterator[CutSet]:
         return itertools.islice(iter(self.inner), self.skip, None)
-
-
-class EpochCuts:
-    """The cuts of one epoch for one rank: repeated for balance, sped up or down, cropped."""
-
-    def __init__(
-        self, source: CutSource, config: PretrainConfig, epoch: int, rank: int, ranks: int
-    ) -> None:
-        self.source, self.config, self.epoch = source, config, epoch
-        self.rank, self.ranks, self.told = rank, ranks, False
-        self.factors: dict[str, float] = {}
-        if config.balance is not None:
-            self.factors = repetitions(config.balance, source.hours_by_language())
-
-    def __iter__(self) -> Iterator[Cut]:
-        short: set[str] = set()
-        for cut in repeated(self._one_pass, self.factors, self.config.seed, self.epoch):
-            if cut.duration >= self.config.min_sample_size / SAMPLE_RATE:
-                yield vary(cut, self.config, self.epoch)
-            else:
-                short.add(drawn_name(cut).partition("#")[0])
-        if short and not self.told and self.epoch == 0 and self.rank == 0:
-            self.told = True  # The sampler goes over the cuts more than once.
-            here = " of this rank" if self.source.splits_ranks else ""
-            say(
-                f"{len(short)} utterances{here} are shorter than min_sample_size = "
-                f"{self.config.min_sample_size} and left out, first {min(short)!r}"
-            )
-
-    def _one_pass(self) -> Iterator[Cut]:
-        return self.source.epoch(self.config.seed, self.epoch, self.rank, self.ranks)
 
 
 def _ignore_sigterm(_worker: int) -> None:

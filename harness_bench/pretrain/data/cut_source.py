@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
+from functools import partial
+from itertools import batched
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, override
 
 import numpy as np
@@ -81,10 +84,7 @@ class ShardedCuts(CutSource):
 
     @override
     def parts(self) -> list[Part]:
-        return [
-            Part(number, lambda shard=shard: list(read_shards([shard])))  # type: ignore[misc]
-            for number, shard in enumerate(self.shards)
-        ]
+        return [Part(n, partial(_read, shard)) for n, shard in enumerate(self.shards)]
 
     def with_labels(self, folder: Path) -> ShardedCuts:
         """Return the same cuts, each with its labels as the field `labels`."""
@@ -140,10 +140,8 @@ class CutList(CutSource):
     @override
     def parts(self) -> list[Part]:
         """Return parts of 2,000 cuts by id."""
-        starts = range(0, len(self.cuts), PART_CUTS)
         return [
-            Part(number, lambda start=start: self.cuts[start : start + PART_CUTS])  # type: ignore[misc]
-            for number, start in enumerate(starts)
+            Part(n, partial(list, cuts)) for n, cuts in enumerate(batched(self.cuts, PART_CUTS))
         ]
 
     @override
@@ -163,8 +161,12 @@ def as_source(cuts: Sequence[Cut] | CutSource) -> CutSource:
     return cuts if isinstance(cuts, CutSource) else CutList(cuts)
 
 
+def _read(shard: Shard) -> list[Cut]:
+    return list(read_shards([shard]))
+
+
 def _sums(items: Iterable[tuple[str, float]]) -> dict[str, float]:
-    sums: dict[str, float] = {}
+    sums: dict[str, float] = defaultdict(float)
     for name, value in items:
-        sums[name] = sums.get(name, 0.0) + value
-    return sums
+        sums[name] += value
+    return dict(sums)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from harness_bench.leakage.held_out import (
     refuse_held_out,
     tell,
 )
-from harness_bench.pretrain.data.config import PREPARED, SHARDED
+from harness_bench.pretrain.config import PREPARED, SHARDED
 from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
 
 if TYPE_CHECKING:
@@ -28,16 +29,12 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.data.config import SourceConfig, TrainingDataConfig
+    from harness_bench.pretrain.config import SourceConfig, TrainingDataConfig
     from harness_bench.pretrain.data.cut_source import CutSource
 
 
 def open_folder(folder: Path, split: str) -> CutSource:
-    """Open a prepared folder's split, or a sharded folder, whichever it is.
-
-    Raises:
-        ValueError: neither, or no such split.
-    """
+    """Open a prepared folder's split, or a sharded folder; a `ValueError` if it is neither."""
     if is_sharded(folder):
         return ShardedCuts(open_shards(folder))
     return CutList(read_cuts(folder, split))
@@ -68,8 +65,7 @@ def open_data(
         config: the sources and what to exclude of them.
         out: where corpora are prepared, one folder each.
         names: these sources alone; all where empty.
-        allow_test_data: train even on audio of dev and test sets: those of the sources'
-            folders and of `config.protect`.
+        allow_test_data: train even on dev and test sets of the sources' and protected folders.
 
     Raises:
         ValueError: an unknown name, lists and shards mixed, excluded recordings inside shards,
@@ -101,10 +97,10 @@ def open_data(
 
 def _chosen(config: TrainingDataConfig, names: Sequence[str]) -> list[SourceConfig]:
     known = {source.title: source for source in config.sources}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"There is no data source {unknown[0]!r}; there are {', '.join(known)}.")
-    return [known[name] for name in names] if names else list(config.sources)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"There is no data source {name!r}; there are {', '.join(known)}.")
+    return [known[name] for name in names or known]
 
 
 def _open_shards(
@@ -133,9 +129,9 @@ def _in_language(shard: Shard, language: str | None) -> Shard:
 
 
 def _read(source: SourceConfig, out: Path) -> list[Cut]:
-    folder, root = _folder(source, out), Path(source.folder)
+    folder = _folder(source, out)
     if source.corpus != PREPARED:
-        _prepare_once(source, root, folder)
+        _prepare_once(source, Path(source.folder), folder)
     return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
 
 
@@ -172,11 +168,9 @@ def _tree(root: Path) -> Iterator[str]:
 
 def _refuse_twins(cuts: Sequence[Cut]) -> None:
     """Refuse two utterances of one id: labels are found by it."""
-    seen: set[str] = set()
-    for cut in cuts:
-        if str(cut.id) in seen:
+    for name, count in Counter(str(cut.id) for cut in cuts).items():
+        if count > 1:
             raise ValueError(
-                f"Two sources hold an utterance {cut.id!r}; labels could not tell them apart. "
+                f"Two sources hold an utterance {name!r}; labels could not tell them apart. "
                 "Leave one of the sources out, or prepare it with other ids."
             )
-        seen.add(str(cut.id))

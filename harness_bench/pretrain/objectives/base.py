@@ -59,6 +59,11 @@ class Objective(nn.Module, ABC):
         if config.feature_grad_mult == 0:
             # Without gradients AdamW leaves them alone, weight decay included, and so does DDP.
             hubert.feature_extractor.requires_grad_(requires_grad=False)
+        self.build_head()
+
+    @abstractmethod
+    def build_head(self) -> None:
+        """Make what is trained beside the backbone; `__init__` calls it at its end."""
 
     @abstractmethod
     @override

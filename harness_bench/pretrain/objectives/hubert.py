@@ -16,8 +16,6 @@ from harness_bench.pretrain.objectives.base import Objective
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness_bench.models.hubert import Hubert
-    from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
 
 
@@ -43,16 +41,10 @@ class PretrainHead(nn.Module):
 class HubertObjective(Objective):
     """Predict the label of masked, and where weighted of unmasked, frames (Hsu et al. 2021)."""
 
-    def __init__(
-        self,
-        hubert: Hubert,
-        clusters: int,
-        config: PretrainConfig,
-        options: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(hubert, clusters, config, options)
-        dim = hubert.config.encoder_embed_dim
-        self.head = PretrainHead(dim, clusters, config.final_dim, config.logit_temp)
+    @override
+    def build_head(self) -> None:
+        dim, config = self.hubert.config.encoder_embed_dim, self.config
+        self.head = PretrainHead(dim, self.clusters, config.final_dim, config.logit_temp)
         self.weights = (config.pred_masked_weight, config.pred_nomask_weight)
 
     @override

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.pretrain.augment import effects
-from harness_bench.pretrain.augment.augmenter import (
+from harness_bench.pretrain.augment.effects import (
     Augmenter,
     audio_files,
     read_noise,
     read_response,
 )
-from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import Wave, noise
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ OFF: dict[str, dict[str, Any]] = {
 
 
 def changed(config: AugmentConfig, wave: Wave, seed: int) -> Wave:
-    return Augmenter(config)(wave, np.random.default_rng(seed))
+    return Augmenter(config).change(wave, np.random.default_rng(seed))[0]
 
 
 @given(
@@ -233,7 +233,7 @@ def test_workers_draw_the_same(recordings: Path) -> None:
     ours = Augmenter(replace(FULL, noise=str(recordings)))
     theirs = ForkingPickler.loads(ForkingPickler.dumps(ours))
     wave = noise(8000)
-    one, other = (each(wave, np.random.default_rng(3)) for each in (ours, theirs))
+    one, other = (each.change(wave, np.random.default_rng(3))[0] for each in (ours, theirs))
     assert np.array_equal(one, other)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness_bench.audio.io import load_waveform
 from harness_bench.pretrain.augment import effects
-from harness_bench.pretrain.augment.config import AugmentConfig
+from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import Wave, noise
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 
 from harness_bench.cuts.store import read_cuts
-from harness_bench.pretrain.augment.config import AugmentConfig
 from harness_bench.pretrain.augment.preview import always, preview, versions, with_everything
+from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import noise
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import torch
 from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
 from harness_bench.cuts.fields import spoken
-from harness_bench.pretrain.augment.config import AugmentConfig
-from harness_bench.pretrain.data.batches import NO_LABEL, EpochCuts, MaskedBatch, epoch_batches
-from harness_bench.pretrain.data.crops import FACTOR_FIELD, crop, vary
+from harness_bench.pretrain.config import AugmentConfig
+from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch, epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.data.epoch import FACTOR_FIELD, EpochCuts, crop, vary
 from tests.pretrain.conftest import small_step
 from tests.pretrain.labels.conftest import make_cuts
 

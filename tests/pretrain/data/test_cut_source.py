@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.cuts.fields import language_of, spoken, with_custom
-from harness_bench.pretrain.data.balance import repeated, repetitions
 from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.data.epoch import repeated, repetitions
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:

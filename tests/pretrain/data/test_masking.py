@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.core.rng import utterance_rng
-from harness_bench.pretrain.data.masking import span_mask
+from harness_bench.pretrain.data.batches import span_mask
 
 
 def test_about_half_of_the_frames_are_masked() -> None:

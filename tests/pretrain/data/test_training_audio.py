@@ -11,8 +11,8 @@ from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.fields import spoken
 from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
+from harness_bench.pretrain.config import TrainingDataConfig, resolve_paths
 from harness_bench.pretrain.data import training_audio
-from harness_bench.pretrain.data.config import TrainingDataConfig, resolve_paths
 from harness_bench.pretrain.data.training_audio import open_data
 from tests.pretrain.labels.conftest import make_cuts
 

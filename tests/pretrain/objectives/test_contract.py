@@ -47,9 +47,8 @@ class MadeUp(Objective):
     Options = Options
     needs_labels = False
 
-    def __init__(self, hubert, clusters, config, options):
-        super().__init__(hubert, clusters, config, options)
-        self.out = nn.Linear(hubert.config.encoder_embed_dim, 1)
+    def build_head(self):
+        self.out = nn.Linear(self.hubert.config.encoder_embed_dim, 1)
         self.register_buffer("steps", torch.zeros(1))
 
     def forward(self, batch):

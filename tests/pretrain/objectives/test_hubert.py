@@ -114,6 +114,21 @@ def test_accumulated_and_distributed_gradients_are_exact() -> None:
     assert torch.allclose(gradient(parts, 3), whole, atol=1e-6)
 
 
+def test_gradients_stop_before_a_frozen_extractor() -> None:
+    """No gradient tensor at all, not one of zeros; with a share of 0.1, a tenth of the gradient."""
+    found = {}
+    for share in (0.0, 0.1, 1.0):
+        model = objective(feature_grad_mult=share)
+        model.hubert(*padded([8_000, 8_000])).output.square().sum().backward()
+        found[share] = [each.grad for each in model.hubert.feature_extractor.parameters()]
+        assert model.hubert.masked_spec_embed.requires_grad
+    assert all(grad is None for grad in found[0.0])
+    for tenth, whole in zip(found[0.1], found[1.0], strict=True):
+        assert tenth is not None
+        assert whole is not None
+        torch.testing.assert_close(tenth, whole / 10)
+
+
 def test_weights_and_penalty_enter_as_fairseq_writes_them() -> None:
     """(w_m * sum_m + w_u * sum_u) / (frames with weight) + 10 * penalty."""
     batch = make_batch()
