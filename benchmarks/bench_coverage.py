@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -28,8 +27,7 @@ SIGNIFICANT = 0.05
 METRIC = {"wer": get_metric("wer").value}
 
 
-@dataclass(frozen=True)
-class Shares:
+class Shares(NamedTuple):
     """Percent of simulated test sets, by what is resampled."""
 
     clusters: float
@@ -46,14 +44,12 @@ def _coverage(*, tiny: bool) -> Iterator[Row]:
     how: Any = {"each": 10, "trials": 60 if tiny else 1000, "resamples": 60 if tiny else 500}
     told = f"{how['trials']} simulated sets, 10 utterances a programme (peer: over utterances)"
     for clusters in (10, 24, 100):
-        found = coverage(clusters=clusters, **how)
         yield higher_is_better(
-            f"interval_coverage_{clusters}_programmes", found.clusters, found.utterances,
+            f"interval_coverage_{clusters}_programmes", *coverage(clusters=clusters, **how),
             "% (95 is right)", note=f"95 % intervals that hold the true WER, {told}",
         )  # fmt: skip
-    found = false_alarms(clusters=100, **how)
     yield lower_is_better(
-        "paired_test_false_alarms_100_programmes", found.clusters, found.utterances,
+        "paired_test_false_alarms_100_programmes", *false_alarms(clusters=100, **how),
         "% (5 is right)", note=f"p < 0.05 for two equally good systems, {told}",
     )  # fmt: skip
 

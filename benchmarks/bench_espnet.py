@@ -7,7 +7,6 @@ ask what they are, but an untrained decoder does not know where to end, so lengt
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 import tempfile
 import time
@@ -16,6 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from espnet2.bin.asr_inference import Speech2Text
+from espnet2.tasks.asr import ASRTask
+from torch import Tensor, nn
+from transformers.utils import logging
 
 from benchmarks.measure import (
     TINY_MODEL,
@@ -23,69 +26,109 @@ from benchmarks.measure import (
     in_turn,
     lower_is_better,
     matmul_peak,
+    require_equal_losses,
+    timed,
     versus,
 )
+from harness_bench.asr.espnet.register import register
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.size import forward_per_second
 from harness_bench.pretrain.config import load_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from torch import Tensor
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.measure import Row
 
 PEER, UNIT = "espnet", "audio s / core-s"
+CONF = Path(__file__).parent.parent / "egs" / "qasr" / "asr1" / "conf"
 BEAMS = (1, 4, 10)
 COUNT, SECONDS = 4, 3.0  # utterances and their length
 ONLINE, CACHED, STOCK, FBANK = "online", "cached", "huggingface", "default"
+VOCABULARY = 1000  # of sentencepiece units, as the recipe's
+TOKENS_PER_SECOND = 5  # of such units in speech; an untrained model would not know where to end
+TINY: dict[str, dict[str, object]] = {
+    "encoder_conf": {
+        "output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 1
+    },
+    "decoder_conf": {"attention_heads": 2, "linear_units": 16, "num_blocks": 1},
+}  # fmt: skip
 
 
 class Bench:
-    """The models with each frontend, and the batch."""
+    """The models with each frontend, and a batch of noise with random texts."""
 
     def __init__(self, folder: Path, *, tiny: bool) -> None:
-        from benchmarks import espnet_asr  # noqa: PLC0415 - ESPnet takes long to import
-
-        self.asr, self.tiny = espnet_asr, tiny
+        self.folder, self.tiny = folder, tiny
         self.seconds = 1.0 if tiny else SECONDS
         self.audio = COUNT * self.seconds
         self.model = TINY_MODEL if tiny else load_preset("harness_st").model
         save_random(folder / "model", self.model, seed=0)
-        fbank = {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160}
-        settings: dict[str, dict[str, object]] = {
-            "harness": {"checkpoint": folder / "model", "layers": "mean"},
-            STOCK: {"model": folder / "model"},
-            FBANK: dict(fbank),
+        register()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        words = ["<blank>", "<unk>", *(f"t{n}" for n in range(VOCABULARY - 3)), "<sos/eos>"]
+        (folder / "tokens.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+        generator = torch.Generator().manual_seed(0)
+        samples = int(self.seconds * SAMPLE_RATE)
+        tokens = max(1, int(self.seconds * TOKENS_PER_SECOND))
+        self.batch = {
+            "speech": 0.1 * torch.randn(COUNT, samples, generator=generator),
+            "speech_lengths": torch.full((COUNT,), samples),
+            "text": torch.randint(2, VOCABULARY - 1, (COUNT, tokens), generator=generator),
+            "text_lengths": torch.full((COUNT,), tokens),
         }
-        self.configs = {
-            name: espnet_asr.build(folder, name, values, tiny=tiny)
-            for name, values in settings.items()
-        }
-        self.batch = espnet_asr.noise_batch(COUNT, self.seconds)
+        self.harness = self.config("harness", checkpoint=folder / "model", layers="mean")
 
-    def steps(self) -> dict[str, Any]:
-        """Return one `espnet_asr.Step` for each frontend, and one on ready features."""
-        ours, make = self.configs["harness"], self.asr.Step
+    def config(self, frontend: str, **settings: object) -> Path:
+        """Let ESPnet write the config of the recipe's model with a frontend; return its path."""
+        out = self.folder / frontend
+        layer = "conv2d" if frontend == FBANK else "linear"
+        options: dict[str, dict[str, object]] = {
+            "encoder_conf": {"input_layer": layer},
+            "frontend_conf": settings,
+        }
+        words = [
+            word
+            for part in (options, TINY if self.tiny else {})
+            for name, values in part.items()
+            for key, value in values.items()
+            for word in (f"--{name}", f"{key}={value}")
+        ]
+        ASRTask.main(
+            cmd=[
+                "--config", str(CONF / "train_asr.yaml"), "--frontend", frontend, *words,
+                "--token_type", "char", "--token_list", str(self.folder / "tokens.txt"),
+                "--dry_run", "true", "--output_dir", str(out), "--log_level", "ERROR",
+                "--ngpu", "0",
+            ]
+        )  # fmt: skip
+        return out / "config.yaml"
+
+    def steps(self) -> dict[str, Step]:
+        """Return the step of each frontend, and ours on ready features."""
+        stock = self.config(STOCK, model=self.folder / "model")
+        fbank = self.config(FBANK, fs="16k", n_fft=512, win_length=400, hop_length=160)
         made = {
-            ONLINE: make(ours, dict(self.batch)),
-            STOCK: make(self.configs[STOCK], dict(self.batch), frozen=True),
-            FBANK: make(self.configs[FBANK], dict(self.batch)),
+            ONLINE: Step(self.harness, dict(self.batch)),
+            STOCK: Step(stock, dict(self.batch), frozen=True),
+            FBANK: Step(fbank, dict(self.batch)),
         }
         with torch.no_grad():
             frontend = made[ONLINE].model.frontend
             features, frames = frontend(self.batch["speech"], self.batch["speech_lengths"])
         require_equal_features(frontend, made[STOCK].model.frontend, self.batch)
         ready = self.batch | {"speech": features, "speech_lengths": frames}
-        return made | {CACHED: make(ours, ready)}
+        return made | {CACHED: Step(self.harness, ready)}
 
 
 def measure(*, tiny: bool = False) -> Iterator[Row]:
     """Yield rows of training steps, then of decoding; CPU seconds of one thread.
 
     Raises:
-        RuntimeError: frontends or losses differ by more than rounding, so times do not compare.
+        RuntimeError, ValueError: frontends or losses differ by more than rounding, so times do not
+            compare.
     """
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), tiny=tiny)
@@ -103,9 +146,7 @@ def _training(bench: Bench) -> Iterator[Row]:
         {name: statistics.median(turn[name][kind] for turn in turns) for name in steps}
         for kind in (0, 1)
     )
-    losses = {name: turns[0][name][2] for name in (ONLINE, CACHED)}
-    if not math.isclose(losses[ONLINE], losses[CACHED], rel_tol=1e-4):
-        raise RuntimeError(f"The losses differ, online and on ready features: {losses}.")
+    require_equal_losses(turns[0][ONLINE][2], turns[0][CACHED][2], 1e-4)
     what = f"update on {COUNT} x {bench.seconds:g} s, fp32, one thread"
     frozen = "frozen by --freeze_param, though transformers lets gradients flow through it"
     about = {
@@ -153,19 +194,18 @@ def _frontend(bench: Bench, part: dict[str, float]) -> Row:
 
 def _decoding(bench: Bench) -> Iterator[Row]:
     """Time frontend and encoder once, then the search for each beam."""
-    config, batch = bench.configs["harness"], bench.batch
-    model = bench.asr.Step(config, batch).model.eval()
+    batch = bench.batch
+    model = Step(bench.harness, batch).model.eval()
     rows = [{name: value[n : n + 1] for name, value in batch.items()} for n in range(COUNT)]
     encodings = in_turn(
-        partial(bench.asr.encode, model, batch),
-        lambda: [bench.asr.encode(model, row) for row in rows],
+        partial(encode, model, batch),
+        lambda: [encode(model, row) for row in rows],
         repeats=1,
     )
-    encoded = bench.asr.encode(model, batch)
+    encoded = encode(model, batch)
     for beam in BEAMS:
-        decoder = bench.asr.Decoder(config, beam, encoded)
-        together, tokens = timed(decoder.together)
-        alone, others = timed(decoder.one_by_one)
+        decoder = Decoder(bench.harness, beam, encoded)
+        (tokens, together), (others, alone) = timed(decoder.together), timed(decoder.one_by_one)
         if tokens != others:
             raise RuntimeError(f"Beam {beam}: {tokens} tokens together, {others} one by one.")
         ours, peer = together + encodings[0], alone + encodings[1]
@@ -182,13 +222,6 @@ def _decoding(bench: Bench) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def timed(decode: Callable[[], list[list[int]]]) -> tuple[float, int]:
-    """Return a decoding's CPU seconds and the number of its tokens."""
-    start = time.process_time()
-    found = decode()
-    return time.process_time() - start, sum(map(len, found))
-
-
 @torch.no_grad()
 def require_equal_features(frontend: Any, stock: Any, batch: dict[str, Tensor]) -> None:
     """Both frontends must hold the same model, or their times do not compare.
@@ -203,3 +236,81 @@ def require_equal_features(frontend: Any, stock: Any, batch: dict[str, Tensor]) 
     stock.train()
     if ours.shape != peer.shape or not torch.allclose(ours, peer, atol=1e-3, rtol=1e-3):
         raise RuntimeError(f"The features of {STOCK} {tuple(peer.shape)} are not ours.")
+
+
+class Step:
+    """One model's update on one batch, and what part of it the frontend took.
+
+    Args:
+        config: of `Bench.config`.
+        batch: of `Bench`, or with ready features as speech.
+        frozen: keep the frontend's parameters as they are, as `--freeze_param frontend` does.
+    """
+
+    def __init__(self, config: Path, batch: dict[str, Tensor], *, frozen: bool = False) -> None:
+        torch.manual_seed(0)
+        self.model: Any = ASRTask.build_model_from_file(config)[0].train()
+        if frozen:
+            self.model.frontend.requires_grad_(requires_grad=False)
+        self.batch, self.frontend_seconds = batch, 0.0
+        trained = [value for value in self.model.parameters() if value.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=1e-6)
+        self.model.frontend.register_forward_pre_hook(self._start)
+        self.model.frontend.register_forward_hook(self._stop)
+
+    def _start(self, *_: object) -> None:
+        self.frontend_seconds = -time.process_time()
+
+    def _stop(self, *_: object) -> None:
+        self.frontend_seconds += time.process_time()
+
+    def __call__(self) -> tuple[float, float, float]:
+        """Make an update; return its CPU seconds, the frontend's among them, and the loss."""
+        torch.manual_seed(1)  # the same dropout, so that losses compare
+        start = time.process_time()
+        self.optimizer.zero_grad()
+        loss = self.model(**self.batch)[0]
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        return time.process_time() - start, self.frontend_seconds, float(loss.detach())
+
+
+class Decoder:
+    """ESPnet's beam search for an untrained model on ready encodings.
+
+    It takes the config of `Bench.config`, the number of hypotheses kept and what `encode` gave.
+    """
+
+    def __init__(self, config: Path, beam: int, encoded: tuple[Tensor, Tensor]) -> None:
+        torch.manual_seed(0)
+        frames = int(encoded[1].max())
+        rate = TOKENS_PER_SECOND * 0.02  # a frame is 20 ms
+        bounds = {"maxlenratio": rate, "minlenratio": rate if int(rate * frames) > 1 else 0.0}
+        self.search: Any = Speech2Text(
+            config, beam_size=beam, batch_size=2, ctc_weight=0.3, ctc_window_margin=0, **bounds
+        ).beam_search
+        self.encoded, self.bounds = encoded, bounds
+
+    @torch.no_grad()
+    def together(self) -> int:
+        """Decode all utterances in one search; return the number of tokens of the best texts."""
+        found = self.search(x=self.encoded[0], x_lengths=self.encoded[1], **self.bounds)
+        return sum(map(_tokens, found))
+
+    @torch.no_grad()
+    def one_by_one(self) -> int:
+        """Decode one utterance after the other; return the number of tokens of the best texts."""
+        rows = zip(*self.encoded, strict=True)
+        return sum(_tokens(self.search(x=row[:count], **self.bounds)) for row, count in rows)
+
+
+def _tokens(hypotheses: Sequence[Any]) -> int:
+    return len(hypotheses[0].yseq) - 2  # but for the ends
+
+
+@torch.no_grad()
+def encode(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Run frontend and encoder on a batch: (B, F, D) and frames (B,)."""
+    encoded, frames = model.encode(batch["speech"], batch["speech_lengths"])
+    return encoded, frames

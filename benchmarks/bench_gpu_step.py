@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks.bench_pretrain_step import (
+    CLUSTERS,
+    SETTINGS,
+    OurStep,
+    TransformersStep,
+    crops,
+    operations,
+    shape,
+    updates,
+)
 from benchmarks.measure import clock_of, higher_is_better, in_turn, matmul_peak, versus
-from benchmarks.steps import CLUSTERS, SETTINGS, OurStep, TransformersStep, crops, shape, updates
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.size import training_per_second
 from harness_bench.pretrain.config import load_preset
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -45,18 +53,14 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
                 module.compile(dynamic=True)
         for count in (PAPER_CROPS, 1 if tiny else _largest(ours, config, device)):
             name = f"gpu_step_hl_{count * seconds:g}s{'_compiled' if compiled else ''}"
-            yield _row(name, (ours, peer), config, (count, seconds), peak)
+            yield _row(name, (ours, peer), config, count, seconds, peak)
 
 
 def _row(
-    name: str,
-    steps: tuple[nn.Module, nn.Module],
-    config: HubertConfig,
-    size: tuple[int, float],
+    name: str, steps: Sequence[nn.Module], config: HubertConfig, count: int, seconds: float,
     peak: float,
-) -> Row:
-    """Time ours and transformers' in turn; `size` is crops and seconds of each."""
-    count, seconds = size
+) -> Row:  # fmt: skip
+    """Time ours and transformers' in turn on so many crops of so many seconds."""
     device = next(steps[0].parameters()).device
     batch = crops(config, seconds, count).to(device)
     calls = [updates(step, batch, SETTINGS, bf16=True) for step in steps]
@@ -65,17 +69,12 @@ def _row(
     calls[0]()
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
     ours, peer = in_turn(*calls, repeats=5, clock=clock_of(device))
-    audio = count * seconds
-    operations = audio * training_per_second(
-        config, clusters=CLUSTERS, final_dim=SETTINGS.final_dim, utterance_seconds=seconds
+    audio, limit = count * seconds, count * operations(config, seconds) / ours / peak
+    note = versus(
+        f"step of H-L, bf16-mixed, {count} crops, peak memory {memory:.1f} GiB (both models held)",
+        "transformers",
     )
-    what = (
-        f"step of H-L, bf16-mixed, {count} crops, peak memory {memory:.1f} GiB (both models held)"
-    )
-    return higher_is_better(
-        name, audio / ours, audio / peer, "audio s / s",
-        note=versus(what, "transformers"), limit=operations / ours / peak,
-    )  # fmt: skip
+    return higher_is_better(name, audio / ours, audio / peer, "audio s / s", note=note, limit=limit)
 
 
 def _largest(step: nn.Module, config: HubertConfig, device: torch.device) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from benchmarks.measure import in_turn, lower_is_better, versus
+from benchmarks.measure import in_turn, lower_is_better, timed, versus
 from harness_bench.pretrain.labels.kmeans import assign, fit_kmeans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from benchmarks.measure import Row
 
@@ -29,7 +30,8 @@ FAIRSEQ = {
     "max_no_improvement": 100, "n_init": 1, "reassignment_ratio": 0.0, "compute_labels": False,
     "init_size": None,
 }  # fmt: skip
-TOLERANCE, ROUNDS = 1e-4, 100  # the defaults of `LabelConfig`
+ROUNDS = 100
+_fit = partial(fit_kmeans, iterations=ROUNDS, tolerance=1e-4)  # the defaults of `LabelConfig`
 MFCC_DIM = 39
 INERTIA = "mean squared distance"
 
@@ -44,44 +46,27 @@ def _minibatch(*, tiny: bool) -> Iterator[Row]:
     """Cluster hidden states as HuBERT's second iteration does, each side once."""
     count, dim, clusters = (600, 300, 10) if tiny else (50_000, 768, 1000)
     frames = hidden_states(count, dim)
-    ours, theirs = _fits(clusters)
-    few_ours, few_theirs = _fits(10)
-    for fit in (few_ours, few_theirs):
-        fit(frames[:500])  # unmeasured: libraries start up
-    (own, our_seconds), (other, their_seconds) = _timed(ours, frames), _timed(theirs, frames)
+    tensor = torch.from_numpy(frames)
+
+    def ours(clusters: int, rows: int) -> Tensor:
+        return _fit(tensor[:rows], clusters, seed=0).centroids
+
+    def theirs(clusters: int, rows: int) -> Tensor:
+        fit = MiniBatchKMeans(clusters, random_state=0, **FAIRSEQ).fit(frames[:rows])
+        return torch.from_numpy(fit.cluster_centers_)
+
+    ours(10, 500), theirs(10, 500)  # unmeasured: libraries start up
+    (centroids, seconds), (others, peer_seconds) = (
+        timed(partial(fit, clusters, count)) for fit in (ours, theirs)
+    )
     note = versus(
         f"k-means, {count} x {dim}, K = {clusters}, seeding included; fairseq's settings but "
         "n_init = 1, the fastest", "scikit-learn",
     )  # fmt: skip
     name = "kmeans_vs_sklearn_minibatch"
-    yield lower_is_better(name, our_seconds, their_seconds, "CPU s", note=note)
-    tensor = torch.from_numpy(frames)
-    cost, their_cost = (float(assign(tensor, torch.from_numpy(c))[1].mean()) for c in (own, other))
-    yield lower_is_better(f"{name}_inertia", cost, their_cost, INERTIA, note=note)
-
-
-def _fits(clusters: int) -> tuple[Callable[[Frames], Frames], Callable[[Frames], Frames]]:
-    """Return our and the peer's way from frames (N, D) to centroids (K, D)."""
-
-    def ours(frames: Frames) -> Frames:
-        tensor = torch.from_numpy(frames)
-        made = fit_kmeans(tensor, clusters, iterations=ROUNDS, tolerance=TOLERANCE, seed=0)
-        centroids: Frames = made.centroids.numpy()
-        return centroids
-
-    def theirs(frames: Frames) -> Frames:
-        made = MiniBatchKMeans(clusters, random_state=0, **FAIRSEQ).fit(frames)
-        centroids: Frames = made.cluster_centers_
-        return centroids
-
-    return ours, theirs
-
-
-def _timed(fit: Callable[[Frames], Frames], frames: Frames) -> tuple[Frames, float]:
-    """Return centroids and the CPU seconds of finding them."""
-    start = time.process_time()
-    centroids = fit(frames)
-    return centroids, time.process_time() - start
+    yield lower_is_better(name, seconds, peer_seconds, "CPU s", note=note)
+    cost, peer_cost = (float(assign(tensor, found)[1].mean()) for found in (centroids, others))
+    yield lower_is_better(f"{name}_inertia", cost, peer_cost, INERTIA, note=note)
 
 
 def _lloyd(*, tiny: bool) -> Iterator[Row]:
@@ -89,24 +74,21 @@ def _lloyd(*, tiny: bool) -> Iterator[Row]:
     count, clusters, repeats = (300, 5, 1) if tiny else (20_000, 100, 4)
     frames = _blobs(count, 2 * clusters)
     tensor = torch.from_numpy(frames)
-    costs: dict[str, list[float]] = {"ours": [], "theirs": []}
+    own: list[float] = []
+    other: list[float] = []
 
     def ours() -> None:
-        seed = len(costs["ours"])
-        made = fit_kmeans(tensor, clusters, iterations=ROUNDS, tolerance=TOLERANCE, seed=seed)
-        costs["ours"].append(made.inertia)
+        own.append(_fit(tensor, clusters, seed=len(own)).inertia)
 
     def theirs() -> None:
-        seed = len(costs["theirs"])
-        made = KMeans(clusters, n_init=1, max_iter=ROUNDS, random_state=seed).fit(frames)
-        costs["theirs"].append(made.inertia_ / count)
+        made = KMeans(clusters, n_init=1, max_iter=ROUNDS, random_state=len(other)).fit(frames)
+        other.append(made.inertia_ / count)
 
     times = in_turn(ours, theirs, repeats=repeats)
     what = f"k-means, {count} x {MFCC_DIM}, K = {clusters}, seeding included"
     note, name = versus(what, "scikit-learn"), "kmeans_vs_sklearn_lloyd"
     yield lower_is_better(name, *times, "CPU s", note=note)
-    means = mean(costs["ours"]), mean(costs["theirs"])
-    yield lower_is_better(f"{name}_inertia", *means, INERTIA, note=note)
+    yield lower_is_better(f"{name}_inertia", mean(own), mean(other), INERTIA, note=note)
 
 
 def hidden_states(count: int, dim: int, seed: int = 0) -> Frames:

@@ -6,7 +6,6 @@ them back and find the nearest centroid in numpy, utterance by utterance.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,16 @@ import soundfile
 import torch
 import torch.nn.functional as F
 
-from benchmarks import corpus
-from benchmarks.fairseq_peer import FairseqPeer
-from benchmarks.measure import in_turn, lower_is_better, matmul_peak, versus
-from benchmarks.peers import HOW, fairseq_available
-from benchmarks.steps import SETTINGS, shape
+from benchmarks.bench_pretrain_step import SETTINGS, shape
+from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
+from benchmarks.measure import (
+    in_turn,
+    lower_is_better,
+    matmul_peak,
+    speech_lengths,
+    versus,
+    write_cuts,
+)
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.size import forward_per_second
 from harness_bench.pretrain.config import LabelConfig
@@ -31,7 +35,6 @@ from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lhotse import MonoCut
     from numpy.typing import NDArray
 
     from benchmarks.measure import Row
@@ -76,17 +79,14 @@ class FairseqScripts:
                 out.write(" ".join(map(str, np.argmin(distances, axis=1).tolist())) + "\n")
                 begin += length
 
-    def read_labels(self) -> list[list[int]]:
-        """Return what was written."""
-        lines = self.labels.read_text(encoding="utf-8").splitlines()
-        return [[int(label) for label in line.split()] for line in lines]
+    def read_labels(self) -> list[int]:
+        """Return what was written, of all utterances."""
+        return [int(label) for label in self.labels.read_text(encoding="utf-8").split()]
 
 
 def measure(*, tiny: bool = False) -> Iterator[Row]:
     """Yield CPU seconds of the whole pass and of its assignment alone, on one thread."""
-    if not fairseq_available():
-        for name in ("label_pass_vs_fairseq", "label_assignment_vs_fairseq"):
-            print(f"{name} is left out: {HOW}.", file=sys.stderr)
+    if without_fairseq("label_pass_vs_fairseq", "label_assignment_vs_fairseq"):
         return
     with tempfile.TemporaryDirectory() as folder:
         yield from _measure(Path(folder), tiny=tiny)
@@ -98,7 +98,9 @@ def _measure(folder: Path, *, tiny: bool) -> Iterator[Row]:
     peer = FairseqPeer(config, clusters, SETTINGS)
     layer = config.encoder_layers  # as the paper labels with the last
     save_checkpoint(folder / "teacher", peer.ours().hubert)
-    cuts = _corpus(folder, 2 if tiny else 7)
+    rng = np.random.default_rng(0)
+    lengths = speech_lengths(2 if tiny else 7, rng)
+    cuts = write_cuts(folder, [0.1 * rng.standard_normal(length) for length in lengths])
     paths = [Path(cut.recording.sources[0].source) for cut in cuts]
     scripts = FairseqScripts(peer, layer, folder, normalize=config.normalize)
     made, settings = folder / "labels", LabelConfig(
@@ -121,7 +123,9 @@ def _measure(folder: Path, *, tiny: bool) -> Iterator[Row]:
 
     peak = matmul_peak(torch.float32, tiny=tiny)
     times = in_turn(ours, theirs, repeats=1 if tiny else 2)
-    _require_agreement([open_labels(made).of(cut).tolist() for cut in cuts], scripts.read_labels())
+    own = np.concatenate([open_labels(made).of(cut).tolist() for cut in cuts])
+    if (equal := np.mean(own == scripts.read_labels())) < AGREE:
+        raise ValueError(f"Only {equal:.1%} of the labels agree; no times can be compared.")
     seconds = sum(cut.duration for cut in cuts)
     written = scripts.features.stat().st_size
     least = seconds * forward_per_second(config) / peak
@@ -150,15 +154,3 @@ def _assignment(folder: Path, scripts: FairseqScripts, labeler: Labeler, *, tiny
     return lower_is_better(
         "label_assignment_vs_fairseq", *times, "CPU s", note=versus(note, "fairseq-fixed")
     )
-
-
-def _corpus(folder: Path, count: int) -> list[MonoCut]:
-    rng = np.random.default_rng(0)
-    waves = [0.1 * rng.standard_normal(samples) for samples in corpus.lengths(count, rng)]
-    return corpus.write(folder, waves)
-
-
-def _require_agreement(ours: list[list[int]], theirs: list[list[int]]) -> None:
-    equal = float(np.mean(np.concatenate(ours) == np.concatenate(theirs)))
-    if equal < AGREE:
-        raise ValueError(f"Only {equal:.1%} of the labels agree; no times can be compared.")

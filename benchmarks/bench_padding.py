@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks import corpus
-from benchmarks.measure import lower_is_better
+from benchmarks.measure import lower_is_better, speech_lengths, write_cuts
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import epoch_batches
@@ -30,7 +29,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
     """Yield the percentage of padded samples over one epoch."""
     count = 12 if tiny else 500
     config = PretrainConfig(max_update=1, max_seconds=62.5, num_buckets=30, num_workers=0)
-    lengths = corpus.lengths(count, np.random.default_rng(0))
+    lengths = speech_lengths(count, np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as folder:
         ours = _bucketed(Path(folder), lengths, config)
     peer = _random(lengths, round(config.max_seconds * SAMPLE_RATE))
@@ -43,20 +42,16 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
 
 def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) -> float:
     """Return the percentage of padding in one epoch of our batches, from silent files."""
-    cuts = corpus.write(folder, [np.zeros(length) for length in lengths])
+    cuts = write_cuts(folder, [np.zeros(length) for length in lengths])
     labels = {
         cut.id: torch.zeros(frame_count(int(length)))
         for cut, length in zip(cuts, lengths, strict=True)
     }
     write_shard(folder / "labels-0.safetensors", labels)
-    used = total = 0
-    source = CutList(cuts)
-    for batch in epoch_batches(
-        source, LabelStore(folder), config, epoch=0, skip=0, rank=0, ranks=1
-    ):
-        used += int(batch.lengths.sum())
-        total += batch.samples.numel()
-    return 100 * (1 - used / total)
+    position = {"epoch": 0, "skip": 0, "rank": 0, "ranks": 1}
+    batches = epoch_batches(CutList(cuts), LabelStore(folder), config, **position)
+    sizes = [(int(batch.lengths.sum()), batch.samples.numel()) for batch in batches]
+    return 100 * (1 - sum(used for used, _ in sizes) / sum(total for _, total in sizes))
 
 
 def _random(lengths: NDArray[np.int64], limit: int) -> float:

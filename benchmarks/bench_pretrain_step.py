@@ -1,118 +1,198 @@
-"""Pretraining steps on 10 s crops: audio seconds a core-second, and their share of the peak."""
+"""Pretraining steps on 10 s crops: audio seconds a core-second, and their share of the peak.
+
+A whole step of one model by different hands: ours, transformers', fairseq's.
+"""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, override
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import HubertModel
+from transformers.utils import logging
 
-from benchmarks.fairseq_peer import FairseqPeer
-from benchmarks.measure import higher_is_better, in_turn, matmul_peak, versus
-from benchmarks.peers import HOW, fairseq_available
-from benchmarks.steps import (
-    CLUSTERS,
-    SETTINGS,
-    FairseqStep,
-    OurStep,
-    TransformersStep,
-    crops,
-    require_equal_losses,
-    shape,
-    updates,
-)
-from harness_bench.models.hubert import Hubert
-from harness_bench.models.size import training_per_second
+from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
+from benchmarks.measure import TINY_MODEL, higher_is_better, in_turn, matmul_peak, versus
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.models.config import HubertConfig
+from harness_bench.models.hubert import Hubert, normalize_waveforms
+from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS, training_per_second
+from harness_bench.pretrain.config import PretrainConfig, load_preset
+from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import nn
-
     from benchmarks.measure import Row
-    from harness_bench.models.config import HubertConfig
 
 UNIT = "audio s / core-s"
 CROP_SECONDS = 10.0
-SLOW_PEAK = 30e9  # operations a second
+SLOW_PEAK = 30e9  # operations a second: bf16 without instructions, where 10 s would take minutes
+# Shape, peer, bf16 and turns of each row; fairseq is measured in fp32 alone.
+CASES = {
+    "pretrain_step_hst_fp32_vs_transformers": ("hst", "transformers", False, 3),
+    "pretrain_step_hst_bf16_vs_transformers": ("hst", "transformers", True, 3),
+    "pretrain_step_base_fp32_vs_transformers": ("base", "transformers", False, 2),
+    "pretrain_step_hst_vs_fairseq": ("hst", "fairseq-fixed", False, 1),
+}
+CLUSTERS = 1000
+SETTINGS = PretrainConfig(max_update=1, num_workers=0)
+# HuBERT BASE, as fairseq's hubert_base_librispeech.yaml has it.
+BASE = HubertConfig(
+    encoder_layers=12, encoder_embed_dim=768, encoder_ffn_embed_dim=3072,
+    encoder_attention_heads=12, extractor_mode="default", layer_norm_first=False, normalize=False,
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Case:
-    """One row: a shape, a precision, a peer."""
-
-    size: str
-    peer: str
-    bf16: bool = False
-    repeats: int = 3
-
-    @property
-    def name(self) -> str:
-        """The row's name; fairseq is measured in fp32 alone."""
-        precision = "" if self.peer == "fairseq" else "_bf16" if self.bf16 else "_fp32"
-        return f"pretrain_step_{self.size}{precision}_vs_{self.peer}"
+def shape(size: str, *, tiny: bool) -> HubertConfig:
+    """Return the shape of HArnESS-ST ("hst") or HuBERT BASE ("base"); `tiny` tries the code."""
+    config = load_preset("harness_st").model if size == "hst" else BASE
+    like = {
+        name: getattr(config, name) for name in ("extractor_mode", "layer_norm_first", "normalize")
+    }
+    return replace(TINY_MODEL, **like) if tiny else config
 
 
-CASES = (
-    Case("hst", "transformers"),
-    Case("hst", "transformers", bf16=True),
-    Case("base", "transformers", repeats=2),
-    Case("hst", "fairseq", repeats=1),
-)
+def crops(config: HubertConfig, seconds: float, count: int = 1) -> MaskedBatch:
+    """Make a batch of crops of noise with random labels, half of the frames masked in spans."""
+    samples = 0.1 * torch.randn(count, int(seconds * SAMPLE_RATE))
+    frames = config.frames(samples.shape[1])
+    mask = torch.arange(frames) % 20 < 10  # noqa: PLR2004 - spans of 10, as fairseq's
+    masks = mask.expand(count, -1).contiguous()
+    lengths = torch.full((count,), samples.shape[1])
+    labels = torch.randint(CLUSTERS, (count, frames))
+    return MaskedBatch([f"noise{n}" for n in range(count)], samples, lengths, labels, masks)
+
+
+def operations(config: HubertConfig, seconds: float) -> float:
+    """Return the floating-point operations of a step on one crop."""
+    return seconds * training_per_second(
+        config, clusters=CLUSTERS, final_dim=SETTINGS.final_dim, utterance_seconds=seconds
+    )
+
+
+class OurStep(nn.Module):
+    """The step of pretrain.loop on one rank."""
+
+    def __init__(self, model: HubertObjective, settings: PretrainConfig) -> None:
+        super().__init__()
+        self.model, self.settings = model.train(), settings
+
+    @override
+    def forward(self, batch: MaskedBatch) -> Tensor:
+        return self.model.loss(self.model(batch), batch.counts, batch.counts, 1)
+
+
+class TransformersStep(nn.Module):
+    """transformers' HubertModel with the same weights, and the same loss as one matrix product."""
+
+    def __init__(self, ours: HubertObjective, settings: PretrainConfig) -> None:
+        super().__init__()
+        self.settings, self.normalize = settings, ours.hubert.config.normalize
+        final_dim, dim = ours.head.final_proj.weight.shape
+        self.final_proj = nn.Linear(dim, final_dim)
+        self.final_proj.load_state_dict(ours.head.final_proj.state_dict())
+        self.embeddings = nn.Parameter(ours.head.label_embs_concat.detach().clone())
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        with tempfile.TemporaryDirectory() as folder:
+            save_checkpoint(Path(folder), ours.hubert)
+            self.hubert = HubertModel.from_pretrained(
+                folder, apply_spec_augment=True, mask_time_prob=settings.mask_prob
+            ).train()
+        self.features = torch.empty(0)
+        self.hubert.feature_extractor.register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _given: object, out: Tensor) -> None:
+        self.features = out
+
+    @override
+    def forward(self, batch: MaskedBatch) -> Tensor:
+        waves = batch.samples
+        if self.normalize:
+            waves = normalize_waveforms(waves, batch.lengths)
+        out = self.hubert(waves, mask_time_indices=batch.mask).last_hidden_state
+        projected = F.normalize(self.final_proj(out[batch.mask]).float(), dim=-1)
+        with torch.autocast(projected.device.type, enabled=False):
+            logits = projected @ F.normalize(self.embeddings, dim=-1).T / self.settings.logit_temp
+        loss = F.cross_entropy(logits, batch.labels[batch.mask] + FAIRSEQ_SPECIAL_SYMBOLS)
+        return loss + self.settings.features_pen_weight * self.features.float().square().mean()
+
+
+class FairseqStep(nn.Module):
+    """fairseq's model and criterion."""
+
+    def __init__(self, peer: FairseqPeer, *, normalize: bool) -> None:
+        super().__init__()
+        self.peer, self.normalize, self.model = peer, normalize, peer.model.train()
+
+    @override
+    def forward(self, batch: MaskedBatch) -> Tensor:
+        waves = batch.samples
+        if self.normalize:
+            waves = normalize_waveforms(waves, batch.lengths)
+        return self.peer.loss(batch, waves)
+
+
+def updates(
+    step: nn.Module, batch: MaskedBatch, settings: PretrainConfig, *, bf16: bool
+) -> Callable[[], float]:
+    """Return a function that makes one update and gives its loss: autocast where `bf16`.
+
+    The step's weights lie where the batch does. On a GPU the optimizer is fused; the loss is given
+    once all of the update is done.
+    """
+    device = batch.samples.device.type
+    optimizer = torch.optim.AdamW(
+        step.parameters(), lr=1e-6, betas=settings.adam_betas, eps=settings.adam_eps,
+        weight_decay=settings.weight_decay, fused=device == "cuda",
+    )  # fmt: skip
+
+    def update() -> float:
+        optimizer.zero_grad()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+            loss = step(batch)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return update
 
 
 def measure(*, tiny: bool = False) -> Iterator[Row]:
     """Yield audio seconds per CPU second of forward, backward and AdamW on one thread."""
-    for case in CASES:
-        if case.peer == "fairseq" and not fairseq_available():
-            print(f"{case.name} is left out: {HOW}.", file=sys.stderr)
-            continue
-        yield _row(case, shape(case.size, tiny=tiny), tiny=tiny)
+    for name, (size, peer, bf16, turns) in CASES.items():
+        if peer == "transformers" or not without_fairseq(name):
+            yield _row(name, shape(size, tiny=tiny), peer, bf16=bf16, turns=0 if tiny else turns)
 
 
-def _row(case: Case, config: HubertConfig, *, tiny: bool) -> Row:
+def _row(name: str, config: HubertConfig, peer: str, *, bf16: bool, turns: int) -> Row:
+    """Time a step of ours and the peer's in turn; no turns: one, on sizes that try the code."""
     torch.manual_seed(0)
-    peak = matmul_peak(torch.bfloat16 if case.bf16 else torch.float32, tiny=tiny)
-    seconds = 0.5 if tiny else _crop_seconds(peak)
+    peak = matmul_peak(torch.bfloat16 if bf16 else torch.float32, tiny=not turns)
+    seconds = CROP_SECONDS if turns and peak > SLOW_PEAK else 0.5
     batch = crops(config, seconds)
-    losses: tuple[list[float], list[float]] = ([], [])
-    calls = [
-        partial(_append, kept, updates(step, batch, SETTINGS, bf16=case.bf16))
-        for kept, step in zip(losses, _steps(case.peer, config), strict=True)
-    ]
-    ours, peer = in_turn(*calls, repeats=1 if tiny else case.repeats)
-    require_equal_losses(losses[0][0], losses[1][0], 1e-2 if case.bf16 else 1e-4)
-    share = training_per_second(
-        config, clusters=CLUSTERS, final_dim=SETTINGS.final_dim, utterance_seconds=seconds
-    ) * (seconds / peak)
+    if peer == "transformers":
+        model = HubertObjective(Hubert(config), CLUSTERS, SETTINGS)
+        step: nn.Module = TransformersStep(model, SETTINGS)
+    else:
+        fairseq = FairseqPeer(config, CLUSTERS, SETTINGS)
+        model, step = fairseq.ours(), FairseqStep(fairseq, normalize=config.normalize)
+    calls = [updates(each, batch, SETTINGS, bf16=bf16) for each in (OurStep(model, SETTINGS), step)]
+    ours, theirs = in_turn(*calls, repeats=turns or 1, tolerance=1e-2 if bf16 else 1e-4)
+    share = operations(config, seconds) / peak
     what = (
         f"step on a crop of {seconds:g} s, {CLUSTERS} clusters, masked frames predicted, "
-        f"{'bf16-mixed' if case.bf16 else 'fp32'}, one thread; the peer reaches "
-        f"{share / peer:.0%} of {peak / 1e9:.3g} GFLOP/s"
+        f"{'bf16-mixed' if bf16 else 'fp32'}, one thread; the peer reaches "
+        f"{share / theirs:.0%} of {peak / 1e9:.3g} GFLOP/s"
     )
-    package = "fairseq-fixed" if case.peer == "fairseq" else case.peer
-    note = versus(what, package)
     return higher_is_better(
-        case.name, seconds / ours, seconds / peer, UNIT, note=note, limit=share / ours
+        name, seconds / ours, seconds / theirs, UNIT, note=versus(what, peer), limit=share / ours
     )
-
-
-def _crop_seconds(peak: float) -> float:
-    """Return 10 s, or less where the machine would take minutes: bf16 without instructions."""
-    return CROP_SECONDS if peak > SLOW_PEAK else 0.5
-
-
-def _append(kept: list[float], update: Callable[[], float]) -> None:
-    kept.append(update())
-
-
-def _steps(peer: str, config: HubertConfig) -> tuple[nn.Module, nn.Module]:
-    """Return our step and the peer's, with equal weights."""
-    if peer == "fairseq":
-        theirs = FairseqPeer(config, CLUSTERS, SETTINGS)
-        return OurStep(theirs.ours(), SETTINGS), FairseqStep(theirs, normalize=config.normalize)
-    model = HubertObjective(Hubert(config), CLUSTERS, SETTINGS)
-    return OurStep(model, SETTINGS), TransformersStep(model, SETTINGS)

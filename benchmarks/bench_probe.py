@@ -53,11 +53,6 @@ class Size:
     epochs: int
     model: HubertConfig
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of one epoch."""
-        return math.ceil(self.utterances.train / BATCH)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -93,11 +88,8 @@ class Bench:
         arguments = ["-m", "train", "-u", upstream, "-k", str(self.checkpoint), "-d", TASK]
         arguments += ["-c", str(packaged_config(TASK)), "-p", str(out), "--device", "cpu"]
         arguments += ["-o", self._overrides(steps)]
-        clean = {
-            key: value
-            for key, value in os.environ.items()
-            if key not in (FOLDER, MEMORY_MB, DISK_MB, DTYPE)
-        }
+        hidden = (FOLDER, MEMORY_MB, DISK_MB, DTYPE)
+        clean = {key: value for key, value in os.environ.items() if key not in hidden}
         start, cpu = time.perf_counter(), cpu_seconds()
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
@@ -115,7 +107,7 @@ class Bench:
 
     def _overrides(self, steps: int | None) -> str:
         """Return what `-o` says."""
-        epoch, never = self.size.steps_per_epoch, 10**9
+        epoch, never = math.ceil(self.size.utterances.train / BATCH), 10**9
         total = self.size.epochs * epoch
         values = {
             "runner.total_steps": total if steps is None else steps,
@@ -135,7 +127,11 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         RuntimeError: a command failed, or results differ: to the bit between cold and warm, by
             more than rounding from s3prl's.
     """
-    size = _tiny() if tiny else _size()
+    if tiny:
+        size = Size(SplitSizes(train=6, dev=6, test=6), epochs=2, model=TINY_MODEL)
+    else:  # HArnESS-S on 40 s of speech: two minutes of one core for s3prl
+        sizes = SplitSizes(train=18, dev=6, test=6)
+        size = Size(sizes, epochs=12, model=load_preset("harness_s").model)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), size)
         cold = bench.run("cold", OURS)
@@ -182,14 +178,3 @@ def _close(one: float | str, other: float | str) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=SAME_LOSS)
     return one == other
-
-
-def _size() -> Size:
-    """Return HArnESS-S on 40 s of speech: two minutes of one core for s3prl."""
-    sizes = SplitSizes(train=18, dev=6, test=6)
-    return Size(sizes, epochs=12, model=load_preset("harness_s").model)
-
-
-def _tiny() -> Size:
-    """Return a size that tries the code."""
-    return Size(SplitSizes(train=6, dev=6, test=6), epochs=2, model=TINY_MODEL)

@@ -1,8 +1,16 @@
-"""fairseq's own HuBERT, criterion and checkpoint files, for benchmarks and oracles."""
+"""fairseq's own HuBERT, criterion and checkpoint files, for benchmarks and oracles.
+
+It may be absent: `make peers` installs it beside the environment.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import logging
+import sys
 import tempfile
+import warnings
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.peers import fairseq_available, quiet
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.types.fairseq import read_fairseq
@@ -18,16 +25,50 @@ from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.batches import MaskedBatch
 
+PEERS = Path(__file__).parent.parent / "build" / "peers"
+HOW = "fairseq is not installed; run `make peers`"
 PAD = 1  # of fairseq's dictionaries
 SAME_NAME = (
     "encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads",
     "conv_bias", "extractor_mode", "layer_norm_first", "conv_pos", "conv_pos_groups", "dropout",
     "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop",
 )  # fmt: skip
+
+
+def fairseq_available() -> bool:
+    """Whether `import fairseq` works; puts build/peers behind everything else that is imported."""
+    if PEERS.is_dir() and str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))
+    return importlib.util.find_spec("fairseq") is not None
+
+
+def without_fairseq(*rows: str) -> bool:
+    """Tell whether fairseq is absent, and say then which rows are left out."""
+    absent = not fairseq_available()
+    for row in rows if absent else ():
+        print(f"{row} is left out: {HOW}.", file=sys.stderr)
+    return absent
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep fairseq's warnings and its set-up of all logging from what runs beside it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 class FairseqPeer:
@@ -37,15 +78,14 @@ class FairseqPeer:
         fairseq_available()
         self.clusters, self.pretrain = clusters, pretrain
         with quiet():
-            self._build(config)
+            self._build(config, pretrain)
 
-    def _build(self, config: HubertConfig) -> None:
+    def _build(self, config: HubertConfig, pretrain: PretrainConfig) -> None:
         from fairseq.criterions.hubert_criterion import HubertCriterion  # noqa: PLC0415
         from fairseq.data import Dictionary  # noqa: PLC0415
         from fairseq.models.hubert import hubert  # noqa: PLC0415
         from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig  # noqa: PLC0415
 
-        pretrain = self.pretrain
         layers = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
         self.model_cfg = hubert.HubertConfig(
             **{name: getattr(config, name) for name in SAME_NAME},

@@ -11,10 +11,12 @@ import io
 import random
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -37,24 +39,15 @@ SETS = ("asc40", "cv_lid10", "fsdd_en")  # recordings of which no two hold the s
 _SHIFT = 137 * SAMPLE_RATE // 1000 + 73  # no whole number of frames
 
 
-def encoded(wave: Wave, kind: str, codec: str) -> Wave:
+def encoded(kind: str, codec: str, wave: Wave) -> Wave:
     """Encode at a low rate and decode again."""
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
     data = io.BytesIO()
     soundfile.write(data, wave, SAMPLE_RATE, format=kind, subtype=codec, compression_level=0.9)
     data.seek(0)
     return np.asarray(soundfile.read(data, dtype="float32")[0], dtype=np.float32)
 
 
-def mp3(wave: Wave) -> Wave:
-    """Encode as MP3."""
-    return encoded(wave, "MP3", "MPEG_LAYER_III")
-
-
-def opus(wave: Wave) -> Wave:
-    """Encode as Opus."""
-    return encoded(wave, "OGG", "OPUS")
+mp3, opus = partial(encoded, "MP3", "MPEG_LAYER_III"), partial(encoded, "OGG", "OPUS")
 
 
 def noisy(wave: Wave) -> Wave:
@@ -84,8 +77,6 @@ VARIANTS: dict[str, Callable[[Wave], Wave]] = {
 
 def read(folder: Path, every: int = 1) -> list[Wave]:
     """Read the audio that a manifest names, or one file in so many of it."""
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
     with (folder / "manifest.tsv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [soundfile.read(folder / row["path"], dtype="float32")[0] for row in rows[::every]]

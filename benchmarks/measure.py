@@ -1,19 +1,27 @@
-"""What every benchmark shares: rows, and timing of two things in turn."""
+"""What every benchmark shares: rows, timing of two things in turn, inputs and a tiny model."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import soundfile
 import torch
+from lhotse import MonoCut, Recording, SupervisionSegment
 
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.config import HubertConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 CPU = torch.device("cpu")
 TINY_MODEL = HubertConfig(  # tries the code, not the speed
@@ -35,18 +43,14 @@ class Row:
     limit: float | None = None  # ours as a share of what the machine can do, measured beside it
 
 
-def lower_is_better(
-    name: str, ours: float, peer: float, unit: str, *, note: str = "", limit: float | None = None
-) -> Row:
-    """Make a row of two costs."""
-    return Row(name, ours, peer, peer / ours, unit, note, limit)
+def lower_is_better(name: str, ours: float, peer: float, unit: str, **more: Any) -> Row:
+    """Make a row of two costs; `more` are its note and limit."""
+    return Row(name, ours, peer, peer / ours, unit, **more)
 
 
-def higher_is_better(
-    name: str, ours: float, peer: float, unit: str, *, note: str = "", limit: float | None = None
-) -> Row:
-    """Make a row of two speeds."""
-    return Row(name, ours, peer, ours / peer, unit, note, limit)
+def higher_is_better(name: str, ours: float, peer: float, unit: str, **more: Any) -> Row:
+    """Make a row of two speeds; `more` are its note and limit."""
+    return Row(name, ours, peer, ours / peer, unit, **more)
 
 
 def versus(what: str, peer: str) -> str:
@@ -54,12 +58,22 @@ def versus(what: str, peer: str) -> str:
     return f"{what} (peer: {peer} {importlib.metadata.version(peer)})"
 
 
-def in_turn(
-    ours: Callable[[], object],
-    peer: Callable[[], object],
+def timed[T](
+    call: Callable[[], T], clock: Callable[[], float] = time.process_time
+) -> tuple[T, float]:
+    """Return what a call gives and the seconds that it takes, CPU seconds by default."""
+    start = clock()
+    found = call()
+    return found, clock() - start
+
+
+def in_turn[T](
+    ours: Callable[[], T],
+    peer: Callable[[], T],
     *,
     repeats: int,
     clock: Callable[[], float] = time.process_time,
+    tolerance: float | None = None,
 ) -> tuple[float, float]:
     """Return the median seconds of two calls, made by turns so that both meet the same machine.
 
@@ -68,15 +82,23 @@ def in_turn(
         peer: called second.
         repeats: turns.
         clock: what counts; CPU seconds of this process by default.
+        tolerance: where calls give losses, by how much the first two may differ, relatively.
+
+    Raises:
+        ValueError: the losses differ by more: the times of two computations do not compare.
     """
-    ours(), peer()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for call, taken in zip((ours, peer), times, strict=True):
-            start = clock()
-            call()
-            taken.append(clock() - start)
-    return statistics.median(times[0]), statistics.median(times[1])
+    first = ours(), peer()
+    if tolerance is not None:
+        require_equal_losses(*first, tolerance)
+    times = [(timed(ours, clock)[1], timed(peer, clock)[1]) for _ in range(repeats)]
+    own, others = zip(*times, strict=True)
+    return statistics.median(own), statistics.median(others)
+
+
+def require_equal_losses(ours: Any, peer: Any, tolerance: float) -> None:
+    """Raise ValueError where two losses differ by more than `tolerance`, relatively."""
+    if not math.isclose(ours, peer, rel_tol=tolerance):
+        raise ValueError(f"The losses differ: ours {ours}, the peer's {peer}; no times compared.")
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
@@ -113,3 +135,20 @@ def matmul_peak(kind: torch.dtype, device: torch.device = CPU, *, tiny: bool = F
             if tiny or clock() - begin > 0.5:  # noqa: PLR2004 - seconds of trying
                 break
     return 2 * size**3 / best
+
+
+def speech_lengths(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw lengths of read speech in samples, log-normal around 6 s, 1 to 15 s."""
+    return (rng.lognormal(np.log(6), 0.6, count).clip(1, 15) * SAMPLE_RATE).astype(np.int64)
+
+
+def write_cuts(folder: Path, waves: list[NDArray[np.float64]]) -> list[MonoCut]:
+    """Write a file for each wave (samples,) at 16 kHz; return their cuts."""
+    cuts = []
+    for number, wave in enumerate(waves):
+        path = folder / f"{number:03d}.flac"
+        soundfile.write(path, wave, SAMPLE_RATE)
+        recording = Recording.from_file(path)
+        whole = SupervisionSegment(path.stem, path.stem, 0, recording.duration)
+        cuts.append(MonoCut(path.stem, 0, recording.duration, 0, [whole], recording=recording))
+    return cuts

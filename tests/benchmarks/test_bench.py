@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import run
+from benchmarks import fairseq_peer, run
 from benchmarks.measure import higher_is_better, in_turn, lower_is_better
-from benchmarks.peers import fairseq_available
 from harness_bench.core.files import read_json
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 def test_rows_are_whole(name: str) -> None:
     """The keys are what readers of build/bench.json rely on; a nameless peer proves nothing."""
     made = list(run.rows([name], tiny=True))
-    absent = [] if fairseq_available() else AGAINST_FAIRSEQ.get(name, [])
+    absent = [] if fairseq_peer.fairseq_available() else AGAINST_FAIRSEQ.get(name, [])
     assert made or absent
     for row in made:
         assert list(row) == ["name", "ours", "peer", "ratio", "unit", "note", "limit"]
@@ -67,8 +65,7 @@ def test_rows_left_out_are_named(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without fairseq its rows cannot be there: that must not look like a whole table."""
-    module = importlib.import_module(f"benchmarks.bench_{name}")
-    monkeypatch.setattr(module, "fairseq_available", lambda: False)
+    monkeypatch.setattr(fairseq_peer, "fairseq_available", lambda: False)
     made = {row["name"] for row in run.rows([name], tiny=True)}
     said = capsys.readouterr().err
     assert not made & {*AGAINST_FAIRSEQ[name]}

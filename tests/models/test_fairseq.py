@@ -14,8 +14,7 @@ import pytest
 import torch
 from transformers import HubertModel, Wav2Vec2FeatureExtractor
 
-from benchmarks.fairseq_peer import FairseqPeer
-from benchmarks.peers import HOW, fairseq_available
+from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.models.frozen import load_backbone
 from harness_bench.models.hubert import Hubert, normalize_waveforms

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from benchmarks.fairseq_peer import FairseqPeer
-from benchmarks.peers import HOW, fairseq_available
+from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
 from harness_bench.audio.frames import frame_count
 from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.pretrain.config import PretrainConfig

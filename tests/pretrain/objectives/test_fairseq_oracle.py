@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.fairseq_peer import FairseqPeer
-from benchmarks.peers import HOW, fairseq_available
+from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.models.types.fairseq import our_name
 from harness_bench.pretrain.config import PretrainConfig
