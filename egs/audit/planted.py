@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
-    from harness_bench.leakage.report import AuditReport
+    from harness_bench.leakage.audit import AuditReport
 
 RATE = 16_000
 SENTENCE = "one long sentence of fourteen words that nobody says twice by chance in life"

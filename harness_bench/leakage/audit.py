@@ -1,26 +1,34 @@
-"""Run an audit: open the sets, compare every two, listen to their audio."""
+"""The audit: open the sets, compare every two, listen to their audio; report what leaks."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.files import read_ids, write_text
 from harness_bench.core.log import bar
+from harness_bench.core.tables import columns, markdown_table
 from harness_bench.leakage.audit_sets import open_sets
-from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, compare
+from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, MEANING, compare
 from harness_bench.leakage.fingerprint.cache import Fingerprints
 from harness_bench.leakage.fingerprint.search import Heard, hear
-from harness_bench.leakage.report import AuditedSet, AuditReport, Leaked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness_bench.cuts.table import Table
-    from harness_bench.leakage.compare import Pair
+    from harness_bench.leakage.compare import Pair, SharedFinding
+    from harness_bench.leakage.fingerprint.search import Unread
 
 _FEWEST = 2
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_SETS_HEAD = ("set", "utterances", "hours")
+_HEAD = ("first", "second", "shared", "verdict", "values", "utterances", "hours of second")
+_UNREAD_SHOWN = 20
 
 
 def audit(
@@ -70,17 +78,19 @@ def audit(
         for first, second in combinations(range(len(sets)), 2)
     )
     return AuditReport(
-        sets=tuple(AuditedSet(each.name, len(each), round(each.hours, 4)) for each in tables),
+        sets=tuple(
+            AuditedSet(each.name, len(each), round(each.hours, 4), _leaked(each, pairs))
+            for each in tables
+        ),
         pairs=pairs,
         heard=listen,
         unread=tuple(heard.unread),
         long_text=long_text,
         allowed=tuple(allow),
-        leaked=tuple(_leaked(each, pairs) for each in tables),
     )
 
 
-def _leaked(table: Table, pairs: Sequence[Pair]) -> Leaked:
+def _leaked(table: Table, pairs: Sequence[Pair]) -> dict[str, str]:
     why: dict[int, list[str]] = defaultdict(list)
     for pair in pairs:
         if table.name not in (pair.first, pair.second):
@@ -91,4 +101,161 @@ def _leaked(table: Table, pairs: Sequence[Pair]) -> Leaked:
             if finding.leak:
                 for place in finding.places[side].tolist():
                     why[place].append(f"{finding.kind} with {other}")
-    return Leaked(table.name, {table.id(place): ", ".join(why[place]) for place in sorted(why)})
+    return {table.id(place): ", ".join(why[place]) for place in sorted(why)}
+
+
+@dataclass(frozen=True)
+class AuditedSet:
+    """One set in figures, and which of its utterances leak."""
+
+    name: str
+    utterances: int
+    hours: float
+    # id -> with which sets by which kinds, in the set's order
+    leaked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit compared and found."""
+
+    sets: tuple[AuditedSet, ...]
+    pairs: tuple[Pair, ...]
+    heard: bool  # whether audio was compared by fingerprints
+    unread: tuple[Unread, ...]  # utterances whose audio could not be read
+    long_text: int
+    allowed: tuple[str, ...]
+
+    @property
+    def leaks(self) -> int:
+        """Number of kinds of leaks over all pairs of sets."""
+        return sum(finding.leak for _, finding in self._findings())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        sets = [asdict(each) for each in self.sets]
+        leaked = {each["name"]: len(each.pop("leaked")) for each in sets}
+        pairs = [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "leaks": pair.leaks,
+                "findings": [_plain(each) for each in pair.findings],
+            }
+            for pair in self.pairs
+        ]
+        return {
+            "sets": sets,
+            "pairs": pairs,
+            "heard": self.heard,
+            "unread": [each._asdict() for each in self.unread],
+            "long_text": self.long_text,
+            "allowed": self.allowed,
+            "leaked": leaked,
+            "leaks": self.leaks,
+        }
+
+    def text(self) -> str:
+        """Return tables for a terminal."""
+        lines = [*columns([_SETS_HEAD, *self._figures()]), ""]
+        if rows := [_cells(*each) for each in self._findings()]:
+            lines += [*columns([_HEAD, *rows], texts=True), "", *self._examples(), ""]
+        return "\n".join([*lines, *self._notes(), self._verdict()])
+
+    def markdown(self) -> str:
+        """Return the same as a Markdown page."""
+        parts = [
+            "# Leakage audit",
+            self._verdict(),
+            markdown_table(_SETS_HEAD, (map(_cell, row) for row in self._figures())),
+            markdown_table(_HEAD, (map(_cell, _cells(*each)) for each in self._findings())),
+            "\n".join(f"- {_cell(line.strip())}" for line in self._examples()),
+            *map(_cell, self._notes()),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _figures(self) -> list[tuple[str, str, str]]:
+        return [(each.name, str(each.utterances), f"{each.hours:.2f}") for each in self.sets]
+
+    def _findings(self) -> Iterator[tuple[Pair, SharedFinding]]:
+        return ((pair, finding) for pair in self.pairs for finding in pair.findings)
+
+    def _examples(self) -> Iterator[str]:
+        """Yield a line per kind and pair: what it means, and cases of it."""
+        for pair, finding in self._findings():
+            cases = "; ".join(
+                f"{each.first} and {each.second}{f' ({each.detail})' if each.detail else ''}"
+                for each in finding.examples
+            )
+            why = f" (no leak: {finding.why})" if finding.why else ""
+            yield f"{pair.first} and {pair.second}, {MEANING[finding.kind]}{why}: {cases}"
+
+    def _notes(self) -> list[str]:
+        notes = [] if self.heard else ["Audio was not listened to: near-identical sound is unseen."]
+        if self.unread:
+            notes.append(f"{len(self.unread)} utterances could not be read and were not heard:")
+            shown = self.unread[:_UNREAD_SHOWN]
+            notes += [f"  {each.set} {each.id}: {each.reason}" for each in shown]
+            if more := len(self.unread) - len(shown):
+                notes.append(f"  and {more} more; --json has them all")
+        return notes
+
+    def _verdict(self) -> str:
+        pairs = [f"{pair.first} and {pair.second}" for pair in self.pairs if pair.leaks]
+        if not pairs:
+            return f"No leak between {len(self.sets)} sets."
+        touched = ", ".join(f"{each.name} {len(each.leaked)}" for each in self.sets)
+        return (
+            f"{self.leaks} leaks between {len(pairs)} pairs of sets: {'; '.join(pairs)}. "
+            f"Utterances that leak: {touched}."
+        )
+
+
+def _plain(finding: SharedFinding) -> dict[str, Any]:
+    left_out = ("places", "names", "examples")
+    values = {key: value for key, value in vars(finding).items() if key not in left_out}
+    return {**values, "examples": [each._asdict() for each in finding.examples]}
+
+
+def _cells(pair: Pair, finding: SharedFinding) -> tuple[str, ...]:
+    return (
+        pair.first,
+        pair.second,
+        finding.kind,
+        "LEAK" if finding.leak else "note",
+        str(finding.values),
+        f"{finding.first_utterances} / {finding.second_utterances}",
+        f"{finding.second_hours:.4f}",
+    )
+
+
+def _cell(text: str) -> str:
+    """Escape what Markdown would take for signs of its own."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def write_lists(report: AuditReport, folder: Path) -> list[Path]:
+    """Write the ids of each set's utterances that leak into `leaked.<set>.txt`.
+
+    A set of which none leaks has a list without ids, so that an old one never stays. The lists
+    are what `prepare --exclude` and `data.exclude` take (the latter refuses one without ids): leave
+    out either side of a leak, not both.
+
+    Raises:
+        ValueError: two sets whose names give one file name, or an id that a list cannot hold.
+    """
+    paths = [folder / f"leaked.{_NOT_IN_NAMES.sub('_', each.name)}.txt" for each in report.sets]
+    for place, path in enumerate(paths):
+        if path in paths[:place]:
+            raise ValueError(
+                f"Two sets would write {path}; name one of them otherwise (NAME=PATH)."
+            )
+    for path, each in zip(paths, report.sets, strict=True):
+        head = f"# {len(each.leaked)} utterances of {each.name} leak\n"
+        write_text(path, head + "".join(f"# {why}\n{uid}\n" for uid, why in each.leaked.items()))
+        if lost := each.leaked.keys() - read_ids(path):
+            raise ValueError(
+                f"{path} cannot hold {len(lost)} ids, first {min(lost)!r}: an id must be one line, "
+                "without spaces around it, and not begin with #. Leave these out by hand."
+            )
+    return paths

@@ -40,6 +40,8 @@ _EXAMPLES = 3
 _NAMES = 5
 _MIN_OVERLAP = 100  # ms; segments that touch are rounded differently by every tool
 
+type Namer = Callable[[str, int], str | None]  # kind of thing, place in a set -> its value there
+
 
 class Hit(NamedTuple):
     """An utterance of each set with the same sound."""
@@ -114,15 +116,13 @@ class Pair:
         return f"{self.first} and {self.second} share {', '.join(parts) or 'nothing'}"
 
 
-def shared(
-    first: Table, second: Table, name: Callable[[str, int], str | None] | None = None
-) -> Pair:
+def shared(first: Table, second: Table, name: Namer | None = None) -> Pair:
     """Find what a report declares of two sets; equal texts are no leak, however long.
 
     Args:
         first: such as a training set.
         second: such as a test set.
-        name: names the value of a kind at a place in `second`, for examples.
+        name: names values of `second`, for examples.
     """
     return compare(first, second, kinds=DECLARED, long_text=0, allow=(TEXT,), name=name)
 
@@ -140,7 +140,7 @@ def compare(
     long_text: int = LONG_TEXT,
     near: Sequence[Hit] = (),
     allow: Collection[str] = (),
-    name: Callable[[str, int], str | None] | None = None,
+    name: Namer | None = None,
 ) -> Pair:
     """Find what two sets share.
 
@@ -161,35 +161,28 @@ def compare(
             touched = _near(first, second, near)
         else:
             touched = _equal(kind, first, second, long_text, name)
-        if touched is not None:
+        if touched.values:
             why = "allowed" if kind in allow else _excuse(kind, first, second)
-            findings.append(touched.finding(kind, why, first, second))
+            findings.append(
+                SharedFinding(
+                    kind=kind,
+                    leak=not why,
+                    why=why,
+                    values=touched.values,
+                    first_utterances=len(touched.first),
+                    second_utterances=len(touched.second),
+                    first_hours=_hours(first, touched.first),
+                    second_hours=_hours(second, touched.second),
+                    examples=tuple(touched.examples[:_EXAMPLES]),
+                    names=touched.names,
+                    places=(touched.first, touched.second),
+                )
+            )
     return Pair(first.name, second.name, tuple(findings))
 
 
-class _Touched(NamedTuple):
-    """What two sets share of one kind."""
-
-    values: int
-    first: NDArray[np.intp]  # places of utterances
-    second: NDArray[np.intp]
-    examples: list[Example]
-    names: tuple[str, ...] = ()
-
-    def finding(self, kind: str, why: str, first: Table, second: Table) -> SharedFinding:
-        return SharedFinding(
-            kind=kind,
-            leak=not why,
-            why=why,
-            values=self.values,
-            first_utterances=len(self.first),
-            second_utterances=len(self.second),
-            first_hours=round(float(first.seconds()[self.first].sum()) / 3600, 4),
-            second_hours=round(float(second.seconds()[self.second].sum()) / 3600, 4),
-            examples=tuple(self.examples),
-            names=self.names,
-            places=(self.first, self.second),
-        )
+def _hours(table: Table, places: NDArray[np.intp]) -> float:
+    return round(float(table.seconds()[places].sum()) / 3600, 4)
 
 
 def _excuse(kind: str, first: Table, second: Table) -> str:
@@ -204,6 +197,16 @@ def _excuse(kind: str, first: Table, second: Table) -> str:
     return ""
 
 
+class _Touched(NamedTuple):
+    """What two sets share of one kind."""
+
+    values: int
+    first: NDArray[np.intp]  # places of utterances
+    second: NDArray[np.intp]
+    examples: list[Example]
+    names: tuple[str, ...] = ()
+
+
 def _hashes(kind: str, table: Table, long_text: int) -> NDArray[np.int64]:
     if kind not in (TEXT, SHORT_TEXT):
         return table.hashes(kind)
@@ -211,80 +214,65 @@ def _hashes(kind: str, table: Table, long_text: int) -> NDArray[np.int64]:
     return np.where(is_long if kind == TEXT else ~is_long, table.hashes(TEXT), 0)
 
 
-def _equal(
-    kind: str,
-    first: Table,
-    second: Table,
-    long_text: int,
-    name: Callable[[str, int], str | None] | None,
-) -> _Touched | None:
-    """Compare by the hashes of one kind; None where nothing is shared."""
+def _equal(kind: str, first: Table, second: Table, long_text: int, name: Namer | None) -> _Touched:
+    """Compare by the hashes of one kind."""
     ours, theirs = (_hashes(kind, table, long_text) for table in (first, second))
     both = np.intersect1d(ours, theirs)
     both = both[both != 0]
-    if not len(both):
-        return None
     in_first, in_second = (np.flatnonzero(np.isin(each, both)) for each in (ours, theirs))
     # Of each value the first utterance that has it, in the order of `both`.
-    firsts = in_first[np.unique(ours[in_first], return_index=True)[1]]
-    seconds = in_second[np.unique(theirs[in_second], return_index=True)[1]]
+    firsts = in_first[np.unique(ours[in_first], return_index=True)[1]].tolist()
+    seconds = in_second[np.unique(theirs[in_second], return_index=True)[1]].tolist()
+    known = first.names if kind in NAMED else {}
     examples = [
-        Example(
-            first.id(int(here)),
-            second.id(int(there)),
-            first.names.get(int(value), "") if kind in NAMED else "",
-        )
-        for value, here, there in zip(both[:_EXAMPLES], firsts, seconds, strict=False)
+        Example(first.id(here), second.id(there), known.get(value, ""))
+        for value, here, there in zip(both[:_EXAMPLES].tolist(), firsts, seconds, strict=False)
     ]
-    names = {str(name(kind, int(there))) for there in seconds} if name else ()
+    names = {str(name(kind, there)) for there in seconds} if name else ()
     return _Touched(len(both), in_first, in_second, examples, tuple(sorted(names)[:_NAMES]))
 
 
-def _spans(first: Table, second: Table) -> _Touched | None:
+def _spans(first: Table, second: Table) -> _Touched:
     """Find utterances that stand at the same seconds of one recording or one source video."""
-    kinds = [kind for kind in first.placed if kind in second.placed]
-    parts = [_overlaps(kind, first, second) for kind in kinds]
-    ours = np.unique(np.concatenate([part[0] for part in parts]))
-    theirs = np.unique(np.concatenate([part[1] for part in parts]))
-    if not len(ours):
-        return None
+    parts = [_overlaps(kind, first, second) for kind in first.placed if kind in second.placed]
+    ours, theirs = (np.unique(np.concatenate([part[side] for part in parts])) for side in (0, 1))
     examples = [example for part in parts for example in part[2]]
-    return _Touched(max(len(ours), len(theirs)), ours, theirs, examples[:_EXAMPLES])
+    return _Touched(max(len(ours), len(theirs)), ours, theirs, examples)
 
 
 def _overlaps(
     kind: str, first: Table, second: Table
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], list[Example]]:
-    sides = [_placed(kind, table) for table in (first, second)]
-    ours = sides[0].touched_by(sides[1])
-    theirs = sides[1].touched_by(sides[0])
+    ours, theirs = _Placed.of(kind, first), _Placed.of(kind, second)
+    touched = ours.touched_by(theirs)
     examples = []
-    for place in ours[:_EXAMPLES]:
-        key, start, end = sides[0].at(int(place))
-        other, common = sides[1].best(key, start, end)
-        examples.append(Example(first.id(int(place)), second.id(other), f"{common / 1000:.2f} s"))
-    return ours, theirs, examples
+    for here in touched[:_EXAMPLES]:  # beside each the utterance that has most in common with it
+        ends, starts = np.minimum(theirs.ends, ours.ends[here]), theirs.starts
+        common = np.where(
+            theirs.keys == ours.keys[here], ends - np.maximum(starts, ours.starts[here]), -1
+        )
+        there = int(np.argmax(common))
+        uids = first.id(int(ours.places[here])), second.id(int(theirs.places[there]))
+        examples.append(Example(*uids, f"{common[there] / 1000:.2f} s"))
+    return ours.places[touched], theirs.places[theirs.touched_by(ours)], examples
 
 
 class _Placed(NamedTuple):
+    """The utterances whose recording or video and place in it are known."""
+
     places: NDArray[np.intp]  # in their set
     keys: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    starts: NDArray[np.int64]  # ms
     ends: NDArray[np.int64]
 
-    def at(self, place: int) -> tuple[int, int, int]:
-        here = int(np.flatnonzero(self.places == place)[0])
-        return int(self.keys[here]), int(self.starts[here]), int(self.ends[here])
-
-    def best(self, key: int, start: int, end: int) -> tuple[int, int]:
-        """Return the place that has most of a span in common, and how many ms."""
-        common = np.minimum(self.ends, end) - np.maximum(self.starts, start)
-        common = np.where(self.keys == key, common, -1)
-        here = int(np.argmax(common))
-        return int(self.places[here]), int(common[here])
+    @classmethod
+    def of(cls, kind: str, table: Table) -> _Placed:
+        keys, (starts, ends) = table.hashes(kind), table.spans(kind)
+        places = np.flatnonzero((keys != 0) & (ends - starts >= _MIN_OVERLAP))
+        return cls(places, keys[places], starts[places], ends[places])
 
     def touched_by(self, other: _Placed) -> NDArray[np.intp]:
-        """Return the places that overlap any span of another set.
+        """Return which of these overlap any span of another set.
 
         Of the spans with its key, those that begin before a span's end less those that end
         before its start are the ones that overlap it: two binary searches instead of all pairs.
@@ -302,22 +290,13 @@ class _Placed(NamedTuple):
         over = np.searchsorted(
             np.sort(other_key + other.ends[theirs]), key + self.starts[mine] + _MIN_OVERLAP, "left"
         )
-        return self.places[mine[begun > over]]
+        return mine[begun > over]
 
 
-def _placed(kind: str, table: Table) -> _Placed:
-    """Pick the utterances whose recording or video and place in it are known."""
-    keys, (starts, ends) = table.hashes(kind), table.spans(kind)
-    places = np.flatnonzero((keys != 0) & (ends - starts >= _MIN_OVERLAP))
-    return _Placed(places, keys[places], starts[places], ends[places])
-
-
-def _near(first: Table, second: Table, hits: Iterable[Hit]) -> _Touched | None:
+def _near(first: Table, second: Table, hits: Iterable[Hit]) -> _Touched:
     """Keep the pairs of like sound whose samples are not known to be equal."""
     ours, theirs = first.hashes("audio"), second.hashes("audio")
     new = [hit for hit in hits if not ours[hit.first] or ours[hit.first] != theirs[hit.second]]
-    if not new:
-        return None
     best = sorted(new, key=lambda hit: (-hit.votes, first.id(hit.first), second.id(hit.second)))
     examples = [
         Example(first.id(hit.first), second.id(hit.second),

@@ -73,7 +73,7 @@ def test_a_set_named_twice_gets_another_name() -> None:
 MISTAKES = {
     "absent": "no such folder or file",
     "corpus:dev": "no split 'dev'; it has train, test",
-    "corpus:train@absent.txt": "no list of ids absent.txt",
+    "corpus:train@absent.txt": "absent.txt, a list of ids, cannot be read",
     "shar:train": "a Shar folder has no splits",
     "some.txt:train": "a list of ids has no splits",
     "audio": "holds no cuts",

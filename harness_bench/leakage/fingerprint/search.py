@@ -1,32 +1,156 @@
 """Find the same sound in several sets by fingerprints, all audio read once.
 
-The largest set streams past the others, which alone stand in memory: about 160 landmarks of 12
-bytes for each second of theirs, 7 MB an hour, and 21 MB while they are sorted.
+A fingerprint is looked up by its landmarks, so no two utterances are ever compared as such: the
+work grows with the audio and not with the number of pairs. The largest set streams past the
+others, which alone stand in memory: about 160 landmarks of 12 bytes for each second of theirs,
+7 MB an hour, and 21 MB while they are sorted.
 """
 
 from __future__ import annotations
 
 import os
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from harness_bench.core.log import bar
 from harness_bench.leakage.compare import Hit
 from harness_bench.leakage.fingerprint.cache import Fingerprints
-from harness_bench.leakage.fingerprint.index import Builder
+from harness_bench.leakage.fingerprint.landmarks import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
 
     from harness_bench.cuts.table import Table
     from harness_bench.leakage.audit_sets import AuditSet
-    from harness_bench.leakage.fingerprint.index import Index, Match
     from harness_bench.leakage.fingerprint.landmarks import Landmarks
 
 _BATCH = 64  # utterances handed to the workers at a time; of shards, with their audio
+# Landmarks that must agree at one place: so many, this share more of those in the common time, and
+# over so long. Chosen on real speech (benchmarks/fingerprint_recall.py): clicks and tones agree in
+# a single instant.
+MIN_VOTES = 12
+MIN_SHARE = 0.02
+MIN_SECONDS = 0.1
+_OFFSET_BITS = 24  # frames of 16 ms: 37 hours to both sides
+
+
+class Match(NamedTuple):
+    """An utterance of the index that holds the same sound as the one looked up."""
+
+    row: int  # number of the utterance
+    votes: int  # landmarks that agree
+    offset: float  # seconds by which the sound stands later in the utterance looked up
+    seconds: float  # from the first landmark that agrees to the last
+
+
+class Builder:
+    """Takes fingerprints in one by one: 12 bytes a landmark."""
+
+    def __init__(self) -> None:
+        self._hashes, self._frames, self._rows = array("I"), array("i"), array("i")
+        self._counts, self._lengths = array("q"), array("q")
+
+    def add(self, found: Landmarks) -> None:
+        """Take in the next utterance; an empty fingerprint keeps its number and is never found."""
+        self._rows.extend([len(self._counts)] * len(found.hashes))
+        self._hashes.frombytes(found.hashes.astype(np.uint32).tobytes())
+        self._frames.frombytes(found.frames.astype(np.int32).tobytes())
+        self._counts.append(len(found.hashes))
+        self._lengths.append(found.length)
+
+    def build(self) -> Index:
+        """Return the index of all that was taken in."""
+        hashes = np.frombuffer(self._hashes, dtype=np.uint32)
+        order = np.argsort(hashes, kind="stable")
+        return Index(
+            hashes=hashes[order],
+            frames=np.frombuffer(self._frames, dtype=np.int32)[order],
+            rows=np.frombuffer(self._rows, dtype=np.int32)[order],
+            counts=np.array(self._counts, dtype=np.int64),
+            lengths=np.array(self._lengths, dtype=np.int64),
+        )
+
+
+class Index(NamedTuple):
+    """Fingerprints sorted by landmark."""
+
+    hashes: NDArray[np.uint32]  # (n,) ascending
+    frames: NDArray[np.int32]  # (n,)
+    rows: NDArray[np.int32]  # (n,)
+    counts: NDArray[np.int64]  # (utterances,) landmarks
+    lengths: NDArray[np.int64]  # (utterances,) frames
+
+    def matches(
+        self,
+        query: Landmarks,
+        *,
+        votes: int = MIN_VOTES,
+        share: float = MIN_SHARE,
+        seconds: float = MIN_SECONDS,
+    ) -> list[Match]:
+        """Find the utterances that hold the same sound, each at its best place, by number.
+
+        Args:
+            query: the fingerprint looked up.
+            votes: landmarks that must agree.
+            share: of the landmarks in the time that both have, that must agree besides.
+            seconds: from the first of them to the last, at least.
+        """
+        places, frames = self._lookup(query)
+        offset = frames - self.frames[places]
+        keys = (self.rows[places].astype(np.int64) << _OFFSET_BITS) + offset
+        keys += 1 << (_OFFSET_BITS - 1)
+        known, counts = np.unique(keys, return_counts=True)
+        # A shift of half a frame spreads the votes over two neighbouring offsets.
+        together = counts.copy()
+        beside = np.flatnonzero(np.diff(known) == 1)
+        together[beside] += counts[beside + 1]
+        found = []
+        for at in _best_of_rows(known, together, votes):
+            inside = (keys == known[at]) | (keys == known[at] + 1)
+            match = self._match(int(known[at]), int(together[at]), frames[inside])
+            needed = votes + share * self._expected(match, query)
+            if match.votes >= needed and match.seconds >= seconds:
+                found.append(match)
+        return found
+
+    def _lookup(self, query: Landmarks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        first = np.searchsorted(self.hashes, query.hashes, side="left")
+        many = np.searchsorted(self.hashes, query.hashes, side="right") - first
+        before = np.cumsum(many) - many
+        places = np.repeat(first - before, many) + np.arange(int(many.sum()))
+        return places, np.repeat(query.frames.astype(np.int64), many)
+
+    def _match(self, key: int, votes: int, frames: NDArray[np.int64]) -> Match:
+        row, offset = key >> _OFFSET_BITS, key & ((1 << _OFFSET_BITS) - 1)
+        offset -= 1 << (_OFFSET_BITS - 1)
+        spread = (int(frames.max()) - int(frames.min())) / FRAMES_PER_SECOND
+        return Match(row, votes, offset / FRAMES_PER_SECOND, round(spread, 2))
+
+    def _expected(self, found: Match, query: Landmarks) -> float:
+        """Return how many landmarks the sparser of the two has in the time that both have."""
+        length, offset = int(self.lengths[found.row]), round(found.offset * FRAMES_PER_SECOND)
+        common = max(0, min(query.length, offset + length) - max(0, offset))
+        ours, theirs = len(query.hashes) / query.length, int(self.counts[found.row]) / length
+        return common * min(ours, theirs)
+
+
+def _best_of_rows(
+    keys: NDArray[np.int64], votes: NDArray[np.int64], least: int
+) -> NDArray[np.int64]:
+    """Return where each utterance has most votes, of those that reach `least`, by utterance."""
+    places = np.flatnonzero(votes >= least)
+    rows = keys[places] >> _OFFSET_BITS
+    order = np.lexsort((-votes[places], rows))
+    _, firsts = np.unique(rows[order], return_index=True)
+    return places[order[firsts]]
 
 
 class Unread(NamedTuple):
@@ -44,12 +168,6 @@ class Heard(NamedTuple):
     unread: list[Unread]
 
 
-class _Looked(NamedTuple):
-    found: Landmarks
-    matches: list[list[Match]]  # of each index
-    reason: str  # why it could not be read; empty where it could
-
-
 def hear(
     sets: Sequence[AuditSet],
     tables: Sequence[Table],
@@ -65,56 +183,41 @@ def hear(
         fingerprints: where they are kept; None computes all.
     """
     fingerprints = fingerprints or Fingerprints()
-    order = sorted(
-        (number for number, each in enumerate(sets) if each.has_cuts),
-        key=lambda number: tables[number].hours,
-    )
-    heard = Heard({}, [])
-    known: dict[int, Index] = {}
+    sounding = {number: each.cuts for number, each in enumerate(sets) if each.cuts}
+    order = sorted(sounding, key=lambda number: tables[number].hours)
+    heard, known = Heard({}, []), dict[int, Index]()
     for number in order:
-        builder = Builder() if number != order[-1] else None
-        looked = _looked_up(sets[number], list(known.values()), jobs, fingerprints)
-        for place, each in enumerate(
-            bar(looked, title=f"listening to {sets[number].name}", total=len(tables[number]))
-        ):
-            if each.reason:
-                name, uid = sets[number].name, tables[number].id(place)
-                heard.unread.append(Unread(name, uid, each.reason))
-            if builder is not None:
-                builder.add(each.found)
-            for other, matches in zip(known, each.matches, strict=True):
-                _keep(heard, number, place, other, matches)
-        if builder is not None:
-            known[number] = builder.build()
+        table, builder = tables[number], Builder()
+        looked = _looked_up(sounding[number](), [*known.values()], jobs, fingerprints)
+        shown = bar(looked, title=f"listening to {table.name}", total=len(table))
+        for place, (sound, matches, reason) in enumerate(shown):
+            if reason:
+                heard.unread.append(Unread(table.name, table.id(place), reason))
+            for other, found in zip(known, matches, strict=True):
+                hits = heard.hits.setdefault((min(number, other), max(number, other)), [])
+                hits += [_hit(place, match, swapped=number > other) for match in found]
+            if number != order[-1]:  # which need not stand in memory
+                builder.add(sound)
+        known[number] = builder.build()
     return heard
 
 
-def _keep(heard: Heard, number: int, place: int, other: int, matches: list[Match]) -> None:
-    """Put the matches of one utterance where its two sets stand in order."""
-    pair = (min(number, other), max(number, other))
-    for match in matches:
-        swapped = number > other
-        heard.hits.setdefault(pair, []).append(
-            Hit(
-                first=match.row if swapped else place,
-                second=place if swapped else match.row,
-                votes=match.votes,
-                offset=match.offset if swapped else -match.offset,
-                seconds=match.seconds,
-            )
-        )
+def _hit(place: int, match: Match, *, swapped: bool) -> Hit:
+    if swapped:
+        return Hit(match.row, place, match.votes, match.offset, match.seconds)
+    return Hit(place, match.row, match.votes, -match.offset, match.seconds)
 
 
 def _looked_up(
-    found: AuditSet, indexes: list[Index], jobs: int, fingerprints: Fingerprints
-) -> Iterator[_Looked]:
-    """Fingerprint a set and look every utterance up, in order, with several threads."""
+    cuts: Iterable[Cut], indexes: list[Index], jobs: int, fingerprints: Fingerprints
+) -> Iterator[tuple[Landmarks, list[list[Match]], str]]:
+    """Yield each cut's fingerprint, its matches in each index, and why it could not be read."""
 
-    def look(cut: Cut) -> _Looked:
+    def look(cut: Cut) -> tuple[Landmarks, list[list[Match]], str]:
         sound, reason = fingerprints.of(cut)
-        return _Looked(sound, [index.matches(sound) for index in indexes], reason)
+        return sound, [index.matches(sound) for index in indexes], reason
 
     # Threads suffice: decoding, transforms, filters and sorting release the interpreter lock.
     with ThreadPoolExecutor(jobs or os.cpu_count()) as workers:
-        for batch in batched(found.cuts(), _BATCH):
+        for batch in batched(cuts, _BATCH):
             yield from workers.map(look, batch)

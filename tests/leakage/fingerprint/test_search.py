@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks import fingerprint_recall as bench
 from egs.audit.planted import voice
-from harness_bench.leakage.fingerprint.index import Builder, Index
 from harness_bench.leakage.fingerprint.landmarks import Landmarks, landmarks
+from harness_bench.leakage.fingerprint.search import Builder, Index
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 SECONDS, MANY = 4.0, 8
