@@ -192,7 +192,7 @@ def subset(
 def _table_1(folders: list[Path], *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from harness_bench.corpora.doctor.table1 import reproduce
+    from harness_bench.corpora.doctor.examine import reproduce
 
     table = reproduce(folders)
     typer.echo(json.dumps(asdict(table), indent=2) if as_json else table.render())

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_BEGINNINGS = ("dev", "test", "valid", "eval")
+_NAMES = ("id", "recording id", "supervision id")  # by which a cut may be a held-out utterance
+# Ids like 001_01 are those of many corpora; a length that agrees too is no chance.
+_SAME_LENGTH = 0.01  # seconds
+_SHOWN = 5
+
+
 class Excluded(NamedTuple):
     """What a list of exclusions did."""
 
@@ -29,52 +36,41 @@ class Excluded(NamedTuple):
 
 
 def read_exclusions(files: Iterable[str]) -> set[str]:
-    """Read ids, one a line; empty lines and lines that begin with # are passed over.
-
-    Raises:
-        ValueError: no such file, or no id in it.
-    """
+    """Read all ids of lists; no such file, or one without ids, is a `ValueError`."""
     ids: set[str] = set()
     for file in files:
-        path = Path(file)
-        if not path.is_file():
-            raise ValueError(f"data.exclude names {path}, and there is no such file.")
-        if not (found := read_ids(path)):
-            raise ValueError(f"{path} (data.exclude) holds no ids; was another file meant?")
+        if not Path(file).is_file():
+            raise ValueError(f"data.exclude names {file}, and there is no such file.")
+        if not (found := read_ids(Path(file))):
+            raise ValueError(f"{file} (data.exclude) holds no ids; was another file meant?")
         ids.update(found)
     return ids
 
 
 def exclude(cuts: Sequence[Cut], ids: set[str]) -> Excluded:
     """Leave out every cut whose recording or utterance is on the list."""
-    kept: list[Cut] = []
-    left_out: list[Cut] = []
-    seen: set[str] = set()
+    found = Excluded([], [], [])
+    unmatched = set(ids)
     for cut in cuts:
         hits = names_of(cut) & ids
-        seen |= hits
-        (left_out if hits else kept).append(cut)
-    return Excluded(kept, left_out, sorted(ids - seen))
+        unmatched -= hits
+        (found.left_out if hits else found.kept).append(cut)
+    return found._replace(unmatched=sorted(unmatched))
 
 
 def refuse_excluded(cuts: Iterable[Cut], ids: set[str], where: str) -> None:
-    """Stop where shards hold an excluded recording: they are not written again for it.
-
-    Raises:
-        ValueError: names the first such cuts and their number.
-    """
-    bad = [str(cut.id) for cut in cuts if names_of(cut) & ids]
-    if bad:
+    """Refuse shards that hold an excluded recording: they are not written again for it."""
+    if bad := [str(cut.id) for cut in cuts if names_of(cut) & ids]:
         raise ValueError(
-            f"{where} holds {len(bad)} utterances of excluded recordings ({', '.join(bad[:5])}). "
-            "Shard the corpus again without them."
+            f"{where} holds {len(bad)} utterances of excluded recordings "
+            f"({', '.join(bad[:_SHOWN])}). Shard the corpus again without them."
         )
 
 
 def tell(excluded: Excluded, title: str) -> None:
     """Say what was left out, and what of the list was not found."""
     if excluded.left_out:
-        names = ", ".join(str(cut.id) for cut in excluded.left_out[:5])
+        names = ", ".join(str(cut.id) for cut in excluded.left_out[:_SHOWN])
         say(f"{title}: {len(excluded.left_out)} utterances excluded ({names} ...)")
     if excluded.unmatched:
         # Usual for lists of whole test sets, yet also what a list in another spelling looks like.
@@ -90,29 +86,6 @@ def names_of(cut: Cut) -> set[str]:
     return names | {str(supervision.id) for supervision in cut.supervisions}
 
 
-_BEGINNINGS = ("dev", "test", "valid", "eval")
-_NAMES = ("id", "recording id", "supervision id")  # by which a cut may be a held-out utterance
-# Ids like 001_01 are those of many corpora; a length that agrees too is no chance.
-_SAME_LENGTH = 0.01  # seconds
-_SHOWN = 5
-
-
-def held_out(folders: Iterable[Path]) -> list[Table]:
-    """Read the dev and test sets of prepared folders: splits so called, such as `test_clean`.
-
-    Raises:
-        ValueError: one is no prepared folder.
-    """
-    return [
-        Table(f"{folder}, split {split}", kinds=("id", "audio", "recording", SPAN)).extend(
-            read_rows(cuts_path(folder, split))
-        )
-        for folder in dict.fromkeys(folders)
-        for split in splits(folder)
-        if split.lower().startswith(_BEGINNINGS)
-    ]
-
-
 def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) -> None:
     """Stop where training audio touches a dev or test set.
 
@@ -122,13 +95,22 @@ def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) ->
 
     Args:
         cuts: what is to be trained on.
-        folders: prepared folders whose dev and test sets are protected.
+        folders: prepared folders whose dev and test sets, such as `test_clean`, are protected.
         where: what to call the training audio.
 
     Raises:
-        ValueError: names the sets, the number of cuts and the first of them.
+        ValueError: names the sets, the number of cuts and the first of them; or one of the folders
+            is no prepared one.
     """
-    if not (protected := held_out(folders)):
+    protected = [
+        Table(f"{folder}, split {split}", kinds=("id", "audio", "recording", SPAN)).extend(
+            read_rows(cuts_path(folder, split))
+        )
+        for folder in dict.fromkeys(folders)
+        for split in splits(folder)
+        if split.lower().startswith(_BEGINNINGS)
+    ]
+    if not protected:
         return
     training = Table(where, kinds=(*_NAMES, "audio", "recording", SPAN)).extend(cuts)
     parts, seen = [], np.zeros(len(training), dtype=bool)

@@ -7,14 +7,13 @@ import heapq
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import batched
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass as config_dataclass
+from pydantic.dataclasses import dataclass
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import load_samples
@@ -39,16 +38,15 @@ CLIPPED, CHANGED, RATE = "clipped", "audio has changed", "wrong rate"
 ROUNDED = "other samples than were prepared"
 # Kinds that are no fault of the audio, only worth knowing.
 NOTES = frozenset({CLIPPED, RATE, ROUNDED, str(Reason.TOO_SHORT), str(Reason.TOO_LONG)})
-COLUMNS = ("id", "split", "kind", "detail", "audio")
 _BATCH = 1024  # cuts handed to the workers at a time
 _SHAR_BATCH = 64  # likewise, each with its audio
 _ROUNDING = "shards hold 16 bits: so it is with MP3, Opus and float audio"
 _SHOWN = 10  # of each kind, in the report
 # A cut that is read may have any length: shortness and length are told without leaving it out.
-_ANY_LENGTH = {"min_duration": 0.025, "max_duration": 1e9}
+_ANY_LENGTH = Limits(min_duration=0.025, max_duration=1e9)
 
 
-@config_dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Listening:
     """How a corpus is listened to.
 
@@ -78,8 +76,7 @@ class Listening:
             raise ValueError(f"audio = {self.audio} must be all, none or a number above 0")
 
 
-@dataclass(frozen=True)
-class AudioFinding:
+class AudioFinding(NamedTuple):
     """Something about one cut's audio."""
 
     id: str
@@ -97,7 +94,7 @@ class Findings:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, list[AudioFinding]] = {}
         self.heard = 0
-        table.write("\t".join(COLUMNS) + "\n")
+        table.write("\t".join(AudioFinding._fields) + "\n")
 
     def add(self, finding: AudioFinding) -> None:
         """Take in one finding."""
@@ -105,8 +102,7 @@ class Findings:
         examples = self.first.setdefault(finding.kind, [])
         if len(examples) < _SHOWN:
             examples.append(finding)
-        cells = (str(getattr(finding, column)) for column in COLUMNS)
-        self.table.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
+        self.table.write("\t".join(" ".join(cell.split()) for cell in finding) + "\n")
 
     @property
     def faults(self) -> int:
@@ -127,78 +123,69 @@ def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[
     audio = str(row["recording"]["sources"][0].get("source", ""))
     if seconds < config.min_seconds:
         detail = f"{seconds:.3f} s < {config.min_seconds:g} s"
-        yield AudioFinding(row["id"], split, str(Reason.TOO_SHORT), detail, audio)
+        yield AudioFinding(row["id"], split, Reason.TOO_SHORT, detail, audio)
     if seconds > config.max_seconds:
         detail = f"{seconds:.2f} s > {config.max_seconds:g} s"
-        yield AudioFinding(row["id"], split, str(Reason.TOO_LONG), detail, audio)
+        yield AudioFinding(row["id"], split, Reason.TOO_LONG, detail, audio)
     if own != rate if rate else own < SAMPLE_RATE:
         wanted = f"the corpus's {rate} Hz" if rate else f"{SAMPLE_RATE} Hz or more"
         yield AudioFinding(row["id"], split, RATE, f"{own} Hz, not {wanted}", audio)
 
 
 def listen(
-    rows: Iterable[Row], split: str, config: Listening, findings: Findings, total: int
-) -> None:
-    """Decode cuts with several threads and take in what is found, in the order of the cuts."""
-    if isinstance(config.audio, int):
-        rows, total = heapq.nsmallest(config.audio, rows, key=_chance), min(total, config.audio)
-    if config.audio != "none":
-        _hear(batched(rows, _BATCH), partial(_heard, split, config), split, config, findings, total)
-
-
-def listen_to_shards(
-    shards: Sequence[Shard], split: str, config: Listening, findings: Findings
-) -> None:
-    """Decode the cuts of shards likewise; a shard that is torn is a fault, and the others go on.
-
-    A number of cuts is drawn from the shards' descriptions, and shards with none of them are not
-    read.
-    """
-    total, chosen = sum(shard.utterances for shard in shards), None
-    if isinstance(config.audio, int):
-        rows = (row for shard in shards for row in read_rows(shard.field(CUTS)))
-        drawn = heapq.nsmallest(config.audio, rows, key=_chance)
-        chosen = frozenset(row["id"] for row in drawn)
-        total = len(chosen)
-    batches = (
-        tuple((cut, str(shard.field(AUDIO))) for cut in batch)
-        for shard in shards
-        for batch in batched(_of_shard(shard, chosen, split, findings), _SHAR_BATCH)
-    )
-    if config.audio != "none":
-        _hear(batches, partial(_heard_in_shard, split, config), split, config, findings, total)
-
-
-def _hear[T](
-    batches: Iterable[tuple[T, ...]],
-    job: Callable[[T], list[AudioFinding]],
+    rows: Iterable[Row],
     split: str,
     config: Listening,
     findings: Findings,
-    total: int,
+    *,
+    total: int,  # number of rows
+    shards: Sequence[Shard] = (),  # where the cuts lie with their audio, if they do
 ) -> None:
-    with ThreadPoolExecutor(config.jobs or os.cpu_count()) as workers:
-        heard = (found for batch in batches for found in workers.map(job, batch))
-        for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
-            findings.heard += 1
-            for finding in found:
-                findings.add(finding)
+    """Decode cuts with several threads and take in what is found, in the order of the cuts.
+
+    A shard that is torn is a fault, and the others go on; shards of which no cut was drawn are not
+    read.
+    """
+    if config.audio == "none":
+        return
+    chosen: frozenset[str] | None = None
+    if isinstance(config.audio, int):
+        rows = heapq.nsmallest(config.audio, rows, key=_chance)
+        chosen, total = frozenset(row["id"] for row in rows), len(rows)
+    if shards:
+        parts = (_of_shard(shard, chosen, split, findings) for shard in shards)
+        batches = (batch for part in parts for batch in batched(part, _SHAR_BATCH))
+        heard = _in_threads(partial(_heard_in_shard, split, config), batches, config.jobs)
+    else:
+        heard = _in_threads(partial(_heard, split, config), batched(rows, _BATCH), config.jobs)
+    for found in bar(heard, title=f"listening to {split}", total=total, unit="utt"):
+        findings.heard += 1
+        for finding in found:
+            findings.add(finding)
+
+
+def _in_threads[T](
+    job: Callable[[T], list[AudioFinding]], batches: Iterable[tuple[T, ...]], jobs: int
+) -> Iterator[list[AudioFinding]]:
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as workers:
+        for batch in batches:
+            yield from workers.map(job, batch)
 
 
 def _of_shard(
     shard: Shard, chosen: frozenset[str] | None, split: str, findings: Findings
-) -> Iterator[Cut]:
-    """Read the cuts of a shard that are to be heard, and no shard without any."""
-    rows = read_rows(shard.field(CUTS))
+) -> Iterator[tuple[Cut, str]]:
+    """Read the cuts of a shard that are to be heard, each with its place."""
+    rows, place = read_rows(shard.field(CUTS)), str(shard.field(AUDIO))
     if chosen is not None and not any(row["id"] in chosen for row in rows):
         return
     try:
         for cut in read_shards([shard]):
             if chosen is None or cut.id in chosen:
-                yield cut
+                yield cut, place
     except ValueError as error:
-        name, place = f"shard {shard.number:06d}", str(shard.field(AUDIO))
-        findings.add(AudioFinding(name, split, str(Reason.UNREADABLE), str(error), place))
+        name = f"shard {shard.number:06d}"
+        findings.add(AudioFinding(name, split, Reason.UNREADABLE, str(error), place))
 
 
 def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> list[AudioFinding]:
@@ -208,30 +195,25 @@ def _heard_in_shard(split: str, config: Listening, item: tuple[Cut, str]) -> lis
         samples = load_samples(cut)
     except ValueError as error:
         detail = str(error).splitlines()[0]
-        return [AudioFinding(str(cut.id), split, str(Reason.UNREADABLE), detail, place)]
+        return [AudioFinding(str(cut.id), split, Reason.UNREADABLE, detail, place)]
     utterance = Utterance(id=str(cut.id), audio=Path(place), stated_duration=cut.duration)
-    result = check_samples(utterance, Limits(**_ANY_LENGTH), samples.T, cut.sampling_rate)
+    result = check_samples(utterance, _ANY_LENGTH, samples.T, cut.sampling_rate)
     return [
-        replace(each, kind=ROUNDED, detail=_ROUNDING) if each.kind == CHANGED else each
+        each._replace(kind=ROUNDED, detail=_ROUNDING) if each.kind == CHANGED else each
         for each in _judged(result, digest_of(cut), split, config, place)
     ]
 
 
 def _heard(split: str, config: Listening, row: Row) -> list[AudioFinding]:
-    source = source_of(row)
-    audio = str(row["recording"]["sources"][0].get("source", ""))
-    if source is None:
-        kind = row["recording"]["sources"][0].get("type")
-        detail = f"audio of type {kind!r} is not read"
-        return [AudioFinding(row["id"], split, str(Reason.UNREADABLE), detail, audio)]
-    utterance = Utterance(
-        id=row["id"],
-        audio=Path(source),
-        start=float(row.get("start", 0.0)),
-        duration=float(row["duration"]),
-        stated_duration=float(row["duration"]),
-    )
-    result = check(utterance, Limits(**_ANY_LENGTH))
+    about = row["recording"]["sources"][0]
+    audio = str(about.get("source", ""))
+    if (source := source_of(row)) is None:
+        detail = f"audio of type {about.get('type')!r} is not read"
+        return [AudioFinding(row["id"], split, Reason.UNREADABLE, detail, audio)]
+    seconds = float(row["duration"])
+    start = float(row.get("start", 0.0))
+    utterance = Utterance(row["id"], Path(source), split, start, seconds, stated_duration=seconds)
+    result = check(utterance, _ANY_LENGTH)
     return list(_judged(result, digest_of(row), split, config, audio))
 
 
@@ -240,7 +222,7 @@ def _judged(
 ) -> Iterator[AudioFinding]:
     """Yield what is worth telling of a cut that was decoded."""
     if isinstance(result, Skipped):
-        yield AudioFinding(result.id, split, str(result.reason), result.detail, audio)
+        yield AudioFinding(result.id, split, result.reason, result.detail, audio)
         return
     uid = result.utterance.id
     if digest and digest != result.digest:

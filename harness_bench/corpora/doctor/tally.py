@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 CLASS_FIELDS = ("label", *TAG_FIELDS)
 MOST_CLASSES = 200  # a field of more values, such as a word list, is no class to be tabled
-_STEP = 100  # lengths are counted in hundredths of a second
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Share:
     def hours(self) -> float:
         """Length of all cuts."""
         return self.seconds / 3600
+
+    def figures(self) -> dict[str, float]:
+        """Return its utterances, hours, speakers and clusters, all but the hours whole numbers."""
+        return {
+            "utterances": self.utterances,
+            "hours": self.hours,
+            "speakers": len(self.speakers),
+            "clusters": len(self.clusters),
+        }
 
     def merged(self, other: Share) -> Share:
         """Return both parts together."""
@@ -81,51 +90,44 @@ class Tally:
         return self._share(np.ones(len(self._table), dtype=bool))
 
     @cached_property
-    def lengths(self) -> Counter[int]:
-        """Return hundredths of a second -> cuts, the shortest first."""
-        steps = np.rint(self._table.seconds() * _STEP).astype(np.int64)
-        values, counts = np.unique(steps, return_counts=True)
-        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    def lengths(self) -> NDArray[np.float64]:
+        """Return the lengths in seconds, to 0.01 s, (cuts,) ascending."""
+        return np.sort(np.rint(self._table.seconds() * 100)) / 100
 
     @cached_property
     def classes(self) -> dict[str, dict[str, Share]]:
         """Return field -> value -> its cuts; of a field of too many values, none."""
-        found: dict[str, dict[str, Share]] = {}
-        for field in CLASS_FIELDS:
-            column = self._table.categories[field]
-            names = [] if column.crowded else column.names
-            found[field] = {
-                name: self._share(column.numbers == number) for number, name in enumerate(names, 1)
+        columns = {field: self._table.categories[field] for field in CLASS_FIELDS}
+        return {
+            field: {
+                name: self._share(column.numbers == number)
+                for number, name in enumerate([] if column.crowded else column.names, 1)
             }
-        return found
+            for field, column in columns.items()
+        }
 
     def having(self, reference: str) -> Share:
         """Return the cuts that have one annotator's text."""
         return self._share(self._table.categories[reference].numbers > 0)
 
     def quantile(self, share: float) -> float:
-        """Return the length in seconds, to 0.01 s, that this share of the cuts does not exceed."""
-        wanted, seen = share * self.whole.utterances, 0
-        for length, count in self.lengths.items():
-            seen += count
-            if seen >= wanted:
-                return length / _STEP
-        return 0.0
+        """Return the length in seconds that this share of the cuts does not exceed."""
+        place = max(0, math.ceil(share * len(self.lengths)) - 1)
+        return float(self.lengths[place]) if len(self.lengths) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         names = ("shortest", "median", "longest")
-        lengths = zip(names, map(self.quantile, (0, 0.5, 1)), strict=True)
         columns = self._table.categories
         return {
-            **_figures(self.whole),
+            **_rounded(self.whole),
             "transcribed": self.transcribed,
-            "seconds": dict(lengths),
+            "seconds": dict(zip(names, map(self.quantile, (0, 0.5, 1)), strict=True)),
             "sampling_rates": {str(rate): self.rates[rate] for rate in sorted(self.rates)},
             "mixed_down": self.mixed_down,
             "digest": self.digest,
             "classes": {
-                name: {value: _figures(known[value]) for value in sorted(known)}
+                name: {value: _rounded(known[value]) for value in sorted(known)}
                 for name, known in self.classes.items()
                 if known
             },
@@ -143,10 +145,5 @@ class Tally:
         return Share(int(chosen.sum()), seconds, speakers, clusters)
 
 
-def _figures(share: Share) -> dict[str, float]:
-    return {
-        "utterances": share.utterances,
-        "hours": round(share.hours, 4),
-        "speakers": len(share.speakers),
-        "clusters": len(share.clusters),
-    }
+def _rounded(share: Share) -> dict[str, float]:
+    return {**share.figures(), "hours": round(share.hours, 4)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import pytest
 import soundfile
 
 from harness_bench.corpora.check import Limits
-from harness_bench.corpora.doctor import examine as examining
 from harness_bench.corpora.doctor import listen as listening
 from harness_bench.corpora.doctor.examine import examine
 from harness_bench.corpora.doctor.listen import Listening
@@ -19,16 +17,12 @@ from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import read_shards, write_shards
 from harness_bench.cuts.store import read_cuts
+from tests.corpora.doctor.conftest import kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RATE = 16_000
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examining, "draw", lambda *_: None)
 
 
 @pytest.fixture
@@ -50,19 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "shar"
 
 
-def kinds(folder: Path) -> dict[str, set[str]]:
-    """Read findings.tsv: id -> kinds."""
-    found: dict[str, set[str]] = {}
-    with (folder / "doctor" / "findings.tsv").open(encoding="utf-8") as stream:
-        for each in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
-            found.setdefault(each["id"], set()).add(each["kind"])
-    return found
-
-
 def test_what_is_inside_shards_is_heard(folder: Path) -> None:
     """As in prepared folders, digests too; rounding to 16 bits is a note and no fault."""
     found = examine(folder)
-    assert kinds(folder) == {
+    assert kinds(folder / "doctor") == {
         "u0": {"silent"},
         "u1": {"clipped"},
         "u2": {"too short"},
@@ -97,7 +82,7 @@ def test_a_torn_shard_is_a_fault_and_the_others_are_heard(folder: Path) -> None:
     tar = folder / "recording.000001.tar"
     tar.write_bytes(tar.read_bytes()[:700])
     found = examine(folder)
-    assert kinds(folder)["shard 000001"] == {"unreadable audio"}
+    assert kinds(folder / "doctor")["shard 000001"] == {"unreadable audio"}
     assert found.findings.heard == 8
 
 
@@ -145,4 +130,4 @@ def test_cuts_without_a_digest_are_heard(tmp_path: Path) -> None:
     bare = [with_custom(cut, audio_digest=None) for cut in read_cuts(tmp_path / "cuts", "train")]
     write_shards(bare, tmp_path / "bare")
     examine(tmp_path / "bare")
-    assert "u3" not in kinds(tmp_path / "bare")
+    assert "u3" not in kinds(tmp_path / "bare" / "doctor")

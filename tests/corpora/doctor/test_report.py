@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench.corpora.doctor import plot
+from harness_bench.corpora.doctor import report
 from harness_bench.corpora.doctor.tally import Tally
 from tests.cut_files import row
 
@@ -32,22 +32,22 @@ SETS: dict[str, dict[str, Tally]] = {
 @pytest.mark.parametrize("case", sorted(SETS))
 def test_anything_can_be_drawn(case: str, tmp_path: Path) -> None:
     """A report must not fail at its last step."""
-    plot.draw(SETS[case], tmp_path)
-    for name in (plot.DURATIONS, plot.CLASSES):
+    report.draw(SETS[case], tmp_path)
+    for name in (report.DURATIONS, report.CLASSES):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in tmp_path.iterdir()} == {plot.DURATIONS, plot.CLASSES}
+    assert {path.name for path in tmp_path.iterdir()} == {report.DURATIONS, report.CLASSES}
 
 
 @pytest.mark.parametrize("case", ["usual", "brief and long", "very brief"])
 def test_no_cut_is_missing_from_the_histogram(case: str) -> None:
     """A bar too few at an edge would hide the very lengths one looks for."""
-    figure = plot._durations(SETS[case])
+    figure = report.plot_lengths(SETS[case])
     for axis, tally in zip(figure.axes, SETS[case].values(), strict=True):
         assert sum(bar.get_height() for bar in axis.patches) == tally.whole.utterances
 
 
 def test_bars_are_hours_by_class() -> None:
-    figure = plot._classes(SETS["usual"])
+    figure = report.plot_classes(SETS["usual"])
     axis: Any = next(axis for axis in figure.axes if axis.get_title(loc="left") == "dialect")
     assert [label.get_text() for label in axis.get_yticklabels()] == ["EGY", "LEV"]
     train, dev = axis.containers
