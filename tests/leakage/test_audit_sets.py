@@ -54,6 +54,7 @@ def test_names(text: str) -> None:
 def test_audio_comes_in_the_order_of_the_rows() -> None:
     """What is heard is put to what was read by its number alone."""
     for each in open_sets(["corpus:train@some.txt", "shar"]):
+        assert each.cuts is not None
         assert [cut.id for cut in each.cuts()] == list(each.table().ids())
 
 
