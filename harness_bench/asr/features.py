@@ -30,8 +30,10 @@ from harness_bench.core.fabric import launched, make_fabric
 from harness_bench.core.files import read_json, write_json
 from harness_bench.core.log import bar, cpu_seconds, say
 from harness_bench.core.workdir import WorkDir, write_provenance
-from harness_bench.models.features.reader import FACTS, SHAPES, TABLE
 from harness_bench.models.features.shards import (
+    FACTS,
+    SHAPES,
+    TABLE,
     AudioUtterance,
     FeatureShard,
     batches_of,

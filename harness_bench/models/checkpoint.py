@@ -14,14 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from harness_bench.core.files import atomic_path, read_json, write_json
 from harness_bench.core.workdir import versions
-from harness_bench.models.frozen import (
-    CONFIG,
-    PREPROCESSOR,
-    WEIGHTS,
-    config_of,
-    refuse,
-    weights_file,
-)
+from harness_bench.models import frozen
+from harness_bench.models.frozen import CONFIG, PREPROCESSOR, WEIGHTS, weights_file
 from harness_bench.models.hubert import Hubert, HubertConfig
 
 if TYPE_CHECKING:
@@ -38,6 +32,14 @@ MODEL_TYPES = ("hubert", "wav2vec2")
 _NEEDED = {
     "hidden_act": "gelu", "feat_extract_activation": "gelu", "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False, "add_adapter": False,
+}  # fmt: skip
+# Our name (fairseq's) -> transformers'.
+_FIELDS = {
+    "encoder_layers": "num_hidden_layers", "encoder_embed_dim": "hidden_size",
+    "encoder_ffn_embed_dim": "intermediate_size", "encoder_attention_heads": "num_attention_heads",
+    "conv_bias": "conv_bias", "layer_norm_first": "do_stable_layer_norm",
+    "conv_pos": "num_conv_pos_embeddings", "conv_pos_groups": "num_conv_pos_embedding_groups",
+    "layer_norm_eps": "layer_norm_eps",
 }  # fmt: skip
 PROJECTION = "feature_projection.projection"
 ZERO = (
@@ -61,8 +63,8 @@ def save_checkpoint(
     Args:
         folder: where to write.
         model: the backbone.
-        head: the pretraining head's tensors, if there is one.
-        facts: what made the model (config, seed, inputs), written to harness.json.
+        head: the pretraining head's tensors.
+        facts: what made the model (config, seed, inputs), for harness.json.
     """
     tensors, config = dict(model.state_dict()), model.config
     if not config.has_projection:
@@ -73,7 +75,7 @@ def save_checkpoint(
     _save_tensors(folder / WEIGHTS, tensors)
     if head:
         _save_tensors(folder / HEAD, head)
-    write_json(folder / PREPROCESSOR, preprocessor_config(config))
+    write_json(folder / PREPROCESSOR, _preprocessor_config(config))
     write_json(folder / FACTS, {"versions": versions(), **(facts or {})})
     write_json(folder / CONFIG, transformers_config(config))
 
@@ -93,10 +95,7 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_hubert(folder: Path, **changes: Any) -> Hubert:
-    """Load the backbone of a folder (ours or any HuBERT / wav2vec 2.0 folder of transformers).
-
-    `changes` override config fields, such as dropouts for continued training.
-    """
+    """Load the backbone of a folder, ours or transformers'; `changes` override config fields."""
     config = load_config(folder, **changes)
     model = Hubert(config)
     tensors = backbone_tensors(folder)
@@ -116,36 +115,24 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
 
 def load_config(folder: Path, **changes: Any) -> HubertConfig:
     """Read config.json and preprocessor_config.json of a folder as our config."""
-    found = config_of(folder)
+    found = frozen.config_of(folder)
     if found.get("model_type") not in MODEL_TYPES:
-        refuse(folder, MODEL_TYPES)
+        frozen.refuse(folder, MODEL_TYPES)
     for key, needed in _NEEDED.items():
         if (value := found.get(key, needed)) != needed:
             raise ValueError(
                 f"{folder / CONFIG}: {key} is {value!r}; this project computes models with "
                 f"{needed!r} alone, and would give features that the model never had."
             )
-    preprocessor = folder / PREPROCESSOR
-    normalize = (
-        read_json(preprocessor).get("do_normalize", True) if preprocessor.is_file() else None
-    )
-    layer_mode = found["feat_extract_norm"] == "layer"
-    fields: dict[str, Any] = {
-        "encoder_layers": found["num_hidden_layers"],
-        "encoder_embed_dim": found["hidden_size"],
-        "encoder_ffn_embed_dim": found["intermediate_size"],
-        "encoder_attention_heads": found["num_attention_heads"],
-        "conv_dim": tuple(found["conv_dim"]),
-        "conv_kernel": tuple(found["conv_kernel"]),
-        "conv_stride": tuple(found["conv_stride"]),
-        "conv_bias": found["conv_bias"],
+    normalize = layer_mode = found["feat_extract_norm"] == "layer"
+    if (folder / PREPROCESSOR).is_file():
+        normalize = read_json(folder / PREPROCESSOR).get("do_normalize", True)
+    fields: dict[str, Any] = {ours: found[theirs] for ours, theirs in _FIELDS.items()}
+    fields |= {name: tuple(found[name]) for name in ("conv_dim", "conv_kernel", "conv_stride")}
+    fields |= {
         "extractor_mode": "layer_norm" if layer_mode else "default",
-        "layer_norm_first": found["do_stable_layer_norm"],
-        "conv_pos": found["num_conv_pos_embeddings"],
-        "conv_pos_groups": found["num_conv_pos_embedding_groups"],
-        "layer_norm_eps": found["layer_norm_eps"],
         "post_extract_proj": "if_needed" if found.get(IDENTITY_KEY) else "always",
-        "normalize": layer_mode if normalize is None else normalize,
+        "normalize": normalize,
     }
     return HubertConfig(**{**fields, **changes})
 
@@ -181,8 +168,7 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
     }
 
 
-def preprocessor_config(config: HubertConfig) -> dict[str, Any]:
-    """Return the preprocessor_config.json of transformers' feature extractor."""
+def _preprocessor_config(config: HubertConfig) -> dict[str, Any]:
     return {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "do_normalize": config.normalize,
@@ -197,10 +183,8 @@ def preprocessor_config(config: HubertConfig) -> dict[str, Any]:
 def backbone_tensors(folder: Path) -> dict[str, Tensor]:
     """Read the tensors under today's names; a `.bin` file is read without unpickling objects."""
     path = weights_file(folder)
-    if path.suffix == ".safetensors":
-        raw = load_file(path)
-    else:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
+    safe = path.suffix == ".safetensors"
+    raw = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     return {plain_name(name): value for name, value in raw.items()}
 
 

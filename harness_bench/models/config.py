@@ -44,17 +44,12 @@ class HubertConfig:
     layer_norm_eps: float = Field(default=1e-5, gt=0)
 
     def __post_init__(self) -> None:
-        """Check what no single field can."""
-        if self.encoder_embed_dim % self.encoder_attention_heads:
-            raise ValueError(
-                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
-                f"encoder_attention_heads = {self.encoder_attention_heads}"
-            )
-        if self.encoder_embed_dim % self.conv_pos_groups:
-            raise ValueError(
-                f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
-                f"conv_pos_groups = {self.conv_pos_groups}"
-            )
+        for name in ("encoder_attention_heads", "conv_pos_groups"):
+            if self.encoder_embed_dim % (parts := getattr(self, name)):
+                raise ValueError(
+                    f"encoder_embed_dim = {self.encoder_embed_dim} is not a multiple of "
+                    f"{name} = {parts}"
+                )
         if not len(self.conv_dim) == len(self.conv_kernel) == len(self.conv_stride) >= 1:
             raise ValueError(
                 f"conv_dim, conv_kernel and conv_stride have {len(self.conv_dim)}, "

@@ -1,7 +1,6 @@
 """Frozen upstreams of any model type: opened, measured and run in one way by all rooms.
 
-A model type is one file `models/types/NAME.py` with a `TYPE`, an instance of `ModelType`. Labels,
-probes, the ASR frontend and `results.efficiency` open whatever the files in that folder recognise.
+A model type is one file `models/types/NAME.py` with a `TYPE`, an instance of `ModelType`.
 """
 
 from __future__ import annotations
@@ -59,12 +58,12 @@ class FrozenModel(nn.Module, ABC):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """Compute hidden states.
+        """Compute hidden states; those behind `max_layer` may be left out.
 
         Args:
             waveforms: (B, T) float at 16 kHz, zero behind each utterance's end.
-            lengths: (B,) int64, samples of each utterance.
-            max_layer: the last hidden state that is needed; later ones may be left out.
+            lengths: (B,) int64 samples.
+            max_layer: the last that is needed.
 
         Returns:
             num_layers + 1 hidden states (B, F, D) in fairseq's convention (0 is the input of the
@@ -134,10 +133,9 @@ class ModelType:
 
 
 def type_of(path: Path) -> ModelType:
-    """Return the type that recognises a path.
+    """Return the type that recognises a path; where none does, one that gives a digest alone.
 
-    Where none does, its shape and weights are refused, but it has a digest: probes of upstreams
-    that s3prl opens need one.
+    Probes of upstreams that s3prl opens need that.
     """
     return next((each for each in model_types() if each.recognises(path)), ModelType())
 
@@ -163,11 +161,9 @@ def load_backbone(path: Path) -> FrozenModel:
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
     """Open a model, frozen: a checkpoint of any type, or the name of one in `models/hub.toml`.
 
-    Raises:
-        ValueError: as `load_backbone`, or a named model whose weights are not there.
+    What cannot be opened, or has no weights yet, is a ValueError.
     """
-    name = str(model)
-    path = hub.resolve(name) if name in hub.names() else Path(model)
+    path = hub.resolve(str(model)) if str(model) in hub.names() else Path(model)
     return load_backbone(path).to(device).requires_grad_(requires_grad=False)
 
 
@@ -182,7 +178,7 @@ def hidden_states(
     Args:
         model: an open model, or what `load_model` opens; open it once for many utterances.
         audio: a file of any rate, or (samples,) float at 16 kHz.
-        layer: the one that is wanted, 0 (the input of the first block) to the number of blocks.
+        layer: 0 (the input of the first block) to the number of blocks; None: all.
 
     Returns:
         (layers + 1, frames, dim) float32, or (frames, dim) of one layer; a frame per 20 ms.
@@ -233,7 +229,7 @@ def config_of(path: Path) -> dict[str, Any]:
 
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
-    """Raise the ValueError that says why a path is none of some `model_type`s, or of any."""
+    """Raise the ValueError that says why a path is none of the known `model_type`s."""
     if not (path / CONFIG).is_file():
         raise ValueError(
             f"{path} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
@@ -258,11 +254,8 @@ class FixedFeatures(nn.Module):
 
     def facts(self, checkpoint: Path) -> dict[str, Any]:
         """Return all that decides the features beside the audio; `checkpoint` was opened."""
-        return {
-            "checkpoint": checkpoint_digest(checkpoint),
-            "layers": self.layers,
-            "code": code_digest(self),
-        }
+        digest, code = checkpoint_digest(checkpoint), code_digest(self)
+        return {"checkpoint": digest, "layers": self.layers, "code": code}
 
     @override
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,7 +275,7 @@ class FrozenUpstream:
     Not a module of the ASR model, so that ESPnet neither saves nor moves, initialises (`--init`),
     counts or quantises it, and so that a run on cached features never has it in memory. Kept by
     device, because torch's DataParallel runs copies of the model on several. Its settings are read
-    at once: a checkpoint that cannot be opened is a ValueError.
+    at once: what cannot be opened is a ValueError.
     """
 
     def __init__(self, path: Path) -> None:

@@ -28,7 +28,6 @@ class ModelSource:
     preset: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what no single field can."""
         if self.hub is not None and self.folder is not None:
             raise ValueError(f"hub = {self.hub!r} and folder = {str(self.folder)!r}: give one")
         if self.revision is not None and self.hub is None:
@@ -90,24 +89,18 @@ def _explain_missing(name: str, source: ModelSource, mine: str | None) -> NoRetu
 
 
 def _download(name: str, hub: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where one is fetched
-    from huggingface_hub.errors import (  # noqa: PLC0415
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - where one is fetched
 
     asked = hub if revision is None else f"{hub} at {revision}"
     point = f"or point to a copy with -k FOLDER or {MODELS}."
     try:
         folder = Path(snapshot_download(hub, revision=revision, allow_patterns=list(FILES)))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise ValueError(
             f"-u {name}: the Hugging Face Hub has no model {asked}, or you may not read it. Log in "
             f"with `hf auth login` if it is private, {point}"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"-u {name}: {asked} is not in the local cache and the Hugging Face Hub cannot be "
             f"reached ({type(error).__name__}). Run `hf download {hub}` where there is a network, "

@@ -1,7 +1,6 @@
 """HuBERT in plain torch, with transformers' parameter names and fairseq's layer convention.
 
-The same module pretrains, gives labels and serves as frozen upstream. Importing it costs torch and
-nothing more. Equality with transformers' `HubertModel` is tested.
+The same module pretrains, gives labels and serves as frozen upstream.
 """
 
 from __future__ import annotations
@@ -166,10 +165,7 @@ class Hubert(nn.Module):
         super().__init__()
         self.config = config
         self.feature_grad_mult = 1.0  # Set by the trainer; 0 freezes the extractor.
-        self.feature_extractor = ConvFeatureExtractor(
-            config.conv_dim, config.conv_kernel, config.conv_stride,
-            mode=config.extractor_mode, bias=config.conv_bias,
-        )  # fmt: skip
+        self.feature_extractor = ConvFeatureExtractor(config)
         self.feature_projection = FeatureProjection(config)
         self.masked_spec_embed = nn.Parameter(torch.empty(config.encoder_embed_dim).uniform_())
         self.encoder = Encoder(config)
@@ -185,14 +181,14 @@ class Hubert(nn.Module):
         max_layer: int | None = None,
         channels: Tensor | None = None,
     ) -> HubertOutput:
-        """Run the model.
+        """Run the model on raw audio (B, T) at 16 kHz, zero behind each of the `lengths` (B,).
 
         Args:
-            waveforms: (B, T) float, raw audio at 16 kHz, zero behind each utterance's end.
-            lengths: (B,) int64, samples of each utterance.
-            mask: (B, F) bool, frames replaced by the mask embedding (pretraining), or None.
-            max_layer: stop behind this many blocks (for labels from a middle layer).
-            channels: (B, D) bool, channels of the transformer's input to silence, or None.
+            waveforms: float.
+            lengths: int64 samples.
+            mask: (B, F) bool, frames replaced by the mask embedding.
+            max_layer: stop behind this many blocks.
+            channels: (B, D) bool, channels of the transformer's input to silence.
         """
         # As a tensor, so that nothing waits for a GPU; see `frame_count`.
         seen = lengths.to(waveforms.device) - self.config.receptive_field
@@ -212,13 +208,11 @@ class Hubert(nn.Module):
         return HubertOutput(states, output, frames, features_pen)
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Run the extractor; gradients into it are scaled by `feature_grad_mult`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.feature_grad_mult > 0):
             features: Tensor = self.feature_extractor(waveforms, lengths)
-        if 0 < self.feature_grad_mult != 1 and features.requires_grad:
-            features = features * self.feature_grad_mult + features.detach() * (
-                1 - self.feature_grad_mult
-            )
+        mult = self.feature_grad_mult
+        if 0 < mult != 1 and features.requires_grad:
+            features = features * mult + features.detach() * (1 - mult)
         return features
 
 
@@ -236,7 +230,6 @@ def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _init_linear(module: nn.Module) -> None:
-    """Initialise as fairseq does: normal weights (0.02), zero biases."""
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.02)  # fairseq's
         nn.init.zeros_(module.bias)

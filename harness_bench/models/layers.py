@@ -14,11 +14,7 @@ def parse_layers(text: str) -> str | int:
 
 
 def checked_layers(layers: str | int, num_layers: int) -> Layers:
-    """Check a choice of layers; negative numbers count from the end.
-
-    Raises:
-        ValueError: neither of the two words, nor the number of a hidden state.
-    """
+    """Check a choice of layers, or raise a ValueError; negative numbers count from the end."""
     if layers == WEIGHTED:
         return "weighted"
     if layers == MEAN:
@@ -32,11 +28,7 @@ def checked_layers(layers: str | int, num_layers: int) -> Layers:
 
 
 def fixed_layers(layers: str | int, num_layers: int) -> Literal["mean"] | int:
-    """Check a choice that features can be stored of; return the number from 0 up.
-
-    Raises:
-        ValueError: as `checked_layers`, or learned weights.
-    """
+    """Check a choice that can be stored, which learned weights cannot; return its number from 0."""
     checked = checked_layers(layers, num_layers)
     if checked == WEIGHTED:
         raise ValueError(

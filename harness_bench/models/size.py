@@ -16,21 +16,17 @@ FAIRSEQ_SPECIAL_SYMBOLS = 4
 def backbone_parameters(config: HubertConfig, *, projection: bool | None = None) -> int:
     """Count the backbone's parameters, mask embedding included.
 
-    Args:
-        config: the shape.
-        projection: count the extractor-to-transformer projection; None as the config has it.
-            The exported transformers folder always has one (an identity where ours has none).
+    `projection`: count the one from the extractor to the transformer; None: as the config has it.
     """
     dim, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
     channels = config.conv_dim[-1]
-    attention = 4 * _linear(dim, dim)
-    block = attention + _linear(dim, ffn) + _linear(ffn, dim) + 2 * _norm(dim)
+    block = 4 * _linear(dim, dim) + _linear(dim, ffn) + _linear(ffn, dim) + 4 * dim
     # Weight norm keeps one length per kernel position beside the weight.
     positions = config.conv_pos + dim * dim // config.conv_pos_groups * config.conv_pos + dim
     has_projection = config.has_projection if projection is None else projection
     project = _linear(channels, dim) if has_projection else 0
-    total = _extractor(config) + _norm(channels) + project + dim + positions
-    return total + config.encoder_layers * block + _norm(dim)
+    total = _extractor(config) + 2 * channels + project + dim + positions
+    return total + config.encoder_layers * block + 2 * dim  # a norm has two numbers a channel
 
 
 def paper_parameters(config: HubertConfig, clusters: int, final_dim: int) -> int:
@@ -40,7 +36,7 @@ def paper_parameters(config: HubertConfig, clusters: int, final_dim: int) -> int
 
 
 def exported_parameters(config: HubertConfig) -> int:
-    """Count what stands in the exported folder's model.safetensors."""
+    """Count what stands in the exported folder: transformers' layout always has a projection."""
     return backbone_parameters(config, projection=True)
 
 
@@ -48,18 +44,13 @@ def _extractor(config: HubertConfig) -> int:
     total, channels = 0, 1
     for index, (dim, kernel) in enumerate(zip(config.conv_dim, config.conv_kernel, strict=True)):
         normed = config.extractor_mode == "layer_norm" or index == 0
-        total += channels * dim * kernel + (dim if config.conv_bias else 0)
-        total += _norm(dim) if normed else 0
+        total += channels * dim * kernel + dim * config.conv_bias + 2 * dim * normed
         channels = dim
     return total
 
 
 def _linear(inputs: int, outputs: int) -> int:
     return inputs * outputs + outputs
-
-
-def _norm(dim: int) -> int:
-    return 2 * dim
 
 
 # Dense bf16 operations per second of one H100 SXM, from its data sheet.
@@ -78,12 +69,8 @@ def forward_per_second(
 ) -> float:
     """Count the operations of one forward pass per second of audio.
 
-    Args:
-        config: the model's shape.
-        clusters: size of the prediction head's output; 0 leaves the head out.
-        final_dim: width of its projection.
-        utterance_seconds: attention grows with the length of an utterance.
-        predicted: share of the frames that the head sees.
+    The head's projection has `final_dim`; it sees the share `predicted` of the frames, and none
+    without clusters. Attention grows with the length of an utterance.
     """
     frames = SAMPLE_RATE / config.downsample_rate
     dim, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
@@ -99,8 +86,8 @@ def forward_per_second(
 def extractor_per_second(config: HubertConfig) -> float:
     """Count the operations of the convolutional extractor's forward pass per second of audio."""
     rate, channels, total = float(SAMPLE_RATE), 1, 0.0
-    shapes = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
-    for width, kernel, stride in shapes:
+    layers = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
+    for width, kernel, stride in layers:
         rate /= stride
         total += 2 * channels * width * kernel * rate
         channels = width

@@ -54,7 +54,7 @@ class Stream:
         wide, thin = self.basis.shape
         return math.sqrt(wide / thin)
 
-    def write(self, linear: Affine) -> Affine:
+    def write(self, linear: nn.Linear | Affine) -> Affine:
         """Map a writer (D, n), (D,) -> (d, n), (d,)."""
         return Affine(self.basis.T @ linear.weight, self.basis.T @ linear.bias)
 
@@ -80,17 +80,12 @@ class Stream:
 
 @torch.no_grad()
 def choose_stream(config: HubertConfig, wide: Hubert, how: str) -> Stream:
-    """Choose what a student's stream keeps of its teacher's.
+    """Choose what a student of a config keeps of the stream of its teacher `wide` (float64).
 
     "slice": from every group of the positional convolution the channels with the largest weight
     norms (evenly spaced ones would carry no more than chance). "svd": the leading right singular
     vectors of all readers and all writers, stacked; each side weighs the same, for layer norms
     stand between their scales.
-
-    Args:
-        config: the student's.
-        wide: the teacher, in float64.
-        how: "slice" or "svd".
     """
     dim, thin = wide.config.encoder_embed_dim, config.encoder_embed_dim
     if dim == thin:
@@ -107,11 +102,11 @@ def choose_stream(config: HubertConfig, wide: Hubert, how: str) -> Stream:
     return Stream(_turned_basis(energy, towards), dense=True)
 
 
-def into_stream(wide: Hubert) -> Affine:
+def into_stream(wide: Hubert) -> nn.Linear | Affine:
     """Return the projection (D, C), (D,) from features; the identity where there is none."""
     projection = wide.feature_projection.projection
     if isinstance(projection, nn.Linear):
-        return Affine(projection.weight, projection.bias)
+        return projection
     mask = wide.masked_spec_embed
     return Affine(torch.eye(len(mask)).to(mask), torch.zeros_like(mask))
 
@@ -181,11 +176,7 @@ def _turned_basis(energy: Tensor, towards: Tensor) -> Tensor:
 
 
 def check_widths(config: HubertConfig, teacher: HubertConfig, how: str) -> None:
-    """Check that parts of a teacher can fill a student; `how` is "slice" or "svd".
-
-    A ValueError: the student is wider, or has more or wider heads, than the teacher; or it has no
-    projection into its stream and "slice" would need one.
-    """
+    """Check that parts of a teacher can fill a student; what does not fit is a ValueError."""
     for name in ("encoder_embed_dim", "encoder_ffn_embed_dim"):
         ours, theirs = getattr(config, name), getattr(teacher, name)
         if ours > theirs:
@@ -226,12 +217,8 @@ def copy_reduced(model: Hubert, teacher: Hubert, how: str) -> None:
 
     "slice": inside a head the channels with the largest products of norms. "svd": the best
     approximations of lower rank of a head's query-key form and of its value-output map. For the
-    stream see `choose_stream`.
-
-    The teacher has as many layers, the same extractor and positional kernel; widths that do not fit
-    are refused by `check_widths`.
+    stream see `choose_stream`. `check_widths` says which widths fit.
     """
-    check_widths(model.config, teacher.config, how)
     wide = deepcopy(teacher).double()
     stream = choose_stream(model.config, wide, how)
     model.masked_spec_embed.copy_(stream.basis.T @ wide.masked_spec_embed)
@@ -240,30 +227,28 @@ def copy_reduced(model: Hubert, teacher: Hubert, how: str) -> None:
     stream.norm(model.encoder.layer_norm, wide.encoder.layer_norm, folded=False)
     folded = stream.dense and teacher.config.layer_norm_first
     for target, source in zip(blocks_of(model), blocks_of(wide), strict=True):
-        _block(target, source, stream, folded=folded)
-
-
-def _block(target: Block, source: Block, stream: Stream, *, folded: bool) -> None:
-    stream.norm(target.layer_norm, source.layer_norm, folded=folded)
-    stream.norm(target.final_layer_norm, source.final_layer_norm, folded=folded)
-    before = source.layer_norm if folded else None
-    _attention(target.attention, source.attention, stream, before)
-    before = source.final_layer_norm if folded else None
-    _feed_forward(target.feed_forward, source.feed_forward, stream, before)
+        norms = source.layer_norm, source.final_layer_norm
+        for thin, norm in zip((target.layer_norm, target.final_layer_norm), norms, strict=True):
+            stream.norm(thin, norm, folded=folded)
+        first, second = norms if folded else (None, None)
+        _attention(target.attention, source.attention, stream, first)
+        _feed_forward(target.feed_forward, source.feed_forward, stream, second)
 
 
 def _attention(
     target: Attention, source: Attention, stream: Stream, norm: nn.LayerNorm | None
 ) -> None:
-    """Keep the strongest heads and reduce each; attention as wide as the teacher's is copied."""
     wide, thin = stream.basis.shape
     query, key, value = (
         stream.read(linear, norm) for linear in (source.q_proj, source.k_proj, source.v_proj)
     )
-    output = stream.write(Affine(source.out_proj.weight, source.out_proj.bias))
+    output = stream.write(source.out_proj)
     if wide != thin:
         heads, size = source.heads, thin // target.heads
-        kept = _strong_heads(value, output, heads, target.heads)
+        # The heads whose maps from values to the output have the largest norms.
+        read, written = _by_head(value.weight, heads), _by_head(output.weight.T, heads)
+        norms = (written @ written.mT * (read @ read.mT)).sum((1, 2))  # squared, (heads,)
+        kept = strongest_of_groups(norms, 1, target.heads)
         if stream.dense:
             query, key = _score_factors(query, key, heads, kept, size)
             value, output = _value_factors(value, output, heads, kept, size)
@@ -277,14 +262,6 @@ def _attention(
     _set(target.k_proj, key)
     _set(target.v_proj, value)
     _set(target.out_proj, output)
-
-
-def _strong_heads(value: Affine, output: Affine, heads: int, count: int) -> Tensor:
-    """Return the `count` heads whose maps from values to the output have the largest norms."""
-    read = _by_head(value.weight, heads)  # (heads, D / heads, d)
-    written = _by_head(output.weight.T, heads)
-    norms = (written @ written.mT * (read @ read.mT)).sum((1, 2))  # squared, (heads,)
-    return strongest_of_groups(norms, 1, count)
 
 
 def _score_factors(
@@ -321,9 +298,8 @@ def _value_factors(
 def _feed_forward(
     target: FeedForward, source: FeedForward, stream: Stream, norm: nn.LayerNorm | None
 ) -> None:
-    """Keep the units with the largest product of input and output norm."""
     inner = stream.read(source.intermediate_dense, norm)
-    outer = stream.write(Affine(source.output_dense.weight, source.output_dense.bias))
+    outer = stream.write(source.output_dense)
     strength = inner.weight.norm(dim=1) * outer.weight.norm(dim=0)
     kept = strongest_of_groups(strength, 1, target.intermediate_dense.out_features)
     _set(target.intermediate_dense, Affine(inner.weight[kept], inner.bias[kept]))
@@ -331,7 +307,6 @@ def _feed_forward(
 
 
 def _projection(model: Hubert, wide: Hubert, stream: Stream) -> None:
-    """Set the way into the stream; without a projection, the norm's scale is all there is."""
     target, source = model.feature_projection, wide.feature_projection
     into = into_stream(wide)
     if isinstance(target.projection, nn.Linear):
@@ -339,7 +314,7 @@ def _projection(model: Hubert, wide: Hubert, stream: Stream) -> None:
         _set(target.projection, stream.write(into))
     elif stream.basis.shape[0] == stream.basis.shape[1]:
         target.layer_norm.load_state_dict(source.layer_norm.state_dict())
-    else:
+    else:  # The norm's scale is all there is.
         mapped = stream.write(into).weight * source.layer_norm.weight
         target.layer_norm.weight.copy_(mapped.diagonal())
         shift = into.weight @ source.layer_norm.bias + into.bias
@@ -363,8 +338,7 @@ def _positions(target: PositionalConv, source: PositionalConv, stream: Stream) -
         target.conv.bias.copy_(stream.basis.T @ source.conv.bias)
 
 
-def _by_head(rows: Tensor, heads: int) -> Tensor:
-    """Map (D, n) -> (heads, D / heads, n)."""
+def _by_head(rows: Tensor, heads: int) -> Tensor:  # (D, n) -> (heads, D / heads, n)
     return rows.reshape(heads, -1, rows.shape[1])
 
 

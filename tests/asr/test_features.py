@@ -17,7 +17,7 @@ import torch
 from harness_bench.asr.features import FeatureConfig, read_config
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
-from harness_bench.models.features.reader import FeatureReader
+from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FixedFeatures, load_backbone
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
 

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from harness_bench.models.features.reader import FeatureReader
+from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FrozenUpstream
 from tests.asr.dumps import job_of, written
 from tests.asr.trainings import TOKENS, arguments, write_data

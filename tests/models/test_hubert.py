@@ -101,10 +101,7 @@ def test_feature_grad_mult_scales_the_extractors_gradient(mult: float) -> None:
 def test_extractor_gives_frame_count_frames(samples: int) -> None:
     """Labels are counted by formula; the extractor must give exactly so many frames."""
     config = small_config(conv_dim=(2,) * 7)
-    extractor = ConvFeatureExtractor(
-        config.conv_dim, config.conv_kernel, config.conv_stride, mode="layer_norm", bias=False
-    )
-    frames = extractor(torch.zeros(1, samples), torch.tensor([samples])).shape[1]
+    frames = ConvFeatureExtractor(config)(torch.zeros(1, samples), torch.tensor([samples])).shape[1]
     assert frames == frame_count(samples) == config.frames(samples)
 
 

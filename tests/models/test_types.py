@@ -139,7 +139,7 @@ def test_digests_are_those_of_earlier_versions(checkpoint: Path) -> None:
 @torch.inference_mode()
 def test_one_file_serves_labels_and_costs(made_up: Path) -> None:
     """Training and measuring ask the registry, not a list of names."""
-    from harness_bench.pretrain.labels.features import HiddenSource  # noqa: PLC0415 - torchaudio
+    from harness_bench.pretrain.labels.make import HiddenSource  # noqa: PLC0415 - torchaudio
     from harness_bench.results.efficiency import _measure  # noqa: PLC0415
 
     source = HiddenSource(made_up, 1, torch.device("cpu"))

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.models.features.config import FeatureCacheConfig
-from harness_bench.models.features.reader import Made, check_sources
+from harness_bench.models.features.shards import Made, check_sources
 from harness_bench.models.features.store import FeatureStore
 from harness_bench.models.frozen import (
     FixedFeatures,

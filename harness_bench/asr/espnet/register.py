@@ -23,7 +23,7 @@ def register() -> None:
     from espnet2.train.dataset import DATA_TYPES  # noqa: PLC0415 - heavy
 
     from harness_bench.asr.espnet.frontend import HarnessFrontend  # noqa: PLC0415 - heavy
-    from harness_bench.models.features.reader import DATA_TYPE, FeatureReader  # noqa: PLC0415
+    from harness_bench.models.features.shards import DATA_TYPE, FeatureReader  # noqa: PLC0415
 
     # espnet3 has no such table: a dataset there is a class, which can hold a FeatureReader.
     DATA_TYPES[DATA_TYPE] = {"func": FeatureReader, "kwargs": [], "help": _HELP}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from os import getenv
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT, build, read_toml
 
 FOLDER = "HARNESS_FEATURE_CACHE"
-MEMORY_MB = "HARNESS_FEATURE_CACHE_MB"
-DISK_MB = "HARNESS_FEATURE_CACHE_DISK_MB"
+MEMORY_MB, DISK_MB = "HARNESS_FEATURE_CACHE_MB", "HARNESS_FEATURE_CACHE_DISK_MB"
 DTYPE = "HARNESS_FEATURE_CACHE_DTYPE"
 
 
@@ -52,8 +51,7 @@ class UpstreamConfig:
 def upstream_config(file: Path | None = None) -> UpstreamConfig:
     """Read an upstream's config; its table `feature_cache` comes before the environment.
 
-    Raises:
-        ValueError: an unknown key or an impossible value; names the file or the variable.
+    An unknown key or an impossible value is a ValueError that names the file or the variable.
     """
     tables = {} if file is None else read_toml(file)
     cache = tables.get("feature_cache", {})
@@ -63,16 +61,15 @@ def upstream_config(file: Path | None = None) -> UpstreamConfig:
 
 
 def _from_environment() -> dict[str, Any]:
-    """Return the settings that the environment gives; an empty variable counts as absent."""
+    """Return what the environment sets; an empty variable counts as absent."""
     variables = {"folder": FOLDER, "memory_mb": MEMORY_MB, "disk_mb": DISK_MB, "dtype": DTYPE}
-    found = {key: text for key, name in variables.items() if (text := os.environ.get(name))}
-    values: dict[str, Any] = dict(found)
-    for key in {"memory_mb", "disk_mb"} & found.keys():
-        if not found[key].isdecimal():
+    values: dict[str, Any] = {k: text for k, name in variables.items() if (text := getenv(name))}
+    for key in {"memory_mb", "disk_mb"} & values.keys():
+        if not values[key].isdecimal():
             raise ValueError(
-                f"{variables[key]}={found[key]!r}: expected whole MiB, 0 or more (0 keeps nothing)."
+                f"{variables[key]}={values[key]!r}: expected whole MiB, 0 or more (0 keeps none)."
             )
-        values[key] = int(found[key])
-    if found.get("dtype", "fp32") not in ("fp32", "fp16"):
-        raise ValueError(f"{DTYPE}={found['dtype']!r}: expected fp32 or fp16.")
+        values[key] = int(values[key])
+    if values.get("dtype", "fp32") not in ("fp32", "fp16"):
+        raise ValueError(f"{DTYPE}={values['dtype']!r}: expected fp32 or fp16.")
     return values

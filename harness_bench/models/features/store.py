@@ -26,8 +26,6 @@ FULL = (
     "fp16), or keep the mean of the layers alone (states = 'mean'). If the task changes waveforms "
     "at random, no cache helps: unset HARNESS_FEATURE_CACHE"
 )
-
-
 type Facts = Mapping[str, object]
 
 
@@ -43,13 +41,10 @@ class FeatureStore:
     bit. With fp16 both are rounded, so that the first epoch sees the features of all others.
 
     Args:
-        config: where, how many, in which form.
+        config: where (a file there is a ValueError), how many, in which form.
         facts: gives all that decides the features beside the waveform: model, code, libraries.
             None from it: they must not outlive the process. Called once, when it is needed.
         when_full: logged once, when the memory is full.
-
-    Raises:
-        ValueError: the folder is a file.
     """
 
     def __init__(
@@ -61,9 +56,8 @@ class FeatureStore:
     ) -> None:
         self.config = config
         self._facts, self._namespace = facts, b""
-        self.memory: BoundedStore[bytes, Tensor] = BoundedStore(
-            config.memory_mb * MEBIBYTE, when_full=when_full
-        )
+        room = config.memory_mb * MEBIBYTE
+        self.memory: BoundedStore[bytes, Tensor] = BoundedStore(room, when_full=when_full)
         self._disk: EntryStore | None = None
         if config.folder is not None and config.disk_mb:
             self._disk = EntryStore(config.folder, config.disk_mb, when_full=FULL)
@@ -99,12 +93,10 @@ class FeatureStore:
         return self._given(kept)
 
     def _given(self, kept: Tensor) -> Tensor:
-        """Return stored features in their own dtype; fp16 storage is widened to float32."""
         halved = self.config.dtype == "fp16" and kept.dtype == torch.float16
         return kept.float() if halved else kept
 
     def _stored(self, features: Tensor) -> Tensor:
-        """Return features in the storage dtype, sharing no memory with a batch."""
         if self.config.dtype == "fp16" and features.dtype == torch.float32:
             half = features.half()
             if bool(half.isfinite().all()):
@@ -143,9 +135,5 @@ def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
     device = wavs[0].device.type if wavs else "cpu"
     mixed = torch.is_autocast_enabled(device)
     how = f"{device} {torch.get_autocast_dtype(device) if mixed else ''}".encode()
-    return [_waveform_digest(wav) + how for wav in wavs]
-
-
-def _waveform_digest(waveform: Tensor) -> bytes:
-    samples = waveform.detach().cpu().contiguous().numpy()
-    return hashlib.blake2b(samples.data, digest_size=_KEY_BYTES).digest()
+    samples = (wav.detach().cpu().contiguous().numpy() for wav in wavs)
+    return [hashlib.blake2b(each.data, digest_size=_KEY_BYTES).digest() + how for each in samples]

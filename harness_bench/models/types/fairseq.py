@@ -49,32 +49,21 @@ ONLY: dict[str, Any] = {
     "target_glu": False,
 }
 # fairseq's name -> ours (transformers'), tried in this order.
-RENAMES = tuple(
-    (re.compile(pattern), name)
-    for pattern, name in (
-        (r"mask_emb", "masked_spec_embed"),
-        (r"feature_extractor\.conv_layers\.(\d+)\.0\.", r"feature_extractor.conv_layers.\1.conv."),
-        # In a stack with a layer norm, the norm stands between two transpositions.
-        (
-            r"feature_extractor\.conv_layers\.(\d+)\.2(\.1)?\.",
-            r"feature_extractor.conv_layers.\1.layer_norm.",
-        ),
-        (r"post_extract_proj\.", "feature_projection.projection."),
-        (r"layer_norm\.", "feature_projection.layer_norm."),
-        (
-            r"encoder\.pos_conv\.0\.weight_g",
-            "encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-        ),
-        (
-            r"encoder\.pos_conv\.0\.weight_v",
-            "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
-        ),
-        (r"encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
-        (r"encoder\.layers\.(\d+)\.self_attn\.", r"encoder.layers.\1.attention."),
-        (r"encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"encoder.layers.\1.layer_norm."),
-        (r"encoder\.layers\.(\d+)\.fc1\.", r"encoder.layers.\1.feed_forward.intermediate_dense."),
-        (r"encoder\.layers\.(\d+)\.fc2\.", r"encoder.layers.\1.feed_forward.output_dense."),
-    )
+_POSITIONS = "encoder.pos_conv_embed.conv."
+RENAMES = (
+    (r"mask_emb", "masked_spec_embed"),
+    (r"(feature_extractor\.conv_layers\.\d+)\.0\.", r"\1.conv."),
+    # In a stack with a layer norm, the norm stands between two transpositions.
+    (r"(feature_extractor\.conv_layers\.\d+)\.2(\.1)?\.", r"\1.layer_norm."),
+    (r"post_extract_proj\.", "feature_projection.projection."),
+    (r"layer_norm\.", "feature_projection.layer_norm."),
+    (r"encoder\.pos_conv\.0\.weight_g", f"{_POSITIONS}parametrizations.weight.original0"),
+    (r"encoder\.pos_conv\.0\.weight_v", f"{_POSITIONS}parametrizations.weight.original1"),
+    (r"encoder\.pos_conv\.0\.", _POSITIONS),
+    (r"(encoder\.layers\.\d+)\.self_attn\.", r"\1.attention."),
+    (r"(encoder\.layers\.\d+)\.self_attn_layer_norm\.", r"\1.layer_norm."),
+    (r"(encoder\.layers\.\d+)\.fc1\.", r"\1.feed_forward.intermediate_dense."),
+    (r"(encoder\.layers\.\d+)\.fc2\.", r"\1.feed_forward.output_dense."),
 )
 
 
@@ -94,23 +83,16 @@ class Imported(NamedTuple):
 
 
 def import_fairseq(path: Path, out: Path) -> None:
-    """Write a fairseq HuBERT file as a checkpoint folder; see `read_fairseq` for what it refuses.
-
-    The folder opens in transformers, s3prl's `hf_hubert_custom`, ESPnet and here. The pretraining
-    head is written beside the backbone where the file has one.
-    """
+    """Write a fairseq HuBERT file as a checkpoint folder, with its head where it has one."""
     found = read_fairseq(path)
-    model = found.model()
     facts = {"name": path.stem, "imported_from": path.name, "digest": digest_file(path)}
     if found.head is None:
         facts["pretraining_head"] = "left out: the file has none, or one for several label sets"
-    save_checkpoint(out, model, head=found.head, facts=facts)
+    save_checkpoint(out, found.model(), head=found.head, facts=facts)
 
 
 def read_fairseq(path: Path) -> Imported:
     """Read a HuBERT checkpoint of fairseq, or one that s3prl has converted; execute nothing in it.
-
-    Dropouts are those of its pretraining.
 
     Raises:
         ValueError: not such a file, a global that is no class of fairseq's, another kind of model,
@@ -160,7 +142,6 @@ def _settings(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _require_hubert(settings: Mapping[str, Any], weights: Mapping[str, Any], path: Path) -> None:
-    """Refuse other models and variants of HuBERT by name."""
     kind = settings.get("arch") or settings.get("_name") or "hubert"
     foreign = [name for name in weights if name.startswith(("quantizer.", "project_q.", "w2v_"))]
     if kind != "hubert" or foreign:
@@ -175,16 +156,14 @@ def _require_hubert(settings: Mapping[str, Any], weights: Mapping[str, Any], pat
             raise ValueError(
                 f"{path}: {name} = {settings[name]!r}; only {value!r} can be imported."
             )
-    missing = [name for name in REQUIRED if name not in settings]
-    if missing:
+    if missing := [name for name in REQUIRED if name not in settings]:
         raise ValueError(f"{path}: the settings lack {', '.join(missing)}.")
 
 
 def _config(settings: Mapping[str, Any], path: Path) -> HubertConfig:
     known = {**DEFAULTS, **settings}
-    layers = _conv_layers(known["conv_feature_layers"], path)
     fields = {name: known[name] for name in (*REQUIRED, *DEFAULTS, "normalize")}
-    del fields["conv_feature_layers"]
+    layers = _conv_layers(fields.pop("conv_feature_layers"), path)
     fields |= {name: float(settings.get(name, 0.0)) for name in DROPOUTS}
     for index, name in enumerate(("conv_dim", "conv_kernel", "conv_stride")):
         fields[name] = [layer[index] for layer in layers]
@@ -214,8 +193,7 @@ def _conv_term(node: ast.expr) -> Any:
 def our_name(name: str) -> str:
     """Translate a weight's name from fairseq's to ours (and transformers')."""
     for pattern, ours in RENAMES:
-        found = pattern.match(name)
-        if found:
+        if found := re.match(pattern, name):
             return found.expand(ours) + name[found.end() :]
     return name
 
@@ -246,14 +224,13 @@ LEGACY_PICKLES = 5  # of torch.save before 1.6: magic number, protocol, system, 
 class Inert:
     """Stands for an object whose class is never imported: keeps its arguments and state."""
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
+    arguments: tuple[Any, ...]
+    state: Any
 
-    def __new__(cls, *_: Any) -> Self:
-        """Make an object that is whole even if unpickling never calls `__init__`."""
+    def __new__(cls, *arguments: Any) -> Self:
+        """Make an object that is whole: unpickling need not call `__init__`."""
         made = super().__new__(cls)
-        made.arguments, made.state = (), None
+        made.arguments, made.state = arguments, None
         return made
 
     def __setstate__(self, state: Any) -> None:
@@ -279,7 +256,9 @@ def load_inert(path: Path) -> dict[str, Any]:
             "read, since unpickling such a file can run any code. If you trust it, save its "
             "weights and settings anew as tensors and dictionaries alone."
         )
-    with torch.serialization.safe_globals([(_stand_in(name), name) for name in named]):
+    # torch fills items into real dictionaries alone.
+    stands = {"collections.defaultdict": _plain_dict}
+    with torch.serialization.safe_globals([(stands.get(name, Inert), name) for name in named]):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
         except Exception as error:
@@ -308,18 +287,12 @@ def plain(value: Any) -> Any:
 def _globals(path: Path, *, in_zip: bool) -> set[str]:
     """List the globals that a file names beyond torch's own safe ones; builds nothing."""
     if in_zip:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        return {str(name) for name in unsafe}
+        return {*map(str, torch.serialization.get_unsafe_globals_in_checkpoint(path))}
     named: set[str] = set()
     with path.open("rb") as stream:
         for _ in range(LEGACY_PICKLES):
             named |= get_globals_in_pkl(stream)
-    return {name for name in named if name not in _get_allowed_globals()}
-
-
-def _stand_in(name: str) -> Any:
-    # torch fills items into real dictionaries alone.
-    return _plain_dict if name == "collections.defaultdict" else Inert
+    return named - _get_allowed_globals().keys()
 
 
 def _plain_dict(*_: Any) -> dict[Any, Any]:

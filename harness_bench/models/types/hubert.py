@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, override
 
 from safetensors import safe_open
 
-from harness_bench.models.checkpoint import (
-    backbone_tensors,
-    belongs_to_head,
-    load_config,
-    load_hubert,
-    plain_name,
-)
+from harness_bench.models import checkpoint
 from harness_bench.models.frozen import FrozenModel, ModelShape, ModelType, weights_file
 from harness_bench.models.size import forward_per_second
 
@@ -57,33 +51,29 @@ class HubertFolder(ModelType):
 
     @override
     def shape(self, path: Path) -> ModelShape:
-        return hubert_shape(load_config(path))
+        return hubert_shape(checkpoint.load_config(path))
 
     @override
     def load(self, path: Path) -> FrozenModel:
-        return Backbone(load_hubert(path))
+        return Backbone(checkpoint.load_hubert(path))
 
     @override
     def parameters(self, path: Path) -> int:
         weights = weights_file(path)
         if weights.suffix != ".safetensors":
-            return sum(tensor.numel() for tensor in backbone_tensors(path).values())
+            return sum(tensor.numel() for tensor in checkpoint.backbone_tensors(path).values())
         with safe_open(weights, framework="pt") as tensors:  # headers alone
             return sum(
                 math.prod(tensors.get_slice(name).get_shape())
                 for name in tensors.keys()  # noqa: SIM118  # not a dict: it cannot be iterated
-                if not belongs_to_head(plain_name(name))
+                if not checkpoint.belongs_to_head(checkpoint.plain_name(name))
             )
 
 
 def hubert_shape(config: HubertConfig) -> ModelShape:
     """Return the shape of our HuBERT."""
-    return ModelShape(
-        config.encoder_embed_dim,
-        config.encoder_layers,
-        config.downsample_rate,
-        config.receptive_field,
-    )
+    strides = config.downsample_rate, config.receptive_field
+    return ModelShape(config.encoder_embed_dim, config.encoder_layers, *strides)
 
 
 TYPE = HubertFolder("hubert")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.models.convolution import convolve
+from harness_bench.models.extractor import convolve
 
 if TYPE_CHECKING:
     import pytest
