@@ -28,7 +28,7 @@ from benchmarks.measure import (
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.size import forward_per_second
 from harness_bench.pretrain.config import LabelConfig
-from harness_bench.pretrain.labels.labeler import Labeler, load_labeler
+from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open_labels, write_shard
 

@@ -52,9 +52,10 @@ class Curve:
         return smooth(self.values, round(SMOOTHING * len(self.values)))
 
     @property
-    def relative(self) -> NDArray[np.float64] | None:
-        """Return the smoothed curve as a share of the labels' entropy, (n,), where it is known."""
-        return None if self.entropy is None else self.smoothed / self.entropy
+    def relative(self) -> NDArray[np.float64]:
+        """Return the smoothed curve as a share of the labels' entropy, which is known: (n,)."""
+        assert self.entropy is not None
+        return self.smoothed / self.entropy
 
 
 def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style: Any) -> Curve:
@@ -123,10 +124,8 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
     """Draw smoothed lines over faint points against updates; the suffix chooses the format.
 
     Where every curve knows the entropy of its labels, a second panel shows the curves as shares
-    of it: losses on different labels have no common level in bits.
-
-    Raises:
-        ValueError: no curve, or curves of different fields.
+    of it: losses on different labels have no common level in bits. No curve, or curves of
+    different fields, are a ValueError.
     """
     from matplotlib import rc_context  # noqa: PLC0415 - slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -134,9 +133,10 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
     fields = {curve.field for curve in curves}
     if len(fields) != 1:
         raise ValueError(f"One plot shows one figure of one run or more; got {sorted(fields)}.")
-    relative = all(curve.entropy is not None for curve in curves)
     name = fields.pop()
-    panels = [(AXES.get(name, name), False), *([(RELATIVE, True)] if relative else [])]
+    panels = [(AXES.get(name, name), False)]
+    if all(curve.entropy is not None for curve in curves):
+        panels.append((RELATIVE, True))
     with rc_context(STYLE | {"axes.grid": True}):
         canvas = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
         canvas.suptitle(title)
@@ -156,9 +156,6 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
 def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
     scale = curve.entropy if shares and curve.entropy else 1.0
     colour = PALETTE[(number if curve.colour is None else curve.colour) % len(PALETTE)]
-    points, line = curve.values / scale, curve.smoothed / scale
+    points, line, dashes = curve.values / scale, curve.smoothed / scale, DASHES[curve.dashes]
     axes.plot(curve.updates, points, ".", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
-    axes.plot(
-        curve.updates, line, DASHES[curve.dashes % len(DASHES)], color=colour, linewidth=1.8,
-        label=curve.name,
-    )  # fmt: skip
+    axes.plot(curve.updates, line, dashes, color=colour, linewidth=1.8, label=curve.name)

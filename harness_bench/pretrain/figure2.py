@@ -7,6 +7,7 @@ each learns is given in numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lhotse.cut import Cut
-    from numpy.typing import NDArray
 
     from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig, LabelConfig
@@ -88,26 +88,21 @@ def compare(
     plain = replace(base.labels, pca_dim=None, pca_variance=None)
     reduced = _pca_labels(family, base, teacher, pca_dim)
     starts: tuple[Start, ...] = ("random", _averaged_start(base, teacher))
-    variants = tuple(
-        Variant(
-            replace(
-                base,
-                name=f"{base.name}{'_pca' if pca else ''}_{start.removeprefix('block_')}",
-                labels=labels,
-                pretrain=replace(base.pretrain, init=start),
-            ),
-            pca,
-        )
-        for labels, pca in ((plain, False), (reduced, True))
-        for start in starts
-    )
-    iterations = (*_line(by_name, teacher), *(variant.step for variant in variants))
+    variants = []
+    for (pca, labels), start in product(((False, plain), (True, reduced)), starts):
+        name = f"{base.name}{'_pca' if pca else ''}_{start.removeprefix('block_')}"
+        pretrain = replace(base.pretrain, init=start)
+        step = replace(base, name=name, labels=labels, pretrain=pretrain)
+        variants.append(Variant(step, pca))
+    line = [teacher]  # the teachers above, first one first
+    while above := by_name.get(line[0].teacher or ""):
+        line.insert(0, above)
+    iterations = (*line, *(variant.step for variant in variants))
     whole = replace(family, name=f"{family.name}_figure2", iterations=iterations)
-    return Comparison(whole, base.name, teacher.name, variants)
+    return Comparison(whole, base.name, teacher.name, tuple(variants))
 
 
 def _student_name(family: FamilyConfig, name: str | None) -> str:
-    """Return the student's name: the one given, or the last one without PCA."""
     names = {step.name for step in family.iterations}
     students = [step for step in family.iterations if step.teacher in names]
     plain = [s for s in students if s.labels.pca_dim is None and s.labels.pca_variance is None]
@@ -140,21 +135,12 @@ def _pca_labels(
 
 
 def _averaged_start(base: IterationConfig, teacher: IterationConfig) -> Start:
-    """Return "block_average" where it fits, else "svd"."""
     try:
         check_start(base.model, "block_average", teacher.model)
     except ValueError:
         check_start(base.model, "svd", teacher.model)
         return "svd"
     return "block_average"
-
-
-def _line(
-    by_name: dict[str, IterationConfig], last: IterationConfig
-) -> tuple[IterationConfig, ...]:
-    """Return the teachers above an iteration, first one first, and itself."""
-    teacher = by_name.get(last.teacher or "")
-    return (last,) if teacher is None else (*_line(by_name, teacher), last)
 
 
 def make_figure(
@@ -176,11 +162,6 @@ def make_figure(
         found.family, cuts, out, times=times, restart=restart, accelerator=accelerator,
         devices=devices,
     )  # fmt: skip
-    return draw(found, out)
-
-
-def draw(found: Comparison, out: Path) -> dict[str, Any]:
-    """Draw the finished runs of `out` and measure them; see `make_figure`."""
     curves = []
     for variant in found.variants:
         labels = out / label_owner(found.family, variant.step).name / "labels" / "report.json"
@@ -227,7 +208,7 @@ def measure(found: Comparison, curves: Sequence[Curve]) -> dict[str, Any]:
     the same labels, as a share of the labels' entropy for all four. All by smoothed curves, which
     come along as points: the leaderboard draws them.
     """
-    shares = [_share(curve) for curve in curves]
+    shares = [curve.relative for curve in curves]
     common = max(float(share.min()) for share in shares)
     rows = []
     for variant, curve, share in zip(found.variants, curves, shares, strict=True):
@@ -266,14 +247,8 @@ def points(curve: Curve) -> dict[str, list[Any]]:
     return {
         "updates": curve.updates[taken].tolist(),
         "loss_bits": [float(f"{x:.6g}") for x in curve.smoothed[taken]],
-        "share_of_entropy": [float(f"{x:.6g}") for x in _share(curve)[taken]],
+        "share_of_entropy": [float(f"{x:.6g}") for x in curve.relative[taken]],
     }
-
-
-def _share(curve: Curve) -> NDArray[np.float64]:
-    share = curve.relative
-    assert share is not None  # draw gives every curve its entropy
-    return share
 
 
 def write_table(variants: Sequence[Variant], curves: Sequence[Curve], path: Path) -> None:
@@ -286,7 +261,7 @@ def write_table(variants: Sequence[Variant], curves: Sequence[Curve], path: Path
             "updates": curve.updates,
             "loss_bits": curve.values,  # noqa: PD011 - no frame
             "loss_bits_smoothed": curve.smoothed,
-            "share_of_entropy_smoothed": _share(curve),
+            "share_of_entropy_smoothed": curve.relative,
         })
         for variant, curve in zip(variants, curves, strict=True)
     ]  # fmt: skip

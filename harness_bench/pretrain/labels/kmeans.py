@@ -1,12 +1,14 @@
-"""k-means in torch over any number of ranks: Lloyd's rounds on data that stay where they are."""
+"""From frames to labels: PCA, k-means in torch over any number of ranks, and the fitted labeler."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.cluster import kmeans_plusplus
 
 from harness_bench.core.distributed import (
@@ -16,11 +18,15 @@ from harness_bench.core.distributed import (
     sum_over_ranks,
     world,
 )
-from harness_bench.pretrain.labels.pca import fit_pca
+from harness_bench.core.files import atomic_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from torch import Tensor
 
+LABELER = "labeler.safetensors"
 # Distances held at once: 8 MB stay in a core's cache; a GPU wants large products.
 BLOCK_ON_CPU, BLOCK_ON_GPU = 1 << 21, 1 << 26
 SUM_BLOCK = 65_536  # frames added up in float32 before float64 takes over
@@ -31,6 +37,111 @@ DRAFT_DIM = 128  # frames of twice as many dimensions or more are first clustere
 # after each: 1.1 % less inertia at K = 1000 than Lloyd's rounds alone find.
 RELOCATED, RELOCATION_ROUNDS, RELOCATION_TOLERANCE = (0.08, 0.08, 0.04, 0.02), 8, 5e-4
 SPLIT_DISTANCE = 0.3  # of halves from their middle, in a cluster's root mean square distance
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """PCA where asked for, then the nearest centroid."""
+
+    centroids: Tensor  # (K, d) float32
+    pca: Pca | None
+    inertia: float  # mean squared distance to the centroid over the frames it was fitted on
+
+    def to(self, device: torch.device) -> Labeler:
+        """Return the labeler on a device."""
+        pca = self.pca
+        if pca is not None:
+            pca = Pca(pca.mean.to(device), pca.components.to(device), pca.explained)
+        return Labeler(self.centroids.to(device), pca, self.inertia)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Label frames (F, D) -> (F,) int64."""
+        reduced = frames if self.pca is None else self.pca.apply(frames)
+        return assign(reduced, self.centroids.to(frames))[0]
+
+
+def save_labeler(folder: Path, labeler: Labeler) -> None:
+    """Write the labeler into a folder of labels."""
+    tensors = {"centroids": labeler.centroids, "inertia": torch.tensor(labeler.inertia)}
+    if labeler.pca is not None:
+        tensors |= {"pca_mean": labeler.pca.mean, "pca_components": labeler.pca.components}
+        tensors["pca_explained"] = torch.tensor(labeler.pca.explained)
+    with atomic_path(folder / LABELER) as partial:
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
+
+
+def load_labeler(folder: Path) -> Labeler:
+    """Read the labeler of a folder of labels; without one it is a ValueError."""
+    path = folder / LABELER
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {LABELER}; make labels with `harness-bench labels`.")
+    tensors = load_file(path)
+    pca = None
+    if "pca_mean" in tensors:
+        share = float(tensors["pca_explained"])
+        pca = Pca(tensors["pca_mean"], tensors["pca_components"], share)
+    return Labeler(tensors["centroids"], pca, float(tensors["inertia"]))
+
+
+class Pca(NamedTuple):
+    """An affine map to fewer dimensions."""
+
+    mean: Tensor  # (D,) float32
+    components: Tensor  # (D, d) float32, orthonormal columns, largest variance first
+    explained: float  # share of the variance that is kept
+
+    def apply(self, frames: Tensor) -> Tensor:
+        """Project frames (N, D) -> (N, d)."""
+        centred = frames - self.mean.to(frames)
+        return centred @ self.components.to(frames)
+
+
+def fit_pca(
+    chunks: Iterable[Tensor], dim: int | None = None, *, variance: float | None = None
+) -> Pca:
+    """Fit principal components to chunks of frames (N_i, D), over all ranks, in float64 sums.
+
+    As many as `dim`, or as few as keep a share of the `variance`. The largest entry of each is
+    positive, so equal data give equal components. A rank without frames gives one chunk (0, D).
+
+    Raises:
+        ValueError: more components than dimensions, frames that all are equal where a share is
+            asked for, or fewer than two frames over all ranks.
+    """
+    count, mean, covariance = _moments(chunks)
+    if count <= 1:
+        raise ValueError(f"PCA needs at least two frames and got {count}; is the audio there?")
+    if dim is not None and dim > len(mean):
+        raise ValueError(f"pca_dim = {dim}, but frames have {len(mean)} dimensions; give fewer.")
+    values, vectors = torch.linalg.eigh(covariance)
+    shares = values.flip(0).clamp(min=0.0)
+    if variance is not None:
+        if not float(shares.sum()) > 0:
+            raise ValueError(f"pca_variance = {variance}: all frames are equal: no variance.")
+        dim = int((shares.cumsum(0) >= variance * shares.sum()).int().argmax()) + 1
+    kept = vectors.flip(1)[:, :dim]
+    strongest = kept.gather(0, kept.abs().argmax(0, keepdim=True))
+    kept = kept * strongest.sign()
+    explained = float(shares[:dim].sum() / shares.sum())
+    return Pca(mean.float(), kept.float(), explained)
+
+
+def _moments(chunks: Iterable[Tensor]) -> tuple[int, Tensor, Tensor]:
+    """Return the number of frames over all ranks, their mean (D,) and covariance (D, D)."""
+    count, total, outer = 0, torch.zeros(0), torch.zeros(0)
+    for chunk in chunks:
+        wide = chunk.double()
+        count += len(wide)
+        if not len(total):
+            dim = wide.shape[1]
+            total, outer = wide.new_zeros(dim), wide.new_zeros(dim, dim)
+        total = total + wide.sum(0)
+        outer.addmm_(wide.T, wide)
+    counts = torch.tensor([count], dtype=torch.float64, device=total.device)
+    for tensor in (counts, total, outer):
+        sum_over_ranks(tensor)
+    mean = total / counts
+    return int(counts), mean, outer / counts - torch.outer(mean, mean)
 
 
 class KMeans(NamedTuple):
@@ -69,13 +180,10 @@ def fit_kmeans(
 
     Args:
         frames: this rank's frames; (0, D) where it has none.
-        clusters: K.
+        clusters: K; fewer frames over all ranks together are a ValueError on all of them.
         iterations: Lloyd's rounds at most, of either kind.
         tolerance: stop once inertia falls by less than this share in one round.
         seed: governs the seeding.
-
-    Raises:
-        ValueError: fewer frames than clusters, over all ranks together; raised by all of them.
     """
     sample, total = _sample(frames, clusters, seed)
     if total < clusters:
@@ -127,7 +235,6 @@ def relocate(frames: Tensor, fitted: KMeans, seed: int) -> KMeans:
 
 
 def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Tensor:
-    """Merge so many pairs of clusters and split so many others."""
     labels, distances = assign(frames, centroids)
     sums = frames.new_zeros(2, len(centroids), dtype=torch.float64)  # counts, squared distances
     sums[0] += torch.bincount(labels, minlength=len(centroids))
@@ -188,16 +295,12 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
     sums, counts = buffer[:, :-1], buffer[:, -1]
     # On a GPU, threads add in any order: float64 keeps that from being seen in the result.
     exact = torch.float64 if frames.is_cuda else torch.float32
-    for block, index in zip(_blocks(frames), _blocks(labels), strict=True):
+    for block, index in zip(frames.split(SUM_BLOCK), labels.split(SUM_BLOCK), strict=True):
         part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
         sums += part.index_add_(0, index, block.to(exact))
     counts += torch.bincount(labels, minlength=clusters)
     sum_over_ranks(buffer)
     return (sums / counts.clamp(min=1.0)[:, None]).to(frames.dtype), counts.clone()
-
-
-def _blocks(rows: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(rows, SUM_BLOCK)
 
 
 def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""From audio to labels: fit a labeler on a sample held in memory, then one streaming pass."""
+"""From audio to labels: fit a labeler on a sample held in memory, then one streaming pass.
+
+What gets clustered is 39-dim MFCC (iteration 1) or a teacher's hidden states (later ones).
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,20 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torchaudio
+from torchaudio.compliance import kaldi
 
 from harness_bench.audio.batching import by_duration, collate
-from harness_bench.audio.frames import FRAMES_PER_HOUR
+from harness_bench.audio.frames import FRAMES_PER_HOUR, SAMPLE_RATE, frame_count
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
 from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.shar import labels_path
+from harness_bench.models.frozen import checkpoint_digest, load_backbone
 from harness_bench.pretrain.data.cut_source import PART_CUTS, CutList, ShardedCuts, as_source
-from harness_bench.pretrain.labels.features import FeatureSource, open_source
-from harness_bench.pretrain.labels.kmeans import fit_kmeans
-from harness_bench.pretrain.labels.labeler import Labeler, load_labeler, save_labeler
-from harness_bench.pretrain.labels.pca import fit_pca
-from harness_bench.pretrain.labels.quality import LabelCounts
-from harness_bench.pretrain.labels.store import (
-    LABELER,
-    OLD_NOTE,
-    REPORT_FILE,
-    SHARD_PATTERN,
-    TAR_PATTERN,
-    Labels,
-    open_labels,
-    shard_path,
-    write_labels,
-    write_shard,
-)
-from harness_bench.pretrain.labels.units import ALIGNMENT, alignment_levels, choose_units
+from harness_bench.pretrain.labels import kmeans, quality, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,8 +31,70 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
     from torch import Tensor
 
+    from harness_bench.audio.batching import Waveforms
     from harness_bench.pretrain.config import LabelConfig
     from harness_bench.pretrain.data.cut_source import CutSource
+
+MFCC_COEFFICIENTS = 13
+
+
+class MfccSource:
+    """Kaldi-compatible 13 MFCC with first and second differences (paper, section 2; HuBERT)."""
+
+    dim = 3 * MFCC_COEFFICIENTS
+    digest = "mfcc39-kaldi-v1"
+
+    def frames(self, batch: Waveforms) -> list[Tensor]:
+        """Compute every utterance alone: (F_i, 39) float32."""
+        pairs = zip(batch.samples, batch.lengths.tolist(), strict=True)
+        return [mfcc39(wave[:length]) for wave, length in pairs]
+
+
+def mfcc39(wave: Tensor) -> Tensor:
+    """Return (F, 39) MFCC + delta + delta-delta of a waveform (samples,) at 16 kHz.
+
+    25 ms windows every 10 ms without padding at the edges and without dither, so window 2j covers
+    exactly the 400 samples of the extractor's frame j: every second window is kept.
+    """
+    frames = frame_count(wave.shape[-1])
+    if frames == 0:
+        return wave.new_zeros(0, MfccSource.dim)
+    static = kaldi.mfcc(
+        wave[None].cpu(),
+        num_ceps=MFCC_COEFFICIENTS,
+        use_energy=False,
+        dither=0.0,
+        sample_frequency=SAMPLE_RATE,
+    ).T  # (13, windows)
+    delta = torchaudio.functional.compute_deltas(static)
+    second = torchaudio.functional.compute_deltas(delta)
+    return torch.cat([static, delta, second]).T[::2][:frames].contiguous()
+
+
+class HiddenSource:
+    """One layer of a teacher, fairseq's convention (hidden_states[L] is block L's output)."""
+
+    def __init__(self, folder: Path, layer: int, device: torch.device) -> None:
+        self.model = load_backbone(folder).to(device)
+        layers = self.model.shape.num_layers
+        if layer > layers:
+            raise ValueError(
+                f"Layer {layer} was asked of {folder}, which has {layers}; give 0 to {layers}."
+            )
+        self.layer, self.device = layer, device
+        self.dim = self.model.shape.hidden_size
+        self.digest = f"hidden-{layer}-of-{checkpoint_digest(folder)}"
+
+    @torch.inference_mode()
+    def frames(self, batch: Waveforms) -> list[Tensor]:
+        """Run the blocks up to the layer: (F_i, D) float32 per utterance."""
+        moved = batch.to(self.device)
+        states, frames = self.model(moved.samples, moved.lengths, max_layer=self.layer)
+        rows = states[self.layer].float()
+        return [row[:count] for row, count in zip(rows, frames.tolist(), strict=True)]
+
+
+type FeatureSource = MfccSource | HiddenSource
 
 
 def make_labels(
@@ -53,7 +104,7 @@ def make_labels(
     *,
     teacher: Path | None = None,
     device: torch.device | None = None,
-) -> Labels:
+) -> store.Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
     The labeler is fitted on a random subset of `fit_hours`, or `fit_share` of all audio, of which
@@ -69,37 +120,48 @@ def make_labels(
     if not audio.utterances:
         raise ValueError("There are no cuts to label; prepare a corpus first.")
     device = device or torch.device("cpu")
-    source = open_source(config, teacher, device)
+    source = _open_source(config, teacher, device)
     settings = resolved(config)
     work = WorkDir(
         out,
         {"source": source.digest, "config": settings, "cuts": audio.digest},
         key=digest_strings([source.digest, str(settings), audio.digest]),
-        older=(OLD_NOTE,),
+        older=(store.OLD_NOTE,),
     )
     with work.lock():  # two students of one teacher share their labels
-        if not (work.finished and (out / REPORT_FILE).is_file()):
-            work.begin((SHARD_PATTERN, TAR_PATTERN, LABELER), config=config, seed=config.seed)
+        if not (work.finished and (out / store.REPORT_FILE).is_file()):
+            work.begin((*store.PATTERNS, kmeans.LABELER), config=config, seed=config.seed)
             labeler = _fitted(audio, out, config, source, device)
             _label_parts(audio, out, source, labeler, config.batch_seconds)
             barrier()
-            report = _report(open_labels(out), labeler, audio)
+            report = _report(store.open_labels(out), labeler, audio)
             if world()[0] == 0:
-                write_json(out / REPORT_FILE, report)
+                write_json(out / store.REPORT_FILE, report)
             work.finish()
-    return open_labels(out)
+    return store.open_labels(out)
+
+
+def _open_source(config: LabelConfig, teacher: Path | None, device: torch.device) -> FeatureSource:
+    if config.source == "mfcc":
+        return MfccSource()
+    if teacher is None or config.layer is None:
+        raise ValueError(
+            "Labels from hidden states need a teacher checkpoint and a layer; give both, or use "
+            'source = "mfcc".'
+        )
+    return HiddenSource(teacher, config.layer, device)
 
 
 def _fitted(
     audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
-) -> Labeler:
-    if not (out / LABELER).is_file():
+) -> kmeans.Labeler:
+    if not (out / kmeans.LABELER).is_file():
         # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
         frames = _sample_frames(audio, config, source).to(device)
         pca = None
         if config.pca_dim is not None or config.pca_variance is not None:
-            pca = fit_pca([frames], config.pca_dim, variance=config.pca_variance)
-        fitted = fit_kmeans(
+            pca = kmeans.fit_pca([frames], config.pca_dim, variance=config.pca_variance)
+        fitted = kmeans.fit_kmeans(
             frames if pca is None else pca.apply(frames),
             config.clusters,
             iterations=config.kmeans_iterations,
@@ -111,9 +173,9 @@ def _fitted(
             f"rounds, mean squared distance {fitted.inertia:.4g}"
         )
         if world()[0] == 0:
-            save_labeler(out, Labeler(fitted.centroids, pca, fitted.inertia))
+            kmeans.save_labeler(out, kmeans.Labeler(fitted.centroids, pca, fitted.inertia))
         barrier()
-    return load_labeler(out).to(device)
+    return kmeans.load_labeler(out).to(device)
 
 
 def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource) -> Tensor:
@@ -140,12 +202,12 @@ def _all_frames(
 
 
 def _label_parts(
-    audio: CutSource, out: Path, source: FeatureSource, labeler: Labeler, seconds: float
+    audio: CutSource, out: Path, source: FeatureSource, labeler: kmeans.Labeler, seconds: float
 ) -> None:
     rank, ranks = world()
     sharded = isinstance(audio, ShardedCuts)
     for part in audio.parts()[rank::ranks]:
-        path = labels_path(out, part.number) if sharded else shard_path(out, part.number)
+        path = labels_path(out, part.number) if sharded else store.shard_path(out, part.number)
         if path.is_file():
             continue
         cuts = part.load()
@@ -155,12 +217,12 @@ def _label_parts(
             for cut, rows in zip(batch, frames, strict=True):
                 labels[cut.id] = labeler(rows.to(labeler.centroids.device)).cpu()
         if sharded:
-            write_labels(out, part.number, cuts, labels)
+            store.write_labels(out, part.number, cuts, labels)
         else:
-            write_shard(path, dict(sorted(labels.items())))
+            store.write_shard(path, dict(sorted(labels.items())))
 
 
-def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any]:
+def _report(labels: store.Labels, labeler: kmeans.Labeler, audio: CutSource) -> dict[str, Any]:
     """Say how well the clusters are used; where cuts in memory are aligned, what they stand for.
 
     No audio is read; `quality.label_quality` measures against more. Each rank counts its share of
@@ -168,8 +230,9 @@ def _report(labels: Labels, labeler: Labeler, audio: CutSource) -> dict[str, Any
     """
     rank, ranks = world()
     cuts = audio.cuts if isinstance(audio, CutList) else []
-    reader = choose_units(cuts, ALIGNMENT) if alignment_levels(cuts) else None
-    tally = LabelCounts(len(labeler.centroids), reader)
+    levels = quality.alignment_levels(cuts)
+    reader = quality.choose_units(cuts, quality.ALIGNMENT) if levels else None
+    tally = quality.LabelCounts(len(labeler.centroids), reader)
     for row in labels.rows(rank, ranks):
         tally.add(row)
     tally.sum_over_ranks(labeler.centroids.device)

@@ -1,36 +1,317 @@
-"""How good labels are: how clusters are used, and what they tell of known units."""
+"""How good labels are: how clusters are used, and what they tell of known units of speech.
+
+A unit is a phone or word of an alignment, a field of the whole utterance, or a character of the
+transcript that is spread evenly over the speech.
+"""
 
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections import Counter, defaultdict
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
+from harness_bench.audio.io import load_waveform
 from harness_bench.core.distributed import sum_over_ranks
 from harness_bench.core.files import atomic_path, write_json
 from harness_bench.core.log import bar
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
-from harness_bench.pretrain.labels.labeler import load_labeler
+from harness_bench.cuts.fields import label_of
+from harness_bench.pretrain.labels.kmeans import load_labeler
 from harness_bench.pretrain.labels.store import open_labels
-from harness_bench.pretrain.labels.units import choose_units
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from harness_bench.pretrain.data.cut_source import CutSource
-    from harness_bench.pretrain.labels.labeler import Labeler
-    from harness_bench.pretrain.labels.units import UnitReader
+    from harness_bench.pretrain.labels.kmeans import Labeler
 
+TEXT, ALIGNMENT = "text", "alignment"
+TRIM_DB = 35.0  # frames so much quieter than the utterance's loudest do not begin or end speech
+_TATWEEL = "\u0640"
+QUALITY_FILE, PLOT_FILE = "quality.json", "quality.png"
+LONGEST_RUN = 50  # frames, one second; longer runs are counted with those of this length
+PEEK = 500  # cuts that are looked at to learn what units there are
 GREY = "#b5bcbe"
 MOST_UNITS = 40  # rows of the heat map: the most frequent units
 FRAME_MS = 20
+
+
+class UnitReader(NamedTuple):
+    """What gives the units of an utterance."""
+
+    name: str  # what the user calls them
+    note: str  # what they are
+    of: Callable[[Cut, int], list[str | None]]  # a unit, or None, for each of so many frames
+
+
+def aligned_units(level: str) -> UnitReader:
+    """Units of one level of the alignment: the unit that covers the centre of each frame."""
+
+    def of(cut: Cut, frames: int) -> list[str | None]:
+        units: list[str | None] = [None] * frames
+        for supervision in cut.supervisions:
+            for item in (supervision.alignment or {}).get(level, []):
+                # The centre of frame j, (320 j + 200) / 16000 s, lies in [start, end).
+                first = _frame_at(item.start)
+                for frame in range(max(first, 0), min(_frame_at(item.end), frames)):
+                    units[frame] = item.symbol
+        return units
+
+    return UnitReader(level, f"alignment {level!r}: the unit at the centre of each frame", of)
+
+
+def field_units(field: str) -> UnitReader:
+    """One unit for the whole utterance: a field such as a word, a dialect, a speaker."""
+
+    def of(cut: Cut, frames: int) -> list[str | None]:
+        return spread([label_of(cut, field)], frames, speech_span(load_waveform(cut), frames))
+
+    note = f"field {field!r} of the utterance, for every frame of its speech"
+    return UnitReader(field, note, of)
+
+
+def _characters_of(cut: Cut, frames: int) -> list[str | None]:
+    text = characters(" ".join(each.text or "" for each in cut.supervisions))
+    return spread(text, frames, speech_span(load_waveform(cut), frames) if text else (0, 0))
+
+
+TEXT_UNITS = UnitReader(
+    TEXT,
+    "characters spread evenly over speech: an approximation, for comparing label sets on the same "
+    "cuts, not an alignment",
+    _characters_of,
+)
+
+
+def choose_units(cuts: Sequence[Cut], wanted: str | None) -> UnitReader | None:
+    """Choose what the labels of cuts are measured against.
+
+    `wanted` is "text"; "alignment" (its finest level) or a level's name, such as "phone" or "word";
+    or a field of the utterance: a ValueError where no cut has it. None: alignment if there, else
+    text, else None.
+    """
+    levels = alignment_levels(cuts)
+    texts = any(supervision.text for cut in cuts for supervision in cut.supervisions)
+    if levels and wanted in (None, ALIGNMENT):
+        return aligned_units(max(levels, key=lambda name: levels[name]))
+    if wanted in levels:
+        return aligned_units(str(wanted))
+    if texts and wanted in (None, TEXT):
+        return TEXT_UNITS
+    if wanted is None:
+        return None
+    if wanted in {ALIGNMENT, TEXT}:
+        raise ValueError(
+            f"None of the {len(cuts)} cuts has {wanted}; give cuts that have it, or other units "
+            "(text, alignment, or a field such as label)."
+        )
+    for cut in cuts:
+        label_of(cut, wanted)  # names the cut, and the fields it has
+    return field_units(wanted)
+
+
+def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:
+    """Count the items of every level of alignment that cuts have, levels by name."""
+    counts: Counter[str] = Counter()
+    for cut in cuts:
+        for supervision in cut.supervisions:
+            counts.update({k: len(items) for k, items in (supervision.alignment or {}).items()})
+    return {level: count for level, count in sorted(counts.items()) if count}
+
+
+def _frame_at(seconds: float) -> int:
+    """Return the first frame whose centre is at `seconds` or later."""
+    # A tenth of a sample of slack, for times such as 0.0125 that binary fractions miss.
+    return int(np.ceil((seconds * SAMPLE_RATE - FRAME_FIELD / 2 - 0.1) / FRAME_SHIFT))
+
+
+def characters(text: str) -> str:
+    """Keep letters and digits alone, in lower case: no vowel signs, punctuation, spaces, tatweel.
+
+    Composed first, so that a hamza stays with its letter.
+    """
+    composed = unicodedata.normalize("NFC", text).casefold()
+    kept = (char for char in composed if unicodedata.category(char)[0] in "LN")
+    return "".join(kept).replace(_TATWEEL, "")
+
+
+def spread(units: Sequence[str], frames: int, span: tuple[int, int]) -> list[str | None]:
+    """Give each unit an equal part of the frames in span = [first, last), and the others None."""
+    first, last = span
+    row: list[str | None] = [None] * frames
+    for frame in range(first, last):
+        row[frame] = units[(frame - first) * len(units) // (last - first)]
+    return row
+
+
+def speech_span(wave: NDArray[np.float32], frames: int) -> tuple[int, int]:
+    """Return [first, last) of the frames that are speech, silence at both ends left out.
+
+    A frame's 400 samples are quiet if their power is 35 dB below that of the loudest frame of wave
+    (samples,) at 16 kHz.
+    """
+    if frames == 0:
+        return 0, 0
+    windows = np.lib.stride_tricks.sliding_window_view(wave, FRAME_FIELD)[::FRAME_SHIFT][:frames]
+    power = np.square(windows, dtype=np.float64).mean(axis=1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-TRIM_DB / 10))
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+class Agreement(NamedTuple):
+    """HuBERT's measures (Hsu et al. 2021, section IV-C) over the joint p(unit y, cluster z)."""
+
+    cluster_purity: float  # sum over units of the largest p(y, z)
+    unit_purity: float  # sum over clusters of the largest p(y, z); phone purity where y are phones
+    pnmi: float  # mutual information I(y; z) over the units' entropy H(y)
+
+
+def agreement(joint: Tensor) -> Agreement:
+    """Measure how well clusters and units agree by (U, K) frames by unit and cluster.
+
+    Raises:
+        ValueError: no frames, or one unit alone.
+    """
+    if int((joint.sum(1) > 0).sum()) < 2:  # noqa: PLR2004 - of one unit, entropy is zero
+        raise ValueError(
+            "All frames are of one unit, or none has any; give cuts that differ in their units."
+        )
+    shares = joint.double() / joint.sum()
+    of_units = _entropy(shares.sum(1))
+    information = of_units + _entropy(shares.sum(0)) - _entropy(shares.flatten())
+    return Agreement(
+        cluster_purity=float(shares.max(1).values.sum()),
+        unit_purity=float(shares.max(0).values.sum()),
+        pnmi=information / of_units,
+    )
+
+
+def _entropy(shares: Tensor) -> float:
+    present = shares[shares > 0]
+    return float(-(present * present.log2()).sum())
+
+
+class LabelCounts:
+    """Counts over the labels of utterances, and over their units where a reader gives them."""
+
+    def __init__(self, clusters: int, reader: UnitReader | None = None) -> None:
+        self.reader = reader
+        self.utterances = 0
+        self.frames = torch.zeros(clusters, dtype=torch.int64)  # of each cluster
+        # Runs of one label by their length in frames; the last place: 50 and more.
+        self.runs = torch.zeros(LONGEST_RUN + 1, dtype=torch.int64)
+        # unit -> (K,) frames of each cluster
+        self._units: dict[str, NDArray[np.int64]] = defaultdict(partial(np.zeros, clusters, int))
+
+    def add(self, labels: Tensor) -> None:
+        """Count the labels (F,) int64 of one utterance."""
+        self.utterances += 1
+        self.frames += torch.bincount(labels, minlength=len(self.frames))
+        lengths = torch.unique_consecutive(labels, return_counts=True)[1]
+        self.runs += torch.bincount(lengths.clamp(max=LONGEST_RUN), minlength=LONGEST_RUN + 1)
+
+    def sum_over_ranks(self, device: torch.device) -> None:
+        """Add what the other ranks counted; `device` is one that the ranks can talk on."""
+        counts = torch.cat([self.frames, self.runs, torch.tensor([self.utterances])]).to(device)
+        counts, clusters = sum_over_ranks(counts).cpu(), len(self.frames)
+        self.frames, self.runs = counts[:clusters], counts[clusters:-1]
+        self.utterances = int(counts[-1])
+
+    def add_units(self, cut: Cut, labels: Tensor) -> None:
+        """Count the units of one utterance beside its labels (F,)."""
+        if self.reader is None:
+            return
+        for label, unit in zip(labels.tolist(), self.reader.of(cut, len(labels)), strict=True):
+            if unit is not None:
+                self._units[unit][label] += 1
+
+    def joint(self) -> tuple[list[str], Tensor]:
+        """Return the units by name, and (U, K) int64 frames by unit and cluster."""
+        names = sorted(self._units)
+        rows = np.array([self._units[name] for name in names], dtype=np.int64)
+        return names, torch.from_numpy(rows).view(len(names), len(self.frames))
+
+    def report(self, labeler: Labeler) -> dict[str, Any]:
+        """Return all measures, ready for JSON."""
+        frames = int(self.frames.sum())
+        entropy = _entropy(self.frames.double() / max(frames, 1))
+        found = {
+            "utterances": self.utterances,
+            "frames": frames,
+            "clusters": len(self.frames),
+            "clusters_used": int((self.frames > 0).sum()),
+            "entropy_bits": entropy,
+            "entropy_bits_at_most": math.log2(len(self.frames)),
+            "perplexity": 2**entropy,
+            "mean_run_frames": frames / max(int(self.runs.sum()), 1),
+            "inertia": labeler.inertia,
+            "pca_dim": None if labeler.pca is None else labeler.pca.components.shape[1],
+            "pca_explained_variance": None if labeler.pca is None else labeler.pca.explained,
+        }
+        if self.reader is None:
+            return {**found, "units": None}
+        names, joint = self.joint()
+        none = dict.fromkeys(Agreement._fields)
+        measures = agreement(joint)._asdict() if len(names) > 1 else none
+        return {
+            **found,
+            "units": self.reader.name,
+            "units_are": self.reader.note,
+            "distinct_units": len(names),
+            "frames_with_unit": int(joint.sum()),
+            **measures,
+        }
+
+
+def label_quality(
+    folder: Path, audio: CutSource, out: Path, *, units: str | None, limit: int | None = None
+) -> dict[str, Any]:
+    """Measure labels over the utterances of a corpus; write `quality.json` and `quality.png`.
+
+    Against `units` as in `choose_units`; over `limit` random utterances alone, if it is given.
+
+    Raises:
+        ValueError: an utterance without labels, no such units, or all of one unit.
+    """
+    labels, labeler = open_labels(folder), load_labeler(folder)
+    attached = labels.attached(audio)
+    reader = choose_units(list(islice(attached.epoch(0, 0, 0, 1), PEEK)), units)
+    tally = LabelCounts(len(labeler.centroids), reader)
+    count = min(limit or audio.utterances, audio.utterances)
+    cuts = islice(attached.epoch(0, 0, 0, 1), count)
+    for cut in bar(cuts, title="label quality", total=count, unit="utterance"):
+        row = labels.of(cut)
+        tally.add(row)
+        tally.add_units(cut, row)
+    if reader is not None:
+        agreement(tally.joint()[1])  # refuses what tells nothing, before a file is written
+    report = tally.report(labeler)
+    write_json(out / QUALITY_FILE, report)
+    draw_quality(tally, out / PLOT_FILE)
+    return report
+
+
+def render_quality(report: dict[str, Any]) -> str:
+    """Return a report as lines of name and figure."""
+    rows = [
+        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        for name, value in report.items()
+        if value is not None
+    ]
+    return "\n".join(columns(rows, texts=True))
 
 
 def draw_quality(tally: LabelCounts, target: Path) -> None:
@@ -95,163 +376,3 @@ def _draw_units(figure: Any, axis: Any, tally: LabelCounts) -> None:
     shown = f"P(unit | cluster), {len(order)} of {len(names)} units\n{tally.reader.note}"
     axis.set_title(shown, loc="left", fontsize=9)
     figure.colorbar(image, ax=axis, shrink=0.8, aspect=30, pad=0.01)
-
-
-QUALITY_FILE, PLOT_FILE = "quality.json", "quality.png"
-LONGEST_RUN = 50  # frames, one second; longer runs are counted with those of this length
-PEEK = 500  # cuts that are looked at to learn what units there are
-
-
-class Agreement(NamedTuple):
-    """HuBERT's measures (Hsu et al. 2021, section IV-C) over the joint p(unit y, cluster z)."""
-
-    cluster_purity: float  # sum over units of the largest p(y, z)
-    unit_purity: float  # sum over clusters of the largest p(y, z); phone purity where y are phones
-    pnmi: float  # mutual information I(y; z) over the units' entropy H(y)
-
-
-_MEASURES = Agreement._fields
-
-
-def agreement(joint: Tensor) -> Agreement:
-    """Measure how well clusters and units agree by (U, K) frames by unit and cluster.
-
-    Raises:
-        ValueError: no frames, or one unit alone.
-    """
-    if int((joint.sum(1) > 0).sum()) < 2:  # noqa: PLR2004 - of one unit, entropy is zero
-        raise ValueError(
-            "All frames are of one unit, or none has any; give cuts that differ in their units."
-        )
-    shares = joint.double() / joint.sum()
-    of_units = _entropy(shares.sum(1))
-    information = of_units + _entropy(shares.sum(0)) - _entropy(shares.flatten())
-    return Agreement(
-        cluster_purity=float(shares.max(1).values.sum()),
-        unit_purity=float(shares.max(0).values.sum()),
-        pnmi=information / of_units,
-    )
-
-
-def _entropy(shares: Tensor) -> float:
-    present = shares[shares > 0]
-    return float(-(present * present.log2()).sum())
-
-
-class LabelCounts:
-    """Counts over the labels of utterances, and over their units where a reader gives them."""
-
-    def __init__(self, clusters: int, reader: UnitReader | None = None) -> None:
-        self.reader = reader
-        self.utterances = 0
-        self.frames = torch.zeros(clusters, dtype=torch.int64)  # of each cluster
-        # Runs of one label by their length in frames; the last place: 50 and more.
-        self.runs = torch.zeros(LONGEST_RUN + 1, dtype=torch.int64)
-        self._units: dict[str, Tensor] = {}  # unit -> (K,) frames of each cluster
-
-    def add(self, labels: Tensor) -> None:
-        """Count the labels (F,) int64 of one utterance."""
-        self.utterances += 1
-        self.frames += torch.bincount(labels, minlength=len(self.frames))
-        lengths = torch.unique_consecutive(labels, return_counts=True)[1]
-        self.runs += torch.bincount(lengths.clamp(max=LONGEST_RUN), minlength=LONGEST_RUN + 1)
-
-    def sum_over_ranks(self, device: torch.device) -> None:
-        """Add what the other ranks counted; `device` is one that the ranks can talk on."""
-        counts = torch.cat([self.frames, self.runs, torch.tensor([self.utterances])]).to(device)
-        counts, clusters = sum_over_ranks(counts).cpu(), len(self.frames)
-        self.frames, self.runs = counts[:clusters], counts[clusters:-1]
-        self.utterances = int(counts[-1])
-
-    def add_units(self, cut: Cut, labels: Tensor) -> None:
-        """Count the units of one utterance beside its labels (F,)."""
-        if self.reader is None:
-            return
-        places: dict[str, list[int]] = {}
-        for frame, unit in enumerate(self.reader.of(cut, len(labels))):
-            if unit is not None:
-                places.setdefault(unit, []).append(frame)
-        for unit, frames in places.items():
-            counts = torch.bincount(labels[frames], minlength=len(self.frames))
-            self._units[unit] = self._units.get(unit, 0) + counts
-
-    def joint(self) -> tuple[list[str], Tensor]:
-        """Return the units by name, and (U, K) int64 frames by unit and cluster."""
-        names = sorted(self._units)
-        empty = self.frames.new_zeros(0, len(self.frames))
-        return names, torch.stack([self._units[name] for name in names]) if names else empty
-
-    def report(self, labeler: Labeler) -> dict[str, Any]:
-        """Return all measures, ready for JSON."""
-        frames = int(self.frames.sum())
-        entropy = _entropy(self.frames.double() / max(frames, 1))
-        found = {
-            "utterances": self.utterances,
-            "frames": frames,
-            "clusters": len(self.frames),
-            "clusters_used": int((self.frames > 0).sum()),
-            "entropy_bits": entropy,
-            "entropy_bits_at_most": math.log2(len(self.frames)),
-            "perplexity": 2**entropy,
-            "mean_run_frames": frames / max(int(self.runs.sum()), 1),
-            "inertia": labeler.inertia,
-            "pca_dim": None if labeler.pca is None else labeler.pca.components.shape[1],
-            "pca_explained_variance": None if labeler.pca is None else labeler.pca.explained,
-        }
-        return found | self._unit_report()
-
-    def _unit_report(self) -> dict[str, Any]:
-        if self.reader is None:
-            return {"units": None}
-        names, joint = self.joint()
-        measures = agreement(joint)._asdict() if len(names) > 1 else dict.fromkeys(_MEASURES)
-        return {
-            "units": self.reader.name,
-            "units_are": self.reader.note,
-            "distinct_units": len(names),
-            "frames_with_unit": int(joint.sum()),
-            **measures,
-        }
-
-
-def label_quality(
-    folder: Path, audio: CutSource, out: Path, *, units: str | None, limit: int | None = None
-) -> dict[str, Any]:
-    """Measure labels over the utterances of a corpus; write `quality.json` and `quality.png`.
-
-    Args:
-        folder: the labels.
-        audio: utterances that have labels there.
-        out: folder of the two files.
-        units: what to measure against, as in `choose_units`.
-        limit: so many random utterances alone.
-
-    Raises:
-        ValueError: an utterance without labels, no such units, or all of one unit.
-    """
-    labels, labeler = open_labels(folder), load_labeler(folder)
-    attached = labels.attached(audio)
-    reader = choose_units(list(islice(attached.epoch(0, 0, 0, 1), PEEK)), units)
-    tally = LabelCounts(len(labeler.centroids), reader)
-    count = min(limit or audio.utterances, audio.utterances)
-    cuts = islice(attached.epoch(0, 0, 0, 1), count)
-    for cut in bar(cuts, title="label quality", total=count, unit="utterance"):
-        row = labels.of(cut)
-        tally.add(row)
-        tally.add_units(cut, row)
-    if reader is not None:
-        agreement(tally.joint()[1])  # refuses what tells nothing, before a file is written
-    report = tally.report(labeler)
-    write_json(out / QUALITY_FILE, report)
-    draw_quality(tally, out / PLOT_FILE)
-    return report
-
-
-def render_quality(report: dict[str, Any]) -> str:
-    """Return a report as lines of name and figure."""
-    rows = [
-        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
-        for name, value in report.items()
-        if value is not None
-    ]
-    return "\n".join(columns(rows, texts=True))

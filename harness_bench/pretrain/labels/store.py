@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, override
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SHARD_PATTERN = "labels-*.safetensors"
 TAR_PATTERN = "labels.*.tar"
-LABELER = "labeler.safetensors"
+PATTERNS = SHARD_PATTERN, TAR_PATTERN
 REPORT_FILE = "report.json"
 OLD_NOTE = OldNote("key.json", whole=REPORT_FILE)
 
@@ -62,9 +62,6 @@ class Labels(ABC):
         return note.key
 
     @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
     def of(self, cut: Cut) -> Tensor:
         """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
 
@@ -85,30 +82,25 @@ class LabelStore(Labels):
         self._where: dict[str, tuple[int, int, int]] = {}
         self._shards: list[Tensor] = []
         for number, path in enumerate(sorted(folder.glob(SHARD_PATTERN))):
-            self._read_shard(number, path)
+            with safe_open(path, framework="pt") as shard:
+                ids = json.loads(shard.metadata()["ids"])
+                offsets = pairwise(shard.get_tensor("offsets").tolist())
+                self._shards.append(shard.get_tensor("labels"))
+            for name, (start, end) in zip(ids, offsets, strict=True):
+                self._where[name] = number, start, end
         if not self._where:
             raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
 
-    def _read_shard(self, number: int, path: Path) -> None:
-        with safe_open(path, framework="pt") as shard:
-            ids = json.loads(shard.metadata()["ids"])
-            offsets = shard.get_tensor("offsets").tolist()
-            self._shards.append(shard.get_tensor("labels"))
-        for index, name in enumerate(ids):
-            self._where[name] = (number, offsets[index], offsets[index + 1])
-
-    @override
     def __len__(self) -> int:
         return len(self._where)
 
     def __getitem__(self, name: str) -> Tensor:
         """Return the labels (F,) int64 of one utterance."""
-        try:
-            shard, start, end = self._where[name]
-        except KeyError:
+        if name not in self._where:
             raise ValueError(
                 f"{self.folder} has no labels for utterance {name!r}; make labels for these cuts."
-            ) from None
+            )
+        shard, start, end = self._where[name]
         return self._shards[shard][start:end].long()
 
     @override
@@ -127,12 +119,6 @@ class ShardLabels(Labels):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.files = sorted(folder.glob(TAR_PATTERN))
-        if not self.files:
-            raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
-
-    @override
-    def __len__(self) -> int:
-        return sum(1 for _ in self.rows())
 
     @override
     def of(self, cut: Cut) -> Tensor:
@@ -140,11 +126,7 @@ class ShardLabels(Labels):
 
     @override
     def attached(self, source: CutSource) -> CutSource:
-        """Return the sharded source with labels as one more field.
-
-        Raises:
-            ValueError: the source has no shards, or not as many as there are files of labels.
-        """
+        """Return the sharded source with labels as one more field; another is a ValueError."""
         if not isinstance(source, ShardedCuts) or len(source.shards) != len(self.files):
             raise ValueError(
                 f"{self.folder} holds labels of {len(self.files)} shards, which these cuts are "
@@ -173,12 +155,8 @@ class NoLabels(Labels):
         return "none"
 
     @override
-    def __len__(self) -> int:
-        return 0
-
-    @override
     def of(self, cut: Cut) -> Tensor:
-        """Return more zeros than any utterance has frames; they take no memory."""
+        # More than any utterance has frames; they take no memory.
         return torch.zeros(1, dtype=torch.int64).expand(1 << 40)
 
     @override
@@ -202,7 +180,5 @@ def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[s
     ):
         for cut in cuts:
             row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
-            manifest = Array(
-                storage_type="memory", storage_path="", storage_key="", shape=list(row.shape)
-            )
+            manifest = Array("memory", "", "", shape=list(row.shape))
             tar.write(str(cut.id), row, manifest)
