@@ -89,7 +89,7 @@ def test_every_frame_has_a_label_in_the_field(
     config = replace(LABELS, fit_hours=1000.0)
     of_shards = make_labels(source, tmp_path / "shards", config)
     assert isinstance(of_shards, ShardLabels)
-    assert len([*of_shards.rows()]) == 14
+    assert len(of_shards) == 14
     again = rows(of_shards, source)
     labelled = sum(len(row) for row in again.values())
     assert labelled == sum(map(len, of_shards.rows()))

@@ -292,7 +292,7 @@ def _globals(path: Path, *, in_zip: bool) -> set[str]:
     with path.open("rb") as stream:
         for _ in range(LEGACY_PICKLES):
             named |= get_globals_in_pkl(stream)
-    return named - _get_allowed_globals().keys()
+    return {name for name in named if name not in _get_allowed_globals()}
 
 
 def _plain_dict(*_: Any) -> dict[Any, Any]:

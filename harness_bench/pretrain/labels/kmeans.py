@@ -295,7 +295,8 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
     sums, counts = buffer[:, :-1], buffer[:, -1]
     # On a GPU, threads add in any order: float64 keeps that from being seen in the result.
     exact = torch.float64 if frames.is_cuda else torch.float32
-    for block, index in zip(frames.split(SUM_BLOCK), labels.split(SUM_BLOCK), strict=True):
+    blocks = (torch.split(rows, SUM_BLOCK) for rows in (frames, labels))
+    for block, index in zip(*blocks, strict=True):
         part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
         sums += part.index_add_(0, index, block.to(exact))
     counts += torch.bincount(labels, minlength=clusters)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections import Counter, defaultdict
-from functools import partial
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -213,8 +212,7 @@ class LabelCounts:
         self.frames = torch.zeros(clusters, dtype=torch.int64)  # of each cluster
         # Runs of one label by their length in frames; the last place: 50 and more.
         self.runs = torch.zeros(LONGEST_RUN + 1, dtype=torch.int64)
-        # unit -> (K,) frames of each cluster
-        self._units: dict[str, NDArray[np.int64]] = defaultdict(partial(np.zeros, clusters, int))
+        self._units: Counter[tuple[str, int]] = Counter()  # frames by unit and cluster
 
     def add(self, labels: Tensor) -> None:
         """Count the labels (F,) int64 of one utterance."""
@@ -234,15 +232,16 @@ class LabelCounts:
         """Count the units of one utterance beside its labels (F,)."""
         if self.reader is None:
             return
-        for label, unit in zip(labels.tolist(), self.reader.of(cut, len(labels)), strict=True):
-            if unit is not None:
-                self._units[unit][label] += 1
+        pairs = zip(self.reader.of(cut, len(labels)), labels.tolist(), strict=True)
+        self._units.update((unit, label) for unit, label in pairs if unit is not None)
 
     def joint(self) -> tuple[list[str], Tensor]:
         """Return the units by name, and (U, K) int64 frames by unit and cluster."""
-        names = sorted(self._units)
-        rows = np.array([self._units[name] for name in names], dtype=np.int64)
-        return names, torch.from_numpy(rows).view(len(names), len(self.frames))
+        places = {name: row for row, name in enumerate(sorted({unit for unit, _ in self._units}))}
+        joint = self.frames.new_zeros(len(places), len(self.frames))
+        for (unit, label), count in self._units.items():
+            joint[places[unit], label] = count
+        return [*places], joint
 
     def report(self, labeler: Labeler) -> dict[str, Any]:
         """Return all measures, ready for JSON."""

@@ -61,6 +61,9 @@ class Labels(ABC):
         assert note is not None, f"{self.folder} has labels and no note of their inputs"
         return note.key
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self.rows())
+
     @abstractmethod
     def of(self, cut: Cut) -> Tensor:
         """Return the labels (F,) int64 of the whole utterance that a cut is (a crop of)."""
@@ -90,9 +93,6 @@ class LabelStore(Labels):
                 self._where[name] = number, start, end
         if not self._where:
             raise ValueError(f"{folder} holds no labels; make them with `harness-bench labels`.")
-
-    def __len__(self) -> int:
-        return len(self._where)
 
     def __getitem__(self, name: str) -> Tensor:
         """Return the labels (F,) int64 of one utterance."""

@@ -23,6 +23,7 @@ from harness_bench.models.checkpoint import save_random
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.labels import make as module
+from harness_bench.pretrain.labels import store as label_store
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import HiddenSource, MfccSource, make_labels, mfcc39
 from harness_bench.pretrain.labels.store import REPORT_FILE, write_shard
@@ -135,7 +136,7 @@ def labels_of(store: Labels, cuts: Sequence[Cut]) -> dict[str, list[int]]:
 def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
     """Every utterance has exactly frame_count labels below the number of clusters."""
     store = make_labels(cuts, tmp_path, MFCC)
-    assert len([*store.rows()]) == len(cuts)
+    assert len(store) == len(cuts)
     for cut in cuts:
         row = store.of(cut)
         assert len(row) == frame_count(cut.num_samples)
@@ -175,12 +176,12 @@ def test_a_killed_pass_goes_on(
         seen.append(path)
         real(path, labels)
 
-    monkeypatch.setattr(module.store, "write_shard", dies_at_second)
+    monkeypatch.setattr(label_store, "write_shard", dies_at_second)
     with pytest.raises(KeyboardInterrupt):
         make_labels(cuts, tmp_path / "cut", MFCC)
     first = seen[0].stat().st_mtime_ns
     assert not (tmp_path / "cut" / REPORT_FILE).exists()
-    monkeypatch.setattr(module.store, "write_shard", write_shard)
+    monkeypatch.setattr(label_store, "write_shard", write_shard)
     again = make_labels(cuts, tmp_path / "cut", MFCC)
     assert labels_of(again, cuts) == whole
     assert seen[0].stat().st_mtime_ns == first
@@ -190,8 +191,8 @@ def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> Non
     """Stale labels of another config must never be taken for the new ones."""
     make_labels(cuts, tmp_path, MFCC)
     store = make_labels(cuts[:10], tmp_path, LabelConfig(source="mfcc", clusters=5))
+    assert len(store) == 10
     kept = [*store.rows()]
-    assert len(kept) == 10
     assert sum(map(len, kept)) == sum(frame_count(c.num_samples) for c in cuts[:10])
     assert max(int(row.max()) for row in kept) < 5
     with pytest.raises(ValueError, match="no labels for utterance"):
