@@ -178,8 +178,8 @@ def subset(
     amounts = dict(_amount(text, split, "--hours") for text in hours or [])
     weights = dict(_amount(text, "", "--language") for text in language or [])
     from harness_bench.core.config import build
-    from harness_bench.corpora.subset.draw import Wanted
-    from harness_bench.corpora.subset.write import subset as run
+    from harness_bench.corpora.subset import Wanted
+    from harness_bench.corpora.subset import subset as run
 
     values: dict[str, Any] = {
         "split": split, "hours": amounts, "share": _percent(share), "by": by,

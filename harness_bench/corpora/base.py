@@ -90,6 +90,9 @@ class Utterance:
         return Skipped(self.id, reason, detail, printable(self.audio), self.where)
 
 
+type Found = Iterator[Utterance | Skipped]
+
+
 class Corpus(Protocol):
     """One corpus layout; the class of this name in each corpus module follows it.
 
@@ -102,7 +105,7 @@ class Corpus(Protocol):
         """The split names this corpus may have."""
         ...
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield every utterance the corpus names below `root`, or why a row of it is unusable.
 
         Raises:

@@ -23,12 +23,12 @@ from harness_bench.core.rng import chance
 from harness_bench.corpora.base import Utterance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from harness_bench.corpora.base import Skipped
+    from harness_bench.corpora.base import Found, Skipped
 
 
 SPLIT_FILE = "split.json"
@@ -42,21 +42,19 @@ _WEIGHT_OF_HOURS = 50  # against 1 for the balance of each kind
 _READERS = 16  # threads that wait for headers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Item:
-    """One utterance to be put into a split.
-
-    Attributes:
-        id: the utterance's id.
-        milliseconds: its length; 0 where unknown.
-        kinds: what every split should have its share of, such as ("anger", "female").
-        group: what must not stand in two splits, such as the speaker; used by `disjoint`.
-    """
+    """One utterance to be put into a split."""
 
     id: str
-    milliseconds: int
-    kinds: tuple[str, ...] = ()
-    group: str = ""
+    milliseconds: int  # 0 where unknown
+    kinds: tuple[str, ...] = ()  # every split has its share of each, such as ("anger", "female")
+    group: str = ""  # what must not stand in two splits, such as the speaker
+
+    @property
+    def weight(self) -> int:
+        """Length in ms; something, so that unreadable audio has a place too."""
+        return max(1, self.milliseconds)
 
 
 @dataclass(frozen=True)
@@ -73,24 +71,16 @@ def draw(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dict[st
 
     Each set of kinds is ordered by the digest of seed and id; its utterances stand at the middle
     of their time in it, from 0 to 1; all are sorted by that place and cut where the splits'
-    shares of all time are nearest.
-
-    Args:
-        items: any order; ids must differ.
-        shares: split -> part of all time, such as {"train": 80, "rest": 20}.
-        seed: another one gives another draw.
-
-    Returns:
-        Utterance id -> split.
+    shares of all time, such as {"train": 80, "rest": 20}, are nearest. Returns id -> split.
     """
     ordered = _interleaved(_checked(items, shares), seed)
-    ends = list(accumulate(_weight(item) for item in ordered))
-    total, parts = ends[-1] if ends else 0, sum(shares.values())
+    ends = list(accumulate((item.weight for item in ordered), initial=0))
+    parts, first, wanted = sum(shares.values()), 0, 0
     found: dict[str, str] = {}
-    first, wanted = 0, 0
     for split, share in shares.items():
         wanted += share
-        last = _nearest([0, *ends], total * wanted, parts)
+        off = [abs(end * parts - ends[-1] * wanted) for end in ends]
+        last = off.index(min(off))
         found.update(dict.fromkeys((item.id for item in ordered[first:last]), split))
         first = max(first, last)
     return found
@@ -102,15 +92,7 @@ def disjoint(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dic
     The cost of a split is the sum of squared relative deviations of its hours (weight 50) and of
     its hours of each kind (weight 1) from its share. From 256 seeded starts, the best move of one
     group or swap of two is made until none helps; the cheapest result counts, then the first by
-    the groups' names.
-
-    Args:
-        items: any order; ids must differ.
-        shares: split -> part of all time.
-        seed: of the starts.
-
-    Returns:
-        Utterance id -> split.
+    the groups' names. Returns id -> split.
 
     Raises:
         ValueError: fewer groups than splits.
@@ -122,12 +104,10 @@ def disjoint(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dic
             f"{len(groups)} speakers or other groups ({', '.join(groups[:5])}) cannot fill the "
             f"{len(shares)} splits {', '.join(shares)} without being shared. Is the corpus whole?"
         )
-    table = _table(known, groups)
-    search = _Search(table, np.array(list(shares.values()), dtype=np.int64))
+    search = _Search(_table(known, groups), np.array(list(shares.values()), dtype=np.int64))
     starts = {search.start(_order(groups, f"{seed}/{number}")) for number in range(_STARTS)}
     _, best = min(search.improved(start) for start in starts)
-    names = list(shares)
-    split_of = {group: names[split] for group, split in zip(groups, best, strict=True)}
+    split_of = dict(zip(groups, map(list(shares).__getitem__, best), strict=True))
     return {item.id: split_of[item.group] for item in known}
 
 
@@ -136,16 +116,8 @@ def choose(items: Iterable[Item], hours: Mapping[str, float], seed: int) -> dict
 
     Programmes stand in the order of the BLAKE2b digest of seed and name. Dev takes them whole
     while they fit; of the next one, segments are drawn until dev is full to one segment, and the
-    rest of it is left unused. Train is drawn from all segments of the other programmes. The
-    order of `items` changes nothing.
-
-    Args:
-        items: segments with their programme as `group`; ids must differ.
-        hours: of `train` and `dev`.
-        seed: another one gives another choice.
-
-    Returns:
-        Utterance id -> train or dev, for the chosen ones alone.
+    rest of it is left unused. Train is drawn from all segments of the other programmes. A
+    programme is an item's group. Returns id -> train or dev, for the chosen ones alone.
 
     Raises:
         ValueError: there are not as many hours.
@@ -188,14 +160,10 @@ def dealt(
     found: Sequence[Utterance | Skipped],
     deal: Callable[[list[Item]], Mapping[str, str]],
     item_of: Callable[[Utterance, int], Item],
-) -> Iterator[Utterance | Skipped]:
-    """Yield utterances in the splits that a deal gives them by the lengths of their files.
+) -> Found:
+    """Yield utterances of whole files in the splits that a deal gives them by their lengths in ms.
 
-    Args:
-        found: utterances of whole files; of an id that comes twice the first counts, as in
-            `prepare`.
-        deal: gives each item's split by its id.
-        item_of: an utterance and its length in ms -> its item.
+    Of an id that comes twice the first counts, as in `prepare`.
     """
     good = {item.id: item for item in reversed(found) if isinstance(item, Utterance)}
     lengths = milliseconds([item.audio for item in good.values()], "lengths for the split")
@@ -223,8 +191,7 @@ def write_split(
 ) -> dict[str, dict[str, Any]]:
     """Write split.json and one list ids.<split>.txt per split, with rule, seed and digest.
 
-    Returns:
-        Split -> utterances, digest and the name of its list, as split.json has them.
+    Returns what split.json says of each split: utterances, digest and the name of its list.
     """
     digests = {split: digest_strings(sorted(names)) for split, names in sorted(ids.items())}
     whole = digest_strings(f"{split} {digest}" for split, digest in digests.items())
@@ -244,7 +211,7 @@ class _Search:
     """Local search for a dealing of groups; whole numbers only, so that every machine agrees."""
 
     def __init__(self, table: NDArray[np.int64], shares: NDArray[np.int64]) -> None:
-        self.table = table  # (groups, 1 + kinds) ms; the first column is all of a group's time
+        self.table = table
         self.parts = int(shares.sum())
         self.wanted = shares[:, None] * table.sum(axis=0)  # (splits, 1 + kinds) ms x parts
         self.weights = np.ones(table.shape[1], dtype=np.int64)
@@ -316,36 +283,25 @@ def _interleaved(items: list[Item], seed: int) -> list[Item]:
         strata[item.kinds].append(item)
     places: list[tuple[int, bytes, Item]] = []
     for members in strata.values():
-        total, before = sum(map(_weight, members)), 0
-        for item in sorted(members, key=lambda item: chance(seed, item.id)):
-            place = (2 * before + _weight(item)) * 2**62 // total
-            places.append((place, chance(seed, item.id), item))
-            before += _weight(item)
-    return [item for _, _, item in sorted(places, key=lambda each: each[:2])]
-
-
-def _nearest(ends: list[int], wanted: int, parts: int) -> int:
-    return min(range(len(ends)), key=lambda index: abs(ends[index] * parts - wanted))
+        total, before = sum(item.weight for item in members), 0
+        for luck, item in sorted((chance(seed, item.id), item) for item in members):
+            places.append(((2 * before + item.weight) * 2**62 // total, luck, item))
+            before += item.weight
+    return [item for _, _, item in sorted(places)]
 
 
 def _table(items: list[Item], groups: list[str]) -> NDArray[np.int64]:
-    kinds = sorted({kind for item in items for kind in item.kinds})
-    row = {group: number for number, group in enumerate(groups)}
-    column = {kind: number for number, kind in enumerate(kinds, start=1)}
-    table = np.zeros((len(groups), 1 + len(kinds)), dtype=np.int64)
+    """Return ms of each group, of all and of each kind, (groups, 1 + kinds)."""
+    kinds = [None, *sorted({kind for item in items for kind in item.kinds})]
+    table = np.zeros((len(groups), len(kinds)), dtype=np.int64)
     for item in items:
-        for place in (0, *(column[kind] for kind in item.kinds)):
-            table[row[item.group], place] += _weight(item)
+        for kind in (None, *item.kinds):
+            table[groups.index(item.group), kinds.index(kind)] += item.weight
     return table
 
 
 def _order(groups: list[str], seed: str) -> list[int]:
     return sorted(range(len(groups)), key=lambda number: chance(seed, groups[number]))
-
-
-def _weight(item: Item) -> int:
-    """Return an item's time in ms; something, so that unreadable audio has a place too."""
-    return max(1, item.milliseconds)
 
 
 def _milliseconds(path: Path) -> int | None:

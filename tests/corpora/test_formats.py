@@ -89,7 +89,7 @@ def test_ids_come_back(start: int, length: int, speaker: int, sign: str) -> None
     """The id is the only place that tells the times of QASR's dev and test."""
     uid = kaldi.make_id(FIRST, str(speaker), start / 100, (start + length) / 100)
     found = kaldi.parse_id(uid.replace("_spk-", f"{sign}spk{sign}").replace("_seg-", f"{sign}seg_"))
-    assert found == (FIRST, start / 100, (start + length) / 100, f"{speaker:04d}", "")
+    assert found == (FIRST, start / 100, (start + length) / 100, f"{speaker:04d}", "", None)
 
 
 @given(st.text(max_size=300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from pathlib import Path
@@ -141,16 +142,9 @@ def test_a_list_is_read_as_the_whole_file_would_be(
 
 def read(text: str, chunk: int) -> list[Any]:
     """Read a list from text, in pieces of at least `chunk` characters."""
-    path = Path("test.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raw_files, "_CHUNK", chunk)
-        return list(raw_files._Items(io_of(text), path, "audios"))
-
-
-def io_of(text: str) -> Any:
-    import io  # noqa: PLC0415 - a stand-in for the file
-
-    return io.StringIO(text)
+        return list(raw_files._JsonText(io.StringIO(text), Path("test.json")).items("audios"))
 
 
 @given(text=st.text('{}[]":, \n0aé\\', max_size=40), cut=st.integers(0, 60))

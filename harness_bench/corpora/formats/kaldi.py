@@ -1,7 +1,7 @@
 """Read what Kaldi and NIST tools call text, segments and STM, for evaluation sets of thousands.
 
-Lines are read one by one; a broken one is given out with its reason, for the caller to list.
-A file that is not UTF-8 or cannot be read is a `ValueError` that names it and the line.
+A broken line is given out with its reason, for the caller to list. A file that is not UTF-8 or
+cannot be read is a `ValueError` that names it and the line.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness_bench.corpora.base import Reason, Skipped
+from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LONGEST_TIME = 1e6  # seconds; no recording here has 11 days
+UNKNOWN = frozenset({"", "-", "n/a", "na", "none", "null", "unk", "unknown"})  # speakers
 _TIME = re.compile(r"(?:\d{1,9}(?:\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _ARABIC = re.compile(r"[\u0621-\u064a\u066e-\u06d3]")
 _LONGEST_ID = 255  # characters
@@ -26,7 +27,9 @@ _ID = re.compile(
     re.ASCII,
 )
 _CENTISECONDS = 100
+_NEAR = (0, -1, 1)  # centiseconds that two files' times may differ by rounding
 _SEGMENT_FIELDS, _STM_FIELDS = 4, 5
+_SKIPPED_MARK = "@@@"
 # What stands in Buckwalter text and is none: words marked as Latin, tags of Kaldi.
 _NOT_BUCKWALTER = re.compile(r"@@LAT|%|\[[A-Z-]+\]$|<(?:UNK|unk|NOISE|SPOKEN_NOISE)>$")
 
@@ -39,6 +42,52 @@ class Span(NamedTuple):
     end: float
     speaker: str = ""
     text: str = ""
+    gender: str | None = None
+
+
+class BySpan:
+    """Spans found by recording and times, a centisecond more or less; the first of equal ones."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self.known: dict[tuple[str, int, int], Span] = {}
+        for span in spans:
+            self.known.setdefault(self._key(span), span)
+
+    def find(self, span: Span) -> Span | None:
+        """Return what is known of a span; None where there is none of its times."""
+        recording, start, end = self._key(span)
+        near = ((recording, start + one, end + two) for one in _NEAR for two in _NEAR)
+        return next((self.known[key] for key in near if key in self.known), None)
+
+    @staticmethod
+    def _key(span: Span) -> tuple[str, int, int]:
+        start, end = round(span.start * _CENTISECONDS), round(span.end * _CENTISECONDS)
+        return span.recording.replace("_", "-").lower(), start, end
+
+
+def spoken(
+    uid: str, span: Span, audio: raw_files.AudioIndex, *, split: str, where: str, **custom: str
+) -> Utterance | Skipped:
+    """Return the utterance of a span, or why it is left out; `custom` is over its cluster."""
+    if span.text.startswith(_SKIPPED_MARK):
+        detail = f"marked {_SKIPPED_MARK}: not to be transcribed"
+        return Skipped(uid, Reason.BY_RULE, detail, where=where)
+    path = audio.find(span.recording)
+    if path is None:
+        return Skipped(uid, Reason.MISSING_FILE, audio.missing(), span.recording, where)
+    return Utterance(
+        id=uid,
+        audio=path,
+        split=split,
+        start=span.start,
+        duration=round(span.end - span.start, 6),
+        text=span.text or None,
+        speaker=None if span.speaker.lower() in UNKNOWN else f"{path.stem}_spk-{span.speaker}",
+        language="ar",
+        gender=span.gender,
+        custom={"cluster": path.stem, **custom},
+        where=where,
+    )
 
 
 def seconds(start: str, end: str) -> tuple[float, float] | None:
@@ -52,14 +101,11 @@ def seconds(start: str, end: str) -> tuple[float, float] | None:
 def parse_id(text: str) -> Span | None:
     """Read `<recording>_spk-0001_seg-<start>:<end>` (centiseconds); None for another form.
 
-    >>> parse_id("03BD-11_spk-0001_seg-0001671:0002252")
-    Span(recording='03BD-11', start=16.71, end=22.52, speaker='0001', text='')
+    >>> parse_id("03BD-11_spk-0001_seg-0001671:0002252")[:4]
+    ('03BD-11', 16.71, 22.52, '0001')
     """
     match = _ID.fullmatch(text) if len(text) <= _LONGEST_ID else None
-    if match is None:
-        return None
-    start, end = int(match["start"]), int(match["end"])
-    if not start < end:
+    if match is None or not (start := int(match["start"])) < (end := int(match["end"])):
         return None
     return Span(match["recording"], start / _CENTISECONDS, end / _CENTISECONDS, match["speaker"])
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from harness_bench.corpora.base import AUDIO_SUFFIXES
+from harness_bench.corpora.base import AUDIO_SUFFIXES, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
 _CHUNK = 1 << 20  # characters read at a time
 _LARGEST = 1 << 27  # characters that one item of a list may have
@@ -49,6 +51,10 @@ def audio_files(folder: Path) -> list[Path]:
     ]
 
 
+def _key(name: str) -> str:
+    return name.replace("_", "-").lower()
+
+
 class AudioIndex:
     """The audio files of some folders, by name; nothing outside these folders is ever found."""
 
@@ -58,7 +64,7 @@ class AudioIndex:
         for folder in self.folders:
             for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names suffice, and are many
                 stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as above
-                if suffix.lower() in AUDIO_SUFFIXES and is_utf8(name):
+                if suffix.lower() in AUDIO_SUFFIXES and printable(name) == name:
                     self._paths.setdefault(_key(stem), folder / name)
 
     def find(self, *names: str) -> Path | None:
@@ -66,22 +72,22 @@ class AudioIndex:
         found = (self._paths.get(_key(name)) for name in names if name)
         return next((path for path in found if path is not None), None)
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
     def missing(self) -> str:
         """Say where it was looked for a recording that was not found."""
         where = ", ".join(map(str, self.folders)) or "any folder of audio"
         return f"no file of this name in {where}"
 
 
-def _key(name: str) -> str:
-    return name.replace("_", "-").lower()
-
-
-def is_utf8(text: str) -> bool:
-    """Tell whether text can be written into a file: names and JSON may hold what UTF-8 cannot."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for its bytes; one that cannot be read is a `ValueError` that names it."""
+    if not path.is_file():  # a pipe would be waited for without end
+        raise ValueError(f"{path} cannot be read: it is no file, or a link to none.")
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -95,8 +101,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        _refuse_no_file(path)
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             for number, raw in enumerate(stream, start=1):
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield number, text.rstrip("\r\n")
@@ -105,22 +110,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             f"{path}:{number} is not UTF-8 (byte {error.start}: {error.reason}). "
             "Convert the file with `iconv -t UTF-8`, or get it again."
         ) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-class BadRow(NamedTuple):
-    """A row of a table that has not as many cells as its header."""
-
-    first: str  # its first cell
-    detail: str
-
-
-def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
+def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, str, dict[str, str] | str]]:
     """Yield the rows of a tab-separated file with a header, quotes being part of the text.
 
     Yields:
-        The line's number, and column -> stripped cell, or what is wrong with it.
+        The line's number, its first cell, and column -> stripped cell, or what is wrong with it.
 
     Raises:
         ValueError: not UTF-8, or a header that lacks needed columns or repeats names.
@@ -137,28 +133,11 @@ def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, st
                     f"reads {', '.join(columns)[:200]!r}. Expected tab-separated column names."
                 )
         elif line.strip() and len(cells) != len(columns):
-            detail = f"{len(cells)} cells where the header has {len(columns)}"
-            yield number, BadRow(cells[0], detail)
+            yield number, cells[0], f"{len(cells)} cells where the header has {len(columns)}"
         elif line.strip():
-            yield number, dict(zip(columns, cells, strict=True))
+            yield number, cells[0], dict(zip(columns, cells, strict=True))
     if not columns:
         raise ValueError(f"{path} is empty; expected a header with {', '.join(needed)}.")
-
-
-def json_list(path: Path, name: str) -> Iterator[Any]:
-    """Yield the items of the list `name` of a JSON object, without reading the whole file at once.
-
-    Raises:
-        ValueError: the file cannot be read, has no such list, or breaks off; names the file.
-    """
-    try:
-        _refuse_no_file(path)
-        with path.open(encoding="utf-8") as stream:
-            yield from _Items(stream, path, name)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason}). Get it again.") from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def seconds(value: object) -> float | None:
@@ -172,72 +151,77 @@ def seconds(value: object) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _refuse_no_file(path: Path) -> None:
-    """Stop at what is no file: a pipe would be waited for without end."""
-    if not path.is_file():
-        raise ValueError(f"{path} cannot be read: it is no file, or a link to none.")
+def json_list(path: Path, name: str) -> Iterator[Any]:
+    """Yield the items of the list `name` of a JSON object, without reading the whole file at once.
+
+    Raises:
+        ValueError: the file cannot be read, has no such list, or breaks off; names the file.
+    """
+    try:
+        with opened(path) as stream:
+            yield from _JsonText(io.TextIOWrapper(stream, encoding="utf-8"), path).items(name)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}). Get it again.") from error
 
 
-class _Items:
-    def __init__(self, stream: TextIO, path: Path, name: str) -> None:
-        self.stream, self.path, self.name = stream, path, name
+class _JsonText:
+    def __init__(self, stream: TextIO, path: Path) -> None:
+        self.stream, self.path = stream, path
         self.window, self.at = "", 0  # what was read, and how far of it was used
         self.dropped, self.ended = 0, False
         self.decode = json.JSONDecoder().raw_decode
 
-    def __iter__(self) -> Iterator[Any]:
-        if self._sign() != "{":
-            raise self._error("a JSON object")
-        while self._sign() in "{,":  # the object's beginning, or the end of its last member
-            self.at += 1
-            key = self._value()
-            if not isinstance(key, str) or self._sign() != ":":
-                raise self._error("a name and a colon")
-            self.at += 1
-            if key == self.name:
-                yield from self._members()
-                return
-            self._value()
-        raise self._error(f"a list {self.name!r}")
+    def items(self, name: str) -> Iterator[Any]:
+        """Yield the items of the list of this name; all before it is decoded and dropped."""
+        self.take("{", "a JSON object")
+        while self.key() != name:
+            self.value()
+            self.take(",", f"a list {name!r}")
+        self.take("[", f"a list {name!r}")
+        if self.sign() != "]":
+            yield self.value()
+            while self.take(",]", "a comma or the end of the list") == ",":
+                yield self.value()
 
-    def _members(self) -> Iterator[Any]:
-        if self._sign() != "[":
-            raise self._error(f"a list {self.name!r}")
+    def take(self, signs: str, expected: str) -> str:
+        """Take the next sign, which must be one of these."""
+        if (sign := self.sign()) not in signs:
+            raise self.error(expected)
         self.at += 1
-        if self._sign() == "]":
-            return
-        yield self._value()
-        while (sign := self._sign()) == ",":
-            self.at += 1
-            yield self._value()
-        if sign != "]":
-            raise self._error("a comma or the end of the list")
+        return sign
 
-    def _value(self) -> Any:
+    def key(self) -> str:
+        name = self.value()
+        if not isinstance(name, str):
+            raise self.error("a name and a colon")
+        self.take(":", "a name and a colon")
+        return name
+
+    def value(self) -> Any:
         """Decode the next value, reading on until it is whole."""
-        self._sign()
+        self.sign()
         while True:
             try:
                 value, end = self.decode(self.window, self.at)
             except (ValueError, RecursionError) as error:
-                if isinstance(error, RecursionError) or not self._more():
-                    raise self._error("a JSON value") from error
+                if isinstance(error, RecursionError) or not self.more():
+                    raise self.error("a JSON value") from error
                 continue
             # Of a number that the window cuts, such as 0.5 after the point, the 0 is one too.
-            if self.window[end : end + 1] in _AFTER_A_VALUE or not self._more():
+            if self.window[end : end + 1] in _AFTER_A_VALUE or not self.more():
                 self.at = end
                 return value
 
-    def _sign(self) -> str:
+    def sign(self) -> str:
         """Return the next sign that is no space, without taking it; a NUL at the file's end."""
         while True:
             space = _SPACES.match(self.window, self.at)
             assert space is not None  # it may be empty
             self.at = space.end()
-            if self.at < len(self.window) or not self._more():
+            if self.at < len(self.window) or not self.more():
                 return self.window[self.at : self.at + 1] or "\0"
 
-    def _more(self) -> bool:
+    def more(self) -> bool:
         """Double the window; False at the end of the file, or where an item has no end in sight."""
         if self.ended or len(self.window) - self.at > _LARGEST:
             return False
@@ -248,8 +232,8 @@ class _Items:
         self.window += chunk
         return bool(chunk)
 
-    def _error(self, expected: str) -> ValueError:
-        there = repr(self.window[self.at : self.at + 20]) if self._sign() != "\0" else "its end"
+    def error(self, expected: str) -> ValueError:
+        there = repr(self.window[self.at : self.at + 20]) if self.sign() != "\0" else "its end"
         return ValueError(
             f"{self.path}: expected {expected} at character {self.dropped + self.at}, found "
             f"{there}. Is the file whole? Compare its size with the published one, or get it again."

@@ -9,7 +9,6 @@ alone.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -18,12 +17,13 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance, printable
 from harness_bench.corpora.check import Limits
-from harness_bench.corpora.formats import raw_files
+from harness_bench.corpora.formats.raw_files import audio_files, entries, folders, lines
 from harness_bench.corpora.splits import Item, SplitRule, dealt, draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 REST = "train_rest"  # what of the official train the drawn one lacks
 OFFICIAL = ("train", "dev", "test")
@@ -75,7 +75,7 @@ class Corpus:
             seed=self.seed,
         )
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield all splits, train first, each by path."""
         places = {split: root / split for split in OFFICIAL if (root / split).is_dir()}
         found = {split: self._of_split(root, split) for split in places}
@@ -90,16 +90,16 @@ class Corpus:
         dev = (item for item in found.get("dev", []) if isinstance(item, Utterance))
         videos = {item.custom.get("cluster") for item in dev} - {None}
         for item in found.get("test", []):
-            yield _with_overlap(item, videos) if isinstance(item, Utterance) and videos else item
+            if isinstance(item, Utterance) and videos and (video := item.custom.get("cluster")):
+                item.custom["overlap"] = "dev" if video in videos else "none"
+            yield item
 
     def _of_split(self, root: Path, split: str) -> list[Utterance | Skipped]:
         folder = root / split / "wav" if (root / split / "wav").is_dir() else root / split
         found = [
-            _in_folder(path, split)
-            for dialect in raw_files.folders(folder)
-            for path in raw_files.audio_files(dialect)
+            _in_folder(path, split) for dialect in folders(folder) for path in audio_files(dialect)
         ]
-        flat = raw_files.audio_files(folder)
+        flat = audio_files(folder)
         if flat and not found:
             return list(_flat(self._reference(root, split), folder, flat, split))
         return found + [_in_folder(path, split) for path in flat]
@@ -109,11 +109,8 @@ class Corpus:
         if split == "test" and self.test_reference:
             return root / self.test_reference
         for folder in (root / split, root / split / "wav", root):
-            found = [
-                path
-                for path in raw_files.entries(folder)
-                if "ref" in path.name.lower() and path.is_file()
-            ]
+            files = (path for path in entries(folder) if path.is_file())
+            found = [path for path in files if "ref" in path.name.lower()]
             if len(found) == 1:
                 return found[0]
             if found:
@@ -127,7 +124,7 @@ class Corpus:
             "option test_reference=PATH."
         )
 
-    def _drawn(self, train: list[Utterance | Skipped]) -> Iterator[Utterance | Skipped]:
+    def _drawn(self, train: list[Utterance | Skipped]) -> Found:
         """Move what is not drawn of train to the rest."""
         taken = round(self.train_share * _PARTS)
         if taken == _PARTS:
@@ -144,13 +141,11 @@ def _in_folder(path: Path, split: str) -> Utterance | Skipped:
     return _utterance(path, split, path.parent.name, printable(path.parent))
 
 
-def _flat(
-    reference: Path, folder: Path, flat: list[Path], split: str
-) -> Iterator[Utterance | Skipped]:
+def _flat(reference: Path, folder: Path, flat: list[Path], split: str) -> Found:
     """Yield what a reference names, then the audio that it does not name."""
     files = {path.stem: path for path in reversed(flat)}
     named: set[str] = set()
-    for number, line in raw_files.lines(reference):
+    for number, line in lines(reference):
         where, parts = f"{printable(reference)}:{number}", line.split()
         if not parts:
             continue
@@ -186,10 +181,3 @@ def _utterance(path: Path, split: str, dialect: str, where: str) -> Utterance | 
             # Found by a machine, so it is no speaker to rely on; M and F are its guess of gender.
             custom["diarised_speaker"] = f"{match[2]}_{speaker}"
     return Utterance(id=name, audio=path, split=split, language="ar", custom=custom, where=where)
-
-
-def _with_overlap(item: Utterance, videos: set[str | None]) -> Utterance:
-    """Say whether an utterance's video has cuts in dev too."""
-    if (video := item.custom.get("cluster")) is None:
-        return item
-    return replace(item, custom={**item.custom, "overlap": "dev" if video in videos else "none"})

@@ -13,18 +13,17 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
-from harness_bench.corpora.formats import raw_files
+from harness_bench.corpora.formats.raw_files import folders, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 _NEEDED = ("client_id", "path", "sentence")
 _KEPT = {"accents": "accent", "accent": "accent", "variant": "variant", "age": "age"}
 _GENDERS = {
-    "male": "male",
     "male_masculine": "male",
-    "female": "female",
     "female_feminine": "female",
     "do_not_wish_to_say": None,
     "": None,
@@ -47,24 +46,19 @@ class Corpus:
 
     language: str = "ar"
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield the rows of train.tsv, dev.tsv and test.tsv, whichever are there."""
         folder = self._folder(root)
         for split in USUAL_SPLITS:
             path = folder / f"{split}.tsv"
-            for number, row in raw_files.table(path, _NEEDED) if path.is_file() else ():
+            for number, _, row in table(path, _NEEDED) if path.is_file() else ():
                 yield self._utterance(path, split, number, row)
 
     def _folder(self, root: Path) -> Path:
-        places = [root, root / self.language]
-        places += [
-            release / self.language
-            for release in raw_files.folders(root)
-            if release.name.startswith("cv-corpus")
-        ]
+        releases = [each for each in folders(root) if each.name.startswith("cv-corpus")]
         found = [
             place
-            for place in places
+            for place in (root, *(each / self.language for each in (root, *releases)))
             if any((place / f"{split}.tsv").is_file() for split in USUAL_SPLITS)
         ]
         if len(found) == 1:
@@ -81,11 +75,11 @@ class Corpus:
         )
 
     def _utterance(
-        self, path: Path, split: str, number: int, row: dict[str, str] | raw_files.BadRow
+        self, path: Path, split: str, number: int, row: dict[str, str] | str
     ) -> Utterance | Skipped:
         name, where = f"row {number} of {split}", f"{printable(path)}:{number}"
-        if isinstance(row, raw_files.BadRow):
-            return Skipped(name, Reason.BAD_ROW, row.detail, where=where)
+        if isinstance(row, str):
+            return Skipped(name, Reason.BAD_ROW, row, where=where)
         clip = row["path"]
         if not clip or "/" in clip or "\\" in clip or clip.startswith("."):
             detail = f"path {clip[:80]!r} is no name of a clip"

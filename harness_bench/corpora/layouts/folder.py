@@ -19,8 +19,9 @@ from harness_bench.corpora.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,26 +58,24 @@ class Corpus:
         """The one split of this tree."""
         return (self.split,)
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield every audio file below `root`, by path; hidden files and folders are not read."""
         if not root.is_dir():
             raise ValueError(f"{root} is not a folder; give the root of a tree of audio files.")
-        count = 0
+        relative = None
         for path in paths_below(root, AUDIO_SUFFIXES):
             if path.is_file():
-                count += 1
-                yield self._utterance(root, path.relative_to(root))
-        if not count:
+                relative = path.relative_to(root)
+                yield self._utterance(root, relative)
+        if relative is None:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
             raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")
 
     def _utterance(self, root: Path, relative: Path) -> Utterance | Skipped:
         uid, audio = utterance_id(relative.as_posix()), root / relative
         if printable(uid) != uid:
-            detail = "its path is not UTF-8; rename it"
-            return Skipped(
-                printable(uid), Reason.UNREADABLE, detail, printable(audio), printable(root)
-            )
+            unnamed = Utterance(printable(uid), audio, where=printable(root))
+            return unnamed.skipped(Reason.UNREADABLE, "its path is not UTF-8; rename it")
         folders = relative.parts[:-1]
         tag = dict(enumerate(folders, start=1)).get(self.tag_level)
         known = {self.tag: tag} if tag else {}

@@ -17,8 +17,9 @@ from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance,
 from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 METADATA = "GigaSpeech.json"
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
@@ -43,7 +44,7 @@ class Corpus:
 
     subset: Literal["XL", "L", "M", "S", "XS"] = "XL"
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield the segments of the subset, of DEV and of TEST, in the file's order."""
         path = root / METADATA
         if not path.is_file():
@@ -93,7 +94,7 @@ def _segment(
         return Skipped(f"of {audio['aid']}", Reason.BAD_ROW, "segment without sid", where=where)
     uid, text, speaker = segment["sid"], segment.get("text_tn"), segment.get("speaker")
     start, end = (raw_files.seconds(segment.get(name)) for name in ("begin_time", "end_time"))
-    if not _ID.fullmatch(uid) or not isinstance(text, str) or not raw_files.is_utf8(text):
+    if not _ID.fullmatch(uid) or not isinstance(text, str) or printable(text) != text:
         detail = "sid is no id, or text_tn no text"
         return Skipped(printable(uid), Reason.BAD_ROW, detail, where=where)
     if start is None or end is None or end <= start or not split:

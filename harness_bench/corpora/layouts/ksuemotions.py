@@ -14,12 +14,14 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
-from harness_bench.corpora.formats import raw_files
+from harness_bench.corpora.formats.raw_files import audio_files, folders
 from harness_bench.corpora.splits import Item, SplitRule, dealt, disjoint, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 EMOTIONS = {
     "00": "neutral",
@@ -33,7 +35,7 @@ GENDERS = {"0": "male", "1": "female"}
 SHARES = {"train": 330, "dev": 83, "test": 100}  # the paper's hours x 100
 _NAME = re.compile(r"D(\d{1,9})E(\d\d)P([01])(\d{1,9})S(\d{1,9})T(\d{1,9})", re.ASCII)
 _PHASE = re.compile(r"phase[_ -]?([0-9A-Za-z]{1,9})", re.ASCII | re.IGNORECASE)
-_PLACES = ("data/SPEECH", "SPEECH", ".", "*/data/SPEECH")
+_PLACES = ("data/SPEECH", "SPEECH", ".")
 _HOURS = "hours in the proportion 3.30 : 0.83 : 1.00 of the paper"
 _RULES = {
     "speaker_disjoint": (
@@ -71,7 +73,7 @@ class Corpus:
         """How the chosen split is made."""
         return SplitRule(f"ksuemotions_{self.split}", _RULES[self.split], self.seed)
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield every recording, by path, in a split that depends on ids and lengths alone."""
         found = [_utterance(path, phase) for phase, path in _recordings(root)]
         if not any(isinstance(item, Utterance) for item in found):
@@ -89,20 +91,15 @@ def _item(utterance: Utterance, length: int) -> Item:
 
 
 def _recordings(root: Path) -> Iterator[tuple[str, Path]]:
-    speech = next((found for place in _PLACES for found in _with_phases(root, place)), None)
-    for phase in [] if speech is None else raw_files.folders(speech):
-        if match := _PHASE.fullmatch(phase.name):
-            for folder in (phase, *raw_files.folders(phase)):
-                yield from ((match[1], path) for path in raw_files.audio_files(folder))
-
-
-def _with_phases(root: Path, place: str) -> list[Path]:
-    there = sorted(root.glob(place)) if "*" in place else [root / place]
-    return [
-        folder
-        for folder in there
-        if any(_PHASE.fullmatch(inner.name) for inner in raw_files.folders(folder))
-    ]
+    """Yield phase and path of each, of the first place that has phases."""
+    places = (*(root / place for place in _PLACES), *sorted(root.glob("*/data/SPEECH")))
+    found = (
+        [(match[1], each) for each in folders(place) if (match := _PHASE.fullmatch(each.name))]
+        for place in places
+    )
+    for phase, top in next(filter(None, found), []):
+        for folder in (top, *folders(top)):
+            yield from ((phase, path) for path in audio_files(folder))
 
 
 def _utterance(path: Path, phase: str) -> Utterance | Skipped:

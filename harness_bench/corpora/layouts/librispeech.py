@@ -8,6 +8,7 @@ to the same ids, texts, speakers and files.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
@@ -17,8 +18,10 @@ from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance,
 from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 _PART = re.compile(r"(train|dev|test)-[a-z0-9-]{1,40}", re.ASCII)
 _ID = re.compile(r"(\d{1,9})-(\d{1,9})-\d{1,9}", re.ASCII)
@@ -37,38 +40,29 @@ class Corpus:
 
     splits: ClassVar = USUAL_SPLITS
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield all parts, by name; audio without a transcript has no text."""
         top = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
         genders = dict(_genders(top / "SPEAKERS.TXT"))
-        count = 0
+        item = None
         for part in raw_files.folders(top):
             if match := _PART.fullmatch(part.name):
-                for item in _of_part(part, match[1], genders):
-                    count += 1
-                    yield item
-        if not count:
+                chapters = map(raw_files.folders, raw_files.folders(part))
+                for chapter in chain.from_iterable(chapters):
+                    for item in _of_chapter(chapter, match[1], genders):
+                        yield item
+        if item is None:
             raise ValueError(
                 f"{root} holds no part of LibriSpeech. Expected folders such as "
                 "train-clean-100/103/1240/ with 103-1240-0000.flac and 103-1240.trans.txt."
             )
 
 
-def _of_part(part: Path, split: str, genders: Mapping[str, str]) -> Iterator[Utterance | Skipped]:
-    for speaker in raw_files.folders(part):
-        for chapter in raw_files.folders(speaker):
-            yield from _of_chapter(chapter, split, genders)
-
-
-def _of_chapter(
-    chapter: Path, split: str, genders: Mapping[str, str]
-) -> Iterator[Utterance | Skipped]:
+def _of_chapter(chapter: Path, split: str, genders: dict[str, str]) -> Found:
     """Yield what the transcripts name, then the audio that they do not name."""
     named: set[str] = set()
     for path in raw_files.entries(chapter):
-        if not path.name.endswith(".trans.txt"):
-            continue
-        for number, line in raw_files.lines(path):
+        for number, line in raw_files.lines(path) if path.name.endswith(".trans.txt") else ():
             uid, _, text = line.strip().partition(" ")
             if uid:
                 named.add(uid)
@@ -76,12 +70,12 @@ def _of_chapter(
                 yield _utterance(uid, chapter, split, text.strip() or None, where, genders)
     for path in raw_files.audio_files(chapter):
         if path.stem not in named:
-            uid, where = printable(path.stem), printable(chapter)
-            yield _utterance(uid, chapter, split, None, where, genders)
+            uid = printable(path.stem)
+            yield _utterance(uid, chapter, split, None, printable(chapter), genders)
 
 
 def _utterance(
-    uid: str, chapter: Path, split: str, text: str | None, where: str, genders: Mapping[str, str]
+    uid: str, chapter: Path, split: str, text: str | None, where: str, genders: dict[str, str]
 ) -> Utterance | Skipped:
     match = _ID.fullmatch(uid)
     if match is None or match.groups() != (chapter.parent.name, chapter.name):

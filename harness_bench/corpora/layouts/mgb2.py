@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,22 +9,19 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped
-from harness_bench.corpora.formats import broadcast, kaldi, raw_files
-from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, BySpan, Manual, Spoken
-from harness_bench.corpora.formats.raw_files import AudioIndex
-from harness_bench.corpora.formats.transcript_xml import xml_files
+from harness_bench.corpora.formats import kaldi
+from harness_bench.corpora.formats.raw_files import AudioIndex, folders
+from harness_bench.corpora.formats.transcript_xml import MAX_WMER, Aligned, manual, xml_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_bench.corpora.base import Utterance
-    from harness_bench.corpora.formats.kaldi import Span
+    from harness_bench.corpora.base import Found
 
 _PLACES = (".", "DB")
 _KINDS = (".all", "", ".non_overlap_speech")  # of Kaldi's files, the most complete first
-_PLAIN = ".non_overlap_speech"
-_OVERLAP = "overlap"  # what the STM says of a segment of several speakers
+# What the STM and the text say of a segment of several speakers.
+_OVERLAP, _OVERLAP_MARK = "overlap", "###"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,77 +50,67 @@ class Corpus:
     max_wmer: float = Field(default=MAX_WMER, ge=0)
     train: bool = True
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield train, dev and test, as far as they are there."""
         root = _root(root)
         if self.train and (root / "train" / "xml").is_dir():
             yield from self._train(root)
         for split in ("dev", "test"):
             if (root / split).is_dir():
-                yield from self._evaluation(root, split)
+                yield from self._evaluation(root / split)
 
-    def _train(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def _train(self, root: Path) -> Found:
         xml = root / "train" / "xml" / self.script
-        files = xml_files(xml)
-        if not files:
-            there = ", ".join(folder.name for folder in raw_files.folders(xml.parent)) or "nothing"
+        if not (files := xml_files(xml)):
+            there = ", ".join(folder.name for folder in folders(xml.parent)) or "nothing"
             raise ValueError(
                 f"{xml} holds no XML file ({xml.parent} holds {there}). The option script takes "
                 "utf8 or bw."
             )
-        aligned = Aligned(
-            "mgb2",
-            root,
-            AudioIndex([root / "train" / "wav"]),
-            max_wmer=self.max_wmer,
-            buckwalter=self.script == "bw",
-        )
-        return aligned.utterances(files, "train")
+        audio, buckwalter = AudioIndex([root / "train" / "wav"]), self.script == "bw"
+        return Aligned("mgb2", root, audio, self.max_wmer, buckwalter).utterances(files)
 
-    def _evaluation(self, root: Path, split: str) -> Iterator[Utterance | Skipped]:
-        folder = root / split
-        audio, known = AudioIndex([folder / "wav"]), _Listed(folder)
-        yield from known.broken
-        better = self._texts(folder, split)
-        better.take = better.take or not known.name
-        if not known.name and not any(better.rows.values()):
+    def _evaluation(self, folder: Path) -> Found:
+        listed = _Listed(folder)
+        yield from listed.broken
+        stm, chosen = self._stm(folder)
+        marked = kaldi.BySpan(kaldi.read_stm(stm) if stm else ())
+        told, source = marked, stm.name if stm else ""
+        if not chosen and (xml := xml_files(folder / "xml" / "utf8")):
+            told, source, chosen = manual(xml), "xml/utf8", True
+        if not listed.name and not marked.known:
             raise ValueError(
                 f"{folder} holds no list of its segments. Expected segments.all, text.all or "
                 "stm_orig.stm there; or move the folder away."
             )
-        for uid, span in (known.spans if known.name else better.made()).items():
-            text, source = better.text(span), better.source
+        # Kaldi's text is taken where it is asked for, or a better file does not have a segment.
+        take = not listed.name or (chosen and self.test_text != "kaldi")
+        audio, where = AudioIndex([folder / "wav"]), f"{folder.name}/{listed.name or source}"
+        for uid, span in (listed.spans if listed.name else _made(marked)).items():
+            found, text, origin = told.find(span), listed.text(uid), listed.text_name
+            if found and take:
+                text, origin = found.text, source
             if text is None:
-                text, source = known.text(uid), known.text_name
-            where = f"{split}/{known.name or better.source}"
-            if text is None:
-                detail = f"no text of this segment in {known.text_name or better.source or split}"
+                detail = f"no text of this segment in {origin or source or folder.name}"
                 yield Skipped(uid, Reason.MISSING_FIELD, detail, where=where)
                 continue
-            apart = known.overlaps(uid) or better.overlaps(span) or broadcast.overlapped(text)
-            name = f"{split}_overlap" if apart else split
-            custom = (("text_source", source),)
-            yield Spoken(uid, span, text, name, where, better.gender(span), custom).utterance(audio)
+            mark = marked.find(span)
+            apart = (mark and mark.speaker == _OVERLAP) or listed.overlaps(uid, text)
+            split = f"{folder.name}_overlap" if apart else folder.name
+            said = span._replace(text=text, gender=(found or span).gender)
+            yield kaldi.spoken(uid, said, audio, split=split, where=where, text_source=origin)
 
-    def _texts(self, folder: Path, split: str) -> _Texts:
-        """Return what tells texts by recording and time; it may know nothing."""
+    def _stm(self, folder: Path) -> tuple[Path | None, bool]:
+        """Return the STM, and whether it is that of the text; any tells what overlaps."""
         kind = {"raw": "orig"}.get(self.test_text, self.test_text)
-        stm = folder / f"stm_{kind}.stm"
-        if split == "test" and self.test_text in {"norm", "ndnp"} and not stm.is_file():
-            names = ", ".join(sorted(path.name for path in folder.glob("stm_*.stm"))) or "none"
+        stm, others = folder / f"stm_{kind}.stm", sorted(folder.glob("stm_*.stm"))
+        if folder.name == "test" and self.test_text in {"norm", "ndnp"} and not stm.is_file():
+            names = ", ".join(path.name for path in others) or "none"
             raise ValueError(
                 f"There is no {stm}, which test_text={kind} takes; there are: {names}."
             )
-        # Where another text is wanted, an STM still tells what overlaps.
-        files = [path for path in (stm, *sorted(folder.glob("stm_*.stm"))) if path.is_file()]
-        xml = xml_files(folder / "xml" / "utf8")
-        found = _Texts(take=self.test_text != "kaldi" and files[:1] == [stm])
-        if files:
-            found.read_stm(files[0])
-        if xml and files[:1] != [stm]:
-            found.manual, found.source = Manual(xml), "xml/utf8"
-            found.take = self.test_text != "kaldi"
-        return found
+        first = next((path for path in (stm, *others) if path.is_file()), None)
+        return first, first == stm
 
 
 class _Listed:
@@ -134,91 +119,54 @@ class _Listed:
     def __init__(self, folder: Path) -> None:
         segments, texts = _first(folder, "segments"), _first(folder, "text")
         self.text_name = texts.name if texts else ""
-        self._texts = kaldi.read_text(texts) if texts else {}
-        self.spans: dict[str, Span] = {}
-        self.broken: list[Skipped] = []
-        self._unplaced: set[str] = set()
         self.name = segments.name if segments else self.text_name
+        self._texts = kaldi.read_text(texts) if texts else {}
+        self._plain = _plain_ids(folder)
+        self.spans: dict[str, kaldi.Span] = {}
+        self.broken: list[Skipped] = []
         if segments:
             self._read(segments, folder.name)
-        for uid in self._texts:
-            if uid not in self.spans:
-                self._by_id(uid, f"{folder.name}/{self.text_name}:{self._texts[uid][1]}")
-        self._plain = _plain_ids(folder)
+        listed = self.spans.keys() | {item.id for item in self.broken}
+        for uid, (_, number) in self._texts.items():
+            if uid not in listed:
+                self._by_id(uid, f"{folder.name}/{self.text_name}:{number}")
 
     def text(self, uid: str) -> str | None:
         """Return the text of an id; None if there is no line of it."""
         return self._texts[uid][0] if uid in self._texts else None
 
-    def overlaps(self, uid: str) -> bool:
-        """Whether an id is missing from the lists without overlapping speech."""
-        return self._plain is not None and uid not in self._plain
+    def overlaps(self, uid: str, text: str) -> bool:
+        """Whether a text is marked, or its id missing from the lists without overlapping speech."""
+        return text.startswith(_OVERLAP_MARK) or (
+            self._plain is not None and uid not in self._plain
+        )
 
     def _read(self, segments: Path, split: str) -> None:
         for row in kaldi.read_segments(segments, split):
             if isinstance(row, Skipped):
                 self.broken.append(row)
-                self._unplaced.add(row.id)
-                continue
-            uid, span, where = row
-            if uid in self.spans:
-                skipped = Skipped(uid, Reason.DUPLICATE_ID, "listed before", where=where)
-                self.broken.append(skipped)
-                continue
-            named = kaldi.parse_id(uid)
-            self.spans[uid] = span._replace(speaker=named.speaker if named else "")
+            elif row[0] in self.spans:
+                again = Skipped(row[0], Reason.DUPLICATE_ID, "listed before", where=row[2])
+                self.broken.append(again)
+            else:
+                named = kaldi.parse_id(row[0])
+                self.spans[row[0]] = row[1]._replace(speaker=named.speaker if named else "")
 
     def _by_id(self, uid: str, where: str) -> None:
         """Take the times of a line of text that no segment tells of from its id."""
-        if uid in self._unplaced:
-            return  # its broken line is listed already
-        span = kaldi.parse_id(uid)
-        if span is None:
+        if span := kaldi.parse_id(uid):
+            self.spans[uid] = span
+        else:
             detail = "no segment tells its times, and the id is not like UUID_spk-0001_seg-S:E"
             self.broken.append(Skipped(uid, Reason.BAD_ROW, detail, where=where))
-        else:
-            self.spans[uid] = span
 
 
-@plain_dataclass
-class _Texts:
-    """Texts of segments by recording and time, from an STM or from XML."""
-
-    take: bool  # whether the texts are wanted; what overlaps is told in any case
-    source: str = ""
-    manual: Manual | None = None
-    rows: BySpan[Span] = field(default_factory=BySpan)
-
-    def read_stm(self, path: Path) -> None:
-        """Take in an STM."""
-        self.source = path.name
-        for row in kaldi.read_stm(path):
-            self.rows.add(row, row)
-
-    def made(self) -> dict[str, Span]:
-        """Return ids of our own for the STM's segments, which have none."""
-        return {
-            kaldi.make_id(row.recording, "unknown", row.start, row.end): row._replace(speaker="")
-            for row in self.rows.values()
-        }
-
-    def text(self, span: Span) -> str | None:
-        """Return a segment's text; None where it is not known or not wanted."""
-        if not self.take:
-            return None
-        if self.manual is not None:
-            return self.manual.text(span)
-        row = self.rows.find(span)
-        return row.text if row else None
-
-    def gender(self, span: Span) -> str | None:
-        """Return the gender of a segment's speaker; None where unknown."""
-        return self.manual.gender(span) if self.manual else None
-
-    def overlaps(self, span: Span) -> bool:
-        """Whether the STM marks a segment as overlapping speech."""
-        row = self.rows.find(span)
-        return row is not None and row.speaker == _OVERLAP
+def _made(marked: kaldi.BySpan) -> dict[str, kaldi.Span]:
+    """Return ids of our own for the STM's segments, which have none."""
+    return {
+        kaldi.make_id(row.recording, "unknown", row.start, row.end): row._replace(speaker="")
+        for row in marked.known.values()
+    }
 
 
 def _root(root: Path) -> Path:
@@ -239,7 +187,7 @@ def _first(folder: Path, name: str) -> Path | None:
 def _plain_ids(folder: Path) -> set[str] | None:
     """Return the ids without overlapping speech; None where no file tells."""
     for name in ("segments", "text"):
-        path = folder / f"{name}{_PLAIN}"
+        path = folder / f"{name}{_KINDS[-1]}"
         if path.is_file():
             return {line.split()[0] for _, line in kaldi.filled(path)}
     return None

@@ -14,15 +14,15 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
-from harness_bench.corpora.formats import kaldi, raw_files
-from harness_bench.corpora.formats.broadcast import MAX_WMER, Aligned, Manual, Spoken
-from harness_bench.corpora.formats.raw_files import AudioIndex
-from harness_bench.corpora.formats.transcript_xml import xml_files
+from harness_bench.corpora.formats import kaldi
+from harness_bench.corpora.formats.raw_files import AudioIndex, folders
+from harness_bench.corpora.formats.transcript_xml import MAX_WMER, Aligned, manual, xml_files
 from harness_bench.corpora.splits import Item, SplitRule, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 _PLACES = (".", "mgb2.1", "QASR", "alt/arabic-speech-web/mgb2.1")
 _TRAIN_AUDIO = ("wav", "alt/arabic-speech-web/mgb2.1/wav")
@@ -70,7 +70,7 @@ class Corpus:
         )
         return SplitRule(f"qasr_{self.train_hours:g}h_dev{self.dev_hours:g}h", rule, self.seed)
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield train, dev and test, as far as they are there."""
         root = _root(root)
         if files := _train_files(root):
@@ -82,12 +82,11 @@ class Corpus:
                 name = "dev_official" if self.train_hours and split == "dev" else split
                 yield from _evaluation(root, split, name)
 
-    def _train(self, root: Path, files: list[Path]) -> Iterator[Utterance | Skipped]:
+    def _train(self, root: Path, files: list[Path]) -> Found:
         audio = AudioIndex([*(root / place for place in _TRAIN_AUDIO), files[0].parents[1] / "wav"])
-        aligned = Aligned("qasr", root, audio, max_wmer=self.max_wmer)
-        return aligned.utterances(files, "train")
+        return Aligned("qasr", root, audio, self.max_wmer).utterances(files)
 
-    def _chosen(self, root: Path, files: list[Path]) -> Iterator[Utterance | Skipped]:
+    def _chosen(self, root: Path, files: list[Path]) -> Found:
         """Yield our train and dev, and what is unusable; the rest of train is not mentioned."""
         items: dict[str, Item] = {}
         for item in self._train(root, files):
@@ -120,7 +119,7 @@ def _train_files(root: Path) -> list[Path]:
     """List the XML files of train, by name; several releases at once are an error."""
     releases = [
         folder / "xml"
-        for folder in raw_files.folders(root / "release")
+        for folder in folders(root / "release")
         if folder.name.startswith("train") and (folder / "xml").is_dir()
     ]
     if len(releases) > 1:
@@ -129,16 +128,16 @@ def _train_files(root: Path) -> list[Path]:
     return [path for xml in releases for path in xml_files(xml)]
 
 
-def _evaluation(root: Path, split: str, name: str) -> Iterator[Utterance | Skipped]:
+def _evaluation(root: Path, split: str, name: str) -> Found:
     """Yield dev or test: the segments without overlap, whose ids tell recording and times."""
     folder = root / "release" / split
     audio = AudioIndex([folder / "wav", *(root / place for place in _TRAIN_AUDIO)])
-    manual = Manual(xml_files(folder / "xml"))
+    heard = manual(xml_files(folder / "xml"))
     for uid, (text, number) in kaldi.read_text(folder / _TEXT).items():
         where = f"release/{split}/{_TEXT}:{number}"
         if (span := kaldi.parse_id(uid)) is None:
             detail = "the id is not like UUID_spk-0001_seg-0001671:0002252"
             yield Skipped(uid, Reason.BAD_ROW, detail, where=where)
         else:
-            gender = manual.gender(span)
-            yield Spoken(uid, span, text, name, where, gender).utterance(audio)
+            said = span._replace(text=text, gender=(heard.find(span) or span).gender)
+            yield kaldi.spoken(uid, said, audio, split=name, where=where)

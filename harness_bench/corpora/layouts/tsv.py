@@ -11,8 +11,9 @@ from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance,
 from harness_bench.corpora.formats import raw_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness_bench.corpora.base import Found
 
 ABSENT = ("", "-")  # what a cell holds when there is nothing to say
 _PLAIN = ("path", "id", "duration", "speaker", "transcript", "split", "gender", "language")
@@ -37,7 +38,7 @@ class Corpus:
     manifest: str = "manifest.tsv"
     language: str | None = None
 
-    def utterances(self, root: Path) -> Iterator[Utterance | Skipped]:
+    def utterances(self, root: Path) -> Found:
         """Yield the rows of the manifest, in its order."""
         path = root / self.manifest
         if not path.is_file():
@@ -46,21 +47,19 @@ class Corpus:
                 f"There is no manifest {path} ({root} holds {others}). "
                 "Name another one with the option manifest=NAME."
             )
-        for number, row in raw_files.table(path, ("path",)):
-            yield self._utterance(path, number, row)
+        for number, first, cells in raw_files.table(path, ("path",)):
+            name, where = first or f"row {number}", f"{path}:{number}"
+            yield self._utterance(path.parent, name, cells, where)
 
     def _utterance(
-        self, manifest: Path, number: int, cells: dict[str, str] | raw_files.BadRow
+        self, folder: Path, name: str, cells: dict[str, str] | str, where: str
     ) -> Utterance | Skipped:
-        where = f"{manifest}:{number}"
-        if isinstance(cells, raw_files.BadRow):
-            name = cells.first or f"row {number}"
-            return Skipped(name, Reason.BAD_ROW, cells.detail, where=where)
-        name = next(iter(cells.values())) or f"row {number}"
+        if isinstance(cells, str):
+            return Skipped(name, Reason.BAD_ROW, cells, where=where)
         row = {column: text for column, text in cells.items() if text not in ABSENT}
         if "path" not in row:
             return Skipped(name, Reason.BAD_ROW, "the path is absent", where=where)
-        audio, uid = manifest.parent / row["path"], row.get("id") or utterance_id(row["path"])
+        audio, uid = folder / row["path"], row.get("id") or utterance_id(row["path"])
         duration = raw_files.seconds(row.get("duration"))
         if not duration and "duration" in row:
             detail = f"duration {row['duration']!r} is not a number of seconds above 0"

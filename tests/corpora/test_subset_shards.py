@@ -13,19 +13,17 @@ from typer.testing import CliRunner
 
 from harness_bench.cli import app
 from harness_bench.core.files import read_ids, read_json
-from harness_bench.corpora.subset import write as copying
-from harness_bench.corpora.subset.write import subset
+from harness_bench.corpora.subset import subset
+from harness_bench.cuts import shar
 from harness_bench.cuts.fields import spoken, with_custom
 from harness_bench.cuts.shar import open_shards, read_metadata, read_shards, write_shards
 from harness_bench.cuts.store import UNFINISHED, write_cuts
 from harness_bench.pretrain.data.training_audio import open_folder
-from tests.corpora.subset.test_write import wanted
+from tests.corpora.test_subset import wanted
 from tests.pretrain.labels.conftest import make_cuts
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
-
-    from harness_bench.cuts import shar
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +103,7 @@ def test_only_shards_with_drawn_cuts_are_read(
         read.extend(str(each.field("cuts")) for each in chosen)
         return read_shards(chosen)
 
-    monkeypatch.setattr(copying, "read_shards", note)
+    monkeypatch.setattr(shar, "read_shards", note)
     found = subset(folders, tmp_path / "out", wanted(hours={"train": 0.0002}))
     assert found.pieces[0].utterances < 4
     assert len(read) <= found.pieces[0].utterances

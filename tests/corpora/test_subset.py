@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from harness_bench.cli import app
 from harness_bench.core.config import build
 from harness_bench.core.files import digest_strings, read_json
-from harness_bench.corpora.subset import write as writing
-from harness_bench.corpora.subset.draw import Wanted, draw
-from harness_bench.corpora.subset.write import subset
+from harness_bench.corpora import subset as writing
+from harness_bench.corpora.subset import Wanted, draw, subset
 from harness_bench.cuts import store
 from harness_bench.leakage.held_out import read_exclusions
 from tests.cut_files import row, write

@@ -1,1 +1,0 @@
-"""Lists of utterances by hours and seed: subsets, disjoint pieces, languages in given shares."""
