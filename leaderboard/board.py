@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
-    from harness_bench.scoring.breakdown import Slice
-    from harness_bench.scoring.systems import Systems
+    from harness_bench.scoring.systems import Slice, Systems
 
 Source = Literal["measured", "reported"]
 BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0

@@ -10,10 +10,9 @@ from harness_bench.results.predictions import (
     TextPrediction,
     read_predictions,
 )
-from harness_bench.scoring.breakdown import breakdown
-from harness_bench.scoring.classes.score import classes_of
+from harness_bench.scoring.classes import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
-from harness_bench.scoring.systems import compare_systems, question, system_statistics
+from harness_bench.scoring.systems import breakdown, compare_systems, question, system_statistics
 
 from .board import Evidence, by_column
 

@@ -44,7 +44,7 @@ def results_validate(
     Example:
       harness-bench results validate runs/demo/results new.json
     """
-    from harness_bench.results.check import check
+    from harness_bench.results.manage import check
 
     count, problems = check(paths)
     if as_json:
@@ -72,7 +72,7 @@ def results_add(
     Example:
       harness-bench results add new.json runs/demo/results
     """
-    from harness_bench.results.add import add
+    from harness_bench.results.manage import add
 
     path, written = add(file, folder, replace=replace)
     typer.echo(f"added: {path}" if written else f"already there: {path}")
@@ -93,7 +93,7 @@ def results_list(
     Example:
       harness-bench results list runs/demo/results --task asr
     """
-    from harness_bench.results.listing import list_results, render
+    from harness_bench.results.manage import list_results, render
 
     rows, problems = list_results(folder, task=task, model=model)
     typer.echo(json.dumps(rows, ensure_ascii=False, indent=2) if as_json else render(rows))
@@ -115,7 +115,7 @@ def results_diff(
     Example:
       harness-bench results diff runs/before/results runs/after/results
     """
-    from harness_bench.results.compare import diff
+    from harness_bench.results.manage import diff
 
     differences, problems = diff(first, second)
     if as_json:

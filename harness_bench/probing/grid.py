@@ -26,7 +26,7 @@ from harness_bench.core.workdir import write_provenance
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.scoring.classes.score import score_classes
+from harness_bench.scoring.classes import score_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -147,9 +147,7 @@ def _memory(field: str) -> int:
 def compare_costs(
     folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
 ) -> list[Efficiency]:
-    """Measure checkpoint folders, a teacher's first: compression and retention are against it.
-
-    Results are read for retention.
+    """Measure checkpoint folders, a teacher's first: compression, and retention in `results`.
 
     Raises:
         ValueError: results without a teacher, or a folder without a checkpoint.
@@ -164,19 +162,16 @@ def compare_costs(
     return [reference, *rows]
 
 
-def write_into(rows: Iterable[Efficiency], results: Path) -> list[str]:
+def write_into(rows: Sequence[Efficiency], results: Path) -> list[str]:
     """Write costs into the measured results of the same checkpoints, by their digest.
 
     Nothing else of a result changes, and each stays in its file, whatever that is named; files
-    that would stay as they are, are not written.
-
-    Returns:
-        A line for each row that says how many results carry its costs now.
+    that would stay as they are, are not written. Returns a line for each row that says how many
+    results carry its costs now.
 
     Raises:
         ValueError: there is no such folder.
     """
-    rows = list(rows)
     costs = {row.checkpoint_digest: row.costs for row in rows}
     counts = dict.fromkeys(costs, 0)
     for path, result in _told_results(results).items():
@@ -234,28 +229,25 @@ def render(rows: Sequence[Efficiency]) -> str:
         "model", "parameters", "on disk", "GMAC / s", "RTF (CPU)", "RTF (GPU)", "memory",
         "compression", "retention",
     )  # fmt: skip
-    lines = columns([header, *map(_cells, rows)], texts=True)
+    cells = [
+        (
+            row.name,
+            f"{row.parameters:,}",
+            f"{row.disk_bytes / 1e6:,.1f} MB",
+            f"{row.macs_per_second / 1e9:.3g}",
+            f"{row.real_time_factor:.3g}",
+            "-" if row.gpu_real_time_factor is None else f"{row.gpu_real_time_factor:.3g}",
+            f"{row.peak_bytes / 1e6:,.0f} MB",
+            "-" if row.compression is None else f"{row.compression:.1%}",
+            ", ".join(f"{task} {kept:.0%}" for task, kept in (row.retention or {}).items()) or "-",
+        )
+        for row in rows
+    ]
     note = (
         f"RTF: seconds of computing per second of audio, an utterance of {SECONDS:g} s, one thread "
         "(CPU time); memory: what loading and running adds; MACs by formula."
     )
-    return "\n".join([*lines, "", note])
-
-
-def _cells(row: Efficiency) -> tuple[str, ...]:
-    kept = ", ".join(f"{task} {share:.0%}" for task, share in (row.retention or {}).items())
-    gpu = row.gpu_real_time_factor
-    return (
-        row.name,
-        f"{row.parameters:,}",
-        f"{row.disk_bytes / 1e6:,.1f} MB",
-        f"{row.macs_per_second / 1e9:.3g}",
-        f"{row.real_time_factor:.3g}",
-        "-" if gpu is None else f"{gpu:.3g}",
-        f"{row.peak_bytes / 1e6:,.0f} MB",
-        "-" if row.compression is None else f"{row.compression:.1%}",
-        kept or "-",
-    )
+    return "\n".join([*columns([header, *cells], texts=True), "", note])
 
 
 if __name__ == "__main__":

@@ -71,11 +71,7 @@ def write_predictions(path: Path, rows: Iterable[ClassPrediction | TextPredictio
 
 
 def read_predictions[P: (ClassPrediction, TextPrediction)](path: Path, kind: type[P]) -> list[P]:
-    """Read predictions of one kind.
-
-    Raises:
-        ValueError: a broken line or a duplicate id, with the file, the line and the reason.
-    """
+    """Read predictions of one kind; a broken line or a duplicate id is a `ValueError` with both."""
     rows: dict[str, P] = {}
     for number, value in enumerate(read_jsonl(path), start=1):
         try:

@@ -57,12 +57,9 @@ _RANGES = {
 
 
 def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better: bool) -> list[str]:
-    """Check figures (field -> per cent) against what a metric of this name can be.
+    """Return a sentence for each figure (field -> per cent), and direction, that cannot be.
 
     A text profile may follow an error rate's name, as in `wer_none`; other names are free.
-
-    Returns:
-        One sentence for each figure or direction that cannot be.
     """
     shown = clean(name)  # an invisible character makes no other metric
     known = _RANGES.get(shown) or next(
@@ -150,12 +147,15 @@ class Metric(BaseModel):
     @property
     def figures(self) -> dict[str, float]:
         """The value and the ends of all intervals, by field."""
-        spans = {"interval": self.interval} if self.interval else {}
-        spans |= {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
-        found = {"value": self.value}
-        for field, span in spans.items():
-            found |= {f"{field}.low": span.low, f"{field}.high": span.high}
-        return found
+        named = {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
+        spans = {"interval": self.interval, **named}
+        ends = {
+            f"{field}.{end}": getattr(span, end)
+            for field, span in spans.items()
+            if span
+            for end in ("low", "high")
+        }
+        return {"value": self.value} | ends
 
 
 class Leakage(BaseModel):
@@ -330,9 +330,7 @@ def read_model[M: BaseModel](
 ) -> tuple[M | None, list[tuple[str, str]]]:
     """Read an untrusted JSON file of a model, or tell at most `MAX_PROBLEMS` of what is wrong.
 
-    Raises:
-        ValueError: larger than `limit` bytes, or no regular file.
-        OSError: it cannot be read.
+    Errors are those of `read_bounded`.
     """
     data = read_bounded(path, limit)
     try:
@@ -345,32 +343,24 @@ def read_model[M: BaseModel](
 
 
 def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
-    """Read one result file, or list all that is wrong with it.
+    """Read one result file, or list (field, message) of all that is wrong with it.
 
-    Returns:
-        The result and no problem, or None and (field, message) of each problem, at most
-        `MAX_PROBLEMS`; what concerns no single field has the field "file".
-
-    Raises:
-        ValueError, OSError: as `load_result`, where the file cannot be read at all.
+    What concerns no single field has the field "file"; errors are those of `read_bounded`.
     """
     result, found = read_model(path, Result, MAX_BYTES)
-    if result is None:
-        return None, found
-    if result.predictions:
+    if result and result.predictions:
         try:
             inside(path.parent, result.predictions)
         except ValueError as error:
             return None, [("predictions", str(error))]
-    return result, []
+    return result, found
 
 
 def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
-    """Read every *.json of a folder; a bad file does not affect the others.
+    """Read every *.json of a folder -> results by file, and why each file left out is.
 
-    Returns:
-        The results by file, in the order of file names, and the reason for each file left out:
-        broken, against the schema, or a second file for the same model, task, corpus and split.
+    Left out is a file that is broken, against the schema, or a second one for the same model,
+    task, corpus and split; it does not affect the others.
 
     Raises:
         ValueError: there is no such folder.

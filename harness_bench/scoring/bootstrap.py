@@ -43,11 +43,7 @@ class PairedTest:
 
 
 def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
-    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name.
-
-    Raises:
-        ValueError: not one group per utterance.
-    """
+    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name."""
     if len(groups) != len(statistics):
         raise ValueError(f"{len(groups)} groups for {len(statistics)} utterances; give one each.")
     # Not by `np.unique`: an array of texts gives every one of them the room of the longest.
@@ -69,12 +65,8 @@ def resampled(
 ) -> dict[str, Array]:
     """Return each metric on `resamples` draws of the units with replacement -> (resamples, ...).
 
-    Args:
-        units: sums of sufficient statistics of each resampling unit (U, ...).
-        metrics: name -> function of totals (R, ...) -> (R,), or (R, M) where units are (U, M, ...);
-            all see the same draws.
-        seed: of the draws.
-        resamples: number of draws.
+    Units are sums of sufficient statistics (U, ...). Metrics are functions of totals (R, ...) ->
+    (R,), or (R, M) where units are (U, M, ...); all see the same draws.
     """
     flat = units.reshape(len(units), -1)
     parts: dict[str, list[Array]] = {name: [] for name in metrics}
@@ -104,7 +96,7 @@ def intervals(
     units = [statistics] if len(clusters) in (1, len(statistics)) else [clusters, statistics]
     found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
     for unit in units:
-        method = _method(len(unit), groups, resamples)
+        method = method_of(len(unit), groups, resamples)
         samples = resampled(unit, metrics, seed=seed, resamples=resamples)
         for name, value in metrics.items():
             estimate = float(value(statistics.sum(axis=0)))
@@ -139,12 +131,7 @@ def paired(
 
     draws = resampled(units, {"d": difference}, seed=seed, resamples=resamples)["d"]
     observed = float(difference(stacked.sum(axis=0)))
-    return paired_test(draws, observed, paired_method(len(units), groups, resamples))
-
-
-def paired_method(units: int, groups: Sequence[str], resamples: int) -> str:
-    """Say how a paired comparison of `units` resampling units was made."""
-    return f"paired {_method(units, groups, resamples)}"
+    return paired_test(draws, observed, method_of(len(units), groups, resamples))
 
 
 def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
@@ -157,14 +144,11 @@ def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
     known = draws[~np.isnan(draws)]
     side = int(min((known <= 0).sum(), (known >= 0).sum()))
     p_value = min(1.0, 2 * (side + 1) / (len(known) + 1))
-    return PairedTest(observed, _interval(draws, observed, method), p_value)
+    return PairedTest(observed, _interval(draws, observed, f"paired {method}"), p_value)
 
 
 def _weights(units: int, seed: int, resamples: int) -> Iterator[Array]:
-    """Yield blocks (B, U) of how often each unit is drawn, `resamples` rows in all.
-
-    Each block is good until the next one is asked for: they share their memory.
-    """
+    """Yield blocks (B, U) of how often each unit is drawn; all share one block's memory."""
     generator = np.random.default_rng(seed)
     most, some = max(1, _BLOCK // units), max(1, _DRAWN // units)
     weights = np.empty((min(most, resamples), units))
@@ -182,13 +166,11 @@ def _weights(units: int, seed: int, resamples: int) -> Iterator[Array]:
 def _interval(samples: Array, estimate: float, method: str) -> Interval:
     """Take the percentile interval; it is widened to the estimate where bias would exclude it."""
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(samples, [tail, 100 - tail])
-    return Interval(
-        low=min(float(low), estimate), high=max(float(high), estimate), level=LEVEL, method=method
-    )
+    low, high = np.nanpercentile(samples, [tail, 100 - tail]).tolist()
+    return Interval(low=min(low, estimate), high=max(high, estimate), level=LEVEL, method=method)
 
 
-def _method(units: int, groups: Sequence[str], resamples: int) -> str:
+def method_of(units: int, groups: Sequence[str], resamples: int) -> str:
     """Say how an interval was made and when not to trust it."""
     clusters, tail = len(set(groups)), f", {resamples} resamples"
     if units == len(groups):

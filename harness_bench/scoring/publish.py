@@ -16,7 +16,7 @@ from harness_bench.leakage.compare import shared
 from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Leakage, Result, save_result
 from harness_bench.scoring.bootstrap import RESAMPLES
-from harness_bench.scoring.classes.score import score_classes
+from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.registry import get_metric, get_profile, metric_names
 from harness_bench.scoring.texts.joining import annotators
 from harness_bench.scoring.texts.score import MAIN, all_metrics
@@ -42,7 +42,7 @@ def class_result(
     main_metric: str = "accuracy",
     resamples: int = RESAMPLES,
 ) -> Result:
-    """Score a classification run.
+    """Score a classification run; a metric of another kind is refused before.
 
     Raises:
         ValueError: no rows, or `main_metric` is no class metric.
@@ -61,12 +61,8 @@ def text_result(
 ) -> Result:
     """Make a result of what `score_rows` gave for the rows, of one or several references.
 
-    Args:
-        rows: what was scored.
-        template: of the result.
-        found: profile -> figures; the first profile is the result's, the others are further
-            metrics such as `mr_wer_none`.
-        main_metric: that ranks; default and errors as of `text_ranking`.
+    The first profile is the result's, the others give further metrics such as `mr_wer_none`;
+    default and errors of `main_metric` are those of `text_ranking`.
     """
     label = get_profile(next(iter(found))).label
     name = text_ranking(rows, main_metric)

@@ -7,9 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.registry import attribute, modules_in
+from harness_bench.results.record import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from harness_bench.scoring.statistics import Array
 
@@ -26,6 +27,12 @@ class MetricPlugin:
     higher_is_better: bool
     unit: str
     value: Callable[[Array], Array]
+
+    def measured(self, value: float, spans: Sequence[Any], spread: float | None = None) -> Metric:
+        """Make a figure of a result: its value, and intervals of which the first is the default."""
+        found = {"value": value, "interval": spans[0], "other_intervals": spans[1:]}
+        how = {"higher_is_better": self.higher_is_better, "unit": self.unit, "spread": spread}
+        return Metric.model_validate(found | how)
 
 
 @dataclass(frozen=True)
@@ -71,17 +78,17 @@ def _find[T](what: str, name: str, known: dict[str, T]) -> T:
 
 @cache
 def _metrics() -> dict[str, MetricPlugin]:
-    fields = ("NAME", "KIND", "HIGHER_IS_BETTER", "UNIT", "value")
-    return {row[0]: MetricPlugin(*row) for row in _attributes("metrics", fields)}
+    return _plugins("metrics", MetricPlugin, "NAME", "KIND", "HIGHER_IS_BETTER", "UNIT", "value")
 
 
 @cache
 def _profiles() -> dict[str, Profile]:
-    fields = ("NAME", "VERSION", "RULE", "normalise")
-    return {row[0]: Profile(*row) for row in _attributes("profiles", fields)}
+    return _plugins("profiles", Profile, "NAME", "VERSION", "RULE", "normalise")
 
 
-def _attributes(folder: str, fields: tuple[str, ...]) -> Iterator[list[Any]]:
+def _plugins[T](folder: str, make: Callable[..., T], *fields: str) -> dict[str, T]:
+    """Make a plugin of the fields of each file in a folder -> by its name, the first field."""
     package = f"harness_bench.scoring.{folder}"
-    for name in modules_in(package):
-        yield [attribute(f"{package}.{name}", field) for field in fields]
+    files = [f"{package}.{module}" for module in modules_in(package)]
+    rows = [[attribute(file, field) for field in fields] for file in files]
+    return {row[0]: make(*row) for row in rows}

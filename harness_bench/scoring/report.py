@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.scoring.classes.readers import join_truth, read_table
-from harness_bench.scoring.classes.score import confusion, score_classes
-from harness_bench.scoring.classes.tables import (
+from harness_bench.scoring.classes import (
     BINS,
     calibration_error,
     check_picture,
+    confusion,
+    join_truth,
     per_class,
     plot_confusion,
+    read_table,
+    score_classes,
 )
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
-from harness_bench.scoring.score import compare, default_metric, read_systems
-from harness_bench.scoring.systems import SIGNIFICANT, Systems
+from harness_bench.scoring.score import default_metric, read_systems
+from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
 from harness_bench.scoring.texts.joining import annotators, check_ids, joined_rows
 from harness_bench.scoring.texts.score import (
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.results.record import Metric
-    from harness_bench.scoring.classes.score import Confusion
+    from harness_bench.scoring.classes import Confusion
     from harness_bench.scoring.texts.joining import Joined
 
 ALL = "all"
@@ -110,9 +112,9 @@ def class_report(
         assert pred_and_cuts
         rows, left_out = join_truth(*pred_and_cuts, field, ids)
     scores, error, found = score_classes(rows), calibration_error(rows), confusion(rows)
-    classes = {label: vars(figures) for label, figures in per_class(found).items()}
+    classes = per_class(found)
     if plot is not None:
-        plot_confusion(rows, plot)
+        plot_confusion(found, plot)
     if as_json:
         return _json(
             {name: score.model_dump() for name, score in scores.items()}
@@ -144,14 +146,7 @@ def compare_report(
     profile: str | None = None,
     as_json: bool = False,
 ) -> str:
-    """Compare files of predictions of the same utterances, best first.
-
-    Args:
-        paths: two files or more, all `ClassPrediction` or all `TextPrediction`.
-        names: of the systems, as many as files; default: what the paths do not share.
-        metric: default `accuracy` or `wer`.
-        profile: of a text metric; default `mgb2`.
-        as_json: print one object instead of a table.
+    """Compare two files or more of predictions of the same utterances, best first.
 
     Raises:
         ValueError: a broken file, files of different utterances or kinds, names that do not fit.
@@ -159,9 +154,9 @@ def compare_report(
     systems = read_systems(paths, names)
     metric = metric or default_metric(systems)
     plugin = get_metric(metric)
-    found = compare(systems, metric=metric, profile=profile)
+    found = compare_systems(systems, metric=metric, profile=profile)
     label = None if plugin.kind == "class" else get_profile(profile or DEFAULT_PROFILE).label
-    called = dict(zip(systems, paths, strict=True))
+    called = dict(zip(systems, map(str, paths), strict=True))
     about = {
         "metric": metric,
         "unit": plugin.unit,
@@ -170,17 +165,19 @@ def compare_report(
         "utterances": len(systems[found.names[0]]),
         "method": found.method,
     }
+    pairs = {
+        name: getattr(found, name).tolist() for name in ("differences", "low", "high", "p_values")
+    }
     rows = [
-        {"name": name, "file": str(called[name]), "value": value, "rank": rank, "to_best": to_best}
-        for name, value, rank, to_best in zip(
-            found.names, found.values.tolist(), found.ranks, _to_best(found), strict=True
+        {"name": name, "file": called[name], "value": value, "rank": rank}
+        | {"to_best": {key.rstrip("s"): table[place][0] for key, table in pairs.items()}}
+        for place, (name, value, rank) in enumerate(
+            zip(found.names, found.values.tolist(), found.ranks, strict=True)
         )
     ]
-    if not as_json:
-        return "\n".join(_comparison(found, rows, about))
-    tables = ("differences", "low", "high", "p_values")
-    pairs = {name: getattr(found, name).tolist() for name in tables}
-    return _json({**about, "systems": rows, "pairs": pairs})
+    if as_json:
+        return _json({**about, "systems": rows, "pairs": pairs})
+    return "\n".join(_comparison(found, rows, about))
 
 
 def _json(value: object) -> str:
@@ -277,17 +274,6 @@ def _sentence(found: Systems, metric: str) -> str:
     return f"These data cannot tell {first} and {second} apart: {how}."
 
 
-def _to_best(found: Systems) -> list[dict[str, float]]:
-    tables = {
-        "difference": found.differences, "low": found.low, "high": found.high,
-        "p_value": found.p_values,
-    }  # fmt: skip
-    return [
-        {name: float(table[place, 0]) for name, table in tables.items()}
-        for place in range(len(found.names))
-    ]
-
-
 def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:
     width = max(map(len, scores))
     lines = []
@@ -301,16 +287,14 @@ def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:
 def _matrix(found: Confusion) -> list[str]:
     """Write the confusion matrix, or of many classes the most frequent confusions."""
     rows = list(zip(found.labels, found.counts.tolist(), strict=True))
-    cells: list[tuple[str, ...]]
     if len(rows) <= _WIDEST:
-        cells = [("true \\ predicted", *found.labels)]
-        return columns([*cells, *((label, *map(str, counts)) for label, counts in rows)])
-    wrong = [
-        (count, true, guess)
+        cells = [[label, *map(str, counts)] for label, counts in rows]
+        return columns([["true \\ predicted", *found.labels], *cells])
+    wrong = sorted(
+        (-count, true, guess)
         for true, counts in rows
         for guess, count in zip(found.labels, counts, strict=True)
         if count and true != guess
-    ]
-    top = sorted(wrong, key=lambda one: (-one[0], *one[1:]))[:_WIDEST]
-    cells = [("most frequent confusions", "predicted", "times")]
-    return columns([*cells, *((true, guess, str(count)) for count, true, guess in top)])
+    )
+    cells = [[true, guess, str(-count)] for count, true, guess in wrong[:_WIDEST]]
+    return columns([["most frequent confusions", "predicted", "times"], *cells])

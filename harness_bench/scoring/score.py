@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_jsonl
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
-from harness_bench.scoring.classes.readers import join_truth
-from harness_bench.scoring.classes.score import score_classes
+from harness_bench.scoring.classes import join_truth, score_classes
 from harness_bench.scoring.registry import DEFAULT_PROFILE
 from harness_bench.scoring.systems import compare_systems
 from harness_bench.scoring.texts.joining import join
@@ -48,34 +47,32 @@ def score(
     Raises:
         ValueError: a file that cannot be read, ids that do not join, or nothing to score.
     """
-    if not truths:
-        if isinstance(predictions, Mapping):
+    given, *known = (
+        one if isinstance(one, Mapping) else Path(one) for one in (predictions, *truths)
+    )
+    if not known:
+        if isinstance(given, Mapping):
             raise ValueError("A mapping of predictions holds no truth; give one as well.")
-        rows = read_rows(Path(predictions))
+        rows = read_rows(given)
         if isinstance(rows[0], ClassPrediction):
             return score_classes([row for row in rows if isinstance(row, ClassPrediction)])
         texts = [row for row in rows if isinstance(row, TextPrediction)]
         return score_texts(texts, profile=profile)
     if classes:
-        if len(truths) > 1:
-            raise ValueError(f"{len(truths)} truths of classes are given; expected one.")
-        return score_classes(join_truth(_source(predictions), _source(truths[0]), field, ids)[0])
-    hypothesis = _transcripts(predictions, "hypotheses", "hyp")
+        if len(known) > 1:
+            raise ValueError(f"{len(known)} truths of classes are given; expected one.")
+        return score_classes(join_truth(given, known[0], field, ids)[0])
+    hypothesis = _transcripts(given, "hypotheses", "hyp")
     references = [
-        _transcripts(each, f"reference {number}", "ref")
-        for number, each in enumerate(truths, start=1)
+        _transcripts(each, f"reference {number}", "ref") for number, each in enumerate(known, 1)
     ]
     joined = join(hypothesis, references, ids)
     return all_metrics({profile: score_joined(joined, profile, Grouping())[1]})
 
 
-def _source(given: ById) -> Path | Mapping[str, str]:
-    return given if isinstance(given, Mapping) else Path(given)
-
-
-def _transcripts(given: ById, name: str, role: str) -> Transcripts:
-    if not isinstance(given, Mapping):
-        return read_transcripts(Path(given), role=role)
+def _transcripts(given: Path | Mapping[str, str], name: str, role: str) -> Transcripts:
+    if isinstance(given, Path):
+        return read_transcripts(given, role=role)
     return Transcripts(Path(name), dict(given), {key: {} for key in given})
 
 
@@ -87,10 +84,8 @@ def compare(
 ) -> Systems:
     """Compare two systems or more on the same utterances by the paired bootstrap, best first.
 
-    Args:
-        systems: name -> file of predictions, or its rows; or files, named by what differs in them.
-        metric: default `accuracy` of classes, `wer` of texts.
-        profile: of a text metric; default `mgb2`.
+    Systems are name -> file of predictions, or its rows; or files, named by what differs in them.
+    By default the metric is `accuracy` of classes or `wer` of texts, and the profile `mgb2`.
 
     Raises:
         ValueError: a broken file, or files of different utterances or kinds.
@@ -153,10 +148,9 @@ def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
 def _unshared(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """Drop the parts that all paths begin and end with; at least one of each path stays."""
     most = min(map(len, parts)) - 1
-    start = 0
+    start = end = 0
     while start < most and len({one[start] for one in parts}) == 1:
         start += 1
-    end = 0
     while end < most - start and len({one[-1 - end] for one in parts}) == 1:
         end += 1
     return ["/".join(one[start : len(one) - end]) for one in parts]

@@ -31,8 +31,7 @@ def class_statistics(truth: Sequence[str], pred: Sequence[str], classes: Sequenc
     """Count per utterance; N true and N predicted labels -> float64 (N, 3, classes)."""
     column = {label: index for index, label in enumerate(classes)}
     rows = np.arange(len(truth))
-    true = np.array([column[label] for label in truth], dtype=np.int64)
-    guess = np.array([column[label] for label in pred], dtype=np.int64)
+    true, guess = (np.array([column[one] for one in each], dtype=int) for each in (truth, pred))
     counts = np.zeros((len(truth), 3, len(classes)))
     counts[rows, TRUE, true] = 1
     counts[rows, PREDICTED, guess] = 1
@@ -53,10 +52,9 @@ def text_statistics(references: Sequence[str], hypotheses: Sequence[str]) -> Arr
         pair = [references[i] for i in filled], [hypotheses[i] for i in filled]
         counts[filled, WORDS] = _chunk_counts(jiwer.process_words(*pair).alignments)
         counts[filled, CHARACTERS] = _chunk_counts(jiwer.process_characters(*pair).alignments)
-    for index, text in enumerate(references):
+    for row, text, heard in zip(counts, references, hypotheses, strict=True):
         if not text:
-            counts[index, WORDS, INSERTIONS] = len(hypotheses[index].split())
-            counts[index, CHARACTERS, INSERTIONS] = len(hypotheses[index])
+            row[:, INSERTIONS] = len(heard.split()), len(heard)
     return counts
 
 
@@ -81,11 +79,9 @@ def error_rate(counts: Array) -> Array:
 
 
 def mean_error_rate(counts: Array, unit: int) -> Array:
-    """Return the mean over R references of the error rate against each, in percent.
+    """Return the mean error rate over R references in percent; counts (..., 1 + 2 R, 4) -> (...).
 
-    Args:
-        counts: (..., 1 + 2 R, 4) of predictions with R references.
-        unit: WORDS or CHARACTERS.
+    The unit is WORDS or CHARACTERS.
     """
     references = counts.shape[-2] // 2
     each = counts[..., 1 + unit * references :, :][..., :references, :]

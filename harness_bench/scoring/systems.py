@@ -1,26 +1,27 @@
-"""Compare any number of systems on the same utterances at once: one set of draws for all pairs."""
+"""Compare systems on the same utterances, one set of draws for all pairs, and break one down."""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring import classes
 from harness_bench.scoring.bootstrap import (
     RESAMPLES,
-    PairedTest,
-    paired,
-    paired_method,
+    cluster_sums,
+    method_of,
     paired_test,
     paired_units,
     resampled,
 )
-from harness_bench.scoring.classes import score as classes
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
 from harness_bench.scoring.texts import score as texts
+from harness_bench.scoring.texts.joining import CODE_SWITCHED, NONE, code_switched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,27 +30,9 @@ if TYPE_CHECKING:
     from harness_bench.scoring.statistics import Array
 
 SIGNIFICANT = 0.05  # a p-value below says that two systems differ
+CLASS, GROUP = "class", "group"
+_RECALL = "uar"  # within one true class it is that class's recall
 _FIRST = 3  # utterances that a message names
-
-
-def compare_pair(
-    first: Sequence[ClassPrediction] | Sequence[TextPrediction],
-    second: Sequence[ClassPrediction] | Sequence[TextPrediction],
-    *,
-    metric: str,
-    profile: str | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> PairedTest:
-    """Return the difference of a metric, first minus second, with its p-value.
-
-    Raises:
-        ValueError: as `compare_systems`.
-    """
-    plugin = get_metric(metric)
-    groups, statistics = systems_statistics({"first": first, "second": second}, plugin, profile)
-    a, b = statistics
-    return paired(a, b, groups, plugin.value, seed=seed, resamples=resamples)
 
 
 def joined_systems[P: (ClassPrediction, TextPrediction)](
@@ -114,16 +97,9 @@ def compare_systems(
     """Compare every pair of systems by the paired bootstrap; equal ranks form a rank group.
 
     Each pair is what `bootstrap.paired` gives for it with the same seed. P-values stand for
-    single pairs: nothing is corrected for the number of pairs.
-
-    Args:
-        systems: name -> rows of the same utterances, in any order.
-        metric: of the rows' kind.
-        profile: the text profile of a text metric; default `mgb2`.
-        seed: of the draws.
-        resamples: number of draws.
-        known: name -> `system_statistics` of texts that need not be aligned again; counts of
-            classes depend on the classes of all systems, and are always made.
+    single pairs: nothing is corrected for the number of pairs. The text profile is `mgb2` unless
+    named. `known` are `system_statistics` of texts that need not be aligned again; counts of
+    classes depend on the classes of all systems, and are always made.
 
     Raises:
         ValueError: no system, rows of another kind than the metric's, a profile for classes,
@@ -141,14 +117,14 @@ def compare_systems(
         )
     order = sorted(range(len(names)), key=lambda place: (sign * values[place], names[place]))
     draws = resampled(units, {metric: plugin.value}, seed=seed, resamples=resamples)[metric]
-    method = paired_method(len(units), groups, resamples)
+    method = method_of(len(units), groups, resamples)
     tables = _pairs(values[order], draws[:, order], method)
     better = (sign * tables["differences"] < 0) & (tables["p_values"] < SIGNIFICANT)
     return Systems(
         names=tuple(names[place] for place in order),
         values=values[order],
         ranks=tuple((1 + better.sum(axis=0)).tolist()),
-        method=method,
+        method=f"paired {method}",
         **tables,
     )
 
@@ -160,9 +136,8 @@ def _pairs(values: Array, draws: Array, method: str) -> dict[str, Array]:
     np.fill_diagonal(tables["p_values"], 1)
     for pair in itertools.permutations(range(many), 2):
         one, other = pair
-        found = paired_test(
-            draws[:, one] - draws[:, other], float(values[one] - values[other]), method
-        )
+        difference = float(values[one] - values[other])
+        found = paired_test(draws[:, one] - draws[:, other], difference, method)
         tables["differences"][pair] = found.difference
         tables["low"][pair], tables["high"][pair] = found.interval.low, found.interval.high
         tables["p_values"][pair] = found.p_value
@@ -214,12 +189,11 @@ def _of_kind[P: (ClassPrediction, TextPrediction)](
     plugin: MetricPlugin,
 ) -> dict[str, list[P]]:
     found = {name: [row for row in rows if isinstance(row, kind)] for name, rows in systems.items()}
-    for name, rows in found.items():
-        if len(rows) < len(systems[name]):
-            raise ValueError(
-                f"{plugin.name!r} measures {plugin.kind} predictions and system {name!r} holds "
-                "others; choose another metric."
-            )
+    if odd := [name for name, rows in found.items() if len(rows) < len(systems[name])]:
+        raise ValueError(
+            f"{plugin.name!r} measures {plugin.kind} predictions and system {odd[0]!r} holds "
+            "others; choose another metric."
+        )
     return found
 
 
@@ -231,3 +205,68 @@ def _joint_units(statistics: Iterator[Array], groups: Sequence[str], systems: in
     for place, counts in enumerate(statistics, start=1):
         units[:, place] = paired_units(counts, groups)
     return units
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The utterances that share one value of a dimension."""
+
+    value: str
+    utterances: int
+    figure: float  # in the metric's unit; NaN where there is nothing to divide by
+
+
+def breakdown(
+    rows: Sequence[ClassPrediction] | Sequence[TextPrediction],
+    *,
+    metric: str,
+    profile: str | None = None,
+    known: Array | None = None,
+) -> dict[str, list[Slice]]:
+    """Return dimension -> its slices, most utterances first; the order of rows does not matter.
+
+    Dimensions: `class`, the recall of each true class (class predictions); `group`, the cluster,
+    unless each utterance is its own; every name among the rows' tags; `code-switched` (texts),
+    `yes` where a reference has Latin letters. Rows without a tag have the value `(none)`. `known`
+    are the rows' `system_statistics`, where they were made before.
+
+    Raises:
+        ValueError: rows of another kind than the metric's, a profile for classes, a tag with the
+            name of a dimension above, no row.
+    """
+    plugin, recall = get_metric(metric), get_metric(_RECALL)
+    counts = system_statistics(rows, metric=metric, profile=profile) if known is None else known
+    ordered: list[ClassPrediction | TextPrediction] = [*rows]
+    ordered.sort(key=lambda row: row.id)  # as the counts are
+    dimensions = _dimensions(ordered)
+    tags = sorted({name for row in ordered for name in row.tags})
+    if taken := [name for name in tags if name in (CLASS, GROUP, CODE_SWITCHED)]:
+        raise ValueError(
+            f"The tag {taken[0]!r} has the name of a breakdown that is always made; rename it."
+        )
+    dimensions |= {name: [row.tags.get(name, NONE) for row in ordered] for name in tags}
+    return {
+        name: _slices(counts, values, recall if name == CLASS else plugin)
+        for name, values in dimensions.items()
+    }
+
+
+def _dimensions(rows: Sequence[ClassPrediction | TextPrediction]) -> dict[str, list[str]]:
+    """Return the value of each row (N,) in the dimensions that need no tag."""
+    found: dict[str, list[str]] = {CLASS: [], CODE_SWITCHED: [], GROUP: [r.group for r in rows]}
+    for row in rows:
+        if isinstance(row, ClassPrediction):
+            found[CLASS].append(row.truth)
+        else:
+            found[CODE_SWITCHED].append(code_switched(" ".join(row.written)))
+    if len(set(found[GROUP])) == len(rows):
+        del found[GROUP]
+    return {name: values for name, values in found.items() if values}
+
+
+def _slices(counts: Array, values: Sequence[str], plugin: MetricPlugin) -> list[Slice]:
+    """Measure the utterances of each value; most utterances first, then by value."""
+    sizes = sorted(Counter(values).items())
+    figures = plugin.value(cluster_sums(counts, values)).tolist()
+    found = [Slice(*size, figure) for size, figure in zip(sizes, figures, strict=True)]
+    return sorted(found, key=lambda one: -one.utterances)

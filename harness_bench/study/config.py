@@ -69,19 +69,18 @@ class DemoConfig:
         """Check that there are data, and that no two sources would share an output folder."""
         if (self.synthesis is None) == (self.data_root == ""):
             raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
-        for source in self._every_source():
-            if self.sources()[source.name] != source:
+        self.sources()
+
+    def sources(self) -> dict[str, DemoSource]:
+        """Return every source once, by folder name; a name read in two ways is a `ValueError`."""
+        found: dict[str, DemoSource] = {}
+        for source in (self.pretraining, self.asr, *(task.source for task in self.classification)):
+            if found.setdefault(source.name, source) != source:
                 raise ValueError(
                     f"folder {source.folder!r} is read in two ways; folders of one name need "
                     "equal settings, since results and cuts are filed under that name"
                 )
-
-    def sources(self) -> dict[str, DemoSource]:
-        """Return every source once, by folder name."""
-        return {source.name: source for source in self._every_source()}
-
-    def _every_source(self) -> list[DemoSource]:
-        return [self.pretraining, self.asr, *(task.source for task in self.classification)]
+        return found
 
 
 def load_demo(path: Path | None) -> DemoConfig:
@@ -90,11 +89,7 @@ def load_demo(path: Path | None) -> DemoConfig:
 
 
 def data_folder(config: DemoConfig, path: Path | None, override: Path | None) -> Path:
-    """Return where the data of a config lie: below `override`, or below its data_root.
-
-    Raises:
-        ValueError: a folder is missing there.
-    """
+    """Return where the data of a config lie: below `override`, or below its data_root."""
     base = (path or EMBEDDED).absolute().parent
     root = override.absolute() if override else (base / config.data_root).resolve()
     folders = [source.folder for source in config.sources().values()]

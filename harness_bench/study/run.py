@@ -1,18 +1,30 @@
-"""The main job: corpus, family of models, heads, ASR, scores, leaderboard."""
+"""The main job: corpus, family of models, heads, ASR, scores, results, leaderboard."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
+from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
+from harness_bench.cuts.store import read_cuts
 from harness_bench.pretrain.config import load_family
 from harness_bench.probing.probe import ProbeOutcome, Subject, run_probe
-from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.results.record import Costs
+from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.record import Costs, Result
+from harness_bench.scoring.publish import (
+    class_result,
+    leakage,
+    publish,
+    text_result,
+    upstream_fields,
+)
+from harness_bench.scoring.texts.score import score_rows
 from harness_bench.study.config import (
     ASR,
     BEST_STUDENT,
@@ -32,34 +44,17 @@ from harness_bench.study.config import (
 from harness_bench.study.schedule import Schedule, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rich.console import Console
 
     from harness_bench.asr.run import AsrOutcome
     from harness_bench.leaderboard.build import LeaderboardFiles
+    from harness_bench.results.record import Leakage
+    from harness_bench.scoring.publish import Template
 
-
-def measure(checkpoint: Path, kept: Path) -> Costs:
-    """Measure a checkpoint, or return what `kept` has of the same one on the same machine.
-
-    Raises:
-        ValueError: no checkpoint there.
-        RuntimeError: the model could not be run.
-    """
-    from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
-    from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
-
-    work = WorkDir(
-        kept.parent,
-        {"checkpoint": checkpoint_digest(checkpoint), "hardware": hardware(),
-         "versions": versions()},
-        older=(OldNote(kept.name, "decided_by", outcome="costs"),),
-        note=kept.name,
-    )  # fmt: skip
-    if not work.finished:
-        work.finish(efficiency(checkpoint).costs.model_dump())
-    return Costs.model_validate(work.outcome)
+RESULTS, LEADERBOARD = "results", "leaderboard"  # folders of a run
 
 
 def run_demo(
@@ -71,12 +66,12 @@ def run_demo(
     jobs: int = 2,
     data_root: Path | None = None,
 ) -> tuple[LeaderboardFiles, Schedule]:
-    """Run the whole chain; finished stages of an earlier run with equal inputs are kept.
+    """Run the whole chain below `out`; finished stages with equal inputs are kept.
 
     Args:
         config: what to run on.
         source: the file it came from, None for the embedded default.
-        out: the run folder; everything stays below it.
+        out: the run folder.
         console: for progress.
         jobs: single-threaded stages run at the same time.
         data_root: overrides the config's data_root.
@@ -85,15 +80,10 @@ def run_demo(
         ValueError: data or settings that do not fit.
         RuntimeError: a stage's process failed; shows the end of its log.
     """
-    synthetic = out / "corpus"
-    data = synthetic if config.synthesis else data_folder(config, source, data_root)
+    data = out / "corpus" if config.synthesis else data_folder(config, source, data_root)
     demo = Demo(config, source, out, data, load_family(family_file(config, source)))
     schedule = Schedule(jobs, console)
-    outcomes = schedule.run(plan_stages(demo))
-    # The leaderboard draws: matplotlib and jinja2 are imported only now.
-    from harness_bench.study.publish import publish_all  # noqa: PLC0415
-
-    return publish_all(demo, outcomes), schedule
+    return publish_all(demo, schedule.run(plan_stages(demo))), schedule
 
 
 def plan_stages(demo: Demo) -> list[Stage]:
@@ -118,9 +108,7 @@ def plan_stages(demo: Demo) -> list[Stage]:
 
 def _made_by(row: DemoRow) -> tuple[str, ...]:
     """Return the stages that must end before a row's upstream can be used."""
-    if row.kind == "baseline":
-        return ()
-    return (RANDOM,) if row.kind == "random" else (f"{PRETRAIN} {row.model}",)
+    return {"baseline": (), "random": (RANDOM,)}.get(row.kind, (f"{PRETRAIN} {row.model}",))
 
 
 def _data_stage(demo: Demo, source: DemoSource) -> Stage:
@@ -163,6 +151,28 @@ def _pretrain(demo: Demo, name: str, log: Path) -> Path:
     command += [str(demo.out / "pretrain"), "--only", name, "--restart"]
     run_logged(command, log, threads=1)
     return demo.checkpoint(name)
+
+
+def measure(checkpoint: Path, kept: Path) -> Costs:
+    """Measure a checkpoint, or return what `kept` has of the same one on the same machine.
+
+    Raises:
+        ValueError: no checkpoint there.
+        RuntimeError: the model could not be run.
+    """
+    from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
+    from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
+
+    work = WorkDir(
+        kept.parent,
+        {"checkpoint": checkpoint_digest(checkpoint), "hardware": hardware(),
+         "versions": versions()},
+        older=(OldNote(kept.name, "decided_by", outcome="costs"),),
+        note=kept.name,
+    )  # fmt: skip
+    if not work.finished:
+        work.finish(efficiency(checkpoint).costs.model_dump())
+    return Costs.model_validate(work.outcome)
 
 
 def _probe_stage(demo: Demo, row: DemoRow, task: Classification, number: int) -> Stage:
@@ -218,13 +228,118 @@ def _asr_stage(demo: Demo, model: str | None) -> Stage:
 
 def best_student(demo: Demo) -> str:
     """Return the student with the best mean accuracy on the dev sets of all heads."""
-    students = [row for row in demo.rows() if row.model in demo.students()]
-    return max(students, key=lambda row: _dev_accuracy(demo, row)).model
 
-
-def _dev_accuracy(demo: Demo, row: DemoRow) -> float:
-    shares = []
-    for task in demo.config.classification:
+    def accuracy(row: DemoRow, task: Classification) -> float:
         heard = read_predictions(_probe(demo, row, task).dev_predictions, ClassPrediction)
-        shares.append(sum(each.truth == each.pred for each in heard) / len(heard))
-    return sum(shares) / len(shares)
+        return fmean(each.truth == each.pred for each in heard)
+
+    students = [row for row in demo.rows() if row.model in demo.students()]
+    tasks = demo.config.classification
+    return max(students, key=lambda row: fmean(accuracy(row, task) for task in tasks)).model
+
+
+def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
+    """Score every prediction, write a result per model, task and split, build the leaderboard.
+
+    Outcomes are what the stages returned, by name.
+    """
+    from harness_bench.leaderboard.build import build as build_board  # noqa: PLC0415 - draws
+
+    folder = demo.out / RESULTS
+    for old in folder.glob("*.json"):
+        old.unlink()  # Results of rows that this config no longer has.
+    known: dict[tuple[str, str, bool], Leakage] = {}
+    for row in demo.rows():
+        for task in demo.config.classification:
+            audit = Audit(demo, row, task.source, known)
+            template = _template(audit, task.task, outcomes.get(f"{COSTS} {row.model}"))
+            _publish_probe(outcomes[f"{task.task} {row.model}"], template, folder, audit)
+    for stage in (f"{ASR} {FBANK}", BEST_STUDENT):
+        row, asr = outcomes[stage]
+        audit = Audit(demo, row, demo.config.asr, known)
+        template = _template(audit, ASR, outcomes.get(f"{COSTS} {row.model}"))
+        _publish_asr(asr, template, folder, audit)
+    return build_board(folder, demo.out / LEADERBOARD, title=demo.config.title)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a row was trained on, to be held against the split it is scored on."""
+
+    demo: Demo
+    row: DemoRow
+    source: DemoSource
+    known: dict[tuple[str, str, bool], Leakage]  # what audits of a demo share
+
+    def leakage(self, split: str) -> Leakage:
+        """Compare pretraining and head or recipe training with a split."""
+        pretrained = self.row.kind == "pretrained"
+        # Models differ in whether they were pretrained, and in nothing else that counts here.
+        key = (self.source.name, split, pretrained)
+        if key not in self.known:
+            sources = [self.source, *([self.demo.config.pretraining] if pretrained else [])]
+            sets = {f"{each.name} train": self.demo.cuts(each) for each in sources}
+            training = ((name, read_cuts(cuts, "train")) for name, cuts in sets.items())
+            scored = read_cuts(self.demo.cuts(self.source), split)
+            self.known[key] = leakage(training, scored, split)
+        return self.known[key]
+
+
+def _publish_probe(outcome: ProbeOutcome, row: Template, folder: Path, audit: Audit) -> None:
+    """Write the dev and test results of one head."""
+    seed = audit.demo.probe_config().seed
+    for split, path in (("dev", outcome.dev_predictions), ("test", outcome.test_predictions)):
+        rows = read_predictions(path, ClassPrediction)
+        template = partial(
+            row,
+            split=split,
+            leakage=audit.leakage(split),
+            command="\n".join(outcome.commands),
+            layer_weights=outcome.layer_weights,
+            seconds=outcome.train_seconds + outcome.test_seconds,
+            seed=seed,
+            seeds=(seed,),
+            stage_seconds={"training": outcome.train_seconds, "testing": outcome.test_seconds},
+        )
+        publish(class_result(rows, template), rows, folder)
+
+
+def _publish_asr(outcome: AsrOutcome, row: Template, folder: Path, audit: Audit) -> None:
+    """Write the results of one ASR run, under the challenge's text profile and without any."""
+    seed = audit.demo.config.seed
+    for split, path in outcome.predictions.items():
+        rows = read_predictions(path, TextPrediction)
+        template = partial(
+            row,
+            split=split,
+            leakage=audit.leakage(split),
+            command=" ".join(outcome.command),
+            layer_weights=outcome.layer_weights,
+            seconds=outcome.seconds,
+            seed=seed,
+            seeds=(seed,),
+        )
+        publish(text_result(rows, template, score_rows(rows, also=("none",))[0]), rows, folder)
+
+
+def _template(audit: Audit, task: str, costs: Costs | None) -> Template:
+    """Say what is true of a row whatever the split."""
+    demo, row = audit.demo, audit.row
+    kind = "synthetic " if demo.config.synthetic else ""
+    heard = "none"
+    if row.kind == "pretrained":
+        source = demo.config.pretraining
+        hours = total_hours(read_cuts(demo.cuts(source), "train"))
+        heard = f"{kind}{source.name}, train, {hours:.2f} h"
+    weights = {"parameters": 0} if row.checkpoint is None else upstream_fields(row.checkpoint)
+    return partial(
+        Result,
+        model=row.model,
+        model_kind=row.kind,
+        task=task,
+        corpus=f"{kind}{audit.source.name}",
+        synthetic=demo.config.synthetic,
+        costs=costs,
+        pretraining_data=heard,
+        **weights,
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness_bench.core.process import log_lines
@@ -111,10 +111,8 @@ class Schedule:
 
     def summary(self) -> Table:
         """Return the table of stage times, in the order in which stages began."""
-        table = Table(title="Times", title_justify="left")
-        table.add_column("stage")
-        table.add_column("began at (s)", justify="right")
-        table.add_column("took (s)", justify="right")
+        figures = (Column(head, justify="right") for head in ("began at (s)", "took (s)"))
+        table = Table("stage", *figures, title="Times", title_justify="left")
         for row in sorted(self.times, key=lambda took: took.start):
             table.add_row(row.name, f"{row.start:.0f}", f"{row.seconds:.1f}")
         end = max((row.start + row.seconds for row in self.times), default=0.0)

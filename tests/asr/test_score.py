@@ -12,7 +12,7 @@ import pytest
 from harness_bench.asr.score import CORPORA
 from harness_bench.core.files import read_json
 from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
-from harness_bench.results.check import check
+from harness_bench.results.manage import check
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import load_results
 from harness_bench.scoring.profiles._buckwalter import to_arabic

@@ -12,9 +12,9 @@ from harness_bench.leaderboard.evidence import gather_all
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
-from harness_bench.scoring.systems import compare_pair
 from harness_bench.scoring.texts import score
 from tests.leaderboard.conftest import write_results
+from tests.scoring.conftest import compare_pair
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
 from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject
 from harness_bench.probing.run import ProbeReport, draw_layers, publish_grid
-from harness_bench.results.check import check
+from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 from harness_bench.results.record import load_result
 

@@ -6,10 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import ValidationError
 
 from harness_bench.results.record import (
-    MAX_BYTES,
     Interval,
     Metric,
     Result,
@@ -59,10 +57,6 @@ BROKEN: dict[str, str | dict[str, Any]] = {
     "huge figure": {"metrics": {"accuracy": {"value": 1e300, "higher_is_better": True}}},
     "huge count": {"parameters": 10**400},
     "negative count": {"parameters": -1},
-    "escaping path": {"predictions": "../../etc/passwd"},
-    "absolute path": {"predictions": "/etc/passwd"},
-    "main metric absent": {"main_metric": "wer"},
-    "no citation": {"source": "reported"},
     "empty name": {"model": ""},
     "long name": {"model": "x" * 10_000},
     "later schema": {"schema_version": 2},
@@ -85,48 +79,6 @@ def test_broken_file_is_told_and_hides_nothing(name: str, tmp_path: Path) -> Non
     assert list(found) == [good]
     assert list(problems) == [bad]
     assert str(bad) in problems[bad]
-
-
-def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
-    """A file of gigabytes must be refused by its size, not by memory running out."""
-    path = tmp_path / "large.json"
-    with path.open("wb") as stream:
-        stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(ValueError, match=f"has {MAX_BYTES + 1} bytes"):
-        load_result(path)
-
-
-def test_directory_and_dangling_link_are_problems(tmp_path: Path) -> None:
-    """Names that end in .json without being files must not stop the page."""
-    (tmp_path / "folder.json").mkdir()
-    (tmp_path / "link.json").symlink_to(tmp_path / "nowhere")
-    found, problems = load_results(tmp_path)
-    assert not found
-    assert len(problems) == 2
-
-
-def test_second_file_for_the_same_row(tmp_path: Path) -> None:
-    """Two files for one row would make the table depend on their order: the second is told."""
-    first = save_result(make_result(), tmp_path)
-    second = tmp_path / "z-copy.json"
-    second.write_bytes(first.read_bytes())
-    found, problems = load_results(tmp_path)
-    assert list(found) == [first]
-    assert "repeats" in problems[second]
-
-
-def test_missing_folder(tmp_path: Path) -> None:
-    """A mistyped folder is an error, not an empty leaderboard."""
-    with pytest.raises(ValueError, match="no results folder"):
-        load_results(tmp_path / "nowhere")
-
-
-def test_intervals_must_make_sense() -> None:
-    """A plot cannot draw an interval that is upside down or beside its figure."""
-    with pytest.raises(ValidationError, match="above its high end"):
-        Interval(low=2, high=1, method="m")
-    with pytest.raises(ValidationError, match="outside its interval"):
-        Metric(value=3, higher_is_better=True, interval=Interval(low=1, high=2, method="m"))
 
 
 def test_schema_names_every_field() -> None:

@@ -1,22 +1,34 @@
-"""Predictions made by chance, the real multi-reference data where they are, the command."""
+"""Predictions by chance or by hand, the real multi-reference data, pairs, the command."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from harness_bench.cli import app
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
+from harness_bench.results.record import Result
+from harness_bench.scoring.bootstrap import PairedTest, paired
+from harness_bench.scoring.registry import get_metric
+from harness_bench.scoring.systems import systems_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MULTIREF = Path(__file__).parents[3] / "shared" / "data" / "mgb3_dev_multiref"
+ANNOTATORS = ("Ali", "Omar", "Alaa", "Mohamed")
 WORDS = ("كتاب", "بيت", "مدرسة", "أحمد", "إلى", "على", "قال", "سؤال", "و", "في")
+
+type Rows = Sequence[ClassPrediction] | Sequence[TextPrediction]
+TEMPLATE = partial(
+    Result, model="tiny", model_kind="pretrained", task="did", corpus="tones", split="test",
+    synthetic=True, parameters=1234, learning_rates={"1e-3": 61.5},
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +89,49 @@ def text_rows(*, count: int, seed: int, groups: int = 8) -> list[TextPrediction]
             TextPrediction(id=f"u{index:04}", ref=" ".join(ref), hyp=" ".join(hyp), group=group)
         )
     return rows
+
+
+def compare_pair(
+    first: Sequence[Any],
+    second: Sequence[Any],
+    *,
+    metric: str,
+    profile: str | None = None,
+    **how: int,
+) -> PairedTest:
+    """Compare two systems alone, which tables of many must agree with."""
+    plugin = get_metric(metric)
+    groups, (one, other) = systems_statistics({"first": first, "second": second}, plugin, profile)
+    return paired(one, other, groups, plugin.value, **how)
+
+
+def annotated(uid: str, *texts: str, group: str = "g", **tags: str) -> TextPrediction:
+    """Make a row of one reference per annotator, and the hypothesis last."""
+    *refs, hyp = texts
+    references = dict(zip(ANNOTATORS, refs, strict=False))
+    return TextPrediction(
+        id=uid, ref=refs[0], hyp=hyp, references=references, group=group, tags=tags
+    )
+
+
+def naive_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
+    """Align by the whole table of costs; if equal, diagonal, deletion, insertion."""
+    rows, columns = len(reference) + 1, len(hypothesis) + 1
+    cost = [[row + column for column in range(columns)] for row in range(rows)]
+    for row in range(1, rows):
+        for column in range(1, columns):
+            same = reference[row - 1] == hypothesis[column - 1]
+            ways = (cost[row - 1][column - 1] + (0 if same else 2), cost[row - 1][column] + 1,
+                    cost[row][column - 1] + 1)  # fmt: skip
+            cost[row][column] = min(ways)
+    row, column, path = len(reference), len(hypothesis), ""
+    while row or column:
+        same = bool(row and column) and reference[row - 1] == hypothesis[column - 1]
+        here = cost[row][column]
+        if row and column and here == cost[row - 1][column - 1] + (0 if same else 2):
+            step = "c" if same else "s"
+        else:
+            step = "d" if row and here == cost[row - 1][column] + 1 else "i"
+        path = step + path
+        row, column = row - (step != "i"), column - (step != "d")
+    return path

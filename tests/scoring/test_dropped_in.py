@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,11 @@ import pytest
 
 from harness_bench.asr.report import as_markdown
 from harness_bench.results.predictions import write_predictions
-from harness_bench.results.record import Result
 from harness_bench.scoring import metrics, registry
-from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.publish import text_result
+from harness_bench.scoring.systems import breakdown
 from harness_bench.scoring.texts.score import score_rows
-from tests.scoring.conftest import class_rows, text_rows
-from tests.scoring.several import annotated
+from tests.scoring.conftest import TEMPLATE, annotated, class_rows, text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,10 +56,7 @@ def test_against_one_reference(tmp_path: Path, command: Any) -> None:
     assert "| WER |" in report.replace("  ", "")
     assert "HIT-SHARE" in report
     assert "MERGED-SHARE" not in report
-    template = partial(
-        Result, model="m", model_kind="other", task="asr", corpus="c", split="test", synthetic=True
-    )
-    assert text_result(rows, template, found).metrics["hit_share"].value == share
+    assert text_result(rows, TEMPLATE, found).metrics["hit_share"].value == share
     write_predictions(tmp_path / "a.jsonl", rows)
     out = command("asr", "--predictions", tmp_path / "a.jsonl", "--json")[1]
     assert json.loads(out)["hit_share"]["value"] == share
@@ -79,10 +73,7 @@ def test_against_several_references() -> None:
     report = as_markdown("made", found, {})
     assert "MERGED-SHARE" in report
     assert "AV-HIT-SHARE" in report
-    template = partial(
-        Result, model="m", model_kind="other", task="asr", corpus="c", split="test", synthetic=True
-    )
-    made = text_result(rows, template, found).metrics
+    made = text_result(rows, TEMPLATE, found).metrics
     assert {"merged_share", "merged_share_mgb2", "mr_wer"} < made.keys()
     assert "hit_share" not in made
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
-from harness_bench.scoring.classes.score import confusion, score_classes
+from harness_bench.scoring.classes import confusion, score_classes
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import Array, class_statistics, text_statistics
 from harness_bench.scoring.texts.score import row_statistics, score_texts
-from tests.scoring.several import annotated, naive_alignment
+from tests.scoring.conftest import annotated, naive_alignment
 
 ORACLES = {
     "accuracy": accuracy_score,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.results.record import Result, load_results
+from harness_bench.results.record import load_results
 from harness_bench.scoring.publish import class_result, publish, split_digest, text_result
 from harness_bench.scoring.texts.score import score_rows
-from tests.scoring.conftest import class_rows, text_rows
+from tests.scoring.conftest import TEMPLATE, class_rows, text_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TEMPLATE = partial(
-    Result, model="tiny", model_kind="pretrained", task="did", corpus="tones", split="test",
-    synthetic=True, parameters=1234, learning_rates={"1e-3": 61.5},
-)  # fmt: skip
 
 
 def test_published_result_comes_back(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ up to the WER that is printed.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ _MARKS = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
 class AlignmentStep:
     """One step of an alignment."""
 
-    mark: str  # S, D, I, or empty where the words are the same
+    mark: str  # S, D, I, or empty where the words are equal
     ref: str  # empty for an insertion
     hyp: str  # empty for a deletion
 
@@ -69,18 +70,12 @@ class AlignedUtterance:
         return 100 * self.errors / max(self.words, 1)
 
 
-def write_alignment(path: Path, scores: MultiReferenceScores, summary: str) -> int:
-    """Write the view that the file's name asks for; return the number of utterances.
-
-    Raises:
-        ValueError: neither `.html` nor `.txt`.
-    """
+def write_alignment(path: Path, scores: MultiReferenceScores, summary: str) -> None:
+    """Write the view that the file's name asks for, `.html` or `.txt`."""
     check_view(path)
-    rows = utterances(scores)
     title = f"Alignment under {scores.profile}"
     render = _page if path.suffix == ".html" else as_text
-    write_text(path, render(rows, title, summary))
-    return len(rows)
+    write_text(path, render(utterances(scores), title, summary))
 
 
 def check_view(path: Path) -> None:
@@ -91,18 +86,14 @@ def check_view(path: Path) -> None:
 
 def utterances(scores: MultiReferenceScores) -> list[AlignedUtterance]:
     """Align every utterance with every reference, in the order of `scores.ids`."""
-    hyps = [text.split() for text in scores.hypotheses]
     lines = [
-        [
-            ReferenceAlignment(name, tuple(steps))
-            for steps in _aligned([text.split() for text in texts], hyps)
-        ]
+        [ReferenceAlignment(name, tuple(steps)) for steps in _aligned(texts, scores.hypotheses)]
         for name, texts in scores.references.items()
     ]
-    counts = scores.statistics[:, 0 if len(lines) > 1 else 1]
+    counts = scores.statistics[:, 0 if len(lines) > 1 else 1].astype(int).tolist()
     rows = []
     for key, alignments, row in zip(scores.ids, zip(*lines, strict=True), counts, strict=True):
-        hits, substitutions, deletions, insertions = map(int, row)
+        hits, substitutions, deletions, insertions = row
         errors = substitutions + deletions + insertions
         rows.append(AlignedUtterance(key, alignments, errors, hits + substitutions + deletions))
     return rows
@@ -159,45 +150,33 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _aligned(
-    references: Sequence[list[str]], hypotheses: Sequence[list[str]]
-) -> Iterator[list[AlignmentStep]]:
-    """Align word lists by jiwer; an empty reference, which it refuses, makes insertions."""
+def _aligned(references: Sequence[str], hypotheses: Sequence[str]) -> Iterator[list[AlignmentStep]]:
+    """Align texts by jiwer; an empty reference, which it refuses, makes insertions."""
     import jiwer  # noqa: PLC0415 - only text scoring pays for it.
 
-    pairs = list(zip(references, hypotheses, strict=True))
-    filled = [pair for pair in pairs if pair[0]]
-    chunks: Iterator[Any] = iter(())
-    if filled:
-        texts = [[" ".join(words) for words in side] for side in zip(*filled, strict=True)]
-        chunks = iter(jiwer.process_words(*texts).alignments)
-    for ref, hyp in pairs:
+    for ref, hyp in zip(references, hypotheses, strict=True):
         if ref:
-            yield [column for chunk in next(chunks) for column in _columns(chunk, ref, hyp)]
+            (chunks,) = jiwer.process_words(ref, hyp).alignments
+            yield [
+                column for chunk in chunks for column in _columns(chunk, ref.split(), hyp.split())
+            ]
         else:
-            yield [AlignmentStep("I", "", word) for word in hyp]
+            yield [AlignmentStep("I", "", word) for word in hyp.split()]
 
 
 def _columns(chunk: Any, ref: list[str], hyp: list[str]) -> Iterator[AlignmentStep]:
     above = ref[chunk.ref_start_idx : chunk.ref_end_idx]
     below = hyp[chunk.hyp_start_idx : chunk.hyp_end_idx]
-    for place in range(max(len(above), len(below))):
-        yield AlignmentStep(
-            _MARKS[chunk.type], above[place] if above else "", below[place] if below else ""
-        )
+    for words in itertools.zip_longest(above, below, fillvalue=""):
+        yield AlignmentStep(_MARKS[chunk.type], *words)
 
 
 def _page(rows: Sequence[AlignedUtterance], title: str, summary: str) -> str:
     """Render the page; every text is escaped, and nothing is loaded from elsewhere."""
-    return render_page(
-        _read("alignment.html.j2"),
-        rows=rows,
-        title=title,
-        summary=summary,
-        style=_read("alignment.css"),
-        script=_read("alignment.js"),
+    template, style, script = (
+        (_HERE / f"alignment.{suffix}").read_text(encoding="utf-8").strip()
+        for suffix in ("html.j2", "css", "js")
     )
-
-
-def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8").strip()
+    return render_page(
+        template, rows=rows, title=title, summary=summary, style=style, script=script
+    )

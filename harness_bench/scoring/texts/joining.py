@@ -1,11 +1,14 @@
-"""Join a hypothesis with its references by utterance id, and say what did not join."""
+"""Join a hypothesis with its references by utterance id, say what did not join, and group it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from harness_bench.scoring.texts.readers import spread
+from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
+from harness_bench.scoring.texts.readers import read_transcripts, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,8 +18,23 @@ if TYPE_CHECKING:
 
 GROUP = "group"  # the field that holds the cluster
 ONLY = "ref"  # name of the reference where there is one
+CODE_SWITCHED = "code-switched"
+NONE = "(none)"  # the group of utterances that have no value
 Ids = Literal["strict", "common"]
 _FIRST = 5  # ids that a message names
+_REASONS = ("missing", "extra", "unreferenced", "duplicate", "ignored", "words_outside")
+_NATURAL = ("group", "recording", "speaker")  # fields that name a corpus's natural cluster
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Hypotheses and references of the same utterances, and the counts of all others."""
+
+    hypotheses: dict[str, str]  # id -> raw text
+    references: dict[str, dict[str, str]]  # name -> id -> raw text
+    fields: dict[str, dict[str, str]]  # id -> fields of the first reference
+    left_out: dict[str, int]  # reason -> utterances, or words of a CTM
 
 
 def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
@@ -48,23 +66,12 @@ def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
         raise ValueError(f"{len(rows) - len(found)} ids are given twice; keep one row of each.")
     names = annotators(rows)
     references = {name: {key: row.references[name] for key, row in found.items()} for name in names}
-    reasons = ("missing", "extra", "unreferenced", "duplicate", "ignored", "words_outside")
     return Joined(
         hypotheses={key: row.hyp for key, row in found.items()},
         references=references or {ONLY: {key: row.ref for key, row in found.items()}},
         fields={key: {**row.tags, GROUP: row.group} for key, row in found.items()},
-        left_out=dict.fromkeys(reasons, 0),
+        left_out=dict.fromkeys(_REASONS, 0),
     )
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Hypotheses and references of the same utterances, and the counts of all others."""
-
-    hypotheses: dict[str, str]  # id -> raw text
-    references: dict[str, dict[str, str]]  # name -> id -> raw text
-    fields: dict[str, dict[str, str]]  # id -> fields of the first reference
-    left_out: dict[str, int]  # reason -> utterances, or words of a CTM
 
 
 def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = "strict") -> Joined:
@@ -77,21 +84,21 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
         ValueError: with `strict`, ids that are missing, extra or given twice; nothing in common.
     """
     check_ids(ids)
-    outside = _cut_to_segments([hypothesis, *references])
-    ignored = {
-        key for file in references for key, segment in file.segments.items() if segment.ignored
-    }
-    files = [set(file.texts) - ignored for file in (hypothesis, *references)]
-    repeated = {key for file in (hypothesis, *references) for key in file.repeated} - ignored
-    known = set().union(*files[1:])
+    everything = [hypothesis, *references]
+    outside = _cut_to_segments(everything)
+    ignored = {key for file in references for key, one in file.segments.items() if one.ignored}
+    heard, *written = (set(file.texts) - ignored for file in everything)
+    repeated = {key for file in everything for key in file.repeated} - ignored
+    known = set().union(*written)
     unjoined = {
-        "missing": known - files[0],
-        "extra": files[0] - known,
-        "unreferenced": {key for file in files[1:] for key in known - file} & files[0],
+        "missing": known - heard,
+        "extra": heard - known,
+        "unreferenced": {key for file in written for key in known - file} & heard,
         "duplicate": repeated,
     }
     refuse_unjoined(unjoined, hypothesis.path.name, ids, outside)
-    common = sorted(set.intersection(*files) - repeated)
+    common = sorted(heard.intersection(*written) - repeated)
+    counted = [*map(len, unjoined.values()), len(ignored), len(outside)]
     return Joined(
         {key: hypothesis.texts[key] for key in common},
         {
@@ -99,8 +106,7 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
             for name, file in zip(_names(references), references, strict=True)
         },
         {key: references[0].fields.get(key, {}) for key in common},
-        {reason: len(keys) for reason, keys in unjoined.items()}
-        | {"ignored": len(ignored), "words_outside": len(outside)},
+        dict(zip(_REASONS, counted, strict=True)),
     )
 
 
@@ -122,17 +128,16 @@ def refuse_unjoined(
     }
     found = {meanings[reason]: sorted(keys) for reason, keys in unjoined.items()}
     found["(words) outside every segment"] = list(outside)
-    parts = [_first_of(keys, meaning) for meaning, keys in found.items() if keys]
+    parts = [
+        f"{len(keys)} {meaning}: {', '.join(keys[:_FIRST])}{', ...' * (len(keys) > _FIRST)}"
+        for meaning, keys in found.items()
+        if keys
+    ]
     if parts and ids == "strict":
         raise ValueError(
             f"The files do not hold the same utterances: {'; '.join(parts)}. Make them again, or "
             "score what they share with `--ids common`."
         )
-
-
-def _first_of(keys: list[str], meaning: str) -> str:
-    more = ", ..." if len(keys) > _FIRST else ""
-    return f"{len(keys)} {meaning}: {', '.join(keys[:_FIRST])}{more}"
 
 
 def _cut_to_segments(files: Sequence[Transcripts]) -> list[str]:
@@ -160,3 +165,68 @@ def _names(references: Sequence[Transcripts]) -> list[str]:
         name if names.count(name) == 1 else f"{name} ({place})"
         for place, name in enumerate(names, start=1)
     ]
+
+
+def group_values(spec: str, joined: Joined) -> tuple[str, dict[str, str]]:
+    """Return a grouping's name and the group of each utterance.
+
+    Args:
+        spec: `FIELD` of the first reference; `NAME=FILE` with lines `id value` such as utt2spk;
+            `NAME:N`, the first N parts of the id between `_` or `-`; or `code-switched`, yes where
+            a reference has Latin letters.
+        joined: the utterances.
+
+    Raises:
+        ValueError: a grouping that gives no utterance a value; lists the fields there are.
+    """
+    name, by_file, path = spec.partition("=")
+    if by_file:
+        values = _from_file(Path(path))
+    elif match := re.fullmatch(r"(.+):([1-9]\d*)", spec):
+        name = match[1]
+        values = {key: _prefix(key, int(match[2])) for key in joined.hypotheses}
+    elif spec == CODE_SWITCHED:
+        written = joined.references.values()
+        values = {
+            key: code_switched(" ".join(texts[key] for texts in written))
+            for key in joined.hypotheses
+        }
+    else:
+        values = {key: own[spec] for key, own in joined.fields.items() if spec in own}
+    if not values.keys() & joined.hypotheses.keys():
+        known = sorted({name for fields in joined.fields.values() for name in fields})
+        raise ValueError(
+            f"Group {spec!r} fits no utterance. Fields of the first reference: "
+            f"{', '.join(known) or 'none'}; otherwise NAME=FILE with lines `id value`, NAME:N for "
+            f"the first N parts of the id, or {CODE_SWITCHED}."
+        )
+    return name, {key: values.get(key) or NONE for key in joined.hypotheses}
+
+
+def clusters(spec: str | None, joined: Joined) -> dict[str, str]:
+    """Return the cluster of each utterance for intervals; without any, each is its own."""
+    if spec:
+        return group_values(spec, joined)[1]
+    for name in _NATURAL:
+        if joined.fields and all(fields.get(name) for fields in joined.fields.values()):
+            return {key: fields[name] for key, fields in joined.fields.items()}
+    return {key: key for key in joined.hypotheses}
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    found = read_transcripts(path, kind="text")
+    if found.repeated:
+        raise ValueError(f"{path} gives {found.repeated[0]!r} twice; keep one line per utterance.")
+    return found.texts
+
+
+def _prefix(key: str, parts: int) -> str:
+    """Return the first parts of an id: `comedy_75_first` is `comedy_75` with two."""
+    ends = [match.start() for match in re.finditer("[_-]", key)]
+    return key[: ends[parts - 1]] if len(ends) >= parts else key
+
+
+def code_switched(reference: str) -> str:
+    """Tell by `yes` or `no` whether a reference has Latin letters outside tags such as <UNK>."""
+    words = reference.split()
+    return "yes" if any(_LATIN.search(word) for word in words if word.upper() not in TAGS) else "no"

@@ -8,6 +8,7 @@ authors' own (substitution 2), which differs by up to 0.2 points on MGB-3.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from harness_bench.scoring.statistics import CHARACTERS, WORDS, Array, error_rat
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_EQUAL, _SUBSTITUTE, _DELETE, _INSERT = "csdi"
+_EQUAL, _SUBSTITUTE, _DELETE, _INSERT = _STEPS = "csdi"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class MultiReferenceScores:
     """Normalised texts of the same utterances, and how they align.
 
     Counts (N, 4) are laid out HITS, SUBSTITUTIONS, DELETIONS, INSERTIONS, and made when first
-    asked for: predictions of one reference need no MR-WER.
+    asked for: predictions of one reference need no MR-WER. Rates are in percent.
     """
 
     ids: tuple[str, ...]  # the utterances that every file has, sorted
@@ -40,11 +41,9 @@ class MultiReferenceScores:
     @cached_property
     def _paths(self) -> dict[str, list[str]]:
         """The authors' alignment of every utterance with each reference."""
+        hyps = [text.split() for text in self.hypotheses]
         return {
-            name: [
-                align(ref.split(), hyp.split())
-                for ref, hyp in zip(texts, self.hypotheses, strict=True)
-            ]
+            name: [align(ref.split(), hyp) for ref, hyp in zip(texts, hyps, strict=True)]
             for name, texts in self.references.items()
         }
 
@@ -56,7 +55,10 @@ class MultiReferenceScores:
     @cached_property
     def single(self) -> dict[str, Array]:
         """Word counts against each reference, substitution cost 2."""
-        return {name: np.array([_counts(p) for p in paths]) for name, paths in self._paths.items()}
+        return {
+            name: np.array([[path.count(step) for step in _STEPS] for path in paths])
+            for name, paths in self._paths.items()
+        }
 
     @cached_property
     def standard(self) -> dict[str, Array]:
@@ -74,13 +76,13 @@ class MultiReferenceScores:
 
     @property
     def mr_wer(self) -> float:
-        """Multi-reference WER in percent."""
+        """Multi-reference WER."""
         return _rate(self.merged)
 
     @property
     def av_wer(self) -> float:
         """Mean over the references of the single-reference WER (substitution cost 2)."""
-        return float(np.mean([_rate(counts) for counts in self.single.values()]))
+        return float(np.mean([self.wer(name) for name in self.references]))
 
     @property
     def best_of(self) -> float:
@@ -90,12 +92,16 @@ class MultiReferenceScores:
         return _rate(stacked[nearest, np.arange(len(self.ids))])
 
     def wer(self, reference: str) -> float:
-        """Single-reference WER in percent, substitution cost 2 as the authors' tool."""
+        """Single-reference WER, substitution cost 2 as the authors' tool."""
         return _rate(self.single[reference])
 
     def standard_wer(self, reference: str) -> float:
-        """Single-reference WER in percent, all costs 1."""
+        """Single-reference WER, all costs 1."""
         return _rate(self.standard[reference][:, WORDS])
+
+
+def _rate(counts: Array) -> float:
+    return float(error_rate(counts.sum(axis=0)))
 
 
 def score_multi_reference(
@@ -163,14 +169,9 @@ def merge(paths: Sequence[str]) -> tuple[int, int, int, int]:
     place: after the same hypothesis word, with the same number of deletions before it.
     """
     words = zip(*(path.replace(_DELETE, "") for path in paths), strict=True)
-    verdicts = [min(votes, key="csi".index) for votes in words]
-    deletions = set.intersection(*(_deletions(path) for path in paths))
-    return (
-        verdicts.count(_EQUAL),
-        verdicts.count(_SUBSTITUTE),
-        len(deletions),
-        verdicts.count(_INSERT),
-    )
+    verdicts = Counter(min(votes, key=_STEPS.index) for votes in words)
+    deletions = set.intersection(*map(_deletions, paths))
+    return verdicts[_EQUAL], verdicts[_SUBSTITUTE], len(deletions), verdicts[_INSERT]
 
 
 def _in_common(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]:
@@ -195,20 +196,11 @@ def _in_common(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]
 
 def _deletions(path: str) -> set[tuple[int, int]]:
     """Return the places of deletions: (hypothesis words before, deletions up to here)."""
-    places, words, deletions = set(), 0, 0
+    places: set[tuple[int, int]] = set()
+    words = 0
     for step in path:
         if step == _DELETE:
-            deletions += 1
-            places.add((words, deletions))
+            places.add((words, len(places) + 1))
         else:
             words += 1
     return places
-
-
-def _counts(path: str) -> tuple[int, int, int, int]:
-    return path.count(_EQUAL), path.count(_SUBSTITUTE), path.count(_DELETE), path.count(_INSERT)
-
-
-def _rate(counts: Array) -> float:
-    """Return the error rate in percent of counts (N, 4)."""
-    return float(error_rate(counts.sum(axis=0)))

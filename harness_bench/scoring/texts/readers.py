@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,8 @@ class Transcripts:
         """Take in an utterance; the first line of an id stands and further ones are noted."""
         if key in self.texts:
             self.repeated.append(key)
-            return
-        self.texts[key] = text
-        self.fields[key] = fields or {}
+        else:
+            self.texts[key], self.fields[key] = text, fields or {}
 
 
 class LineError(ValueError):
@@ -85,17 +84,13 @@ class LineError(ValueError):
 def read_transcripts(
     path: Path, *, kind: str = "auto", encoding: str = "utf8", role: str = "text"
 ) -> Transcripts:
-    """Read one file of transcripts.
+    """Read one file of transcripts; of JSON lines the field `role`, or else `text`.
 
-    Args:
-        path: the file, UTF-8 (Buckwalter is ASCII).
-        kind: one of `FORMATS`; `auto` looks at the name and then at the lines.
-        encoding: `buckwalter` turns the texts into Arabic script; tags such as `<UNK>` stay.
-        role: the field of JSON lines that is taken before `text`, such as `hyp` or `ref`.
+    The kind `auto` looks at the name and then at the lines; the encoding `buckwalter` turns texts
+    into Arabic script, all but tags such as `<UNK>`.
 
     Raises:
         ValueError: unknown format or encoding, a broken line, or a file without utterances.
-        FileNotFoundError: no such file.
     """
     for what, value, known in (("format", kind, FORMATS), ("encoding", encoding, ENCODINGS)):
         if value not in known:
@@ -118,10 +113,8 @@ def read_transcripts(
 def format_of(path: Path, lines: list[str]) -> str:
     """Tell a file's format from its name, or else from its lines."""
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix in FORMATS[2:]:
-        return suffix
-    if suffix == "json":
-        return "jsonl"
+    if suffix in (*FORMATS[2:], "json"):
+        return "jsonl" if suffix == "json" else suffix
     looks: dict[str, Callable[[str], Any]] = {
         "jsonl": _is_object,
         "trn": _TRN.match,
@@ -141,14 +134,14 @@ def spread(
 
     Where segments of one channel overlap, the first that holds the middle takes the word.
     """
-    places: dict[tuple[str, str], list[StmSegment]] = {}
+    places = defaultdict(list)
     for segment in sorted(segments, key=lambda one: (one.start, one.end)):
-        places.setdefault((segment.recording, segment.channel), []).append(segment)
+        places[segment.recording, segment.channel].append(segment)
     texts: dict[str, list[str]] = {segment.id: [] for segment in segments}
     outside = []
     for word in sorted(words, key=lambda one: (one.recording, one.channel, one.start)):
         middle = word.start + word.duration / 2
-        known = places.get((word.recording, word.channel), [])
+        known = places[word.recording, word.channel]
         home = next((one for one in known if one.start <= middle < one.end), None)
         if home is None:
             outside.append(word)
@@ -228,10 +221,8 @@ def _ctm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -
     parts = line.split()
     if not _CTM_PLACES <= len(parts) <= _CTM_MOST:
         raise LineError("expected `recording channel start duration word [confidence]`")
-    recording, channel, start, duration, word = parts[:5]
-    found.words.append(
-        CtmWord(recording, channel, _seconds(start), _seconds(duration), convert(word))
-    )
+    (recording, channel), (start, duration) = parts[:2], map(_seconds, parts[2:4])
+    found.words.append(CtmWord(recording, channel, start, duration, convert(parts[4])))
 
 
 def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: str) -> None:
@@ -258,12 +249,10 @@ def _by_recording(found: Transcripts) -> None:
 
     Channels are never mixed: where a recording has several, each is an utterance of its own.
     """
-    channels = Counter(
-        recording for recording, _ in {(w.recording, w.channel) for w in found.words}
-    )
-    texts: dict[tuple[str, str], list[str]] = {}
+    texts = defaultdict(list)
     for word in sorted(found.words, key=lambda one: (one.recording, one.channel, one.start)):
-        texts.setdefault((word.recording, word.channel), []).append(word.text)
+        texts[word.recording, word.channel].append(word.text)
+    channels = Counter(recording for recording, _ in texts)
     for (recording, channel), words in texts.items():
         key = recording if channels[recording] == 1 else f"{recording}_{channel}"
         found.add(key, " ".join(words), {"recording": recording, "channel": channel})

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.results.record import Metric
 from harness_bench.scoring.bootstrap import RESAMPLES, cluster_sums, intervals
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
@@ -20,8 +19,15 @@ from harness_bench.scoring.statistics import (
     error_rate,
     text_statistics,
 )
-from harness_bench.scoring.texts.groups import CODE_SWITCHED, clusters, group_values
-from harness_bench.scoring.texts.joining import GROUP, annotators, join, joined_rows
+from harness_bench.scoring.texts.joining import (
+    CODE_SWITCHED,
+    GROUP,
+    annotators,
+    clusters,
+    group_values,
+    join,
+    joined_rows,
+)
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
 from harness_bench.scoring.texts.readers import read_transcripts
 
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.results.predictions import TextPrediction
+    from harness_bench.results.record import Metric
     from harness_bench.scoring.bootstrap import Value
     from harness_bench.scoring.texts.joining import Joined
 
@@ -58,7 +65,7 @@ class TranscriptFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """By what to group, and what to resample; see `groups.group_values`."""
+    """By what to group, and what to resample; see `joining.group_values`."""
 
     groups: tuple[str, ...] = ()
     cluster: str | None = None
@@ -82,12 +89,11 @@ def read_joined(files: TranscriptFiles) -> Joined:
     paths = [files.hypothesis, *files.references]
     formats = _one_each("--format", files.formats, len(paths))
     encodings = _one_each("--encoding", files.encodings, len(paths))
-    roles = ["hyp", *["ref"] * len(files.references)]
-    read = [
-        read_transcripts(path, kind=kind, encoding=encoding, role=role)
-        for path, kind, encoding, role in zip(paths, formats, encodings, roles, strict=True)
-    ]
-    return join(read[0], read[1:], files.ids)
+    hypothesis, *references = (
+        read_transcripts(path, kind=kind, encoding=encoding, role="ref" if number else "hyp")
+        for number, (path, kind, encoding) in enumerate(zip(paths, formats, encodings, strict=True))
+    )
+    return join(hypothesis, references, files.ids)
 
 
 def score_joined(
@@ -96,8 +102,7 @@ def score_joined(
     """Score under one profile -> counts per utterance, and the object that `--json` prints.
 
     Raises:
-        ValueError: unknown profile or group, nothing shared, or (`WordlessError`) a reference
-            without any word.
+        ValueError: unknown profile or group, nothing shared, or `WordlessError`.
     """
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
     # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
@@ -126,11 +131,14 @@ def score_joined(
     plain = {name: [one.model_dump() for one in ones] for name, ones in spans.items()}
     found["intervals"] = {"wer": [plain.pop(_each(n)) for n in range(many)], **plain}
     if grouping.groups:
-        grouped = dict(group_values(spec, joined) for spec in grouping.groups)
-        found["groups"] = {
-            name: _per_group(counts, [values[key] for key in scores.ids], rates)
-            for name, values in grouped.items()
-        }
+        found["groups"] = {}
+        for name, values in (group_values(spec, joined) for spec in grouping.groups):
+            own = [values[key] for key in scores.ids]
+            sizes = Counter(own)
+            sums = zip(sorted(sizes), cluster_sums(counts, own), strict=True)
+            found["groups"][name] = {
+                value: _figures(totals, sizes[value], rates) for value, totals in sums
+            }
     return scores, found
 
 
@@ -142,24 +150,23 @@ def score_rows(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score predictions under a profile and further ones; clusters are the rows' groups.
 
-    Returns:
-        Profile -> figures, the main one first; and each further profile that leaves no word in a
-        reference (of Latin words alone, say) -> why it has no figures.
+    Returns profile -> figures, the main one first; and each further profile that leaves no word
+    in a reference (of Latin words alone, say) -> why it has no figures.
 
     Raises:
         ValueError: no rows, unknown profile, not the same annotators everywhere, or the main
             profile leaves no word in a reference.
     """
     joined, grouping = joined_rows(rows), grouping or Grouping(cluster=GROUP)
-    others = dict.fromkeys(get_profile(name).name for name in also)  # fails before any scoring
+    # An unknown one fails before any scoring.
+    others = dict.fromkeys(get_profile(name).name for name in also if name != profile)
     found = {profile: score_joined(joined, profile, grouping)[1]}
     wordless: dict[str, str] = {}
     for name in others:
-        if name != profile:
-            try:
-                found[name] = score_joined(joined, name, grouping)[1]
-            except WordlessError as error:
-                wordless[name] = str(error)
+        try:
+            found[name] = score_joined(joined, name, grouping)[1]
+        except WordlessError as error:
+            wordless[name] = str(error)
     return found, wordless
 
 
@@ -187,14 +194,13 @@ def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
     `references` metrics, and `wer_against_NAME` of each annotator under the first profile. `wer`
     is always of one reference. The one that ranks is listed first.
     """
-    made: dict[str, Metric] = {}
-    for number, (profile, figures) in enumerate(found.items()):
-        metrics = _metrics(figures)
-        if number:
-            kept = {name: one for name, one in metrics.items() if not name.startswith(AGAINST)}
-            metrics = {f"{name}_{profile}": one for name, one in kept.items()}
-        made |= metrics
-    return made
+    (_, figures), *others = found.items()
+    return _metrics(figures) | {
+        f"{name}_{profile}": metric
+        for profile, further in others
+        for name, metric in _metrics(further).items()
+        if not name.startswith(AGAINST)
+    }
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
@@ -208,25 +214,15 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, Metric]:
         values[key], spans[key] = found["wer"][number], found["intervals"]["wer"][number]
         places[AGAINST + reference if several else _EACH] = _EACH, key
     return {
-        name: Metric.model_validate(
-            {
-                "value": values[key],
-                "higher_is_better": get_metric(plugin).higher_is_better,
-                "unit": get_metric(plugin).unit,
-                "interval": spans[key][0],
-                "other_intervals": spans[key][1:],
-            }
-        )
+        name: get_metric(plugin).measured(values[key], spans[key])
         for name, (plugin, key) in places.items()
     }
 
 
 def told_rates(found: Mapping[str, Any]) -> list[str]:
     """List what reports show beside the WER against each reference, in reading order."""
-    known = [name for name in found["intervals"] if name != _EACH]
-    return (
-        known if len(found["wer"]) > 1 else [name for name in known if name in metric_names("text")]
-    )
+    shown = metric_names(None if len(found["wer"]) > 1 else "text")
+    return [name for name in found["intervals"] if name != _EACH and name in shown]
 
 
 def title_of(name: str) -> str:
@@ -267,27 +263,20 @@ def _rates(references: int) -> dict[str, Value]:
     A text metric is averaged over the references, but WER is reported against each. Metrics of
     several references follow, without `av_X` where X is already that mean.
     """
-    places = range(1, references + 1)
 
-    def against(value: Value, place: int) -> Value:
-        return lambda totals: value(totals[..., [place, place + references], :])
+    def mean(name: str, *places: int) -> Value:
+        value, rows = get_metric(name).value, [[1 + n, 1 + n + references] for n in places]
+        return lambda totals: np.stack([value(totals[..., row, :]) for row in rows], -1).mean(-1)
 
-    def mean(value: Value) -> Value:
-        each = [against(value, place) for place in places]
-        return lambda totals: np.stack([one(totals) for one in each], axis=-1).mean(axis=-1)
+    def whole(name: str) -> Value:
+        return lambda totals: get_metric(name).value(totals[..., : 1 + 2 * references, :])
 
-    def whole(value: Value) -> Value:
-        return lambda totals: value(totals[..., : 1 + 2 * references, :])
-
-    found = {name: mean(get_metric(name).value) for name in metric_names("text") if name != _EACH}
-    found |= {
-        name: whole(get_metric(name).value)
-        for name in metric_names("references")
-        if name.removeprefix("av_") not in found
-    }
-    ordered = [name for name in _FIRST if name in found]
-    each = {_each(n): against(get_metric(_EACH).value, place) for n, place in enumerate(places)}
-    return each | {name: found[name] for name in dict.fromkeys([*ordered, *found])}
+    every = range(references)
+    means = {name: mean(name, *every) for name in metric_names("text") if name != _EACH}
+    names = [name for name in metric_names("references") if name.removeprefix("av_") not in means]
+    found = means | {name: whole(name) for name in names}
+    ordered = dict.fromkeys([*(name for name in _FIRST if name in found), *found])
+    return {_each(n): mean(_EACH, n) for n in every} | {name: found[name] for name in ordered}
 
 
 def _each(place: int) -> str:
@@ -312,18 +301,8 @@ def _figures(totals: Array, utterances: int, rates: Mapping[str, Value]) -> dict
         "counts_of": MAIN[many > 1],
         "authors_costs": {"wer": [_known(one) for one in single], "av_wer": _known(single.mean())},
         "utterances": utterances,
-        "words": [
-            int(counts[[HITS, SUBSTITUTIONS, DELETIONS]].sum()) for counts in totals[1 : 1 + many]
-        ],
+        "words": totals[1 : 1 + many, [HITS, SUBSTITUTIONS, DELETIONS]].sum(1).astype(int).tolist(),
     }
-
-
-def _per_group(
-    counts: Array, groups: Sequence[str], rates: Mapping[str, Value]
-) -> dict[str, dict[str, Any]]:
-    sizes = Counter(groups)
-    sums = zip(sorted(sizes), cluster_sums(counts, groups), strict=True)
-    return {name: _figures(totals, sizes[name], rates) for name, totals in sums}
 
 
 def _known(value: Any) -> float | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.scoring.systems import compare_pair
 from tests.leaderboard.conftest import MODELS
+from tests.scoring.conftest import compare_pair
 
 if TYPE_CHECKING:
     from pathlib import Path

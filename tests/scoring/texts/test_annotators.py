@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
 from harness_bench.results.predictions import TextPrediction, read_predictions, write_predictions
-from harness_bench.results.record import Result
-from harness_bench.scoring.breakdown import breakdown
 from harness_bench.scoring.publish import text_result
-from harness_bench.scoring.systems import compare_systems
+from harness_bench.scoring.systems import breakdown, compare_systems
 from harness_bench.scoring.texts.joining import joined_rows
 from harness_bench.scoring.texts.score import Grouping, score_rows, score_texts
-from tests.scoring.several import annotated
+from tests.scoring.conftest import TEMPLATE, annotated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-TEMPLATE = partial(
-    Result, model="m", model_kind="pretrained", task="asr", corpus="c", split="test",
-    synthetic=False,
-)  # fmt: skip
 # Of u1 each annotator forgives what the other does not; u2 is wrong for both.
 ROWS = [
     annotated("u1", "قال في بيت", "قال من باب", "قال في باب", group="a", genre="comedy"),

@@ -17,7 +17,7 @@ from harness_bench.scoring.texts.multiref import (
     merge,
     score_multi_reference,
 )
-from tests.scoring.several import naive_alignment
+from tests.scoring.conftest import naive_alignment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`score cls`: per-class figures, calibration and pictures against other implementations."""
+"""Classes: figures and calibration against other implementations, several heads, `score cls`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from harness_bench.cuts.store import cuts_path, write_cuts
 from harness_bench.results.predictions import ClassPrediction
-from harness_bench.scoring.classes.readers import join_truth, read_table
-from harness_bench.scoring.classes.score import confusion
-from harness_bench.scoring.classes.tables import calibration_error, per_class, plot_confusion
-from tests.scoring.conftest import class_rows
+from harness_bench.scoring.classes import (
+    calibration_error,
+    confusion,
+    join_truth,
+    per_class,
+    plot_confusion,
+    read_table,
+    score_classes,
+)
+from tests.scoring.conftest import class_rows, compare_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,40 +43,31 @@ def test_per_class_equals_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     found = per_class(confusion([row(str(n), *pair) for n, pair in enumerate(pairs)]))
     assert set(found) == {*truth, *pred}
     table = precision_recall_fscore_support(truth, pred, labels=sorted(found), zero_division=np.nan)
-    for label, precision, recall, f1, support in zip(sorted(found), *table, strict=True):
-        one = found[label]
-        assert one.support == support
-        for ours, theirs in ((one.precision, precision), (one.recall, recall)):
-            assert np.isnan(theirs) if ours is None else ours == pytest.approx(100 * theirs)
-        assert one.f1 == pytest.approx(100 * f1)
+    for label, *rates, support in zip(sorted(found), *table, strict=True):
+        ours = [found[label][name] for name in ("precision", "recall", "f1")]
+        expected = [None if np.isnan(rate) else pytest.approx(100 * rate) for rate in rates]
+        assert (ours, found[label]["support"]) == (expected, support)
 
 
-@given(
-    weights=st.lists(
-        st.tuples(*[st.integers(1, 1000)] * 3, st.sampled_from(LABELS)), min_size=1, max_size=40
-    )
-)
+@given(weights=st.lists(st.tuples(*[st.integers(1, 1000)] * 3, st.integers(0, 2)), min_size=1))
 @settings(deadline=None, max_examples=40)
-def test_calibration_error_equals_torchmetrics(weights: list[tuple[int, int, int, str]]) -> None:
+def test_calibration_error_equals_torchmetrics(weights: list[tuple[int, int, int, int]]) -> None:
     """An independent implementation of the same definition, 15 equally wide bins."""
     import torch  # noqa: PLC0415 - for the oracle alone
-    from torchmetrics.functional.classification import (  # noqa: PLC0415
-        multiclass_calibration_error,
-    )
+    from torchmetrics.functional import classification  # noqa: PLC0415
 
     table = np.array([counts for *counts, _ in weights], dtype=np.float64)
     probs = table / table.sum(axis=1, keepdims=True)
     if np.any(np.abs(15 * probs.max(axis=1) % 1 - 0.5) > 0.499):
         return  # on a bin's edge, where float32 decides
-    truths = [label for *_, label in weights]
+    truths = [truth for *_, truth in weights]
     rows = [
-        row(
-            str(n), truth, LABELS[int(one.argmax())], **dict(zip(LABELS, one.tolist(), strict=True))
-        )
+        row(str(n), LABELS[truth], LABELS[one.argmax()], **dict(zip(LABELS, one, strict=True)))
         for n, (truth, one) in enumerate(zip(truths, probs, strict=True))
     ]
-    target = torch.tensor([LABELS.index(truth) for truth in truths])
-    theirs = multiclass_calibration_error(torch.tensor(probs), target, num_classes=3, n_bins=15)
+    theirs = classification.multiclass_calibration_error(
+        torch.tensor(probs), torch.tensor(truths), num_classes=3, n_bins=15
+    )
     assert calibration_error(rows) == pytest.approx(100 * float(theirs), abs=1e-3)
 
 
@@ -102,7 +99,7 @@ def test_picture(tmp_path: Path) -> None:
     rows = class_rows(count=40, seed=1)
     many = [row(f"u{n}", f"c{n:02}", f"c{n % 7:02}") for n in range(35)]
     for name, drawn in (("few.png", rows), ("many.svg", many)):
-        plot_confusion(drawn, tmp_path / name)
+        plot_confusion(confusion(drawn), tmp_path / name)
     assert (tmp_path / "few.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "many.svg").read_bytes()
 
@@ -161,11 +158,8 @@ def test_truth_from_cuts(field: str | None, *, as_folder: bool, prepared: Path) 
     )
     where = prepared if as_folder else cuts_path(prepared, "test")
     rows, counts = join_truth(guesses, where, field)
-    assert [(one.id, one.truth, one.pred, one.group) for one in rows] == [
-        ("u1", "EGY", "EGY", "s1"),
-        ("u2", "GLF", "EGY", "s1"),
-        ("u3", "LEV", "LEV", "s2"),
-    ]
+    found = [f"{one.id} {one.truth} {one.pred} {one.group}" for one in rows]
+    assert found == ["u1 EGY EGY s1", "u2 GLF EGY s1", "u3 LEV LEV s2"]
     assert counts == {"missing": 0, "extra": 0}
 
 
@@ -193,8 +187,7 @@ def test_common_ids(prepared: Path) -> None:
     """What does not join is left out and counted."""
     (prepared / "pred").write_text("u1 EGY\nu9 LEV\n", encoding="utf-8")
     rows, counts = join_truth(prepared / "pred", prepared, "dialect", "common")
-    assert [one.id for one in rows] == ["u1"]
-    assert counts == {"missing": 2, "extra": 1}
+    assert ([one.id for one in rows], counts) == (["u1"], {"missing": 2, "extra": 1})
 
 
 def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
@@ -204,11 +197,10 @@ def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
     code, out, _ = command("cls", "--tsv", path, "--json", "--plot", picture)
     found = json.loads(out)
     assert code == 0
-    assert [found[name]["value"] for name in ("accuracy", "uar")] == [50, 50]
-    assert found["macro_f1"]["value"] == pytest.approx(100 / 3)
-    assert found["classes"]["EGY"] | {"f1": 0} == {
-        "precision": 50, "recall": 100, "f1": 0, "support": 1,
-    }  # fmt: skip
+    values = [found[name]["value"] for name in ("accuracy", "uar", "macro_f1")]
+    assert values == [50, 50, pytest.approx(100 / 3)]
+    f1 = pytest.approx(200 / 3)
+    assert found["classes"]["EGY"] == {"precision": 50, "recall": 100, "f1": f1, "support": 1}
     assert found["confusion"] == {"labels": ["EGY", "GLF"], "counts": [[1, 0], [1, 0]]}
     assert (found["ece"], found["utterances"]) == (None, 2)
     assert picture.exists()
@@ -254,3 +246,59 @@ def test_options_that_do_not_go_together(
     code, out, error = command("cls", *arguments)
     assert (code, out) == (2, "")
     assert message in error
+
+
+def merged(heads: list[list[ClassPrediction]]) -> list[ClassPrediction]:
+    """Put the answers of all heads into the rows of the first."""
+    first, *others = heads
+    return [
+        row.model_copy(update={"others": tuple(head[number].pred for head in others)})
+        for number, row in enumerate(first)
+    ]
+
+
+def heads(right: tuple[float, ...]) -> list[list[ClassPrediction]]:
+    """Make the rows of heads of different quality on the same utterances."""
+    made = [class_rows(count=90, seed=seed, groups=9, right=r) for seed, r in enumerate(right)]
+    truths = [row.truth for row in made[0]]
+    return [
+        [row.model_copy(update={"truth": truth}) for row, truth in zip(rows, truths, strict=True)]
+        for rows in made
+    ]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "uar"])
+def test_value_and_spread(metric: str) -> None:
+    """Accuracy and UAR of the merged rows are the heads' means; spread is theirs by numpy."""
+    each = heads((0.4, 0.6, 0.9))
+    singles = [score_classes(rows, resamples=50)[metric].value for rows in each]
+    found = score_classes(merged(each), resamples=50)[metric]
+    assert found.value == pytest.approx(np.mean(singles))
+    assert found.spread == pytest.approx(np.std(singles, ddof=1))
+    assert score_classes(each[0], resamples=50)[metric].spread is None
+
+
+def test_equal_heads_change_nothing_but_the_spread() -> None:
+    """Three times the same head is that head: value and intervals, spread 0."""
+    (rows,) = heads((0.6,))
+    one, three = (score_classes(made, resamples=200) for made in (rows, merged([rows] * 3)))
+    for name, metric in one.items():
+        assert three[name].value == pytest.approx(metric.value, abs=1e-9)
+        assert three[name].figures == pytest.approx(metric.figures, abs=1e-9)
+        assert three[name].spread == pytest.approx(0, abs=1e-9)
+
+
+def test_systems_of_different_numbers_of_heads_are_compared() -> None:
+    """Three seeds here and one there: utterances are the unit, not answers."""
+    each = heads((0.4, 0.6, 0.9))
+    found = compare_pair(merged(each), each[0], resamples=200, metric="accuracy")
+    singles = [score_classes(rows, resamples=50)["accuracy"].value for rows in each]
+    assert found.difference == pytest.approx(np.mean(singles) - singles[0])
+
+
+def test_a_row_without_its_answers_is_refused() -> None:
+    """A mean over fewer heads in some rows would be no head's figure."""
+    rows = merged(heads((0.4, 0.6)))
+    rows[5] = rows[5].model_copy(update={"others": ()})
+    with pytest.raises(ValueError, match="another number of answers"):
+        score_classes(rows)

@@ -1,9 +1,10 @@
-"""Every problem is told with its file and field, whatever the file holds."""
+"""Every problem is told by file and field; listing, comparing and adding hide and lose nothing."""
 
 from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.core.files import write_jsonl
-from harness_bench.results.check import SEVERAL, check, load_folder
-from harness_bench.results.record import MAX_BYTES, MAX_PROBLEMS, Result, load_result, load_results
+from harness_bench.results.manage import (
+    OF_THE_MEASUREMENT,
+    OF_THE_RUN,
+    SEVERAL,
+    Difference,
+    add,
+    check,
+    diff,
+    list_results,
+    load_folder,
+    render,
+)
+from harness_bench.results.record import (
+    MAX_BYTES,
+    MAX_PROBLEMS,
+    Costs,
+    Result,
+    load_result,
+    load_results,
+)
 from harness_bench.scoring.registry import metric_names
 from tests.results.conftest import edit, metrics, put
 from tests.results.test_record import make_result
@@ -26,17 +45,14 @@ SPAN = {"method": "bootstrap", "low": 40.0, "high": 60.0}
 
 
 def accuracy(value: object, **more: Any) -> dict[str, Any]:
-    """Change the figure of the result."""
     return {"metrics": metrics(value, **more)}
 
 
 def spanned(value: float, **ends: float) -> dict[str, Any]:
-    """Change the figure and its interval."""
     return accuracy(value, interval=SPAN | ends)
 
 
 def wer(**changes: object) -> dict[str, Any]:
-    """Make it an error rate's result."""
     return {"main_metric": "wer", "metrics": {"wer": WER | changes}}
 
 
@@ -105,27 +121,24 @@ def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
     assert len(check([path])[1]) == MAX_PROBLEMS
 
 
-def _link(path: Path) -> None:
-    path.symlink_to(path.with_name("nowhere"))
+NO_FILES = {
+    "pipe": os.mkfifo,
+    "folder": Path.mkdir,
+    "dangling link": partial(os.symlink, "nowhere"),
+    "endless device": partial(os.symlink, "/dev/zero"),
+    "too large": lambda path: path.write_bytes(b" " * (MAX_BYTES + 1)),
+}
 
 
-def _endless(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def _large(path: Path) -> None:
-    path.write_bytes(b" " * (MAX_BYTES + 1))
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, _link, _endless, _large])
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
 def test_what_is_no_file_is_told_at_once(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """A pipe would block and a device never end; neither may be read."""
-    put(tmp_path)
-    bad = tmp_path / "bad.json"
+    """A pipe would block and a device never end; neither may be read, nor hide the others."""
+    good, bad = put(tmp_path), tmp_path / "bad.json"
     make(bad)
     count, problems = check([tmp_path])
     assert count == 2
     assert [(problem.file, problem.field) for problem in problems] == [(str(bad), "file")]
+    assert [list(found) for found in load_results(tmp_path)] == [[good], [bad]]
 
 
 def test_absent_and_empty_paths_are_problems(tmp_path: Path) -> None:
@@ -146,7 +159,7 @@ def test_second_file_of_one_identity(tmp_path: Path) -> None:
     assert first.name in problem.message
     found, problems = load_folder(tmp_path)
     assert list(found) == [first]
-    assert [each.file for each in problems] == [str(second)]
+    assert [(each.file, "repeats" in each.message) for each in problems] == [(str(second), True)]
 
 
 @pytest.mark.parametrize("through", ["file", "folder"])
@@ -265,3 +278,205 @@ def test_any_bytes_are_told(content: bytes, tmp_path_factory: pytest.TempPathFac
     with pytest.raises(ValueError, match="is not a result"):
         load_result(path)
     assert check([path])[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    put(tmp_path, model="b", **spanned(50.0, low=40.25))
+    put(tmp_path, model="a", task="ser")
+    shown = metrics(22.6, printed="22.6")
+    put(tmp_path, model="\x1b[31mمتعلم", source="reported", citation="c", metrics=shown)
+    (tmp_path / "bad.json").write_text("{oops")
+    return tmp_path
+
+
+def test_rows_and_problems(folder: Path) -> None:
+    """Measured before reported, by task, corpus, split and model."""
+    rows, problems = list_results(folder)
+    assert [(row["source"], row["task"], row["model"]) for row in rows] == [
+        ("measured", "did", "b"), ("measured", "ser", "a"), ("reported", "did", "[31mمتعلم"),
+    ]  # fmt: skip
+    assert [problem.file for problem in problems] == [str(folder / "bad.json")]
+    assert (rows[0]["value"], rows[0]["low"], rows[0]["metrics"]) == (50, 40.25, {"accuracy": 50})
+
+
+def test_filters(folder: Path) -> None:
+    """By task and model; a mistyped one is told with what there is."""
+    assert [row["model"] for row in list_results(folder, task="ser")[0]] == ["a"]
+    assert [row["task"] for row in list_results(folder, model="b")[0]] == ["did"]
+    assert not list_results(folder, model="b", task="ser")[0]
+    with pytest.raises(ValueError, match="there are: did, ser"):
+        list_results(folder, task="asr")
+
+
+def test_table(folder: Path) -> None:
+    """Aligned, intervals beside values, reported figures as printed, no escape codes."""
+    text = render(list_results(folder)[0])
+    head, first, second, third = text.splitlines()
+    assert head.split() == ["model", "task", "corpus/split", "metric", "value", "kind"]
+    cells = "b did tones/test accuracy 50.00 [40.25, 60.00] % measured, synthetic"
+    assert first.split() == cells.split()
+    assert " 22.6 %" in third
+    assert "reported" in third
+    assert "\x1b" not in text
+    assert len({line.index("accuracy") for line in (first, second, third)}) == 1
+
+
+def test_changed_appeared_vanished(tmp_path: Path) -> None:
+    """Each kind once, values before and after."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    put(first, model="same")
+    put(second, model="same", seconds=5.0, command="other", hardware="other")
+    put(first, model="moved", metrics=metrics(50.0))
+    put(second, model="moved", metrics=metrics(60.0), seed=1)
+    put(first, model="gone")
+    put(second, model="new")
+    place = "did tones/test (measured)"
+    found, problems = diff(first, second)
+    assert not problems
+    assert found == [
+        Difference("vanished", f"gone {place}"),
+        Difference("changed", f"moved {place}", "metrics.accuracy.value", 50.0, 60.0),
+        Difference("changed", f"moved {place}", "seed", None, 1),
+        Difference("appeared", f"new {place}"),
+    ]
+    assert str(found[2]) == f"changed  moved {place}  seed: nothing -> 1"
+    back, _ = diff(second, first)
+    assert [each.kind for each in back] == ["appeared", "changed", "changed", "vanished"]
+    assert diff(first, first) == ([], [])
+
+
+def test_two_files_are_compared_whatever_they_are_of(tmp_path: Path) -> None:
+    """Two models' results side by side: their names are a difference like any other."""
+    first, second = put(tmp_path, model="a"), put(tmp_path, model="b")
+    found, _ = diff(first, second)
+    assert [(each.field, each.first, each.second) for each in found] == [("model", "a", "b")]
+
+
+def test_a_broken_file_is_told_and_the_rest_compared(tmp_path: Path) -> None:
+    """Were it only skipped, it would look as if it had vanished."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        put(folder)
+    bad = edit(put(second, model="bad"), seconds=-1)
+    found, problems = diff(first, second)
+    assert not found
+    assert [(each.file, each.field) for each in problems] == [(str(bad), "seconds")]
+
+
+def test_a_folder_is_not_compared_with_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two folders or two files"):
+        diff(tmp_path, put(tmp_path))
+
+
+def test_fields_left_out_exist() -> None:
+    """A renamed field would otherwise make every two runs differ."""
+    assert set(Result.model_fields) >= OF_THE_RUN
+    assert set(Costs.model_fields) >= OF_THE_MEASUREMENT
+
+
+def test_costs_differ_by_what_is_the_models(tmp_path: Path) -> None:
+    """Times scatter from one measurement to the next; operations change with the model alone."""
+    costs = {"real_time_factor": 0.1, "peak_bytes": 5, "macs_per_second": 1e9, "hardware": "a"}
+    first = put(tmp_path / "first", costs=costs)
+    second = put(tmp_path / "second", costs={**costs, "real_time_factor": 0.2, "hardware": "b"})
+    assert diff(first, second) == ([], [])
+    third = put(tmp_path / "third", costs={**costs, "macs_per_second": 2e9})
+    (found,), _ = diff(first, third)
+    assert (found.field, found.first, found.second) == ("costs.macs_per_second", 1e9, 2e9)
+    without = put(tmp_path / "without")
+    assert [each.field for each in diff(without, first)[0]] == ["costs.macs_per_second"]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_added_result_is_whole_and_adding_twice_is_no_change(tmp_path: Path) -> None:
+    """Predictions come along; the second time says that nothing was written."""
+    file, folder = put(tmp_path / "new"), tmp_path / "results"
+    path, written = add(file, folder)
+    assert written
+    assert load_result(path) == load_result(file)
+    assert check([folder]) == (1, [])
+    before = snapshot(folder)
+    assert add(file, folder) == (path, False)
+    assert add(path, folder) == (path, False), "a file of the folder itself is there already"
+    assert snapshot(folder) == before
+
+
+def test_a_different_result_is_kept_unless_told(tmp_path: Path) -> None:
+    """The refusal says what differs; --replace overwrites result and predictions."""
+    folder = tmp_path / "results"
+    path, _ = add(put(tmp_path / "old"), folder)
+    file = put(tmp_path / "new", metrics=metrics(75.0))
+    (tmp_path / "new" / str(load_result(file).predictions)).write_text('{"id":"c"}\n{"id":"d"}\n')
+    before = snapshot(folder)
+    with pytest.raises(ValueError, match=r"(?s)--replace.*accuracy.value: 50.0 -> 75.0"):
+        add(file, folder)
+    assert snapshot(folder) == before
+    assert add(file, folder, replace=True) == (path, True)
+    assert load_result(path).main.value == 75
+    assert '"c"' in (folder / str(load_result(path).predictions)).read_text()
+
+
+def test_other_predictions_are_another_result(tmp_path: Path) -> None:
+    """The same figures over other predictions must not pass for the same result."""
+    folder = tmp_path / "results"
+    add(put(tmp_path / "new"), folder)
+    file = put(tmp_path / "new")
+    (tmp_path / "new" / str(load_result(file).predictions)).write_text('{"id":"c"}\n{"id":"d"}\n')
+    with pytest.raises(ValueError, match="--replace"):
+        add(file, folder)
+
+
+def test_a_bad_result_is_not_added(tmp_path: Path) -> None:
+    """Every problem is named, and the folder is not even made."""
+    file = edit(put(tmp_path / "new"), seconds=-1, hours=-1)
+    with pytest.raises(ValueError, match=r"(?s)Nothing was added.*hours.*seconds"):
+        add(file, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_names_written_alike_are_kept_apart(tmp_path: Path) -> None:
+    """`a b` and `a-b` make one file name: the second must not overwrite the first."""
+    folder = tmp_path / "results"
+    for model in ("a b", "a-b"):
+        add(put(tmp_path / model, model=model), folder)
+    found, problems = load_results(folder)
+    assert not problems
+    assert {result.model for result in found.values()} == {"a b", "a-b"}
+    assert check([folder]) == (2, [])
+
+
+def test_the_longest_names_fit_the_file_system(tmp_path: Path) -> None:
+    """Four names of 120 Arabic letters are more bytes than a file name may have."""
+    long = {name: "ن" * 119 + name[0] for name in ("model", "task", "corpus", "split")}
+    path, _ = add(put(tmp_path / "new", **long), tmp_path / "results")
+    other = put(tmp_path / "new", **(long | {"split": "ن" * 120}))
+    second, _ = add(other, tmp_path / "results")
+    assert path != second
+    assert check([tmp_path / "results"]) == (2, [])
+
+
+def test_a_broken_file_in_the_way_is_not_overwritten(tmp_path: Path) -> None:
+    """It may be somebody's result with a typing error."""
+    file, folder = put(tmp_path / "new"), tmp_path / "results"
+    folder.mkdir()
+    (folder / file.name).write_text("{oops")
+    (folder / "other.json").write_text("{oops")
+    with pytest.raises(ValueError, match="no valid result; delete it or give --replace"):
+        add(file, folder)
+    assert add(file, folder, replace=True) == (folder / file.name, True)
+    assert (folder / "other.json").read_text() == "{oops"
+
+
+def test_predictions_are_not_written_through_a_link(tmp_path: Path) -> None:
+    """A folder of results from a stranger could hold a link to somewhere else."""
+    file, folder, outside = put(tmp_path / "new"), tmp_path / "results", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "predictions").symlink_to(outside)
+    with pytest.raises(ValueError, match="symbolic link"):
+        add(file, folder)
+    assert not list(outside.iterdir())

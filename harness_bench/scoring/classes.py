@@ -1,0 +1,342 @@
+"""Classified utterances: read and joined with their truth, scored, and broken down by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from harness_bench.core.files import atomic_path
+from harness_bench.cuts.fields import fields_of, group_of, label_of
+from harness_bench.cuts.store import read_cuts, read_cuts_file
+from harness_bench.results.predictions import ClassPrediction
+from harness_bench.scoring.bootstrap import RESAMPLES, intervals
+from harness_bench.scoring.registry import get_metric, metric_names
+from harness_bench.scoring.statistics import class_statistics
+from harness_bench.scoring.texts.joining import check_ids, refuse_unjoined
+from harness_bench.scoring.texts.readers import filled_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from harness_bench.results.record import Metric
+    from harness_bench.scoring.statistics import Array
+
+_TEXT = "text"  # a field of cuts that is no label, even where a command is all that is said
+_HEADERS = ("id truth prediction", "id truth pred")
+BINS = 15  # of the calibration error, equally wide
+_TOLERANCE = 1e-3  # how far probabilities may be from a sum of 1
+_PICTURES = (".png", ".svg", ".pdf")
+_MOST_NUMBERS = 30  # classes above which cells are coloured alone
+
+
+def read_table(path: Path) -> list[ClassPrediction]:
+    """Read lines `id <tab> truth <tab> prediction`; a first line of these names is a header.
+
+    Every utterance is its own cluster: the table names none.
+
+    Raises:
+        ValueError: a broken line, a duplicate id, or no line at all; names file and line.
+    """
+    rows: dict[str, ClassPrediction] = {}
+    for number, line in filled_lines(path):
+        parts = [part.strip() for part in line.split("\t")]
+        if number == 1 and " ".join(parts).lower() in _HEADERS:
+            continue
+        if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - columns
+            raise ValueError(
+                f"{path}:{number}: expected `id <tab> truth <tab> prediction`, found "
+                f"{len(parts)} fields, {sum(map(bool, parts))} of them filled."
+            )
+        key, truth, pred = parts
+        _refuse_repeated(path, number, key, rows)
+        rows[key] = ClassPrediction(id=key, truth=truth, pred=pred, probs={}, group=key)
+    if not rows:
+        raise ValueError(f"{path} holds no prediction; is it the right file?")
+    return list(rows.values())
+
+
+def join_truth(
+    predictions: Path | Mapping[str, str],
+    truth: Path | Mapping[str, str],
+    field: str | None = None,
+    ids: str = "strict",
+) -> tuple[list[ClassPrediction], dict[str, int]]:
+    """Join predictions with their truth -> rows, and counts of ids that did not join.
+
+    Args:
+        predictions: id -> label, or a file of lines `id label` or of JSON lines of `id`, `pred`
+            and possibly `probs`.
+        truth: id -> label, or a file that `harness-bench prepare` wrote, such as
+            cuts.test.jsonl.gz; of a folder the split `test` is taken.
+        field: which label of the cuts is the truth, such as `dialect`. None: the only field of
+            all cuts among whose values every prediction is.
+        ids: `strict` refuses ids that do not join, `common` leaves them out.
+
+    Raises:
+        ValueError: a broken line, a field the cuts lack or that is ambiguous, or ids that do not
+            join.
+    """
+    check_ids(ids)
+    if isinstance(predictions, Mapping):
+        name = "the predictions"
+        guesses = {key: _Guess(id=key, pred=label) for key, label in predictions.items()}
+    else:
+        name, guesses = predictions.name, _guesses(predictions)
+    truths = _truths(truth, field, {guess.pred for guess in guesses.values()})
+    unjoined = {"missing": truths.keys() - guesses.keys(), "extra": guesses.keys() - truths.keys()}
+    refuse_unjoined(unjoined, name, ids)
+    common = sorted(truths.keys() & guesses.keys())
+    if not common:
+        where = "the truth" if isinstance(truth, Mapping) else truth
+        raise ValueError(f"{name} and {where} share no utterance id; are they of one split?")
+    rows = []
+    for key in common:
+        (label, group), guess = truths[key], guesses[key]
+        probs = guess.probs or {}
+        rows.append(ClassPrediction(id=key, truth=label, pred=guess.pred, probs=probs, group=group))
+    return rows, {reason: len(keys) for reason, keys in unjoined.items()}
+
+
+class _Guess(BaseModel):
+    id: Annotated[str, Field(min_length=1)]
+    pred: str
+    probs: dict[str, float] | None = None
+
+
+def _guesses(path: Path) -> dict[str, _Guess]:
+    found: dict[str, _Guess] = {}
+    for number, line in filled_lines(path):
+        try:
+            if line.startswith("{"):
+                guess = _Guess.model_validate_json(line, strict=True)
+            else:
+                key, pred = line.split(maxsplit=1)
+                guess = _Guess(id=key, pred=pred)
+        except ValueError:  # pydantic's are of this kind
+            raise ValueError(
+                f"{path}:{number}: expected `id label`, or a JSON object with strings `id` and "
+                "`pred` and, if known, `probs` (label -> probability)."
+            ) from None
+        _refuse_repeated(path, number, guess.id, found)
+        found[guess.id] = guess
+    return found
+
+
+def _refuse_repeated(path: Path, number: int, key: str, seen: Container[str]) -> None:
+    if key in seen:
+        raise ValueError(f"{path}:{number} repeats id {key!r}; keep one line per utterance.")
+
+
+def _truths(
+    truth: Path | Mapping[str, str], field: str | None, predicted: set[str]
+) -> dict[str, tuple[str, str]]:
+    """Return id -> label and cluster; without cuts, each utterance is its own cluster."""
+    if isinstance(truth, Mapping):
+        return {key: (label, key) for key, label in truth.items()}
+    if not (truth.is_dir() or truth.is_file()):
+        raise ValueError(
+            f"{truth} is no file of cuts; name one that `harness-bench prepare` wrote, such as "
+            "cuts.test.jsonl.gz, or its folder."
+        )
+    cuts = read_cuts(truth, "test") if truth.is_dir() else read_cuts_file(truth)
+    name = field or _truth_field(cuts, predicted)
+    return {cut.id: (label_of(cut, name), group_of(cut)) for cut in cuts}
+
+
+def _truth_field(cuts: Sequence[Any], predicted: set[str]) -> str:
+    """Find the only field that all cuts have and whose values hold every prediction."""
+    held: dict[str, list[str]] = {}
+    for cut in cuts:
+        for name, value in fields_of(cut).items():
+            if name != _TEXT:
+                held.setdefault(name, []).append(str(value))
+    full = {name: set(values) for name, values in held.items() if len(values) == len(cuts)}
+    fitting = sorted(name for name, values in full.items() if predicted <= values)
+    if len(fitting) != 1:
+        raise ValueError(
+            f"{len(fitting)} fields of the cuts hold every predicted label: "
+            f"{', '.join(fitting) or 'none'}; name the truth with "
+            f"`--field`. All cuts have: {', '.join(sorted(full)) or 'none'}."
+        )
+    return fitting[0]
+
+
+def score_classes(
+    rows: Sequence[ClassPrediction], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Metric]:
+    """Return every `class` metric with its intervals; the order of rows does not matter.
+
+    Where rows hold the answers of several heads, accuracy and UAR are the means of the heads'
+    figures, macro F1 is that of their mean counts, and `spread` tells how the heads differ.
+
+    Raises:
+        ValueError: no rows, or not as many answers in all of them.
+    """
+    if not rows:
+        raise ValueError("There is no prediction to score; is the prediction file empty?")
+    ordered = sorted(rows, key=lambda row: row.id)
+    heads = list(head_statistics(ordered, classes_of(ordered)))
+    counts = np.mean(heads, axis=0)
+    groups = [row.group for row in ordered]
+    plugins = [get_metric(name) for name in metric_names("class")]
+    values = {plugin.name: plugin.value for plugin in plugins}
+    spans = intervals(counts, groups, values, seed=seed, resamples=resamples)
+    found = {}
+    for plugin in plugins:
+        total, *each = (float(plugin.value(one.sum(axis=0))) for one in (counts, *heads))
+        spread = float(np.std(each, ddof=1)) if len(heads) > 1 else None
+        found[plugin.name] = plugin.measured(total, spans[plugin.name], spread)
+    return found
+
+
+def row_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Array:
+    """Count what each row adds to the sums, the mean over its heads -> float64 (N, 3, classes)."""
+    heads = head_statistics(rows, classes)
+    total, count = next(heads), 1
+    for each in heads:  # summed one by one: a hundred heads need the room of two
+        total += each
+        count += 1
+    return total / count
+
+
+def head_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Iterator[Array]:
+    """Yield the counts of each head (N, 3, classes); see `ClassPrediction.others`.
+
+    Raises:
+        ValueError: not as many answers in all rows.
+    """
+    answers = [(row.pred, *row.others) for row in rows]
+    many = len(answers[0]) if rows else 1
+    if odd := [row.id for row, own in zip(rows, answers, strict=True) if len(own) != many]:
+        raise ValueError(
+            f"{odd[0]!r} has another number of answers in `others` than {rows[0].id!r}; give those "
+            "of the same heads in every row."
+        )
+    truths = [row.truth for row in rows]
+    for number in range(many):
+        yield class_statistics(truths, [own[number] for own in answers], classes)
+
+
+def classes_of(rows: Sequence[ClassPrediction]) -> list[str]:
+    """List the classes that occur as truth, prediction or output of the head, sorted."""
+    found = ((row.truth, row.pred, *row.others, *row.probs) for row in rows)
+    return sorted({label for labels in found for label in labels})
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of true (rows) against predicted (columns) classes."""
+
+    labels: tuple[str, ...]
+    counts: NDArray[np.int64]  # (classes, classes)
+
+
+def confusion(rows: Sequence[ClassPrediction]) -> Confusion:
+    """Count true against predicted classes, of several heads those of the first."""
+    labels = classes_of(rows)
+    column = {label: index for index, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for row in rows:
+        counts[column[row.truth], column[row.pred]] += 1
+    return Confusion(tuple(labels), counts)
+
+
+def per_class(found: Confusion) -> dict[str, dict[str, float | None]]:
+    """Return precision, recall and F1 in percent and support of every class that occurs.
+
+    Rates are None where there is nothing to divide by; support are utterances truly of the class.
+    """
+    totals = [found.counts.diagonal(), found.counts.sum(axis=1), found.counts.sum(axis=0)]
+    return {
+        label: {
+            "precision": _percent(hits, guessed),
+            "recall": _percent(hits, true),
+            "f1": _percent(2 * hits, true + guessed),
+            "support": true,
+        }
+        for label, hits, true, guessed in zip(
+            found.labels, *(counts.tolist() for counts in totals), strict=True
+        )
+        if true or guessed
+    }
+
+
+def _percent(above: int, below: int) -> float | None:
+    return 100 * above / below if below else None
+
+
+def calibration_error(rows: Sequence[ClassPrediction], bins: int = BINS) -> float | None:
+    """Return the expected calibration error in percent (Guo et al., ICML 2017), None without probs.
+
+    Utterances fall into equally wide bins of (0, 1] by the probability of the class predicted.
+    The error is the distance between a bin's accuracy and its mean probability, averaged over the
+    bins by their utterances.
+
+    Raises:
+        ValueError: probabilities in some rows only, outside 0 to 1, of a sum that is not 1, or
+            without the class predicted; names the row.
+    """
+    without = [row.id for row in rows if not row.probs]
+    if len(without) == len(rows):
+        return None
+    if without:
+        raise ValueError(
+            f"{len(without)} of {len(rows)} predictions have no probabilities, first "
+            f"{without[0]!r}; give them to all utterances or to none."
+        )
+    sure = np.array([_confidence(row) for row in rows])
+    right = np.array([row.pred == row.truth for row in rows], dtype=np.float64)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.digitize(sure, edges, right=True) - 1, 0, bins - 1)
+    gaps = np.abs(np.bincount(place, right - sure, bins))
+    return float(100 * gaps.sum() / len(rows))
+
+
+def _confidence(row: ClassPrediction) -> float:
+    values = np.array(list(row.probs.values()))
+    if not ((values >= 0) & (values <= 1 + _TOLERANCE)).all() or abs(values.sum() - 1) > _TOLERANCE:
+        raise ValueError(
+            f"The probabilities of {row.id!r} are {row.probs}; expected numbers from 0 to 1 that "
+            "add up to 1."
+        )
+    if row.pred not in row.probs:
+        raise ValueError(
+            f"{row.id!r} is predicted as {row.pred!r}, which has no probability; there are "
+            f"{', '.join(row.probs)}."
+        )
+    return row.probs[row.pred]
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a name that tells no kind of picture, before any work is done."""
+    if path.suffix not in _PICTURES:
+        raise ValueError(f"--plot {path}: the name must end in {', '.join(_PICTURES)}.")
+
+
+def plot_confusion(found: Confusion, path: Path) -> None:
+    """Draw true against predicted classes, coloured by the share of the true class."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - loaded for pictures only.
+
+    many = len(found.labels)
+    shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    side = min(2.6 + 0.55 * many, 16)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(many), found.labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(many), found.labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    for row, column in np.ndindex(many, many) if many <= _MOST_NUMBERS else ():
+        colour = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half the scale
+        number = str(found.counts[row, column])
+        axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=9)
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=150)
