@@ -12,8 +12,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.core.config import STRICT, read_toml
-from harness_bench.demo.signals import Channel
-from harness_bench.demo.speakers import DemoSpeaker, speakers
 from harness_bench.demo.text import SHADDA, VOWELS, Dialect, Grammar, dialects, undiacritised
 
 if TYPE_CHECKING:
@@ -24,6 +22,15 @@ _SER_SENTENCES = 24  # few and shared by all classes and splits, as in acted emo
 _ASR_WORDS_PER_LIST = 6
 _SECOND_SENTENCE = 0.5
 _SSL_TALK = 0.4  # share of dialect-like everyday talk in the pretraining speech
+# Only voices whose samples are the same in every fresh process; no voice serves two splits.
+VOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "male": ("ar", "ar+m1", "ar+m4", "ar+m6", "ar+m7", "ar+m8", "ar+klatt2", "ar+edward2"),
+        "female": ("ar+f1", "ar+Annie", "ar+steph", "ar+belinda"),
+    },
+    "dev": {"male": ("ar+m2", "ar+Andy"), "female": ("ar+shelby",)},
+    "test": {"male": ("ar+m3", "ar+m5", "ar+adam"), "female": ("ar+f4", "ar+linda")},
+}
 
 
 @config_dataclass(frozen=True, config=STRICT)
@@ -67,6 +74,19 @@ TINY = DemoCorpusConfig(
 
 
 @dataclass(frozen=True)
+class DemoSpeaker:
+    """One made-up speaker."""
+
+    name: str  # unique over all splits
+    gender: str  # male or female
+    voice: str  # eSpeak NG's
+    pitch: float  # 0 to 99
+    rate: float  # words per minute
+    range: float  # of the pitch, 0 to 99
+    tract: float  # factor on all frequencies: a shorter (above 1) or longer vocal tract
+
+
+@dataclass(frozen=True)
 class Emotion:
     """The prosody of an emotion-like class; see emotions.toml."""
 
@@ -76,6 +96,19 @@ class Emotion:
     level: float
     effort: float
     mark: tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How one utterance is voiced and recorded."""
+
+    tract: float  # factor on all frequencies
+    effort: float  # above 0 brighter, below 0 duller
+    level: float  # dB
+    snr: float  # dB
+    noise_slope: float  # 0 white, 1 pink
+    lead: float  # seconds of noise before the speech
+    tail: float  # seconds of noise after it
 
 
 @dataclass(frozen=True)
@@ -101,6 +134,25 @@ def plan(task: str, config: DemoCorpusConfig) -> list[Planned]:
     return sorted(planned, key=lambda item: (item.speaker.voice, item.id))
 
 
+def speakers(split: str, per_voice: int, random: Random) -> list[DemoSpeaker]:
+    """Make the speakers of one split: `per_voice` of every voice, each with an own manner."""
+    voices = [(gender, voice) for gender, all_ in VOICES[split].items() for voice in all_]
+    return [
+        DemoSpeaker(
+            name=f"syn_{split}_{gender[0]}{number:02d}",
+            gender=gender,
+            voice=voice,
+            pitch=random.uniform(36, 54),
+            rate=random.uniform(150, 190),
+            range=random.uniform(38, 58),
+            tract=random.uniform(0.95, 1.05),
+        )
+        for number, (gender, voice) in enumerate(
+            (each for each in voices for _ in range(per_voice)), start=1
+        )
+    ]
+
+
 class _Draw:
     """Makes the utterances of one task, all chances from one source."""
 
@@ -112,9 +164,6 @@ class _Draw:
         self._speakers = {
             split: speakers(split, config.speakers_per_voice, source) for split in SPLITS
         }
-
-    def grammar(self, words_per_list: int | None = None) -> Grammar:
-        return Grammar(self.random, words_per_list)
 
     def utterance(
         self,
@@ -134,6 +183,7 @@ class _Draw:
         mark = sign if self.random.random() < likely else "."
         if dialect is not None:
             text = dialect.apply(text, self.random)
+        uniform = self.random.uniform
         return Planned(
             id=f"{self._task}_{split}_{number:04d}",
             split=split,
@@ -148,42 +198,29 @@ class _Draw:
                 "range": _bounded(speaker.range * style.range, 0, 99),
                 "rate": _bounded(speaker.rate * style.rate, 90, 300),
             },
-            channel=self._channel(speaker, style),
+            channel=Channel(
+                tract=speaker.tract,
+                effort=style.effort,
+                level=style.level,
+                snr=uniform(15, 30),
+                noise_slope=uniform(0.2, 1.0),
+                lead=uniform(0.05, 0.2),
+                tail=uniform(0.05, 0.2),
+            ),
         )
 
     def _style(self, mean: Emotion, dialect: Dialect | None) -> Emotion:
         """Draw the prosody of one utterance around its emotion's mean, in its dialect's manner."""
-        spread, gauss = _emotion_table()["spread"], self.random.gauss
-        style = Emotion(
-            pitch=gauss(mean.pitch, spread["pitch"]),
-            range=max(0.1, gauss(mean.range, spread["range"])),
-            rate=gauss(mean.rate, spread["rate"]),
-            level=gauss(mean.level, spread["level"]),
-            effort=gauss(mean.effort, spread["effort"]),
-            mark=mean.mark,
-        )
-        if dialect is None:
-            return style
-        return replace(
-            style,
-            pitch=style.pitch + dialect.pitch,
-            range=style.range * dialect.range,
-            rate=style.rate * dialect.rate,
-            effort=style.effort + dialect.effort,
-        )
-
-    def _channel(self, speaker: DemoSpeaker, style: Emotion) -> Channel:
-        """Draw how one utterance is recorded."""
-        uniform = self.random.uniform
-        return Channel(
-            tract=speaker.tract,
-            effort=style.effort,
-            level=style.level,
-            snr=uniform(15, 30),
-            noise_slope=uniform(0.2, 1.0),
-            lead=uniform(0.05, 0.2),
-            tail=uniform(0.05, 0.2),
-        )
+        spread: dict[str, float] = _emotion_table()["spread"]
+        names = ("pitch", "range", "rate", "level", "effort")
+        drawn = {name: self.random.gauss(getattr(mean, name), spread[name]) for name in names}
+        drawn["range"] = max(0.1, drawn["range"])
+        if dialect is not None:
+            drawn["pitch"] += dialect.pitch
+            drawn["range"] *= dialect.range
+            drawn["rate"] *= dialect.rate
+            drawn["effort"] += dialect.effort
+        return replace(mean, **drawn)
 
 
 def speakable(text: str) -> str:
@@ -203,8 +240,13 @@ def emotions() -> dict[str, Emotion]:
     }
 
 
+@cache
+def _emotion_table() -> dict[str, Any]:
+    return read_toml(Path(__file__).with_name("emotions.toml"))
+
+
 def _plan_ser(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
-    sentences = draw.grammar().distinct(_SER_SENTENCES, "short_sentence")
+    sentences = Grammar(draw.random).distinct(_SER_SENTENCES, "short_sentence")
     labels = list(emotions())
 
     def make(split: str, number: int) -> Planned:
@@ -217,7 +259,7 @@ def _plan_ser(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
 
 
 def _plan_did(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
-    grammar, names = draw.grammar(), list(dialects())
+    grammar, names = Grammar(draw.random), list(dialects())
 
     def make(split: str, number: int) -> Planned:
         dialect = dialects()[names[number % len(names)]]
@@ -235,7 +277,7 @@ def _talk(grammar: Grammar, random: Random) -> str:
 
 def _plan_asr(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
     sizes = config.asr
-    grammar = draw.grammar(_ASR_WORDS_PER_LIST)
+    grammar = Grammar(draw.random, _ASR_WORDS_PER_LIST)
     pool = iter(grammar.distinct(sizes.train + sizes.dev + sizes.test))
 
     def make(split: str, number: int) -> Planned:
@@ -246,7 +288,7 @@ def _plan_asr(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
 
 
 def _plan_ssl(draw: _Draw, config: DemoCorpusConfig) -> list[Planned]:
-    grammar, manners = draw.grammar(), list(emotions())
+    grammar, manners = Grammar(draw.random), list(emotions())
 
     def make(number: int) -> Planned:
         manner = draw.random.choice(manners)
@@ -273,8 +315,3 @@ def _each(sizes: SplitSizes, make: Callable[[str, int], Planned]) -> list[Planne
 
 def _bounded(value: float, low: int, high: int) -> int:
     return round(min(max(value, low), high))
-
-
-@cache
-def _emotion_table() -> dict[str, Any]:
-    return read_toml(Path(__file__).with_name("emotions.toml"))

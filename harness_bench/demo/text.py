@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.config import read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from random import Random
 
 VOWELS = "\u064b\u064c\u064d\u064e\u064f\u0650"  # fathatan, dammatan, kasratan, fatha, damma, kasra
@@ -75,28 +74,27 @@ class Grammar:
     def talk(self) -> str:
         """Return one sentence of everyday talk, rich in words that dialects replace."""
         pattern = self._random.choice(_lexicon()["talk"]["openings"])
-        return _SLOT.sub(lambda slot: self._fill(slot[1], slot[2]), pattern)
+
+        def noun(slot: re.Match[str]) -> str:
+            stem = self._random.choice(self._list(slot[1] + "s", "masculine"))
+            return Noun(stem, feminine=False).definite(slot[2])
+
+        return _SLOT.sub(noun, pattern)
 
     def distinct(self, count: int, kind: str = "sentence") -> list[str]:
-        """Return `count` different sentences, in the order drawn.
-
-        Args:
-            count: how many.
-            kind: the method that draws one: sentence, short_sentence or talk.
-        """
+        """Return `count` different sentences in the order drawn by the method named `kind`."""
         draw = getattr(self, kind)
         found: dict[str, None] = {}
         in_vain = 0
-        while len(found) < count and in_vain < _DRAWS_IN_VAIN:
-            before = len(found)
-            found.setdefault(draw())
-            in_vain = 0 if len(found) > before else in_vain + 1
-        if len(found) == count:
-            return list(found)
-        raise ValueError(
-            f"The word lists give only {len(found)} different sentences of kind {kind!r}, "
-            f"{count} were asked for; ask for fewer or allow more words."
-        )
+        while len(found) < count:
+            in_vain = in_vain + 1 if (sentence := draw()) in found else 0
+            if in_vain == _DRAWS_IN_VAIN:
+                raise ValueError(
+                    f"The word lists give only {len(found)} different sentences of kind {kind!r}, "
+                    f"{count} were asked for; ask for fewer or allow more words."
+                )
+            found[sentence] = None
+        return list(found)
 
     def _deed(self) -> list[str]:
         kind = self._random.choice(_OBJECTS)
@@ -113,13 +111,13 @@ class Grammar:
 
     def _past(self, kind: str) -> tuple[str, str]:
         """Draw a verb in the past and a person who did it, in agreement."""
-        past, _ = self._verb(kind)
+        past, _ = self._random.choice(self._list("verbs", kind))
         subject = self._noun("persons")
         return past + "تِ" if subject.feminine else past, subject.definite("u")
 
     def _habit(self) -> list[str]:
         kind = self._random.choice(_OBJECTS)
-        _, present = self._verb(kind)
+        _, present = self._random.choice(self._list("verbs", kind))
         subject = self._noun("persons")
         verb = "ت" + present[1:] if subject.feminine else present
         words = [subject.definite("u"), verb, self._noun(kind).definite("a")]
@@ -138,17 +136,7 @@ class Grammar:
     def _maybe_time(self) -> list[str]:
         if self._random.random() < 0.5:  # noqa: PLR2004
             return []
-        time: str = self._random.choice(self._list("other", "time"))
-        return time.split()
-
-    def _fill(self, slot: str, case: str) -> str:
-        return Noun(
-            self._random.choice(self._list(slot + "s", "masculine")), feminine=False
-        ).definite(case)
-
-    def _verb(self, kind: str) -> tuple[str, str]:
-        past, present = self._random.choice(self._list("verbs", kind))
-        return past, present
+        return str(self._random.choice(self._list("other", "time"))).split()
 
     def _noun(self, kind: str) -> Noun:
         pool = [
@@ -200,19 +188,6 @@ def dialects() -> dict[str, Dialect]:
         name: Dialect(**{**entry, "name": name, "sounds": tuple(map(tuple, entry["sounds"]))})
         for name, entry in sorted(table.items())
     }
-
-
-def words() -> Iterator[str]:
-    """Yield every word of the lexicon once, as it is written there."""
-    yield from dict.fromkeys(_leaves({k: v for k, v in _lexicon().items() if k != "talk"}))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    else:
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(inner)
 
 
 @cache
