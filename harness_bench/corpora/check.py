@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate
 
 import numpy as np
 from pydantic import Field
@@ -57,60 +58,57 @@ class Unfit(Exception):  # noqa: N818 - a verdict on the data, not an error of t
         self.reason, self.detail = reason, detail
 
 
-def check(utterance: Utterance, limits: Limits) -> Checked | Skipped:
+def _or_skipped[**P](
+    judge: Callable[Concatenate[Utterance, P], Checked],
+) -> Callable[Concatenate[Utterance, P], Checked | Skipped]:
+    """Let a check that raises `Unfit` return why the utterance is left out."""
+
+    @wraps(judge)
+    def judged(utterance: Utterance, /, *args: P.args, **kwargs: P.kwargs) -> Checked | Skipped:
+        try:
+            return judge(utterance, *args, **kwargs)
+        except Unfit as verdict:
+            return utterance.skipped(verdict.reason, verdict.detail)
+
+    return judged
+
+
+@_or_skipped
+def check(utterance: Utterance, limits: Limits) -> Checked:
     """Decode an utterance completely; return what it is, or why it is left out."""
-
-    def judge() -> Checked:
-        if not _size(utterance.audio):
-            raise Unfit(Reason.EMPTY, "the file has 0 bytes")
-        return _judge(utterance, limits, *_decode(utterance, limits))
-
-    return _or_skipped(utterance, judge)
+    if not _size(utterance.audio):
+        raise Unfit(Reason.EMPTY, "the file has 0 bytes")
+    return _judge(utterance, limits, *_decode(utterance, limits))
 
 
+@_or_skipped
 def check_samples(
-    utterance: Utterance, limits: Limits, samples: NDArray[np.float32], sampling_rate: int
-) -> Checked | Skipped:
-    """Check an utterance whose audio was decoded elsewhere.
-
-    Args:
-        utterance: what is known of it.
-        limits: what audio must be like.
-        samples: (samples, channels) float32.
-        sampling_rate: Hz.
-    """
-    return _or_skipped(
-        utterance, lambda: _judge(utterance, limits, samples, sampling_rate, len(samples))
-    )
+    utterance: Utterance,
+    limits: Limits,
+    samples: NDArray[np.float32],  # (samples, channels)
+    sampling_rate: int,  # Hz
+) -> Checked:
+    """Check an utterance whose audio was decoded elsewhere; returns as `check`."""
+    return _judge(utterance, limits, samples, sampling_rate, len(samples))
 
 
-def check_header(utterance: Utterance, limits: Limits) -> Checked | Skipped:
+@_or_skipped
+def check_header(utterance: Utterance, limits: Limits) -> Checked:
     """Return what an utterance is by its file's header, or why it is left out.
 
     No sample is read: silence, broken ends of files and equal audio stay unseen.
     """
-
-    def judge() -> Checked:
-        try:
-            header = read_header(utterance.audio)
-        except FileNotFoundError as error:
-            raise Unfit(Reason.MISSING_FILE, "there is no such file") from error
-        except (OSError, RuntimeError, ValueError) as error:
-            raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
-        rate = header.sampling_rate
-        _, samples = _stretch(utterance, header.samples, rate)
-        _refuse_short(samples, rate, limits)
-        _refuse_long(samples, rate, limits)
-        return Checked(utterance, header.samples, samples, rate, header.channels, "")
-
-    return _or_skipped(utterance, judge)
-
-
-def _or_skipped(utterance: Utterance, judge: Callable[[], Checked]) -> Checked | Skipped:
     try:
-        return judge()
-    except Unfit as verdict:
-        return utterance.skipped(verdict.reason, verdict.detail)
+        header = read_header(utterance.audio)
+    except FileNotFoundError as error:
+        raise Unfit(Reason.MISSING_FILE, "there is no such file") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
+    rate = header.sampling_rate
+    _, samples = _stretch(utterance, header.samples, rate)
+    _refuse_short(samples, rate, limits)
+    _refuse_long(samples, rate, limits)
+    return Checked(utterance, header.samples, samples, rate, header.channels, "")
 
 
 def _judge(
@@ -127,7 +125,11 @@ def _judge(
         raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, decoded {seconds:.3f} s")
     if bad := int(np.count_nonzero(~np.isfinite(samples))):
         raise Unfit(Reason.NOT_FINITE, f"{bad} of {samples.size} samples")
-    _check_level(samples, limits)
+    mono = samples.mean(axis=1)
+    peak = float(np.abs(mono - mono.mean()).max())
+    level = 20 * np.log10(peak) if peak else -np.inf
+    if level < limits.silence_db:
+        raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")
     return Checked(
         utterance=utterance,
         file_samples=file_samples,
@@ -194,14 +196,6 @@ def _refuse_short(samples: int, rate: int, limits: Limits) -> None:
         raise Unfit(Reason.EMPTY, "no samples")
     if samples / rate < limits.min_duration:
         raise Unfit(Reason.TOO_SHORT, f"{samples / rate:.3f} s < {limits.min_duration:g} s")
-
-
-def _check_level(samples: NDArray[np.float32], limits: Limits) -> None:
-    mono = samples.mean(axis=1)
-    peak = float(np.abs(mono - mono.mean()).max())
-    level = 20 * np.log10(peak) if peak else -np.inf
-    if level < limits.silence_db:
-        raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")
 
 
 def clipped(samples: NDArray[np.float32]) -> int:

@@ -6,23 +6,22 @@ import os
 import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench import corpora
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core import config as configs
-from harness_bench.core.files import read_ids
+from harness_bench.core.files import read_ids, write_json, write_text
 from harness_bench.core.log import bar, say
 from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
-from harness_bench.corpora.report import PrepareReport, speaker_disjoint
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
 from harness_bench.corpora.writer import REFERENCES, PreparedSplits
 from harness_bench.cuts import store
@@ -31,14 +30,17 @@ from harness_bench.cuts.store import REPORT, SKIPPED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from harness_bench.cuts.table import SplitReport
+    from harness_bench.leakage.compare import Pair
 
 _WRITTEN = (ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", REPORT, SKIPPED, PROVENANCE)
 _BATCH = 2048  # utterances handed to the workers at a time
 _NOT_IN_IDS = re.compile(r"[\s/]")
 _SHOWN = 5  # offenders named in an error
+_SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
 
-@dataclass(frozen=True, config=configs.STRICT)
+@config_dataclass(frozen=True, config=configs.STRICT)
 class PrepareConfig:
     """How a corpus is prepared.
 
@@ -63,6 +65,59 @@ class PrepareConfig:
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     jobs: int = Field(default=0, ge=0)
     audio: Literal["decode", "header"] = "decode"
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """One run of `prepare` in figures; the same run on the same data gives the same report."""
+
+    corpus: str
+    root: str
+    complete: bool  # False: too much was skipped and no cuts were written
+    found: int
+    kept: int
+    skipped: dict[str, int]  # reason -> utterances
+    skipped_list: tuple[Skipped, ...]
+    max_skipped: float
+    resampled: dict[str, int]  # original rate in Hz -> utterances
+    mixed_down: int  # utterances with several channels
+    splits: dict[str, SplitReport]
+    speaker_disjoint: bool | None  # None: no speakers known, or one split
+    leakage: tuple[Pair, ...]
+
+    @property
+    def share_skipped(self) -> float:
+        """Share of the utterances found that were left out, 0 to 1."""
+        return len(self.skipped_list) / self.found if self.found else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        figures = asdict(replace(self, leakage=()))
+        leakage = [pair.to_dict() for pair in self.leakage]
+        return {**figures, "leakage": leakage, "share_skipped": round(self.share_skipped, 6)}
+
+    def write(self, folder: Path) -> None:
+        """Write report.json and skipped.tsv into `folder`."""
+        rows = [_SKIPPED_COLUMNS]
+        rows += [tuple(getattr(item, name) for name in rows[0]) for item in self.skipped_list]
+        lines = ("\t".join(" ".join(str(cell).split()) for cell in row) for row in rows)
+        write_text(folder / SKIPPED, "\n".join(lines) + "\n")
+        write_json(folder / REPORT, self.to_dict())
+
+    def summary(self) -> str:
+        """Say in a few lines what was kept, skipped and changed."""
+        lines = [f"{self.corpus}: kept {self.kept} of {self.found} utterances"]
+        lines += [
+            f"  {name}: {split.utterances} utterances, {split.hours:.2f} h, "
+            f"{split.speakers} speakers"
+            for name, split in self.splits.items()
+        ]
+        lines += [f"  skipped, {reason}: {count}" for reason, count in self.skipped.items()]
+        lines += [f"  resampled from {rate} Hz: {count}" for rate, count in self.resampled.items()]
+        if self.mixed_down:
+            lines.append(f"  channels averaged: {self.mixed_down}")
+        lines += [f"  {pair}" for pair in self.leakage if pair.findings]
+        return "\n".join(lines)
 
 
 def prepare(
@@ -100,9 +155,13 @@ def prepare(
     source = corpus.utterances(root)
     found = list(source) if rule else source
     with PreparedSplits(out, corpus.splits) as kept:
-        tally = _Tally(kept)
-        tally.take(_check_all(_select(found, corpus.splits, config), config, f"checking {name}"))
-        report = _report(name, root, tally, config)
+        skipped = []
+        for item in _check_all(_select(found, corpus.splits, config), config, f"checking {name}"):
+            if isinstance(item, Skipped):
+                skipped.append(item)
+            else:
+                kept.add(item)
+        report = _report(name, root, kept, skipped, config)
         with store.replacing_cuts(out, *_WRITTEN):
             report.write(out)
             if report.complete:
@@ -116,30 +175,10 @@ def prepare(
     return report
 
 
-class _Tally:
-    """The results of a run as they come: cuts go to disk, what was left out and changed stays."""
-
-    def __init__(self, kept: PreparedSplits) -> None:
-        self.kept = kept
-        self.skipped: list[Skipped] = []
-        self.rates: Counter[int] = Counter()
-        self.mixed_down = 0
-
-    def take(self, results: Iterable[Checked | Skipped]) -> None:
-        """Take in all results."""
-        for item in results:
-            if isinstance(item, Skipped):
-                self.skipped.append(item)
-                continue
-            self.kept.add(item)
-            self.rates[item.sampling_rate] += item.sampling_rate != SAMPLE_RATE
-            self.mixed_down += item.channels > 1
-
-
 def _select(
     found: Iterable[Utterance | Skipped], splits: tuple[str, ...], config: PrepareConfig
 ) -> Iterator[Utterance | Skipped]:
-    """Leave out what needs no audio to be judged: repeated ids, splits, fields and labels."""
+    """Leave out what needs no audio to be judged: listed and repeated ids, splits, fields."""
     seen: dict[str, str] = {}
     excluded = {uid: file for file in config.exclude for uid in read_ids(Path(file))}
     unmet = {*excluded}
@@ -193,11 +232,15 @@ def _check_all(
         yield from bar(results, title=title, unit="utt")
 
 
-def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> PrepareReport:
-    kept, skipped = tally.kept, tally.skipped
+def _report(
+    name: str, root: Path, kept: PreparedSplits, skipped: list[Skipped], config: PrepareConfig
+) -> PrepareReport:
     found, pairs = len(kept) + len(skipped), kept.leakage()
     tables = [split.table for split in kept.filled()]
+    speakers_known = len(tables) > 1 and all(table.speakers_known() for table in tables)
+    shared = any("speaker" in pair.kinds for pair in pairs)
     faults = sum(item.fault for item in skipped)
+    rates = sorted(kept.rates.items())
     return PrepareReport(
         corpus=name,
         root=str(root),
@@ -207,10 +250,10 @@ def _report(name: str, root: Path, tally: _Tally, config: PrepareConfig) -> Prep
         skipped=dict(sorted(Counter(str(item.reason) for item in skipped).items())),
         skipped_list=tuple(skipped),
         max_skipped=config.max_skipped,
-        resampled={str(rate): count for rate, count in sorted(tally.rates.items()) if count},
-        mixed_down=tally.mixed_down,
+        resampled={str(rate): count for rate, count in rates if rate != SAMPLE_RATE},
+        mixed_down=kept.mixed_down,
         splits={table.name: table.describe() for table in tables},
-        speaker_disjoint=speaker_disjoint(tables, pairs),
+        speaker_disjoint=not shared if speakers_known else None,
         leakage=pairs,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import combinations
@@ -116,6 +117,8 @@ class PreparedSplits:
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         self._known = {name: PreparedSplit(name, folder) for name in names}
         self._files = ExitStack()
+        self.rates: Counter[int] = Counter()  # Hz -> utterances
+        self.mixed_down = 0  # utterances with several channels
 
     def __enter__(self) -> Self:
         for split in self._known.values():
@@ -128,6 +131,8 @@ class PreparedSplits:
     def add(self, item: Checked) -> None:
         """Put an utterance into its split, which must be one of those named at the beginning."""
         self._known[item.utterance.split].add(item)
+        self.rates[item.sampling_rate] += 1
+        self.mixed_down += item.channels > 1
 
     def filled(self) -> list[PreparedSplit]:
         """List the splits that have cuts."""

@@ -211,9 +211,10 @@ class _Draw:
 
     def _style(self, mean: Emotion, dialect: Dialect | None) -> Emotion:
         """Draw the prosody of one utterance around its emotion's mean, in its dialect's manner."""
-        spread: dict[str, float] = _emotion_table()["spread"]
-        names = ("pitch", "range", "rate", "level", "effort")
-        drawn = {name: self.random.gauss(getattr(mean, name), spread[name]) for name in names}
+        drawn: dict[str, Any] = {
+            name: self.random.gauss(getattr(mean, name), _emotion_table()["spread"][name])
+            for name in ("pitch", "range", "rate", "level", "effort")
+        }
         drawn["range"] = max(0.1, drawn["range"])
         if dialect is not None:
             drawn["pitch"] += dialect.pitch
