@@ -13,12 +13,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.cli.corpora import CORPORA_VERBS, audit
-from harness_bench.cli.probe import PROBE_VERBS
-from harness_bench.cli.results import records_app
-from harness_bench.cli.score import Json, Out, board_app, score_app
+from harness_bench.cli.corpora import CORPORA_VERBS
+from harness_bench.cli.models import predict, probe, transcribe
+from harness_bench.cli.options import Json, Out, arg, opt, refuse
+from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
-from harness_bench.cli.transcribe import transcribe
 from harness_bench.core.version import __version__
 
 app = typer.Typer(
@@ -39,9 +38,7 @@ app.add_typer(board_app, name="leaderboard")
 
 
 @app.callback(invoke_without_command=True)
-def root(
-    *, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
+def root(*, version: Annotated[bool, opt("Print the version.", "--version")] = False) -> None:
     """Parse the options that stand before the verb."""
     if version:
         typer.echo(__version__)
@@ -51,14 +48,12 @@ def root(
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="TOML that names the data; default: synthetic speech.")
+        Path | None, opt("TOML that names the data; default: synthetic speech.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name>.")] = None,
-    jobs: Annotated[
-        int, typer.Option(help="Single-threaded stages to run in parallel.", min=1)
-    ] = 2,
+    out: Annotated[Path | None, opt("Run folder; default: runs/<name>.")] = None,
+    jobs: Annotated[int, opt("Single-threaded stages to run in parallel.", min=1)] = 2,
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder that holds the data, instead of the TOML's.")
+        Path | None, opt("Folder that holds the data, instead of the TOML's.")
     ] = None,
 ) -> None:
     """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
@@ -118,24 +113,20 @@ def models(*, as_json: Json = False) -> None:
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="Layout of the data: tsv, folder, ...")],
-    folder: Annotated[Path, typer.Argument(help="Where the data are.")],
+    corpus: Annotated[str, arg("Layout of the data: tsv, folder, ...")],
+    folder: Annotated[Path, arg("Where the data are.")],
     out: Out,
     *,
-    option: Annotated[
-        list[str] | None, typer.Option(help="The corpus's own option, as name=value.")
-    ] = None,
-    require: Annotated[
-        list[str] | None, typer.Option(help="Leave out utterances that lack this field.")
-    ] = None,
+    option: Annotated[list[str] | None, opt("The corpus's own option, as name=value.")] = None,
+    require: Annotated[list[str] | None, opt("Leave out utterances that lack this field.")] = None,
     exclude: Annotated[
-        list[Path] | None, typer.Option(help="Leave out the utterance ids that this file lists.")
+        list[Path] | None, opt("Leave out the utterance ids that this file lists.")
     ] = None,
-    max_skipped: Annotated[float, typer.Option(help="Fail if a larger share is left out.")] = 0.05,
-    jobs: Annotated[int, typer.Option(help="Files checked at a time; 0: all cores.")] = 0,
+    max_skipped: Annotated[float, opt("Fail if a larger share is left out.")] = 0.05,
+    jobs: Annotated[int, opt("Files checked at a time; 0: all cores.")] = 0,
     audio: Annotated[
         Literal["decode", "header"],
-        typer.Option(help="decode reads all audio; header trusts the files' headers."),
+        opt("decode reads all audio; header trusts the files' headers."),
     ] = "decode",
 ) -> None:
     """Check a corpus on disk and write cuts, a report and the list of what was skipped.
@@ -157,27 +148,23 @@ def prepare(
 def _name_and_value(text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not found:
-        raise typer.BadParameter(f"{text!r} is not name=value", param_hint="--option")
+        refuse("--option", f"{text!r} is not name=value")
     return name, value
 
 
-for verb in (*CORPORA_VERBS, audit, *TRAINING_VERBS, *PROBE_VERBS, transcribe):
+for verb in (*CORPORA_VERBS, *TRAINING_VERBS, probe, predict, transcribe):
     app.command()(verb)
 
 
 @app.command()
 def augment_preview(
-    config: Annotated[
-        Path, typer.Argument(help="TOML with a table [pretrain.augment], or a preset's name.")
-    ],
-    audio: Annotated[Path, typer.Argument(help="Audio file, or folder made by `prepare`.")],
+    config: Annotated[Path, arg("TOML with a table [pretrain.augment], or a preset's name.")],
+    audio: Annotated[Path, arg("Audio file, or folder made by `prepare`.")],
     out: Out,
     *,
-    seed: Annotated[int, typer.Option(help="Seed of all random choices.", min=0)] = 0,
-    count: Annotated[int, typer.Option(help="Utterances to take from a folder.", min=1)] = 3,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Turn on what the config leaves off.")
-    ] = False,
+    seed: Annotated[int, opt("Seed of all random choices.", min=0)] = 0,
+    count: Annotated[int, opt("Utterances to take from a folder.", min=1)] = 3,
+    everything: Annotated[bool, opt("Turn on what the config leaves off.", "--all")] = False,
 ) -> None:
     """Write audio and spectrograms before and after each augmentation.
 

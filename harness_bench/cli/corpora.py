@@ -8,36 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from harness_bench.cli.score import Json, Out
+from harness_bench.cli.options import Json, Out, arg, dumped, opt, refuse
 
 
 def audit(
     sets: Annotated[
-        list[str],
-        typer.Argument(help="[NAME=]PATH[:SPLIT][@IDS]: prepared or Shar folder, cuts, id list."),
+        list[str], arg("[NAME=]PATH[:SPLIT][@IDS]: prepared or Shar folder, cuts, id list.")
     ],
     *,
-    report: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
+    report: Annotated[Path | None, opt("Markdown page to write.")] = None,
     write_lists: Annotated[
-        Path | None, typer.Option(help="Folder for leaked.SET.txt, the ids that leak.")
+        Path | None, opt("Folder for leaked.SET.txt, the ids that leak.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="Report but do not fail on this kind, such as speaker.")
+        list[str] | None, opt("Report but do not fail on this kind, such as speaker.")
     ] = None,
-    long_text: Annotated[
-        int, typer.Option(help="Shortest equal text that is a leak, in words.", min=1)
-    ] = 12,
-    listen: Annotated[bool, typer.Option(help="Read all audio and compare fingerprints.")] = True,
-    jobs: Annotated[int, typer.Option(help="Files read at a time; 0: all cores.", min=0)] = 0,
+    long_text: Annotated[int, opt("Shortest equal text that is a leak, in words.", min=1)] = 12,
+    listen: Annotated[bool, opt("Read all audio and compare fingerprints.")] = True,
+    jobs: Annotated[int, opt("Files read at a time; 0: all cores.", min=0)] = 0,
     cache: Annotated[
-        Path | None,
-        typer.Option(envvar="HARNESS_FINGERPRINT_CACHE", help="Folder to keep fingerprints in."),
+        Path | None, opt("Folder to keep fingerprints in.", envvar="HARNESS_FINGERPRINT_CACHE")
     ] = None,
     cache_mb: Annotated[
-        int,
-        typer.Option(
-            envvar="HARNESS_FINGERPRINT_CACHE_MB", help="Size limit of that folder in MiB.", min=1
-        ),
+        int, opt("Size limit of that folder in MiB.", envvar="HARNESS_FINGERPRINT_CACHE_MB", min=1)
     ] = 20_480,
     as_json: Json = False,
 ) -> None:
@@ -60,20 +53,17 @@ def audit(
     known.tell()
     if report is not None:
         write_text(report, found.markdown())
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        typer.echo(found.text())
+    typer.echo(dumped(found.to_dict()) if as_json else found.text())
     if write_lists is not None:  # last: what lists cannot hold must not cost the report
         write(found, write_lists)
     raise typer.Exit(1 if found.leaks else 0)
 
 
-Folders = Annotated[list[Path], typer.Argument(help="Folders made by `prepare` or `shard`.")]
+Folders = Annotated[list[Path], arg("Folders made by `prepare` or `shard`.")]
 
 
 def corpora(
-    names: Annotated[list[str] | None, typer.Argument(help="Only these; default: all.")] = None,
+    names: Annotated[list[str] | None, arg("Only these; default: all.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -88,30 +78,29 @@ def corpora(
     from harness_bench.corpora.doctor import catalogue
 
     entries = catalogue.catalogue(names or ())
-    if as_json:
-        typer.echo(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
-    else:
-        typer.echo(catalogue.render(entries, full=bool(names)))
+    typer.echo(
+        dumped([asdict(entry) for entry in entries])
+        if as_json
+        else catalogue.render(entries, full=bool(names))
+    )
 
 
 def corpora_doctor(
     folders: Folders,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write, of one folder; default: its `doctor`.")
+        Path | None, opt("Where to write, of one folder; default: its `doctor`.")
     ] = None,
     audio: Annotated[
-        str, typer.Option(help="Audio to decode: all, none, or a number of utterances per split.")
+        str, opt("Audio to decode: all, none, or a number of utterances per split.")
     ] = "all",
     known: Annotated[
-        Path | None, typer.Option(help="TOML of expected figures instead of the corpus's own.")
+        Path | None, opt("TOML of expected figures instead of the corpus's own.")
     ] = None,
-    table1: Annotated[
-        bool, typer.Option("--table1", help="Compare with the paper's Table 1.")
-    ] = False,
-    min_seconds: Annotated[float, typer.Option(help="List shorter utterances.")] = 0.5,
-    max_seconds: Annotated[float, typer.Option(help="List longer utterances.")] = 60.0,
-    jobs: Annotated[int, typer.Option(help="Files decoded at a time; 0: all cores.")] = 0,
+    table1: Annotated[bool, opt("Compare with the paper's Table 1.", "--table1")] = False,
+    min_seconds: Annotated[float, opt("List shorter utterances.")] = 0.5,
+    max_seconds: Annotated[float, opt("List longer utterances.")] = 60.0,
+    jobs: Annotated[int, opt("Files decoded at a time; 0: all cores.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Compare prepared corpora with published figures, and check their audio.
@@ -128,13 +117,14 @@ def corpora_doctor(
     if table1:
         _table_1(folders, as_json=as_json)
     if out is not None and len(folders) > 1:
-        raise typer.BadParameter("goes with one folder", param_hint="--out")
+        refuse("--out", "goes with one folder")
     from harness_bench.corpora.doctor.examine import FOLDER, examine
     from harness_bench.corpora.doctor.listen import Listening
     from harness_bench.corpora.doctor.report import summary
 
     bounds = {"min_seconds": min_seconds, "max_seconds": max_seconds}
-    config = Listening(audio=_audio(audio), jobs=jobs, **bounds)
+    chosen: Any = int(audio) if audio.isdecimal() else audio  # the config refuses what is no choice
+    config = Listening(audio=chosen, jobs=jobs, **bounds)
     rows, sound = [], True
     for folder in folders:
         found = examine(folder, out, config, known)
@@ -143,7 +133,7 @@ def corpora_doctor(
         if not as_json:
             typer.echo(f"{folder}\n{summary(found)}\nReport: {out or folder / FOLDER}/doctor.md")
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        typer.echo(dumped(rows))
     raise typer.Exit(0 if sound else 1)
 
 
@@ -152,18 +142,17 @@ def subset(
     out: Out,
     *,
     hours: Annotated[
-        list[str] | None, typer.Option(help="300, or train=300 and again dev=6 for two pieces.")
+        list[str] | None, opt("300, or train=300 and again dev=6 for two pieces.")
     ] = None,
-    share: Annotated[str | None, typer.Option(help="Share of all hours, such as 30%.")] = None,
+    share: Annotated[str | None, opt("Share of all hours, such as 30%.")] = None,
     by: Annotated[
-        str | None,
-        typer.Option(help="Keep together: pieces share no cluster, speaker or other field."),
+        str | None, opt("Keep together: pieces share no cluster, speaker or other field.")
     ] = None,
     language: Annotated[
-        list[str] | None, typer.Option(help="ar=2 and again en=1: the parts of the hours.")
+        list[str] | None, opt("ar=2 and again en=1: the parts of the hours.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split to draw from.")] = "train",
-    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+    split: Annotated[str, opt("Split to draw from.")] = "train",
+    seed: Annotated[int, opt("Seed of the draw.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw hours of cuts, exact to one utterance; write them with the rule, seed and digest.
@@ -199,11 +188,6 @@ def _table_1(folders: list[Path], *, as_json: bool) -> None:
     raise typer.Exit(0 if table.sound else 1)
 
 
-def _audio(text: str) -> Any:
-    """Read all, none or a number; the config refuses what is none of them."""
-    return int(text) if text.isdecimal() else text
-
-
 def _amount(text: str, name: str, option: str) -> tuple[str, float]:
     """Read NAME=NUMBER, or a number alone where there is a name for it."""
     before, found, after = text.rpartition("=")
@@ -213,8 +197,7 @@ def _amount(text: str, name: str, option: str) -> tuple[str, float]:
     except ValueError:
         number = None
     if number is None or not before:
-        kind = "a number or NAME=NUMBER" if name else "NAME=NUMBER"
-        raise typer.BadParameter(f"{text!r} is not {kind}", param_hint=option)
+        refuse(option, f"{text!r} is not {'a number or ' if name else ''}NAME=NUMBER")
     return before, number
 
 
@@ -223,13 +206,12 @@ def _percent(text: str | None) -> float | None:
         return None
     try:
         percent = float(text.strip().removesuffix("%"))
-    except ValueError as error:
-        message = f"{text!r} is no share such as 30%"
-        raise typer.BadParameter(message, param_hint="--share") from error
+    except ValueError:
+        refuse("--share", f"{text!r} is no share such as 30%")
     if percent < 1 and "%" not in text:  # 0.3 may be meant as 30 % or as 0.3 %
-        message = f"{text!r} is below 1 without a sign: write {100 * percent:g}% or {text.strip()}%"
-        raise typer.BadParameter(message, param_hint="--share")
+        sure = f"{100 * percent:g}% or {text.strip()}%"
+        refuse("--share", f"{text!r} is below 1 without a sign: write {sure}")
     return percent
 
 
-CORPORA_VERBS = (corpora, corpora_doctor, subset)
+CORPORA_VERBS = (corpora, corpora_doctor, subset, audit)

@@ -46,11 +46,17 @@ def _python() -> Diagnosis:
     return Diagnosis("python", "ok" if fits else "broken", detail)
 
 
-def _library(name: str) -> Diagnosis:
+def _version(name: str) -> str | None:
     try:
-        return Diagnosis(name, "ok", importlib.metadata.version(name))
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Diagnosis(name, "broken", "not installed; run `make setup`")
+        return None
+
+
+def _library(name: str) -> Diagnosis:
+    version = _version(name)
+    verdict: Literal["ok", "broken"] = "ok" if version else "broken"
+    return Diagnosis(name, verdict, version or "not installed; run `make setup`")
 
 
 def _optional(name: str, module: str, purpose: str, how: str) -> Diagnosis:
@@ -61,9 +67,7 @@ def _optional(name: str, module: str, purpose: str, how: str) -> Diagnosis:
 
 def _clash() -> Diagnosis:
     """s3prl and its maintained fork share files: only one may be installed."""
-    try:
-        version = importlib.metadata.version("s3prl")
-    except importlib.metadata.PackageNotFoundError:
+    if (version := _version("s3prl")) is None:
         return Diagnosis("s3prl clash", "ok", "only the maintained fork, or none")
     detail = f"s3prl {version} is installed too; run: uv pip uninstall s3prl espnet-s3prl, then "
     return Diagnosis("s3prl clash", "broken", detail + "uv pip install espnet-s3prl")
@@ -72,23 +76,20 @@ def _clash() -> Diagnosis:
 def _device() -> Diagnosis:
     import torch
 
+    detail = f"no GPU; CPU with {torch.get_num_threads()} threads (everything works on it)"
     if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        return Diagnosis("device", "ok", f"{count} GPU: {torch.cuda.get_device_name(0)}")
-    threads = torch.get_num_threads()
-    return Diagnosis("device", "ok", f"no GPU; CPU with {threads} threads (everything works on it)")
+        detail = f"{torch.cuda.device_count()} GPU: {torch.cuda.get_device_name(0)}"
+    return Diagnosis("device", "ok", detail)
 
 
 def _bash() -> Diagnosis:
     found = shutil.which("bash")
-    if found is None:
-        return Diagnosis(
-            "bash", "missing", "the recipes in egs/ need it; install it by your system"
-        )
-    return Diagnosis("bash", "ok", found)
+    detail = found or "the recipes in egs/ need it; install it by your system"
+    return Diagnosis("bash", "ok" if found else "missing", detail)
 
 
 def _disk() -> Diagnosis:
     free = shutil.disk_usage(".").free / 1e9
-    verdict: Literal["ok", "missing"] = "ok" if free > LEAST_FREE_GB else "missing"
-    return Diagnosis("disk", verdict, f"{free:.0f} GB free here")
+    return Diagnosis(
+        "disk", "ok" if free > LEAST_FREE_GB else "missing", f"{free:.0f} GB free here"
+    )

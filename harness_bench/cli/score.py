@@ -1,40 +1,41 @@
-"""The verbs `score` and `leaderboard` of the command line."""
+"""The verbs `score`, `results` and `leaderboard`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from harness_bench.cli.options import Json, Out, arg, dumped, left_out, opt
+
 score_app = typer.Typer(no_args_is_help=True, help="Score predictions, and compare systems.")
+records_app = typer.Typer(
+    no_args_is_help=True, help="Result files: `validate`, `add`, `list`, `diff`, `schema`."
+)
 board_app = typer.Typer(no_args_is_help=True, help="Build, show or host the leaderboard.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Ids = Annotated[str, typer.Option(help="strict, or common: score the ids that all files have.")]
-Out = Annotated[Path, typer.Argument(help="Where to write.")]
-Results = Annotated[Path, typer.Argument(help="Folder of result files.")]
-Title = Annotated[str, typer.Option(help="The page's heading.")]
-Reported = Annotated[bool, typer.Option(help="Add the paper's figures.")]
-Split = Annotated[str, typer.Option(help="Split to show, or `all`.")]
+Ids = Annotated[str, opt("strict, or common: score the ids that all files have.")]
+Results = Annotated[Path, arg("Folder of result files.")]
+Title = Annotated[str, opt("The page's heading.")]
+Reported = Annotated[bool, opt("Add the paper's figures.")]
+Split = Annotated[str, opt("Split to show, or `all`.")]
 
 
 @score_app.command("cls")
 def score_cls(
-    predictions: Annotated[Path | None, typer.Option(help="JSON lines of ClassPrediction.")] = None,
+    predictions: Annotated[Path | None, opt("JSON lines of ClassPrediction.")] = None,
     *,
-    pred: Annotated[
-        Path | None, typer.Option(help="Lines `id label`, or JSON with id, pred, probs.")
-    ] = None,
-    cuts: Annotated[Path | None, typer.Option(help="The truth: prepared cuts.")] = None,
+    pred: Annotated[Path | None, opt("Lines `id label`, or JSON with id, pred, probs.")] = None,
+    cuts: Annotated[Path | None, opt("The truth: prepared cuts.")] = None,
     field: Annotated[
-        str | None,
-        typer.Option(help="Field of the cuts with the true label; default: the one that fits."),
+        str | None, opt("Field of the cuts with the true label; default: the one that fits.")
     ] = None,
-    tsv: Annotated[Path | None, typer.Option(help="Columns id, truth, prediction.")] = None,
+    tsv: Annotated[Path | None, opt("Columns id, truth, prediction.")] = None,
     ids: Ids = "strict",
-    plot: Annotated[Path | None, typer.Option(help="Picture of the confusion matrix.")] = None,
+    plot: Annotated[Path | None, opt("Picture of the confusion matrix.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score classes: accuracy, macro-F1, unweighted average recall, with 95 % intervals.
@@ -63,27 +64,25 @@ def score_cls(
 
 @score_app.command("asr")
 def score_asr(
-    predictions: Annotated[Path | None, typer.Option(help="JSON lines of TextPrediction.")] = None,
+    predictions: Annotated[Path | None, opt("JSON lines of TextPrediction.")] = None,
     *,
-    hyp: Annotated[Path | None, typer.Option(help="Hypotheses, instead of predictions.")] = None,
-    ref: Annotated[list[Path] | None, typer.Option(help="References; once per annotator.")] = None,
-    profile: Annotated[str, typer.Option(help="Text profile, or `all`.")] = "mgb2",
+    hyp: Annotated[Path | None, opt("Hypotheses, instead of predictions.")] = None,
+    ref: Annotated[list[Path] | None, opt("References; once per annotator.")] = None,
+    profile: Annotated[str, opt("Text profile, or `all`.")] = "mgb2",
     ids: Ids = "strict",
     group: Annotated[
-        list[str] | None,
-        typer.Option(help="Rows per group: FIELD, NAME=FILE, NAME:N or code-switched."),
+        list[str] | None, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="Unit to resample for intervals, written as --group.")
+        str | None, opt("Unit to resample for intervals, written as --group.")
     ] = None,
     encoding: Annotated[
-        list[str] | None, typer.Option(help="utf8 or buckwalter; once, or once per file.")
+        list[str] | None, opt("utf8 or buckwalter; once, or once per file.")
     ] = None,
     kind: Annotated[
-        list[str] | None,
-        typer.Option("--format", help="auto, text, stm, ctm, jsonl or trn; once or per file."),
+        list[str] | None, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
     ] = None,
-    align: Annotated[Path | None, typer.Option(help="Alignments: OUT.html or OUT.txt.")] = None,
+    align: Annotated[Path | None, opt("Alignments: OUT.html or OUT.txt.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score texts: WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
@@ -94,7 +93,8 @@ def score_asr(
       harness-bench score asr --predictions predictions.test.jsonl --profile all
     """
     if predictions:
-        _alone("--predictions", hyp, ref, group, cluster, encoding, kind, align, ids != "strict")
+        if any((hyp, ref, group, cluster, encoding, kind, align, ids != "strict")):
+            raise typer.BadParameter("--predictions goes with --profile and --json alone")
         from harness_bench.scoring.report import text_report
 
         typer.echo(text_report(predictions, profile=profile, as_json=as_json))
@@ -104,12 +104,9 @@ def score_asr(
     from harness_bench.scoring.report import asr_report
     from harness_bench.scoring.texts.score import Grouping, TranscriptFiles
 
+    formats, encodings = tuple(kind or ["auto"]), tuple(encoding or ["utf8"])
     files = TranscriptFiles(
-        hypothesis=hyp,
-        references=tuple(ref),
-        formats=tuple(kind or ["auto"]),
-        encodings=tuple(encoding or ["utf8"]),
-        ids=ids,
+        hypothesis=hyp, references=tuple(ref), formats=formats, encodings=encodings, ids=ids
     )
     parts = Grouping(groups=tuple(group or []), cluster=cluster)
     typer.echo(asr_report(files, profile=profile, grouping=parts, view=align, as_json=as_json))
@@ -117,18 +114,13 @@ def score_asr(
 
 @score_app.command("compare")
 def score_compare(
-    files: Annotated[
-        list[Path], typer.Argument(help="Predictions of the same utterances, a file per system.")
-    ],
+    files: Annotated[list[Path], arg("Predictions of the same utterances, a file per system.")],
     *,
     name: Annotated[
-        list[str] | None,
-        typer.Option(help="Name of each system, in order; default: from the paths."),
+        list[str] | None, opt("Name of each system, in order; default: from the paths.")
     ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Default: accuracy of classes, wer of texts.")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="Text profile; default: mgb2.")] = None,
+    metric: Annotated[str | None, opt("Default: accuracy of classes, wer of texts.")] = None,
+    profile: Annotated[str | None, opt("Text profile; default: mgb2.")] = None,
     as_json: Json = False,
 ) -> None:
     """Paired comparison of two or more systems: ranks, differences, intervals, p-values.
@@ -144,10 +136,111 @@ def score_compare(
     )
 
 
-def _alone(option: str, *others: object) -> None:
-    """Refuse options that would be overlooked."""
-    if any(others):
-        raise typer.BadParameter(f"{option} goes with --profile and --json alone")
+@records_app.command("schema")
+def results_schema() -> None:
+    """Print the JSON Schema of a result file, for other tools that write or check one.
+
+    Example:
+      harness-bench results schema > result.schema.json
+    """
+    from harness_bench.results.record import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@records_app.command("validate")
+def results_validate(
+    paths: Annotated[list[Path], arg("Result files, or folders of them.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Check result files; print every problem with file and field.
+
+    The exit status is 1 if any file is bad.
+
+    Example:
+      harness-bench results validate runs/demo/results new.json
+    """
+    from harness_bench.results.manage import check
+
+    count, problems = check(paths)
+    if as_json:
+        found = [asdict(problem) for problem in problems]
+        typer.echo(dumped({"files": count, "problems": found}))
+    else:
+        for problem in problems:
+            typer.echo(str(problem))
+        bad = len({problem.file for problem in problems})
+        typer.echo(f"{count} files checked, {len(problems)} problems in {bad} of them")
+    raise typer.Exit(1 if problems else 0)
+
+
+@records_app.command("add")
+def results_add(
+    file: Annotated[Path, arg("The result file.")],
+    folder: Annotated[Path, arg("Folder of results to add it to.")],
+    *,
+    replace: Annotated[
+        bool, opt("Overwrite a different result of the same identity.", "--replace")
+    ] = False,
+) -> None:
+    """Check a result and copy it, with its predictions, into a folder of results.
+
+    Example:
+      harness-bench results add new.json runs/demo/results
+    """
+    from harness_bench.results.manage import add
+
+    path, written = add(file, folder, replace=replace)
+    typer.echo(f"added: {path}" if written else f"already there: {path}")
+
+
+@records_app.command("list")
+def results_list(
+    folder: Annotated[Path, arg("Folder of results.")],
+    *,
+    task: Annotated[str | None, opt("Only this task's.")] = None,
+    model: Annotated[str | None, opt("Only this model's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List results with their main figures, intervals, and whether measured or reported.
+
+    Files that are no valid results are named on stderr; then the exit status is 1.
+
+    Example:
+      harness-bench results list runs/demo/results --task asr
+    """
+    from harness_bench.results.manage import list_results, render
+
+    rows, problems = list_results(folder, task=task, model=model)
+    typer.echo(dumped(rows) if as_json else render(rows))
+    left_out(problems)
+    raise typer.Exit(1 if problems else 0)
+
+
+@records_app.command("diff")
+def results_diff(
+    first: Annotated[Path, arg("Folder of results, or one file.")],
+    second: Annotated[Path, arg("The same kind of thing.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Report which results changed, appeared or vanished; times and machines are not compared.
+
+    The exit status is 1 if anything differs or a file is left out.
+
+    Example:
+      harness-bench results diff runs/before/results runs/after/results
+    """
+    from harness_bench.results.manage import diff
+
+    differences, problems = diff(first, second)
+    if as_json:
+        typer.echo(dumped([asdict(difference) for difference in differences]))
+    for difference in () if as_json else differences:
+        typer.echo(str(difference))
+    left_out(problems)
+    raise typer.Exit(1 if differences or problems else 0)
 
 
 @board_app.command("build")
@@ -167,7 +260,7 @@ def leaderboard_build(
     from harness_bench.leaderboard.build import build
 
     files = build(results, out, title=title, include_reported=reported, split=_chosen(split))
-    _tell_problems(files.problems)
+    left_out(map(": ".join, files.problems.items()))
     typer.echo(f"Leaderboard: {files.html}")
     raise typer.Exit(1 if files.problems else 0)
 
@@ -176,12 +269,10 @@ def leaderboard_build(
 def leaderboard_serve(
     results: Results,
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to build; default: a temporary folder.")
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
-    host: Annotated[str, typer.Option(help="0.0.0.0 shows it to other machines.")] = "127.0.0.1",
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
+    out: Annotated[Path | None, opt("Where to build; default: a temporary folder.")] = None,
+    port: Annotated[int, opt("0: any free one.", min=0, max=65535)] = 8000,
+    host: Annotated[str, opt("0.0.0.0 shows it to other machines.")] = "127.0.0.1",
+    open_browser: Annotated[bool, opt("Open the browser.", "--open")] = False,
     title: Title = "Leaderboard",
     reported: Reported = True,
     split: Split = "test",
@@ -204,14 +295,13 @@ def leaderboard_space(
     out: Out,
     *,
     sdk: Annotated[
-        Literal["static", "gradio"],
-        typer.Option(help="The built page, or an app that builds it when it starts."),
+        Literal["static", "gradio"], opt("The built page, or an app that builds it when it starts.")
     ] = "static",
     title: Title = "Leaderboard",
     reported: Reported = True,
     split: Split = "test",
     predictions: Annotated[
-        bool, typer.Option(help="gradio: copy predictions (transcripts and labels) too.")
+        bool, opt("gradio: copy predictions (transcripts and labels) too.")
     ] = True,
 ) -> None:
     """Write a folder ready to push as a Hugging Face Space; nothing is uploaded.
@@ -225,7 +315,7 @@ def leaderboard_space(
         results, out, sdk=sdk, title=title, include_reported=reported, split=_chosen(split),
         predictions=predictions,
     )  # fmt: skip
-    _tell_problems(problems)
+    left_out(map(": ".join, problems.items()))
     typer.echo(f"Space: {out}")
     raise typer.Exit(1 if problems else 0)
 
@@ -233,9 +323,3 @@ def leaderboard_space(
 def _chosen(split: str) -> str | None:
     """Return the split to show, None for all."""
     return None if split == "all" else split
-
-
-def _tell_problems(problems: dict[str, str]) -> None:
-    """Name the result files that are left out."""
-    for name, reason in problems.items():
-        typer.echo(f"left out: {name}: {reason}", err=True)

@@ -8,28 +8,26 @@ from typing import Annotated
 
 import typer
 
-from harness_bench.cli.score import Json, Out
+from harness_bench.cli.options import Json, Out, arg, opt
 
-Cuts = Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare` or `shard`.")]
-LabelFolder = Annotated[Path, typer.Argument(help="Folder made by `harness-bench labels`.")]
-IterationFile = Annotated[Path, typer.Argument(help="TOML of one iteration, or a preset's name.")]
-FamilyFile = Annotated[Path, typer.Argument(help="TOML of the family.")]
-FamilyCuts = Annotated[
-    Path | None, typer.Argument(help="Prepared or sharded folder; default: its [data].")
-]
-Split = Annotated[str, typer.Option(help="Split to read.")]
-Restart = Annotated[bool, typer.Option(help="Replace other runs in OUT.")]
-Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Devices = Annotated[int | None, typer.Option(help="Ranks on this machine.")]
+Cuts = Annotated[Path, arg("Folder made by `harness-bench prepare` or `shard`.")]
+LabelFolder = Annotated[Path, arg("Folder made by `harness-bench labels`.")]
+IterationFile = Annotated[Path, arg("TOML of one iteration, or a preset's name.")]
+FamilyFile = Annotated[Path, arg("TOML of the family.")]
+FamilyCuts = Annotated[Path | None, arg("Prepared or sharded folder; default: its [data].")]
+Split = Annotated[str, opt("Split to read.")]
+Restart = Annotated[bool, opt("Replace other runs in OUT.")]
+Accelerator = Annotated[str, opt("auto, cpu or cuda.")]
+Devices = Annotated[int | None, opt("Ranks on this machine.")]
 
 
 def shard(
-    cuts: Annotated[Path, typer.Argument(help="Folder made by `harness-bench prepare`.")],
+    cuts: Annotated[Path, arg("Folder made by `harness-bench prepare`.")],
     out: Out,
     *,
     split: Split = "train",
-    shard_cuts: Annotated[int, typer.Option(help="Utterances per shard.", min=1)] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the random order.")] = 0,
+    shard_cuts: Annotated[int, opt("Utterances per shard.", min=1)] = 1000,
+    seed: Annotated[int, opt("Seed of the random order.")] = 0,
 ) -> None:
     """Write a split as lhotse Shar: audio in large files, for thousands of hours.
 
@@ -49,7 +47,7 @@ def labels(
     cuts: Cuts,
     out: Out,
     *,
-    teacher: Annotated[Path | None, typer.Option(help="Checkpoint or named model.")] = None,
+    teacher: Annotated[Path | None, opt("Checkpoint or named model.")] = None,
     split: Split = "train",
     accelerator: Accelerator = "auto",
     devices: Devices = None,
@@ -74,17 +72,15 @@ def label_quality(
     *,
     units: Annotated[
         str | None,
-        typer.Option(
-            help="What to measure against: text, alignment, a level of it such as word, or a field "
+        opt(
+            "What to measure against: text, alignment, a level of it such as word, or a field "
             "such as label. Default: alignment, else text, where the cuts have them."
         ),
     ] = None,
     split: Split = "train",
-    limit: Annotated[
-        int | None, typer.Option(help="Measure this many random utterances.", min=1)
-    ] = None,
+    limit: Annotated[int | None, opt("Measure this many random utterances.", min=1)] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where quality.json and .png go; default: with the labels.")
+        Path | None, opt("Where quality.json and .png go; default: with the labels.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -111,7 +107,7 @@ def pretrain(
     label_folder: LabelFolder,
     out: Out,
     *,
-    teacher: Annotated[Path | None, typer.Option(help="Checkpoint or named model.")] = None,
+    teacher: Annotated[Path | None, opt("Checkpoint or named model.")] = None,
     split: Split = "train",
     restart: Restart = False,
     accelerator: Accelerator = "auto",
@@ -134,12 +130,12 @@ def pretrain(
 def family(
     config: FamilyFile,
     cuts: FamilyCuts = None,
-    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>.")] = None,
+    out: Annotated[Path | None, arg("Default: runs/<name>.")] = None,
     *,
     split: Split = "train",
-    only: Annotated[str | None, typer.Option(help="Make only this iteration.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan.")] = False,
-    hours: Annotated[float | None, typer.Option(help="Hours of audio, for the plan.")] = None,
+    only: Annotated[str | None, opt("Make only this iteration.")] = None,
+    dry_run: Annotated[bool, opt("Print the plan.", "--dry-run")] = False,
+    hours: Annotated[float | None, opt("Hours of audio, for the plan.")] = None,
     as_json: Json = False,
     restart: Restart = False,
     accelerator: Accelerator = "auto",
@@ -173,13 +169,11 @@ def family(
 
 
 def export(
-    run: Annotated[
-        Path, typer.Argument(help="Run folder, fairseq's .pt file, or with --random a preset.")
-    ],
+    run: Annotated[Path, arg("Run folder, fairseq's .pt file, or with --random a preset.")],
     out: Out,
     *,
-    random: Annotated[bool, typer.Option(help="An untrained model of a preset's shape.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the untrained weights.")] = 0,
+    random: Annotated[bool, opt("An untrained model of a preset's shape.")] = False,
+    seed: Annotated[int, opt("Seed of the untrained weights.")] = 0,
 ) -> None:
     """Write a run's model as a folder that transformers, s3prl and ESPnet open.
 
@@ -197,13 +191,13 @@ def export(
 def figure2(
     config: FamilyFile,
     cuts: FamilyCuts = None,
-    out: Annotated[Path | None, typer.Argument(help="Default: runs/<name>_figure2.")] = None,
+    out: Annotated[Path | None, arg("Default: runs/<name>_figure2.")] = None,
     *,
     student: Annotated[
-        str | None, typer.Option(help="Default: the last one with a teacher and without PCA.")
+        str | None, opt("Default: the last one with a teacher and without PCA.")
     ] = None,
     pca_dim: Annotated[
-        int | None, typer.Option(help="Default: as in the family, or half the teacher's.", min=1)
+        int | None, opt("Default: as in the family, or half the teacher's.", min=1)
     ] = None,
     split: Split = "train",
     restart: Restart = False,
@@ -233,11 +227,11 @@ def figure2(
 
 
 def curves(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or those of iterations.")],
-    out: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
+    runs: Annotated[list[Path], arg("Run folders, or those of iterations.")],
+    out: Annotated[Path, opt("Picture to write: .png, .svg or .pdf.")],
     *,
-    field: Annotated[str, typer.Option(help="Field of the training log.")] = "loss_masked",
-    title: Annotated[str, typer.Option(help="Title of the plot.")] = "Pretraining",
+    field: Annotated[str, opt("Field of the training log.")] = "loss_masked",
+    title: Annotated[str, opt("Title of the plot.")] = "Pretraining",
 ) -> None:
     """Draw the curves of any runs together.
 
@@ -251,15 +245,13 @@ def curves(
 
 
 def efficiency(
-    folders: Annotated[list[Path], typer.Argument(help="Checkpoint folders.")],
+    folders: Annotated[list[Path], arg("Checkpoint folders.")],
     *,
-    teacher: Annotated[Path | None, typer.Option(help="Checkpoint to compare with.")] = None,
-    results: Annotated[Path | None, typer.Option(help="Results folder, for retention.")] = None,
+    teacher: Annotated[Path | None, opt("Checkpoint to compare with.")] = None,
+    results: Annotated[Path | None, opt("Results folder, for retention.")] = None,
     into: Annotated[
         Path | None,
-        typer.Option(
-            help="Results folder: write the costs into its results.", exists=True, file_okay=False
-        ),
+        opt("Results folder: write the costs into its results.", exists=True, file_okay=False),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -1,0 +1,264 @@
+"""The verbs that use models: `probe`, `predict` and `transcribe`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from harness_bench.cli.options import arg, left_out, opt, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from harness_bench.asr.transcribe.chunks import Recording
+    from harness_bench.asr.transcribe.transcript import Transcript
+
+_SEED = 1337  # s3prl's
+_MANY = 100  # seeds
+Kind = Literal["pretrained", "baseline", "random", "other"]
+Format = Literal["txt", "json", "srt", "vtt", "tsv"]
+
+
+def probe(
+    upstream: Annotated[str, opt("Any name that -u takes.", "--upstream", "-u")],
+    task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
+    cuts: Annotated[Path, opt("Prepared cuts with train, dev and test.")],
+    out: Annotated[Path, opt("Folder for trials, grid.json and the plot.")],
+    *,
+    checkpoint: Annotated[
+        Path | None, opt("The upstream's checkpoint.", "--checkpoint", "-k")
+    ] = None,
+    lr: Annotated[str | None, opt("Learning rates to try, with commas; default: 1e-3.")] = None,
+    seeds: Annotated[
+        str | None, opt("How many (3), or which (1,2,3; one is 7,); default: 1337 alone.")
+    ] = None,
+    steps: Annotated[int | None, opt("Training steps; default: 10000.", min=1)] = None,
+    config: Annotated[
+        Path | None, opt("TOML with the grid and a table [probe]; options win over it.")
+    ] = None,
+    layers: Annotated[
+        str | None, opt("weighted (learned sum), mean, or a layer's number; default: weighted.")
+    ] = None,
+    label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
+    results: Annotated[Path | None, opt("Folder of result files; default: OUT/results.")] = None,
+    model: Annotated[str | None, opt("Row of the leaderboard; default: from -k or -u.")] = None,
+    corpus: Annotated[str | None, opt("Default: the cuts folder's name.")] = None,
+    kind: Annotated[Kind, opt("Kind of the leaderboard row.")] = "pretrained",
+    synthetic: Annotated[bool, opt("Mark the corpus as computer-made.")] = False,
+    pretraining_data: Annotated[str, opt("Declaration of the pretraining data, in words.")] = "",
+    threads: Annotated[int, opt("CPU threads of a trial.", min=1)] = 1,
+    jobs: Annotated[int, opt("Trials at a time.", min=1)] = 1,
+) -> None:
+    """Train heads over a grid of learning rates and seeds; test the best; write a result.
+
+    SUPERB's rule: only the learning rate is tuned, on dev, with the first seed; the best one is
+    trained with the other seeds too. A killed grid goes on where it was.
+
+    Examples:
+      harness-bench probe -u harness_local -k models/harness_st -d did --cuts cuts/adi5
+        --out runs/did --lr 1e-3,1e-4 --seeds 3
+      harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
+        --kind baseline
+    """
+    from harness_bench.probing.run import probe as run
+
+    done = run(
+        upstream, task, cuts, out, checkpoint=checkpoint, config=config,
+        learning_rates=None if lr is None else _numbers(lr, "--lr", float),
+        seeds=None if seeds is None else _seeds(seeds),
+        steps=steps, layers=layers, label_field=label_field, results=results, model=model,
+        corpus=corpus, kind=kind, synthetic=synthetic, pretraining_data=pretraining_data,
+        threads=threads, jobs=jobs,
+    )  # fmt: skip
+    typer.echo(done)
+    if done.plot is not None:
+        typer.echo(f"Layers: {done.plot}")
+    typer.echo(f"Head: {done.outcome.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
+    typer.echo(f"Result: {done.result}")
+
+
+def _seeds(text: str) -> list[int]:
+    """Read how many seeds, or which."""
+    given = _numbers(text.rstrip(","), "--seeds", int)
+    if "," in text:
+        return given
+    if not 1 <= given[0] <= _MANY:
+        raise typer.BadParameter(
+            f"--seeds {text} asks for {text} heads; expected 1 to {_MANY}. For the seed {text} "
+            f"alone, write --seeds {text},"
+        )
+    return [*range(_SEED, _SEED + given[0])]
+
+
+def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
+    found: list[N] = []
+    for part in text.split(","):
+        try:
+            found.append(kind(part))
+        except ValueError:
+            refuse(option, f"{part!r} is not a number")
+    return found
+
+
+def predict(
+    head: Annotated[Path, arg("Folder of a probe, or its dev-best.ckpt.")],
+    audio: Annotated[list[Path], arg("Audio files.")],
+    *,
+    top: Annotated[int, opt("Classes shown for each file.", min=1)] = 3,
+    upstream_checkpoint: Annotated[
+        Path | None, opt("Where the upstream lies, if it was moved.")
+    ] = None,
+    as_json: Annotated[bool, opt("One JSON object a line.", "--json")] = False,
+) -> None:
+    """Classify your own audio with a trained head: emotion, dialect, word.
+
+    Files that cannot be read are reported on stderr; the exit status is then 1.
+
+    Examples:
+      harness-bench predict runs/did speech.wav
+      harness-bench predict runs/did recordings/*.flac --json
+    """
+    from harness_bench.probing.s3prl.predict import predict as run
+
+    failed = 0
+    for answer in run(head, audio, upstream_checkpoint=upstream_checkpoint):
+        if answer.problem:
+            failed += 1
+            typer.echo(f"left out: {answer.file}: {answer.problem}", err=True)
+        elif as_json:
+            line = {"file": str(answer.file), "label": answer.label, "probs": answer.probs}
+            typer.echo(json.dumps(line, ensure_ascii=False))
+        else:
+            best = list(answer.probs.items())[:top]
+            shares = "  ".join(f"{label} {100 * share:.1f} %" for label, share in best)
+            typer.echo(f"{answer.file}  {shares}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def transcribe(
+    model: Annotated[Path, arg("Model pack, unpacked or not, or asr folder.")],
+    audio: Annotated[list[Path], arg("Audio files, or folders of them.")],
+    *,
+    style: Annotated[
+        Format, opt("txt, json (one object a line), srt, vtt or tsv.", "--format")
+    ] = "txt",
+    as_json: Annotated[bool, opt("Same as --format json.", "--json")] = False,
+    out: Annotated[
+        Path | None, opt("File NAME.<format>, or a folder for a file per recording.")
+    ] = None,
+    device: Annotated[str, opt("cpu, cuda, cuda:1, ...")] = "cpu",
+    beam: Annotated[
+        int | None, opt("Width of the search; default: the pack's, or 10.", min=1)
+    ] = None,
+    ctc_weight: Annotated[
+        float | None,
+        opt(
+            "CTC's share in the search; default: the pack's.",
+            "--ctc-weight",
+            "--ctc_weight",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, opt("Chunks decoded at a time.", "--batch-size", "--batch_size", min=1)
+    ] = 1,
+    max_seconds: Annotated[float, opt("Longer recordings are cut at quiet places.", min=1)] = 20.0,
+    model_file: Annotated[str, opt("Weights of an asr folder.")] = "valid.acc.ave.pth",
+    upstream_checkpoint: Annotated[
+        Path | None, opt("Where the frontend's checkpoint lies, if it was moved.")
+    ] = None,
+) -> None:
+    """Transcribe recordings of any length, with the time of every word.
+
+    Recordings that cannot be read are reported on stderr; the exit status is then 1.
+
+    Examples:
+      harness-bench transcribe model.zip speech.wav
+      harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
+      harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
+    """
+    from harness_bench.asr.transcribe.chunks import find_recordings
+
+    chosen: Format = "json" if as_json else style
+    recordings = find_recordings(audio)
+    _check_output(recordings, chosen, out)  # before a minute is spent on the model
+    from harness_bench.asr.transcribe.transcriber import transcribe as run
+
+    found = run(
+        model, recordings, max_seconds=max_seconds, device=device, batch_size=batch_size,
+        beam=beam, ctc_weight=ctc_weight, upstream_checkpoint=upstream_checkpoint,
+        model_file=model_file,
+    )  # fmt: skip
+    raise typer.Exit(1 if _deliver(found, len(recordings), chosen, out) else 0)
+
+
+def _check_output(recordings: list[Recording], style: Format, out: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    from harness_bench.asr.transcribe.transcript import ONE_FILE_EACH
+
+    count = len(recordings)
+    if out is None or _is_file(out, style):
+        if count > 1 and style in ONE_FILE_EACH:
+            refuse("--format", f"{style} is a file of one recording, and {count} were given; name "
+                   "a folder for them with --out")  # fmt: skip
+        return
+    if out.is_file():
+        refuse("--out", f"{out} is a file, and no .{style}; name a folder or a file NAME.{style}")
+    if out.suffix[1:] in {*get_args(Format), "jsonl"} and not out.is_dir():
+        # Rather than a folder of this name.
+        refuse("--out", f"{out} is no name of a {style} file; name a file NAME.{style} or a "
+               "folder, or choose another --format")  # fmt: skip
+    places: dict[Path, Path] = {}
+    for recording in recordings:
+        place = _place(recording.name, style, out)
+        if (other := places.setdefault(place, recording.path)) != recording.path:
+            refuse("--out", f"{other} and {recording.path} would both be written to {place}; "
+                   "transcribe them into two folders")  # fmt: skip
+
+
+def _is_file(out: Path, style: Format) -> bool:
+    return out.suffix == f".{style}" and not out.is_dir()
+
+
+def _place(name: Path, style: Format, out: Path) -> Path:
+    return out / name.with_suffix(f".{style}")
+
+
+def _deliver(found: Iterable[Transcript], total: int, style: Format, out: Path | None) -> int:
+    """Print or write the transcripts as they come; return how many recordings were left out."""
+    from harness_bench.core.files import write_text
+    from harness_bench.core.log import say
+
+    problems: list[str] = []
+    if out is None:
+        for part in _parts(found, total, style, problems):
+            typer.echo(part, nl=False)
+    elif _is_file(out, style):
+        write_text(out, "".join(_parts(found, total, style, problems)))
+    else:
+        for transcript in found:
+            text = "".join(_parts([transcript], 1, style, problems))
+            if not transcript.problem:
+                write_text(_place(transcript.name, style, out), text)
+    if problems:
+        say(f"{len(problems)} of {total} recordings were left out:")
+        left_out(problems)
+    return len(problems)
+
+
+def _parts(
+    found: Iterable[Transcript], total: int, style: Format, problems: list[str]
+) -> Iterator[str]:
+    """Yield what one file holds; only JSON tells of the recordings left out."""
+    from harness_bench.asr.transcribe.transcript import FORMATS, HEADERS
+
+    yield HEADERS.get(style, "")
+    for transcript in found:
+        if transcript.problem:
+            problems.append(f"{transcript.file}: {transcript.problem}")
+        if not transcript.problem or style == "json":
+            yield FORMATS[style](transcript, alone=total == 1)
