@@ -46,7 +46,7 @@ def audit(
     from harness_bench.core.files import write_text
     from harness_bench.leakage.audit import audit as run
     from harness_bench.leakage.audit import write_lists as write
-    from harness_bench.leakage.fingerprint.cache import Fingerprints
+    from harness_bench.leakage.fingerprints import Fingerprints
 
     known = Fingerprints(cache, cache_mb)
     found = run(sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, cache=known)

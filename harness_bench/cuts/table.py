@@ -38,7 +38,9 @@ _VALUES: dict[str, Callable[[Cut | Row], str | None]] = {
     "speaker": lambda cut: field_of(cut, "speaker"),
     "cluster": lambda cut: field_of(cut, "cluster"),
     # Its file, or its id where the audio lies in shards.
-    "recording": lambda cut: source_of(cut) or member(member(cut, "recording"), "id"),
+    "recording": lambda cut: (
+        member(member(cut, "recording"), "id") if (file := source_of(cut)) is None else file
+    ),
     "audio": digest_of,
     "text": lambda cut: field_of(cut, "text"),
     "recording id": lambda cut: member(member(cut, "recording"), "id"),

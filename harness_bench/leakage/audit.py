@@ -14,15 +14,14 @@ from harness_bench.core.log import bar
 from harness_bench.core.tables import columns, markdown_table
 from harness_bench.leakage.audit_sets import open_sets
 from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, MEANING, compare
-from harness_bench.leakage.fingerprint.cache import Fingerprints
-from harness_bench.leakage.fingerprint.search import Heard, hear
+from harness_bench.leakage.fingerprints import Fingerprints, Heard, hear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness_bench.cuts.table import Table
     from harness_bench.leakage.compare import Pair, SharedFinding
-    from harness_bench.leakage.fingerprint.search import Unread
+    from harness_bench.leakage.fingerprints import Unread
 
 _FEWEST = 2
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egs.audit.planted import voice
-from harness_bench.leakage.fingerprint import landmarks as module
-from harness_bench.leakage.fingerprint.landmarks import HOP, landmarks
+from harness_bench.leakage import landmarks as module
+from harness_bench.leakage.landmarks import HOP, landmarks
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,1 +1,0 @@
-"""Robust fingerprints of audio: the same sound under another gain, codec, start or length."""
