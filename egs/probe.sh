@@ -30,7 +30,6 @@ USAGE
     list_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" "${egs}/heads.sh"
 }
 
-source "${egs}/options.sh"
 take_options "${recipe}/run.sh" "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
 source "${egs}/python.sh"
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 type AudioFormat = Literal["flac", "wav"]
+type TokenType = Literal["char", "word", "bpe"]
 type ModelKind = Literal["baseline", "random", "pretrained", "other"]
+type Layers = Annotated[str, Field(pattern=r"^(weighted|mean|-?\d+)$")]
 # Kept as it was typed: prepared.json of a prepared corpus has it so.
 type Decimal = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
@@ -35,16 +37,14 @@ class AsrConfig:
     train_set: str = option("train", "set to train on")
     valid_set: str = option("dev", "set that chooses the best epochs")
     test_sets: tuple[str, ...] = option(("test",), "sets to decode, blanks between", min_length=1)
-    layers: str = option(
-        "weighted", "hidden states: weighted, mean or a number", pattern=r"^(weighted|mean|-?\d+)$"
-    )
+    layers: Layers = option("weighted", "hidden states: weighted, mean or a number")
     ssl_input_layer: Literal["linear", "conv2d2"] = option(
         "conv2d2", "of the encoder for a checkpoint: linear (20 ms frames) or conv2d2 (40 ms)"
     )
     ssl_preencoder_dim: int = option(40, "width of a linear layer before it; 0 for none", ge=0)
     cache_mb: int = option(512, "memory for hidden states of utterances seen before, in MB", ge=0)
     text_profile: str = option("mgb2", "normalisation of the training text")
-    token_type: Literal["char", "word", "bpe"] = option("char", "char, word or bpe")
+    token_type: TokenType = option("char", "char, word or bpe")
     nbpe: int = option(1000, "sentencepiece units (token_type bpe)", ge=8)
     max_epoch: int = option(0, "epochs; 0 leaves it to asr_config", ge=0)
     seed: int = option(0, "of training and decoding", ge=0)
@@ -56,9 +56,8 @@ class AsrConfig:
 class RecipeConfig(AsrConfig):
     """All options that both recipes have; empty text stands for what the description says."""
 
-    upstream: str = option(
-        "fbank", "fbank, a checkpoint folder, or a model's name (docs/espnet.md)"
-    )
+    cuts: str = option("", "prepared cuts; the recipe of QASR makes them: EXPDIR/cuts")
+    upstream: str = option("fbank", "fbank, checkpoint folder, or model's name (docs/espnet.md)")
     feature_cache: str = option("", "config of features computed once (stage 10); default: online")
     expdir: str = option("exp", "everything is written below it")
     dumpdir: str = option("", "audio and texts as ESPnet reads them; default: EXPDIR/dump")
@@ -71,9 +70,7 @@ class RecipeConfig(AsrConfig):
     audio_format: AudioFormat = option("flac", "of audio that has to be rewritten: flac or wav")
     min_wav_duration: float = option(0.1, "seconds; shorter training utterances are left out", ge=0)
     max_wav_duration: float = option(20.0, "seconds; longer training utterances are left out", ge=0)
-    use_lm: bool = option(
-        default=False, description="true trains a language model and decodes with it"
-    )
+    use_lm: bool = option(default=False, description="true trains a language model, and uses it")
     lm_config: Path = option(Path("conf/train_lm.yaml"), "its training config")
     lm_args: str = option("", "further options of espnet2.bin.lm_train")
     lm_tag: str = option("", "name of the language model's folder")
@@ -110,7 +107,6 @@ class RecipeConfig(AsrConfig):
 class PreparedConfig(RecipeConfig):
     """Options of a recipe on one prepared corpus."""
 
-    cuts: str = option("", "a prepared corpus: cuts.<split>.jsonl.gz")
     corpus: str = option("", "its name in results; default: that of the folder of cuts")
 
 
@@ -126,7 +122,6 @@ class BroadcastConfig(RecipeConfig):
     split_seed: int = option(0, "of the drawing", ge=0)
     max_skipped: float = option(0.05, "largest share of utterances that may be unfit", ge=0, le=1)
     audio_check: Literal["decode", "header"] = option("decode", "header trusts the files' headers")
-    cuts: str = option("", "prepared corpora; default: EXPDIR/cuts")
 
 
 def parse_options[T](kind: type[T], words: Sequence[str], **values: Any) -> T:
@@ -179,10 +174,6 @@ def list_options(kind: type, given: object = None) -> str:
         if name == "recipe":  # told by the script
             continue
         value = getattr(given, name, None if field.is_required() else field.default)
-        shown = (
-            " ".join(words_of(x=value)[1:])
-            if not isinstance(value, tuple)
-            else " ".join(map(str, value))
-        )
+        shown = " ".join(words_of(x=value)[1:])
         lines.append(f"  --{name} {f'({shown})' if shown else ''}  {field.description}\n")
     return "".join(lines)

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.asr.data.kaldi import SAMPLES, read_table, write_table
+from harness_bench.asr.kaldi import SAMPLES, read_table, write_table
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
@@ -46,11 +46,11 @@ from harness_bench.models.features.shards import (
     write_shard,
 )
 from harness_bench.models.features.store import identity_of
-from harness_bench.models.frozen import FixedFeatures, load_backbone, type_of
+from harness_bench.models.frozen import FixedFeatures, load_backbone, shape_of
 from harness_bench.models.layers import fixed_layers, parse_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from harness_bench.models.frozen import ModelShape
 
@@ -100,16 +100,13 @@ def open_job(
     Raises:
         ValueError: no checkpoint, or layers that it does not have or that are learned.
     """
-    chosen = fixed_layers(layers, type_of(checkpoint).shape(checkpoint).num_layers)
+    chosen = fixed_layers(layers, shape_of(checkpoint).num_layers)
     backbone = load_backbone(checkpoint)
     model = FixedFeatures(backbone, chosen).to(device).eval()
-    facts = {
-        **model.facts(checkpoint),
-        "dim": backbone.shape.hidden_size,
-        "version": VERSION,
-        "batch_seconds": config.batch_seconds,
-        "shard_mb": config.shard_mb,
-    }
+    facts = model.facts(checkpoint) | {
+        "dim": backbone.shape.hidden_size, "version": VERSION,
+        "batch_seconds": config.batch_seconds, "shard_mb": config.shard_mb,
+    }  # fmt: skip
     return Job(model, facts, config, device)
 
 
@@ -179,12 +176,10 @@ def _write(job: Job, out: Path, shards: Sequence[FeatureShard], identity: str) -
     start, cpu = time.perf_counter(), cpu_seconds()
     batches = [batches_of(shard, job.config.batch_seconds) for shard in shards]
     flat = [batch for group in batches for batch in group]
-    audio: Iterator[Any] = iter(
-        bar(read_ahead(flat, job.config.readers), title=out.name, total=len(flat), unit="batch")
-    )
+    ahead = read_ahead(flat, job.config.readers)
+    audio = iter(bar(ahead, title=out.name, total=len(flat), unit="batch"))
     for shard, group in zip(shards, batches, strict=True):
-        own = islice(audio, len(group))
-        write_shard(out, shard, job.model, identity, own, job.device)
+        write_shard(out, shard, job.model, identity, islice(audio, len(group)), job.device)
     seconds = sum(each.duration for batch in flat for each in batch)
     wall, used = time.perf_counter() - start, cpu_seconds() - cpu
     say(
@@ -205,39 +200,23 @@ def _write_tables(job: Job, out: Path, shards: Sequence[FeatureShard]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the features of all splits."""
+    """Write the features of all splits, in as many processes as asked for or one for each GPU."""
     config = read_config(options.config) if options.config else FeatureConfig()
     given = {key: getattr(options, key) for key in ("accelerator", "devices")}
     config = replace(config, **{key: value for key, value in given.items() if value is not None})
-    processes = _processes(config)
-    if processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _under_torchrun(processes)
-        return
     alone = config.devices is None and launched(os.environ) is None
+    gpus = torch.cuda.device_count() if alone and config.accelerator != "cpu" else 1
+    if (processes := config.devices or gpus) > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        # Fabric would start those of the program that runs, which may be the launcher with a chain.
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = [sys.executable, "-m", *torchrun, "-m", __spec__.name, *sys.argv[1:]]
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)
+        return
     fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
     job = open_job(options.checkpoint, parse_layers(options.layers), config, fabric.device)
     for split in options.splits:
         make_features(job, options.data / split, options.out / split)
-
-
-def _processes(config: FeatureConfig) -> int:
-    """Return how many processes to work with here: as asked for, or one for each GPU."""
-    if config.devices is not None:
-        return config.devices
-    if config.accelerator == "cpu" or launched(os.environ) is not None:
-        return 1
-    return max(torch.cuda.device_count(), 1)
-
-
-def _under_torchrun(processes: int) -> None:
-    """Start this command line again in several processes.
-
-    Fabric would start those of the program that runs, which may be the launcher with a chain.
-    """
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *torchrun, "-m", __spec__.name, *sys.argv[1:]]
-    if code := subprocess.run(command, check=False).returncode:
-        sys.exit(code)
 
 
 def main() -> None:
@@ -274,21 +253,16 @@ def read_utterances(folder: Path, shape: ModelShape) -> list[AudioUtterance]:
                 "Commands and archives are not read: format the audio as single WAV or FLAC files "
                 "(stage 3 does; asr.sh does with --audio_format flac)."
             )
-    samples = _samples(folder, paths)
+    if (folder / SAMPLES).is_file():
+        samples = {name: int(count) for name, count in read_table(folder / SAMPLES).items()}
+        if missing := sorted(paths.keys() - samples.keys()):
+            raise ValueError(f"{folder / SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
+    else:
+        samples = {name: int(soundfile.info(path).frames) for name, path in paths.items()}
     return [
         AudioUtterance(name, path, samples[name], shape.frames(samples[name]))
         for name, path in sorted(paths.items())
     ]
-
-
-def _samples(folder: Path, paths: dict[str, str]) -> dict[str, int]:
-    """Return the lengths from the table of an earlier stage, or from the files' headers."""
-    if (folder / SAMPLES).is_file():
-        found = {name: int(count) for name, count in read_table(folder / SAMPLES).items()}
-        if missing := sorted(paths.keys() - found.keys()):
-            raise ValueError(f"{folder / SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
-        return found
-    return {name: int(soundfile.info(path).frames) for name, path in paths.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The stages of the ASR recipes, from corpora to scores; numbers are those of egs2's asr.sh."""
+"""The stages of the ASR recipes, from corpora to scores; numbers are those of egs2's asr.sh.
+
+Sets of the recipe on QASR, MGB-2 and MGB-3 are called CORPUS_SPLIT; without a corpus, QASR's.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import re
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness_bench.asr import broadcast, stages
+from harness_bench.asr import stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
-from harness_bench.asr.data.kaldi import DurationLimits
 from harness_bench.asr.espnet.decode import decode
-from harness_bench.asr.espnet.run import Command, run
+from harness_bench.asr.espnet.run import run
+from harness_bench.asr.kaldi import DurationLimits
 from harness_bench.scoring.registry import get_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FBANK = "fbank"
+CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
 TIMES = "stage_times.json"
 # How long a training lasts, and on what, which may change when it goes on.
 _LASTING = re.compile(r"--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *")
@@ -51,7 +56,8 @@ class Recipe:
         self.data, self.raw = f"{c.expdir}/data", f"{c.dumpdir}/raw"
         self.tokens, self.stats = f"{c.expdir}/token_list/{_units(c)}", f"{c.expdir}/stats"
         self.bpemodel = {"bpe": f"{self.tokens}/bpe.model"}.get(c.token_type, "none")
-        self.fit = _fit(c)
+        # The set that is trained on.
+        self.fit = f"{c.train_set}_sp" if c.speed_perturb_factors else c.train_set
         self.sets = tuple(dict.fromkeys((self.fit, c.valid_set, *c.test_sets)))
         self.features = f"{c.expdir}/features/{_file_name(c.model)}_{c.layers}"
         epochs = f"--max_epoch {c.max_epoch}" if c.max_epoch else ""
@@ -61,26 +67,12 @@ class Recipe:
             self.decoded, self.predictions = f"{c.expdir}/decode", c.expdir
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps of the stages that were asked for."""
-        for stage in (
-            self.prepare, self.data_stages, self.language_model, self.lengths, self.training,
-            self.decoding, self.scoring, self.packing,
-        ):  # fmt: skip
-            yield from (step for step in stage() if self.config.runs(step.number))
-
-    def prepare(self) -> Iterator[Step]:
-        """Stage 1: data folders, from prepared cuts or from the corpora as they came."""
-        c, data = self.config, Path(self.data)
-        names = tuple(dict.fromkeys((c.train_set, c.valid_set, *c.test_sets)))
-        if isinstance(c, BroadcastConfig):
-            for title, run in broadcast.prepare(names, c, data):
-                yield Step(1, title, _own(run))
-        else:
-            assert isinstance(c, PreparedConfig)
-            specs = [f"{name}={c.cuts}:{name}" for name in names]
-            yield Step(
-                1, "texts and speakers", _own(stages.data_folders, specs, data, c.text_profile)
-            )
+        """Return the steps of the stages that were asked for."""
+        found = chain(
+            prepare(self.config, Path(self.data)), self.data_stages(), self.language_model(),
+            self.lengths(), self.training(), self.decoding(), self.scoring(), self.packing(),
+        )  # fmt: skip
+        return (step for step in found if self.config.runs(step.number))
 
     def data_stages(self) -> Iterator[Step]:
         """Stages 2 to 5: speeds, audio, choice of utterances, tokens."""
@@ -235,7 +227,7 @@ class Recipe:
         tags = [c.asr_tag, f"{c.asr_tag}/{c.inference_tag}", c.use_lm and c.lm_tag,
                 c.feature_cache and Path(self.features).name]  # fmt: skip
         for name in c.test_sets:
-            corpus = c.corpus if isinstance(c, PreparedConfig) else broadcast.corpus_of(name)
+            corpus = c.corpus if isinstance(c, PreparedConfig) else corpus_of(name)
             score = _program(
                 "harness_bench.asr.score", cuts=cuts, split=name, decoded=f"{self.decoded}/{name}",
                 corpus=corpus, train_set=self.fit, out=out, results=f"{c.expdir}/results",
@@ -261,34 +253,66 @@ class Recipe:
 
 def _program(module: str, *more: str, **options: Any) -> Callable[[], None]:
     """Return a call of a program with these options, and words behind them."""
-    return partial(run, Command(module, (*words_of(**options), *more), module))
+    return partial(run, module, [*words_of(**options), *more])
 
 
-def _own(step: Callable[..., object], *arguments: object, **options: object) -> Callable[[], None]:
+def _own(step: Callable[..., object], *arguments: Any, **options: Any) -> Callable[[], None]:
     """Return a call of a step of ours; bad input ends the run with one line, not a traceback."""
     return partial(_ended_by_errors, step, *arguments, **options)
 
 
-def _ended_by_errors(step: Callable[..., object], *arguments: object, **options: object) -> None:
+def _ended_by_errors(step: Callable[..., object], *arguments: Any, **options: Any) -> None:
     try:
         step(*arguments, **options)
     except ValueError as error:
         sys.exit(f"error: {error}")
 
 
+def corpus_of(name: str) -> str:
+    """Return the corpus of a set: what stands before `_`, or qasr."""
+    before, divided, _ = name.partition("_")
+    return before if divided and before in CORPORA else "qasr"
+
+
+def split_of(name: str) -> str:
+    """Return the split of its corpus that a set is."""
+    return name.removeprefix(f"{corpus_of(name)}_")
+
+
+def splits_of(corpus: str, train_hours: str) -> tuple[str, ...]:
+    """Return the splits of a corpus as stage 1 prepares it."""
+    if corpus == "mgb2":
+        return ("train", "dev", "test", "dev_overlap", "test_overlap")
+    if corpus == "mgb3":
+        return ("adapt", "dev", "test")
+    return ("train", "dev", "test", *(("dev_official",) if float(train_hours) else ()))
+
+
+def prepare(c: RecipeConfig, data: Path) -> Iterator[Step]:
+    """Yield stage 1: each corpus that some set is of, as it came, then the folders below `data`."""
+    names = tuple(dict.fromkeys((c.train_set, c.valid_set, *c.test_sets)))
+    title, sets = "texts and speakers", [(name, Path(c.cuts), name) for name in names]
+    if isinstance(c, BroadcastConfig):
+        cuts = Path(c.cuts).resolve()
+        drawn = {"train_hours": c.train_hours, "dev_hours": c.dev_hours, "seed": str(c.split_seed)}
+        # 1,200 h that most runs do not need
+        options = {"qasr": drawn, "mgb2": {"train": str("mgb2_train" in names).lower()}, "mgb3": {}}
+        how = {"max_skipped": c.max_skipped, "jobs": c.nj, "audio": c.audio_check}
+        for corpus in sorted({*map(corpus_of, names)}, key=CORPORA.index):
+            own = (corpus, Path(getattr(c, corpus)).resolve(), cuts / corpus, options[corpus])
+            yield Step(1, corpus, _own(stages.prepare_once, *own, **how))
+        title = "data folders"
+        sets = [(name, cuts / corpus_of(name), split_of(name)) for name in names]
+    yield Step(1, title, _own(stages.data_folders, sets, data, c.text_profile))
+
+
 def _check(c: RecipeConfig) -> str:
     """Refuse options that cannot be; return the checkpoint's folder, empty for FBANK."""
-    for name in ("text_profile", "score_profile"):
-        if value := getattr(c, name):
-            get_profile(value)
-    names = (
-        "asr_config",
-        "inference_config",
-        *(("lm_config",) if c.use_lm else ()),
-        "feature_cache",
-    )
-    for name in names:
-        if (value := str(getattr(c, name))) and not Path(value).is_file():
+    for profile in filter(None, (c.text_profile, c.score_profile)):
+        get_profile(profile)
+    for name in ("asr_config", "inference_config", "lm_config", "feature_cache"):
+        value = str(getattr(c, name))
+        if value and (name != "lm_config" or c.use_lm) and not Path(value).is_file():
             raise ValueError(f"--{name} {value}: there is no such file")
     if c.upstream == FBANK:
         if c.feature_cache:
@@ -328,14 +352,17 @@ def upstream_folder(upstream: str, layers: str = "weighted") -> Path:
 def _complete(c: RecipeConfig) -> RecipeConfig:
     """Fill in what was left empty; tags and folders are made as egs2 makes them."""
     if isinstance(c, BroadcastConfig):
-        c = broadcast.complete(c)
+        c = complete_broadcast(c)
     if isinstance(c, PreparedConfig):
-        c = _complete_prepared(c)
+        if not c.cuts or not Path(c.cuts).is_dir():
+            raise ValueError(f"--cuts {c.cuts}: expected a folder made by `harness-bench prepare`")
+        # One model per --expdir, unless a tag names more.
+        asr_exp = c.asr_exp if c.asr_exp or c.asr_tag else f"{c.expdir}/asr"
+        c = replace(c, corpus=c.corpus or Path(c.cuts).name, asr_exp=asr_exp)
     fbank = c.upstream == FBANK
     model = c.model or ("FBANK" if fbank else Path(c.upstream).name)
     parts = [c.asr_config.stem, _file_name(model), "" if fbank else c.layers, _units(c)]
-    parts.append("" if _fit(c) == c.train_set else "sp")
-    asr_tag = c.asr_tag or "_".join(filter(None, parts))
+    asr_tag = c.asr_tag or "_".join(filter(None, (*parts, "sp" * bool(c.speed_perturb_factors))))
     lm_tag = c.lm_tag or f"{c.lm_config.stem}_{_units(c)}"
     decoding = f"{c.inference_config.stem}_{c.inference_asr_model.removesuffix('.pth')}"
     on_gpu = c.ngpu > 0 if c.gpu_inference == "auto" else c.gpu_inference == "true"
@@ -349,21 +376,38 @@ def _complete(c: RecipeConfig) -> RecipeConfig:
     )  # fmt: skip
 
 
-def _complete_prepared(c: PreparedConfig) -> PreparedConfig:
-    if not c.cuts or not Path(c.cuts).is_dir():
-        raise ValueError(f"--cuts {c.cuts}: expected a folder made by `harness-bench prepare`")
-    # One model per --expdir, unless a tag names more.
-    asr_exp = c.asr_exp if c.asr_exp or c.asr_tag else f"{c.expdir}/asr"
-    return replace(c, corpus=c.corpus or Path(c.cuts).name, asr_exp=asr_exp)
+def complete_broadcast(c: BroadcastConfig) -> BroadcastConfig:
+    """Fill in where the cuts are and which sets `auto` means; check the sets' names and folders.
+
+    Raises:
+        ValueError: no test set, a set that no corpus has, or no folder of a corpus to prepare.
+    """
+    cuts, tests = c.cuts or f"{c.expdir}/cuts", c.test_sets
+    if tests == ("auto",):
+        both = ("mgb2", "mgb3")
+        given = [name for name in both if getattr(c, name) or Path(cuts, name).is_dir()]
+        tests = tuple(f"{name}_test" for name in given)
+        if not tests:
+            raise ValueError(
+                "--mgb2 DIR or --mgb3 DIR is missing; or name --test_sets, such as qasr_test"
+            )
+    names = (c.train_set, c.valid_set, *tests)
+    if odd := [name for name in names if not re.fullmatch(r"[A-Za-z0-9_]+", name)]:
+        raise ValueError(f"set {odd[0]!r}: expected CORPUS_SPLIT, or a split of QASR")
+    for name in names if c.runs(1) else ():
+        corpus, split = corpus_of(name), split_of(name)
+        if split not in (known := splits_of(corpus, c.train_hours)):
+            listed = " ".join(known)
+            raise ValueError(f"set {name!r}: {corpus} has no split {split!r}; it has: {listed}")
+        if not (folder := getattr(c, corpus)):
+            raise ValueError(f"--{corpus} DIR is missing; --stage 2 goes on with prepared data")
+        if not Path(folder).is_dir():
+            raise ValueError(f"--{corpus} {folder}: there is no such folder")
+    return replace(c, cuts=cuts, test_sets=tests)
 
 
 def _units(c: RecipeConfig) -> str:
     return {"bpe": f"bpe{c.nbpe}"}.get(c.token_type, c.token_type)
-
-
-def _fit(c: RecipeConfig) -> str:
-    """Return the set that is trained on."""
-    return f"{c.train_set}_sp" if c.speed_perturb_factors else c.train_set
 
 
 def _file_name(model: str) -> str:

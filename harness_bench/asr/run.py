@@ -2,22 +2,26 @@
 
 KIND says where the sets come from: `prepared` takes a prepared corpus, `broadcast` prepares QASR,
 MGB-2 and MGB-3. RUN.SH is the script that calls this, in the recipe's folder. All chosen stages run
-in this process, because importing ESPnet takes 10 to 30 seconds. The official asr.sh calls `data`
-and `score` (score.sh's words alone) through local/.
+in this process, because importing ESPnet takes 10 to 30 seconds. With ESPNET_ROOT the official
+asr.sh of that checkout runs instead, with our data, configs and launcher; it calls `data` and
+`score` (score.sh's words alone) through local/.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict, replace
+from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
-from harness_bench.asr import broadcast, official
+from harness_bench.asr import score
 from harness_bench.asr.config import (
     AsrConfig,
     BroadcastConfig,
@@ -27,26 +31,35 @@ from harness_bench.asr.config import (
     words_of,
 )
 from harness_bench.asr.espnet.run import prepare_spawned, run_steps
-from harness_bench.asr.recipe import FBANK, TIMES, Recipe
-from harness_bench.asr.score import layer_weights
+from harness_bench.asr.recipe import (
+    CORPORA,
+    FBANK,
+    TIMES,
+    Recipe,
+    complete_broadcast,
+    corpus_of,
+    prepare,
+)
+from harness_bench.core import workdir
 from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
+from harness_bench.core.log import say
 from harness_bench.core.process import run_logged
 from harness_bench.core.stage_times import StageTimes
-from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.cuts.store import cuts_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from harness_bench.asr.config import RecipeConfig
+    from harness_bench.asr.espnet.run import Step
 
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one packs the model
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "dump", "token_list", "stats", "features", "asr", "decode")
-_OLDER = (OldNote(OUTCOME, field="digest"), OldNote("inputs.digest", whole=OUTCOME))
+_OLDER = (workdir.OldNote(OUTCOME, field="digest"), workdir.OldNote("inputs.digest", whole=OUTCOME))
 # Digests of the scripts that these stages were written in first: runs made by them are finished.
 # Change one when the stages give another result.
 _VERSION = {
@@ -56,8 +69,7 @@ _VERSION = {
 _MALLOC = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), "4294967296")
 _KINDS: dict[str, tuple[type[RecipeConfig], str]] = {
     "prepared": (PreparedConfig, "--cuts DIR"),
-    "broadcast": (BroadcastConfig, "--qasr DIR --mgb2 DIR --mgb3 DIR"),
-    "data": (BroadcastConfig, "--qasr DIR --mgb2 DIR --mgb3 DIR"),
+    **dict.fromkeys(("broadcast", "data"), (BroadcastConfig, "--qasr DIR --mgb2 DIR --mgb3 DIR")),
 }
 _HELP = """\
 Usage: {script} {needed} [--upstream fbank|CHECKPOINT_DIR|NAME] [--expdir DIR] [options]
@@ -72,34 +84,20 @@ Options (default):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AsrOutcome:
-    """What one ASR run gave.
+    """What one ASR run gave."""
 
-    Attributes:
-        digest: of everything that decides the result: config, cuts and upstream.
-        predictions: split -> file of `TextPrediction`.
-        checkpoint_digest: of the upstream's weights, None for FBANK.
-        seconds: wall-clock time of the run.
-        command: the command line that was run.
-        layer_weights: of the upstream's weighted sum, adding up to 1; empty without one.
-    """
-
-    digest: str
-    predictions: dict[str, Path]
-    checkpoint_digest: str | None
-    seconds: float
+    digest: str  # of everything that decides the result: config, cuts and upstream
+    predictions: dict[str, Path]  # split -> file of `TextPrediction`
+    checkpoint_digest: str | None  # of the upstream's weights, None for FBANK
+    seconds: float  # wall-clock time of the run
     command: tuple[str, ...]
-    layer_weights: tuple[float, ...] = ()
+    layer_weights: tuple[float, ...] = ()  # of the weighted sum, adding up to 1; empty without one
 
 
 def run_asr(
-    *,
-    upstream: str,
-    checkpoint: Path | None,
-    cuts: Path,
-    out: Path,
-    config: AsrConfig | None = None,
-    threads: int = 1,
-) -> AsrOutcome:
+    *, upstream: str, checkpoint: Path | None, cuts: Path, out: Path,
+    config: AsrConfig | None = None, threads: int = 1,
+) -> AsrOutcome:  # fmt: skip
     """Train and decode one upstream's ASR by the recipe; a finished run is not repeated.
 
     Args:
@@ -123,7 +121,7 @@ def run_asr(
         )
     inputs = _input_digests(checkpoint, cuts, config)
     key = digest_strings(f"{name} {value}" for name, value in sorted(inputs.items()))
-    work = WorkDir(out, inputs, key=key, older=_OLDER)
+    work = workdir.WorkDir(out, inputs, key=key, older=_OLDER)
     with work.lock():
         predictions = {split: out / f"predictions.{split}.jsonl" for split in config.test_sets}
         if work.finished and all(path.is_file() for path in predictions.values()):
@@ -136,13 +134,10 @@ def run_asr(
         environment = _MALLOC | os.environ
         seconds = run_logged(command, out / LOG, threads=threads, environment=environment)
         outcome = AsrOutcome(
-            digest=key,
-            predictions=predictions,
-            checkpoint_digest=inputs.get("checkpoint"),
-            seconds=seconds,
-            command=tuple(command),
-            layer_weights=layer_weights(out / "asr" / _MODEL),
-        )
+            digest=key, predictions=predictions, checkpoint_digest=inputs.get("checkpoint"),
+            seconds=seconds, command=tuple(command),
+            layer_weights=score.layer_weights(out / "asr" / _MODEL),
+        )  # fmt: skip
         write_json(out / OUTCOME, asdict(outcome))
         work.finish()
     return outcome
@@ -204,22 +199,15 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stages that the command line asks for; bad input ends it with one line."""
     kind, *words = sys.argv[1:] if arguments is None else arguments
-    steps: list[tuple[str, Callable[[], object]]] = []
-    times = None
     try:
-        if kind in _KINDS:
-            steps, times = _chosen(kind, *words)
-        else:
-            official.score_sets(words)
+        steps, times = _chosen(kind, *words) if kind in _KINDS else (scores_of_sets(words), None)
     except ValueError as error:
         sys.exit(f"error: {error}")
     if steps:
         run_steps(steps, times)
 
 
-def _chosen(
-    name: str, script: str, *words: str
-) -> tuple[list[tuple[str, Callable[[], object]]], Path | None]:
+def _chosen(name: str, script: str, *words: str) -> tuple[list[Step], Path | None]:
     """Return the steps to run and the file of their times; what asks for no steps is done here."""
     kind, needed = _KINDS[name]
     here = words.index("--") if "--" in words else 0
@@ -230,27 +218,169 @@ def _chosen(
         sys.stdout.write(_HELP.format(script=script, needed=needed, options=options))
         return [], None
     config = parse_options(kind, [*defaults, *given], recipe=str(folder))
-    times = Path(config.expdir, TIMES)
     if name == "data":
         assert isinstance(config, BroadcastConfig)
-        config = broadcast.complete(config)
-        sets = tuple(dict.fromkeys((config.train_set, config.valid_set, *config.test_sets)))
-        made = broadcast.prepare(sets, config, Path(config.expdir, "data"))
-        run_steps([(f"Stage 1: {title}", step) for title, step in made], times)
-        return [], None
-    recipe = Recipe(config, shlex.join(["bash", script, *given]))
-    if (root := os.environ.get("ESPNET_ROOT")) and name == "broadcast":
-        official.run_official(recipe, Path(root))
-        return [], None
-    steps = [(f"Stage {step.number}: {step.title}", step.run) for step in recipe.steps()]
+        found = prepare(complete_broadcast(config), Path(config.expdir, "data"))
+    else:
+        recipe = Recipe(config, shlex.join(["bash", script, *given]))
+        if (root := os.environ.get("ESPNET_ROOT")) and name == "broadcast":
+            run_official(recipe, Path(root))
+            return [], None
+        found = recipe.steps()
+    steps = [(f"Stage {step.number}: {step.title}", step.run) for step in found]
     if not steps:
         raise ValueError(
             f"no stage is left to run: --stage {config.stage} --stop_stage {config.stop_stage} "
             f"--skip_stages {config.skip_stages}; 2 needs --speed_perturb_factors, 6 to 8 "
             "--use_lm true, 14 --pack, and there is no 9"
         )
+    times = Path(config.expdir, TIMES)
     _ = StageTimes(times).rows  # before hours of training, not after
     return steps, times
+
+
+def run_official(recipe: Recipe, checkout: Path) -> None:
+    """Run the chosen stages by a checkout's asr.sh; the pack and, without sclite, scores are ours.
+
+    Raises:
+        ValueError: what asr.sh cannot do; nothing has been written then.
+    """
+    c = recipe.config
+    assert isinstance(c, BroadcastConfig)
+    work = Path(c.expdir).resolve() / "espnet2"
+    data = _data_words(c)
+    _check_official(recipe, [*data, recipe.checkpoint, str(work), sys.executable])
+    checkout = checkout.resolve()
+    environment = {**os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout)}
+
+    def call(*command: str, cwd: Path | None = None) -> None:
+        if code := subprocess.run(command, cwd=cwd, env=environment, check=False).returncode:
+            sys.exit(code)
+
+    call("bash", str(c.recipe / "setup.sh"), str(work))
+    last = min(13 if c.scoring else 12, c.stop_stage)
+    if c.scoring and c.runs(13) and not _has_sclite(work, environment):
+        say("this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13")
+        last = min(12, last)
+    scores = _score_words(c, work)
+    if c.stage <= last:
+        options = _asr_sh_words(recipe, data=" ".join(data), scores=" ".join(scores))
+        call("./asr.sh", "--stop_stage", str(last), *options, cwd=work)
+    if c.scoring and c.runs(13) and last == 12:  # noqa: PLR2004 - a stage
+        run_steps(scores_of_sets([*scores, str(Path(c.asr_exp).resolve())]), None)
+    run_steps([(step.title, step.run) for step in recipe.packing() if c.runs(step.number)], None)
+
+
+def _check_official(recipe: Recipe, words: Sequence[str]) -> None:
+    c = recipe.config
+    if c.feature_cache:
+        raise ValueError(
+            "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives"
+        )
+    for folder in (c.asr_exp, c.lm_exp):  # asr.sh makes tokens of its own, and would go on with it
+        if c.runs(11) and Path(folder, workdir.NOTE).is_file():
+            raise ValueError(
+                f"{folder} holds a training without ESPNET_ROOT; choose another --asr_tag or "
+                "--expdir"
+            )
+    if odd := [word for word in words if word and word.split() != [word]]:
+        raise ValueError(f"{odd[0]!r}: asr.sh divides its options at blanks; choose names without")
+
+
+def _has_sclite(work: Path, environment: dict[str, str]) -> bool:
+    command = ["/bin/bash", "-c", "set -euo pipefail; . ./path.sh && command -v sclite"]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _data_words(c: BroadcastConfig) -> list[str]:
+    """Return the options of local/data.sh, none of which has a blank."""
+    same = ("train_set", "valid_set", "nj", "train_hours", "dev_hours", "split_seed", "max_skipped",
+            "audio_check", "text_profile")  # fmt: skip
+    folders = {name: getattr(c, name) for name in ("cuts", *CORPORA)}
+    return words_of(
+        test_sets=",".join(c.test_sets), python=sys.executable,
+        **{name: getattr(c, name) for name in same},
+        **{name: Path(folder).resolve() for name, folder in folders.items() if folder},
+    )  # fmt: skip
+
+
+def _score_words(c: RecipeConfig, work: Path) -> list[str]:
+    """Return the options of local/score.sh, which finds sets and corpora by their names."""
+    return words_of(
+        cuts=work / "data", python=sys.executable, model=c.model.replace(" ", "_"),
+        model_kind=c.model_kind, results=Path(c.expdir).resolve() / "results",
+        synthetic=c.synthetic, profile=c.score_profile,
+        pretraining_data=c.pretraining_data.replace(" ", "_"),
+    )  # fmt: skip
+
+
+def _asr_sh_words(recipe: Recipe, *, data: str, scores: str) -> list[str]:
+    """Return the options of asr.sh; it is started in another folder, so paths are absolute."""
+    c = recipe.config
+    same = (
+        "stage", "ngpu", "inference_nj", "gpu_inference", "audio_format", "min_wav_duration",
+        "max_wav_duration", "token_type", "nbpe", "use_lm", "inference_lm", "inference_tag",
+        "inference_asr_model", "train_set", "valid_set", "lm_args",
+    )  # fmt: skip
+    paths = ("dumpdir", "expdir", "lm_config", "lm_exp", "asr_config", "asr_exp",
+             "inference_config")  # fmt: skip
+    blanks = {
+        "skip_stages": c.skip_stages, "test_sets": c.test_sets,
+        "speed_perturb_factors": c.speed_perturb_factors,
+        "lm_train_text": [Path(path).resolve() for path in c.lm_train_text],
+    }  # fmt: skip
+    return words_of(
+        nj=max(c.nj, 1), python=f"{sys.executable} -m harness_bench.asr.espnet.run", fs="16k",
+        local_data_opts=data, local_score_opts=scores,
+        **{name: getattr(c, name) for name in same},
+        **{name: Path(getattr(c, name)).resolve() for name in paths},
+        **{name: " ".join(map(str, words)) for name, words in blanks.items()},
+        # asr.sh writes no feature statistics into the model (normalize: utterance_mvn).
+        feats_normalize="utterance_mvn",
+        asr_args=" ".join((*recipe.frontend(), "--seed", str(c.seed), recipe.asr_args)),
+        inference_args=f"--seed {c.seed} {c.inference_args}",
+    )  # fmt: skip
+
+
+def scores_of_sets(words: Sequence[str]) -> list[Step]:
+    """Return the scoring of each decode folder ASR_EXP/DECODE/SET and ASR_EXP/DECODE/org/SET.
+
+    Args:
+        words: options of `harness_bench.asr.score`, and ASR_EXP as the last word (local/score.sh).
+            --corpus is by default what stands before `_` in a set's name, --results DECODE/results.
+
+    Raises:
+        ValueError: no decoded set, or no cuts of one.
+    """
+    asr_exp = Path(words[-1]) if len(words) % 2 else None
+    if asr_exp is None or not asr_exp.is_dir():
+        raise ValueError(
+            f"ASR_EXP {asr_exp or 'is missing'}: expected a trained model's folder behind options"
+        )
+    given = {"cuts": "data", "model": asr_exp.name}
+    given |= {name.removeprefix("--"): value for name, value in batched(words[:-1], 2)}
+    given.pop("python", None)
+    # asr.sh decodes the development set below org; our own stages leave ESPnet's 1best_recog.
+    places = {"*/*/text": 0, "*/org/*/text": 0, "*/*/1best_recog/text": 1}
+    sets = [path.parents[up] for like, up in places.items() for path in sorted(asr_exp.glob(like))]
+    if not sets:
+        raise ValueError(f"{asr_exp} holds no decoded set: decode first (stage 12)")
+    needed = [cuts_path(Path(given["cuts"]), folder.name) for folder in sets]
+    if missing := [str(path) for path in needed if not path.is_file()]:
+        raise ValueError(
+            f"there is no {' '.join(missing)}: references come from prepared cuts. Name each file "
+            "after its set, and give their folder by --cuts DIR (asr.sh: in --local_score_opts)"
+        )
+    if (asr_exp / score.CONFIG).is_file():
+        given["asr"] = str(asr_exp)
+    steps: list[Step] = []
+    for folder in sets:
+        decode = folder.parent.parent if folder.parent.name == "org" else folder.parent
+        own = {"corpus": corpus_of(folder.name), "results": decode / "results", **given}
+        of_set = words_of(split=folder.name, decoded=folder, out=decode, **own)
+        steps.append((f"scores of {folder.name}", partial(score.main, of_set)))
+    return steps
 
 
 if __name__ == "__mp_main__":

@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.asr.data.kaldi import read_table
-from harness_bench.asr.report import as_markdown
+from harness_bench.asr.kaldi import read_table
 from harness_bench.asr.stages import collect_predictions
 from harness_bench.core.config import read_yaml
 from harness_bench.core.files import write_json, write_text
@@ -35,42 +34,35 @@ from harness_bench.scoring.publish import (
     text_result,
     upstream_fields,
 )
-from harness_bench.scoring.registry import DEFAULT_PROFILE, get_profile, profile_names
+from harness_bench.scoring.registry import (
+    DEFAULT_PROFILE,
+    get_profile,
+    metric_names,
+    profile_names,
+)
 from harness_bench.scoring.texts.joining import GROUP
-from harness_bench.scoring.texts.score import grouping_of, score_rows
+from harness_bench.scoring.texts.score import MAIN, grouping_of, score_rows, title_of, told_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lhotse.cut import Cut
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness_bench.results.predictions import TextPrediction
-    from harness_bench.results.record import Leakage
-    from harness_bench.scoring.publish import Template
 
 _FOUND_IN = ("1best_recog/text", "text")  # below a decode folder: ESPnet's, and asr.sh's
-_SYNTHETIC = {"true": True, "false": False}
 CONFIG = "config.yaml"
-_OURS, _FBANK = "harness", "default"  # frontends
-_LONG = ("token_list",)  # thousands of lines that the folder's own token list repeats
+_KINDS = {"harness": "pretrained", "default": "baseline"}  # of a model, by its frontend
 _MAX_TEXT = 20_000  # letters that a result takes
+_MOST_ROWS = 60  # of a breakdown in print; the JSON has all
 
 
 @dataclass(frozen=True)
 class Scored:
-    """How a corpus is scored.
+    """How a corpus is scored."""
 
-    Attributes:
-        name: in results, the same as that of the paper's rows.
-        profile: the text profile that ranks.
-        several: whether it is scored against several annotators.
-        cluster: what to call the clusters that intervals resample.
-    """
-
-    name: str
-    profile: str = DEFAULT_PROFILE
-    several: bool = False
-    cluster: str = "cluster"
+    name: str  # in results, the same as that of the paper's rows
+    profile: str = DEFAULT_PROFILE  # the text profile that ranks
+    several: bool = False  # scored against several annotators
+    cluster: str = "cluster"  # what to call the clusters that intervals resample
 
 
 CORPORA = {
@@ -78,11 +70,6 @@ CORPORA = {
     "mgb2": Scored("MGB2", cluster="programme"),
     "mgb3": Scored("MGB3", profile="mgb3", several=True, cluster="programme"),
 }
-
-
-def corpus_of(name: str) -> Scored:
-    """Return how a corpus is scored; one that is not known has one reference."""
-    return CORPORA.get(name.casefold(), Scored(name))
 
 
 def predictions_of(cuts: Path, split: str, text: Path, corpus: Scored) -> list[TextPrediction]:
@@ -127,61 +114,10 @@ def decoded_text(folder: Path, split: str) -> Path:
     return found
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One training folder.
-
-    Attributes:
-        settings: its config.yaml.
-        layer_weights: shares of the upstream's hidden states; empty without a learned sum.
-    """
-
-    settings: dict[str, Any]
-    layer_weights: tuple[float, ...] = ()
-
-    @property
-    def seed(self) -> int | None:
-        """The training's seed."""
-        return self.settings.get("seed")
-
-    @property
-    def kind(self) -> str:
-        """What the leaderboard calls such a row."""
-        return {_OURS: "pretrained", _FBANK: "baseline"}.get(str(self._frontend), "other")
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """The upstream's folder; None without one."""
-        path = (self.settings.get("frontend_conf") or {}).get("checkpoint")
-        return Path(path) if path and self._frontend == _OURS else None
-
-    @property
-    def _frontend(self) -> str | None:
-        return self.settings.get("frontend")
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of a result that the folder tells."""
-        seeds = {} if self.seed is None else {"seed": self.seed, "seeds": (self.seed,)}
-        return {
-            **seeds,
-            **self._upstream(),
-            "training_config": config_text(self.settings),
-            "layer_weights": self.layer_weights,
-        }
-
-    def _upstream(self) -> dict[str, Any]:
-        if self.kind == "baseline":
-            return {"parameters": 0, "pretraining_data": "none"}
-        if (folder := self.checkpoint) is None:
-            return {}
-        if not folder.exists():
-            say(f"checkpoint {folder} is not there: the result tells neither its digest nor size")
-            return {}
-        return upstream_fields(folder)
-
-
-def read_trained(asr: Path, model: str | None = None, inference: Path | None = None) -> Trained:
-    """Read a training folder.
+def training_fields(
+    asr: Path, model: str | None = None, inference: Path | None = None
+) -> dict[str, Any]:
+    """Return the fields of a result that a training folder tells.
 
     Args:
         asr: the folder with ESPnet's config.yaml.
@@ -194,7 +130,21 @@ def read_trained(asr: Path, model: str | None = None, inference: Path | None = N
     settings = read_yaml(asr / CONFIG)
     if inference is not None:
         settings["inference"] = read_yaml(inference)
-    return Trained(settings, layer_weights(asr / model) if model else ())
+    kind, seed = _KINDS.get(str(settings.get("frontend")), "other"), settings.get("seed")
+    fields: dict[str, Any] = {
+        "model_kind": kind, "training_config": config_text(settings),
+        "layer_weights": layer_weights(asr / model) if model else (),
+    }  # fmt: skip
+    if seed is not None:
+        fields |= {"seed": seed, "seeds": (seed,)}
+    checkpoint = (settings.get("frontend_conf") or {}).get("checkpoint")
+    if kind == "baseline":
+        fields |= {"parameters": 0, "pretraining_data": "none"}
+    elif kind == "pretrained" and checkpoint:
+        if Path(checkpoint).exists():
+            return fields | upstream_fields(Path(checkpoint))
+        say(f"checkpoint {checkpoint} is not there: the result tells neither its digest nor size")
+    return fields
 
 
 def layer_weights(model: Path) -> tuple[float, ...]:
@@ -212,14 +162,11 @@ def layer_weights(model: Path) -> tuple[float, ...]:
 
 
 def config_text(settings: dict[str, Any]) -> str:
-    """Write settings as YAML, without what is empty and without long lists of tokens."""
+    """Write settings as YAML, without what is empty and the token list, which has its own file."""
     import yaml  # noqa: PLC0415 - with ESPnet alone
 
-    told = {
-        name: value
-        for name, value in settings.items()
-        if name not in _LONG and value not in (None, [], {})
-    }
+    told = {name: value for name, value in settings.items() if value not in (None, [], {})}
+    told.pop("token_list", None)
     text = str(yaml.safe_dump(told, allow_unicode=True, sort_keys=False))
     if len(text) > _MAX_TEXT:
         raise ValueError(
@@ -229,46 +176,40 @@ def config_text(settings: dict[str, Any]) -> str:
     return text
 
 
-def template_of(trained: Trained | None, **known: Any) -> Template:
-    """Put what a training folder tells together with what is known of the run, which wins."""
-    kind = trained.kind if trained else "other"
-    given = {name: value for name, value in known.items() if value is not None}
-    fields = {"model_kind": kind, "task": "asr", **(trained.fields() if trained else {}), **given}
-    return partial(Result, **fields)
-
-
 def run(options: argparse.Namespace) -> Path:
     """Score one set; write predictions, figures and the result, and return the result's path.
 
     Raises:
         ValueError: see `predictions_of`, `decoded_text` and `publish.text_result`.
     """
-    corpus, split = corpus_of(options.corpus), options.split
-    text = decoded_text(options.decoded, split)
-    trained = None
+    # One that is not known has one reference.
+    corpus = CORPORA.get(options.corpus.casefold(), Scored(options.corpus))
+    split, text = options.split, decoded_text(options.decoded, options.split)
+    fields: dict[str, Any] = {"model_kind": "other"}
     if options.asr:
-        trained = read_trained(options.asr, options.asr_model, options.inference_config)
+        fields = training_fields(options.asr, options.asr_model, options.inference_config)
     main = get_profile(options.profile or corpus.profile).name
     rows = predictions_of(options.cuts, split, text, corpus)
     ranks = text_ranking(rows, options.main_metric)  # a wrong one fails before scoring
     others = profile_names() if options.profiles == "all" else options.profiles.split()
     found, wordless = score_rows(rows, main, others, grouping_of(rows))
     cuts = read_cuts(options.cuts, split)
-    stages = StageTimes(options.times).own(options.times_of) if options.times else []
-    template = template_of(
-        trained,
-        model=options.model,
-        model_kind=options.model_kind,
-        corpus=corpus.name,
+    if options.times:
+        stages = StageTimes(options.times).own(options.times_of)
+        fields["stage_seconds"] = {row.stage: row.seconds for row in stages}
+        if stages:
+            fields["seconds"] = sum(row.seconds for row in stages)
+    if name := options.train_set:  # held against the set that is scored
+        fields["leakage"] = leakage([(name, read_cuts(options.cuts, name))], cuts, split)
+    # What is said of the run wins over what its training folder tells.
+    said = {name: getattr(options, name) for name in ("model_kind", "pretraining_data")}
+    fields |= {name: value for name, value in said.items() if value is not None}
+    template = partial(
+        Result, **fields, task="asr", model=options.model, corpus=corpus.name,
         split=options.result_split or split.removeprefix(f"{options.corpus}_"),
-        synthetic=_SYNTHETIC[options.synthetic],
-        hours=sum(cut.duration for cut in cuts) / 3600,
+        synthetic=options.synthetic == "true", hours=sum(cut.duration for cut in cuts) / 3600,
         command=options.command or command_line(),
-        pretraining_data=options.pretraining_data,
-        stage_seconds={row.stage: row.seconds for row in stages},
-        seconds=sum(row.seconds for row in stages) if stages else None,
-        leakage=_leakage(options, cuts),
-    )
+    )  # fmt: skip
     result = text_result(rows, template, found, main_metric=ranks)
     write_predictions(options.out / f"predictions.{split}.jsonl", rows)
     title = f"{options.model}: {corpus.name} {result.split}"
@@ -282,15 +223,14 @@ def run(options: argparse.Namespace) -> Path:
 
 def _references(cuts: Path, split: str) -> dict[str, dict[str, str]]:
     """Read each utterance's transcripts by annotator, from the cuts or from files beside them."""
-    found: dict[str, dict[str, str]] = {}
-    for cut in read_cuts(cuts, split):
-        fields = fields_of(cut).items()
-        texts = {
-            name.removeprefix(REFERENCE): str(text)
-            for name, text in fields
+    found = {
+        cut.id: {
+            name.removeprefix(REFERENCE): text
+            for name, text in fields_of(cut).items()
             if name.startswith(REFERENCE)
         }
-        found[cut.id] = texts
+        for cut in read_cuts(cuts, split)
+    }
     if not any(found.values()):
         for path in sorted((cuts / REFERENCES).glob(f"{split}.*.txt")):
             name = path.name.removeprefix(f"{split}.").removesuffix(".txt")
@@ -299,12 +239,92 @@ def _references(cuts: Path, split: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _leakage(options: argparse.Namespace, cuts: Sequence[Cut]) -> Leakage | None:
-    """Hold the training set against the one scored; None where it is not named."""
-    if not options.train_set:
-        return None
-    training = read_cuts(options.cuts, options.train_set)
-    return leakage([(options.train_set, training)], cuts, options.split)
+def as_markdown(
+    title: str,
+    found: Mapping[str, Mapping[str, Any]],
+    called: Mapping[str, str],
+    notes: Sequence[str] = (),
+) -> str:
+    """Write what `score_rows` gave.
+
+    Args:
+        title: the heading.
+        found: profile -> figures; the first is the one that ranks, and that breakdowns are of.
+        called: names of groups -> what to call them in print.
+        notes: why some profiles are not there.
+    """
+    main = next(iter(found.values()))
+    meaning = "WER and CER in % against one reference, by jiwer."
+    if len(main["references"]) > 1:
+        meaning = (
+            "All in %. WER NAME is against this annotator alone, by jiwer. AV-WER is their mean. "
+            "MR-WER is another measure: a word is right if any annotator says so (Ali et al., "
+            "2015)."
+        )
+    head = ["profile", *_names(main), f"95 % of {_ranking(main)[0]}"]
+    rows = []
+    for figures in found.values():
+        interval = _ranking(figures)[1]
+        span = f"{interval['low']:.2f}-{interval['high']:.2f}"
+        rows.append([figures["profile"], *_values(main, figures), span])
+    lines = [f"# {title}", "", f"{main['utterances']} utterances. {meaning}", ""]
+    lines += [*_table(head, rows), "", *_counts(main), *(f"Left out: {note}" for note in notes)]
+    for name, groups in main.get("groups", {}).items():
+        lines += ["", f"## By {called.get(name, name)}, profile {main['profile']}", ""]
+        most = sorted(groups.items(), key=lambda row: (-row[1]["utterances"], row[0]))
+        rows = []
+        for value, row in most[:_MOST_ROWS]:
+            words = sum(row["words"]) / len(row["words"])
+            rows.append([value, str(row["utterances"]), f"{words:.0f}", *_values(main, row)])
+        lines += _table(["", "utterances", "words", *_names(main)], rows)
+        if len(most) > _MOST_ROWS:
+            lines += ["", f"{len(most) - _MOST_ROWS} smaller ones more in the JSON."]
+    return "\n".join(lines) + "\n"
+
+
+def _names(main: Mapping[str, Any]) -> list[str]:
+    rates = told_rates(main)
+    if len(main["references"]) == 1:
+        return ["WER", *map(title_of, rates)]
+    text = metric_names("text")  # means over the annotators
+    means = [f"AV-{title_of(name)}" if name in text else title_of(name) for name in rates]
+    return [*(f"WER {name}" for name in main["references"]), *means]
+
+
+def _values(main: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
+    values = [*figures["wer"], *(figures[name] for name in told_rates(main))]
+    return ["-" if value is None else f"{value:.2f}" for value in values]
+
+
+def _ranking(main: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the title of the metric that ranks, and its default interval."""
+    several, known = len(main["references"]) > 1, main["intervals"]
+    name = MAIN[several]
+    return title_of(name), (known[name] if several else known[name][0])[0]
+
+
+def _counts(main: Mapping[str, Any]) -> Iterable[str]:
+    title, interval = _ranking(main)
+    counts = f"{main['ins']} ins, {main['del']} del, {main['sub']} sub, {main['cor']} cor"
+    yield f"Profile {main['profile']}, {title}: {counts}."
+    yield f"Intervals: {interval['method']}."
+    if len(main["references"]) > 1:
+        costs = main["authors_costs"]
+        pairs = zip(main["references"], costs["wer"], strict=True)
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in pairs)
+        yield (
+            f"With substitution cost 2, as MR-WER's authors count single references: {listed}; "
+            f"mean {costs['av_wer']:.2f}."
+        )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Write a Markdown table whose columns line up; texts to the left, figures to the right."""
+    shown = [[cell.replace("|", "/") for cell in row] for row in (head, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*shown, strict=True)]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in shown]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return [f"| {' | '.join(row)} |" for row in (lines[0], rule, *lines[1:])]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -322,18 +342,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--profiles", default="all", help="further ones: names between blanks, or all")
     add("--main_metric", help="that ranks; default wer, or mr_wer of several annotators")
     add("--result_split", help="the split's name in the result; default without `CORPUS_`")
-    add("--synthetic", choices=tuple(_SYNTHETIC), default="false")
+    add("--synthetic", choices=("true", "false"), default="false")
     add("--asr", type=Path, help="training folder with config.yaml: seed, upstream, settings")
     add("--asr_model", help="file in it that was decoded with, for its layer weights")
     add("--inference_config", type=Path, help="YAML of decoding, kept with the settings")
     add("--times", type=Path, help="file of stage times")
-    add(
-        "--times_of",
-        nargs="*",
-        default=(),
-        metavar="TAG",
-        help="of stages called `NAME [TAG]`, those that count",
-    )
+    tags = "of stages called `NAME [TAG]`, those that count"
+    add("--times_of", nargs="*", default=(), metavar="TAG", help=tags)
     add("--command", help="that made the model; default: this one")
     add("--pretraining_data", help="corpora and hours, in words")
     add("--train_set", help="split of the cuts that was trained on: to look for leaks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.asr import score
-from harness_bench.asr.data.kaldi import by_name
+from harness_bench.asr.kaldi import by_name
 from harness_bench.core.files import read_json
 from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.store import cuts_path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile as sf
 import torch
 
 from harness_bench.asr.features import FeatureConfig, Job, make_features, open_job
@@ -28,8 +29,6 @@ def write_dump(folder: Path, count: int = 14, *, seed: int = 0) -> Path:
 
 
 def write_audio(path: Path, samples: int, *, seed: int, rate: int = 16_000) -> None:
-    import soundfile as sf  # noqa: PLC0415 - keeps collection light
-
     sf.write(path, 0.3 * np.random.default_rng(seed).uniform(-1, 1, samples), rate)
 
 

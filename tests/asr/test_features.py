@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 from harness_bench.asr.features import FeatureConfig, read_config
@@ -20,6 +21,7 @@ from harness_bench.models.features import shards
 from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FixedFeatures, load_backbone
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
+from tests.asr.trainings import other_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +68,6 @@ def test_rows_are_the_upstreams_features(
     tiny_checkpoint: Path, dump: Path, tmp_path: Path, layers: str | int
 ) -> None:
     """Every utterance alone, by the backbone itself, rounded to 16 bits."""
-    import soundfile as sf  # noqa: PLC0415 - keeps collection light
-
     written(job_of(tiny_checkpoint, layers), dump, tmp_path)
     reader, backbone = FeatureReader(tmp_path / "feats.scp"), load_backbone(tiny_checkpoint)
     assert len(reader) == 14
@@ -150,10 +150,7 @@ def test_other_features_replace_all(
     count, _ = written(job_of(tiny_checkpoint), dump, tmp_path / "out")
     checkpoint, layers, config = tiny_checkpoint, "mean", SMALL
     if change == "checkpoint":
-        checkpoint = tmp_path / "other"
-        shutil.copytree(tiny_checkpoint, checkpoint)
-        with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
-            stream.write(" ")
+        checkpoint = other_checkpoint(tiny_checkpoint, tmp_path / "other")
     if change == "batch_seconds":
         config = FeatureConfig(batch_seconds=2.0, shard_mb=SMALL.shard_mb)
     other = job_of(checkpoint, 1 if change == "layers" else layers, config)
@@ -169,8 +166,6 @@ def test_changed_audio_replaces_its_shard_alone(job: Job, tmp_path: Path) -> Non
     data, out = write_dump(tmp_path / "data"), tmp_path / "out"
     count, before = written(job, data, out)
     path = data / "u05.flac"
-    import soundfile as sf  # noqa: PLC0415 - keeps collection light
-
     write_audio(path, sf.info(path).frames, seed=99)
     again, found = written(job, data, out)
     assert again == 1 < count

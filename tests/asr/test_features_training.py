@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
+import soundfile as sf
 import torch
 
+from harness_bench.asr.espnet.register import register
 from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FrozenUpstream
 from tests.asr.dumps import job_of, written
@@ -49,8 +51,6 @@ def trained(data: Path, table: Path, tiny_checkpoint: Path) -> Path:
     """Return the folder of one epoch by `asr_train`, in which the upstream cannot be loaded."""
     from espnet2.bin.asr_train import main  # noqa: PLC0415 - heavy
 
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
-
     register()
     out = data.parent / "asr"
     refused = AssertionError("the upstream was loaded")
@@ -67,8 +67,6 @@ def speech_to_text(trained: Path) -> Any:
 
 
 def wave(data: Path, name: str) -> torch.Tensor:
-    import soundfile as sf  # noqa: PLC0415 - keeps collection light
-
     return torch.from_numpy(sf.read(data / f"{name}.wav", dtype="float32")[0])
 
 
@@ -111,8 +109,6 @@ def test_a_foreign_cache_stops_the_training(
 ) -> None:
     """Here of the same checkpoint but another layer; ESPnet itself sees only numbers."""
     from espnet2.tasks.asr import ASRTask  # noqa: PLC0415 - heavy
-
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
 
     register()
     command = cached_arguments(data, table, tiny_checkpoint, tmp_path / "asr")

@@ -25,7 +25,7 @@ def words_of(made: Recipe, title: str) -> list[str]:
     """Return the words that a step calls its program with."""
     (found,) = [step.run for step in made.steps() if step.title.startswith(title)]
     assert isinstance(found, partial)
-    return list(found.args[0].arguments)
+    return list(found.args[1])
 
 
 def test_decoding_is_called_as_it_always_was(tmp_path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
+from harness_bench.leaderboard.build import build, make_board
 
-from harness_bench.asr.score import CORPORA
+from harness_bench.asr.score import CORPORA, config_text, training_fields
 from harness_bench.core.files import read_json
+from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
+from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import load_results
@@ -25,8 +32,31 @@ PAPER = Path(__file__).parents[2] / "leaderboard" / "results" / "paper"
 SAID = "اهلا وسهلا ok Omar"  # what Omar wrote; Alaa and Mohamed have another last word, Ali none
 
 
+SETTINGS = {
+    "frontend": "harness", "seed": 7, "max_epoch": 70, "specaug": None,
+    "token_list": [str(number) for number in range(9000)],
+}  # fmt: skip
+
+
+def training(folder: Path, **changes: object) -> Path:
+    """Write an ESPnet training folder as far as results look at it."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(SETTINGS | changes))
+    torch.save({"frontend.layer_weights": torch.zeros(4)}, folder / "ave.pth")
+    return folder
+
+
 def values(found: dict[str, float | None], *names: str) -> list[object]:
     return [found[name] for name in names]
+
+
+def keep_annotators(cuts: Path, split: str, *names: str) -> None:
+    """Take the transcripts of all annotators but these out of the cuts."""
+    rows, kept = read_cuts(cuts, split), [f"reference_{name}" for name in names]
+    for cut in rows:
+        said = cut.supervisions[0]
+        said.custom = {k: v for k, v in said.custom.items() if "reference" not in k or k in kept}
+    write_cuts(cuts, split, rows)
 
 
 def test_the_authors_figures_on_real_texts(tmp_path: Path) -> None:
@@ -113,11 +143,7 @@ def test_references_of_files_beside_the_cuts(tmp_path: Path) -> None:
     cuts = corpus("mgb3", tmp_path)
     decoded = decode(cuts, "mgb3_test", tmp_path / "decode", SAID)
     expected = score_set(cuts, "mgb3_test", decoded, tmp_path / "a", "--profiles", "")
-    rows = read_cuts(cuts, "mgb3_test")
-    for cut in rows:
-        fields = cut.supervisions[0].custom
-        cut.supervisions[0].custom = {n: v for n, v in fields.items() if "reference" not in n}
-    write_cuts(cuts, "mgb3_test", rows)
+    keep_annotators(cuts, "mgb3_test")
     for path in (cuts / "references").glob("test.*"):
         path.rename(path.with_name(f"mgb3_{path.name}"))
     found = score_set(cuts, "mgb3_test", decoded, tmp_path / "b", "--profiles", "")
@@ -135,14 +161,7 @@ def test_one_annotator_is_not_published(
     """A WER against one annotator beside MR-WERs of four would look twice as bad as it is."""
     cuts = corpus("mgb3", tmp_path)
     decoded = decode(cuts, "mgb3_test", tmp_path / "decode", SAID)
-    rows = read_cuts(cuts, "mgb3_test")
-    for cut in rows:
-        fields = cut.supervisions[0].custom
-        kept = [f"reference_{name}" for name in left]
-        cut.supervisions[0].custom = {
-            name: value for name, value in fields.items() if "reference" not in name or name in kept
-        }
-    write_cuts(cuts, "mgb3_test", rows)
+    keep_annotators(cuts, "mgb3_test", *left)
     with pytest.raises(SystemExit, match=problem):
         score_set(cuts, "mgb3_test", decoded, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -199,18 +218,15 @@ def test_a_profile_that_leaves_no_word_is_left_out_with_a_note(tmp_path: Path) -
     assert "none" in found["profiles"]
     assert found["profiles"].keys() | found["left_out"].keys() == set(profile_names())
     report = (out / "scores.qasr_test.md").read_text()
-    assert (
-        "Left out: A reference is empty in all 1 utterances after normalisation by 'mgb2'" in report
-    )
+    assert "Left out: A reference is empty in all 1 utterances after" in report
     with pytest.raises(SystemExit, match="normalisation by 'mgb2'"):
         score_set(cuts, "qasr_test", decoded, tmp_path / "other")
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     cuts = corpus("qasr", tmp_path)
-    empty = tmp_path / "empty"
     with pytest.raises(SystemExit, match=r"no hypotheses of 'qasr_test'.*stage 12"):
-        score_set(cuts, "qasr_test", empty, tmp_path / "out")
+        score_set(cuts, "qasr_test", tmp_path / "empty", tmp_path / "out")
     decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم")
     wrong = ("--main_metric", "mr_wer", "--profiles", "mgb4")  # the metric is looked at first
     with pytest.raises(SystemExit, match=r"'mr_wer' is no figure .* 1 reference.*: cer, wer"):
@@ -233,3 +249,102 @@ def test_scoring_needs_no_espnet() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_facts_of_a_training(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """Upstream, seed, settings, times and leaks stand in the result, not in somebody's memory."""
+    asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tiny_checkpoint)})
+    times = StageTimes(tmp_path / "times.json")
+    times.add("Stage 11: training [ours]", 12.5, 20)
+    times.add("Stage 11: training [another]", 99, 99)
+    times.add("Stage 12: decoding", 2.5, 3)
+    cuts = corpus("qasr", tmp_path)
+    decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم لا")
+    (tmp_path / "decode.yaml").write_text("beam_size: 20\n")
+    more = {
+        "asr": asr, "asr_model": "ave.pth", "inference_config": tmp_path / "decode.yaml",
+        "times": tmp_path / "times.json", "command": "run.sh --stage 1", "train_set": "train",
+        "pretraining_data": "made up, 1 h", "times_of": "ours",
+    }  # fmt: skip
+    options = [word for name, value in more.items() for word in (f"--{name}", str(value))]
+    result = score_set(cuts, "qasr_test", decoded, tmp_path / "out", *options)
+    assert result.model_kind == "pretrained"
+    assert result.checkpoint_digest == checkpoint_digest(tiny_checkpoint)
+    assert result.parameters == parameter_count(tiny_checkpoint)
+    assert (result.seed, result.seeds) == (7, (7,))
+    assert result.layer_weights == (0.25, 0.25, 0.25, 0.25)
+    assert result.stage_seconds == {"Stage 11: training": 12.5, "Stage 12: decoding": 2.5}
+    assert result.seconds == 15
+    assert (result.command, result.pretraining_data) == ("run.sh --stage 1", "made up, 1 h")
+    assert yaml.safe_load(result.training_config) == {
+        "frontend": "harness", "frontend_conf": {"checkpoint": str(tiny_checkpoint)},
+        "seed": 7, "max_epoch": 70, "inference": {"beam_size": 20},
+    }  # fmt: skip
+    assert result.leakage is not None
+    assert result.leakage.verdict == "clean"
+    assert "jiwer" in result.versions
+
+
+def test_fbank_is_the_baseline(tmp_path: Path) -> None:
+    """It has no upstream: no parameters, no digest, no pretraining."""
+    told = training_fields(training(tmp_path / "asr", frontend="default"))
+    assert values(told, "model_kind", "parameters", "pretraining_data") == ["baseline", 0, "none"]
+    assert "checkpoint_digest" not in told
+
+
+def test_a_checkpoint_that_went_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures hold all the same, so nothing is refused."""
+    asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tmp_path / "gone")})
+    assert "checkpoint_digest" not in training_fields(asr)
+    assert "gone is not there" in capsys.readouterr().err
+
+
+def test_broken_training_folders(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"There is no config file .*config\.yaml"):
+        training_fields(tmp_path)
+    with pytest.raises(ValueError, match=r"no model .*nothing.pth"):
+        training_fields(training(tmp_path / "asr"), "nothing.pth")
+    (tmp_path / "asr" / "config.yaml").write_text("- a list\n")
+    with pytest.raises(ValueError, match="expected names and values, found list"):
+        training_fields(tmp_path / "asr")
+    with pytest.raises(ValueError, match="letters without its tokens"):
+        config_text({"long": "x" * 20_001})
+
+
+def test_rows_stand_in_their_columns_beside_the_papers(tmp_path: Path) -> None:
+    """MGB-2's WER is held against the paper's; MR-WER is not, for the paper's is some WER."""
+    results = tmp_path / "results"
+    for name, said in (("mgb2", "نعم لا ok"), ("mgb3", "اهلا وسهلا ok Omar")):
+        cuts = corpus(name, tmp_path / name)
+        split = f"{name}_test"
+        decoded = decode(cuts, split, tmp_path / name / "decode", said)
+        for model in ("HArnESS-L", "HArnESS-S"):
+            out = tmp_path / name / model
+            score_set(cuts, split, decoded, out, "--model", model)
+            shutil.copytree(out / "results", results, dirs_exist_ok=True)
+    board = make_board(results, title="ours")
+    assert not board.problems
+    assert not board.measured.notes
+    heads = {column.corpus: column for column in board.measured.columns}
+    assert (heads["MGB2"].metric, heads["MGB2"].normaliser) == ("wer", "mgb2 v2")
+    assert (heads["MGB3"].metric, heads["MGB3"].normaliser) == ("mr_wer", "mgb3 v1")
+    row = next(row for row in board.measured.rows if row.model == "HArnESS-L")
+    paper = row.cells[heads["MGB2"]].paper
+    assert paper is not None
+    assert paper.corpus == "MGB2"
+    assert row.cells[heads["MGB3"]].paper is None
+    for column in heads.values():
+        found = board.measured.evidence[column]
+        assert len(found.tests) == 1
+        assert all(each["code-switched"] for each in found.breakdowns.values())
+    assert ("asr", "MGB3", "test", "wer", "") in {
+        (column.task, column.corpus, column.split, column.metric, column.normaliser)
+        for column in board.reported.columns
+    }
+    files = build(results, tmp_path / "board", title="ours")
+    assert "mr_wer" in files.html.read_text()
+    lines = files.csv.read_text().splitlines()
+    for metric in ("av_wer", "wer_against_Ali", "mr_wer_none"):
+        assert any("HArnESS-L" in line and f",{metric}," in line for line in lines), metric
+    stored = json.loads((results / "HArnESS-L.asr.MGB3.test.json").read_text())
+    assert stored["predictions"] == "predictions/HArnESS-L.asr.MGB3.test.jsonl"

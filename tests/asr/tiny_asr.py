@@ -8,6 +8,8 @@ import numpy as np
 import torch
 import yaml
 
+from harness_bench.asr.espnet.register import register
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,8 +59,6 @@ def speech(text: str, rng: np.random.Generator) -> tuple[NDArray[np.float32], li
 def train(folder: Path, *, checkpoint: Path | None = None, steps: int) -> None:
     """Train a character model on FBANK or a checkpoint, and save it as ESPnet does."""
     from espnet2.tasks.asr import ASRTask  # noqa: PLC0415 - takes 10 s
-
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
 
     register()
     frontend = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile as sf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +26,16 @@ CONFORMER = {
 }  # fmt: skip
 
 
+def other_checkpoint(checkpoint: Path, folder: Path) -> Path:
+    """Copy a checkpoint so that its digest is another: with a blank more in its config."""
+    shutil.copytree(checkpoint, folder)
+    with (folder / "config.json").open("a", encoding="utf-8") as stream:
+        stream.write(" ")
+    return folder
+
+
 def write_data(folder: Path, count: int = 8) -> Path:
     """Write `count` utterances of noise, 0.3 to 0.6 s, with texts, as ESPnet reads them."""
-    import soundfile as sf  # noqa: PLC0415 - keeps collection light
-
     folder.mkdir()
     rng = np.random.default_rng(0)
     lines: dict[str, list[str]] = {"wav.scp": [], "text": [], "speech_shape": []}

@@ -29,7 +29,7 @@ def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def hear(_: object, found: Sequence[Recording], **__: Any) -> Iterator[Transcript]:
         for each in found:
             words = (TimedWord(each.path.stem, 0.5, 1.0, 0.9),)
-            segments = (TranscriptSegment(0.5, 1.0, words),)
+            segments = [TranscriptSegment(0.5, 1.0, words)]
             if each.path.stem == "bad":
                 yield Transcript(each.path, each.name, problem="no sound")
             else:

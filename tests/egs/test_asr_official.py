@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.asr.data.kaldi import check_raw_dir, read_table
+from harness_bench.asr.kaldi import check_raw_dir, read_table
 from tests.egs.official import HOURS, build
 
 RECIPE = Path(__file__).parents[2] / "egs" / "qasr" / "asr1"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.asr.broadcast import splits_of
-from harness_bench.asr.data.kaldi import by_name
+from harness_bench.asr.kaldi import by_name
+from harness_bench.asr.recipe import splits_of
 from harness_bench.asr.run import main
 from harness_bench.corpora.layouts import mgb2, mgb3, qasr
 from harness_bench.cuts.store import read_cuts, write_cuts

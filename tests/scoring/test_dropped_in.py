@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness_bench.asr.report import as_markdown
+from harness_bench.asr.score import as_markdown
 from harness_bench.results.predictions import write_predictions
 from harness_bench.scoring import metrics, registry
 from harness_bench.scoring.publish import text_result

@@ -27,7 +27,6 @@ USAGE
     list_options "${BASH_SOURCE[0]}" "${egs}/heads.sh"
 }
 
-source "${egs}/options.sh"
 take_options "${BASH_SOURCE[0]}" "${egs}/heads.sh" -- "$@"
 source "${egs}/python.sh"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import ChainMap
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from subprocess import STDOUT, Popen
 from typing import TYPE_CHECKING
 
-from harness_bench.asr.data.kaldi import read_table, write_table
+from harness_bench.asr.espnet.run import run
+from harness_bench.asr.kaldi import read_table, write_table
 from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
 from harness_bench.core.process import log_lines
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
 _PROGRAM = "espnet2.bin.asr_inference"
 _FILES = ("--config", "--asr_train_config", "--asr_model_file", "--lm_train_config", "--lm_file")
-_OLDER = (OldNote("done"),)
 _POLL = 0.1  # seconds between looks at the processes
 
 
@@ -45,18 +46,16 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
     for part in todo:
         shutil.rmtree(part.folder, ignore_errors=True)
         part.begin()
-    if len(parts) == 1:
-        for part in todo:
-            _run_here(_command(part.folder, arguments))
-            part.finish()
-    else:
+    if len(parts) > 1:
         _run_beside(todo, arguments)
+    elif todo:
+        run(_PROGRAM, _command(todo[0].folder, arguments))
+        todo[0].finish()
     for name in JOINED:
         tables = [part.folder / BEST / name for part in parts]
         (out / BEST / name).unlink(missing_ok=True)
         if all(table.is_file() for table in tables):
-            rows = {key: row for table in tables for key, row in read_table(table).items()}
-            write_table(out / BEST / name, rows)
+            write_table(out / BEST / name, ChainMap(*map(read_table, tables)))
     say(f"{len(todo)} parts decoded, results in {out / BEST}")
     return len(todo)
 
@@ -78,34 +77,22 @@ def _work(out: Path, keys: Path, arguments: Sequence[str]) -> WorkDir:
     """
     files = [keys, *(Path(value) for word, value in pairwise(arguments) if word in _FILES)]
     digests = [digest_file(path) for path in files]
-    audio = [_stamp(place) for place in read_table(keys).values()]
+    audio = [
+        " ".join(map(str, stamp(Path(place)))) if Path(place).is_file() else ""
+        for place in read_table(keys).values()
+    ]
     inputs = {
-        "arguments": list(arguments),
+        "arguments": list(arguments), "audio": digest_strings(audio),
         "files": dict(zip(map(str, files), digests, strict=True)),
-        "audio": digest_strings(audio),
-    }
+    }  # fmt: skip
     key = digest_strings([*arguments, *digests, *audio])
-    return WorkDir(out, inputs, key=key, older=_OLDER)
-
-
-def _stamp(place: str) -> str:
-    path = Path(place)
-    return " ".join(map(str, stamp(path))) if path.is_file() else ""
+    return WorkDir(out, inputs, key=key, older=(OldNote("done"),))
 
 
 def _command(part: Path, arguments: Sequence[str]) -> list[str]:
     number = part.name.removeprefix("output.").partition("of")[0]
     keys = part.parent / f"keys.{number}.scp"
     return ["--output_dir", str(part), "--key_file", str(keys), *arguments]
-
-
-def _run_here(line: Sequence[str]) -> None:
-    from espnet2.bin import asr_inference  # noqa: PLC0415 - ten seconds
-
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
-
-    register()
-    asr_inference.main(list(line))
 
 
 def _run_beside(parts: Sequence[WorkDir], arguments: Sequence[str]) -> None:

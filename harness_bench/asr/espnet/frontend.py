@@ -61,15 +61,16 @@ class HarnessFrontend(AbsFrontend):
             FrozenUpstream(folder) if freeze else load_backbone(folder)
         )
         shape = self.upstream.shape
-        self.layers = checked_layers(layers, shape.num_layers)
-        _check_rate(fs)
-        if cache_mb and not freeze:
+        self.layers, self.freeze = checked_layers(layers, shape.num_layers), freeze
+        if str(fs).lower().replace(" ", "") not in _RATES:
             raise ValueError(
-                f"cache_mb = {cache_mb} needs freeze = true: a trained upstream moves."
+                f"fs = {fs!r}: the upstreams take {SAMPLE_RATE} Hz only; leave fs out."
             )
-        self.freeze = freeze
-        if cache_mb < 0:
-            raise ValueError(f"cache_mb = {cache_mb}: expected a size in MB, or 0 for none.")
+        if cache_mb < 0 or (cache_mb and not freeze):
+            raise ValueError(
+                f"cache_mb = {cache_mb}: expected a size in MB, or 0 for none; it needs freeze = "
+                "true, for a trained upstream moves."
+            )
         full = f"{cache_mb} MB of features are kept; raise cache_mb to keep those of all utterances"
         memory = FeatureCacheConfig(memory_mb=cache_mb)
         self.cache = FeatureStore(memory, lambda: None, when_full=full) if cache_mb else None
@@ -84,7 +85,7 @@ class HarnessFrontend(AbsFrontend):
 
     @override
     def output_size(self) -> int:
-        """Return D."""
+        """Return D, the numbers per frame."""
         return self.upstream.shape.hidden_size
 
     @override
@@ -170,10 +171,7 @@ def _silenced(features: Tensor, frames: Tensor) -> Tensor:
 
 
 def _check_upstream(
-    module: HarnessFrontend,
-    state_dict: dict[str, Any],
-    prefix: str,
-    *_: object,
+    module: HarnessFrontend, state_dict: dict[str, Any], prefix: str, *_: object
 ) -> None:
     """Refuse a model that was trained on another upstream, or together with one."""
     digest = state_dict.get(f"{prefix}upstream_digest")
@@ -187,11 +185,6 @@ def _check_upstream(
             "This ASR model carries an upstream that was fine-tuned with it, but "
             "frontend_conf.freeze is true and would leave it unused. Set freeze: false."
         )
-
-
-def _check_rate(fs: int | str) -> None:
-    if str(fs).lower().replace(" ", "") not in _RATES:
-        raise ValueError(f"fs = {fs!r}: the upstreams take {SAMPLE_RATE} Hz only; leave fs out.")
 
 
 def _raise_too_short(samples: int) -> None:

@@ -1,129 +1,89 @@
-"""Run ESPnet commands with the frontend `harness` known to them.
+"""Run ESPnet's programs with the frontend `harness` known to them; a killed training goes on.
 
 `python -m harness_bench.asr.espnet.run -m espnet2.bin.asr_train ARGS` is
 `python -m espnet2.bin.asr_train ARGS` with our frontend. Several commands joined by `--then` run
 one after the other in one process, because importing ESPnet takes 10 to 30 seconds; `--stage TEXT`
 before `-m` names a command in the log. `--times FILE` before the first command keeps the times of
 all commands there, over several calls, and shows them as a table at the end.
+
+ESPnet's trainer writes `checkpoint.pth` (weights, optimizer, scheduler, scores) and then
+`<N>epoch.pth` after every epoch, straight into place. A kill within these seconds leaves a torn
+checkpoint, with which nothing starts again, or a checkpoint without its epoch's model, which the
+average of the best epochs misses at the very end. Here files appear whole or not at all, and a
+missing model is written from the checkpoint.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import importlib
+import os
 import re
 import sys
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.files import atomic_path
 from harness_bench.core.log import first_rank, say
 from harness_bench.core.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+CHECKPOINT = "checkpoint.pth"
 _USAGE = (
     "[--times FILE] [--stage TEXT] -m MODULE [ARGUMENT ...] [--then [--stage TEXT] -m MODULE ...]"
 )
 _TRAINING = re.compile(r"espnet2\.bin\.\w+_train")
+type Step = tuple[str, Callable[[], object]]  # title, what to run
 
 
-@dataclass(frozen=True)
-class Command:
-    """One module to run as a program."""
-
-    module: str
-    arguments: tuple[str, ...]
-    stage: str
-
-
-def parse(arguments: Sequence[str]) -> list[Command]:
-    """Split a command line at `--then` into commands.
+def parse(words: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+    """Split a command line at `--then` into titles, modules and their arguments.
 
     Raises:
         ValueError: a command that does not start with `-m MODULE`.
     """
-    parts: list[list[str]] = [[]]
-    for argument in arguments:
-        if argument == "--then":
-            parts.append([])
-        else:
-            parts[-1].append(argument)
-    return [_command(part) for part in parts]
+    end = [*words, "--then"].index("--then")
+    match words[:end]:
+        case ["--stage", title, "-m", module, *arguments]:
+            command = title, module, arguments
+        case ["-m", module, *arguments]:
+            command = module, module, arguments
+        case other:
+            told = " ".join(other[:2])
+            raise ValueError(f"Expected `-m MODULE`, got {told!r}. Usage: {_USAGE}")
+    return [command, *(parse(words[end + 1 :]) if end < len(words) else ())]
 
 
-def split_times(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take `--times FILE` from the front of a command line: the file, and the rest.
-
-    Raises:
-        ValueError: no file behind it.
-    """
-    if arguments[:1] != ["--times"]:
-        return None, list(arguments)
-    if len(arguments) < 2 or arguments[1].startswith("-"):  # noqa: PLR2004 - it and its file
-        raise ValueError(f"--times needs a file. Usage: {_USAGE}")
-    return Path(arguments[1]), list(arguments[2:])
-
-
-def _command(part: list[str]) -> Command:
-    stage = ""
-    if part[:1] == ["--stage"]:
-        stage, part = part[1] if len(part) > 1 else "", part[2:]
-    if part[:1] != ["-m"] or len(part) < 2:  # noqa: PLR2004 - `-m` and its module
-        raise ValueError(f"Expected `-m MODULE`, got {' '.join(part[:2])!r}. Usage: {_USAGE}")
-    return Command(part[1], tuple(part[2:]), stage or part[1])
-
-
-def run(command: Command) -> None:
+def run(module: str, arguments: Sequence[str]) -> None:
     """Run one module's `main` with its arguments as the command line."""
-    if command.module.startswith("espnet"):
+    if module.startswith("espnet"):
         from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
 
         register()
-    module = importlib.import_module(command.module)
-    if not hasattr(module, "main"):
-        raise ValueError(f"{command.module} is not a program: it has no `main`. Usage: {_USAGE}")
-    if _TRAINING.fullmatch(command.module) and first_rank():
-        _make_resumable(command)
-    sys.argv = [str(module.__file__), *command.arguments]
+    program = importlib.import_module(module)
+    if not hasattr(program, "main"):
+        raise ValueError(f"{module} is not a program: it has no `main`. Usage: {_USAGE}")
+    if _TRAINING.fullmatch(module) and first_rank():
+        save_atomically()
+        try:
+            mend(output_dir(arguments))
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+    sys.argv = [str(program.__file__), *arguments]
     try:
-        module.main()
+        program.main()
     except SystemExit as end:
         if end.code:  # A program that ends well by sys.exit does not end those behind it.
             raise
 
 
-def _make_resumable(command: Command) -> None:
-    """Let a training that was killed go on, and this one too if it is."""
-    from harness_bench.asr.espnet import resume  # noqa: PLC0415 - torch
-
-    resume.save_atomically()
-    if (folder := resume.output_dir(command.arguments)) is not None:
-        try:
-            resume.mend(folder)
-        except ValueError as error:
-            sys.exit(f"error: {error}")
-
-
-def main() -> None:
-    """Run the commands of the command line in turn; the first error ends the run."""
-    try:
-        times, rest = split_times(sys.argv[1:])
-        commands = parse(rest)
-        if times is not None:
-            _ = StageTimes(times).rows  # before hours of training, not after
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    run_steps([(command.stage, partial(run, command)) for command in commands], times)
-
-
-def run_steps(steps: Iterable[tuple[str, Callable[[], object]]], times: Path | None) -> None:
+def run_steps(steps: Iterable[Step], times: Path | None) -> None:
     """Run titled steps in turn; note each one's time as it ends, so that a kill loses one at most.
 
-    Args:
-        steps: title and what to run.
-        times: file of stage times, which is shown at the end; None keeps none.
+    The times of all calls are shown at the end; `times` None keeps none.
     """
     times = times if first_rank() else None
     taken = StageTimes(times)
@@ -135,13 +95,86 @@ def run_steps(steps: Iterable[tuple[str, Callable[[], object]]], times: Path | N
         say(f"Times of all stages ({times}):\n{taken.summary()}")
 
 
+def main() -> None:
+    """Run the commands of the command line in turn; the first error ends the run."""
+    words, times = sys.argv[1:], None
+    if words[:1] == ["--times"]:
+        times, words = Path(*words[1:2]), words[2:]
+    try:
+        commands = parse(words)
+        _ = StageTimes(times).rows  # before hours of training, not after
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    steps = [(title, functools.partial(run, module, own)) for title, module, own in commands]
+    run_steps(steps, times)
+
+
+def save_atomically() -> None:
+    """Let `torch.save` to a path put the whole file in place at once; repeating it is harmless."""
+    import torch  # noqa: PLC0415 - heavy
+
+    plain = torch.save
+    if hasattr(plain, "__wrapped__"):
+        return
+
+    @functools.wraps(plain)
+    def save(obj: object, f: Any, *arguments: Any, **options: Any) -> None:
+        if not isinstance(f, str | os.PathLike):
+            return plain(obj, f, *arguments, **options)
+        with atomic_path(Path(f)) as partial:
+            return plain(obj, partial, *arguments, **options)
+
+    torch.save = save
+
+
+def output_dir(arguments: Sequence[str]) -> Path | None:
+    """Return the `--output_dir` that an ESPnet program is given; None without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output_dir", type=Path)
+    found: Path | None = parser.parse_known_args(arguments)[0].output_dir
+    return found
+
+
+def mend(folder: Path | None) -> None:
+    """Write the model of the checkpoint's epoch where a kill came between the two files.
+
+    Args:
+        folder: a training's `--output_dir`; none, or one without a checkpoint, is left as it is.
+
+    Raises:
+        ValueError: the checkpoint cannot be read.
+    """
+    if folder is None:
+        return
+    for torn in folder.glob(".partial-*.pth"):  # what a kill left of files being written
+        torn.unlink()
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return
+    import torch  # noqa: PLC0415 - heavy
+
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        epoch, model = states["reporter"]["epoch"], states["model"]
+    except (RuntimeError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint of ESPnet ({error}). A run was killed while it wrote "
+            f"it. Delete the file to train anew; --init_param {folder}/<N>epoch.pth starts from "
+            "the last epoch's weights."
+        ) from error
+    target = folder / f"{epoch}epoch.pth"
+    if not target.exists():
+        say(f"{target} is missing: the run was killed before it was written. Made from {path}.")
+        with atomic_path(target) as partial:
+            torch.save(model, partial)
+
+
 def prepare_spawned() -> None:
     """Register what is ours in a process that ESPnet spawned (one per GPU).
 
     Such a process imports the main module as `__mp_main__` without passing through `main`.
     """
     from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
-    from harness_bench.asr.espnet.resume import save_atomically  # noqa: PLC0415
 
     register()
     save_atomically()

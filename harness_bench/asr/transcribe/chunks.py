@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,9 +105,8 @@ def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
             waiting, done = np.zeros(0, np.float32), 0
             while True:
                 # A quarter more than a chunk, so that the last one can be kept from being tiny.
-                waiting = np.concatenate(
-                    [waiting, _read(stream, limit + limit // 4 - len(waiting))]
-                )
+                more = _read(stream, limit + limit // 4 - len(waiting))
+                waiting = np.concatenate([waiting, more])
                 end = len(waiting) if len(waiting) <= limit else quiet_place(waiting, rate, limit)
                 if not end:
                     break
@@ -128,9 +127,9 @@ def _reason(path: Path, message: str) -> str:
     return "no audio was recognised in it" if "does not exist" in message else message
 
 
-def _read(stream: object, count: int) -> NDArray[np.float32]:
+def _read(stream: Any, count: int) -> NDArray[np.float32]:
     """Read the next samples, channels averaged; fewer at the end of the file."""
-    block = stream.read(max(count, 0), dtype="float32", always_2d=True)  # type: ignore[attr-defined]
+    block = stream.read(max(count, 0), dtype="float32", always_2d=True)
     if not np.isfinite(block).all():
         raise ValueError("NaN or infinite samples")
     mono: NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
@@ -140,14 +139,8 @@ def _read(stream: object, count: int) -> NDArray[np.float32]:
 def quiet_place(samples: NDArray[np.float32], rate: int, limit: int) -> int:
     """Return where to cut: the quietest place, in samples from the beginning.
 
-    Args:
-        samples: (samples,) more than `limit`.
-        rate: in Hz.
-        limit: longest chunk, in samples.
-
-    Returns:
-        a number between a half of `limit` and `limit`, at least a quarter of `limit` before the
-        end.
+    It lies between a half of `limit` and `limit`, the longest chunk in samples, and at least a
+    quarter of `limit` before the end of the `samples` (more than `limit`).
     """
     low, high = limit // 2, min(limit, len(samples) - limit // 4)
     hop, half = max(int(_HOP * rate), 1), int(_WINDOW * rate) // 2

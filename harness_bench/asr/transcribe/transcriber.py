@@ -1,35 +1,134 @@
-"""Transcribe recordings with a trained ASR model: what was said, and when."""
+"""Transcribe recordings with a trained ASR model: what was said, and when.
+
+Words are timed by CTC forced alignment of the hypothesis, and frames as seconds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from harness_bench.asr.transcribe.align import align, confidence, measure_grid, words_of
 from harness_bench.asr.transcribe.chunks import Chunk, Recording, find_recordings, read_chunks
-from harness_bench.asr.transcribe.model import OpenOptions, open_model
-from harness_bench.asr.transcribe.transcript import (
-    TimedWord,
-    Transcript,
-    TranscriptSegment,
-    segments_of,
-)
+from harness_bench.asr.transcribe.pack import OpenOptions, open_model
+from harness_bench.asr.transcribe.transcript import TimedWord, Transcript, segments_of
 from harness_bench.audio.batching import pad
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
+    from torchaudio.functional import TokenSpan
 
 MAX_SECONDS = 20.0  # longest chunk; recipes train on utterances of up to so many
 _LEAST = SAMPLE_RATE // 2  # samples; a shorter chunk is filled up with zeros
+SPACE, WORD_START = "<space>", "\u2581"  # ESPnet's token between words, sentencepiece's before one
+_SPAN = 38_400  # samples: a whole number of frames at any usual shift (10 ms times 1 to 12)
+_SHORT = 16_000  # samples; every model gives frames of so many
+_PARTS = 8  # of a frame, to which its place is measured
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Where the encoder's frames lie: frame i is centred at `first + i * shift` samples."""
+
+    shift: float
+    first: float
+
+    def seconds(self, start: int, end: int) -> tuple[float, float]:
+        """Return when frames `start` to `end - 1` begin and end, in seconds."""
+        begins, ends = ((self.first + (i - 0.5) * self.shift) / SAMPLE_RATE for i in (start, end))
+        return begins, ends
+
+
+def measure_grid(frames_of: Callable[[int], int]) -> FrameGrid:
+    """Measure where a model's frames lie, whatever its frontend and subsampling are.
+
+    A stack of strided layers gives floor((n - field) / shift) + 1 frames of n samples. Two lengths
+    a multiple of the shift apart give it exactly; lengths in between tell the field.
+
+    Args:
+        frames_of: samples -> frames of the encoder.
+
+    Raises:
+        ValueError: the number of frames does not grow with the audio.
+    """
+    base = frames_of(_SHORT)
+    more = frames_of(_SHORT + _SPAN) - base
+    if base < 1 or more < 1:
+        raise ValueError(
+            f"The encoder gives {base} frames of 1 s and {more} more of {_SPAN / 16000} s more: "
+            "it has no frames in time, so words cannot be timed."
+        )
+    shift = _SPAN / more
+    step = shift / _PARTS
+    # The largest step that adds no frame: so much was missing to the next frame.
+    spare = next(
+        (k for k in range(1, _PARTS) if frames_of(_SHORT + round(k * step)) > base), _PARTS
+    )
+    field = _SHORT + (spare - 0.5) * step - base * shift
+    return FrameGrid(shift, field / 2)
+
+
+def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[TokenSpan] | None:
+    """Return the most probable frames of each token, in order.
+
+    Args:
+        log_probs: (F, V) float, of CTC.
+        tokens: of the hypothesis, without blanks.
+        blank: its index in V.
+
+    Returns:
+        one span per token: its frames `start` to `end - 1` and their mean log-probability `score`.
+        None where so many tokens do not fit into the frames (an attention decoder may write more
+        than was said).
+    """
+    if not tokens:
+        return []
+    repeats = sum(a == b for a, b in pairwise(tokens))
+    if len(tokens) + repeats > len(log_probs):
+        return None
+    from torchaudio.functional import forced_align, merge_tokens  # noqa: PLC0415 - heavy
+
+    target = torch.tensor([list(tokens)], dtype=torch.int32)
+    path, scores = forced_align(log_probs[None].float().cpu(), target, blank=blank)
+    spans: list[TokenSpan] = merge_tokens(path[0], scores[0], blank=blank)
+    return spans
+
+
+def words_of(tokens: Sequence[str], token_type: str) -> list[list[int]]:
+    """Group tokens into words: lists of indices; tokens that only part words are in none.
+
+    Args:
+        tokens: of the hypothesis, as text.
+        token_type: ESPnet's: char, bpe, word; others are taken as words.
+    """
+    groups: list[list[int]] = []
+    inside = False
+    for index, token in enumerate(tokens):
+        if token_type == "char" and token == SPACE:  # noqa: S105 - a unit of text
+            inside = False
+            continue
+        starts = {"char": not inside, "bpe": not inside or token.startswith(WORD_START)}
+        if starts.get(token_type, True):
+            groups.append([])
+        groups[-1].append(index)
+        inside = True
+    return groups
+
+
+def confidence(spans: Sequence[TokenSpan]) -> float:
+    """Return CTC's mean probability (geometric) over the frames of some tokens, from 0 to 1."""
+    frames = sum(map(len, spans))
+    return math.exp(sum(span.score * len(span) for span in spans) / frames)
 
 
 class Hypothesis(NamedTuple):
@@ -40,12 +139,7 @@ class Hypothesis(NamedTuple):
 
 
 class Transcriber:
-    """A model with what is needed to say when its words were said.
-
-    Args:
-        model: see `open_model`.
-        opening: see `OpenOptions`.
-    """
+    """A model (see `open_model`) with what is needed to say when its words were said."""
 
     def __init__(self, model: Path, opening: OpenOptions | None = None) -> None:
         opening = opening or OpenOptions()
@@ -57,7 +151,7 @@ class Transcriber:
         self.grid = measure_grid(self._frames_of) if self.timed else None
 
     def _frames_of(self, samples: int) -> int:
-        return int(self._encode([torch.zeros(samples).numpy()])[1][0])
+        return int(self._encode([np.zeros(samples, np.float32)])[1][0])
 
     @torch.inference_mode()
     def _encode(self, waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
@@ -77,7 +171,8 @@ class Transcriber:
         """
         lengths = [len(wave) for wave in waves]
         try:
-            encoded, frames = self._encode([_filled(wave) for wave in waves])
+            long_enough = [np.pad(wave, (0, max(_LEAST - len(wave), 0))) for wave in waves]
+            encoded, frames = self._encode(long_enough)
             results = self._search(encoded, frames)
         except torch.cuda.OutOfMemoryError as error:
             raise RuntimeError(
@@ -85,11 +180,10 @@ class Transcriber:
                 "--batch-size, --beam or --max-seconds."
             ) from error
         log_probs = self.asr.ctc.log_softmax(encoded) if self.timed else [None] * len(waves)
+        rows = zip(results, log_probs, frames, lengths, strict=True)
         return [
             self._heard(tokens, None if scores is None else scores[: int(count)], length)
-            for tokens, scores, count, length in zip(
-                results, log_probs, frames, lengths, strict=True
-            )
+            for tokens, scores, count, length in rows
         ]
 
     def _search(self, encoded: Tensor, frames: Tensor) -> list[list[int]]:
@@ -116,32 +210,10 @@ class Transcriber:
                 words.append(TimedWord(word, None, None, None))
                 continue
             own = [spans[index] for index in group]
-            times = self.grid.seconds(own[0].start, own[-1].end, SAMPLE_RATE)
+            times = self.grid.seconds(own[0].start, own[-1].end)
             start, end = (min(max(time, 0.0), samples / SAMPLE_RATE) for time in times)
             words.append(TimedWord(word, start, end, confidence(own)))
         return Hypothesis(text, [word for word in words if word.word])
-
-
-def _filled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Add zeros to a chunk that the encoder would find too short."""
-    return np.pad(wave, (0, max(_LEAST - len(wave), 0)))
-
-
-@dataclass
-class _Unfinished:
-    """A recording of which chunks are still to come."""
-
-    recording: Recording
-    duration: float = 0.0
-    segments: list[TranscriptSegment] = field(default_factory=list)
-    problem: str = ""
-
-    def transcript(self) -> Transcript:
-        """Return what is known at the end; of a recording with a problem nothing but that."""
-        path, name = self.recording.path, self.recording.name
-        if self.problem:
-            return Transcript(path, name, problem=self.problem)
-        return Transcript(path, name, self.duration, tuple(self.segments))
 
 
 def transcribe(
@@ -152,8 +224,6 @@ def transcribe(
     **opening: Any,
 ) -> Iterator[Transcript]:
     """Yield a transcript per recording, in order; each comes once the next is begun.
-
-    A recording that cannot be read has its reason as `problem` and does not affect the others.
 
     Args:
         model: a pack, an unpacked one or a training's folder (see `open_model`), or an open one.
@@ -182,8 +252,8 @@ def transcribe(
 def _transcripts(
     transcriber: Transcriber, recordings: Iterable[Recording], max_seconds: float
 ) -> Iterator[Transcript]:
-    waiting: list[tuple[_Unfinished, Chunk]] = []
-    opened: list[_Unfinished] = []  # all but the last have been read to the end
+    waiting: list[tuple[Transcript, Chunk]] = []
+    opened: list[Transcript] = []  # all but the last have been read to the end
     for each, chunk in bar(_all_chunks(recordings, max_seconds), title="transcribe", unit="chunk"):
         if not opened or opened[-1] is not each:
             opened.append(each)
@@ -192,34 +262,36 @@ def _transcripts(
         if len(waiting) >= transcriber.batch_size:
             _decode(transcriber, waiting)
         if not waiting:
-            yield from (done.transcript() for done in opened[:-1])
+            yield from opened[:-1]
             del opened[:-1]
     _decode(transcriber, waiting)
-    yield from (done.transcript() for done in opened)
+    yield from opened
 
 
 def _all_chunks(
     recordings: Iterable[Recording], max_seconds: float
-) -> Iterator[tuple[_Unfinished, Chunk | None]]:
-    """Yield the chunks of each recording; one that cannot be opened comes once, without any."""
+) -> Iterator[tuple[Transcript, Chunk | None]]:
+    """Yield the chunks of each recording; one that cannot be read comes once without any."""
     for recording in recordings:
-        each = _Unfinished(recording)
+        each = Transcript(recording.path, recording.name)
         try:
             for chunk in read_chunks(recording.path, max_seconds):
                 each.duration = chunk.start + chunk.duration
                 yield each, chunk
-        except ValueError as error:
-            each.problem = " ".join(str(error).split())
+        except ValueError as error:  # nothing is told but the problem
+            each.problem, each.duration = " ".join(str(error).split()), 0.0
+            each.segments.clear()
         if not each.duration:
             yield each, None
 
 
-def _decode(transcriber: Transcriber, waiting: list[tuple[_Unfinished, Chunk]]) -> None:
+def _decode(transcriber: Transcriber, waiting: list[tuple[Transcript, Chunk]]) -> None:
     """Decode what waits, and give each recording its segments."""
     if not waiting:
         return
     results = transcriber.hear([chunk.samples for _, chunk in waiting])
     for (each, chunk), heard in zip(waiting, results, strict=True):
-        words = [word.moved(chunk.start) for word in heard.words]
-        each.segments += segments_of(words, chunk.start, chunk.start + chunk.duration)
+        if not each.problem:
+            words = [word.moved(chunk.start) for word in heard.words]
+            each.segments += segments_of(words, chunk.start, chunk.start + chunk.duration)
     waiting.clear()

@@ -45,14 +45,14 @@ class TranscriptSegment:
         return " ".join(word.word for word in self.words)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Transcript:
     """A recording's words, or why there are none (`problem`)."""
 
     file: Path
     name: Path  # below the folder that was given
     duration: float = 0.0  # seconds
-    segments: tuple[TranscriptSegment, ...] = field(default=())
+    segments: list[TranscriptSegment] = field(default_factory=list)
     problem: str = ""
 
     @property
@@ -62,15 +62,10 @@ class Transcript:
 
 
 def segments_of(words: Sequence[TimedWord], start: float, end: float) -> list[TranscriptSegment]:
-    """Split a chunk's words into segments that a subtitle can show.
+    """Split the words of a chunk, from `start` to `end` seconds, into what a subtitle can show.
 
     A segment ends before a pause of 0.6 s, and before the word with which it would be longer than
     7 s or 84 characters. Where words have no times, the chunk is one segment.
-
-    Args:
-        words: of one chunk.
-        start: of the chunk, in seconds.
-        end: of the chunk.
     """
     if not words:
         return []
@@ -105,10 +100,9 @@ def as_txt(transcript: Transcript, *, alone: bool) -> str:
 
 def as_tsv(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001 - one signature for all
     """Return one row per segment: file, start and end in seconds, text."""
-    cells = (
-        (transcript.file, f"{s.start:.3f}", f"{s.end:.3f}", s.text) for s in transcript.segments
+    return "".join(
+        f"{transcript.file}\t{s.start:.3f}\t{s.end:.3f}\t{s.text}\n" for s in transcript.segments
     )
-    return "".join("\t".join(map(str, row)) + "\n" for row in cells)
 
 
 def as_json(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001
@@ -120,15 +114,13 @@ def as_json(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001
         "text": transcript.text,
         "segments": [
             {
-                "start": round(segment.start, 3),
-                "end": round(segment.end, 3),
-                "text": segment.text,
-                "words": [_word(word) for word in segment.words],
+                "start": round(s.start, 3), "end": round(s.end, 3), "text": s.text,
+                "words": [_word(word) for word in s.words],
             }
-            for segment in transcript.segments
+            for s in transcript.segments
         ],
         "problem": transcript.problem or None,
-    }
+    }  # fmt: skip
     return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -139,11 +131,10 @@ def _word(word: TimedWord) -> dict[str, Any]:
 
 def as_srt(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001
     """Return SubRip subtitles."""
-    cues = (
+    return "\n".join(
         f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{s.text}\n"
         for number, s in enumerate(transcript.segments, start=1)
     )
-    return "\n".join(cues)
 
 
 def as_vtt(transcript: Transcript, *, alone: bool) -> str:  # noqa: ARG001

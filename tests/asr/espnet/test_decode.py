@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.asr.data.kaldi import read_table, write_table
 from harness_bench.asr.espnet import decode as stage
+from harness_bench.asr.kaldi import read_table, write_table
 from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.core.workdir import NOTE, WorkDir
 
@@ -19,19 +19,19 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Stand in for ESPnet's decoder; return the keys of every part that it decoded."""
     parts: list[list[str]] = []
 
-    def run(line: list[str]) -> None:
+    def run(_: str, line: list[str]) -> None:
         options = dict(zip(line[:4:2], line[1:4:2], strict=True))
         keys = list(read_table(Path(options["--key_file"])))
         parts.append(keys)
         out = Path(options["--output_dir"]) / "1best_recog"
         write_table(out / "text", {key: f"said {key}" for key in keys})
 
-    monkeypatch.setattr(stage, "_run_here", run)
-
     def run_all(parts: list[WorkDir], arguments: list[str]) -> None:
         for part in parts:
-            run(stage._command(part.folder, arguments))
+            run(stage._PROGRAM, stage._command(part.folder, arguments))
             part.finish()
+
+    monkeypatch.setattr(stage, "run", run)
 
     monkeypatch.setattr(stage, "_run_beside", run_all)
     return parts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from harness_bench.asr.espnet.register import register
 from harness_bench.models.frozen import load_backbone
 from tests.asr.trainings import DECODER_DROPOUT, SMALL, TOKENS
 
@@ -28,8 +29,6 @@ def model(tiny_checkpoint: Path) -> Any:
     """Return a model that espnet3 builds from the `model` part of a recipe's training.yaml."""
     from espnet3.utils.task_utils import get_espnet_model  # noqa: PLC0415 - heavy
     from omegaconf import OmegaConf  # noqa: PLC0415
-
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
 
     register()
     config = {

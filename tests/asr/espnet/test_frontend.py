@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 
 from harness_bench.audio.frames import frame_count
 from harness_bench.models.frozen import load_backbone
+from tests.asr.trainings import other_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,10 +169,7 @@ def test_numbers_of_another_type_get_an_upstream_of_that_type(
 
 def test_another_upstream_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """ESPnet loads non-strictly and would decode on foreign features without a word."""
-    other = tmp_path / "other"
-    shutil.copytree(tiny_checkpoint, other)
-    config = other / "config.json"
-    config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    other = other_checkpoint(tiny_checkpoint, tmp_path / "other")
     with pytest.raises(ValueError, match="trained on another upstream"):
         make(other).load_state_dict(make(tiny_checkpoint).state_dict())
 

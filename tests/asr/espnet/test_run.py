@@ -1,19 +1,20 @@
-"""The launcher: commands in turn, and their times; test_spawn.py has what spawned ranks know."""
+"""The launcher: commands in turn, their times, and files of a training that may be killed.
+
+test_training.py has what spawned ranks know, and a training that is killed.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+import torch
 
-from harness_bench.asr.espnet.run import Command, parse, split_times
+from harness_bench.asr.espnet import run
 from harness_bench.core.stage_times import StageTimes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ECHO = '''
 """Say how it was called."""
@@ -23,9 +24,25 @@ def main():
     print("called with", *sys.argv[1:])
     sys.exit(0)
 '''
+MODEL = {"a": torch.arange(3.0)}
+# Saves an object whose writing kills the process half way.
+KILLED = """
+import os, signal, sys, torch
+from harness_bench.asr.espnet.run import save_atomically
+
+class Deadly:
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+save_atomically()
+torch.save({"weights": torch.zeros(100_000), "end": Deadly()}, sys.argv[1])
+"""
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call the launcher where the programs `echo_probe` and `fail_probe` are."""
+    (folder / "echo_probe.py").write_text(ECHO, encoding="utf-8")
+    (folder / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
     return subprocess.run(
         [sys.executable, "-m", "harness_bench.asr.espnet.run", *arguments],
         env={**os.environ, "PYTHONPATH": str(folder)},
@@ -35,59 +52,129 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_commands_are_divided_at_then() -> None:
     """One process runs several stages, each with exactly its own arguments."""
-    found = parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
-    assert found == [Command("a.b", ("-x", "y z"), "Stage 1"), Command("c", (), "c")]
+    found = run.parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
+    assert found == [("Stage 1", "a.b", ["-x", "y z"]), ("c", "c", [])]
 
 
-@pytest.mark.parametrize("arguments", [[], ["-m"], ["espnet2.bin.asr_train"], ["--stage", "x"]])
-def test_a_command_without_a_module_is_refused(arguments: list[str]) -> None:
+@pytest.mark.parametrize("words", ["", "-m", "espnet2.bin.asr_train", "--stage x", "-m a --then"])
+def test_a_command_without_a_module_is_refused(words: str) -> None:
     """`--then` misplaced must not run half of what was meant."""
     with pytest.raises(ValueError, match="Expected `-m MODULE`"):
-        parse(arguments)
+        run.parse(words.split())
 
 
 def test_commands_run_in_turn_until_one_fails(tmp_path: Path) -> None:
     """A decoding after a failed training would decode an old model."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
-    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
-    echo = ["-m", "echo_probe"]
-    done = launch(tmp_path, *echo, "1", "--then", *echo, "2", "--then", "-m", "fail_probe",
-                  "--then", *echo, "3")  # fmt: skip
+    words = "-m echo_probe 1 --then -m echo_probe 2 --then -m fail_probe --then -m echo_probe 3"
+    done = launch(tmp_path, *words.split())
     assert done.returncode == 3
     assert done.stdout.splitlines() == ["called with 1", "called with 2"]
 
 
 def test_times_of_all_calls_are_kept_and_shown(tmp_path: Path) -> None:
     """Stages are run in several calls; one that fails keeps the time of its last good run."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
-    (tmp_path / "fail_probe.py").write_text("def main(): raise SystemExit(3)", encoding="utf-8")
     path = tmp_path / "stage_times.json"
-
-    def stage(title: str, module: str = "echo_probe") -> list[str]:
-        return ["--stage", title, "-m", module]
-
-    launch(tmp_path, "--times", str(path), *stage("Stage 3: b"), "--then", *stage("Stage 1: a"))
+    times, echo = ("--times", str(path)), ("-m", "echo_probe")
+    launch(
+        tmp_path, *times, "--stage", "Stage 3: b", *echo, "--then", "--stage", "Stage 1: a", *echo
+    )
     before = StageTimes(path).rows
     assert [row.stage for row in before] == ["Stage 1: a", "Stage 3: b"]
-    launch(tmp_path, "--times", str(path), *stage("Stage 1: a", "fail_probe"))
+    launch(tmp_path, *times, "--stage", "Stage 1: a", "-m", "fail_probe")
     assert StageTimes(path).rows == before
-    done = launch(tmp_path, "--times", str(path), *stage("Stage 2: c"))
+    done = launch(tmp_path, *times, "--stage", "Stage 2: c", *echo)
     assert [row.stage[6] for row in StageTimes(path).rows] == ["1", "2", "3"]
     assert StageTimes(path).summary() in done.stderr
 
 
-def test_a_broken_times_file_is_told_before_the_stages(tmp_path: Path) -> None:
-    """Told afterwards, it would be after the training."""
-    (tmp_path / "echo_probe.py").write_text(ECHO, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--times FILE -m echo_probe", "times.json is not valid JSON"),
+        ("--times", "Usage: [--times FILE]"),
+        ("--times -m echo_probe", "Usage: [--times FILE]"),
+    ],
+)
+def test_times_that_cannot_be_kept_are_told_before_the_stages(
+    tmp_path: Path, words: str, told: str
+) -> None:
+    """Told afterwards, it would be after the training; no option may swallow the command."""
     (tmp_path / "times.json").write_text("{", encoding="utf-8")
-    done = launch(tmp_path, "--times", str(tmp_path / "times.json"), "-m", "echo_probe")
-    assert done.returncode == 1
-    assert "times.json is not valid JSON" in done.stderr
-    assert not done.stdout
+    done = launch(tmp_path, *words.replace("FILE", str(tmp_path / "times.json")).split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--times"], ["--times", "-m", "a"]])
-def test_times_need_a_file(arguments: list[str]) -> None:
-    """An option without its value must not swallow the command."""
-    with pytest.raises(ValueError, match="--times needs a file"):
-        split_times(arguments)
+def checkpoint(folder: Path, epoch: int) -> Path:
+    path = folder / run.CHECKPOINT
+    torch.save({"model": MODEL, "reporter": {"epoch": epoch, "stats": {}}}, path)
+    return path
+
+
+def test_a_kill_while_saving_leaves_the_old_file(tmp_path: Path) -> None:
+    """ESPnet writes over the only checkpoint there is."""
+    path = tmp_path / "checkpoint.pth"
+    torch.save(MODEL, path)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert done.returncode == -9
+    assert torch.equal(torch.load(path, weights_only=True)["a"], MODEL["a"])
+    checkpoint(tmp_path, 1)
+    run.mend(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1epoch.pth", "checkpoint.pth"]
+
+
+def test_saving_gives_the_same_files_and_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever saves into an open file goes past us; asked twice, files are wrapped once."""
+    monkeypatch.setattr(torch, "save", torch.save)
+    torch.save(MODEL, tmp_path / "plain.pth")
+    run.save_atomically()
+    once = torch.save
+    run.save_atomically()
+    assert torch.save is once
+    torch.save(MODEL, str(tmp_path / "ours.pth"))
+    with (tmp_path / "stream.pth").open("wb") as stream:
+        torch.save(MODEL, stream)
+    for name in ("plain", "ours", "stream"):
+        loaded = torch.load(tmp_path / f"{name}.pth", weights_only=True)
+        assert torch.equal(loaded["a"], MODEL["a"])
+
+
+def test_the_missing_model_of_an_epoch_is_made_from_the_checkpoint(tmp_path: Path) -> None:
+    """Otherwise the average over the best epochs fails after the last one."""
+    checkpoint(tmp_path, 4)
+    run.mend(tmp_path)
+    assert torch.equal(torch.load(tmp_path / "4epoch.pth", weights_only=True)["a"], MODEL["a"])
+    torch.save({"a": torch.zeros(1)}, tmp_path / "4epoch.pth")
+    run.mend(tmp_path)
+    assert torch.load(tmp_path / "4epoch.pth", weights_only=True)["a"].shape == (1,)
+
+
+def test_a_folder_without_a_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    """A first run has none, nor even the folder."""
+    run.mend(tmp_path / "none")
+    run.mend(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cut", [0, 10, 400])
+def test_a_torn_checkpoint_is_explained(tmp_path: Path, cut: int) -> None:
+    """One that was written without our launcher; ESPnet would speak of unsafe loading."""
+    path = checkpoint(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"checkpoint\.pth is no whole checkpoint.*--init_param"):
+        run.mend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--output_dir", "a b", "--x", "y"], Path("a b")),
+        (["--output_dir=a", "--output_dir", "b"], Path("b")),
+        (["--resume", "true"], None),
+    ],
+)
+def test_the_output_folder_is_found(arguments: list[str], expected: Path | None) -> None:
+    """It is where the checkpoint lies; argparse takes the last."""
+    assert run.output_dir(arguments) == expected

@@ -5,15 +5,15 @@ ESPnet loads non-strictly, so a lost weight is no error there: values are compar
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import yaml
 
+from harness_bench.asr.espnet.register import register
 from harness_bench.models.frozen import load_backbone
-from tests.asr.trainings import arguments, write_data
+from tests.asr.trainings import arguments, other_checkpoint, write_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,6 @@ FILES = (AVERAGE, "valid.acc.ave.pth", "valid.acc.best.pth", "latest.pth", "1epo
 def task() -> Any:
     """Return ESPnet's ASR task, with our frontend."""
     from espnet2.tasks.asr import ASRTask  # noqa: PLC0415 - heavy
-
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415
 
     register()
     return ASRTask
@@ -187,10 +185,7 @@ def test_another_checkpoint_is_refused_by_every_way(
     from espnet2.bin.asr_inference import Speech2Text  # noqa: PLC0415 - heavy
     from espnet2.train.reporter import Reporter  # noqa: PLC0415
 
-    other = tmp_path / "other"
-    shutil.copytree(tiny_checkpoint, other)
-    with (other / "config.json").open("a", encoding="utf-8") as stream:
-        stream.write(" ")
+    other = other_checkpoint(tiny_checkpoint, tmp_path / "other")
     config = yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))
     config["frontend_conf"]["checkpoint"] = str(other)
     path = tmp_path / "config.yaml"

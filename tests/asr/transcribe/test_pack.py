@@ -1,15 +1,20 @@
-"""A model pack: opened by ESPnet itself, elsewhere, when nothing of the training is left."""
+"""Model packs: opened by ESPnet itself, elsewhere, when nothing of the training is left.
+
+Of packs from strangers nothing runs, nothing is written elsewhere, and mistakes are explained.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle  # noqa: TID251 - to make the malicious file
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 import pytest
@@ -17,14 +22,17 @@ import soundfile as sf
 import torch
 import yaml
 
-from harness_bench.asr.data.tokens import write_tokens
+from harness_bench.asr.stages import write_tokens
 from harness_bench.asr.transcribe import pack as packing
-from harness_bench.asr.transcribe.model import OpenOptions, open_model
-from harness_bench.asr.transcribe.pack import Sources, pack
+from harness_bench.asr.transcribe.pack import OpenOptions, PackOptions, open_model, pack, unpack
 from tests.asr.tiny_asr import speech
+from tests.asr.trainings import other_checkpoint
 
-pytestmark = pytest.mark.espnet
-FAST = OpenOptions(beam=1)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+espnet = pytest.mark.espnet
+ESCAPES = ("../out.txt", "/tmp/out.txt", "a/../../out.txt", "a\\..\\out.txt", "C:/out.txt")  # noqa: S108
 TEXTS = ("اب تث", "ثا")
 # Runs in a process of its own: ESPnet's class and ESPnet's command line, with our frontend known.
 ELSEWHERE = """
@@ -67,24 +75,26 @@ def waves() -> list[np.ndarray]:
     return [speech(text, rng)[0] for text in TEXTS]
 
 
-def hypotheses(model: Any) -> list[str]:
-    return [str(model(wave)[0][0]) for wave in waves()]
+def hypotheses(model: Path, **how: Any) -> list[str]:
+    opened = open_model(model, OpenOptions(**{"beam": 1, **how}))
+    return [str(opened(wave)[0][0]) for wave in waves()]
 
 
+@espnet
 def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: Path) -> None:
     """Another process, working folder and home; the training and its checkpoint are gone."""
-    expected = hypotheses(open_model(trained, OpenOptions(beam=2, ctc_weight=0.5)))
+    expected = hypotheses(trained, beam=2, ctc_weight=0.5)
     assert any(expected), "a model that writes nothing shows nothing"
     away = tmp_path / "away"
-    made = pack(Sources(asr=trained), tmp_path / "model.zip")
+    made = pack(PackOptions(asr=trained, out=tmp_path / "model.zip"))
     away.mkdir()
     made.replace(away / "moved.zip")
     shutil.rmtree(tmp_path / "run")
     for number, wave in enumerate(waves()):
         sf.write(away / f"{number}.wav", wave, 16_000, subtype="FLOAT")
-    lines = [f"u{number} {away / f'{number}.wav'}\n" for number in range(len(TEXTS))]
-    (away / "wav.scp").write_text("".join(lines), encoding="utf-8")
     files = [str(away / f"{number}.wav") for number in range(len(TEXTS))]
+    lines = [f"u{number} {path}\n" for number, path in enumerate(files)]
+    (away / "wav.scp").write_text("".join(lines), encoding="utf-8")
     root = str(Path(packing.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(away / "moved.zip"), *files],
@@ -95,51 +105,51 @@ def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: 
     assert json.loads(done.stdout.splitlines()[-1]) == expected
     written = (away / "out" / "1best_recog" / "text").read_text(encoding="utf-8").splitlines()
     assert [line.partition(" ")[2] for line in written] == expected
-    assert (
-        hypotheses(open_model(away / "moved.zip", OpenOptions(beam=2, ctc_weight=0.5))) == expected
-    )
+    assert hypotheses(away / "moved.zip", beam=2, ctc_weight=0.5) == expected
 
 
+@espnet
 def test_an_unpacked_pack_may_be_moved(trained: Path, tmp_path: Path) -> None:
     """`--out DIR` writes what one puts on a hub; its paths are relative."""
-    expected = hypotheses(open_model(trained, FAST))
-    folder = pack(Sources(asr=trained), tmp_path / "model")
+    expected = hypotheses(trained)
+    folder = pack(PackOptions(asr=trained, out=tmp_path / "model"))
     shutil.rmtree(tmp_path / "run")
     folder = folder.rename(tmp_path / "moved")
     config = yaml.safe_load((folder / "exp/asr/config.yaml").read_text(encoding="utf-8"))
     assert config["frontend_conf"] == {"checkpoint": "exp/frontend", "cache_mb": 0}
-    assert hypotheses(open_model(folder, FAST)) == expected
+    assert hypotheses(folder) == expected
 
 
+@espnet
 def test_the_frontend_may_stay_out(trained: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
     """A checkpoint of a gigabyte that everybody has already; another one is refused."""
-    made = pack(Sources(asr=trained, leave_out_frontend="models/harness_s"), tmp_path / "model.zip")
+    made = pack(
+        PackOptions(asr=trained, leave_out_frontend="models/harness_s", out=tmp_path / "model.zip")
+    )
     with zipfile.ZipFile(made) as archive:
         assert not [name for name in archive.namelist() if "frontend" in name]
     with pytest.raises(ValueError, match=r"models/harness_s is not there.*--upstream-checkpoint"):
         open_model(made)
-    opened = open_model(made, OpenOptions(beam=1, upstream_checkpoint=tiny_checkpoint))
-    assert hypotheses(opened) == hypotheses(open_model(trained, FAST))
-    other = tmp_path / "other"
-    shutil.copytree(tiny_checkpoint, other)
-    with (other / "config.json").open("a", encoding="utf-8") as stream:
-        stream.write(" ")
+    assert hypotheses(made, upstream_checkpoint=tiny_checkpoint) == hypotheses(trained)
+    other = other_checkpoint(tiny_checkpoint, tmp_path / "other")
     with pytest.raises(ValueError, match="another upstream checkpoint"):
         open_model(made, OpenOptions(upstream_checkpoint=other))
 
 
+@espnet
 def test_a_changed_upstream_is_not_packed(trained: Path, tmp_path: Path) -> None:
     """Such a pack could be opened nowhere."""
     with (tmp_path / "run/checkpoint/config.json").open("a", encoding="utf-8") as stream:
         stream.write(" ")
     with pytest.raises(ValueError, match="trained on an upstream with digest"):
-        pack(Sources(asr=trained), tmp_path / "model.zip")
+        pack(PackOptions(asr=trained, out=tmp_path / "model.zip"))
     shutil.rmtree(tmp_path / "run/checkpoint")
     with pytest.raises(ValueError, match="--leave_out_frontend"):
-        pack(Sources(asr=trained), tmp_path / "model.zip")
+        pack(PackOptions(asr=trained, out=tmp_path / "model.zip"))
     assert not list(tmp_path.glob("*model*")), "a failed pack leaves nothing behind"
 
 
+@espnet
 def test_statistics_tokens_and_decoding_config_are_taken(fbank_asr: Path, tmp_path: Path) -> None:
     """All that a config names by path, from where the recipe was started."""
     recipe = tmp_path / "recipe"
@@ -152,7 +162,7 @@ def test_statistics_tokens_and_decoding_config_are_taken(fbank_asr: Path, tmp_pa
     change(asr, normalize="global_mvn", normalize_conf={"stats_file": "data/stats.npz"})
     decoding = tmp_path / "decode.yaml"
     decoding.write_text("beam_size: 3\nctc_weight: 0.7\nbatch_size: 9\n", encoding="utf-8")
-    folder = pack(Sources(asr=asr, inference_config=decoding), tmp_path / "model")
+    folder = pack(PackOptions(asr=asr, inference_config=decoding, out=tmp_path / "model"))
     shutil.rmtree(recipe)
     assert (folder / "data/tokens.txt").read_text(encoding="utf-8").startswith("<blank>\n<unk>\n")
     opened = open_model(folder)
@@ -164,6 +174,7 @@ def test_statistics_tokens_and_decoding_config_are_taken(fbank_asr: Path, tmp_pa
     assert opened.tokenizer.tokens2text(tokens) == "اب تث"
 
 
+@espnet
 def test_a_language_model_comes_along(fbank_asr: Path, tmp_path: Path) -> None:
     """Its scores count in the search of the opened pack."""
     from espnet2.tasks.lm import LMTask  # noqa: PLC0415 - heavy
@@ -177,23 +188,110 @@ def test_a_language_model_comes_along(fbank_asr: Path, tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / "lm" / "valid.loss.ave.pth")
     config = yaml.safe_dump(vars(args), allow_unicode=True)
     (tmp_path / "lm" / "config.yaml").write_text(config, encoding="utf-8")
-    made = pack(Sources(asr=fbank_asr, lm=tmp_path / "lm"), tmp_path / "model.zip")
+    made = pack(PackOptions(asr=fbank_asr, lm=tmp_path / "lm", out=tmp_path / "model.zip"))
     shutil.rmtree(tmp_path / "lm")
-    opened = open_model(made, FAST)
+    opened = open_model(made, OpenOptions(beam=1))
     packed = opened.beam_search.full_scorers["lm"].state_dict()
     kept = {name.removeprefix("lm."): value for name, value in model.state_dict().items()}
     assert all(torch.equal(value, kept[name]) for name, value in packed.items())
     assert packed
 
 
+@espnet
 def test_mistakes_are_explained(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match=r"there.*valid\.acc\.ave\.pth"):
-        pack(Sources(asr=trained, model="5epoch.pth"), tmp_path / "model.zip")
+        pack(PackOptions(asr=trained, model="5epoch.pth", out=tmp_path / "model.zip"))
     with pytest.raises(ValueError, match="is not empty"):
-        pack(Sources(asr=trained), trained)
+        pack(PackOptions(asr=trained, out=trained))
     arguments = ["--asr", str(tmp_path), "--out", str(tmp_path / "model.zip")]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"error: There is no training in .*stage 11"):
         packing.main(arguments)
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_no_member_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("meta.yaml", "files: {}\n")
+        archive.writestr(name, "gotcha")
+    with pytest.raises(ValueError, match=r"bad\.zip is refused"):
+        unpack(tmp_path / "bad.zip", tmp_path / "in" / "side")
+    assert not list((tmp_path / "in" / "side").iterdir())
+
+
+def test_a_link_is_not_made(tmp_path: Path) -> None:
+    """A link to /etc, and then a file below it."""
+    link = zipfile.ZipInfo("exp")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr(link, str(tmp_path / "elsewhere"))
+        archive.writestr("exp/file", "gotcha")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ValueError, match=r"bad\.zip is broken"):
+        unpack(tmp_path / "bad.zip", tmp_path / "side")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert not (tmp_path / "side" / "exp").is_symlink()
+
+
+def test_what_meta_names_lies_inside(tmp_path: Path) -> None:
+    """ESPnet itself follows such names out of the folder."""
+    (tmp_path / "secret.yaml").write_text("a: 1\n", encoding="utf-8")
+    model = tmp_path / "model"
+    model.mkdir()
+    names = {"asr_train_config": "../secret.yaml", "asr_model_file": "../secret.yaml"}
+    (model / "meta.yaml").write_text(yaml.safe_dump({"yaml_files": names}), encoding="utf-8")
+    with pytest.raises(ValueError, match="must stay below"):
+        open_model(model)
+
+
+@espnet
+def test_weights_that_would_run_code_are_refused(
+    fbank_asr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where ESPnet was told to allow it, and before ESPnet asks at the terminal."""
+
+    class Evil:
+        @override
+        def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+            return Path.touch, (tmp_path / "gotcha",)
+
+    asr = tmp_path / "asr"
+    shutil.copytree(fbank_asr, asr)
+    (asr / "valid.acc.ave.pth").write_bytes(pickle.dumps(Evil()))
+    monkeypatch.setenv("ESPNET_ALLOW_UNSAFE_TORCH_LOAD", "1")
+    with pytest.raises(ValueError, match="is refused: it is no file of tensors"):
+        open_model(asr)
+    assert not (tmp_path / "gotcha").exists()
+
+
+@espnet
+def test_a_broken_pack_is_told(fbank_asr: Path, tmp_path: Path) -> None:
+    """A download that lost some bytes in the middle."""
+    made = pack(PackOptions(asr=fbank_asr, out=tmp_path / "model.zip"))
+    data = bytearray(made.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    made.write_bytes(data)
+    with pytest.raises(ValueError, match="is broken"):
+        open_model(made)
+
+
+def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is no ASR model: there is no such file"):
+        open_model(tmp_path / "absent.zip")
+    with pytest.raises(ValueError, match=r"is no ASR model: .*with config\.yaml\.$"):
+        open_model(tmp_path)
+    (tmp_path / "expdir" / "asr_one").mkdir(parents=True)
+    (tmp_path / "expdir" / "asr_one" / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"trainings below it: .*asr_one\."):
+        open_model(tmp_path / "expdir")
+    (tmp_path / "text.zip").write_text("no zip", encoding="utf-8")
+    with pytest.raises(ValueError, match="is no zip file"):
+        open_model(tmp_path / "text.zip")
+    (tmp_path / "config.yaml").write_text("a: [", encoding="utf-8")
+    (tmp_path / "valid.acc.ave.pth").touch()
+    with pytest.raises(ValueError, match="is not valid YAML"):
+        open_model(tmp_path)
+    with pytest.raises(ValueError, match=r"last\.pth is not there; .*: valid\.acc\.ave\.pth\."):
+        open_model(tmp_path, OpenOptions(model_file="last.pth"))

@@ -21,10 +21,10 @@ from harness_bench.asr.transcribe.transcript import (
 WORDS = (TimedWord("نعم", 0.5, 0.9, 0.91234), TimedWord("<لا>", 1.0, 1.5, 0.25))
 TALK = Transcript(
     Path("a/talk.wav"), Path("talk.wav"), 3725.0,
-    (
+    [
         TranscriptSegment(0.5, 1.5, WORDS),
         TranscriptSegment(3723.4, 3724.0996, (TimedWord("ثم", 3723.4, 3724.0996, 1.0),)),
-    ),
+    ],
 )  # fmt: skip
 SILENT = Transcript(Path("quiet.wav"), Path("quiet.wav"), 2.0)
 EXPECTED = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
@@ -67,6 +66,8 @@ def format_audio(
     is written below `audio` as 16-bit `suffix` ("flac" or "wav"), `jobs` files at a time. Files of
     an earlier run, also of one that was killed, are kept if they came from the same cut.
     """
+    import soundfile  # noqa: PLC0415 - loads libsndfile
+
     utterances = by_name(cuts, split)
     paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
     samples = {name: utterances[name].num_samples for name in paths}
@@ -84,13 +85,12 @@ def format_audio(
     def job(name: str) -> int:
         if not targets[name].exists():
             _write_audio(utterances[name], targets[name])
-        return _count_samples(targets[name])
+        return int(soundfile.info(targets[name]).frames)
 
     with ThreadPoolExecutor(max(1, jobs)) as workers:
         counts = workers.map(job, targets)
-        samples |= zip(
-            targets, bar(counts, title=f"audio of {split}", total=len(targets)), strict=True
-        )
+        shown = bar(counts, title=f"audio of {split}", total=len(targets))
+        samples |= zip(targets, shown, strict=True)
     paths |= {name: str(target.absolute()) for name, target in targets.items()}
     write_table(folder / WAV, paths)
     write_table(folder / SAMPLES, samples)
@@ -109,13 +109,11 @@ def select(folder: Path, out: Path, limits: DurationLimits | None = None) -> tup
         ValueError: nothing is left.
     """
     tables = {name: read_table(folder / name) for name in FILES}
-    reasons: dict[str, str] = {}
-    if limits is not None:
-        reasons = {
-            name: reason
-            for name, text in tables["text"].items()
-            if (reason := _unfit(text, int(tables[SAMPLES][name]), limits))
-        }
+    reasons = {
+        name: reason
+        for name, text in tables["text"].items()
+        if limits is not None and (reason := _unfit(text, int(tables[SAMPLES][name]), limits))
+    }
     kept = tables["text"].keys() - reasons.keys()
     if not kept:
         raise ValueError(
@@ -142,7 +140,11 @@ def by_name(cuts: Path, split: str) -> dict[str, Cut]:
     rows = [(_speaker(cut), cut) for cut in read_cuts(cuts, split)]
     plain = [cut.id if cut.id.startswith(one) else f"{one}-{cut.id}" for one, cut in rows]
     order = [one for _, (one, _) in sorted(zip(plain, rows, strict=True), key=itemgetter(0))]
-    names = plain if order == sorted(order) else [f"{_escaped(one)}-{cut.id}" for one, cut in rows]
+    names = plain
+    if order != sorted(order):
+        # Characters that sort up to `-`, and `=`, as their code: names stay distinct.
+        codes = {ord(sign): f"={ord(sign):02x}" for sign in "!\"#$%&'()*+,-="}
+        names = [f"{one.translate(codes)}-{cut.id}" for one, cut in rows]
     found: dict[str, Cut] = {}
     for name, (_, cut) in zip(names, rows, strict=True):
         if name in found:
@@ -159,11 +161,6 @@ def speaker_of(name: str, cut: Cut) -> str:
     speaker = _speaker(cut)
     plain = name in (cut.id, f"{speaker}-{cut.id}")
     return speaker if plain else name.removesuffix(f"-{cut.id}")
-
-
-def _escaped(speaker: str) -> str:
-    """Write characters that sort up to `-`, and `=`, as their code: names stay distinct."""
-    return re.sub(r"[!-\-=]", lambda sign: f"={ord(sign[0]):02x}", speaker)
 
 
 def check_data_dir(folder: Path, files: Sequence[str] = FILES) -> dict[str, dict[str, str]]:
@@ -206,18 +203,17 @@ def _check_sorted(path: Path, rows: Mapping[str, str]) -> None:
 
 def write_speakers(folder: Path, speakers: Mapping[str, str]) -> None:
     """Write utt2spk and spk2utt from utterance -> speaker."""
-    names: dict[str, list[str]] = {}
+    names = defaultdict(list)
     for name, speaker in speakers.items():
-        names.setdefault(speaker, []).append(name)
+        names[speaker].append(name)
     write_table(folder / "utt2spk", speakers)
     write_table(folder / "spk2utt", {key: " ".join(each) for key, each in names.items()})
 
 
 def write_table(path: Path, rows: Mapping[str, Any]) -> None:
     """Write `key value` lines sorted by key, atomically."""
-    write_text(
-        path, "".join(f"{key} {value}".rstrip() + "\n" for key, value in sorted(rows.items()))
-    )
+    lines = (f"{key} {value}".rstrip() + "\n" for key, value in sorted(rows.items()))
+    write_text(path, "".join(lines))
 
 
 def read_table(path: Path) -> dict[str, str]:
@@ -271,12 +267,6 @@ def _write_audio(cut: Cut, target: Path) -> None:
     waveform = load_waveform(cut)
     with atomic_path(target) as partial:
         soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16")
-
-
-def _count_samples(path: Path) -> int:
-    import soundfile  # noqa: PLC0415 - loads libsndfile
-
-    return int(soundfile.info(path).frames)
 
 
 def _unfit(text: str, samples: int, limits: DurationLimits) -> str:

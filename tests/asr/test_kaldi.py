@@ -10,7 +10,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.asr.data import kaldi
+from harness_bench.asr import kaldi
 from harness_bench.audio.io import load_waveform
 from harness_bench.cuts.store import read_cuts, write_cuts
 

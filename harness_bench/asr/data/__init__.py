@@ -1,1 +1,0 @@
-"""Data folders, sets and tokens as ESPnet reads them."""
