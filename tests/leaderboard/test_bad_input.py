@@ -9,28 +9,26 @@ import json
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.build import PAPER, build, make_board
 
 from harness_bench.cli import app
-from harness_bench.results.record import Result, save_result
-from tests.leaderboard.conftest import write_results
-from tests.results.test_record import make_result
+from harness_bench.results.record import save_result
+from tests.leaderboard.conftest import built_of, result, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness_bench.leaderboard.build import LeaderboardFiles
+
 SCRIPT = "<script>alert(1)</script>"
 
 
-def result(model: str, value: float = 50, task: str = "did", **more: object) -> Result:
-    """Make a measured result."""
-    metric = {"value": value, "higher_is_better": True}
-    return make_result(
-        model=model, task=task, main_metric="score", metrics={"score": metric}, **more
-    )
+def csv_rows(files: LeaderboardFiles) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(files.csv.read_text(encoding="utf-8"))))
 
 
 def put_bad_files(folder: Path) -> set[str]:
@@ -89,38 +87,32 @@ def test_bad_files_are_listed_and_everything_else_is_built(
 
 def test_a_script_as_a_name_is_text_everywhere(tmp_path: Path) -> None:
     """Page, Markdown, CSV and LaTeX: the very name of the rule."""
-    save_result(result(SCRIPT), tmp_path / "results")
-    files = build(tmp_path / "results", tmp_path / "out", title="t", include_reported=False)
-    assert not files.problems
+    files = built_of(tmp_path, result(SCRIPT))
     page = files.html.read_text(encoding="utf-8")
     assert SCRIPT not in page
     assert html.escape(SCRIPT) in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in files.markdown.read_text(encoding="utf-8")
     assert SCRIPT not in files.markdown.read_text(encoding="utf-8")
-    (row,) = csv.DictReader(io.StringIO(files.csv.read_text(encoding="utf-8")))
-    assert row["model"] == SCRIPT
+    assert [row["model"] for row in csv_rows(files)] == [SCRIPT]
     assert SCRIPT in files.latex.read_text(encoding="utf-8"), "no character of it is special there"
 
 
 def test_a_formula_as_a_name_is_text_in_a_spreadsheet(tmp_path: Path) -> None:
     """Wherever a result brings text into a cell, behind blanks and invisible letters as well."""
     signs = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide forms too
-    fields = ("corpus", "pretraining_data", "citation", "split_digest")
+    fields = ("task", "corpus", "pretraining_data", "citation", "split_digest")
     for sign in signs:
         text = f" \u200b{sign}HYPERLINK(1)"
-        more: dict[str, Any] = dict.fromkeys(fields, text)
-        save = result(text, task=text, **more)
+        save = result(text, **dict.fromkeys(fields, text))
         (tmp_path / f"{ord(sign)}.json").write_text(save.model_dump_json())
-    files = build(tmp_path, tmp_path / "out", title="t", include_reported=False)
-    rows = list(csv.DictReader(io.StringIO(files.csv.read_text(encoding="utf-8"))))
-    for field in ("model", "task", *fields):
+    rows = csv_rows(build(tmp_path, tmp_path / "out", title="t", include_reported=False))
+    for field in ("model", *fields):
         assert {row[field] for row in rows} == {f"'{sign}HYPERLINK(1)" for sign in signs}
 
 
 def test_latex_escapes_commands(tmp_path: Path) -> None:
     """A name must not read a file of whoever compiles the table."""
-    save_result(result(r"\input{/etc/passwd}%_&#^~$"), tmp_path / "results")
-    files = build(tmp_path / "results", tmp_path / "out", title="t", include_reported=False)
+    files = built_of(tmp_path, result(r"\input{/etc/passwd}%_&#^~$"))
     text = files.latex.read_text(encoding="utf-8")
     assert r"\input" not in text
     assert r"\textbackslash{}input\{/etc/passwd\}\%\_\&\#\textasciicircum{}" in text
@@ -128,17 +120,14 @@ def test_latex_escapes_commands(tmp_path: Path) -> None:
 
 def test_extreme_but_valid_results_are_drawn(tmp_path: Path) -> None:
     """What the schema lets through must not stop a table or a plot."""
+    free = partial(result, metric="score")
     extremes = (
-        result("x" * 120, 1e9, parameters=10**15, seconds=1e9, created="0001-01-01T00:00:00Z"),
-        result("نموذج 😀" + "\u0301" * 90, -1e9, parameters=0, seed=-(2**63)),
-        result("tiny", 5e-324, parameters=1, created="9999-12-31T23:59:59-23:59"),
-        result("$\\frac{", -0.0, task="${x", hours=1e9, utterances=10**12),
+        free("x" * 120, 1e9, parameters=10**15, seconds=1e9, created="0001-01-01T00:00:00Z"),
+        free("نموذج 😀" + "\u0301" * 90, -1e9, parameters=0, seed=-(2**63)),
+        free("tiny", 5e-324, parameters=1, created="9999-12-31T23:59:59-23:59"),
+        free("$\\frac{", -0.0, task="${x", hours=1e9, utterances=10**12),
     )
-    for each in extremes:
-        save_result(each, tmp_path / "results")
-    files = build(tmp_path / "results", tmp_path / "out", title="t", include_reported=False)
-    assert not files.problems
-    assert len(files.board.measured.rows) == len(extremes)
+    assert len(built_of(tmp_path, *extremes).board.measured.rows) == len(extremes)
 
 
 def test_names_that_look_the_same_do_not_share_a_row(tmp_path: Path) -> None:
@@ -153,7 +142,7 @@ def test_names_that_look_the_same_do_not_share_a_row(tmp_path: Path) -> None:
 def test_predictions_nested_too_deeply_cost_a_mark_alone(tmp_path: Path) -> None:
     """They are read for the mark of a tie, and must not take the page with them."""
     write_results(tmp_path)
-    (tmp_path / "predictions" / "fbank.did.tones.test.jsonl").write_text("[" * 100_000)
+    (tmp_path / "predictions/fbank.did.tones.test.jsonl").write_text("[" * 100_000)
     board = make_board(tmp_path, title="t")
     assert any("could not be compared" in note for note in board.measured.notes)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from harness_bench.leaderboard.board import Evidence, by_column, make_table, ranks
+from harness_bench.leaderboard.tables import mean_rank, score
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,10 +45,8 @@ def rows(figures: Mapping[tuple[str, str], float], *, up: bool = True) -> dict[s
 def systems(files: tuple[Path, ...], p_values: list[list[float]]) -> Evidence:
     """Make evidence from p-values alone."""
     zeros = np.zeros((len(files), len(files)))
-    names = tuple(map(str, files))
-    found = Systems(
-        names, zeros[0], zeros, zeros, zeros, np.array(p_values), (1,) * len(files), "made up"
-    )
+    ranks = (1,) * len(files)
+    found = Systems((), zeros[0], zeros, zeros, zeros, np.array(p_values), ranks, "made up")
     return Evidence(tests=[(files, found)])
 
 
@@ -62,27 +61,30 @@ def test_superb_score_by_hand(*, up: bool) -> None:
     }  # fmt: skip
     found = rows(figures, up=up)
     scores = {name: row.score for name, row in found.items()}
-    assert all(score is not None and score.of == 2 for score in scores.values()), (
-        "no model is better than FBANK on asr, so that column has no scale"
-    )
-    values = {name: score.value for name, score in scores.items() if score}
+    # No model is better than FBANK on asr, so that column has no scale.
+    assert all(each is not None and each.of == 2 for each in scores.values())
+    values = {name: each.value for name, each in scores.items() if each}
     assert values == pytest.approx({"fbank": 0, "a": 1000, "b": (250 - 1000) / 2})
 
 
 def test_a_partial_score_says_so() -> None:
-    """A model scored on its best task alone must not pass for one scored on all."""
-    found = rows({("fbank", "ser"): 1, ("fbank", "did"): 1, ("a", "ser"): 2, ("b", "did"): 3,
-                  ("b", "ser"): 1.5})  # fmt: skip
+    """A model scored on its best task alone must not pass for one scored on all: (1/2) beside it.
+
+    Without FBANK there is none: a score without its zero would be a figure of our own making.
+    """
+    figures = {("fbank", "ser"): 1, ("fbank", "did"): 1, ("a", "ser"): 2, ("b", "did"): 3,
+               ("b", "ser"): 1.5}  # fmt: skip
+    found = rows(figures)
     partial, whole = found["a"].score, found["b"].score
     assert partial is not None
     assert whole is not None
     assert (partial.value, partial.columns, partial.of, partial.whole) == (1000, 1, 2, False)
     assert whole.whole
-
-
-def test_no_score_without_fbank() -> None:
-    """A score without its zero would be a figure of our own making."""
-    assert all(row.score is None for row in rows({("a", "ser"): 1, ("b", "ser"): 2}).values())
+    assert score(partial) == "1000 (1/2)"
+    assert score(replace(partial, value=-250.4)) == "\u2212250 (1/2)"
+    assert (mean_rank(found["a"], 2), mean_rank(found["b"], 2)) == ("1 (1/2)", "1.5")
+    others = {key: value for key, value in figures.items() if key[0] != "fbank"}
+    assert all(row.score is None for row in rows(others).values())
 
 
 def test_models_that_the_test_cannot_tell_apart_share_a_rank() -> None:
@@ -119,24 +121,29 @@ def test_ranks_without_predictions_are_places(values: list[int], up: bool) -> No
         assert cell.rank == cell.place == 1 + better
 
 
-def test_rows_stand_in_the_order_of_their_mean_rank() -> None:
-    """What the caption promises."""
-    table = make_table(
-        results({("a", "x"): 1, ("b", "x"): 2, ("c", "x"): 3, ("a", "y"): 9, ("c", "y"): 1}),
-        "measured",
-    )
-    means = [row.mean_rank for row in table.rows]
-    assert means == sorted(means)
-    assert [row.model for row in table.rows] == ["c", "a", "b"]
+@pytest.mark.parametrize(
+    ("figures", "order"),
+    [
+        ({("a", "x"): 1, ("b", "x"): 2, ("c", "x"): 3, ("a", "y"): 9, ("c", "y"): 1}, "cab"),
+        # Columns of few models must not push their best below a second place of a long column.
+        ({("z", "asr"): 90, ("y", "asr"): 10, ("z", "ser"): 90, ("a", "ser"): 80, ("b", "ser"): 70,
+          ("c", "ser"): 60, ("d", "ser"): 50}, "zaybcd"),
+    ],
+)  # fmt: skip
+def test_rows_stand_in_the_order_of_their_mean_rank(
+    figures: dict[tuple[str, str], float], order: str
+) -> None:
+    """What the caption promises; of equal means, the one with fewer models before it."""
+    made = list(rows(figures).values())
+    assert [row.mean_rank for row in made] == sorted(row.mean_rank for row in made)
+    assert "".join(row.model for row in made) == order
 
 
 def test_the_papers_figure_stands_beside_ours() -> None:
     """`harness_st` on `mgb3` is the paper's HArnESS-ST on MGB3; another split is not."""
-    ours = results({("harness_st", "asr"): 60.0}, up=False, corpus="mgb3", main_metric="wer",
-                   metrics={"wer": Metric(value=60.0, higher_is_better=False)})  # fmt: skip
-    theirs = results({("HArnESS-ST", "asr"): 58.2}, up=False, corpus="MGB3", main_metric="wer",
-                     source="reported", citation="the paper",
-                     metrics={"wer": Metric(value=58.2, higher_is_better=False)})  # fmt: skip
+    ours = results({("harness_st", "asr"): 60.0}, up=False, corpus="mgb3")
+    paper = {"corpus": "MGB3", "source": "reported", "citation": "the paper"}
+    theirs = results({("HArnESS-ST", "asr"): 58.2}, up=False, **paper)
     (row,) = make_table(ours | theirs, "measured").rows
     (cell,) = row.cells.values()
     assert cell.paper is not None
@@ -144,19 +151,6 @@ def test_the_papers_figure_stands_beside_ours() -> None:
     other = {path: one.model_copy(update={"split": "dev"}) for path, one in theirs.items()}
     (row,) = make_table(ours | other, "measured").rows
     assert all(cell.paper is None and cell.delta is None for cell in row.cells.values())
-
-
-def test_score_of_a_row_is_shown_with_its_coverage() -> None:
-    """The same rule in every table: (1/2) beside a mean over one of two columns."""
-    from harness_bench.leaderboard.tables import mean_rank, score  # noqa: PLC0415 - names clash
-
-    found = rows({("fbank", "ser"): 1, ("fbank", "did"): 1, ("a", "ser"): 2, ("b", "did"): 3})
-    assert score(found["a"].score) == "1000 (1/2)"
-    assert mean_rank(found["a"], 2) == "1 (1/2)"
-    assert mean_rank(found["fbank"], 2) == "2"
-    below = found["a"].score
-    assert below is not None
-    assert score(replace(below, value=-250.4)) == "\u2212250 (1/2)"
 
 
 def test_of_several_fbank_rows_the_fullest_is_the_floor() -> None:
@@ -167,6 +161,6 @@ def test_of_several_fbank_rows_the_fullest_is_the_floor() -> None:
     other = next(iter(results({("fbank", "did"): 30.0}).values()))
     found[Path("a.json")] = other.model_copy(update={"model": "a fbank"})
     scores = {row.model: row.score for row in make_table(found, "measured").rows}
-    assert {name: (score.value, score.of) for name, score in scores.items() if score} == {
+    assert {name: (each.value, each.of) for name, each in scores.items() if each} == {
         "fbank": (0, 2), "best": (1000, 2), "half": (250, 2), "a fbank": (250, 2),
     }  # fmt: skip

@@ -10,7 +10,7 @@ from harness_bench.leaderboard.curves import MAX_BYTES, MAX_FILES, load_curves
 from harness_bench.leaderboard.plots import draw_overall
 from harness_bench.leaderboard.plots.drawing import SERIES
 
-from tests.leaderboard.made import curves_file, table
+from tests.leaderboard.conftest import curves_file, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,13 +85,11 @@ def test_files_are_counted(tmp_path: Path) -> None:
 
 def test_one_line_a_variant(tmp_path: Path) -> None:
     """Both panels; every variant of the legend; its last loss in words; the caveats with it."""
-    empty = tmp_path / "results"
-    empty.mkdir()
     curves_file(tmp_path / "curves" / "a.json", extra={"of": "a later version"})
     curves_file(tmp_path / "curves" / "b.json", variants=variant(updates=[0, 1]) * 12)
     found, problems = load_curves(tmp_path / "curves")
     assert not problems
-    first, second = draw_overall(table(empty), found)
+    first, second = draw_overall(table(tmp_path / "results"), found)
     for number in range(4):
         assert f">start {number}<" in first.svg
         assert f"start {number}: 4.5 bits, 0.9 of the entropy, after 9 updates" in first.text

@@ -1,31 +1,46 @@
-"""What predictions add to figures: paired tests and breakdowns, and what broken ones cost."""
+"""What predictions add to figures: paired tests and breakdowns, and what broken ones cost.
+
+They come from strangers: a small file must not cost minutes or all the memory.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness_bench.leaderboard import evidence
 from harness_bench.leaderboard.board import by_column
-from harness_bench.leaderboard.evidence import gather_all
+from harness_bench.leaderboard.evidence import check_file, check_systems, gather_all
 
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.predictions import (
+    ClassPrediction,
+    TextPrediction,
+    read_predictions,
+    write_predictions,
+)
 from harness_bench.results.record import load_results
 from harness_bench.scoring.texts import score
 from tests.leaderboard.conftest import write_results
-from tests.scoring.conftest import compare_pair
+from tests.scoring.conftest import class_rows, compare_pair, text_rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from harness_bench.leaderboard.board import Evidence
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of four models with predictions, made once and only read."""
-    made = tmp_path_factory.mktemp("results")
-    write_results(made)
-    return made
+    return write_results(tmp_path_factory.mktemp("results"))
+
+
+def evidence_of(folder: Path, task: str) -> Evidence:
+    """Return what the predictions say of a task's column; all result files are valid."""
+    found, problems = load_results(folder)
+    assert not problems
+    (each,) = (each for column, each in gather_all(found).items() if column.task == task)
+    return each
 
 
 def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
@@ -54,20 +69,16 @@ def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
         assert each.breakdowns.keys() == set(files)
 
 
-def test_other_utterances_are_not_compared(folder: Path, tmp_path: Path) -> None:
+def test_other_utterances_are_not_compared(tmp_path: Path) -> None:
     """One utterance less in one file: that model has no test, the others keep theirs."""
     write_results(tmp_path)
     path = tmp_path / "predictions" / "random.did.tones.test.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
-    found, _ = load_results(tmp_path)
-    ((column, each),) = ((c, e) for c, e in gather_all(found).items() if c.task == "did")
-    files = by_column(found, "measured")[column]
-    odd = tmp_path / "random.did.tones.test.json"
-    others = [file for file in files if file != odd]
+    each = evidence_of(tmp_path, "did")
+    odd, *others = sorted(tmp_path.glob("*.did.*"), key=lambda file: "random" not in file.name)
     assert all(each.pair(odd, other) is None for other in others)
     assert each.pair(others[0], others[1]) is not None
     assert any("random.did" in note and "differ" in note for note in each.notes)
-    assert folder != tmp_path
 
 
 def test_results_without_predictions_have_no_evidence(tmp_path: Path) -> None:
@@ -84,12 +95,10 @@ def test_too_many_models_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(evidence, "MAX_SYSTEMS", 2)
     found, _ = load_results(folder)
     for column, each in gather_all(found).items():
-        best = sorted(
-            by_column(found, "measured")[column],
-            key=lambda file: (-1 if column.higher_is_better else 1) * found[file].main.value,
-        )
+        files = by_column(found, "measured")[column]
+        best = (max if column.higher_is_better else min)(files, key=lambda f: found[f].main.value)
         assert len(each.breakdowns) == 2
-        assert best[0] in each.breakdowns
+        assert best in each.breakdowns
         assert any("best 2 models" in note for note in each.notes)
 
 
@@ -112,8 +121,7 @@ def test_predictions_of_another_run_are_left_out(tmp_path: Path) -> None:
     said = json.loads(path.read_text())
     said["metrics"]["accuracy"] |= {"value": 99.0, "interval": None, "other_intervals": []}
     path.write_text(json.dumps(said))
-    found, _ = load_results(tmp_path)
-    (each,) = (e for column, e in gather_all(found).items() if column.task == "did")
+    each = evidence_of(tmp_path, "did")
     assert path not in each.breakdowns
     assert [len(files) for files, _ in each.tests] == [3]
     assert any(path not in files for files, _ in each.tests)
@@ -125,9 +133,7 @@ def test_a_metric_with_an_invisible_character_costs_nobody_the_test(tmp_path: Pa
     write_results(tmp_path)
     path = tmp_path / "fbank.did.tones.test.json"
     path.write_text(path.read_text().replace('"accuracy"', '"accuracy\\u200b"'))
-    found, problems = load_results(tmp_path)
-    assert not problems
-    (each,) = (e for column, e in gather_all(found).items() if column.task == "did")
+    each = evidence_of(tmp_path, "did")
     assert not each.notes
     assert [len(files) for files, _ in each.tests] == [4]
 
@@ -152,7 +158,69 @@ def test_every_text_is_aligned_once(
         return real(rows, profile, several=several)
 
     monkeypatch.setattr(score, "row_statistics", counted)
-    found, _ = load_results(tmp_path)
-    (each,) = (e for column, e in gather_all(found).items() if column.task == "asr")
+    each = evidence_of(tmp_path, "asr")
     assert aligned == ["mgb2"] * 3
     assert [len(files) for files, _ in each.tests] == [3 if said is None else 2]
+
+
+def named(count: int, **more: object) -> list[ClassPrediction]:
+    """Make rows of as many classes as rows."""
+    fields = {"pred": "a", "probs": {}, "group": "g"} | more
+    return [
+        ClassPrediction.model_validate({"id": f"u{n}", "truth": f"class {n}"} | fields)
+        for n in range(count)
+    ]
+
+
+def test_what_labs_have_passes() -> None:
+    """A test set of speaker identification and half-hour texts are large, and real."""
+    voices = [row.model_copy(update={"truth": f"class {n % 1251}"}) for n, row in
+              enumerate(named(8251))]  # fmt: skip
+    check_file(voices)
+    check_file([TextPrediction(id=str(n), ref="r" * 27_000, hyp="h" * 27_000, group="g")
+                for n in range(20)])  # fmt: skip
+    check_systems(dict.fromkeys(map(Path, map(str, range(60))), class_rows(count=5000, seed=0)))
+
+
+def test_too_much_is_refused_with_its_number() -> None:
+    """Classes and lengths multiply: 8,000 utterances of as many classes took 4 GB and 31 s."""
+    with pytest.raises(ValueError, match=r"8000 x 24003 counts"):
+        check_file(named(8000))
+    with pytest.raises(ValueError, match=r"9.0e\+10 steps"):
+        check_file([TextPrediction(id="u", ref="r" * 300_000, hyp="h" * 300_000, group="g")])
+    tags = [{"tags": {f"name {20 * n + m}": "" for m in range(20)}} for n in range(3)]
+    with pytest.raises(ValueError, match="tags of 60 names"):
+        check_file([row for each in tags for row in named(1, **each)])
+
+
+def test_many_models_of_many_classes_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone would do; side by side they would not."""
+    alike = {n: text_rows(count=30, seed=0) for n in range(3)}
+    check_systems(alike)
+    monkeypatch.setattr(evidence, "MAX_COUNTS", 30 * 8)
+    check_file(alike[0])
+    with pytest.raises(ValueError, match="too many classes or models"):
+        check_systems({n: [row.model_copy(update={"group": row.id}) for row in rows]
+                       for n, rows in alike.items()})  # fmt: skip
+
+
+def test_one_such_file_costs_its_own_evidence_alone(tmp_path: Path) -> None:
+    """The others keep their tests, and the reader is told, without anybody's folders."""
+    write_results(tmp_path)
+    odd = tmp_path / "random.did.tones.test.json"
+    write_predictions(tmp_path / "predictions" / "random.did.tones.test.jsonl", named(8000))
+    each = evidence_of(tmp_path, "did")
+    assert len(each.breakdowns) == 3
+    assert odd not in each.breakdowns
+    assert [len(files) for files, _ in each.tests] == [3]
+    (note,) = each.notes
+    assert note.startswith(f"{odd.name} could not be compared")
+    assert str(tmp_path) not in note
+
+
+def test_every_reference_is_work() -> None:
+    """Of several annotators each is aligned, and each has counts."""
+    names = {f"annotator {n}": "r" * 100_000 for n in range(6)}
+    row = TextPrediction(id="u", ref="r", hyp="h" * 100_000, references=names, group="g")
+    with pytest.raises(ValueError, match=r"6.0e\+10 steps"):
+        check_file([row])

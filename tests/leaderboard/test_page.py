@@ -15,7 +15,7 @@ import pytest
 from harness_bench.leaderboard.board import Board, make_table
 from harness_bench.leaderboard.page import Names
 
-from tests.leaderboard.made import result
+from tests.leaderboard.conftest import result
 
 if TYPE_CHECKING:
     from harness_bench.leaderboard.build import LeaderboardFiles
@@ -62,20 +62,25 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def data_of(page: Page) -> dict[str, Any]:
-    """Return what the script shows."""
-    found: dict[str, Any] = json.loads(page.raw["data"])
-    return found
-
-
 @pytest.fixture(scope="module")
 def page(built: LeaderboardFiles) -> Page:
     return Page(built.html.read_text(encoding="utf-8"))
 
 
-def test_tags_nest(page: Page) -> None:
-    """A string that escaped its escaping would most likely break the nesting."""
+@pytest.fixture(scope="module")
+def data(page: Page) -> dict[str, Any]:
+    """Return what the script shows."""
+    return dict(json.loads(page.raw["data"]))
+
+
+def test_tags_nest_and_ids_are_unique(page: Page) -> None:
+    """A string that escaped its escaping would most likely break the nesting.
+
+    Several inline plots share a page: a repeated id would draw one with another's shapes.
+    """
     assert page.open == []
+    found = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
+    assert len(found) == len(set(found))
 
 
 def test_nothing_is_loaded(page: Page) -> None:
@@ -106,12 +111,12 @@ def test_policy_forbids_what_the_page_does_not_need(page: Page) -> None:
     assert f"script-src 'sha256-{base64.b64encode(digest).decode()}'" in policy
 
 
-def test_hostile_names_are_text(page: Page, built: LeaderboardFiles) -> None:
+def test_hostile_names_are_text(page: Page, data: dict[str, Any], built: LeaderboardFiles) -> None:
     """Model, command, title and file name come from strangers."""
     assert len(page.all("script")) == 2
     assert "alert" not in page.raw["script"]
     assert "<" not in page.raw["data"], "a name in the data could end the element"
-    assert any("<script>alert(1)</script>" in each["name"] for each in data_of(page)["models"])
+    assert any("<script>alert(1)</script>" in each["name"] for each in data["models"])
     assert "<script>alert(1)</script>" in page.words
     assert "broken <b>.json" in page.words
     assert "\u202e" not in built.html.read_text(encoding="utf-8")
@@ -137,9 +142,10 @@ def test_what_a_reader_must_know(page: Page) -> None:
         assert needed in page.words + str(page.tags), needed
 
 
-def test_every_result_has_its_provenance(page: Page, built: LeaderboardFiles) -> None:
+def test_every_result_has_its_provenance(
+    page: Page, data: dict[str, Any], built: LeaderboardFiles
+) -> None:
     """Every model of every table links to the details that a reader needs to trust it."""
-    data = data_of(page)
     models = {model["id"]: model for model in data["models"]}
     columns = {column["id"] for column in data["columns"]}
     rows = [row for table in (built.board.measured, built.board.reported) for row in table.rows]
@@ -153,15 +159,16 @@ def test_every_result_has_its_provenance(page: Page, built: LeaderboardFiles) ->
     assert {f"#/model/{name}" for name in models} | {f"#/task/{name}" for name in columns} <= links
 
 
-def test_the_data_hold_the_paired_tests_and_breakdowns(page: Page, built: LeaderboardFiles) -> None:
+def test_the_data_hold_the_paired_tests_and_breakdowns(
+    data: dict[str, Any], built: LeaderboardFiles
+) -> None:
     """The side-by-side view must show what the paired bootstrap says, sign and all."""
-    data = data_of(page)
     names = {model["id"]: model["name"] for model in data["models"]}
     (column,) = (each for each in data["columns"] if each["task"] == "did" and each["tests"])
     (test,) = column["tests"]
     table = built.board.measured
     (own,) = (each for each in table.columns if each.task == "did")
-    cells = {row.model: row.cells[own] for row in table.rows}
+    cells = {row.model: cell for row, cell in table.entries(own)}
     best = names[test["models"][0]]
     for number, (model, pairs) in enumerate(zip(test["models"], test["pairs"], strict=True)):
         assert len(pairs) == number
@@ -189,9 +196,3 @@ def test_addresses_are_stable_and_tell_models_apart() -> None:
     found = {row.model: names.model(table, row) for row in table.rows}
     assert len(set(found.values())) == len(found) == 3
     assert found["نموذج"] == "measured-نموذج"
-
-
-def test_ids_are_unique(page: Page) -> None:
-    """Several inline plots share a page: a repeated id would draw one with another's shapes."""
-    found = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
-    assert len(found) == len(set(found))

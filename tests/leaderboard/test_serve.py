@@ -19,7 +19,7 @@ from harness_bench.leaderboard.build import build
 from harness_bench.leaderboard.serve import BoardServer, LiveBoard, stamp
 
 from harness_bench.results.record import save_result
-from tests.leaderboard.made import result
+from tests.leaderboard.conftest import result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ from hypothesis import strategies as st
 from tests.leaderboard.conftest import HOSTILE, write_results
 
 if TYPE_CHECKING:
-    from harness_bench.leaderboard.board import Board
     from harness_bench.leaderboard.build import LeaderboardFiles
 
 # Build the board as the app does, with nothing importable but the Space and installed packages;
@@ -47,8 +47,7 @@ print(json.dumps([sorted(names), [row.model for row in files.board.measured.rows
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("space") / "results"
-    write_results(folder)
+    folder = write_results(tmp_path_factory.mktemp("space") / "results")
     (folder / "broken.json").write_text("{oops")
     return folder
 
@@ -205,16 +204,11 @@ def test_links_are_not_followed_when_clearing(few: Path, tmp_path: Path) -> None
 )
 def test_titles_add_no_setting(built: LeaderboardFiles, title: str) -> None:
     """The title comes from a stranger; YAML has many ways to read a string as something else."""
-    board = _retitled(built.board, title)
-    head = settings(_readme(board, {"sdk": "static"}))
+    head = settings(_readme(replace(built.board, title=title), {"sdk": "static"}))
     assert set(head) == {"title", "emoji", "colorFrom", "colorTo", "sdk", "pinned"}
     assert head["sdk"] == "static"
     assert isinstance(head["title"], str)
     assert 0 < len(head["title"]) <= 80
-
-
-def _retitled(board: Board, title: str) -> Board:
-    return type(board)(**(vars(board) | {"title": title}))
 
 
 def test_frame_is_escaped_and_shut() -> None:

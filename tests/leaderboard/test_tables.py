@@ -7,13 +7,11 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from harness_bench.leaderboard.build import build, make_board
+from harness_bench.leaderboard.build import make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
-from harness_bench.results.record import load_results, save_result
-from tests.leaderboard.conftest import HOSTILE, MODELS, write_results
-from tests.leaderboard.made import result
+from tests.leaderboard.conftest import MODELS, built_of, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +56,7 @@ def test_markdown_is_well_formed(built: LeaderboardFiles) -> None:
 
 def test_csv_carries_everything(built: LeaderboardFiles) -> None:
     """One line per metric, figures at full precision, no formula for a spreadsheet."""
+    assert list(built.problems) == ["broken <b>.json"]
     rows = list(csv.DictReader(io.StringIO(built.csv.read_text(encoding="utf-8"))))
     assert {row["source"] for row in rows} == {"measured", "reported"}
     measured = [row for row in rows if row["source"] == "measured"]
@@ -80,28 +79,22 @@ def test_best_is_best_in_both_directions(built: LeaderboardFiles) -> None:
     """Accuracy rises and WER falls: a mark on the wrong end would crown the worst."""
     for table in (built.board.measured, built.board.reported):
         for column in table.columns:
-            cells = [row.cells[column] for row in table.rows if column in row.cells]
-            values = [cell.metric.value for cell in cells]
-            best = max(values) if column.higher_is_better else min(values)
-            assert {cell.metric.value for cell in cells if cell.place == 1} == {best}
-            assert min(cell.place for cell in cells) == 1
+            places = {cell.metric.value: cell.place for _, cell in table.entries(column)}
+            best = (max if column.higher_is_better else min)(places)
+            assert [value for value, place in places.items() if place == 1] == [best]
 
 
-def test_models_that_cannot_be_told_apart(built: LeaderboardFiles) -> None:
-    """The three text systems are one and the same: equal place, and tied with the best."""
-    (column,) = (column for column in built.board.measured.columns if column.task == "asr")
-    cells = [row.cells[column] for row in built.board.measured.rows if column in row.cells]
+def test_ties_with_the_best(built: LeaderboardFiles) -> None:
+    """The three text systems are one and the same; of classes one is far behind: no tie."""
+    table = built.board.measured
+    asr, did = (next(c for c in table.columns if c.task == task) for task in ("asr", "did"))
+    cells = [cell for _, cell in table.entries(asr)]
     assert [cell.place for cell in cells] == [1, 1, 1]
     assert sum(cell.tied for cell in cells) == 2
-    assert not column.synthetic
-
-
-def test_clear_loser_is_not_tied(built: LeaderboardFiles) -> None:
-    """A model far behind must not carry the mark of a tie."""
-    (column,) = (column for column in built.board.measured.columns if column.task == "did")
-    cells = {row.model: row.cells[column] for row in built.board.measured.rows}
-    assert not cells["fbank"].tied
-    assert cells["fbank"].best is not None
+    assert not asr.synthetic
+    (loser,) = (cell for row, cell in table.entries(did) if row.model == "fbank")
+    assert not loser.tied
+    assert loser.best is not None
 
 
 def test_other_splits_and_reported_rows_are_options(tmp_path: Path) -> None:
@@ -123,42 +116,15 @@ def test_different_utterances_are_told(tmp_path: Path) -> None:
     assert any("2 different sets of utterances" in note for note in board.measured.notes)
 
 
-def test_empty_folder_still_builds(tmp_path: Path) -> None:
-    """The very first page, before any result: no error, no plot."""
-    (tmp_path / "results").mkdir()
-    files = build(tmp_path / "results", tmp_path / "out", title="b", include_reported=False)
-    assert not files.plots
-    assert "no result" in files.html.read_text(encoding="utf-8")
-
-
-def test_stale_plots_go(tmp_path: Path) -> None:
-    """A rebuilt folder holds the plots of its table and of nothing older."""
-    (tmp_path / "results").mkdir()
+def test_an_empty_folder_builds_and_stale_plots_go(tmp_path: Path) -> None:
+    """The very first page, before any result: no error, and no plot of an older build."""
     stale = tmp_path / "out" / "07-did-old-bars.png"
     stale.parent.mkdir()
     own = stale.with_name("2024-06-my-photo.png")
-    stale.write_bytes(b"")
-    own.write_bytes(b"")
-    build(tmp_path / "results", tmp_path / "out", title="b", include_reported=False)
+    stale.touch()
+    own.touch()
+    files = built_of(tmp_path)
+    assert not files.plots
+    assert "no result" in files.html.read_text(encoding="utf-8")
     assert not stale.exists()
     assert own.exists(), "a picture that no build made"
-
-
-def test_broken_file_is_in_what_build_returns(built: LeaderboardFiles) -> None:
-    """A caller must see which files were left out without reading the page."""
-    assert list(built.problems) == ["broken <b>.json"]
-    found, _ = load_results(built.csv.parent)
-    assert not found, "the output folder must not look like a results folder"
-    assert HOSTILE in MODELS
-
-
-def test_the_best_everywhere_stands_first(tmp_path: Path) -> None:
-    """Columns of few models must not push their best below a second place of a long column."""
-    for model, task, value in (
-        ("best", "asr", 90.0), ("other", "asr", 10.0),
-        ("best", "ser", 90.0), ("second", "ser", 80.0), ("third", "ser", 70.0),
-        ("fourth", "ser", 60.0), ("fifth", "ser", 50.0),
-    ):  # fmt: skip
-        save_result(result(model, value, task=task), tmp_path)
-    board = make_board(tmp_path, title="t", include_reported=False)
-    assert [row.model for row in board.measured.rows][:2] == ["best", "second"]

@@ -8,7 +8,7 @@ import pytest
 from harness_bench.leaderboard.plots import draw_overall
 from harness_bench.leaderboard.plots.overall import axis_of
 
-from tests.leaderboard.made import result, table
+from tests.leaderboard.conftest import result, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +50,7 @@ def test_axes_run_from_the_worst_to_the_best(tmp_path: Path) -> None:
 )
 def test_no_radar_that_says_nothing(results: list[Result], tmp_path: Path) -> None:
     """Fewer than three axes or two lines compare nothing."""
-    tmp_path.joinpath("empty").mkdir()
-    assert draw_overall(table(tmp_path / "empty", *results), []) == []
+    assert draw_overall(table(tmp_path, *results), []) == []
 
 
 def test_six_models_at_most_and_only_whole_ones(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from harness_bench.leaderboard.plots import draw_plots
 from harness_bench.leaderboard.plots.rows import EDGES, step_of
 
-from tests.leaderboard.made import result, table
+from tests.leaderboard.conftest import result, table
 
 if TYPE_CHECKING:
     from pathlib import Path
