@@ -10,8 +10,6 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from harness_bench.core.files import atomic_path
-from harness_bench.cuts.fields import fields_of, group_of, label_of
-from harness_bench.cuts.store import read_cuts, read_cuts_file
 from harness_bench.results.predictions import ClassPrediction
 from harness_bench.scoring.bootstrap import RESAMPLES, intervals
 from harness_bench.scoring.registry import get_metric, metric_names
@@ -145,6 +143,10 @@ def _truths(
             f"{truth} is no file of cuts; name one that `harness-bench prepare` wrote, such as "
             "cuts.test.jsonl.gz, or its folder."
         )
+    # A hosted leaderboard brings neither cuts nor lhotse along.
+    from harness_bench.cuts.fields import group_of, label_of  # noqa: PLC0415
+    from harness_bench.cuts.store import read_cuts, read_cuts_file  # noqa: PLC0415
+
     cuts = read_cuts(truth, "test") if truth.is_dir() else read_cuts_file(truth)
     name = field or _truth_field(cuts, predicted)
     return {cut.id: (label_of(cut, name), group_of(cut)) for cut in cuts}
@@ -152,6 +154,8 @@ def _truths(
 
 def _truth_field(cuts: Sequence[Any], predicted: set[str]) -> str:
     """Find the only field that all cuts have and whose values hold every prediction."""
+    from harness_bench.cuts.fields import fields_of  # noqa: PLC0415 - as above
+
     held: dict[str, list[str]] = {}
     for cut in cuts:
         for name, value in fields_of(cut).items():
