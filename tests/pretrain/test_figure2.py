@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from harness_bench.leaderboard.curves import load_curves
 from hypothesis import given
@@ -18,25 +17,17 @@ from hypothesis import strategies as st
 from harness_bench.core.files import read_json, write_json
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_hubert
+from harness_bench.pretrain import figure2
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.curves import Curve
-from harness_bench.pretrain.figure2 import (
-    MAX_POINTS,
-    PLOT,
-    REPORT,
-    TABLE,
-    compare,
-    make_figure,
-    measure,
-    points,
-)
+from harness_bench.pretrain.figure2 import MAX_POINTS, PLOT, REPORT, TABLE, compare
 from harness_bench.pretrain.monitor import LOG_FILE
 from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.config import FamilyConfig
+    from harness_bench.pretrain.config import FamilyConfig, IterationConfig
 
 TINY = (
     DEFAULTS.replace("16, 16, 32]", "16, 16, 24]")  # so that svd has a projection to make
@@ -66,35 +57,26 @@ def family(tmp_path: Path) -> FamilyConfig:
     return load_family(path)
 
 
-def differences(one: Any, other: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
-    """Return the leaves in which two nested dicts differ."""
-    if not isinstance(one, dict):
-        return {} if one == other else {where: (one, other)}
-    return {
-        key: value
-        for name in one
-        for key, value in differences(one[name], other[name], f"{where}.{name}").items()
-    }
+def settings_of(step: IterationConfig) -> dict[str, Any]:
+    """Return all settings as `table.name`."""
+    flat: dict[str, Any] = pd.json_normalize(asdict(step)).iloc[0].to_dict()
+    return flat
 
 
 def test_variants_differ_in_the_intended_fields_alone(family: FamilyConfig) -> None:
     """A line of the figure must owe its course to PCA or to the start, and to nothing else."""
     found = compare(family)
-    base = asdict(family.iterations[2])
-    changes = {
-        variant.step.name: {
-            name: new
-            for name, (_, new) in differences(base, asdict(variant.step)).items()
-            if name != ".name"
-        }
-        for variant in found.variants
-    }
-    average = {".pretrain.init": "block_average"}
+    base, changes = settings_of(family.iterations[2]), {}
+    for variant in found.variants:
+        settings = settings_of(variant.step)
+        different = {name: new for name, new in settings.items() if new != base[name]}
+        changes[different.pop("name")] = different
+    average = {"pretrain.init": "block_average"}
     assert changes == {
         "student_random": {},
         "student_average": average,
-        "student_pca_random": {".labels.pca_dim": 8},  # as the other student of this teacher
-        "student_pca_average": {".labels.pca_dim": 8, **average},
+        "student_pca_random": {"labels.pca_dim": 8},  # as the other student of this teacher
+        "student_pca_average": {"labels.pca_dim": 8, **average},
     }
     assert [variant.pca for variant in found.variants] == [False, False, True, True]
     names = [step.name for step in found.family.iterations]
@@ -146,7 +128,7 @@ def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_p
     A second call trains nothing; it draws again what is there.
     """
     out, found, times = tmp_path / "out", compare(family), StageTimes()
-    report = make_figure(found, cuts, out, times=times, accelerator="cpu")
+    report = figure2.make_figure(found, cuts, out, times=times, accelerator="cpu")
     assert (out / PLOT).read_bytes().startswith(b"\x89PNG")
     assert read_json(out / REPORT) == report
     labelled = {path.parent.name for path in out.glob("*/labels")}
@@ -161,16 +143,14 @@ def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_p
         assert 1 <= row["updates_to_common_share"] <= 3
         assert 1 <= row["updates_to_level_on_these_labels"] <= 3
         assert load_hubert(checkpoint_folder(out, name)).config.encoder_layers == 1
-    with (out / TABLE).open(newline="") as stream:
-        table = list(csv.DictReader(stream))
+    table = pd.read_csv(out / TABLE)
     assert len(table) == 4 * 3
-    losses = [json.loads(line)["loss_masked"] for line in
-              (out / "student_average" / "run" / LOG_FILE).read_text().splitlines()]  # fmt: skip
-    ours = [float(row["loss_bits"]) for row in table if row["variant"] == "student_average"]
-    assert ours == pytest.approx(losses, rel=1e-5)
+    log = pd.read_json(out / "student_average" / "run" / LOG_FILE, lines=True)
+    ours = table["loss_bits"][table["variant"] == "student_average"]
+    assert ours.tolist() == pytest.approx(log["loss_masked"].tolist(), rel=1e-5)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     (out / PLOT).unlink()
-    make_figure(found, cuts, out, times=StageTimes(), accelerator="cpu")
+    figure2.make_figure(found, cuts, out, times=StageTimes(), accelerator="cpu")
     assert (out / PLOT).is_file()
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -191,7 +171,7 @@ def curve(lines: int, name: str = "curve") -> Curve:
 def test_points_are_of_the_smoothed_curve(lines: int) -> None:
     """No more than a plot shows, both ends, none twice, and each where the curve has it."""
     made = curve(lines)
-    taken = points(made)
+    taken = figure2.points(made)
     updates = taken["updates"]
     assert len(updates) == min(lines, MAX_POINTS)
     assert (updates[0], updates[-1]) == (10, 10 * lines)
@@ -207,7 +187,7 @@ def test_points_are_of_the_smoothed_curve(lines: int) -> None:
 def test_the_leaderboard_reads_what_is_written(tmp_path: Path) -> None:
     """Across the border between the two: file to page, without a word about keys in between."""
     found = compare(load_family(CONF / "figure2_tiny.toml"))
-    report = measure(found, [curve(300 + n, v.title) for n, v in enumerate(found.variants)])
+    report = figure2.measure(found, [curve(300 + n, v.title) for n, v in enumerate(found.variants)])
     write_json(tmp_path / "figure2.json", report)
     (read,), problems = load_curves(tmp_path)
     assert not problems

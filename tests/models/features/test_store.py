@@ -30,6 +30,13 @@ def store(folder: Path | None, model: str | None = "a model", **changes: Any) ->
     )
 
 
+def kept(folder: Path, key: bytes = KEY, **changes: Any) -> Tensor:
+    """Return what a new process finds."""
+    found = store(folder, **changes).get(key)
+    assert found is not None
+    return found
+
+
 def entries(folder: Path) -> list[Path]:
     return sorted(folder.glob("??/*.safetensors"))
 
@@ -43,10 +50,9 @@ def test_first_later_and_other_runs_see_the_same_bits(
     value = features()
     first = store(tmp_path, dtype=dtype, memory_mb=memory_mb)
     assert first.get(KEY) is None
-    put = first.put(KEY, value)
-    again, other = first.get(KEY), store(tmp_path, dtype=dtype).get(KEY)
+    put, other = first.put(KEY, value), kept(tmp_path, dtype=dtype)
+    again = first.get(KEY)
     assert again is not None
-    assert other is not None
     assert put.dtype == again.dtype == other.dtype == torch.float32
     assert torch.equal(put, again)
     assert torch.equal(put, other)
@@ -70,8 +76,7 @@ def test_features_of_mixed_precision_keep_their_type(tmp_path: Path, dtype: str)
     """Under bf16 autocast an upstream gives bfloat16; float32 would take another path after it."""
     value = features().bfloat16()
     assert store(tmp_path, dtype=dtype).put(KEY, value).dtype == torch.bfloat16
-    found = store(tmp_path, dtype=dtype).get(KEY)
-    assert found is not None
+    found = kept(tmp_path, dtype=dtype)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, value)
 
@@ -84,9 +89,7 @@ def test_what_fp16_cannot_hold_stays_whole(
     value[0, 0, 0] = 1e5
     for key in (KEY, KEY[::-1]):
         store(tmp_path, dtype="fp16").put(key, value)
-        found = store(tmp_path, dtype="fp16").get(key)
-        assert found is not None
-        assert torch.equal(found, value)
+        assert torch.equal(kept(tmp_path, key, dtype="fp16"), value)
     made = store(None, dtype="fp16")
     capsys.readouterr()
     for key in (KEY, KEY[::-1]):
@@ -100,9 +103,7 @@ def test_what_made_features_is_part_of_their_key(tmp_path: Path, other: dict[str
     store(tmp_path).put(KEY, features(0))
     assert store(tmp_path, **other).get(KEY) is None
     store(tmp_path, **other).put(KEY, features(1))
-    found = store(tmp_path).get(KEY)
-    assert found is not None
-    assert torch.equal(found, features(0))
+    assert torch.equal(kept(tmp_path), features(0))
 
 
 def test_precision_of_products_is_part_of_the_key(tmp_path: Path) -> None:
@@ -158,9 +159,7 @@ def test_a_broken_entry_is_told_once_and_written_anew(
         made.put(key, features(number))
     assert capsys.readouterr().err.count("is broken (the checksum differs)") == 1
     for number, key in enumerate(keys):
-        found = store(tmp_path).get(key)
-        assert found is not None
-        assert torch.equal(found, features(number))
+        assert torch.equal(kept(tmp_path, key), features(number))
 
 
 @pytest.mark.parametrize("fails", ["write_bytes", "mkdir"])
@@ -200,8 +199,8 @@ def test_a_full_cache_is_told_once_with_the_way_out(
 def test_a_row_of_a_batch_does_not_keep_the_batch() -> None:
     """Its bytes would be used and not counted."""
     batch = torch.randn(64, 3, 7, 8)
-    kept = store(None)
-    kept.put(KEY, batch[0])
-    value = kept.memory.get(KEY)
+    made = store(None)
+    made.put(KEY, batch[0])
+    value = made.memory.get(KEY)
     assert value is not None
     assert value.untyped_storage().nbytes() == value.nbytes

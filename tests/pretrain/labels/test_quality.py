@@ -11,27 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse.supervision import AlignmentItem
 from sklearn.metrics import mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
 
 from harness_bench.core.files import read_json
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.labels import quality
 from harness_bench.pretrain.labels.make import make_labels
-from harness_bench.pretrain.labels.quality import (
-    LONGEST_RUN,
-    PLOT_FILE,
-    QUALITY_FILE,
-    TEXT_UNITS,
-    LabelCounts,
-    agreement,
-    aligned_units,
-    characters,
-    choose_units,
-    field_units,
-    label_quality,
-    render_quality,
-    speech_span,
-    spread,
-)
 from harness_bench.pretrain.labels.store import REPORT_FILE
 from tests.pretrain.labels.conftest import make_cuts
 
@@ -60,7 +46,7 @@ def test_alignment_is_read_at_frame_centres(milliseconds: list[int]) -> None:
     centres = 12.5 + 20 * np.arange(frames)
     place = np.searchsorted(edges, centres, side="right") - 1
     expected = [f"p{n}" if n < len(items) else None for n in place]
-    assert aligned_units("phone").of(_with(items), frames) == expected
+    assert quality.aligned_units("phone").of(_with(items), frames) == expected
 
 
 def _with(items: list[AlignmentItem]) -> Cut:
@@ -75,7 +61,7 @@ def test_gaps_have_no_unit() -> None:
     """Silence that an alignment leaves out is not a unit."""
     items = [AlignmentItem("a", 0.0, 0.05), AlignmentItem("b", 0.1, 0.05)]
     expected = ["a", "a", None, None, None, "b", "b", None, None]
-    assert aligned_units("phone").of(_with(items), 9) == expected
+    assert quality.aligned_units("phone").of(_with(items), 9) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,7 +69,7 @@ def test_gaps_have_no_unit() -> None:
 def test_spread_is_even_and_in_order(count: int, length: int, before: int, after: int) -> None:
     """Each unit has its equal part, to one frame; frames outside the span have none."""
     units = [str(number) for number in range(count)]
-    row = spread(units, before + length + after, (before, before + length))
+    row = quality.spread(units, before + length + after, (before, before + length))
     inside = row[before : before + length]
     assert row[:before] + row[before + length :] == [None] * (before + after)
     numbers = [int(unit or -1) for unit in inside]
@@ -99,11 +85,11 @@ def test_silence_at_both_ends_is_trimmed() -> None:
     wave = (1e-4 * rng.standard_normal(32_000)).astype(np.float32)
     wave[8_000:16_000] += 0.1 * rng.standard_normal(8_000)
     wave[11_000:13_000] = 0
-    first, last = speech_span(wave, 99)
+    first, last = quality.speech_span(wave, 99)
     # The first frame whose 400 samples reach 8,000, and the last that begins before 16,000.
     assert (first, last) == (24, 50)
-    assert speech_span(np.zeros(32_000, np.float32), 99) == (0, 99)
-    assert speech_span(wave[:300], 0) == (0, 0)
+    assert quality.speech_span(np.zeros(32_000, np.float32), 99) == (0, 99)
+    assert quality.speech_span(wave[:300], 0) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -118,44 +104,44 @@ def test_silence_at_both_ends_is_trimmed() -> None:
 )
 def test_characters_are_letters_and_digits(text: str, kept: str) -> None:
     """Vowel signs, punctuation, spaces and tatweel say nothing of a frame."""
-    assert characters(text) == kept
+    assert quality.characters(text) == kept
 
 
 def test_text_and_fields_lie_on_speech(cut: Cut) -> None:
     """A transcript and a field both begin and end with the speech."""
     cut.supervisions[0].text = "اب"
     cut.supervisions[0].custom = {"label": "up"}
-    assert TEXT_UNITS.of(cut, 49) == ["ا"] * 25 + ["ب"] * 24
-    assert field_units("label").of(cut, 49) == ["up"] * 49
+    assert quality.TEXT_UNITS.of(cut, 49) == ["ا"] * 25 + ["ب"] * 24
+    assert quality.field_units("label").of(cut, 49) == ["up"] * 49
     cut.supervisions[0].text = "!"
-    assert TEXT_UNITS.of(cut, 49) == [None] * 49
+    assert quality.TEXT_UNITS.of(cut, 49) == [None] * 49
 
 
 def test_the_choice_of_units(cut: Cut) -> None:
     """Alignment first, its finest level; then text; then nothing; or what is asked for."""
-    assert choose_units([cut], None) is None
+    assert quality.choose_units([cut], None) is None
     cut.supervisions[0].text = "word"
-    assert choose_units([cut], None) == TEXT_UNITS
+    assert quality.choose_units([cut], None) == quality.TEXT_UNITS
     phones = [AlignmentItem(name, 0.1 * n, 0.1) for n, name in enumerate("abc")]
     cut.supervisions[0].alignment = {"word": [AlignmentItem("abc", 0, 0.3)], "phone": phones}
     for wanted, expected in {
         None: "phone", "alignment": "phone", "word": "word", "text": "text", "speaker": "speaker",
     }.items():  # fmt: skip
-        chosen = choose_units([cut], wanted)
+        chosen = quality.choose_units([cut], wanted)
         assert chosen is not None
         assert chosen.name == expected
     with pytest.raises(ValueError, match="no field 'phoneme'; it has"):
-        choose_units([cut], "phoneme")
+        quality.choose_units([cut], "phoneme")
 
 
 PHONES = "abcde"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def with_alignment(cut: Cut, phones: Sequence[str], level: str = "phone") -> Cut:
+def with_alignment(cut: Cut, phones: Sequence[str]) -> Cut:
     """Give a cut one phone after the other, each for 100 ms."""
     items = [AlignmentItem(name, 0.1 * place, 0.1) for place, name in enumerate(phones)]
-    cut.supervisions[0].alignment = {level: items}
+    cut.supervisions[0].alignment = {"phone": items}
     return cut
 
 
@@ -166,11 +152,8 @@ def aligned(tmp_path: Path) -> list[Cut]:
     return [with_alignment(cut, rng.choice(list(PHONES), 10).tolist()) for cut in cuts]
 
 
-def joint_of(units: Sequence[int], labels: Sequence[int]) -> torch.Tensor:
-    joint = torch.zeros(max(units) + 1, max(labels) + 1, dtype=torch.int64)
-    for unit, label in zip(units, labels, strict=True):
-        joint[unit, label] += 1
-    return joint
+def agreement_of(units: Sequence[int], labels: Sequence[int]) -> quality.Agreement:
+    return quality.agreement(torch.from_numpy(contingency_matrix(units, labels)))
 
 
 pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=2, max_size=200).filter(
@@ -183,7 +166,7 @@ pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=2, ma
 def test_measures_equal_brute_force_and_scikit_learn(rows: list[tuple[int, int]]) -> None:
     """Purity by counting majorities frame by frame; mutual information by scikit-learn."""
     units, labels = [unit for unit, _ in rows], [label for _, label in rows]
-    found = agreement(joint_of(units, labels))
+    found = agreement_of(units, labels)
 
     def purity(of: list[int], by: list[int]) -> float:
         groups = {key: [x for x, k in zip(of, by, strict=True) if k == key] for key in set(by)}
@@ -200,34 +183,25 @@ def test_measures_equal_brute_force_and_scikit_learn(rows: list[tuple[int, int]]
 def test_names_of_clusters_do_not_matter(rows: list[tuple[int, int]], order: list[int]) -> None:
     """k-means numbers its clusters at will."""
     units, labels = [unit for unit, _ in rows], [label for _, label in rows]
-    renamed = agreement(joint_of(units, [order[label] for label in labels]))
-    assert renamed == pytest.approx(agreement(joint_of(units, labels)))
+    renamed = agreement_of(units, [order[label] for label in labels])
+    assert renamed == pytest.approx(agreement_of(units, labels))
 
 
-def test_one_unit_tells_nothing() -> None:
-    """PNMI would be 0 / 0."""
-    with pytest.raises(ValueError, match="differ in their units"):
-        agreement(torch.tensor([[3, 4, 5]]))
-
-
-def tally_of(cuts: Sequence[Cut], rows: Sequence[torch.Tensor], clusters: int) -> LabelCounts:
-    tally = LabelCounts(clusters, aligned_units("phone"))
+def measured(cuts: Sequence[Cut], rows: Sequence[torch.Tensor]) -> quality.Agreement:
+    tally = quality.LabelCounts(10, quality.aligned_units("phone"))
     for cut, row in zip(cuts, rows, strict=True):
-        tally.add(row)
         tally.add_units(cut, row)
-    return tally
+    return quality.agreement(tally.joint()[1])
 
 
 def test_perfect_labels_have_pnmi_one(aligned: list[Cut]) -> None:
     """Labels that are the phones, and ones that split each phone in two, tell all of them."""
     perfect = []
     for cut in aligned:
-        units = aligned_units("phone").of(cut, 49)
+        units = quality.aligned_units("phone").of(cut, 49)
         perfect.append(torch.tensor([PHONES.index(unit or "a") for unit in units]))
-    whole = agreement(tally_of(aligned, perfect, 5).joint()[1])
-    assert whole == pytest.approx((1.0, 1.0, 1.0))
-    halves = [2 * row + torch.arange(len(row)) % 2 for row in perfect]
-    split = agreement(tally_of(aligned, halves, 10).joint()[1])
+    assert measured(aligned, perfect) == pytest.approx((1.0, 1.0, 1.0))
+    split = measured(aligned, [2 * row + torch.arange(len(row)) % 2 for row in perfect])
     assert (split.unit_purity, split.pnmi) == pytest.approx((1.0, 1.0))
     assert 0.5 <= split.cluster_purity < 0.7
 
@@ -238,21 +212,17 @@ def test_random_labels_have_pnmi_near_zero(tmp_path: Path) -> None:
     (cut,) = make_cuts(tmp_path, [400 + 320 * 3_999])
     with_alignment(cut, rng.choice(list(PHONES), 801).tolist())
     row = torch.from_numpy(rng.integers(5, size=4_000))
-    assert agreement(tally_of([cut], [row], 5).joint()[1]).pnmi < 0.01
+    assert measured([cut], [row]).pnmi < 0.01
 
 
 def test_usage_and_runs() -> None:
     """Frames, runs and perplexity of a row counted by hand; a long run counts as the longest."""
-    tally = LabelCounts(4)
+    tally = quality.LabelCounts(4)
     tally.add(torch.tensor([0, 0, 1, 1, 1, 1, 0, 0]))
     tally.add(torch.tensor([2] * 70 + [1]))
     assert tally.frames.tolist() == [4, 5, 70, 0]
-    assert {n: c for n, c in enumerate(tally.runs.tolist()) if c} == {
-        1: 1,
-        2: 2,
-        4: 1,
-        LONGEST_RUN: 1,
-    }
+    runs = {length: count for length, count in enumerate(tally.runs.tolist()) if count}
+    assert runs == {1: 1, 2: 2, 4: 1, quality.LONGEST_RUN: 1}
     assert tally.utterances == 2
 
 
@@ -261,8 +231,8 @@ def test_the_verbs_work_on_real_files(aligned: list[Cut], tmp_path: Path) -> Non
     config = LabelConfig(source="mfcc", clusters=12, kmeans_iterations=5)
     folder = tmp_path / "labels"
     make_labels(aligned, folder, config)
-    report = label_quality(folder, CutList(aligned), tmp_path / "out", units=None)
-    assert report == read_json(tmp_path / "out" / QUALITY_FILE)
+    report = quality.label_quality(folder, CutList(aligned), tmp_path / "out", units=None)
+    assert report == read_json(tmp_path / "out" / quality.QUALITY_FILE)
     made = read_json(folder / REPORT_FILE)
     assert made.pop("hours") == pytest.approx(8 / 3600)
     assert made == pytest.approx(report)
@@ -271,23 +241,24 @@ def test_the_verbs_work_on_real_files(aligned: list[Cut], tmp_path: Path) -> Non
     assert 0 < report["pnmi"] < 1
     assert report["mean_run_frames"] >= 1
     assert report["inertia"] > 0
-    picture = (tmp_path / "out" / PLOT_FILE).read_bytes()
+    picture = (tmp_path / "out" / quality.PLOT_FILE).read_bytes()
     assert picture.startswith(PNG)
     assert len(picture) > 10_000
-    assert "pnmi" in render_quality(report)
-    few = label_quality(folder, CutList(aligned), tmp_path / "few", units="alignment", limit=3)
+    assert "pnmi" in quality.render_quality(report)
+    few = quality.label_quality(folder, CutList(aligned), tmp_path, units="alignment", limit=3)
     assert few["utterances"] == 3
 
 
 def test_no_units_still_report_usage(cuts: list[Cut], tmp_path: Path) -> None:
     """Untranscribed audio: clusters and runs alone; what is asked for and missing is refused."""
     make_labels(cuts, tmp_path, LabelConfig(source="mfcc", clusters=5, kmeans_iterations=2))
-    report = label_quality(tmp_path, CutList(cuts), tmp_path, units=None)
+    report = quality.label_quality(tmp_path, CutList(cuts), tmp_path, units=None)
     assert report["units"] is None
-    assert (tmp_path / PLOT_FILE).is_file()
-    with pytest.raises(ValueError, match="None of the 14 cuts has text"):
-        label_quality(tmp_path, CutList(cuts), tmp_path, units="text")
-    with pytest.raises(ValueError, match="no field 'dialect'"):
-        label_quality(tmp_path, CutList(cuts), tmp_path, units="dialect")
-    with pytest.raises(ValueError, match="differ in their units"):
-        label_quality(tmp_path, CutList(cuts), tmp_path, units="speaker")
+    assert (tmp_path / quality.PLOT_FILE).is_file()
+    for units, message in {
+        "text": "None of the 14 cuts has text",
+        "dialect": "no field 'dialect'",
+        "speaker": "differ in their units",  # of one alone, PNMI would be 0 / 0
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            quality.label_quality(tmp_path, CutList(cuts), tmp_path, units=units)
