@@ -33,7 +33,7 @@ from benchmarks.measure import (
 from harness_bench.asr.espnet.register import register
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_random
-from harness_bench.models.size import forward_per_second
+from harness_bench.models.config import forward_per_second
 from harness_bench.pretrain.config import load_preset
 
 if TYPE_CHECKING:

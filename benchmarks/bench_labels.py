@@ -26,7 +26,7 @@ from benchmarks.measure import (
     write_cuts,
 )
 from harness_bench.models.checkpoint import save_checkpoint
-from harness_bench.models.size import forward_per_second
+from harness_bench.models.config import forward_per_second
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import make_labels

@@ -13,8 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
 from benchmarks.measure import in_turn, lower_is_better, require_equal_losses, versus
-from harness_bench.models.config import HubertConfig
-from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.objectives.hubert import PretrainHead
 

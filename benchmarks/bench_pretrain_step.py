@@ -20,9 +20,8 @@ from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
 from benchmarks.measure import TINY_MODEL, higher_is_better, in_turn, matmul_peak, versus
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_checkpoint
-from harness_bench.models.config import HubertConfig
+from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig, training_per_second
 from harness_bench.models.hubert import Hubert, normalize_waveforms
-from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS, training_per_second
 from harness_bench.pretrain.config import PretrainConfig, load_preset
 from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.models.types.fairseq import read_fairseq
 from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.hubert import HubertObjective

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.files import atomic_path, read_json, write_json
 from harness_bench.core.workdir import versions
 from harness_bench.models import frozen
@@ -60,11 +61,7 @@ def save_checkpoint(
     Dropouts, layerdrop and SpecAugment are written as 0: a frozen upstream that some runner puts
     into train mode would otherwise drop hidden states.
 
-    Args:
-        folder: where to write.
-        model: the backbone.
-        head: the pretraining head's tensors.
-        facts: what made the model (config, seed, inputs), for harness.json.
+    `head` holds the pretraining head's tensors; `facts`, what made the model, go to harness.json.
     """
     tensors, config = dict(model.state_dict()), model.config
     if not config.has_projection:
@@ -75,7 +72,11 @@ def save_checkpoint(
     _save_tensors(folder / WEIGHTS, tensors)
     if head:
         _save_tensors(folder / HEAD, head)
-    write_json(folder / PREPROCESSOR, _preprocessor_config(config))
+    write_json(folder / PREPROCESSOR, {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": config.normalize,
+        "feature_size": 1, "padding_side": "right", "padding_value": 0.0,
+        "return_attention_mask": True, "sampling_rate": SAMPLE_RATE,
+    })  # fmt: skip
     write_json(folder / FACTS, {"versions": versions(), **(facts or {})})
     write_json(folder / CONFIG, transformers_config(config))
 
@@ -165,18 +166,6 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
         "mask_time_prob": 0.0,
         "mask_feature_prob": 0.0,
         "initializer_range": 0.02,
-    }
-
-
-def _preprocessor_config(config: HubertConfig) -> dict[str, Any]:
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "do_normalize": config.normalize,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": True,
-        "sampling_rate": 16000,
     }
 
 

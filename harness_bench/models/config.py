@@ -1,4 +1,7 @@
-"""Shapes of HuBERT models; light enough for the command line to import."""
+"""Shapes of HuBERT models and what they cost, by formula; light enough for the command line.
+
+Counts of parameters are exact: tests compare them with built models.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.audio.frames import frame_count
+from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.core.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
 Positive = Annotated[int, Field(ge=1)]
+# fairseq's dictionary adds <s>, <pad>, </s> and <unk> to the clusters.
+FAIRSEQ_SPECIAL_SYMBOLS = 4
+# Dense bf16 operations per second of one H100 SXM, from its data sheet.
+H100_BF16_PEAK = 989e12
+# Shares of that peak: what a published trainer of this kind reaches, and what this one aims at.
+USUAL_UTILISATION, GOAL_UTILISATION = 0.10, 0.40
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -77,3 +86,93 @@ class HubertConfig:
     def frames(self, samples: int) -> int:
         """Return how many frames the extractor gives for `samples` samples (0 if too short)."""
         return frame_count(samples, self.receptive_field, self.downsample_rate)
+
+
+def backbone_parameters(config: HubertConfig, *, projection: bool | None = None) -> int:
+    """Count the backbone's parameters, mask embedding included.
+
+    `projection`: count the one from the extractor to the transformer; None: as the config has it.
+    """
+    dim, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
+    channels = config.conv_dim[-1]
+    block = 4 * _linear(dim, dim) + _linear(dim, ffn) + _linear(ffn, dim) + 4 * dim
+    # Weight norm keeps one length per kernel position beside the weight.
+    positions = config.conv_pos + dim * dim // config.conv_pos_groups * config.conv_pos + dim
+    has_projection = config.has_projection if projection is None else projection
+    project = _linear(channels, dim) if has_projection else 0
+    total = _extractor(config) + 2 * channels + project + dim + positions
+    return total + config.encoder_layers * block + 2 * dim  # a norm has two numbers a channel
+
+
+def paper_parameters(config: HubertConfig, clusters: int, final_dim: int) -> int:
+    """Count as fairseq does: backbone, final projection and embeddings of all labels."""
+    head = _linear(config.encoder_embed_dim, final_dim)
+    return backbone_parameters(config) + head + (clusters + FAIRSEQ_SPECIAL_SYMBOLS) * final_dim
+
+
+def exported_parameters(config: HubertConfig) -> int:
+    """Count what stands in the exported folder: transformers' layout always has a projection."""
+    return backbone_parameters(config, projection=True)
+
+
+def _extractor(config: HubertConfig) -> int:
+    total, channels = 0, 1
+    for index, (dim, kernel) in enumerate(zip(config.conv_dim, config.conv_kernel, strict=True)):
+        normed = config.extractor_mode == "layer_norm" or index == 0
+        total += channels * dim * kernel + dim * config.conv_bias + 2 * dim * normed
+        channels = dim
+    return total
+
+
+def _linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def forward_per_second(
+    config: HubertConfig,
+    *,
+    clusters: int = 0,
+    final_dim: int = 0,
+    utterance_seconds: float = 10.0,
+    predicted: float = 0.5,
+) -> float:
+    """Count the operations of one forward pass per second of audio.
+
+    The head's projection has `final_dim`; it sees the share `predicted` of the frames, and none
+    without clusters. Attention grows with the length of an utterance.
+    """
+    frames = SAMPLE_RATE / config.downsample_rate
+    dim, ffn = config.encoder_embed_dim, config.encoder_ffn_embed_dim
+    block = 2 * (4 * dim * dim + 2 * dim * ffn)
+    attention = 2 * 2 * dim * frames * utterance_seconds
+    positions = 2 * dim * dim // config.conv_pos_groups * config.conv_pos
+    projection = 2 * config.conv_dim[-1] * dim if config.has_projection else 0
+    head = 2 * final_dim * (dim + clusters) * predicted if clusters else 0.0
+    per_frame = config.encoder_layers * (block + attention) + positions + projection + head
+    return extractor_per_second(config) + frames * per_frame
+
+
+def extractor_per_second(config: HubertConfig) -> float:
+    """Count the operations of the convolutional extractor's forward pass per second of audio."""
+    rate, channels, total = float(SAMPLE_RATE), 1, 0.0
+    layers = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
+    for width, kernel, stride in layers:
+        rate /= stride
+        total += 2 * channels * width * kernel * rate
+        channels = width
+    return total
+
+
+def training_per_second(
+    config: HubertConfig, *, clusters: int, final_dim: int, utterance_seconds: float = 10.0
+) -> float:
+    """Count forward and backward pass per second of audio, head included."""
+    forward = forward_per_second(
+        config, clusters=clusters, final_dim=final_dim, utterance_seconds=utterance_seconds
+    )
+    return 3 * forward
+
+
+def gpu_hours(operations: float, utilisation: float, peak: float = H100_BF16_PEAK) -> float:
+    """Return the hours one GPU needs at a share of its peak."""
+    return operations / (peak * utilisation) / 3600

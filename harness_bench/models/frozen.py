@@ -133,10 +133,7 @@ class ModelType:
 
 
 def type_of(path: Path) -> ModelType:
-    """Return the type that recognises a path; where none does, one that gives a digest alone.
-
-    Probes of upstreams that s3prl opens need that.
-    """
+    """Return the type that recognises a path; else one that gives a digest and refuses the rest."""
     return next((each for each in model_types() if each.recognises(path)), ModelType())
 
 
@@ -159,10 +156,7 @@ def load_backbone(path: Path) -> FrozenModel:
 
 
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
-    """Open a model, frozen: a checkpoint of any type, or the name of one in `models/hub.toml`.
-
-    What cannot be opened, or has no weights yet, is a ValueError.
-    """
+    """Open a checkpoint of any type, or a model named in `models/hub.toml`; else a ValueError."""
     path = hub.resolve(str(model)) if str(model) in hub.names() else Path(model)
     return load_backbone(path).to(device).requires_grad_(requires_grad=False)
 
@@ -184,8 +178,7 @@ def hidden_states(
         (layers + 1, frames, dim) float32, or (frames, dim) of one layer; a frame per 20 ms.
 
     Raises:
-        ValueError: what cannot be opened or read, audio of several channels or no frame, or a
-            layer that the model does not have.
+        ValueError: what cannot be opened or read, several channels, no frame, or no such layer.
     """
     opened = model if isinstance(model, FrozenModel) else load_model(model)
     device = next((each.device for each in opened.parameters()), torch.device("cpu"))
@@ -243,10 +236,7 @@ def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
 
 
 class FixedFeatures(nn.Module):
-    """The mean of all hidden states, or one of them: nothing is learned.
-
-    A module, so that the digest of the code behind a model covers this file.
-    """
+    """The mean of all hidden states, or one; a module, so that code digests cover this file."""
 
     def __init__(self, backbone: FrozenModel, layers: Layers) -> None:
         super().__init__()
@@ -274,8 +264,7 @@ class FrozenUpstream:
 
     Not a module of the ASR model, so that ESPnet neither saves nor moves, initialises (`--init`),
     counts or quantises it, and so that a run on cached features never has it in memory. Kept by
-    device, because torch's DataParallel runs copies of the model on several. Its settings are read
-    at once: what cannot be opened is a ValueError.
+    device, because torch's DataParallel runs copies of the model on several.
     """
 
     def __init__(self, path: Path) -> None:

@@ -181,13 +181,13 @@ class Hubert(nn.Module):
         max_layer: int | None = None,
         channels: Tensor | None = None,
     ) -> HubertOutput:
-        """Run the model on raw audio (B, T) at 16 kHz, zero behind each of the `lengths` (B,).
+        """Run the extractor and the transformer, of this as many blocks as `max_layer` says.
 
         Args:
-            waveforms: float.
-            lengths: int64 samples.
+            waveforms: (B, T) float at 16 kHz, zero behind each utterance's end.
+            lengths: (B,) int64 samples.
             mask: (B, F) bool, frames replaced by the mask embedding.
-            max_layer: stop behind this many blocks.
+            max_layer: None: all.
             channels: (B, D) bool, channels of the transformer's input to silence.
         """
         # As a tensor, so that nothing waits for a GPU; see `frame_count`.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
 from harness_bench.core.tables import columns
-from harness_bench.models import size
+from harness_bench.models import config as shapes
 from harness_bench.pretrain.config import load_preset, preset_names
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def preset_table() -> list[dict[str, Any]]:
             "name": step.name,
             **{key: getattr(step.model, key) for key in _SHAPE},
             "parameters": _parameters(step),
-            "exported_parameters": size.exported_parameters(step.model),
+            "exported_parameters": shapes.exported_parameters(step.model),
             "printed_millions": step.paper.printed_millions if step.paper else None,
             "where": step.paper.where if step.paper else "",
             "compression_percent": round(100 * (1 - _parameters(step) / largest), 2),
@@ -41,7 +41,7 @@ def preset_table() -> list[dict[str, Any]]:
 
 
 def _parameters(step: IterationConfig) -> int:
-    return size.paper_parameters(step.model, step.labels.clusters, step.pretrain.final_dim)
+    return shapes.paper_parameters(step.model, step.labels.clusters, step.pretrain.final_dim)
 
 
 def render_presets(rows: list[dict[str, Any]]) -> str:
@@ -79,11 +79,11 @@ def cost_of(step: IterationConfig) -> TrainingCost:
     """Return the cost of one training."""
     config = step.pretrain
     seconds = config.max_update * config.update_freq * config.max_seconds * _ranks(step)
-    each = size.training_per_second(
+    each = shapes.training_per_second(
         step.model, clusters=step.labels.clusters, final_dim=config.final_dim
     )
-    usual = size.gpu_hours(seconds * each, size.USUAL_UTILISATION)
-    goal = size.gpu_hours(seconds * each, size.GOAL_UTILISATION)
+    usual = shapes.gpu_hours(seconds * each, shapes.USUAL_UTILISATION)
+    goal = shapes.gpu_hours(seconds * each, shapes.GOAL_UTILISATION)
     return TrainingCost(seconds / 3600, each, usual, goal)
 
 
@@ -122,7 +122,7 @@ def _row(family: FamilyConfig, step: IterationConfig, hours: float | None) -> di
         "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
         "disk_bytes": FLOAT_BYTES * (states + exports) * parameters,
         "parameters_as_fairseq_counts": parameters,
-        "parameters_exported": size.exported_parameters(step.model),
+        "parameters_exported": shapes.exported_parameters(step.model),
     }
 
 
@@ -161,8 +161,8 @@ def _label_gpu_hours(family: FamilyConfig, step: IterationConfig, hours: float) 
     teacher = next((each for each in family.iterations if each.name == step.teacher), None)
     if teacher is None:
         return None
-    each = size.forward_per_second(teacher.model)
-    return _short(size.gpu_hours(hours * 3600 * each, size.USUAL_UTILISATION))
+    each = shapes.forward_per_second(teacher.model)
+    return _short(shapes.gpu_hours(hours * 3600 * each, shapes.USUAL_UTILISATION))
 
 
 def _short(figure: float) -> float:

@@ -25,6 +25,8 @@ from harness_bench.pretrain.monitor import LOG_FILE
 from tests.tiny import DEFAULTS, TEACHERS
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from lhotse.cut import Cut
 
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
@@ -57,10 +59,9 @@ def family(tmp_path: Path) -> FamilyConfig:
     return load_family(path)
 
 
-def settings_of(step: IterationConfig) -> dict[str, Any]:
+def settings_of(step: IterationConfig) -> dict[Hashable, Any]:
     """Return all settings as `table.name`."""
-    flat: dict[str, Any] = pd.json_normalize(asdict(step)).iloc[0].to_dict()
-    return flat
+    return pd.json_normalize(asdict(step)).iloc[0].to_dict()
 
 
 def test_variants_differ_in_the_intended_fields_alone(family: FamilyConfig) -> None:

@@ -10,7 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import HubertConfig, HubertModel
 
 from harness_bench.models.checkpoint import transformers_config
-from harness_bench.models.size import extractor_per_second, forward_per_second, training_per_second
+from harness_bench.models.config import (
+    extractor_per_second,
+    forward_per_second,
+    training_per_second,
+)
 from harness_bench.pretrain.config import PRESETS, load_family, load_preset
 from harness_bench.pretrain.family import check_starts
 from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan

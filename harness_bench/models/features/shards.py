@@ -148,10 +148,7 @@ def pack(features: Tensor) -> NDArray[np.int16]:
 
 
 def unpack(rows: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Return the features (F, D) float32 in (HEAD_ROWS + F, D) int16.
-
-    Each is within half a step, 1/131068 of its dimension's range, of what was packed.
-    """
+    """Return the features (F, D) float32 in (HEAD_ROWS + F, D) int16, within half a step."""
     head = rows[:HEAD_ROWS].reshape(-1).view(np.float32).reshape(2, -1)
     features: NDArray[np.float32] = rows[HEAD_ROWS:].astype(np.float32) * head[1] + head[0]
     return features
@@ -273,26 +270,16 @@ def write_shard(
     batches: Iterable[tuple[Sequence[AudioUtterance], Sequence[Audio]]],
     device: torch.device,
 ) -> None:
-    """Compute and write one shard, then its record; both atomically.
+    """Compute and write one shard of a split, then its record; both atomically.
 
-    Args:
-        folder: of the split.
-        shard: what to write.
-        model: on `device`.
-        identity: digest of all that decides the features beside the audio.
-        batches: the shard's, from `read_ahead`.
-        device: where to compute.
-
-    Raises:
-        ValueError: unreadable audio or of another length, or features that are no numbers.
+    `identity` is the digest of all that decides the features beside the audio; the shard's
+    `batches` come from `read_ahead`. Unreadable audio or of another length, and features that are
+    no numbers, are a ValueError.
     """
     first = {utterance.id: row for utterance, row in shard.firsts()}
     # Too short an utterance is not read, and has no rows whatever stands in its file.
-    rows: dict[str, Row] = {
-        each.id: [each.id, 0, *stamp(Path(each.path)), ""]
-        for each in shard.utterances
-        if not each.rows
-    }
+    short = [each for each in shard.utterances if not each.rows]
+    rows: dict[str, Row] = {each.id: [each.id, 0, *stamp(Path(each.path)), ""] for each in short}
     with atomic_path(folder / shard.name) as partial:
         # In the file's own memory map: a shard is never in memory as a whole.
         target = np.lib.format.open_memmap(
@@ -340,8 +327,7 @@ def is_fresh(folder: Path, shard: FeatureShard, identity: str) -> bool:
     record = read_json(path)
     if record["identity"] != identity or len(record["utterances"]) != len(shard.utterances):
         return False
-    pairs = list(zip(shard.utterances, record["utterances"], strict=True))
-    if not all(_is_same(utterance, row) for utterance, row in pairs):
+    if not all(map(_is_same, shard.utterances, record["utterances"])):
         return False
     try:
         found = np.load(folder / shard.name, mmap_mode="r", allow_pickle=False)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, override
 from safetensors import safe_open
 
 from harness_bench.models import checkpoint
+from harness_bench.models.config import forward_per_second
 from harness_bench.models.frozen import FrozenModel, ModelShape, ModelType, weights_file
-from harness_bench.models.size import forward_per_second
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -219,11 +219,11 @@ def lloyd(frames: Tensor, centroids: Tensor, *, iterations: int, tolerance: floa
 
 
 def relocate(frames: Tensor, fitted: KMeans, seed: int) -> KMeans:
-    """Leave a local optimum: move clusters that hardly tell anything to where most is lost.
+    """Leave a local optimum as breathing k-means does (Fritzke 2020).
 
     Pairs whose merging costs least (Ward's criterion) give up a cluster each; the clusters with
     the largest sums of squared distances are split with them. Lloyd's rounds follow, and what has
-    not lowered inertia is undone. The idea is breathing k-means' (Fritzke 2020).
+    not lowered inertia is undone.
     """
     best = fitted
     for trial, share in enumerate(RELOCATED):
@@ -257,7 +257,7 @@ def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Ten
 def _cheapest_pairs(
     centroids: Tensor, counts: Tensor, number: int, taken: set[int]
 ) -> list[tuple[int, int]]:
-    """Choose disjoint pairs of near clusters whose merging costs least; none is in `taken`."""
+    """Choose disjoint pairs of near clusters, none `taken`, whose merging costs least."""
     costs, nearest = [], []
     for rows in torch.split(torch.arange(len(centroids)), 1024):
         own = counts[rows, None]
@@ -268,13 +268,11 @@ def _cheapest_pairs(
         costs.append(lowest)
         nearest += index.tolist()
     pairs: list[tuple[int, int]] = []
-    used = set(taken)
     for free in torch.cat(costs).argsort(stable=True).tolist():
-        if len(pairs) == number:
-            break
-        if not {free, nearest[free]} & used:
-            pairs.append((free, nearest[free]))
-            used |= {free, nearest[free]}
+        pair = free, nearest[free]
+        if len(pairs) < number and taken.isdisjoint(pair):
+            pairs.append(pair)
+            taken = taken.union(pair)
     return pairs
 
 
@@ -306,13 +304,12 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
 
 def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) -> Tensor:
     """Put the empty clusters onto the frames farthest from their centroids, over all ranks."""
-    empty = counts == 0
-    wanted = min(int(empty.sum()), len(frames))
-    far, index = distances.topk(wanted)
+    empty = (counts == 0).nonzero()[:, 0]
+    far, index = distances.topk(min(len(empty), len(frames)))
     rows = gather_rows(torch.cat([far[:, None], frames[index]], 1))
-    order = rows[:, 0].argsort(descending=True, stable=True)[: int(empty.sum())]
+    order = rows[:, 0].argsort(descending=True, stable=True)[: len(empty)]
     filled = moved.clone()
-    filled[empty.nonzero()[: len(order), 0]] = rows[order, 1:]
+    filled[empty[: len(order)]] = rows[order, 1:]
     return filled
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness_bench.models.size import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.base import Objective
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness_bench.models.config import HubertConfig
+from harness_bench.models.config import (
+    HubertConfig,
+    backbone_parameters,
+    exported_parameters,
+    paper_parameters,
+)
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.size import backbone_parameters, exported_parameters, paper_parameters
 from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
