@@ -90,7 +90,7 @@ def label_quality(
       harness-bench label-quality labels/it2 cuts/qasr
       harness-bench label-quality labels/it2 cuts/asc40 --units label --json
     """
-    from harness_bench.pretrain.data.training_audio import open_folder
+    from harness_bench.pretrain.data.cut_source import open_folder
     from harness_bench.pretrain.labels import quality
 
     folder = out or label_folder
@@ -213,7 +213,7 @@ def figure2(
     from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain import figure2 as figures
     from harness_bench.pretrain.config import load_family
-    from harness_bench.pretrain.data.training_audio import open_training
+    from harness_bench.pretrain.data.cut_source import open_training
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
     folder, times = out or Path("runs") / found.family.name, StageTimes()

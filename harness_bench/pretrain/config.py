@@ -110,8 +110,8 @@ class AugmentConfig:
     @property
     def active(self) -> bool:
         """Whether anything is changed at all."""
-        chances = (self.noise_prob, self.reverb_prob, self.time_masks, self.channel_masks)
-        return bool(self.speed) or any(chance > 0 for chance in chances)
+        masks = self.time_masks or self.channel_masks
+        return bool(self.speed or self.noise_prob or self.reverb_prob or masks)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -341,11 +341,7 @@ def _preset(name: str) -> dict[str, Any]:
 
 
 def read_iteration(path: Path) -> IterationConfig:
-    """Read one iteration from TOML, or a preset of the paper by its name.
-
-    Raises:
-        ValueError: neither such a file nor such a preset, or broken settings.
-    """
+    """Read one iteration from TOML, or a preset of the paper by its name."""
     if str(path) in preset_names():
         return load_preset(str(path))
     if not path.is_file():
@@ -361,9 +357,6 @@ def load_family(path: Path) -> FamilyConfig:
     An iteration may name a `preset` of the paper and override any of its keys; `[defaults.*]`
     apply to every iteration that does not set them. Paths of `[data]` and of teachers are relative
     to the file.
-
-    Raises:
-        ValueError: unknown keys or presets, impossible values, teachers that do not fit.
     """
     values = {"iterations": []} | read_toml(path)
     defaults = values.pop("defaults", {})
@@ -400,10 +393,7 @@ def _with_paths(entry: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def resolve_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the paths of a [data] table absolute; they are relative to the folder of its file.
-
-    Wrong types are left as they are: the strict config explains them.
-    """
+    """Make the paths of a [data] table absolute; the strict config explains wrong types."""
     table = dict(values)
     for key in ("sources", "exclude", "protect"):
         if isinstance(table.get(key), list):
@@ -426,9 +416,7 @@ def _absolute(path: object, base: Path) -> object:
 def read_augment(path: Path) -> AugmentConfig:
     """Read how audio is augmented from an iteration, a preset, a family, or a file of that table.
 
-    Raises:
-        ValueError: no such file or preset, broken settings, or a family whose iterations augment
-            in different ways.
+    A family whose iterations augment in different ways is a `ValueError`.
     """
     values = {} if str(path) in preset_names() or not path.is_file() else read_toml(path)
     if not values or "model" in values:

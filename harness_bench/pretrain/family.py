@@ -21,8 +21,7 @@ from harness_bench.pretrain.config import (
     load_family,
     read_iteration,
 )
-from harness_bench.pretrain.data.cut_source import as_source
-from harness_bench.pretrain.data.training_audio import open_data, open_training
+from harness_bench.pretrain.data.cut_source import as_source, open_data, open_training
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, NoLabels, open_labels
 from harness_bench.pretrain.objectives.base import objective_class
@@ -108,11 +107,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
 
 
 def check_starts(family: FamilyConfig) -> None:
-    """Refuse what cannot work before a teacher is trained for days: objectives, initialisations.
-
-    Raises:
-        ValueError: as `initialise` and `objective_class`, with the iteration's name.
-    """
+    """Refuse what cannot work before a teacher is trained for days: objectives, initialisations."""
     by_name = {step.name: step for step in family.iterations}
     for step in family.iterations:
         objective_class(step)
@@ -147,12 +142,7 @@ def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | N
 def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
     """Return the checkpoint that a teacher's name stands for; a named model may be downloaded.
 
-    Args:
-        name: an earlier iteration, a path, or a model of models/hub.toml, in this order.
-        made: iteration -> its checkpoint folder.
-
-    Raises:
-        ValueError: none of the three, or a named model without weights.
+    It is an iteration of `made`, a model of models/hub.toml, or a path, else a `ValueError`.
     """
     if name in made:
         return made[name]
@@ -168,12 +158,7 @@ def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
 
 
 def check_teacher(step: IterationConfig, path: Path) -> None:
-    """Check, from its settings alone, that a teacher from outside fits an iteration.
-
-    Raises:
-        ValueError: another frame rate, a layer it does not have, or weights that cannot start the
-            student.
-    """
+    """Check a teacher from outside by its settings: its frame rate, layers, shapes."""
     if step.labels.source == "hidden":
         shape, layer = frozen.shape_of(path), step.labels.layer or 0
         if (shape.downsample_rate, shape.receptive_field) != (FRAME_SHIFT, FRAME_FIELD):
@@ -194,7 +179,6 @@ def check_teacher(step: IterationConfig, path: Path) -> None:
 def _audio(
     family: FamilyConfig, step: IterationConfig, cuts: Sequence[Cut] | CutSource | None, out: Path
 ) -> CutSource:
-    """Return an iteration's audio: what was handed over, or the sources it names."""
     if cuts is not None:
         return as_source(cuts)
     if family.data is None:
@@ -268,12 +252,7 @@ def _lone_teacher(step: IterationConfig, given: Path | None, *, needed: bool) ->
 
 
 def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
-    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
-
-    Raises:
-        ValueError: `run` holds no finished checkpoint, is no HuBERT file, or names no preset or
-            config.
-    """
+    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's."""
     if random:
         checkpoint.save_random(out, read_iteration(run).model, seed=seed)
         return

@@ -28,11 +28,8 @@ DIVERGED = "diverged"  # folder of the batch that a run went wrong on
 class Guard:
     """Watches the gradient norm of every update and the loss of every line of the log.
 
-    Args:
-        out: the run folder.
-        chance: the loss of guessing, in the log's unit; None watches the gradients alone.
-        divergence: so many times that is too much.
-        rank: for the names of files.
+    A loss of `divergence` times `chance`, that of guessing, is too much; where this is None, the
+    gradients alone are watched.
     """
 
     def __init__(self, out: Path, chance: float | None, divergence: float, rank: int) -> None:
@@ -56,7 +53,6 @@ class Guard:
             self._stop(what, group, row)
 
     def _stop(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
-        """Write this rank's batches and end the run."""
         folder = self.out / DIVERGED
         for number, batch in enumerate(group):
             tensors = {name: getattr(batch, name).cpu().contiguous() for name in batch._fields[1:]}
@@ -131,7 +127,7 @@ class TrainLog:
             "grad_norm": norm,
             "lr": float(run.schedule.get_last_lr()[0]),
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
-            "memory_gib": peak_memory(run.fabric.device) / 2**30,
+            "memory_gib": _peak_memory(run.fabric.device) / 2**30,
         }
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -148,8 +144,8 @@ class TrainLog:
             self.board.close()
 
 
-def peak_memory(device: torch.device) -> int:
-    """Return the most memory used so far: of the GPU, or of this process on CPU; bytes."""
+def _peak_memory(device: torch.device) -> int:
+    """Return the most bytes used so far: of the GPU, or of this process on CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

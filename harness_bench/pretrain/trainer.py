@@ -56,9 +56,9 @@ def pretrain(
     Args:
         step: model shape and settings.
         cuts: the training utterances; those too short are left out and counted.
-        labels: labels of all of them.
-        out: the run folder (state-*.pt, train.jsonl, provenance.json, checkpoint/, and
-            checkpoints/ where exports on the way are asked for).
+        labels: of all of them.
+        out: gets state-*.pt, train.jsonl, provenance.json, checkpoint/ and, for exports on the way,
+            checkpoints/.
         fabric: launched; decides device, precision and ranks.
         teacher: checkpoint for initialisations other than random.
         restart: replace a different run that `out` holds instead of refusing.

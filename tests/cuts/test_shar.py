@@ -21,8 +21,7 @@ from harness_bench.cuts.shar import (
     writing_shards,
 )
 from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
-from harness_bench.pretrain.data.training_audio import open_folder
+from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts, open_folder
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import ShardLabels
 from harness_bench.pretrain.trainer import pretrain

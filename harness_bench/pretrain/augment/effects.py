@@ -66,13 +66,11 @@ class Augmenter:
             self.responses = audio_files(config.reverb, "reverb", SIMULATED)
 
     def change(self, wave: Wave, rng: Generator) -> tuple[Wave, AppliedEffects]:
-        """Change one utterance (samples,) float32 at 16 kHz; return it with its room and noise.
+        """Change one utterance; return it with its room and noise.
 
         Each effect has a random generator of its own, drawn from `rng` whether it is on or off:
-        turning one off leaves what the others do as it was.
-
-        Raises:
-            ValueError: a recording of noise or of a room cannot be used; names the file.
+        turning one off leaves what the others do as it was. A recording that cannot be used is a
+        `ValueError`.
         """
         config, room, noise = self.config, "", ""
         rooms, noises, spans, bands = map(
@@ -150,15 +148,7 @@ def reverberate(wave: Wave, response: Wave) -> Wave:
 
     The largest sample of the response (taps,) is taken for the direct path, and its sign for the
     polarity. The energy is kept; what rings on behind the end is cut.
-
-    Raises:
-        ValueError: the response is silent.
     """
-    if not response.any():
-        raise ValueError(
-            f"A room response of {len(response)} samples is silent: it has no direct path. "
-            "Remove it from the folder of responses."
-        )
     direct = int(np.abs(response).argmax())
     used = response[: direct + len(wave)]  # later reflections fall behind the utterance's end
     used = used * np.sign(used[direct])
@@ -178,14 +168,8 @@ def simulated_response(t60: float, rng: Generator) -> Wave:
 
     The statistical model of late reverberation (Polack); no geometry. The ratio of direct to
     reverberant energy is drawn between 0 and 10 dB, as of a speaker within the room's critical
-    distance.
-
-    Args:
-        t60: seconds until the energy has fallen by 60 dB.
-        rng: draws the room.
-
-    Returns:
-        (about t60 * 16000,) float32; sample 0 is the direct path, 1, and the largest.
+    distance. After `t60` seconds the energy has fallen by 60 dB: (about t60 * 16000,) float32,
+    sample 0 being the direct path, 1, and the largest.
     """
     taps = 1 + round(t60 * SAMPLE_RATE)
     decay = np.exp(-DECAY * np.arange(taps) / (t60 * SAMPLE_RATE))  # (taps,)
@@ -204,10 +188,7 @@ def simulated_response(t60: float, rng: Generator) -> Wave:
 
 
 def mask_time(wave: Wave, rng: Generator, masks: int, seconds: float) -> Wave:
-    """Silence spans at random places; they may overlap.
-
-    Each is at most `seconds` long, and at most a fifth of the utterance.
-    """
+    """Silence spans, at most `seconds` and a fifth of the utterance each; they may overlap."""
     changed = wave.copy()
     longest = min(round(seconds * SAMPLE_RATE), int(len(wave) * LARGEST_MASKED_SHARE))
     for _ in range(masks):
@@ -244,10 +225,7 @@ def mask_channels(wave: Wave, rng: Generator, masks: int, hertz: float) -> Wave:
 
 
 def speed_factor(config: AugmentConfig, rng: Generator) -> float:
-    """Draw how much faster an utterance is to be; 1.0 where speeds are not set.
-
-    The change of the audio is lhotse's `cut.perturb_speed`, the labels' `labels_at_speed`.
-    """
+    """Draw how much faster `cut.perturb_speed` is to make an utterance; 1.0 where none are set."""
     return float(rng.choice(config.speed)) if config.speed else 1.0
 
 
@@ -256,9 +234,6 @@ def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.T
 
     Frame j is centred at sample 320 j + 200 of the sped audio, which is sample
     (320 j + 200) * factor of the clean audio. Beyond the last clean frame its label is repeated.
-
-    Raises:
-        ValueError: there are frames, but no labels.
     """
     if frames and not len(labels):
         raise ValueError(
@@ -271,11 +246,7 @@ def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.T
 
 
 def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
-    """List the audio files below a folder by path; hidden files and folders are not read.
-
-    Raises:
-        ValueError: no such folder, or no audio in it; names `augment.<key>` and the alternative.
-    """
+    """List the audio files below a folder by path, hidden ones aside; none are a `ValueError`."""
     import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
 
     root = Path(folder)
@@ -306,19 +277,11 @@ def _recording(path: Path) -> Iterator[SoundFile]:
 
 
 def read_noise(path: Path, samples: int, place: float) -> Wave:
-    """Read a stretch of a recording, not all of it: noise may be hours long.
+    """Read a stretch of a recording: (1 to about samples,) float32 at 16 kHz, channels averaged.
 
-    Args:
-        path: audio of any rate; channels are averaged.
-        samples: wanted at 16 kHz.
-        place: in [0, 1); where the stretch begins. A shorter recording is read whole and rotated
-            by this share, to be looped.
-
-    Returns:
-        (1 to about samples,) float32 at 16 kHz.
-
-    Raises:
-        ValueError: the file cannot be read, is empty, or has NaN or infinite samples.
+    Not all of it: noise may be hours long. It begins at `place`, in [0, 1); a shorter recording is
+    read whole and rotated by this share, to be looped. A file that cannot be read, is empty or not
+    finite is a `ValueError`.
     """
     with _recording(path) as stream:
         wanted = -(-samples * stream.samplerate // SAMPLE_RATE)
@@ -335,10 +298,7 @@ def read_response(path: Path) -> Wave:
     """Read the first channel of a room response, (taps,) float32 at 16 kHz, read-only and cached.
 
     An average over the microphones of an array, each at another distance, would blur the direct
-    path.
-
-    Raises:
-        ValueError: the file cannot be read, is empty or silent, or has NaN or infinite samples.
+    path. A file that cannot be read, is empty, silent or not finite is a `ValueError`.
     """
     with _recording(path) as stream:
         wave = standard(stream.read(dtype="float32", always_2d=True)[:, 0], stream.samplerate)

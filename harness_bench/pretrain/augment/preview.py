@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,18 +31,13 @@ if TYPE_CHECKING:
 MAX_SECONDS = 20  # more cannot be told apart in a picture
 
 
-class _Effect(NamedTuple):
-    name: str  # of its file
-    off: Any
-    usual: Any
-
-
-EFFECTS = {  # key of AugmentConfig -> effect
-    "speed": _Effect("speed", (), (0.9, 1.1)),
-    "noise_prob": _Effect("noise", 0.0, 1.0),
-    "reverb_prob": _Effect("reverb", 0.0, 1.0),
-    "time_masks": _Effect("time_masks", 0, 2),
-    "channel_masks": _Effect("channel_masks", 0, 2),
+# Key of AugmentConfig -> what it is when off, and its usual strength.
+EFFECTS: dict[str, tuple[Any, Any]] = {
+    "speed": ((), (0.9, 1.1)),
+    "noise_prob": (0.0, 1.0),
+    "reverb_prob": (0.0, 1.0),
+    "time_masks": (0, 2),
+    "channel_masks": (0, 2),
 }
 TOGETHER = "all"
 WINDOW, SHIFT = 512, 80  # samples: 32 ms, 5 ms
@@ -50,8 +45,7 @@ DEPTHS = (60.0, 100.0)  # dB between the loudest and the darkest colour
 QUIET = 5  # per cent of the clean spectrogram may be darker; what is removed turns black
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """An utterance as it was, or changed."""
 
     name: str  # of its file
@@ -71,7 +65,7 @@ def preview(
     Args:
         config: which effects, how strong.
         audio: a file, of which the first 20 s are taken, or a prepared folder, of whose first split
-            the first utterances are taken.
+            the first `count` utterances are taken.
         out: gets `ID.png` and the folder `ID` of wave files per utterance, and provenance.json.
         seed: of all that is drawn.
         count: utterances of a folder.
@@ -97,27 +91,22 @@ def preview(
 
 def with_everything(config: AugmentConfig) -> AugmentConfig:
     """Turn on, at usual strengths, every effect that is off."""
-    config = replace(config, speed=_real_speeds(config))
-    usual = {key: getattr(config, key) or effect.usual for key, effect in EFFECTS.items()}
-    return replace(config, **usual)
+    config = _certain(config)
+    return replace(config, **{key: getattr(config, key) or on for key, (_, on) in EFFECTS.items()})
 
 
-def _real_speeds(config: AugmentConfig) -> tuple[float, ...]:
-    return tuple(factor for factor in config.speed if factor != 1)
-
-
-def always(config: AugmentConfig) -> AugmentConfig:
-    """Make every active effect certain, and every speed another than 1.
-
-    Raises:
-        ValueError: nothing is active.
-    """
-    certain = replace(
+def _certain(config: AugmentConfig) -> AugmentConfig:
+    return replace(
         config,
-        speed=_real_speeds(config),
+        speed=tuple(factor for factor in config.speed if factor != 1),
         noise_prob=float(config.noise_prob > 0),
         reverb_prob=float(config.reverb_prob > 0),
     )
+
+
+def always(config: AugmentConfig) -> AugmentConfig:
+    """Make every active effect certain, and every speed another than 1; none: `ValueError`."""
+    certain = _certain(config)
     if not certain.active:
         raise ValueError(
             "Nothing is changed by this config: its table [pretrain.augment] is absent, or all "
@@ -134,12 +123,12 @@ def versions(config: AugmentConfig, wave: Wave, rng: np.random.Generator) -> lis
     """
     seed = int(rng.integers(np.iinfo(np.int64).max))
     found = [Version("clean", "clean", wave)]
-    off = {key: effect.off for key, effect in EFFECTS.items()}
+    off = {key: value for key, (value, _) in EFFECTS.items()}
     active = [key for key in EFFECTS if getattr(config, key)]
     for key in active:
         alone = replace(config, **{**off, key: getattr(config, key)})
         changed, words = _changed(alone, wave, seed)
-        found.append(Version(EFFECTS[key].name, words[key], changed))
+        found.append(Version(key.removesuffix("_prob"), words[key], changed))
     if len(active) > 1:
         found.append(Version(TOGETHER, "all together", _changed(config, wave, seed)[0]))
     return found
@@ -190,8 +179,8 @@ def _read_file(path: Path) -> Wave:
 def _write_waves(folder: Path, found: list[Version]) -> None:
     import soundfile as sf  # noqa: PLC0415 - loads a C library
 
-    for name in (*(effect.name for effect in EFFECTS.values()), TOGETHER):
-        (folder / f"{name}.wav").unlink(missing_ok=True)  # of effects that are off by now
+    for name in (*EFFECTS, TOGETHER):  # of effects that are off by now
+        (folder / f"{name.removesuffix('_prob')}.wav").unlink(missing_ok=True)
     loudest = max(float(np.abs(version.wave).max()) for version in found)
     for version in found:
         with atomic_path(folder / f"{version.name}.wav") as partial:

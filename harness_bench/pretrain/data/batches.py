@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from harness_bench.audio.batching import pad, read_waves
 from harness_bench.audio.frames import frame_count
@@ -154,17 +154,6 @@ class PretrainDataset(Dataset[MaskedBatch]):
         return utterance_rng(self.config.seed, self.epoch, drawn_name(cut), purpose)
 
 
-class _Skip(Sampler[CutSet]):
-    """A lhotse sampler less its first batches, which an interrupted run has already seen."""
-
-    def __init__(self, inner: DynamicBucketingSampler, skip: int) -> None:
-        self.inner, self.skip = inner, skip
-
-    @override
-    def __iter__(self) -> Iterator[CutSet]:
-        return itertools.islice(iter(self.inner), self.skip, None)
-
-
 def _ignore_sigterm(_worker: int) -> None:
     """Keep workers alive at a SIGTERM to the whole job: the loop still needs their batches."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -206,7 +195,7 @@ def epoch_batches(
     sampler.set_epoch(epoch)
     yield from DataLoader(
         PretrainDataset(labels, config, epoch, channels),
-        sampler=_Skip(sampler, skip),
+        sampler=itertools.islice(sampler, skip, None),
         batch_size=None,
         num_workers=config.num_workers,
         worker_init_fn=_ignore_sigterm,

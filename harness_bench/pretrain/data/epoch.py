@@ -59,14 +59,7 @@ def repetitions(shares: Mapping[str, float], hours: Mapping[str, float]) -> dict
     """Return how often an epoch holds each utterance of a language, at least once.
 
     The language with most audio for its share is heard once; an epoch then holds every language in
-    its share of the audio.
-
-    Args:
-        shares: language -> weight, any scale.
-        hours: language -> hours there are.
-
-    Raises:
-        ValueError: a language without a share, or a share without audio.
+    its share of the audio. A language without a share, or audio, is a `ValueError`.
     """
     if set(shares) != set(hours):
         raise ValueError(

@@ -1,8 +1,7 @@
-"""The seam of pretraining objectives.
+"""The seam of pretraining objectives: one file in this folder, named as `objective` says.
 
-One file in this folder is one objective. It sets `OBJECTIVE` to a subclass of `Objective`; the
-file's name is what `objective` of an iteration says. Trainer, log, states and checkpoints know
-nothing else of it.
+It sets `OBJECTIVE` to a subclass of `Objective`; trainer, log, states and checkpoints know nothing
+else of it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,6 @@ class HubertObjective(Objective):
         }
 
     def _predict(self, output: Tensor, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Return summed cross-entropy and number of right predictions over the chosen frames."""
         logits = self.head(output[chosen])
         # Rows 0 to 3 are fairseq's special symbols; label k is row k + 4.
         targets = labels[chosen] + FAIRSEQ_SPECIAL_SYMBOLS
@@ -77,11 +76,7 @@ class HubertObjective(Objective):
 
     @override
     def loss(self, sums: Mapping[str, Tensor], local: Tensor, total: Tensor, ranks: int) -> Tensor:
-        """Return fairseq's loss.
-
-        Weighted sums over all frames of all ranks and accumulated batches, divided by the number
-        of frames whose weight is not 0, plus the feature penalty.
-        """
+        """Divide weighted sums by the frames whose weight is not 0; add fairseq's penalty."""
         used = torch.tensor([float(weight > 0) for weight in self.weights], device=total.device)
         denominator = (total * used).sum().clamp(min=1)
         frames = self.weights[0] * sums["masked"] + self.weights[1] * sums["unmasked"]
@@ -103,13 +98,11 @@ class HubertObjective(Objective):
     @property
     @override
     def chance(self) -> float:
-        """Guessing among all clusters costs the logarithm of their number, in bits."""
-        return math.log2(self.clusters)
+        return math.log2(self.clusters)  # bits of guessing among all clusters
 
     @override
     def head_tensors(self) -> dict[str, Tensor]:
-        """Return the head under fairseq's names."""
-        return dict(self.head.state_dict())
+        return dict(self.head.state_dict())  # under fairseq's names
 
 
 OBJECTIVE = HubertObjective
