@@ -97,7 +97,7 @@ class ShardedCuts(CutSource):
 
     @override
     def parts(self) -> list[Part]:
-        return [Part(n, partial(_read, shard)) for n, shard in enumerate(self.shards)]
+        return [Part(n, partial(_shard_cuts, shard)) for n, shard in enumerate(self.shards)]
 
     def with_labels(self, folder: Path) -> ShardedCuts:
         """Return the same cuts, each with its labels as the field `labels`."""
@@ -167,7 +167,7 @@ def as_source(cuts: Sequence[Cut] | CutSource) -> CutSource:
     return cuts if isinstance(cuts, CutSource) else CutList(cuts)
 
 
-def _read(shard: Shard) -> list[Cut]:
+def _shard_cuts(shard: Shard) -> list[Cut]:
     return list(read_shards([shard]))
 
 
