@@ -27,8 +27,6 @@ from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.audit import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lhotse.cut import Cut
     from numpy.typing import NDArray
 
@@ -181,16 +179,6 @@ def missed(report: AuditReport) -> list[Planted]:
     ]
 
 
-def table(report: AuditReport) -> Iterator[tuple[str, ...]]:
-    """Yield a row per thing planted: what it is and whether it was found."""
-    gone = missed(report)
-    yield ("planted", "between", "verdict", "", "what")
-    for each in PLANTED:
-        verdict = "LEAK" if each.leak else "note"
-        outcome = "MISSED" if each in gone else "found"
-        yield (each.kind, f"{each.first} and {each.second}", verdict, outcome, each.what)
-
-
 def main() -> int:
     """Build, audit, show; return 1 if a planted leak was missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -198,11 +186,15 @@ def main() -> int:
     folder = parser.parse_args().out
     report = audit(build(folder))
     write_text(folder / "leakage.md", report.markdown())
+    gone, rows = missed(report), [("planted", "between", "verdict", "", "what")]
+    for each in PLANTED:
+        verdict, outcome = "LEAK" if each.leak else "note", "MISSED" if each in gone else "found"
+        rows.append((each.kind, f"{each.first} and {each.second}", verdict, outcome, each.what))
     print(report.text())
     print("\nSynthetic audio; what was planted:")
-    print("\n".join(columns(list(table(report)), texts=True)))
+    print("\n".join(columns(rows, texts=True)))
     print(f"\nReport: {folder / 'leakage.md'}")
-    return 1 if missed(report) else 0
+    return 1 if gone else 0
 
 
 if __name__ == "__main__":

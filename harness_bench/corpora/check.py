@@ -28,17 +28,11 @@ _RUN = 3  # samples at full scale one after the other: a peak that was cut off
 
 @config_dataclass(frozen=True, config=STRICT)
 class Limits:
-    """What audio must be like to be kept.
+    """What audio must be like to be kept."""
 
-    Attributes:
-        min_duration: shortest utterance, in seconds.
-        max_duration: longest utterance, in seconds.
-        silence_db: an utterance whose loudest sample (after removing a constant offset) stays
-            below this level is silent, in dB of full scale.
-    """
-
-    min_duration: float = Field(default=0.1, ge=FRAME_FIELD / SAMPLE_RATE)
+    min_duration: float = Field(default=0.1, ge=FRAME_FIELD / SAMPLE_RATE)  # seconds
     max_duration: float = Field(default=60.0, gt=0)
+    # dB of full scale that the loudest sample, a constant offset removed, must reach.
     silence_db: float = Field(default=-60.0, lt=0)
 
     def __post_init__(self) -> None:
@@ -51,11 +45,7 @@ class Limits:
 
 
 class Unfit(Exception):  # noqa: N818 - a verdict on the data, not an error of the program
-    """The audio is unfit; carries the reason and the detail."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
+    """The audio is unfit: its arguments are a `Reason` and the detail."""
 
 
 def _or_skipped[**P](
@@ -68,7 +58,7 @@ def _or_skipped[**P](
         try:
             return judge(utterance, *args, **kwargs)
         except Unfit as verdict:
-            return utterance.skipped(verdict.reason, verdict.detail)
+            return utterance.skipped(*verdict.args)
 
     return judged
 

@@ -165,7 +165,8 @@ def prepare(
         with store.replacing_cuts(out, *_WRITTEN):
             report.write(out)
             if report.complete:
-                kept.write(out)
+                for split in kept.filled():
+                    split.write(out)
             if rule:
                 write_split(out, rule, _ids(found))
             inputs = {"utterances": kept.digest()}

@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import atomic_path, digest_strings
 from harness_bench.corpora.base import REFERENCE
@@ -111,22 +111,16 @@ class PreparedSplit:
                         stream.write(f"{row['id']} {' '.join(text.split())}".rstrip() + "\n")
 
 
-class PreparedSplits:
-    """The cuts of all splits, in the order given at the beginning."""
+class PreparedSplits(ExitStack):
+    """The cuts of all splits, in the order given; at its end their files on disk are gone."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        super().__init__()
         self._known = {name: PreparedSplit(name, folder) for name in names}
-        self._files = ExitStack()
+        for split in self._known.values():
+            self.enter_context(split.spool)
         self.rates: Counter[int] = Counter()  # Hz -> utterances
         self.mixed_down = 0  # utterances with several channels
-
-    def __enter__(self) -> Self:
-        for split in self._known.values():
-            self._files.enter_context(split.spool)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
 
     def add(self, item: Checked) -> None:
         """Put an utterance into its split, which must be one of those named at the beginning."""
@@ -156,8 +150,3 @@ class PreparedSplits:
             for place, uid in enumerate(split.table.ids())
         )
         return digest_strings(f"{uid} {split.digest_at(place)}" for uid, _, place, split in order)
-
-    def write(self, out: Path) -> None:
-        """Write the cuts of every split."""
-        for split in self.filled():
-            split.write(out)

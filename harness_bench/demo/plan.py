@@ -44,21 +44,13 @@ class SplitSizes:
 
 @config_dataclass(frozen=True, config=STRICT)
 class DemoCorpusConfig:
-    """How much synthetic speech is made.
+    """How much synthetic speech is made: utterances of each task, classes equally often."""
 
-    Attributes:
-        seed: decides all text, speakers, prosody and noise.
-        ssl: utterances for pretraining, by train speakers only (about 3 s each).
-        ser: utterances of the emotion-like task, all classes equally often.
-        did: utterances of the dialect-like task, all classes equally often.
-        asr: utterances of the transcribed task; no sentence stands in two splits.
-        speakers_per_voice: how many speakers each voice serves.
-    """
-
-    seed: int = Field(default=0, ge=0)
-    ssl: int = Field(default=540, ge=1)
+    seed: int = Field(default=0, ge=0)  # decides all text, speakers, prosody and noise
+    ssl: int = Field(default=540, ge=1)  # for pretraining, by train speakers only; about 3 s each
     ser: SplitSizes = Field(default_factory=lambda: SplitSizes(train=360, dev=120, test=240))
     did: SplitSizes = Field(default_factory=lambda: SplitSizes(train=350, dev=120, test=250))
+    # No sentence stands in two splits.
     asr: SplitSizes = Field(default_factory=lambda: SplitSizes(train=300, dev=50, test=100))
     speakers_per_voice: int = Field(default=2, ge=1, le=20)
 

@@ -203,17 +203,7 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 def finish(
     speech: NDArray[np.int16], sampling_rate: int, channel: Channel, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Turn what eSpeak NG gives into an utterance.
-
-    Args:
-        speech: (samples,) int16.
-        sampling_rate: of `speech`, in Hz.
-        channel: how it is voiced and recorded.
-        rng: where the noise comes from.
-
-    Returns:
-        (samples,) float32 in [-1, 1] at 16 kHz.
-    """
+    """Turn eSpeak NG's samples (samples,) into an utterance, (samples,) in [-1, 1] at 16 kHz."""
     samples = _trimmed((speech / 32768).astype(np.float32))
     # Reading the samples as if they had another rate moves all formants.
     read_as = _TRACT_STEP * round(sampling_rate * channel.tract / _TRACT_STEP)

@@ -117,13 +117,7 @@ class Pair:
 
 
 def shared(first: Table, second: Table, name: Namer | None = None) -> Pair:
-    """Find what a report declares of two sets; equal texts are no leak, however long.
-
-    Args:
-        first: such as a training set.
-        second: such as a test set.
-        name: names values of `second`, for examples.
-    """
+    """Find what a report declares of two sets; equal texts are no leak, however long."""
     return compare(first, second, kinds=DECLARED, long_text=0, allow=(TEXT,), name=name)
 
 
@@ -136,23 +130,13 @@ def compare(
     first: Table,
     second: Table,
     *,
-    kinds: Collection[str] = ALL_KINDS,
-    long_text: int = LONG_TEXT,
-    near: Sequence[Hit] = (),
-    allow: Collection[str] = (),
-    name: Namer | None = None,
+    kinds: Collection[str] = ALL_KINDS,  # which are looked for
+    long_text: int = LONG_TEXT,  # words from which a text is long
+    near: Sequence[Hit] = (),  # whose fingerprints agree; those of equal samples are left out
+    allow: Collection[str] = (),  # kinds that are reported and no leak
+    name: Namer | None = None,  # of values in `second`
 ) -> Pair:
-    """Find what two sets share.
-
-    Args:
-        first: a set.
-        second: another one.
-        kinds: of `ALL_KINDS`, which are looked for.
-        long_text: words from which a text is long.
-        near: pairs of utterances whose fingerprints agree; those of equal samples are left out.
-        allow: kinds that are reported and no leak.
-        name: see `shared`.
-    """
+    """Find what two sets share."""
     findings = []
     for kind in kinds:
         if kind == SPAN:
@@ -299,9 +283,8 @@ def _near(first: Table, second: Table, hits: Iterable[Hit]) -> _Touched:
     new = [hit for hit in hits if not ours[hit.first] or ours[hit.first] != theirs[hit.second]]
     best = sorted(new, key=lambda hit: (-hit.votes, first.id(hit.first), second.id(hit.second)))
     examples = [
-        Example(first.id(hit.first), second.id(hit.second),
-                f"{hit.seconds:.1f} s, {hit.votes} landmarks")
-        for hit in best[:_EXAMPLES]
-    ]  # fmt: skip
+        Example(first.id(here), second.id(there), f"{seconds:.1f} s, {votes} landmarks")
+        for here, there, votes, _, seconds in best[:_EXAMPLES]
+    ]
     in_first, in_second = (np.unique([hit[side] for hit in new]).astype(np.intp) for side in (0, 1))
     return _Touched(len(new), in_first, in_second, examples)

@@ -87,14 +87,27 @@ class Fingerprints:
         What could not be read has the fingerprint of silence, and is not kept.
         """
         key = _key(cut, self._code) if self._disk else None
-        if (kept := self._read(key)) is not None:
-            return kept, ""
+        if self._disk is not None and key is not None:
+            with self._lock:
+                kept = self._disk.read(key)
+                self.found += kept is not None
+            if kept is not None:
+                hashes, frames = kept[1:].numpy().reshape(2, -1)
+                return Landmarks(hashes.view(np.uint32), frames, int(kept[0])), ""
         try:
             samples = load_waveform(cut)
         except (ValueError, OSError) as error:
             return landmarks(np.zeros(0, dtype=np.float32)), str(error).splitlines()[0]
         sound = landmarks(samples)
-        self._write(key, sound)
+        with self._lock:
+            self.computed += 1
+            if self._disk is not None and key is not None:
+                import torch  # noqa: PLC0415 - heavy
+
+                # One row of int32: its length, its hashes, their frames.
+                head = np.array([sound.length], dtype=np.int32)
+                row = np.concatenate([head, sound.hashes.view(np.int32), sound.frames])
+                self._disk.write(key, torch.from_numpy(row))
         return sound, ""
 
     def tell(self) -> None:
@@ -104,28 +117,6 @@ class Fingerprints:
                 f"{TITLE} {self.folder}: {self.found:,} fingerprints found there, "
                 f"{self.computed:,} computed."
             )
-
-    def _read(self, key: bytes | None) -> Landmarks | None:
-        if self._disk is None or key is None:
-            return None
-        with self._lock:
-            kept = self._disk.read(key)
-            self.found += kept is not None
-        if kept is None:
-            return None
-        hashes, frames = kept[1:].numpy().reshape(2, -1)
-        return Landmarks(hashes.view(np.uint32), frames, int(kept[0]))
-
-    def _write(self, key: bytes | None, sound: Landmarks) -> None:
-        """Keep a fingerprint as one row of int32: its length, its hashes, their frames."""
-        with self._lock:
-            self.computed += 1
-            if self._disk is not None and key is not None:
-                import torch  # noqa: PLC0415 - heavy
-
-                head = np.array([sound.length], dtype=np.int32)
-                row = np.concatenate([head, sound.hashes.view(np.int32), sound.frames])
-                self._disk.write(key, torch.from_numpy(row))
 
 
 def _key(cut: Cut, code: str) -> bytes | None:
@@ -213,18 +204,11 @@ class Index(NamedTuple):
         self,
         query: Landmarks,
         *,
-        votes: int = MIN_VOTES,
-        share: float = MIN_SHARE,
-        seconds: float = MIN_SECONDS,
+        votes: int = MIN_VOTES,  # landmarks that must agree
+        share: float = MIN_SHARE,  # of those in the time that both have, that must agree besides
+        seconds: float = MIN_SECONDS,  # from the first of them to the last, at least
     ) -> list[Match]:
-        """Find the utterances that hold the same sound, each at its best place, by number.
-
-        Args:
-            query: the fingerprint looked up.
-            votes: landmarks that must agree.
-            share: of the landmarks in the time that both have, that must agree besides.
-            seconds: from the first of them to the last, at least.
-        """
+        """Find the utterances that hold the same sound, each at its best place, by number."""
         places, frames = self._lookup(query)
         offset = frames - self.frames[places]
         keys = (self.rows[places].astype(np.int64) << _OFFSET_BITS) + offset
@@ -292,18 +276,11 @@ class Heard(NamedTuple):
 
 def hear(
     sets: Sequence[AuditSet],
-    tables: Sequence[Table],
-    jobs: int = 0,
+    tables: Sequence[Table],  # of the same sets
+    jobs: int = 0,  # files read at a time; 0 takes all cores
     fingerprints: Fingerprints | None = None,
 ) -> Heard:
-    """Find the same sound between any two sets.
-
-    Args:
-        sets: as opened; bare lists of ids have no sound.
-        tables: of the same sets.
-        jobs: files read at a time; 0 takes all cores.
-        fingerprints: where they are kept; None computes all.
-    """
+    """Find the same sound between any two sets; bare lists of ids have none."""
     fingerprints = fingerprints or Fingerprints()
     sounding = {number: each.cuts for number, each in enumerate(sets) if each.cuts}
     order = sorted(sounding, key=lambda number: tables[number].hours)

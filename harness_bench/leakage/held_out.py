@@ -91,12 +91,8 @@ def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) ->
 
     Touching is the same samples, the same id at the same length, or overlapping seconds of one
     file. Speakers and videos may be shared; `harness-bench audit` reports them, and sound that was
-    encoded anew.
-
-    Args:
-        cuts: what is to be trained on.
-        folders: prepared folders whose dev and test sets, such as `test_clean`, are protected.
-        where: what to call the training audio.
+    encoded anew. Protected are the dev and test sets, such as `test_clean`, of prepared folders;
+    `where` is what to call the training audio.
 
     Raises:
         ValueError: names the sets, the number of cuts and the first of them; or one of the folders

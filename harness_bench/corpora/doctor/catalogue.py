@@ -37,24 +37,18 @@ def catalogue(names: Sequence[str] = ()) -> list[Entry]:
 
 def render(entries: Sequence[Entry], *, full: bool) -> str:
     """Return one line for each corpus and below it its tree; `full` adds fields and options."""
-    indent = " " * (max(len(entry.name) for entry in entries) + 2)
+    width = max(len(entry.name) for entry in entries) + 2
+    wrap = textwrap.TextWrapper(_WIDTH - width, break_on_hyphens=False, break_long_words=False).wrap
     lines: list[str] = []
     for entry in entries:
-        lines.append(f"{entry.name:<{len(indent)}}{entry.description}")
-        lines += _wrapped(entry.expects, indent)
+        about = wrap(entry.expects)
         if full:
-            lines += _wrapped(entry.fields, indent)
             pairs = (f"--option {name}={value}" for name, value in entry.options.items())
-            lines += _wrapped("  ".join(pairs), indent)
-            lines += textwrap.indent(entry.about_options, indent).splitlines()
+            about += [*wrap(entry.fields), *wrap("  ".join(pairs))]
+            about += entry.about_options.splitlines()
+        lines.append(f"{entry.name:<{width}}{entry.description}")
+        lines += textwrap.indent("\n".join(about), " " * width).splitlines()
     return "\n".join(lines)
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False,
-        break_long_words=False,
-    )  # fmt: skip
 
 
 def _entry(name: str) -> Entry:

@@ -48,21 +48,15 @@ class Prepared(NamedTuple):
 
 
 def examine(
-    folder: Path,
-    out: Path | None = None,
+    folder: Path,  # as `prepare` or `harness-bench shard` writes it
+    out: Path | None = None,  # default: the folder `doctor` in it
     config: Listening | None = None,
-    known: Path | None = None,
+    known: Path | None = None,  # TOML of figures, in place of those of the corpus it holds
 ) -> Examination:
     """Examine a prepared folder and write doctor.json, doctor.md, findings.tsv and two plots.
 
     Cuts are read one by one and kept as some 100 bytes each. Shards are one split of the name
     `shards`.
-
-    Args:
-        folder: as `prepare` or `harness-bench shard` writes it.
-        out: where to write; default: the folder `doctor` in it.
-        config: what to listen to.
-        known: TOML of known figures, in place of those of the corpus that it was prepared as.
 
     Raises:
         ValueError: no cuts there, a broken file, or figures that are none.

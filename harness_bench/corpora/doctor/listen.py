@@ -48,23 +48,15 @@ _ANY_LENGTH = Limits(min_duration=0.025, max_duration=1e9)
 
 @dataclass(frozen=True, config=STRICT)
 class Listening:
-    """How a corpus is listened to.
+    """How a corpus is listened to."""
 
-    Attributes:
-        audio: all decodes every cut, none does not; a number decodes so many of each split,
-            drawn by the digest of their ids.
-        min_seconds: shorter cuts are listed.
-        max_seconds: longer cuts are listed.
-        clipped_percent: a cut is listed as clipped from this share of its samples on; counted
-            are runs of three and more at full scale.
-        jobs: files decoded at the same time; 0 takes all cores.
-    """
-
+    # Cuts that are decoded; of a number so many of each split, drawn by the digest of their ids.
     audio: Literal["all", "none"] | int = "all"
-    min_seconds: float = Field(default=0.5, gt=0)
-    max_seconds: float = Field(default=60.0, gt=0)
+    min_seconds: float = Field(default=0.5, gt=0)  # shorter cuts are listed
+    max_seconds: float = Field(default=60.0, gt=0)  # and longer ones
+    # Share of samples, in runs of three and more at full scale, from which a cut is clipped.
     clipped_percent: float = Field(default=0.01, ge=0, le=100)
-    jobs: int = Field(default=0, ge=0)
+    jobs: int = Field(default=0, ge=0)  # files decoded at the same time; 0 takes all cores
 
     def __post_init__(self) -> None:
         """Check the bounds against each other."""
@@ -113,11 +105,7 @@ class Findings:
 def look(row: Row, split: str, config: Listening, rate: int | None) -> Iterator[AudioFinding]:
     """Find what a cut's description tells of its audio.
 
-    Args:
-        row: a cut.
-        split: its split.
-        config: the bounds.
-        rate: the corpus's sampling rate in Hz; None takes any from 16 kHz on.
+    `rate` is the corpus's sampling rate in Hz; None takes any from 16 kHz on.
     """
     seconds, own = float(row["duration"]), int(row["recording"]["sampling_rate"])
     audio = str(row["recording"]["sources"][0].get("source", ""))

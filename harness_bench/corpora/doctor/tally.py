@@ -59,12 +59,7 @@ class Share:
 
 
 class Tally:
-    """One split, counted.
-
-    Args:
-        rows: its cuts.
-        references: fields of annotators' texts, of which `having` is asked.
-    """
+    """One split, counted; `references` are fields of annotators' texts, for `having`."""
 
     def __init__(self, rows: Iterable[Row], references: Iterable[str] = ()) -> None:
         categories: dict[str, int | None] = dict.fromkeys(CLASS_FIELDS, MOST_CLASSES)

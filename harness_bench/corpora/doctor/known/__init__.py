@@ -27,28 +27,22 @@ _NUMBER = r"^\d{1,12}(\.\d{1,6})?$"
 
 @config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Figure:
-    """Figures of some splits taken together, such as the utterances of each dialect of train.
+    """Figures of some splits taken together, such as the utterances of each dialect of train."""
 
-    Attributes:
-        splits: the splits whose sum is meant; all must be there. Of shared_clusters: two splits.
-        what: utterances, hours, speakers or clusters (programmes, videos); shared_clusters are
-            those in both splits.
-        value: of the splits as a whole, as text: as many decimals count as are given.
-        field: of the cuts, with `values`, which gives the value of each class; or an annotator's
-            `reference_NAME`, with `value`, for the cuts that have one.
-        within_percent: for round figures; 0 takes the last decimal given.
-        options: the figure holds only for a corpus prepared with these options of the corpus.
-        source: where the figure is from, if not from the file's source.
-    """
-
-    splits: tuple[str, ...] = Field(min_length=1)
+    splits: tuple[str, ...] = Field(min_length=1)  # all must be there
+    # Clusters are programmes or videos; shared_clusters are those in both of two splits.
     what: Literal["utterances", "hours", "speakers", "clusters", "shared_clusters"]
+    # Of the splits as a whole, as text: as many decimals count as are given.
     value: str | None = Field(default=None, pattern=_NUMBER)
+    # Of the cuts, with the value of each class in `values`; or an annotator's `reference_NAME`,
+    # with `value`, for the cuts that have one.
     field: str | None = None
     values: dict[str, str] = Field(default_factory=dict)
+    # For round figures; 0 takes the last decimal given.
     within_percent: float = Field(default=0, ge=0, le=100)
+    # The figure holds only for a corpus prepared with these options of the corpus.
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    source: str = ""
+    source: str = ""  # if not the file's
 
     def __post_init__(self) -> None:
         """Check that there is something to compare, and by which field."""
@@ -64,15 +58,10 @@ class Figure:
 
 @config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class Known:
-    """What is known of one corpus.
+    """What is known of one corpus."""
 
-    Attributes:
-        source: where the figures are from.
-        sampling_rate: of its audio in Hz; None: anything from 16 kHz on is as it should be.
-        figures: what it has.
-    """
-
-    source: str
+    source: str  # where the figures are from
+    # Of its audio in Hz; None: anything from 16 kHz on is as it should be.
     sampling_rate: int | None = Field(default=None, gt=0)
     figures: tuple[Figure, ...] = ()
 
@@ -141,13 +130,9 @@ class _NotCheckable(Exception):  # noqa: N818 - no error: the folder does not te
 def judge(
     known: Known, tallies: Mapping[str, Tally], options: Mapping[str, Any] | None
 ) -> list[Line]:
-    """Compare all figures that are known of a corpus.
+    """Compare all figures that are known of a corpus with what was counted of each split.
 
-    Args:
-        known: of this corpus.
-        tallies: split -> what was counted of it.
-        options: the corpus's options that it was prepared with, defaults filled in; None where
-            that is not known.
+    `options` are those that it was prepared with, defaults filled in; None: not known.
     """
     lines = []
     for figure in known.figures:
