@@ -16,8 +16,10 @@ from harness_bench.core.log import cpu_seconds
 from harness_bench.pretrain.config import load_preset, preset_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Run = Callable[..., tuple[int, str, str]]
 
 HEAVY = (
     "espnet2", "jinja2", "lhotse", "lightning", "matplotlib", "numpy", "pandas", "s3prl", "scipy",
@@ -28,24 +30,14 @@ HELP_CPU_SECONDS = 0.5
 
 def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield every verb; `score cls` is one."""
-    if not isinstance(command, typer.core.TyperGroup):
+    if isinstance(command, typer.core.TyperGroup):
+        for name, child in command.commands.items():
+            yield from verbs(child, (*path, name))
+    else:
         yield path
-        return
-    for name, child in command.commands.items():
-        yield from verbs(child, (*path, name))
 
 
 VERBS = sorted(verbs(typer.main.get_command(app.app)))
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments])
-    try:
-        app.main()
-    except SystemExit as done:
-        return int(done.code or 0)
-    return 0
 
 
 def test_help_answers_at_once() -> None:
@@ -53,11 +45,8 @@ def test_help_answers_at_once() -> None:
     used = []
     for _ in range(3):
         before = cpu_seconds()
-        subprocess.run(
-            [sys.executable, "-m", "harness_bench.cli", "--help"],
-            capture_output=True,
-            check=True,
-        )
+        command = [sys.executable, "-m", "harness_bench.cli", "--help"]
+        subprocess.run(command, capture_output=True, check=True)
         used.append(cpu_seconds() - before)
     assert min(used) < HELP_CPU_SECONDS
 
@@ -90,33 +79,26 @@ def test_the_verbs_are_those_promised() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
-def test_every_help_has_an_example(
-    verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_help_has_an_example(verb: tuple[str, ...], run: Run) -> None:
     """An example that names the verb itself, and the help that shows it."""
-    assert run(monkeypatch, *verb, "--help") == 0
-    lines = capsys.readouterr().out.splitlines()
-    text = " ".join(" ".join(lines).split())
-    assert "Example" in text
-    heads = [
-        number for number, line in enumerate(lines) if line.strip() in {"Example:", "Examples:"}
-    ]
-    assert len(heads) == 1, "wrapped into one paragraph"
-    assert lines[heads[0] + 1].strip().startswith(("harness-bench", "torchrun", "srun"))
-    assert f"harness-bench {' '.join(verb)}" in text.split("Example", 1)[1]
+    code, out, _ = run(*verb, "--help")
+    assert code == 0
+    lines = [line.strip() for line in out.splitlines()]
+    (head,) = (number for number, line in enumerate(lines) if line in {"Example:", "Examples:"})
+    assert lines[head + 1].startswith(("harness-bench", "torchrun", "srun"))
+    assert f"harness-bench {' '.join(verb)}" in " ".join(" ".join(lines[head:]).split())
 
 
-def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "--version") == 0
-    assert capsys.readouterr().out == f"{__version__}\n"
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"{__version__}\n", "")
 
 
-def test_models_as_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Programs read this: every preset once, the count beside what the paper prints."""
-    assert run(monkeypatch, "models", "--json") == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+def test_models(run: Run) -> None:
+    """People and programs read this: every preset once, the count beside what the paper prints."""
+    code, printed, _ = run("models")
+    assert code == 0
+    assert all(name in printed for name in (*preset_names(), "316,993,408"))
+    rows = {row["name"]: row for row in json.loads(run("models", "--json")[1])}
     assert sorted(rows) == preset_names()
     for name, row in rows.items():
         paper = load_preset(name).paper
@@ -126,15 +108,6 @@ def test_models_as_json(
         )  # fmt: skip
     assert rows["harness_l_it2"]["compression_percent"] == 0
     assert rows["harness_st_28m"]["compression_percent"] == pytest.approx(91.02, abs=0.005)
-
-
-def test_models_as_a_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "models") == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in preset_names())
-    assert "316,993,408" in printed
 
 
 PROBE = ("-u", "fbank", "-d", "ser", "--cuts", "cuts", "--out", "out")
@@ -170,35 +143,31 @@ MISTAKES = {
 
 @pytest.mark.parametrize("case", sorted(MISTAKES))
 def test_a_mistake_is_one_message(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     arguments, expected = MISTAKES[case]
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, *arguments) == 2
-    output = capsys.readouterr()
-    assert expected in output.err
-    assert "Traceback" not in output.err
-    assert output.out == ""
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert "Traceback" not in err
     assert not list(tmp_path.iterdir()), "a mistake must leave nothing behind"
 
 
-def test_a_stop_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(app, "app", stop)
-    assert run(monkeypatch) == 130
-    assert "run the same command again" in capsys.readouterr().err
-
-
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only mistakes of users are put short; a bug needs its traceback to be reported."""
+    """Only mistakes of users are put short; a bug of ours needs its traceback to be reported."""
 
     def fail() -> None:
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr(app, "app", fail)
-    with pytest.raises(ZeroDivisionError):
-        run(monkeypatch)
+    if error is ZeroDivisionError:
+        with pytest.raises(ZeroDivisionError):
+            run()
+    else:
+        code, _, err = run()
+        assert code == 130
+        assert "run the same command again" in err
