@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.corpora.trees import build
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -30,6 +32,13 @@ class MixedCorpus:
     root: Path
     reasons: dict[str, str]
     kept: set[str]
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return the tiny corpus of the layout that the tests' module is named after."""
+    build(request.path.stem.removeprefix("test_"), tmp_path / "corpus")
+    return tmp_path / "corpus"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness_bench.corpora.formats import kaldi
 from harness_bench.corpora.formats.raw_files import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import LONGEST, Head, read_segments
-from tests.corpora.made_broadcast import FIRST, Seg, transcript
+from tests.corpora.trees import FIRST, Seg, transcript
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_bench.corpora.layouts.librispeech import Corpus
-from tests.corpora.trees import build, kept, left_out, sound
+from tests.corpora.trees import kept, left_out, sound, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_reads_what_lhotse_reads(tmp_path: Path) -> None:
+def test_reads_what_lhotse_reads(root: Path) -> None:
     """The recipe is the oracle for ids, texts, speakers and files, part by part."""
     from lhotse.recipes.librispeech import prepare_librispeech  # noqa: PLC0415 - heavy
 
-    build("librispeech", tmp_path)
-    found = kept(Corpus().utterances(tmp_path))
+    found = kept(Corpus().utterances(root))
     seen = {}
-    for part, manifests in prepare_librispeech(tmp_path / "LibriSpeech").items():
+    for part, manifests in prepare_librispeech(root / "LibriSpeech").items():
         for segment in manifests["supervisions"]:
             source = manifests["recordings"][segment.recording_id].sources[0].source
             seen[segment.id] = (part, segment.text, f"librispeech_{segment.speaker}", source)
@@ -28,32 +27,24 @@ def test_reads_what_lhotse_reads(tmp_path: Path) -> None:
     }
 
 
-def test_gender_and_chapter(tmp_path: Path) -> None:
+def test_gender_and_chapter(root: Path) -> None:
     """Gender stands in SPEAKERS.TXT alone, which not every copy has."""
-    build("librispeech", tmp_path)
-    found = kept(Corpus().utterances(tmp_path / "LibriSpeech"))
+    found = kept(Corpus().utterances(root / "LibriSpeech"))
     assert found["367-130732-0000"].gender == "male"
     assert found["103-1241-0000"].custom == {"chapter": "1241", "part": "train-clean-100"}
-    (tmp_path / "LibriSpeech" / "SPEAKERS.TXT").unlink()
-    assert kept(Corpus().utterances(tmp_path))["367-130732-0000"].gender is None
+    (root / "LibriSpeech" / "SPEAKERS.TXT").unlink()
+    assert kept(Corpus().utterances(root))["367-130732-0000"].gender is None
 
 
-def test_what_is_missing_or_odd_is_accounted_for(tmp_path: Path) -> None:
+def test_what_is_missing_or_odd_is_accounted_for(root: Path) -> None:
     """A line without text, a file without a line, a line without a file, an id of elsewhere."""
-    build("librispeech", tmp_path)
-    chapter = tmp_path / "LibriSpeech" / "train-clean-100" / "103" / "1240"
+    chapter = root / "LibriSpeech" / "train-clean-100" / "103" / "1240"
     sound(chapter / "103-1240-0007.flac")
-    lines = (
-        "103-1240-0000\n\n103-1240-0001 THAT\n103-1240-0099 GONE\n../../x UP\n104-1240-0001 NO\n"
-    )
-    (chapter / "103-1240.trans.txt").write_text(lines, encoding="utf-8")
-    found = list(Corpus().utterances(tmp_path))
+    named = ("103-1240-0000", "", "103-1240-0001 THAT", "103-1240-0099 GONE")
+    text(chapter / "103-1240.trans.txt", [*named, "../../x UP", "104-1240-0001 NO"])
+    found = list(Corpus().utterances(root))
     assert left_out(found) == {"../../x": "bad row", "104-1240-0001": "bad row"}
     texts = {uid: item.text for uid, item in kept(found).items() if "1240" in uid}
-    assert texts == {
-        "103-1240-0000": None,
-        "103-1240-0001": "THAT",
-        "103-1240-0007": None,
-        "103-1240-0099": "GONE",
-    }
+    expected = {"0000": None, "0001": "THAT", "0007": None, "0099": "GONE"}
+    assert texts == {f"103-1240-{number}": text for number, text in expected.items()}
     assert not kept(found)["103-1240-0099"].audio.exists()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.base import Reason, Skipped
 from harness_bench.corpora.layouts.mgb2 import Corpus
 from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts import fields, store
 from tests.corpora.layouts import mgb2 as layout
-from tests.corpora.made_broadcast import SECOND, text
+from tests.corpora.trees import SECOND, kept, refused, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,24 +17,10 @@ if TYPE_CHECKING:
 KALDI = ("نعم لا @@LAT@@ok", "### هل تسمع")  # the fixture's Buckwalter in Arabic script
 
 
-def read(root: Path, split: str, **options: Any) -> dict[str, Utterance | Skipped]:
-    """Return what a corpus says of one split and its overlap, by id."""
-    found = Corpus(**options).utterances(root)
-    ids = [uid for uid, other in layout.UTTERANCES.items() if other.startswith(split)]
-    return {item.id: item for item in found if item.id in ids or isinstance(item, Skipped)}
-
-
 def texts(root: Path, split: str, **options: Any) -> list[tuple[str | None, str]]:
-    items = read(root, split, **options).values()
-    return [
-        (item.text, item.custom["text_source"]) for item in items if isinstance(item, Utterance)
-    ]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    layout.build(tmp_path)
-    return tmp_path
+    """Return the texts of one split and its overlap, and where each comes from."""
+    found = kept(Corpus(**options).utterances(root)).values()
+    return [(it.text, it.custom["text_source"]) for it in found if it.split.startswith(split)]
 
 
 def test_raw_text_comes_first(root: Path) -> None:
@@ -64,20 +48,16 @@ def test_stm_alone_is_enough(root: Path) -> None:
     for path in (root / "DB/test").iterdir():
         if path.name.startswith(("text", "segments")):
             path.unlink()
-    found = [item for item in Corpus().utterances(root) if "77777777" in item.id]
-    assert [(item.split, item.speaker) for item in found if isinstance(item, Utterance)] == [
-        ("test", None),
-        ("test_overlap", None),
-    ]
+    found = [item for uid, item in kept(Corpus().utterances(root)).items() if "77777777" in uid]
+    assert [item.speaker for item in found] == [None, None]
+    assert [item.split for item in found] == ["test", "test_overlap"]
 
 
 def test_buckwalter_train_is_turned_into_arabic(root: Path) -> None:
     """Train and test must be in one script; words marked as Latin are in none."""
-    found = [item for item in Corpus(script="bw").utterances(root) if isinstance(item, Utterance)]
-    assert [item.text for item in found if item.split == "train"] == [
-        "نعم لا",
-        "مرحبا @@LAT@@facebook",
-    ]
+    found = kept(Corpus(script="bw").utterances(root)).values()
+    said = [item.text for item in found if item.split == "train"]
+    assert said == ["نعم لا", "مرحبا @@LAT@@facebook"]
 
 
 def test_marked_segments_and_broken_lines(root: Path) -> None:
@@ -92,40 +72,23 @@ def test_marked_segments_and_broken_lines(root: Path) -> None:
         (folder / name).unlink()
     found = [item for item in Corpus().utterances(root) if item.where.startswith("dev")]
     skipped = {item.id: item for item in found if isinstance(item, Skipped)}
-    assert {uid: item.reason for uid, item in skipped.items()} == {
-        ids[0]: Reason.BY_RULE,
-        ids[2]: Reason.BAD_ROW,
-        "no-times": Reason.BAD_ROW,
-        "no-text": Reason.MISSING_FIELD,
-        "two": Reason.BAD_ROW,
-    }
+    bad = dict.fromkeys((ids[2], "no-times", "two"), Reason.BAD_ROW)
+    reasons = bad | {ids[0]: Reason.BY_RULE, "no-text": Reason.MISSING_FIELD}
+    assert {uid: item.reason for uid, item in skipped.items()} == reasons
     assert skipped["two"].where == "dev/segments.all:5"
-    (empty,) = (item for item in found if isinstance(item, Utterance))
-    assert (empty.id, empty.text) == (ids[1], None)
+    assert {uid: item.text for uid, item in kept(found).items()} == {ids[1]: None}
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"script": "bw"}, r"xml/bw holds no XML file .*utf8"),
-        ({"test_text": "ndnp"}, r"no .*stm_ndnp.stm.*stm_norm.stm, stm_orig.stm"),
-    ],
-)
-def test_files_asked_for_must_be_there(options: dict[str, Any], message: str, root: Path) -> None:
-    """Another text in their place would make another figure."""
+def test_files_asked_for_must_be_there(root: Path) -> None:
+    """Another text would make another figure; audio alone would make an empty set, unseen."""
     for path in [*(root / "DB/train/xml/bw").iterdir(), root / "DB/test/stm_ndnp.stm"]:
         path.unlink()
-    with pytest.raises(ValueError, match=message):
-        list(Corpus(**options).utterances(root))
-
-
-def test_a_set_without_any_list_is_an_error(root: Path) -> None:
-    """Audio alone would make an empty test set, unseen."""
+    refused(Corpus(script="bw"), root, r"xml/bw holds no XML file .*utf8")
+    refused(Corpus(test_text="ndnp"), root, r"no .*stm_ndnp.stm.*stm_norm.stm, stm_orig.stm")
     for path in (root / "DB/dev").iterdir():
         if path.is_file():
             path.unlink()
-    with pytest.raises(ValueError, match=r"DB/dev holds no list of its segments"):
-        list(Corpus().utterances(root))
+    refused(Corpus(), root, r"DB/dev holds no list of its segments")
 
 
 def test_programmes_are_the_clusters_of_test(root: Path) -> None:
@@ -141,7 +104,5 @@ def test_train_may_stay_unread(root: Path) -> None:
     for audio in (root / "DB/train/wav").iterdir():
         audio.unlink()
     found = list(Corpus(train=False).utterances(root))
-    assert {item.id for item in found} == {
-        uid for uid, split in layout.UTTERANCES.items() if split != "train"
-    }
-    assert not any(isinstance(item, Skipped) for item in found)
+    rest = {uid for uid, split in layout.UTTERANCES.items() if split != "train"}
+    assert {item.id for item in found} == kept(found).keys() == rest

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness_bench.core.files import read_json
 from harness_bench.corpora.splits import (
     Item,
     SplitRule,
+    choose,
     disjoint,
     draw,
     milliseconds,
@@ -29,16 +30,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHARES = {"train": 330, "dev": 83, "test": 100}
+HOUR = 3_600_000  # ms
 LENGTHS = st.integers(0, 20_000)
+# Lengths and programmes of broadcasts.
+ROWS = st.lists(st.tuples(st.integers(100, 30_000), st.integers(0, 12)), min_size=60, max_size=150)
 KINDS = st.tuples(st.sampled_from(["joy", "anger"]), st.sampled_from(["male", "female"]))
 
 
 @st.composite
 def corpora(draw_: st.DrawFn, groups: int = 9) -> list[Item]:
     """Draw utterances of at least three speakers."""
-    rows = draw_(
-        st.lists(st.tuples(LENGTHS, KINDS, st.integers(0, groups - 1)), min_size=3, max_size=60)
-    )
+    each = st.tuples(LENGTHS, KINDS, st.integers(0, groups - 1))
+    rows = draw_(st.lists(each, min_size=3, max_size=60))
     return [
         Item(f"u{number:03d}", length, kinds, f"s{number if number < 3 else group}")
         for number, (length, kinds, group) in enumerate(rows)
@@ -55,10 +58,6 @@ def hours(items: list[Item], split_of: dict[str, str]) -> Counter[str]:
     for item in items:
         sums[split_of[item.id]] += weight(item)
     return sums
-
-
-def as_in(text: str) -> random.Random:
-    return random.Random(text)
 
 
 def cost(items: list[Item], dealt: Iterable[dict[str, str]]) -> list[int]:
@@ -116,10 +115,30 @@ def test_a_draw_takes_of_every_kind(items: list[Item], seed: int) -> None:
 def test_disjoint_splits_share_no_group(items: list[Item], seed: int) -> None:
     """A speaker in two splits makes a test easier than it says; no split may be empty either."""
     split_of = disjoint(items, SHARES, seed)
-    splits = {group: set[str]() for group in {item.group for item in items}}
-    for item in items:
-        splits[item.group].add(split_of[item.id])
-    assert all(len(found) == 1 for found in splits.values())
+    groups = {item.group for item in items}
+    assert len({(item.group, split_of[item.id]) for item in items}) == len(groups)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, seed=st.integers(0, 3), order=st.randoms(use_true_random=False))
+def test_a_choice_is_exact_disjoint_and_the_same_in_any_order(
+    rows: list[tuple[int, int]], seed: int, order: random.Random
+) -> None:
+    """Anybody with the corpus must get the same list, and dev must hear other programmes."""
+    items = [Item(f"u{n}", length, group=f"p{group}") for n, (length, group) in enumerate(rows)]
+    total, programmes = sum(length for length, _ in rows), Counter[int]()
+    for length, group in rows:
+        programmes[group] += length
+    assume(max(programmes.values()) <= 0.5 * total)
+    wanted = {"dev": 0.1 * total / HOUR, "train": 0.3 * total / HOUR}
+    found = choose(items, wanted, seed)
+    assert choose(order.sample(items, len(items)), wanted, seed) == found
+    chosen = {split: [item for item in items if found.get(item.id) == split] for split in wanted}
+    train, dev = ({item.group for item in chosen[split]} for split in ("train", "dev"))
+    assert not train & dev
+    for split, part in chosen.items():
+        off = abs(sum(map(weight, part)) - wanted[split] * HOUR)
+        assert off <= max(length for length, _ in rows)
 
 
 @pytest.mark.parametrize("deal", [draw, disjoint])
@@ -128,19 +147,15 @@ def test_the_same_list_whatever_the_order(deal: Callable[..., dict[str, str]]) -
     items = made(speakers=6, each=6, seed=1)
     expected = deal(items, SHARES, 3)
     for number in range(3):
-        shuffled = as_in(str(number)).sample(items, len(items))
+        shuffled = random.Random(str(number)).sample(items, len(items))
         assert deal(shuffled, SHARES, 3) == expected
-
-
-def test_another_seed_draws_others() -> None:
-    """Several draws show how much of a figure is the draw's."""
-    items = made(speakers=6, each=6, seed=1)
-    assert draw(items, SHARES, 3) != draw(items, SHARES, 4)
+    # Several draws show how much of a figure is the draw's.
+    assert deal is disjoint or deal(items, SHARES, 4) != expected
 
 
 def made(speakers: int, each: int, seed: int) -> list[Item]:
     """Make utterances of several speakers, who differ in gender, rate and emotions."""
-    rng, items = as_in(f"made {seed}"), []
+    rng, items = random.Random(f"made {seed}"), []
     for speaker, number in product(range(speakers), range(each)):
         kinds = (rng.choice(["joy", "anger", "rest"]), "male" if speaker % 2 else "female")
         length = rng.randint(2000, 9000)
@@ -174,7 +189,7 @@ def test_the_official_shape_comes_near_the_papers_hours() -> None:
 
 def ksuemotions_like() -> list[Item]:
     """Make utterances in the numbers that KSUEmotions is published with, lengths made up."""
-    rng, items = as_in("ksuemotions"), []
+    rng, items = random.Random("ksuemotions"), []
     men, women = [f"0{n:02d}" for n in range(1, 11)], [f"1{n:02d}" for n in range(1, 14)]
     phases = [(men + women[:10], "01234", 16), (men[:7] + women[6:], "01235", 24)]
     for phase, (speakers, emotions, sentences) in enumerate(phases):
@@ -191,14 +206,9 @@ def test_a_split_never_changes() -> None:
         Item(f"u{n}", 1000 + 37 * n, (("joy", "anger")[n % 2],), f"s{n // 2}") for n in range(10)
     ]
     drawn, dealt = draw(items, SHARES, 0), disjoint(items, SHARES, 0)
-    assert (
-        " ".join(drawn[item.id] for item in items)
-        == "train train train dev train train train test test train"
-    )
-    assert (
-        " ".join(dealt[item.id] for item in items)
-        == "dev dev train train test test train train train train"
-    )
+    words = [" ".join(found[item.id] for item in items) for found in (drawn, dealt)]
+    assert words[0] == "train train train dev train train train test test train"
+    assert words[1] == "dev dev train train test test train train train train"
 
 
 def test_too_few_groups_and_repeated_ids_are_told() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
+import pytest
 import soundfile
 
 from harness_bench.corpora.base import Skipped, Utterance
@@ -14,7 +17,11 @@ from harness_bench.corpora.base import Skipped, Utterance
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from harness_bench.corpora.base import Corpus
+
 LAYOUTS = Path(__file__).parent / "layouts"
+# Programmes of broadcasts.
+FIRST, SECOND = "03BD00C0-2C0B-4C81-BA8C-018175D0B4E3", "1A2B3C4D-0000-4C81-BA8C-0000000000FF"
 
 
 def build(name: str, root: Path) -> dict[str, str]:
@@ -28,11 +35,24 @@ def build(name: str, root: Path) -> dict[str, str]:
 
 
 def sound(path: Path, seconds: float = 0.5, rate: int = 16_000, **options: str) -> Path:
-    """Write noise that no other path gets, folders included."""
+    """Write noise as loud as speech that no file of another name gets."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(list(path.name.encode()))
     soundfile.write(path, 0.1 * rng.standard_normal(round(seconds * rate)), rate, **options)
     return path
+
+
+def text(path: Path, lines: Iterable[str]) -> None:
+    """Write lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Change a text file, where it has what is to be changed."""
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    path.write_text(before.replace(old, new), encoding="utf-8")
 
 
 def kept(found: Iterable[Utterance | Skipped]) -> dict[str, Utterance]:
@@ -45,10 +65,53 @@ def left_out(found: Iterable[Utterance | Skipped]) -> dict[str, str]:
     return {item.id: str(item.reason) for item in found if isinstance(item, Skipped)}
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of everything below a folder."""
-    return {
-        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if not path.is_dir()
-    }
+def refused(corpus: Corpus, root: Path, match: str) -> None:
+    """Hold a layout to an error in words."""
+    with pytest.raises(ValueError, match=match):
+        list(corpus.utterances(root))
+
+
+@dataclass(frozen=True)
+class Seg:
+    """One segment of a transcript of a broadcast."""
+
+    number: int
+    start: str
+    end: str
+    words: str = "نعم ، لا"
+    who: str = "speaker1"
+    wmer: str = "10.5"
+
+
+def transcript(
+    programme: str,
+    segments: Iterable[Seg],
+    *,
+    annotation: str = "transcript_align",
+    speakers: str = '<speaker id="{0}_speaker1_align" name="speaker1"/>',
+) -> str:
+    """Return the XML of a programme; ids write `_` where the recording's name has `-`."""
+    name = programme.replace("-", "_")
+    rows = []
+    for one in segments:
+        who = quoteattr(f"{name}_{one.who}_align" if one.who.startswith("speaker") else one.who)
+        words = "".join(
+            f'<element id="{name}_w{place}" type="word">{word}</element>\n'
+            for place, word in enumerate(one.words.split())
+        )
+        error = f' WMER="{one.wmer}"' if one.wmer else ""
+        rows.append(
+            f'<segment id="{name}_utt_{one.number}" starttime="{one.start}" endtime="{one.end}" '
+            f'AWD="0.3" PMER="12.1"{error} who={who}>\n{words}</segment>'
+        )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<transcript><head>'
+        f'<recording filename="{programme}.wav"/><annotations><annotation id="{annotation}"/>'
+        f"</annotations><speakers>{speakers.format(name)}</speakers></head><body>"
+        f'<segments annotation_id="{annotation}">{"".join(rows)}</segments></body></transcript>\n'
+    )
+
+
+def write_xml(folder: Path, programme: str, segments: Iterable[Seg], **how: str) -> None:
+    """Write the XML of a programme."""
+    text(folder / f"{programme}.xml", [transcript(programme, segments, **how)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.corpora.layouts import mgb2, mgb3, qasr
-from tests.corpora.made_broadcast import FIRST, SECOND, Seg, sound, write_xml
+from tests.corpora.trees import FIRST, SECOND, Seg, sound, write_xml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,8 @@ def build(root: Path) -> dict[str, Path]:
     for module, folder in zip((qasr, mgb2, mgb3), folders.values(), strict=True):
         folder.mkdir(parents=True)
         module.build(folder)
-    for seed, programme in enumerate((FIRST, SECOND, THIRD)):
-        sound(folders["qasr"] / "wav" / f"{programme}.wav", seconds=12.0, seed=seed)
+    for programme in (FIRST, SECOND, THIRD):
+        sound(folders["qasr"] / "wav" / f"{programme}.wav", 12.0)
         segments = [
             Seg(number, f"{1.4 * number:.2f}", f"{1.4 * number + 1.6:.2f}", WORDS[number % 3],
                 f"speaker{number % 2 + 1}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
+from tests.corpora.trees import sound, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,11 +35,7 @@ UTTERANCES = {
 
 def build(root: Path) -> None:
     """Write every wav and the reference."""
-    rng = np.random.default_rng(0)
     for uid, split in UTTERANCES.items():
         folder = "test/wav" if split == "test" else f"{split.split('_')[0]}/{DEV.get(uid, uid[:3])}"
-        path = root / folder / f"{uid}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * rng.standard_normal(8000), 16_000)
-    lines = [f"{name} {number}\n" for name, number in TEST.items()]
-    (root / "test" / "reference").write_text("".join(lines), encoding="utf-8")
+        sound(root / folder / f"{uid}.wav")
+    text(root / "test" / "reference", map(" ".join, TEST.items()))

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
+from tests.corpora.trees import sound, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-COLUMNS = [
-    "client_id",
-    "path",
-    "sentence_id",
-    "sentence",
-    "sentence_domain",
-    "up_votes",
-    "down_votes",
-    "age",
-    "gender",
-    "accents",
-    "variant",
-    "locale",
-    "segment",
-]
+HEADER = (
+    "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents "
+    "variant locale segment"
+).replace(" ", "\t")
 # clip -> split, speaker, sentence, gender, accent
 CLIPS = {
     "common_voice_ar_19058307": ("train", "a" * 128, 'قال: "نعم', "male_masculine", ""),
@@ -38,13 +26,10 @@ UTTERANCES = {clip: row[0] for clip, row in CLIPS.items()}
 def build(root: Path) -> None:
     """Write clips and the three tables as release 17 has them."""
     folder = root / "cv-corpus-17.0-2024-03-15" / "ar"
-    (folder / "clips").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    tables = {split: ["\t".join(COLUMNS)] for split in ("train", "dev", "test")}
+    tables = {split: [HEADER] for split in ("train", "dev", "test")}
     for clip, (split, speaker, sentence, gender, accent) in CLIPS.items():
-        sound = 0.1 * rng.standard_normal(8000)
-        soundfile.write(folder / "clips" / f"{clip}.mp3", sound, 16_000, format="MP3")
+        sound(folder / "clips" / f"{clip}.mp3")
         cells = [speaker, f"{clip}.mp3", "0f3", sentence, "", "2", "0", "twenties", gender, accent]
         tables[split].append("\t".join([*cells, "", "ar", ""]))
     for split, rows in tables.items():
-        (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        text(folder / f"{split}.tsv", rows)

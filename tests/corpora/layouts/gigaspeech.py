@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import soundfile
+from tests.corpora.trees import sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,11 +75,8 @@ def entry(aid: str) -> dict[str, Any]:
 
 def build(root: Path) -> None:
     """Write audio and GigaSpeech.json."""
-    rng = np.random.default_rng(0)
     for path, *_ in AUDIOS.values():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        sound = 0.1 * rng.standard_normal(32_000)
-        soundfile.write(root / path, sound, 16_000, format="OGG", subtype="OPUS")
+        sound(root / path, 2.0, format="OGG", subtype="OPUS")
     about = {"dataset": "GigaSpeech", "language": "EN", "version": "v1.0.0"}
     text = json.dumps({**about, "audios": [entry(aid) for aid in AUDIOS]}, indent=2)
     (root / "GigaSpeech.json").write_text(text, encoding="utf-8")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
+from tests.corpora.trees import sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +23,8 @@ UTTERANCES = {
 
 def build(root: Path) -> None:
     """Write every recording, and a file of another kind as the official tree has."""
-    rng = np.random.default_rng(0)
     for uid in UTTERANCES:
         phase, name = uid.split("_")
-        path = root / "data" / "SPEECH" / f"Phase_{phase[1]}" / name[3:6] / f"{name}.flac"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * rng.standard_normal(8000), 16_000)
+        sound(root / "data" / "SPEECH" / f"Phase_{phase[1]}" / name[3:6] / f"{name}.flac")
     (root / "docs").mkdir()
     (root / "docs" / "readme.txt").write_text("no recording")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
+from tests.corpora.trees import sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,12 +28,10 @@ SPEAKERS = """;ID  |SEX| SUBSET           |MINUTES| NAME
 def build(root: Path) -> None:
     """Write audio, transcripts by chapter and SPEAKERS.TXT below LibriSpeech."""
     top = root / "LibriSpeech"
-    rng = np.random.default_rng(0)
     for uid, text in TEXTS.items():
         speaker, chapter, _ = uid.split("-")
         folder = top / PART_OF[speaker] / speaker / chapter
-        folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / f"{uid}.flac", 0.1 * rng.standard_normal(8000), 16_000)
+        sound(folder / f"{uid}.flac")
         with (folder / f"{speaker}-{chapter}.trans.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{uid} {text}\n")
     (top / "SPEAKERS.TXT").write_text(SPEAKERS, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.corpora.made_broadcast import FIRST, SECOND, Seg, sound, text, write_xml
+from tests.corpora.trees import FIRST, SECOND, Seg, sound, text, write_xml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ BUCKWALTER = ("nEm lA @@LAT@@ok", "### hl tsmE")
 def build(root: Path) -> None:
     """Write audio, XML, STM and Kaldi's files."""
     train = [Seg(0, "0.00", "0.50"), Seg(1, "0.25", "0.75", "مرحبا facebook")]
-    sound(root / "DB/train/wav" / f"{FIRST}.wav")
+    sound(root / "DB/train/wav" / f"{FIRST}.wav", 3.0)
     write_xml(root / "DB/train/xml/utf8", FIRST, train)
     write_xml(
         root / "DB/train/xml/bw",
@@ -43,7 +43,7 @@ def build(root: Path) -> None:
 
 
 def _evaluation(folder: Path, split: str, name: str) -> None:
-    sound(folder / "wav" / f"{name}.wav", seed=len(split))
+    sound(folder / "wav" / f"{name}.wav", 3.0)
     ids = [uid for uid, other in UTTERANCES.items() if other.startswith(split)]
     text(folder / "wav.scp", [f"{name} sox wav/{name}.wav -t wav - |"])
     for kind, count in ((".all", 2), ("", 2), (".non_overlap_speech", 1)):

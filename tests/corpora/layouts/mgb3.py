@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.corpora.made_broadcast import sound, text
+from tests.corpora.trees import sound, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,21 +21,15 @@ BUCKWALTER, ARABIC = ">hlA wshlA ok", "أهلا وسهلا ok"
 
 def build(root: Path) -> None:
     """Write audio and every annotator's segments and text."""
-    for seed, uid in enumerate(UTTERANCES):
-        name = uid.rsplit("_", 2)[0]
-        sound(root / "wav" / f"{name}.wav", seed=seed // 2)
+    for uid in UTTERANCES:
+        sound(root / "wav" / f"{uid.rsplit('_', 2)[0]}.wav", 3.0)
     for split in ("adapt.20170322", "dev", "test"):
         ids = [uid for uid, other in UTTERANCES.items() if other == split.partition(".")[0]]
         for annotator in ANNOTATORS:
-            write_annotator(root / split / annotator, ids)
-
-
-def write_annotator(folder: Path, ids: list[str]) -> None:
-    """Write one annotator's files; Ali has Buckwalter alone."""
-    rows = [uid.rsplit("_", 2) for uid in ids]
-    text(folder / "segments", [f"{'_'.join(row)} {' '.join(row)}" for row in rows])
-    if folder.name == "Ali":
-        text(folder / "text_noverlap.bw", [f"{uid} >hlA wshlA" for uid in ids])
-    else:
-        text(folder / "text_noverlap", [f"{uid} {ARABIC} {folder.name}" for uid in ids])
-        text(folder / "text_noverlap.bw", [f"{uid} {BUCKWALTER}" for uid in ids])
+            folder = root / split / annotator
+            text(folder / "segments", [f"{uid} {' '.join(uid.rsplit('_', 2))}" for uid in ids])
+            if annotator == "Ali":  # has Buckwalter alone
+                text(folder / "text_noverlap.bw", [f"{uid} >hlA wshlA" for uid in ids])
+            else:
+                text(folder / "text_noverlap", [f"{uid} {ARABIC} {annotator}" for uid in ids])
+                text(folder / "text_noverlap.bw", [f"{uid} {BUCKWALTER}" for uid in ids])

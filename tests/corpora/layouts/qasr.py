@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.corpora.made_broadcast import FIRST, SECOND, Seg, sound, text, write_xml
+from tests.corpora.trees import FIRST, SECOND, Seg, sound, text, write_xml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +24,12 @@ SPEAKERS = (
 
 def build(root: Path) -> None:
     """Write audio, XML and text."""
-    sound(root / "wav" / f"{FIRST}.wav")
+    sound(root / "wav" / f"{FIRST}.wav", 3.0)
     segments = [Seg(0, "0.00", "0.50"), Seg(1, "0.25", "0.75", "مرحبا hello .", "speaker2")]
     write_xml(root / "release/train_20210109/xml", FIRST, segments, speakers=SPEAKERS)
     for split, name, start in (("dev", SECOND, 100), ("test", TEST, 10)):
         folder = root / "release" / split
-        sound(folder / "wav" / f"{name}.wav", seed=start)
+        sound(folder / "wav" / f"{name}.wav", 3.0)
         uid = next(uid for uid, other in UTTERANCES.items() if other == split)
         text(folder / "text.verbatim.nonoverlap", [f"{uid} نعم لا"])
         seg = Seg(0, f"{start / 100:.2f}", f"{start / 100 + 0.5:.2f}", "نعم لا", wmer="")
