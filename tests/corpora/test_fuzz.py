@@ -9,18 +9,18 @@ import os
 import random
 import shutil
 import signal
+import sys
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness_bench import corpora
 from harness_bench.corpora.base import AUDIO_SUFFIXES, Skipped, Utterance
-from harness_bench.corpora.prepare import PrepareConfig, prepare
-from tests.corpora.trees import build, snapshot
-from tests.corpora.watch import outside, writes
+from harness_bench.corpora.prepare import prepare
+from tests.corpora.trees import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,20 +76,24 @@ def test_preparing_writes_in_its_own_folder_alone(
     """Names and paths of a corpus must not lead a writer out of its folder."""
     for seed in range(8):
         root = broken(whole[name], tmp_path / "corpus", seed)
-        before = snapshot(tmp_path)
+        before, told = snapshot(tmp_path), ValueError()
         with limited(), writes() as written:
             try:
-                report = prepare(name, root, tmp_path / "out", PrepareConfig(jobs=1, max_skipped=1))
+                report = prepare(name, root, tmp_path / "out", jobs=1, max_skipped=1)
                 assert report.kept + len(report.skipped_list) == report.found, seed
             except ValueError as error:
                 told = error
-            else:
-                told = ValueError()
         assert type(told) is ValueError, seed
         assert written or str(told), "the watch is asleep"
         assert outside(written, tmp_path / "out") == [], seed
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         assert snapshot(tmp_path) == before, seed
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of everything below a folder."""
+    files = ((path, path.lstat()) for path in folder.rglob("*") if not path.is_dir())
+    return {str(path): (about.st_size, about.st_mtime_ns) for path, about in files}
 
 
 def read_broken(name: str, seed: int, good: Path, folder: Path) -> bool:
@@ -196,3 +200,44 @@ def replace(root: Path, rng: random.Random) -> None:
 
 
 MUTATIONS = (change_bytes, change_bytes, rename, replace)
+
+
+# Python itself tells of each file that is written, wherever it is.
+_CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate",
+            "os.chmod", "os.rmdir", "shutil.")  # fmt: skip
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_watching: list[list[str]] = []
+_hooked: list[bool] = []
+
+
+@contextmanager
+def writes() -> Iterator[list[str]]:
+    """Yield a list that fills with every path that is written, made, moved or removed."""
+    if not _hooked:
+        sys.addaudithook(_hook)  # stays for good: Python has no way to take one back
+        _hooked.append(True)
+    found: list[str] = []
+    _watching.append(found)
+    try:
+        yield found
+    finally:
+        _watching.remove(found)
+
+
+def outside(found: list[str], folder: Path) -> list[str]:
+    """Return what of it is neither in a folder nor Python's own compiled modules."""
+    outer = (path for path in found if not Path(os.path.normpath(path)).is_relative_to(folder))
+    return [path for path in outer if "__pycache__" not in path and path != os.devnull]
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    paths: tuple[Any, ...] = ()
+    if event == "open":
+        paths = arguments[:1] if (arguments[2] or 0) & _WRITING else ()
+    elif event.startswith(_CHANGES):
+        paths = arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]
+    for path in paths if _watching else ():
+        if isinstance(path, str | bytes | os.PathLike):
+            whole = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - no link is followed
+            for found in _watching:
+                found.append(whole)
