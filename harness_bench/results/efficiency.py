@@ -53,11 +53,7 @@ class Efficiency:
 
 
 def efficiency(folder: Path) -> Efficiency:
-    """Measure one checkpoint folder in a process of its own, whose memory is the model's alone.
-
-    Raises:
-        ValueError: no checkpoint there; says what is missing.
-    """
+    """Measure one checkpoint folder in a process of its own, whose memory is the model's alone."""
     from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
 
     shape_of(folder)  # Fail here, not in the subprocess.
@@ -126,19 +122,15 @@ def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _reset_peak() -> int:
-    """Let the peak of this process's memory begin anew; return the resident bytes now."""
-    # Importing torch may have needed more for a moment than a small model ever does.
+    """Let the peak of this process's memory, of importing torch say, begin anew -> bytes now."""
     with suppress(OSError):  # Where the system forbids it, that moment counts.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _memory("VmRSS")
 
 
 def _memory(field: str) -> int:
-    """Return a figure of this process's memory in bytes.
-
-    Not getrusage: its peak is inherited, so that a small model would seem to need all that the
-    process needs that started this one.
-    """
+    """Return a figure of this process's memory in bytes."""
+    # Not getrusage: its peak is inherited from the process that started this one.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (found,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(found.split()[1]) * 1024
@@ -147,14 +139,10 @@ def _memory(field: str) -> int:
 def compare_costs(
     folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
 ) -> list[Efficiency]:
-    """Measure checkpoint folders, a teacher's first: compression, and retention in `results`.
-
-    Raises:
-        ValueError: results without a teacher, or a folder without a checkpoint.
-    """
-    if results is not None and teacher is None:
-        raise ValueError("Retention is against a teacher; name one with --teacher.")
+    """Measure checkpoint folders, a teacher's first: compression, and retention in `results`."""
     if teacher is None:
+        if results is not None:
+            raise ValueError("Retention is against a teacher; name one with --teacher.")
         return [efficiency(folder) for folder in folders]
     known = [] if results is None else [*_told_results(results).values()]
     reference = efficiency(teacher)
@@ -168,9 +156,6 @@ def write_into(rows: Sequence[Efficiency], results: Path) -> list[str]:
     Nothing else of a result changes, and each stays in its file, whatever that is named; files
     that would stay as they are, are not written. Returns a line for each row that says how many
     results carry its costs now.
-
-    Raises:
-        ValueError: there is no such folder.
     """
     costs = {row.checkpoint_digest: row.costs for row in rows}
     counts = dict.fromkeys(costs, 0)
@@ -202,9 +187,8 @@ def against_teacher(
 ) -> Efficiency:
     """Add compression, and retention where both models have measured results of a test split.
 
-    Retention is the student's share of the teacher's score: of accuracies as they are, of error
-    rates as 100 minus the rate (a rate above 100 counts as 0). A result is a checkpoint's by its
-    digest; one without a digest, by its model's name.
+    Retention is the student's share of the teacher's accuracy, or of 100 minus its error rate, 0
+    above 100. A result is a checkpoint's by its digest; one without a digest, by its model's name.
     """
     measured = [r for r in results if r.source == "measured" and r.split == "test"]
     own, reference = _scores(found, measured), _scores(teacher, measured)

@@ -87,18 +87,13 @@ def read(file: Path) -> tuple[Result | None, list[Problem]]:
 
 
 def load_folder(folder: Path) -> tuple[dict[Path, Result], list[Problem]]:
-    """Read a folder as the leaderboard does, with the problems of what is left out by field.
-
-    Raises:
-        ValueError: there is no such folder.
-    """
+    """Read a folder as the leaderboard does, with the problems of what is left out by field."""
     found, reasons = load_results(folder)
     problems: list[Problem] = []
     for path, reason in reasons.items():
         result, wrong = read(path)
         # A valid file that is left out repeats another.
-        repeats = [problem(path, "file", reason.removeprefix(f"{path} "))]
-        problems += wrong if result is None else repeats
+        problems += [problem(path, "file", reason.removeprefix(f"{path} "))] if result else wrong
     return found, problems
 
 
@@ -148,13 +143,7 @@ def _check_annotators(path: Path, metric: str) -> None:
 def list_results(
     folder: Path, *, task: str | None = None, model: str | None = None
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """List the results of a folder or of one task or model, one JSON-ready row each, sorted.
-
-    The problems are those of files that are left out.
-
-    Raises:
-        ValueError: there is no such folder, or no result of this task or model in it.
-    """
+    """List the results of a folder or of one task or model -> JSON-ready rows, what is left out."""
     found, problems = load_folder(folder)
     rows = [_row(path, result) for path, result in found.items()]
     for field, wanted in (("task", task), ("model", model)):
@@ -228,9 +217,6 @@ def diff(first: Path, second: Path) -> tuple[list[Difference], list[Problem]]:
     Two files are compared whatever they are results of. What every run has of its own (times,
     memory, machine, command, the path of the predictions) is not compared. The problems are those
     of files that are left out of a folder.
-
-    Raises:
-        ValueError: one is a folder and the other is not, or a file is no valid result.
     """
     if first.is_dir() != second.is_dir():
         raise ValueError(f"Give two folders or two files; {first} and {second} are one of each.")
@@ -238,12 +224,8 @@ def diff(first: Path, second: Path) -> tuple[list[Difference], list[Problem]]:
         return compare_results(load_result(first), load_result(second)), []
     (old, wrong), (new, also) = load_folder(first), load_folder(second)
     before, after = ({result.key: result for result in found.values()} for found in (old, new))
-    found = [
-        difference
-        for key in sorted(before | after)
-        for difference in compare_results(before.get(key), after.get(key))
-    ]
-    return found, [*wrong, *also]
+    pairs = [(before.get(key), after.get(key)) for key in sorted(before | after)]
+    return [one for pair in pairs for one in compare_results(*pair)], [*wrong, *also]
 
 
 def compare_results(first: Result | None, second: Result | None) -> list[Difference]:
@@ -259,10 +241,8 @@ def compare_results(first: Result | None, second: Result | None) -> list[Differe
         **dict.fromkeys(OF_THE_RUN, True),
         "costs": OF_THE_MEASUREMENT,
     }
-    old, new = (
-        dict(_leaves(result.model_dump(mode="json", exclude=left_out)))
-        for result in (first, second)
-    )
+    dumped = (one.model_dump(mode="json", exclude=left_out) for one in (first, second))
+    old, new = map(dict, map(_leaves, dumped))
     return [
         Difference("changed", name, shorten(field, 120), old.get(field), new.get(field))
         for field in sorted(old | new)
@@ -285,11 +265,8 @@ def add(file: Path, folder: Path, *, replace: bool = False) -> tuple[Path, bool]
     """Copy a checked result and its predictions into a folder, made where it is not there.
 
     Broken files in the folder stay as they are. `replace` overwrites a different result of the same
-    source, model, task, corpus and split. Returns the file there, and whether anything was written.
-
-    Raises:
-        ValueError: the file is no valid result (every problem is named), a different result of
-            the same identity is there, or the name is taken by a file that is none.
+    source, model, task, corpus and split, or a file of its name that is no result; else they are
+    refused. Returns the file there, and whether anything was written.
     """
     result, wrong = read(file)
     if result is None or wrong:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self
 
 from pydantic import (
     AfterValidator,
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 
 def _visible(text: str) -> str:
-    """Refuse a name of which nothing is left to show."""
     if not clean(text):
         raise ValueError("it has no visible character")
     return text
@@ -84,14 +86,12 @@ def _refuse(field: str, message: str) -> NoReturn:
     raise PydanticCustomError("inconsistent", "{message}", {"field": field, "message": message})
 
 
-def _field_problem(
-    where: tuple[int | str, ...], message: str, context: dict[str, Any]
-) -> tuple[str, str]:
+def _field_problem(error: ErrorDetails) -> tuple[str, str]:
     """Return the field's dotted name and the message, both fit to be shown."""
-    parts = [str(part) for part in where if part != "[key]"]
-    if "message" in context:  # made by `_refuse`
-        parts.append(str(context["field"]))
-    return shorten(".".join(parts), 120) or "file", clean(message).removeprefix("Value error, ")
+    parts = [*(part for part in error["loc"] if part != "[key]")]
+    parts += [field] if (field := error.get("ctx", {}).get("field")) else []  # made by `_refuse`
+    name = shorten(".".join(map(str, parts)), 120) or "file"
+    return name, clean(error["msg"]).removeprefix("Value error, ")
 
 
 MODEL = ConfigDict(extra="forbid", frozen=True)
@@ -233,10 +233,8 @@ class Result(BaseModel):
     def _in_range(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
         found = [
             f"{shorten(name, 60)}.{problem}"
-            for name, metric in metrics.items()
-            for problem in range_problems(
-                name, metric.figures, higher_is_better=metric.higher_is_better
-            )
+            for name, one in metrics.items()
+            for problem in range_problems(name, one.figures, higher_is_better=one.higher_is_better)
         ]
         if found:
             raise ValueError("; ".join(found))
@@ -246,12 +244,10 @@ class Result(BaseModel):
     @classmethod
     def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
         for rate in rates:
-            try:
-                positive = 0 < float(rate) < float("inf")
-            except ValueError:
-                positive = False
-            if not positive:
-                raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
+            with suppress(ValueError):
+                if 0 < float(rate) < float("inf"):
+                    continue
+            raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
         return rates
 
     @field_validator("predictions")
@@ -328,18 +324,13 @@ def load_result(path: Path) -> Result:
 def read_model[M: BaseModel](
     path: Path, model: type[M], limit: int
 ) -> tuple[M | None, list[tuple[str, str]]]:
-    """Read an untrusted JSON file of a model, or tell at most `MAX_PROBLEMS` of what is wrong.
-
-    Errors are those of `read_bounded`.
-    """
+    """Read an untrusted JSON file, or tell at most `MAX_PROBLEMS`; errors as of `read_bounded`."""
     data = read_bounded(path, limit)
     try:
         return model.model_validate_json(data, strict=True), []
     except ValidationError as error:
         items = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
-        return None, [
-            _field_problem(item["loc"], item["msg"], item.get("ctx", {})) for item in items
-        ]
+        return None, [*map(_field_problem, items)]
 
 
 def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
@@ -361,9 +352,6 @@ def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
 
     Left out is a file that is broken, against the schema, or a second one for the same model,
     task, corpus and split; it does not affect the others.
-
-    Raises:
-        ValueError: there is no such folder.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no results folder {folder}; score something first.")

@@ -3,9 +3,6 @@
 Utterances of one programme or speaker err together, so resampling utterances as if they were
 independent gives intervals that are several times too narrow. The default unit is therefore the
 corpus's natural cluster; the utterance interval stands beside it.
-
-Statistics per utterance -> resampling units (`cluster_sums`, `paired_units`) -> draws of a metric
-(`resampled`) -> an interval (`intervals`) or a test of a paired difference (`paired_test`).
 """
 
 from __future__ import annotations

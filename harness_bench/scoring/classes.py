@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from harness_bench.core.files import atomic_path
+from harness_bench.core.tables import columns
 from harness_bench.results.predictions import ClassPrediction
 from harness_bench.scoring.bootstrap import RESAMPLES, intervals
 from harness_bench.scoring.registry import get_metric, metric_names
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from pandas import DataFrame
 
     from harness_bench.results.record import Metric
     from harness_bench.scoring.statistics import Array
@@ -31,6 +31,7 @@ _HEADERS = ("id truth prediction", "id truth pred")
 BINS = 15  # of the calibration error, equally wide
 _TOLERANCE = 1e-3  # how far probabilities may be from a sum of 1
 _PICTURES = (".png", ".svg", ".pdf")
+_WIDEST = 12  # classes of a confusion matrix in print
 _MOST_NUMBERS = 30  # classes above which cells are coloured alone
 
 
@@ -38,9 +39,6 @@ def read_table(path: Path) -> list[ClassPrediction]:
     """Read lines `id <tab> truth <tab> prediction`; a first line of these names is a header.
 
     Every utterance is its own cluster: the table names none.
-
-    Raises:
-        ValueError: a broken line, a duplicate id, or no line at all; names file and line.
     """
     rows: dict[str, ClassPrediction] = {}
     for number, line in filled_lines(path):
@@ -76,10 +74,6 @@ def join_truth(
         field: which label of the cuts is the truth, such as `dialect`. None: the only field of
             all cuts among whose values every prediction is.
         ids: `strict` refuses ids that do not join, `common` leaves them out.
-
-    Raises:
-        ValueError: a broken line, a field the cuts lack or that is ambiguous, or ids that do not
-            join.
     """
     check_ids(ids)
     if isinstance(predictions, Mapping):
@@ -179,9 +173,6 @@ def score_classes(
 
     Where rows hold the answers of several heads, accuracy and UAR are the means of the heads'
     figures, macro F1 is that of their mean counts, and `spread` tells how the heads differ.
-
-    Raises:
-        ValueError: no rows, or not as many answers in all of them.
     """
     if not rows:
         raise ValueError("There is no prediction to score; is the prediction file empty?")
@@ -211,11 +202,7 @@ def row_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> A
 
 
 def head_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Iterator[Array]:
-    """Yield the counts of each head (N, 3, classes); see `ClassPrediction.others`.
-
-    Raises:
-        ValueError: not as many answers in all rows.
-    """
+    """Yield the counts of each head (N, 3, classes); see `ClassPrediction.others`."""
     answers = [(row.pred, *row.others) for row in rows]
     many = len(answers[0]) if rows else 1
     if odd := [row.id for row, own in zip(rows, answers, strict=True) if len(own) != many]:
@@ -234,30 +221,37 @@ def classes_of(rows: Sequence[ClassPrediction]) -> list[str]:
     return sorted({label for labels in found for label in labels})
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """Counts of true (rows) against predicted (columns) classes."""
+def confusion(rows: Sequence[ClassPrediction]) -> DataFrame:
+    """Count true (rows) against predicted classes (columns), of several heads by the first."""
+    from pandas import crosstab  # noqa: PLC0415 - loaded for reports only
 
-    labels: tuple[str, ...]
-    counts: NDArray[np.int64]  # (classes, classes)
-
-
-def confusion(rows: Sequence[ClassPrediction]) -> Confusion:
-    """Count true against predicted classes, of several heads those of the first."""
+    counts = crosstab([row.truth for row in rows], [row.pred for row in rows])
     labels = classes_of(rows)
-    column = {label: index for index, label in enumerate(labels)}
-    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for row in rows:
-        counts[column[row.truth], column[row.pred]] += 1
-    return Confusion(tuple(labels), counts)
+    return counts.reindex(index=labels, columns=labels, fill_value=0)
 
 
-def per_class(found: Confusion) -> dict[str, dict[str, float | None]]:
+def confusion_table(counts: DataFrame) -> list[str]:
+    """Write the confusion matrix, or of many classes the most frequent confusions."""
+    if len(counts) <= _WIDEST:
+        cells = [[label, *map(str, row)] for label, *row in counts.itertuples()]
+        return columns([["true \\ predicted", *counts.columns], *cells])
+    wrong = sorted(
+        (-count, true, guess)
+        for true, row in counts.to_dict("index").items()
+        for guess, count in row.items()
+        if count and true != guess
+    )
+    cells = [[true, guess, str(-count)] for count, true, guess in wrong[:_WIDEST]]
+    return columns([["most frequent confusions", "predicted", "times"], *cells])
+
+
+def per_class(counts: DataFrame) -> dict[str, dict[str, float | None]]:
     """Return precision, recall and F1 in percent and support of every class that occurs.
 
     Rates are None where there is nothing to divide by; support are utterances truly of the class.
     """
-    totals = [found.counts.diagonal(), found.counts.sum(axis=1), found.counts.sum(axis=0)]
+    totals = (np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0))
+    table = zip(counts.index, *(each.tolist() for each in totals), strict=True)
     return {
         label: {
             "precision": _percent(hits, guessed),
@@ -265,9 +259,7 @@ def per_class(found: Confusion) -> dict[str, dict[str, float | None]]:
             "f1": _percent(2 * hits, true + guessed),
             "support": true,
         }
-        for label, hits, true, guessed in zip(
-            found.labels, *(counts.tolist() for counts in totals), strict=True
-        )
+        for label, hits, true, guessed in table
         if true or guessed
     }
 
@@ -282,10 +274,6 @@ def calibration_error(rows: Sequence[ClassPrediction], bins: int = BINS) -> floa
     Utterances fall into equally wide bins of (0, 1] by the probability of the class predicted.
     The error is the distance between a bin's accuracy and its mean probability, averaged over the
     bins by their utterances.
-
-    Raises:
-        ValueError: probabilities in some rows only, outside 0 to 1, of a sum that is not 1, or
-            without the class predicted; names the row.
     """
     without = [row.id for row in rows if not row.probs]
     if len(without) == len(rows):
@@ -324,22 +312,22 @@ def check_picture(path: Path) -> None:
         raise ValueError(f"--plot {path}: the name must end in {', '.join(_PICTURES)}.")
 
 
-def plot_confusion(found: Confusion, path: Path) -> None:
+def plot_confusion(counts: DataFrame, path: Path) -> None:
     """Draw true against predicted classes, coloured by the share of the true class."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - loaded for pictures only.
 
-    many = len(found.labels)
-    shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    many, numbers = len(counts), counts.to_numpy()
+    shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
     side = min(2.6 + 0.55 * many, 16)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(many), found.labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(many), found.labels)
+    axes.set_xticks(range(many), counts.columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(many), counts.index)
     axes.set(xlabel="predicted", ylabel="true")
     for row, column in np.ndindex(many, many) if many <= _MOST_NUMBERS else ():
         colour = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half the scale
-        number = str(found.counts[row, column])
+        number = str(numbers[row, column])
         axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=9)
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     with atomic_path(path) as partial:

@@ -1,8 +1,4 @@
-"""The one publisher: predictions fill a template of `Result`, and both are written.
-
-A template is a `functools.partial` of `Result` with all that the predictions do not tell: model,
-task, corpus, split and where the figures come from.
-"""
+"""The one publisher: predictions fill a template of `Result`, and both are written."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from harness_bench.results.record import Metric
     from harness_bench.scoring.registry import MetricKind
 
-Template = partial[Result]
+Template = partial[Result]  # with all that predictions do not tell: model, task, corpus, split
 PREDICTIONS = "predictions"  # folder below the results
 
 
@@ -42,11 +38,7 @@ def class_result(
     main_metric: str = "accuracy",
     resamples: int = RESAMPLES,
 ) -> Result:
-    """Score a classification run; a metric of another kind is refused before.
-
-    Raises:
-        ValueError: no rows, or `main_metric` is no class metric.
-    """
+    """Score a classification run; a main metric of another kind is refused before."""
     if get_metric(main_metric).kind != "class":
         raise ValueError(f"{main_metric!r} is no metric of class predictions; choose another.")
     return _filled(template, rows, score_classes(rows, resamples=resamples), main_metric)
@@ -72,11 +64,8 @@ def text_result(
 def text_ranking(rows: Sequence[TextPrediction], main_metric: str | None = None) -> str:
     """Return the metric that ranks: by default `wer`, or `mr_wer` of several references.
 
-    Called before the rows are scored, it refuses a wrong name before that work is done.
-
-    Raises:
-        ValueError: `main_metric` is none of a recogniser's metrics, or is not measured: with one
-            reference there is no `mr_wer`, with several there is no `wer`.
+    Another's name is refused, so call it before scoring: with one reference there is no `mr_wer`,
+    with several there is no `wer`.
     """
     count = len(annotators(rows)) or 1
     kind: MetricKind = "references" if count > 1 else "text"

@@ -12,6 +12,7 @@ from harness_bench.scoring.classes import (
     calibration_error,
     check_picture,
     confusion,
+    confusion_table,
     join_truth,
     per_class,
     plot_confusion,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_bench.results.record import Metric
-    from harness_bench.scoring.classes import Confusion
     from harness_bench.scoring.texts.joining import Joined
 
 ALL = "all"
@@ -49,17 +49,12 @@ _REASONS = {
 }  # fmt: skip
 _COUNTS = ("cor", "sub", "del", "ins", "utterances")
 _FEWEST = 2  # systems to compare
-_WIDEST = 12  # classes of a confusion matrix in print
 
 
 def asr_report(
     files: TranscriptFiles, *, profile: str, grouping: Grouping, view: Path | None, as_json: bool
 ) -> str:
-    """Score files of transcripts under one profile, or under all of them.
-
-    Raises:
-        ValueError: whatever is wrong with the files or the options, before anything is written.
-    """
+    """Score files of transcripts under one profile or all; nothing is written on bad input."""
     check_ids(files.ids)
     profiles = _profiles(profile)
     if view is not None:
@@ -70,10 +65,7 @@ def asr_report(
 
 
 def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
-    """Score a file of `TextPrediction` under one text profile, or under all of them.
-
-    Rows with the references of several annotators are reported as files of references are.
-    """
+    """Score a file of `TextPrediction`; several annotators are reported as files of references."""
     rows = read_predictions(predictions, TextPrediction)
     if annotators(rows):
         return _joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
@@ -121,7 +113,7 @@ def class_report(
             | {
                 "ece": error,
                 "classes": classes,
-                "confusion": {"labels": found.labels, "counts": found.counts.tolist()},
+                "confusion": {"labels": [*found.columns], "counts": found.to_numpy().tolist()},
                 "utterances": len(rows),
                 "ids": left_out,
             }
@@ -133,9 +125,9 @@ def class_report(
         lines.append(f"Left out: {', '.join(unjoined)}.")
     table: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "support")]
     for label, one in classes.items():
-        rates = (_rate(one[name]) for name in ("precision", "recall", "f1"))
-        table.append((label, *rates, str(one["support"])))
-    return "\n".join([*lines, "", *columns(table), "", *_matrix(found)])
+        *rates, support = one.values()
+        table.append((label, *map(_rate, rates), str(support)))
+    return "\n".join([*lines, "", *columns(table), "", *confusion_table(found)])
 
 
 def compare_report(
@@ -146,11 +138,7 @@ def compare_report(
     profile: str | None = None,
     as_json: bool = False,
 ) -> str:
-    """Compare two files or more of predictions of the same utterances, best first.
-
-    Raises:
-        ValueError: a broken file, files of different utterances or kinds, names that do not fit.
-    """
+    """Compare two files or more of predictions of the same utterances, best first."""
     systems = read_systems(paths, names)
     metric = metric or default_metric(systems)
     plugin = get_metric(metric)
@@ -165,9 +153,8 @@ def compare_report(
         "utterances": len(systems[found.names[0]]),
         "method": found.method,
     }
-    pairs = {
-        name: getattr(found, name).tolist() for name in ("differences", "low", "high", "p_values")
-    }
+    tables = ("differences", "low", "high", "p_values")
+    pairs = {name: getattr(found, name).tolist() for name in tables}
     rows = [
         {"name": name, "file": called[name], "value": value, "rank": rank}
         | {"to_best": {key.rstrip("s"): table[place][0] for key, table in pairs.items()}}
@@ -210,8 +197,7 @@ def _summary(found: Mapping[str, Any]) -> str:
 def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
     several, rates = len(found["wer"]) > 1, told_rates(found)
     yield f"Profile {found['profile']}, {found['utterances']} utterances scored."
-    left_out = [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]
-    if left_out:
+    if left_out := [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]:
         yield f"Left out: {', '.join(left_out)}."
     yield ""
     titles = [f"WER against {name}" for name in found["references"]] + [*map(title_of, rates)]
@@ -226,7 +212,7 @@ def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
         mean = found["authors_costs"]["av_wer"]
         yield f"\nWith substitution cost 2, the MR-WER way: {listed}; mean {mean:.2f} %"
     counts = ", ".join(f"{found[name]} {name}" for name in ("ins", "del", "sub", "cor"))
-    yield f"\n{'MR-WER' if several else 'WER'}'s counts: {counts}"
+    yield f"\n{title_of(found['counts_of'])}'s counts: {counts}"
     for name, rows in found.get("groups", {}).items():
         table: list[tuple[str, ...]] = [("", "WER", *map(title_of, rates), *_COUNTS)]
         for value, row in rows.items():
@@ -282,19 +268,3 @@ def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:
         span = f"  [{found.low:.2f}, {found.high:.2f}]  {found.method}" if found else ""
         lines.append(f"{name:<{width}}  {score.value:6.2f} {score.unit}{span}")
     return lines
-
-
-def _matrix(found: Confusion) -> list[str]:
-    """Write the confusion matrix, or of many classes the most frequent confusions."""
-    rows = list(zip(found.labels, found.counts.tolist(), strict=True))
-    if len(rows) <= _WIDEST:
-        cells = [[label, *map(str, counts)] for label, counts in rows]
-        return columns([["true \\ predicted", *found.labels], *cells])
-    wrong = sorted(
-        (-count, true, guess)
-        for true, counts in rows
-        for guess, count in zip(found.labels, counts, strict=True)
-        if count and true != guess
-    )
-    cells = [[true, guess, str(-count)] for count, true, guess in wrong[:_WIDEST]]
-    return columns([["most frequent confusions", "predicted", "times"], *cells])

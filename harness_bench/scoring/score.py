@@ -43,9 +43,6 @@ def score(
         field: of the cuts, that holds the true label; default: the one that fits.
         profile: the text profile.
         ids: strict refuses ids that do not join, common leaves them out.
-
-    Raises:
-        ValueError: a file that cannot be read, ids that do not join, or nothing to score.
     """
     given, *known = (
         one if isinstance(one, Mapping) else Path(one) for one in (predictions, *truths)
@@ -86,9 +83,6 @@ def compare(
 
     Systems are name -> file of predictions, or its rows; or files, named by what differs in them.
     By default the metric is `accuracy` of classes or `wer` of texts, and the profile `mgb2`.
-
-    Raises:
-        ValueError: a broken file, or files of different utterances or kinds.
     """
     rows = read_systems(systems)
     return compare_systems(rows, metric=metric or default_metric(rows), profile=profile)
@@ -116,11 +110,7 @@ def read_systems(
 
 
 def read_rows(path: Path) -> Rows:
-    """Read a file of predictions of either kind, which its first line tells.
-
-    Raises:
-        ValueError: a folder, no predictions, or a broken line.
-    """
+    """Read a file of predictions of either kind, which its first line tells."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file of predictions.")
     row: Any = next(read_jsonl(path), None)

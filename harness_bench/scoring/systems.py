@@ -35,20 +35,24 @@ _RECALL = "uar"  # within one true class it is that class's recall
 _FIRST = 3  # utterances that a message names
 
 
-def joined_systems[P: (ClassPrediction, TextPrediction)](
-    systems: Mapping[str, Sequence[P]],
+def _joined[P: (ClassPrediction, TextPrediction)](
+    systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
+    kind: type[P],
+    plugin: MetricPlugin,
 ) -> dict[str, list[P]]:
-    """Order every system's rows by id; all must answer the same questions, once.
-
-    Raises:
-        ValueError: a system that repeats an id, or differs from the first one in utterances,
-            references or groups; names the system and the first utterances.
-    """
-    ordered = {name: sorted(rows, key=lambda row: row.id) for name, rows in systems.items()}
-    first, *others = ordered
-    for name, rows in ordered.items():
-        if repeated := [a.id for a, b in itertools.pairwise(rows) if a.id == b.id]:
+    """Order every system's rows by id; all are of a kind and answer the same questions, once."""
+    ordered: dict[str, list[P]] = {}
+    for name, rows in systems.items():
+        own = sorted((row for row in rows if isinstance(row, kind)), key=lambda row: row.id)
+        if len(own) < len(rows):
+            raise ValueError(
+                f"{plugin.name!r} measures {plugin.kind} predictions and system {name!r} holds "
+                "others; choose another metric."
+            )
+        if repeated := [a.id for a, b in itertools.pairwise(own) if a.id == b.id]:
             raise ValueError(f"System {name!r} holds {repeated[0]!r} twice; keep one row of it.")
+        ordered[name] = own
+    first, *others = ordered
     for name in others:
         one, other = ({question(row) for row in ordered[system]} for system in (first, name))
         if differing := sorted({key for key, *_ in one ^ other}):
@@ -99,11 +103,8 @@ def compare_systems(
     Each pair is what `bootstrap.paired` gives for it with the same seed. P-values stand for
     single pairs: nothing is corrected for the number of pairs. The text profile is `mgb2` unless
     named. `known` are `system_statistics` of texts that need not be aligned again; counts of
-    classes depend on the classes of all systems, and are always made.
-
-    Raises:
-        ValueError: no system, rows of another kind than the metric's, a profile for classes,
-            different utterances, references or groups, or no value to compare.
+    classes depend on the classes of all systems, and are always made. What has no value, or
+    differs in utterances, references or groups is a `ValueError`.
     """
     plugin = get_metric(metric)
     groups, statistics = systems_statistics(systems, plugin, profile, known)
@@ -150,20 +151,17 @@ def systems_statistics(
     profile: str | None,
     known: Mapping[str, Array] | None = None,
 ) -> tuple[list[str], Iterator[Array]]:
-    """Return the group of each utterance (N,), and lazily each system's statistics (N, ...).
-
-    Utterances are ordered by id; arguments and errors as of `compare_systems`.
-    """
+    """Return groups (N,), and lazily each system's statistics (N, ...); utterances by id."""
     if not systems:
         raise ValueError("There is no system to compare; name two or more.")
     if plugin.kind == "class":
         if profile is not None:
             raise ValueError(f"Text profiles apply to text metrics only, not to {plugin.name!r}.")
-        answers = joined_systems(_of_kind(systems, ClassPrediction, plugin))
-        labels = classes.classes_of([row for rows in answers.values() for row in rows])
-        groups = [row.group for row in next(iter(answers.values()))]
-        return groups, (classes.row_statistics(rows, labels) for rows in answers.values())
-    written = joined_systems(_of_kind(systems, TextPrediction, plugin))
+        answers = [*_joined(systems, ClassPrediction, plugin).values()]
+        labels = classes.classes_of([row for rows in answers for row in rows])
+        groups = [row.group for row in answers[0]]
+        return groups, (classes.row_statistics(rows, labels) for rows in answers)
+    written = _joined(systems, TextPrediction, plugin)
     name = get_profile(profile or DEFAULT_PROFILE).name
     groups = [row.group for row in next(iter(written.values()))]
     several, made = plugin.kind == "references", known or {}
@@ -181,20 +179,6 @@ def system_statistics(
 ) -> Array:
     """Return what each utterance of one system adds to sums (N, ...), utterances ordered by id."""
     return next(systems_statistics({"to break down": rows}, get_metric(metric), profile)[1])
-
-
-def _of_kind[P: (ClassPrediction, TextPrediction)](
-    systems: Mapping[str, Sequence[ClassPrediction | TextPrediction]],
-    kind: type[P],
-    plugin: MetricPlugin,
-) -> dict[str, list[P]]:
-    found = {name: [row for row in rows if isinstance(row, kind)] for name, rows in systems.items()}
-    if odd := [name for name, rows in found.items() if len(rows) < len(systems[name])]:
-        raise ValueError(
-            f"{plugin.name!r} measures {plugin.kind} predictions and system {odd[0]!r} holds "
-            "others; choose another metric."
-        )
-    return found
 
 
 def _joint_units(statistics: Iterator[Array], groups: Sequence[str], systems: int) -> Array:
@@ -228,11 +212,8 @@ def breakdown(
     Dimensions: `class`, the recall of each true class (class predictions); `group`, the cluster,
     unless each utterance is its own; every name among the rows' tags; `code-switched` (texts),
     `yes` where a reference has Latin letters. Rows without a tag have the value `(none)`. `known`
-    are the rows' `system_statistics`, where they were made before.
-
-    Raises:
-        ValueError: rows of another kind than the metric's, a profile for classes, a tag with the
-            name of a dimension above, no row.
+    are the rows' `system_statistics`, where they were made before. A tag with the name of a
+    dimension is refused, as is what `compare_systems` refuses.
     """
     plugin, recall = get_metric(metric), get_metric(_RECALL)
     counts = system_statistics(rows, metric=metric, profile=profile) if known is None else known

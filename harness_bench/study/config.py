@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.core import config as configs
-from harness_bench.core.config import STRICT, build
+from harness_bench.core.config import STRICT, load
 from harness_bench.core.registry import package_folder
 from harness_bench.demo.plan import DemoCorpusConfig
-from harness_bench.pretrain.config import checkpoint_folder
-from harness_bench.probing.probe import ProbeConfig
-
-if TYPE_CHECKING:
-    from harness_bench.pretrain.config import FamilyConfig
 
 HERE = package_folder("harness_bench.demo")
 EMBEDDED = HERE / "demo.toml"
@@ -85,7 +77,7 @@ class DemoConfig:
 
 def load_demo(path: Path | None) -> DemoConfig:
     """Read a demo's config; None gives the embedded one."""
-    return configs.load(DemoConfig, path or EMBEDDED)
+    return load(DemoConfig, path or EMBEDDED)
 
 
 def data_folder(config: DemoConfig, path: Path | None, override: Path | None) -> Path:
@@ -109,56 +101,3 @@ def family_file(config: DemoConfig, path: Path | None) -> Path:
     raise ValueError(
         f"family = {config.family!r}: there is no such file beside {path or EMBEDDED}."
     )
-
-
-FBANK, RANDOM = "fbank", "random"  # models
-# Stages are called "KIND NAME"; those of heads and of ASR by their task.
-DATA, PRETRAIN, COSTS, ASR = "data", "pretrain", "costs", "asr"
-BEST_STUDENT = f"{ASR} best student"  # its model is known once the heads are tested
-
-
-@dataclasses.dataclass(frozen=True)
-class DemoRow:
-    """One row of the leaderboard: an upstream and where its weights are."""
-
-    model: str
-    kind: Literal["baseline", "random", "pretrained"]
-    upstream: str
-    checkpoint: Path | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Demo:
-    """A demo ready to run."""
-
-    config: DemoConfig
-    source: Path | None  # the config file; None for the embedded default
-    out: Path
-    data: Path
-    family: FamilyConfig
-
-    def cuts(self, source: DemoSource) -> Path:
-        """Return the prepared folder of a source."""
-        return self.out / "cuts" / source.name
-
-    def rows(self) -> list[DemoRow]:
-        """List all rows: FBANK, a random model, every model of the family."""
-        # s3prl's own FBANK, bit for bit, kept in memory between epochs.
-        fbank = DemoRow(FBANK, "baseline", "fbank_cached", None)
-        random = DemoRow(RANDOM, "random", "harness_local", self.out / "models" / RANDOM)
-        names = [step.name for step in self.family.iterations]
-        models = [DemoRow(n, "pretrained", "harness_local", self.checkpoint(n)) for n in names]
-        return [fbank, random, *models]
-
-    def checkpoint(self, name: str) -> Path:
-        """Return the checkpoint folder of a family's model."""
-        return checkpoint_folder(self.out / "pretrain", name)
-
-    def students(self) -> list[str]:
-        """List the models that no other model learns from."""
-        teachers = {step.teacher for step in self.family.iterations}
-        return [step.name for step in self.family.iterations if step.name not in teachers]
-
-    def probe_config(self) -> ProbeConfig:
-        """Return the settings of the heads."""
-        return build(ProbeConfig, self.config.probe, source="[probe] of the demo")

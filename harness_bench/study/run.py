@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
 from harness_bench.cuts.store import read_cuts
-from harness_bench.pretrain.config import load_family
-from harness_bench.probing.probe import ProbeOutcome, Subject, run_probe
+from harness_bench.pretrain.config import checkpoint_folder, load_family
+from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result
 from harness_bench.scoring.publish import (
@@ -26,17 +26,8 @@ from harness_bench.scoring.publish import (
 )
 from harness_bench.scoring.texts.score import score_rows
 from harness_bench.study.config import (
-    ASR,
-    BEST_STUDENT,
-    COSTS,
-    DATA,
-    FBANK,
-    PRETRAIN,
-    RANDOM,
     Classification,
-    Demo,
     DemoConfig,
-    DemoRow,
     DemoSource,
     data_folder,
     family_file,
@@ -51,10 +42,62 @@ if TYPE_CHECKING:
 
     from harness_bench.asr.run import AsrOutcome
     from harness_bench.leaderboard.build import LeaderboardFiles
+    from harness_bench.pretrain.config import FamilyConfig
     from harness_bench.results.record import Leakage
     from harness_bench.scoring.publish import Template
 
 RESULTS, LEADERBOARD = "results", "leaderboard"  # folders of a run
+FBANK, RANDOM = "fbank", "random"  # models
+# Stages are called "KIND NAME"; those of heads and of ASR by their task.
+DATA, PRETRAIN, COSTS, ASR = "data", "pretrain", "costs", "asr"
+BEST_STUDENT = f"{ASR} best student"  # its model is known once the heads are tested
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One row of the leaderboard: an upstream and where its weights are."""
+
+    model: str
+    kind: Literal["baseline", "random", "pretrained"]
+    upstream: str
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo ready to run."""
+
+    config: DemoConfig
+    source: Path | None  # the config file; None for the embedded default
+    out: Path
+    data: Path
+    family: FamilyConfig
+
+    def cuts(self, source: DemoSource) -> Path:
+        """Return the prepared folder of a source."""
+        return self.out / "cuts" / source.name
+
+    def rows(self) -> list[DemoRow]:
+        """List all rows: FBANK, a random model, every model of the family."""
+        # s3prl's own FBANK, bit for bit, kept in memory between epochs.
+        fbank = DemoRow(FBANK, "baseline", "fbank_cached", None)
+        random = DemoRow(RANDOM, "random", "harness_local", self.out / "models" / RANDOM)
+        names = [step.name for step in self.family.iterations]
+        models = [DemoRow(n, "pretrained", "harness_local", self.checkpoint(n)) for n in names]
+        return [fbank, random, *models]
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the checkpoint folder of a family's model."""
+        return checkpoint_folder(self.out / "pretrain", name)
+
+    def students(self) -> list[str]:
+        """List the models that no other model learns from."""
+        teachers = {step.teacher for step in self.family.iterations}
+        return [step.name for step in self.family.iterations if step.name not in teachers]
+
+    def probe_config(self) -> ProbeConfig:
+        """Return the settings of the heads."""
+        return build(ProbeConfig, self.config.probe, source="[probe] of the demo")
 
 
 def run_demo(
@@ -68,13 +111,8 @@ def run_demo(
 ) -> tuple[LeaderboardFiles, Schedule]:
     """Run the whole chain below `out`; finished stages with equal inputs are kept.
 
-    Args:
-        config: what to run on.
-        source: the file it came from, None for the embedded default.
-        out: the run folder.
-        console: for progress.
-        jobs: single-threaded stages run at the same time.
-        data_root: overrides the config's data_root.
+    The config came from `source`, None for the embedded default; `jobs` single-threaded stages run
+    at the same time; `data_root` overrides the config's.
 
     Raises:
         ValueError: data or settings that do not fit.
@@ -154,22 +192,14 @@ def _pretrain(demo: Demo, name: str, log: Path) -> Path:
 
 
 def measure(checkpoint: Path, kept: Path) -> Costs:
-    """Measure a checkpoint, or return what `kept` has of the same one on the same machine.
-
-    Raises:
-        ValueError: no checkpoint there.
-        RuntimeError: the model could not be run.
-    """
+    """Measure a checkpoint, or return what `kept` has of the same one on the same machine."""
     from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
     from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
 
-    work = WorkDir(
-        kept.parent,
-        {"checkpoint": checkpoint_digest(checkpoint), "hardware": hardware(),
-         "versions": versions()},
-        older=(OldNote(kept.name, "decided_by", outcome="costs"),),
-        note=kept.name,
-    )  # fmt: skip
+    digest = checkpoint_digest(checkpoint)
+    inputs = {"checkpoint": digest, "hardware": hardware(), "versions": versions()}
+    old = OldNote(kept.name, "decided_by", outcome="costs")
+    work = WorkDir(kept.parent, inputs, older=(old,), note=kept.name)
     if not work.finished:
         work.finish(efficiency(checkpoint).costs.model_dump())
     return Costs.model_validate(work.outcome)
@@ -239,10 +269,7 @@ def best_student(demo: Demo) -> str:
 
 
 def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
-    """Score every prediction, write a result per model, task and split, build the leaderboard.
-
-    Outcomes are what the stages returned, by name.
-    """
+    """Score what the stages returned, write a result per model, task and split, build the board."""
     from harness_bench.leaderboard.build import build as build_board  # noqa: PLC0415 - draws
 
     folder = demo.out / RESULTS

@@ -22,7 +22,7 @@ from harness_bench.models.frozen import checkpoint_digest, parameter_count
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import load_results
-from harness_bench.scoring.profiles._buckwalter import to_arabic
+from harness_bench.scoring.profiles._arabic import to_arabic
 from harness_bench.scoring.registry import profile_names
 from tests import cut_files
 from tests.asr.decoded import corpus, decode, figures, score_set

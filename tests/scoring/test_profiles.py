@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.scoring.profiles._buckwalter import to_arabic, to_buckwalter
+from harness_bench.scoring.profiles._arabic import to_arabic, to_buckwalter
 from harness_bench.scoring.registry import get_profile, profile_names
 
 ARABIC = st.text(st.characters(min_codepoint=0x600, max_codepoint=0x6FF) | st.sampled_from(" .,a1"))

@@ -18,7 +18,8 @@ from harness_bench.pretrain.config import load_family
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
 from harness_bench.study import run
-from harness_bench.study.config import Demo, DemoRow, DemoSource, family_file, load_demo
+from harness_bench.study.config import DemoSource, family_file, load_demo
+from harness_bench.study.run import Demo, DemoRow
 from tests.tiny import DEFAULTS
 
 if TYPE_CHECKING:

@@ -1,32 +1,27 @@
-"""Arabic character classes that the text profiles share."""
+"""Arabic letters: classes that text profiles share, and Buckwalter's Latin for each, both ways."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
-# Short vowels, tanwin, shadda, sukun, maddah and hamza marks, dagger alef, and the small signs
-# of Quranic orthography (libraries miss U+0670 or U+06D6 in turn).
-_MARKS = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
-TATWEEL = "\u0640"
 ALEFS = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا"})
 EASTERN_DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")
+_TABLE = {
+    "'": "ء", "|": "آ", ">": "أ", "&": "ؤ", "<": "إ", "}": "ئ", "A": "ا", "b": "ب", "p": "ة",
+    "t": "ت", "v": "ث", "j": "ج", "H": "ح", "x": "خ", "d": "د", "*": "ذ", "r": "ر", "z": "ز",
+    "s": "س", "$": "ش", "S": "ص", "D": "ض", "T": "ط", "Z": "ظ", "E": "ع", "g": "غ", "_": "ـ",
+    "f": "ف", "q": "ق", "k": "ك", "l": "ل", "m": "م", "n": "ن", "h": "ه", "w": "و", "Y": "ى",
+    "y": "ي", "F": "\u064b", "N": "\u064c", "K": "\u064d", "a": "\u064e", "u": "\u064f",
+    "i": "\u0650", "~": "\u0651", "o": "\u0652", "`": "\u0670", "{": "ٱ", "P": "پ", "J": "چ",
+    "V": "ڤ", "G": "گ",
+}  # fmt: skip
+_TO_ARABIC = str.maketrans(_TABLE)
+_TO_BUCKWALTER = str.maketrans({arabic: latin for latin, arabic in _TABLE.items()})
 
 
-def remove_diacritics(text: str) -> str:
-    """Remove vowel signs and tatweel, leaving nothing in their place.
-
-    The text is composed first (NFC), so that a hamza written as a combining mark stays part of
-    its letter and is not lost as a sign.
-    """
-    return _MARKS.sub("", unicodedata.normalize("NFC", text)).replace(TATWEEL, "")
+def to_arabic(text: str) -> str:
+    """Turn Buckwalter into Arabic script; what is outside the table passes unchanged."""
+    return text.translate(_TO_ARABIC)
 
 
-def replace_punctuation(text: str, by: str = " ") -> str:
-    """Replace every Unicode punctuation mark and symbol, by a space unless told."""
-    return "".join(by if unicodedata.category(char)[0] in "PS" else char for char in text)
-
-
-def single_spaces(text: str) -> str:
-    """Put one space between words and none at the ends."""
-    return " ".join(text.split())
+def to_buckwalter(text: str) -> str:
+    """Turn Arabic script into Buckwalter."""
+    return text.translate(_TO_BUCKWALTER)

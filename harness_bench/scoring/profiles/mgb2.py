@@ -1,11 +1,9 @@
 """The MGB-2 challenge's normalisation of references and hypotheses."""
 
-from harness_bench.scoring.profiles._arabic import (
-    ALEFS,
-    remove_diacritics,
-    replace_punctuation,
-    single_spaces,
-)
+import re
+import unicodedata
+
+from harness_bench.scoring.profiles._arabic import ALEFS
 
 NAME = "mgb2"
 VERSION = "2"  # 1 put a space in the place of punctuation
@@ -13,10 +11,18 @@ RULE = "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, 
 
 _LETTERS = ALEFS | str.maketrans({"ة": "ه", "ى": "ي", "ئ": "ء", "ؤ": "ء"})
 
+# Short vowels, tanwin, shadda, sukun, maddah and hamza marks, dagger alef, and the small signs
+# of Quranic orthography (libraries miss U+0670 or U+06D6 in turn).
+_MARKS = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
+_TATWEEL = "\u0640"
+
 
 def normalise(text: str) -> str:
-    """Normalise for MGB-2; punctuation is removed, as the rule says, not replaced by a space.
+    """Normalise for MGB-2; what is removed leaves nothing in its place, as the rule says.
 
-    Marks go first: composing the text may turn a mark and a letter into one of the letters below.
+    Marks go first, after composing (NFC): a hamza written as a combining mark stays part of its
+    letter, and may make one of the letters above.
     """
-    return single_spaces(replace_punctuation(remove_diacritics(text), by="").translate(_LETTERS))
+    bare = _MARKS.sub("", unicodedata.normalize("NFC", text)).replace(_TATWEEL, "")
+    kept = "".join(char for char in bare if unicodedata.category(char)[0] not in "PS")
+    return " ".join(kept.translate(_LETTERS).split())

@@ -1,6 +1,6 @@
 """The surface normalisation of the MGB-3 challenge's own scoring run."""
 
-from harness_bench.scoring.profiles._arabic import ALEFS, single_spaces
+from harness_bench.scoring.profiles._arabic import ALEFS
 
 NAME = "mgb3"
 VERSION = "1"
@@ -11,4 +11,4 @@ _LETTERS = ALEFS | str.maketrans({"ة": "ه", "ى": "ي"})
 
 def normalise(text: str) -> str:
     """Normalise as the challenge did, in UTF-8 where it worked in Buckwalter."""
-    return single_spaces(text.translate(_LETTERS))
+    return " ".join(text.translate(_LETTERS).split())

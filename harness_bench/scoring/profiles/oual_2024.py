@@ -1,6 +1,8 @@
 """Open Universal Arabic ASR Leaderboard, as it scored before 2026-07-27."""
 
-from harness_bench.scoring.profiles._oual import fold
+import re
+
+from harness_bench.scoring.profiles._arabic import ALEFS, EASTERN_DIGITS
 
 NAME = "oual-2024"
 VERSION = "1"
@@ -9,7 +11,12 @@ RULE = (
     "ڤ to ف, أ إ آ to ا, ؤ to و, ئ to ي, ء deleted; Eastern digits to Western."
 )
 
+_VOWELS = re.compile("[\u064b-\u0652]")
+_LETTERS = (
+    ALEFS | EASTERN_DIGITS | str.maketrans({"پ": "ب", "ڤ": "ف", "ؤ": "و", "ئ": "ي", "ء": None})
+)
+
 
 def normalise(text: str) -> str:
-    """Normalise as the board did until July 2026."""
-    return " ".join(fold(text).split())
+    """Normalise as the board did until July 2026; ة, ى and tatweel stay."""
+    return " ".join(_VOWELS.sub("", text).translate(_LETTERS).split())

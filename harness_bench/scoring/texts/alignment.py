@@ -71,8 +71,7 @@ class AlignedUtterance:
 
 
 def write_alignment(path: Path, scores: MultiReferenceScores, summary: str) -> None:
-    """Write the view that the file's name asks for, `.html` or `.txt`."""
-    check_view(path)
+    """Write the view that the file's name asks for; see `check_view`."""
     title = f"Alignment under {scores.profile}"
     render = _page if path.suffix == ".html" else as_text
     write_text(path, render(utterances(scores), title, summary))

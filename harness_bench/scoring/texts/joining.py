@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 from harness_bench.scoring.texts.readers import read_transcripts, spread
@@ -20,7 +20,7 @@ GROUP = "group"  # the field that holds the cluster
 ONLY = "ref"  # name of the reference where there is one
 CODE_SWITCHED = "code-switched"
 NONE = "(none)"  # the group of utterances that have no value
-Ids = Literal["strict", "common"]
+IDS = ("strict", "common")
 _FIRST = 5  # ids that a message names
 _REASONS = ("missing", "extra", "unreferenced", "duplicate", "ignored", "words_outside")
 _NATURAL = ("group", "recording", "speaker")  # fields that name a corpus's natural cluster
@@ -38,11 +38,7 @@ class Joined:
 
 
 def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
-    """Return the names of the annotators that every utterance has; none where there are none.
-
-    Raises:
-        ValueError: utterances of other annotators than the first one; names them.
-    """
+    """Return the names of the annotators, the same for all utterances; none if there are none."""
     first = tuple(sorted(rows[0].references)) if rows else ()
     if odd := [row for row in rows if tuple(sorted(row.references)) != first]:
         named = ", ".join(sorted(odd[0].references)) or "none"
@@ -54,11 +50,7 @@ def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
 
 
 def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
-    """Join predictions for `score_joined`: all references, tags and cluster as fields.
-
-    Raises:
-        ValueError: no row, an id given twice, or not the same annotators everywhere.
-    """
+    """Join predictions for `score_joined`: all references, tags and cluster as fields."""
     if not rows:
         raise ValueError("There is no prediction to score; is the prediction file empty?")
     found = {row.id: row for row in rows}
@@ -78,10 +70,8 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
     """Keep the utterances that all files have.
 
     Segments that an STM marks as `ignore_time_segment_in_scoring` are never scored. Words of a
-    CTM go to the segments of the first STM among the references.
-
-    Raises:
-        ValueError: with `strict`, ids that are missing, extra or given twice; nothing in common.
+    CTM go to the segments of the first STM among the references. With `strict`, ids that are
+    missing, extra or given twice are a `ValueError`.
     """
     check_ids(ids)
     everything = [hypothesis, *references]
@@ -112,8 +102,8 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
 
 def check_ids(ids: str) -> None:
     """Refuse a way to join that there is not."""
-    if ids not in get_args(Ids):
-        raise ValueError(f"Unknown way to join ids {ids!r}; there are: strict, common.")
+    if ids not in IDS:
+        raise ValueError(f"Unknown way to join ids {ids!r}; there are: {', '.join(IDS)}.")
 
 
 def refuse_unjoined(
@@ -170,14 +160,9 @@ def _names(references: Sequence[Transcripts]) -> list[str]:
 def group_values(spec: str, joined: Joined) -> tuple[str, dict[str, str]]:
     """Return a grouping's name and the group of each utterance.
 
-    Args:
-        spec: `FIELD` of the first reference; `NAME=FILE` with lines `id value` such as utt2spk;
-            `NAME:N`, the first N parts of the id between `_` or `-`; or `code-switched`, yes where
-            a reference has Latin letters.
-        joined: the utterances.
-
-    Raises:
-        ValueError: a grouping that gives no utterance a value; lists the fields there are.
+    A grouping is `FIELD` of the first reference; `NAME=FILE` with lines `id value` such as
+    utt2spk; `NAME:N`, the first N parts of the id between `_` or `-`; or `code-switched`, yes
+    where a reference has Latin letters. One that gives no utterance a value is a `ValueError`.
     """
     name, by_file, path = spec.partition("=")
     if by_file:

@@ -1,8 +1,4 @@
-"""Read transcripts as other tools write them: Kaldi text, STM, CTM, JSON lines and trn.
-
-One file gives one `Transcripts`: utterance id -> raw text, in UTF-8 whatever the file's encoding,
-with the fields that groups can be made of. A broken line names its file and number.
-"""
+"""Read transcripts as other tools write them: Kaldi text, STM, CTM, JSON lines and trn."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.scoring.profiles._buckwalter import to_arabic
+from harness_bench.scoring.profiles._arabic import to_arabic
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 
 if TYPE_CHECKING:
@@ -87,10 +83,8 @@ def read_transcripts(
     """Read one file of transcripts; of JSON lines the field `role`, or else `text`.
 
     The kind `auto` looks at the name and then at the lines; the encoding `buckwalter` turns texts
-    into Arabic script, all but tags such as `<UNK>`.
-
-    Raises:
-        ValueError: unknown format or encoding, a broken line, or a file without utterances.
+    into Arabic script, all but tags such as `<UNK>`. A broken line is a `ValueError` that names
+    its number, as is a file without utterances.
     """
     for what, value, known in (("format", kind, FORMATS), ("encoding", encoding, ENCODINGS)):
         if value not in known:
@@ -151,11 +145,7 @@ def spread(
 
 
 def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines with something in them, with their numbers; only newlines end a line.
-
-    Raises:
-        ValueError: a folder, or not UTF-8; names the line.
-    """
+    """Yield the lines with something in them, with their numbers; only newlines end a line."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file.")
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -245,10 +235,7 @@ _READERS = {"text": _text, "trn": _trn, "stm": _stm, "ctm": _ctm, "jsonl": _json
 
 
 def _by_recording(found: Transcripts) -> None:
-    """Make one text of each recording of a CTM: what holds where no segments are known.
-
-    Channels are never mixed: where a recording has several, each is an utterance of its own.
-    """
+    """Make one text of each recording of a CTM, or of each channel where there are several."""
     texts = defaultdict(list)
     for word in sorted(found.words, key=lambda one: (one.recording, one.channel, one.start)):
         texts[word.recording, word.channel].append(word.text)

@@ -81,11 +81,7 @@ def grouping_of(rows: Sequence[TextPrediction]) -> Grouping:
 
 
 def read_joined(files: TranscriptFiles) -> Joined:
-    """Read and join all files.
-
-    Raises:
-        ValueError: a broken line, ids that do not join, or a wrong number of formats.
-    """
+    """Read and join all files."""
     paths = [files.hypothesis, *files.references]
     formats = _one_each("--format", files.formats, len(paths))
     encodings = _one_each("--encoding", files.encodings, len(paths))
@@ -99,11 +95,7 @@ def read_joined(files: TranscriptFiles) -> Joined:
 def score_joined(
     joined: Joined, profile: str, grouping: Grouping
 ) -> tuple[MultiReferenceScores, dict[str, Any]]:
-    """Score under one profile -> counts per utterance, and the object that `--json` prints.
-
-    Raises:
-        ValueError: unknown profile or group, nothing shared, or `WordlessError`.
-    """
+    """Score under one profile -> counts per utterance, and the object that `--json` prints."""
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
     # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
     authors = np.stack([*scores.single.values()], axis=1)
@@ -151,11 +143,8 @@ def score_rows(
     """Score predictions under a profile and further ones; clusters are the rows' groups.
 
     Returns profile -> figures, the main one first; and each further profile that leaves no word
-    in a reference (of Latin words alone, say) -> why it has no figures.
-
-    Raises:
-        ValueError: no rows, unknown profile, not the same annotators everywhere, or the main
-            profile leaves no word in a reference.
+    in a reference (of Latin words alone, say) -> why it has no figures. Where the main profile
+    does, that is a `WordlessError`.
     """
     joined, grouping = joined_rows(rows), grouping or Grouping(cluster=GROUP)
     # An unknown one fails before any scoring.
@@ -180,8 +169,7 @@ def score_texts(
 ) -> dict[str, Metric]:
     """Return every text metric with its intervals; the order of rows does not matter.
 
-    Metrics under the further profiles of `also` are called `wer_<profile>` and so on. Errors as of
-    `score_rows`.
+    Metrics under the further profiles of `also` are called `wer_<profile>` and so on.
     """
     how = Grouping(cluster=GROUP, seed=seed, resamples=resamples)
     return all_metrics(score_rows(rows, profile, also, how)[0])
@@ -231,11 +219,7 @@ def title_of(name: str) -> str:
 
 
 def row_statistics(rows: Sequence[TextPrediction], profile: str, *, several: bool) -> Array:
-    """Normalise and align rows, ordered by id -> (N, 2, 4), or (N, 1 + 2 R, 4) of R references.
-
-    Raises:
-        ValueError: rows of several references where one is asked for, or the other way round.
-    """
+    """Normalise and align rows, ordered by id -> (N, 2, 4), or (N, 1 + 2 R, 4) of R references."""
     names = annotators(rows)
     if several and not names:
         raise ValueError(
@@ -247,14 +231,13 @@ def row_statistics(rows: Sequence[TextPrediction], profile: str, *, several: boo
             f"{rows[0].id!r} has {len(names)} references ({', '.join(names)}), and `wer` and `cer` "
             "are of one. Take `mr_wer` or `av_wer`."
         )
-    if not several:
-        normalise = get_profile(profile).normalise
-        ordered = sorted(rows, key=lambda row: row.id)
-        return text_statistics(
-            [normalise(row.ref) for row in ordered], [normalise(row.hyp) for row in ordered]
-        )
-    joined = joined_rows(rows)
-    return score_multi_reference(joined.hypotheses, joined.references, profile=profile).statistics
+    if several:
+        joined = joined_rows(rows)
+        scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
+        return scores.statistics
+    normalise = get_profile(profile).normalise
+    pairs = [(normalise(r.ref), normalise(r.hyp)) for r in sorted(rows, key=lambda row: row.id)]
+    return text_statistics([ref for ref, _ in pairs], [hyp for _, hyp in pairs])
 
 
 def _rates(references: int) -> dict[str, Value]:

@@ -7,7 +7,6 @@ import unicodedata
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, override
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,9 +154,3 @@ def test_several_references_are_all_shown(tmp_path: Path) -> None:
     assert "ref1" in found.text
     (article,) = [attrs for tag, attrs in found.tags if tag == "article"]
     assert article["data-errors"] == "0"
-
-
-def test_other_names_are_refused(tmp_path: Path) -> None:
-    scores = scored(["a"], ["a"])
-    with pytest.raises(ValueError, match=r"must end in \.html or \.txt"):
-        write_alignment(tmp_path / "a.csv", scores, "")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.scoring.bootstrap import intervals
-from harness_bench.scoring.profiles._buckwalter import to_arabic
+from harness_bench.scoring.profiles._arabic import to_arabic
 from harness_bench.scoring.statistics import error_rate
 from harness_bench.scoring.texts.multiref import (
     MultiReferenceScores,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.scoring.profiles._buckwalter import to_buckwalter
+from harness_bench.scoring.profiles._arabic import to_buckwalter
 from harness_bench.scoring.texts.readers import (
     CtmWord,
     StmSegment,
