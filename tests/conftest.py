@@ -76,7 +76,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def free_port() -> int:
     """Return a free port of the loopback address, for processes of one test to meet on."""
     import socket  # noqa: PLC0415 - one test in a hundred needs it

@@ -110,7 +110,6 @@ class DiskStore:
         self._mine[name] = size
 
     def _tag(self) -> None:
-        """Mark the folder for backup programs, which pass over caches (bford.info/cachedir)."""
         tag = self.folder / _TAG
         if not tag.exists():
             with atomic_path(tag, sync=False) as partial:

@@ -127,7 +127,6 @@ def _allowed(kind: type, parts: tuple[Any, ...]) -> str:
 
 
 def _dataclass_at(kind: Any, parts: tuple[Any, ...]) -> Any:
-    """Follow keys and indices from a dataclass to a nested one; None where there is none."""
     here = kind
     for part in parts:
         if not isinstance(part, int) and dataclasses.is_dataclass(here):

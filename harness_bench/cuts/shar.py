@@ -243,5 +243,4 @@ def remove_shards(out: Path) -> None:
 
 
 def _content(cut: Cut) -> str:
-    """Return what a cut holds, wherever in its recording that stands."""
     return f"{cut.id} {cut.duration:.4f} {digest_of(cut) or ''}"

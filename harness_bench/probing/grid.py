@@ -175,10 +175,7 @@ def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list
 
 
 def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> list[str]:
-    """Say which learning rate was chosen, and what speaks against trusting the choice.
-
-    `scores`: learning rate -> score on dev in per cent; `rate`: the chosen one.
-    """
+    """Say which rate was chosen by the scores on dev, and what speaks against trusting that."""
     if len(scores) == 1:
         return [f"learning rate {rate:g}, the only one: {metric} on dev {scores[rate]:.2f} %"]
     tried = ", ".join(f"{other:g}: {score:.2f} %" for other, score in scores.items())
@@ -199,7 +196,6 @@ def _folder(out: Path, rate: float, seed: int) -> Path:
 def _outcome(
     out: Path, config: GridConfig, outcomes: Mapping[_Pair, ProbeOutcome], rate: float
 ) -> GridOutcome:
-    """Put the trials together; test figures are read for the chosen learning rate alone."""
     trials = {
         (tried, seed): Trial(
             learning_rate=tried,

@@ -123,7 +123,6 @@ def run_probe(
 
 
 def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int) -> ProbeOutcome:
-    """Train a head, from where an equal probe was cut off; write the outcome."""
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
     out = work.folder
@@ -158,7 +157,6 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int)
 
 
 def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int) -> ProbeOutcome:
-    """Test a trained head; write and return the outcome with that."""
     words = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
     seconds = _run(words, out / LOG, config, threads)
     commands = (*outcome.commands, _command(words))
@@ -221,7 +219,6 @@ def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
 
 
 def _kept(work: WorkDir) -> ProbeOutcome | None:
-    """Return the outcome of an equal probe if its files are there."""
     path = work.folder / OUTCOME
     if not (work.finished and path.is_file()):
         return None

@@ -52,6 +52,7 @@ class Model:
         """Check which entries a write has cost, and forget them."""
         gone = [old for old in self.sizes if old.hex() not in after and old != key]
         others = [old for old in self.sizes if old not in self.mine]
+        # Never its own: a run comes back to each utterance, and would miss every one, forever.
         assert gone == [old for old in others if old != key][: len(gone)], "not the oldest"
         before = sum(self.sizes.values())
         if gone:
@@ -88,19 +89,6 @@ def test_least_recently_used_go_and_the_bound_holds(
                 model.use(key, size)
         assert sum(kept(folder).values()) <= BOUND
         assert set(kept(folder)) == {old.hex() for old in model.sizes}
-
-
-def test_a_run_never_drops_what_it_uses(tmp_path: Path) -> None:
-    """It comes back to each utterance: dropping the oldest would miss every time, forever."""
-    store = DiskStore(tmp_path, BOUND)
-    found = []
-    for _ in range(3):
-        for number in range(15):
-            data = store.read(name(number))
-            found.append(data is not None)
-            if data is None:
-                store.write(name(number), b"x" * 10)
-    assert found == [False] * 15 + ([True] * 10 + [False] * 5) * 2
 
 
 WORKER = """

@@ -44,19 +44,13 @@ def test_a_failure_shows_command_code_and_the_logs_end(tmp_path: Path) -> None:
 def test_threads_and_variables_reach_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two stages with all threads each would fight for the cores."""
+    """Two stages with all threads each would fight for the cores; none waits for the keyboard."""
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("KEPT", "yes")
     names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "KEPT", "ADDED"]
-    code = f"import os; print(*[os.environ[name] for name in {names}])"
+    code = f"import os, sys; print(*[os.environ[name] for name in {names}], sys.stdin.read())"
     run_logged(python(code), tmp_path / "log.txt", threads=3, environment={"ADDED": "x"})
     assert log_lines(tmp_path / "log.txt")[-1] == "3 3 3 yes x"
-
-
-def test_no_process_waits_for_the_keyboard(tmp_path: Path) -> None:
-    """A question asked in a log would hang the run for ever."""
-    run_logged(python("import sys; print(repr(sys.stdin.read()))"), tmp_path / "log", threads=1)
-    assert log_lines(tmp_path / "log")[-1] == "''"
 
 
 def test_a_redrawn_bar_is_one_line(tmp_path: Path) -> None:

@@ -103,22 +103,21 @@ def test_what_differs_is_named(tmp_path: Path, change: dict[str, Any], named: li
 
 
 def test_begin_clears_what_other_inputs_left_and_nothing_else(tmp_path: Path) -> None:
-    """Parts of equal inputs are gone on with; a user's own files are never touched."""
-    for name in ("part-1.bin", "part-2.bin", "mine.txt", "model/weights"):
-        write_text(tmp_path / name, "x")
+    """Parts of equal inputs are gone on with; a user's own files are never touched.
+
+    A kill between the note's deletion and the parts' leaves parts of nobody knows what: they go.
+    """
     clear = ("part-*", "model")
-    _noted(tmp_path, INPUTS, finished=False)
-    WorkDir(tmp_path, INPUTS).begin(clear)
-    assert (tmp_path / "part-1.bin").exists()
-    WorkDir(tmp_path, {"other": 1}).begin(clear)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [NOTE, "mine.txt"]
-
-
-def test_unknown_rests_are_cleared_too(tmp_path: Path) -> None:
-    """A kill between the note's deletion and the parts' leaves parts of nobody knows what."""
-    write_text(tmp_path / "part-1.bin", "x")
-    WorkDir(tmp_path, INPUTS).begin(("part-*",))
-    assert not (tmp_path / "part-1.bin").exists()
+    for first in (INPUTS, None):
+        for name in ("part-1.bin", "part-2.bin", "mine.txt", "model/weights"):
+            write_text(tmp_path / name, "x")
+        if first is not None:
+            _noted(tmp_path, first, finished=False)
+            WorkDir(tmp_path, INPUTS).begin(clear)
+            assert (tmp_path / "part-1.bin").exists()
+        WorkDir(tmp_path, {"other": 1}).begin(clear)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [NOTE, "mine.txt"]
+        (tmp_path / NOTE).unlink()
 
 
 def test_the_time_of_the_first_begin_stays(tmp_path: Path) -> None:

@@ -6,20 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-class Python(Protocol):
-    """Runs Python with arguments and gives what it printed."""
-
-    def __call__(self, *arguments: str, **environment: str) -> str:
-        """Run; the test fails with the process's output where it fails."""
-        ...
+type Python = Callable[..., str]  # runs Python with arguments; gives what it printed
 
 
 @pytest.fixture(scope="session")

@@ -39,22 +39,17 @@ def test_packaged_config_is_added_once(task: str, tmp_path: Path) -> None:
     assert completed(*words, "-c", str(own))["config"] == str(own)
 
 
-def test_a_past_run_brings_its_own_config(tmp_path: Path) -> None:
-    """With -e s3prl takes the config of the checkpoint."""
-    make_checkpoint(tmp_path, 4)
-    assert completed(*TEST, "-e", str(tmp_path))["config"] is None
-
-
 @pytest.mark.parametrize("resume", [["-e", "FOLDER"], ["-a", "-p", "FOLDER"]])
 def test_resuming_passes_over_a_broken_checkpoint(
     resume: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """s3prl would take the newest and fail, at every start anew."""
+    """s3prl would take the newest and fail, at every start anew; the config is the checkpoint's."""
     whole, broken = make_checkpoint(tmp_path, 4), make_checkpoint(tmp_path, 10)
     broken.write_bytes(broken.read_bytes()[:-50])
     words = [word.replace("FOLDER", str(tmp_path)) for word in resume]
     known = completed("-m", "train", *words)
     assert (known["past_exp"], known["auto_resume"]) == (str(whole), False)
+    assert known["config"] is None
     assert capsys.readouterr().err.count(f"{broken} is broken") == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,8 @@ from harness_bench.probing.s3prl import bridges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 # Every step fails without its bridge; prints the names of those that failed.
@@ -56,18 +60,52 @@ def plain_ddp():
     assert not model.will_sync_module_buffers()
 
 failed = []
-for step in (hub_names, checkpoint_arguments, audio_by_soundfile, plain_isinstance,
-             no_gpu_to_choose, plain_ddp):
+for step in [value for value in vars().values() if isinstance(value, types.FunctionType)]:
     try:
         step()
-    except Exception as error:
+    except Exception:
         failed.append(step.__name__)
 print(json.dumps(failed))
 """
-NAMES = [
-    "hub_names", "checkpoint_arguments", "audio_by_soundfile", "plain_isinstance",
-    "no_gpu_to_choose", "plain_ddp",
-]  # fmt: skip
+NAMES = re.findall(r"^def (\w+)", STEPS, re.MULTILINE)
+OPTIMIZERS = """
+import json, sys
+import torch
+if sys.argv[1] == "light":
+    from harness_bench.probing.s3prl.bridges import light_optimizers
+    light_optimizers()
+    light_optimizers()
+found = {}
+for name, options in {
+    "Adam": {"fused": True}, "AdamW": {"weight_decay": 0.1}, "SGD": {"momentum": 0.9},
+    "LBFGS": {"max_iter": 3}, "RMSprop": {}, "Adagrad": {},
+}.items():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(5, 3)
+    steps = []
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1, **options)
+    optimizer.register_step_post_hook(lambda *_: steps.append(torch.is_grad_enabled()))
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    x = torch.randn(4, 5)
+    def closure():
+        optimizer.zero_grad()
+        loss = model(x).square().sum()
+        loss.backward()
+        return loss
+    for _ in range(4):
+        if name == "LBFGS":
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
+        schedule.step()
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    values = [parameter.tolist() for parameter in model.parameters()]
+    found[name] = [values, repr(state), steps, torch.is_grad_enabled()]
+found["compiler"] = "torch._dynamo" in sys.modules
+print(json.dumps(found))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +130,27 @@ def test_every_bridge_has_its_step() -> None:
         if getattr(value, "__module__", "") == bridges.__name__ and callable(value)
     }
     found = {name for name in functions if name[0] != "_" and not name.startswith("apply")}
-    assert found == {*NAMES, "light_optimizers"}  # the last saves time: test_light_start.py
+    assert found == {*NAMES, "light_optimizers"}  # the last saves time, see below
 
 
 def test_with_all_bridges_every_step_works(printed_json: Callable[[str], Any]) -> None:
     """The same steps, bridged, with the light hub."""
     imports = "from harness_bench.probing.s3prl import bridges, hook"
     assert printed_json(f"{imports}\nhook.activate()\nbridges.apply()\n{STEPS}") == []
+
+
+@pytest.fixture(scope="module")
+def optimized(python: Python) -> dict[str, Any]:
+    """Run the same steps of optimizers with and without, each in a process of its own."""
+    return {name: json.loads(python("-c", OPTIMIZERS, name)) for name in ("light", "stock")}
+
+
+def test_the_compiler_is_not_imported(optimized: dict[str, Any]) -> None:
+    """Delete the bridge when torch itself no longer imports it."""
+    assert not optimized["light"]["compiler"]
+    assert optimized["stock"]["compiler"], "torch no longer needs light_optimizers"
+
+
+def test_steps_states_and_hooks_are_the_same(optimized: dict[str, Any]) -> None:
+    light, stock = (optimized[name] | {"compiler": None} for name in ("light", "stock"))
+    assert light == stock

@@ -60,17 +60,13 @@ def test_old_format_passes(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_refused_and_a_whole_one_named(tmp_path: Path) -> None:
     """Who names a file wants that file: the nearest is offered, not taken."""
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        choose(tmp_path)
     make_checkpoint(tmp_path, 5)
     broken = make_checkpoint(tmp_path, 6)
     broken.write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"states-6.ckpt is broken.*states-5.ckpt is whole"):
         choose(broken)
-
-
-def test_a_folder_without_a_whole_one_is_refused(tmp_path: Path) -> None:
-    """s3prl asserts without a word."""
-    with pytest.raises(ValueError, match="no whole checkpoint"):
-        choose(tmp_path)
 
 
 def test_prune_keeps_the_newest_and_sweeps_up(tmp_path: Path) -> None:

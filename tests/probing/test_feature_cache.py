@@ -3,96 +3,68 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from argparse import Namespace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from harness_bench.core import code_digest
+from tests.probing.resume_runs import equal, load
+from tests.probing.trainings import Trainings, run_trainings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
-SCRIPT = Path(__file__).with_name("cached_runs.py")
 # The utterances of `tone_corpus` that a run sees, and the second of noise of s3prl's featurizer.
 SEEN = 24 + 12 + 1
-OFF = "HARNESS_FEATURE_CACHE= HARNESS_FEATURE_CACHE_MB=0"
 HALF = "HARNESS_FEATURE_CACHE_DTYPE=fp16"
-DISK_ALONE = "HARNESS_FEATURE_CACHE_MB=0"
-FIRST = [
-    f"off:{OFF}", "cold", "warm", f"disk:{DISK_ALONE}", "broken", "tuned:-f",
-    f"half_cold:{HALF}", f"half_warm:{HALF}",
-]  # fmt: skip
-BESIDE = ["cold_beside", "warm_beside"]
-
-
-class Runs(NamedTuple):
-    """What two processes that shared one cache left and said."""
-
-    folder: Path
-    computed: dict[str, int]
-    said: dict[str, str]
+FIRST = {
+    "off": "HARNESS_FEATURE_CACHE= HARNESS_FEATURE_CACHE_MB=0",
+    "cold": "",
+    "warm": "",
+    "disk": "HARNESS_FEATURE_CACHE_MB=0",
+    "broken": "",
+    "tuned": "-f",
+    "half_cold": HALF,
+    "half_warm": HALF,
+}
+BESIDE = {"cold_beside": "", "warm_beside": ""}
 
 
 @pytest.fixture(scope="module")
 def runs(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, tone_corpus: Path
-) -> Runs:
+) -> Trainings:
     """Train 12 steps each time, in two processes at once on one cache."""
     folder = tmp_path_factory.mktemp("runs")
-    places = [tiny_checkpoint, tone_corpus, folder, folder / "cache"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *map(str, [SCRIPT, *places, *names])], cwd=folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for names in (FIRST, BESIDE)
-    ]  # fmt: skip
-    computed, said = {}, {}
-    for process in processes:
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
-        for line in out.splitlines():
-            if line.startswith("{"):
-                computed.update(json.loads(line))
-        for part in err.split("run ")[1:]:
-            said[part.split("\n", 1)[0]] = part
-    return Runs(folder, computed, said)
+    cache = {"HARNESS_FEATURE_CACHE": str(folder / "cache")}
+    return run_trainings(folder, tiny_checkpoint, tone_corpus, FIRST, BESIDE, **cache)
 
 
-def left(runs: Runs, name: str) -> tuple[bytes, bytes, dict[str, Any]]:
-    """Return losses and accuracies, predictions, and the trained weights of a run."""
-    folder = runs.folder / name
-    with torch.serialization.safe_globals([Namespace]):
-        state = torch.load(folder / "states-12.ckpt", weights_only=True)
-    weights = {**state["Downstream"], **state["Featurizer"]}
-    weights.pop("_extra_state", None)
-    files = ("metrics.jsonl", "predictions.dev.jsonl")
-    return (*((folder / file).read_bytes() for file in files), weights)  # type: ignore[return-value]
+def logged(runs: Trainings, name: str, file: str = "metrics.jsonl") -> bytes:
+    return (runs.folder / name / file).read_bytes()
 
 
-def assert_equal(runs: Runs, one: str, other: str) -> None:
-    """Compare two runs to the last bit."""
-    first, second = left(runs, one), left(runs, other)
-    assert first[:2] == second[:2]
-    assert first[2].keys() == second[2].keys()
-    assert all(torch.equal(value, second[2][name]) for name, value in first[2].items())
+def assert_equal(runs: Trainings, one: str, other: str) -> None:
+    """Compare two runs to the last bit: losses and accuracies, predictions, trained weights."""
+    for file in ("metrics.jsonl", "predictions.dev.jsonl"):
+        assert logged(runs, one, file) == logged(runs, other, file)
+    left, right = (load(runs.folder / name / "states-12.ckpt") for name in (one, other))
+    assert all(equal(left[part], right[part]) for part in ("Downstream", "Featurizer"))
 
 
 @pytest.mark.parametrize("name", ["cold", "warm", "disk", "broken", "cold_beside", "warm_beside"])
-def test_results_are_those_without_a_cache(runs: Runs, name: str) -> None:
+def test_results_are_those_without_a_cache(runs: Trainings, name: str) -> None:
     """To the last bit, whoever put the features there, and with one entry cut in half."""
     assert_equal(runs, "off", name)
 
 
-def test_only_what_is_missing_is_computed(runs: Runs) -> None:
-    """Else the cache would be right and useless."""
+def test_only_what_is_missing_is_computed(runs: Trainings) -> None:
+    """Else the cache would be right and useless. A broken entry is told, once."""
+    assert [runs.said[name].count("is broken") for name in ("broken", "warm")] == [1, 0]
     assert runs.computed["off"] == 1 + 12 * 4 + 2 * 12
     assert SEEN <= runs.computed["cold"] + runs.computed["cold_beside"] <= 2 * SEEN
     assert {name: runs.computed[name] for name in ("warm", "disk", "broken", "warm_beside")} == {
@@ -101,23 +73,16 @@ def test_only_what_is_missing_is_computed(runs: Runs) -> None:
     assert (runs.computed["half_cold"], runs.computed["half_warm"]) == (SEEN, 0)
 
 
-def test_a_broken_entry_is_told(runs: Runs) -> None:
-    assert runs.said["broken"].count("is broken") == 1
-    assert "is broken" not in runs.said["warm"]
-
-
-def test_half_precision_changes_little_and_always_the_same(runs: Runs) -> None:
+def test_half_precision_changes_little_and_always_the_same(runs: Trainings) -> None:
     """Its first epoch sees rounded features too, so that a warm run repeats a cold one."""
     assert_equal(runs, "half_cold", "half_warm")
-    rows = [
-        [json.loads(line)["loss"] for line in left(runs, name)[0].splitlines()]
-        for name in ("off", "half_cold")
-    ]
+    names = ("off", "half_cold")
+    rows = [[json.loads(line)["loss"] for line in logged(runs, n).splitlines()] for n in names]
     assert rows[0] != rows[1]
     assert rows[1] == pytest.approx(rows[0], rel=2e-2)
 
 
-def test_fine_tuning_refuses_the_cache_and_says_so(runs: Runs) -> None:
+def test_fine_tuning_refuses_the_cache_and_says_so(runs: Trainings) -> None:
     """Features of weights that are gone must neither be read nor left for others."""
     assert "Fine-tuning (-f)" in runs.said["tuned"]
     assert runs.computed["tuned"] == runs.computed["off"] - 1  # the featurizer's noise was there

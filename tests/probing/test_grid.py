@@ -14,7 +14,7 @@ from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
 from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject
-from harness_bench.probing.run import ProbeReport, draw_layers, publish_grid
+from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, publish_grid
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 from harness_bench.results.record import load_result
@@ -125,11 +125,15 @@ def test_the_result_carries_the_grid(
 
 
 def test_a_finished_grid_reads_back(outcome: GridOutcome, tmp_path: Path) -> None:
-    """`predict` and people read grid.json."""
+    """`predict` and people read grid.json; figures without their grid and subject are nobody's."""
     kept = json.loads((tmp_path / grid.GRID).read_text())
     assert kept["learning_rate"] == outcome.learning_rate
     assert len(kept["trials"]) == 5
     assert kept["checkpoint"] == str(outcome.checkpoint)
+    made = json.loads((tmp_path / "provenance.json").read_text())
+    assert made["config"]["grid"]["learning_rates"] == [*RIGHT]
+    assert made["config"]["subject"]["upstream"] == "fbank_cached"
+    assert len(made["inputs"]) == len(outcome.trials)
 
 
 def test_impossible_grids_are_refused(
@@ -184,14 +188,6 @@ def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: st
     assert len(lines) == 1 + ("equal" in told or "may do better" in told)
 
 
-def test_the_folder_says_what_was_tried(outcome: GridOutcome, tmp_path: Path) -> None:
-    """Figures without their grid and subject are nobody's."""
-    made = json.loads((tmp_path / "provenance.json").read_text())
-    assert made["config"]["grid"]["learning_rates"] == [*RIGHT]
-    assert made["config"]["subject"]["upstream"] == "fbank_cached"
-    assert len(made["inputs"]) == len(outcome.trials)
-
-
 def test_trials_share_features_until_the_grid_is_done(
     tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -218,3 +214,40 @@ def test_trials_share_features_until_the_grid_is_done(
     run_grid(subject(tone_corpus), tmp_path / "b", GridConfig(learning_rates=tuple(RIGHT)))
     assert set(seen) == {"/elsewhere"}, "the user's folder wins"
     assert len(trials) == 6
+
+
+def test_file_and_keywords_make_one_grid(tmp_path: Path) -> None:
+    """Keywords win, and nothing that the file says is lost where no keyword is given."""
+    config = tmp_path / "probe.toml"
+    config.write_text("seeds = [5, 6]\n[probe]\nlearning_rate = 2e-4\nhidden = 8\n")
+    made = grid_config(config, steps=100)
+    assert made.learning_rates == (2e-4,)
+    assert made.seeds == (5, 6)
+    assert (made.probe.hidden, made.probe.total_steps, made.probe.eval_step) == (8, 100, 100)
+    made = grid_config(config, learning_rates=[1e-2, 1e-3], seeds=range(1337, 1340))
+    assert made.learning_rates == (1e-2, 1e-3)
+    assert made.seeds == (1337, 1338, 1339)
+    assert grid_config() == GridConfig()
+    for given, meant in (("mean", "mean"), ("3", 3), (3, 3)):
+        assert grid_config(config, layers=given).probe.layers == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "keywords", "named"),
+    [
+        ("", {"learning_rates": [1e-3, 1e-3]}, "learning_rates"),
+        ("", {"learning_rates": [5]}, "learning_rates"),
+        ("[probe]\nlayers = 'average'", {}, "layers"),
+        ("probe = 3", {}, "probe"),
+        ("[prob]", {}, "prob"),
+    ],
+)
+def test_wrong_grids_are_sentences(
+    tmp_path: Path, text: str, keywords: dict[str, Any], named: str
+) -> None:
+    """Told before anything is trained, in words that name the offender."""
+    config = tmp_path / "probe.toml"
+    config.write_text(text)
+    with pytest.raises(ValueError, match=named) as caught:
+        grid_config(config, **keywords)
+    assert "validation error" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -37,30 +38,24 @@ def odd_corpus(tone_corpus: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_classes_are_sorted_and_learned_from_train(tone_corpus: Path) -> None:
-    """The order decides what the outputs mean, so it must not depend on the cuts' order."""
-    assert learn_classes(tone_corpus, "label") == CLASSES
-
-
 def test_a_single_class_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
-    """The usual cause is a wrong label_field; training would reach 100 % at once."""
+    """The usual cause is a wrong label_field; training would reach 100 % at once.
+
+    The order of others decides what the outputs mean: it must not depend on the cuts' order.
+    """
+    assert learn_classes(tone_corpus, "label") == CLASSES
     write_cuts(tmp_path, "train", read_cuts(tone_corpus, "train")[::3])
     with pytest.raises(ValueError, match="at least two"):
         learn_classes(tmp_path, "label")
 
 
-def test_unknown_label_is_an_error_that_names_it(odd_corpus: Path, tmp_path: Path) -> None:
-    """A silently dropped test label would raise the accuracy."""
+def test_unknown_labels_are_an_error_or_listed(odd_corpus: Path, tmp_path: Path) -> None:
+    """A wrong label must not vanish silently; skipping is the user's choice and leaves a trace."""
     config = DataConfig(cuts=odd_corpus, label_field="label")
-    with pytest.raises(ValueError, match=r"'shrill' \(1\).*'dev-03'.*unknown_labels=skip"):
+    with pytest.raises(ValueError, match=r"'shrill' \(1\); the first utterance is 'dev-03'.*skip"):
         read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
-
-
-def test_skipped_labels_are_listed(odd_corpus: Path, tmp_path: Path) -> None:
-    """Skipping is the user's choice and leaves a trace."""
-    config = DataConfig(cuts=odd_corpus, label_field="label", unknown_labels="skip")
-    data = read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
-    assert len(data) == 11
+    config = replace(config, unknown_labels="skip")
+    assert len(read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)) == 11
     assert (tmp_path / "skipped.dev.tsv").read_text().splitlines()[1].startswith("dev-03\t")
 
 

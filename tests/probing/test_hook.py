@@ -77,10 +77,6 @@ def test_hub_has_the_stock_names_and_ours(printed_json: Callable[[str], Any]) ->
     # Names of both are s3prl's own models; ours opens them where -k gives a local copy.
     shared = {hub.index()[name] for name in set(stock) & set(hub.own_names())}
     assert shared <= {"harness_bench.upstream.published.hubconf"}
-
-
-def test_hub_errors_suggest() -> None:
-    """`getattr(hub, name)` is how s3prl looks an upstream up."""
     with pytest.raises(AttributeError, match="did you mean hubert_local"):
         _ = hub.hubert_locale
 

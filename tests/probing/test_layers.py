@@ -11,24 +11,31 @@ import torch
 
 from harness_bench.core.files import read_jsonl
 from harness_bench.probing.s3prl.layers import choose_layers, layers_of, refuse_unheeded
-from tests.probing import layers_runs
 from tests.probing.resume_runs import load
+from tests.probing.trainings import run_trainings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.probing.conftest import Python
+
+MEAN = "config.runner.layers=mean"
 
 
 @pytest.fixture(scope="module")
 def folder(
-    python: Python, tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path,
-    tone_corpus: Path,
-) -> Path:  # fmt: skip
-    """Train 12 steps each way, in one process."""
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, tone_corpus: Path
+) -> Path:
+    """Train 12 steps each way, in one process, and 12 more on the sum that was learned."""
     folder = tmp_path_factory.mktemp("layers")
-    python(layers_runs.__file__, str(tiny_checkpoint), str(tone_corpus), str(folder))
-    return folder
+    (folder / "mean.toml").write_text('[feature_cache]\nstates = "mean"\n')
+    ways = {
+        "learned": "",
+        "mean": MEAN,
+        "one feature": f"-g {folder}/mean.toml",
+        "mean, begun with a learned sum": f"-i {folder}/learned/states-12.ckpt {MEAN} "
+        "config.runner.total_steps=24",
+    }
+    return run_trainings(folder, tiny_checkpoint, tone_corpus, ways).folder
 
 
 def losses(folder: Path, name: str) -> list[float]:

@@ -23,6 +23,8 @@ def test_a_head_is_found_where_people_look(tmp_path: Path) -> None:
     """The checkpoint, the experiment folder, a probe's and a grid's folder, moved or not."""
     folder = tmp_path / "probe" / "s3prl"
     folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"holds no trained head: expected dev-best\.ckpt"):
+        find_checkpoint(tmp_path)
     head = folder / "dev-best.ckpt"
     head.write_bytes(b"")
     (tmp_path / "probe" / "outcome.json").write_text(json.dumps({"checkpoint": str(head)}))
@@ -41,12 +43,6 @@ def test_a_moved_grid_opens_the_head_that_dev_chose(tmp_path: Path) -> None:
     gone = "/where/it/was/lr0.01/s3prl/dev-best.ckpt"
     (tmp_path / "grid.json").write_text(json.dumps({"checkpoint": gone}))
     assert find_checkpoint(tmp_path) == tmp_path / "lr0.01" / "s3prl" / "dev-best.ckpt"
-
-
-def test_no_head_is_a_sentence(tmp_path: Path) -> None:
-    """It says which folders hold one."""
-    with pytest.raises(ValueError, match=r"holds no trained head: expected dev-best\.ckpt"):
-        find_checkpoint(tmp_path)
 
 
 def test_a_file_that_cannot_be_read_hides_no_other(

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +29,23 @@ if TYPE_CHECKING:
     from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
+type Start = Callable[..., ProbeOutcome]
+FBANK: dict[str, Any] = {"upstream": "fbank_cached", "checkpoint": None, "label_field": None}
 SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
 
 
-def start(
-    out: Path, cuts: Path, checkpoint: Path, config: ProbeConfig, *, test: bool = True
-) -> ProbeOutcome:
-    """Run the harness upstream on the keyword task."""
-    subject = Subject(
-        upstream="harness_local",
-        checkpoint=checkpoint,
-        task="keyword",
-        cuts=cuts,
-        label_field="label",
-    )
-    return run_probe(subject, out, config, test=test)
+@pytest.fixture(scope="module")
+def start(tone_corpus: Path, tiny_checkpoint: Path) -> Start:
+    """Return a function that probes the harness upstream on the keyword task, or as is said."""
+    usual = {"upstream": "harness_local", "checkpoint": tiny_checkpoint, "task": "keyword"}
+    usual |= {"cuts": tone_corpus, "label_field": "label"}
+
+    def run(
+        out: Path, config: ProbeConfig = SHORT, *, test: bool = True, **other: Any
+    ) -> ProbeOutcome:
+        return run_probe(Subject(**usual | other), out, config, test=test)
+
+    return run
 
 
 def accuracy(path: Path) -> float:
@@ -56,9 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outcome(folder: Path, tone_corpus: Path, tiny_checkpoint: Path) -> ProbeOutcome:
+def outcome(folder: Path, start: Start) -> ProbeOutcome:
     """Train and, in a second process, test from the chosen checkpoint."""
-    return start(folder, tone_corpus, tiny_checkpoint, SHORT)
+    return start(folder)
 
 
 def test_beats_chance_clearly(outcome: ProbeOutcome) -> None:
@@ -81,15 +85,14 @@ def test_says_what_it_did(outcome: ProbeOutcome, folder: Path) -> None:
 
 
 def test_an_equal_probe_is_not_run_again(
-    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, tiny_checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    outcome: ProbeOutcome, folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second `make demo` must take seconds; other settings must run, and fail here."""
     monkeypatch.setattr(probe, "_run", None)  # a call would raise
-    assert start(folder, tone_corpus, tiny_checkpoint, SHORT) == outcome
+    assert start(folder) == outcome
     outcome.test_predictions.rename(folder / "away")
     with pytest.raises(TypeError):
-        start(folder / "other", tone_corpus, tiny_checkpoint, ProbeConfig(seed=1))
+        start(folder / "other", ProbeConfig(seed=1))
     (folder / "away").rename(outcome.test_predictions)
 
 
@@ -111,14 +114,10 @@ def test_predict_says_what_the_test_said(
 
 
 def test_the_cache_and_the_second_process_change_nothing(
-    outcome: ProbeOutcome, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path
+    outcome: ProbeOutcome, tmp_path: Path, start: Start
 ) -> None:
     """Without kept features, and tested while training: the same losses and predictions."""
-    plain = ProbeConfig(
-        total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32,
-        feature_cache_mb=0, test_in_training=True,
-    )  # fmt: skip
-    other = start(tmp_path, tone_corpus, tiny_checkpoint, plain)
+    other = start(tmp_path, replace(SHORT, feature_cache_mb=0, test_in_training=True))
     assert len(other.commands) == 1
 
     def logged(run: ProbeOutcome) -> list[str]:
@@ -131,9 +130,12 @@ def test_the_cache_and_the_second_process_change_nothing(
 
 
 def test_a_probe_cut_off_goes_on_and_ends_alike(
-    outcome: ProbeOutcome, folder: Path, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path,
+    outcome: ProbeOutcome,
+    folder: Path,
+    tmp_path: Path,
+    start: Start,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Killed in its first third: no step is done twice, and the outcome is the same to the bit."""
     killed = tmp_path / "probe"
 
@@ -152,14 +154,14 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
     with monkeypatch.context() as patch:
         patch.setattr(probe, "_run", kill)
         with pytest.raises(KeyboardInterrupt):
-            start(killed, tone_corpus, tiny_checkpoint, SHORT)
+            start(killed)
     assert not (killed / "outcome.json").exists()
-    untested = start(killed, tone_corpus, tiny_checkpoint, SHORT, test=False)
+    untested = start(killed, test=False)
     assert not untested.tested
     assert not untested.test_predictions.exists()
     log = (killed / "log.txt").read_text()
     assert "Resume from" in log
-    again = start(killed, tone_corpus, tiny_checkpoint, SHORT)
+    again = start(killed)
     assert (killed / "log.txt").read_text().startswith(log), "trained anew, to be tested"
     assert (again.tested, again.train_seconds) == (True, untested.train_seconds)
     assert len(again.commands) == 2
@@ -170,7 +172,12 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
 
 @pytest.mark.parametrize("during", [True, False])
 def test_heads_of_earlier_versions_are_read(
-    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch, *, during: bool
+    tmp_path: Path,
+    tone_corpus: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    during: bool,
 ) -> None:
     """Before layers could be chosen and tests put off, a probe's key and outcome were these."""
     config = ProbeConfig(total_steps=60, eval_step=20, test_in_training=during)
@@ -195,9 +202,8 @@ def test_heads_of_earlier_versions_are_read(
     kept |= {"key": key, "commands": [], "best_step": 20, "layer_weights": []}  # type: ignore[dict-item]
     write_json(tmp_path / "outcome.json", {**kept, "train_seconds": 1.5, "test_seconds": 2.5})
     monkeypatch.setattr(probe, "_run", None)  # a call would raise
-    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
     for test in (True, False):
-        assert run_probe(subject, tmp_path, config, test=test).test_seconds == 2.5
+        assert start(tmp_path, config, test=test, **FBANK).test_seconds == 2.5
 
 
 @pytest.mark.parametrize(
@@ -205,7 +211,7 @@ def test_heads_of_earlier_versions_are_read(
     [("weighted", [], None), ("mean", [], "mean"), (2, ["-l", "2"], None)],
 )
 def test_layers_are_chosen_by_s3prls_means(
-    layers: Any, flags: list[str], written: str | None, tmp_path: Path, tone_corpus: Path,
+    layers: Any, flags: list[str], written: str | None, tmp_path: Path, start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A setting of the runner, or its own flag, so that the command repeats the head."""
@@ -216,35 +222,23 @@ def test_layers_are_chosen_by_s3prls_means(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(probe, "_run", run)
-    subject = Subject(upstream="fbank_cached", checkpoint=None, task="keyword", cuts=tone_corpus)
     with pytest.raises(KeyboardInterrupt):
-        run_probe(subject, tmp_path, ProbeConfig(layers=layers))
+        start(tmp_path, ProbeConfig(layers=layers), **FBANK)
     (words,) = commands
     assert words[words.index("-l") :] == flags if flags else "-l" not in words
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["runner"].get("layers") == written
 
 
-def test_failure_shows_the_end_of_the_log(
-    tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path
-) -> None:
+def test_failure_shows_the_end_of_the_log(tmp_path: Path, start: Start) -> None:
     """What went wrong in the other process must be read without looking for a file."""
     with pytest.raises(RuntimeError, match=r"Exit code 1(.|\n)*has no field 'mood'"):
-        run_probe(
-            Subject(
-                upstream="harness_local", checkpoint=tiny_checkpoint, task="ser", cuts=tone_corpus,
-                label_field="mood",
-            ),
-            tmp_path, SHORT,
-        )  # fmt: skip
+        start(tmp_path, task="ser", label_field="mood")
     assert not (tmp_path / "outcome.json").exists()
 
 
-def test_impossible_settings_are_refused(tmp_path: Path, tone_corpus: Path) -> None:
+def test_impossible_settings_are_refused(tmp_path: Path, start: Start) -> None:
     """Before minutes of training, not after."""
     with pytest.raises(ValueError, match="eval_step = 50 is larger than total_steps = 10"):
         ProbeConfig(total_steps=10, eval_step=50)
     with pytest.raises(ValueError, match=r"no task 'mood'; known: .*ser"):
-        run_probe(
-            Subject(upstream="fbank_cached", checkpoint=None, task="mood", cuts=tone_corpus),
-            tmp_path, SHORT,
-        )  # fmt: skip
+        start(tmp_path, task="mood")

@@ -78,13 +78,8 @@ def test_killed_while_writing(
     """
     out = folder / "killed"
     words = ["-m", "train", "-u", "harness_local", "-k", str(tiny_checkpoint), "-d", "keyword"]
-    words += [
-        "-p",
-        str(out),
-        "-a",
-        "-o",
-        ",,".join([f"{DATA}.cuts={tone_corpus}", *SETTINGS, SCHEDULE]),
-    ]
+    settings = ",,".join([f"{DATA}.cuts={tone_corpus}", *SETTINGS, SCHEDULE])
+    words += ["-p", str(out), "-a", "-o", settings]
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *words], check=False, capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -99,22 +94,12 @@ def test_killed_while_writing(
 
 
 @pytest.fixture(scope="module")
-def shared(python: Python, folder: Path, tone_corpus: Path, free_port_of_module: int) -> Any:
+def shared(python: Python, folder: Path, tone_corpus: Path, free_port: int) -> Any:
     """Train in two processes, and test under the same launcher."""
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2"]
-    launcher += [f"--master_port={free_port_of_module}"]
+    launcher += [f"--master_port={free_port}"]
     printed = python(*launcher, resume_runs.__file__, str(tone_corpus), str(folder / "ranks"))
     return json.loads(printed.splitlines()[-1])
-
-
-@pytest.fixture(scope="module")
-def free_port_of_module() -> int:
-    import socket  # noqa: PLC0415 - one test needs it
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_two_processes_resume_exactly(shared: Any) -> None:

@@ -67,9 +67,14 @@ def test_without_weights_the_sentence_says_how_to_make_them(name: str) -> None:
 def test_a_folder_of_models_by_name(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HARNESS_MODELS=models, with what `harness-bench export RUN models/NAME` wrote."""
+    """HARNESS_MODELS=models, with what `harness-bench export RUN models/NAME` wrote.
+
+    A probe is of the weights and not of the name; -k comes before everything.
+    """
     (tmp_path / "harness_st").symlink_to(tiny_checkpoint)
     monkeypatch.setenv(model_hub.MODELS, str(tmp_path))
+    assert hub.own_checkpoint("harness_st") == tmp_path / "harness_st"
+    assert hub.harness_l(ckpt=str(tiny_checkpoint)).checkpoint == tiny_checkpoint
     ours, wavs = hub.harness_st(ckpt=None), waves([4_000])
     local = hub.harness_local(str(tiny_checkpoint))
     assert torch.equal(ours(wavs)["last_hidden_state"], local(wavs)["last_hidden_state"])
@@ -80,13 +85,6 @@ def test_a_folder_of_models_by_name(
         model_hub.resolve("harness_l")
 
 
-def test_minus_k_comes_before_everything(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(model_hub.MODELS, str(tmp_path / "nowhere"))
-    assert hub.harness_st(ckpt=str(tiny_checkpoint)).checkpoint == tiny_checkpoint
-
-
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders in it are relative to it, as in the table itself."""
     file = tmp_path / "mine.toml"
@@ -95,6 +93,9 @@ def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert model_hub.resolve("harness_st") == tmp_path / "st" / "best"
     assert model_hub.resolve("harness_l") == Path("/l")
     with pytest.raises(ValueError, match="no weights"):
+        model_hub.resolve("harness_s")
+    monkeypatch.setenv(model_hub.MODELS, "/nowhere")  # going on could fetch other weights
+    with pytest.raises(ValueError, match=r"/nowhere.*HARNESS_MODELS names a folder"):
         model_hub.resolve("harness_s")
 
 
@@ -121,16 +122,9 @@ def test_mistakes_in_it_are_named(
         model_hub.resolve("harness_st")
 
 
-def test_a_variable_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Going on without it could fetch other weights than the user's."""
-    monkeypatch.setenv(model_hub.MODELS, "/nowhere")
-    with pytest.raises(ValueError, match=r"/nowhere.*HARNESS_MODELS names a folder"):
-        model_hub.resolve("harness_st")
-
-
 @pytest.mark.usefixtures("hub_table")
 def test_the_hub_is_asked_for_one_commit_and_few_files(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Figures are reproducible only from a fixed revision; nothing but data is fetched."""
     calls = answer(monkeypatch, tiny_checkpoint)
@@ -139,6 +133,9 @@ def test_the_hub_is_asked_for_one_commit_and_few_files(
     assert arguments == ("owner/harness-st",)
     assert settings["revision"] == "abc123"
     assert all(name.endswith((".json", ".safetensors")) for name in settings["allow_patterns"])
+    answer(monkeypatch, tmp_path)
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        model_hub.resolve("harness_st")
 
 
 def make_error(kind: type[Exception]) -> Exception:
@@ -178,13 +175,6 @@ def test_really_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         model_hub.resolve("harness_st")
 
 
-@pytest.mark.usefixtures("hub_table")
-def test_a_repository_without_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answer(monkeypatch, tmp_path)
-    with pytest.raises(ValueError, match=r"has no config\.json"):
-        model_hub.resolve("harness_st")
-
-
 def test_a_name_without_weights_is_refused_before_anything_heavy() -> None:
     """In the first second, not after s3prl was imported; and with another name or -k it is not."""
     with pytest.raises(ValueError, match="no weights of this model are public yet"):
@@ -193,12 +183,3 @@ def test_a_name_without_weights_is_refused_before_anything_heavy() -> None:
         arguments.complete(["-m", "train", "-u", "harness_st", "-d", "did", "-p", "x"])
     assert hub.own_checkpoint("fbank_cached") is None
     assert hub.own_checkpoint("no_such_upstream") is None
-
-
-def test_a_probe_is_of_the_weights_and_not_of_the_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other weights under one name must be probed anew."""
-    (tmp_path / "harness_st").mkdir()
-    monkeypatch.setenv(model_hub.MODELS, str(tmp_path))
-    assert hub.own_checkpoint("harness_st") == tmp_path / "harness_st"

@@ -61,8 +61,8 @@ def test_the_published_shape_goes_without_a_word(
     folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The sentence would be noise beside the right model."""
-    published = importlib.import_module("harness_bench.upstream.published.expert")
-    published.open_published("hubert", str(folder_of("hubert_group")), {}, shape=(3, 32))
+    published = importlib.import_module("harness_bench.upstream.published.hubconf")
+    published._published("", "hubert", 3, 32)(str(folder_of("hubert_group")))
     assert not capsys.readouterr().err
 
 

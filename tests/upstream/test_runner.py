@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from argparse import Namespace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from harness_bench.core.files import read_jsonl
 from harness_bench.models.frozen import load_backbone
+from tests.probing.resume_runs import load
+from tests.probing.trainings import run_trainings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
-SCRIPT = Path(__file__).with_name("two_upstreams.py")
-STOCK, OURS, TUNED = "hf_hubert_custom", "harness_local", "harness_local:-f"
+STOCK, OURS, TUNED = "hf_hubert_custom", "harness_local", "harness_local -f"
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +25,12 @@ def runs(
 ) -> Path:
     """Train 12 steps each, batches of 4 of different lengths, in one process."""
     folder = tmp_path_factory.mktemp("runs")
-    words = [SCRIPT, tiny_checkpoint, tone_corpus, folder, STOCK, OURS, TUNED]
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True,
-        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+    ways = {name: f"-u {name}" for name in (STOCK, OURS, TUNED)}
+    return run_trainings(folder, tiny_checkpoint, tone_corpus, ways).folder
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def state(folder: Path) -> dict[str, Any]:
-    with torch.serialization.safe_globals([Namespace]):
-        loaded: dict[str, Any] = torch.load(folder / "states-12.ckpt", weights_only=True)
-    return loaded
+    return list(read_jsonl(folder / "metrics.jsonl"))
 
 
 def test_losses_equal_those_of_s3prls_own_upstream(runs: Path) -> None:
@@ -60,8 +48,8 @@ def test_losses_equal_those_of_s3prls_own_upstream(runs: Path) -> None:
 
 def test_only_minus_f_trains_the_upstream(runs: Path, tiny_checkpoint: Path) -> None:
     """Frozen weights are no part of a checkpoint; with -f every weight that is used moves."""
-    assert "Upstream" not in state(runs / OURS)
-    tuned = state(runs / TUNED)["Upstream"]
+    assert "Upstream" not in load(runs / OURS / "states-12.ckpt")
+    tuned = load(runs / TUNED / "states-12.ckpt")["Upstream"]
     before = load_backbone(tiny_checkpoint).state_dict()
     unused = {"hubert.masked_spec_embed", "hubert.encoder.layer_norm.weight",
               "hubert.encoder.layer_norm.bias"}  # fmt: skip

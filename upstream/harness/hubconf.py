@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.log import say as _say
 from harness_bench.models.hub import resolve as _resolve
 
 from .expert import UpstreamExpert as _UpstreamExpert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:
@@ -15,39 +18,22 @@ def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:
     return _UpstreamExpert(ckpt, **kwargs)
 
 
-def harness_l(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-L, the teacher of the students (iteration 2)."""
-    return _named("harness_l", ckpt, kwargs)
+def _named(about: str, name: str) -> Callable[..., _UpstreamExpert]:
+    """Make the function of a name, which opens what `-k` names, or what the name stands for."""
+
+    def upstream(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+        if ckpt is None:
+            ckpt = str(_resolve(name))
+            _say(f"-u {name}: {ckpt}")  # the log must name the weights behind a figure
+        return _UpstreamExpert(ckpt, **kwargs)
+
+    upstream.__doc__ = about
+    return upstream
 
 
-def harness_l_it1(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-L of iteration 1, from MFCC labels."""
-    return _named("harness_l_it1", ckpt, kwargs)
-
-
-def harness_l_it2(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-L of iteration 2: the same model as harness_l."""
-    return _named("harness_l_it2", ckpt, kwargs)
-
-
-def harness_s(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-S: 4 blocks of 1024 dimensions."""
-    return _named("harness_s", ckpt, kwargs)
-
-
-def harness_st(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-ST: 4 blocks of 512 dimensions."""
-    return _named("harness_st", ckpt, kwargs)
-
-
-def harness_st_pca(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """HArnESS-ST whose labels came through PCA."""
-    return _named("harness_st_pca", ckpt, kwargs)
-
-
-def _named(name: str, ckpt: str | None, kwargs: dict[str, Any]) -> _UpstreamExpert:
-    """Open what `-k` names, or what the name stands for."""
-    if ckpt is None:
-        ckpt = str(_resolve(name))
-        _say(f"-u {name}: {ckpt}")  # the log must name the weights behind a figure
-    return _UpstreamExpert(ckpt, **kwargs)
+harness_l = _named("HArnESS-L, the teacher of the students (iteration 2).", "harness_l")
+harness_l_it1 = _named("HArnESS-L of iteration 1, from MFCC labels.", "harness_l_it1")
+harness_l_it2 = _named("HArnESS-L of iteration 2: the same model as harness_l.", "harness_l_it2")
+harness_s = _named("HArnESS-S: 4 blocks of 1024 dimensions.", "harness_s")
+harness_st = _named("HArnESS-ST: 4 blocks of 512 dimensions.", "harness_st")
+harness_st_pca = _named("HArnESS-ST whose labels came through PCA.", "harness_st_pca")

@@ -81,11 +81,7 @@ class LabelledCuts(Dataset[LabelledUtterance]):
 
 
 def learn_classes(folder: Path, field: str) -> list[str]:
-    """Return the sorted labels of the train split.
-
-    Raises:
-        ValueError: fewer than two classes, or a cut without the field.
-    """
+    """Return the sorted labels of the train split; fewer than two are a ValueError."""
     classes = sorted({label_of(cut, field) for cut in read_cuts(folder, "train")})
     if len(classes) < 2:  # noqa: PLR2004
         raise ValueError(
@@ -117,7 +113,6 @@ def read_split(
 def _report_unknown(
     split: str, unknown: dict[str, str], *, config: DataConfig, report_in: Path
 ) -> None:
-    """Refuse or list utterances with labels that the head does not know."""
     counts = Counter(unknown.values())
     summary = ", ".join(f"{label!r} ({count})" for label, count in sorted(counts.items()))
     if config.unknown_labels == "error":

@@ -39,14 +39,11 @@ class CnnAttentionHead(nn.Module):
 
     @override
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Classify.
+        """Return (B, classes) logits.
 
         Args:
             features: (B, F, D) float; what stands behind an utterance's frames is ignored.
             frames: (B,) int64, valid frames of each utterance, at least 1.
-
-        Returns:
-            (B, classes) logits.
         """
         valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
         if self.norm is not None:

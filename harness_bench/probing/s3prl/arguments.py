@@ -194,14 +194,17 @@ def arguments_of(parser: argparse.ArgumentParser, known: argparse.Namespace) -> 
 
 def help_text() -> str:
     """Return what `--help` prints: the flags, then every upstream and task."""
-    own = hub.own_functions()
+    own = {name: about for name, (_, about) in hub.own_upstreams().items()}
     experts = {name: hub.parse(package_folder(TASKS) / name / "expert.py") for name in tasks()}
+    about_tasks = {
+        name: (ast.get_docstring(tree) or "").partition("\n")[0] for name, tree in experts.items()
+    }
     # s3prl's hub also exposes two classes that it imports.
     stock = [name for name in hub.options() if name[0].islower() and name not in own]
     parts = [
         make_parser().format_help(),
-        _list("upstreams (-u) of this project", {n: node for n, (_, node) in own.items()}),
-        _list("tasks (-d) of this project", experts),
+        _list("upstreams (-u) of this project", own),
+        _list("tasks (-d) of this project", about_tasks),
         _wrapped("upstreams that s3prl brings", stock),
         _wrapped("tasks that s3prl brings", stock_tasks()),
     ]
@@ -239,12 +242,9 @@ def _value(word: ast.keyword) -> Any:
     return ast.literal_eval(word.value)
 
 
-def _list(title: str, described: Mapping[str, ast.Module | ast.FunctionDef]) -> str:
-    width = max(map(len, described), default=0)
-    rows = (
-        f"  {name:<{width}}  {(ast.get_docstring(node) or '').partition('\n')[0]}"
-        for name, node in sorted(described.items())
-    )
+def _list(title: str, lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines), default=0)
+    rows = (f"  {name:<{width}}  {line}" for name, line in sorted(lines.items()))
     return "\n".join([f"{title}:", *rows, ""])
 
 

@@ -18,20 +18,12 @@ if TYPE_CHECKING:
 
 def apply() -> None:
     """Apply every bridge that s3prl's modules need before they are imported; safe to call twice."""
-    for bridge in (
-        hub_names,
-        checkpoint_arguments,
-        plain_isinstance,
-        audio_by_soundfile,
-        no_gpu_to_choose,
-        light_optimizers,
-    ):
-        bridge()
-
-
-def apply_to_runner(runner_module: Any) -> None:
-    """Apply those that the imported `s3prl.downstream.runner` needs; safe to call twice."""
-    plain_ddp(runner_module)
+    hub_names()
+    checkpoint_arguments()
+    plain_isinstance()
+    audio_by_soundfile()
+    no_gpu_to_choose()
+    light_optimizers()
 
 
 def hub_names() -> None:

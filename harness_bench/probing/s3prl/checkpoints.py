@@ -52,10 +52,7 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def choose(past: Path) -> Path:
-    """Return the checkpoint that `-e` means: a file, or the newest whole one of a folder.
-
-    None there, or a broken file, is a ValueError.
-    """
+    """Return the whole file, or the newest one of a folder, that `-e` means; else ValueError."""
     if past.is_dir():
         if (found := newest_whole(past)) is None:
             raise ValueError(f"-e {past}: this folder has no whole checkpoint ({STATES}).")

@@ -104,6 +104,6 @@ class _RunnerLoader(importlib.machinery.SourceFileLoader):
         from harness_bench.probing.s3prl.layers import choose_layers  # noqa: PLC0415 - for it alone
         from harness_bench.probing.s3prl.resume import make_exact  # noqa: PLC0415 - imports torch
 
-        bridges.apply_to_runner(module)
+        bridges.plain_ddp(module)
         choose_layers(module)
         make_exact(module)

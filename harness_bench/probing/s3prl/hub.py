@@ -33,7 +33,7 @@ def options(only_registered_ckpt: bool = False) -> list[str]:  # noqa: FBT001, F
 
 def own_names() -> list[str]:
     """List the upstreams of this project's folders, without importing any or needing s3prl."""
-    return sorted(own_functions())
+    return sorted(own_upstreams())
 
 
 def __getattr__(name: str) -> Any:
@@ -54,7 +54,7 @@ def __dir__() -> list[str]:
 @functools.cache
 def index() -> dict[str, str]:
     """Return upstream name -> module that defines it; ours win over s3prl's."""
-    return {**_stock_index(), **{name: module for name, (module, _) in own_functions().items()}}
+    return {**_stock_index(), **{name: module for name, (module, _) in own_upstreams().items()}}
 
 
 def s3prl_folder() -> Path:
@@ -72,18 +72,27 @@ def own_checkpoint(name: str) -> Path | None:
 
     This may download; an unavailable checkpoint is a ValueError that says how to get it.
     """
-    own = name in own_functions() and name in models.names()
+    own = name in own_upstreams() and name in models.names()
     return models.resolve(name) if own else None
 
 
-def own_functions() -> dict[str, tuple[str, ast.FunctionDef]]:
-    """Return our upstreams' names -> module, function: the public ones of each folder's hubconf."""
-    return {
-        node.name: (f"{OWN}.{package}.hubconf", node)
-        for package in packages_in(OWN)
-        for node in parse(package_folder(OWN) / package / "hubconf.py").body
-        if isinstance(node, ast.FunctionDef) and node.name[0] != "_"
-    }
+@functools.cache
+def own_upstreams() -> dict[str, tuple[str, str]]:
+    """Return our upstreams' names -> module and first line about it, of each folder's hubconf.
+
+    A name is a public function, or what a call gives whose first argument tells of it.
+    """
+    found = {}
+    for package in packages_in(OWN):
+        for node in parse(package_folder(OWN) / package / "hubconf.py").body:
+            about = ""
+            if isinstance(node, ast.FunctionDef):
+                about = ast.get_docstring(node) or ""
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                about = str(ast.literal_eval(node.value.args[0]))
+            for name in _public_names(node) if about else []:
+                found[name] = (f"{OWN}.{package}.hubconf", about.partition("\n")[0])
+    return found
 
 
 def _stock_index() -> dict[str, str]:
@@ -100,12 +109,14 @@ def _stock_index() -> dict[str, str]:
 
 
 def _public_names(node: ast.stmt) -> list[str]:
-    """Return what `import *` would take of a line of a module: functions, classes, imports."""
+    """Return what `import *` would take of a line of a module."""
     names: list[str] = []
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         names = [node.name]
     elif isinstance(node, ast.ImportFrom):
         names = [alias.asname or alias.name for alias in node.names]
+    elif isinstance(node, ast.Assign):
+        names = [name.id for name in node.targets if isinstance(name, ast.Name)]
     return [name for name in names if not name.startswith("_")]
 
 

@@ -20,7 +20,7 @@ _RUNNER = "s3prl.downstream.runner"
 
 
 def layers_of(settings: Mapping[str, Any]) -> str:
-    """Return what the `runner` part of a config asks for: "weighted" or "mean"; else ValueError."""
+    """Return what the `runner` part of a config asks for: weighted or mean; else ValueError."""
     asked = settings.get(KEY, WEIGHTED)
     if asked not in (WEIGHTED, MEAN):
         raise ValueError(

@@ -81,7 +81,11 @@ class Continuation:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Intercept the loader, the records and the saving while the runner trains."""
-        self._take_up()
+        if self.resumed and self.place is None:
+            say(NOT_EXACT)
+        expert = getattr(self.model, "module", self.model)  # wrapped for several processes
+        if self.resumed and hasattr(expert, "resume_at"):
+            expert.resume_at(self.step)
         forward = self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
         with ExitStack() as stack:
             stack.callback(forward.remove)
@@ -100,16 +104,6 @@ class Continuation:
             stack.enter_context(suppress(_Finished))
             yield
 
-    def _take_up(self) -> None:
-        """Tell the task the step it resumes at, and the user what is not exact."""
-        if not self.resumed:
-            return
-        if self.place is None:
-            say(NOT_EXACT)
-        expert = getattr(self.model, "module", self.model)  # wrapped for several processes
-        if hasattr(expert, "resume_at"):
-            expert.resume_at(self.step)
-
     def _scheduler(self, stock: Callable[[Any], Any], optimizer: Any) -> Any:
         """Make the scheduler, then undo that it sets the learning rates of step 0."""
         scheduler = stock(optimizer)
@@ -124,23 +118,21 @@ class Continuation:
             return stock(split, *args, **kwargs)
         if self.place is None:
             self.epoch_start = random_state()
-            return _Epoch(stock(split, *args, **kwargs), self, unread=0, unlisted=0)
+            return _Epoch(stock(split, *args, **kwargs), self)
         # The loader draws random numbers when it is made and started.
         self.epoch_start = self.place["epoch_start"][self.rank]
         set_random_state(self.epoch_start)
         batches = self.place["batches"]
         if "skip" in inspect.signature(stock).parameters:
-            loader = stock(split, *args, **kwargs, skip=batches)
-            return _Epoch(loader, self, unread=0, unlisted=batches)
-        return _Epoch(stock(split, *args, **kwargs), self, unread=batches, unlisted=0)
+            return _Epoch(stock(split, *args, **kwargs, skip=batches), self, unlisted=batches)
+        return _Epoch(stock(split, *args, **kwargs), self, unread=batches)
 
     def begun(self) -> None:
         """Note that an epoch's loader runs and has skipped the batches done before."""
-        self.drawn = 0
-        if self.place is not None:
-            self.drawn = self.place["batches"]
-            set_random_state(self.place["now"][self.rank])
-            self.place = None
+        place, self.place, self.drawn = self.place, None, 0
+        if place is not None:
+            self.drawn = place["batches"]
+            set_random_state(place["now"][self.rank])
 
     def before_batch(self) -> None:
         """On all ranks but the first: publish the random state, stop after the last step."""
@@ -178,7 +170,6 @@ class Continuation:
         return dict(torch.load(io.BytesIO(data), weights_only=True))
 
     def _before_forward(self, model: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Keep the records of training; add those gathered before the break."""
         if not model.training or "records" not in kwargs:
             return
         self.records = kwargs["records"]
@@ -218,15 +209,12 @@ class Continuation:
 class _Epoch:
     """An epoch's loader, started where a checkpoint stopped; all else is the loader's own.
 
-    Args:
-        loader: any iterable of batches with a length.
-        continuation: gets the callbacks.
-        unread: batches to read and discard.
-        unlisted: batches that the loader itself has left out.
+    Of the batches done before, `unread` are to be read and discarded; `unlisted` ones the loader
+    itself has left out.
     """
 
     def __init__(
-        self, loader: Any, continuation: Continuation, *, unread: int, unlisted: int
+        self, loader: Any, continuation: Continuation, *, unread: int = 0, unlisted: int = 0
     ) -> None:
         self._loader, self._continuation = loader, continuation
         self._unread, self._unlisted = unread, unlisted
@@ -242,14 +230,11 @@ class _Epoch:
         for _ in itertools.islice(batches, self._unread):
             pass
         self._continuation.begun()
-        while True:
-            self._continuation.before_batch()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
+        self._continuation.before_batch()
+        for batch in batches:
             self._continuation.after_batch()
             yield batch
+            self._continuation.before_batch()
 
 
 @contextmanager

@@ -36,26 +36,21 @@ class FrozenExpert(UpstreamBase):
     do not depend on the batch); on a GPU in one batch. With fine-tuning (`-f`) nothing is kept.
 
     Args:
-        ckpt: a checkpoint of any type in `harness_bench.models.types`.
+        ckpt: a checkpoint of any type in `harness_bench.models.types`; else a ValueError.
         model_config: a TOML file in the form of `UpstreamConfig`, or None.
-        refresh: s3prl's; nothing is refreshed here.
         cache_mb: MiB of features kept in memory; None: by the settings, 1024 without any.
-        kwargs: s3prl's own.
-
-    Raises:
-        ValueError: no such checkpoint, or a setting is wrong.
+        kwargs: s3prl's own, `refresh` among them; nothing is refreshed here.
     """
 
     def __init__(
         self,
         ckpt: str | Path,
         model_config: str | None = None,
-        refresh: bool = False,  # noqa: FBT001, FBT002 - s3prl's
         cache_mb: int | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.pop("refresh", None)
         super().__init__(**kwargs)
-        del refresh
         settings = upstream_config(None if model_config is None else Path(model_config))
         self.cache = settings.feature_cache
         if cache_mb is not None:
@@ -81,7 +76,7 @@ class FrozenExpert(UpstreamBase):
     def digest(self) -> str | None:
         """Return a digest of what decides the features beside the waveform and the code.
 
-        None: features must not outlive the process. It may read files of gigabytes.
+        None: features must not outlive the process.
         """
         return type_of(self.checkpoint).digest(self.checkpoint)
 
@@ -93,10 +88,7 @@ class FrozenExpert(UpstreamBase):
         return self
 
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Give the hidden states of a batch in s3prl's form.
-
-        Args:
-            wavs: (samples,) float32 each, at 16 kHz.
+        """Give the hidden states of a batch, (samples,) float32 each at 16 kHz, in s3prl's form.
 
         Returns:
             hidden_states: one (B, F, D) per layer, zero behind each utterance's frames; where the
@@ -136,9 +128,7 @@ class FrozenExpert(UpstreamBase):
             self._say_off("The upstream's weights were loaded from an experiment")
 
     def _facts(self) -> dict[str, str] | None:
-        """Return all that decides the features beside the waveform, or None if that is unknown."""
-        digest = self.digest()
-        if digest is None:
+        if (digest := self.digest()) is None:
             return None
         return {"checkpoint": digest, "code": code_digest(self, [_MODELS])}
 
