@@ -35,10 +35,7 @@ def collate(cuts: Sequence[Cut]) -> Waveforms:
 
 
 def read_waves(cuts: Sequence[Cut]) -> list[NDArray[np.float32]]:
-    """Read the audio of some cuts: (samples,) float32 each.
-
-    An utterance that is unreadable or has NaN or infinite samples is a ValueError that names it.
-    """
+    """Read some cuts -> (samples,) float32 each; unreadable or not finite is a ValueError."""
     waves = [load_waveform(cut) for cut in cuts]
     for cut, wave in zip(cuts, waves, strict=True):
         if not np.isfinite(wave).all():
@@ -82,7 +79,7 @@ def by_duration[T: Timed](cuts: Sequence[T], max_seconds: float) -> Iterator[lis
 def pick_hours(cuts: Sequence[Cut], hours: float, seed: int) -> list[Cut]:
     """Pick a random subset of about `hours` (up to one utterance more), in the given order.
 
-    The choice depends on the ids and the seed, not on the order of `cuts`.
+    The ids and the seed decide, not the order of `cuts`.
     """
     by_id = sorted(range(len(cuts)), key=lambda index: cuts[index].id)
     order = np.random.default_rng(seed).permutation(len(by_id))

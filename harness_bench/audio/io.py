@@ -24,20 +24,12 @@ _HARMLESS = 0.1  # seconds
 
 
 def load_waveform(cut: Cut) -> NDArray[np.float32]:
-    """Read a cut's audio, its start and duration respected; errors as in `load_samples`.
-
-    Returns:
-        (samples,) float32 at 16 kHz; channels are averaged, other rates are resampled.
-    """
+    """Read a cut -> (samples,) float32 at 16 kHz, channels averaged; errors: `load_samples`."""
     return standard(load_samples(cut), cut.sampling_rate)
 
 
 def load_samples(cut: Cut) -> NDArray[np.float32]:
-    """Read a cut's audio as it is; what cannot be read is a ValueError that names cut and file.
-
-    Returns:
-        (channels, samples) float32 at the cut's own rate.
-    """
+    """Read a cut as it is -> (channels, samples) float32; unreadable: a ValueError names it."""
     from lhotse.audio.utils import (  # noqa: PLC0415 - imports torch
         AudioLoadingError,
         DurationMismatchError,
@@ -92,10 +84,7 @@ def read_header(path: Path) -> Header:
 
 
 def digest_samples(samples: NDArray[np.float32]) -> str:
-    """Return the digest by which prepared cuts know equal audio, whatever its file is called.
-
-    It is BLAKE2b-128, 32 hex digits, of (samples, channels) as decoded, before any change.
-    """
+    """Return BLAKE2b-128 of (samples, channels) as decoded, by which cuts know equal audio."""
     return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
 
 
@@ -115,11 +104,7 @@ def without_shell() -> None:
 
 
 def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:
-    """Average the channels of (channels, samples) or (samples,) and resample to 16 kHz.
-
-    Returns:
-        (ceil(samples * 16000 / sampling_rate),) float32.
-    """
+    """Average (channels, samples), resample -> (ceil(samples * 16000 / sampling_rate),) float32."""
     mono = samples.mean(axis=0) if samples.ndim == 2 else samples  # noqa: PLR2004
     mono = np.ascontiguousarray(mono, dtype=np.float32)
     if sampling_rate == SAMPLE_RATE:

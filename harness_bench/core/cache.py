@@ -72,10 +72,7 @@ class DiskStore:
         return data
 
     def write(self, key: bytes, data: bytes) -> bool:
-        """Keep bytes under a key; False if what this store uses itself leaves no room for them.
-
-        A full disk or a folder that cannot be written is an OSError.
-        """
+        """Keep bytes; False if this store's own leave no room. A full disk is an OSError."""
         path = self._path(key)
         mine = self._my_bytes - self._mine.get(path.name, 0)
         if mine + len(data) > self.max_bytes or not self._make_room(len(data)):

@@ -36,10 +36,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of names and values, without running anything in it; an empty one is {}.
-
-    None there, a broken one or one that holds something else is a `ValueError`.
-    """
+    """Read a YAML file of names and values, running nothing in it; else a ValueError."""
     import yaml  # noqa: PLC0415 - comes with ESPnet
 
     try:
@@ -143,7 +140,5 @@ def _dataclass_in(hint: Any) -> Any:
     """Find the dataclass inside an annotation such as `X`, `X | None` or `tuple[X, ...]`."""
     if dataclasses.is_dataclass(hint):
         return hint
-    for inner in getattr(hint, "__args__", ()):
-        if (found := _dataclass_in(inner)) is not None:
-            return found
-    return None
+    inner = map(_dataclass_in, getattr(hint, "__args__", ()))
+    return next((found for found in inner if found is not None), None)

@@ -111,10 +111,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def paths_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Yield what lies below a folder at any depth, sorted, hidden files and folders aside.
-
-    `suffixes` are in lower case with the dot; their case in a name does not matter.
-    """
+    """Yield what is visible below a folder, sorted, with one of `suffixes` (`.wav`) in any case."""
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if not hidden and path.suffix.lower() in suffixes:

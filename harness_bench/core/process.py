@@ -25,13 +25,8 @@ def run_logged(
 ) -> float:
     """Run a command, without a shell, its outputs appended to `log`; return the seconds it took.
 
-    A failure is a RuntimeError that names the command and shows the end of its log.
-
-    Args:
-        command: program and arguments.
-        log: file of both outputs.
-        threads: CPU threads of its numeric libraries.
-        environment: variables to add.
+    Its numeric libraries get so many `threads`, it the variables of `environment`. A failure is a
+    RuntimeError that names the command and shows the end of its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}

@@ -43,10 +43,7 @@ class StageTimes:
 
     @property
     def rows(self) -> list[StageTime]:
-        """The stages as they came, those of a file by their number ("Stage 11: training").
-
-        A file of something else is a ValueError.
-        """
+        """The stages as they came, those of a file by number; another file is a ValueError."""
         if self.path is None or not self.path.exists():
             return self._rows
         rows = read_json(self.path)
@@ -94,10 +91,9 @@ class StageTimes:
         return list(rows.values())
 
     def own(self, tags: Collection[str]) -> list[StageTime]:
-        """Return the stages that belong to no model or to one of some, without the tag.
+        """Return the stages without a tag, and those of some tags, without it.
 
-        Models that share a folder share its file; the title of what only one of them needed ends
-        in `[TAG]`.
+        Models that share a folder share its file; what only one of them needed ends in `[TAG]`.
         """
         rows = [(row, _TAG.search(row.stage)) for row in self.rows]
         return [

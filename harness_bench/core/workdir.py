@@ -178,8 +178,7 @@ class WorkDir:
     def begin(self, clear: Collection[str] = (), **provenance: Any) -> bool:
         """Note the inputs, as not finished; return whether equal inputs had begun here.
 
-        What fits a pattern of `clear` goes unless equal inputs left it. `provenance`: config, seed
-        and extra of `write_provenance`, where it is to be written.
+        Unless they had, what fits a pattern of `clear` goes. `provenance`: see `write_provenance`.
         """
         equal = self._equal
         barrier()  # every rank has looked before any of them writes
@@ -310,12 +309,8 @@ def write_provenance(
 ) -> None:
     """Write provenance.json.
 
-    Args:
-        folder: the output folder.
-        config: JSON-ready resolved config (`config.resolved`).
-        seed: the seed that governed the step, or None where nothing is random.
-        inputs: name -> digest of everything read.
-        extra: anything more that a reader may need.
+    `config` is JSON-ready (`config.resolved`), `seed` None where nothing is random, `inputs` name
+    -> digest of everything read, `extra` anything more that a reader may need.
     """
     record = {
         "created": _now(),

@@ -123,10 +123,7 @@ def is_sharded(folder: Path) -> bool:
 
 
 def open_shards(folder: Path) -> list[Shard]:
-    """List the shards of a folder, from its index or, in a foreign folder, from its cuts.
-
-    No shards there, audio missing for some, or writing that was cut off is a ValueError.
-    """
+    """List a folder's shards by its index, else by its cuts; what is missing is a ValueError."""
     if (folder / UNFINISHED).exists():
         raise ValueError(f"{folder}: writing shards was cut off there. Write them again.")
     numbers = sorted(int(path.name.split(".")[1]) for path in folder.glob(SHARD_PATTERN))

@@ -31,10 +31,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file of cuts as they stand, line ends included.
-
-    No such file, or one that is no whole gzip file, is a ValueError that names it.
-    """
+    """Yield the lines of a file of cuts as they stand; a missing or broken one: ValueError."""
     try:
         with gzip.open(path, "rb") as stream:
             yield from stream
@@ -104,10 +101,7 @@ def replacing_cuts(out: Path, *others: str) -> Iterator[None]:
 
 
 def splits(folder: Path) -> list[str]:
-    """List the splits of a prepared folder: train, dev, test, then others by name.
-
-    No cuts there, or a run that was cut off while writing, is a ValueError.
-    """
+    """List a folder's splits, train, dev, test first; none there, or cut off, is a ValueError."""
     if (folder / UNFINISHED).exists():
         raise ValueError(f"{folder}: writing was cut off there. Run `harness-bench prepare` again.")
     names = [path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for path in cuts_files(folder)]

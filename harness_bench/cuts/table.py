@@ -31,7 +31,6 @@ NAMED = ("speaker", "cluster")  # few and telling: their names are kept
 LABEL_FIELDS = ("label", "emotion", "dialect")
 PLACED = ("recording", "cluster")  # kinds of things in which a cut has a place in time
 
-
 # Kind of thing that sets may share -> an utterance's value, None or empty where it has none.
 _VALUES: dict[str, Callable[[Cut | Row], str | None]] = {
     "id": lambda cut: member(cut, "id"),
@@ -189,10 +188,7 @@ class Table:
         return np.frombuffer(self._seconds, dtype=np.float64)
 
     def spans(self, kind: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where each utterance starts and ends in its recording or cluster, in ms.
-
-        In a cluster (source video) it is what the file's name tells, the end 0 where unknown.
-        """
+        """Return starts and ends in recording or cluster (by the file's name), in ms."""
         starts, ends = self._places[kind]
         return np.frombuffer(starts, dtype=np.int64), np.frombuffer(ends, dtype=np.int64)
 

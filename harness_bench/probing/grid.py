@@ -90,16 +90,9 @@ def run_grid(
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write OUT/grid.json.
 
-    Finished trials are not run again, so a killed grid resumes. Unless
-    HARNESS_FEATURE_CACHE says otherwise, several trials share the upstream's features in
-    OUT/features, which is deleted when the grid is done. Errors as in `run_probe`.
-
-    Args:
-        subject: upstream, checkpoint, task and cuts.
-        out: folder for grid.json and one folder a trial.
-        config: learning rates, seeds and settings.
-        threads: CPU threads of each trial.
-        jobs: trials at a time.
+    Finished trials are not run again, so a killed grid resumes. Unless HARNESS_FEATURE_CACHE says
+    otherwise, several trials share the upstream's features in OUT/features, which is deleted when
+    the grid is done. `threads` are of each trial, `jobs` trials at a time; errors: `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
 

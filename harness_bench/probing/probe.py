@@ -95,15 +95,8 @@ def run_probe(
     """Train and test one head, or return the outcome of an equal probe that `out` holds.
 
     A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU; one
-    that was trained without a test is tested now, if that is asked for.
-
-    Args:
-        subject: upstream, checkpoint, task and cuts.
-        out: folder for the outcome, log.txt and s3prl's experiment folder.
-        config: settings of the training.
-        threads: CPU threads of the process.
-        test: False leaves the test split alone, in training too, for a grid that has not chosen
-            yet. What an earlier run tested stays.
+    that was trained without a test is tested now, if that is asked for. `test=False` leaves the
+    test split alone, in training too, for a grid that has not chosen yet.
 
     Raises:
         ValueError: an unknown task, missing splits or a folder that is no checkpoint.

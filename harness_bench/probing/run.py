@@ -196,11 +196,7 @@ def grid_config(
     steps: int | None = None,
     layers: str | int | None = None,
 ) -> GridConfig:
-    """Build a grid from a TOML file and keywords; keywords win.
-
-    Raises:
-        ValueError: an unknown key or an impossible value; names it and where it stands.
-    """
+    """Build a grid from a TOML file and keywords, which win; a wrong value is a ValueError."""
     values: dict[str, Any] = {} if file is None else read_toml(Path(file))
     settings = values.setdefault("probe", {})
     if isinstance(settings, dict):  # `build` refuses anything else

@@ -268,7 +268,9 @@ def main() -> None:
     """Run all checks."""
     torch.set_num_threads(1)
     failed: dict[str, str] = {}
-    for flag, check in {**EFFECTS, **{f: functools.partial(value, f) for f in VALUES}}.items():
+    values = {flag: functools.partial(value, flag) for flag in VALUES}
+    checks: dict[str, Callable[[], None]] = {**EFFECTS, **values}
+    for flag, check in checks.items():
         try:
             check()
         except (Exception, SystemExit):  # noqa: BLE001 - the test shows it

@@ -37,8 +37,8 @@ SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
 @pytest.fixture(scope="module")
 def start(tone_corpus: Path, tiny_checkpoint: Path) -> Start:
     """Return a function that probes the harness upstream on the keyword task, or as is said."""
-    usual = {"upstream": "harness_local", "checkpoint": tiny_checkpoint, "task": "keyword"}
-    usual |= {"cuts": tone_corpus, "label_field": "label"}
+    usual: dict[str, Any] = {"upstream": "harness_local", "checkpoint": tiny_checkpoint}
+    usual |= {"task": "keyword", "cuts": tone_corpus, "label_field": "label"}
 
     def run(
         out: Path, config: ProbeConfig = SHORT, *, test: bool = True, **other: Any

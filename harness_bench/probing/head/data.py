@@ -47,17 +47,14 @@ class Batch(NamedTuple):
 
 
 class LabelledCuts(Dataset[LabelledUtterance]):
-    """Cuts of one split, all of known labels; decoded audio is kept while it fits.
-
-    `classes` are in the order of the head's outputs.
-    """
+    """Cuts of one split, all of known labels; decoded audio is kept while it fits."""
 
     def __init__(self, cuts: Sequence[Cut], config: DataConfig, classes: Sequence[str]) -> None:
         self.cuts = list(cuts)
-        names = {cut.id: label_of(cut, config.label_field) for cut in cuts}
-        self.labels = [classes.index(names[cut.id]) for cut in cuts]
+        names = [label_of(cut, config.label_field) for cut in cuts]
+        self.labels = [classes.index(name) for name in names]
         self.groups = [group_of(cut) for cut in cuts]
-        self.tags = tags_of(self.cuts, names)
+        self.tags = tags_of(cuts, dict(zip((cut.id for cut in cuts), names, strict=True)))
         self._waveforms: BoundedStore[int, Tensor] = BoundedStore(
             config.waveform_cache_mb * MEBIBYTE
         )
@@ -152,10 +149,5 @@ def batches(
 
 def collate(items: Sequence[LabelledUtterance]) -> Batch:
     """Put utterances into a batch."""
-    return Batch(
-        waveforms=[item.waveform for item in items],
-        labels=torch.tensor([item.label for item in items]),
-        samples=[len(item.waveform) for item in items],
-        ids=[item.id for item in items],
-        groups=[item.group for item in items],
-    )
+    waveforms, labels, ids, groups = map(list, zip(*items, strict=True))
+    return Batch(waveforms, torch.tensor(labels), [*map(len, waveforms)], ids, groups)

@@ -177,10 +177,7 @@ class ClassifierExpert(nn.Module):
     def probabilities(
         self, features: Sequence[Tensor], samples: list[int] | None = None
     ) -> list[dict[str, float]]:
-        """Return each utterance's probability of every class, the most probable first.
-
-        Shapes as in `forward`; without `samples` all frames count.
-        """
+        """Return each utterance's probabilities, highest first; by default of all frames."""
         rows = self._logits(features, samples).softmax(-1).tolist()
         return [
             dict(sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1]))

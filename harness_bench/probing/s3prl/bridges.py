@@ -107,15 +107,13 @@ def plain_ddp(runner_module: Any) -> None:
     runner_module.DDP = wrap
 
 
-# Where torch remembers what to call in place of a function that the compiler must not see.
-_REMEMBERED = "__dynamo_disable"
-
-
 def light_optimizers() -> None:
     """Torch's optimizers import its compiler, a third of a short run, to say that there is none.
 
     Where torch is built in another way than this expects, it stays as it is.
     """
+    # Where torch remembers what to call in place of a function that the compiler must not see.
+    remembered = "__dynamo_disable"
     found = (kind for kind in vars(torch.optim).values() if isinstance(kind, type))
     for kind in {kind for kind in found if issubclass(kind, torch.optim.Optimizer)}:
         for name, member in [*vars(kind).items()]:
@@ -125,8 +123,8 @@ def light_optimizers() -> None:
                 continue
             if name == "step":
                 kind.step = _without_gradients(member, plain)  # type: ignore[method-assign]
-            elif not hasattr(plain, _REMEMBERED):
-                setattr(plain, _REMEMBERED, plain)
+            elif not hasattr(plain, remembered):
+                setattr(plain, remembered, plain)
 
 
 def _without_gradients(full: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:

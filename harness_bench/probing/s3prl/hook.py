@@ -43,7 +43,12 @@ class S3prlFinder(MetaPathFinder):
         if not fullname.startswith("s3prl."):
             return None
         if fullname == COMMAND:
-            _prepare_command()
+            from harness_bench.probing.s3prl import arguments, bridges  # noqa: PLC0415 - heavy
+
+            # Python looks for the module of `python -m MODULE` while sys.argv[0] is still "-m".
+            if sys.argv[0] == "-m":
+                arguments.complete_command()
+            bridges.apply()  # without which the command cannot be imported
         if fullname == RUNNER:
             spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.origin is not None:
@@ -80,16 +85,6 @@ def real_name(fullname: str) -> str | None:
         return real if importlib.util.find_spec(real) else None
     except ModuleNotFoundError:  # a parent package of it is not ours
         return None
-
-
-def _prepare_command() -> None:
-    """Complete the arguments of the literal command, and make it importable."""
-    from harness_bench.probing.s3prl import arguments, bridges  # noqa: PLC0415 - starts are light
-
-    # Python looks for the module of `python -m MODULE` while sys.argv[0] is still "-m".
-    if sys.argv[0] == "-m":
-        arguments.complete_command()
-    bridges.apply()
 
 
 class _RunnerLoader(importlib.machinery.SourceFileLoader):

@@ -68,10 +68,7 @@ def s3prl_folder() -> Path:
 
 
 def own_checkpoint(name: str) -> Path | None:
-    """Return the checkpoint that one of our names stands for without `-k`, None where none does.
-
-    This may download; an unavailable checkpoint is a ValueError that says how to get it.
-    """
+    """Return what one of our names stands for without `-k`, None for others; may download."""
     own = name in own_upstreams() and name in models.names()
     return models.resolve(name) if own else None
 

@@ -74,10 +74,7 @@ class FrozenExpert(UpstreamBase):
         return self.backbone.shape.downsample_rate
 
     def digest(self) -> str | None:
-        """Return a digest of what decides the features beside the waveform and the code.
-
-        None: features must not outlive the process.
-        """
+        """Return what decides the features beside wave and code; None: they must not last."""
         return type_of(self.checkpoint).digest(self.checkpoint)
 
     @override
