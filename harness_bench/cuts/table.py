@@ -197,10 +197,6 @@ class Table:
         """The hours of all utterances."""
         return float(self.seconds().sum()) / 3600
 
-    def speakers_known(self) -> bool:
-        """Whether every cut has a speaker."""
-        return bool(self.hashes("speaker").all())
-
     def describe(self) -> SplitReport:
         """Put the split in figures; needs `LABEL_FIELDS` as categories."""
         columns = (self.categories[name] for name in LABEL_FIELDS)

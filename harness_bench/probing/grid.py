@@ -78,12 +78,6 @@ class GridOutcome:
     test_predictions: tuple[Path, ...]  # one file per seed
     layer_weights: tuple[float, ...]  # mean over the seeds
 
-    @property
-    def dev_by_rate(self) -> dict[float, dict[str, float]]:
-        """The dev scores that chose: those of the first seed."""
-        first = self.trials[0].seed
-        return {trial.learning_rate: trial.dev for trial in self.trials if trial.seed == first}
-
 
 def run_grid(
     subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1

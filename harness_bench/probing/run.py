@@ -158,7 +158,9 @@ def publish_grid(
         seed=config.seeds[0],
         seeds=config.seeds,
         learning_rates={
-            f"{rate:g}": dev[config.metric] for rate, dev in outcome.dev_by_rate.items()
+            f"{trial.learning_rate:g}": trial.dev[config.metric]
+            for trial in outcome.trials
+            if trial.seed == config.seeds[0]
         },
         leakage=leakage([(f"{row['corpus']} train", train)], test, f"{row['corpus']} test"),
         command=shlex.join(["harness-bench", *sys.argv[1:]]),

@@ -76,7 +76,14 @@ def complete(argv: Sequence[str]) -> list[str]:
         known.config = str(packaged_config(known.downstream))
     _choose_rank(known)
     _choose_device(known)
-    return arguments_of(parser, known)
+    words: list[str] = []
+    for action in parser._actions:  # noqa: SLF001 - argparse lists its flags nowhere else
+        value = getattr(known, action.dest, None)
+        if value is not None and value != action.default:
+            name = action.option_strings[-1]
+            # One word with its value: the value may begin with a dash (`-l -1`).
+            words.append(name if action.nargs == 0 else f"{name}={value}")
+    return words
 
 
 def check(known: argparse.Namespace) -> None:
@@ -177,19 +184,6 @@ def make_parser() -> argparse.ArgumentParser:
     for names, options in _flags():
         parser.add_argument(*names, **options)
     return parser
-
-
-def arguments_of(parser: argparse.ArgumentParser, known: argparse.Namespace) -> list[str]:
-    """Write parsed arguments as words again, each flag once, by its long name."""
-    words: list[str] = []
-    for action in parser._actions:  # noqa: SLF001 - argparse lists its flags nowhere else
-        value = getattr(known, action.dest, None)
-        if value is None or value == action.default:
-            continue
-        name = action.option_strings[-1]
-        # One word with its value: the value may begin with a dash (`-l -1`).
-        words.append(name if action.nargs == 0 else f"{name}={value}")
-    return words
 
 
 def help_text() -> str:

@@ -145,11 +145,6 @@ class Continuation:
         if step >= self.settings["total_steps"]:
             raise _Finished
 
-    def after_batch(self) -> None:
-        """Count a batch that the training loop has got."""
-        self.drawn += 1
-        self.since_start += 1
-
     def _tell(self, step: int) -> None:
         """Publish this rank's random states for the first rank.
 
@@ -232,7 +227,8 @@ class _Epoch:
         self._continuation.begun()
         self._continuation.before_batch()
         for batch in batches:
-            self._continuation.after_batch()
+            self._continuation.drawn += 1
+            self._continuation.since_start += 1
             yield batch
             self._continuation.before_batch()
 
