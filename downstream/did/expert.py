@@ -1,7 +1,5 @@
 """Dialect identification, in s3prl's convention: `-d did`."""
 
-from __future__ import annotations
-
 from harness_bench.probing.head.expert import ClassifierExpert
 
 

@@ -1,7 +1,5 @@
 """Keyword classification, in s3prl's convention: `-d keyword`."""
 
-from __future__ import annotations
-
 from harness_bench.probing.head.expert import ClassifierExpert
 
 

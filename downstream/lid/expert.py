@@ -1,7 +1,5 @@
 """Language identification, in s3prl's convention: `-d lid`."""
 
-from __future__ import annotations
-
 from harness_bench.probing.head.expert import ClassifierExpert
 
 

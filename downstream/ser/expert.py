@@ -1,7 +1,5 @@
 """Speech emotion recognition, in s3prl's convention: `-d ser`."""
 
-from __future__ import annotations
-
 from harness_bench.probing.head.expert import ClassifierExpert
 
 

@@ -1,7 +1,5 @@
 """The frames of the paper's extractor: what labels and features stand for. Needs no library."""
 
-from __future__ import annotations
-
 SAMPLE_RATE = 16_000  # Hz, of all audio here
 FRAME_SHIFT = 320  # samples from one frame to the next
 FRAME_FIELD = 400  # samples that one frame sees; anything shorter gives no frame at all

@@ -1,10 +1,8 @@
 """Tensors in a disk cache, each a safetensors file that knows when it is broken."""
 
-from __future__ import annotations
-
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -13,9 +11,6 @@ from torch import Tensor
 
 from harness_bench.core.cache import MEBIBYTE, DiskStore
 from harness_bench.core.log import say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FEATURES, _CHECK = "features", "check"
 _KINDS = {torch.float32, torch.float16, torch.bfloat16, torch.int32}

@@ -4,22 +4,17 @@ A step's settings are one frozen dataclass made with `pydantic.dataclasses.datac
 `config=STRICT`. Fields carry fairseq's names where fairseq has one.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from pydantic.fields import FieldInfo
+from pydantic.fields import FieldInfo
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,18 +1,14 @@
 """Files that are either whole or absent: atomic writes, digests, JSON lines."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 _blake2b_128 = functools.partial(hashlib.blake2b, digest_size=16)
 

@@ -1,17 +1,13 @@
 """Progress bars for long steps, and log lines with the time of day."""
 
-from __future__ import annotations
-
 import logging
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, override
+from collections.abc import Iterable
+from typing import override
 
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def bar[T](

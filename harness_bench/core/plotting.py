@@ -1,7 +1,5 @@
 """What all plots share: colours, and matplotlib settings. Imports nothing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 INK, MUTED, LINE = "#1b2224", "#5b6669", "#d4d9da"  # titles and figures, labels, axes and grids

@@ -1,16 +1,11 @@
 """Run another program with its output in a log, and show the log's end when it fails."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -1,7 +1,5 @@
 """Find plugins by looking into folders: a new file or folder is all that a new plugin needs."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import pkgutil

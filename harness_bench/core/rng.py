@@ -1,7 +1,5 @@
 """Chance that depends on nothing but a seed and names, such as an epoch and an utterance."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sanitise untrusted text and paths."""
 
-from __future__ import annotations
-
 import unicodedata
 from pathlib import Path, PurePosixPath
 

@@ -1,12 +1,11 @@
 """What the stages of a job take, and one log line per stage; kept in a file over several calls."""
 
-from __future__ import annotations
-
 import re
 import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
@@ -14,10 +13,6 @@ from harness_bench.core.config import STRICT, build
 from harness_bench.core.files import read_json, write_json
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.core.tables import columns
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
 
 _TAG = re.compile(r" \[([^\]]+)\]$")
 _NUMBER = re.compile(r"stage (\d+)", re.IGNORECASE)

@@ -1,11 +1,6 @@
 """Tables of text for people: cells lined up in columns."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 GAP = "  "
 

@@ -21,8 +21,6 @@ names each input that differs. Folders of versions that noted a digest alone are
 `key=` and `older=(OldNote("key.json"),)`.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import os
@@ -30,19 +28,17 @@ import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, is_dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
 
 NOTE = "inputs.json"
 _LONGEST = 40  # characters of a value that an error quotes

@@ -4,17 +4,16 @@ Every learning rate is tried with the first seed. The one with the best dev scor
 the other seeds too, and its trials alone see the test split.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
 from threading import Event
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -27,9 +26,6 @@ from harness_bench.models.features.config import FOLDER
 from harness_bench.probing.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.scoring.classes import score_classes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 GRID = "grid.json"
 _Rate = Annotated[float, Field(gt=0, le=1)]

@@ -1,13 +1,12 @@
 """One probe: train a head on a frozen upstream by s3prl's command line, then test the best."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -24,9 +23,6 @@ from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hub import own_checkpoint
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
 _SPLITS = ("train", "dev", "test")

@@ -1,9 +1,7 @@
 """Audio as the models take it, whatever is on disk."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +9,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import Recording
+from lhotse.cut import Cut
+from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import digest_samples, load_waveform, standard
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lhotse.cut import Cut
-    from numpy.typing import NDArray
 
 
 def chirp(rate: int, seconds: float = 1.0) -> NDArray[np.float64]:

@@ -1,7 +1,5 @@
 """Which files and values stay, whoever writes, dies or deletes."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """One entry as bytes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

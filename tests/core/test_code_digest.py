@@ -1,18 +1,14 @@
 """What stands for the code that computes features."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
 from harness_bench.core import code_digest, files, rng
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SOURCES = {
     "base_of_one": "from torch import nn\nclass Base(nn.Module):\n    pass\n",

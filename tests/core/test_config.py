@@ -1,9 +1,9 @@
 """A typing error in a config must never run for days under a default nobody chose."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,6 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT, build, load, read_toml, read_yaml, resolved, typed
 from harness_bench.models.config import HubertConfig
 from harness_bench.pretrain.config import FamilyConfig, IterationConfig, LabelConfig, PretrainConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 MODEL = {"encoder_layers": 2, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64}
 MODEL["encoder_attention_heads"] = 4

@@ -1,9 +1,6 @@
 """What ranks tell each other, over three processes and alone."""
 
-from __future__ import annotations
-
 import multiprocessing
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -18,9 +15,6 @@ from harness_bench.core.distributed import (
     sum_over_ranks,
     world,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RANKS = 3
 CPU = torch.device("cpu")
@@ -57,7 +51,7 @@ def _rank(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     """Return what each of three gloo processes got."""
-    folder: Path = tmp_path_factory.mktemp("ranks")
+    folder = tmp_path_factory.mktemp("ranks")
     context = multiprocessing.get_context("spawn")
     ranks = [context.Process(target=_rank, args=(rank, str(folder))) for rank in range(RANKS)]
     for process in ranks:

@@ -1,13 +1,12 @@
 """A later run takes any file it finds for whole, so no file may ever be half-written."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +22,6 @@ from harness_bench.core.files import (
     write_jsonl,
     write_text,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 KILLED = """
 import os, pathlib, signal, sys

@@ -1,7 +1,5 @@
 """Untrusted values are text, and the policy lets the page's own script run."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 

@@ -1,7 +1,5 @@
 """Progress must be seen on a terminal, not flood a log, and times must add up."""
 
-from __future__ import annotations
-
 import logging
 import re
 

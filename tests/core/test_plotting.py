@@ -1,7 +1,5 @@
 """What all plots share: settings that matplotlib knows, colours that can be told apart."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 from harness_bench.core.plotting import INK, LINE, MUTED, PALETTE, STYLE

@@ -1,16 +1,11 @@
 """A stage's process must leave a log, and its failure must be told where it is seen."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from harness_bench.core.process import log_lines, run_logged
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def python(code: str) -> list[str]:

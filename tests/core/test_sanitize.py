@@ -1,17 +1,12 @@
 """No untrusted path may leave its folder, no untrusted text may do more than be seen."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.core.sanitize import check_relative, clean, inside, read_bounded, shorten
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @given(text=st.text(alphabet=st.sampled_from("ab./\\: \0\n~"), max_size=12))

@@ -1,16 +1,11 @@
 """Times add up over stages, and over all the calls that a recipe took."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from harness_bench.core.stage_times import StageTimes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_stage_times_add_up(capfd: pytest.CaptureFixture[str]) -> None:

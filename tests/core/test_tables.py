@@ -1,7 +1,5 @@
 """Tables of text: every cell stands under its header, whole."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

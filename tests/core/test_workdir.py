@@ -1,18 +1,14 @@
 """A folder is whole, from equal inputs, or it says what differs; older folders count as well."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.workdir import NOTE, PROVENANCE, OldNote, WorkDir, inputs_key
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INPUTS = {"corpus": "adi5", "options": {"split": "train", "rate": 16000}, "files": "f" * 32}
 

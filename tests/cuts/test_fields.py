@@ -1,8 +1,8 @@
 """What a cut says: the same of a row as of lhotse's cut."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,6 @@ from harness_bench.cuts import fields, store
 from harness_bench.cuts.table import KINDS, PLACED, Table
 from tests.corpora import trees
 from tests.cuts.test_store import cut
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 ASKED: dict[str, Callable[[Any], object]] = {
     name: getattr(fields, name)

@@ -1,19 +1,14 @@
 """Prepared folders: what is written is what is read, and what is asked for is there or named."""
 
-from __future__ import annotations
-
 import gzip
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
 from harness_bench.cuts import store
 from tests.cut_files import row, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def cut(uid: str, **fields: object) -> MonoCut:

@@ -1,11 +1,10 @@
 """What every task folder promises s3prl's runner, whichever folders there are."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +15,6 @@ from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.probing.head.config import BEST
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DIM, RATE = 6, 320
 

@@ -3,8 +3,6 @@
 Read from the command line: the folder of cuts and the checkpoint.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import sys

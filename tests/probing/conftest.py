@@ -1,19 +1,13 @@
 """Fresh Python processes: what is imported or patched there touches no other test."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 type Python = Callable[..., str]  # runs Python with arguments; gives what it printed
 
@@ -21,7 +15,7 @@ type Python = Callable[..., str]  # runs Python with arguments; gives what it pr
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     """Return a runner of fresh processes, in an empty folder, on one thread."""
-    folder: Path = tmp_path_factory.mktemp("process")
+    folder = tmp_path_factory.mktemp("process")
 
     def run(*arguments: str, **environment: str) -> str:
         done = subprocess.run(

@@ -4,13 +4,12 @@ Run it in an empty folder. One function per flag asserts its effect; prints as J
 function failed, and why.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import yaml
@@ -31,9 +30,6 @@ from tests.probing.commands import (
     trained,
 )
 from tests.probing.resume_runs import equal, load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def mode() -> None:

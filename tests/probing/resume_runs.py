@@ -5,15 +5,14 @@ differs. Run as a program, because s3prl patches and is patched; under torchrun 
 processes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import random
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import Any, override
 
 import numpy as np
 import torch
@@ -23,9 +22,6 @@ from harness_bench import run_downstream
 from harness_bench.probing.head.data import LabelledUtterance, collate
 from harness_bench.probing.head.expert import ClassifierExpert
 from harness_bench.probing.s3prl import resume
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 LAST, CUT = 16, 10  # cut while step 10 is logged: the checkpoint before is that of step 8
 SETTINGS = [

@@ -1,17 +1,13 @@
 """The command line of run_downstream: completed where s3prl stumbles, refused where it is wrong."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness_bench.probing.s3prl import arguments
 from harness_bench.probing.s3prl.arguments import make_parser
 from tests.probing.test_checkpoints import make_checkpoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TRAIN = ["-m", "train", "-u", "fbank", "-d", "ser", "-p", "run"]
 TEST = ["-m", "evaluate", "-d", "ser"]

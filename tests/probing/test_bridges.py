@@ -1,20 +1,15 @@
 """Each bridge does its work and is still needed; where `needed` fails, delete that bridge."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from harness_bench.probing.s3prl import bridges
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.probing.conftest import Python
+from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 # Every step fails without its bridge; prints the names of those that failed.

@@ -1,19 +1,14 @@
 """A checkout of s3prl, and our folders copied into it as docs/s3prl.md says."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from harness_bench.probing.s3prl.hub import s3prl_folder
-
-if TYPE_CHECKING:
-    from tests.probing.conftest import Python
+from tests.probing.conftest import Python
 
 pytestmark = [pytest.mark.s3prl, pytest.mark.slow]
 

@@ -1,7 +1,5 @@
 """Which checkpoint a run is taken up from: never a broken one, and never silently another."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

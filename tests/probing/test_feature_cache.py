@@ -1,10 +1,9 @@
 """The feature cache under s3prl's own runner: faster, and nothing else changes."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +12,6 @@ from safetensors.torch import load_file, save_file
 from harness_bench.core import code_digest
 from tests.probing.resume_runs import equal, load
 from tests.probing.trainings import Trainings, run_trainings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
 # The utterances of `tone_corpus` that a run sees, and the second of noise of s3prl's featurizer.

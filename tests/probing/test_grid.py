@@ -1,11 +1,9 @@
 """The grid of learning rates and seeds: SUPERB's rule, nothing peeked at, every trial kept."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +16,6 @@ from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, pub
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 from harness_bench.results.record import load_result
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Learning rate -> share of right answers on dev and on test: dev chooses the second.
 RIGHT = {1e-2: (0.3, 0.9), 1e-3: (0.8, 0.5), 1e-4: (0.6, 0.95)}
@@ -194,14 +189,14 @@ def test_trials_share_features_until_the_grid_is_done(
 ) -> None:  # fmt: skip
     """Five trials read the same speech; what they keep for each other must not stay on the disk."""
     seen: list[str | None] = []
-    made: Callable[..., ProbeOutcome] = vars(grid)["run_probe"]
+    run = vars(grid)["run_probe"]  # as `trials` replaced it
 
-    def run_probe(*given: Any, **named: Any) -> ProbeOutcome:
+    def run_probe(*given: Any, **named: Any) -> Any:
         folder = os.environ.get(FOLDER)
         seen.append(folder)
         if folder and folder.startswith(str(tmp_path)):
             Path(folder).mkdir(exist_ok=True, parents=True)
-        return made(*given, **named)
+        return run(*given, **named)
 
     monkeypatch.setattr(grid, "run_probe", run_probe)
     monkeypatch.delenv(FOLDER, raising=False)

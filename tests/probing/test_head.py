@@ -1,10 +1,9 @@
 """The head: its data, its layers against s3prl's own, its measures against scikit-learn's."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,9 +15,6 @@ from harness_bench.probing.head.config import DataConfig, HeadConfig
 from harness_bench.probing.head.data import batches, learn_classes, read_split
 from harness_bench.probing.head.expert import gather, measure
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLASSES = ["high", "low", "middle"]
 

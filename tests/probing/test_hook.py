@@ -1,23 +1,18 @@
 """The import hook: s3prl sees our names under its own, and nothing else changes."""
 
-from __future__ import annotations
-
 import importlib
 import sys
+from collections.abc import Callable
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness_bench.probing.s3prl import autoload, hub
 from harness_bench.probing.s3prl.arguments import tasks
 from harness_bench.probing.s3prl.hook import S3prlFinder, activate, real_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.probing.conftest import Python
+from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 STOCK_NAMES = """

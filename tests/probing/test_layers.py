@@ -1,10 +1,9 @@
 """The paper's plain mean of the hidden states, beside s3prl's learned sum."""
 
-from __future__ import annotations
-
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +12,6 @@ from harness_bench.core.files import read_jsonl
 from harness_bench.probing.s3prl.layers import choose_layers, layers_of, refuse_unheeded
 from tests.probing.resume_runs import load
 from tests.probing.trainings import run_trainings
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 MEAN = "config.runner.layers=mean"
 

@@ -1,10 +1,9 @@
 """Finding a trained head, and what a file that cannot be read costs."""
 
-from __future__ import annotations
-
 import json
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +13,6 @@ import torch
 from harness_bench.probing.head.expert import ClassifierExpert
 from harness_bench.probing.s3prl import predict as module
 from harness_bench.probing.s3prl.predict import find_checkpoint, predict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_head_is_found_where_people_look(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """A probe end to end, by s3prl's own command line in its own process."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -11,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -24,9 +22,7 @@ from harness_bench.probing import probe
 from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.probing.s3prl.arguments import packaged_config
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-
-if TYPE_CHECKING:
-    from tests.probing.conftest import Python
+from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 type Start = Callable[..., ProbeOutcome]

@@ -1,13 +1,12 @@
 """A run cut off and resumed is the run without a break, to the last bit; shared, nearly so."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +15,8 @@ from harness_bench.probing.s3prl import autoload
 from harness_bench.probing.s3prl.checkpoints import PARTIAL, states
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from tests.probing import resume_runs
+from tests.probing.conftest import Python
 from tests.probing.resume_runs import DATA, LAST, SCHEDULE, SETTINGS, differences, load
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 SCENARIOS = [name for name in resume_runs.scenarios([]) if not name.startswith("stock")]

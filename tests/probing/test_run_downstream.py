@@ -1,21 +1,17 @@
 """Every flag of s3prl's run_downstream, taken and doing what it does in s3prl's own runner."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from harness_bench.probing.s3prl import autoload, hub
 from harness_bench.probing.s3prl.arguments import make_parser, stock_tasks, tasks
 from tests.probing import flag_runs
-
-if TYPE_CHECKING:
-    from tests.probing.conftest import Python
+from tests.probing.conftest import Python
 
 pytestmark = pytest.mark.s3prl
 FLAGS = sorted(set(vars(make_parser().parse_args(["-m", "train"]))))

@@ -1,17 +1,13 @@
 """What the base of upstreams promises, by an upstream that counts what it computes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, override
+from collections.abc import Sequence
+from typing import override
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from harness_bench.probing.s3prl.upstream import FrozenExpert
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 pytestmark = pytest.mark.s3prl
 

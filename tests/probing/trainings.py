@@ -5,8 +5,6 @@ and variables (`KEY=VALUE`). Run as a program it prints how many utterances each
 computed, as JSON lines; the feature cache has one broken entry for the training called "broken".
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

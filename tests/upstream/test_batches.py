@@ -1,8 +1,8 @@
 """An utterance gives the same features alone and in any batch, and no frame too many."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +13,6 @@ from harness_bench.audio.frames import frame_count
 from harness_bench.probing.head.model import valid_frames
 from harness_bench.probing.s3prl import hub
 from tests.upstream.conftest import GROUP_KINDS, KINDS, LAYER_KINDS, build, waves
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
 EXACT = 1e-5

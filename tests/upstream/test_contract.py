@@ -1,20 +1,15 @@
 """What every upstream of this project promises, whichever folders there are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.bridges import hub_names
 from harness_bench.probing.s3prl.upstream import FrozenExpert
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 pytestmark = pytest.mark.s3prl
 LENGTHS = (16000, 9999, 4321)

@@ -1,7 +1,5 @@
 """Where named upstreams come from: the table, what a user puts over it, and the hub."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

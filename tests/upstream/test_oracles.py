@@ -1,11 +1,12 @@
 """Hidden states and their weighted sum against transformers, fairseq and s3prl themselves."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
 from harness_bench.audio.frames import frame_count
@@ -16,12 +17,6 @@ from tests.models import fairseq_layout
 from tests.models.conftest import KINDS as SHAPES
 from tests.models.conftest import padded, small_config
 from tests.upstream.conftest import KINDS, build, waves
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from torch import Tensor
 
 pytestmark = pytest.mark.s3prl
 LENGTHS = [16_000, 9_999, 4_321]

@@ -1,9 +1,8 @@
 """s3prl's own names: exact from a local copy, untouched without one."""
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +11,6 @@ from harness_bench.upstream.harness.expert import UpstreamExpert
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.bridges import hub_names
 from tests.upstream.conftest import waves
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
 STOCK = hub._stock_index()

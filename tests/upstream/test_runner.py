@@ -1,8 +1,7 @@
 """s3prl's runner cannot tell our upstream from its own on the same folder, and -f trains it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +10,6 @@ from harness_bench.core.files import read_jsonl
 from harness_bench.models.frozen import load_backbone
 from tests.probing.resume_runs import load
 from tests.probing.trainings import run_trainings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.s3prl
 STOCK, OURS, TUNED = "hf_hubert_custom", "harness_local", "harness_local -f"

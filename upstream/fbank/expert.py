@@ -1,7 +1,5 @@
 """FBANK behind the feature memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from harness_bench.models.types.fbank import NAME

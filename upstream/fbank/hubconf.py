@@ -1,7 +1,5 @@
 """The upstream's name in s3prl: `-u fbank_cached`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .expert import UpstreamExpert as _UpstreamExpert

@@ -1,7 +1,5 @@
 """A checkpoint as frozen s3prl upstream."""
 
-from __future__ import annotations
-
 from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 

@@ -1,16 +1,12 @@
 """The upstreams' names in s3prl: `-u harness_local -k CHECKPOINT`, `-u harness_st`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from harness_bench.core.log import say as _say
 from harness_bench.models.hub import resolve as _resolve
 
 from .expert import UpstreamExpert as _UpstreamExpert
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:

@@ -4,18 +4,14 @@ s3prl's own functions of these names ignore -k and fetch a file of their own. Wi
 expert on that checkpoint; without it they stay s3prl's.
 """
 
-from __future__ import annotations
-
 import importlib as _importlib
+from collections.abc import Callable
 from pathlib import Path as _Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.upstream.harness.expert import UpstreamExpert as _UpstreamExpert
 
 from harness_bench.core.log import say as _say
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def _published(about: str, name: str, *shape: int) -> Callable[..., Any]:

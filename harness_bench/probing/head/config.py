@@ -1,7 +1,5 @@
 """Settings of the classification tasks: the `downstream_expert` part of their config.yaml."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

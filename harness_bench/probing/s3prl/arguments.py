@@ -5,8 +5,6 @@ comes after 15 seconds of imports and lists 200 upstreams in one paragraph. Noth
 imported before the check, so a typing error costs a fraction of a second.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import difflib
@@ -14,15 +12,13 @@ import os
 import re
 import sys
 import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.core.log import say
 from harness_bench.core.registry import package_folder, packages_in
 from harness_bench.probing.s3prl import checkpoints, hub
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TASKS = "harness_bench.downstream"
 COMMAND_FILE, PARSER_FUNCTION = "run_downstream.py", "get_downstream_args"

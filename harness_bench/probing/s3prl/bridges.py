@@ -3,17 +3,13 @@
 A test per bridge fails once s3prl works without it; then delete both.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import importlib.util
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def apply() -> None:

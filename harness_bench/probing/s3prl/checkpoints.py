@@ -3,16 +3,12 @@
 torch is imported only to read one: the command line checks them before anything heavy is loaded.
 """
 
-from __future__ import annotations
-
 import argparse
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness_bench.core.log import say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STATES = "states-*.ckpt"  # s3prl's name; the number is the step
 PARTIAL = ".partial-*.ckpt"  # what a killed save leaves

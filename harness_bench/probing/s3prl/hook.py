@@ -6,19 +6,15 @@ s3prl's runner is imported, and the runner resumes exactly (see `resume`) and ca
 mean of the layers (see `layers`).
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from typing import TYPE_CHECKING, override
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import override
 
 HUB, TASKS = "harness_bench.probing.s3prl.hub", "harness_bench.downstream"
 COMMAND = "s3prl.run_downstream"

@@ -5,8 +5,6 @@ for it (see `hook`): the names are read from the hubconf files without running t
 upstreams of this project's `upstream/` folders are added.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import functools
@@ -79,17 +77,21 @@ def own_upstreams() -> dict[str, tuple[str, str]]:
 
     A name is a public function, or what a call gives whose first argument tells of it.
     """
-    found = {}
-    for package in packages_in(OWN):
-        for node in parse(package_folder(OWN) / package / "hubconf.py").body:
-            about = ""
-            if isinstance(node, ast.FunctionDef):
-                about = ast.get_docstring(node) or ""
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                about = str(ast.literal_eval(node.value.args[0]))
-            for name in _public_names(node) if about else []:
-                found[name] = (f"{OWN}.{package}.hubconf", about.partition("\n")[0])
-    return found
+    return {
+        name: (f"{OWN}.{package}.hubconf", about.partition("\n")[0])
+        for package in packages_in(OWN)
+        for node in parse(package_folder(OWN) / package / "hubconf.py").body
+        if (about := _about(node)) is not None
+        for name in _public_names(node)
+    }
+
+
+def _about(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.FunctionDef):
+        return ast.get_docstring(node) or ""
+    call = node.value if isinstance(node, ast.Assign) else None
+    first = call.args[0] if isinstance(call, ast.Call) and call.args else None
+    return str(first.value) if isinstance(first, ast.Constant) else None
 
 
 def _stock_index() -> dict[str, str]:
@@ -112,7 +114,7 @@ def _public_names(node: ast.stmt) -> list[str]:
         names = [node.name]
     elif isinstance(node, ast.ImportFrom):
         names = [alias.asname or alias.name for alias in node.names]
-    elif isinstance(node, ast.Assign):
+    elif isinstance(node, ast.Assign) and _about(node) is not None:
         names = [name.id for name in node.targets if isinstance(name, ast.Name)]
     return [name for name in names if not name.startswith("_")]
 

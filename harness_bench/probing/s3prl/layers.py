@@ -4,16 +4,12 @@ s3prl learns the sum always. Its weights are a softmax of numbers that start at 
 zero they are the plain mean, on any upstream and any task.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from harness_bench.models.layers import MEAN, WEIGHTED
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KEY = "layers"  # of the config's part `runner`
 _RUNNER = "s3prl.downstream.runner"

@@ -1,14 +1,13 @@
 """Classify audio files with a trained head by s3prl's inference."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.core.files import read_json, write_json
 from harness_bench.probing.grid import GRID
@@ -16,9 +15,6 @@ from harness_bench.probing.head.config import BEST, CLASSES
 from harness_bench.probing.probe import OUTCOME
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hook import activate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ states of every rank and the records since the last log; a resumed loop continue
 it stopped. A checkpoint replaces the one before only once it is whole on the disk.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import io
 import itertools
 import random
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +25,6 @@ from harness_bench.core.distributed import world
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
 from harness_bench.probing.s3prl.checkpoints import prune
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 KEY = "HarnessBench"  # our part of a checkpoint; s3prl ignores it
 NOT_EXACT = (

@@ -5,14 +5,14 @@ same features again. They are kept by the waveform's digest, so a changed (augme
 computed anew; see `harness_bench.models.features`.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, override
+from typing import Any, Self, override
 
 import torch
 from s3prl.upstream.interfaces import UpstreamBase
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.core.code_digest import code_digest
@@ -20,11 +20,6 @@ from harness_bench.core.log import say
 from harness_bench.models.features.config import upstream_config
 from harness_bench.models.features.store import FeatureStore
 from harness_bench.models.frozen import load_backbone, type_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
 
 _MODELS = "harness_bench.models"  # functions that no class of a model shows
 

@@ -1,7 +1,5 @@
 """Activate the s3prl hook when Python starts, then run the sitecustomize this one hides."""
 
-from __future__ import annotations
-
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
