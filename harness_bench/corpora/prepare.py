@@ -238,7 +238,7 @@ def _report(
 ) -> PrepareReport:
     found, pairs = len(kept) + len(skipped), kept.leakage()
     tables = [split.table for split in kept.filled()]
-    speakers_known = len(tables) > 1 and all(table.speakers_known() for table in tables)
+    speakers_known = len(tables) > 1 and all(table.hashes("speaker").all() for table in tables)
     shared = any("speaker" in pair.kinds for pair in pairs)
     faults = sum(item.fault for item in skipped)
     rates = sorted(kept.rates.items())
