@@ -9,7 +9,7 @@ import pytest
 
 from harness_bench.corpora.base import Utterance
 from harness_bench.corpora.layouts.folder import Corpus
-from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts import store
 from harness_bench.cuts.fields import fields_of
 from tests.corpora.trees import sound
@@ -25,8 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_folder_is_a_tag(root: Path, tmp_path: Path) -> None:
     """Reaches the cuts, where pretraining lists and the doctor's tables find it."""
-    options: dict[str, str | int | float | bool] = {"tag_level": 1, "language": "ar"}
-    prepare("folder", root, tmp_path / "out", PrepareConfig(options=options))
+    prepare("folder", root, tmp_path / "out", options={"tag_level": 1, "language": "ar"})
     found = {cut.id: fields_of(cut) for cut in store.read_cuts(tmp_path / "out", "train")}
     assert {uid: known.get("country") for uid, known in found.items()} == {
         "EG_news_a": "EG", "EG_b": "EG", "MA_talk_c": "MA", "d": None,
@@ -48,7 +47,7 @@ def test_a_folder_may_name_the_language(root: Path) -> None:
 def test_fields_of_their_own_are_no_tags(tag: str, root: Path, tmp_path: Path) -> None:
     """Written as a tag, a speaker would be known to nobody who looks for speakers."""
     with pytest.raises(ValueError, match=f"{tag}.*speaker_level"):
-        prepare("folder", root, tmp_path, PrepareConfig(options={"tag_level": 1, "tag": tag}))
+        prepare("folder", root, tmp_path, options={"tag_level": 1, "tag": tag})
 
 
 def test_names_that_are_not_utf8_are_listed(root: Path, tmp_path: Path) -> None:
@@ -57,7 +56,7 @@ def test_names_that_are_not_utf8_are_listed(root: Path, tmp_path: Path) -> None:
         path = Path(os.fsdecode(os.fsencode(root) + b"/" + name))
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((root / "d.wav").read_bytes())
-    report = prepare("folder", root, tmp_path / "out", PrepareConfig(max_skipped=1))
+    report = prepare("folder", root, tmp_path / "out", max_skipped=1)
     assert report.kept == 4
     assert [(item.id, str(item.reason)) for item in report.skipped_list] == [
         ("EG_\\udcfe_x", "unreadable audio"), ("\\udcff", "unreadable audio"),

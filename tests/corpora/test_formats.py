@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness_bench.corpora.formats import kaldi
 from harness_bench.corpora.formats.raw_files import AudioIndex
 from harness_bench.corpora.formats.transcript_xml import LONGEST, Head, read_segments
-from tests.corpora.trees import FIRST, Seg, transcript
+from tests.corpora.trees import FIRST, Seg, text, transcript
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,11 @@ def segments(path: Path, content: str | bytes) -> list[Any]:
 
 
 def test_segments_are_read_as_they_are_written(tmp_path: Path) -> None:
-    rows = [
-        Seg(number, f"{number}", f"{number + 1}", f"w{number} &amp; .") for number in range(500)
-    ]
-    found = segments(tmp_path / "x.xml", transcript(FIRST, rows))
-    assert [(one.start, one.end, one.text) for one in found] == [
-        (row.start, row.end, row.words.replace("&amp;", "&")) for row in rows
-    ]
+    """A document type that is named does no harm as long as nobody opens it."""
+    rows = [Seg(n, f"{n}", f"{n + 1}", f"w{n} &amp; .") for n in range(500)]
+    content = transcript(FIRST, rows).replace("<transcript>", f"{FOREIGN}<transcript>")
+    found = [(one.start, one.end, one.text) for one in segments(tmp_path / "x.xml", content)]
+    assert found == [(row.start, row.end, row.words.replace("&amp;", "&")) for row in rows]
 
 
 def test_a_segment_comes_before_the_file_ends(tmp_path: Path) -> None:
@@ -47,6 +45,8 @@ def test_a_segment_comes_before_the_file_ends(tmp_path: Path) -> None:
     assert next(stream).text == "نعم ، لا"
     with pytest.raises(ValueError, match="not well-formed"):
         list(stream)
+    with pytest.raises(ValueError, match="cannot be read"):
+        list(read_segments(tmp_path, Head()))
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,6 @@ def test_xml_that_is_not_read(content: str, message: str, tmp_path: Path) -> Non
     assert str(tmp_path / "x.xml") in str(caught.value)
 
 
-def test_a_named_document_type_is_not_fetched(tmp_path: Path) -> None:
-    """It does no harm as long as nobody opens it."""
-    content = transcript(FIRST, [Seg(0, "0", "1")]).replace(
-        "<transcript>", f"{FOREIGN}<transcript>"
-    )
-    assert [one.text for one in segments(tmp_path / "x.xml", content)] == ["نعم ، لا"]
-
-
-def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
-        list(read_segments(tmp_path, Head()))
-
-
 @given(st.integers(0, 10**7), st.integers(1, 10**5), st.integers(0, 9999), st.sampled_from("-_"))
 def test_ids_come_back(start: int, length: int, speaker: int, sign: str) -> None:
     """The id is the only place that tells the times of QASR's dev and test."""
@@ -93,15 +80,11 @@ def test_ids_come_back(start: int, length: int, speaker: int, sign: str) -> None
 
 
 @given(st.text(max_size=300))
-def test_other_ids_are_none(text: str) -> None:
-    found = kaldi.parse_id(text)
+@example("a_spk-" * 40)
+@example("a_spk-1_seg-" * 20)  # a pattern that tries all ways would not end
+def test_other_ids_are_none(uid: str) -> None:
+    found = kaldi.parse_id(uid)
     assert found is None or found.start < found.end
-
-
-def test_hostile_ids_take_no_time() -> None:
-    """A pattern that tries all ways would not end."""
-    assert kaldi.parse_id("a_spk-" * 40) is None
-    assert kaldi.parse_id("a_spk-1_seg-" * 20) is None
 
 
 def test_audio_is_found_by_either_sign_and_nowhere_else(tmp_path: Path) -> None:
@@ -115,20 +98,17 @@ def test_audio_is_found_by_either_sign_and_nowhere_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "arabic"),
+    ("lines", "expected"),
     [
-        (">hlA @@LAT@@ok <UNK> %HESITATION [NOISE]", "أهلا @@LAT@@ok <UNK> %HESITATION [NOISE]"),
-        ("### # <xwAt @@@", "### # إخوات @@@"),
+        (["a ok thanks", "b نعم"], ["ok thanks", "نعم"]),
+        (["a nEm", "b"], ["نعم", ""]),
+        (["a >hlA @@LAT@@ok <UNK> %UM [NOISE]"], ["أهلا @@LAT@@ok <UNK> %UM [NOISE]"]),
+        (["a ### # <xwAt @@@"], ["### # إخوات @@@"]),
     ],
 )
-def test_buckwalter_leaves_marks_and_latin_words(words: str, arabic: str) -> None:
-    assert kaldi.to_arabic(words) == arabic
-
-
-def test_a_file_is_buckwalter_or_not_as_a_whole(tmp_path: Path) -> None:
-    """A Latin line of a file in Arabic script is Latin, not Buckwalter."""
-    path = tmp_path / "text"
-    path.write_text("a ok thanks\nb نعم\n", encoding="utf-8")
-    assert [text for text, _ in kaldi.read_text(path).values()] == ["ok thanks", "نعم"]
-    path.write_text("a nEm\nb\n", encoding="utf-8")
-    assert [text for text, _ in kaldi.read_text(path).values()] == ["نعم", ""]
+def test_buckwalter_is_a_whole_file_or_none(
+    lines: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    """A Latin line beside Arabic script is Latin; marks and words marked as Latin are none."""
+    text(tmp_path / "text", lines)
+    assert [words for words, _ in kaldi.read_text(tmp_path / "text").values()] == expected

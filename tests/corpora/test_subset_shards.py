@@ -29,11 +29,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def cuts(tmp_path_factory: pytest.TempPathFactory) -> list[Cut]:
     """Twenty utterances in two languages, each with a field of its own."""
-    lengths = [4_000 + 731 * number for number in range(20)]
-    made = make_cuts(tmp_path_factory.mktemp("audio"), lengths)
-    return [
-        with_custom(spoken(cut, "ar" if at < 12 else "en"), kept=at) for at, cut in enumerate(made)
-    ]
+    made = make_cuts(tmp_path_factory.mktemp("audio"), [4_000 + 731 * at for at in range(20)])
+    said = (spoken(cut, "ar" if at < 12 else "en") for at, cut in enumerate(made))
+    return [with_custom(cut, kept=at) for at, cut in enumerate(said)]
 
 
 @pytest.fixture
@@ -60,8 +58,7 @@ def test_the_list_is_that_of_prepared_cuts(
     digests = [read_json(tmp_path / name / "split.json")["digest"] for name in ("plain", "sharded")]
     assert digests[0] == digests[1]
     assert "All shards." in found.rule
-    back = subset(folders[::-1], tmp_path / "back", want)
-    assert back.pieces == found.pieces
+    assert subset(folders[::-1], tmp_path / "back", want).pieces == found.pieces
 
 
 def test_cuts_come_with_all_they_had(folders: list[Path], tmp_path: Path) -> None:
@@ -117,8 +114,11 @@ def test_an_earlier_list_is_replaced(folders: list[Path], tmp_path: Path) -> Non
     subset(folders, tmp_path / "out", wanted(share=50.0))
     assert not (tmp_path / "out" / "one").exists()
     assert [path.name for path in (tmp_path / "out" / "two").iterdir()] == ["notes.txt"]
-    assert open_shards(tmp_path / "out" / "train")
     assert open_shards(tmp_path / "out" / "mine")
+    # Drawn from one of its pieces, shards would be gone before the first of them is copied.
+    with pytest.raises(ValueError, match=r"out/train is drawn from and would be replaced"):
+        subset([tmp_path / "out" / "train"], tmp_path / "out", wanted(share=50.0))
+    assert open_shards(tmp_path / "out" / "train")
 
 
 def test_a_run_cut_off_is_refused_and_can_be_made_again(
@@ -136,17 +136,6 @@ def test_a_run_cut_off_is_refused_and_can_be_made_again(
     tar.write_bytes(whole)
     subset(folders, tmp_path / "out", wanted(share=100.0))
     assert sum(each.utterances for each in open_shards(tmp_path / "out" / "train")) == 20
-
-
-def test_a_piece_is_not_replaced_by_what_is_drawn_from_it(
-    folders: list[Path], tmp_path: Path
-) -> None:
-    """Its shards would be gone before the first of them is copied."""
-    out = tmp_path / "out"
-    subset(folders, out, wanted(hours={"one": 0.0005}))
-    with pytest.raises(ValueError, match=r"out/one is drawn from and would be replaced"):
-        subset([out / "one"], out, wanted(share=50.0))
-    assert open_shards(out / "one")
 
 
 def test_mistakes_are_explained(cuts: list[Cut], folders: list[Path], tmp_path: Path) -> None:

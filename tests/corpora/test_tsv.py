@@ -34,17 +34,11 @@ def test_cells_survive_as_written(rows: list[dict[str, str]], end: str) -> None:
     lines = ["\t".join(columns), *("\t".join(row[name] for name in columns) for row in rows)]
     with tempfile.TemporaryDirectory() as folder:
         found = read(Path(folder), end.join(lines) + end)
-        assert [
-            (item.audio, item.text, item.custom) for item in found if isinstance(item, Utterance)
-        ] == [
-            (
-                Path(folder) / row["path"],
-                None if row["transcript"] == "-" else row["transcript"],
-                {"accent": row["accent"]} if row["accent"] else {},
-            )
-            for row in rows
-        ]
-        assert len(found) == len(rows)
+    for item, row in zip(found, rows, strict=True):
+        assert isinstance(item, Utterance)
+        assert item.audio == Path(folder) / row["path"]
+        assert item.text == (None if row["transcript"] == "-" else row["transcript"])
+        assert item.custom == ({"accent": row["accent"]} if row["accent"] else {})
 
 
 @given(relative=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
@@ -55,21 +49,19 @@ def test_ids_have_no_space_and_no_slash(relative: str) -> None:
     assert not any(sign.isspace() for sign in found)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
-    """Spreadsheet programs write one."""
-    found = read(tmp_path, "\ufeffpath\tsplit\na.wav\ttest\n")
-    assert [(item.id, item.split) for item in found if isinstance(item, Utterance)] == [
-        ("a", "test")
-    ]
-
-
-def test_without_a_split_column_all_is_train_but_an_absent_split_is_none(tmp_path: Path) -> None:
-    """A row whose split was forgotten must not slip into training."""
-    (without,) = read(tmp_path, "path\na.wav\n")
-    (absent,) = read(tmp_path, "path\tsplit\na.wav\t-\n")
-    assert isinstance(without, Utterance)
-    assert isinstance(absent, Utterance)
-    assert (without.split, absent.split) == ("train", "")
+@pytest.mark.parametrize(
+    ("manifest", "split"),
+    [
+        ("\ufeffpath\tsplit\na.wav\ttest\n", "test"),  # spreadsheet programs write the mark
+        ("path\na.wav\n", "train"),
+        ("path\tsplit\na.wav\t-\n", ""),  # a row whose split was forgotten is not for training
+    ],
+)
+def test_without_a_split_column_all_is_train(manifest: str, split: str, tmp_path: Path) -> None:
+    """A byte order mark is no part of the first column."""
+    (item,) = read(tmp_path, manifest)
+    assert isinstance(item, Utterance)
+    assert (item.id, item.split) == ("a", split)
 
 
 @pytest.mark.parametrize(

@@ -46,31 +46,15 @@ def entry(aid: str) -> dict[str, Any]:
     """Return a recording's entry with the keys of the published file."""
     path, source, subsets, segments = AUDIOS[aid]
     return {
-        "title": "N/A",
-        "url": "https://example.org/x.mp3",
-        "path": path,
-        "aid": aid,
-        "source": source,
-        "codec": "opus",
-        "channels": 1,
-        "md5": "0" * 32,
-        "speaker": "N/A",
-        "category": "People and Blogs",
-        "subsets": subsets,
-        "duration": 2.0,
-        "sample_rate": 16000,
+        "title": "N/A", "url": "https://example.org/x.mp3", "path": path, "aid": aid,
+        "source": source, "codec": "opus", "channels": 1, "md5": "0" * 32, "speaker": "N/A",
+        "category": "People and Blogs", "subsets": subsets, "duration": 2.0, "sample_rate": 16000,
         "segments": [
-            {
-                "sid": f"{aid}_S{number:07d}",
-                "speaker": "N/A",
-                "begin_time": begin,
-                "end_time": end,
-                "text_tn": text,
-                "subsets": inner,
-            }
+            {"sid": f"{aid}_S{number:07d}", "speaker": "N/A", "begin_time": begin, "end_time": end,
+             "text_tn": text, "subsets": inner}
             for number, (begin, end, text, inner) in enumerate(segments)
         ],
-    }
+    }  # fmt: skip
 
 
 def build(root: Path) -> None:
