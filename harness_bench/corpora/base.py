@@ -1,10 +1,9 @@
 """What a corpus file provides: the class `Corpus`, which reads one layout on disk.
 
-A corpus is one module in this folder, found by its name. Its class `Corpus` is a frozen
-dataclass (`config=STRICT`): the fields are the options a user may set, the docstring's first
-line is its description, and `utterances` yields what the files on disk say. It decodes no audio:
-`prepare` checks and measures all audio of all corpora in one way. Where a corpus makes a split of
-its own, it may read the headers for their lengths.
+A corpus is one module of `layouts`, found by its name. Its class `Corpus` is a frozen dataclass
+(`config=STRICT`): the fields are the options a user may set, the docstring's first line is its
+description, and `utterances` yields what the files on disk say. It decodes no audio: `prepare`
+checks all audio in one way. For a split of its own it may read lengths off the headers.
 """
 
 from __future__ import annotations
@@ -108,8 +107,7 @@ class Corpus(Protocol):
     def utterances(self, root: Path) -> Found:
         """Yield every utterance the corpus names below `root`, or why a row of it is unusable.
 
-        Raises:
-            ValueError: `root` has not this layout at all; says which file was expected.
+        A `root` that has not this layout at all is a `ValueError` that says what was expected.
         """
         ...
 

@@ -92,10 +92,7 @@ def disjoint(items: Iterable[Item], shares: Mapping[str, int], seed: int) -> dic
     The cost of a split is the sum of squared relative deviations of its hours (weight 50) and of
     its hours of each kind (weight 1) from its share. From 256 seeded starts, the best move of one
     group or swap of two is made until none helps; the cheapest result counts, then the first by
-    the groups' names. Returns id -> split.
-
-    Raises:
-        ValueError: fewer groups than splits.
+    the groups' names. Returns id -> split; fewer groups than splits are a `ValueError`.
     """
     known = _checked(items, shares)
     groups = sorted({item.group for item in known})
@@ -117,10 +114,8 @@ def choose(items: Iterable[Item], hours: Mapping[str, float], seed: int) -> dict
     Programmes stand in the order of the BLAKE2b digest of seed and name. Dev takes them whole
     while they fit; of the next one, segments are drawn until dev is full to one segment, and the
     rest of it is left unused. Train is drawn from all segments of the other programmes. A
-    programme is an item's group. Returns id -> train or dev, for the chosen ones alone.
-
-    Raises:
-        ValueError: there are not as many hours.
+    programme is an item's group. Returns id -> train or dev, for the chosen ones alone; hours that
+    are not there are a `ValueError`.
     """
     programmes: dict[str, list[Item]] = defaultdict(list)
     for item in items:

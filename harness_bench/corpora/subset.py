@@ -122,7 +122,10 @@ class Candidates:
         self.chances = _chances(seed, table.ids())
         self.groups = _chances(seed, together.names)[:, together.numbers - 1] if by else None
         self.languages, self.names = spoken.numbers - 1, spoken.names  # (cuts,) int32, by number
-        if (twin := self._twin()) is not None:
+        order = np.lexsort(self.chances[::-1])
+        same = (self.chances[:, order[1:]] == self.chances[:, order[:-1]]).all(axis=0)
+        if same.any():
+            twin = int(order[1:][same].min())  # the first cut whose id came before
             path = files[int(np.searchsorted(ends, twin, side="right"))]
             raise ValueError(
                 f"The id {table.id(twin)!r} comes twice ({path} and before). A list could not tell "
@@ -141,16 +144,34 @@ class Candidates:
         groups = () if self.groups is None else self.groups[::-1]
         return np.lexsort((*self.chances[::-1], *groups))
 
+    def taken(self, order: NDArray[np.int64], amounts: Mapping[str, int]) -> NDArray[np.int8]:
+        """Give cuts in an order to pieces of so many microseconds; return their numbers."""
+        ends = np.concatenate([[0], np.cumsum(self.lengths[order])])
+        first, numbers = 0, np.full(len(order), NONE, dtype=np.int8)
+        for number, (name, amount) in enumerate(amounts.items()):
+            there = int(ends[-1] - ends[first])
+            if amount > there:
+                raise ValueError(
+                    f"Piece {name!r} wants {amount / HOUR:.4f} h, and {there / HOUR:.4f} h are "
+                    f"there{' beside the pieces before it' if first else ''}. Ask for less."
+                )
+            last = first + int(np.argmin(np.abs(ends[first:] - ends[first] - amount)))
+            if last == first:
+                raise ValueError(
+                    f"Piece {name!r} wants {amount / HOUR:g} h: nearer to none than to one "
+                    "utterance."
+                )
+            numbers[first:last] = number
+            first = last
+            if self.groups is not None:  # The next piece begins behind the group that this ends in.
+                same = self.groups[:, order[last:]] == self.groups[:, order[last - 1], None]
+                first += int(np.count_nonzero(same.all(axis=0)))
+        return numbers
+
     def digest(self) -> str:
         """Return the digest of which ids there are, whatever their order."""
         order = np.lexsort(self.chances[::-1])
         return digest_strings([self.chances[:, order].astype("<u8").tobytes().hex()])
-
-    def _twin(self) -> int | None:
-        """Return the place of the first cut whose id came before."""
-        order = np.lexsort(self.chances[::-1])
-        same = (self.chances[:, order[1:]] == self.chances[:, order[:-1]]).all(axis=0)
-        return int(order[1:][same].min()) if same.any() else None
 
 
 def _group(row: Row, name: str, path: Path) -> str:
@@ -172,55 +193,20 @@ def draw(candidates: Candidates, wanted: Wanted) -> NDArray[np.int8]:
     """Draw the pieces; return the number of each cut's piece, `NONE` for those left, (cuts,).
 
     A piece of more hours holds all of one of fewer (the first piece, and each language's part).
-
-    Raises:
-        ValueError: not so many hours, or a language without cuts or without a weight.
+    Hours that are not there and languages without cuts or without a weight are a `ValueError`.
     """
     order = candidates.order()
     pieces = np.full(len(candidates), NONE, dtype=np.int8)
+    amounts = {name: round(hours * HOUR) for name, hours in wanted.hours.items()}
     if wanted.languages:
         for name, amount in _by_language(candidates, wanted).items():
             own = order[candidates.languages[order] == candidates.names.index(name)]
-            _take(candidates, own, {f"{wanted.pieces[0]}, language {name}": amount}, pieces)
+            pieces[own] = candidates.taken(own, {f"{wanted.pieces[0]}, language {name}": amount})
         return pieces
-    amounts = {name: round(hours * HOUR) for name, hours in wanted.hours.items()}
     if wanted.share is not None:
         amounts = {wanted.split: round(int(candidates.lengths.sum()) * wanted.share / 100)}
-    _take(candidates, order, amounts, pieces)
+    pieces[order] = candidates.taken(order, amounts)
     return pieces
-
-
-def _take(
-    candidates: Candidates,
-    order: NDArray[np.int64],
-    amounts: Mapping[str, int],
-    pieces: NDArray[np.int8],
-) -> None:
-    ends = np.concatenate([[0], np.cumsum(candidates.lengths[order])])
-    first = 0
-    for number, (name, amount) in enumerate(amounts.items()):
-        there = int(ends[-1] - ends[first])
-        if amount > there:
-            raise ValueError(
-                f"Piece {name!r} wants {amount / HOUR:.4f} h, and {there / HOUR:.4f} h are there"
-                f"{' beside the pieces before it' if first else ''}. Ask for less."
-            )
-        last = first + int(np.argmin(np.abs(ends[first:] - ends[first] - amount)))
-        if last == first:
-            raise ValueError(
-                f"Piece {name!r} wants {amount / HOUR:g} h: nearer to none than to one utterance."
-            )
-        pieces[order[first:last]] = number
-        first = _next_group(candidates, order, last)
-
-
-def _next_group(candidates: Candidates, order: NDArray[np.int64], last: int) -> int:
-    """Return where the next piece may begin: behind all of the group that the last one ends in."""
-    if candidates.groups is None or last == len(order):
-        return last
-    ended = candidates.groups[:, order[last - 1]]
-    same = (candidates.groups[:, order[last:]] == ended[:, None]).all(axis=0)
-    return last + int(np.count_nonzero(same))
 
 
 def _by_language(candidates: Candidates, wanted: Wanted) -> dict[str, int]:
@@ -253,11 +239,7 @@ def _by_language(candidates: Candidates, wanted: Wanted) -> dict[str, int]:
 
 
 def files_of(folders: Sequence[Path], split: str) -> list[Path]:
-    """Return the files of one split of prepared folders, or all files of cuts of Shar folders.
-
-    Raises:
-        ValueError: a folder that lacks the split, or both kinds of folders.
-    """
+    """Return the files of one split of prepared folders, or all files of cuts of Shar folders."""
     if sharded(folders):
         if split != USUAL_SPLIT:
             raise ValueError(f"{folders[0]} holds shards, which have no splits; leave --split out.")

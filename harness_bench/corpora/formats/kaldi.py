@@ -118,10 +118,9 @@ def make_id(recording: str, speaker: str, start: float, end: float) -> str:
 
 
 def read_text(path: Path) -> dict[str, tuple[str, int]]:
-    """Read `id words...` -> id -> words and line number; the first line of an id stands.
+    """Read `id words...` as id -> words and line number; the first line of an id stands.
 
-    An id alone is an empty text. A file without a single Arabic letter is Buckwalter and is turned
-    into Arabic script.
+    A file without a single Arabic letter is Buckwalter and is turned into Arabic script.
     """
     found: dict[str, tuple[str, int]] = {}
     for number, line in filled(path):
@@ -149,8 +148,7 @@ def read_segments(path: Path, place: str) -> Iterator[tuple[str, Span, str] | Sk
 def read_stm(path: Path) -> Iterator[Span]:
     """Yield each line `recording channel speaker start end words...`.
 
-    Raises:
-        ValueError: a broken line, for an STM decides what is scored; names it.
+    A broken one is a `ValueError` that names it, for an STM decides what is scored.
     """
     for number, line in filled(path):
         if line.startswith(";;"):

@@ -26,8 +26,7 @@ _SPACES = re.compile(r"[ \t\r\n]*")
 def entries(folder: Path) -> list[Path]:
     """List what stands directly in a folder, by name, hidden things left out; [] if none is there.
 
-    Raises:
-        ValueError: the folder cannot be read.
+    One that cannot be read is a `ValueError`.
     """
     if not folder.is_dir():
         return []
@@ -94,10 +93,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a UTF-8 file with their numbers from 1, one at a time.
 
     Lines end at a line feed alone, for transcripts may hold other signs that Python breaks at; a
-    carriage return before it and a byte order mark are dropped.
-
-    Raises:
-        ValueError: the file cannot be read or is not UTF-8; names the file and the line.
+    carriage return before it and a byte order mark are dropped. A file that cannot be read or is
+    not UTF-8 is a `ValueError` that names it and the line.
     """
     number = 0
     try:
@@ -113,13 +110,10 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, str, dict[str, str] | str]]:
-    """Yield the rows of a tab-separated file with a header, quotes being part of the text.
+    """Yield number, first cell, and column -> cell or what is wrong, of a tab-separated file.
 
-    Yields:
-        The line's number, its first cell, and column -> stripped cell, or what is wrong with it.
-
-    Raises:
-        ValueError: not UTF-8, or a header that lacks needed columns or repeats names.
+    Cells are stripped, quotes are part of the text. A header that lacks needed columns or repeats
+    names is a `ValueError`.
     """
     columns: list[str] = []
     for number, line in lines(path):
@@ -154,8 +148,7 @@ def seconds(value: object) -> float | None:
 def json_list(path: Path, name: str) -> Iterator[Any]:
     """Yield the items of the list `name` of a JSON object, without reading the whole file at once.
 
-    Raises:
-        ValueError: the file cannot be read, has no such list, or breaks off; names the file.
+    A file that cannot be read, has no such list or breaks off is a `ValueError` that names it.
     """
     try:
         with opened(path) as stream:
@@ -172,7 +165,6 @@ class _JsonText:
         self.decode = json.JSONDecoder().raw_decode
 
     def items(self, name: str) -> Iterator[Any]:
-        """Yield the items of the list of this name; all before it is decoded and dropped."""
         self.take("{", "a JSON object")
         while self.key() != name:
             self.value()
@@ -184,7 +176,6 @@ class _JsonText:
                 yield self.value()
 
     def take(self, signs: str, expected: str) -> str:
-        """Take the next sign, which must be one of these."""
         if (sign := self.sign()) not in signs:
             raise self.error(expected)
         self.at += 1

@@ -1,21 +1,20 @@
 """ADI5, the dialect identification data of MGB-3: train from broadcasts, dev and test from YouTube.
 
-Dev and test are official. The paper trains on 80 % of the official train; its list is
-unpublished, so ours is drawn by a seed and written beside the cuts. dev and test share source
-videos: each test utterance carries `overlap`, so that the half not of dev's videos can be scored
-alone.
+The paper trains on 80 % of the official train; its list is unpublished, so ours is drawn by a
+seed. dev and test share source videos: by `overlap` the half not of dev's can be scored alone.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.corpora.base import Reason, Skipped, Utterance, printable
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
 from harness_bench.corpora.check import Limits
 from harness_bench.corpora.formats.raw_files import audio_files, entries, folders, lines
 from harness_bench.corpora.splits import Item, SplitRule, dealt, draw
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from harness_bench.corpora.base import Found
 
 REST = "train_rest"  # what of the official train the drawn one lacks
-OFFICIAL = ("train", "dev", "test")
 DIALECTS = {"EGY": "EGY", "GLF": "GLF", "LAV": "LEV", "LEV": "LEV", "MSA": "MSA", "NOR": "NOR"}
 NUMBERS = dict(zip("12345", ("EGY", "GLF", "LEV", "MSA", "NOR"), strict=True))
 _PARTS = 1000  # a share is drawn in thousandths
@@ -65,19 +63,16 @@ class Corpus:
     @property
     def split_rule(self) -> SplitRule:
         """How train is drawn."""
-        return SplitRule(
-            name=f"adi5_train_{self.train_share:g}",
-            rule=(
-                f"dev and test are official; train is {self.train_share:.1%} of the official "
-                "train's time, to one utterance, every dialect in proportion "
-                "(harness_bench.corpora.splits.draw). Ours, not the paper's."
-            ),
-            seed=self.seed,
+        rule = (
+            f"dev and test are official; train is {self.train_share:.1%} of the official train's "
+            "time, to one utterance, every dialect in proportion "
+            "(harness_bench.corpora.splits.draw). Ours, not the paper's."
         )
+        return SplitRule(f"adi5_train_{self.train_share:g}", rule, self.seed)
 
     def utterances(self, root: Path) -> Found:
         """Yield all splits, train first, each by path."""
-        places = {split: root / split for split in OFFICIAL if (root / split).is_dir()}
+        places = {split: root / split for split in USUAL_SPLITS if (root / split).is_dir()}
         found = {split: self._of_split(root, split) for split in places}
         if not any(found.values()):
             raise ValueError(
@@ -96,13 +91,12 @@ class Corpus:
 
     def _of_split(self, root: Path, split: str) -> list[Utterance | Skipped]:
         folder = root / split / "wav" if (root / split / "wav").is_dir() else root / split
-        found = [
-            _in_folder(path, split) for dialect in folders(folder) for path in audio_files(dialect)
-        ]
+        inner = [path for dialect in folders(folder) for path in audio_files(dialect)]
         flat = audio_files(folder)
-        if flat and not found:
+        if flat and not inner:
             return list(_flat(self._reference(root, split), folder, flat, split))
-        return found + [_in_folder(path, split) for path in flat]
+        places = ((path, path.parent) for path in inner + flat)
+        return [_utterance(path, split, place.name, printable(place)) for path, place in places]
 
     def _reference(self, root: Path, split: str) -> Path:
         """Find the file that says the dialects of flat audio."""
@@ -137,10 +131,6 @@ class Corpus:
         )
 
 
-def _in_folder(path: Path, split: str) -> Utterance | Skipped:
-    return _utterance(path, split, path.parent.name, printable(path.parent))
-
-
 def _flat(reference: Path, folder: Path, flat: list[Path], split: str) -> Found:
     """Yield what a reference names, then the audio that it does not name."""
     files = {path.stem: path for path in reversed(flat)}
@@ -165,19 +155,18 @@ def _flat(reference: Path, folder: Path, flat: list[Path], split: str) -> Found:
 
 
 def _utterance(path: Path, split: str, dialect: str, where: str) -> Utterance | Skipped:
-    name = printable(path.stem)
+    item = Utterance(printable(path.stem), path, split, language="ar", where=where)
     label = DIALECTS.get(dialect.upper()) or NUMBERS.get(dialect)
     if label is None:
         detail = f"dialect {printable(dialect)!r} is none of {', '.join(DIALECTS)}, 1 to 5"
-        return Skipped(name, Reason.UNKNOWN_LABEL, detail, printable(path), where)
-    if name != path.stem:
-        detail = "the name is not UTF-8"
-        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
+        return item.skipped(Reason.UNKNOWN_LABEL, detail)
+    if item.id != path.stem:
+        return item.skipped(Reason.BAD_ROW, "the name is not UTF-8")
     custom = {"dialect": label}
-    if split != "train" and (match := _NAME.fullmatch(name)):
+    if split != "train" and (match := _NAME.fullmatch(item.id)):
         video, _, speaker, start, end = match.groups()
         custom |= {"cluster": video, "video_start": start, "video_end": end}
         if speaker is not None:
             # Found by a machine, so it is no speaker to rely on; M and F are its guess of gender.
             custom["diarised_speaker"] = f"{match[2]}_{speaker}"
-    return Utterance(id=name, audio=path, split=split, language="ar", custom=custom, where=where)
+    return replace(item, custom=custom)

@@ -1,13 +1,13 @@
 """KSUEmotions (LDC2017S12): sentences in Modern Standard Arabic, acted in six emotions.
 
-The paper's split is unpublished. Two of ours take its place, both written beside the cuts as id
-lists with rule, seed and digest: disjoint by speaker, and at random for comparison (the same
-speakers everywhere, so its figures are higher).
+The paper's split is unpublished. Two of ours take its place: disjoint by speaker, and at random
+for comparison (the same speakers everywhere, so its figures are higher).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
@@ -103,22 +103,18 @@ def _recordings(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _utterance(path: Path, phase: str) -> Utterance | Skipped:
-    name, where = printable(path.stem), printable(path.parent)
-    match = _NAME.fullmatch(name)
+    item = Utterance(printable(path.stem), path, where=printable(path.parent))
+    match, folder = _NAME.fullmatch(item.id), path.parent.name
     if match is None:
-        detail = "the name is not like D05E03P104S01T01"
-        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
+        return item.skipped(Reason.BAD_ROW, "the name is not like D05E03P104S01T01")
     _, code, gender, number, sentence, trial = match.groups()
-    folder = path.parent.name
     if re.fullmatch(r"E\d\d", folder) and folder != f"E{code}":
-        detail = f"the name says E{code}, the folder {folder}"
-        return Skipped(name, Reason.BAD_ROW, detail, printable(path), where)
+        return item.skipped(Reason.BAD_ROW, f"the name says E{code}, the folder {folder}")
     if code not in EMOTIONS:
-        detail = f"emotion E{code} is none of E00 to E05"
-        return Skipped(name, Reason.UNKNOWN_LABEL, detail, printable(path), where)
-    return Utterance(
-        id=f"P{phase}_{name}",  # the two phases may repeat a name
-        audio=path,
+        return item.skipped(Reason.UNKNOWN_LABEL, f"emotion E{code} is none of E00 to E05")
+    return replace(
+        item,
+        id=f"P{phase}_{item.id}",  # the two phases may repeat a name
         speaker=f"ksuemotions_P{gender}{number}",
         gender=GENDERS[gender],
         language="ar",
@@ -129,5 +125,4 @@ def _utterance(path: Path, phase: str) -> Utterance | Skipped:
             "sentence": sentence,
             "trial": trial,
         },
-        where=where,
     )

@@ -128,8 +128,14 @@ class _Listed:
             self._read(segments, folder.name)
         listed = self.spans.keys() | {item.id for item in self.broken}
         for uid, (_, number) in self._texts.items():
-            if uid not in listed:
-                self._by_id(uid, f"{folder.name}/{self.text_name}:{number}")
+            if uid in listed:
+                continue
+            if span := kaldi.parse_id(uid):  # which tells the times too
+                self.spans[uid] = span
+                continue
+            detail = "no segment tells its times, and the id is not like UUID_spk-0001_seg-S:E"
+            where = f"{folder.name}/{self.text_name}:{number}"
+            self.broken.append(Skipped(uid, Reason.BAD_ROW, detail, where=where))
 
     def text(self, uid: str) -> str | None:
         """Return the text of an id; None if there is no line of it."""
@@ -151,14 +157,6 @@ class _Listed:
             else:
                 named = kaldi.parse_id(row[0])
                 self.spans[row[0]] = row[1]._replace(speaker=named.speaker if named else "")
-
-    def _by_id(self, uid: str, where: str) -> None:
-        """Take the times of a line of text that no segment tells of from its id."""
-        if span := kaldi.parse_id(uid):
-            self.spans[uid] = span
-        else:
-            detail = "no segment tells its times, and the id is not like UUID_spk-0001_seg-S:E"
-            self.broken.append(Skipped(uid, Reason.BAD_ROW, detail, where=where))
 
 
 def _made(marked: kaldi.BySpan) -> dict[str, kaldi.Span]:
