@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from ..board import Board, BoardColumn, BoardTable, Evidence, ModelRow, ResultCell
     from ..plots import Plot
 
+    Addresses = dict[tuple[str, BoardColumn | str], str]  # source, and column or model -> address
+
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_compare.js", "page_start.js")
+_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_start.js")
 _LONGEST = 2000  # characters of one provenance entry, such as a command
 _MOST_VALUES = 60  # of one breakdown, such as programmes; the largest ones
 KINDS = {
@@ -37,7 +39,7 @@ def render_page(
     board: Board, plots: Mapping[BoardColumn, Sequence[Plot]], overall: Sequence[Plot] = ()
 ) -> str:
     """Write the page; every string from a result file is escaped by the template."""
-    names, shown = Names(board), _filled(board)
+    names, shown = addresses(board), _filled(board)
     present = {row.kind for table in shown for row in table.rows}
     return render(
         _read("page.html.j2"),
@@ -88,38 +90,27 @@ def position(value: float, scale: tuple[float, float]) -> str:
     return f"{100 * (value - low) / (high - low):.1f}" if high > low else "50"
 
 
-class Names:
-    """Addresses on the page: short, stable from build to build, one for each thing."""
-
-    def __init__(self, board: Board) -> None:
-        """Name every column and model of a board."""
-        self._names: dict[tuple[str, BoardColumn | str], str] = {}
-        for table in (board.measured, board.reported):
-            for each in table.columns:
-                parts = (each.task, each.corpus, each.metric, each.normaliser)
-                self._add(table.source, each, *parts)
-        for table in (board.measured, board.reported):
-            for row in table.rows:
-                self._add(table.source, row.model, row.model)
-
-    def column(self, table: BoardTable, column: BoardColumn) -> str:
-        """Return a column's address."""
-        return self._names[table.source, column]
-
-    def model(self, table: BoardTable, row: ModelRow) -> str:
-        """Return a model's address."""
-        return self._names[table.source, row.model]
-
-    def _add(self, source: str, thing: BoardColumn | str, *parts: str) -> None:
+def addresses(board: Board) -> Addresses:
+    """Name every column and model on the page: short, stable from build to build, each once."""
+    tables = (board.measured, board.reported)
+    things: list[tuple[str, BoardColumn | str, tuple[str, ...]]] = [
+        (table.source, each, (each.task, each.corpus, each.metric, each.normaliser))
+        for table in tables
+        for each in table.columns
+    ]
+    things += [(table.source, row.model, (row.model,)) for table in tables for row in table.rows]
+    found: Addresses = {}
+    for source, thing, parts in things:
         stem = re.sub(r"[^\w.]+", "-", "-".join(filter(None, (source, *parts)))).strip("-")[:80]
-        name, number, given = stem, 1, {*self._names.values()}
+        name, number, given = stem, 1, {*found.values()}
         while name in given:
             number += 1
             name = f"{stem}-{number}"
-        self._names[source, thing] = name
+        found[source, thing] = name
+    return found
 
 
-def site_data(board: Board, names: Names) -> dict[str, Any]:
+def site_data(board: Board, names: Addresses) -> dict[str, Any]:
     """Return everything that the script shows, as plain lists and dictionaries for JSON."""
     shown = _filled(board)
     return {
@@ -128,12 +119,12 @@ def site_data(board: Board, names: Names) -> dict[str, Any]:
     }
 
 
-def _column(table: BoardTable, column: BoardColumn, names: Names) -> dict[str, Any]:
+def _column(table: BoardTable, column: BoardColumn, names: Addresses) -> dict[str, Any]:
     evidence = table.evidence.get(column)
-    owner = {cell.file: names.model(table, row) for row, cell in table.entries(column)}
+    owner = {cell.file: names[table.source, row.model] for row, cell in table.entries(column)}
     plain = ("head", "task", "corpus", "split", "metric", "unit")
     return {
-        "id": names.column(table, column),
+        "id": names[table.source, column],
         "source": table.source,
         **{name: getattr(column, name) for name in plain},
         "profile": column.normaliser,
@@ -195,9 +186,9 @@ def _breakdowns(evidence: Evidence, owner: Mapping[Path, str]) -> list[dict[str,
     return made
 
 
-def _model(table: BoardTable, row: ModelRow, names: Names) -> dict[str, Any]:
+def _model(table: BoardTable, row: ModelRow, names: Addresses) -> dict[str, Any]:
     return {
-        "id": names.model(table, row),
+        "id": names[table.source, row.model],
         "source": table.source,
         "name": row.model,
         "kind": KINDS[row.kind],
@@ -206,7 +197,7 @@ def _model(table: BoardTable, row: ModelRow, names: Names) -> dict[str, Any]:
         "exact": row.parameters,
         "costs": costs(row.costs),
         "results": {
-            names.column(table, column): _result(row.cells[column], table.decimals)
+            names[table.source, column]: _result(row.cells[column], table.decimals)
             for column in table.columns
             if column in row.cells
         },

@@ -27,32 +27,29 @@ const modelLink = (model) =>
   make("a", { href: route("model", model.id), dir: "auto" }, model.name);
 const columnLink = (column) => make("a", { href: route("task", column.id), dir: "auto" }, column.head);
 
-// A table in a frame that scrolls by itself; heads are texts or [text, class].
+// A table in a frame that scrolls by itself: behind a row's head stand figures, { words } or { none }.
 function grid(caption, heads, rows) {
-  const cell = (tag, scope) => (content) => {
-    const [inside, kind] = Array.isArray(content) && content.length === 2 && typeof content[1] === "string" && content[1].startsWith(".")
-      ? [content[0], content[1].slice(1)] : [content, null];
-    return make(tag, { scope, class: kind }, inside);
-  };
-  const body = rows.map(([first, ...others]) =>
-    make("tr", {}, cell("th", "row")(first), others.map(cell("td", null))));
+  const cells = (contents, tag, scope) => contents.map((content, place) => {
+    const kind = place === 0 || content.words ? null : content.none ? "number none" : "number";
+    return make(place ? tag : "th", { scope: place && tag === "td" ? null : scope, class: kind },
+      content.words ?? content.none ?? content);
+  });
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     make("table", { class: "board" },
       make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, heads.map(cell("th", "col")))),
-      make("tbody", {}, body)));
+      make("thead", {}, make("tr", {}, cells(heads, "th", "col"))),
+      make("tbody", {}, rows.map((row) => make("tr", {}, cells(row, "td", "row"))))));
 }
 
 // A figure with its interval drawn on the scale [low, high] of its column.
 function scaled(result, [low, high], kind) {
   const at = (value) => (high > low ? `${(100 * (value - low)) / (high - low)}%` : "50%");
-  const parts = [make("span", { class: `value place-${result.place}` }, result.text)];
-  if (result.interval) parts.push(make("span", { class: "interval" }, result.interval));
   const line = result.low === null ? null : make("span", { class: "span",
     style: { left: at(result.low), right: `calc(100% - ${at(result.high)})` } });
-  parts.push(make("span", { class: "scale", "aria-hidden": "true" }, line,
-    make("span", { class: `point ${kind}`, style: { left: at(result.value) } })));
-  return parts;
+  return [make("span", { class: `value place-${result.place}` }, result.text),
+    result.interval ? make("span", { class: "interval" }, result.interval) : null,
+    make("span", { class: "scale", "aria-hidden": "true" }, line,
+      make("span", { class: `point ${kind}`, style: { left: at(result.value) } }))];
 }
 
 function scaleOf(column) {

@@ -16,13 +16,9 @@ function viewOf(hash) {
 }
 
 const plotGroups = [...document.querySelectorAll("#plots .plots[data-column]")];
-function returnPlots() {
-  document.getElementById("plots")?.append(...plotGroups);
-}
-
 function show() {
   const hash = location.hash;
-  returnPlots();
+  document.getElementById("plots")?.append(...plotGroups);
   const other = hash.startsWith("#/") && hash !== "#/";
   boardView.hidden = other;
   otherView.hidden = !other;

@@ -1,29 +1,23 @@
-// The page of one task, and the page of one model.
-const byPlace = (column) =>
-  modelsIn(column).sort((a, b) => a.results[column.id].place - b.results[column.id].place);
+// The page of one task, the page of one model, and two models side by side.
+const paperOf = (result) => [result.paper?.[0] ?? "–", result.paper?.[1] ?? "–"];
+const minus = ([difference, low, high]) =>
+  [signed(difference), make("span", { class: "interval" }, range(low, high))];
+const list = (entries) => make("dl", {}, entries.map(([name, value]) =>
+  [make("dt", {}, name), make("dd", { dir: "auto" }, String(value))]).flat());
 
 function taskView(column) {
-  const models = byPlace(column);
-  const best = models[0];
-  const scale = scaleOf(column);
-  const measured = column.source === "measured";
+  const models = modelsIn(column).sort((a, b) => a.results[column.id].place - b.results[column.id].place);
+  const [best, scale, measured] = [models[0], scaleOf(column), column.source === "measured"];
   const papers = models.some((model) => model.results[column.id].paper);
-  const heads = ["model", [column.metric, ".number"], ["rank", ".number"]];
-  if (measured) heads.push(["minus the best", ".number"], ["p", ".number"]);
-  if (papers) heads.push(["paper", ".number"], ["minus paper", ".number"]);
-  heads.push(["parameters", ".number"]);
+  const heads = ["model", column.metric, "rank", ...(measured ? ["minus the best", "p"] : []),
+    ...(papers ? ["paper", "minus paper"] : []), "parameters"];
   const rows = models.map((model) => {
     const result = model.results[column.id];
     const test = paired(column, model, best);
-    const row = [[mark(model), modelLink(model)], [scaled(result, scale, model.mark), ".number"],
-      [String(result.rank), ".number"]];
-    if (measured) {
-      row.push([test ? [signed(test[0]), make("span", { class: "interval" }, range(test[1], test[2]))]
-        : model === best ? "best" : "–", ".number"], [test ? pValue(test[3]) : "–", ".number"]);
-    }
-    if (papers) row.push([result.paper?.[0] ?? "–", ".number"], [result.paper?.[1] ?? "–", ".number"]);
-    row.push([model.parameters, ".number"]);
-    return row;
+    const beside = test ? minus(test) : model === best ? "best" : "–";
+    return [[mark(model), modelLink(model)], scaled(result, scale, model.mark), String(result.rank),
+      ...(measured ? [beside, test ? pValue(test[3]) : "–"] : []),
+      ...(papers ? paperOf(result) : []), model.parameters];
   });
   const methods = [...new Set(column.tests.map((test) => test.method))];
   const facts = [
@@ -53,11 +47,10 @@ function breakdownTable(column, breakdown, models) {
   const share = (value) => `${high > low ? Math.round((100 * (column.up ? value - low : high - value)) / (high - low)) : 0}%`;
   const size = (at) => Math.max(...shown.map((model) => breakdown.models[model.id][at]?.[1] ?? 0));
   const heads = ["model", ...breakdown.values.map((value, at) =>
-    [[make("span", { dir: "auto" }, value), make("span", { class: "interval" }, `n = ${size(at)}`)], ".number"])];
+    [make("span", { dir: "auto" }, value), make("span", { class: "interval" }, `n = ${size(at)}`)])];
   const rows = shown.map((model) => [[mark(model), modelLink(model)],
-    ...breakdown.models[model.id].map((cell) => cell
-      ? [make("span", { class: "heat", style: { "--share": share(cell[0]) } }, cell[0].toFixed(1)), ".number"]
-      : ["–", ".number none"])]);
+    ...breakdown.models[model.id].map((cell) => (cell
+      ? make("span", { class: "heat", style: { "--share": share(cell[0]) } }, cell[0].toFixed(1)) : { none: "–" }))]);
   const more = breakdown.more ? ` The ${breakdown.values.length} largest are shown, ${breakdown.more} are not.` : "";
   return [make("h3", {}, title), grid(`${title}; deeper colour is better.${more}`, heads, rows)];
 }
@@ -65,14 +58,11 @@ function breakdownTable(column, breakdown, models) {
 function modelView(model) {
   const columns = data.columns.filter((column) => model.results[column.id]);
   const papers = columns.some((column) => model.results[column.id].paper);
-  const heads = ["column", ["figure", ".number"], ["rank", ".number"], ["place", ".number"]];
-  if (papers) heads.push(["paper", ".number"], ["minus paper", ".number"]);
+  const heads = ["column", "figure", "rank", "place", ...(papers ? ["paper", "minus paper"] : [])];
   const rows = columns.map((column) => {
     const result = model.results[column.id];
-    const row = [columnLink(column), [scaled(result, scaleOf(column), model.mark), ".number"],
-      [String(result.rank), ".number"], [`${result.place} of ${modelsIn(column).length}`, ".number"]];
-    if (papers) row.push([result.paper?.[0] ?? "–", ".number"], [result.paper?.[1] ?? "–", ".number"]);
-    return row;
+    return [columnLink(column), scaled(result, scaleOf(column), model.mark), String(result.rank),
+      `${result.place} of ${modelsIn(column).length}`, ...(papers ? paperOf(result) : [])];
   });
   const facts = { kind: model.kind, figures: sourceName(model.source),
     parameters: model.exact === null ? "not known" : model.exact.toLocaleString("en"), ...model.costs };
@@ -93,9 +83,6 @@ function modelView(model) {
   ];
 }
 
-const list = (entries) => make("dl", {}, entries.map(([name, value]) =>
-  [make("dt", {}, name), make("dd", { dir: "auto" }, String(value))]).flat());
-
 function layerBars(column, weights) {
   const top = Math.max(...weights);
   return make("figure", {},
@@ -103,4 +90,71 @@ function layerBars(column, weights) {
       weights.map((weight, layer) => make("span", { class: "bar", style: { "--height": `${(100 * weight) / top}%` } },
         make("b", {}, weight.toFixed(2)), make("i", {}), make("small", {}, String(layer))))),
     make("figcaption", { dir: "auto" }, column.head));
+}
+
+function select(label, models, chosen) {
+  const box = make("select", {}, models.map((model) =>
+    make("option", { value: model.id, selected: model === chosen }, model.name)));
+  return [make("label", {}, `${label} `, box), box];
+}
+
+function compareForm(model, rivals) {
+  const [label, box] = select("Compare with", rivals, null);
+  const button = make("button", { type: "button" }, "Compare");
+  button.addEventListener("click", () => { location.hash = route("compare", model.id, box.value); });
+  return make("p", { class: "form" }, label, " ", button);
+}
+
+// What the data say of two figures; never more than the test allows.
+function verdict(column, first, second, test) {
+  const [a, b] = [first.results[column.id].value, second.results[column.id].value];
+  const better = (column.up ? a > b : a < b) ? first : second;
+  if (column.source === "reported") return "no test: reported figures have no predictions";
+  if (!test) return "no test: predictions missing or of other utterances";
+  if (test[3] < 0.05) return [make("strong", { dir: "auto" }, better.name), " is better"];
+  return "cannot be told apart";
+}
+
+function compareView(first, second) {
+  const models = data.models.filter((model) => model.source === first.source);
+  const [[one, a], [two, b]] = [select("First", models, first), select("Second", models, second)];
+  for (const box of [a, b])
+    box.addEventListener("change", () => { location.hash = route("compare", a.value, b.value); });
+  const shared = data.columns.filter((column) => first.results[column.id] && second.results[column.id]);
+  const tests = new Map(shared.map((column) => [column, paired(column, first, second)]));
+  const rows = shared.map((column) => {
+    const [x, y] = [first, second].map((model) => model.results[column.id]);
+    const [test, scale] = [tests.get(column), scaleOf(column)];
+    return [columnLink(column), scaled(x, scale, first.mark), scaled(y, scale, second.mark),
+      test ? minus(test) : signed(x.value - y.value), test ? pValue(test[3]) : "–",
+      { words: verdict(column, first, second, test) }];
+  });
+  const methods = [...new Set([...tests.values()].filter(Boolean).map((test) => test[4]))];
+  const heads = ["column", first.name, second.name, "difference", "p", { words: "what the data say" }];
+  const facts = ["parameters", ...new Set([...Object.keys(first.costs), ...Object.keys(second.costs)])];
+  const fact = (model, name) => (name === "parameters" ? model.parameters : model.costs[name] ?? "–");
+  return [
+    make("h2", { tabindex: "-1" }, "Two models side by side"),
+    make("p", { class: "form" }, one, " ", two),
+    shared.length ? grid("Each figure on its column’s scale; difference: first minus second", heads, rows)
+      : make("p", {}, "These two have no column in common."),
+    methods.length ? make("p", { class: "quiet" }, `Difference with its 95 % interval and two-sided p: ${methods.join("; ")}. No correction for several comparisons.`) : null,
+    make("h3", {}, "Size and cost"),
+    grid("Size and cost of the upstreams", ["upstream", first.name, second.name],
+      facts.map((name) => [name, fact(first, name), fact(second, name)])),
+    shared.map((column) => column.breakdowns.filter((each) => each.by !== "group" && each.models[first.id] && each.models[second.id])
+      .map((each) => compareBreakdown(column, each, first, second))),
+  ];
+}
+
+function compareBreakdown(column, breakdown, first, second) {
+  const text = (cell) => (cell ? cell[0].toFixed(1) : "–");
+  const rows = breakdown.values.map((value, at) => {
+    const [x, y] = [first, second].map((model) => breakdown.models[model.id][at]);
+    return [make("span", { dir: "auto" }, value), String(x?.[1] ?? y?.[1] ?? 0), text(x), text(y),
+      x && y ? signed(x[0] - y[0]) : "–"];
+  });
+  const title = `${column.task.toUpperCase()}, ${column.corpus}: ${breakdown.by === "class" ? "recall (%)" : column.metric} by ${breakdown.by}`;
+  return [make("h3", { dir: "auto" }, title),
+    grid(title, [breakdown.by, "utterances", first.name, second.name, "difference"], rows)];
 }

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 from harness_bench.leaderboard.board import Board, make_table
-from harness_bench.leaderboard.page import Names
+from harness_bench.leaderboard.page import addresses
 
 from tests.leaderboard.conftest import result
 
@@ -192,7 +192,7 @@ def test_addresses_are_stable_and_tell_models_apart() -> None:
         for number, name in enumerate(same)
     }
     table = make_table(results, "measured")
-    names = Names(Board("t", None, table, make_table(results, "reported")))
-    found = {row.model: names.model(table, row) for row in table.rows}
+    names = addresses(Board("t", None, table, make_table(results, "reported")))
+    found = {row.model: names["measured", row.model] for row in table.rows}
     assert len(set(found.values())) == len(found) == 3
     assert found["نموذج"] == "measured-نموذج"
