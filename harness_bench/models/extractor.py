@@ -7,7 +7,8 @@ one product over all taps copies every window, and its gradient scatters them ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, override
+from functools import partial
+from typing import TYPE_CHECKING, Any, override
 
 import torch
 import torch.nn.functional as F
@@ -19,24 +20,20 @@ if TYPE_CHECKING:
 
     from harness_bench.models.config import HubertConfig
 
-type Norm = Literal["layer", "group", "none"]
-
 
 class ConvLayer(nn.Module):
     """One temporal convolution with optional layer or group norm and GELU."""
 
-    def __init__(self, size: tuple[int, int, int, int], norm: Norm, *, bias: bool) -> None:
+    def __init__(
+        self, size: tuple[int, int, int, int], norm: nn.Module | None, *, bias: bool
+    ) -> None:
         """`size` is (channels in, channels out, kernel, stride)."""
         super().__init__()
         channels_in, channels, kernel, self.stride = size
         # The parameters keep nn.Conv1d's names and shapes; its forward is not used.
         self.conv = nn.Conv1d(channels_in, channels, kernel, self.stride, bias=bias)
         nn.init.kaiming_normal_(self.conv.weight)
-        self.layer_norm: nn.Module | None = None
-        if norm == "layer":
-            self.layer_norm = nn.LayerNorm(channels)
-        elif norm == "group":
-            self.layer_norm = nn.GroupNorm(channels, channels)
+        self.layer_norm = norm
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -59,11 +56,11 @@ class ConvFeatureExtractor(nn.Module):
         self.per_utterance = not layer_norm
         dims = config.conv_dim
         sizes = zip((1, *dims[:-1]), dims, config.conv_kernel, config.conv_stride, strict=True)
-        first: Norm = "layer" if layer_norm else "group"
-        later: Norm = "layer" if layer_norm else "none"
+        norms: list[nn.Module | None] = [nn.LayerNorm(dim) if layer_norm else None for dim in dims]
+        if not layer_norm:
+            norms[0] = nn.GroupNorm(dims[0], dims[0])
         self.conv_layers = nn.ModuleList(
-            ConvLayer(size, later if index else first, bias=config.conv_bias)
-            for index, size in enumerate(sizes)
+            map(partial(ConvLayer, bias=config.conv_bias), sizes, norms)
         )
 
     @override
@@ -143,7 +140,9 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_weight = torch.empty_like(weight)
             for rows, columns in _parts(x, weight, ctx.stride, frames):
-                to_weight[:, columns] = _summed_product(grad, rows)
+                alone = len(grad) == 1
+                products = grad[0].T @ rows[0] if alone else torch.bmm(grad.mT, rows).sum(0)
+                to_weight[:, columns] = products
         return (
             None if to_x is None else to_x.to(kind),
             None if to_weight is None else to_weight.to(kind),
@@ -178,10 +177,3 @@ def _add_product(out: Tensor, left: Tensor, right: Tensor, *, first: bool) -> No
         out[0].addmm_(left[0], right, beta=beta)
     else:
         out.baddbmm_(left, right.expand(len(out), -1, -1), beta=beta)
-
-
-def _summed_product(grad: Tensor, rows: Tensor) -> Tensor:
-    """Return the sum over the batch of grad.T @ rows: (B, F, C'), (B, F, n) -> (C', n)."""
-    if len(grad) == 1:
-        return grad[0].T @ rows[0]
-    return torch.bmm(grad.transpose(1, 2), rows).sum(0)

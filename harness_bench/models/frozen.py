@@ -58,17 +58,13 @@ class FrozenModel(nn.Module, ABC):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """Compute hidden states; those behind `max_layer` may be left out.
-
-        Args:
-            waveforms: (B, T) float at 16 kHz, zero behind each utterance's end.
-            lengths: (B,) int64 samples.
-            max_layer: the last that is needed.
+        """Compute hidden states of audio (B, T) at 16 kHz, zero behind its `lengths` (B,) int64.
 
         Returns:
             num_layers + 1 hidden states (B, F, D) in fairseq's convention (0 is the input of the
-            transformer, L the output of block L before the final layer norm), and the valid
-            frames (B,) of each utterance; what stands behind them is meaningless.
+            transformer, L the output of block L before the final layer norm), those behind
+            `max_layer` left out or not, and the valid frames (B,) of each utterance; what stands
+            behind them is meaningless.
         """
 
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
@@ -269,21 +265,17 @@ class FrozenUpstream:
 
     def __init__(self, path: Path) -> None:
         self.path, self.shape = path, type_of(path).shape(path)
-        self._loaded: dict[tuple[torch.device, torch.dtype], FrozenModel] = {}
+        self.loaded: dict[tuple[torch.device, torch.dtype], FrozenModel] = {}
 
     def model(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> FrozenModel:
         """Return the model in eval mode and without gradients, loaded once."""
         key = torch.device(device), dtype
-        if key not in self._loaded:
+        if key not in self.loaded:
             # Random numbers are drawn for weights that are replaced; in the middle of an epoch this
             # would move the dropout of all that follows, so that a resumed run ends elsewhere.
             with torch.random.fork_rng(devices=[]):
                 backbone = load_backbone(self.path).to(device=key[0], dtype=dtype)
-            self._loaded[key] = backbone.requires_grad_(requires_grad=False)
-        return self._loaded[key]
-
-    def is_loaded(self) -> bool:
-        """Whether any copy of the weights is in memory."""
-        return bool(self._loaded)
+            self.loaded[key] = backbone.requires_grad_(requires_grad=False)
+        return self.loaded[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # pydantic reads the annotations
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -55,9 +55,15 @@ def resolve(name: str) -> Path:
     source = table[name]
     if source.folder is not None:
         return source.folder
-    if source.hub is None:
-        _explain_missing(name, source, mine)
-    return _download(name, source.hub, source.revision)
+    if source.hub is not None:
+        return _download(name, source.hub, source.revision)
+    looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
+    raise ValueError(
+        f"-u {name}: no weights of this model are public yet{looked}. Give yours with "
+        f"-k FOLDER, or set {MODELS} to a folder with a sub-folder {name!r}. To make one, train "
+        f"preset {source.preset or name} (`harness-bench family`, see docs/pretraining.md) and "
+        f"export it: `harness-bench export RUN models/{name}`."
+    )
 
 
 def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, ModelSource]:
@@ -76,16 +82,6 @@ def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, 
             entry["folder"] = str(path.parent / Path(entry["folder"]).expanduser())
         values[name] = build(ModelSource, entry, source=f"{path}: [{name}]")
     return values
-
-
-def _explain_missing(name: str, source: ModelSource, mine: str | None) -> NoReturn:
-    looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
-    raise ValueError(
-        f"-u {name}: no weights of this model are public yet{looked}. Give yours with "
-        f"-k FOLDER, or set {MODELS} to a folder with a sub-folder {name!r}. To make one, train "
-        f"preset {source.preset or name} (`harness-bench family`, see docs/pretraining.md) and "
-        f"export it: `harness-bench export RUN models/{name}`."
-    )
 
 
 def _download(name: str, hub: str, revision: str | None) -> Path:

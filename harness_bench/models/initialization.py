@@ -33,10 +33,8 @@ def initialise(config: HubertConfig, how: str, teacher: Hubert | None, seed: int
     "block_average": block i is the mean of the teacher's i-th run of blocks (paper, section 2), all
     else is copied; the number of heads may differ, since it changes no shape. "slice" and "svd"
     average too, over runs whose lengths may differ by one, and reduce the widths
-    (`thinning.copy_reduced`). "copy_extractor" takes the convolutions alone.
-
-    Raises:
-        ValueError: no teacher for what needs one, or as `check_start`.
+    (`thinning.copy_reduced`). "copy_extractor" takes the convolutions alone. No teacher for what
+    needs one, or one that `check_start` refuses, is a ValueError.
     """
     if how != "random" and teacher is None:
         raise ValueError(f'init = "{how}" needs a teacher; name one, or use init = "random".')

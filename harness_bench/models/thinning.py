@@ -258,10 +258,9 @@ def _attention(
             rows = _strong_rows(value.weight, output.weight.T, heads, kept, size)
             value = Affine(value.weight[rows], value.bias[rows])
             output = Affine(output.weight[:, rows], output.bias)
-    _set(target.q_proj, query)
-    _set(target.k_proj, key)
-    _set(target.v_proj, value)
-    _set(target.out_proj, output)
+    linears = target.q_proj, target.k_proj, target.v_proj, target.out_proj
+    for linear, found in zip(linears, (query, key, value, output), strict=True):
+        _set(linear, found)
 
 
 def _score_factors(

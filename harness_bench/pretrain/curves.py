@@ -59,13 +59,10 @@ class Curve:
 
 
 def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style: Any) -> Curve:
-    """Read a run's log; a last line that a kill cut off is left out, with a message.
+    """Read the log of a run, or of a family's iteration, which holds one as `run`.
 
-    Args:
-        run: a run folder, or the folder of a family's iteration, which holds one as `run`.
-        field: which figure of the log's lines.
-        name: for the legend; by default the folder's.
-        style: other fields of `Curve`.
+    A last line that a kill cut off is left out, with a message. The curve is named after the folder
+    by default; `style` gives other fields of `Curve`.
 
     Raises:
         ValueError: no log, a broken line before the last, no such figure, or no line at all.

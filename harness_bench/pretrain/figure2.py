@@ -87,7 +87,13 @@ def compare(
     teacher = by_name[base.teacher]
     plain = replace(base.labels, pca_dim=None, pca_variance=None)
     reduced = _pca_labels(family, base, teacher, pca_dim)
-    starts: tuple[Start, ...] = ("random", _averaged_start(base, teacher))
+    averaged: Start = "block_average"
+    try:
+        check_start(base.model, averaged, teacher.model)
+    except ValueError:
+        averaged = "svd"
+        check_start(base.model, averaged, teacher.model)
+    starts: tuple[Start, ...] = ("random", averaged)
     variants = []
     for (pca, labels), start in product(((False, plain), (True, reduced)), starts):
         name = f"{base.name}{'_pca' if pca else ''}_{start.removeprefix('block_')}"
@@ -132,15 +138,6 @@ def _pca_labels(
         if share is not None or dim is not None:
             return replace(base.labels, pca_dim=dim, pca_variance=share)
     return replace(base.labels, pca_dim=max(1, width // 2))
-
-
-def _averaged_start(base: IterationConfig, teacher: IterationConfig) -> Start:
-    try:
-        check_start(base.model, "block_average", teacher.model)
-    except ValueError:
-        check_start(base.model, "svd", teacher.model)
-        return "svd"
-    return "block_average"
 
 
 def make_figure(

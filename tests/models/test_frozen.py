@@ -31,9 +31,9 @@ def test_nothing_is_loaded_before_it_is_needed(tiny_checkpoint: Path) -> None:
     """A model of 300 M numbers would lie in a GPU's memory for 70 epochs of cached features."""
     upstream = FrozenUpstream(tiny_checkpoint)
     assert (upstream.shape.hidden_size, upstream.shape.num_layers) == (32, 2)
-    assert not upstream.is_loaded()
+    assert not upstream.loaded
     upstream.model()(WAVES, LENGTHS)
-    assert upstream.is_loaded()
+    assert upstream.loaded
     assert upstream.model() is upstream.model("cpu", torch.float32)
     assert not any(value.requires_grad for value in upstream.model().parameters())
 

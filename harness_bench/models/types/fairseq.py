@@ -108,9 +108,8 @@ def read_fairseq(path: Path) -> Imported:
     settings = _settings(state, path)
     _require_hubert(settings, weights, path)
     config = _config(settings, path)
-    tensors = {
-        our_name(name): value.float() for name, value in weights.items() if torch.is_tensor(value)
-    }
+    floats = {name: value.float() for name, value in weights.items() if torch.is_tensor(value)}
+    tensors = {our_name(name): value for name, value in floats.items()}
     head = {name: tensors.pop(name) for name in HEAD_NAMES if name in tensors}
     _require_fit(config, tensors, path)
     whole = len(head) == len(HEAD_NAMES) and settings["label_sets"] == 1
@@ -204,10 +203,10 @@ def _require_fit(config: HubertConfig, tensors: Mapping[str, Tensor], path: Path
     found = {name: value.shape for name, value in tensors.items()}
     if expected != found:
         missing, surplus = sorted(expected.keys() - found), sorted(found.keys() - expected)
-        wrong = [name for name in expected.keys() & found if expected[name] != found[name]]
+        wrong = sorted(name for name in expected.keys() & found if expected[name] != found[name])
         raise ValueError(
             f"{path}: the weights do not fit the settings; missing {missing[:5]}, surplus "
-            f"{surplus[:5]}, of another shape {sorted(wrong)[:5]}."
+            f"{surplus[:5]}, of another shape {wrong[:5]}."
         )
 
 

@@ -21,7 +21,6 @@ from harness_bench.core.distributed import (
 from harness_bench.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from torch import Tensor
@@ -63,9 +62,8 @@ class Labeler:
 def save_labeler(folder: Path, labeler: Labeler) -> None:
     """Write the labeler into a folder of labels."""
     tensors = {"centroids": labeler.centroids, "inertia": torch.tensor(labeler.inertia)}
-    if labeler.pca is not None:
-        tensors |= {"pca_mean": labeler.pca.mean, "pca_components": labeler.pca.components}
-        tensors["pca_explained"] = torch.tensor(labeler.pca.explained)
+    for name, value in labeler.pca._asdict().items() if labeler.pca is not None else ():
+        tensors[f"pca_{name}"] = torch.as_tensor(value)
     with atomic_path(folder / LABELER) as partial:
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
 
@@ -96,24 +94,22 @@ class Pca(NamedTuple):
         return centred @ self.components.to(frames)
 
 
-def fit_pca(
-    chunks: Iterable[Tensor], dim: int | None = None, *, variance: float | None = None
-) -> Pca:
-    """Fit principal components to chunks of frames (N_i, D), over all ranks, in float64 sums.
+def fit_pca(frames: Tensor, dim: int | None = None, *, variance: float | None = None) -> Pca:
+    """Fit principal components to the frames (N, D) of all ranks, (0, D) where one has none.
 
     As many as `dim`, or as few as keep a share of the `variance`. The largest entry of each is
-    positive, so equal data give equal components. A rank without frames gives one chunk (0, D).
-
-    Raises:
-        ValueError: more components than dimensions, frames that all are equal where a share is
-            asked for, or fewer than two frames over all ranks.
+    positive, so equal data give equal components. More components than dimensions, fewer than two
+    frames, and equal frames where a share is asked for are a ValueError.
     """
-    count, mean, covariance = _moments(chunks)
+    wide = frames.double()
+    count = sum_over_ranks(wide.new_tensor([len(wide)]))
+    total, outer = sum_over_ranks(wide.sum(0)), sum_over_ranks(wide.T @ wide)
     if count <= 1:
-        raise ValueError(f"PCA needs at least two frames and got {count}; is the audio there?")
-    if dim is not None and dim > len(mean):
-        raise ValueError(f"pca_dim = {dim}, but frames have {len(mean)} dimensions; give fewer.")
-    values, vectors = torch.linalg.eigh(covariance)
+        raise ValueError(f"PCA needs at least two frames and got {int(count)}; is audio there?")
+    if dim is not None and dim > len(total):
+        raise ValueError(f"pca_dim = {dim}, but frames have {len(total)} dimensions; give fewer.")
+    mean = total / count
+    values, vectors = torch.linalg.eigh(outer / count - torch.outer(mean, mean))
     shares = values.flip(0).clamp(min=0.0)
     if variance is not None:
         if not float(shares.sum()) > 0:
@@ -121,27 +117,8 @@ def fit_pca(
         dim = int((shares.cumsum(0) >= variance * shares.sum()).int().argmax()) + 1
     kept = vectors.flip(1)[:, :dim]
     strongest = kept.gather(0, kept.abs().argmax(0, keepdim=True))
-    kept = kept * strongest.sign()
     explained = float(shares[:dim].sum() / shares.sum())
-    return Pca(mean.float(), kept.float(), explained)
-
-
-def _moments(chunks: Iterable[Tensor]) -> tuple[int, Tensor, Tensor]:
-    """Return the number of frames over all ranks, their mean (D,) and covariance (D, D)."""
-    count, total, outer = 0, torch.zeros(0), torch.zeros(0)
-    for chunk in chunks:
-        wide = chunk.double()
-        count += len(wide)
-        if not len(total):
-            dim = wide.shape[1]
-            total, outer = wide.new_zeros(dim), wide.new_zeros(dim, dim)
-        total = total + wide.sum(0)
-        outer.addmm_(wide.T, wide)
-    counts = torch.tensor([count], dtype=torch.float64, device=total.device)
-    for tensor in (counts, total, outer):
-        sum_over_ranks(tensor)
-    mean = total / counts
-    return int(counts), mean, outer / counts - torch.outer(mean, mean)
+    return Pca(mean.float(), (kept * strongest.sign()).float(), explained)
 
 
 class KMeans(NamedTuple):
@@ -194,7 +171,7 @@ def fit_kmeans(
     if frames.shape[1] < 2 * DRAFT_DIM:
         start = _seed_centroids(sample, clusters, seed)
         return lloyd(frames, start, iterations=iterations, tolerance=tolerance)
-    pca = fit_pca([sample], DRAFT_DIM)
+    pca = fit_pca(sample, DRAFT_DIM)
     mean, components = from_first(pca.mean), from_first(pca.components)
     small = torch.addmm(-mean @ components, frames, components)
     start = _seed_centroids(from_first(pca.apply(sample)), clusters, seed)
@@ -211,9 +188,13 @@ def lloyd(frames: Tensor, centroids: Tensor, *, iterations: int, tolerance: floa
     """Move centroids (K, D) by Lloyd's rounds until inertia settles; arguments of `fit_kmeans`."""
     history: list[float] = []
     for _ in range(iterations):
-        centroids, inertia = _lloyd_round(frames, centroids)
-        history.append(inertia)
-        if len(history) > 1 and history[-2] - inertia <= tolerance * inertia:
+        labels, distances = assign(frames, centroids)
+        centroids, counts = _means(frames, labels, len(centroids))
+        total = sum_over_ranks(distances.sum(dtype=torch.float64))
+        history.append(float(total / counts.sum()))
+        if not bool(counts.all()):
+            centroids = _refilled(centroids, counts, frames, distances)
+        if len(history) > 1 and history[-2] - history[-1] <= tolerance * history[-1]:
             break
     return KMeans(centroids, history[-1], len(history))
 
@@ -274,16 +255,6 @@ def _cheapest_pairs(
             pairs.append(pair)
             taken = taken.union(pair)
     return pairs
-
-
-def _lloyd_round(frames: Tensor, centroids: Tensor) -> tuple[Tensor, float]:
-    """Assign, then move each centroid to its frames' mean; return also the inertia before it."""
-    labels, distances = assign(frames, centroids)
-    moved, counts = _means(frames, labels, len(centroids))
-    inertia = sum_over_ranks(distances.sum(dtype=torch.float64)) / counts.sum()
-    if not bool(counts.all()):
-        moved = _refilled(moved, counts, frames, distances)
-    return moved, float(inertia)
 
 
 def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor]:

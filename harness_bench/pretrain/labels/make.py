@@ -111,16 +111,21 @@ def make_labels(
     at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
     audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
     the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
-    and those made from other inputs are replaced.
-
-    Raises:
-        ValueError: no cuts, too little audio for the clusters, or no such teacher layer.
+    and those made from other inputs are replaced. No cuts, too little audio for the clusters or no
+    such teacher layer is a ValueError.
     """
     audio = as_source(cuts)
     if not audio.utterances:
         raise ValueError("There are no cuts to label; prepare a corpus first.")
     device = device or torch.device("cpu")
-    source = _open_source(config, teacher, device)
+    source: FeatureSource = MfccSource()
+    if config.source != "mfcc":
+        if teacher is None or config.layer is None:
+            raise ValueError(
+                "Labels from hidden states need a teacher checkpoint and a layer; give both, or "
+                'use source = "mfcc".'
+            )
+        source = HiddenSource(teacher, config.layer, device)
     settings = resolved(config)
     work = WorkDir(
         out,
@@ -141,17 +146,6 @@ def make_labels(
     return store.open_labels(out)
 
 
-def _open_source(config: LabelConfig, teacher: Path | None, device: torch.device) -> FeatureSource:
-    if config.source == "mfcc":
-        return MfccSource()
-    if teacher is None or config.layer is None:
-        raise ValueError(
-            "Labels from hidden states need a teacher checkpoint and a layer; give both, or use "
-            'source = "mfcc".'
-        )
-    return HiddenSource(teacher, config.layer, device)
-
-
 def _fitted(
     audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
 ) -> kmeans.Labeler:
@@ -160,7 +154,7 @@ def _fitted(
         frames = _sample_frames(audio, config, source).to(device)
         pca = None
         if config.pca_dim is not None or config.pca_variance is not None:
-            pca = kmeans.fit_pca([frames], config.pca_dim, variance=config.pca_variance)
+            pca = kmeans.fit_pca(frames, config.pca_dim, variance=config.pca_variance)
         fitted = kmeans.fit_kmeans(
             frames if pca is None else pca.apply(frames),
             config.clusters,

@@ -132,8 +132,8 @@ def alignment_levels(cuts: Iterable[Cut]) -> dict[str, int]:
 
 
 def _frame_at(seconds: float) -> int:
-    """Return the first frame whose centre is at `seconds` or later."""
-    # A tenth of a sample of slack, for times such as 0.0125 that binary fractions miss.
+    # The first whose centre is there or later. A tenth of a sample of slack, for times such as
+    # 0.0125 that binary fractions miss.
     return int(np.ceil((seconds * SAMPLE_RATE - FRAME_FIELD / 2 - 0.1) / FRAME_SHIFT))
 
 
@@ -159,8 +159,7 @@ def spread(units: Sequence[str], frames: int, span: tuple[int, int]) -> list[str
 def speech_span(wave: NDArray[np.float32], frames: int) -> tuple[int, int]:
     """Return [first, last) of the frames that are speech, silence at both ends left out.
 
-    A frame's 400 samples are quiet if their power is 35 dB below that of the loudest frame of wave
-    (samples,) at 16 kHz.
+    A frame's 400 samples are quiet if their power is `TRIM_DB` below that of the loudest frame.
     """
     if frames == 0:
         return 0, 0
@@ -179,11 +178,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(joint: Tensor) -> Agreement:
-    """Measure how well clusters and units agree by (U, K) frames by unit and cluster.
-
-    Raises:
-        ValueError: no frames, or one unit alone.
-    """
+    """Measure how clusters and units agree by (U, K) frames; one unit or none is a ValueError."""
     if int((joint.sum(1) > 0).sum()) < 2:  # noqa: PLR2004 - of one unit, entropy is zero
         raise ValueError(
             "All frames are of one unit, or none has any; give cuts that differ in their units."
@@ -191,11 +186,8 @@ def agreement(joint: Tensor) -> Agreement:
     shares = joint.double() / joint.sum()
     of_units = _entropy(shares.sum(1))
     information = of_units + _entropy(shares.sum(0)) - _entropy(shares.flatten())
-    return Agreement(
-        cluster_purity=float(shares.max(1).values.sum()),
-        unit_purity=float(shares.max(0).values.sum()),
-        pnmi=information / of_units,
-    )
+    clusters, units = (float(shares.max(axis).values.sum()) for axis in (1, 0))
+    return Agreement(clusters, units, information / of_units)
 
 
 def _entropy(shares: Tensor) -> float:
@@ -280,10 +272,8 @@ def label_quality(
 ) -> dict[str, Any]:
     """Measure labels over the utterances of a corpus; write `quality.json` and `quality.png`.
 
-    Against `units` as in `choose_units`; over `limit` random utterances alone, if it is given.
-
-    Raises:
-        ValueError: an utterance without labels, no such units, or all of one unit.
+    Against `units` as in `choose_units`; over `limit` random utterances alone, if it is given. An
+    utterance without labels, no such units, or all of one unit is a ValueError.
     """
     labels, labeler = open_labels(folder), load_labeler(folder)
     attached = labels.attached(audio)
@@ -324,11 +314,12 @@ def draw_quality(tally: LabelCounts, target: Path) -> None:
     heights = [2.8, max(1.6, 0.17 * rows)] if rows else [2.8]
     with mpl.rc_context(style):
         figure = Figure(figsize=(9.0, sum(heights) + 0.9), layout="constrained")
-        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-        _draw_use(figure.add_subplot(grid[0, 0]), tally)
-        _draw_runs(figure.add_subplot(grid[0, 1]), tally)
+        places = [["use", "runs"], ["units", "units"]][: len(heights)]
+        axes: Any = figure.subplot_mosaic(places, height_ratios=heights)
+        _draw_use(axes["use"], tally)
+        _draw_runs(axes["runs"], tally)
         if rows:
-            _draw_units(figure, figure.add_subplot(grid[1, :]), tally)
+            _draw_units(figure, axes["units"], tally)
         figure.suptitle(
             f"{len(tally.frames)} clusters over {int(tally.frames.sum()):,} frames of "
             f"{tally.utterances:,} utterances", x=0.01, ha="left", fontweight="bold",

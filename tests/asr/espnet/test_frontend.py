@@ -200,7 +200,7 @@ def test_ready_features_are_taken_as_they_are(tiny_checkpoint: Path, layers: str
     assert torch.equal(frames, lengths)
     assert torch.equal(found[0], features[0])
     assert found[1].sum() == 4 * 32
-    assert not frontend.upstream.is_loaded()
+    assert not frontend.upstream.loaded
 
 
 @pytest.mark.parametrize(

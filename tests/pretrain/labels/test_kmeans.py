@@ -18,9 +18,9 @@ from tests.pretrain.labels.conftest import blobs, speechlike
 
 
 def test_pca_equals_scikit_learn() -> None:
-    """Streaming covariance in chunks gives the same subspace and explained share."""
+    """The same subspace and explained share, from a covariance that ranks can sum."""
     frames = blobs(3_000, 16, 5)
-    ours = fit_pca(torch.split(frames, 700), 6)
+    ours = fit_pca(frames, 6)
     reference = decomposition.PCA(6, svd_solver="full").fit(frames.numpy())
     ours_out, theirs = ours.apply(frames).numpy(), reference.transform(frames.numpy())
     signs = np.sign((ours_out * theirs).sum(0))
@@ -32,7 +32,7 @@ def test_pca_equals_scikit_learn() -> None:
 def test_pca_by_variance_equals_scikit_learn(share: float) -> None:
     """n_components = 0.9 keeps as many components, and they span the same subspace."""
     frames = speechlike(2_000, 40, 30)
-    ours = fit_pca(torch.split(frames, 600), variance=share)
+    ours = fit_pca(frames, variance=share)
     reference = decomposition.PCA(None if share == 1 else share, svd_solver="full")
     reference.fit(frames.numpy())
     basis = torch.from_numpy(reference.components_.T)
@@ -49,11 +49,11 @@ def test_refusals_teach() -> None:
     with pytest.raises(ValueError, match=r"100 clusters got 50 frames.*fit_hours"):
         fit_kmeans(frames, 100, iterations=1, tolerance=0.0, seed=0)
     with pytest.raises(ValueError, match=r"pca_dim = 5.*4 dimensions"):
-        fit_pca([frames], 5)
+        fit_pca(frames, 5)
     with pytest.raises(ValueError, match="pca_variance"):
-        fit_pca([torch.ones(50, 4)], variance=0.5)
+        fit_pca(torch.ones(50, 4), variance=0.5)
     with pytest.raises(ValueError, match="got 1"):
-        fit_pca([torch.ones(1, 4)], 1)
+        fit_pca(torch.ones(1, 4), 1)
 
 
 def inertia_of(frames: torch.Tensor, centroids: torch.Tensor) -> float:
@@ -179,7 +179,7 @@ def _rank(rank: int, folder: str) -> None:
         found[f"rounds of {name}"] = lloyd(
             mine, start(frames), iterations=3, tolerance=0.0
         )._asdict()
-        found[f"pca of {name}"] = fit_pca([mine], variance=0.8)._asdict()
+        found[f"pca of {name}"] = fit_pca(mine, variance=0.8)._asdict()
     try:
         fit_kmeans(torch.randn(12 if rank else 2, 3), 15, iterations=1, tolerance=0.0, seed=0)
     except ValueError as error:
@@ -240,7 +240,7 @@ def test_a_rank_may_have_few_frames(both: list[dict[str, Any]], name: str) -> No
 @pytest.mark.parametrize("name", CASES)
 def test_pca_over_two_ranks_equals_one(both: list[dict[str, Any]], name: str) -> None:
     """The components of all frames, though each rank saw its own alone."""
-    expected = fit_pca([CASES[name][0]], variance=0.8)
+    expected = fit_pca(CASES[name][0], variance=0.8)
     found = both[0][f"pca of {name}"]
     assert torch.allclose(found["components"], expected.components, atol=1e-4)
     assert found["explained"] == pytest.approx(expected.explained)
