@@ -40,13 +40,14 @@ NAMED = {
     "corpus/cuts.train.jsonl.gz": ["cuts.train.jsonl.gz 3"],
     "x=corpus/cuts.train.jsonl.gz@some.txt": ["x 2"],
     "some.txt": ["some.txt 2"],
+    "shar shar": ["shar 4", "shar (2) 4"],
 }
 
 
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("text", NAMED)
 def test_names(text: str) -> None:
-    found = open_sets([text])
+    found = open_sets(text.split())
     assert [f"{each.name} {len(each.table())}" for each in found] == NAMED[text]
 
 
@@ -64,11 +65,6 @@ def test_shards_and_cuts_give_the_same_values() -> None:
     sharded, plain = (each.table() for each in open_sets(["shar", "corpus:train"]))
     assert {*plain.hashes("id")} < {*sharded.hashes("id")}
     assert {*plain.hashes("speaker")} == {*sharded.hashes("speaker")}
-
-
-@pytest.mark.usefixtures("place")
-def test_a_set_named_twice_gets_another_name() -> None:
-    assert [each.name for each in open_sets(["shar", "shar"])] == ["shar", "shar (2)"]
 
 
 MISTAKES = {

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lhotse.cut import Cut, MonoCut
 
 from benchmarks import fingerprint_recall as bench
 from egs.audit.planted import voice
@@ -22,9 +22,14 @@ from harness_bench.cuts.shar import open_shards, read_shards, write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage import fingerprints as module
 from harness_bench.leakage.audit import audit
-from harness_bench.leakage.fingerprints import Builder, Fingerprints, Index
+from harness_bench.leakage.fingerprints import Fingerprints
 from harness_bench.leakage.landmarks import Landmarks, landmarks
 from tests.pretrain.labels.conftest import make_cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lhotse.cut import Cut
 
 FOLDER = Path(__file__).parents[2]
 DATA = FOLDER.parent / "shared" / "data"
@@ -89,19 +94,14 @@ def test_a_second_audit_decodes_nothing(
     assert audit(names, cache=Fingerprints(tmp_path / "cache")) == cold
 
 
-def place(cut: Cut, seconds: float) -> Cut:
-    assert isinstance(cut, MonoCut)
-    return cut.truncate(offset=seconds, preserve_id=True)
-
-
 def other_audio(cut: Cut) -> Cut:
     path = Path(cut.recording.sources[0].source)
     soundfile.write(path, np.zeros(cut.recording.num_samples), 16_000, subtype="FLOAT")
     return cut
 
 
-CHANGES = {
-    "another part": lambda cut: place(cut, 0.5),
+CHANGES: dict[str, Callable[[Any], Cut]] = {
+    "another part": lambda cut: cut.truncate(offset=0.5, preserve_id=True),
     "another digest": lambda cut: with_custom(cut, audio_digest="f" * 32),
     "a file written anew": other_audio,
 }
@@ -214,17 +214,8 @@ def test_two_processes_share_a_cache(
     assert not list(Path("cache").glob("**/.partial-*"))
 
 
-SECONDS, MANY = 4.0, 8
-
-
-def made() -> Index:
-    builder = Builder()
-    for seed in range(MANY):
-        builder.add(landmarks(voice(seed, SECONDS)))
-    return builder.build()
-
-
-INDEX = made()
+SECONDS = 4.0
+INDEX = bench.indexed([landmarks(voice(seed, SECONDS)) for seed in range(8)])
 
 
 @pytest.mark.parametrize("change", bench.VARIANTS)
@@ -265,31 +256,24 @@ def test_one_instant_is_no_sound() -> None:
     """A click or a tone agrees with every other, all at one moment."""
     hashes = np.arange(50, dtype=np.uint32)
     click = Landmarks(hashes, np.full(50, 10, dtype=np.int32), 200)
-    builder = Builder()
-    builder.add(click)
-    assert builder.build().matches(click) == []
+    assert bench.indexed([click]).matches(click) == []
 
 
 def test_votes_of_neighbouring_offsets_count_together() -> None:
     """A shift of half a frame moves one half of the landmarks by one frame, the others not."""
     hashes, frames = np.arange(16, dtype=np.uint32), np.arange(0, 160, 10, dtype=np.int32)
-    builder = Builder()
-    builder.add(Landmarks(hashes, frames, 200))
     shifted = Landmarks(hashes, frames + (hashes % 2).astype(np.int32), 200)
-    (match,) = builder.build().matches(shifted)
+    (match,) = bench.indexed([Landmarks(hashes, frames, 200)]).matches(shifted)
     assert (match.row, match.votes) == (0, 16)
 
 
 def test_empty_fingerprints_keep_their_number() -> None:
     """Silence, and audio that could not be read, must not shift the utterances behind them."""
-    empty = landmarks(np.zeros(0, dtype=np.float32))
-    builder = Builder()
-    builder.add(empty)
-    builder.add(landmarks(voice(1, 2.0)))
-    index = builder.build()
-    assert [match.row for match in index.matches(landmarks(voice(1, 2.0)))] == [1]
+    empty, sound = landmarks(np.zeros(0, dtype=np.float32)), landmarks(voice(1, 2.0))
+    index = bench.indexed([empty, sound])
+    assert [match.row for match in index.matches(sound)] == [1]
     assert index.matches(empty) == []
-    assert Builder().build().matches(landmarks(voice(1, 2.0))) == []
+    assert bench.indexed([]).matches(sound) == []
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no real speech at {DATA}")

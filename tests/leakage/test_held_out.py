@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.core.config import build
-from harness_bench.cuts.fields import DIGEST
+from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage.held_out import refuse_held_out
@@ -47,10 +47,6 @@ def opened(root: Path, *, allow: bool = False, **more: Any) -> Any:
     return open_data(config, root / "out", allow_test_data=allow)
 
 
-def with_digest(cut: Cut, digest: str) -> Cut:
-    return replace(cut, custom={DIGEST: digest})
-
-
 TOUCHING: dict[str, Callable[[Cut], Cut]] = {
     "the same utterance": lambda cut: cut,
     "another id, the same file": lambda cut: cut.with_id("new"),
@@ -72,16 +68,15 @@ def test_protected_sets_are_refused(
 
 def test_equal_samples_are_refused(tmp_path: Path, cuts: list[Cut]) -> None:
     """A copy under another name and path."""
-    write_cuts(tmp_path / "corpus", "dev", [with_digest(cuts[0], "d" * 32)])
-    copy = with_digest(cuts[1].with_id("copy"), "d" * 32)
+    write_cuts(tmp_path / "corpus", "dev", [with_custom(cuts[0], audio_digest="d" * 32)])
+    copy = with_custom(cuts[1].with_id("copy"), audio_digest="d" * 32)
     with pytest.raises(ValueError, match=r"split dev \(copy\)"):
         refuse_held_out([copy], [tmp_path / "corpus"], "mine")
 
 
 def test_equal_ids_of_two_corpora_are_no_touch(tmp_path: Path) -> None:
     """001_01 is the first utterance of many corpora."""
-    first = make_cuts(tmp_path / "a", [16_000])
-    second = make_cuts(tmp_path / "b", [24_000])
+    first, second = make_cuts(tmp_path / "a", [16_000]), make_cuts(tmp_path / "b", [24_000])
     assert first[0].id == second[0].id
     write_cuts(tmp_path / "corpus", "test", first)
     refuse_held_out(second, [tmp_path / "corpus"], "mine")
@@ -135,9 +130,8 @@ def test_shards_are_checked_against_what_is_protected(
 
 
 def test_protecting_what_is_no_folder_is_a_mistake(tmp_path: Path, cuts: list[Cut]) -> None:
-    write_cuts(tmp_path / "mine", "train", cuts[:2])
-    with pytest.raises(ValueError, match="holds no cuts"):
-        opened(tmp_path, protect=["nowhere"])
+    with pytest.raises(ValueError, match="nowhere holds no cuts"):
+        refuse_held_out(cuts, [tmp_path / "nowhere"], "mine")
 
 
 def test_one_iteration_that_may_not_binds_the_family() -> None:

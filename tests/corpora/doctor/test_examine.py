@@ -151,21 +151,17 @@ def test_rates(tmp_path: Path) -> None:
     assert kinds(known / "doctor") == {"a": {"wrong rate"}, "c": {"wrong rate"}}
 
 
-def test_adi5_as_it_is_known(tmp_path: Path) -> None:
+def test_corpora_as_they_are_known(tmp_path: Path) -> None:
     """Folders with the official numbers: not a line differs, classes and shared videos included."""
+    found = examine(official.ksuemotions(tmp_path / "k"), config=Listening(audio="none"))
+    assert [line.verdict for line in found.lines] == ["equal"] * 7
     found = examine(official.adi5(tmp_path), config=Listening(audio="none"))
     assert found.sound
     assert {line.verdict for line in found.lines if "train_share" not in line.detail} == {"equal"}
     assert len(found.lines) == 25
-    drop = store.cuts_path(tmp_path, "dev")
-    drop.unlink()
+    store.cuts_path(tmp_path, "dev").unlink()
     told = examine(tmp_path, config=Listening(audio="none")).lines
     assert {line.verdict for line in told if line.what.startswith("dev")} == {"cannot tell"}
-
-
-def test_ksuemotions_as_it_is_known(tmp_path: Path) -> None:
-    found = examine(official.ksuemotions(tmp_path), config=Listening(audio="none"))
-    assert [line.verdict for line in found.lines] == ["equal"] * 7
 
 
 def test_a_fixture_is_no_whole_corpus(tmp_path: Path) -> None:
@@ -232,12 +228,9 @@ def test_it_is_the_papers_table(folders: list[Path]) -> None:
          "test differs by +0.12 (+1.2 %)"],
     ]  # fmt: skip
     assert found.sound
-
-
-def test_what_is_not_given_is_no_difference(folders: list[Path]) -> None:
-    found = reproduce(folders[1:2])
-    assert found.sound
-    assert {cell.detail for cell in found.cells if cell.data == "ADI5"} == {"not given"}
+    part = reproduce(folders[1:2])  # what is not given is no difference
+    assert part.sound
+    assert {cell.detail for cell in part.cells if cell.data == "ADI5"} == {"not given"}
 
 
 def test_other_hours_are_a_difference(tmp_path: Path) -> None:

@@ -30,17 +30,11 @@ SETS: dict[str, dict[str, Tally]] = {
 
 
 @pytest.mark.parametrize("case", sorted(SETS))
-def test_anything_can_be_drawn(case: str, tmp_path: Path) -> None:
-    """A report must not fail at its last step."""
+def test_anything_can_be_drawn_and_no_cut_is_missing(case: str, tmp_path: Path) -> None:
+    """A report must not fail at its last step; a bar too few would hide what one looks for."""
     report.draw(SETS[case], tmp_path)
-    for name in (report.DURATIONS, report.CLASSES):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {report.DURATIONS, report.CLASSES}
-
-
-@pytest.mark.parametrize("case", ["usual", "brief and long", "very brief"])
-def test_no_cut_is_missing_from_the_histogram(case: str) -> None:
-    """A bar too few at an edge would hide the very lengths one looks for."""
+    assert {path.read_bytes()[:4] for path in tmp_path.iterdir()} == {b"\x89PNG"}
     figure = report.plot_lengths(SETS[case])
     for axis, tally in zip(figure.axes, SETS[case].values(), strict=True):
         assert sum(bar.get_height() for bar in axis.patches) == tally.whole.utterances
@@ -50,8 +44,6 @@ def test_bars_are_hours_by_class() -> None:
     figure = report.plot_classes(SETS["usual"])
     axis: Any = next(axis for axis in figure.axes if axis.get_title(loc="left") == "dialect")
     assert [label.get_text() for label in axis.get_yticklabels()] == ["EGY", "LEV"]
-    train, dev = axis.containers
-    assert [bar.get_width() for bar in train] == pytest.approx(
-        [SETS["usual"]["train"].whole.hours, 0]
-    )
-    assert [bar.get_width() for bar in dev] == pytest.approx([0, 10 / 3600])
+    hours = SETS["usual"]["train"].whole.hours
+    widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
+    assert widths == [pytest.approx([hours, 0]), pytest.approx([0, 10 / 3600])]
