@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,68 +48,59 @@ def opened(root: Path, *, allow: bool = False, **more: Any) -> Any:
     return open_data(config, root / "out", allow_test_data=allow)
 
 
-TOUCHING: dict[str, Callable[[Cut], Cut]] = {
-    "the same utterance": lambda cut: cut,
-    "another id, the same file": lambda cut: cut.with_id("new"),
-    "seconds of the same file": lambda cut: cut.truncate(offset=0.3, duration=0.4).with_id("new"),
+def part(cut: Cut, start: float, seconds: float) -> Cut:
+    return cut.truncate(offset=start, duration=seconds).with_id(f"from {start}")
+
+
+def same_samples(cut: Cut) -> Cut:
+    return with_custom(cut, audio_digest="d" * 32)
+
+
+# Of two cuts, what is held out and what is trained on; whether that is refused.
+TOUCHING: dict[str, tuple[Callable[[Cut, Cut], tuple[Cut, Cut]], bool]] = {
+    "the same utterance": (lambda cut, _: (cut, cut), True),
+    "another id, the same file": (lambda cut, _: (cut, cut.with_id("new")), True),
+    "seconds of the same file": (lambda cut, _: (cut, part(cut, 0.3, 0.4)), True),
+    "a copy under another name": (lambda a, b: (same_samples(a), same_samples(b)), True),
+    # 001_01 is the first utterance of many corpora.
+    "equal ids of two corpora": (lambda a, b: (a, b.with_id(a.id)), False),
+    # Train and dev of one programme meet at a cut.
+    "the segment behind": (lambda cut, _: (part(cut, 0, 0.5), part(cut, 0.45, 0.5)), False),
+    "the segment before": (lambda cut, _: (part(cut, 0.45, 0.5), part(cut, 0, 0.5)), False),
 }
 
 
 @pytest.mark.parametrize("how", TOUCHING)
-def test_protected_sets_are_refused(
-    how: str, tmp_path: Path, corpus: Path, cuts: list[Cut]
-) -> None:
+def test_what_touches_a_test_set_is_refused(how: str, tmp_path: Path, cuts: list[Cut]) -> None:
+    make, refused = TOUCHING[how]
+    held, trained = make(cuts[0], cuts[1])
+    write_cuts(tmp_path / "corpus", "dev", [held])
+    told = rf"mine would train on 1 utterances of .*, split dev \({trained.id}\)"
+    with pytest.raises(ValueError, match=told) if refused else nullcontext():
+        refuse_held_out([trained], [tmp_path / "corpus"], "mine")
+
+
+def test_protected_sets_are_refused(tmp_path: Path, corpus: Path, cuts: list[Cut]) -> None:
     """The folder of a test set is named; whatever list holds its audio is refused."""
-    write_cuts(tmp_path / "mine", "train", [*cuts[:2], TOUCHING[how](cuts[5])])
+    write_cuts(tmp_path / "mine", "train", [*cuts[:2], cuts[5]])
     with pytest.raises(ValueError, match=r"would train on 1 utterances of .*split test_clean"):
         opened(tmp_path, protect=[corpus.name])
     assert opened(tmp_path, allow=True, protect=[corpus.name]).utterances == 3
     assert opened(tmp_path).utterances == 3, "not protected, not known"
 
 
-def test_equal_samples_are_refused(tmp_path: Path, cuts: list[Cut]) -> None:
-    """A copy under another name and path."""
-    write_cuts(tmp_path / "corpus", "dev", [with_custom(cuts[0], audio_digest="d" * 32)])
-    copy = with_custom(cuts[1].with_id("copy"), audio_digest="d" * 32)
-    with pytest.raises(ValueError, match=r"split dev \(copy\)"):
-        refuse_held_out([copy], [tmp_path / "corpus"], "mine")
-
-
-def test_equal_ids_of_two_corpora_are_no_touch(tmp_path: Path) -> None:
-    """001_01 is the first utterance of many corpora."""
-    first, second = make_cuts(tmp_path / "a", [16_000]), make_cuts(tmp_path / "b", [24_000])
-    assert first[0].id == second[0].id
-    write_cuts(tmp_path / "corpus", "test", first)
-    refuse_held_out(second, [tmp_path / "corpus"], "mine")
-
-
-@pytest.mark.parametrize("first_is_held_out", [True, False])
-def test_touching_segments_are_no_overlap(
-    tmp_path: Path, cuts: list[Cut], *, first_is_held_out: bool
-) -> None:
-    """Train and dev of one programme meet at a cut."""
-    early = cuts[0].truncate(duration=0.5).with_id("early")
-    late = cuts[0].truncate(offset=0.45).with_id("late")
-    held, trained = (early, late) if first_is_held_out else (late, early)
-    write_cuts(tmp_path / "corpus", "dev", [held])
-    refuse_held_out([trained], [tmp_path / "corpus"], "mine")
-
-
 @pytest.mark.parametrize("split", ["dev", "test_clean"])
 def test_a_source_may_not_be_a_test_split(tmp_path: Path, corpus: Path, split: str) -> None:
-    """The plainest mistake: the wrong split of the right folder."""
+    """The plainest mistake: the wrong split of the right folder, on the command line too."""
     source = [{"folder": corpus.name, "split": split}]
     with pytest.raises(ValueError, match="allow_test_data"):
         opened(tmp_path, sources=source)
     assert opened(tmp_path, sources=source, allow=True).utterances == 2
     assert opened(tmp_path, sources=[{"folder": corpus.name}]).utterances == 2
-
-
-def test_a_folder_of_the_command_line_is_checked_too(corpus: Path) -> None:
+    with pytest.raises(ValueError, match=f"split {split} would train on 2 utterances"):
+        open_training(corpus, split, allow_test_data=False)
+    assert open_training(corpus, split, allow_test_data=True).utterances == 2
     assert open_training(corpus, "train", allow_test_data=False).utterances == 2
-    with pytest.raises(ValueError, match="split dev would train on 2 utterances"):
-        open_training(corpus, "dev", allow_test_data=False)
-    assert open_training(corpus, "dev", allow_test_data=True).utterances == 2
 
 
 def test_excluded_utterances_do_not_count(tmp_path: Path, corpus: Path, cuts: list[Cut]) -> None:
