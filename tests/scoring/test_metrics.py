@@ -1,6 +1,12 @@
-"""Every metric found, against an independent implementation of the same quantity."""
+"""Metrics against independent implementations; one dropped into the folder reaches all reports."""
 
 from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jiwer
 import numpy as np
@@ -9,12 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from harness_bench.results.predictions import ClassPrediction, TextPrediction
+from harness_bench.asr.score import as_markdown
+from harness_bench.results.predictions import ClassPrediction, TextPrediction, write_predictions
+from harness_bench.scoring import metrics, registry
 from harness_bench.scoring.classes import confusion, score_classes
+from harness_bench.scoring.publish import text_result
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import Array, class_statistics, text_statistics
-from harness_bench.scoring.texts.score import row_statistics, score_texts
-from tests.scoring.conftest import annotated, naive_alignment
+from harness_bench.scoring.systems import breakdown
+from harness_bench.scoring.texts.score import row_statistics, score_rows, score_texts
+from tests.scoring.conftest import TEMPLATE, annotated, class_rows, naive_alignment, text_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ORACLES = {
     "accuracy": accuracy_score,
@@ -47,8 +60,7 @@ def counted(rows: list[TextPrediction]) -> Array:
 def test_contract(name: str) -> None:
     """A metric dropped into the folder must work on one sum, on many at once, and on nothing."""
     plugin = get_metric(name)
-    assert plugin.name == name
-    assert plugin.unit
+    assert (plugin.name, bool(plugin.unit)) == (name, True)
     assert name in ORACLES, "give the new metric an oracle here"
     draw = np.random.default_rng(0)
     counts = draw.integers(1, 9, size=(5, 7, *SHAPES[plugin.kind])).astype(np.float64)
@@ -101,31 +113,22 @@ def test_means_over_annotators_equal_jiwer(rows: list[tuple[str, str, str]]) -> 
 def test_equal_annotators_are_one(pairs: list[tuple[str, str]]) -> None:
     """Two who wrote the same forgive nothing."""
     rows = [annotated(f"u{n}", ref, ref, hyp) for n, (ref, hyp) in enumerate(pairs)]
-    totals = counted(rows).sum(axis=0)
+    found = float(get_metric("mr_wer").value(counted(rows).sum(axis=0)))
     refs, hyps = map(list, zip(*pairs, strict=True))
-    assert float(get_metric("mr_wer").value(totals)) == pytest.approx(
-        100 * ORACLES["mr_wer"]([refs, refs], hyps)
-    )
+    assert found == pytest.approx(100 * ORACLES["mr_wer"]([refs, refs], hyps))
 
 
 def test_empty_reference_counts_insertions() -> None:
     """Jiwer refuses an empty reference; a silent utterance with words recognised is an error."""
-    rows = [
-        TextPrediction(id="a", ref="قال في", hyp="قال في", group="g"),
-        TextPrediction(id="b", ref="؟", hyp="بيت", group="g"),
-    ]
+    texts = {"a": ("قال في", "قال في"), "b": ("؟", "بيت")}
+    rows = [TextPrediction(id=key, ref=r, hyp=h, group="g") for key, (r, h) in texts.items()]
     assert score_texts(rows, profile="mgb2", resamples=50)["wer"].value == pytest.approx(50)
 
 
-def test_all_references_empty_is_an_error() -> None:
-    """A transcript column that was not filled must not become a score."""
-    rows = [TextPrediction(id="a", ref="", hyp="بيت", group="g")]
+def test_nothing_to_score_is_an_error() -> None:
+    """An empty prediction file, or a transcript column that was not filled, is no score."""
     with pytest.raises(ValueError, match="in all 1 utterances"):
-        score_texts(rows)
-
-
-def test_no_rows_is_an_error() -> None:
-    """An empty prediction file must not become a score."""
+        score_texts([TextPrediction(id="a", ref="", hyp="بيت", group="g")])
     with pytest.raises(ValueError, match="no prediction"):
         score_classes([])
 
@@ -140,9 +143,8 @@ def test_further_profiles_have_their_own_names() -> None:
 
 def test_unknown_names_list_the_known() -> None:
     """A typing error in a profile or metric must teach the right name."""
-    rows = [TextPrediction(id="a", ref="بيت", hyp="بيت", group="g")]
     with pytest.raises(ValueError, match=r"'mgb4'.*mgb2, mgb3"):
-        score_texts(rows, profile="mgb4")
+        score_texts(text_rows(count=1, seed=0), profile="mgb4")
     with pytest.raises(ValueError, match=r"'f1'.*macro_f1"):
         get_metric("f1")
 
@@ -152,3 +154,66 @@ def test_confusion_counts_truth_in_rows() -> None:
     row = ClassPrediction(id="a", truth="EGY", pred="MSA", probs={"EGY": 0.1, "MSA": 0.9}, group="")
     found = confusion([row])
     assert found.to_dict("index") == {"EGY": {"EGY": 0, "MSA": 1}, "MSA": {"EGY": 0, "MSA": 0}}
+
+
+PLUGIN = '''"""The share of {what}."""
+from harness_bench.scoring.statistics import ratio
+NAME, KIND, HIGHER_IS_BETTER, UNIT = "{name}", "{kind}", True, "%"
+def value(totals):
+    return 100 * ratio(totals[..., 0, {first}], totals[..., 0, :].sum(axis=-1))
+'''
+
+
+@pytest.fixture
+def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Look for metrics in a copy of the folder that has one more file of each kind of texts."""
+    folder = tmp_path / "metrics"
+    shutil.copytree(Path(metrics.__file__).parent, folder)
+    for name, kind in (("hit_share", "text"), ("merged_share", "references"), ("odd", "class")):
+        (folder / f"{name}.py").write_text(PLUGIN.format(name=name, kind=kind, what=name, first=0))
+    monkeypatch.setattr(metrics, "__path__", [str(folder)])
+    monkeypatch.setattr(metrics.__spec__, "submodule_search_locations", [str(folder)])
+    registry._metrics.cache_clear()
+    yield
+    registry._metrics.cache_clear()
+    for name in ("hit_share", "merged_share", "odd"):
+        sys.modules.pop(f"{metrics.__name__}.{name}", None)
+
+
+@pytest.mark.usefixtures("dropped_in")
+def test_against_one_reference(tmp_path: Path, command: Any) -> None:
+    """Recipe reports, results, `score asr --predictions` and breakdowns."""
+    rows = text_rows(count=20, seed=0)
+    found, _ = score_rows(rows)
+    share = found["mgb2"]["hit_share"]
+    assert found["mgb2"]["intervals"]["hit_share"]
+    report = as_markdown("made", found, {})
+    assert "| WER |" in report.replace("  ", "")
+    assert "HIT-SHARE" in report
+    assert "MERGED-SHARE" not in report
+    assert text_result(rows, TEMPLATE, found).metrics["hit_share"].value == share
+    write_predictions(tmp_path / "a.jsonl", rows)
+    out = command("asr", "--predictions", tmp_path / "a.jsonl", "--json")[1]
+    assert json.loads(out)["hit_share"]["value"] == share
+    assert breakdown(rows, metric="hit_share")["group"]
+
+
+@pytest.mark.usefixtures("dropped_in")
+def test_against_several_references() -> None:
+    """A metric of texts is told as the mean over annotators, one of references as itself."""
+    rows = [annotated("u", "قال في بيت", "قال من باب", "قال في باب")]
+    found, _ = score_rows(rows, "none", ["mgb2"])
+    assert found["none"]["hit_share"] == pytest.approx(200 / 3)
+    assert found["none"]["merged_share"] == 100
+    report = as_markdown("made", found, {})
+    assert "MERGED-SHARE" in report
+    assert "AV-HIT-SHARE" in report
+    made = text_result(rows, TEMPLATE, found).metrics
+    assert {"merged_share", "merged_share_mgb2", "mr_wer"} < made.keys()
+    assert "hit_share" not in made
+
+
+@pytest.mark.usefixtures("dropped_in")
+def test_of_classes(tmp_path: Path, command: Any) -> None:
+    write_predictions(tmp_path / "a.jsonl", class_rows(count=20, seed=0))
+    assert "odd" in json.loads(command("cls", "--predictions", tmp_path / "a.jsonl", "--json")[1])

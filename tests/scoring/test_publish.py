@@ -1,16 +1,25 @@
-"""From predictions to a result file and back."""
+"""From predictions to a result file and back; no figure of several references passes for one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
-from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.results.predictions import (
+    ClassPrediction,
+    TextPrediction,
+    read_predictions,
+    write_predictions,
+)
 from harness_bench.results.record import load_results
 from harness_bench.scoring.publish import class_result, publish, split_digest, text_result
-from harness_bench.scoring.texts.score import score_rows
-from tests.scoring.conftest import TEMPLATE, class_rows, text_rows
+from harness_bench.scoring.systems import breakdown, compare_systems
+from harness_bench.scoring.texts.joining import joined_rows
+from harness_bench.scoring.texts.score import Grouping, score_rows, score_texts
+from tests.scoring.conftest import TEMPLATE, annotated, class_rows, text_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +51,7 @@ def test_text_result_names_its_profile() -> None:
     """A WER without its text profile cannot be compared; the CSV lists what ranks first."""
     rows = text_rows(count=9, seed=0)
     result = text_result(rows, TEMPLATE, score_rows(rows, "mgb3", ["none"])[0])
-    assert result.normaliser == "mgb3 v1"
-    assert result.main_metric == "wer"
+    assert (result.normaliser, result.main_metric) == ("mgb3 v1", "wer")
     assert list(result.metrics) == ["wer", "cer", "wer_none", "cer_none"]
 
 
@@ -51,3 +59,97 @@ def test_main_metric_of_the_wrong_kind() -> None:
     """Ranking dialects by WER is a mistake in a config."""
     with pytest.raises(ValueError, match="'wer'"):
         class_result(class_rows(count=3, seed=0), TEMPLATE, main_metric="wer")
+
+
+# Of u1 each annotator forgives what the other does not; u2 is wrong for both.
+ROWS = [
+    annotated("u1", "قال في بيت", "قال من باب", "قال في باب", group="a", genre="comedy"),
+    annotated("u2", "نعم", "نعم", "لا", group="b", genre="sports"),
+]
+SINGLE = TextPrediction(id="u1", ref="قال في", hyp="قال", group="g")
+
+
+def scored(rows: list[TextPrediction], *profiles: str) -> dict[str, Any]:
+    main, *others = profiles
+    return score_rows(rows, main, others, Grouping(resamples=20, groups=("group",)))[0]
+
+
+def test_figures_by_hand() -> None:
+    """WER 2/4 and 2/4; of MR-WER's words one alone is wrong for both, of four."""
+    found = scored(ROWS, "none")["none"]
+    assert (found["wer"], found["av_wer"], found["mr_wer"]) == ([50, 50], 50, 25)
+    assert found["groups"]["group"]["a"]["mr_wer"] == 0
+    assert found["groups"]["group"]["b"]["mr_wer"] == 100
+
+
+def test_a_result_of_several_references_names_every_measure() -> None:
+    """`wer` alone would not say of whom; further profiles have their own names."""
+    made = text_result(ROWS, TEMPLATE, scored(ROWS, "mgb3", "none"))
+    assert (made.normaliser, made.main_metric) == ("mgb3 v1", "mr_wer")
+    values = {name: metric.value for name, metric in made.metrics.items() if "cer" not in name}
+    assert values == {
+        "mr_wer": 25, "av_wer": 50, "wer_against_Ali": 50, "wer_against_Omar": 50,
+        "mr_wer_none": 25, "av_wer_none": 50,
+    }  # fmt: skip
+    assert made.metrics.keys() - values.keys() == {"av_cer", "av_cer_none"}
+    assert list(made.metrics)[:3] == ["mr_wer", "av_wer", "av_cer"], "what ranks is listed first"
+    assert text_result(ROWS, TEMPLATE, scored(ROWS, "mgb3"), main_metric="av_wer").main.value == 50
+
+
+def test_one_annotator_is_no_multi_reference_figure() -> None:
+    """The WER against one annotator must not be published as MR-WER, by no way in."""
+    with pytest.raises(ValidationError, match="one alone, 'Ali'"):
+        annotated("u1", "قال", "قال")
+    with pytest.raises(ValueError, match=r"'mr_wer' is no figure .* 1 reference"):
+        text_result([SINGLE], TEMPLATE, scored([SINGLE], "none"), main_metric="mr_wer")
+    with pytest.raises(ValueError, match=r"'wer' is no figure .* 2 reference"):
+        text_result(ROWS, TEMPLATE, scored(ROWS, "none"), main_metric="wer")
+    for metric in ("mr_wer", "av_wer"):
+        with pytest.raises(ValueError, match="one reference; MR-WER and AV-WER need"):
+            breakdown([SINGLE], metric=metric)
+    assert not score_texts(ROWS, resamples=20).keys() & {"wer", "cer"}
+    with pytest.raises(ValueError, match="'u1' has 2 references"):
+        compare_systems({"a": ROWS, "b": ROWS}, metric="wer")
+
+
+def test_annotators_must_be_the_same_everywhere() -> None:
+    """Else the mean over annotators would be over other utterances for each."""
+    odd = annotated("u3", "نعم", "نعم", "نعم", "نعم")
+    with pytest.raises(ValueError, match=r"1 others do not: 'u3' has Alaa, Ali, Omar"):
+        joined_rows([*ROWS, odd])
+    with pytest.raises(ValueError, match="given twice"):
+        joined_rows([*ROWS, ROWS[0]])
+    with pytest.raises(ValueError, match="no prediction"):
+        joined_rows([])
+
+
+def test_two_systems_are_compared_by_mr_wer() -> None:
+    """The paired test must rest on the same rule as the figure."""
+    better = [row.model_copy(update={"hyp": row.ref}) for row in ROWS]
+    found = compare_systems({"a": ROWS, "b": better}, metric="mr_wer", profile="none", resamples=50)
+    assert found.names == ("b", "a")
+    assert found.values.tolist() == [0, 25]
+    other = [row.model_copy(update={"references": {"Ali": "x", "Omar": "y"}}) for row in ROWS]
+    with pytest.raises(ValueError, match="differ in 2 "):
+        compare_systems({"a": ROWS, "b": other}, metric="mr_wer")
+
+
+def test_breakdown_by_mr_wer() -> None:
+    """Latin letters of any annotator make an utterance code-switched."""
+    rows = [*ROWS, annotated("u3", "او كي", "OK", "OK", group="b", genre="sports")]
+    found = breakdown(rows, metric="mr_wer", profile="none")
+    assert {one.value: one.utterances for one in found["code-switched"]} == {"no": 2, "yes": 1}
+    assert {one.value: one.figure for one in found["genre"]}["comedy"] == 0
+
+
+def test_predictions_keep_references_and_the_command_scores_them(
+    tmp_path: Path, command: Any
+) -> None:
+    """`score asr --predictions` must not fall back on one annotator."""
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, [*ROWS])
+    assert read_predictions(path, TextPrediction) == ROWS
+    code, out, _ = command("asr", "--predictions", path, "--profile", "none", "--json")
+    assert code == 0
+    assert json.loads(out)["mr_wer"] == 25
+    assert "MR-WER" in command("asr", "--predictions", path)[1]

@@ -12,7 +12,6 @@ from harness_bench.scoring.systems import compare_systems
 from tests.scoring.conftest import class_rows, text_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 GOOD = class_rows(count=200, seed=1, groups=20, right=0.8)
@@ -21,18 +20,12 @@ POOR = class_rows(count=200, seed=1, groups=20, right=0.2)
 TEXTS = text_rows(count=40, seed=2, groups=20)
 PERFECT = [row.model_copy(update={"hyp": row.ref}) for row in TEXTS]
 FILES: dict[str, list[Any]] = {
-    "good": GOOD,
-    "like": LIKE,
-    "poor": POOR,
-    "heard": TEXTS,
-    "perfect": PERFECT,
-}
+    "good": GOOD, "like": LIKE, "poor": POOR, "heard": TEXTS, "perfect": PERFECT,
+}  # fmt: skip
 
 
 @pytest.fixture
-def compare(
-    command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[int, str, str]]:
+def compare(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the verb where FILES lie as runs/NAME/predictions.test.jsonl."""
     monkeypatch.chdir(tmp_path)
     for name, rows in FILES.items():
@@ -78,14 +71,10 @@ def test_json_is_what_the_library_finds(compare: Any) -> None:
     assert tuple(one["name"] for one in found["systems"]) == expected.names
     assert tuple(one["rank"] for one in found["systems"]) == expected.ranks
     assert found["systems"][0]["file"] == "runs/good/predictions.test.jsonl"
-    assert found["systems"][2]["to_best"] == {
-        "difference": expected.differences[2, 0],
-        "low": expected.low[2, 0],
-        "high": expected.high[2, 0],
-        "p_value": expected.p_values[2, 0],
-    }
     for name, table in found["pairs"].items():
         assert table == getattr(expected, name).tolist()
+        to_best = found["systems"][2]["to_best"]
+        assert to_best[name.rstrip("s")] == table[2][0]
     keys = ("metric", "unit", "higher_is_better", "profile", "utterances", "method")
     assert [found[key] for key in keys] == ["uar", "%", True, None, 200, expected.method]
 
@@ -104,9 +93,6 @@ BAD = {
     "the same file": (("good", "good"), "Two systems are called"),
     "the same name": (("good", "poor", "--name", "A", "--name", "A"), "Two systems are called 'A'"),
     "too few names": (("good", "poor", "--name", "A"), "--name is given 1 times for 2 files"),
-    "two kinds": (("good", "heard"), "system 'heard' holds others"),
-    "metric": (("good", "poor", "--metric", "wer"), "'wer' measures text predictions"),
-    "profile": (("good", "poor", "--profile", "mgb2"), "Text profiles apply"),
     "absent": (("absent.jsonl", "good"), "absent.jsonl"),
     "folder": (("good", "runs"), "runs is a folder"),
     "no predictions": (("other.jsonl", "good"), "other.jsonl holds no predictions"),

@@ -6,6 +6,7 @@ import itertools
 import math
 import tracemalloc
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.metrics import recall_score
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.registry import metric_names
-from harness_bench.scoring.systems import SIGNIFICANT, Systems, breakdown, compare_systems
+from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems, breakdown, compare_systems
 from harness_bench.scoring.texts.score import score_texts
 from tests.scoring.conftest import class_rows, compare_pair, text_rows
 
@@ -67,11 +68,10 @@ def test_every_pair_of_recognisers_is_the_paired_test(seed: int, groups: int, me
     how: dict[str, Any] = {"metric": metric, "profile": "mgb2", "seed": seed, "resamples": 80}
     rows = text_rows(count=30, seed=seed, groups=groups)
     hyps = [row.hyp for row in text_rows(count=30, seed=seed + 1)]
+    pairs = zip(rows, hyps, strict=True)
     systems = {
         "drawn": rows,
-        "other words": [
-            row.model_copy(update={"hyp": hyp}) for row, hyp in zip(rows, hyps, strict=True)
-        ],
+        "other words": [row.model_copy(update={"hyp": hyp}) for row, hyp in pairs],
         "perfect": [row.model_copy(update={"hyp": row.ref}) for row in rows],
     }
     found = compare_systems(systems, **how)
@@ -83,12 +83,9 @@ def test_every_pair_of_recognisers_is_the_paired_test(seed: int, groups: int, me
 @settings(deadline=None, max_examples=15)
 def test_order_changes_nothing(seed: int, shuffle: Any) -> None:
     """Neither the place of a system nor of an utterance may move a figure."""
-    systems = {
-        f"s{n}": class_rows(count=40, seed=seed, right=0.5 + 0.1 * (n // 2)) for n in range(5)
-    }
-    names = list(systems)
-    shuffle.shuffle(names)
-    mixed = {name: shuffle.sample(systems[name], 40) for name in names}
+    rights = enumerate((0.5, 0.5, 0.6, 0.6, 0.7))
+    systems = {f"s{n}": class_rows(count=40, seed=seed, right=right) for n, right in rights}
+    mixed = {name: shuffle.sample(systems[name], 40) for name in shuffle.sample([*systems], 5)}
     first, second = (compare_systems(each, metric="uar", resamples=50) for each in (systems, mixed))
     assert (first.names, first.ranks) == (second.names, second.ranks)
     for table in ("values", "differences", "low", "high", "p_values"):
@@ -164,6 +161,14 @@ def tagged[P: (ClassPrediction, TextPrediction)](rows: list[P]) -> list[P]:
     ]
 
 
+def told(slices: list[Slice]) -> dict[str, tuple[int, float]]:
+    return {one.value: (one.utterances, one.figure) for one in slices}
+
+
+def genre(row: ClassPrediction | TextPrediction) -> str:
+    return row.tags.get("genre", "(none)")
+
+
 def by_hand[P: (ClassPrediction, TextPrediction)](
     rows: list[P], of: Callable[[P], str], score: Callable[[list[P]], dict[str, Metric]], name: str
 ) -> dict[str, tuple[int, float]]:
@@ -186,16 +191,11 @@ def test_slices_of_classes_are_scored_like_whole_sets(seed: int, metric: str, sh
     found = breakdown(shuffle.sample(rows, len(rows)), metric=metric)
     assert set(found) == {"class", "group", "genre", "gender"}
 
-    def score(some: list[ClassPrediction]) -> dict[str, Metric]:
-        return score_classes(some, resamples=1)
-
-    for name, of in (
-        ("group", lambda row: row.group),
-        ("genre", lambda row: row.tags.get("genre", "(none)")),
-        ("gender", lambda row: row.tags["gender"]),
-    ):
+    score = partial(score_classes, resamples=1)
+    values = {"group": lambda row: row.group, "genre": genre, "gender": lambda r: r.tags["gender"]}
+    for name, of in values.items():
         expected = by_hand(rows, of, score, metric)
-        assert {one.value: (one.utterances, one.figure) for one in found[name]} == expected
+        assert told(found[name]) == expected
     labels = [one.value for one in found["class"]]
     recalls = recall_score(
         [row.truth for row in rows], [row.pred for row in rows], labels=labels, average=None
@@ -210,17 +210,10 @@ def test_slices_of_texts_are_scored_like_whole_sets() -> None:
     rows[4] = rows[4].model_copy(update={"ref": "قال <UNK>"})
     found = breakdown(rows, metric="wer", profile="mgb3")
     assert set(found) == {"group", "genre", "gender", "code-switched"}
-    expected = by_hand(
-        rows,
-        lambda row: row.tags.get("genre", "(none)"),
-        lambda some: score_texts(some, profile="mgb3", resamples=1),
-        "wer",
-    )
-    assert {one.value: (one.utterances, one.figure) for one in found["genre"]} == expected
-    assert [(one.value, one.utterances) for one in found["code-switched"]] == [
-        ("no", 39),
-        ("yes", 1),
-    ]
+    score = partial(score_texts, profile="mgb3", resamples=1)
+    assert told(found["genre"]) == by_hand(rows, genre, score, "wer")
+    sizes = {one.value: one.utterances for one in found["code-switched"]}
+    assert sizes == {"no": 39, "yes": 1}
 
 
 @given(seed=st.integers(0, 1000))
@@ -244,12 +237,11 @@ def test_groups_of_one_utterance_are_no_breakdown() -> None:
 def test_a_slice_of_empty_references_has_no_figure() -> None:
     """Nothing to divide by is no error rate of 0."""
     rows = [
-        TextPrediction(id="a", ref="قال", hyp="قال", group="g", tags={"noise": "no"}),
-        TextPrediction(id="b", ref="", hyp="في", group="g", tags={"noise": "yes"}),
+        TextPrediction(id=ref, ref=ref, hyp="قال", group="g", tags={"ref": ref or "none"})
+        for ref in ("", "قال")
     ]
-    found = {one.value: one.figure for one in breakdown(rows, metric="wer")["noise"]}
-    assert found["no"] == 0
-    assert math.isnan(found["yes"])
+    found = told(breakdown(rows, metric="wer")["ref"])
+    assert found == {"none": (1, pytest.approx(math.nan, nan_ok=True)), "قال": (1, 0)}
 
 
 def test_what_cannot_be_broken_down_is_refused() -> None:

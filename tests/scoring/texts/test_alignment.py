@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import unicodedata
-from html.parser import HTMLParser
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from harness_bench.scoring.texts.alignment import (
     write_alignment,
 )
 from harness_bench.scoring.texts.multiref import score_multi_reference
+from tests.leaderboard.test_page import Page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,42 +85,19 @@ def test_text_view_of_latin_words_is_plain() -> None:
     assert not ISOLATES.search(text)
 
 
-class Page(HTMLParser):
-    """Collect tags, their attributes and the text outside scripts and styles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    @override
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
-        self.tags.append((tag, dict(attrs)))
-
-    @override
-    def handle_data(self, data: str) -> None:
-        """Note text that a reader sees."""
-        if self.tags[-1:] and self.tags[-1][0] not in ("script", "style"):
-            self.text += data
-
-
 def page(path: Path, *texts: list[str]) -> Page:
-    scores = scored(*texts)
-    write_alignment(path, scores, "summary")
-    parser = Page()
-    parser.feed(path.read_text(encoding="utf-8"))
-    return parser
+    write_alignment(path, scored(*texts), "summary")
+    return Page(path.read_text(encoding="utf-8"))
 
 
 def test_page_is_escaped_and_loads_nothing(tmp_path: Path) -> None:
     """Transcripts come from anywhere: a word that is markup shows as text."""
     evil = "<script>alert(1)</script> &amp; <img/src=x>"
     found = page(tmp_path / "a.html", [evil, "قال"], [evil + " b", "قال في"])
-    assert [tag for tag, _ in found.tags].count("script") == 1
-    assert "<script>alert(1)</script>" in found.text
-    assert "&amp;" in found.text
-    assert not [tag for tag, _ in found.tags if tag in ("img", "link", "iframe", "a")]
+    assert len(found.all("script")) == 1
+    assert "<script>alert(1)</script>" in found.words
+    assert "&amp;" in found.words
+    assert not {tag for tag, _ in found.tags} & {"img", "link", "iframe", "a"}
     assert not [attrs for _, attrs in found.tags if {"src", "href"} & set(attrs)]
 
 
@@ -127,30 +106,21 @@ def test_page_sets_the_direction_by_script(tmp_path: Path) -> None:
     found = page(tmp_path / "a.html", ["قال بيت", "a"], ["قال في بيت", "b"])
     lines = [attrs for tag, attrs in found.tags if attrs.get("class") == "line"]
     assert [line["dir"] for line in lines] == ["rtl", "ltr"]
-    articles = [attrs for tag, attrs in found.tags if tag == "article"]
-    assert [one["data-errors"] for one in articles] == ["1", "1"]
-    kinds = [tag for tag, _ in found.tags if tag in ("del", "ins")]
-    assert sorted(kinds) == ["del", "del", "ins"]
-    assert found.text.count("substituted") == 1
+    assert [one["data-errors"] for one in found.all("article")] == ["1", "1"]
+    assert [len(found.all(kind)) for kind in ("del", "ins")] == [2, 1]
+    assert found.words.count("substituted") == 1
 
 
 def test_script_digest_fits_the_script(tmp_path: Path) -> None:
     """With a wrong digest the browser would run nothing, and sorting would be dead."""
-    import base64  # noqa: PLC0415 - here alone
-    import hashlib  # noqa: PLC0415 - here alone
-
-    page(tmp_path / "a.html", ["a"], ["b"])
-    text = (tmp_path / "a.html").read_text(encoding="utf-8")
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
-    assert script is not None
-    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in text
+    script = page(tmp_path / "a.html", ["a"], ["b"]).raw["script"]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_several_references_are_all_shown(tmp_path: Path) -> None:
     """The errors to sort by are those of MR-WER then."""
     found = page(tmp_path / "a.html", ["a b"], ["a c"], ["x b"])
-    assert "ref0" in found.text
-    assert "ref1" in found.text
-    (article,) = [attrs for tag, attrs in found.tags if tag == "article"]
-    assert article["data-errors"] == "0"
+    assert "ref0" in found.words
+    assert "ref1" in found.words
+    assert [one["data-errors"] for one in found.all("article")] == ["0"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,9 +17,6 @@ from harness_bench.scoring.texts.readers import (
     read_transcripts,
     spread,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TEXTS = {
     "text": "u1 قال أحمد\nu2\n\nu3 سؤال <UNK>\n",
@@ -51,20 +48,14 @@ def test_buckwalter_is_turned_into_arabic(kind: str, tmp_path: Path) -> None:
     """Tags and words marked as Latin are no Buckwalter: translated they would be nonsense."""
     latin = TEXTS[kind].replace("أحمد", ">Hmd").replace("قال", "qAl").replace("سؤال", "s&Al")
     latin = latin.replace("<UNK>", "<UNK> @@LATIBM")
-    path = written(tmp_path, latin)
-    found = read_transcripts(path, kind=kind, encoding="buckwalter").texts
+    found = read_transcripts(written(tmp_path, latin), kind=kind, encoding="buckwalter").texts
     assert found == EXPECTED | {"u3": "سؤال <UNK> @@LATIBM"}
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes("u1 قال\r\n".encode("utf-8-sig"))
-    assert read_transcripts(path).texts == {"u1": "قال"}
-
-
-def test_only_newlines_end_a_line(tmp_path: Path) -> None:
-    """Python's splitlines would make a second utterance of what follows U+2028."""
-    assert set(read_transcripts(written(tmp_path, "u1 قال\u2028في بيت\n")).texts) == {"u1"}
+@pytest.mark.parametrize("text", ["\ufeffu1 قال\r\n", "u1 قال\u2028في بيت\n"])
+def test_marks_make_no_other_id(text: str, tmp_path: Path) -> None:
+    """A byte order mark is no part of an id; splitlines would start one after U+2028."""
+    assert set(read_transcripts(written(tmp_path, text)).texts) == {"u1"}
 
 
 def test_tags_of_predictions_are_fields(tmp_path: Path) -> None:
@@ -159,9 +150,6 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
         read_transcripts(path)
     with pytest.raises(ValueError, match="Unknown encoding 'latin'"):
         read_transcripts(path, encoding="latin")
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a folder; name a file"):
         read_transcripts(tmp_path)
 
@@ -169,18 +157,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 @given(words=st.lists(st.sampled_from(["قال", "1", "2.5", "<UNK>", "أحمد"]), max_size=8))
 def test_kaldi_text_is_told_from_the_rest(words: list[str]) -> None:
     """Words that are numbers make no STM or CTM of a text, unless all its lines look like it."""
-    from pathlib import Path as Name  # noqa: PLC0415 - only a name is needed, no file
-
     lines = [" ".join(["u1", *words]), "u2 قال"]
-    assert format_of(Name("text"), lines) == "text"
+    assert format_of(Path("text"), lines) == "text"
 
 
 @given(text=st.text(alphabet="قالأحمدإلى", min_size=1))
 def test_buckwalter_round_trip_through_a_file(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.mktemp("b") / "file"
-    path.write_text(f"u1 {to_buckwalter(text)}\n", encoding="utf-8")
+    path = written(tmp_path_factory.mktemp("b"), f"u1 {to_buckwalter(text)}\n")
     assert read_transcripts(path, encoding="buckwalter", kind="text").texts == {"u1": text}
 
 

@@ -13,53 +13,61 @@ from hypothesis import strategies as st
 from harness_bench.scoring.registry import profile_names
 from harness_bench.scoring.texts.joining import Joined
 from harness_bench.scoring.texts.score import Grouping, TranscriptFiles, read_joined, score_joined
+from tests.scoring.conftest import ANNOTATORS
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from harness_bench.scoring.texts.multiref import MultiReferenceScores
 
 WORDS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
 FILLED = WORDS.filter(bool)
 QUICK = Grouping(resamples=20)
+COUNTS = ("ins", "del", "sub", "cor")
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Callable[..., list[Path]]:
-    def write(*texts: str) -> list[Path]:
-        paths = [tmp_path / f"file{number}" for number in range(len(texts))]
-        for path, text in zip(paths, texts, strict=True):
-            path.write_text(text, encoding="utf-8")
-        return paths
+def asr(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that writes file0, file1 and so on, and scores the first on the others."""
+    monkeypatch.chdir(tmp_path)
 
-    return write
+    def run(texts: Sequence[str], *options: object) -> tuple[int, str, str]:
+        for number, text in enumerate(texts):
+            (tmp_path / f"file{number}").write_text(text, encoding="utf-8")
+        refs = [part for number in range(1, len(texts)) for part in ("--ref", f"file{number}")]
+        return command("asr", "--hyp", "file0", *refs, *options)  # type: ignore[no-any-return]
 
-
-def joined(hypotheses: list[str], *references: list[str]) -> Joined:
-    """Join texts by their places."""
-    tables = [{f"u{n}": text for n, text in enumerate(texts)} for texts in references]
-    hyps = {f"u{n}": text for n, text in enumerate(hypotheses)}
-    return Joined(
-        hyps, {str(n): one for n, one in enumerate(tables)}, {key: {} for key in hyps}, {}
-    )
+    return run
 
 
-def scored(files: Joined, breakdown: Grouping = QUICK) -> dict[str, Any]:
-    return score_joined(files, "none", breakdown)[1]
+@pytest.fixture
+def found(asr: Any) -> Any:
+    """Return what `asr` finds as JSON."""
+
+    def run(texts: Sequence[str], *options: object) -> Any:
+        code, out, _ = asr(texts, *options, "--json")
+        assert code == 0
+        return json.loads(out)
+
+    return run
+
+
+def scored(*texts: Sequence[str]) -> tuple[MultiReferenceScores, dict[str, Any]]:
+    """Score hypotheses and then each reference's texts, joined by their places."""
+    hyps, *refs = ({f"u{n}": text for n, text in enumerate(each)} for each in texts)
+    named = {str(n): one for n, one in enumerate(refs)}
+    return score_joined(Joined(hyps, named, {key: {} for key in hyps}, {}), "none", QUICK)
 
 
 def test_oracle_by_the_command(command: Any, multiref: Path) -> None:
     """Every figure of the authors' run and of jiwer on the real MGB-3 texts, from the shell."""
-    names = ("Ali", "Omar", "Alaa", "Mohamed")
-    references = [part for name in names for part in ("--ref", multiref / f"text_noverlap.{name}")]
-    hyp = ("--hyp", multiref / "hyp_chainTDNN_MGB2.QCRI")
-    how = ("--profile", "mgb3", "--encoding", "buckwalter", "--ids", "common", "--json")
-    code, out, _ = command(
-        "asr", *hyp, *references, *how, "--group", "genre:1", "--cluster", "show:2"
-    )
-    found = json.loads(out)
-    assert code == 0
-    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [314, 5946, 11025, 13534]
+    refs = [part for name in ANNOTATORS for part in ("--ref", multiref / f"text_noverlap.{name}")]
+    how = "--profile mgb3 --encoding buckwalter --ids common --group genre:1 --cluster show:2"
+    hyp = multiref / "hyp_chainTDNN_MGB2.QCRI"
+    found = json.loads(command("asr", "--hyp", hyp, *refs, *how.split(), "--json")[1])
+    assert [found[key] for key in COUNTS] == [314, 5946, 11025, 13534]
     assert round(found["mr_wer"], 2) == 56.66
     assert [round(value, 2) for value in found["wer"]] == [62.43, 61.60, 62.13, 61.57]
     authors = [round(value, 2) for value in found["authors_costs"]["wer"]]
@@ -79,17 +87,13 @@ def test_oracle_by_the_command(command: Any, multiref: Path) -> None:
 def test_one_reference_is_jiwer(pairs: list[tuple[str, str]]) -> None:
     """Rates and counts of plain WER must be jiwer's on any text."""
     refs, hyps = map(list, zip(*pairs, strict=True))
-    found = scored(joined(hyps, refs))
+    _, found = scored(hyps, refs)
     words = jiwer.process_words(refs, hyps)
-    assert found["wer"] == [pytest.approx(100 * words.wer)]
-    assert found["av_wer"] == pytest.approx(100 * words.wer)
+    rate = pytest.approx(100 * words.wer)
+    assert (found["wer"], found["av_wer"]) == ([rate], rate)
     assert found["cer"] == pytest.approx(100 * jiwer.cer(refs, hyps))
-    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [
-        words.insertions,
-        words.deletions,
-        words.substitutions,
-        words.hits,
-    ]
+    expected = [words.insertions, words.deletions, words.substitutions, words.hits]
+    assert [found[key] for key in COUNTS] == expected
 
 
 @given(
@@ -107,12 +111,9 @@ def test_order_of_utterances_changes_nothing(
         paths = [folder / name for name in ("r1", "r2", "h")]
         for path, texts in zip(paths, zip(*rows, strict=True), strict=True):
             lines = [f"u{place} {text}" for place, text in enumerate(texts)]
-            shuffle.shuffle(lines)
-            path.write_text("\n".join(lines), encoding="utf-8")
-        *references, hypothesis = paths
-        return scored(
-            read_joined(TranscriptFiles(hypothesis=hypothesis, references=tuple(references)))
-        )
+            path.write_text("\n".join(shuffle.sample(lines, len(lines))), encoding="utf-8")
+        files = TranscriptFiles(hypothesis=paths[2], references=tuple(paths[:2]))
+        return score_joined(read_joined(files), "none", QUICK)[1]
 
     assert score() == score()
 
@@ -126,61 +127,48 @@ def test_multi_reference_errors_never_exceed_a_single_references(
     references: list[list[str]], hypotheses: list[str]
 ) -> None:
     """Further references can only forgive, under the same alignment."""
-    scores, found = score_joined(joined(hypotheses, *references), "none", QUICK)
+    scores, found = scored(hypotheses, *references)
     merged = found["ins"] + found["del"] + found["sub"]
     assert merged == scores.merged[:, 1:].sum()
     assert merged <= min(counts[:, 1:].sum() for counts in scores.single.values())
 
 
-def test_all_profiles_in_one_object(command: Any, files: Any) -> None:
-    hyp, ref = files("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n")
-    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--profile", "all", "--json")
-    found = json.loads(out)
-    assert code == 0
-    assert sorted(found) == profile_names()
-    assert (found["mgb2"]["wer"], found["none"]["wer"]) == ([0], [100])
-    assert found["mgb2"]["profile"] == "mgb2 v2"
+def test_all_profiles_in_one_object(found: Any) -> None:
+    each = found(("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n"), "--profile", "all")
+    assert sorted(each) == profile_names()
+    assert (each["mgb2"]["wer"], each["none"]["wer"]) == ([0], [100])
+    assert each["mgb2"]["profile"] == "mgb2 v2"
 
 
-def test_ctm_against_stm(command: Any, files: Any) -> None:
+def test_ctm_against_stm(found: Any) -> None:
     """Words fall into the STM's segments; what it says to ignore is counted and not scored."""
     stm = (
         "r A s1 0 1 <o,f0,male> قال أحمد\nr A s1 1 2 <o,f0,female>\n"
         "r A s1 2 3 ignore_time_segment_in_scoring\n"
     )
     ctm = "r A 0.1 0.1 قال\nr A 0.6 0.1 محمد\nr A 2.5 0.1 كلام\nr A 1.2 0.1 في\n"
-    hyp, ref = files(ctm, stm)
-    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--json", "--group", "label3")
-    found = json.loads(out)
-    assert code == 0
-    assert [found[key] for key in ("ins", "del", "sub", "cor")] == [1, 0, 1, 1]
-    assert (found["utterances"], found["ids"]["ignored"]) == (2, 1)
-    assert found["groups"]["label3"]["male"]["wer"] == [50]
-    assert found["groups"]["label3"]["female"]["wer"] == [None]
+    scores = found((ctm, stm), "--group", "label3")
+    assert [scores[key] for key in COUNTS] == [1, 0, 1, 1]
+    assert (scores["utterances"], scores["ids"]["ignored"]) == (2, 1)
+    groups = {name: row["wer"] for name, row in scores["groups"]["label3"].items()}
+    assert groups == {"male": [50], "female": [None]}
 
 
-def test_a_recording_without_any_word_is_missing(command: Any, files: Any) -> None:
-    """A segment without words is silence; a whole recording is a decoding that failed."""
-    hyp, ref = files("r A 0.1 0.1 قال\n", "r A s 0 1 قال\nr A s 1 2 قال\nq A s 0 1 قال\n")
-    code, _, error = command("asr", "--hyp", hyp, "--ref", ref)
-    assert code == 2
-    assert "1 missing from file0: q_A_0.000_1.000" in error
-
-
-def test_groups(command: Any, files: Any) -> None:
+def test_groups(found: Any, tmp_path: Path) -> None:
     """By field, by file, by id and by script; who has no value is a row, not dropped."""
     rows = [("a_1", "قال", "EGY"), ("a_2", "في IBM", "LEV"), ("b_1", "بيت", None)]
     lines = [
         json.dumps({"id": key, "text": text} | ({"dialect": label} if label else {}))
         for key, text, label in rows
     ]
-    hyp, ref, spk = files("a_1 قال\na_2 في\nb_1 في\n", "\n".join(lines), "a_1 s1\na_2 s1\nb_1 s2\n")
-    specs = ("dialect", f"speaker={spk}", "show:1", "code-switched")
-    groups = [part for spec in specs for part in ("--group", spec)]
-    found = json.loads(command("asr", "--hyp", hyp, "--ref", ref, "--json", *groups)[1])["groups"]
+    (tmp_path / "spk").write_text("a_1 s1\na_2 s1\nb_1 s2\n")
+    specs = ("dialect", "speaker=spk", "show:1", "code-switched")
+    options = [part for spec in specs for part in ("--group", spec)]
+    texts = ("a_1 قال\na_2 في\nb_1 في\n", "\n".join(lines))
+    groups = found(texts, *options)["groups"]
     sizes = {
         name: {label: row["utterances"] for label, row in rows.items()}
-        for name, rows in found.items()
+        for name, rows in groups.items()
     }
     assert sizes == {
         "dialect": {"EGY": 1, "LEV": 1, "(none)": 1},
@@ -188,36 +176,25 @@ def test_groups(command: Any, files: Any) -> None:
         "show": {"a": 2, "b": 1},
         "code-switched": {"yes": 1, "no": 2},
     }
-    assert found["speaker"]["s1"]["wer"] == [pytest.approx(100 / 3)]
+    assert groups["speaker"]["s1"]["wer"] == [pytest.approx(100 / 3)]
 
 
-def test_formats_and_encodings_per_file(command: Any, files: Any) -> None:
-    hyp, ref = files("u1 qAl >Hmd\n", '{"id": "u1", "ref": "قال أحمد"}\n')
-    each = (
-        "--encoding",
-        "buckwalter",
-        "--encoding",
-        "utf8",
-        "--format",
-        "text",
-        "--format",
-        "jsonl",
-    )
-    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, *each)
+def test_formats_and_encodings_per_file(asr: Any) -> None:
+    each = "--encoding buckwalter --encoding utf8 --format text --format jsonl"
+    code, out, _ = asr(("u1 qAl >Hmd\n", '{"id": "u1", "ref": "قال أحمد"}\n'), *each.split())
     assert code == 0
     assert "0.00 %" in out
     assert "2 cor" in out
 
 
-def test_common_ids(command: Any, files: Any) -> None:
+def test_common_ids(asr: Any, found: Any) -> None:
     """What does not join is left out and counted; contradicting duplicates are not guessed at."""
-    hyp, ref = files("a قال\nb في\nb بيت\nd قال\n", "a قال\nb في\nc قال\n")
-    code, out, _ = command("asr", "--hyp", hyp, "--ref", ref, "--ids", "common", "--json")
-    found = json.loads(out)
-    assert (code, found["utterances"], found["wer"]) == (0, 1, [0])
+    texts = ("a قال\nb في\nb بيت\nd قال\n", "a قال\nb في\nc قال\n")
+    scores = found(texts, "--ids", "common")
+    assert (scores["utterances"], scores["wer"]) == (1, [0])
     counts = {"missing": 1, "extra": 1, "unreferenced": 0, "duplicate": 1}
-    assert found["ids"] == counts | {"ignored": 0, "words_outside": 0}
-    told = command("asr", "--hyp", hyp, "--ref", ref, "--ids", "common")[1]
+    assert scores["ids"] == counts | {"ignored": 0, "words_outside": 0}
+    told = asr(texts, "--ids", "common")[1]
     assert "1 without a hypothesis, 1 hypotheses without a reference, 1 given twice" in told
 
 
@@ -240,6 +217,11 @@ BAD = {
         ("r A 5 0.1 قال\nr A 0.1 0.1 في\n", "r A s 0 1 قال\n"), (),
         "1 (words) outside every segment: قال at 5.0 s of r",
     ),
+    # A segment without words is silence; a whole recording is a decoding that failed.
+    "no word": (
+        ("r A 0.1 0.1 قال\n", "r A s 0 1 قال\nr A s 1 2 قال\nq A s 0 1 قال\n"), (),
+        "1 missing from file0: q_A_0.000_1.000",
+    ),
     "formats": (("a قال\n",) * 2, ("--format", "text") * 3, "--format is given 3 times for 2"),
     "view of all": (("a قال\n",) * 2, ("--profile", "all", "--align", "x.txt"), "one text profile"),
     "view name": (("a قال\n",) * 2, ("--align", "x.pdf"), "must end in .html or .txt"),
@@ -247,22 +229,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", sorted(BAD))
-def test_bad_input_is_one_message(
-    case: str, command: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_input_is_one_message(case: str, asr: Any, tmp_path: Path) -> None:
     texts, options, message = BAD[case]
-    monkeypatch.chdir(tmp_path)
-    hyp, *references = files(*texts)
-    refs = [part for path in references for part in ("--ref", path)]
-    code, out, error = command("asr", "--hyp", hyp, *refs, *options)
+    code, out, error = asr(texts, *options)
     assert (code, out) == (2, "")
     assert message in error
     assert len(list(tmp_path.iterdir())) == len(texts), "nothing is written"
 
 
-def test_options_that_do_not_go_together(command: Any, files: Any) -> None:
+def test_options_that_do_not_go_together(command: Any) -> None:
     """An option that would be overlooked is refused."""
-    (hyp,) = files("a قال\n")
-    assert "give --hyp and --ref, or --predictions" in command("asr", "--hyp", hyp)[2]
-    assert "alone" in command("asr", "--predictions", hyp, "--hyp", hyp)[2]
-    assert "alone" in command("asr", "--predictions", hyp, "--ids", "common")[2]
+    assert "give --hyp and --ref, or --predictions" in command("asr", "--hyp", "a")[2]
+    assert "alone" in command("asr", "--predictions", "a", "--hyp", "a")[2]
+    assert "alone" in command("asr", "--predictions", "a", "--ids", "common")[2]
