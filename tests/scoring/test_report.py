@@ -31,7 +31,7 @@ def compare(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     for name, rows in FILES.items():
         write_predictions(tmp_path / "runs" / name / "predictions.test.jsonl", rows)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str) -> Any:
         known = (f"runs/{one}/predictions.test.jsonl" if one in FILES else one for one in arguments)
         return command("compare", *known)
 
