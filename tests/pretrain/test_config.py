@@ -22,12 +22,8 @@ from harness_bench.pretrain.config import (
 from harness_bench.pretrain.plan import cost_of
 from tests.pretrain.conftest import written
 
-MODEL = {
-    "encoder_layers": 4,
-    "encoder_embed_dim": 32,
-    "encoder_ffn_embed_dim": 64,
-    "encoder_attention_heads": 4,
-}
+SHAPE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
+MODEL = dict(zip(SHAPE, (4, 32, 64, 4), strict=True))
 
 
 def step(name: str, **changes: Any) -> dict[str, Any]:
@@ -138,7 +134,7 @@ def test_preset_trains_as_the_paper_says(name: str) -> None:
 @each_preset
 def test_preset_has_the_papers_shape(name: str) -> None:
     preset = load_preset(name)
-    shape = [getattr(preset.model, key) for key in MODEL]
+    shape = [getattr(preset.model, key) for key in SHAPE]
     assert tuple(shape) == SHAPES[name]
     assert preset.model.conv_dim == (512,) * 7
     assert preset.model.conv_kernel == (10, 3, 3, 3, 3, 2, 2)
@@ -252,16 +248,13 @@ def test_a_family_lays_own_values_over_presets_over_defaults(tmp_path: Path) -> 
 
 ITERATION = """
 name = "it1"
-[model]
-encoder_layers = 1
-encoder_embed_dim = 32
-encoder_ffn_embed_dim = 32
-encoder_attention_heads = 2
-conv_pos_groups = 4
-[labels]
-source = "mfcc"
-[pretrain]
-max_update = 10
+model.encoder_layers = 1
+model.encoder_embed_dim = 32
+model.encoder_ffn_embed_dim = 32
+model.encoder_attention_heads = 2
+model.conv_pos_groups = 4
+labels.source = "mfcc"
+pretrain.max_update = 10
 """
 TABLE = "[pretrain.augment]\ntime_masks = 3\n"
 AUGMENTED = """

@@ -1,16 +1,26 @@
-"""The loss against a naive per-class computation, and its denominators."""
+"""HuBERT: loss and gradients against naive computation, transformers and fairseq's criterion."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import HubertModel
 
-from harness_bench.models.hubert import Hubert
+from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
+from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.models.hubert import Hubert, normalize_waveforms
+from harness_bench.models.types.fairseq import our_name
+from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective, PretrainHead
-from tests.models.conftest import padded, small_config
+from tests.models.conftest import KINDS, padded, small_config
 from tests.pretrain.conftest import small_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def naive_loss(head: PretrainHead, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -24,15 +34,15 @@ def naive_loss(head: PretrainHead, x: torch.Tensor, labels: torch.Tensor) -> tor
     return total
 
 
-def make_batch(seed: int = 0) -> MaskedBatch:
-    samples, lengths = padded([8_000, 5_500, 6_400], seed)
-    frames = [(int(n) - 400) // 320 + 1 for n in lengths]
-    generator = torch.Generator().manual_seed(seed)
+def make_batch(lengths: tuple[int, ...] = (8_000, 5_500, 6_400)) -> MaskedBatch:
+    samples, counts = padded([*lengths])
+    frames = [(n - 400) // 320 + 1 for n in lengths]
+    generator = torch.Generator().manual_seed(0)
     labels = torch.full((3, max(frames)), NO_LABEL)
     for row, count in enumerate(frames):
         labels[row, :count] = torch.randint(0, 10, (count,), generator=generator)
     mask = (torch.rand(labels.shape, generator=generator) < 0.5) & (labels != NO_LABEL)
-    return MaskedBatch(["a", "b", "c"], samples, lengths, labels, mask)
+    return MaskedBatch(["a", "b", "c"], samples, counts, labels, mask)
 
 
 def objective(**settings: float) -> HubertObjective:
@@ -140,3 +150,110 @@ def test_weights_and_penalty_enter_as_fairseq_writes_them() -> None:
         frames = float(batch.counts.sum() if unmasked else batch.counts[0])
         expected = (masked * sums["masked"] + unmasked * sums["unmasked"]) / frames
         assert float(loss) == pytest.approx(float(expected + 10 * sums["features_pen"]), rel=1e-6)
+
+
+PENALISED = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25, features_pen_weight=10.0)
+
+
+def reference_loss(
+    backbone: HubertModel, model: HubertObjective, batch: MaskedBatch, config: PretrainConfig
+) -> torch.Tensor:
+    """Return the loss from transformers' hidden states, cosine by cosine."""
+    waves = normalize_waveforms(batch.samples, batch.lengths)
+    attend = torch.arange(waves.shape[1]) < batch.lengths[:, None]
+    features: list[torch.Tensor] = []
+    hook = backbone.feature_extractor.register_forward_hook(
+        lambda _module, _given, out: features.append(out.transpose(1, 2))
+    )
+    out = backbone(waves, attention_mask=attend.long(), mask_time_indices=batch.mask)
+    hook.remove()
+    known = batch.labels != NO_LABEL
+    total, count = torch.zeros(()), 0
+    for weight, chosen in (
+        (config.pred_masked_weight, known & batch.mask),
+        (config.pred_nomask_weight, known & ~batch.mask),
+    ):
+        projected = model.head.final_proj(out.last_hidden_state[chosen])
+        cosines = F.cosine_similarity(projected[:, None], model.head.label_embs_concat, dim=-1)
+        targets = batch.labels[chosen] + 4
+        total = total + weight * F.cross_entropy(
+            cosines / config.logit_temp, targets, reduction="sum"
+        )
+        count += len(targets)
+    return total / count + config.features_pen_weight * features[0][known].square().mean()
+
+
+@pytest.mark.parametrize("kind", ["large", "thin", "biased"])
+def test_loss_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> None:
+    """In a padded batch, in float64 so that 1e-5 says something; the head computes in float32."""
+    config = PENALISED.pretrain
+    torch.manual_seed(0)
+    hubert = Hubert(small_config(**KINDS[kind]))
+    save_checkpoint(tmp_path, hubert)
+    # transformers has a mask embedding only where it would mask by itself.
+    backbone = HubertModel.from_pretrained(tmp_path, apply_spec_augment=True, mask_time_prob=0.1)
+    backbone = backbone.double().train()
+    model = HubertObjective(hubert, 10, config).double()
+    batch = make_batch()
+    batch = batch._replace(samples=batch.samples.double())
+    ours = model.loss(model(batch), batch.counts, batch.counts, 1)
+    torch.autograd.backward(ours)
+    head = {name: p.grad.clone() for name, p in model.head.named_parameters() if p.grad is not None}
+    model.head.zero_grad()
+    theirs = reference_loss(backbone, model, batch, config)
+    torch.autograd.backward(theirs)
+    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
+    expected = dict(backbone.named_parameters()) | dict(model.head.named_parameters())
+    found = {name: p.grad for name, p in hubert.named_parameters()} | head
+    assert len(head) == 3
+    for name, gradient in found.items():
+        reference = expected[name].grad
+        assert gradient is not None, name
+        assert reference is not None, name
+        if not name.endswith("k_proj.bias"):  # Its gradient is rounding alone.
+            assert float((gradient - reference).norm() / reference.norm()) < 1e-5, name
+
+
+WEIGHTS: dict[str, dict[str, Any]] = {
+    "both": {"pred_masked_weight": 2.0, "pred_nomask_weight": 0.25},
+    "masked": {"pred_nomask_weight": 0.0},
+    "unmasked": {"pred_masked_weight": 0.0, "pred_nomask_weight": 1.0},
+}
+
+
+@pytest.mark.fairseq
+@pytest.mark.skipif(not fairseq_available(), reason=HOW)
+@pytest.mark.parametrize(
+    ("kind", "weights", "mult"),
+    [*((kind, "both", 1.0) for kind in sorted(KINDS)), ("large", "masked", 0.1),
+     ("base", "unmasked", 1.0)],
+)  # fmt: skip
+def test_loss_and_gradients_equal_fairseqs(kind: str, weights: str, mult: float) -> None:
+    """Masked and unmasked weights, temperature, feature penalty, its gradient, sample size.
+
+    The paper trained with fairseq; a weight or a denominator read wrongly trains another model.
+    """
+    config = small_config(**KINDS[kind])
+    settings = PretrainConfig(
+        max_update=1, final_dim=16, features_pen_weight=10.0, feature_grad_mult=mult,
+        logit_temp=0.2, **WEIGHTS[weights],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    peer = FairseqPeer(config, 10, settings)
+    model, batch = peer.ours(), make_batch((8_000,) * 3)  # fairseq counts padding
+    waveforms = batch.samples
+    if config.normalize:
+        waveforms = normalize_waveforms(waveforms, batch.lengths)
+    theirs = peer.loss(batch, waveforms)
+    ours = model.loss(model(batch), batch.counts, batch.counts, 1)
+    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
+    torch.autograd.backward([ours, theirs])
+    mine = dict(model.hubert.named_parameters()) | dict(model.head.named_parameters())
+    for name, parameter in peer.model.named_parameters():
+        if name.endswith("k_proj.bias"):
+            continue  # A shift of all keys changes no softmax: the gradient is rounding alone.
+        gradient = mine[our_name(name)].grad
+        assert gradient is not None, name
+        assert parameter.grad is not None, name
+        gap = (gradient - parameter.grad).norm() / parameter.grad.norm()
+        assert float(gap) < 1e-5, name
