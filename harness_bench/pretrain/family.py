@@ -85,7 +85,10 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         cuts = open_training(Path(cuts), split, allow_test_data=family.allow_test_data)
     out = Path("runs") / family.name if out is None else Path(out)
     check_starts(family)
-    chosen = _chosen(family, only)
+    chosen = [step for step in family.iterations if only in (None, step.name)]
+    if not chosen:
+        names = ", ".join(step.name for step in family.iterations)
+        raise ValueError(f"The family has no iteration {only!r}; it has {names}.")
     teachers = {step.name: _teacher(family, step, out) for step in chosen}
     made = TrainedFamily({}, StageTimes() if times is None else times)
     for step in chosen:
@@ -118,14 +121,6 @@ def check_starts(family: FamilyConfig) -> None:
             check_start(step.model, step.pretrain.init, teacher.model)
         except ValueError as error:
             raise ValueError(f"iteration {step.name!r}: {error}") from None
-
-
-def _chosen(family: FamilyConfig, only: str | None) -> list[IterationConfig]:
-    chosen = [step for step in family.iterations if only in (None, step.name)]
-    if not chosen:
-        names = ", ".join(step.name for step in family.iterations)
-        raise ValueError(f"The family has no iteration {only!r}; it has {names}.")
-    return chosen
 
 
 def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | None:

@@ -111,7 +111,11 @@ class TrainLog:
             return None
         line = self._line(list(sums[0]), float(norm))
         if self.run.fabric.global_rank == 0:
-            self._write(line)
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+        if self.board is not None:
+            for name in line.keys() - {"update"}:
+                self.board.add_scalar(name, line[name], update)
         self._reset()
         return line
 
@@ -129,14 +133,6 @@ class TrainLog:
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
             "memory_gib": _peak_memory(run.fabric.device) / 2**30,
         }
-
-    def _write(self, row: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-        if self.board is not None:
-            for name, value in row.items():
-                if name != "update":
-                    self.board.add_scalar(name, value, row["update"])
 
     def close(self) -> None:
         """Write out what TensorBoard's writer still holds."""

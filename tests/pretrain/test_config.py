@@ -83,70 +83,49 @@ def test_an_impossible_family_is_refused_at_once(case: str) -> None:
         family(*steps)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [({}, 32_000), ({"warmup_updates": 0}, 0), ({"warmup_updates": 7}, 7)]
-)
-def test_warmup_is_fairseqs_share_unless_given(given: dict[str, int], expected: int) -> None:
+def test_warmup_is_fairseqs_share_unless_given() -> None:
     """HuBERT warms up over 32k of 400k updates."""
-    config = build(PretrainConfig, {"max_update": 400_000, **given}, source="x")
-    assert config.warmup == expected
+    for given, expected in ((None, 32_000), (0, 0), (7, 7)):
+        assert PretrainConfig(max_update=400_000, warmup_updates=given).warmup == expected
 
 
 # PAPER, "Pretraining" and Table 3: updates, seconds of audio per GPU and batch, GPUs.
 LARGE, STUDENT = (62.5, 24), (75.0, 8)
 UPDATES = {"harness_l_it1": (500_000, *LARGE), "harness_l_it2": (700_000, *LARGE)}
-# layers, dimension, FFN, heads; both readings of the contradictory sizes
+# layers, dimension, FFN, heads, millions as printed; both readings of the contradictory sizes
 SHAPES = {
-    "harness_l_it1": (24, 1024, 4096, 16),
-    "harness_l_it2": (24, 1024, 4096, 16),
-    "harness_s": (4, 1024, 2048, 16),
-    "harness_s_65m": (4, 1024, 4096, 16),
-    "harness_s_heads4": (4, 1024, 2048, 4),
-    "harness_st": (4, 512, 2048, 16),
-    "harness_st_28m": (4, 512, 4096, 16),
-    "harness_st_pca": (4, 512, 2048, 16),
-    "harness_st_256": (4, 256, 2048, 16),
+    "harness_l_it1": (24, 1024, 4096, 16, 316),
+    "harness_l_it2": (24, 1024, 4096, 16, 316),
+    "harness_s": (4, 1024, 2048, 16, 65),
+    "harness_s_65m": (4, 1024, 4096, 16, 65),
+    "harness_s_heads4": (4, 1024, 2048, 4, 48),
+    "harness_st": (4, 512, 2048, 16, 28),
+    "harness_st_28m": (4, 512, 4096, 16, 28),
+    "harness_st_pca": (4, 512, 2048, 16, 28),
+    "harness_st_256": (4, 256, 2048, 16, None),
 }
-PRINTED_MILLIONS = {
-    "harness_l_it1": 316, "harness_l_it2": 316, "harness_s": 65, "harness_s_65m": 65,
-    "harness_s_heads4": 48, "harness_st": 28, "harness_st_28m": 28, "harness_st_pca": 28,
-    "harness_st_256": None,
-}  # fmt: skip
 
 each_preset = pytest.mark.parametrize("name", preset_names())
 
 
 @each_preset
 def test_preset_trains_as_the_paper_says(name: str) -> None:
-    """Under the name of its file: folders and results carry it."""
+    """Labels: MFCC, layer 9, the last layer ("layer 23" counted from 0); 1000 clusters, 300 h."""
     preset = load_preset(name)
-    assert preset.name == name
-    assert preset.paper is not None
-    config = preset.pretrain
-    found = (config.max_update, config.max_seconds, preset.paper.gpus)
+    assert preset.name == name  # folders and results carry it
+    model, labels, config, paper = preset.model, preset.labels, preset.pretrain, preset.paper
+    assert paper is not None
+    shape = [getattr(model, key) for key in SHAPE]
+    assert (*shape, paper.printed_millions) == SHAPES[name]
+    assert model.conv_dim == (512,) * 7
+    assert model.conv_kernel == (10, 3, 3, 3, 3, 2, 2)
+    assert model.conv_stride == (5, 2, 2, 2, 2, 2, 2)
+    found = (config.max_update, config.max_seconds, paper.gpus)
     assert found == UPDATES.get(name, (300_000, *STUDENT))
     assert config.final_dim == 768
     # Unpublished in the paper; HuBERT's.
     assert (config.pred_masked_weight, config.pred_nomask_weight) == (1, 0)
     assert (config.mask_prob, config.mask_length) == (0.8, 10)
-
-
-@each_preset
-def test_preset_has_the_papers_shape(name: str) -> None:
-    preset = load_preset(name)
-    shape = [getattr(preset.model, key) for key in SHAPE]
-    assert tuple(shape) == SHAPES[name]
-    assert preset.model.conv_dim == (512,) * 7
-    assert preset.model.conv_kernel == (10, 3, 3, 3, 3, 2, 2)
-    assert preset.model.conv_stride == (5, 2, 2, 2, 2, 2, 2)
-    assert preset.paper is not None
-    assert preset.paper.printed_millions == PRINTED_MILLIONS[name]
-
-
-@each_preset
-def test_preset_has_the_papers_labels(name: str) -> None:
-    """MFCC, then layer 9, then the last layer ("layer 23" counted from 0), 1000 clusters, 300 h."""
-    labels = load_preset(name).labels
     assert (labels.clusters, labels.fit_hours) == (1000, 300)
     expected = {"harness_l_it1": ("mfcc", None), "harness_l_it2": ("hidden", 9)}
     assert (labels.source, labels.layer) == expected.get(name, ("hidden", 24))

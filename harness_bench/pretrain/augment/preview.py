@@ -29,16 +29,10 @@ if TYPE_CHECKING:
     Wave = NDArray[np.float32]
 
 MAX_SECONDS = 20  # more cannot be told apart in a picture
-
-
-# Key of AugmentConfig -> what it is when off, and its usual strength.
-EFFECTS: dict[str, tuple[Any, Any]] = {
-    "speed": ((), (0.9, 1.1)),
-    "noise_prob": (0.0, 1.0),
-    "reverb_prob": (0.0, 1.0),
-    "time_masks": (0, 2),
-    "channel_masks": (0, 2),
-}
+# Key of AugmentConfig -> usual strength; off is the empty value of its type.
+EFFECTS: dict[str, Any] = {
+    "speed": (0.9, 1.1), "noise_prob": 1.0, "reverb_prob": 1.0, "time_masks": 2, "channel_masks": 2,
+}  # fmt: skip
 TOGETHER = "all"
 WINDOW, SHIFT = 512, 80  # samples: 32 ms, 5 ms
 DEPTHS = (60.0, 100.0)  # dB between the loudest and the darkest colour
@@ -58,9 +52,8 @@ def preview(
 ) -> list[Path]:
     """Write each utterance clean, with every active effect alone, and with all together.
 
-    Effects that a config applies to a share of the utterances are applied to all, and a speed
-    other than 1 is drawn, so that there is something to see. All files of an utterance are scaled
-    alike where one of them would clip.
+    Effects on a share of the utterances are applied to all, and a speed other than 1 is drawn, so
+    that there is something to see. All files of an utterance are scaled alike where one would clip.
 
     Args:
         config: which effects, how strong.
@@ -92,7 +85,7 @@ def preview(
 def with_everything(config: AugmentConfig) -> AugmentConfig:
     """Turn on, at usual strengths, every effect that is off."""
     config = _certain(config)
-    return replace(config, **{key: getattr(config, key) or on for key, (_, on) in EFFECTS.items()})
+    return replace(config, **{key: getattr(config, key) or on for key, on in EFFECTS.items()})
 
 
 def _certain(config: AugmentConfig) -> AugmentConfig:
@@ -123,7 +116,7 @@ def versions(config: AugmentConfig, wave: Wave, rng: np.random.Generator) -> lis
     """
     seed = int(rng.integers(np.iinfo(np.int64).max))
     found = [Version("clean", "clean", wave)]
-    off = {key: value for key, (value, _) in EFFECTS.items()}
+    off = {key: type(on)() for key, on in EFFECTS.items()}
     active = [key for key in EFFECTS if getattr(config, key)]
     for key in active:
         alone = replace(config, **{**off, key: getattr(config, key)})
