@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness_bench.leaderboard.build import build
-from harness_bench.leaderboard.serve import BoardServer, LiveBoard, stamp
+from harness_bench.leaderboard.serve import BoardServer, LiveBoard
 
 from harness_bench.results.record import save_result
 from tests.leaderboard.conftest import result
@@ -82,21 +82,18 @@ def test_page_follows_the_results(results: Path, tmp_path: Path) -> None:
     assert any("left out: broken.json" in line for line in told)
 
 
-def test_build_inside_the_results(results: Path) -> None:
-    """The board's own files are no change of the results, or every look would build."""
+def test_what_is_no_change_of_the_results(results: Path) -> None:
+    """Neither the board's own files inside them nor what is half-written, or every look builds."""
     with served(results, results / "board") as (server, told):
-        assert [ask(server, "/")[0] for _ in range(2)] == [200, 200]
+        assert ask(server, "/")[0] == 200
+        (results / ".partial-x.json").write_text("{")
+        (results / "dangling.json").symlink_to("nowhere")
+        assert ask(server, "/")[0] == 200
         assert told == []
-
-
-def test_stamp_ignores_what_is_half_written(results: Path) -> None:
-    before = stamp(results, results / "out")
-    (results / ".partial-x.json").write_text("{")
-    (results / "dangling.json").symlink_to("nowhere")
-    assert stamp(results, results / "out") == before
-    (results / "predictions").mkdir()
-    (results / "predictions" / "a.jsonl").write_text("{}")
-    assert stamp(results, results / "out") != before
+        (results / "predictions").mkdir()
+        (results / "predictions" / "a.jsonl").write_text("{}")
+        ask(server, "/")
+        assert any("anew" in line for line in told)
 
 
 def test_files_of_the_folder_alone(results: Path, tmp_path: Path) -> None:
@@ -123,17 +120,12 @@ def test_files_of_the_folder_alone(results: Path, tmp_path: Path) -> None:
 def test_what_a_browser_needs(results: Path, tmp_path: Path) -> None:
     """Arabic needs its encoding named; a reload must not come from the browser's cache."""
     with served(results, tmp_path / "out") as (server, _):
-        for path, kind in (
-            ("/", "html"),
-            ("/leaderboard.md", "plain"),
-            ("/leaderboard.csv", "plain"),
-        ):
-            status, _, heads = ask(server, path)
+        for path, kind in ("", "html"), ("leaderboard.md", "plain"), ("leaderboard.csv", "plain"):
+            status, _, heads = ask(server, f"/{path}")
             assert (status, heads["content-type"]) == (200, f"text/{kind}; charset=utf-8")
             assert heads["cache-control"] == "no-cache"
             assert heads["x-content-type-options"] == "nosniff"
-        status, body, _ = ask(server, "/", "HEAD")
-        assert (status, body) == (200, "")
+        assert ask(server, "/", "HEAD")[:2] == (200, "")
 
 
 def test_vanished_results_are_told_and_return(results: Path, tmp_path: Path) -> None:
@@ -170,8 +162,13 @@ def test_many_readers_one_build(results: Path, tmp_path: Path) -> None:
     assert (sorted(built), most) == ([False] * 4 + [True], 1)
 
 
-def test_taken_port(results: Path, tmp_path: Path) -> None:
+def test_addresses(results: Path, tmp_path: Path) -> None:
+    """This machine alone unless another address is asked for; why one cannot be had."""
     board = LiveBoard(results, tmp_path / "out", MAKE, print)
+    for host, local in (("127.0.0.1", True), ("0.0.0.0", False)):  # noqa: S104 - the case tested
+        with BoardServer(board, host, 0) as server:
+            assert server.local is local
+            assert server.url == f"http://{host}:{server.server_address[1]}/"
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -180,14 +177,6 @@ def test_taken_port(results: Path, tmp_path: Path) -> None:
             BoardServer(board, "127.0.0.1", port)
     with pytest.raises(ValueError, match=r"no\.such\.invalid port 0 cannot be listened on"):
         BoardServer(board, "no.such.invalid", 0)
-
-
-def test_this_machine_alone_by_default(results: Path, tmp_path: Path) -> None:
-    board = LiveBoard(results, tmp_path / "out", MAKE, print)
-    for host, local in (("127.0.0.1", True), ("0.0.0.0", False)):  # noqa: S104 - the case tested
-        with BoardServer(board, host, 0) as server:
-            assert server.local is local
-            assert server.url == f"http://{host}:{server.server_address[1]}/"
 
 
 def test_ctrl_c_ends_quietly(results: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from harness_bench.leaderboard.space import GRADIO, MARK, _readme, make_space
+from harness_bench.leaderboard.space import GRADIO, _readme, make_space
 from harness_bench.leaderboard.space_app import frame, read_table
 from hypothesis import given
 from hypothesis import settings as settings_of_tests
@@ -135,16 +135,13 @@ def test_gradio_space_holds_results_as_they_are(results: Path, gradio_space: Pat
     assert any(name.endswith(".jsonl") for name in copied)
 
 
-def test_predictions_can_stay_at_home(few: Path, tmp_path: Path) -> None:
-    """Transcripts of licensed corpora must not be pushed by accident."""
-    make_space(few, tmp_path / "space", sdk="gradio", title="x", predictions=False)
-    assert not [name for name in tree(tmp_path / "space") if name.endswith(".jsonl")]
-
-
 def test_exporting_again_takes_back_what_went(few: Path, tmp_path: Path) -> None:
     """A withdrawn result, or predictions pushed by mistake, must not survive the next export."""
     out = tmp_path / "space"
     make_space(few, out, sdk="gradio", title="x")
+    assert [name for name in tree(out) if name.endswith(".jsonl")]
+    make_space(few, out, sdk="gradio", title="x", predictions=False)
+    assert not [name for name in tree(out) if name.endswith(".jsonl")]
     (out / ".git").mkdir()
     (out / "LICENSE").write_text("mine")
     (out / "results" / "withdrawn.json").write_text("{}")
@@ -155,14 +152,19 @@ def test_exporting_again_takes_back_what_went(few: Path, tmp_path: Path) -> None
     assert found["LICENSE"] == b"mine"
 
 
-def test_fresh_clone_is_filled(few: Path, tmp_path: Path) -> None:
+def test_fresh_clone_is_filled_and_links_are_not_followed(few: Path, tmp_path: Path) -> None:
     """The host puts a README with settings into every new Space."""
-    out = tmp_path / "clone"
+    out, elsewhere = tmp_path / "clone", tmp_path / "elsewhere"
     out.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("mine")
     (out / "README.md").write_text("---\ntitle: New\nsdk: static\n---\n")
     (out / ".gitattributes").write_text("*.png filter=lfs\n")
     make_space(few, out, sdk="static", title="Mine")
     assert settings((out / "README.md").read_text())["title"] == "Mine"
+    (out / "results").symlink_to(elsewhere)
+    make_space(few, out, sdk="static", title="x")
+    assert (elsewhere / "precious").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["README.md", "results", "app.py"])
@@ -185,17 +187,6 @@ def test_results_inside_the_space_are_refused(few: Path) -> None:
     with pytest.raises(ValueError, match="no results folder"):
         make_space(few / "none", few.parent, sdk="static", title="x")
     assert tree(few.parent) == before
-
-
-def test_links_are_not_followed_when_clearing(few: Path, tmp_path: Path) -> None:
-    out, elsewhere = tmp_path / "space", tmp_path / "elsewhere"
-    out.mkdir()
-    elsewhere.mkdir()
-    (elsewhere / "precious").write_text("mine")
-    (out / "README.md").write_text(MARK)
-    (out / "results").symlink_to(elsewhere)
-    make_space(few, out, sdk="static", title="x")
-    assert (elsewhere / "precious").read_text() == "mine"
 
 
 @settings_of_tests(max_examples=50, deadline=None)

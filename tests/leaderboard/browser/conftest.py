@@ -6,7 +6,9 @@ tests skip and say so.
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
 from harness_bench.leaderboard.page import render_page
+from harness_bench.leaderboard.plots.drawing import KINDS
 
 from harness_bench.core.files import write_text
 from harness_bench.results.record import Result
 from harness_bench.scoring.publish import class_result, publish
-from tests.leaderboard.browser.many import write_many
-from tests.leaderboard.conftest import HOSTILE, write_results
+from tests.leaderboard.conftest import HOSTILE, result, write_results
 from tests.scoring.conftest import class_rows
 
 if TYPE_CHECKING:
@@ -55,16 +57,11 @@ class Look:
         return self.page
 
 
-def chromium() -> str | None:
-    """Return the program of an installed Chromium."""
-    return os.environ.get("HB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Start Chromium once; it ends with this folder's tests, and its event loop with it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = chromium()
+    program = os.environ.get("HB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(
             f"no Chromium: install one ({', '.join(NAMES)}), or name its program in HB_CHROMIUM"
@@ -86,34 +83,31 @@ def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look]:
     settings: dict[str, Any] = getattr(request, "param", {})
     faults: list[str] = []
     context = browser.new_context(**settings)
-    context.route("**/*", lambda route: _only_files(route, faults))
+
+    def only_files(route: Route) -> None:
+        if route.request.is_navigation_request() and route.request.url.startswith("file:"):
+            route.continue_()
+        else:
+            faults.append(f"request: {route.request.url}")
+            route.abort()
+
+    def dismiss(dialog: Dialog) -> None:
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            faults.append(f"console: {message.text}")
+
+    context.route("**/*", only_files)
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    page.on("dialog", lambda dialog: _dismiss(dialog, faults))
-    page.on("console", lambda message: _listen(message, faults))
+    page.on("dialog", dismiss)
+    page.on("console", listen)
     yield Look(page, faults)
     context.close()
     assert faults == []
-
-
-def _dismiss(dialog: Dialog, faults: list[str]) -> None:
-    faults.append(f"dialog: {dialog.message}")
-    dialog.dismiss()
-
-
-def _listen(message: ConsoleMessage, faults: list[str]) -> None:
-    if message.type in {"error", "warning"}:
-        faults.append(f"console: {message.text}")
-
-
-def _only_files(route: Route, faults: list[str]) -> None:
-    """Let the page's own file through; all else is a fault."""
-    if route.request.is_navigation_request() and route.request.url.startswith("file:"):
-        route.continue_()
-    else:
-        faults.append(f"request: {route.request.url}")
-        route.abort()
 
 
 @pytest.fixture(scope="package")
@@ -133,25 +127,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     publish(class_result(tagged, row, resamples=200), tagged, folder)
     (folder / "broken <b>.json").write_text("{oops")
     files = build(folder, folder.parent / "out", title=f"Board of {HOSTILE}")
-    return Site(files, _addresses(folder))
-
-
-def _addresses(folder: Path) -> dict[str, str]:
-    """Return a hash for each view; the models' addresses are made of their names."""
-    assert list(folder.glob("student.*"))
-    return {
+    hashes = {
         "board": "#/",
         "task": "#/task/measured-did-tones-accuracy",
         "model": "#/model/measured-" + ARABIC.replace(" ", "-"),
         "compare": "#/compare/measured-student/measured-fbank",
     }
+    return Site(files, hashes)
 
 
 @pytest.fixture(scope="package")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render 500 models x 10 tasks; without plots, which the page's script never touches."""
     folder = tmp_path_factory.mktemp("large")
-    write_many(folder / "results", models=500, tasks=10)
-    board = make_board(folder / "results", title="Large", include_reported=False)
+    draw = random.Random(0)
+    for model, task in itertools.product(range(500), range(10)):
+        if draw.random() > 0.02:  # some figures are missing
+            made = result(
+                f"model-{model:03}", round(draw.uniform(2, 98), 2), task=f"task{task}",
+                metric="wer" if task > 6 else "accuracy", model_kind=[*KINDS][model % 4],
+                parameters=draw.randrange(10**6, 10**9), utterances=5000, command=HOSTILE,
+            )  # fmt: skip
+            # Not atomically: 5,000 flushes to the disk take longer than all the tests.
+            (folder / made.file_name).write_text(made.model_dump_json(), "utf-8")
+    board = make_board(folder, title="Large", include_reported=False)
     write_text(folder / "index.html", render_page(board, {}))
     return folder / "index.html"

@@ -27,12 +27,8 @@ TRIES = 5  # the fastest of them counts: what else runs on the machine only adds
 
 def keys(page: Page, column: int) -> list[str]:
     """Return what the rows of the measured table are sorted by, from top to bottom."""
-    return [
-        str(key)
-        for key in page.locator(f"{MEASURED} tbody tr").evaluate_all(
-            "(rows, column) => rows.map(row => row.cells[column].dataset.sort)", column
-        )
-    ]
+    code = "(rows, column) => rows.map(row => row.cells[column].dataset.sort)"
+    return list(map(str, page.locator(f"{MEASURED} tbody tr").evaluate_all(code, column)))
 
 
 def heads(page: Page) -> list[str]:
@@ -52,13 +48,11 @@ def test_sort(look: Look, site: Site) -> None:
             found = keys(page, column)
             known = [key for key in found if key]
             assert found == known + [""] * (len(found) - len(known))
-            if column:
-                assert [float(key) for key in known] == sorted(
-                    map(float, known), reverse=order == "descending"
-                )
-            else:
-                collated = page.evaluate("k => k.sort((a, b) => a.localeCompare(b))", known)
-                assert known == (collated if order == "ascending" else collated[::-1])
+            rising: list[Any] = sorted(map(float, known)) if column else page.evaluate(
+                "k => k.sort((a, b) => a.localeCompare(b))", known
+            )  # fmt: skip
+            shown = [float(key) for key in known] if column else known
+            assert shown == (rising if order == "ascending" else rising[::-1])
 
 
 def test_filter(look: Look, site: Site) -> None:
@@ -143,18 +137,13 @@ def test_keyboard_alone(look: Look, site: Site) -> None:
     tab_to(page, "#filter-name")
     page.keyboard.type("n")
     tab_to(page, f"{MEASURED} thead th:first-child button")
-    page.keyboard.press("Enter")
-    assert (
-        page.locator(f"{MEASURED} thead th:first-child").get_attribute("aria-sort") == "ascending"
-    )
-    page.keyboard.press("Space")
-    assert (
-        page.locator(f"{MEASURED} thead th:first-child").get_attribute("aria-sort") == "descending"
-    )
-    tab_to(page, f"{MEASURED} input.pick")
-    page.keyboard.press("Space")
-    tab_to(page, f"{MEASURED} input.pick")
-    page.keyboard.press("Space")
+    head = page.locator(f"{MEASURED} thead th:first-child")
+    for key, order in (("Enter", "ascending"), ("Space", "descending")):
+        page.keyboard.press(key)
+        assert head.get_attribute("aria-sort") == order
+    for _ in range(2):
+        tab_to(page, f"{MEASURED} input.pick")
+        page.keyboard.press("Space")
     for _ in range(80):
         page.keyboard.press("Shift+Tab")
         if page.evaluate("document.activeElement.id") == "compare-link":
