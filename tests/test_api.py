@@ -49,9 +49,8 @@ def notebook(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -> Ite
     for wave in sorted(tone_corpus.glob("*.wav")):
         shutil.copy(wave, data / wave.name)
         split, number = wave.stem.split("-")
-        label = ("high", "low", "middle")[int(number) % 3]
-        speaker = f"{split}{int(number) % 4}"
-        lines.append("\t".join([wave.name, split, label, f"the {label} tone", speaker]))
+        label, speaker = ("high", "low", "middle")[int(number) % 3], f"{split}{int(number) % 4}"
+        lines.append(f"{wave.name}\t{split}\t{label}\tthe {label} tone\t{speaker}")
     (data / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "family.toml").write_text(DEFAULTS + TEACHERS, encoding="utf-8")
     for name, said in (("base", "the tone"), ("small", "tone")):

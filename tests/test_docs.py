@@ -37,15 +37,10 @@ def is_there(module: str) -> bool:
     """Whether a dotted name is a module, or something defined at the top of one."""
     parts = module.split(".")
     for count in range(len(parts), 0, -1):
-        place = ROOT.joinpath(*parts[:count])
-        if parts[1] in ("upstream", "downstream", "leaderboard"):
-            place = ROOT.joinpath(*parts[1:count])
-        file = (
-            place.with_suffix(".py")
-            if place.with_suffix(".py").is_file()
-            else place / "__init__.py"
-        )
-        if file.is_file():
+        plugin = parts[1] in ("upstream", "downstream", "leaderboard")
+        place = ROOT.joinpath(*parts[plugin:count])
+        file = place.with_suffix(".py")
+        if (file := file if file.is_file() else place / "__init__.py").is_file():
             rest = parts[count : count + 1]
             text = file.read_text(encoding="utf-8")
             return not rest or bool(re.search(rf"^(?:def|class)? ?{rest[0]}\b", text, re.MULTILINE))
