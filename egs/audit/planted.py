@@ -130,7 +130,12 @@ def build(folder: Path) -> list[str]:
     for split, span in {"dev": ("10.0", "14.0"), "test": ("12.0", "15.0")}.items():
         video = {"cluster": "video7", "video_start": span[0], "video_end": span[1]}
         made.add(split, "video", made.fresh(3.0), **video)
-    _plant_recordings(made)
+    # One long file for train and test, another for train and dev, a second of it for both.
+    for name, other, start in (("far", "test", 6.0), ("over", "dev", 2.0)):
+        path = folder / "audio" / f"{name}.wav"
+        soundfile.write(path, made.fresh(9.0), RATE)
+        made.segment("train", name, path, seconds=3.0)
+        made.segment(other, name, path, start=start, seconds=3.0)
     copied = made.fresh(3.0)
     made.add("train", "copied", copied)
     made.add("test", "copy", copied)
@@ -146,15 +151,6 @@ def build(folder: Path) -> list[str]:
     missing.unlink()
     cuts = [f"{split}={folder / 'cuts'}:{split}" for split in ("train", "dev", "test")]
     return [*cuts, f"pretraining={folder / 'shar'}", f"list={folder / 'ids.txt'}"]
-
-
-def _plant_recordings(made: Making) -> None:
-    """Cut one long file for train and test, and another for train and dev, a second twice."""
-    for name, other, start in (("far", "test", 6.0), ("over", "dev", 2.0)):
-        path = made.folder / "audio" / f"{name}.wav"
-        soundfile.write(path, made.fresh(9.0), RATE)
-        made.segment("train", name, path, seconds=3.0)
-        made.segment(other, name, path, start=start, seconds=3.0)
 
 
 def _plant_sounds(made: Making) -> None:

@@ -42,20 +42,15 @@ class Noun:
 
     def definite(self, case: str) -> str:
         """Return the noun with its article and a case ending (u, a or i)."""
-        assimilated = SHADDA if self.stem[0] in _SUN_LETTERS else ""
-        # The vowel before an assimilated letter's own: letter, vowel, shadda is Unicode's order.
-        head, tail = self.stem[0], self.stem[1:]
-        cut = 1 if tail[:1] and tail[0] in VOWELS else 0
-        return f"ال{head}{tail[:cut]}{assimilated}{tail[cut:]}{_CASE[case]}"
+        stem = self.stem
+        if stem[0] in _SUN_LETTERS:  # Letter, vowel, shadda is Unicode's order.
+            behind = 2 if stem[1:2] and stem[1] in VOWELS else 1
+            stem = stem[:behind] + SHADDA + stem[behind:]
+        return f"ال{stem}{_CASE[case]}"
 
 
 class Grammar:
-    """Draws sentences from the lexicon.
-
-    Args:
-        random: where all choices come from.
-        words_per_list: use only the first so many words of each list; None uses all.
-    """
+    """Draws sentences from the lexicon, or from the first so many words of each of its lists."""
 
     def __init__(self, random: Random, words_per_list: int | None = None) -> None:
         self._random = random

@@ -33,11 +33,7 @@ class AuditSet:
     origin: str = ""  # what tells its corpus from others; empty where that is unknown
 
     def table(self) -> Table:
-        """Read the set once.
-
-        Raises:
-            ValueError: the set has no utterances, or its manifest is broken.
-        """
+        """Read the set once; no utterances, or a broken manifest, are a `ValueError`."""
         found = Table(self.name, origin=self.origin, has_cuts=self.cuts is not None)
         if not len(found.extend(self.rows())):
             raise ValueError(f"{self.name} holds no utterances; was another set meant?")

@@ -62,12 +62,7 @@ class Fingerprints:
     inside shards is named by its bytes. So an entry is never that of other audio: a file that was
     written anew, and code that was changed, are heard again.
 
-    Args:
-        folder: where they are kept, made at the first write; None keeps none.
-        max_mb: MiB of all entries together; those unused longest make room.
-
-    Raises:
-        ValueError: the folder is a file.
+    None for the folder keeps none; one that is a file is a `ValueError`.
     """
 
     def __init__(self, folder: Path | None = None, max_mb: int = CACHE_MB) -> None:
