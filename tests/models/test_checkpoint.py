@@ -11,14 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
+from harness_bench.models import frozen
 from harness_bench.models.checkpoint import load_config, load_hubert, save_checkpoint, save_random
-from harness_bench.models.frozen import (
-    CONFIG,
-    WEIGHTS,
-    checkpoint_digest,
-    load_backbone,
-    parameter_count,
-)
 from harness_bench.models.hubert import Hubert
 from tests.models.conftest import padded, small_config
 
@@ -33,8 +27,8 @@ def test_round_trip_is_exact(hubert: Hubert, tmp_path: Path) -> None:
     before, after = hubert.state_dict(), again.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    tensors = load_file(tmp_path / WEIGHTS)
-    assert parameter_count(tmp_path) == sum(tensor.numel() for tensor in tensors.values())
+    tensors = load_file(tmp_path / frozen.WEIGHTS)
+    assert frozen.parameter_count(tmp_path) == sum(tensor.numel() for tensor in tensors.values())
 
 
 def test_transformers_saves_what_we_load(tmp_path: Path) -> None:
@@ -50,7 +44,7 @@ def test_transformers_saves_what_we_load(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
     samples, lengths = padded([5_000])
     with torch.inference_mode():
-        ours, frames = load_backbone(tmp_path)(samples, lengths)
+        ours, frames = frozen.load_backbone(tmp_path)(samples, lengths)
         theirs = reference.wav2vec2(samples, output_hidden_states=True).hidden_states
     assert int(frames[0]) == theirs[0].shape[1]
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
@@ -59,25 +53,25 @@ def test_transformers_saves_what_we_load(tmp_path: Path) -> None:
 def test_a_bin_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     """Checkpoints come from strangers: loading one must never execute what it holds."""
     save_random(tmp_path, small_config(), seed=0)
-    (tmp_path / WEIGHTS).unlink()
+    (tmp_path / frozen.WEIGHTS).unlink()
     flag = tmp_path / "executed"
     payload = f"cposix\nsystem\n(S'touch {flag}'\ntR.".encode()
     with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w") as archive:
         archive.writestr("archive/data.pkl", payload)
         archive.writestr("archive/version", "3\n")
     with pytest.raises(Exception, match=r"(?i)weights.only|unsupported|unpickl"):
-        load_backbone(tmp_path)
+        frozen.load_backbone(tmp_path)
     assert not flag.exists()
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     """A silent non-strict load would give random layers and a plausible score."""
     save_random(tmp_path, small_config(), seed=0)
-    tensors = load_file(tmp_path / WEIGHTS)
+    tensors = load_file(tmp_path / frozen.WEIGHTS)
     del tensors["encoder.layers.1.attention.k_proj.weight"]
-    save_file(tensors, tmp_path / WEIGHTS)
+    save_file(tensors, tmp_path / frozen.WEIGHTS)
     with pytest.raises(ValueError, match=r"encoder\.layers\.1\.attention\.k_proj\.weight"):
-        load_backbone(tmp_path)
+        frozen.load_backbone(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +82,7 @@ def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, key: str, val
     """A folder that loads and gives other features than its model would poison every figure."""
     folder = tmp_path / "model"
     save_checkpoint(folder, Hubert(small_config()))
-    path = folder / CONFIG
+    path = folder / frozen.CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(ValueError, match=f"{key} is {value!r}"):
         load_config(folder)
@@ -96,11 +90,11 @@ def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, key: str, val
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:
     """A BERT folder must not end in a shape error deep inside."""
-    (tmp_path / CONFIG).write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / frozen.CONFIG).write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ValueError, match="model_type is 'bert'"):
-        load_backbone(tmp_path)
+        frozen.load_backbone(tmp_path)
     with pytest.raises(ValueError, match="not a checkpoint folder"):
-        load_backbone(tmp_path / "nothing")
+        frozen.load_backbone(tmp_path / "nothing")
 
 
 def test_random_depends_on_its_seed_alone(tmp_path: Path) -> None:
@@ -108,5 +102,5 @@ def test_random_depends_on_its_seed_alone(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.manual_seed(hash(name) % 1000)
         save_random(tmp_path / name, small_config(), seed=seed)
-    digests = [checkpoint_digest(tmp_path / name) for name in "abc"]
+    digests = [frozen.checkpoint_digest(tmp_path / name) for name in "abc"]
     assert digests[0] == digests[1] != digests[2]

@@ -13,16 +13,8 @@ from safetensors.torch import save_file
 
 from harness_bench.audio.batching import Waveforms
 from harness_bench.core.files import digest_file, digest_strings
-from harness_bench.models import types
+from harness_bench.models import frozen, types
 from harness_bench.models.checkpoint import save_checkpoint
-from harness_bench.models.frozen import (
-    TYPES,
-    checkpoint_digest,
-    load_backbone,
-    parameter_count,
-    shape_of,
-    type_of,
-)
 from harness_bench.models.hubert import Hubert
 from tests.models import fairseq_layout
 from tests.models.conftest import padded, small_config
@@ -82,7 +74,7 @@ def made_up(tmp_path: Path) -> Iterator[Path]:
     types.__path__.append(str(place))
     yield folder
     types.__path__.remove(str(place))
-    sys.modules.pop(f"{TYPES}.loudness", None)
+    sys.modules.pop(f"{frozen.TYPES}.loudness", None)
 
 
 @pytest.fixture(params=["hubert", "wav2vec2", "fairseq", "fbank"])
@@ -106,7 +98,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @torch.inference_mode()
 def test_every_type_keeps_its_promises(checkpoint: Path) -> None:
     """The shape without weights is that of the features, alone and in a batch alike."""
-    shape, model = shape_of(checkpoint), load_backbone(checkpoint)
+    shape, model = frozen.shape_of(checkpoint), frozen.load_backbone(checkpoint)
     assert model.shape == shape
     assert not model.training
     samples, lengths = padded(LENGTHS)
@@ -126,14 +118,14 @@ def test_every_type_keeps_its_promises(checkpoint: Path) -> None:
 def test_digests_are_those_of_earlier_versions(checkpoint: Path) -> None:
     """Labels, probes, ASR models and results carry them: a new rule would make all of them anew."""
     if not checkpoint.exists():
-        assert type_of(checkpoint).digest(checkpoint) is None
+        assert frozen.type_of(checkpoint).digest(checkpoint) is None
         return
     if checkpoint.is_file():
-        assert checkpoint_digest(checkpoint) == digest_file(checkpoint)
+        assert frozen.checkpoint_digest(checkpoint) == digest_file(checkpoint)
         return
     names = ("config.json", "preprocessor_config.json", "model.safetensors")
     expected = digest_strings(digest_file(checkpoint / name) for name in names)
-    assert checkpoint_digest(checkpoint) == expected
+    assert frozen.checkpoint_digest(checkpoint) == expected
 
 
 @torch.inference_mode()
@@ -145,13 +137,13 @@ def test_one_file_serves_labels_and_costs(made_up: Path) -> None:
     source = HiddenSource(made_up, 1, torch.device("cpu"))
     frames = source.frames(Waveforms(["a", "b"], *padded([400, 720])))
     assert [each.shape for each in frames] == [(1, 1), (3, 1)]
-    assert source.digest == f"hidden-1-of-{checkpoint_digest(made_up)}"
+    assert source.digest == f"hidden-1-of-{frozen.checkpoint_digest(made_up)}"
     with pytest.raises(ValueError, match="Layer 2 "):
         HiddenSource(made_up, 2, torch.device("cpu"))
     costs = _measure(made_up)
-    assert costs.parameters == parameter_count(made_up) == 1
+    assert costs.parameters == frozen.parameter_count(made_up) == 1
     assert costs.disk_bytes == (made_up / "model.safetensors").stat().st_size
-    assert costs.checkpoint_digest == checkpoint_digest(made_up)
+    assert costs.checkpoint_digest == frozen.checkpoint_digest(made_up)
 
 
 @pytest.mark.s3prl
@@ -165,7 +157,7 @@ def test_one_file_serves_upstreams(made_up: Path) -> None:
     first, second = upstream([wav])["hidden_states"]
     assert torch.equal(second, 3 * first)
     assert upstream.get_downsample_rates("hidden_states") == 160
-    assert upstream.digest() == checkpoint_digest(made_up)
+    assert upstream.digest() == frozen.checkpoint_digest(made_up)
 
 
 @pytest.mark.espnet
@@ -180,7 +172,7 @@ def test_one_file_serves_asr(made_up: Path) -> None:
     last, _ = HarnessFrontend(made_up, layers=-1, cache_mb=1)(samples, lengths)
     torch.testing.assert_close(weighted, 2 / 3 * last)
     job = features.open_job(made_up, "mean", features.FeatureConfig(), torch.device("cpu"))
-    assert (job.facts["dim"], job.facts["checkpoint"]) == (1, checkpoint_digest(made_up))
+    assert (job.facts["dim"], job.facts["checkpoint"]) == (1, frozen.checkpoint_digest(made_up))
 
 
 def test_what_no_type_opens_is_named(made_up: Path, tmp_path: Path) -> None:
@@ -190,5 +182,5 @@ def test_what_no_type_opens_is_named(made_up: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "bert"}')
     (folder / "pytorch_model.bin").touch()
     with pytest.raises(ValueError, match=r"'bert'.*hubert, loudness, wav2vec2"):
-        load_backbone(folder)
-    assert checkpoint_digest(folder) != checkpoint_digest(made_up)
+        frozen.load_backbone(folder)
+    assert frozen.checkpoint_digest(folder) != frozen.checkpoint_digest(made_up)

@@ -106,17 +106,13 @@ def test_pca_dimension_by_default(family: FamilyConfig, tmp_path: Path) -> None:
     assert variant.title == "PCA (0.9 of variance), random start"
 
 
-def test_mistakes_are_explained(family: FamilyConfig) -> None:
-    """An unknown student, one without a teacher, more components than dimensions."""
+def test_mistakes_are_explained(family: FamilyConfig, tmp_path: Path) -> None:
+    """An unknown student, one without or wider than its teacher, too many components."""
     for name in ("third", "first"):
         with pytest.raises(ValueError, match=f"'{name}' is no iteration with a teacher.*second"):
             compare(family, student=name)
     with pytest.raises(ValueError, match="33 is more than the 32 dimensions of teacher 'second'"):
         compare(family, pca_dim=33)
-
-
-def test_a_start_that_cannot_be_is_refused_before_training(tmp_path: Path) -> None:
-    """A student wider than its teacher can be neither averaged nor projected."""
     path = tmp_path / "wide.toml"
     path.write_text(TINY.replace("encoder_embed_dim = 16", "encoder_embed_dim = 64"))
     with pytest.raises(ValueError, match="encoder_embed_dim is 64, more than the teacher's 32"):
@@ -156,13 +152,6 @@ def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_p
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_packaged_tiny_family_compares_block_averages() -> None:
-    """The example shows the paper's own two starts, not the stand-in for thin students."""
-    found = compare(load_family(CONF / "figure2_tiny.toml"))
-    starts = [variant.step.pretrain.init for variant in found.variants]
-    assert starts == ["random", "block_average"] * 2
-
-
 def curve(lines: int, name: str = "curve") -> Curve:
     updates = 10 * np.arange(1, lines + 1)
     return Curve(name, updates, 6 - np.log10(updates), entropy=5.0)
@@ -188,6 +177,8 @@ def test_points_are_of_the_smoothed_curve(lines: int) -> None:
 def test_the_leaderboard_reads_what_is_written(tmp_path: Path) -> None:
     """Across the border between the two: file to page, without a word about keys in between."""
     found = compare(load_family(CONF / "figure2_tiny.toml"))
+    # The example shows the paper's own two starts, not the stand-in for thin students.
+    assert [v.step.pretrain.init for v in found.variants] == ["random", "block_average"] * 2
     report = figure2.measure(found, [curve(300 + n, v.title) for n, v in enumerate(found.variants)])
     write_json(tmp_path / "figure2.json", report)
     (read,), problems = load_curves(tmp_path)

@@ -11,13 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.cluster import kmeans_plusplus
 
-from harness_bench.core.distributed import (
-    counts_of_ranks,
-    from_first,
-    gather_rows,
-    sum_over_ranks,
-    world,
-)
+from harness_bench.core import distributed
 from harness_bench.core.files import atomic_path
 
 if TYPE_CHECKING:
@@ -102,8 +96,9 @@ def fit_pca(frames: Tensor, dim: int | None = None, *, variance: float | None = 
     frames, and equal frames where a share is asked for are a ValueError.
     """
     wide = frames.double()
-    count = sum_over_ranks(wide.new_tensor([len(wide)]))
-    total, outer = sum_over_ranks(wide.sum(0)), sum_over_ranks(wide.T @ wide)
+    count = distributed.sum_over_ranks(wide.new_tensor([len(wide)]))
+    total = distributed.sum_over_ranks(wide.sum(0))
+    outer = distributed.sum_over_ranks(wide.T @ wide)
     if count <= 1:
         raise ValueError(f"PCA needs at least two frames and got {int(count)}; is audio there?")
     if dim is not None and dim > len(total):
@@ -172,9 +167,9 @@ def fit_kmeans(
         start = _seed_centroids(sample, clusters, seed)
         return lloyd(frames, start, iterations=iterations, tolerance=tolerance)
     pca = fit_pca(sample, DRAFT_DIM)
-    mean, components = from_first(pca.mean), from_first(pca.components)
+    mean, components = distributed.from_first(pca.mean), distributed.from_first(pca.components)
     small = torch.addmm(-mean @ components, frames, components)
-    start = _seed_centroids(from_first(pca.apply(sample)), clusters, seed)
+    start = _seed_centroids(distributed.from_first(pca.apply(sample)), clusters, seed)
     draft = lloyd(small, start, iterations=iterations, tolerance=RELOCATION_TOLERANCE)
     draft = relocate(small, draft, seed)
     means, counts = _means(frames, assign(small, draft.centroids)[0], clusters)
@@ -190,7 +185,7 @@ def lloyd(frames: Tensor, centroids: Tensor, *, iterations: int, tolerance: floa
     for _ in range(iterations):
         labels, distances = assign(frames, centroids)
         centroids, counts = _means(frames, labels, len(centroids))
-        total = sum_over_ranks(distances.sum(dtype=torch.float64))
+        total = distributed.sum_over_ranks(distances.sum(dtype=torch.float64))
         history.append(float(total / counts.sum()))
         if not bool(counts.all()):
             centroids = _refilled(centroids, counts, frames, distances)
@@ -220,7 +215,7 @@ def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Ten
     sums = frames.new_zeros(2, len(centroids), dtype=torch.float64)  # counts, squared distances
     sums[0] += torch.bincount(labels, minlength=len(centroids))
     sums[1].index_add_(0, labels, distances.double())
-    counts, losses = sum_over_ranks(sums).cpu()
+    counts, losses = distributed.sum_over_ranks(sums).cpu()
     moved = centroids.double().cpu()
     split = losses.argsort(descending=True, stable=True)[:number].tolist()
     pairs = _cheapest_pairs(moved, counts, number, taken=set(split))
@@ -232,7 +227,7 @@ def _exchanged(frames: Tensor, centroids: Tensor, number: int, seed: int) -> Ten
         spread = (losses[heavy] / counts[heavy].clamp(min=1)).sqrt()
         way *= SPLIT_DISTANCE * spread / way.norm()
         moved[free], moved[heavy] = moved[heavy] + way, moved[heavy] - way
-    return from_first(moved.to(centroids))
+    return distributed.from_first(moved.to(centroids))
 
 
 def _cheapest_pairs(
@@ -269,7 +264,7 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
         part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
         sums += part.index_add_(0, index, block.to(exact))
     counts += torch.bincount(labels, minlength=clusters)
-    sum_over_ranks(buffer)
+    distributed.sum_over_ranks(buffer)
     return (sums / counts.clamp(min=1.0)[:, None]).to(frames.dtype), counts.clone()
 
 
@@ -277,7 +272,7 @@ def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) 
     """Put the empty clusters onto the frames farthest from their centroids, over all ranks."""
     empty = (counts == 0).nonzero()[:, 0]
     far, index = distances.topk(min(len(empty), len(frames)))
-    rows = gather_rows(torch.cat([far[:, None], frames[index]], 1))
+    rows = distributed.gather_rows(torch.cat([far[:, None], frames[index]], 1))
     order = rows[:, 0].argsort(descending=True, stable=True)[: len(empty)]
     filled = moved.clone()
     filled[empty[: len(order)]] = rows[order, 1:]
@@ -287,22 +282,22 @@ def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) 
 def _sample(frames: Tensor, clusters: int, seed: int) -> tuple[Tensor, int]:
     """Draw random frames of all ranks, each by its share -> (sample (S, D), number of all)."""
     wanted = max(clusters, min(SEEDING_FRAMES_LIMIT, SEEDING_FRAMES_PER_CLUSTER * clusters))
-    rank, _ = world()
-    ends = [*accumulate(counts_of_ranks(len(frames), frames.device))]
+    rank, _ = distributed.world()
+    ends = [*accumulate(distributed.counts_of_ranks(len(frames), frames.device))]
     total = ends[-1]
     # The shares of consecutive ranks add up to `wanted` exactly and exceed no rank's frames.
     bounds = [min(wanted, total) * end // max(total, 1) for end in [0, *ends]]
     chosen = np.random.default_rng(seed).permutation(len(frames))
     mine = np.sort(chosen[: bounds[rank + 1] - bounds[rank]])
-    return gather_rows(frames[torch.from_numpy(mine).to(frames.device)]), total
+    return distributed.gather_rows(frames[torch.from_numpy(mine).to(frames.device)]), total
 
 
 def _seed_centroids(sample: Tensor, clusters: int, seed: int) -> Tensor:
     """Choose starting centroids (K, D) among a sample's frames on rank 0; give them to all."""
     centroids = sample.new_empty(clusters, sample.shape[1])
-    if world()[0] == 0:
+    if distributed.world()[0] == 0:
         # In float64: scikit-learn widens float32 anew for every centroid, at twice the cost.
         wide = sample.double().cpu().numpy()
         _, index = kmeans_plusplus(wide, clusters, random_state=seed)
         centroids = sample[torch.from_numpy(index).to(sample.device)]
-    return from_first(centroids)
+    return distributed.from_first(centroids)
