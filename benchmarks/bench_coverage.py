@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import bootstrap
 
-from benchmarks.measure import higher_is_better, in_turn, lower_is_better, versus
+from benchmarks.measure import Rows, higher_is_better, in_turn, lower_is_better, versus
 from harness_bench.scoring.bootstrap import RESAMPLES, cluster_sums, intervals, paired
 from harness_bench.scoring.registry import get_metric
-from harness_bench.scoring.statistics import HITS, INSERTIONS, SUBSTITUTIONS, WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from benchmarks.measure import Row
-    from harness_bench.scoring.statistics import Array
+from harness_bench.scoring.statistics import HITS, INSERTIONS, SUBSTITUTIONS, WORDS, Array
 
 WER = 30.0  # the true error rate of the simulated recogniser, in percent
 SPREAD = 12.0  # standard deviation between programmes, in points (18 on MGB-3's 24 programmes)
@@ -34,13 +28,13 @@ class Shares(NamedTuple):
     utterances: float
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield coverage and false alarms by clusters (ours) and by utterances (peer); CPU seconds."""
     yield from _coverage(tiny=tiny)
     yield from _speed(tiny=tiny)
 
 
-def _coverage(*, tiny: bool) -> Iterator[Row]:
+def _coverage(*, tiny: bool) -> Rows:
     how: Any = {"each": 10, "trials": 60 if tiny else 1000, "resamples": 60 if tiny else 500}
     told = f"{how['trials']} simulated sets, 10 utterances a programme (peer: over utterances)"
     for clusters in (10, 24, 100):
@@ -54,7 +48,7 @@ def _coverage(*, tiny: bool) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _speed(*, tiny: bool) -> Iterator[Row]:
+def _speed(*, tiny: bool) -> Rows:
     """Time the interval of one WER, over as many units as utterances and as programmes."""
     each, resamples = (5, 100) if tiny else (UTTERANCES // PROGRAMMES + 1, RESAMPLES)
     (counts,), groups = draw(np.random.default_rng(0), clusters=PROGRAMMES, each=each)

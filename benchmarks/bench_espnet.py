@@ -22,6 +22,8 @@ from transformers.utils import logging
 
 from benchmarks.measure import (
     TINY_MODEL,
+    Row,
+    Rows,
     higher_is_better,
     in_turn,
     lower_is_better,
@@ -37,9 +39,8 @@ from harness_bench.models.config import forward_per_second
 from harness_bench.pretrain.config import load_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from benchmarks.measure import Row
 
 PEER, UNIT = "espnet", "audio s / core-s"
 CONF = Path(__file__).parent.parent / "egs" / "qasr" / "asr1" / "conf"
@@ -123,7 +124,7 @@ class Bench:
         return made | {CACHED: Step(self.harness, ready)}
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield rows of training steps, then of decoding; CPU seconds of one thread.
 
     Raises:
@@ -136,7 +137,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         yield from _decoding(bench)
 
 
-def _training(bench: Bench) -> Iterator[Row]:
+def _training(bench: Bench) -> Rows:
     """Time updates by turns; the first of each is not measured."""
     steps, rounds = bench.steps(), 1 if bench.tiny else 2
     for step in steps.values():
@@ -192,7 +193,7 @@ def _frontend(bench: Bench, part: dict[str, float]) -> Row:
     )  # fmt: skip
 
 
-def _decoding(bench: Bench) -> Iterator[Row]:
+def _decoding(bench: Bench) -> Rows:
     """Time frontend and encoder once, then the search for each beam."""
     batch = bench.batch
     model = Step(bench.harness, batch).model.eval()

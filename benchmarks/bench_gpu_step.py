@@ -17,24 +17,23 @@ from benchmarks.bench_pretrain_step import (
     shape,
     updates,
 )
-from benchmarks.measure import clock_of, higher_is_better, in_turn, matmul_peak, versus
+from benchmarks.measure import Row, Rows, clock_of, higher_is_better, in_turn, matmul_peak, versus
 from harness_bench.models.hubert import Hubert
 from harness_bench.pretrain.config import load_preset
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import nn
 
-    from benchmarks.measure import Row
     from harness_bench.models.config import HubertConfig
 
 CROP_SECONDS = 15.625  # max_sample_size; four of them are the paper's 62.5 s
 PAPER_CROPS = 4
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield audio seconds per second against transformers, and the share of the bf16 peak."""
     if not torch.cuda.is_available() and not tiny:
         print("gpu_step_hl is left out: there is no GPU here.", file=sys.stderr)

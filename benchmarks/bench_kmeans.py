@@ -10,16 +10,12 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from benchmarks.measure import in_turn, lower_is_better, timed, versus
+from benchmarks.measure import Rows, in_turn, lower_is_better, timed, versus
 from harness_bench.pretrain.labels.kmeans import assign, fit_kmeans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from torch import Tensor
-
-    from benchmarks.measure import Row
 
     Frames = NDArray[np.float32]
 
@@ -36,13 +32,13 @@ MFCC_DIM = 39
 INERTIA = "mean squared distance"
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds and squared distances on one thread, seeding included."""
     yield from _minibatch(tiny=tiny)
     yield from _lloyd(tiny=tiny)
 
 
-def _minibatch(*, tiny: bool) -> Iterator[Row]:
+def _minibatch(*, tiny: bool) -> Rows:
     """Cluster hidden states as HuBERT's second iteration does, each side once."""
     count, dim, clusters = (600, 300, 10) if tiny else (50_000, 768, 1000)
     frames = hidden_states(count, dim)
@@ -69,7 +65,7 @@ def _minibatch(*, tiny: bool) -> Iterator[Row]:
     yield lower_is_better(f"{name}_inertia", cost, peer_cost, INERTIA, note=note)
 
 
-def _lloyd(*, tiny: bool) -> Iterator[Row]:
+def _lloyd(*, tiny: bool) -> Rows:
     """Cluster MFCC-like frames over some seeds, both sides seeded by greedy k-means++ once."""
     count, clusters, repeats = (300, 5, 1) if tiny else (20_000, 100, 4)
     frames = _blobs(count, 2 * clusters)

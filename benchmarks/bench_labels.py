@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from benchmarks.bench_pretrain_step import SETTINGS, shape
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
 from benchmarks.measure import (
+    Row,
+    Rows,
     in_turn,
     lower_is_better,
     matmul_peak,
@@ -33,11 +35,8 @@ from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open_labels, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from benchmarks.measure import Row
 
 AGREE = 0.98  # of labels; near the border of two clusters rounding decides
 
@@ -84,7 +83,7 @@ class FairseqScripts:
         return [int(label) for label in self.labels.read_text(encoding="utf-8").split()]
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds of the whole pass and of its assignment alone, on one thread."""
     if without_fairseq("label_pass_vs_fairseq", "label_assignment_vs_fairseq"):
         return
@@ -92,7 +91,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         yield from _measure(Path(folder), tiny=tiny)
 
 
-def _measure(folder: Path, *, tiny: bool) -> Iterator[Row]:
+def _measure(folder: Path, *, tiny: bool) -> Rows:
     config, clusters = shape("hst", tiny=tiny), 10 if tiny else 1000
     torch.manual_seed(0)
     peer = FairseqPeer(config, clusters, SETTINGS)

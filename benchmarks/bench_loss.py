@@ -12,22 +12,21 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
-from benchmarks.measure import in_turn, lower_is_better, require_equal_losses, versus
+from benchmarks.measure import Rows, in_turn, lower_is_better, require_equal_losses, versus
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.objectives.hubert import PretrainHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
-    from benchmarks.measure import Row
 
 DIM, FINAL_DIM, TEMPERATURE = 512, 768, 0.1
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds and peak memory of loss and gradients on one thread."""
     clusters = 20 if tiny else 1000
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.measure import lower_is_better, speech_lengths, write_cuts
+from benchmarks.measure import Rows, lower_is_better, speech_lengths, write_cuts
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import epoch_batches
@@ -18,14 +18,10 @@ from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.store import LabelStore, write_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from benchmarks.measure import Row
 
-
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield the percentage of padded samples over one epoch."""
     count = 12 if tiny else 500
     config = PretrainConfig(max_update=1, max_seconds=62.5, num_buckets=30, num_workers=0)

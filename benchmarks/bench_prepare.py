@@ -15,15 +15,11 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from benchmarks.measure import Row, in_turn, lower_is_better
+from benchmarks.measure import Rows, in_turn, lower_is_better
 from harness_bench.core.files import read_json
 from harness_bench.corpora.formats.transcript_xml import Head, read_segments
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WHOLE = 1_600_000  # segments; QASR's train has 1,592,226
 EACH = 450  # segments of a programme: 40 minutes
@@ -42,7 +38,7 @@ Path(sys.argv[3]).write_text(next(line for line in lines if line.startswith("VmH
 """
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield the time and memory of a tenth of the size, and the parser's time beside the peer's."""
     segments = 2 * EACH if tiny else WHOLE // 10
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +51,7 @@ def measure(*, tiny: bool = False) -> Iterator[Row]:
         yield lower_is_better("transcript_xml_vs_elementtree", *times, "CPU s", note=note)
 
 
-def _prepared(root: Path, segments: int) -> Iterator[Row]:
+def _prepared(root: Path, segments: int) -> Rows:
     wall, cpu, peak = run(root)
     share = segments / WHOLE
     kept = read_json(root / "out" / "report.json")["kept"]

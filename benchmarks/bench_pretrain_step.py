@@ -17,7 +17,7 @@ from transformers import HubertModel
 from transformers.utils import logging
 
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
-from benchmarks.measure import TINY_MODEL, higher_is_better, in_turn, matmul_peak, versus
+from benchmarks.measure import TINY_MODEL, Row, Rows, higher_is_better, in_turn, matmul_peak, versus
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig, training_per_second
@@ -27,9 +27,8 @@ from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from benchmarks.measure import Row
 
 UNIT = "audio s / core-s"
 CROP_SECONDS = 10.0
@@ -165,7 +164,7 @@ def updates(
     return update
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield audio seconds per CPU second of forward, backward and AdamW on one thread."""
     for name, (size, peer, bf16, turns) in CASES.items():
         if peer == "transformers" or not without_fairseq(name):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks import s3prl_stock
-from benchmarks.measure import TINY_MODEL, lower_is_better, versus
+from benchmarks.measure import TINY_MODEL, Row, Rows, lower_is_better, versus
 from harness_bench.core.files import digest_file, read_jsonl
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.corpora.prepare import prepare
@@ -31,9 +31,8 @@ from harness_bench.pretrain.config import load_preset
 from harness_bench.probing.s3prl.arguments import packaged_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from benchmarks.measure import Row
 
 PEER = "espnet-s3prl"
 TASK, BATCH = s3prl_stock.TASK, 4  # the task's own batch size
@@ -120,7 +119,7 @@ class Bench:
         return ",,".join(f"config.{key}={value}" for key, value in values.items())
 
 
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds of whole commands; the wall's are in the notes.
 
     Raises:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
-from benchmarks.measure import in_turn, lower_is_better, versus
+from benchmarks.measure import Rows, in_turn, lower_is_better, versus
 from harness_bench.core.log import cpu_seconds
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-    from benchmarks.measure import Row
-
-
-def measure(*, tiny: bool = False) -> Iterator[Row]:
+def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds of a whole process."""
     times = in_turn(
         lambda: _python("-m", "harness_bench.cli", "--help"),

@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS
+from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.types.fairseq import read_fairseq
-from harness_bench.pretrain.data.batches import NO_LABEL
+from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import PretrainConfig
-    from harness_bench.pretrain.data.batches import MaskedBatch
 
 PEERS = Path(__file__).parent.parent / "build" / "peers"
 HOW = "fairseq is not installed; run `make peers`"

@@ -22,16 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.tables import columns
-from harness_bench.leakage.fingerprints import Builder
-from harness_bench.leakage.landmarks import landmarks
+from harness_bench.leakage.fingerprints import Builder, Index
+from harness_bench.leakage.landmarks import Landmarks, landmarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from harness_bench.leakage.fingerprints import Index
-    from harness_bench.leakage.landmarks import Landmarks
 
 type Wave = NDArray[np.float32]
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.config import HubertConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +41,9 @@ class Row:
     unit: str
     note: str = ""  # what is done, if the name does not say it, and by which peer of which version
     limit: float | None = None  # ours as a share of what the machine can do, measured beside it
+
+
+Rows = Iterator[Row]
 
 
 def lower_is_better(name: str, ours: float, peer: float, unit: str, **more: Any) -> Row:

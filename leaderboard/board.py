@@ -10,14 +10,13 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Literal
 
 from harness_bench.core.sanitize import clean
-from harness_bench.scoring.systems import SIGNIFICANT
+from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
-    from harness_bench.scoring.systems import Slice, Systems
 
 Source = Literal["measured", "reported"]
 BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.sanitize import clean
-from harness_bench.results.record import load_results
+from harness_bench.results.record import Result, load_results
 
 from .board import Board, make_table
 from .curves import load_curves
@@ -20,7 +20,6 @@ from .tables import latex, markdown, to_csv
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness_bench.results.record import Result
 
 _OURS = re.compile(
     r"00-radar\.png|00-curves-\d+\.png|\d\d+-.*-(bars|parameters|real-time|layers)\.png"

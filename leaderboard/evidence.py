@@ -14,7 +14,7 @@ from harness_bench.scoring.classes import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
 from harness_bench.scoring.systems import breakdown, compare_systems, question, system_statistics
 
-from .board import Evidence, by_column
+from .board import BoardColumn, Evidence, by_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness_bench.results.record import Result
     from harness_bench.scoring.statistics import Array
 
-    from .board import BoardColumn
 
 _ROUNDING = 0.051  # A result may write its figure with one digit after the point.
 MAX_SYSTEMS = 60  # of one column; the number of pairs grows with the square

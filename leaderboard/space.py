@@ -13,14 +13,12 @@ from harness_bench.core.files import write_bytes, write_json, write_text
 from harness_bench.core.registry import package_folder
 from harness_bench.core.sanitize import clean, inside, read_bounded, shorten
 from harness_bench.results.predictions import MAX_PREDICTIONS
-from harness_bench.results.record import MAX_BYTES, load_results
+from harness_bench.results.record import MAX_BYTES, Result, load_results
 
 from .build import build, make_board
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from harness_bench.results.record import Result
 
     from .board import Board
 

@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness_bench.leaderboard.build import PAPER, build, make_board
+from harness_bench.leaderboard.build import PAPER, LeaderboardFiles, build, make_board
 
 from harness_bench.cli import app
 from harness_bench.results.record import save_result
@@ -22,7 +22,6 @@ from tests.leaderboard.conftest import built_of, result, write_results
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -103,7 +102,8 @@ def test_a_formula_as_a_name_is_text_in_a_spreadsheet(tmp_path: Path) -> None:
     fields = ("task", "corpus", "pretraining_data", "citation", "split_digest")
     for sign in signs:
         text = f" \u200b{sign}HYPERLINK(1)"
-        save = result(text, **dict.fromkeys(fields, text))
+        changes: dict[str, Any] = dict.fromkeys(fields, text)
+        save = result(text, **changes)
         (tmp_path / f"{ord(sign)}.json").write_text(save.model_dump_json())
     rows = csv_rows(build(tmp_path, tmp_path / "out", title="t", include_reported=False))
     for field in ("model", *fields):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.board import Evidence, by_column, make_table, ranks
+from harness_bench.leaderboard.board import Evidence, ModelRow, by_column, make_table, ranks
 from harness_bench.leaderboard.tables import mean_rank, score
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +19,6 @@ from tests.results.test_record import make_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from harness_bench.leaderboard.board import ModelRow
 
 
 def results(

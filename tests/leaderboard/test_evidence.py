@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from harness_bench.leaderboard import evidence
-from harness_bench.leaderboard.board import by_column
+from harness_bench.leaderboard.board import Evidence, by_column
 from harness_bench.leaderboard.evidence import check_file, check_systems, gather_all
 
 from harness_bench.results.predictions import (
@@ -24,9 +24,6 @@ from harness_bench.results.record import load_results
 from harness_bench.scoring.texts import score
 from tests.leaderboard.conftest import write_results
 from tests.scoring.conftest import class_rows, compare_pair, text_rows
-
-if TYPE_CHECKING:
-    from harness_bench.leaderboard.board import Evidence
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from harness_bench.leaderboard.build import build
+from harness_bench.leaderboard.build import LeaderboardFiles, build
 from harness_bench.leaderboard.serve import BoardServer, LiveBoard
 
 from harness_bench.results.record import save_result
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 MAKE = partial(build, title="A look", include_reported=False)
 

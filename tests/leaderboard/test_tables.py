@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from harness_bench.leaderboard.build import make_board
+from harness_bench.leaderboard.build import LeaderboardFiles, make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
@@ -15,8 +15,6 @@ from tests.leaderboard.conftest import MODELS, built_of, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 
 def unescaped(text: str, char: str) -> int:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.leaderboard.browser.conftest import ARABIC, VIEWS
+from tests.leaderboard.browser.conftest import ARABIC, VIEWS, Look, Site
 from tests.leaderboard.conftest import HOSTILE
-
-if TYPE_CHECKING:
-    from tests.leaderboard.browser.conftest import Look, Site
 
 pytestmark = pytest.mark.browser
 

@@ -79,8 +79,8 @@ def test_names_stand_in_the_plots_as_text(every_kind: list[Plot]) -> None:
 
 def test_plots_keep_their_size_with_many_models(tmp_path: Path) -> None:
     """500 models must not make a plot of 500 rows; what is left out is said."""
-    facts = {"layer_weights": (0.5, 0.5)}
-    many = (result(f"m{n}", n / 2, parameters=1000 + n, **facts) for n in range(70))
+    weights = 0.5, 0.5
+    many = [result(f"m{n}", n / 2, parameters=1000 + n, layer_weights=weights) for n in range(70)]
     ((bars, scatter, layers),) = draw_plots(table(tmp_path, *many)).values()
     assert all(plot.title.endswith("best 30 of 70") for plot in (bars, layers))
     assert "and 40 more" in bars.text
