@@ -15,7 +15,7 @@ import typer
 
 from harness_bench.cli.corpora import CORPORA_VERBS
 from harness_bench.cli.models import predict, probe, transcribe
-from harness_bench.cli.options import Json, Out, arg, opt, refuse
+from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.core.version import __version__
@@ -117,11 +117,9 @@ def prepare(
     folder: Annotated[Path, arg("Where the data are.")],
     out: Out,
     *,
-    option: Annotated[list[str] | None, opt("The corpus's own option, as name=value.")] = None,
-    require: Annotated[list[str] | None, opt("Leave out utterances that lack this field.")] = None,
-    exclude: Annotated[
-        list[Path] | None, opt("Leave out the utterance ids that this file lists.")
-    ] = None,
+    option: Annotated[Texts, opt("The corpus's own option, as name=value.")] = None,
+    require: Annotated[Texts, opt("Leave out utterances that lack this field.")] = None,
+    exclude: Annotated[Paths, opt("Leave out the utterance ids that this file lists.")] = None,
     max_skipped: Annotated[float, opt("Fail if a larger share is left out.")] = 0.05,
     jobs: Annotated[int, opt("Files checked at a time; 0: all cores.")] = 0,
     audio: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness_bench.cli.options import Json, Out, arg, dumped, opt, refuse
+from harness_bench.cli.options import Json, Out, Texts, arg, dumped, opt, refuse
 
 
 def audit(
@@ -20,9 +20,7 @@ def audit(
     write_lists: Annotated[
         Path | None, opt("Folder for leaked.SET.txt, the ids that leak.")
     ] = None,
-    allow: Annotated[
-        list[str] | None, opt("Report but do not fail on this kind, such as speaker.")
-    ] = None,
+    allow: Annotated[Texts, opt("Report but do not fail on this kind, such as speaker.")] = None,
     long_text: Annotated[int, opt("Shortest equal text that is a leak, in words.", min=1)] = 12,
     listen: Annotated[bool, opt("Read all audio and compare fingerprints.")] = True,
     jobs: Annotated[int, opt("Files read at a time; 0: all cores.", min=0)] = 0,
@@ -63,7 +61,7 @@ Folders = Annotated[list[Path], arg("Folders made by `prepare` or `shard`.")]
 
 
 def corpora(
-    names: Annotated[list[str] | None, arg("Only these; default: all.")] = None,
+    names: Annotated[Texts, arg("Only these; default: all.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -141,16 +139,12 @@ def subset(
     folders: Folders,
     out: Out,
     *,
-    hours: Annotated[
-        list[str] | None, opt("300, or train=300 and again dev=6 for two pieces.")
-    ] = None,
+    hours: Annotated[Texts, opt("300, or train=300 and again dev=6 for two pieces.")] = None,
     share: Annotated[str | None, opt("Share of all hours, such as 30%.")] = None,
     by: Annotated[
         str | None, opt("Keep together: pieces share no cluster, speaker or other field.")
     ] = None,
-    language: Annotated[
-        list[str] | None, opt("ar=2 and again en=1: the parts of the hours.")
-    ] = None,
+    language: Annotated[Texts, opt("ar=2 and again en=1: the parts of the hours.")] = None,
     split: Annotated[str, opt("Split to draw from.")] = "train",
     seed: Annotated[int, opt("Seed of the draw.", min=0)] = 0,
     as_json: Json = False,

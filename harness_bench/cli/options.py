@@ -22,6 +22,7 @@ def opt(text: str, *flags: str, **rules: Any) -> Any:
     return typer.Option(*flags, help=text, **rules)
 
 
+Texts, Paths = list[str] | None, list[Path] | None  # of options that may stand several times
 Json = Annotated[bool, opt("Print JSON for programs.", "--json")]
 Out = Annotated[Path, arg("Where to write.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.cli.options import Json, Out, arg, dumped, left_out, opt
+from harness_bench.cli.options import Json, Out, Paths, Texts, arg, dumped, left_out, opt
 
 score_app = typer.Typer(no_args_is_help=True, help="Score predictions, and compare systems.")
 records_app = typer.Typer(
@@ -67,20 +67,18 @@ def score_asr(
     predictions: Annotated[Path | None, opt("JSON lines of TextPrediction.")] = None,
     *,
     hyp: Annotated[Path | None, opt("Hypotheses, instead of predictions.")] = None,
-    ref: Annotated[list[Path] | None, opt("References; once per annotator.")] = None,
+    ref: Annotated[Paths, opt("References; once per annotator.")] = None,
     profile: Annotated[str, opt("Text profile, or `all`.")] = "mgb2",
     ids: Ids = "strict",
     group: Annotated[
-        list[str] | None, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
+        Texts, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
     ] = None,
     cluster: Annotated[
         str | None, opt("Unit to resample for intervals, written as --group.")
     ] = None,
-    encoding: Annotated[
-        list[str] | None, opt("utf8 or buckwalter; once, or once per file.")
-    ] = None,
+    encoding: Annotated[Texts, opt("utf8 or buckwalter; once, or once per file.")] = None,
     kind: Annotated[
-        list[str] | None, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
+        Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
     ] = None,
     align: Annotated[Path | None, opt("Alignments: OUT.html or OUT.txt.")] = None,
     as_json: Json = False,
@@ -116,9 +114,7 @@ def score_asr(
 def score_compare(
     files: Annotated[list[Path], arg("Predictions of the same utterances, a file per system.")],
     *,
-    name: Annotated[
-        list[str] | None, opt("Name of each system, in order; default: from the paths.")
-    ] = None,
+    name: Annotated[Texts, opt("Name of each system, in order; default: from the paths.")] = None,
     metric: Annotated[str | None, opt("Default: accuracy of classes, wer of texts.")] = None,
     profile: Annotated[str | None, opt("Text profile; default: mgb2.")] = None,
     as_json: Json = False,
