@@ -51,6 +51,7 @@ class Corpus:
             raise ValueError(
                 f"There is no {path}. Give the folder that holds {METADATA} and audio/."
             )
+        split_of = {"DEV": "dev", "TEST": "test", self.subset: "train"}  # the first counts
         for number, audio in enumerate(raw_files.json_list(path, "audios"), start=1):
             where = f"{printable(path)}, audio {number}"
             if problem := _problem(audio):
@@ -60,17 +61,9 @@ class Corpus:
                 continue
             for segment in audio["segments"]:
                 names = _subsets(segment) or _subsets(audio)
-                split = self._split(names)
+                split = next((split for name, split in split_of.items() if name in names), "")
                 if split or not names:  # else it was not asked for
-                    yield _segment(root, audio, segment, split or "", where)
-
-    def _split(self, names: set[str]) -> str | None:
-        """Tell the split by a segment's subsets; None where it was not asked for."""
-        if "DEV" in names:
-            return "dev"
-        if "TEST" in names:
-            return "test"
-        return "train" if self.subset in names else None
+                    yield _segment(root, audio, segment, split, where)
 
 
 def _problem(audio: object) -> str | None:
@@ -102,7 +95,8 @@ def _segment(
         return Skipped(uid, Reason.BAD_ROW, detail, where=where)
     if text.split() and set(text.split()) <= _NO_SPEECH:
         return Skipped(uid, Reason.BY_RULE, f"no speech: {text[:40]}", where=where)
-    genre = {"genre": audio.get("source"), "category": audio.get("category")}
+    genre, category = audio.get("source"), audio.get("category")
+    known = {"cluster": audio["aid"], "genre": genre, "category": category}
     return Utterance(
         id=uid,
         audio=root / audio["path"],
@@ -113,10 +107,7 @@ def _segment(
         text=text.strip() or None,
         speaker=f"gigaspeech_{speaker}" if _is_name(speaker) and speaker != "N/A" else None,
         language="en",
-        custom={
-            "cluster": audio["aid"],
-            **{name: value for name, value in genre.items() if _is_name(value)},
-        },
+        custom={name: value for name, value in known.items() if _is_name(value)},
         where=where,
     )
 

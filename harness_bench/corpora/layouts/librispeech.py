@@ -8,7 +8,6 @@ to the same ids, texts, speakers and files.
 from __future__ import annotations
 
 import re
-from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from harness_bench.corpora.base import Found
 
-_PART = re.compile(r"(train|dev|test)-[a-z0-9-]{1,40}", re.ASCII)
+_PART = re.compile(r"(?:train|dev|test)-[a-z0-9-]{1,40}", re.ASCII)
 _ID = re.compile(r"(\d{1,9})-(\d{1,9})-\d{1,9}", re.ASCII)
 _GENDERS = {"F": "female", "M": "male"}
 _CELLS = 3  # of a speaker's line that matter: number, sex, part
@@ -46,11 +45,10 @@ class Corpus:
         genders = dict(_genders(top / "SPEAKERS.TXT"))
         item = None
         for part in raw_files.folders(top):
-            if match := _PART.fullmatch(part.name):
-                chapters = map(raw_files.folders, raw_files.folders(part))
-                for chapter in chain.from_iterable(chapters):
-                    for item in _of_chapter(chapter, match[1], genders):
-                        yield item
+            speakers = raw_files.folders(part) if _PART.fullmatch(part.name) else []
+            for chapter in (each for speaker in speakers for each in raw_files.folders(speaker)):
+                for item in _of_chapter(chapter, part.name.partition("-")[0], genders):
+                    yield item
         if item is None:
             raise ValueError(
                 f"{root} holds no part of LibriSpeech. Expected folders such as "
