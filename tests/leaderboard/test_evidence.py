@@ -32,6 +32,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_results(tmp_path_factory.mktemp("results"))
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The same to be changed."""
+    return write_results(tmp_path)
+
+
+def say(path: Path, metric: str, value: float) -> None:
+    """Let a result say another figure than its predictions give."""
+    said = json.loads(path.read_text())
+    said["metrics"][metric] |= {"value": value, "interval": None, "other_intervals": []}
+    path.write_text(json.dumps(said))
+
+
 def evidence_of(folder: Path, task: str) -> Evidence:
     """Return what the predictions say of a task's column; all result files are valid."""
     found, problems = load_results(folder)
@@ -66,24 +79,22 @@ def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
         assert each.breakdowns.keys() == set(files)
 
 
-def test_other_utterances_are_not_compared(tmp_path: Path) -> None:
+def test_other_utterances_are_not_compared(own: Path) -> None:
     """One utterance less in one file: that model has no test, the others keep theirs."""
-    write_results(tmp_path)
-    path = tmp_path / "predictions" / "random.did.tones.test.jsonl"
+    path = own / "predictions" / "random.did.tones.test.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
-    each = evidence_of(tmp_path, "did")
-    odd, *others = sorted(tmp_path.glob("*.did.*"), key=lambda file: "random" not in file.name)
+    each = evidence_of(own, "did")
+    odd, *others = sorted(own.glob("*.did.*"), key=lambda file: "random" not in file.name)
     assert all(each.pair(odd, other) is None for other in others)
     assert each.pair(others[0], others[1]) is not None
     assert any("random.did" in note and "differ" in note for note in each.notes)
 
 
-def test_results_without_predictions_have_no_evidence(tmp_path: Path) -> None:
+def test_results_without_predictions_have_no_evidence(own: Path) -> None:
     """Predictions may stay where they were made: figures and ranks by figure remain."""
-    write_results(tmp_path)
-    for path in (tmp_path / "predictions").iterdir():
+    for path in (own / "predictions").iterdir():
         path.unlink()
-    for each in gather_all(load_results(tmp_path)[0]).values():
+    for each in gather_all(load_results(own)[0]).values():
         assert (each.tests, each.breakdowns, each.notes) == ([], {}, [])
 
 
@@ -99,63 +110,51 @@ def test_too_many_models_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch)
         assert any("best 2 models" in note for note in each.notes)
 
 
-def test_another_version_of_the_profile_is_not_scored_anew(tmp_path: Path) -> None:
+def test_another_version_of_the_profile_is_not_scored_anew(own: Path) -> None:
     """A test under other rules than the figures' would speak of other figures."""
-    write_results(tmp_path)
-    for path in tmp_path.glob("*.asr.*.json"):
+    for path in own.glob("*.asr.*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"normaliser": "mgb2 v0"}))
-    found, _ = load_results(tmp_path)
-    notes = [note for each in gather_all(found).values() for note in each.notes]
-    assert len(notes) == 1
-    assert "mgb2 v0" in notes[0]
-    assert "score again" in notes[0]
+    (note,) = evidence_of(own, "asr").notes
+    assert "mgb2 v0" in note
+    assert "score again" in note
+    assert not evidence_of(own, "did").notes
 
 
-def test_predictions_of_another_run_are_left_out(tmp_path: Path) -> None:
+def test_predictions_of_another_run_are_left_out(own: Path) -> None:
     """A result that says 99 % beside predictions of less must not win by the others' tests."""
-    write_results(tmp_path)
-    path = tmp_path / "random.did.tones.test.json"
-    said = json.loads(path.read_text())
-    said["metrics"]["accuracy"] |= {"value": 99.0, "interval": None, "other_intervals": []}
-    path.write_text(json.dumps(said))
-    each = evidence_of(tmp_path, "did")
+    path = own / "random.did.tones.test.json"
+    say(path, "accuracy", 99.0)
+    each = evidence_of(own, "did")
     assert path not in each.breakdowns
     assert [len(files) for files, _ in each.tests] == [3]
     assert any(path not in files for files, _ in each.tests)
     assert each.notes[0].startswith(f"{path.name} could not be compared: it says accuracy 99.00")
 
 
-def test_a_metric_with_an_invisible_character_costs_nobody_the_test(tmp_path: Path) -> None:
+def test_a_metric_with_an_invisible_character_costs_nobody_the_test(own: Path) -> None:
     """It stands in the same column, and its name is what the column shows."""
-    write_results(tmp_path)
-    path = tmp_path / "fbank.did.tones.test.json"
+    path = own / "fbank.did.tones.test.json"
     path.write_text(path.read_text().replace('"accuracy"', '"accuracy\\u200b"'))
-    each = evidence_of(tmp_path, "did")
+    each = evidence_of(own, "did")
     assert not each.notes
     assert [len(files) for files, _ in each.tests] == [4]
 
 
 @pytest.mark.parametrize("said", [None, 99.0])
 def test_every_text_is_aligned_once(
-    said: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: float | None, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alignment is most of a build's time; breakdown, test and a second test can share it."""
-    write_results(tmp_path)
-    path = tmp_path / "student.asr.tones.test.json"
-    result = json.loads(path.read_text())
     if said is not None:
-        result["metrics"]["wer"] |= {"value": said, "interval": None, "other_intervals": []}
-        path.write_text(json.dumps(result))
-    aligned = []
-
-    real = score.row_statistics
+        say(own / "student.asr.tones.test.json", "wer", said)
+    aligned, real = [], score.row_statistics
 
     def counted(rows: list[TextPrediction], profile: str, *, several: bool) -> Any:
         aligned.append(profile)
         return real(rows, profile, several=several)
 
     monkeypatch.setattr(score, "row_statistics", counted)
-    each = evidence_of(tmp_path, "asr")
+    each = evidence_of(own, "asr")
     assert aligned == ["mgb2"] * 3
     assert [len(files) for files, _ in each.tests] == [3 if said is None else 2]
 
@@ -179,15 +178,25 @@ def test_what_labs_have_passes() -> None:
     check_systems(dict.fromkeys(map(Path, map(str, range(60))), class_rows(count=5000, seed=0)))
 
 
-def test_too_much_is_refused_with_its_number() -> None:
-    """Classes and lengths multiply: 8,000 utterances of as many classes took 4 GB and 31 s."""
-    with pytest.raises(ValueError, match=r"8000 x 24003 counts"):
-        check_file(named(8000))
-    with pytest.raises(ValueError, match=r"9.0e\+10 steps"):
-        check_file([TextPrediction(id="u", ref="r" * 300_000, hyp="h" * 300_000, group="g")])
-    tags = [{"tags": {f"name {20 * n + m}": "" for m in range(20)}} for n in range(3)]
-    with pytest.raises(ValueError, match="tags of 60 names"):
-        check_file([row for each in tags for row in named(1, **each)])
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        # Classes and lengths multiply: 8,000 utterances of as many classes took 4 GB and 31 s.
+        (named(8000), r"8000 x 24003 counts"),
+        ([TextPrediction(id="u", ref="r" * 300_000, hyp="h" * 300_000, group="g")],
+         r"9.0e\+10 steps"),
+        # Of several annotators each is aligned.
+        ([TextPrediction(id="u", ref="r", hyp="h" * 100_000, group="g",
+                         references={f"annotator {n}": "r" * 100_000 for n in range(6)})],
+         r"6.0e\+10 steps"),
+        ([row for n in range(3) for row in named(
+            1, tags={f"name {20 * n + m}": "" for m in range(20)})], "tags of 60 names"),
+    ],
+    ids=["classes", "letters", "references", "tags"],
+)  # fmt: skip
+def test_too_much_is_refused_with_its_number(rows: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_file(rows)
 
 
 def test_many_models_of_many_classes_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,23 +210,14 @@ def test_many_models_of_many_classes_are_not_compared(monkeypatch: pytest.Monkey
                        for n, rows in alike.items()})  # fmt: skip
 
 
-def test_one_such_file_costs_its_own_evidence_alone(tmp_path: Path) -> None:
+def test_one_such_file_costs_its_own_evidence_alone(own: Path) -> None:
     """The others keep their tests, and the reader is told, without anybody's folders."""
-    write_results(tmp_path)
-    odd = tmp_path / "random.did.tones.test.json"
-    write_predictions(tmp_path / "predictions" / "random.did.tones.test.jsonl", named(8000))
-    each = evidence_of(tmp_path, "did")
+    odd = own / "random.did.tones.test.json"
+    write_predictions(own / "predictions" / "random.did.tones.test.jsonl", named(8000))
+    each = evidence_of(own, "did")
     assert len(each.breakdowns) == 3
     assert odd not in each.breakdowns
     assert [len(files) for files, _ in each.tests] == [3]
     (note,) = each.notes
     assert note.startswith(f"{odd.name} could not be compared")
-    assert str(tmp_path) not in note
-
-
-def test_every_reference_is_work() -> None:
-    """Of several annotators each is aligned, and each has counts."""
-    names = {f"annotator {n}": "r" * 100_000 for n in range(6)}
-    row = TextPrediction(id="u", ref="r", hyp="h" * 100_000, references=names, group="g")
-    with pytest.raises(ValueError, match=r"6.0e\+10 steps"):
-        check_file([row])
+    assert str(own) not in note

@@ -85,15 +85,13 @@ def test_table_4_as_printed(tmp_path: Path) -> None:
 
 def _three(line: str, label: str) -> list[str]:
     """Return the figures that stand behind a label: `label 1 / 2 / 3`."""
-    found = re.search(rf"{label} ([\d.]+) / ([\d.]+) / ([\d.]+)", line)
-    assert found, label
-    return list(found.groups())
+    ((*found,),) = re.findall(rf"{label} ([\d.]+) / ([\d.]+) / ([\d.]+)", line)
+    return found
 
 
 def test_printed_sizes() -> None:
     """Sizes as the paper prints them, not as anybody computed them."""
-    found, _ = load_results(PAPER)
-    sizes = {r.model: r.parameters for r in found.values()}
+    sizes = {result.model: result.parameters for result in load_results(PAPER)[0].values()}
     assert sizes["HArnESS-L"] == sizes["HuBERT-L"] == 316_000_000
     assert (sizes["HArnESS-S"], sizes["HArnESS-ST"]) == (65_000_000, 28_000_000)
     assert sizes["HArnESS-ST (dim 256)"] is None
