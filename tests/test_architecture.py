@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
@@ -83,13 +84,17 @@ def unsafe_loads(module: ast.Module) -> list[int]:
 
 
 def top_levels(module: ast.Module) -> set[str]:
-    """Return the distributions' top-level names that a file imports."""
     return {name.split(".")[0] for name in imported(module)}
 
 
 def parts_imported(module: ast.Module) -> set[str]:
     """Return the direct children of harness_bench that a file imports."""
-    return {n.split(".")[1] for n in imported(module) if n.startswith("harness_bench.")}
+    return {room(name) for name in imported(module) if name.startswith("harness_bench.")}
+
+
+def room(module: str) -> str:
+    """Return the direct child of harness_bench that a module lies in."""
+    return module.split(".")[1]
 
 
 def breaches(paths: list[Path], look: Callable[[ast.Module], object]) -> dict[str, object]:
@@ -132,27 +137,18 @@ def test_plugins_import_what_lies_below_them(folder: str) -> None:
 
 def test_core_names_no_plugin() -> None:
     """A new upstream or task is a new folder; were one named here, it would be edited here."""
-    above = [path for path in files("harness_bench") if path.parts[1] in NAMES_LEADERBOARD]
-    core = [path for path in files("harness_bench") if path not in above]
-    assert above
+    every = files("harness_bench")
+    core = [path for path in every if path.parts[1] not in NAMES_LEADERBOARD]
+    assert core != every
     assert not breaches(core, lambda module: parts_imported(module) & set(PLUGIN_FOLDERS))
-    discovered = {"upstream", "downstream"}
-    assert not breaches(above, lambda module: parts_imported(module) & discovered)
+    assert not breaches(every, lambda module: parts_imported(module) & {"upstream", "downstream"})
 
 
 def test_class_names_are_unique() -> None:
     """A name that two rooms give to different things is looked up in the wrong one."""
-    places: dict[str, list[str]] = {}
-    for path in files(*SHIPPED):
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.ClassDef) and node.name not in FIXED_NAMES:
-                places.setdefault(node.name, []).append(str(path))
-    assert not {name: found for name, found in places.items() if len(found) > 1}
-
-
-def room(module: str) -> str:
-    """Return the direct child of harness_bench that a module lies in."""
-    return module.split(".")[1]
+    nodes = (node for path in files(*SHIPPED) for node in ast.walk(tree(path)))
+    counts = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert {name for name, count in counts.items() if count > 1} <= FIXED_NAMES
 
 
 def module_name(path: Path) -> str:

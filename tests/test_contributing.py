@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -23,6 +23,9 @@ from tests import cut_files
 from tests.models.test_types import MADE_UP
 from tests.pretrain.objectives.test_contract import MADE_UP as OBJECTIVE
 from tests.tiny import DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ROOT / "egs" / "harness" / "pretrain1" / "conf"
@@ -149,32 +152,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Verb:
-    """Runs the copy's command line; fails the test where the verb fails."""
+@pytest.fixture
+def verb(site: Path, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs the copy's command line and returns what it prints."""
 
-    def __init__(self, site: Path, folder: Path) -> None:
-        self.site, self.folder = site, folder
-
-    def __call__(
-        self, *words: object, module: str = "harness_bench.cli", command: tuple[str, ...] = ()
-    ) -> str:
-        """Return what a verb prints."""
-        started = [sys.executable, *(command or ("-m", module)), *map(str, words)]
-        environment = {**os.environ, "PYTHONPATH": str(self.site)}
+    def run(*words: object, command: tuple[str, ...] = ("-m", "harness_bench.cli")) -> str:
+        started = [sys.executable, *command, *map(str, words)]
+        environment = {**os.environ, "PYTHONPATH": str(site)}
         done = subprocess.run(
-            started, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            started, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{started}\n{done.stdout}\n{done.stderr[-4000:]}"
         return done.stdout
 
-    def json(self, *words: object) -> Any:
-        """Return what a verb prints as JSON."""
-        return json.loads(self(*words, "--json"))
-
-
-@pytest.fixture
-def verb(site: Path, tmp_path: Path) -> Verb:
-    return Verb(site, tmp_path)
+    return run
 
 
 @pytest.fixture
@@ -186,7 +177,7 @@ def texts(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_corpus(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
+def test_a_corpus(verb: Callable[..., str], tone_corpus: Path, tmp_path: Path) -> None:
     """Its name, its tree and its utterances."""
     listed = verb("corpora", "madeup")
     assert "SPLIT-NUMBER.wav" in listed
@@ -195,14 +186,16 @@ def test_a_corpus(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
     assert report["splits"]["train"]["labels"] == {"high": 8, "low": 8, "middle": 8}
 
 
-def test_a_text_metric(verb: Verb, texts: Path, tmp_path: Path) -> None:
+def test_a_text_metric(verb: Callable[..., str], texts: Path, tmp_path: Path) -> None:
     """In the scores of two files, where systems are compared, in recipe scores and results."""
     words = ("score", "asr", "--hyp", texts / "hyp", "--ref", texts / "ref", "--profile", "none")
-    assert verb.json(*words)["madeup"] == 25
+    assert json.loads(verb(*words, "--json"))["madeup"] == 25
     rows = [TextPrediction(id=key, ref=ref, hyp=hyp, group=key) for key, ref, hyp in SAID]
     write_predictions(tmp_path / "a.jsonl", rows)
     write_predictions(tmp_path / "b.jsonl", [row.model_copy(update={"hyp": ""}) for row in rows])
-    found = verb.json("score", "compare", "b.jsonl", "a.jsonl", "--metric", "madeup")
+    found = json.loads(
+        verb("score", "compare", "b.jsonl", "a.jsonl", "--metric", "madeup", "--json")
+    )
     assert [one["value"] for one in found["systems"]] == [25, 100]
     cuts = cut_files.write(
         tmp_path, "test", [cut_files.row(key, text=ref, cluster=key) for key, ref, _ in SAID]
@@ -210,17 +203,17 @@ def test_a_text_metric(verb: Verb, texts: Path, tmp_path: Path) -> None:
     verb(
         "--cuts", cuts, "--split", "test", "--decoded", texts, "--corpus", "made", "--out",
         tmp_path / "out", "--results", tmp_path / "results", "--model", "m", "--profiles", "none",
-        module="harness_bench.asr.score",
+        command=("-m", "harness_bench.asr.score"),
     )  # fmt: skip
     (result,) = (tmp_path / "results").glob("*.json")
     assert json.loads(result.read_text(encoding="utf-8"))["metrics"]["madeup"]["value"] == 25
     assert "MADEUP" in (tmp_path / "out" / "scores.test.md").read_text(encoding="utf-8")
 
 
-def test_a_text_profile(verb: Verb, texts: Path) -> None:
+def test_a_text_profile(verb: Callable[..., str], texts: Path) -> None:
     """By its name, and among all."""
     words = ("score", "asr", "--hyp", texts / "hyp", "--ref", texts / "ref", "--profile")
-    assert verb.json(*words, "madeup")["wer"] == [0]
+    assert json.loads(verb(*words, "madeup", "--json"))["wer"] == [0]
     assert "madeup" in verb(*words, "all")
 
 
@@ -243,18 +236,20 @@ def iteration(folder: Path, top: str, labels: str) -> Path:
     return path
 
 
-def test_a_model_type(verb: Verb, loudness: Path, tone_corpus: Path, tmp_path: Path) -> None:
+def test_a_model_type(
+    verb: Callable[..., str], loudness: Path, tone_corpus: Path, tmp_path: Path
+) -> None:
     """As a teacher of labels, and in the costs of models."""
     config = iteration(tmp_path, 'teacher = "./loudness"', 'source = "hidden"\nlayer = 1')
     out = tmp_path / "labels"
     said = verb("labels", config, tone_corpus, out, "--accelerator", "cpu")
     assert "24 utterances" in said
-    (cost,) = verb.json("efficiency", loudness)
+    (cost,) = json.loads(verb("efficiency", loudness, "--json"))
     assert cost["parameters"] == 1
 
 
 @pytest.mark.s3prl
-def test_a_model_type_as_an_upstream(verb: Verb, loudness: Path) -> None:
+def test_a_model_type_as_an_upstream(verb: Callable[..., str], loudness: Path) -> None:
     """`-u harness_local -k FOLDER` opens it."""
     code = (
         "import sys, torch\nfrom harness_bench.upstream.harness.hubconf import harness_local\n"
@@ -264,7 +259,7 @@ def test_a_model_type_as_an_upstream(verb: Verb, loudness: Path) -> None:
     assert verb(loudness, command=("-c", code)).split()[-4:] == ["2", "1", "12", "1"]
 
 
-def test_an_objective(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
+def test_an_objective(verb: Callable[..., str], tone_corpus: Path, tmp_path: Path) -> None:
     """Trained for two updates without labels, logged and exported."""
     top = 'objective = "madeup"\nobjective_options = { scale = 2.0 }'
     config, out = iteration(tmp_path, top, 'source = "none"'), tmp_path / "run"
@@ -275,7 +270,7 @@ def test_an_objective(verb: Verb, tone_corpus: Path, tmp_path: Path) -> None:
 
 @pytest.mark.s3prl
 def test_an_upstream_and_a_task(
-    verb: Verb, loudness: Path, tone_corpus: Path, tmp_path: Path
+    verb: Callable[..., str], loudness: Path, tone_corpus: Path, tmp_path: Path
 ) -> None:
     """A head of the made-up task on the made-up upstream, by s3prl's own command line."""
     said = verb(

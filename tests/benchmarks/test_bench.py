@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import fairseq_peer, run
+from benchmarks.bench_probe import RESULTS, require_equal_bits, require_equal_results
 from benchmarks.measure import higher_is_better, in_turn, lower_is_better
-from harness_bench.core.files import read_json
+from harness_bench.core.files import read_json, write_jsonl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,26 +23,19 @@ AGAINST_FAIRSEQ = {
     "pretrain_step": ["pretrain_step_hst_vs_fairseq"],
 }
 # By these names readers of build/bench.json find the rows.
-NAMED = {
-    **AGAINST_FAIRSEQ,
+NAMED = AGAINST_FAIRSEQ | {
     "pretrain_step": [
-        "pretrain_step_hst_fp32_vs_transformers",
-        "pretrain_step_hst_bf16_vs_transformers",
-        "pretrain_step_base_fp32_vs_transformers",
-        "pretrain_step_hst_vs_fairseq",
+        "pretrain_step_hst_fp32_vs_transformers", "pretrain_step_hst_bf16_vs_transformers",
+        "pretrain_step_base_fp32_vs_transformers", "pretrain_step_hst_vs_fairseq",
     ],
     "espnet": [
-        *(
-            f"espnet_step_{ours}_vs_{peer}"
-            for ours in ("online", "cached")
-            for peer in ("huggingface", "fbank")
-        ),
-        "espnet_frontend_share_cached_vs_online",
-        "espnet_frontend_vs_huggingface",
+        *(f"espnet_step_{way}_vs_huggingface" for way in ("online", "cached")),
+        *(f"espnet_step_{way}_vs_fbank" for way in ("online", "cached")),
+        "espnet_frontend_share_cached_vs_online", "espnet_frontend_vs_huggingface",
         *(f"espnet_decode_beam{beam}_batch_vs_single" for beam in (1, 4, 10)),
     ],
     "probe": ["probe_warm_vs_s3prl", "probe_total_vs_s3prl", "probe_startup_vs_s3prl"],
-}
+}  # fmt: skip
 MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow]}  # probe: s3prl starts, twice
 NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 
@@ -99,3 +93,32 @@ def test_calls_are_made_by_turns_and_the_median_taken() -> None:
     )  # fmt: skip
     assert calls == ["ours", "peer"] * 4
     assert medians == (2.0, 4.0)
+
+
+ROW = {"step": 5, "split": "dev", "loss": 1.5, "accuracy": 25.0}
+
+
+def left(folder: Path, **changes: Any) -> Path:
+    write_jsonl(folder / RESULTS[0], [ROW, ROW | changes])
+    write_jsonl(folder / RESULTS[1], [{"id": "a"}])
+    return folder
+
+
+def test_rounding_alone_may_lie_between_ours_and_s3prls(tmp_path: Path) -> None:
+    require_equal_results(left(tmp_path / "a"), left(tmp_path / "b", loss=1.5001))
+    with pytest.raises(RuntimeError, match="differ"):
+        require_equal_bits(tmp_path / "a", tmp_path / "b")
+    require_equal_bits(tmp_path / "a", left(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("changes", [{"loss": 1.6}, {"accuracy": 50.0}, {"more": 1}, {"step": 6}])
+def test_any_other_difference_is_an_error(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A cache that speeds up a worse training is no gain."""
+    with pytest.raises(RuntimeError):
+        require_equal_results(left(tmp_path / "a"), left(tmp_path / "b", **changes))
+
+
+def test_missing_rows_are_an_error(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a" / RESULTS[0], [ROW])
+    with pytest.raises(RuntimeError, match="2 rows of measures"):
+        require_equal_results(left(tmp_path / "b"), tmp_path / "a")
