@@ -191,18 +191,13 @@ def test_foreign_files_are_never_deleted(tmp_path: Path) -> None:
     assert all(path.stat().st_size == 1000 for path in foreign)
 
 
-def test_the_folder_is_marked_as_a_cache(tmp_path: Path) -> None:
+def test_the_folder_is_marked_as_a_cache_and_is_no_file(tmp_path: Path) -> None:
     """Backup programs pass over folders with this tag (https://bford.info/cachedir/)."""
     DiskStore(tmp_path / "new", BOUND).write(name(0), b"x")
-    text = (tmp_path / "new" / "CACHEDIR.TAG").read_text(encoding="utf-8")
-    assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"file is a file; name a folder"):
-        DiskStore(path, BOUND)
+    tag = tmp_path / "new" / "CACHEDIR.TAG"
+    assert tag.read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    with pytest.raises(ValueError, match=r"TAG is a file; name a folder"):
+        DiskStore(tag, BOUND)
 
 
 def test_an_entry_gone_between_reading_and_noting_is_read(

@@ -58,27 +58,25 @@ def test_message_names_key_value_and_what_is_allowed(
         assert part in str(caught.value)
 
 
-def test_every_offender_is_told_at_once() -> None:
-    """Nobody wants to start a job once per typing error."""
-    values = {"max_update": 0, "max_second": 1.0, "lr": -1.0}
-    with pytest.raises(ValueError, match=r"(?s)max_update.*lr.*max_second") as caught:
-        build(PretrainConfig, values, source="x")
-    assert len(str(caught.value).splitlines()) == 3
-
-
-def test_a_fault_inside_a_list_names_its_index() -> None:
-    """A family has many iterations; the message must say in which one the key is wrong."""
-    wrong = {**WHOLE, "name": "b", "model": {**MODEL, "encoder_layer": 3}}
-    with pytest.raises(ValueError, match=r"'iterations\.1\.model\.encoder_layer'; did you mean"):
-        build(FamilyConfig, {"name": "f", "iterations": [WHOLE, wrong]}, source="x")
-
-
-def test_a_fault_of_the_whole_table_does_not_quote_it() -> None:
-    """The table of a family is pages long."""
-    values = {"name": "f", "iterations": [WHOLE, WHOLE]}
-    with pytest.raises(ValueError, match="'it1' is there twice") as caught:
-        build(FamilyConfig, values, source="x")
-    assert len(str(caught.value)) < 120
+@pytest.mark.parametrize(
+    ("kind", "values", "told", "lines"),
+    [
+        # Nobody wants to start a job once per typing error.
+        (PretrainConfig, {"max_update": 0, "max_second": 1.0, "lr": -1.0},
+         "(?s)max_update.*lr.*max_second", 3),
+        # A family has many iterations: in which one is the key wrong? It is pages long, too.
+        (FamilyConfig, {"name": "f", "iterations": [WHOLE, {**WHOLE, "model": {**MODEL, "x": 3}}]},
+         r"'iterations\.1\.model\.x'; known keys", 1),
+        (FamilyConfig, {"name": "f", "iterations": [WHOLE, WHOLE]}, "'it1' is there twice", 1),
+    ],
+)  # fmt: skip
+def test_all_faults_are_told_with_their_place_alone(
+    kind: Any, values: dict[str, Any], told: str, lines: int
+) -> None:
+    with pytest.raises(ValueError, match=told) as caught:
+        build(kind, values, source="x")
+    assert len(str(caught.value).splitlines()) == lines
+    assert len(str(caught.value)) < 600
 
 
 numbers = st.floats(min_value=1e-9, max_value=1e9, allow_nan=False)

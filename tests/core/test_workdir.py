@@ -37,13 +37,12 @@ with work.lock():
 """
 
 
-def _start(folder: Path, mode: str) -> subprocess.Popen[str]:
+def _fill(folder: Path, mode: str, processes: int = 1) -> list[str]:
     command = [sys.executable, "-c", FILL, str(folder), mode]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def _fill(folder: Path, mode: str) -> str:
-    return _start(folder, mode).communicate()[0].strip()
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+    ]
+    return sorted(process.communicate()[0].strip() for process in running)
 
 
 def _noted(folder: Path, inputs: dict[str, Any], *, finished: bool = True) -> WorkDir:
@@ -142,35 +141,28 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     write_text(folder / "data", "old")
     write_text(folder / "stale", "old")
-    assert _fill(folder, "kill") == ""
+    assert _fill(folder, "kill") == [""]
     assert sorted(path.name for path in folder.iterdir()) == ["data", "stale"]
     assert (folder / "data").read_text(encoding="utf-8") == "old"
-    assert _fill(folder, "beside") == "filled"
+    assert _fill(folder, "beside") == ["filled"]
     assert (folder / "data").read_text(encoding="utf-8") == "new"
     assert not (folder / "stale").exists()
-    assert _fill(folder, "beside") == "kept"
+    assert _fill(folder, "beside") == ["kept"]
     assert not [*tmp_path.glob(".partial-*"), *tmp_path.glob(".old-*")]
 
 
 def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
     """What cannot be made anew is not lost."""
     old = _noted(tmp_path / "out", INPUTS)
-
-    def fail() -> None:
-        with WorkDir(old.folder, {"other": 1}).replacing():
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    with pytest.raises(KeyError), WorkDir(old.folder, {"other": 1}).replacing():
+        raise KeyError
     assert old.finished
 
 
 def test_two_processes_fill_a_folder_once(tmp_path: Path) -> None:
     """Jobs of a cluster that share a folder start at the same time."""
     for mode in ("place", "beside"):
-        running = [_start(tmp_path / mode, mode) for _ in range(3)]
-        said = sorted(process.communicate()[0].strip() for process in running)
-        assert said == ["filled", "kept", "kept"]
+        assert _fill(tmp_path / mode, mode, processes=3) == ["filled", "kept", "kept"]
 
 
 KEY = "0123456789abcdef" * 2

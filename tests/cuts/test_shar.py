@@ -1,16 +1,16 @@
 """Shards must be another form of the same data: same audio, same labels, same training."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
+from lhotse.cut import Cut
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.cuts.fields import with_custom
@@ -26,19 +26,11 @@ from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts, open_folder
 from harness_bench.pretrain.labels.make import make_labels
-from harness_bench.pretrain.labels.store import ShardLabels
+from harness_bench.pretrain.labels.store import Labels, ShardLabels
 from harness_bench.pretrain.trainer import pretrain
 from tests.corpora.test_fuzz import change_bytes, limited, rename
 from tests.pretrain.conftest import LABELS, small_step
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.labels.store import Labels
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +48,21 @@ def folder(cuts: list[Cut], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy that may be damaged."""
+    return shutil.copytree(folder, tmp_path / "shar")
+
+
+@pytest.fixture
 def source(folder: Path) -> ShardedCuts:
     return ShardedCuts(open_shards(folder))
 
 
 def test_shards_hold_everything_once(cuts: list[Cut], source: ShardedCuts) -> None:
-    """FLAC keeps 16 bits, as nearly every corpus has them."""
+    """FLAC keeps 16 bits, as nearly every corpus has them.
+
+    A path that the reader adds to a cut could not be written into a manifest again.
+    """
     assert (source.utterances, len(source.shards)) == (14, 4)
     assert source.hours == pytest.approx(CutList(cuts).hours)
     by_id = {cut.id: cut for cut in cuts}
@@ -69,6 +70,8 @@ def test_shards_hold_everything_once(cuts: list[Cut], source: ShardedCuts) -> No
     assert sorted(cut.id for cut in found) == sorted(by_id)
     for cut in found:
         np.testing.assert_allclose(cut.load_audio(), by_id[cut.id].load_audio(), atol=2**-15)
+    for cut in [*read_metadata(source.shards), *read_shards(source.shards)]:
+        assert cut.custom == by_id[cut.id].custom
 
 
 def test_ranks_read_shards_of_their_own(cuts: list[Cut], source: ShardedCuts) -> None:
@@ -79,9 +82,6 @@ def test_ranks_read_shards_of_their_own(cuts: list[Cut], source: ShardedCuts) ->
         assert sorted(ranks[0] + ranks[1]) == sorted(cut.id for cut in cuts)
         deals.append(tuple(sorted(ranks[0])))
     assert len(set(deals)) > 1
-
-
-def test_too_few_shards_for_the_ranks_teach(source: ShardedCuts) -> None:
     with pytest.raises(ValueError, match="4 shards cannot be dealt to 5 ranks"):
         source.epoch(0, 0, 0, 5)
 
@@ -162,55 +162,44 @@ def test_a_whole_folder_is_left_alone_and_a_torn_one_is_not(
     assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4
 
 
-def test_foreign_shards_need_no_index(folder: Path, tmp_path: Path) -> None:
+def test_foreign_shards_need_no_index(copy: Path, tmp_path: Path) -> None:
     """Shards that another tool wrote are counted on the way."""
-    for path in folder.iterdir():
-        if path.name != INDEX:
-            (tmp_path / path.name).symlink_to(path)
-    assert ShardedCuts(open_shards(tmp_path)).utterances == 14
-    (tmp_path / "recording.000003.tar").unlink()
+    (copy / INDEX).unlink()
+    opened = open_folder(copy, "train")
+    assert isinstance(opened, ShardedCuts)
+    assert opened.utterances == 14
+    (copy / "recording.000003.tar").unlink()
     with pytest.raises(ValueError, match="no audio for shard 000003"):
-        open_shards(tmp_path)
-
-
-def test_a_folder_is_opened_for_what_it_is(folder: Path, tmp_path: Path) -> None:
-    assert isinstance(open_folder(folder, "train"), ShardedCuts)
+        open_shards(copy)
     with pytest.raises(ValueError, match="holds no cuts"):
         open_folder(tmp_path, "train")
 
 
-def test_cuts_are_read_as_they_were_written(cuts: list[Cut], source: ShardedCuts) -> None:
-    """Nothing that the reader adds: a path in a cut cannot be written into a manifest again."""
-    by_id = {cut.id: cut for cut in cuts}
-    for cut in [*read_metadata(source.shards), *read_shards(source.shards)]:
-        assert cut.custom == by_id[cut.id].custom
-
-
 @pytest.mark.parametrize("kept", [0, 700, 40_000])
-def test_a_torn_shard_is_named(folder: Path, tmp_path: Path, kept: int) -> None:
+def test_a_torn_shard_is_named(copy: Path, kept: int) -> None:
     """Lhotse ends at the last whole entry of a tar and says nothing: cuts would be lost."""
-    shutil.copytree(folder, tmp_path / "torn")
-    tar = tmp_path / "torn" / "recording.000002.tar"
-    tar.write_bytes(tar.read_bytes()[:kept])
+    tear(copy / "recording.000002.tar", kept)
     with pytest.raises(ValueError, match=r"recording\.000002\.tar"):
-        list(read_shards(open_shards(tmp_path / "torn")))
+        list(read_shards(open_shards(copy)))
 
 
-def test_a_shard_of_whole_entries_that_lacks_some_is_named(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "short")
-    path = tmp_path / "short" / "recording.000001.tar"
+def tear(path: Path, kept: int) -> None:
+    path.write_bytes(path.read_bytes()[:kept])
+
+
+def test_a_shard_of_whole_entries_that_lacks_some_is_named(copy: Path) -> None:
+    path = copy / "recording.000001.tar"
     with tarfile.open(path) as tar:
         last = tar.getmembers()[2]
     path.write_bytes(path.read_bytes()[: last.offset] + b"\0" * 1024)
     with pytest.raises(ValueError, match="holds 1 utterances where 4 are expected"):
-        list(read_shards(open_shards(tmp_path / "short")))
+        list(read_shards(open_shards(copy)))
 
 
 def test_torn_labels_are_named(source: ShardedCuts, tmp_path: Path) -> None:
     """Sharding the corpus again would not mend them."""
     make_labels(source, tmp_path, LABELS)
-    tar = tmp_path / "labels.000001.tar"
-    tar.write_bytes(tar.read_bytes()[:700])
+    tear(tmp_path / "labels.000001.tar", 700)
     with pytest.raises(ValueError, match=r"labels\.000001\.tar.*make them in another folder"):
         list(source.with_labels(tmp_path).epoch(0, 0, 0, 1))
 
@@ -231,19 +220,10 @@ def test_writing_cut_off_is_refused(cuts: list[Cut], tmp_path: Path) -> None:
     assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4
 
 
-LENGTHS = [3_000 + 200 * number for number in range(8)]
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("good")
-    write_shards(make_cuts(folder / "audio", LENGTHS), folder / "shar", shard_cuts=3)
-    return folder / "shar"
-
-
-def test_damage_ends_in_a_named_error_or_in_all_cuts(good: Path, tmp_path: Path) -> None:
+def test_damage_ends_in_a_named_error_or_in_all_cuts(tmp_path: Path) -> None:
     """No cut is lost in silence, and lhotse's own errors tell no user which file is broken."""
-    read = 0
+    read, good = 0, tmp_path / "good"
+    write_shards(make_cuts(tmp_path, range(3_000, 4_600, 200)), good, shard_cuts=3)
     for seed in range(150):
         rng, root = random.Random(seed), tmp_path / "shar"
         shutil.rmtree(root, ignore_errors=True)
@@ -267,20 +247,14 @@ TYPES = [{"number": 0, "utterances": "3", "hours": {}, "digest": ""}]
 
 
 @pytest.mark.parametrize("index", [{}, [1], [{}], None, TYPES])
-def test_an_index_of_another_shape_is_named(good: Path, tmp_path: Path, index: object) -> None:
-    shutil.copytree(good, tmp_path / "shar")
-    (tmp_path / "shar" / INDEX).write_text(json.dumps(index))
+def test_an_index_of_another_shape_is_named(copy: Path, index: object) -> None:
+    (copy / INDEX).write_text(json.dumps(index))
     with pytest.raises(ValueError, match=f"{INDEX} is no index of shards"):
-        open_shards(tmp_path / "shar")
-
-
-def shorten(root: Path) -> None:
-    tar = root / "recording.000001.tar"
-    tar.write_bytes(tar.read_bytes()[:900])
+        open_shards(copy)
 
 
 BREAKS: dict[str, Callable[[Path], object]] = {
-    "torn audio": shorten,
+    "torn audio": lambda root: tear(root / "recording.000001.tar", 900),
     "no audio": lambda root: (root / "recording.000001.tar").unlink(),
     "torn cuts": lambda root: (root / "cuts.000001.jsonl.gz").write_bytes(b"\x1f\x8b"),
     "fewer shards": lambda root: (root / "cuts.000002.jsonl.gz").unlink(),
@@ -289,19 +263,18 @@ BREAKS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("how", BREAKS)
-def test_sharding_again_mends(how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sharding_again_mends(
+    how: str, cuts: list[Cut], copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is what every message about broken shards advises."""
-    cuts = make_cuts(tmp_path / "audio", LENGTHS)
-    write_shards(cuts, tmp_path / "shar", shard_cuts=3)
-    BREAKS[how](tmp_path / "shar")
-    found = write_shards(cuts, tmp_path / "shar", shard_cuts=3)
+    BREAKS[how](copy)
+    found = write_shards(cuts, copy, shard_cuts=4)
     assert "is broken and is written anew" in capsys.readouterr().err
     assert {cut.id for cut in read_shards(found)} == {cut.id for cut in cuts}
 
 
-def test_prepared_cuts_stay(tmp_path: Path) -> None:
+def test_prepared_cuts_stay(cuts: list[Cut], tmp_path: Path) -> None:
     """`harness-bench shard cuts/x cuts/x` must not cost a corpus that took a day to prepare."""
-    cuts = make_cuts(tmp_path / "audio", LENGTHS)
     write_cuts(tmp_path / "both", "train", cuts)
     with pytest.raises(ValueError, match=r"both holds cuts\.train\.jsonl\.gz"):
         write_shards(cuts, tmp_path / "both")

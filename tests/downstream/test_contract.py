@@ -3,8 +3,10 @@
 import importlib
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,18 +19,7 @@ from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 
 DIM, RATE = 6, 320
-
-
-class Logger:
-    """Stands in for tensorboardX's writer; remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, float] = {}
-
-    def add_scalar(self, name: str, value: float, global_step: int) -> None:
-        """Remember a value."""
-        assert global_step >= 0
-        self.scalars[name] = value
+type Make = Callable[..., Any]
 
 
 @pytest.fixture(params=tasks())
@@ -44,11 +35,12 @@ def config(task: str, tone_corpus: Path) -> dict[str, Any]:
     return values
 
 
-def make(task: str, config: dict[str, Any], folder: Path, *, mode: str = "train") -> Any:
-    """Make a task's expert as s3prl's runner does."""
+@pytest.fixture
+def make(task: str, config: dict[str, Any], tmp_path: Path) -> Make:
+    """Return a function that makes a task's expert as s3prl's runner does."""
     expert = importlib.import_module(f"harness_bench.downstream.{task}.expert").DownstreamExpert
-    arguments = {"mode": mode, "seed": 7, "downstream": task, "expdir": str(folder)}
-    return expert(upstream_dim=DIM, upstream_rate=RATE, **config, **arguments)
+    arguments = {"seed": 7, "downstream": task, "expdir": str(tmp_path)}
+    return lambda mode="train": expert(DIM, RATE, **config, **arguments, mode=mode)
 
 
 def run_split(expert: Any, split: str, *, step: int, epoch: int | None = None) -> list[Any]:
@@ -59,7 +51,7 @@ def run_split(expert: Any, split: str, *, step: int, epoch: int | None = None) -
     for wavs, *others in expert.get_dataloader(split, epoch=epoch):
         features = [torch.full((round(len(wav) / RATE), DIM), float(wav.std())) for wav in wavs]
         loss = expert(split, features, *others, records=records)
-    return [loss, expert.log_records(split, records=records, logger=Logger(), global_step=step)]
+    return [loss, expert.log_records(split, records=records, logger=Mock(), global_step=step)]
 
 
 def test_config_is_the_papers(config: dict[str, Any]) -> None:
@@ -71,9 +63,9 @@ def test_config_is_the_papers(config: dict[str, Any]) -> None:
     assert config["runner"]["total_steps"] % config["runner"]["eval_step"] == 0
 
 
-def test_a_whole_round(task: str, config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_whole_round(make: Make, tmp_path: Path) -> None:
     """Train, dev, a worse dev, test: what is saved and written when."""
-    expert = make(task, config, tmp_path)
+    expert = make()
     assert float(expert.best_score) < 0, "a first dev score of 0 % must be saved, to have a head"
     loss, names = run_split(expert, "train", step=1, epoch=0)
     loss.backward()
@@ -97,7 +89,7 @@ def test_a_whole_round(task: str, config: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_predictions_carry_what_the_cuts_tell(
-    task: str, config: dict[str, Any], tone_corpus: Path, tmp_path: Path
+    make: Make, config: dict[str, Any], tone_corpus: Path, tmp_path: Path
 ) -> None:
     """Breakdowns by gender need it beside each prediction; the label itself is no breakdown."""
     cuts = {split: read_cuts(tone_corpus, split) for split in ("train", "test")}
@@ -106,20 +98,18 @@ def test_predictions_carry_what_the_cuts_tell(
     for split, rows in cuts.items():
         write_cuts(tmp_path / "cuts", split, rows)
     config["downstream_expert"]["datarc"]["cuts"] = str(tmp_path / "cuts")
-    run_split(make(task, config, tmp_path), "test", step=0)
+    run_split(make(), "test", step=0)
     found = read_predictions(tmp_path / "predictions.test.jsonl", ClassPrediction)
     expected = {cut.id: {"gender": cut.supervisions[0].gender} for cut in cuts["test"]}
     assert {row.id: row.tags for row in found} == expected
 
 
-def test_checkpoint_restores_and_knows_its_classes(
-    task: str, config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_checkpoint_restores_and_knows_its_classes(make: Make, tmp_path: Path) -> None:
     """Weights read from a file, as -e does; other classes are refused, not relabelled."""
-    expert = make(task, config, tmp_path)
+    expert = make()
     torch.save(expert.state_dict(), tmp_path / "head.ckpt")
     state = torch.load(tmp_path / "head.ckpt", weights_only=True)
-    again = make(task, config, tmp_path, mode="evaluate")
+    again = make("evaluate")
     again.load_state_dict(state)
     assert all(torch.equal(a, b) for a, b in zip(expert.parameters(), again.parameters()))  # noqa: B905
     state["_extra_state"]["classes"] = ["x", "y", "z"]
@@ -128,28 +118,27 @@ def test_checkpoint_restores_and_knows_its_classes(
 
 
 def test_evaluation_takes_the_classes_of_the_training(
-    task: str, config: dict[str, Any], tmp_path: Path
+    make: Make, config: dict[str, Any], tmp_path: Path
 ) -> None:
     """Testing on other cuts must not need the train split of those."""
-    make(task, config, tmp_path)
+    make()
     config["downstream_expert"]["datarc"]["cuts"] = "/nowhere"
-    expert = make(task, config, tmp_path, mode="evaluate")
+    expert = make("evaluate")
     assert expert.classes == read_json(tmp_path / "classes.json") == ["high", "low", "middle"]
 
 
-def test_unknown_setting_is_named(task: str, config: dict[str, Any], tmp_path: Path) -> None:
+def test_unknown_setting_is_named(make: Make, config: dict[str, Any]) -> None:
     """A misspelt -o override would otherwise silently leave the default."""
     config["downstream_expert"]["modelrc"]["droput"] = 0.1
     with pytest.raises(ValueError, match=r"'modelrc\.droput'; did you mean dropout"):
-        make(task, config, tmp_path)
+        make()
 
 
 def test_inference_of_a_file(
-    task: str, config: dict[str, Any], tmp_path: Path,
-    tone_corpus: Path, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    make: Make, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`-m inference` classifies one file with a trained head."""
-    expert = make(task, config, tmp_path).eval()
+    expert = make().eval()
     wav = expert.load_audio(tone_corpus / "test-00.wav")
     expert.inference([torch.randn(len(wav) // RATE, DIM)], ["test-00"])
     found = json.loads(capsys.readouterr().out)

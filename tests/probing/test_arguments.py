@@ -49,17 +49,18 @@ def test_resuming_passes_over_a_broken_checkpoint(
     assert capsys.readouterr().err.count(f"{broken} is broken") == 1
 
 
-def test_auto_resume_starts_where_there_is_nothing(tmp_path: Path) -> None:
-    """The same command line is given to a cluster for the first and every later start."""
+def test_auto_resume_starts_where_there_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command line is given to a cluster for the first and every later start.
+
+    -n means result/downstream/NAME of the folder one stands in.
+    """
     assert completed(*TRAIN, "-a", "-p", str(tmp_path))["past_exp"] is None
     make_checkpoint(tmp_path, 1).write_bytes(b"")
     known = completed(*TRAIN, "-a", "-p", str(tmp_path))
     assert (known["past_exp"], known["auto_resume"]) == (None, False)
     assert known["config"] is not None
-
-
-def test_auto_resume_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """-n means result/downstream/NAME of the folder one stands in."""
     folder = tmp_path / "result" / "downstream" / "name"
     folder.mkdir(parents=True)
     made = make_checkpoint(folder, 3)

@@ -134,9 +134,7 @@ def test_a_finished_grid_reads_back(outcome: GridOutcome, tmp_path: Path) -> Non
 def test_impossible_grids_are_refused(
     tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path
 ) -> None:
-    """Before or right after the first trials, never with a choice by chance."""
-    with pytest.raises(ValueError, match="names a value twice"):
-        GridConfig(seeds=(1, 1))
+    """Right after the first trials, never with a choice by chance."""
     with pytest.raises(ValueError, match=r"no metric 'wer'; known: accuracy"):
         run_grid(subject(tone_corpus), tmp_path, GridConfig(metric="wer"))
     assert trials == [(1e-3, 1337)]
@@ -230,7 +228,8 @@ def test_file_and_keywords_make_one_grid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "keywords", "named"),
     [
-        ("", {"learning_rates": [1e-3, 1e-3]}, "learning_rates"),
+        ("", {"learning_rates": [1e-3, 1e-3]}, "learning_rates .* names a value twice"),
+        ("", {"seeds": [1, 1]}, "seeds .* names a value twice"),
         ("", {"learning_rates": [5]}, "learning_rates"),
         ("[probe]\nlayers = 'average'", {}, "layers"),
         ("probe = 3", {}, "probe"),

@@ -24,16 +24,6 @@ def config(tone_corpus: Path) -> DataConfig:
     return DataConfig(cuts=tone_corpus, label_field="label")
 
 
-@pytest.fixture
-def odd_corpus(tone_corpus: Path, tmp_path: Path) -> Path:
-    """Return a corpus whose dev split has a label that train lacks."""
-    dev = read_cuts(tone_corpus, "dev")
-    dev[3].supervisions[0].custom["label"] = "shrill"
-    write_cuts(tmp_path, "train", read_cuts(tone_corpus, "train"))
-    write_cuts(tmp_path, "dev", dev)
-    return tmp_path
-
-
 def test_a_single_class_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
     """The usual cause is a wrong label_field; training would reach 100 % at once.
 
@@ -45,9 +35,12 @@ def test_a_single_class_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
         learn_classes(tmp_path, "label")
 
 
-def test_unknown_labels_are_an_error_or_listed(odd_corpus: Path, tmp_path: Path) -> None:
+def test_unknown_labels_are_an_error_or_listed(tone_corpus: Path, tmp_path: Path) -> None:
     """A wrong label must not vanish silently; skipping is the user's choice and leaves a trace."""
-    config = DataConfig(cuts=odd_corpus, label_field="label")
+    dev = read_cuts(tone_corpus, "dev")
+    dev[3].supervisions[0].custom["label"] = "shrill"
+    write_cuts(tmp_path, "dev", dev)
+    config = DataConfig(cuts=tmp_path, label_field="label")
     with pytest.raises(ValueError, match=r"'shrill' \(1\); the first utterance is 'dev-03'.*skip"):
         read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
     config = replace(config, unknown_labels="skip")

@@ -1,6 +1,6 @@
 """Tiny checkpoints of every kind that an upstream opens, written by transformers itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,6 @@ KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
 }
 LAYER_KINDS = ("hubert_layer", "wav2vec2_layer")
 GROUP_KINDS = ("hubert_group", "wav2vec2_group")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small wait for their threads most of the time: four times the CPU seconds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(kind: str) -> Any:

@@ -1,7 +1,7 @@
 """Where named upstreams come from: the table, what a user puts over it, and the hub."""
 
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -15,6 +15,7 @@ from harness_bench.probing.s3prl import arguments, hub
 from tests.upstream.conftest import waves
 
 pytestmark = pytest.mark.s3prl
+DOWNLOAD = huggingface_hub.snapshot_download
 
 
 @pytest.fixture(autouse=True)
@@ -23,25 +24,14 @@ def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hub_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a table in place as it will be once weights are public."""
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Put a table in place as it will be once weights are public; return what is called for it."""
     table = tmp_path / "table.toml"
     table.write_text('[harness_st]\nhub = "owner/harness-st"\nrevision = "abc123"\n')
     monkeypatch.setattr(model_hub, "TABLE", table)
-
-
-def answer(monkeypatch: pytest.MonkeyPatch, reply: Path | Exception) -> list[tuple[Any, Any]]:
-    """Replace the download -> the calls it will get."""
-    calls: list[tuple[Any, Any]] = []
-
-    def download(*arguments: Any, **settings: Any) -> str:
-        calls.append((arguments, settings))
-        if isinstance(reply, Exception):
-            raise reply
-        return str(reply)
-
+    download = Mock()
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    return calls
+    return download
 
 
 def test_each_name_of_the_table_is_an_upstream_of_the_paper() -> None:
@@ -120,18 +110,17 @@ def test_mistakes_in_it_are_named(
         model_hub.resolve("harness_st")
 
 
-@pytest.mark.usefixtures("hub_table")
 def test_the_hub_is_asked_for_one_commit_and_few_files(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tmp_path: Path, download: Mock
 ) -> None:
     """Figures are reproducible only from a fixed revision; nothing but data is fetched."""
-    calls = answer(monkeypatch, tiny_checkpoint)
+    download.return_value = str(tiny_checkpoint)
     assert hub.harness_st(ckpt=None).checkpoint == tiny_checkpoint
-    ((arguments, settings),) = calls
+    arguments, settings = download.call_args
     assert arguments == ("owner/harness-st",)
     assert settings["revision"] == "abc123"
     assert all(name.endswith((".json", ".safetensors")) for name in settings["allow_patterns"])
-    answer(monkeypatch, tmp_path)
+    download.return_value = str(tmp_path)
     with pytest.raises(ValueError, match=r"has no config\.json"):
         model_hub.resolve("harness_st")
 
@@ -143,7 +132,6 @@ def make_error(kind: type[Exception]) -> Exception:
     return error
 
 
-@pytest.mark.usefixtures("hub_table")
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -155,18 +143,16 @@ def make_error(kind: type[Exception]) -> Exception:
         (make_error(errors.RevisionNotFoundError), "no model owner/harness-st at abc123"),
     ],
 )
-def test_what_the_hub_refuses_is_explained(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
-) -> None:
+def test_what_the_hub_refuses_is_explained(download: Mock, error: Exception, message: str) -> None:
     """Cluster nodes have no network, private models need a login: each has another way out."""
-    answer(monkeypatch, error)
+    download.side_effect = error
     with pytest.raises(ValueError, match=f"-u harness_st: .*{message}"):
         model_hub.resolve("harness_st")
 
 
-@pytest.mark.usefixtures("hub_table")
-def test_really_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_really_offline(download: Mock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The library itself, told to be offline, with an empty cache."""
+    download.side_effect = DOWNLOAD
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="not in the local cache"):

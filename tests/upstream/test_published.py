@@ -42,7 +42,10 @@ def test_without_minus_k_it_is_s3prls_own(name: str, monkeypatch: pytest.MonkeyP
 def test_a_local_copy_is_opened_exactly(
     folder_of: Callable[[str], Path], name: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """s3prl's own would ignore -k and fetch its file; another shape is opened and said."""
+    """s3prl's own would ignore -k and fetch its file; another shape is opened and said.
+
+    The sentence would be noise beside the right model.
+    """
     folder, wavs = str(folder_of(kind)), waves([8_000, 5_000])
     ours = getattr(hub, name)(ckpt=folder, model_config=None, refresh=False)
     local = hub.harness_local(folder)
@@ -50,14 +53,8 @@ def test_a_local_copy_is_opened_exactly(
     for mine, other in zip(ours(wavs)["hidden_states"], local(wavs)["hidden_states"], strict=True):
         assert torch.equal(mine, other)
     assert f"the published {name} has" in capsys.readouterr().err
-
-
-def test_the_published_shape_goes_without_a_word(
-    folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The sentence would be noise beside the right model."""
     published = importlib.import_module("harness_bench.upstream.published.hubconf")
-    published._published("", "hubert", 3, 32)(str(folder_of("hubert_group")))
+    published._published("", name, 3, 32)(folder)
     assert not capsys.readouterr().err
 
 
