@@ -15,11 +15,7 @@ def test_values_are_escaped_and_data_stays_readable() -> None:
     """Model names are untrusted; in the data, Arabic is not written as six signs a letter."""
     page = render("<p>{{ name }}</p>{{ data|tojson }}", script="", name="<b>", data=["قال", "</"])
     assert page == '<p>&lt;b&gt;</p>["قال","\\u003c/"]'
-
-
-def test_a_missing_value_is_an_error() -> None:
-    """Jinja's own rule would leave a hole in the page."""
-    with pytest.raises(UndefinedError, match="'title' is undefined"):
+    with pytest.raises(UndefinedError, match="'title' is undefined"):  # no hole in the page
         render("{{ title }}", script="")
 
 

@@ -49,16 +49,12 @@ def test_reading_is_bounded(tmp_path: Path) -> None:
         read_bounded(tmp_path / "absent", 3)
 
 
-@given(st.text())
-def test_cleaned_text_is_one_printable_line(text: str) -> None:
-    """Printable, encodable, and cleaning twice changes nothing."""
+@given(st.text(), st.integers(1, 20))
+def test_cleaned_text_is_one_printable_line(text: str, limit: int) -> None:
+    """Printable, encodable, and cleaning twice changes nothing; shortened, it fits."""
+    assert len(shorten(text, limit)) <= limit
     line = clean(text)
     assert line.isprintable()
     assert len(line.splitlines()) <= 1
     line.encode()
     assert clean(line) == line
-
-
-@given(st.text(), st.integers(1, 20))
-def test_shortened_text_fits(text: str, limit: int) -> None:
-    assert len(shorten(text, limit)) <= limit

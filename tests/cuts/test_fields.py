@@ -65,14 +65,10 @@ def test_group_is_cluster_then_speaker_then_recording() -> None:
     assert fields.group_of(cut("a")) == "a"
 
 
-def test_a_missing_transcript_is_an_error() -> None:
-    """An empty reference would count every word of a hypothesis as an insertion."""
+def test_a_custom_field_without_a_value_is_no_label() -> None:
+    """`None` as a class of its own would be learnt and scored; an empty reference, too."""
     with pytest.raises(ValueError, match="'a' has no transcript"):
         fields.text_of(cut("a"))
-
-
-def test_a_custom_field_without_a_value_is_no_label() -> None:
-    """`None` as a class of its own would be learnt and scored."""
     item = cut("a", speaker="s1", custom={"dialect": None, "number": 0})
     assert fields.fields_of(item) == {"speaker": "s1", "number": "0"}
     with pytest.raises(ValueError, match="has no field 'dialect'; it has number, speaker"):

@@ -36,16 +36,11 @@ def test_equal_cuts_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_splits_in_the_usual_order(tmp_path: Path) -> None:
-    """Tables and logs list train first, whatever the alphabet says."""
+    """Tables and logs list train first, whatever the alphabet says; errors those there are."""
     for split in ("test_clean", "dev", "test", "train"):
         store.write_cuts(tmp_path, split, [])
     assert store.splits(tmp_path) == ["train", "dev", "test", "test_clean"]
-
-
-def test_a_missing_split_lists_those_there_are(tmp_path: Path) -> None:
-    """The usual mistake is `valid` for `dev`."""
-    store.write_cuts(tmp_path, "dev", [])
-    with pytest.raises(ValueError, match="no split 'valid'; it has dev"):
+    with pytest.raises(ValueError, match="no split 'valid'; it has train, dev, test, test_clean"):
         store.read_cuts(tmp_path, "valid")
 
 
