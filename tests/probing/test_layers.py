@@ -45,9 +45,13 @@ def weights(folder: Path, name: str, step: int = 12) -> Any:
 
 @pytest.mark.s3prl
 def test_the_mean_is_that_of_the_features(folder: Path) -> None:
-    """The oracle takes the mean in the upstream, where s3prl sees one feature and weighs none."""
+    """The oracle takes the mean in the upstream, where s3prl sees one feature and weighs none.
+
+    `-i` brings the weights of a learned sum; a mean is a mean.
+    """
     assert losses(folder, "mean") == pytest.approx(losses(folder, "one feature"), rel=2e-6)
     assert not weights(folder, "mean").any()
+    assert not weights(folder, "mean, begun with a learned sum", 24).any()
 
 
 @pytest.mark.s3prl
@@ -56,12 +60,6 @@ def test_the_sum_is_learned_where_nothing_is_said(folder: Path) -> None:
     assert weights(folder, "learned").any()
     assert losses(folder, "learned")[0] == losses(folder, "mean")[0]
     assert losses(folder, "learned")[-1] != losses(folder, "mean")[-1]
-
-
-@pytest.mark.s3prl
-def test_weights_of_another_run_do_not_count(folder: Path) -> None:
-    """`-i` brings those of a learned sum; a mean is a mean."""
-    assert not weights(folder, "mean, begun with a learned sum", 24).any()
 
 
 class Runner:
