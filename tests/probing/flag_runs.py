@@ -4,8 +4,11 @@ Run it in an empty folder. One function per flag asserts its effect; prints as J
 function failed, and why.
 """
 
+import contextlib
 import functools
+import io
 import json
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,44 +17,72 @@ from typing import Any
 import torch
 import yaml
 
+from harness_bench import run_downstream
 from harness_bench.core.files import read_jsonl
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.arguments import make_parser, packaged_config
-from tests.probing.commands import (
-    CHECKPOINT,
-    CUTS,
-    FBANK,
-    HARNESS,
-    SETTINGS,
-    by_s3prl,
-    predictions,
-    refused,
-    run,
-    trained,
-)
 from tests.probing.resume_runs import equal, load
 
+CUTS, CHECKPOINT = (Path(word) for word in [*sys.argv[1:3], "", ""][:2])
+FBANK = ["-m", "train", "-u", "fbank_cached", "-d", "keyword"]
+HARNESS = ["-m", "train", "-u", "harness_local", "-k", str(CHECKPOINT), "-d", "keyword"]
+STEPS = "config.runner.total_steps=2,,config.runner.eval_step=2,,config.runner.save_step=2"
+SETTINGS = f"config.downstream_expert.datarc.cuts={CUTS},,{STEPS}"
 
+
+def run(*words: str) -> str:
+    """Run a command; return what it printed."""
+    sys.argv[1:] = words
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        run_downstream.main()
+    return printed.getvalue()
+
+
+def trained(name: str, *words: str, base: list[str] = FBANK) -> dict[str, Any]:
+    """Train two steps in a folder; return the checkpoint."""
+    run(*base, "-p", name, "-o", SETTINGS, *words)
+    return load(Path(name) / "states-2.ckpt")
+
+
+def refused(*words: str) -> str:
+    """Return the sentence with which a command is refused."""
+    try:
+        run(*words)
+    except SystemExit as end:
+        return str(end.code)
+    raise AssertionError(f"{words} were taken")
+
+
+def predictions(folder: str, split: str) -> list[Any]:
+    """Read a run's predictions."""
+    return list(read_jsonl(Path(folder) / f"predictions.{split}.jsonl"))
+
+
+def by_s3prl(*words: str) -> dict[str, Any]:
+    """Parse words by s3prl's own function."""
+    from s3prl.run_downstream import get_downstream_args  # noqa: PLC0415 - after the hook
+
+    sys.argv[1:] = words
+    with contextlib.redirect_stdout(io.StringIO()):
+        return dict(vars(get_downstream_args()[0]))
+
+
+@functools.cache
 def mode() -> None:
-    """Train leaves a head, evaluate its predictions, inference the probabilities of a file."""
+    """Train leaves a head, evaluate predictions of -t, inference the probabilities of a file."""
     trained("mode")
     dev = predictions("mode", "dev")
-    run("-m", "evaluate", "-t", "dev", "-e", "mode/dev-best.ckpt")
+    for split in (["-t", "dev"], ["-t", "train"], []):
+        run("-m", "evaluate", *split, "-e", "mode/dev-best.ckpt")
     assert predictions("mode", "dev") == dev
+    assert len(predictions("mode", "train")) == 24
+    assert {row["id"][:4] for row in predictions("mode", "test")} == {"test"}
     wave = CUTS / "dev-00.wav"
     printed = run("-m", "inference", "-t", str(wave), "-e", "mode/dev-best.ckpt")
     answer = json.loads(printed.splitlines()[-1])
     assert answer["id"] == "dev-00"
     assert abs(sum(answer["probs"].values()) - 1) < 1e-5
-
-
-def evaluate_split() -> None:
-    """-t names the split, or the file of inference (see mode)."""
-    trained("split")
-    run("-m", "evaluate", "-e", "split/dev-best.ckpt")
-    assert {row["id"][:4] for row in predictions("split", "test")} == {"test"}
-    run("-m", "evaluate", "-t", "train", "-e", "split/dev-best.ckpt")
-    assert len(predictions("split", "train")) == 24
 
 
 def override() -> None:
@@ -141,19 +172,18 @@ def upstream_trainable() -> None:
     assert not equal(tuned, before)
 
 
-def upstream_feature_selection() -> None:
-    """-s last_hidden_state leaves nothing to weigh; it is hidden state 2 of 2 blocks."""
+@functools.cache
+def selection() -> None:
+    """-l takes one state, by its number from either end; -s last_hidden_state weighs nothing."""
+    heads = {
+        number: trained(f"layer{number}", "-l", number, base=HARNESS)["Downstream"]
+        for number in ("0", "1", "2", "-2")
+    }
+    assert equal(heads["1"], heads["-2"])
+    assert not equal(heads["1"], heads["0"])
     last = trained("last", "-s", "last_hidden_state", base=HARNESS)
     assert not last["Featurizer"]
-    assert equal(last["Downstream"], trained("two", "-l", "2", base=HARNESS)["Downstream"])
-
-
-def upstream_layer_selection() -> None:
-    """-l takes one state, by its number from either end."""
-    one, two = trained("one", "-l", "1", base=HARNESS), trained("minus", "-l", "-2", base=HARNESS)
-    assert equal(one["Downstream"], two["Downstream"])
-    other = trained("zero", "-l", "0", base=HARNESS)
-    assert not equal(one["Downstream"], other["Downstream"])
+    assert equal(last["Downstream"], heads["2"])
 
 
 def upstream_feature_normalize() -> None:
@@ -165,14 +195,11 @@ def upstream_feature_normalize() -> None:
     assert predictions("normalized", "dev") == dev
 
 
-def expname() -> None:
-    """-n means result/downstream/NAME here."""
+@functools.cache
+def folders() -> None:
+    """-n means result/downstream/NAME here; -p is where all files lie, s3prl's records, too."""
     run(*FBANK, "-n", "name", "-o", SETTINGS)
     assert Path("result/downstream/name/states-2.ckpt").is_file()
-
-
-def expdir() -> None:
-    """-p is where all files lie, s3prl's records of the command among them."""
     trained("expdir")
     assert [*Path("expdir").glob("args_*.yaml")]
     assert [*Path("expdir").glob("events.out.*")]
@@ -217,27 +244,23 @@ def disable_cudnn() -> None:
     assert torch.backends.cudnn.deterministic
 
 
-def hub_flag() -> None:
-    """--hub torch is the default; huggingface is refused with the way out."""
+def hub_flags() -> None:
+    """--hub torch is the default; huggingface is refused with the way out, before the training."""
     assert trained("hub", "--hub", "torch")["Args"].hub == "torch"
     assert "hf_hubert_custom" in refused(*FBANK, "--hub", "huggingface")
-
-
-def push_to_hf_hub() -> None:
-    """--push_to_hf_hub is refused before the training, not after it."""
     assert "hf upload" in refused(*FBANK, "--push_to_hf_hub", "True")
 
 
 EFFECTS: dict[str, Callable[[], None]] = {
-    check.__name__.removesuffix("_flag"): check
+    check.__name__: check
     for check in (
-        mode, evaluate_split, override, past_exp, init_ckpt, config, downstream, upstream,
-        upstream_ckpt, upstream_model_config, upstream_refresh, upstream_trainable,
-        upstream_feature_selection, upstream_layer_selection, upstream_feature_normalize,
-        expname, expdir, auto_resume, seed, device, cache_dir, disable_cudnn, hub_flag,
-        push_to_hf_hub,
+        mode, override, past_exp, init_ckpt, config, downstream, upstream, upstream_ckpt,
+        upstream_model_config, upstream_refresh, upstream_trainable, upstream_feature_normalize,
+        auto_resume, seed, device, cache_dir, disable_cudnn,
     )
-}  # fmt: skip
+} | {"hub": hub_flags, "push_to_hf_hub": hub_flags, "evaluate_split": mode}  # fmt: skip
+EFFECTS |= dict.fromkeys(("expname", "expdir"), folders)
+EFFECTS |= dict.fromkeys(("upstream_feature_selection", "upstream_layer_selection"), selection)
 # Of these only the value is compared, with what s3prl's own parser makes of the same words.
 VALUES = {
     "backend": "gloo",  # in use: test_resume.py, in two processes
