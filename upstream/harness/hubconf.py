@@ -1,6 +1,6 @@
 """The upstreams' names in s3prl: `-u harness_local -k CHECKPOINT`, `-u harness_st`."""
 
-from collections.abc import Callable
+from collections.abc import Callable as _Callable
 from typing import Any
 
 from harness_bench.core.log import say as _say
@@ -14,7 +14,7 @@ def harness_local(ckpt: str, **kwargs: Any) -> _UpstreamExpert:
     return _UpstreamExpert(ckpt, **kwargs)
 
 
-def _named(about: str, name: str) -> Callable[..., _UpstreamExpert]:
+def _named(about: str, name: str) -> _Callable[..., _UpstreamExpert]:
     """Make the function of a name, which opens what `-k` names, or what the name stands for."""
 
     def upstream(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:

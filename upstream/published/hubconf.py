@@ -5,7 +5,7 @@ expert on that checkpoint; without it they stay s3prl's.
 """
 
 import importlib as _importlib
-from collections.abc import Callable
+from collections.abc import Callable as _Callable
 from pathlib import Path as _Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness_bench.upstream.harness.expert import UpstreamExpert as _UpstreamExp
 from harness_bench.core.log import say as _say
 
 
-def _published(about: str, name: str, *shape: int) -> Callable[..., Any]:
+def _published(about: str, name: str, *shape: int) -> _Callable[..., Any]:
     """Make the function of a name, whose published model has a shape: blocks and dimensions."""
 
     def upstream(ckpt: str | None = None, **kwargs: Any) -> Any:
