@@ -1,9 +1,11 @@
-"""Single effects: as strong as asked for, and never moving audio away from its labels."""
+"""Effects: as strong as asked for, never moving audio away from its labels; together and alone."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,12 @@ from lhotse import Recording
 
 from harness_bench.audio.io import load_waveform
 from harness_bench.pretrain.augment import effects
+from harness_bench.pretrain.augment.effects import Augmenter
 from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import Wave, noise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,14 +36,19 @@ def decibels(ratio: float) -> float:
     return float(10 * np.log10(ratio))
 
 
+def check_form(found: Wave, wave: Wave) -> None:
+    assert found.dtype == np.float32
+    assert found.shape == wave.shape
+    assert np.isfinite(found).all()
+
+
 @given(samples=LENGTHS, other=st.integers(1, 9_000), snr=st.floats(-20, 40), seed=SEEDS)
 @many
 def test_noise_has_the_ratio_asked_for(samples: int, other: int, snr: float, seed: int) -> None:
     """Over the whole utterance, however long the noise is and however loud either."""
     wave, disturbance = noise(samples, seed), noise(other, seed + 1, level=3.0)
     noisy = effects.add_noise(wave, disturbance, snr)
-    assert noisy.dtype == np.float32
-    assert noisy.shape == wave.shape
+    check_form(noisy, wave)
     added = noisy.astype(np.float64) - wave
     ratio = effects.energy(wave) / float(np.square(added).sum())
     assert decibels(ratio) == pytest.approx(snr, abs=0.1)
@@ -51,13 +60,12 @@ def test_noise_is_looped(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(added[300:600], added[:300], atol=1e-6)
 
 
-@pytest.mark.parametrize("silent", ["wave", "noise", "both"])
-def test_silence_stays_as_it_is(silent: str) -> None:
+def test_silence_stays_as_it_is() -> None:
     """There is no ratio to silence; a division by zero would put NaN into a whole batch."""
-    wave = noise(500) * (silent == "noise")
-    disturbance = noise(500) * (silent == "wave")
-    assert np.array_equal(effects.add_noise(wave, disturbance, 5.0), wave)
-    assert np.array_equal(effects.reverberate(np.zeros_like(wave), noise(50)), np.zeros_like(wave))
+    loud, silent = noise(500), np.zeros(500, dtype=np.float32)
+    for wave, disturbance in ((silent, loud), (loud, silent), (silent, silent)):
+        assert np.array_equal(effects.add_noise(wave, disturbance, 5.0), wave)
+    assert np.array_equal(effects.reverberate(silent, noise(50)), silent)
 
 
 def slope_of(wave: Wave) -> float:
@@ -87,12 +95,10 @@ def test_colours_are_drawn_between_white_and_brown() -> None:
 @many
 def test_noise_and_rooms_of_any_length_can_be_made(samples: int, t60: float, seed: int) -> None:
     made = effects.coloured_noise(samples, np.random.default_rng(seed))
-    assert made.shape == (samples,)
+    check_form(made, noise(samples))
     room = effects.simulated_response(t60, np.random.default_rng(seed))
+    check_form(room, room)
     assert int(np.abs(room).argmax()) == 0
-    for wave in (made, room):
-        assert wave.dtype == np.float32
-        assert np.isfinite(wave).all()
 
 
 def response(lead: int, sign: float, seed: int = 3) -> Wave:
@@ -110,8 +116,7 @@ def response(lead: int, sign: float, seed: int = 3) -> Wave:
 def test_a_room_keeps_length_and_level(samples: int, lead: int, sign: float, seed: int) -> None:
     wave = noise(samples, seed)
     wet = effects.reverberate(wave, response(lead, sign))
-    assert wet.dtype == np.float32
-    assert wet.shape == wave.shape
+    check_form(wet, wave)
     assert decibels(effects.energy(wet) / effects.energy(wave)) == pytest.approx(0, abs=0.01)
 
 
@@ -171,7 +176,7 @@ def test_time_masks_stay_within_their_limits(
     """Silenced samples: not more than asked for, nor than a fifth each; the others untouched."""
     wave = noise(samples, seed) + 10
     masked = effects.mask_time(wave, np.random.default_rng(seed), masks, seconds)
-    assert masked.dtype == np.float32
+    check_form(masked, wave)
     silent = masked == 0
     assert np.array_equal(masked[~silent], wave[~silent])
     edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(int), [0]))))
@@ -213,8 +218,7 @@ def test_channel_masks_remove_bands_alone(masks: int, hertz: float, seed: int) -
     """Deep inside a band nothing remains; away from the bands nothing changes; edges are short."""
     wave = noise(2 * 2048 + 512 * 64, seed)
     masked = effects.mask_channels(wave, np.random.default_rng(seed), masks, hertz)
-    assert masked.dtype == np.float32
-    assert masked.shape == wave.shape
+    check_form(masked, wave)
     remains = band_change(wave, masked)
     gone, touched = remains < -20, np.abs(remains) > 0.2
     assert gone.sum() * 31.25 <= masks * (hertz + 31.25)
@@ -230,15 +234,6 @@ def test_channel_masks_vary_and_reach_their_limit() -> None:
     assert min(widths) < 200
     assert min(bands[0] for bands in gone if len(bands)) < 16
     assert max(bands[-1] for bands in gone if len(bands)) > 240
-
-
-@given(samples=st.integers(1, 2000), seed=SEEDS)
-@many
-def test_channel_masks_of_short_audio(samples: int, seed: int) -> None:
-    """Below one window, too, it is finite and as long as before."""
-    masked = effects.mask_channels(noise(samples), np.random.default_rng(seed), 2, 3000)
-    assert masked.shape == (samples,)
-    assert np.isfinite(masked).all()
 
 
 def test_no_effect_writes_into_its_input(rng: np.random.Generator) -> None:
@@ -308,3 +303,189 @@ def test_labels_of_sped_audio_are_those_recomputed(factor: float, tmp_path: Path
     naive = loudness_labels(wave).repeat(2)[: len(expected)]
     assert (found == expected).float().mean() >= 0.98
     assert (naive == expected).float().mean() < 0.8, "the test could not fail"
+
+
+FULL = AugmentConfig(noise_prob=1.0, reverb_prob=1.0, time_masks=2, channel_masks=2)
+OFF: dict[str, dict[str, Any]] = {
+    "reverberate": {"reverb_prob": 0.0},
+    "add_noise": {"noise_prob": 0.0},
+    "mask_time": {"time_masks": 0},
+    "mask_channels": {"channel_masks": 0},
+}
+
+
+def changed(config: AugmentConfig, wave: Wave, seed: int) -> Wave:
+    return Augmenter(config).change(wave, np.random.default_rng(seed))[0]
+
+
+@given(
+    samples=st.integers(1, 2_000) | LENGTHS, level=st.sampled_from([0.0, 1e-4, 0.1, 1.0]),
+    chance=st.floats(0, 1), masks=st.integers(0, 3), seed=SEEDS,
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_any_audio_keeps_its_length(
+    samples: int, level: float, chance: float, masks: int, seed: int
+) -> None:
+    """Finite float32, whatever is drawn, silence and audio below one window included."""
+    config = replace(
+        FULL, noise_prob=chance, reverb_prob=chance, time_masks=masks, channel_masks=masks
+    )
+    wave = noise(samples, seed, level)
+    check_form(changed(config, wave, seed), wave)
+
+
+def test_the_generator_decides() -> None:
+    wave = noise(8000)
+    assert np.array_equal(changed(FULL, wave, 1), changed(FULL, wave, 1))
+    assert not np.array_equal(changed(FULL, wave, 1), changed(FULL, wave, 2))
+    assert np.array_equal(changed(AugmentConfig(), wave, 0), wave)
+
+
+def calls(config: AugmentConfig, seed: int) -> dict[str, str]:
+    """Return what each effect that was on was given besides the waveform."""
+    seen: dict[str, str] = {}
+
+    def spy(name: str, original: Callable[..., Wave]) -> Callable[..., Wave]:
+        def watched(wave: Wave, *rest: Any) -> Wave:
+            states = [getattr(each, "bit_generator", each) for each in rest]
+            seen[name] = repr([getattr(each, "state", each) for each in states])
+            return original(wave, *rest)
+
+        return watched
+
+    with pytest.MonkeyPatch.context() as patch, np.printoptions(threshold=100_000):
+        for name in OFF:
+            patch.setattr(effects, name, spy(name, getattr(effects, name)))
+        changed(config, noise(800), seed)
+    return seen
+
+
+@pytest.mark.parametrize("off", OFF)
+def test_turning_one_off_leaves_the_others(off: str) -> None:
+    """Or a comparison with and without noise would compare other rooms and masks, too."""
+    config = replace(FULL, noise_prob=0.6, reverb_prob=0.6)
+    fired = 0
+    for seed in range(5):
+        full, less = calls(config, seed), calls(replace(config, **OFF[off]), seed)
+        fired += off in full
+        full.pop(off, None)
+        less.pop(off, None)
+        assert less == full
+    assert fired
+
+
+def test_chances_and_ratios_are_kept() -> None:
+    wave, config = noise(500), AugmentConfig(noise_prob=0.3)
+    untouched = sum(np.array_equal(changed(config, wave, seed), wave) for seed in range(400))
+    assert untouched / 400 == pytest.approx(0.7, abs=0.08)
+    wave, config = noise(4000), AugmentConfig(noise_prob=1.0, noise_snr=(3.0, 9.0))
+    added = [effects.energy(changed(config, wave, seed) - wave) for seed in range(60)]
+    ratios = 10 * np.log10(effects.energy(wave) / np.array(added))
+    assert 2.99 < ratios.min() < 4
+    assert 8 < ratios.max() < 9.01
+
+
+def test_what_was_drawn_is_told() -> None:
+    _, drawn = Augmenter(FULL).change(noise(4000), np.random.default_rng(0))
+    assert drawn.room.startswith("simulated, T60 0.")
+    assert drawn.noise.startswith("generated, SNR ")
+    _, drawn = Augmenter(AugmentConfig(time_masks=1)).change(noise(400), np.random.default_rng(0))
+    assert drawn == ("", "")
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Return a folder of noise: two rates, two channels, two formats, and what is no audio."""
+    folder = tmp_path / "noise"
+    for name in ("b", ".hidden"):
+        (folder / name).mkdir(parents=True)
+    sf.write(folder / "b" / "street.FLAC", noise(20_000, 1), 16_000, format="FLAC")
+    sf.write(folder / "a.wav", np.stack([noise(4_000, 2), noise(4_000, 3)], axis=1), 8_000)
+    for name in ("c.ogg", ".hidden/d.wav"):
+        sf.write(folder / name, noise(1_000, 4), 16_000)
+    (folder / "README.txt").write_text("no audio")
+    return folder
+
+
+def test_noise_comes_from_the_folder(recordings: Path) -> None:
+    """What was added is proportional to a stretch of one of the recordings.
+
+    They are listed by path, or runs on other file systems would draw other noise.
+    """
+    found = effects.audio_files(str(recordings), "noise", "generated")
+    assert [path.name for path in found] == ["a.wav", "street.FLAC", "c.ogg"]
+    config = AugmentConfig(noise_prob=1.0, noise=str(recordings))
+    wave = noise(9_000, 9)
+    whole = sf.read(recordings / "b" / "street.FLAC", dtype="float32")[0]
+    names, starts = set(), set()
+    for seed in range(20):
+        noisy, drawn = Augmenter(config).change(wave, np.random.default_rng(seed))
+        names.add(name := drawn.noise.split(",")[0])
+        if name != "street.FLAC":
+            continue
+        added = noisy - wave
+        starts.add(start := int(np.argmax(np.correlate(whole, added, mode="valid"))))
+        stretch = whole[start : start + len(wave)]
+        gain = np.dot(added, stretch) / np.dot(stretch, stretch)
+        np.testing.assert_allclose(added, gain * stretch, atol=1e-5)
+    assert names == {"a.wav", "street.FLAC", "c.ogg"}
+    assert len(starts) > 3
+
+
+def test_short_noise_is_turned_round(recordings: Path) -> None:
+    """All of a short recording, from another beginning; of other rates as long as asked for."""
+    whole = effects.read_noise(recordings / "c.ogg", 5_000, 0.0)
+    assert np.array_equal(
+        effects.read_noise(recordings / "c.ogg", 5_000, 0.25), np.roll(whole, 250)
+    )
+    assert len(effects.read_noise(recordings / "a.wav", 3_001, 0.99)) in (3_001, 3_002)
+
+
+def test_measured_rooms_are_used(tmp_path: Path) -> None:
+    """The first channel of an array alone: the second, of another place, must not be heard."""
+    room = np.zeros((3_000, 2))
+    room[100, 0], room[1_100, 0], room[50, 1] = 0.8, 0.4, 0.9
+    sf.write(tmp_path / "hall.wav", room, 16_000, subtype="FLOAT")
+    config = AugmentConfig(reverb_prob=1.0, reverb=str(tmp_path))
+    wave = noise(8_000)
+    wet, drawn = Augmenter(config).change(wave, np.random.default_rng(0))
+    assert drawn.room == "hall.wav"
+    expected = wave.copy()
+    expected[1_000:] += 0.5 * wave[:-1_000]
+    expected *= np.sqrt(effects.energy(wave) / effects.energy(expected))
+    np.testing.assert_allclose(wet, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", ["noise", "reverb"])
+def test_folders_without_audio_teach(key: str, tmp_path: Path) -> None:
+    """Before training starts, not at the first utterance."""
+    for folder, words in ((tmp_path / "absent", "is not a folder"), (tmp_path, "no audio file")):
+        values: dict[str, Any] = {key: str(folder), f"{key}_prob": 0.5}
+        with pytest.raises(ValueError, match=f"augment.{key} = .*{words}"):
+            Augmenter(AugmentConfig(**values))
+        values[f"{key}_prob"] = 0.0
+        Augmenter(AugmentConfig(**values))  # off: it need not be there
+
+
+def test_useless_recordings_teach(tmp_path: Path) -> None:
+    """NaN in one file would become NaN weights; the message names the file."""
+    (tmp_path / "broken.wav").write_bytes(b"RIFF, or so it says")
+    sf.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    sf.write(tmp_path / "nan.wav", np.full(100, np.nan), 16_000, subtype="FLOAT")
+    sf.write(tmp_path / "silent.wav", np.zeros(100), 16_000)
+    reasons = {"broken": "cannot be read", "empty": "no samples", "nan": "NaN"}
+    for name, reason in reasons.items():
+        for read in (effects.read_response, lambda path: effects.read_noise(path, 50, 0.5)):
+            with pytest.raises(ValueError, match=rf"{name}\.wav.*{reason}"):
+                read(tmp_path / f"{name}.wav")
+    with pytest.raises(ValueError, match=r"silent\.wav.*is silent"):
+        effects.read_response(tmp_path / "silent.wav")
+
+
+def test_workers_draw_the_same(recordings: Path) -> None:
+    """A copy sent to another process, with its cache cold, changes audio in the same way."""
+    ours = Augmenter(replace(FULL, noise=str(recordings)))
+    theirs = ForkingPickler.loads(ForkingPickler.dumps(ours))
+    wave = noise(8000)
+    one, other = (each.change(wave, np.random.default_rng(3))[0] for each in (ours, theirs))
+    assert np.array_equal(one, other)

@@ -84,8 +84,8 @@ def made_up(tmp_path: Path) -> Iterator[None]:
 
 def unlabelled(**changes: Any) -> IterationConfig:
     step = small_step(save_interval_updates=1, log_interval=1, **changes)
-    none, options = LabelConfig(source="none"), {"scale": 2.0}
-    return replace(step, labels=none, objective="made_up", objective_options=options)
+    none = LabelConfig(source="none")
+    return replace(step, labels=none, objective="made_up", objective_options={"scale": 2.0})
 
 
 @pytest.mark.usefixtures("made_up")
