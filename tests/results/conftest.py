@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import write_jsonl
-from harness_bench.results.record import save_result
+from harness_bench.results.record import load_result, save_result
 from tests.results.test_record import make_result
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ def put(folder: Path, **changes: Any) -> Path:
     write_jsonl(folder / relative, [{"id": "a"}, {"id": "b"}])
     values = {"predictions": relative, "utterances": 2} | changes
     return save_result(make_result(**values), folder)
+
+
+def predictions_of(path: Path) -> Path:
+    """Return the file of predictions that a result names."""
+    return path.parent / str(load_result(path).predictions)
 
 
 def metrics(value: object, **more: Any) -> dict[str, Any]:

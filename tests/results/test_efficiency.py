@@ -25,7 +25,6 @@ from tests.results.conftest import put
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 BALLAST = 2**30  # bytes
 
 
@@ -107,8 +106,9 @@ def test_a_results_digest_goes_before_its_models_name() -> None:
     assert against_teacher(student, COSTS, results).retention == pytest.approx({"did/c": 0.75})
 
 
-def told(*lines: str) -> list[int]:
-    """Return how many results each line names."""
+def told(rows: list[Efficiency], folder: Path) -> list[int]:
+    """Write costs; return how many results each line names."""
+    lines = write_into(rows, folder)
     return [int(line.split()[3]) if "costs in" in line else 0 for line in lines]
 
 
@@ -123,7 +123,7 @@ def test_costs_go_into_the_results_of_that_checkpoint_alone(tmp_path: Path) -> N
     before = {path: read_json(path) for path in own}
     untouched = {path: path.read_bytes() for path in others}
     stranger = replace(COSTS, name="stranger", checkpoint_digest="f" * 32)
-    assert told(*write_into([COSTS, stranger], tmp_path)) == [2, 0]
+    assert told([COSTS, stranger], tmp_path) == [2, 0]
     for path in own:
         assert read_json(path) == before[path] | {"costs": COSTS.costs.model_dump(mode="json")}
     assert {path: path.read_bytes() for path in others} == untouched
@@ -134,9 +134,9 @@ def test_twice_is_once_and_new_costs_replace(tmp_path: Path) -> None:
     path = put(tmp_path, checkpoint_digest=DIGEST).rename(tmp_path / "mine.json")
     write_into([COSTS], tmp_path)
     before, written = path.read_bytes(), path.stat().st_mtime_ns
-    assert told(*write_into([COSTS], tmp_path)) == [1]
+    assert told([COSTS], tmp_path) == [1]
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written)
-    assert told(*write_into([replace(COSTS, real_time_factor=0.02)], tmp_path)) == [1]
+    assert told([replace(COSTS, real_time_factor=0.02)], tmp_path) == [1]
     assert read_json(path)["costs"]["real_time_factor"] == 0.02
     assert [found.name for found in tmp_path.glob("*.json")] == ["mine.json"]
 
@@ -147,7 +147,7 @@ def test_a_broken_result_is_told_and_stays(
     """A bad file hides neither itself nor the others."""
     put(tmp_path, checkpoint_digest=DIGEST)
     (tmp_path / "bad.json").write_text("{")
-    assert told(*write_into([COSTS], tmp_path)) == [1]
+    assert told([COSTS], tmp_path) == [1]
     assert "bad.json is left out" in "".join(capsys.readouterr())
     assert (tmp_path / "bad.json").read_text() == "{"
     with pytest.raises(ValueError, match="no results folder"):

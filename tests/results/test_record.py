@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness_bench.results.predictions import (
+    ClassPrediction,
+    TextPrediction,
+    read_predictions,
+    write_predictions,
+)
 from harness_bench.results.record import (
     Interval,
     Metric,
@@ -109,3 +115,34 @@ def test_our_own_metrics_are_in_range() -> None:
     for name in metric_names():
         higher = get_metric(name).higher_is_better
         assert not range_problems(name, {"value": 50.0}, higher_is_better=higher)
+
+
+ROWS = [TextPrediction(id=key, ref="قال", hyp="", group="g") for key in ("b", "a")]
+
+
+def test_written_sorted_and_read_back(tmp_path: Path) -> None:
+    """The file's order is that of ids, equal for equal predictions; kinds are not mixed up."""
+    path = tmp_path / "p.jsonl"
+    assert write_predictions(path, ROWS) == 2
+    assert read_predictions(path, TextPrediction) == ROWS[::-1]
+    with pytest.raises(ValueError, match="field"):
+        read_predictions(path, ClassPrediction)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "a", "ref": "", "hyp": "", "group": ""}', "row 3 repeats id 'a'"),
+        ('{"id": "c", "ref": ""}', "row 3, field 'hyp'"),
+        ('{"id": "c", "ref": 1, "hyp": "", "group": ""}', "row 3, field 'ref'"),
+        ("{oops", "p.jsonl:3 is not valid JSON"),
+    ],
+)
+def test_bad_line_is_named(line: str, said: str, tmp_path: Path) -> None:
+    """A broken or repeated line would otherwise shift or double a score."""
+    path = tmp_path / "p.jsonl"
+    write_predictions(path, ROWS)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(ValueError, match=said):
+        read_predictions(path, TextPrediction)

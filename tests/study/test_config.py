@@ -14,14 +14,10 @@ from harness_bench.study.config import DemoConfig, data_folder, family_file, loa
 ROOT = Path(__file__).parents[2]
 SHIPPED = [None, *sorted((ROOT / "egs" / "demo").glob("*.toml"))]
 VALUES: dict[str, Any] = {
-    "name": "mine",
-    "title": "Mine",
-    "synthetic": False,
-    "data_root": "data",
-    "pretraining": {"folder": "speech"},
+    "name": "mine", "title": "Mine", "synthetic": False, "data_root": "data",
+    "pretraining": {"folder": "speech"}, "asr": {"folder": "sentences"},
     "classification": [{"task": "did", "label_field": "dialect", "source": {"folder": "words"}}],
-    "asr": {"folder": "sentences"},
-}
+}  # fmt: skip
 
 
 def demo(**changes: Any) -> DemoConfig:
@@ -63,10 +59,7 @@ def test_sources_are_listed_once() -> None:
         ({"classification": []}, "classification"),
         ({"name": "a/b"}, "name"),
         ({"sythesis": {}}, "did you mean synthesis"),
-        (
-            {"asr": {"folder": "speech", "options": {"manifest": "b.tsv"}}},
-            "'speech' is read in two ways",
-        ),
+        ({"asr": {"folder": "speech", "options": {"manifest": "b"}}}, "'speech' is read in two"),
         ({"asr": {"folder": "other/words"}}, "words' is read in two ways"),
         ({"asr": {"folder": "sentences", "max_skipped": 2.0}}, "asr.max_skipped = 2.0"),
     ],
@@ -88,10 +81,8 @@ def test_data_root_is_relative_to_the_config_file(tmp_path: Path) -> None:
 
 def test_missing_data_are_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "data" / "speech").mkdir(parents=True)
-    with pytest.raises(ValueError, match="has no folder sentences, words") as caught:
+    with pytest.raises(ValueError, match=r"/data has no folder sentences, words.*--data-root"):
         data_folder(demo(), tmp_path / "mine.toml", None)
-    assert str(tmp_path / "data") in str(caught.value)
-    assert "--data-root" in str(caught.value)
 
 
 def test_a_family_beside_the_config_comes_first(tmp_path: Path) -> None:

@@ -32,11 +32,8 @@ def said(schedule: Schedule) -> str:
 @st.composite
 def graphs(draw: st.DrawFn) -> list[tuple[int, ...]]:
     """Draw, for each of up to eight stages, which of the earlier ones it needs."""
-    size = draw(st.integers(1, 8))
-    return [
-        tuple(draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else ())
-        for number in range(size)
-    ]
+    rest = range(1, draw(st.integers(1, 8)))
+    return [(), *(tuple(draw(st.sets(st.integers(0, n - 1), max_size=3))) for n in rest)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,14 +112,10 @@ def test_a_failure_stops_what_has_not_begun_and_waits_for_what_has() -> None:
 
 
 def test_a_circle_is_refused_before_anything_runs() -> None:
-    ran: list[int] = []
-    stages = [
-        Stage("free", lambda: ran.append(1)),
-        Stage("a", lambda: ran.append(1), after=("b",)),
-        Stage("b", lambda: ran.append(1), after=("a",)),
-    ]
+    ran: list[str] = []
+    needs = {"free": (), "a": ("b",), "b": ("a",)}
     with pytest.raises(CycleError):
-        quiet().run(stages)
+        quiet().run([Stage(name, partial(ran.append, name), each) for name, each in needs.items()])
     assert ran == []
 
 
@@ -130,13 +123,8 @@ def test_each_stage_has_a_line_and_a_row(tmp_path: Path) -> None:
     """The line while it runs, the row in the summary at the end."""
     log = tmp_path / "log.txt"
     log.write_text("epoch 3 of 4\n")
-    schedule = quiet()
-    schedule.run(
-        [
-            Stage("data", lambda: time.sleep(0.02)),
-            Stage("train", lambda: time.sleep(0.02), after=("data",), log=log),
-        ]
-    )
+    schedule, run = quiet(), partial(time.sleep, 0.02)
+    schedule.run([Stage("data", run), Stage("train", run, after=("data",), log=log)])
     lines = said(schedule)
     assert lines.index("data: done in") < lines.index("train: done in")
     assert [took.name for took in schedule.times] == ["data", "train"]
