@@ -17,13 +17,7 @@ from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result
-from harness_bench.scoring.publish import (
-    class_result,
-    leakage,
-    publish,
-    text_result,
-    upstream_fields,
-)
+from harness_bench.scoring import publish
 from harness_bench.scoring.texts.score import score_rows
 from harness_bench.study.config import (
     Classification,
@@ -308,7 +302,7 @@ class Audit:
             sets = {f"{each.name} train": self.demo.cuts(each) for each in sources}
             training = ((name, read_cuts(cuts, "train")) for name, cuts in sets.items())
             scored = read_cuts(self.demo.cuts(self.source), split)
-            self.known[key] = leakage(training, scored, split)
+            self.known[key] = publish.leakage(training, scored, split)
         return self.known[key]
 
 
@@ -328,7 +322,7 @@ def _publish_probe(outcome: ProbeOutcome, row: Template, folder: Path, audit: Au
             seeds=(seed,),
             stage_seconds={"training": outcome.train_seconds, "testing": outcome.test_seconds},
         )
-        publish(class_result(rows, template), rows, folder)
+        publish.publish(publish.class_result(rows, template), rows, folder)
 
 
 def _publish_asr(outcome: AsrOutcome, row: Template, folder: Path, audit: Audit) -> None:
@@ -346,7 +340,8 @@ def _publish_asr(outcome: AsrOutcome, row: Template, folder: Path, audit: Audit)
             seed=seed,
             seeds=(seed,),
         )
-        publish(text_result(rows, template, score_rows(rows, also=("none",))[0]), rows, folder)
+        found, _ = score_rows(rows, also=("none",))
+        publish.publish(publish.text_result(rows, template, found), rows, folder)
 
 
 def _template(audit: Audit, task: str, costs: Costs | None) -> Template:
@@ -358,7 +353,9 @@ def _template(audit: Audit, task: str, costs: Costs | None) -> Template:
         source = demo.config.pretraining
         hours = total_hours(read_cuts(demo.cuts(source), "train"))
         heard = f"{kind}{source.name}, train, {hours:.2f} h"
-    weights = {"parameters": 0} if row.checkpoint is None else upstream_fields(row.checkpoint)
+    weights = (
+        {"parameters": 0} if row.checkpoint is None else publish.upstream_fields(row.checkpoint)
+    )
     return partial(
         Result,
         model=row.model,

@@ -62,11 +62,10 @@ class Schedule:
         order.prepare()
         results: dict[str, Any] = {}
         self._origin = time.perf_counter()
-        columns = (
+        overall = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(), console=self.console,
         )  # fmt: skip
-        overall = Progress(*columns, console=self.console)
         bar = overall.add_task("stages", total=len(stages))
         with (
             ThreadPoolExecutor(self.jobs) as pool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness_bench.cli import app
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.results.record import Result
 from harness_bench.scoring.bootstrap import PairedTest, paired
 from harness_bench.scoring.registry import get_metric
 from harness_bench.scoring.systems import systems_statistics
+from tests.cli.conftest import run  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,21 +38,9 @@ def multiref() -> Path:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def command(request: pytest.FixtureRequest) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs `harness-bench score ...`: (exit status, output, errors)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness-bench", "score", *map(str, arguments)])
-        code = 0
-        try:
-            app.main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(request.getfixturevalue("run"), "score")
 
 
 def class_rows(
@@ -68,11 +55,8 @@ def class_rows(
     for index, (truth, speaker) in enumerate(zip(truths, speakers, strict=True)):
         pred = truth if draw.random() < right else str(draw.choice(labels))
         probs = {label: 0.7 if label == pred else 0.1 for label in labels}
-        rows.append(
-            ClassPrediction(
-                id=f"u{index:04}", truth=truth, pred=pred, probs=probs, group=f"speaker{speaker}"
-            )
-        )
+        key, group = f"u{index:04}", f"speaker{speaker}"
+        rows.append(ClassPrediction(id=key, truth=truth, pred=pred, probs=probs, group=group))
     return rows
 
 
@@ -81,13 +65,11 @@ def text_rows(*, count: int, seed: int, groups: int = 8) -> list[TextPrediction]
     draw = np.random.default_rng(seed)
     rows = []
     for index in range(count):
-        ref = [str(word) for word in draw.choice(WORDS, size=draw.integers(1, 9))]
-        hyp = [word for word in ref if draw.random() < 0.8]
-        hyp = [str(draw.choice(WORDS)) if draw.random() < 0.2 else word for word in hyp]
-        group = f"programme{draw.integers(groups)}"
-        rows.append(
-            TextPrediction(id=f"u{index:04}", ref=" ".join(ref), hyp=" ".join(hyp), group=group)
-        )
+        ref = draw.choice(WORDS, size=draw.integers(1, 9)).tolist()
+        kept = [word for word in ref if draw.random() < 0.8]
+        hyp = [str(draw.choice(WORDS)) if draw.random() < 0.2 else word for word in kept]
+        key, group = f"u{index:04}", f"programme{draw.integers(groups)}"
+        rows.append(TextPrediction(id=key, ref=" ".join(ref), hyp=" ".join(hyp), group=group))
     return rows
 
 
@@ -121,9 +103,8 @@ def naive_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     for row in range(1, rows):
         for column in range(1, columns):
             same = reference[row - 1] == hypothesis[column - 1]
-            ways = (cost[row - 1][column - 1] + (0 if same else 2), cost[row - 1][column] + 1,
-                    cost[row][column - 1] + 1)  # fmt: skip
-            cost[row][column] = min(ways)
+            one = min(cost[row - 1][column], cost[row][column - 1]) + 1
+            cost[row][column] = min(cost[row - 1][column - 1] + (0 if same else 2), one)
     row, column, path = len(reference), len(hypothesis), ""
     while row or column:
         same = bool(row and column) and reference[row - 1] == hypothesis[column - 1]

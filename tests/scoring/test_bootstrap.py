@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     import random
 
 
-@given(
-    count=st.integers(1, 60),
-    seed=st.integers(0, 10_000),
-    groups=st.integers(1, 12),
-    right=st.floats(0, 1),
-)
+@given(st.integers(1, 60), st.integers(0, 10_000), st.integers(1, 12), st.floats(0, 1))
 @settings(deadline=None, max_examples=50)
 def test_interval_contains_estimate(count: int, seed: int, groups: int, right: float) -> None:
     """A percentile interval of a biased metric can miss its own estimate; ours must not."""
@@ -40,8 +35,7 @@ def test_interval_contains_estimate(count: int, seed: int, groups: int, right: f
 @settings(deadline=None, max_examples=25)
 def test_order_of_rows_changes_nothing(seed: int, shuffle: random.Random) -> None:
     """Predictions are joined by id: their order in a file must not move any figure."""
-    rows = class_rows(count=40, seed=seed)
-    texts = text_rows(count=15, seed=seed)
+    rows, texts = class_rows(count=40, seed=seed), text_rows(count=15, seed=seed)
     mixed, words = shuffle.sample(rows, len(rows)), shuffle.sample(texts, len(texts))
     assert score_classes(rows, resamples=60) == score_classes(mixed, resamples=60)
     assert score_texts(texts, resamples=60) == score_texts(words, resamples=60)
@@ -78,14 +72,13 @@ def test_method_warns_of_few_clusters(groups: int, said: str) -> None:
 def test_coverage_on_a_known_truth() -> None:
     """95 % intervals must hold the true value about 95 times in 100, or they are decoration."""
     value = {"accuracy": get_metric("accuracy").value}
-    draw = np.random.default_rng(5)
+    names = [str(index) for index in range(300)]
+    generator = np.random.default_rng(5)
     hits = 0
     for seed in range(200):
-        right = draw.random(300) < 0.7
         counts = np.zeros((300, 3, 1))
-        counts[:, 1] = 1
-        counts[right, 0] = 1
-        names = [str(index) for index in range(300)]
+        counts[:, 1, 0] = 1
+        counts[:, 0, 0] = generator.random(300) < 0.7
         (interval,) = intervals(counts, names, value, seed=seed, resamples=300)["accuracy"]
         hits += interval.low <= 70 <= interval.high
     assert 180 <= hits <= 199

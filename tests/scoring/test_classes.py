@@ -153,9 +153,7 @@ def prepared(tmp_path: Path) -> Path:
 def test_truth_from_cuts(field: str | None, *, as_folder: bool, prepared: Path) -> None:
     """The field can be told by the labels predicted; the cluster is the speaker."""
     guesses = prepared / "pred"
-    guesses.write_text(
-        'u3 LEV\nu2 EGY\n{"id": "u1", "pred": "EGY", "probs": {"EGY": 1}}\n', encoding="utf-8"
-    )
+    guesses.write_text('u3 LEV\nu2 EGY\n{"id": "u1", "pred": "EGY", "probs": {"EGY": 1}}\n')
     where = prepared if as_folder else cuts_path(prepared, "test")
     rows, counts = join_truth(guesses, where, field)
     found = [f"{one.id} {one.truth} {one.pred} {one.group}" for one in rows]
@@ -183,15 +181,8 @@ def test_bad_predictions_are_named(case: str, prepared: Path) -> None:
         join_truth(prepared / "pred", cuts_path(prepared, "test"), field)
 
 
-def test_common_ids(prepared: Path) -> None:
-    """What does not join is left out and counted."""
-    (prepared / "pred").write_text("u1 EGY\nu9 LEV\n", encoding="utf-8")
-    rows, counts = join_truth(prepared / "pred", prepared, "dialect", "common")
-    assert ([one.id for one in rows], counts) == (["u1"], {"missing": 2, "extra": 1})
-
-
 def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
-    """All figures in one object, and a picture beside it."""
+    """All figures in one object, confusions with the truth in rows, and a picture beside it."""
     path, picture = tmp_path / "t.tsv", tmp_path / "c.png"
     path.write_text(TSV, encoding="utf-8")
     code, out, _ = command("cls", "--tsv", path, "--json", "--plot", picture)
@@ -207,12 +198,12 @@ def test_command_on_a_table(command: Any, tmp_path: Path) -> None:
 
 
 def test_command_with_cuts(command: Any, prepared: Path) -> None:
-    """The text for people has the table, the matrix and what was left out."""
-    (prepared / "pred").write_text("u1 EGY\nu2 EGY\n", encoding="utf-8")
+    """The text for people has the table, the matrix and how many did not join."""
+    (prepared / "pred").write_text("u1 EGY\nu2 EGY\nu9 LEV\nu8 EGY", encoding="utf-8")
     how = ("--field", "dialect", "--ids", "common")
     code, out, _ = command("cls", "--pred", prepared / "pred", "--cuts", prepared, *how)
     assert code == 0
-    assert "Left out: 1 missing." in out
+    assert "Left out: 1 missing, 2 extra." in out
     assert "GLF            -    0.00   0.00        1" in out
     assert "true \\ predicted  EGY  GLF" in out
 

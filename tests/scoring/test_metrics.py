@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from harness_bench.asr.score import as_markdown
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, write_predictions
+from harness_bench.results.predictions import TextPrediction, write_predictions
 from harness_bench.scoring import metrics, registry
-from harness_bench.scoring.classes import confusion, score_classes
+from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.publish import text_result
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import Array, class_statistics, text_statistics
@@ -147,13 +147,6 @@ def test_unknown_names_list_the_known() -> None:
         score_texts(text_rows(count=1, seed=0), profile="mgb4")
     with pytest.raises(ValueError, match=r"'f1'.*macro_f1"):
         get_metric("f1")
-
-
-def test_confusion_counts_truth_in_rows() -> None:
-    """Rows are truth, columns predictions: swapped they would still sum to the same."""
-    row = ClassPrediction(id="a", truth="EGY", pred="MSA", probs={"EGY": 0.1, "MSA": 0.9}, group="")
-    found = confusion([row])
-    assert found.to_dict("index") == {"EGY": {"EGY": 0, "MSA": 1}, "MSA": {"EGY": 0, "MSA": 0}}
 
 
 PLUGIN = '''"""The share of {what}."""

@@ -78,7 +78,7 @@ class LineError(ValueError):
 
 
 def read_transcripts(
-    path: Path, *, kind: str = "auto", encoding: str = "utf8", role: str = "text"
+    path: Path, kind: str = "auto", encoding: str = "utf8", role: str = "text"
 ) -> Transcripts:
     """Read one file of transcripts; of JSON lines the field `role`, or else `text`.
 

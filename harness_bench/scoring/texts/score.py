@@ -85,10 +85,8 @@ def read_joined(files: TranscriptFiles) -> Joined:
     paths = [files.hypothesis, *files.references]
     formats = _one_each("--format", files.formats, len(paths))
     encodings = _one_each("--encoding", files.encodings, len(paths))
-    hypothesis, *references = (
-        read_transcripts(path, kind=kind, encoding=encoding, role="ref" if number else "hyp")
-        for number, (path, kind, encoding) in enumerate(zip(paths, formats, encodings, strict=True))
-    )
+    roles = ["hyp", *["ref"] * len(files.references)]
+    hypothesis, *references = map(read_transcripts, paths, formats, encodings, roles)
     return join(hypothesis, references, files.ids)
 
 

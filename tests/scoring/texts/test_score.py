@@ -42,16 +42,10 @@ def asr(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-@pytest.fixture
-def found(asr: Any) -> Any:
-    """Return what `asr` finds as JSON."""
-
-    def run(texts: Sequence[str], *options: object) -> Any:
-        code, out, _ = asr(texts, *options, "--json")
-        assert code == 0
-        return json.loads(out)
-
-    return run
+def parsed(done: tuple[int, str, str]) -> Any:
+    """Return the object that a run with --json printed."""
+    assert done[0] == 0
+    return json.loads(done[1])
 
 
 def scored(*texts: Sequence[str]) -> tuple[MultiReferenceScores, dict[str, Any]]:
@@ -66,7 +60,7 @@ def test_oracle_by_the_command(command: Any, multiref: Path) -> None:
     refs = [part for name in ANNOTATORS for part in ("--ref", multiref / f"text_noverlap.{name}")]
     how = "--profile mgb3 --encoding buckwalter --ids common --group genre:1 --cluster show:2"
     hyp = multiref / "hyp_chainTDNN_MGB2.QCRI"
-    found = json.loads(command("asr", "--hyp", hyp, *refs, *how.split(), "--json")[1])
+    found = parsed(command("asr", "--hyp", hyp, *refs, *how.split(), "--json"))
     assert [found[key] for key in COUNTS] == [314, 5946, 11025, 13534]
     assert round(found["mr_wer"], 2) == 56.66
     assert [round(value, 2) for value in found["wer"]] == [62.43, 61.60, 62.13, 61.57]
@@ -133,39 +127,37 @@ def test_multi_reference_errors_never_exceed_a_single_references(
     assert merged <= min(counts[:, 1:].sum() for counts in scores.single.values())
 
 
-def test_all_profiles_in_one_object(found: Any) -> None:
-    each = found(("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n"), "--profile", "all")
+def test_all_profiles_in_one_object(asr: Any) -> None:
+    each = parsed(asr(("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n"), "--profile", "all", "--json"))
     assert sorted(each) == profile_names()
     assert (each["mgb2"]["wer"], each["none"]["wer"]) == ([0], [100])
     assert each["mgb2"]["profile"] == "mgb2 v2"
 
 
-def test_ctm_against_stm(found: Any) -> None:
+def test_ctm_against_stm(asr: Any) -> None:
     """Words fall into the STM's segments; what it says to ignore is counted and not scored."""
     stm = (
         "r A s1 0 1 <o,f0,male> قال أحمد\nr A s1 1 2 <o,f0,female>\n"
         "r A s1 2 3 ignore_time_segment_in_scoring\n"
     )
     ctm = "r A 0.1 0.1 قال\nr A 0.6 0.1 محمد\nr A 2.5 0.1 كلام\nr A 1.2 0.1 في\n"
-    scores = found((ctm, stm), "--group", "label3")
+    scores = parsed(asr((ctm, stm), "--group", "label3", "--json"))
     assert [scores[key] for key in COUNTS] == [1, 0, 1, 1]
     assert (scores["utterances"], scores["ids"]["ignored"]) == (2, 1)
     groups = {name: row["wer"] for name, row in scores["groups"]["label3"].items()}
     assert groups == {"male": [50], "female": [None]}
 
 
-def test_groups(found: Any, tmp_path: Path) -> None:
+def test_groups(asr: Any, tmp_path: Path) -> None:
     """By field, by file, by id and by script; who has no value is a row, not dropped."""
-    rows = [("a_1", "قال", "EGY"), ("a_2", "في IBM", "LEV"), ("b_1", "بيت", None)]
-    lines = [
-        json.dumps({"id": key, "text": text} | ({"dialect": label} if label else {}))
-        for key, text, label in rows
-    ]
+    rows = [{"id": "b_1", "text": "بيت"}]
+    rows += [{"id": "a_1", "text": "قال", "dialect": "EGY"}]
+    rows += [{"id": "a_2", "text": "في IBM", "dialect": "LEV"}]
     (tmp_path / "spk").write_text("a_1 s1\na_2 s1\nb_1 s2\n")
     specs = ("dialect", "speaker=spk", "show:1", "code-switched")
     options = [part for spec in specs for part in ("--group", spec)]
-    texts = ("a_1 قال\na_2 في\nb_1 في\n", "\n".join(lines))
-    groups = found(texts, *options)["groups"]
+    texts = ("a_1 قال\na_2 في\nb_1 في\n", "\n".join(map(json.dumps, rows)))
+    groups = parsed(asr(texts, *options, "--json"))["groups"]
     sizes = {
         name: {label: row["utterances"] for label, row in rows.items()}
         for name, rows in groups.items()
@@ -187,10 +179,10 @@ def test_formats_and_encodings_per_file(asr: Any) -> None:
     assert "2 cor" in out
 
 
-def test_common_ids(asr: Any, found: Any) -> None:
+def test_common_ids(asr: Any) -> None:
     """What does not join is left out and counted; contradicting duplicates are not guessed at."""
     texts = ("a قال\nb في\nb بيت\nd قال\n", "a قال\nb في\nc قال\n")
-    scores = found(texts, "--ids", "common")
+    scores = parsed(asr(texts, "--ids", "common", "--json"))
     assert (scores["utterances"], scores["wer"]) == (1, [0])
     counts = {"missing": 1, "extra": 1, "unreferenced": 0, "duplicate": 1}
     assert scores["ids"] == counts | {"ignored": 0, "words_outside": 0}
