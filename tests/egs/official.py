@@ -1,15 +1,16 @@
-"""Tiny QASR, MGB-2 and MGB-3 as they are published, with enough of QASR to train on."""
+"""Recipes and what they run on: tiny QASR, MGB-2 and MGB-3 as they are published."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.corpora.layouts import mgb2, mgb3, qasr
 from tests.corpora.trees import FIRST, SECOND, Seg, sound, write_xml
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[2]
 THIRD = "5E5E5E5E-0000-4C81-BA8C-0000000000AA"
 HOURS = {"train": 0.004, "dev": 0.0006}
 # A name with a blank, and two of which one begins the other: Kaldi sorts `x-` behind `x$`.
@@ -20,8 +21,19 @@ SPEAKERS = (
 WORDS = ("نَعَم ، لا", "# مرحبا facebook .", "هل تسمع ؟")
 
 
+def recipe(
+    folder: str, *arguments: str | Path | float, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the recipe egs/FOLDER by this Python; output and errors are kept apart."""
+    words = ["bash", str(ROOT / "egs" / folder / "run.sh"), "--python", sys.executable]
+    return subprocess.run(
+        [*words, *map(str, arguments)], env={**os.environ, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def build(root: Path) -> dict[str, Path]:
-    """Write the three corpora; return corpus -> its folder."""
+    """Write the three corpora, with enough of QASR to train on; return corpus -> its folder."""
     folders = {name: root / name for name in ("qasr", "mgb2", "mgb3")}
     for module, folder in zip((qasr, mgb2, mgb3), folders.values(), strict=True):
         folder.mkdir(parents=True)

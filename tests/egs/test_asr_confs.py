@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from harness_bench.asr.features import read_config
+from tests.egs.official import ROOT
+
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 QASR, DEMO = (ROOT / "egs" / name / "asr1" / "conf" for name in ("qasr", "demo"))
 FBANK = ("--frontend_conf", "fs=16k", "--encoder_conf", "input_layer=conv2d")
 pytestmark = pytest.mark.espnet
@@ -37,15 +39,13 @@ def trained(config: Path, tokens: Path, out: Path, *more: str) -> tuple[argparse
 def test_the_papers_head_is_what_espnet_builds(tokens: Path, tmp_path: Path, name: str) -> None:
     """Typed in from the paper: 2 and 2 blocks, 8 heads, 2048 units, 70 epochs, joint CTC."""
     args, model = trained(QASR / f"{name}.yaml", tokens, tmp_path, *FBANK)
-    encoder, decoder = model.encoder, model.decoder
-    assert [type(encoder).__name__, len(encoder.encoders)] == ["ConformerEncoder", 2]
-    assert [type(decoder).__name__, len(decoder.decoders)] == ["TransformerDecoder", 2]
-    for attention in (
-        encoder.encoders[0].self_attn, decoder.decoders[0].self_attn, decoder.decoders[0].src_attn,
-    ):  # fmt: skip
+    encoders, decoders = model.encoder.encoders, model.decoder.decoders
+    assert [type(model.encoder).__name__, len(encoders)] == ["ConformerEncoder", 2]
+    assert [type(model.decoder).__name__, len(decoders)] == ["TransformerDecoder", 2]
+    for attention in (encoders[0].self_attn, decoders[0].self_attn, decoders[0].src_attn):
         assert attention.h == 8
-    assert encoder.encoders[0].feed_forward.w_1.out_features == 2048
-    assert decoder.decoders[0].feed_forward.w_1.out_features == 2048
+    for block in (encoders[0], decoders[0]):
+        assert block.feed_forward.w_1.out_features == 2048
     assert args.max_epoch == 70
     assert 0 < model.ctc_weight < 1
 
@@ -60,18 +60,12 @@ def test_one_gpu_sees_as_much_speech_to_an_update() -> None:
     assert one == many
 
 
-@pytest.mark.parametrize(
-    "config", [QASR / "train_asr_cpu_smoke.yaml", DEMO / "demo.yaml"], ids=lambda path: path.stem
-)
-def test_small_configs_have_the_papers_structure(
-    tokens: Path, tmp_path: Path, config: Path
-) -> None:
+def test_small_configs_have_the_papers_structure(tokens: Path, tmp_path: Path) -> None:
     """A smoke test of another structure would prove nothing of the real one."""
-    _, small = trained(config, tokens, tmp_path, *FBANK)
-    _, large = trained(QASR / "train_asr.yaml", tokens, tmp_path, *FBANK)
-    assert [name for name, _ in small.named_modules()] == [
-        name for name, _ in large.named_modules()
-    ]
+    configs = (QASR / "train_asr.yaml", QASR / "train_asr_cpu_smoke.yaml", DEMO / "demo.yaml")
+    models = [trained(config, tokens, tmp_path, *FBANK)[1] for config in configs]
+    large, *small = [[name for name, _ in model.named_modules()] for model in models]
+    assert small == [large, large]
 
 
 @pytest.mark.parametrize(
@@ -98,15 +92,9 @@ def test_the_language_model_is_built(tokens: Path, tmp_path: Path) -> None:
     assert type(model.lm).__name__ == "TransformerLM"
 
 
-def test_features_are_kept_by_a_config_that_its_program_reads() -> None:
-    """Every file of conf/ is read by the program it is for."""
-    from harness_bench.asr.features import read_config  # noqa: PLC0415
-
-    assert read_config(QASR / "features.yaml").shard_mb > 0
-
-
 def test_no_config_goes_unread() -> None:
     """A config that this file does not know is one that nothing holds right."""
+    assert read_config(QASR / "features.yaml").shard_mb > 0
     known = {"train_asr", "train_asr_1gpu", "train_asr_cpu_smoke", "decode", "train_lm", "features"}
     assert {path.stem for path in QASR.iterdir()} == known
     assert {path.stem for path in DEMO.iterdir()} == {"demo", "decode_demo", "train_asr", "decode"}
