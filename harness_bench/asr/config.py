@@ -127,10 +127,7 @@ class BroadcastConfig(RecipeConfig):
 def parse_options[T](kind: type[T], words: Sequence[str], **values: Any) -> T:
     """Read `--name value ...` as egs2's parse_options.sh does; the last value of a name counts.
 
-    Args:
-        kind: a config dataclass; tuples take blanks or commas between values.
-        words: of the command line.
-        values: of fields that are no options.
+    Tuples take blanks or commas between values; `values` are those of fields that are no options.
 
     Raises:
         ValueError: names the option, its value and what was expected.

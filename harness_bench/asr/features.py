@@ -74,11 +74,7 @@ class FeatureConfig:
 
 
 def read_config(path: Path) -> FeatureConfig:
-    """Read a TOML or YAML file.
-
-    Raises:
-        ValueError: no such file, not of either form, unknown key or impossible value.
-    """
+    """Read a TOML or YAML file; errors as `core.config.build`."""
     read = read_yaml if path.suffix in (".yaml", ".yml") else read_toml
     return build(FeatureConfig, read(path), source=str(path))
 
@@ -95,11 +91,7 @@ class Job(NamedTuple):
 def open_job(
     checkpoint: Path, layers: str | int, config: FeatureConfig, device: torch.device
 ) -> Job:
-    """Load a checkpoint to compute its features.
-
-    Raises:
-        ValueError: no checkpoint, or layers that it does not have or that are learned.
-    """
+    """Load a checkpoint; errors as `shape_of` and `fixed_layers`."""
     chosen = fixed_layers(layers, shape_of(checkpoint).num_layers)
     backbone = load_backbone(checkpoint)
     model = FixedFeatures(backbone, chosen).to(device).eval()

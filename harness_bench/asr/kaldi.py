@@ -7,7 +7,6 @@ import math
 import shlex
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,20 +27,13 @@ if TYPE_CHECKING:
 WAV, SEGMENTS, DURATIONS, SAMPLES = "wav.scp", "segments", "reco2dur", "utt2num_samples"
 FILES = (WAV, "text", "utt2spk", SAMPLES)
 SKIPPED = "skipped.tsv"
+type Limits = tuple[float, float]  # shortest and longest utterance to train on, in seconds
 # What ESPnet reads by itself, and fast in every epoch; other formats are rewritten once.
 _DIRECT = (".wav", ".flac")
 _SOURCES = "utt2source"
 _WAY_OUT = "Run stages 1 to 4 again."
 _SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
 _FIELDS = 3  # of a line of segments, behind the utterance
-
-
-@dataclass(frozen=True)
-class DurationLimits:
-    """Shortest and longest utterance to train on, in seconds."""
-
-    min_seconds: float = 0.1
-    max_seconds: float = 20.0
 
 
 def write_data(cuts: Path, split: str, folder: Path, normalise: Callable[[str], str]) -> int:
@@ -97,7 +89,7 @@ def format_audio(
     return len(targets) - there, there
 
 
-def select(folder: Path, out: Path, limits: DurationLimits | None = None) -> tuple[int, int]:
+def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:
     """Copy a data folder without the utterances that cannot be trained on; count kept and skipped.
 
     Args:
@@ -269,16 +261,14 @@ def _write_audio(cut: Cut, target: Path) -> None:
         soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16")
 
 
-def _unfit(text: str, samples: int, limits: DurationLimits) -> str:
+def _unfit(text: str, samples: int, limits: Limits) -> str:
     """Say why an utterance cannot be trained on, or nothing."""
-    seconds = samples / SAMPLE_RATE
+    seconds, (shortest, longest) = samples / SAMPLE_RATE, limits
     if not text:
         return "no text after normalisation"
-    if samples < FRAME_FIELD or seconds < limits.min_seconds:
-        return f"{seconds:.3f} s is shorter than {limits.min_seconds} s"
-    if seconds > limits.max_seconds:
-        return f"{seconds:.3f} s is longer than {limits.max_seconds} s"
-    return ""
+    if samples < FRAME_FIELD or seconds < shortest:
+        return f"{seconds:.3f} s is shorter than {shortest} s"
+    return f"{seconds:.3f} s is longer than {longest} s" if seconds > longest else ""
 
 
 def write_recordings(cuts: Path, split: str, folder: Path) -> int:

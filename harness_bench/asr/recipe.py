@@ -17,7 +17,6 @@ from harness_bench.asr import stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
 from harness_bench.asr.espnet.decode import decode
 from harness_bench.asr.espnet.run import run
-from harness_bench.asr.kaldi import DurationLimits
 from harness_bench.scoring.registry import get_profile
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ class Step(NamedTuple):
 class Recipe:
     """All stages of one model's ASR, with the places of what they write.
 
-    Args:
-        config: options as given; what is empty there is filled in.
-        command: the command line that results tell.
+    Options that are empty are filled in; `command` is the command line that results tell.
 
     Raises:
         ValueError: an option that cannot be; nothing has been written then.
@@ -84,7 +81,7 @@ class Recipe:
         files = Path(c.dumpdir) / "audio"
         audio = _own(stages.audio, data, raw / "org", files, self.sets, c.audio_format, jobs=c.nj)
         yield Step(3, "audio at 16 kHz", audio)
-        limits = DurationLimits(c.min_wav_duration, c.max_wav_duration)
+        limits = (c.min_wav_duration, c.max_wav_duration)
         texts = [Path(path) for path in c.lm_train_text] or [text]
         select = _own(stages.select, raw / "org", raw, self.sets, c.test_sets, limits, texts)
         yield Step(4, "leave out unfit utterances", select)

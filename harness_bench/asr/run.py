@@ -106,7 +106,7 @@ def run_asr(
         cuts: a prepared folder with the config's splits.
         out: the run's folder; gets log.txt, predictions.<split>.jsonl and outcome.json. A run
             cut off there is continued if all its inputs are the same, and made anew otherwise.
-        config: see `AsrConfig`.
+        config: default: that of a demo.
         threads: CPU threads.
 
     Raises:
@@ -249,7 +249,7 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     assert isinstance(c, BroadcastConfig)
     work = Path(c.expdir).resolve() / "espnet2"
     data = _data_words(c)
-    _check_official(recipe, [*data, recipe.checkpoint, str(work), sys.executable])
+    _check_official(c, [*data, recipe.checkpoint, str(work), sys.executable])
     checkout = checkout.resolve()
     environment = {**os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout)}
 
@@ -271,8 +271,7 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     run_steps([(step.title, step.run) for step in recipe.packing() if c.runs(step.number)], None)
 
 
-def _check_official(recipe: Recipe, words: Sequence[str]) -> None:
-    c = recipe.config
+def _check_official(c: RecipeConfig, words: Sequence[str]) -> None:
     if c.feature_cache:
         raise ValueError(
             "--feature_cache does not go with ESPNET_ROOT: asr.sh reads audio or Kaldi's archives"

@@ -138,7 +138,7 @@ def audio(
 
 def select(
     data: Path, out: Path, splits: Sequence[str], tests: Sequence[str],
-    limits: kaldi.DurationLimits, texts: Sequence[Path],
+    limits: kaldi.Limits, texts: Sequence[Path],
 ) -> None:  # fmt: skip
     """Stage 4: leave out utterances that cannot be trained on; test sets stay whole.
 
@@ -165,12 +165,6 @@ def token_list(text: Path, out: Path, kind: TokenType, nbpe: int) -> None:
 
 def write_tokens(texts: Sequence[str], folder: Path, kind: TokenType, *, nbpe: int) -> list[str]:
     """Write tokens.txt (and bpe.model for "bpe") as ESPnet reads them; return the tokens.
-
-    Args:
-        texts: the training transcripts.
-        folder: where to write.
-        kind: what a token is.
-        nbpe: number of sentencepiece units, "bpe" only.
 
     Raises:
         ValueError: no text, or more units than the text can give.
@@ -228,12 +222,7 @@ def training_inputs(
     """Stages 7 and 11: note what decides a training, or refuse to go on with one of other inputs.
 
     How long it trains, and on how many devices, is no input: a training may go on for more epochs.
-
-    Args:
-        folder: ESPnet's output folder.
-        settings: name -> value.
-        files: name -> path.
-        checkpoint: the upstream's folder; empty without one.
+    The `folder` is ESPnet's, `files` are name -> path, `checkpoint` is the upstream's folder.
 
     Raises:
         ValueError: no such file, or a training of other inputs (or that noted none) has begun.
