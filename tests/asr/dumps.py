@@ -9,6 +9,7 @@ import soundfile as sf
 import torch
 
 from harness_bench.asr.features import FeatureConfig, Job, make_features, open_job
+from harness_bench.asr.kaldi import write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,23 +22,17 @@ def write_dump(folder: Path, count: int = 14, *, seed: int = 0) -> Path:
     """Write `count` utterances of 0.2 to 1 s, and one too short for a frame."""
     rng = np.random.default_rng(seed)
     lengths = [300, *rng.integers(3200, 16_000, count - 1).tolist()]
+    samples = {f"u{number:02d}": length for number, length in enumerate(lengths)}
     folder.mkdir(parents=True, exist_ok=True)
-    for number, samples in enumerate(lengths):
-        write_audio(folder / f"u{number:02d}.flac", samples, seed=number)
-    write_lists(folder, lengths)
+    for number, (name, length) in enumerate(samples.items()):
+        write_audio(folder / f"{name}.flac", length, seed=number)
+    write_table(folder / "wav.scp", {name: folder / f"{name}.flac" for name in samples})
+    write_table(folder / "utt2num_samples", samples)
     return folder
 
 
 def write_audio(path: Path, samples: int, *, seed: int, rate: int = 16_000) -> None:
     sf.write(path, 0.3 * np.random.default_rng(seed).uniform(-1, 1, samples), rate)
-
-
-def write_lists(folder: Path, lengths: list[int]) -> None:
-    names = [f"u{number:02d}" for number in range(len(lengths))]
-    scp = "".join(f"{name} {folder / name}.flac\n" for name in names)
-    (folder / "wav.scp").write_text(scp, encoding="utf-8")
-    counts = "".join(f"{name} {count}\n" for name, count in zip(names, lengths, strict=True))
-    (folder / "utt2num_samples").write_text(counts, encoding="utf-8")
 
 
 def job_of(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from harness_bench.asr.config import words_of
 from harness_bench.asr.features import FeatureConfig, read_config
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from harness_bench.asr.features import Job
 
+type Pass = tuple[int, dict[str, bytes]]  # shards that were computed, and all files
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -56,9 +59,7 @@ def job(tiny_checkpoint: Path) -> Job:
 
 
 @pytest.fixture(scope="module")
-def whole(
-    job: Job, dump: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[int, dict[str, bytes]]:
+def whole(job: Job, dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Pass:
     """What an undisturbed pass leaves."""
     return written(job, dump, tmp_path_factory.mktemp("whole") / "train")
 
@@ -67,7 +68,10 @@ def whole(
 def test_rows_are_the_upstreams_features(
     tiny_checkpoint: Path, dump: Path, tmp_path: Path, layers: str | int
 ) -> None:
-    """Every utterance alone, by the backbone itself, rounded to 16 bits."""
+    """Every utterance alone, by the backbone itself, rounded to 16 bits.
+
+    ESPnet batches by speech_shape; it and feats.scp must be of the same frames.
+    """
     written(job_of(tiny_checkpoint, layers), dump, tmp_path)
     reader, backbone = FeatureReader(tmp_path / "feats.scp"), load_backbone(tiny_checkpoint)
     assert len(reader) == 14
@@ -79,21 +83,16 @@ def test_rows_are_the_upstreams_features(
         expected = torch.stack(states).mean(0) if isinstance(layers, str) else states[layers]
         assert len(reader[name]) == int(frames[0])
         np.testing.assert_allclose(reader[name], expected[0], atol=2e-4)
-
-
-def test_tables_tell_what_is_there(job: Job, dump: Path, tmp_path: Path) -> None:
-    """ESPnet batches by speech_shape; it and feats.scp must be of the same frames."""
-    written(job, dump, tmp_path)
-    reader = FeatureReader(tmp_path / "feats.scp")
     lines = (tmp_path / "speech_shape").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{name} {len(reader[name])},32" for name in sorted(reader)]
-    assert len(list(tmp_path.glob("feats-*.npy"))) > 2
-    assert max(path.stat().st_size for path in tmp_path.glob("feats-*.npy")) < 0.006 * 2**20 + 200
+    sizes = [path.stat().st_size for path in tmp_path.glob("feats-*.npy")]
+    assert len(sizes) > 2
+    assert max(sizes) < 0.006 * 2**20 + 200
 
 
 @pytest.mark.parametrize("step", range(9))
 def test_a_pass_broken_off_anywhere_goes_on_to_the_same_bytes(
-    job: Job, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path, step: int
+    job: Job, dump: Path, whole: Pass, tmp_path: Path, step: int
 ) -> None:
     """At any of its batches; whole shards are not computed again."""
     compute, calls = shards._computed, []
@@ -114,11 +113,7 @@ def test_a_pass_broken_off_anywhere_goes_on_to_the_same_bytes(
 
 
 def test_a_killed_pass_goes_on_to_the_same_bytes(
-    job: Job,
-    tiny_checkpoint: Path,
-    dump: Path,
-    whole: tuple[int, dict[str, bytes]],
-    tmp_path: Path,
+    job: Job, tiny_checkpoint: Path, dump: Path, whole: Pass, tmp_path: Path
 ) -> None:
     """SIGKILL runs no clean-up code; what it leaves half-made must be gone at the end."""
     command = [sys.executable, "-c", KILLED, str(tiny_checkpoint), str(dump), str(tmp_path), "7"]
@@ -134,12 +129,19 @@ def test_a_killed_pass_goes_on_to_the_same_bytes(
     assert not list(tmp_path.glob(".partial-*"))
 
 
-def test_an_equal_pass_computes_nothing(job: Job, dump: Path, tmp_path: Path) -> None:
-    """Nor does it touch the tables, on which later stages may depend by their times."""
-    written(job, dump, tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.suffix}
-    assert written(job, dump, tmp_path)[0] == 0
+def test_an_equal_pass_computes_nothing(job: Job, tmp_path: Path) -> None:
+    """Nor does it touch the tables, on which later stages may depend by their times.
+
+    A corpus that moved to another disk has new times of change and the same sound.
+    """
+    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
+    _, files = written(job, data, out)
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix}
+    assert written(job, data, out) == (0, files)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    for path in data.glob("*.flac"):
+        os.utime(path, (1, 1))
+    assert written(job, data, out) == (0, files)
 
 
 @pytest.mark.parametrize("change", ["layers", "checkpoint", "batch_seconds", "code"])
@@ -148,12 +150,11 @@ def test_other_features_replace_all(
 ) -> None:
     """Mixed features of two models would train without an error."""
     count, _ = written(job_of(tiny_checkpoint), dump, tmp_path / "out")
-    checkpoint, layers, config = tiny_checkpoint, "mean", SMALL
+    checkpoint = tiny_checkpoint
     if change == "checkpoint":
         checkpoint = other_checkpoint(tiny_checkpoint, tmp_path / "other")
-    if change == "batch_seconds":
-        config = FeatureConfig(batch_seconds=2.0, shard_mb=SMALL.shard_mb)
-    other = job_of(checkpoint, 1 if change == "layers" else layers, config)
+    config = replace(SMALL, batch_seconds=2.0) if change == "batch_seconds" else SMALL
+    other = job_of(checkpoint, 1 if change == "layers" else "mean", config)
     if change == "code":
         other = other._replace(facts={**other.facts, "code": "of tomorrow"})
     found = written(other, dump, tmp_path / "out")
@@ -169,19 +170,9 @@ def test_changed_audio_replaces_its_shard_alone(job: Job, tmp_path: Path) -> Non
     write_audio(path, sf.info(path).frames, seed=99)
     again, found = written(job, data, out)
     assert again == 1 < count
-    assert [name for name in found if found[name] != before[name]] == [
-        FeatureReader(out / "feats.scp")._rows["u05"][0]
-    ]
+    (shard, *_) = FeatureReader(out / "feats.scp")._rows["u05"]
+    assert [name for name in found if found[name] != before[name]] == [shard]
     assert found == written(job, data, tmp_path / "fresh")[1]
-
-
-def test_copied_audio_costs_no_features(job: Job, tmp_path: Path) -> None:
-    """A corpus that moved to another disk has new times of change and the same sound."""
-    data, out = write_dump(tmp_path / "data"), tmp_path / "out"
-    _, before = written(job, data, out)
-    for path in data.glob("*.flac"):
-        os.utime(path, (1, 1))
-    assert written(job, data, out) == (0, before)
 
 
 def test_utterances_that_left_or_came_are_not_mixed_up(job: Job, tmp_path: Path) -> None:
@@ -220,17 +211,17 @@ def test_features_that_are_no_numbers_are_refused(job: Job, dump: Path, tmp_path
 
 @pytest.mark.slow
 def test_several_processes_write_the_same_bytes(
-    tiny_checkpoint: Path, dump: Path, whole: tuple[int, dict[str, bytes]], tmp_path: Path
+    tiny_checkpoint: Path, dump: Path, whole: Pass, tmp_path: Path
 ) -> None:
     """The program itself, which starts them by torchrun; each writes its share of the shards."""
-    (tmp_path / "c.toml").write_text("batch_seconds = 1.5\nshard_mb = 0.006\n", encoding="utf-8")
-    words = ["--config", str(tmp_path / "c.toml"), "--checkpoint", str(tiny_checkpoint)]
-    words += ["--data", str(dump.parent), "--out", str(tmp_path / "out")]
-    words += ["--splits", dump.name, "--accelerator", "cpu"]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness_bench.asr.features", *words, "--devices", "2"],
-        capture_output=True, text=True, check=False,
+    config = tmp_path / "c.toml"
+    config.write_text("batch_seconds = 1.5\nshard_mb = 0.006\n", encoding="utf-8")
+    words = words_of(
+        config=config, checkpoint=tiny_checkpoint, data=dump.parent, out=tmp_path / "out",
+        splits=dump.name, accelerator="cpu", devices=2,
     )  # fmt: skip
+    command = [sys.executable, "-m", "harness_bench.asr.features", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {name: (tmp_path / "out" / dump.name / name).read_bytes() for name in whole[1]}
     assert found == whole[1]

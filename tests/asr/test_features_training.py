@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from harness_bench.asr.config import words_of
 from harness_bench.asr.espnet.register import register
 from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FrozenUpstream
@@ -41,9 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(data: Path, tiny_checkpoint: Path) -> Path:
     """Cached features of all utterances, and the table of them."""
-    out = data.parent / "features"
-    written(job_of(tiny_checkpoint), data, out)
-    return out / "feats.scp"
+    written(job_of(tiny_checkpoint), data, data.parent / "features")
+    return data.parent / "features" / "feats.scp"
 
 
 @pytest.fixture(scope="module")
@@ -127,17 +127,14 @@ def test_the_whole_chain_runs_in_the_launcher(tiny_checkpoint: Path, tmp_path: P
     words += cached_arguments(data, table, tiny_checkpoint, asr)
     for name, source in (("audio", f"{data / 'wav.scp'},speech,sound"),
                          ("cache", f"{table},speech,harness_features")):  # fmt: skip
-        words += ["--then", "-m", "espnet2.bin.asr_inference", "--output_dir", tmp_path / name]
-        words += ["--asr_train_config", asr / "config.yaml", "--asr_model_file", asr / LAST]
-        words += ["--data_path_and_name_and_type", source, "--beam_size", "2", "--batch_size", "4"]
-        words += ["--maxlenratio", "0.2", "--ngpu", "0"]
-    subprocess.run(
-        [sys.executable, "-m", "harness_bench.asr.espnet.run", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True,
-    )  # fmt: skip
-    found = [
-        (tmp_path / name / "1best_recog" / "text").read_text(encoding="utf-8")
-        for name in ("audio", "cache")
-    ]
-    assert found[0] == found[1]
-    assert len(found[0].splitlines()) == 8
+        words += ["--then", "-m", "espnet2.bin.asr_inference"]
+        words += words_of(
+            output_dir=tmp_path / name, asr_train_config=asr / "config.yaml",
+            asr_model_file=asr / LAST, data_path_and_name_and_type=source, beam_size=2,
+            batch_size=4, maxlenratio=0.2, ngpu=0,
+        )  # fmt: skip
+    command = [sys.executable, "-m", "harness_bench.asr.espnet.run", *map(str, words)]
+    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    audio, cache = (tmp_path / name / "1best_recog" / "text" for name in ("audio", "cache"))
+    assert len(audio.read_text(encoding="utf-8").splitlines()) == 8
+    assert cache.read_bytes() == audio.read_bytes()

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from harness_bench.asr import kaldi
 from harness_bench.audio.io import load_waveform
 from harness_bench.cuts.store import read_cuts, write_cuts
+from tests import cut_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from lhotse.cut import Cut, MonoCut
+    from lhotse.cut import Cut
+
+
+OTHERS = "spk-b-direct b-direct 0 1\nspk-c-part c-part 0.25 1\n"  # lines of segments
 
 
 def prepare(cuts: Path, out: Path) -> Path:
@@ -28,17 +31,10 @@ def prepare(cuts: Path, out: Path) -> Path:
     return folder
 
 
-def test_a_folder_made_from_cuts_keeps_kaldis_rules(tone_corpus: Path, tmp_path: Path) -> None:
-    """ESPnet and Kaldi's tools read these tables line by line, side by side."""
-    folder = tmp_path / "data"
-    for split in ("train", "test"):
-        kaldi.write_data(tone_corpus, split, folder, str)
-        kaldi.format_audio(tone_corpus, split, folder, tmp_path / "audio")
-        kaldi.check_data_dir(folder)
-    spoken = kaldi.read_table(folder / "spk2utt")
-    said_by = kaldi.read_table(folder / "utt2spk")
-    pairs = {(name, speaker) for speaker, names in spoken.items() for name in names.split()}
-    assert pairs == set(said_by.items())
+def shorten(folder: Path) -> None:
+    """Let the cut that is a part of its recording end half a second after its start."""
+    *others, part = read_cuts(folder, "train")
+    write_cuts(folder, "train", [*others, part.truncate(duration=0.5, preserve_id=True)])
 
 
 def test_only_unsuitable_audio_is_rewritten(mixed_cuts: Path, tmp_path: Path) -> None:
@@ -46,16 +42,10 @@ def test_only_unsuitable_audio_is_rewritten(mixed_cuts: Path, tmp_path: Path) ->
     folder = prepare(mixed_cuts, tmp_path)
     paths = kaldi.read_table(folder / "wav.scp")
     assert paths["spk-b-direct"] == str(tmp_path / "b-direct.wav")
-    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == [
-        "spk-a-slow.flac",
-        "spk-c-part.flac",
-    ]
-
-
-def test_the_named_audio_is_the_cuts_audio(mixed_cuts: Path, tmp_path: Path) -> None:
-    """Whatever stands in wav.scp must sound as the cut does, 16 bit rounding aside."""
-    folder = prepare(mixed_cuts, tmp_path)
-    paths, counts = (kaldi.read_table(folder / name) for name in ("wav.scp", "utt2num_samples"))
+    rewritten = {path.name for path in (tmp_path / "audio").iterdir()}
+    assert rewritten == {"spk-a-slow.flac", "spk-c-part.flac"}
+    # Whatever stands in wav.scp must sound as the cut does, 16 bit rounding aside.
+    counts = kaldi.read_table(folder / "utt2num_samples")
     for cut in read_cuts(mixed_cuts, "train"):
         samples, rate = sf.read(paths[f"spk-{cut.id}"], dtype="float32")
         expected = load_waveform(cut)
@@ -70,11 +60,7 @@ def test_a_changed_cut_is_rewritten_and_an_equal_one_is_not(
     prepare(mixed_cuts, tmp_path)
     slow, part = (tmp_path / "audio" / f"spk-{name}.flac" for name in ("a-slow", "c-part"))
     before = {path: path.stat().st_mtime_ns for path in (slow, part)}
-    cuts = [
-        cut.truncate(duration=0.5, preserve_id=True) if cut.id == "c-part" else cut
-        for cut in read_cuts(mixed_cuts, "train")
-    ]
-    write_cuts(mixed_cuts, "train", cuts)
+    shorten(mixed_cuts)
     prepare(mixed_cuts, tmp_path)
     assert slow.stat().st_mtime_ns == before[slow]
     assert sf.info(part).frames == 8_000
@@ -87,9 +73,7 @@ def test_audio_of_an_older_cut_in_another_format_is_not_taken(
     audio, counts = tmp_path / "audio", []
     for number, suffix in enumerate(("wav", "flac", "wav", "wav")):
         if number == 1:
-            cuts = [cut.truncate(duration=0.5, preserve_id=True) if cut.id == "c-part" else cut
-                    for cut in read_cuts(mixed_cuts, "train")]  # fmt: skip
-            write_cuts(mixed_cuts, "train", cuts)
+            shorten(mixed_cuts)
         counts.append(kaldi.format_audio(mixed_cuts, "train", tmp_path / "data", audio, suffix))
     assert sf.info(audio / "spk-c-part.wav").frames == 8_000
     # The other utterance did not change, and its first wav is the right one.
@@ -120,12 +104,15 @@ def test_a_killed_run_keeps_what_it_wrote(
 
 
 def test_unfit_utterances_are_left_out_with_their_reason(mixed_cuts: Path, tmp_path: Path) -> None:
-    """Training crashes on them, and nobody would know that they are gone."""
+    """Training crashes on them, and nobody would know that they are gone; test sets stay whole."""
     folder = prepare(mixed_cuts, tmp_path)
+    # A score over fewer utterances than the test set has is no score of it.
+    assert kaldi.select(folder, tmp_path / "dump") == (3, 0)
+    with pytest.raises(ValueError, match=r"all 3 utterances are unfit.*max_wav_duration"):
+        kaldi.select(folder, tmp_path / "dump", (10, 20))
     rows = kaldi.read_table(folder / "text")
     kaldi.write_table(folder / "text", {**rows, "spk-b-direct": ""})
-    limits = kaldi.DurationLimits(min_seconds=0.8, max_seconds=5)
-    assert kaldi.select(folder, tmp_path / "dump", limits) == (1, 2)
+    assert kaldi.select(folder, tmp_path / "dump", (0.8, 5)) == (1, 2)
     listed = (tmp_path / "dump" / "skipped.tsv").read_text(encoding="utf-8")
     assert listed.splitlines() == [
         "utterance\treason",
@@ -133,40 +120,6 @@ def test_unfit_utterances_are_left_out_with_their_reason(mixed_cuts: Path, tmp_p
         "spk-c-part\t0.750 s is shorter than 0.8 s",
     ]
     assert list(kaldi.read_table(tmp_path / "dump" / "wav.scp")) == ["spk-a-slow"]
-
-
-def test_a_test_set_stays_whole(mixed_cuts: Path, tmp_path: Path) -> None:
-    """A score over fewer utterances than the test set has is no score of it."""
-    folder = prepare(mixed_cuts, tmp_path)
-    assert kaldi.select(folder, tmp_path / "dump") == (3, 0)
-
-
-def test_nothing_left_is_an_error(mixed_cuts: Path, tmp_path: Path) -> None:
-    """ESPnet would fail later with a message about an empty file."""
-    folder = prepare(mixed_cuts, tmp_path)
-    with pytest.raises(ValueError, match=r"all 3 utterances are unfit.*max_wav_duration"):
-        kaldi.select(folder, tmp_path / "dump", kaldi.DurationLimits(10, 20))
-
-
-@pytest.mark.parametrize(
-    ("file", "rows", "message"),
-    [
-        ("text", "b x\na x\n", "not sorted"),
-        ("utt2spk", "b b\na a\n", "not sorted"),
-        ("text", "a x\n", "'b' is not in every file"),
-        ("text", "a x\na y\nb x\n", ":2 repeats 'a'"),
-        ("utt2spk", "a a\nb c\n", "'b' does not start with 'c'"),
-    ],
-)
-def test_a_broken_folder_is_refused(tmp_path: Path, file: str, rows: str, message: str) -> None:
-    """The check is what stands between a hand-made folder and a silently wrong training."""
-    for name in kaldi.FILES:
-        kaldi.write_table(tmp_path / name, {"a": "a", "b": "b"})
-    kaldi.write_table(tmp_path / "spk2utt", {"a": "a", "b": "b"})
-    kaldi.check_data_dir(tmp_path)
-    (tmp_path / file).write_text(rows, encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
-        kaldi.check_data_dir(tmp_path)
 
 
 def test_a_name_with_a_blank_is_refused(mixed_cuts: Path, tmp_path: Path) -> None:
@@ -196,49 +149,36 @@ def test_segments_and_recordings_give_the_cuts_audio(mixed_cuts: Path, tmp_path:
         assert sf.info(places[name]).frames == cut.recording.num_samples
 
 
-def test_files_of_one_name_stay_two_recordings(mixed_cuts: Path, tmp_path: Path) -> None:
-    """`a/001.wav` and `b/001.wav` are common; one would be cut from the other's audio."""
-    cuts = read_cuts(mixed_cuts, "train")[:2]
-    for number, cut in enumerate(cuts):
-        place = tmp_path / str(number) / "001.wav"
-        place.parent.mkdir()
-        place.write_bytes(b"")
-        cut.recording.sources[0].source = str(place)
-    write_cuts(tmp_path / "cuts", "train", cuts)
-    folder = write(tmp_path / "cuts", tmp_path / "data")
+def test_recordings_are_named_and_opened_by_their_files(tmp_path: Path) -> None:
+    """`a/001.wav` and `b/001.wav` are common; one would be cut from the other's audio.
+
+    Kaldi's recipes read MP3 through ffmpeg; a bare path would fail in stage 3.
+    """
+    files = ("/a/001.wav", "/b/001.wav", "/data/clip one.mp3")
+    rows = [cut_files.row(f"u{n}", audio=file, text="x") for n, file in enumerate(files)]
+    folder = write(cut_files.write(tmp_path / "cuts", "train", rows), tmp_path / "data")
     places = kaldi.read_table(folder / "wav.scp")
-    assert sorted(places.values()) == [str(tmp_path / f"{n}" / "001.wav") for n in range(2)]
+    pipe = "ffmpeg -v error -i '/data/clip one.mp3' -f wav -ac 1 -ar 16000 - |"
+    assert places.pop("clip_one") == pipe
+    assert sorted(places.values()) == [*files[:2]]
 
 
-def test_what_espnet_cannot_open_is_a_pipe(mixed_cuts: Path, tmp_path: Path) -> None:
-    """Kaldi's recipes read MP3 through ffmpeg; a bare path would fail in stage 3."""
-    cuts = read_cuts(mixed_cuts, "train")
-    cuts[0].recording.sources[0].source = "/data/clip one.mp3"
-    write_cuts(tmp_path / "cuts", "train", cuts)
-    folder = write(tmp_path / "cuts", tmp_path / "data")
-    place = kaldi.read_table(folder / "wav.scp")["clip_one"]
-    assert place == "ffmpeg -v error -i '/data/clip one.mp3' -f wav -ac 1 -ar 16000 - |"
+SPEAKERS = st.sampled_from(["x", "x$", "x-", "x-a", "xa", "x_", "y", None])
+SPOKEN = st.tuples(SPEAKERS, st.text("ab-_", min_size=1))
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    rows=st.lists(
-        st.tuples(
-            st.sampled_from(["x", "x$", "x-", "x-a", "xa", "x_", "y", None]),
-            st.text("ab-_", min_size=1),
-        ),
-        min_size=1,
-        unique_by=lambda row: row[1],
-    )
-)
+@given(rows=st.lists(SPOKEN, min_size=1, unique_by=lambda row: row[1]))
 def test_both_of_kaldis_orders_agree_whatever_speakers_are_called(
-    tmp_path_factory: pytest.TempPathFactory,
-    make_cut: Callable[[str, str | None], MonoCut],
-    rows: list[tuple[str | None, str]],
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, str]]
 ) -> None:
     """Sorted by utterance must be sorted by speaker: validate_data_dir.sh refuses all else."""
     folder = tmp_path_factory.mktemp("speakers")
-    write_cuts(folder, "train", [make_cut(uid, speaker) for speaker, uid in rows])
+    cuts = [
+        cut_files.row(uid, text="x", speaker=by) if by else cut_files.row(uid, text="x")
+        for by, uid in rows
+    ]
+    cut_files.write(folder, "train", cuts)
     try:
         names = kaldi.by_name(folder, "train")
     except ValueError as error:
@@ -253,6 +193,13 @@ def test_both_of_kaldis_orders_agree_whatever_speakers_are_called(
     ("file", "text", "told"),
     [
         ("segments", "spk-a-slow a-slow 0 1.02\n", "utterance 'spk-b-direct' is not in every file"),
+        ("text", "spk-a-slow x\n", "'spk-b-direct' is not in every file"),
+        ("text", "spk-b-direct x\nspk-a-slow x\nspk-c-part x\n", "not sorted"),
+        ("text", "spk-a-slow x\nspk-a-slow y\n", ":2 repeats 'spk-a-slow'"),
+        # Kaldi drops such lines with a warning, and the utterance is gone.
+        ("segments", f"spk-a-slow a-slow 0.5 0.5\n{OTHERS}", "no length"),
+        ("segments", f"spk-a-slow a-slow -1 0.5\n{OTHERS}", "no length"),
+        ("segments", f"spk-a-slow a-slow 0.5\n{OTHERS}", "expected a"),
         ("utt2spk", "spk-c-part spk\nspk-a-slow spk-a\nspk-b-direct spk-b\n", "not sorted by its"),
         ("wav.scp", "b x\na x\n", "not sorted by its first column"),
         ("wav.scp", "a-slow x\n", "'b-direct' is not in wav.scp"),
@@ -262,25 +209,11 @@ def test_both_of_kaldis_orders_agree_whatever_speakers_are_called(
         ("spk2utt", "spk spk-a-slow\n", "spk2utt and utt2spk differ"),
     ],
 )
-def test_a_broken_folder_of_recordings_is_refused(
+def test_a_broken_folder_is_refused(
     mixed_cuts: Path, tmp_path: Path, file: str, text: str, told: str
 ) -> None:
-    """The official asr.sh would stop an hour later, or cut silence from behind a recording."""
+    """asr.sh would stop an hour later, cut silence from behind a recording, or train wrongly."""
     folder = write(mixed_cuts, tmp_path / "data")
     (folder / file).write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=told):
-        kaldi.check_raw_dir(folder)
-
-
-@pytest.mark.parametrize(
-    ("times", "told"), [("0.5 0.5", "no length"), ("-1 0.5", "no length"), ("0.5", "expected a")]
-)
-def test_a_segment_without_length_is_refused(
-    mixed_cuts: Path, tmp_path: Path, times: str, told: str
-) -> None:
-    """Kaldi drops such lines with a warning, and the utterance is gone."""
-    folder = write(mixed_cuts, tmp_path / "data")
-    rows = kaldi.read_table(folder / "segments")
-    kaldi.write_table(folder / "segments", {**rows, "spk-a-slow": f"a-slow {times}"})
     with pytest.raises(ValueError, match=told):
         kaldi.check_raw_dir(folder)

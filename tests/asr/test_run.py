@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,6 +18,10 @@ from harness_bench.core.files import digest_file, digest_strings, write_json
 from harness_bench.cuts.fields import text_of
 from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
 from harness_bench.results.predictions import TextPrediction, read_predictions
+from tests.asr.trainings import other_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -29,11 +34,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsrConfig:
 
     def run_logged(command: list[str], log: Path, **_: object) -> float:
         given = dict(zip(command[5::2], command[6::2], strict=True))
-        found = [f"run on {given['--upstream']} with {given['--test_sets']}"]
         asr = log.parent / "asr"
-        found += ["continued"] * asr.exists()
         with (tmp_path / "runs").open("a", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in found)
+            stream.write(f"run on {given['--upstream']} with {given['--test_sets']}\n")
+            stream.write("continued\n" * asr.exists())
         asr.mkdir(parents=True, exist_ok=True)
         (log.parent / "predictions.test.jsonl").touch()
         weights = {"frontend.layer_weights": torch.tensor([0.0, 0.0])}
@@ -51,63 +55,54 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsrConfig:
 SPLITS = ("train", "dev", "test")
 
 
+@pytest.fixture
+def start(tone_corpus: Path, fake: AsrConfig) -> Callable[..., AsrOutcome]:
+    """Return a call of `run_asr` with the stand-in."""
+    return partial(run_asr, upstream="fbank", checkpoint=None, cuts=tone_corpus, config=fake)
+
+
 def runs(tmp_path: Path) -> list[str]:
     path = tmp_path / "runs"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def test_an_equal_run_is_not_repeated(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
-    """The demo is called again and again; a training it has done already takes minutes."""
-    first, second = (
-        run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
-        )
-        for _ in range(2)
-    )
+def test_an_equal_run_is_not_repeated_and_may_be_moved(
+    tmp_path: Path, start: Callable[..., AsrOutcome]
+) -> None:
+    """The demo is called again and again; a training it has done already takes minutes.
+
+    Copied to another machine a run must neither run again nor point back.
+    """
+    old, new = tmp_path / "old", tmp_path / "new"
+    first, second = (start(out=old) for _ in range(2))
     assert first == second
     assert first.layer_weights == (0.5, 0.5)
-    assert runs(tmp_path) == ["run on fbank with test"]
     assert first.predictions["test"].is_file()
-
-
-def test_a_finished_run_may_be_moved(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
-    """Copied to another machine it must neither run again nor point back."""
-    old, new = tmp_path / "old", tmp_path / "new"
-    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=old, config=fake)
     old.rename(new)
-    outcome = run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=new, config=fake)
-    assert outcome.predictions["test"] == new / "predictions.test.jsonl"
-    assert len(runs(tmp_path)) == 1
+    assert start(out=new).predictions["test"] == new / "predictions.test.jsonl"
+    assert runs(tmp_path) == ["run on fbank with test"]
 
 
 def test_a_changed_checkpoint_or_config_is_a_new_run(
-    tone_corpus: Path, tmp_path: Path, fake: AsrConfig, tiny_checkpoint: Path
+    tmp_path: Path, fake: AsrConfig, start: Callable[..., AsrOutcome], tiny_checkpoint: Path
 ) -> None:
     """ESPnet would continue an old training with the new settings and call it theirs."""
-    checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(tiny_checkpoint, checkpoint)
-    for change in ("nothing", "checkpoint", "config"):
-        if change == "checkpoint":
-            with (checkpoint / "config.json").open("a", encoding="utf-8") as stream:
-                stream.write(" ")
-        if change == "config":
-            (fake.recipe / "train.yaml").write_text("a: 2\n", encoding="utf-8")
-        run_asr(
-            upstream="harness", checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path / "out",
-            config=fake,
-        )  # fmt: skip
-    assert runs(tmp_path) == [f"run on {checkpoint} with test"] * 3
+    other = other_checkpoint(tiny_checkpoint, tmp_path / "other")
+    for checkpoint in (tiny_checkpoint, other):
+        start(upstream="harness", checkpoint=checkpoint, out=tmp_path / "out")
+    (fake.recipe / "train.yaml").write_text("a: 2\n", encoding="utf-8")
+    start(upstream="harness", checkpoint=other, out=tmp_path / "out")
+    upstreams = (tiny_checkpoint, other, other)
+    assert runs(tmp_path) == [f"run on {checkpoint} with test" for checkpoint in upstreams]
 
 
-def test_a_run_cut_off_is_continued(tone_corpus: Path, tmp_path: Path, fake: AsrConfig) -> None:
+def test_a_run_cut_off_is_continued(tmp_path: Path, start: Callable[..., AsrOutcome]) -> None:
     """Seventy epochs must survive a power cut."""
     (tmp_path / "fail").touch()
     with pytest.raises(RuntimeError):
-        run_asr(
-            upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake
-        )
+        start(out=tmp_path / "out")
     (tmp_path / "fail").unlink()
-    run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path / "out", config=fake)
+    start(out=tmp_path / "out")
     assert runs(tmp_path)[-1] == "continued"
 
 
@@ -133,14 +128,12 @@ def test_a_run_of_the_scripts_before_is_finished(tone_corpus: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("upstream", ["fbank", "harness"])
 def test_checkpoint_and_upstream_must_fit(
-    tone_corpus: Path, tmp_path: Path, upstream: str, fake: AsrConfig
+    tmp_path: Path, upstream: str, start: Callable[..., AsrOutcome]
 ) -> None:
     """FBANK figures under a model's name would go into the leaderboard."""
     checkpoint = tmp_path if upstream == "fbank" else None
     with pytest.raises(ValueError, match=f"upstream '{upstream}' with checkpoint"):
-        run_asr(
-            upstream=upstream, checkpoint=checkpoint, cuts=tone_corpus, out=tmp_path, config=fake
-        )
+        start(upstream=upstream, checkpoint=checkpoint, out=tmp_path)
 
 
 def test_the_demo_recipe_is_found() -> None:

@@ -177,13 +177,9 @@ def test_a_training_that_began_keeps_its_inputs(tmp_path: Path) -> None:
 
 def test_a_training_that_noted_nothing_is_not_gone_on_with(tmp_path: Path) -> None:
     """A checkout's asr.sh has tokens of its own; of equal number, nothing would fail."""
+    with pytest.raises(ValueError, match="tokens: there is no file"):  # its stage was skipped
+        training_inputs(tmp_path, {}, {"tokens": str(tmp_path / "tokens.txt")})
     (tmp_path / "checkpoint.pth").touch()
     with pytest.raises(ValueError, match=NOTE):
         training_inputs(tmp_path, {"layers": "mean"}, {})
     assert not (tmp_path / NOTE).exists()
-
-
-def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """Its stage was skipped; the message must say which file is missing."""
-    with pytest.raises(ValueError, match="tokens: there is no file"):
-        training_inputs(tmp_path, {}, {"tokens": str(tmp_path / "tokens.txt")})

@@ -7,28 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
+from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.asr.config import words_of
 from harness_bench.asr.espnet.register import register
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
 LETTERS = {"ا": 400.0, "ب": 900.0, "ت": 1700.0, "ث": 3000.0}  # Hz
 TOKENS = ["<blank>", "<unk>", "<space>", *LETTERS, "<sos/eos>"]
 LETTER, PAUSE, EDGE = 0.16, 0.24, 0.12  # seconds
-_ENCODER = [
-    "--encoder", "transformer", "--encoder_conf", "output_size=32", "--encoder_conf",
-    "attention_heads=2", "--encoder_conf", "linear_units=64", "--encoder_conf", "num_blocks=1",
-    "--encoder_conf", "dropout_rate=0", "--encoder_conf", "positional_dropout_rate=0",
-]  # fmt: skip
-_DECODER = [
-    "--decoder", "transformer", "--decoder_conf", "attention_heads=2", "--decoder_conf",
-    "linear_units=64", "--decoder_conf", "num_blocks=1", "--decoder_conf", "dropout_rate=0",
-    "--decoder_conf", "positional_dropout_rate=0", "--model_conf", "ctc_weight=0.6",
-]  # fmt: skip
+_SMALL: dict[str, object] = {
+    "attention_heads": 2, "linear_units": 64, "num_blocks": 1, "dropout_rate": 0,
+    "positional_dropout_rate": 0,
+}  # fmt: skip
+_FBANK = {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 20}
 
 
 def random_text(rng: np.random.Generator, words: int) -> str:
@@ -61,25 +57,18 @@ def train(folder: Path, *, checkpoint: Path | None = None, steps: int) -> None:
     from espnet2.tasks.asr import ASRTask  # noqa: PLC0415 - takes 10 s
 
     register()
-    frontend = [
-        "--frontend",
-        "default",
-        "--frontend_conf",
-        "fs=16k",
-        "--frontend_conf",
-        "n_fft=512",
-    ]
-    frontend += ["--frontend_conf", "win_length=400", "--frontend_conf", "hop_length=160"]
-    frontend += ["--frontend_conf", "n_mels=20", "--encoder_conf", "input_layer=conv2d"]
-    if checkpoint is not None:
-        frontend = ["--frontend", "harness", "--frontend_conf", f"checkpoint={checkpoint}"]
-        frontend += ["--encoder_conf", "input_layer=linear"]
     folder.mkdir(parents=True)
     (folder / "tokens.txt").write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
-    options = [
-        "--output_dir", str(folder), "--token_list", str(folder / "tokens.txt"), "--token_type",
-        "char", "--normalize", "utterance_mvn", *frontend, *_ENCODER, *_DECODER,
-    ]  # fmt: skip
+    options = words_of(
+        output_dir=folder, token_list=folder / "tokens.txt", token_type="char",  # noqa: S106
+        normalize="utterance_mvn", encoder="transformer", decoder="transformer",
+        frontend="harness" if checkpoint else "default",
+    )  # fmt: skip
+    encoder = _SMALL | {"output_size": 32, "input_layer": "linear" if checkpoint else "conv2d"}
+    frontend = {"checkpoint": checkpoint} if checkpoint else _FBANK
+    options += ["--model_conf", "ctc_weight=0.6"]
+    for part, conf in {"frontend": frontend, "encoder": encoder, "decoder": _SMALL}.items():
+        options += words_of(**{f"{part}_conf": [f"{name}={value}" for name, value in conf.items()]})
     args = ASRTask.get_parser().parse_args(options)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -96,10 +85,12 @@ def _fit(model: Any, steps: int) -> None:
     for step in range(steps):
         texts = [random_text(rng, int(rng.integers(1, 5))) for _ in range(12)]
         waves = [torch.from_numpy(speech(text, rng)[0]) for text in texts]
-        codes = [[TOKENS.index("<space>" if c == " " else c) for c in text] for text in texts]
+        tokens = [[TOKENS.index("<space>" if c == " " else c) for c in text] for text in texts]
+        codes = [torch.tensor(each) for each in tokens]
         loss, *_ = model(
-            _padded(waves, 0), torch.tensor([len(wave) for wave in waves]),
-            _padded([*map(torch.tensor, codes)], -1), torch.tensor([len(code) for code in codes]),
+            pad_sequence(waves, batch_first=True), torch.tensor([*map(len, waves)]),
+            pad_sequence(codes, batch_first=True, padding_value=-1),
+            torch.tensor([*map(len, codes)]),
         )  # fmt: skip
         for group in optimiser.param_groups:
             group["lr"] = 5e-3 * min(1, (step + 1) / 20, (steps - step) / 50)
@@ -107,7 +98,3 @@ def _fit(model: Any, steps: int) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
-
-
-def _padded(rows: list[Tensor], value: int) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile as sf
 
+from harness_bench.asr.config import words_of
+from harness_bench.asr.kaldi import write_table
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,16 +41,14 @@ def write_data(folder: Path, count: int = 8) -> Path:
     """Write `count` utterances of noise, 0.3 to 0.6 s, with texts, as ESPnet reads them."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    lines: dict[str, list[str]] = {"wav.scp": [], "text": [], "speech_shape": []}
+    rows: dict[str, dict[str, object]] = {"wav.scp": {}, "text": {}, "speech_shape": {}}
     for number in range(count):
         name, samples = f"u{number}", int(rng.integers(4800, 9600))
+        rows["wav.scp"][name], rows["speech_shape"][name] = folder / f"{name}.wav", samples
         sf.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(samples), 16_000)
-        text = "".join(rng.choice(list(LETTERS), 4))
-        values = (folder / f"{name}.wav", text, samples)
-        for rows, value in zip(lines.values(), values, strict=True):
-            rows.append(f"{name} {value}\n")
-    for file, rows in lines.items():
-        (folder / file).write_text("".join(rows), encoding="utf-8")
+        rows["text"][name] = "".join(rng.choice(list(LETTERS), 4))
+    for file, table in rows.items():
+        write_table(folder / file, table)
     (folder / "tokens.txt").write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
     return folder
 
@@ -56,39 +57,39 @@ def arguments(
     data: Path, checkpoint: Path, out: Path, *, dropout: float = 0.1, encoder: str = "conformer",
     **options: object,
 ) -> list[str]:  # fmt: skip
-    """Return the command line of `espnet2.bin.asr_train` for these data and our frontend.
+    """Return the command line of `espnet2.bin.asr_train` for a folder of `write_data`.
 
     Args:
-        data: a folder of `write_data`.
+        data: the folder.
         checkpoint: the upstream's folder.
         out: gets the training.
         dropout: everywhere in encoder and decoder.
         encoder: ESPnet's name; a conformer has BatchNorm, a transformer has none.
         options: further options or other values.
     """
-    decoder = {"attention_heads": 2, "linear_units": 16, "num_blocks": 1}
     values: dict[str, object] = {
         "frontend": "harness", "encoder": encoder, "decoder": "transformer",
         "token_type": "char", "token_list": data / "tokens.txt", "bpemodel": "none",
-        "use_preprocessor": "true", "normalize": "utterance_mvn", "output_dir": out,
+        "use_preprocessor": True, "normalize": "utterance_mvn", "output_dir": out,
         "train_shape_file": data / "speech_shape", "valid_shape_file": data / "speech_shape",
         "batch_type": "unsorted", "batch_size": 4, "max_epoch": 2, "keep_nbest_models": 2,
-        "optim": "adam", "num_workers": 0, "ngpu": 0, "num_att_plot": 0,
-        "use_matplotlib": "false", "use_tensorboard": "false", "resume": "true", "seed": 0,
+        "optim": "adam", "num_workers": 0, "ngpu": 0, "num_att_plot": 0, "use_matplotlib": False,
+        "use_tensorboard": False, "resume": True, "seed": 0,
+        "best_model_criterion": ("valid,acc,max",),
     } | options  # fmt: skip
-    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     configs: dict[str, dict[str, object]] = {
         "frontend": {"checkpoint": checkpoint},
-        "encoder": SMALL
-        | (CONFORMER if encoder == "conformer" else {})
-        | dict.fromkeys(DROPOUT, dropout),
-        "decoder": decoder | dict.fromkeys(DECODER_DROPOUT, dropout),
+        "encoder": SMALL | (CONFORMER if encoder == "conformer" else {}),
+        "decoder": {"attention_heads": 2, "linear_units": 16, "num_blocks": 1},
         "model": {"ctc_weight": 0.3, "extract_feats_in_collect_stats": "false"},
         "optim": {"lr": 0.01},
     }
-    for name, config in configs.items():
-        words += [w for k, v in config.items() for w in (f"--{name}_conf", f"{k}={v}")]
+    configs["encoder"] |= dict.fromkeys(DROPOUT, dropout)
+    configs["decoder"] |= dict.fromkeys(DECODER_DROPOUT, dropout)
+    values |= {
+        f"{name}_conf": [f"{k}={v}" for k, v in conf.items()] for name, conf in configs.items()
+    }
     for part in ("train", "valid"):
-        for file, kind in (("wav.scp", "speech,sound"), ("text", "text,text")):
-            words += [f"--{part}_data_path_and_name_and_type", f"{data / file},{kind}"]
-    return [*words, "--best_model_criterion", "valid,acc,max"]
+        files = [f"{data / 'wav.scp'},speech,sound", f"{data / 'text'},text,text"]
+        values[f"{part}_data_path_and_name_and_type"] = files
+    return words_of(**values)

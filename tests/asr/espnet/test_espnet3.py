@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TASK = "espnet3.systems.esp2_asr.task"
-pytestmark = [
-    pytest.mark.espnet,
-    pytest.mark.skipif(
-        importlib.util.find_spec("espnet3") is None, reason="this ESPnet has no espnet3"
-    ),
-]
+absent = importlib.util.find_spec("espnet3") is None
+skipped = pytest.mark.skipif(absent, reason="this ESPnet has no espnet3")
+pytestmark = [pytest.mark.espnet, skipped]
 
 
 @pytest.fixture(scope="module")
@@ -31,31 +28,17 @@ def model(tiny_checkpoint: Path) -> Any:
     from omegaconf import OmegaConf  # noqa: PLC0415
 
     register()
+    decoder = {"attention_heads": 2, "linear_units": 16, "num_blocks": 1}
     config = {
-        "token_list": list(TOKENS),
-        "frontend": "harness",
+        "token_list": list(TOKENS), "frontend": "harness",
         "frontend_conf": {"checkpoint": str(tiny_checkpoint), "layers": "weighted"},
-        "encoder": "transformer",
-        "encoder_conf": SMALL,
-        "decoder": "transformer",
-        "decoder_conf": {"attention_heads": 2, "linear_units": 16, "num_blocks": 1}
-        | dict.fromkeys(DECODER_DROPOUT, 0.0),
-        "normalize": "utterance_mvn",
-        "model_conf": {"ctc_weight": 0.3},
-    }
+        "encoder": "transformer", "encoder_conf": SMALL, "decoder": "transformer",
+        "decoder_conf": decoder | dict.fromkeys(DECODER_DROPOUT, 0.0),
+        "normalize": "utterance_mvn", "model_conf": {"ctc_weight": 0.3},
+    }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return get_espnet_model(f"{TASK}.ASRTask", OmegaConf.create(config))
-
-
-def batch() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {
-        "speech": 0.1 * torch.randn(2, 8000, generator=generator),
-        "speech_lengths": torch.tensor([8000, 6000]),
-        "text": torch.tensor([[2, 3, 4], [3, 2, -1]]),
-        "text_lengths": torch.tensor([3, 2]),
-    }
 
 
 def test_its_task_is_a_copy(model: Any) -> None:
@@ -69,14 +52,14 @@ def test_its_task_is_a_copy(model: Any) -> None:
 
 def test_its_model_trains_the_layer_weights(model: Any) -> None:
     """What espnet3's Lightning module does with a batch: loss, statistics, weight."""
-    loss, stats, weight = model.train()(**batch())
+    loss, stats, weight = model.train()(
+        speech=0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0)),
+        speech_lengths=torch.tensor([8000, 6000]),
+        text=torch.tensor([[2, 3, 4], [3, 2, -1]]), text_lengths=torch.tensor([3, 2]),
+    )  # fmt: skip
     loss.backward()
-    trained = {
-        name
-        for name, value in model.named_parameters()
-        if name.startswith("frontend.") and value.grad is not None
-    }
-    assert trained == {"frontend.layer_weights"}
+    trained = {name for name, value in model.frontend.named_parameters() if value.grad is not None}
+    assert trained == {"layer_weights"}
     assert model.frontend.layer_weights.grad.any()
     assert {"loss", "loss_ctc", "acc"} <= stats.keys()
     assert weight == 2

@@ -50,15 +50,11 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_commands_are_divided_at_then() -> None:
-    """One process runs several stages, each with exactly its own arguments."""
-    found = run.parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
-    assert found == [("Stage 1", "a.b", ["-x", "y z"]), ("c", "c", [])]
-
-
 @pytest.mark.parametrize("words", ["", "-m", "espnet2.bin.asr_train", "--stage x", "-m a --then"])
 def test_a_command_without_a_module_is_refused(words: str) -> None:
     """`--then` misplaced must not run half of what was meant."""
+    found = run.parse(["--stage", "Stage 1", "-m", "a.b", "-x", "y z", "--then", "-m", "c"])
+    assert found == [("Stage 1", "a.b", ["-x", "y z"]), ("c", "c", [])]
     with pytest.raises(ValueError, match="Expected `-m MODULE`"):
         run.parse(words.split())
 
@@ -143,19 +139,15 @@ def test_saving_gives_the_same_files_and_streams(
 
 def test_the_missing_model_of_an_epoch_is_made_from_the_checkpoint(tmp_path: Path) -> None:
     """Otherwise the average over the best epochs fails after the last one."""
+    run.mend(tmp_path / "none")
+    run.mend(tmp_path)
+    assert not list(tmp_path.iterdir())  # as before a first run
     checkpoint(tmp_path, 4)
     run.mend(tmp_path)
     assert torch.equal(torch.load(tmp_path / "4epoch.pth", weights_only=True)["a"], MODEL["a"])
     torch.save({"a": torch.zeros(1)}, tmp_path / "4epoch.pth")
     run.mend(tmp_path)
     assert torch.load(tmp_path / "4epoch.pth", weights_only=True)["a"].shape == (1,)
-
-
-def test_a_folder_without_a_checkpoint_is_left_alone(tmp_path: Path) -> None:
-    """A first run has none, nor even the folder."""
-    run.mend(tmp_path / "none")
-    run.mend(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("cut", [0, 10, 400])
@@ -167,14 +159,11 @@ def test_a_torn_checkpoint_is_explained(tmp_path: Path, cut: int) -> None:
         run.mend(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--output_dir", "a b", "--x", "y"], Path("a b")),
-        (["--output_dir=a", "--output_dir", "b"], Path("b")),
-        (["--resume", "true"], None),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["--output_dir", "a b", "--x", "y"], Path("a b")),
+    (["--output_dir=a", "--output_dir", "b"], Path("b")),
+    (["--resume", "true"], None),
+])  # fmt: skip
 def test_the_output_folder_is_found(arguments: list[str], expected: Path | None) -> None:
     """It is where the checkpoint lies; argparse takes the last."""
     assert run.output_dir(arguments) == expected

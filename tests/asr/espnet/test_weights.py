@@ -18,7 +18,7 @@ from tests.asr.trainings import arguments, other_checkpoint, write_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 pytestmark = pytest.mark.espnet
 AVERAGE, LAST = "valid.acc.ave_2best.pth", "2epoch.pth"
@@ -35,40 +35,23 @@ def task() -> Any:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("noise") / "data")
-
-
-@pytest.fixture(scope="module")
-def trained(
-    task: Any, data: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Return the folder of a training of two epochs by ESPnet's trainer."""
-    out = tmp_path_factory.mktemp("trained") / "asr"
+def trained(task: Any, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a training of two epochs by ESPnet's trainer, `data` beside it."""
+    folder = tmp_path_factory.mktemp("trained")
     with torch.random.fork_rng():
-        task.main(cmd=arguments(data, tiny_checkpoint, out))
-    return out
+        data = write_data(folder / "data")
+        task.main(cmd=arguments(data, tiny_checkpoint, folder / "asr"))
+    return folder / "asr"
 
 
 def load(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def scrambled(model: nn.Module) -> nn.Module:
-    """Spoil all weights, so that loading has to bring each of them back."""
-    with torch.no_grad():
-        for name, value in model.state_dict(keep_vars=True).items():
-            if value.is_floating_point() and not name.endswith("upstream_digest"):
-                value.add_(1)
-    return model
-
-
 def require_checkpoints_weights(model: Any, checkpoint: Path) -> None:
     """The upstream in the model is the checkpoint, to the bit: its weights, and what it gives."""
     truth = load_backbone(checkpoint)
-    weights, found = truth.state_dict(), model.frontend.upstream.model().state_dict()
-    assert found.keys() == weights.keys()
-    assert all(torch.equal(found[name], value) for name, value in weights.items())
+    require_same(model.frontend.upstream.model(), truth.state_dict())
     noise = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([4000])
     states, _ = truth(noise, lengths)
@@ -77,8 +60,8 @@ def require_checkpoints_weights(model: Any, checkpoint: Path) -> None:
     assert torch.equal(model.frontend(noise, lengths)[0], expected)
 
 
-def require_files_weights(model: Any, states: dict[str, Tensor]) -> None:
-    """All that the file holds is in the model, to the bit."""
+def require_same(model: Any, states: dict[str, Tensor]) -> None:
+    """All that a file holds is in the model, to the bit."""
     found = model.state_dict()
     assert found.keys() == states.keys()
     assert all(torch.equal(found[name], value) for name, value in states.items())
@@ -91,7 +74,7 @@ def test_a_model_built_from_any_file_has_the_checkpoints_weights(
     """Each epoch's model, the best, and their average: frontend and all else."""
     model, _ = task.build_model_from_file(trained / "config.yaml", trained / name)
     require_checkpoints_weights(model, tiny_checkpoint)
-    require_files_weights(model, load(trained / name))
+    require_same(model, load(trained / name))
 
 
 def test_the_files_hold_what_was_trained_and_no_upstream(
@@ -124,7 +107,7 @@ def test_espnets_decoder_opens_it(trained: Path, tiny_checkpoint: Path) -> None:
 
     opened = Speech2Text(trained / "config.yaml", trained / AVERAGE, beam_size=2)
     require_checkpoints_weights(opened.asr_model, tiny_checkpoint)
-    require_files_weights(opened.asr_model, load(trained / AVERAGE))
+    require_same(opened.asr_model, load(trained / AVERAGE))
     upstream = opened.asr_model.frontend.upstream.model()
     assert not any(module.training for module in upstream.modules())
 
@@ -153,12 +136,15 @@ def test_the_trainers_resume_brings_every_weight_back(
     from espnet2.train.reporter import Reporter  # noqa: PLC0415 - heavy
 
     model, _ = task.build_model_from_file(trained / "config.yaml")
-    scrambled(model)
+    with torch.no_grad():  # spoiled, so that loading has to bring each weight back
+        for name, value in model.state_dict(keep_vars=True).items():
+            if value.is_floating_point() and not name.endswith("upstream_digest"):
+                value.add_(1)
     optimizer, reporter = torch.optim.Adam(model.parameters()), Reporter()
     path = trained / "checkpoint.pth"
     task.trainer.resume(path, model, reporter, [optimizer], [None], None)
     require_checkpoints_weights(model, tiny_checkpoint)
-    require_files_weights(model, load(path)["model"])
+    require_same(model, load(path)["model"])
     assert reporter.get_epoch() == 2
 
 
@@ -201,19 +187,15 @@ def test_another_checkpoint_is_refused_by_every_way(
 
 
 def test_a_fine_tuned_upstream_comes_from_the_file(
-    task: Any, data: Path, tiny_checkpoint: Path, tmp_path: Path
+    task: Any, trained: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """With `freeze: false` the file's weights are the right ones, not the checkpoint's."""
     out = tmp_path / "asr"
+    command = arguments(trained.with_name("data"), tiny_checkpoint, out, max_epoch=1)
     with torch.random.fork_rng():
-        task.main(
-            cmd=[
-                *arguments(data, tiny_checkpoint, out, max_epoch=1),
-                "--frontend_conf", "freeze=false",
-            ]
-        )  # fmt: skip
+        task.main(cmd=[*command, "--frontend_conf", "freeze=false"])
     model, _ = task.build_model_from_file(out / "config.yaml", out / "1epoch.pth")
-    require_files_weights(model, load(out / "1epoch.pth"))
+    require_same(model, load(out / "1epoch.pth"))
     name = "encoder.layers.0.attention.q_proj.weight"
     truth, found = load_backbone(tiny_checkpoint).state_dict(), model.frontend.upstream.state_dict()
     (key,) = [key for key in truth if key.endswith(name)]

@@ -23,7 +23,6 @@ from torchaudio.functional import TokenSpan, resample
 from harness_bench.asr.transcribe.chunks import find_recordings
 from harness_bench.asr.transcribe.pack import OpenOptions
 from harness_bench.asr.transcribe.transcriber import (
-    FrameGrid,
     Transcriber,
     align,
     confidence,
@@ -72,20 +71,21 @@ def test_the_alignment_is_the_best_of_all_paths(
     if spans is None:
         assert expected == -math.inf
         return
-    assert [a.end <= b.start for a, b in itertools.pairwise(spans)] == [True] * (len(tokens) - 1)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
     path = [blank] * frames
     for token, span in zip(tokens, spans, strict=True):
-        path[span.start : span.end] = [token] * (span.end - span.start)
-    assert sum(float(log_probs[f, t]) for f, t in enumerate(path)) == pytest.approx(
-        expected, abs=1e-4
-    )
-    own = sum(span.score * (span.end - span.start) for span in spans)
-    said = sum(float(log_probs[f, t]) for f, t in enumerate(path) if t != blank)
-    assert own == pytest.approx(said, abs=1e-4)
+        path[span.start : span.end] = [token] * len(span)
+    each = [float(log_probs[f, t]) for f, t in enumerate(path)]
+    assert sum(each) == pytest.approx(expected, abs=1e-4)
+    said = sum(value for value, token in zip(each, path, strict=True) if token != blank)
+    assert sum(span.score * len(span) for span in spans) == pytest.approx(said, abs=1e-4)
 
 
 def test_known_places() -> None:
-    """Log-probabilities made by hand: token 2 at frames 3 and 4, 1 at 7, 1 again at 9."""
+    """Log-probabilities made by hand: token 2 at frames 3 and 4, 1 at 7, 1 again at 9.
+
+    A word is as sure as its frames, not as its tokens.
+    """
     path = [0, 0, 0, 2, 2, 0, 0, 1, 0, 1, 0]
     log_probs = torch.full((len(path), 3), -6.0)
     log_probs[range(len(path)), path] = -0.1
@@ -93,6 +93,8 @@ def test_known_places() -> None:
     assert spans is not None
     assert [(span.start, span.end) for span in spans] == [(3, 5), (7, 8), (9, 10)]
     assert confidence(spans) == pytest.approx(math.exp(-0.1), abs=1e-6)
+    unequal = [TokenSpan(1, 0, 3, math.log(0.9)), TokenSpan(1, 5, 6, math.log(0.1))]
+    assert confidence(unequal) == pytest.approx((0.9**3 * 0.1) ** 0.25)
 
 
 def test_more_tokens_than_frames_have_no_places() -> None:
@@ -103,41 +105,25 @@ def test_more_tokens_than_frames_have_no_places() -> None:
     assert align(log_probs, [], blank=0) == []
 
 
-@given(
-    shift=st.sampled_from([160, 320, 480, 640, 960, 1280]),
-    field=st.integers(0, 4000),
-)
+@given(shift=st.sampled_from([160, 320, 480, 640, 960, 1280]), field=st.integers(0, 4000))
 def test_the_grid_of_any_stack_of_layers_is_measured(shift: int, field: int) -> None:
     """The shift exactly, the first centre to an eighth of a frame; no frame is named by hand."""
     grid = measure_grid(lambda samples: max((samples - field) // shift + 1, 0))
     assert grid.shift == shift
     assert abs(grid.first - field / 2) <= shift / 16
-    assert grid.seconds(0, 3)[1] == pytest.approx((grid.first + 2.5 * shift) / 16_000)
-
-
-def test_a_model_without_frames_in_time_is_refused() -> None:
+    ends = [(grid.first + frames * shift) / 16_000 for frames in (-0.5, 2.5)]
+    assert grid.seconds(0, 3) == pytest.approx(ends)
     with pytest.raises(ValueError, match="no frames in time"):
         measure_grid(lambda _: 1)
 
 
-WORDS = {
-    "char": (["<space>", "ا", "ب", "<space>", "<space>", "ت"], [[1, 2], [5]]),
-    "bpe": (["▁ا", "ب", "▁", "ت", "ث", "▁ج"], [[0, 1], [2, 3, 4], [5]]),
-    "word": (["اب", "ت"], [[0], [1]]),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(WORDS))
-def test_tokens_make_words(kind: str) -> None:
-    tokens, groups = WORDS[kind]
+@pytest.mark.parametrize(("kind", "tokens", "groups"), [
+    ("char", ["<space>", "ا", "ب", "<space>", "<space>", "ت"], [[1, 2], [5]]),
+    ("bpe", ["▁ا", "ب", "▁", "ت", "ث", "▁ج"], [[0, 1], [2, 3, 4], [5]]),
+    ("word", ["اب", "ت"], [[0], [1]]),
+])  # fmt: skip
+def test_tokens_make_words(kind: str, tokens: list[str], groups: list[list[int]]) -> None:
     assert words_of(tokens, kind) == groups
-
-
-def test_confidence_is_weighted_by_frames() -> None:
-    """A word is as sure as its frames, not as its tokens."""
-    spans = [TokenSpan(1, 0, 3, math.log(0.9)), TokenSpan(1, 5, 6, math.log(0.1))]
-    assert confidence(spans) == pytest.approx((0.9**3 * 0.1) ** 0.25)
-    assert FrameGrid(640, 480).seconds(0, 1) == pytest.approx((0.01, 0.05))
 
 
 @pytest.fixture(scope="module")
@@ -172,22 +158,19 @@ def test_a_long_recording_is_read_with_the_place_of_every_word(
     assert found.duration == pytest.approx(starts[-1] + 2 * LETTER + EDGE, abs=0.01)
     words = [word for segment in found.segments for word in segment.words]
     assert [word.start for word in words] == pytest.approx(starts, abs=CLOSE)
-    assert [word.end for word in words] == pytest.approx(
-        [start + 2 * LETTER for start in starts], abs=CLOSE
-    )
+    ends = [start + 2 * LETTER for start in starts]
+    assert [word.end for word in words] == pytest.approx(ends, abs=CLOSE)
     assert all(0.3 < (word.confidence or 0) <= 1 for word in words)
 
 
 @espnet
 def test_frames_lie_where_the_layers_put_them(reader: Transcriber, harness_asr: Path) -> None:
     """FBANK: 10 ms, centred, then two convolutions of 3 and 2; a checkpoint: 400 samples, 320."""
-    assert reader.grid is not None
-    assert reader.grid.shift == 640
-    assert reader.grid.first == pytest.approx(3 * 160, abs=40)
-    other = Transcriber(harness_asr, OpenOptions(beam=1)).grid
-    assert other is not None
-    assert other.shift == 320
-    assert other.first == pytest.approx(200, abs=20)
+    other = Transcriber(harness_asr, OpenOptions(beam=1))
+    for grid, shift, first in ((reader.grid, 640, 3 * 160), (other.grid, 320, 200)):
+        assert grid is not None
+        assert grid.shift == shift
+        assert grid.first == pytest.approx(first, abs=shift / 16)
 
 
 @espnet
@@ -233,19 +216,16 @@ def test_a_moment_of_speech_is_decoded(reader: Transcriber, tmp_path: Path) -> N
 
 @espnet
 def test_the_command_prints_the_same_json_every_time(
-    fbank_asr: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fbank_asr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+) -> None:  # fmt: skip
     """A row for every recording, those that cannot be read as well; the exit status tells."""
     write(tmp_path / "a.wav", "اب ثت")
     (tmp_path / "b.wav").write_text("no sound", encoding="utf-8")
+    arguments = ["transcribe", str(fbank_asr), str(tmp_path), "--json", "--beam", "2"]
+    monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments, "--ctc_weight", "1"])
     outputs = []
     for _ in range(2):
-        arguments = ["transcribe", str(fbank_asr), str(tmp_path), "--json", "--beam", "2"]
-        arguments += ["--ctc_weight", "1"]
-        monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments])
         with pytest.raises(SystemExit) as end:
             app.main()
         assert end.value.code == 1
