@@ -290,10 +290,7 @@ def _question(result: Result) -> tuple[str, ...]:
 
 
 def _share_better(row: ModelRow, grouped: Mapping[BoardColumn, list[Path]]) -> float:
-    """Return what orders rows of equal mean rank: the share of better entries, over columns.
-
-    A second place of five is more than a second place of two.
-    """
+    """Order rows of equal mean rank: a second place of five is more than a second of two."""
     shares = ((cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items())
     return statistics.mean(shares)
 

@@ -114,11 +114,7 @@ def make_board(
 
 
 def _with_paper(found: Mapping[Path, Result]) -> tuple[dict[Path, Result], dict[Path, str]]:
-    """Add the paper's rows; one that is in the folder as well is shown once.
-
-    Returns:
-        The results, and why a file of the folder is left out: it contradicts the paper's row.
-    """
+    """Add the paper's rows, each once; and say which files of the folder contradict them."""
     paper, broken = load_results(PAPER)
     assert not broken, broken
     rows = {result.key: result for result in paper.values()}

@@ -84,11 +84,7 @@ def make_space(
 
 
 def _clear(out: Path, results: Path) -> None:
-    """Remove an earlier export.
-
-    Raises:
-        ValueError: the folder holds other things, or the results.
-    """
+    """Remove an earlier export; refuse a folder that holds other things, or the results."""
     if results.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"The results {results} lie in {out}; choose another folder to write.")
     if not out.exists():
@@ -125,10 +121,8 @@ def _copy_results(found: Mapping[Path, Result], out: Path, *, predictions: bool)
 
 
 def _copy_code(out: Path) -> None:
-    """Copy the app and the modules that build a board; pin what they need.
-
-    The modules are copied, since anybody could register an unclaimed name in requirements.txt.
-    """
+    """Copy the app and the modules that build a board; pin what they need."""
+    # Anybody could register an unclaimed name in requirements.txt.
     root = package_folder("harness_bench")
     places = {path: Path(path.name) for path in root.glob("*.py")}
     for room in _ROOMS:
@@ -156,11 +150,7 @@ def _requirements() -> list[str]:
 
 
 def _readme(board: Board, settings: dict[str, Any]) -> str:
-    """Write the Space's README: its settings in YAML, then what it is.
-
-    Every value is written as JSON, which YAML reads as it is: an untrusted title cannot add a
-    setting.
-    """
+    """Write the README: settings as JSON, which YAML reads, so that no title adds one; a text."""
     head = {
         "title": shorten(board.title, _LONGEST_TITLE) or "Leaderboard",
         "emoji": "📊",

@@ -127,7 +127,7 @@ def predict(
     for answer in run(head, audio, upstream_checkpoint=upstream_checkpoint):
         if answer.problem:
             failed += 1
-            typer.echo(f"left out: {answer.file}: {answer.problem}", err=True)
+            left_out([f"{answer.file}: {answer.problem}"])
         elif as_json:
             line = {"file": str(answer.file), "label": answer.label, "probs": answer.probs}
             typer.echo(json.dumps(line, ensure_ascii=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -255,7 +255,7 @@ def leaderboard_build(
     """
     from harness_bench.leaderboard.build import build
 
-    files = build(results, out, title=title, include_reported=reported, split=_chosen(split))
+    files = build(results, out, **_shown(title, split, reported=reported))
     left_out(map(": ".join, files.problems.items()))
     typer.echo(f"Leaderboard: {files.html}")
     raise typer.Exit(1 if files.problems else 0)
@@ -281,7 +281,7 @@ def leaderboard_serve(
     from harness_bench.leaderboard.build import build
     from harness_bench.leaderboard.serve import serve
 
-    make = partial(build, title=title, include_reported=reported, split=_chosen(split))
+    make = partial(build, **_shown(title, split, reported=reported))
     serve(results, out, make, typer.echo, host=host, port=port, open_browser=open_browser)
 
 
@@ -307,15 +307,13 @@ def leaderboard_space(
     """
     from harness_bench.leaderboard.space import make_space
 
-    problems = make_space(
-        results, out, sdk=sdk, title=title, include_reported=reported, split=_chosen(split),
-        predictions=predictions,
-    )  # fmt: skip
+    options = _shown(title, split, reported=reported)
+    problems = make_space(results, out, sdk=sdk, predictions=predictions, **options)
     left_out(map(": ".join, problems.items()))
     typer.echo(f"Space: {out}")
     raise typer.Exit(1 if problems else 0)
 
 
-def _chosen(split: str) -> str | None:
-    """Return the split to show, None for all."""
-    return None if split == "all" else split
+def _shown(title: str, split: str, *, reported: bool) -> dict[str, Any]:
+    chosen = None if split == "all" else split
+    return {"title": title, "include_reported": reported, "split": chosen}
