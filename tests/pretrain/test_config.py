@@ -32,6 +32,10 @@ def step(name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "model": MODEL, "labels": labels, "pretrain": {"max_update": 1}} | changes
 
 
+def trained(**changes: Any) -> list[dict[str, Any]]:
+    return [step("it1", pretrain={"max_update": 1, **changes})]
+
+
 def student(name: str, teacher: str | None, layer: int = 4) -> dict[str, Any]:
     return step(name, teacher=teacher, labels={"source": "hidden", "layer": layer})
 
@@ -58,19 +62,12 @@ IMPOSSIBLE = {
     ),
     "two of one name": ([step("it1"), step("it1")], "'it1' is there twice"),
     "nothing to make": ([], r"iterations = \[\]: .* at least 1 item"),
-    "averaged blocks of nobody": (
-        [step("it1", pretrain={"max_update": 1, "init": "block_average"})], "needs a teacher",
-    ),
+    "averaged blocks of nobody": (trained(init="block_average"), "needs a teacher"),
     "a layer of MFCC": ([step("it1", labels={"source": "mfcc", "layer": 1})], "layer = 1"),
     "hidden states of no layer": ([step("it1", labels={"source": "hidden"})], "need a layer"),
-    "nothing to learn": (
-        [step("it1", pretrain={"max_update": 1, "pred_masked_weight": 0.0})], "nothing would be",
-    ),
+    "nothing to learn": (trained(pred_masked_weight=0.0), "nothing would be"),
     "a path as name": ([step("../it1")], "iterations.0.name"),
-    "exports between states": (
-        [step("it1", pretrain={"max_update": 1, "export_interval_updates": 3})],
-        "export_interval_updates = 3 is not a multiple",
-    ),
+    "exports between states": (trained(export_interval_updates=3), "= 3 is not a multiple"),
     "unknown key": ([step("it1", teachers="x")], "'iterations.0.teachers'; did you mean teacher"),
 }  # fmt: skip
 
