@@ -22,7 +22,8 @@ def opt(text: str, *flags: str, **rules: Any) -> Any:
     return typer.Option(*flags, help=text, **rules)
 
 
-Texts, Paths = list[str] | None, list[Path] | None  # of options that may stand several times
+Texts = list[str] | None  # of an option that may stand several times
+Paths = list[Path] | None
 Json = Annotated[bool, opt("Print JSON for programs.", "--json")]
 Out = Annotated[Path, arg("Where to write.")]
 

@@ -86,7 +86,7 @@ def test_table_4_as_printed(tmp_path: Path) -> None:
 def _three(line: str, label: str) -> list[str]:
     """Return the figures that stand behind a label: `label 1 / 2 / 3`."""
     ((*found,),) = re.findall(rf"{label} ([\d.]+) / ([\d.]+) / ([\d.]+)", line)
-    return found
+    return list(map(str, found))
 
 
 def test_printed_sizes() -> None:
