@@ -1,4 +1,4 @@
-"""What clipping is: peaks that were cut off, not peaks that are loud."""
+"""Clipped are peaks that were cut off, not loud ones; headers tell what decoding tells."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.check import Checked, Limits, check, clipped
+from harness_bench.corpora.check import Checked, Limits, check, check_header, clipped
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.corpora.conftest import MixedCorpus
 
 
 @given(levels=st.lists(st.sampled_from([0.0, 0.9, -0.5, 1.0, -1.0, 0.9995]), max_size=40))
@@ -51,3 +53,22 @@ def test_a_wav_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert (left_out.reason, left_out.detail[:7]) == (Reason.UNREADABLE, "cut off")
     # A segment of the part that is there is whole.
     assert isinstance(check(Utterance("a", half, duration=1.0), Limits()), Checked)
+
+
+def test_headers_and_decoding_agree_where_headers_can_tell(mixed_corpus: MixedCorpus) -> None:
+    """What is kept must be the same stretch of audio; what needs samples stays unseen."""
+    limits = Limits(max_duration=4.0)
+    unseen = {"silent", "NaN or infinite samples", "unreadable audio"}
+    for path in sorted(mixed_corpus.root.iterdir()):
+        item = Utterance(path.stem, path, start=0.02)
+        slow, fast = check(item, limits), check_header(item, limits)
+        if isinstance(slow, Checked):
+            assert isinstance(fast, Checked)
+            assert (fast.samples, fast.sampling_rate, fast.channels) == (
+                slow.samples, slow.sampling_rate, slow.channels,
+            )  # fmt: skip
+        elif isinstance(fast, Skipped) and path.suffix != ".tsv":
+            # A file of 0 bytes has no header either.
+            assert slow.reason in (fast.reason, Reason.EMPTY)
+        else:
+            assert str(slow.reason) in unseen

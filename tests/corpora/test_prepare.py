@@ -182,6 +182,18 @@ def test_a_kill_leaves_nothing_taken_for_whole(
     assert store.splits(out) == ["train", "dev"]
 
 
+def test_headers_alone_make_cuts_without_digests(tmp_path: Path) -> None:
+    """Equal audio cannot be told then, and must not look like audio that differs."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16_000)
+    (tmp_path / "manifest.tsv").write_text("path\tsplit\na.wav\ttrain\nb.wav\tdev\n")
+    report = prepare("tsv", tmp_path, tmp_path / "out", PrepareConfig(audio="header"))
+    assert (report.kept, report.leakage[0].kinds) == (2, ())
+    assert store.read_cuts(tmp_path / "out", "dev")[0].custom is None
+    assert prepare("tsv", tmp_path, tmp_path / "two").leakage[0].kinds == ("audio",)
+
+
 FORMATS = {
     "wav": {}, "flac": {}, "mp3": {"format": "MP3"}, "ogg": {},
     "opus": {"format": "OGG", "subtype": "OPUS"}, "sph": {"format": "NIST", "subtype": "PCM_16"},

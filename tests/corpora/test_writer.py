@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_bench.corpora.base import Reason, Skipped, Utterance
-from harness_bench.corpora.check import Checked, Limits, check, check_header
-from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.corpora.base import Utterance
+from harness_bench.corpora.check import Checked
 from harness_bench.corpora.writer import PreparedSplits, row_of
 from harness_bench.cuts import store
 from harness_bench.cuts.table import Table
 from harness_bench.leakage.compare import Pair, between
-
-if TYPE_CHECKING:
-    from tests.corpora.conftest import MixedCorpus
 
 FEW = st.sampled_from([None, "a", "b", "ب"])
 UTTERANCES = st.builds(
@@ -91,34 +85,3 @@ def test_leakage_is_that_of_the_cuts_written(
         for item in sorted(items, key=lambda item: item.utterance.id)
         if item.utterance.split == split
     ]
-
-
-def test_headers_and_decoding_agree_where_headers_can_tell(mixed_corpus: MixedCorpus) -> None:
-    """What is kept must be the same stretch of audio; what needs samples stays unseen."""
-    limits = Limits(max_duration=4.0)
-    unseen = {"silent", "NaN or infinite samples", "unreadable audio"}
-    for path in sorted(mixed_corpus.root.iterdir()):
-        item = Utterance(path.stem, path, start=0.02)
-        slow, fast = check(item, limits), check_header(item, limits)
-        if isinstance(slow, Checked):
-            assert isinstance(fast, Checked)
-            assert (fast.samples, fast.sampling_rate, fast.channels) == (
-                slow.samples, slow.sampling_rate, slow.channels,
-            )  # fmt: skip
-        elif isinstance(fast, Skipped) and path.suffix != ".tsv":
-            # A file of 0 bytes has no header either.
-            assert slow.reason in (fast.reason, Reason.EMPTY)
-        else:
-            assert str(slow.reason) in unseen
-
-
-def test_headers_alone_make_cuts_without_digests(tmp_path: Path) -> None:
-    """Equal audio cannot be told then, and must not look like audio that differs."""
-    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
-    for name in ("a", "b"):
-        soundfile.write(tmp_path / f"{name}.wav", noise, 16_000)
-    (tmp_path / "manifest.tsv").write_text("path\tsplit\na.wav\ttrain\nb.wav\tdev\n")
-    report = prepare("tsv", tmp_path, tmp_path / "out", PrepareConfig(audio="header"))
-    assert (report.kept, report.leakage[0].kinds) == (2, ())
-    assert store.read_cuts(tmp_path / "out", "dev")[0].custom is None
-    assert prepare("tsv", tmp_path, tmp_path / "two").leakage[0].kinds == ("audio",)
