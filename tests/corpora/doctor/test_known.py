@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench import corpora
-from harness_bench.core.config import build, load
+from harness_bench.core.config import build
 from harness_bench.corpora.doctor import known
 from harness_bench.corpora.doctor.known import Known, Line, agreement, judge
 from harness_bench.corpora.doctor.tally import Tally
 from tests.cut_files import row
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILES = {path.stem for path in known.file_of("any").parent.glob("*.toml")} - {known.TABLE_1}
 
@@ -49,28 +46,24 @@ def test_nothing_is_known_of_a_folder() -> None:
     assert {row.corpus for row in known.table_1().rows} <= set(corpora.available())
 
 
-HEAD = 'source = "x"\n[[figures]]\nsplits = ["train"]\nwhat = "hours"\n'
-WRONG = {
-    "nothing to compare": (HEAD, "either value or values"),
-    "two things": (HEAD + 'value = "1"\nfield = "a"\nvalues = { b = "1" }', "either value or"),
-    "no field": (HEAD + 'values = { b = "1" }', "need the field"),
-    "no classes": (HEAD + 'value = "1"\nfield = "dialect"', "needs values"),
-    "no number": (HEAD + 'value = "many"', "value"),
-    "one split": (
-        HEAD.replace("hours", "shared_clusters") + 'value = "1"', "shared_clusters takes two"
-    ),
-    "another word": (HEAD.replace("hours", "minutes") + 'value = "1"', "minutes"),
-}  # fmt: skip
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing to compare": ({}, "either value or values"),
+    "two things": ({"value": "1", "field": "a", "values": {"b": "1"}}, "either value or values"),
+    "no field": ({"values": {"b": "1"}}, "need the field"),
+    "no classes": ({"value": "1", "field": "dialect"}, "'dialect' needs values"),
+    "no number": ({"value": "many"}, "value = 'many'"),
+    "one split": ({"what": "shared_clusters", "value": "1"}, "shared_clusters takes two"),
+    "another word": ({"what": "minutes", "value": "1"}, "minutes"),
+}
 
 
 @pytest.mark.parametrize("case", sorted(WRONG))
-def test_a_figure_that_is_none_is_refused(case: str, tmp_path: Path) -> None:
+def test_a_figure_that_is_none_is_refused(case: str) -> None:
     """Users write such files too."""
-    text, message = WRONG[case]
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
+    figure, message = WRONG[case]
+    values = {"source": "x", "figures": [{"splits": ["train"], "what": "hours"} | figure]}
     with pytest.raises(ValueError, match=message):
-        load(Known, path)
+        build(Known, values, source="mine.toml")
 
 
 @given(hours=st.floats(0.1, 5000), places=st.integers(0, 4))
