@@ -1,13 +1,12 @@
 """One call from an upstream's name to a result: grid, picture of the layers, result file."""
 
-from __future__ import annotations
-
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, override
+from typing import Any, Literal, override
 
 from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build, read_toml
@@ -16,16 +15,11 @@ from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.layers import parse_layers
-from harness_bench.probing.grid import GridConfig, run_grid
+from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Result
 from harness_bench.scoring.publish import class_result, leakage, publish, upstream_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harness_bench.probing.grid import GridOutcome
 
 PLOT = "layer_weights.png"
 _EVERY = 500  # steps between evaluations, unless fewer are trained

@@ -1,17 +1,13 @@
 """The paper's classification head."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, override
+from typing import override
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness_bench.audio.frames import frame_count
-
-if TYPE_CHECKING:
-    from harness_bench.probing.head.config import HeadConfig
+from harness_bench.probing.head.config import HeadConfig
 
 
 class CnnAttentionHead(nn.Module):
