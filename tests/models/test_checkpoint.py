@@ -80,12 +80,11 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 )
 def test_what_would_be_computed_wrongly_is_refused(tmp_path: Path, key: str, value: object) -> None:
     """A folder that loads and gives other features than its model would poison every figure."""
-    folder = tmp_path / "model"
-    save_checkpoint(folder, Hubert(small_config()))
-    path = folder / frozen.CONFIG
+    save_checkpoint(tmp_path, Hubert(small_config()))
+    path = tmp_path / frozen.CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(ValueError, match=f"{key} is {value!r}"):
-        load_config(folder)
+        load_config(tmp_path)
 
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:

@@ -68,8 +68,7 @@ def test_settings_of_omegaconf(hubert: Hubert, tmp_path: Path) -> None:
     omegaconf = pytest.importorskip("omegaconf")
     shape, task = fairseq_layout.settings(hubert)
     cfg = omegaconf.OmegaConf.create({"model": shape, "task": task})
-    path = write(tmp_path / "hubert.pt", hubert, cfg=cfg)
-    assert read_fairseq(path).config == hubert.config
+    assert read_fairseq(write(tmp_path / "hubert.pt", hubert, cfg=cfg)).config == hubert.config
 
 
 def test_both_names_of_weight_norm(hubert: Hubert, tmp_path: Path) -> None:

@@ -38,14 +38,10 @@ def test_nothing_is_loaded_before_it_is_needed(tiny_checkpoint: Path) -> None:
     assert not any(value.requires_grad for value in upstream.model().parameters())
 
 
-@pytest.mark.parametrize(("layers", "expected"), [("mean", "mean"), (0, 0), (2, 2), (-1, 2)])
-def test_equal_choices_have_one_name(layers: str | int, expected: str | int) -> None:
-    """Features of layer 2 of 2 serve a frontend that asks for -1."""
-    assert fixed_layers(layers, 2) == expected
-
-
-@pytest.mark.parametrize("layers", ["weighted", "last", 3, -4])
-def test_what_cannot_be_written_is_refused(layers: str | int) -> None:
-    """Learned weights are not known before the training that the features are for."""
-    with pytest.raises(ValueError, match="layers = "):
-        fixed_layers(layers, 2)
+def test_choices_of_fixed_features() -> None:
+    """Features of layer 2 of 2 serve a frontend that asks for -1; weights are not known before."""
+    choices: tuple[str | int, ...] = ("mean", 0, 2, -1)
+    assert [fixed_layers(layers, 2) for layers in choices] == ["mean", 0, 2, 2]
+    for refused in ("weighted", "last", 3, -4):
+        with pytest.raises(ValueError, match=f"layers = {refused!r}"):
+            fixed_layers(refused, 2)
