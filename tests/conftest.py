@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from lhotse.cut import MonoCut
 
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
 # `make test` says the same.
@@ -24,37 +21,28 @@ SPLITS = {"train": 24, "dev": 12, "test": 12}
 
 @pytest.fixture(scope="session")
 def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields."""
-    from harness_bench.cuts.store import write_cuts  # noqa: PLC0415 - keeps collection light
+    """Return a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields.
 
-    folder = tmp_path_factory.mktemp("tones")
-    rng = np.random.default_rng(0)
-    for split, count in SPLITS.items():
-        write_cuts(folder, split, _tone_cuts(folder, split, count, rng))
-    return folder
-
-
-def _tone_cuts(folder: Path, split: str, count: int, rng: np.random.Generator) -> Iterator[MonoCut]:
-    """Write one wave file per cut; the classes alternate, four speakers per split."""
+    The classes alternate; each split has four speakers of its own.
+    """
     import soundfile as sf  # noqa: PLC0415 - keeps collection light
-    from lhotse import MonoCut, Recording, SupervisionSegment  # noqa: PLC0415
 
-    for number in range(count):
-        name, label = f"{split}-{number:02d}", [*TONES][number % 3]
-        seconds = np.arange(int(16000 * rng.uniform(0.5, 0.8))) / 16000
-        tone = 0.3 * np.sin(2 * np.pi * TONES[label] * rng.uniform(0.9, 1.1) * seconds)
-        path = folder / f"{name}.wav"
-        sf.write(path, tone + 0.05 * rng.standard_normal(len(seconds)), 16000)
-        recording = Recording.from_file(path, recording_id=name)
-        custom = {"label": label, "emotion": label, "dialect": label}
-        segment = SupervisionSegment(
-            id=name, recording_id=name, start=0, duration=recording.duration, text="x",
-            speaker=f"{split}-speaker-{number % 4}", language=label, custom=custom,
-        )  # fmt: skip
-        yield MonoCut(
-            id=name, start=0, duration=recording.duration, channel=0, recording=recording,
-            supervisions=[segment],
-        )  # fmt: skip
+    from tests import cut_files  # noqa: PLC0415 - as above
+
+    folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
+    for split, count in SPLITS.items():
+        rows = []
+        for number in range(count):
+            name, label = f"{split}-{number:02d}", [*TONES][number % 3]
+            seconds = np.arange(int(16000 * rng.uniform(0.5, 0.8))) / 16000
+            tone = 0.3 * np.sin(2 * np.pi * TONES[label] * rng.uniform(0.9, 1.1) * seconds)
+            path = folder / f"{name}.wav"
+            sf.write(path, tone + 0.05 * rng.standard_normal(len(seconds)), 16000)
+            facts = dict.fromkeys(("label", "emotion", "dialect", "language"), label)
+            facts |= {"text": "x", "speaker": f"{split}-speaker-{number % 4}"}
+            rows.append(cut_files.row(name, len(seconds) / 16000, str(path), **facts))
+        cut_files.write(folder, split, rows)
+    return folder
 
 
 @pytest.fixture(scope="session")
