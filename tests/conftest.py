@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tone = 0.3 * np.sin(2 * np.pi * TONES[label] * rng.uniform(0.9, 1.1) * seconds)
             path = folder / f"{name}.wav"
             sf.write(path, tone + 0.05 * rng.standard_normal(len(seconds)), 16000)
-            facts = dict.fromkeys(("label", "emotion", "dialect", "language"), label)
+            facts: Any = dict.fromkeys(("label", "emotion", "dialect", "language"), label)
             facts |= {"text": "x", "speaker": f"{split}-speaker-{number % 4}"}
             rows.append(cut_files.row(name, len(seconds) / 16000, str(path), **facts))
         cut_files.write(folder, split, rows)
