@@ -25,6 +25,7 @@ def build(root: Path) -> None:
     """Write every recording, and a file of another kind as the official tree has."""
     for uid in UTTERANCES:
         phase, name = uid.split("_")
-        sound(root / "data" / "SPEECH" / f"Phase_{phase[1]}" / name[3:6] / f"{name}.flac")
+        path = root / "data" / "SPEECH" / f"Phase_{phase[1]}" / name[3:6] / f"{name}.flac"
+        sound(path.with_name(f"{uid}.flac")).rename(path)  # both phases share names, no audio
     (root / "docs").mkdir()
     (root / "docs" / "readme.txt").write_text("no recording")
