@@ -4,8 +4,6 @@ Example:
     python egs/shared.py exp/cuts --refuse speaker audio --pretraining cuts/qasr
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,18 +1,14 @@
 """Options of the ASR recipes, by the names of ESPnet's egs2 `asr.sh`: each declared once, here."""
 
-from __future__ import annotations
-
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, typed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 type AudioFormat = Literal["flac", "wav"]
 type TokenType = Literal["char", "word", "bpe"]

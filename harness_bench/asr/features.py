@@ -6,17 +6,16 @@ of 16-bit numbers. ESPnet reads it as `DIR/<split>/feats.scp,speech,harness_feat
 frontend config as from audio.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import soundfile
 import torch
@@ -46,13 +45,8 @@ from harness_bench.models.features.shards import (
     write_shard,
 )
 from harness_bench.models.features.store import identity_of
-from harness_bench.models.frozen import FixedFeatures, load_backbone, shape_of
+from harness_bench.models.frozen import FixedFeatures, ModelShape, load_backbone, shape_of
 from harness_bench.models.layers import fixed_layers, parse_layers
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness_bench.models.frozen import ModelShape
 
 # Raise this when rows change for a reason outside the model's own source files.
 VERSION = 2

@@ -3,24 +3,20 @@
 Sets of the recipe on QASR, MGB-2 and MGB-3 are called CORPUS_SPLIT; without a corpus, QASR's.
 """
 
-from __future__ import annotations
-
 import re
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from harness_bench.asr import stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
 from harness_bench.asr.espnet.decode import decode
 from harness_bench.asr.espnet.run import run
 from harness_bench.scoring.registry import get_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 FBANK = "fbank"
 CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last

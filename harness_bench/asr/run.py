@@ -7,17 +7,16 @@ asr.sh of that checkout runs instead, with our data, configs and launcher; it ca
 `score` (score.sh's words alone) through local/.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
@@ -26,11 +25,12 @@ from harness_bench.asr.config import (
     AsrConfig,
     BroadcastConfig,
     PreparedConfig,
+    RecipeConfig,
     list_options,
     parse_options,
     words_of,
 )
-from harness_bench.asr.espnet.run import prepare_spawned, run_steps
+from harness_bench.asr.espnet.run import Step, prepare_spawned, run_steps
 from harness_bench.asr.recipe import (
     CORPORA,
     FBANK,
@@ -47,12 +47,6 @@ from harness_bench.core.log import say
 from harness_bench.core.process import run_logged
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness_bench.asr.config import RecipeConfig
-    from harness_bench.asr.espnet.run import Step
 
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one packs the model

@@ -5,14 +5,13 @@
 imported.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.asr.kaldi import read_table
 from harness_bench.asr.stages import collect_predictions
@@ -25,7 +24,7 @@ from harness_bench.corpora.base import REFERENCE
 from harness_bench.corpora.writer import REFERENCES
 from harness_bench.cuts.fields import fields_of
 from harness_bench.cuts.store import read_cuts
-from harness_bench.results.predictions import write_predictions
+from harness_bench.results.predictions import TextPrediction, write_predictions
 from harness_bench.results.record import Result
 from harness_bench.scoring.publish import (
     leakage,
@@ -42,11 +41,6 @@ from harness_bench.scoring.registry import (
 )
 from harness_bench.scoring.texts.joining import GROUP
 from harness_bench.scoring.texts.score import MAIN, grouping_of, score_rows, title_of, told_rates
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from harness_bench.results.predictions import TextPrediction
 
 _FOUND_IN = ("1best_recog/text", "text")  # below a decode folder: ESPnet's, and asr.sh's
 CONFIG = "config.yaml"

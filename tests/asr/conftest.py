@@ -1,17 +1,12 @@
 """Cuts whose audio is not what ESPnet reads, for the data stages; trained models."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from tests import cut_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATES = {"b-direct": 16_000, "a-slow": 8_000, "c-part": 16_000}
 

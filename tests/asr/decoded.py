@@ -1,8 +1,7 @@
 """Corpora in their official layouts, prepared, with made-up hypotheses where ESPnet writes them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness_bench.asr import score
 from harness_bench.asr.kaldi import by_name
@@ -11,9 +10,6 @@ from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.store import cuts_path
 from harness_bench.results.record import Result, load_result
 from tests.corpora.trees import build
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def corpus(name: str, root: Path) -> Path:

@@ -1,8 +1,6 @@
 """Data folders of noise, as stage 4 leaves them, and passes over them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import soundfile as sf
@@ -10,9 +8,6 @@ import torch
 
 from harness_bench.asr.features import FeatureConfig, Job, make_features, open_job
 from harness_bench.asr.kaldi import write_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Many shards and batches of a few utterances.
 SMALL = FeatureConfig(batch_seconds=1.5, shard_mb=0.006, readers=2)

@@ -1,7 +1,5 @@
 """Options on the command line: as egs2's parse_options.sh reads them."""
 
-from __future__ import annotations
-
 import pytest
 
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, parse_options, words_of

@@ -1,14 +1,13 @@
 """The pass that caches features: resumable to the bit, and never of other inputs than today's."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,18 +16,13 @@ import soundfile as sf
 import torch
 
 from harness_bench.asr.config import words_of
-from harness_bench.asr.features import FeatureConfig, read_config
+from harness_bench.asr.features import FeatureConfig, Job, read_config
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
 from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FixedFeatures, load_backbone
 from tests.asr.dumps import SMALL, job_of, write_audio, write_dump, written
 from tests.asr.trainings import other_checkpoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness_bench.asr.features import Job
 
 type Pass = tuple[int, dict[str, bytes]]  # shards that were computed, and all files
 KILLED = """

@@ -1,11 +1,10 @@
 """ESPnet on cached features: the same model as from audio, without the upstream in memory."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -18,9 +17,6 @@ from harness_bench.models.features.shards import FeatureReader
 from harness_bench.models.frozen import FrozenUpstream
 from tests.asr.dumps import job_of, written
 from tests.asr.trainings import TOKENS, arguments, write_data
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.espnet
 LAST = "1epoch.pth"

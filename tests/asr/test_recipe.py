@@ -1,7 +1,5 @@
 """The stages of a recipe: what they call ESPnet's programs with, and what is told before them."""
 
-from __future__ import annotations
-
 import shutil
 from contextlib import nullcontext
 from functools import partial

@@ -1,11 +1,9 @@
 """The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -19,9 +17,6 @@ from harness_bench.cuts.fields import text_of
 from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from tests.asr.trainings import other_checkpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @pytest.fixture

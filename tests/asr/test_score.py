@@ -1,7 +1,5 @@
 """Stage 13: what ESPnet decoded gives the figures of the rules, and results that say which."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

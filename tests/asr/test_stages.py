@@ -1,10 +1,10 @@
 """The recipes' own stages: sets, tokens, inputs of trainings, hypotheses joined with their cuts."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +15,6 @@ from harness_bench.core.files import write_json
 from harness_bench.core.workdir import NOTE
 from harness_bench.cuts.store import cuts_path, read_cuts, write_cuts
 from tests.egs.official import build
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 TEXTS = [
     "توقف رقم أربعة موافق", "استقبال رقم اثنان موافق", "السلام عليكم ورحمة الله", "mixed كلمة text",

@@ -1,21 +1,16 @@
 """Speech of tones, whose every letter's place is known, and ASR models trained on it in seconds."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.asr.config import words_of
 from harness_bench.asr.espnet.register import register
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 LETTERS = {"ا": 400.0, "ب": 900.0, "ت": 1700.0, "ث": 3000.0}  # Hz
 TOKENS = ["<blank>", "<unk>", "<space>", *LETTERS, "<sos/eos>"]

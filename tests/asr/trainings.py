@@ -1,18 +1,13 @@
 """Trainings by ESPnet that take a second: data of noise, a model of one block, our frontend."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
 from harness_bench.asr.config import words_of
 from harness_bench.asr.kaldi import write_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LETTERS = "abcd"
 TOKENS = ("<blank>", "<unk>", *LETTERS, "<space>", "<sos/eos>")

@@ -1,7 +1,5 @@
 """Recipes and what they run on: tiny QASR, MGB-2 and MGB-3 as they are published."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,18 +1,14 @@
 """The ASR recipes' configs, read by ESPnet itself: what they say is what is built."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+import argparse
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from harness_bench.asr.features import read_config
 from tests.egs.official import ROOT
-
-if TYPE_CHECKING:
-    import argparse
-    from pathlib import Path
 
 QASR, DEMO = (ROOT / "egs" / name / "asr1" / "conf" for name in ("qasr", "demo"))
 FBANK = ("--frontend_conf", "fs=16k", "--encoder_conf", "input_layer=conv2d")

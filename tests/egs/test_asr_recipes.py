@@ -3,8 +3,6 @@
 With ESPNET_ROOT the official asr.sh runs: a stand-in notes how it is called.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The recipes of heads, from corpora in their official layouts to a result file."""
 
-from __future__ import annotations
-
 import json
 import re
 import runpy

@@ -1,16 +1,14 @@
 """Stage 12: decode one set by several processes; what is finished is not decoded again."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time
 from collections import ChainMap
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from subprocess import STDOUT, Popen
-from typing import TYPE_CHECKING
 
 from harness_bench.asr.espnet.run import run
 from harness_bench.asr.kaldi import read_table, write_table
@@ -18,9 +16,6 @@ from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
 from harness_bench.core.process import log_lines
 from harness_bench.core.workdir import OldNote, WorkDir
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
 _PROGRAM = "espnet2.bin.asr_inference"

@@ -1,9 +1,8 @@
 """ESPnet frontend `harness`: hidden states of a frozen checkpoint as speech features."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import Any, override
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
@@ -22,9 +21,6 @@ from harness_bench.models.frozen import (
     load_backbone,
 )
 from harness_bench.models.layers import WEIGHTED, Layers, checked_layers, fixed_layers
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _RATES = (str(SAMPLE_RATE), "16k", "16khz")
 

@@ -1,7 +1,5 @@
 """ESPnet's decoder and packer, for `asr.transcribe`; importing this takes 10 s."""
 
-from __future__ import annotations
-
 from espnet2.bin.asr_inference import Speech2Text
 from espnet2.main_funcs.pack_funcs import pack as espnet_pack
 

@@ -1,7 +1,5 @@
 """Make ESPnet know the frontend `harness` and the data type `harness_features`."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 

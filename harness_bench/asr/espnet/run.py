@@ -13,23 +13,19 @@ average of the best epochs misses at the very end. Here files appear whole or no
 missing model is written from the checkpoint.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import importlib
 import os
 import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import first_rank, say
 from harness_bench.core.stage_times import StageTimes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 CHECKPOINT = "checkpoint.pth"
 _USAGE = (

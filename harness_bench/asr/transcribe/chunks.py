@@ -1,22 +1,17 @@
 """Recordings of any length as chunks that a recogniser can take, cut at quiet places."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import lacking_audio, standard
 from harness_bench.core.files import paths_below
 from harness_bench.corpora.base import AUDIO_SUFFIXES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech

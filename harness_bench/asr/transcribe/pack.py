@@ -6,16 +6,15 @@ model and statistics, decoding config, and the frontend's checkpoint folder, so 
 another machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import yaml
@@ -30,9 +29,6 @@ from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CONFIG = "config.yaml"
 MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs

@@ -3,16 +3,18 @@
 Words are timed by CTC forced alignment of the hypothesis, and frames as seconds.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.functional import TokenSpan, forced_align, merge_tokens
 
 from harness_bench.asr.transcribe.chunks import Chunk, Recording, find_recordings, read_chunks
 from harness_bench.asr.transcribe.pack import OpenOptions, open_model
@@ -20,13 +22,6 @@ from harness_bench.asr.transcribe.transcript import TimedWord, Transcript, segme
 from harness_bench.audio.batching import pad
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import bar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-    from torchaudio.functional import TokenSpan
 
 MAX_SECONDS = 20.0  # longest chunk; recipes train on utterances of up to so many
 _LEAST = SAMPLE_RATE // 2  # samples; a shorter chunk is filled up with zeros
@@ -96,8 +91,6 @@ def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[TokenSpa
     repeats = sum(a == b for a, b in pairwise(tokens))
     if len(tokens) + repeats > len(log_probs):
         return None
-    from torchaudio.functional import forced_align, merge_tokens  # noqa: PLC0415 - heavy
-
     target = torch.tensor([list(tokens)], dtype=torch.int32)
     path, scores = forced_align(log_probs[None].float().cpu(), target, blank=blank)
     spans: list[TokenSpan] = merge_tokens(path[0], scores[0], blank=blank)

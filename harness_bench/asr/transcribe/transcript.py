@@ -1,15 +1,11 @@
 """What was said in a recording and when, as text, subtitles, a table or JSON."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+from pathlib import Path
+from typing import Any, Self
 
 VERSION = 1  # of the JSON; raised whenever a field changes its meaning or goes
 CUE_SECONDS, CUE_CHARACTERS, CUE_PAUSE = 7.0, 84, 0.6  # two lines of 42, as broadcasters do it
@@ -24,7 +20,7 @@ class TimedWord:
     end: float | None
     confidence: float | None  # CTC's probability at its frames, 0 to 1
 
-    def moved(self, seconds: float) -> TimedWord:
+    def moved(self, seconds: float) -> Self:
         """Return the word with its times moved."""
         if self.start is None or self.end is None:
             return self

@@ -1,7 +1,5 @@
 """Decoding in parts: every utterance once, nothing finished done again, nothing old kept."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

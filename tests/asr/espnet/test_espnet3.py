@@ -1,9 +1,8 @@
 """espnet3 keeps its own copy of ESPnet's ASR task; the frontend must be in that one too."""
 
-from __future__ import annotations
-
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +10,6 @@ import torch
 from harness_bench.asr.espnet.register import register
 from harness_bench.models.frozen import load_backbone
 from tests.asr.trainings import DECODER_DROPOUT, SMALL, TOKENS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TASK = "espnet3.systems.esp2_asr.task"
 absent = importlib.util.find_spec("espnet3") is None

@@ -1,21 +1,16 @@
 """The frontend: what ESPnet's training must not change; test_weights.py has its files."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from harness_bench.audio.frames import frame_count
 from harness_bench.models.frozen import load_backbone
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from torch import Tensor
 
 pytestmark = pytest.mark.espnet
 LENGTHS = [16_000, 4_000, 400, 7_777, 719, 720]

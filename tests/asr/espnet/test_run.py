@@ -3,8 +3,6 @@
 test_training.py has what spawned ranks know, and a training that is killed.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -5,22 +5,17 @@ What ESPnet does on several GPUs is done here with gloo on the CPU: its own
 each rank, run by our launcher as `asr_train` would be.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from harness_bench.asr.espnet.register import register
 from tests.asr.trainings import arguments, write_data
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 pytestmark = pytest.mark.espnet
 # ESPnet is imported once, for 20 seconds each would take; every run is a process of its own.

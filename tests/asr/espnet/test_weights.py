@@ -3,22 +3,17 @@
 ESPnet loads non-strictly, so a lost weight is no error there: values are compared, to the bit.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from torch import Tensor
 
 from harness_bench.asr.espnet.register import register
 from harness_bench.models.frozen import load_backbone
 from tests.asr.trainings import arguments, other_checkpoint, write_data
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 pytestmark = pytest.mark.espnet
 AVERAGE, LAST = "valid.acc.ave_2best.pth", "2epoch.pth"

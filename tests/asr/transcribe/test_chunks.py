@@ -1,8 +1,6 @@
 """Long recordings in chunks: nothing lost, nothing too long, cut where nobody speaks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.asr.transcribe.chunks import find_recordings, quiet_place, read_chunks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATE = 16_000
 

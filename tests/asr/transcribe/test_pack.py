@@ -3,8 +3,6 @@
 Of packs from strangers nothing runs, nothing is written elsewhere, and mistakes are explained.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle  # noqa: TID251 - to make the malicious file
@@ -13,8 +11,9 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import Any, override
 
 import numpy as np
 import pytest
@@ -28,9 +27,6 @@ from harness_bench.asr.transcribe import pack as packing
 from harness_bench.asr.transcribe.pack import OpenOptions, PackOptions, open_model, pack, unpack
 from tests.asr.tiny_asr import speech
 from tests.asr.trainings import other_checkpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 espnet = pytest.mark.espnet
 TEXTS = ("اب تث", "ثا")

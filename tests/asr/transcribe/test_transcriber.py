@@ -3,14 +3,12 @@
 When words were said: the alignment against all paths, the frames against their arithmetic.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
 import sys
 from itertools import groupby
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,13 +28,9 @@ from harness_bench.asr.transcribe.transcriber import (
     transcribe,
     words_of,
 )
+from harness_bench.asr.transcribe.transcript import Transcript
 from harness_bench.cli import app
 from tests.asr.tiny_asr import EDGE, LETTER, random_text, speech
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness_bench.asr.transcribe.transcript import Transcript
 
 CLOSE = 0.08  # seconds; two frames of the model
 espnet = pytest.mark.espnet

@@ -1,7 +1,5 @@
 """Transcripts as files: what players and programs read."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
