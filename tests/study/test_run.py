@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -142,14 +144,19 @@ def test_measured_once_and_again_after_a_change(
 
 
 TASK = DemoSource(folder="did")
-FBANK = DemoRow("fbank", "baseline", "fbank", None)
-RANDOM = DemoRow("random", "random", "harness_local", None)
 MODEL = DemoRow("it1", "pretrained", "harness_local", None)
+RANDOM = DemoRow("random", "random", "harness_local", None)
+ROWS = [DemoRow("fbank", "baseline", "fbank", None), RANDOM, MODEL, replace(MODEL, model="it2")]
 
 
-@pytest.fixture
-def demo(tone_corpus: Path, tmp_path: Path) -> Demo:
-    """Pretraining speech holds the dev split's audio; the task's own splits share nothing."""
+def test_rows_alike_share_their_reading_and_no_others(
+    tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one audit found must pass to no row whose training or split differs.
+
+    Sixty readings of a large corpus would take longer than scoring it. Here pretraining speech
+    holds the dev split's audio; the task's own splits share nothing.
+    """
     for split in ("train", "dev", "test"):
         cuts = read_cuts(tone_corpus, split)
         for cut in cuts:
@@ -158,46 +165,18 @@ def demo(tone_corpus: Path, tmp_path: Path) -> Demo:
         if split == "dev":
             write_cuts(tmp_path / "cuts" / "ssl", "train", cuts)
     config = load_demo(None)
-    return Demo(config, None, tmp_path, tmp_path, load_family(family_file(config, None)))
-
-
-def audits(demo: Demo) -> dict[tuple[str, str], Leakage]:
-    """Audit every row with what the audits before it found."""
+    demo = Demo(config, None, tmp_path, tmp_path, load_family(family_file(config, None)))
+    reading = Mock(wraps=read_cuts)
+    monkeypatch.setattr(run, "read_cuts", reading)
     known: dict[tuple[str, str, bool], Leakage] = {}
-    return {
-        (entry.model, split): run.Audit(demo, entry, TASK, known).leakage(split)
-        for entry in (FBANK, RANDOM, MODEL, replace(MODEL, model="it2"))
-        for split in ("dev", "test")
-    }
-
-
-def test_a_row_is_held_against_what_it_was_trained_on(demo: Demo) -> None:
-    """What one audit found must pass to no row whose training or split differs."""
-    found = audits(demo)
-    verdicts = {key: leakage.verdict for key, leakage in found.items()}
-    shared = {key for key, verdict in verdicts.items() if verdict == "shared"}
+    keys = [(row, split) for row in ROWS for split in ("dev", "test")]
+    found = {(row.model, at): run.Audit(demo, row, TASK, known).leakage(at) for row, at in keys}
+    read = Counter((call.args[0].name, call.args[1]) for call in reading.call_args_list)
+    once = {("did", "dev"): 1, ("did", "test"): 1, ("did", "train"): 2, ("ssl", "train"): 1}
+    assert read == {place: 2 * count for place, count in once.items()}
+    alone = {(row.model, at): run.Audit(demo, row, TASK, {}).leakage(at) for row, at in keys}
+    assert found == alone
+    shared = {key for key, leakage in found.items() if leakage.verdict == "shared"}
     assert shared == {("it1", "dev"), ("it2", "dev")}
     assert found["fbank", "dev"].compared_with == ("did train",)
     assert found["it1", "test"].compared_with == ("did train", "ssl train")
-    alone = {
-        (entry.model, split): run.Audit(demo, entry, TASK, {}).leakage(split)
-        for entry in (FBANK, MODEL)
-        for split in ("dev", "test")
-    }
-    assert alone == {key: found[key] for key in alone}
-
-
-def test_rows_alike_share_their_reading(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixty readings of a large corpus would take longer than scoring it."""
-    read: list[tuple[str, str]] = []
-
-    def counted(folder: Path, split: str) -> object:
-        read.append((folder.name, split))
-        return read_cuts(folder, split)
-
-    monkeypatch.setattr(run, "read_cuts", counted)
-    audits(demo)
-    assert sorted(read) == sorted(
-        [("did", "dev"), ("did", "test"), ("did", "train"), ("did", "train")] * 2
-        + [("ssl", "train")] * 2
-    )

@@ -1,5 +1,6 @@
 """Tiny checkpoints of every kind that an upstream opens, written by transformers itself."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "wav2vec2_group": ("Wav2Vec2Model", GROUP, True),
     "wav2vec2_pretraining": ("Wav2Vec2ForPreTraining", LAYER, True),
 }
-LAYER_KINDS = ("hubert_layer", "wav2vec2_layer")
 GROUP_KINDS = ("hubert_group", "wav2vec2_group")
 
 
@@ -47,16 +47,15 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     """Return a function that gives the folder of a kind, written once."""
     root = tmp_path_factory.mktemp("upstreams")
 
+    @functools.cache
     def give(kind: str) -> Path:
         from transformers import Wav2Vec2FeatureExtractor  # noqa: PLC0415 - as above
 
         folder = root / kind
-        if not folder.is_dir():
-            build(kind).save_pretrained(folder)
-            extractor = Wav2Vec2FeatureExtractor(
-                do_normalize=KINDS[kind][2], return_attention_mask=True
-            )
-            extractor.save_pretrained(folder)
+        build(kind).save_pretrained(folder)
+        normalize = KINDS[kind][2]
+        extractor = Wav2Vec2FeatureExtractor(do_normalize=normalize, return_attention_mask=True)
+        extractor.save_pretrained(folder)
         return folder
 
     return give

@@ -1,18 +1,19 @@
 """An utterance gives the same features alone and in any batch, and no frame too many."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.audio.frames import frame_count
 from harness_bench.probing.head.model import valid_frames
 from harness_bench.probing.s3prl import hub
-from tests.upstream.conftest import GROUP_KINDS, KINDS, LAYER_KINDS, build, waves
+from tests.upstream.conftest import GROUP_KINDS, KINDS, build, waves
 
 pytestmark = pytest.mark.s3prl
 EXACT = 1e-5
@@ -28,21 +29,12 @@ CONV_LENGTHS = [16_000, 12_345, 8_001, 400]
 @pytest.fixture(scope="module")
 def experts(folder_of: Callable[[str], Path]) -> Callable[[str], Any]:
     """Return a function that opens a kind once."""
-    opened: dict[str, Any] = {}
-
-    def give(kind: str) -> Any:
-        if kind not in opened:
-            opened[kind] = hub.harness_local(str(folder_of(kind)), cache_mb=0)
-        return opened[kind]
-
-    return give
+    return functools.cache(lambda kind: hub.harness_local(str(folder_of(kind)), cache_mb=0))
 
 
-@pytest.mark.parametrize("kind", [*LAYER_KINDS, *GROUP_KINDS])
+@pytest.mark.parametrize("kind", ["hubert_layer", "wav2vec2_layer", *GROUP_KINDS])
 @given(lengths=BATCHES, seed=st.integers(0, 99), loud=st.floats(0.1, 100))
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, deadline=None)
 @torch.no_grad()
 def test_alone_equals_in_any_padded_batch(
     experts: Callable[[str], Any], kind: str, lengths: list[int], seed: int, loud: float
@@ -58,9 +50,7 @@ def test_alone_equals_in_any_padded_batch(
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @given(lengths=BATCHES)
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, deadline=None)
 @torch.no_grad()
 def test_heads_see_exactly_the_frames_of_the_audio(
     experts: Callable[[str], Any], kind: str, lengths: list[int]
@@ -80,25 +70,22 @@ def test_heads_see_exactly_the_frames_of_the_audio(
         assert not item[count:].any(), "what s3prl adds is silence, not a frame of padding"
 
 
-@pytest.fixture
-def padded(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Any]:
-    """Return a function that opens a kind to compute padded batches."""
-    options = tmp_path / "options.toml"
-    options.write_text("[upstream]\nper_utterance = false\n")
-    return lambda kind: hub.harness_local(str(folder_of(kind)), model_config=str(options))
-
-
 @pytest.mark.parametrize("kind", GROUP_KINDS)
 @torch.no_grad()
 def test_the_option_turns_it_off(
-    padded: Callable[[str], Any], experts: Callable[[str], Any], kind: str
+    folder_of: Callable[[str], Path], tmp_path: Path, experts: Callable[[str], Any], kind: str
 ) -> None:
-    """With per_utterance = false a group norm sees the padding, as in transformers' own batch."""
+    """With per_utterance = false a group norm sees the padding, as in transformers' own batch.
+
+    None is kept: the first batch an utterance is met in would decide its features for good.
+    """
     from transformers import Wav2Vec2FeatureExtractor  # noqa: PLC0415 - keeps collection light
 
+    (tmp_path / "options.toml").write_text("[upstream]\nper_utterance = false\n")
+    padded = hub.harness_local(str(folder_of(kind)), model_config=str(tmp_path / "options.toml"))
     wavs = waves(CONV_LENGTHS)
-    got, alone = (expert(wavs)["hidden_states"] for expert in (padded(kind), experts(kind)))
-    extractor = Wav2Vec2FeatureExtractor(do_normalize=KINDS[kind][2], return_attention_mask=True)
+    got, alone = (expert(wavs)["hidden_states"] for expert in (padded, experts(kind)))
+    extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder_of(kind))
     batch = extractor(
         [wav.numpy() for wav in wavs], sampling_rate=16_000, padding=True, return_tensors="pt"
     )
@@ -108,15 +95,8 @@ def test_the_option_turns_it_off(
         for mine, theirs in zip(got, reference, strict=True):
             assert torch.allclose(mine[row, :count], theirs[row, :count], atol=2e-5)
     assert (got[1][2] - alone[1][2]).abs().max() > 100 * EXACT, "there would be nothing to turn off"
-
-
-@torch.no_grad()
-def test_nothing_is_kept_that_depends_on_the_batch(padded: Callable[[str], Any]) -> None:
-    """Else the first batch an utterance is met in would decide its features for good."""
-    expert, (short, long) = padded("hubert_group"), waves([4_000, 9_000])
-    together = expert([short, long])["last_hidden_state"][0, :12]
-    alone = expert([short])["last_hidden_state"][0, :12]
-    assert (together - alone).abs().max() > 100 * EXACT
+    again, count = padded([wavs[2]])["hidden_states"][1][0], frame_count(CONV_LENGTHS[2])
+    assert (got[1][2, :count] - again).abs().max() > 100 * EXACT
 
 
 def test_an_utterance_without_a_frame_is_named(experts: Callable[[str], Any]) -> None:

@@ -1,19 +1,20 @@
 """What every upstream of this project promises, whichever folders there are."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, override
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.bridges import hub_names
 from harness_bench.probing.s3prl.upstream import FrozenExpert
+from tests.upstream.conftest import waves
 
 pytestmark = pytest.mark.s3prl
-LENGTHS = (16000, 9999, 4321)
+LENGTHS = [16000, 9999, 4321]
 # Names that one folder defines share their expert: one of each is enough for what experts do.
 ONE_OF_EACH = sorted({hub.index()[name]: name for name in hub.own_names()}.values())
 
@@ -31,29 +32,26 @@ def upstream(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> Any:
 
 @pytest.fixture
 def wavs() -> list[Tensor]:
-    torch.manual_seed(0)
-    return [torch.randn(count) for count in LENGTHS]
+    return waves(LENGTHS)
 
 
-def frames(upstream: Any, samples: int) -> int:
-    """Count the 25 ms windows."""
-    return len(range(0, samples - 400 + 1, upstream.get_downsample_rates("hidden_states")))
+def counted(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Return what notes the batches that an upstream computes."""
+    encode = Mock(wraps=upstream.encode)
+    monkeypatch.setattr(upstream, "encode", encode)
+    return encode
 
 
 @pytest.mark.parametrize("name", hub.own_names())
 def test_each_name_opens_a_checkpoint(name: str, tiny_checkpoint: Path) -> None:
-    """By -k, whether or not the name has weights of its own; --help shows the first line."""
-    assert isinstance(make(name, tiny_checkpoint), FrozenExpert)
-    assert (getattr(hub, name).__doc__ or "").strip()
+    """By -k, whether or not the name has weights of its own; --help shows the first line.
 
-
-@pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_making_it_draws_no_random_numbers(name: str, tiny_checkpoint: Path) -> None:
-    """Else heads of one seed would start differently on every upstream."""
-    torch.manual_seed(0)
+    If that drew random numbers, heads of one seed would start differently on every upstream.
+    """
     before = torch.get_rng_state()
-    make(name, tiny_checkpoint)
+    assert isinstance(make(name, tiny_checkpoint), FrozenExpert)
     assert torch.equal(torch.get_rng_state(), before)
+    assert (getattr(hub, name).__doc__ or "").strip()
 
 
 @torch.no_grad()
@@ -62,7 +60,7 @@ def test_alone_equals_in_a_batch_to_the_bit(upstream: Any, wavs: list[Tensor]) -
     together = upstream(wavs)["hidden_states"]
     upstream._store.memory.clear()
     for row, wav in enumerate(wavs):
-        count = frames(upstream, len(wav))
+        count = len(range(400, len(wav) + 1, upstream.get_downsample_rates("hidden_states")))
         for batch, alone in zip(together, upstream([wav])["hidden_states"], strict=True):
             assert torch.equal(batch[row, :count], alone[0])
             assert not batch[row, count:].any()
@@ -72,13 +70,15 @@ def test_alone_equals_in_a_batch_to_the_bit(upstream: Any, wavs: list[Tensor]) -
 def test_kept_features_are_those_computed(
     upstream: Any, wavs: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second pass must compute nothing and give the same bits, repeats in a batch included."""
-    first = upstream(wavs)["hidden_states"]
-    assert len(upstream._store.memory) == 3
-    monkeypatch.setattr(upstream, "encode", None)  # a call would raise
+    """Each utterance is computed once and, on the CPU, alone: its bits depend on no batch."""
+    encode = counted(upstream, monkeypatch)
+    first = upstream([*wavs, wavs[1].clone()])["hidden_states"]
     again = upstream([*reversed(wavs), wavs[0]])["hidden_states"]
+    computed = [[len(wav) for wav in call.args[0]] for call in encode.call_args_list]
+    assert computed == [[length] for length in LENGTHS]
     for before, after in zip(first, again, strict=True):
-        assert torch.equal(before, after[[2, 1, 0]])
+        assert torch.equal(before[1], before[3])
+        assert torch.equal(before[:3], after[[2, 1, 0]])
         assert torch.equal(after[2], after[3])
 
 
@@ -128,45 +128,16 @@ def test_fbank_is_s3prls(wavs: list[Tensor]) -> None:
     assert torch.equal(ours["last_hidden_state"], stock["last_hidden_state"])
 
 
-class Counting(FrozenExpert):
-    """One state: the waveform in frames of two samples, scaled; remembers its batches."""
-
-    def __init__(self) -> None:
-        super().__init__("fbank")
-        self.scale = nn.Linear(2, 2, bias=False)
-        self.batches: list[list[int]] = []
-
-    @override
-    def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        self.batches.append([len(wav) for wav in wavs])
-        return [self.scale(wav[: len(wav) // 2 * 2].view(1, -1, 2)) for wav in wavs]
-
-
-def few() -> list[Tensor]:
-    torch.manual_seed(0)
-    return [torch.randn(count) for count in (9, 4, 6)]
-
-
 @torch.no_grad()
-def test_each_utterance_is_computed_alone_and_once() -> None:
-    """On the CPU the bits then do not depend on the batch; equal ones in a batch count as one."""
-    upstream, wavs = Counting(), few()
-    first = upstream([*wavs, wavs[1].clone()])["last_hidden_state"]
-    assert upstream.batches == [[9], [4], [6]]
-    assert torch.equal(first[1], first[3])
-    assert torch.equal(upstream(wavs)["last_hidden_state"], first[:3])
-    assert len(upstream.batches) == 3
-    assert first.shape == (4, 4, 2)
-    assert [int(row.abs().sum(-1).count_nonzero()) for row in first] == [4, 2, 3, 2]
-
-
-@torch.no_grad()
-def test_mixed_precision_has_its_own_features() -> None:
+def test_mixed_precision_has_its_own_features(
+    tiny_checkpoint: Path, wavs: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`runner.fp16` trains under autocast and evaluates without: one must not get the other's."""
-    upstream, wavs = Counting(), few()
+    upstream = make("harness_local", tiny_checkpoint)
+    encode = counted(upstream, monkeypatch)
     full = upstream(wavs)["last_hidden_state"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = upstream(wavs)["last_hidden_state"]
-    assert (full.dtype, mixed.dtype) == (torch.float32, torch.bfloat16)
+    assert not torch.equal(mixed, full)
     assert torch.equal(upstream(wavs)["last_hidden_state"], full)
-    assert len(upstream.batches) == 6
+    assert encode.call_count == 6

@@ -1,6 +1,7 @@
 """Where named upstreams come from: the table, what a user puts over it, and the hub."""
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import huggingface_hub
@@ -35,20 +36,29 @@ def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
 
 
 def test_each_name_of_the_table_is_an_upstream_of_the_paper() -> None:
-    """A row without a function cannot be reached; one without a preset cannot be made."""
+    """A row without a function cannot be reached; one without a preset cannot be made.
+
+    No other name needs weights by the table.
+    """
     assert {"harness_l", "harness_s", "harness_st", "harness_st_pca"} <= set(model_hub.names())
     assert set(model_hub.names()) | {"harness_local"} == {
         name for name in hub.own_names() if name.startswith("harness")
     }
     table = read_toml(model_hub.TABLE)
     assert {row["preset"] for row in table.values()} <= set(preset_names())
+    assert all(hub.own_checkpoint(name) is None for name in ("fbank_cached", "no_such_upstream"))
 
 
 @pytest.mark.parametrize("name", model_hub.names())
 def test_without_weights_the_sentence_says_how_to_make_them(name: str) -> None:
-    """This is what everybody meets first, until weights are public."""
-    with pytest.raises(ValueError, match=f"(?s)-u {name}: no weights.*-k FOLDER.*HARNESS_MODELS"):
+    """This is what everybody meets first, until weights are public; no s3prl is needed."""
+    refused = f"(?s)-u {name}: no weights.*-k FOLDER.*HARNESS_MODELS"
+    with pytest.raises(ValueError, match=refused):
         getattr(hub, name)(ckpt=None, model_config=None, refresh=False)
+    with pytest.raises(ValueError, match=refused):
+        arguments.complete(["-m", "train", "-u", name, "-d", "did", "-p", "x"])
+    with pytest.raises(ValueError, match=refused):
+        hub.own_checkpoint(name)
 
 
 @torch.no_grad()
@@ -141,29 +151,15 @@ def make_error(kind: type[Exception]) -> Exception:
         (ConnectionError("no route"), "cannot be reached"),
         (make_error(errors.RepositoryNotFoundError), "no model owner/harness-st.*hf auth login"),
         (make_error(errors.RevisionNotFoundError), "no model owner/harness-st at abc123"),
+        (DOWNLOAD, "not in the local cache"),  # the library itself, offline, with an empty cache
     ],
 )
-def test_what_the_hub_refuses_is_explained(download: Mock, error: Exception, message: str) -> None:
+def test_what_the_hub_refuses_is_explained(
+    download: Mock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Any, message: str
+) -> None:
     """Cluster nodes have no network, private models need a login: each has another way out."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     download.side_effect = error
     with pytest.raises(ValueError, match=f"-u harness_st: .*{message}"):
         model_hub.resolve("harness_st")
-
-
-def test_really_offline(download: Mock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The library itself, told to be offline, with an empty cache."""
-    download.side_effect = DOWNLOAD
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(ValueError, match="not in the local cache"):
-        model_hub.resolve("harness_st")
-
-
-def test_a_name_without_weights_is_refused_before_anything_heavy() -> None:
-    """In the first second, not after s3prl was imported; and with another name or -k it is not."""
-    with pytest.raises(ValueError, match="no weights of this model are public yet"):
-        hub.own_checkpoint("harness_st")
-    with pytest.raises(ValueError, match="no weights of this model are public yet"):
-        arguments.complete(["-m", "train", "-u", "harness_st", "-d", "did", "-p", "x"])
-    assert hub.own_checkpoint("fbank_cached") is None
-    assert hub.own_checkpoint("no_such_upstream") is None
