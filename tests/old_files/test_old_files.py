@@ -140,7 +140,7 @@ def machine() -> dict[str, str]:
 
 
 def machine_of_then() -> bool:
-    return machine() == json.loads((ANSWERS / "machine.json").read_text(encoding="utf-8"))
+    return bool(machine() == json.loads((ANSWERS / "machine.json").read_text(encoding="utf-8")))
 
 
 def assert_same_weights(now: Path, then: Path) -> None:
