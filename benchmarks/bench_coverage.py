@@ -1,7 +1,5 @@
 """The bootstrap's intervals: how often they hold the truth, and how long they take."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NamedTuple
 

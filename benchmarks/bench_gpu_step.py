@@ -1,11 +1,10 @@
 """HArnESS-L's training step on a GPU: at the paper's 62.5 s, at the largest batch, compiled."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from benchmarks.bench_pretrain_step import (
     CLUSTERS,
@@ -18,16 +17,10 @@ from benchmarks.bench_pretrain_step import (
     updates,
 )
 from benchmarks.measure import Row, Rows, clock_of, higher_is_better, in_turn, matmul_peak, versus
+from harness_bench.models.config import HubertConfig
 from harness_bench.models.hubert import Hubert
 from harness_bench.pretrain.config import load_preset
 from harness_bench.pretrain.objectives.hubert import HubertObjective
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import nn
-
-    from harness_bench.models.config import HubertConfig
 
 CROP_SECONDS = 15.625  # max_sample_size; four of them are the paper's 62.5 s
 PAPER_CROPS = 4

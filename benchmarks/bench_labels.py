@@ -4,16 +4,15 @@ Those (examples/hubert/simple_kmeans) run one utterance at a time, write its fea
 them back and find the nearest centroid in numpy, utterance by utterance.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from benchmarks.bench_pretrain_step import SETTINGS, shape
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
@@ -33,10 +32,6 @@ from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open_labels, write_shard
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 AGREE = 0.98  # of labels; near the border of two clusters rounding decides
 

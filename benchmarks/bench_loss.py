@@ -1,14 +1,13 @@
 """The prediction loss as one matrix product against frames x classes x dimensions in memory."""
 
-from __future__ import annotations
-
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
@@ -16,12 +15,6 @@ from benchmarks.measure import Rows, in_turn, lower_is_better, require_equal_los
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.objectives.hubert import PretrainHead
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
 
 DIM, FINAL_DIM, TEMPERATURE = 512, 768, 0.1
 

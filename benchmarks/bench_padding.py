@@ -1,14 +1,12 @@
 """Share of padding in the batches that pretraining really sees, against batches drawn at random."""
 
-from __future__ import annotations
-
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.measure import Rows, lower_is_better, speech_lengths, write_cuts
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
@@ -16,9 +14,6 @@ from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.store import LabelStore, write_shard
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def measure(*, tiny: bool = False) -> Rows:

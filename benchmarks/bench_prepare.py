@@ -4,8 +4,6 @@
 in the folder for temporary files, given back at the end).
 """
 
-from __future__ import annotations
-
 import os
 import random
 import struct

@@ -3,12 +3,11 @@
 A whole step of one model by different hands: ours, transformers', fairseq's.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, override
+from typing import override
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +24,6 @@ from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.pretrain.config import PretrainConfig, load_preset
 from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 UNIT = "audio s / core-s"
 CROP_SECONDS = 10.0

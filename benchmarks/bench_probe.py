@@ -3,17 +3,15 @@
 All is counted as a user waits for it: whole processes, from the command line to the last file.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -29,10 +27,6 @@ from harness_bench.models.features.config import DISK_MB, DTYPE, FOLDER, MEMORY_
 from harness_bench.models.hubert import Hubert, HubertConfig
 from harness_bench.pretrain.config import load_preset
 from harness_bench.probing.s3prl.arguments import packaged_config
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 PEER = "espnet-s3prl"
 TASK, BATCH = s3prl_stock.TASK, 4  # the task's own batch size

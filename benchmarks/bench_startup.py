@@ -1,7 +1,5 @@
 """How long `harness-bench --help` takes: what importing torch alone would cost it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

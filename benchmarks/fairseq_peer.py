@@ -3,8 +3,6 @@
 It may be absent: `make peers` installs it beside the environment.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import logging
@@ -12,22 +10,19 @@ import sys
 import tempfile
 import warnings
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig
 from harness_bench.models.hubert import Hubert
 from harness_bench.models.types.fairseq import read_fairseq
+from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_bench.pretrain.config import PretrainConfig
 
 PEERS = Path(__file__).parent.parent / "build" / "peers"
 HOW = "fairseq is not installed; run `make peers`"

@@ -1,27 +1,22 @@
 """What every benchmark shares: rows, timing of two things in turn, inputs and a tiny model."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
+from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.config import HubertConfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 CPU = torch.device("cpu")
 TINY_MODEL = HubertConfig(  # tries the code, not the speed

@@ -3,19 +3,14 @@
 python benchmarks/run.py [--only NAME] [--tiny] [--out FILE]
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

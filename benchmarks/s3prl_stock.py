@@ -7,8 +7,6 @@ bridges to today's libraries are applied, without which s3prl does not start at 
 the model leaves the random state alone, so that heads start equal and results can be compared.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from typing import Any

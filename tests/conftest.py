@@ -1,15 +1,11 @@
 """Small made-up speech-like data that several test folders share."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
 # `make test` says the same.

@@ -1,15 +1,11 @@
 """Files of cuts made by tests: rows as lhotse writes cuts, of audio that need not be there."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from harness_bench.cuts import store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 _PLAIN = ("text", "speaker", "language", "gender")
 RATE = 16_000

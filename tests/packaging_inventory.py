@@ -1,9 +1,7 @@
 """Print as JSON what an installation of harness_bench finds; run in two of them and compared."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import harness_bench
 from harness_bench import corpora
@@ -13,9 +11,6 @@ from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.probing.s3prl import arguments, hub
 from harness_bench.scoring.registry import metric_names, profile_names
 from harness_bench.study.config import HERE, load_demo
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def inventory() -> Mapping[str, list[str]]:

@@ -1,22 +1,18 @@
 """The public API: docs/api.md is whole and every example of it runs, in order, on made-up data."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import harness_bench as hb
 from harness_bench.results.predictions import TextPrediction, write_predictions
 from tests.tiny import DEFAULTS, TEACHERS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 # (extra that the block needs or nothing, code)

@@ -1,21 +1,16 @@
 """The rules of the house that no linter checks: sizes, import direction, no code in data files."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
 
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")

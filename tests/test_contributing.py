@@ -4,15 +4,13 @@ A copy of the package, laid out as an installation has it, gets one made-up plug
 No file of the copy is edited. The verbs then run in that copy alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -23,9 +21,6 @@ from tests import cut_files
 from tests.models.test_types import MADE_UP
 from tests.pretrain.objectives.test_contract import MADE_UP as OBJECTIVE
 from tests.tiny import DEFAULTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ROOT / "egs" / "harness" / "pretrain1" / "conf"

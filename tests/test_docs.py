@@ -1,7 +1,5 @@
 """What the documents name exists: modules, files, verbs, make's targets, links."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

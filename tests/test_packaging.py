@@ -1,7 +1,5 @@
 """What a clone can do, an installed wheel must do: every plugin and data file goes with it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Settings of families so small that they train in a second; iterations are the tests' own."""
 
-from __future__ import annotations
-
 DEFAULTS = """
 name = "tiny"
 [defaults.model]

@@ -1,10 +1,9 @@
 """Every benchmark must run and give whole rows; their speed is no test's business."""
 
-from __future__ import annotations
-
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +11,6 @@ from benchmarks import fairseq_peer, run
 from benchmarks.bench_probe import RESULTS, require_equal_bits, require_equal_results
 from benchmarks.measure import higher_is_better, in_turn, lower_is_better
 from harness_bench.core.files import read_json, write_jsonl
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 AGAINST_FAIRSEQ = {
     "labels": ["label_pass_vs_fairseq", "label_assignment_vs_fairseq"],

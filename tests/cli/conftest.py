@@ -1,16 +1,11 @@
 """The command line in this process."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
 from harness_bench.cli import app
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @pytest.fixture

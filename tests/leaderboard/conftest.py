@@ -1,10 +1,9 @@
 """Made-up results, hostile names included, and what boards and plots are built from."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
@@ -13,9 +12,6 @@ from harness_bench.results.record import Costs, Interval, Metric, Result, save_r
 from harness_bench.scoring.publish import class_result, publish, text_result
 from harness_bench.scoring.texts.score import Grouping, score_rows
 from tests.scoring.conftest import class_rows, text_rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = '<script>alert(1)</script> & "$x_{" | \\end{tabular} =1+1 \u202eabc'
 MODELS = {"fbank": 0, "random": 2_300_000, "student": 700_000, HOSTILE: 4_800_000}

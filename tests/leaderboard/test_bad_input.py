@@ -1,7 +1,5 @@
 """Results from strangers: bad files are listed and hide nothing, good ones cannot do harm."""
 
-from __future__ import annotations
-
 import csv
 import html
 import io
@@ -10,7 +8,8 @@ import os
 import shutil
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from harness_bench.leaderboard.build import PAPER, LeaderboardFiles, build, make_board
@@ -18,10 +17,6 @@ from harness_bench.leaderboard.build import PAPER, LeaderboardFiles, build, make
 from harness_bench.cli import app
 from harness_bench.results.record import save_result
 from tests.leaderboard.conftest import built_of, result, write_results
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 SCRIPT = "<script>alert(1)</script>"
 

@@ -1,10 +1,9 @@
 """Ranks, SUPERB's score and the paper's figures: what orders a board must not flatter anybody."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,6 @@ from hypothesis import strategies as st
 from harness_bench.results.record import Metric, Result
 from harness_bench.scoring.systems import Systems
 from tests.results.test_record import make_result
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def results(

@@ -1,9 +1,8 @@
 """Curves of pretraining are untrusted input, as results are."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from harness_bench.leaderboard.curves import MAX_BYTES, MAX_FILES, load_curves
@@ -11,9 +10,6 @@ from harness_bench.leaderboard.plots import draw_overall
 from harness_bench.leaderboard.plots.drawing import SERIES
 
 from tests.leaderboard.conftest import curves_file, table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def variant(**changes: Any) -> list[dict[str, Any]]:

@@ -3,8 +3,6 @@
 They come from strangers: a small file must not cost minutes or all the memory.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,24 +1,20 @@
 """The page: one file, nothing from the network, nothing executed that a result brings along."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import Any, override
 from urllib.parse import unquote
 
 import pytest
 from harness_bench.leaderboard.board import Board, make_table
+from harness_bench.leaderboard.build import LeaderboardFiles
 from harness_bench.leaderboard.page import addresses
 
 from tests.leaderboard.conftest import result
-
-if TYPE_CHECKING:
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 

@@ -1,7 +1,5 @@
 """The paper's figures: typed once, complete, cited, and never among the measured ones."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The look at a leaderboard: files of its folder alone, built anew when results change."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import signal
@@ -10,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, build
@@ -20,11 +19,6 @@ from harness_bench.leaderboard.serve import BoardServer, LiveBoard
 
 from harness_bench.results.record import save_result
 from tests.leaderboard.conftest import result
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 MAKE = partial(build, title="A look", include_reported=False)
 

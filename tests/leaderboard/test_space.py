@@ -1,7 +1,5 @@
 """The export as a Space: complete, harmless in its settings, careful with what is there."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,10 +10,11 @@ import sysconfig
 from dataclasses import replace
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
+from harness_bench.leaderboard.build import LeaderboardFiles
 from harness_bench.leaderboard.space import GRADIO, _readme, make_space
 from harness_bench.leaderboard.space_app import frame, read_table
 from hypothesis import given
@@ -23,9 +22,6 @@ from hypothesis import settings as settings_of_tests
 from hypothesis import strategies as st
 
 from tests.leaderboard.conftest import HOSTILE, write_results
-
-if TYPE_CHECKING:
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 # Build the board as the app does, with nothing importable but the Space and installed packages;
 # the editable installation of this project is found by a .pth file, which -S leaves out.

@@ -1,20 +1,15 @@
 """Markdown, CSV, LaTeX and terminal: well-formed whatever the names, marks where they belong."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_bench.leaderboard.build import LeaderboardFiles, make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
 from tests.leaderboard.conftest import MODELS, built_of, write_results
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def unescaped(text: str, char: str) -> int:

@@ -1,7 +1,5 @@
 """Colours that everybody can tell apart, text that can be read, names cut where they are alike."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

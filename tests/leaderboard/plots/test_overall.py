@@ -1,19 +1,13 @@
 """The radar: what its axes say, and when it would say nothing."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from harness_bench.leaderboard.plots import draw_overall
 from harness_bench.leaderboard.plots.overall import axis_of
 
+from harness_bench.results.record import Result
 from tests.leaderboard.conftest import result, table
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness_bench.results.record import Result
 
 TASKS = {"asr": "wer", "did": "accuracy", "ser": "accuracy"}
 

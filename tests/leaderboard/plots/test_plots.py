@@ -1,12 +1,11 @@
 """Plots: real PNG files, colours of the page, no name or number of models that breaks them."""
 
-from __future__ import annotations
-
 import itertools
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from harness_bench.leaderboard.build import LeaderboardFiles
 from harness_bench.leaderboard.curves import load_curves
 from harness_bench.leaderboard.plots import draw_overall, draw_plots
 from harness_bench.leaderboard.plots.drawing import KINDS, Plot
@@ -16,11 +15,6 @@ from hypothesis import strategies as st
 
 from harness_bench.core.sanitize import clean, shorten
 from tests.leaderboard.conftest import curves_file, result, table
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness_bench.leaderboard.build import LeaderboardFiles
 
 
 def test_plots_are_images(built: LeaderboardFiles) -> None:

@@ -1,17 +1,12 @@
 """Rows of a plot: layer weights on one scale for models of any number of layers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from harness_bench.leaderboard.plots import draw_plots
 from harness_bench.leaderboard.plots.rows import EDGES, step_of
 
 from tests.leaderboard.conftest import result, table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("count", [2, 13, 25])

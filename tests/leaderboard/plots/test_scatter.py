@@ -1,7 +1,5 @@
 """The Pareto front against its definition, and names that keep apart."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest
