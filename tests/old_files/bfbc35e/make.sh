@@ -64,18 +64,18 @@ hb family family.toml shar family --accelerator cpu
 hb export run_finished models/small
 hb export iteration.toml models/untrained --random --seed 3
 
-result=(--results results --corpus tones --synthetic --config probe.toml)
-did=(probe -u harness_local -k models/small -d did --cuts cuts --model small "${result[@]}")
-HARNESS_FEATURE_CACHE=features hb "${did[@]}" --out probe
+did=(probe -u harness_local -k models/small -d did --cuts cuts --out)
+result=(--config probe.toml --results results --model small --corpus tones --synthetic)
+HARNESS_FEATURE_CACHE=features hb "${did[@]}" probe "${result[@]}"
 # The same head, killed between its first saved state and its end.
-HARNESS_FEATURE_CACHE=features setsid "${harness_bench}" "${did[@]}" --out probe_interrupted --lr 1e-2 &
+HARNESS_FEATURE_CACHE=features setsid "${harness_bench}" "${did[@]}" probe_interrupted "${result[@]}" --lr 1e-2 &
 run=$!
 until [ -e probe_interrupted/lr0.01.seed1/s3prl/states-50.ckpt ]; do sleep 0.01; done
 kill -KILL -- "-${run}"
 wait "${run}" || echo "ended with $?" >&2
 # Two seeds, for the spread in the result; the folder is not kept.
-hb probe -u fbank_cached -d did --cuts cuts --out probe_fbank --lr 1e-2 --seeds 5,6 --steps 20 \
-    --model FBANK --kind baseline "${result[@]}"
+hb probe -u fbank_cached -d did --cuts cuts --out probe_fbank --config probe.toml --lr 1e-2 --seeds 5,6 \
+    --steps 20 --results results --model FBANK --kind baseline --corpus tones --synthetic
 mkdir -p answers && hb predict probe corpus/audio/test0*.flac --json >answers/predict.jsonl
 
 bash "${code}/egs/demo/asr1/run.sh" --cuts cuts --expdir asr_demo --dumpdir asr_demo/formatted \
