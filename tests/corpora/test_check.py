@@ -1,8 +1,6 @@
 """Clipped are peaks that were cut off, not loud ones; headers tell what decoding tells."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +10,7 @@ from hypothesis import strategies as st
 
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header, clipped
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.corpora.conftest import MixedCorpus
+from tests.corpora.conftest import MixedCorpus
 
 
 @given(levels=st.lists(st.sampled_from([0.0, 0.9, -0.5, 1.0, -1.0, 0.9995]), max_size=40))

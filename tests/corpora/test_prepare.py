@@ -1,14 +1,11 @@
 """`prepare` on good, bad and unusual input."""
 
-from __future__ import annotations
-
 import csv
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,9 +16,7 @@ from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
 from harness_bench.cuts.shar import open_shards, read_shards, write_shards
-
-if TYPE_CHECKING:
-    from tests.corpora.conftest import MixedCorpus, WriteCorpus
+from tests.corpora.conftest import MixedCorpus, WriteCorpus
 
 LIMITS = Limits(max_duration=4.0)
 LENIENT = PrepareConfig(max_skipped=1.0, limits=LIMITS, jobs=2)
@@ -33,9 +28,7 @@ def skipped_rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def test_every_bad_file_is_listed_and_unusual_audio_is_one_second_at_16_khz(
-    mixed_corpus: MixedCorpus, tmp_path: Path
-) -> None:
+def test_bad_files_are_listed_and_unusual_kept(mixed_corpus: MixedCorpus, tmp_path: Path) -> None:
     """Nothing may vanish unexplained, and nothing bad may reach training."""
     report = prepare("tsv", mixed_corpus.root, tmp_path / "out", LENIENT)
     written = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -102,9 +95,7 @@ def test_ids_on_a_list_are_left_out(
     assert len(store.read_cuts(tmp_path / "out", "train")) == 1
 
 
-def test_too_many_skipped_stops_and_names_the_first(
-    mixed_corpus: MixedCorpus, tmp_path: Path
-) -> None:
+def test_too_many_skipped_stop_it(mixed_corpus: MixedCorpus, tmp_path: Path) -> None:
     """Above the threshold there are no cuts, older ones included, but the list is there."""
     out = tmp_path / "out"
     prepare("tsv", mixed_corpus.root, out, LENIENT)
@@ -161,9 +152,7 @@ writer.write_lines = write_or_die
 
 
 @pytest.mark.parametrize("where", _KILLED)
-def test_a_kill_leaves_nothing_taken_for_whole(
-    where: str, write_corpus: WriteCorpus, tmp_path: Path
-) -> None:
+def test_a_kill_leaves_nothing_half(where: str, write_corpus: WriteCorpus, tmp_path: Path) -> None:
     """A killed process runs no cleanup; a later step must refuse its leftovers, a rerun mend."""
     rows = ["a.wav\t-\ts1\t-\t-\ttrain", "b.wav\t-\ts2\t-\t-\tdev"]
     root, out = write_corpus(["a.wav", "b.wav"], rows), tmp_path / "out"

@@ -1,7 +1,5 @@
 """The cuts of a running `prepare` against lhotse's own."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +60,7 @@ def test_a_row_is_what_lhotse_writes_of_its_cut(item: Checked) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(items=st.lists(CHECKED, max_size=30, unique_by=lambda item: item.utterance.id))
-def test_leakage_is_that_of_the_cuts_written(
-    items: list[Checked], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_leakage_as_written(items: list[Checked], tmp_path_factory: pytest.TempPathFactory) -> None:
     """While cuts are still on their way to disk, the answer must be that of what is written."""
     out = tmp_path_factory.mktemp("rows")
     with PreparedSplits(out, ("train", "dev", "test")) as kept:

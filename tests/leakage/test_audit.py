@@ -1,7 +1,5 @@
 """The whole audit, on a corpus with a planted leak of every kind; whoever leaves out has none."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace
@@ -89,7 +87,6 @@ def test_the_verb_tells_ci(
     names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Exit status, JSON and page."""
     page = tmp_path / "leakage.md"
     assert run(monkeypatch, "audit", *names, "--no-listen", "--json", "--report", str(page)) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -116,9 +113,7 @@ def test_a_set_against_itself_is_heard(tmp_path: Path) -> None:
     ("sets", "allow", "message"),
     [(1, [], "two sets or more; .* holds 1"), (2, ["speakers"], "no kind 'speakers'")],
 )
-def test_mistakes_are_explained(
-    sets: int, allow: list[str], message: str, names: list[str]
-) -> None:
+def test_mistakes_teach(sets: int, allow: list[str], message: str, names: list[str]) -> None:
     with pytest.raises(ValueError, match=message):
         audit(names[:sets], allow=allow)
 
@@ -162,9 +157,7 @@ def test_two_sets_of_one_file_name_are_refused(unheard: AuditReport, tmp_path: P
 
 
 @pytest.mark.parametrize("uid", ["#1", " a", "a\u2028b"])
-def test_an_id_that_no_list_can_hold_is_told(
-    uid: str, unheard: AuditReport, tmp_path: Path
-) -> None:
+def test_an_id_no_list_can_hold_is_told(uid: str, unheard: AuditReport, tmp_path: Path) -> None:
     """Else it would be written, read as a comment, and go on leaking."""
     odd = replace(unheard.sets[0], leaked={"good": "audio", uid: "audio"})
     with pytest.raises(ValueError, match=r"leaked\.train\.txt cannot hold 1 ids") as told:
@@ -188,9 +181,7 @@ def real(tmp_path: Path) -> Path:
     return folder
 
 
-def test_clips_inside_real_recordings(
-    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_clips_are_found(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by their sound alone, and gone once `prepare` leaves them out of train."""
     monkeypatch.chdir(tmp_path)
     test = PrepareConfig(options={"manifest": "asr.tsv"})

@@ -1,10 +1,8 @@
 """A set is named in one word on the command line; a wrong name must be one clear message."""
 
-from __future__ import annotations
-
 import gzip
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +10,6 @@ from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import cuts_path, write_cuts
 from harness_bench.leakage.audit_sets import open_sets
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

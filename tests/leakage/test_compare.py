@@ -1,7 +1,5 @@
 """What is shared must be found, counted on both sides and judged; what is not must not."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 
@@ -20,6 +18,7 @@ from harness_bench.leakage.compare import (
     shared,
 )
 
+type Rows = list[dict[str, Any]]
 FIELDS = ("speaker", "cluster", "recording", "audio", "text")
 NAMES = st.sampled_from(["", "one", "two", "three " * LONG_TEXT])
 MARGIN = 0.1  # seconds that segments may overlap by rounding
@@ -42,13 +41,11 @@ def row(uid: str, **known: Any) -> dict[str, Any]:
     }
 
 
-def table(
-    rows: list[dict[str, Any]], name: str = "set", origin: str = "", *, has_cuts: bool = True
-) -> Table:
+def table(rows: Rows, name: str = "set", origin: str = "", *, has_cuts: bool = True) -> Table:
     return Table(name, origin=origin, has_cuts=has_cuts).extend(rows)
 
 
-def rows(prefix: str, names: st.SearchStrategy[str]) -> st.SearchStrategy[list[dict[str, Any]]]:
+def rows(prefix: str, names: st.SearchStrategy[str]) -> st.SearchStrategy[Rows]:
     """Draw utterances whose every field comes from `names`; ids begin with the prefix."""
     one = st.fixed_dictionaries(
         dict.fromkeys(FIELDS, names)
@@ -84,7 +81,7 @@ def overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 @given(first=rows("a", NAMES), second=rows("b", NAMES))
-def test_against_all_pairs(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+def test_against_all_pairs(first: Rows, second: Rows) -> None:
     """The oracle goes over all pairs, which the audit must never do."""
     found = by_kind(compare(table(first), table(second)))
     for kind in ("id", "speaker", "cluster", "recording", "audio", "text", "short text"):
@@ -104,9 +101,7 @@ def test_against_all_pairs(first: list[dict[str, Any]], second: list[dict[str, A
 
 
 @given(first=rows("a", NAMES), second=rows("b", NAMES))
-def test_both_directions_tell_the_same(
-    first: list[dict[str, Any]], second: list[dict[str, Any]]
-) -> None:
+def test_both_directions_tell_the_same(first: Rows, second: Rows) -> None:
     forth = by_kind(compare(table(first), table(second)))
     back = by_kind(compare(table(second), table(first)))
     assert {*forth} == {*back}
@@ -122,7 +117,7 @@ def test_both_directions_tell_the_same(
 
 
 @given(rows("a", st.sampled_from(["one", "two"])))
-def test_a_set_shares_everything_with_itself(known: list[dict[str, Any]]) -> None:
+def test_a_set_shares_everything_with_itself(known: Rows) -> None:
     found = by_kind(compare(table(known), table(known)))
     assert {*found} == {"id", "speaker", "cluster", "recording", "span", "audio", "short text"}
     assert all(each.first_utterances == len(known) for each in found.values())
@@ -132,9 +127,7 @@ def test_a_set_shares_everything_with_itself(known: list[dict[str, Any]]) -> Non
 
 
 @given(rows("a", st.sampled_from(["a1", "a2", ""])), rows("b", st.sampled_from(["b1", "b2", ""])))
-def test_disjoint_sets_share_nothing(
-    first: list[dict[str, Any]], second: list[dict[str, Any]]
-) -> None:
+def test_disjoint_sets_share_nothing(first: Rows, second: Rows) -> None:
     """Values that are not known are no common ones."""
     assert compare(table(first), table(second)).findings == ()
 

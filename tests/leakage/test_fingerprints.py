@@ -1,18 +1,18 @@
 """Fingerprints find changed copies and nothing else; a cache never gives those of other audio."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lhotse.cut import Cut
 
 from benchmarks import fingerprint_recall as bench
 from egs.audit.planted import voice
@@ -24,11 +24,6 @@ from harness_bench.leakage.audit import audit
 from harness_bench.leakage.fingerprints import Fingerprints
 from harness_bench.leakage.landmarks import Landmarks, landmarks
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lhotse.cut import Cut
 
 FOLDER = Path(__file__).parents[2]
 DATA = FOLDER.parent / "shared" / "data"
@@ -138,7 +133,6 @@ def test_other_code_computes_anew(
 
 
 def test_shards_are_known_by_their_bytes(cuts: list[Cut], tmp_path: Path) -> None:
-    """Wherever in which shards they stand."""
     write_shards(cuts, tmp_path / "a", shard_cuts=2)
     write_shards(cuts, tmp_path / "b", shard_cuts=5, seed=1)
     first, second = (list(read_shards(open_shards(tmp_path / name))) for name in "ab")
@@ -180,7 +174,6 @@ def test_a_full_cache_is_told_once(
 def test_two_processes_share_a_cache(
     cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both end well, and what they leave is whole."""
     monkeypatch.chdir(tmp_path)
     write_cuts(Path("corpus"), "train", cuts[:3])
     write_cuts(Path("corpus"), "test", cuts[3:])
@@ -200,7 +193,6 @@ INDEX = bench.indexed([landmarks(voice(seed, SECONDS)) for seed in range(8)])
 
 @pytest.mark.parametrize("change", bench.VARIANTS)
 def test_every_change_is_seen_through(change: str) -> None:
-    """Each alone; the copy is found and no other utterance."""
     for seed in (0, 5):
         found = INDEX.matches(landmarks(bench.VARIANTS[change](voice(seed, SECONDS))))
         assert [match.row for match in found] == [seed]

@@ -1,12 +1,13 @@
 """No training may touch a dev or test set unnoticed, whatever brings it in."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from lhotse.cut import Cut
 
 from harness_bench.core.config import build
 from harness_bench.cuts.fields import with_custom
@@ -21,12 +22,6 @@ from harness_bench.pretrain.config import (
 )
 from harness_bench.pretrain.data.cut_source import open_data, open_training
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from lhotse.cut import Cut
 
 
 @pytest.fixture
@@ -110,9 +105,7 @@ def test_excluded_utterances_do_not_count(tmp_path: Path, corpus: Path, cuts: li
     assert opened(tmp_path, protect=[corpus.name], exclude=["no.txt"]).utterances == 1
 
 
-def test_shards_are_checked_against_what_is_protected(
-    tmp_path: Path, corpus: Path, cuts: list[Cut]
-) -> None:
+def test_shards_are_checked_too(tmp_path: Path, corpus: Path, cuts: list[Cut]) -> None:
     """Shards know their files no more; ids, lengths and digests stay."""
     write_shards([cuts[0], cuts[4]], tmp_path / "shar", shard_cuts=2)
     source = [{"folder": "shar", "corpus": "shar"}]

@@ -1,7 +1,5 @@
 """Landmarks must be those of the sound, whatever its gain, start or length."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

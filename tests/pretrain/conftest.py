@@ -1,30 +1,29 @@
 """A few utterances with labels, and runs small enough to train in a second."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lhotse.cut import Cut
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain import trainer
-from harness_bench.pretrain.config import IterationConfig, LabelConfig, PretrainConfig, load_family
+from harness_bench.pretrain.config import (
+    FamilyConfig,
+    IterationConfig,
+    LabelConfig,
+    PretrainConfig,
+    load_family,
+)
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import LabelStore
 from tests.models.conftest import small_config
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.config import FamilyConfig
 
 type Train = Callable[..., Path]
 LABELS = LabelConfig(source="mfcc", clusters=10, kmeans_iterations=3)
@@ -76,7 +75,6 @@ def at_batch(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPa
 
 
 def written(folder: Path, text: str) -> FamilyConfig:
-    """Write a family's TOML and read it."""
     (folder / "family.toml").write_text(text)
     return load_family(folder / "family.toml")
 

@@ -1,7 +1,5 @@
 """Families must be makeable before days of computing, and presets must be what the paper says."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from pathlib import Path
@@ -27,7 +25,6 @@ MODEL = dict(zip(SHAPE, (4, 32, 64, 4), strict=True))
 
 
 def step(name: str, **changes: Any) -> dict[str, Any]:
-    """Return an iteration on MFCC labels, changed."""
     labels = {"source": "mfcc"}
     return {"name": name, "model": MODEL, "labels": labels, "pretrain": {"max_update": 1}} | changes
 
@@ -142,7 +139,6 @@ SCORES = {
 
 
 def head_comment(name: str) -> str:
-    """Return the comment above a preset's first key, as one line."""
     lines = (PRESETS / f"{name}.toml").read_text().splitlines()
     comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
     return " ".join(line.removeprefix("# ") for line in comment)
@@ -255,7 +251,6 @@ def read(folder: Path, text: str) -> AugmentConfig:
 
 
 def test_the_augmentation_table_is_found(tmp_path: Path) -> None:
-    """Alone, in an iteration, a family; where it is absent nothing is changed."""
     for text in (TABLE, ITERATION + TABLE, AUGMENTED):
         assert read(tmp_path, text) == AugmentConfig(time_masks=3)
     assert read(tmp_path, ITERATION) == AugmentConfig()

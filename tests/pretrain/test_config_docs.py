@@ -1,7 +1,5 @@
 """docs/config.md is the only list of keys that users see: it must be whole, true and runnable."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from dataclasses import is_dataclass
@@ -69,7 +67,6 @@ def test_every_key_is_there_with_its_default(table: str) -> None:
 
 
 def test_examples_are_read(tmp_path: Path) -> None:
-    """Of all three kinds of file; an example that does not work is worse than none."""
     read = set()
     for text in EXAMPLES:
         (tmp_path / "example.toml").write_text(text)

@@ -1,9 +1,7 @@
 """Curves from logs, whole or cut off, and what is measured and drawn from them."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,6 @@ from typer.testing import CliRunner
 from harness_bench.cli.app import app
 from harness_bench.pretrain.curves import Curve, plot_curves, read_curve, smooth, updates_to
 from harness_bench.pretrain.monitor import LOG_FILE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOSSES = [6.0, 5.0, 4.5, 4.25, 4.0]
 
@@ -50,7 +45,6 @@ def test_a_broken_line_before_the_last_is_refused(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:
-    """No run there, no line yet, a figure that the log does not have."""
     with pytest.raises(ValueError, match=r"holds no train\.jsonl"):
         read_curve(tmp_path)
     (tmp_path / LOG_FILE).write_text("")
@@ -88,7 +82,6 @@ def test_updates_to_a_level_inverts_the_curve(losses: list[int], place: float) -
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_plots_are_written(tmp_path: Path, suffix: str) -> None:
-    """A file of the asked kind, with a panel of shares where entropies are known."""
     numbers = np.arange(1, 31)
     curves = [
         Curve(f"run {i}", numbers, 6 - np.log(numbers) / (i + 1), entropy=5.0) for i in range(3)
@@ -102,7 +95,6 @@ def test_plots_are_written(tmp_path: Path, suffix: str) -> None:
 
 
 def test_the_verb_draws_runs_together(tmp_path: Path) -> None:
-    """`harness-bench curves` takes any run folders and any figure of their logs."""
     runs = [str(write_log(tmp_path / name, LOSSES)) for name in ("one", "two")]
     out = tmp_path / "both.svg"
     arguments = ["curves", *runs, "--out", str(out), "--field", "accuracy_masked"]

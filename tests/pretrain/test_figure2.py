@@ -1,11 +1,10 @@
 """The variants of Figure 2 differ in what the figure compares and in nothing else."""
 
-from __future__ import annotations
-
 import itertools
+from collections.abc import Hashable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,23 +12,22 @@ import pytest
 from harness_bench.leaderboard.curves import load_curves
 from hypothesis import given
 from hypothesis import strategies as st
+from lhotse.cut import Cut
 
 from harness_bench.core.files import read_json, write_json
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.pretrain import figure2
-from harness_bench.pretrain.config import checkpoint_folder, load_family
+from harness_bench.pretrain.config import (
+    FamilyConfig,
+    IterationConfig,
+    checkpoint_folder,
+    load_family,
+)
 from harness_bench.pretrain.curves import Curve
 from harness_bench.pretrain.figure2 import MAX_POINTS, PLOT, REPORT, TABLE, compare
 from harness_bench.pretrain.monitor import LOG_FILE
 from tests.tiny import DEFAULTS, TEACHERS
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.config import FamilyConfig, IterationConfig
 
 TINY = (
     DEFAULTS.replace("16, 16, 32]", "16, 16, 24]")  # so that svd has a projection to make
@@ -60,7 +58,6 @@ def family(tmp_path: Path) -> FamilyConfig:
 
 
 def settings_of(step: IterationConfig) -> dict[Hashable, Any]:
-    """Return all settings as `table.name`."""
     return pd.json_normalize(asdict(step)).iloc[0].to_dict()
 
 
@@ -107,7 +104,6 @@ def test_pca_dimension_by_default(family: FamilyConfig, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_explained(family: FamilyConfig, tmp_path: Path) -> None:
-    """An unknown student, one without or wider than its teacher, too many components."""
     for name in ("third", "first"):
         with pytest.raises(ValueError, match=f"'{name}' is no iteration with a teacher.*second"):
             compare(family, student=name)
@@ -120,10 +116,7 @@ def test_mistakes_are_explained(family: FamilyConfig, tmp_path: Path) -> None:
 
 
 def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_path: Path) -> None:
-    """Teachers first, labels once per label set, then the plot, the table and the numbers.
-
-    A second call trains nothing; it draws again what is there.
-    """
+    """Labels once per label set, then the files; a second call trains nothing and draws again."""
     out, found, times = tmp_path / "out", compare(family), StageTimes()
     report = figure2.make_figure(found, cuts, out, times=times, accelerator="cpu")
     assert (out / PLOT).read_bytes().startswith(b"\x89PNG")

@@ -4,8 +4,6 @@ Started with a folder and a number, this file kills a family in the making so ma
 is a fork of that process, which has imported everything: so it costs no start-up.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -14,20 +12,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.family import train_family
 from tests.pretrain.conftest import equal
 from tests.pretrain.test_family import TINY
-
-if TYPE_CHECKING:
-    from lhotse.cut import Cut
 
 # Dropout on: the random state must survive too. A state is saved at every second update.
 FAMILY = TINY.replace("conv_pos = 16\n", "conv_pos = 16\ndropout = 0.1\n").replace(

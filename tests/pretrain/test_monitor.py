@@ -1,8 +1,6 @@
 """A run that goes wrong must stop with its weights whole and leave what it went wrong on."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +9,6 @@ from safetensors.torch import load_file
 from harness_bench.core.files import read_json
 from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.monitor import DIVERGED, Guard
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BATCH = MaskedBatch(
     ["a", "b"], torch.ones(2, 800), torch.tensor([800, 400]), torch.zeros(2, 2, dtype=torch.int64),

@@ -1,8 +1,6 @@
 """A plan is what somebody asks a cluster for: its figures must follow from the config alone."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,9 +18,6 @@ from harness_bench.pretrain.family import check_starts
 from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan
 from tests.pretrain.conftest import written
 from tests.tiny import DEFAULTS, TEACHERS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STUDENTS = "".join(
     f'[[iterations]]\nname = "{name}"\nteacher = "second"\n'
@@ -48,10 +43,7 @@ def test_operations_agree_with_those_counted_elsewhere(name: str) -> None:
 
 
 def test_operations_are_those_of_torchs_counter() -> None:
-    """The formula against what torch counts while transformers' model of the shape runs.
-
-    transformers projects to 512 dimensions where fairseq and we do not: 0.2 % more.
-    """
+    """Of transformers' model of the shape, whose projection to 512 dimensions adds 0.2 %."""
     config, seconds = load_preset("harness_st").model, 4
     settings = HubertConfig(**transformers_config(config), attn_implementation="eager")
     with torch.device("meta"):

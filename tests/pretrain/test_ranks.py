@@ -3,35 +3,28 @@
 Started by torchrun with a folder, this file is what the two ranks do.
 """
 
-from __future__ import annotations
-
 import contextlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from harness_bench.core.fabric import Layout, launched, make_fabric
 from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import checkpoint_folder, load_family
-from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.batches import MaskedBatch, epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.pretrain.state import Run
 from tests.pretrain.conftest import at_batch, equal, small_step
 from tests.pretrain.test_family import TINY
-
-if TYPE_CHECKING:
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.data.batches import MaskedBatch
-    from harness_bench.pretrain.state import Run
 
 FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
     "max_update = 3", "max_update = 10\nsave_interval_updates = 4\nlog_interval = 5"
@@ -39,7 +32,6 @@ FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
 
 
 def run_without_dropout(out: Path) -> Run:
-    """Build a run whose ranks draw nothing apart."""
     step, fabric = small_step(features_pen_weight=3.0), make_fabric(accelerator="cpu")
     run = trainer.build_run(step, "key", out, fabric, None, 1.0)
     run.model.eval()
@@ -47,13 +39,11 @@ def run_without_dropout(out: Path) -> Run:
 
 
 def first_batch(run: Run, cuts: list[Cut], labels: LabelStore, rank: int) -> MaskedBatch:
-    """Return the first batch of one of two ranks."""
     place = {"epoch": 0, "skip": 0, "rank": rank, "ranks": 2}
     return next(epoch_batches(CutList(cuts), labels, run.config, **place))
 
 
 def gradients(run: Run) -> dict[str, torch.Tensor]:
-    """Take the gradients out of a run's model."""
     named = dict(run.objective.named_parameters())
     found = {name: each.grad.clone() for name, each in named.items() if each.grad is not None}
     run.optimizer.zero_grad()
@@ -107,7 +97,6 @@ def main(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(cuts: list[Cut], labels: LabelStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the two ranks left."""
     made = tmp_path_factory.mktemp("ranks")
     CutSet.from_cuts(cuts).to_file(made / "cuts.jsonl")
     (made / "labels").symlink_to(labels.folder)
@@ -121,9 +110,7 @@ def folder(cuts: list[Cut], labels: LabelStore, tmp_path_factory: pytest.TempPat
     return made
 
 
-def test_gradients_do_not_depend_on_ranks(
-    folder: Path, cuts: list[Cut], labels: LabelStore
-) -> None:
+def test_ranks_change_no_gradient(folder: Path, cuts: list[Cut], labels: LabelStore) -> None:
     """Denominators are summed over ranks and accumulated batches, so gradients are the same."""
     run = run_without_dropout(folder / "u")
     group = [first_batch(run, cuts, labels, rank) for rank in (0, 1)]
@@ -138,10 +125,7 @@ def test_gradients_do_not_depend_on_ranks(
 
 
 def test_two_ranks_resume_bit_equal(folder: Path) -> None:
-    """Every rank takes up its own place in the epoch and its own random numbers.
-
-    The log has one line per interval, not one per rank, and goes on after the interruption.
-    """
+    """Its own place and random numbers for each rank; one line per interval in the log of all."""
     outs = (folder / "straight", folder / "resumed")
     assert equal(*(checkpoint_folder(out, "first") for out in outs))
     rows = read_jsonl(folder / "resumed" / "first" / "run" / LOG_FILE)
@@ -149,7 +133,6 @@ def test_two_ranks_resume_bit_equal(folder: Path) -> None:
 
 
 def test_two_ranks_label_as_one(folder: Path, cuts: list[Cut]) -> None:
-    """Every utterance is labelled, whichever rank had it."""
     made = folder / "straight" / "first" / "labels"
     assert read_json(made / "report.json")["utterances"] == len(LabelStore(made)) == len(cuts)
 

@@ -1,7 +1,5 @@
 """The loop: it learns, resumes bit-equal, refuses other runs, and exports what it trained."""
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import os
@@ -10,29 +8,25 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 from tensorboardX.proto.event_pb2 import Event
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.workdir import NOTE
 from harness_bench.models.checkpoint import load_hubert, read_facts
+from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import BOARD, LOG_FILE
 from harness_bench.pretrain.state import EXPORTS, state_path, states
 from harness_bench.pretrain.trainer import learning_rate_share
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import Train, at_batch, equal, small_step, weights
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.labels.store import LabelStore
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
@@ -56,10 +50,7 @@ def die() -> None:
 
 
 def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run stopped between saves and started again ends with the very same weights.
-
-    Dropout is on, so the random state counts; the stop is in the middle of an epoch.
-    """
+    """Dropout is on, so the random state counts; the stop is in the middle of an epoch."""
     straight = train(small_step(), tmp_path / "a")
     at_batch(9, die, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -75,10 +66,7 @@ def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_it_learns(train: Train, tmp_path: Path) -> None:
-    """Loss falls well below its start on data it sees again and again; no figure is made up.
-
-    What TensorBoard shows is what train.jsonl holds.
-    """
+    """Loss falls on data seen again and again; TensorBoard shows what train.jsonl holds."""
     train(small_step(max_update=60, log_interval=10, lr=3e-3), tmp_path)
     rows = log(tmp_path)
     assert rows[-1]["loss_unmasked"] < 0.8 * rows[0]["loss_unmasked"]
@@ -134,9 +122,7 @@ pretrain(small_step(), cuts, LabelStore(Path(sys.argv[2])), Path(sys.argv[3]),
 """
 
 
-def test_a_kill_while_saving_leaves_no_half_state(
-    train: Train, cuts: list[Cut], labels: LabelStore, tmp_path: Path
-) -> None:
+def test_a_killed_save(train: Train, cuts: list[Cut], labels: LabelStore, tmp_path: Path) -> None:
     """SIGKILL in the middle of a save: the old state or none, never half; its rest is removed."""
     CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl")
     out = tmp_path / "run"
@@ -156,7 +142,6 @@ def test_a_kill_while_saving_leaves_no_half_state(
 
 
 def test_states_and_exports_are_kept_by_rule(train: Train, tmp_path: Path) -> None:
-    """The last two states, and an export of every fourth update for good."""
     step = small_step(
         max_update=9, save_interval_updates=2, keep_interval_updates=2, export_interval_updates=4
     )
@@ -169,13 +154,8 @@ def test_states_and_exports_are_kept_by_rule(train: Train, tmp_path: Path) -> No
     assert not equal(*(tmp_path / EXPORTS / name for name in kept))
 
 
-def test_sigterm_saves_before_it_ends(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A cluster's time limit must not cost the updates since the last state.
-
-    The signal goes to all processes of a job, the loader's workers among them.
-    """
+def test_sigterm_saves_first(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal of a cluster's time limit goes to all of a job, its workers among them."""
     step = small_step(max_update=8, save_interval_updates=100, num_workers=2)
     straight = train(step, tmp_path / "a")
 
@@ -212,13 +192,8 @@ def test_a_finished_run_is_not_trained_over(train: Train, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("init", ["copy_extractor", "block_average", "slice", "svd"])
-def test_frozen_extractor_is_bit_equal_to_the_teachers(
-    train: Train, tmp_path: Path, init: str
-) -> None:
-    """With weight decay: AdamW shrinks parameters whose gradient is zero, not those without one.
-
-    The rest of the model must move, or the test would pass on a run that does nothing.
-    """
+def test_frozen_extractor_equals_the_teachers(train: Train, tmp_path: Path, init: str) -> None:
+    """AdamW's decay shrinks parameters of zero gradient, not of none; the rest must move."""
     teacher = train(small_step(max_update=1), tmp_path / "teacher")
     step = small_step(
         init=init, feature_grad_mult=0.0, max_update=3, warmup_updates=0, weight_decay=0.5,

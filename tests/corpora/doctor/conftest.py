@@ -1,16 +1,11 @@
 """What tests of the doctor share: no plots, and the findings that were written."""
 
-from __future__ import annotations
-
 import csv
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from harness_bench.corpora.doctor import examine as examining
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +16,6 @@ def plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def kinds(folder: Path) -> dict[str, set[str]]:
-    """Read findings.tsv: id -> kinds."""
     found: dict[str, set[str]] = {}
     with (folder / "findings.tsv").open(encoding="utf-8") as stream:
         for each in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):

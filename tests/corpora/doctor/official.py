@@ -1,16 +1,12 @@
 """Folders of cuts, without audio, of as many utterances and hours as corpora are known to have."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tests.cut_files import row, write
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 HOUR = 3600
 DIALECTS = ("EGY", "GLF", "LEV", "MSA", "NOR")

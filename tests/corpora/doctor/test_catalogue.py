@@ -1,7 +1,5 @@
 """The list of corpora: whoever has one on disk finds how it must lie there."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,10 +1,9 @@
 """The corpus doctor on sound and on spoilt folders: every fault found, none invented."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +20,6 @@ from tests.corpora import trees
 from tests.corpora.doctor import official
 from tests.corpora.doctor.conftest import kinds
 from tests.cut_files import RATE, row, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = ("good", "gone", "garbage", "shorter", "other", "zeros", "nan", "loud", "brief", "long")
 JUNK = "| a <script>alert(1)</script>"
@@ -99,9 +95,7 @@ def test_every_fault_of_audio_is_found(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("percent", "clipped"), [(0.01, True), (90.0, False)])
-def test_the_share_of_clipped_samples_is_a_setting(
-    folder: Path, tmp_path: Path, percent: float, *, clipped: bool
-) -> None:
+def test_clipped_is_chosen(folder: Path, tmp_path: Path, percent: float, *, clipped: bool) -> None:
     """Loudness-normalised corpora clip a little everywhere; doctor.json tells what was asked."""
     spoil(tmp_path / "corpus")
     examine(folder, config=Listening(clipped_percent=percent))
@@ -234,7 +228,6 @@ def test_it_is_the_papers_table(folders: list[Path]) -> None:
 
 
 def test_other_hours_are_a_difference(tmp_path: Path) -> None:
-    """All of QASR is not the paper's 300 h."""
     whole = official.plain(tmp_path / "q", "qasr", {"train": 1900.0, "dev": 6.0})
     done = CliRunner().invoke(app.app, ["corpora-doctor", "--table1", str(whole), "--json"])
     assert done.exit_code == 1

@@ -1,7 +1,5 @@
 """Known figures agree with themselves, and counts with them to the last digit printed."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
@@ -59,7 +57,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", sorted(WRONG))
 def test_a_figure_that_is_none_is_refused(case: str) -> None:
-    """Users write such files too."""
     figure, message = WRONG[case]
     values = {"source": "x", "figures": [{"splits": ["train"], "what": "hours"} | figure]}
     with pytest.raises(ValueError, match=message):
@@ -95,7 +92,6 @@ def test_hours(known: str, counted: float, within: float, said: str) -> None:
 
 
 def lines(made_with: dict[str, Any] | None, **figure: Any) -> list[Line]:
-    """Judge one figure of a made corpus."""
     tallies = {
         "train": Tally(
             [row("a", 1800.0, speaker="s", dialect="EGY", cluster="v"),

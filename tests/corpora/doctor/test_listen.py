@@ -1,9 +1,8 @@
 """The corpus doctor on shards: what is inside them is heard, and a torn one is a fault."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +17,6 @@ from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import read_shards, write_shards
 from harness_bench.cuts.store import read_cuts
 from tests.corpora.doctor.conftest import kinds
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATE = 16_000
 
@@ -87,7 +83,6 @@ def test_a_torn_shard_is_a_fault_and_the_others_are_heard(folder: Path) -> None:
 
 
 def test_audio_that_does_not_decode_is_a_fault(folder: Path) -> None:
-    """One broken utterance inside a whole archive."""
     tar = folder / "recording.000002.tar"
     data = tar.read_bytes()
     at = data.index(b"fLaC")

@@ -1,17 +1,13 @@
 """Plots of corpora: drawn for whatever there is, and what they show is what was counted."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness_bench.corpora.doctor import report
 from harness_bench.corpora.doctor.tally import Tally
 from tests.cut_files import row
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SETS: dict[str, dict[str, Tally]] = {
     "usual": {

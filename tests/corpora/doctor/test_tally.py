@@ -1,10 +1,8 @@
 """Counting splits: right, and in memory that millions of cuts fit into."""
 
-from __future__ import annotations
-
 import statistics
 import tracemalloc
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +13,6 @@ from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.store import cuts_path, read_rows
 from tests.corpora import trees
 from tests.cut_files import row
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("name", ["adi5", "ksuemotions"])

@@ -1,7 +1,5 @@
 """Waveforms that several tests of augmentation change."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +8,6 @@ Wave = NDArray[np.float32]
 
 
 def noise(samples: int, seed: int = 0, level: float = 0.1) -> Wave:
-    """Return white noise (samples,)."""
     rng = np.random.default_rng(seed)
     wave: Wave = (level * rng.standard_normal(samples)).astype(np.float32)
     return wave

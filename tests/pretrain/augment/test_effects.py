@@ -1,11 +1,11 @@
 """Effects: as strong as asked for, never moving audio away from its labels; together and alone."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import Recording
+from numpy.typing import NDArray
 
 from harness_bench.audio.io import load_waveform
 from harness_bench.pretrain.augment import effects
 from harness_bench.pretrain.augment.effects import Augmenter
 from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import Wave, noise
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 LENGTHS = st.integers(1, 20_000)
 SEEDS = st.integers(0, 2**32)
@@ -170,9 +165,7 @@ def test_simulated_rooms_start_with_the_direct_path() -> None:
     samples=LENGTHS, masks=st.integers(0, 4), seconds=st.floats(0.001, 2.0), seed=SEEDS
 )  # fmt: skip
 @many
-def test_time_masks_stay_within_their_limits(
-    samples: int, masks: int, seconds: float, seed: int
-) -> None:
+def test_time_masks_keep_their_limits(samples: int, masks: int, seconds: float, seed: int) -> None:
     """Silenced samples: not more than asked for, nor than a fifth each; the others untouched."""
     wave = noise(samples, seed) + 10
     masked = effects.mask_time(wave, np.random.default_rng(seed), masks, seconds)
@@ -323,9 +316,7 @@ def changed(config: AugmentConfig, wave: Wave, seed: int) -> Wave:
     chance=st.floats(0, 1), masks=st.integers(0, 3), seed=SEEDS,
 )  # fmt: skip
 @settings(deadline=None, max_examples=60)
-def test_any_audio_keeps_its_length(
-    samples: int, level: float, chance: float, masks: int, seed: int
-) -> None:
+def test_any_length_stays(samples: int, level: float, chance: float, masks: int, seed: int) -> None:
     """Finite float32, whatever is drawn, silence and audio below one window included."""
     config = replace(
         FULL, noise_prob=chance, reverb_prob=chance, time_masks=masks, channel_masks=masks
@@ -408,10 +399,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def test_noise_comes_from_the_folder(recordings: Path) -> None:
-    """What was added is proportional to a stretch of one of the recordings.
-
-    They are listed by path, or runs on other file systems would draw other noise.
-    """
+    """A stretch of one of the recordings; sorted, or file systems decide the noise."""
     found = effects.audio_files(str(recordings), "noise", "generated")
     assert [path.name for path in found] == ["a.wav", "street.FLAC", "c.ogg"]
     config = AugmentConfig(noise_prob=1.0, noise=str(recordings))
@@ -458,7 +446,6 @@ def test_measured_rooms_are_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["noise", "reverb"])
 def test_folders_without_audio_teach(key: str, tmp_path: Path) -> None:
-    """Before training starts, not at the first utterance."""
     for folder, words in ((tmp_path / "absent", "is not a folder"), (tmp_path, "no audio file")):
         values: dict[str, Any] = {key: str(folder), f"{key}_prob": 0.5}
         with pytest.raises(ValueError, match=f"augment.{key} = .*{words}"):

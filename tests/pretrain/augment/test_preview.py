@@ -1,9 +1,7 @@
 """The preview: what a user hears and sees is what training would do."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from harness_bench.cuts.store import read_cuts
 from harness_bench.pretrain.augment.preview import always, preview, versions, with_everything
 from harness_bench.pretrain.config import AugmentConfig
 from tests.pretrain.augment.conftest import noise
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EFFECTS = {"speed", "noise", "reverb", "time_masks", "channel_masks"}
 
@@ -60,7 +55,6 @@ def test_a_share_becomes_all(rng: np.random.Generator) -> None:
 
 
 def test_alone_and_together_draw_the_same(rng: np.random.Generator) -> None:
-    """The noise heard alone is the noise heard with the masks."""
     config = always(AugmentConfig(noise_prob=1.0, time_masks=1))
     _, noisy, masked, together = versions(config, noise(16_000), rng)
     kept = masked.wave != 0
@@ -92,7 +86,6 @@ def test_loud_versions_are_not_clipped(tmp_path: Path) -> None:
 
 
 def test_a_prepared_folder(tone_corpus: Path, tmp_path: Path) -> None:
-    """The first utterances of the first split, each its own draw."""
     pictures = preview(AugmentConfig(time_masks=1), tone_corpus, tmp_path, count=2)
     names = [cut.id for cut in read_cuts(tone_corpus, "train")[:2]]
     assert [picture.stem for picture in pictures] == names

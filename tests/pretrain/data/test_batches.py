@@ -1,15 +1,15 @@
 """Batches: every utterance once an epoch, labels under their audio, the same after any resume."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lhotse.cut import Cut
 
 from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
@@ -19,15 +19,9 @@ from harness_bench.pretrain.config import AugmentConfig
 from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch, epoch_batches, span_mask
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.data.epoch import FACTOR_FIELD, vary
+from harness_bench.pretrain.labels.store import LabelStore
 from tests.pretrain.conftest import small_step
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.labels.store import LabelStore
 
 CONFIG = small_step().pretrain
 
@@ -39,7 +33,6 @@ def batches(cuts: list[Cut], labels: LabelStore, **changes: Any) -> list[MaskedB
 
 
 def test_every_utterance_comes_once(cuts: list[Cut], labels: LabelStore) -> None:
-    """No utterance is lost or doubled, and batches respect the limit of seconds."""
     found = batches(cuts, labels)
     assert sorted(name for batch in found for name in batch.ids) == sorted(cut.id for cut in cuts)
     for batch in found:
@@ -47,7 +40,6 @@ def test_every_utterance_comes_once(cuts: list[Cut], labels: LabelStore) -> None
 
 
 def test_epochs_differ_and_repeat(cuts: list[Cut], labels: LabelStore) -> None:
-    """Shuffling changes with the epoch and is the same when the epoch is run again."""
     one, again, other = (batches(cuts, labels, epoch=e) for e in (0, 0, 1))
     assert [b.ids for b in one] == [b.ids for b in again]
     assert [b.ids for b in one] != [b.ids for b in other]
@@ -64,10 +56,7 @@ def test_skip_and_workers_change_nothing(cuts: list[Cut], labels: LabelStore) ->
 
 
 def test_ranks_share_an_epoch(cuts: list[Cut], labels: LabelStore) -> None:
-    """Equally many batches each, or DDP would hang; all utterances, none twice before the last.
-
-    Where the last batches do not go round, the sampler repeats some of their utterances.
-    """
+    """Equally many batches, or DDP hangs; no utterance lost, nor doubled but to fill the last."""
     first, second = (batches(cuts, labels, rank=rank, ranks=2) for rank in (0, 1))
     assert len(first) == len(second)
     left, right = ([n for b in found for n in b.ids] for found in (first, second))
@@ -98,7 +87,6 @@ def test_cropped_labels_are_those_of_the_cropped_audio(cuts: list[Cut], labels: 
 
 
 def test_frames_without_audio_have_no_label(cuts: list[Cut], labels: LabelStore) -> None:
-    """Padding is marked, real frames are all labelled."""
     for batch in batches(cuts, labels):
         for row, length in enumerate(batch.lengths.tolist()):
             known = batch.labels[row] != NO_LABEL
@@ -107,9 +95,7 @@ def test_frames_without_audio_have_no_label(cuts: list[Cut], labels: LabelStore)
             assert not bool((batch.mask[row] & ~known).any())
 
 
-def test_few_utterances_fill_what_they_can(
-    tmp_path: Path, cuts: list[Cut], labels: LabelStore
-) -> None:
+def test_few_utterances_fill_little(tmp_path: Path, cuts: list[Cut], labels: LabelStore) -> None:
     """Fewer than two give no batch, of which the loop speaks; else buckets may stay empty."""
     for number, lengths in enumerate(([4_000], [399, 380, 4_000], [300, 320, 340])):
         assert batches(make_cuts(tmp_path / str(number), lengths), labels) == []
@@ -137,7 +123,6 @@ def test_labels_follow_speed(cuts: list[Cut], labels: LabelStore) -> None:
 
 
 def test_noise_changes_the_audio_and_nothing_else(cuts: list[Cut], labels: LabelStore) -> None:
-    """Labels and masks stay those of the clean audio."""
     noisy = batches(cuts, labels, augment=AugmentConfig(noise_prob=1.0))
     for clean, other in zip(batches(cuts, labels), noisy, strict=True):
         assert clean.ids == other.ids
@@ -155,9 +140,7 @@ def test_channels_are_silenced_only_where_asked_for(cuts: list[Cut], labels: Lab
     assert 0 < float(masked.channels.float().mean()) < 0.6
 
 
-def test_copies_of_an_utterance_are_cropped_and_masked_apart(
-    cuts: list[Cut], labels: LabelStore
-) -> None:
+def test_copies_are_cropped_and_masked_apart(cuts: list[Cut], labels: LabelStore) -> None:
     """A repeated utterance that always looked the same would be learned by heart."""
     bilingual = [spoken(cut, "ar" if n < 5 else "en") for n, cut in enumerate(cuts)]
     found = batches(bilingual, labels, balance={"ar": 1.0, "en": 1.0})
@@ -170,10 +153,7 @@ def test_copies_of_an_utterance_are_cropped_and_masked_apart(
 
 @pytest.mark.parametrize("frames", [200, 500, 780])
 def test_share_equals_fairseqs_rule(frames: int) -> None:
-    """The expected coverage of n distinct starts, computed independently by simulation.
-
-    Span 10 and probability 0.8 mask 50 to 58 %: spans overlap.
-    """
+    """Span 10 and probability 0.8 mask 50 to 58 %, as an independent simulation says."""
     rng = np.random.default_rng(1)
     covered = []
     for _ in range(400):
@@ -187,9 +167,7 @@ def test_share_equals_fairseqs_rule(frames: int) -> None:
 
 
 @given(st.integers(0, 400), st.floats(0.01, 1.0), st.integers(1, 30), st.integers(0, 9))
-def test_something_is_masked_and_something_seen(
-    frames: int, prob: float, length: int, seed: int
-) -> None:
+def test_some_is_masked_and_some_is_seen(frames: int, prob: float, length: int, seed: int) -> None:
     """Any length: a mask of the right size, never everything; from 2 frames on, never nothing."""
     mask = span_mask(frames, prob, length, np.random.default_rng(seed))
     assert mask.shape == (frames,)
@@ -211,7 +189,6 @@ def test_masks_depend_on_seed_epoch_and_utterance_alone() -> None:
 
 
 def test_missing_labels_teach(tmp_path: Path, labels: LabelStore) -> None:
-    """Labels of other cuts end in a message that names the utterance."""
     strangers = make_cuts(tmp_path, [8_000, 9_000, 7_000])
     strangers[0].supervisions[0].id = strangers[0].id = "stranger"
     with pytest.raises(ValueError, match="no labels for utterance 'stranger'"):

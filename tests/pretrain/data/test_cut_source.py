@@ -1,10 +1,10 @@
 """Sources: every utterance, to every number of ranks; prepared once, without what is excluded."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from lhotse.cut import Cut
 
 from harness_bench.core.config import build
 from harness_bench.corpora.prepare import prepare
@@ -15,11 +15,6 @@ from harness_bench.pretrain.config import TrainingDataConfig, resolve_paths
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.data.cut_source import CutList, open_data
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lhotse.cut import Cut
 
 
 def test_order_of_the_list_changes_nothing(cuts: list[Cut]) -> None:
@@ -112,10 +107,7 @@ def test_shards_take_the_language_of_their_source(corpora: Path, tmp_path: Path)
     assert set(source.hours_by_language()) == {"Arabic"}
 
 
-def test_excluded_recordings_are_left_out(
-    corpora: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By recording or utterance; comments and empty lines are none."""
+def test_excluded_recordings_stay_out(corpora: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (corpora / "no.txt").write_text("# the official test set\nutt001\n\nnot_here\n")
     source = opened(corpora, {"folder": "a"}, exclude=["no.txt"])
     assert {cut.id for cut in source.epoch(0, 0, 0, 1)} == {"utt000", "utt002", "utt003"}
@@ -154,9 +146,7 @@ def test_mistakes_are_explained(corpora: Path, case: str) -> None:
         opened(corpora, *sources, **more)
 
 
-def test_paths_are_relative_to_the_file_and_may_name_the_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_start_at_the_file_or_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A family must run from any working directory, and on machines that mount data elsewhere."""
     monkeypatch.setenv("CORPORA", "/data")
     monkeypatch.setenv("HOME", "/home/me")

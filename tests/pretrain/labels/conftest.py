@@ -1,19 +1,13 @@
 """Small audio on disk with something to cluster in it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lhotse.cut import Cut
+from lhotse.cut import Cut
 
 
 def blobs(frames: int, dim: int, centres: int, seed: int = 0) -> torch.Tensor:

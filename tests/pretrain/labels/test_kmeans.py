@@ -1,7 +1,5 @@
 """k-means and PCA against scikit-learn's and brute force, over one process and two."""
 
-from __future__ import annotations
-
 import multiprocessing
 from typing import Any
 
@@ -44,7 +42,6 @@ def test_pca_by_variance_equals_scikit_learn(share: float) -> None:
 
 
 def test_refusals_teach() -> None:
-    """More components than dimensions, frames that do not differ, one frame, too few frames."""
     frames = torch.randn(50, 4)
     with pytest.raises(ValueError, match=r"100 clusters got 50 frames.*fit_hours"):
         fit_kmeans(frames, 100, iterations=1, tolerance=0.0, seed=0)
@@ -66,9 +63,7 @@ def inertia_of(frames: torch.Tensor, centroids: torch.Tensor) -> float:
     [(blobs(6_000, 12, 40), 50, 1.02), (speechlike(4_000, 320, 60), 80, 1.005)],
     ids=["direct", "with a draft"],
 )
-def test_inertia_is_near_scikit_learns_best(
-    frames: torch.Tensor, clusters: int, times: float
-) -> None:
+def test_inertia_is_near_scikit_learns(frames: torch.Tensor, clusters: int, times: float) -> None:
     """Of ten runs; a draft in fewer dimensions must cost nothing."""
     ours = fit_kmeans(frames, clusters, iterations=100, tolerance=1e-5, seed=0)
     assert ours.centroids.shape == (clusters, frames.shape[1])

@@ -1,9 +1,8 @@
 """The labelling pass: frames in their place, the same labels whatever happened before."""
 
-from __future__ import annotations
-
+import random
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import MonoCut
+from lhotse.cut import Cut
 from safetensors.torch import load_file
 from torchaudio.compliance import kaldi
 
@@ -25,16 +25,8 @@ from harness_bench.pretrain.labels import make as module
 from harness_bench.pretrain.labels import store as label_store
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import HiddenSource, MfccSource, make_labels, mfcc39
-from harness_bench.pretrain.labels.store import REPORT_FILE, write_shard
+from harness_bench.pretrain.labels.store import REPORT_FILE, Labels, write_shard
 from tests.models.conftest import small_config
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterable, Sequence
-
-    from lhotse.cut import Cut
-
-    from harness_bench.pretrain.labels.store import Labels
 
 
 def noise(samples: int, seed: int) -> torch.Tensor:
@@ -42,11 +34,7 @@ def noise(samples: int, seed: int) -> torch.Tensor:
 
 
 def test_mfcc_frames_equal_conv_frames_for_thousands_of_lengths() -> None:
-    """One label per conv frame: a frame too few or too many would shift or drop targets.
-
-    Kaldi's own window count (snip_edges) decides how many MFCC frames exist, so its formula is
-    checked for every length and the real function for some.
-    """
+    """By Kaldi's own window count (snip_edges) for every length, and the real function for some."""
     for samples in range(400, 12_000):
         windows = (samples - 400) // 160 + 1
         assert len(range(0, windows, 2)) >= frame_count(samples)
@@ -76,10 +64,7 @@ def test_deltas_are_differences_of_the_static_part(column: int) -> None:
 
 
 def test_cropped_mfcc_labels_equal_recomputed_ones() -> None:
-    """Training crops labels with the audio; labels made of the crop itself must be the same.
-
-    The first and last two frames alone may differ: their differences look beyond the crop.
-    """
+    """Training crops labels with the audio. At both ends two frames' differences look beyond it."""
     wave = noise(48_000, seed=3)
     wave *= 0.3 * torch.sin(torch.arange(48_000) / 2_000).abs()
     whole = mfcc39(wave)
@@ -93,10 +78,7 @@ def test_cropped_mfcc_labels_equal_recomputed_ones() -> None:
 
 
 def test_cropped_hidden_labels_stand_at_their_frames(tmp_path: Path) -> None:
-    """A teacher sees the whole utterance, so a crop's own states differ, but never their place.
-
-    Labels made of the crop agree with the cropped labels far more than with labels one frame off.
-    """
+    """A crop's own hidden states differ, yet agree far more in place than one frame off."""
     save_random(tmp_path, small_config(), seed=0)
     source = HiddenSource(tmp_path, 1, torch.device("cpu"))
     wave = noise(48_000, seed=4)
@@ -125,7 +107,6 @@ def labels_of(store: Labels, cuts: Sequence[Cut]) -> dict[str, list[int]]:
 
 
 def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
-    """Every utterance has exactly frame_count labels, those of the nearest centroids."""
     store = make_labels(cuts, tmp_path, MFCC)
     assert len(store) == len(cuts)
     for cut in cuts:
@@ -142,15 +123,12 @@ def test_one_label_per_frame(cuts: list[Cut], tmp_path: Path) -> None:
 
 
 def test_order_of_cuts_does_not_matter(cuts: list[Cut], tmp_path: Path) -> None:
-    """Labels are joined by id, never by order."""
     one = make_labels(cuts, tmp_path / "a", MFCC)
     other = make_labels(cuts[::-1], tmp_path / "b", MFCC)
     assert labels_of(one, cuts) == labels_of(other, cuts)
 
 
-def test_a_killed_pass_goes_on(
-    cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pass_resumes(cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards that are there stay; the result equals an unbroken pass."""
     monkeypatch.setattr(cut_source, "PART_CUTS", 4)
     whole = labels_of(make_labels(cuts, tmp_path / "whole", MFCC), cuts)
@@ -174,7 +152,6 @@ def test_a_killed_pass_goes_on(
 
 
 def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> None:
-    """Stale labels of another config must never be taken for the new ones."""
     make_labels(cuts, tmp_path, MFCC)
     store = make_labels(cuts[:10], tmp_path, LabelConfig(source="mfcc", clusters=5))
     assert len(store) == 10
@@ -204,7 +181,6 @@ def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> No
 
 
 def test_pca_keeps_the_share_asked_for(cuts: list[Cut], tmp_path: Path) -> None:
-    """As few components as reach it, and the labeler on disk has so many."""
     config = LabelConfig(source="mfcc", clusters=8, pca_variance=0.9, kmeans_iterations=3)
     make_labels(cuts, tmp_path, config)
     report = read_json(tmp_path / REPORT_FILE)
@@ -218,9 +194,7 @@ durations = st.lists(st.integers(400, 500_000), min_size=1, max_size=60)
 
 @settings(max_examples=60, deadline=None)
 @given(durations, st.floats(0.01, 1.0), st.integers(0, 3), st.randoms(use_true_random=False))
-def test_share_is_exact_to_one_utterance(
-    samples: list[int], share: float, seed: int, shuffled: random.Random
-) -> None:
+def test_fitted_share(samples: list[int], share: float, seed: int, shuffled: random.Random) -> None:
     """The labeler is fitted on so much of the audio, whatever the order of the cuts."""
     made = [MonoCut(f"u{n:02d}", 0.0, s / 16_000, channel=0) for n, s in enumerate(samples)]
     config = LabelConfig(source="mfcc", clusters=2, fit_share=share, seed=seed)

@@ -1,14 +1,14 @@
 """Units of frames, and measures of labels against brute force and scikit-learn."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
@@ -20,12 +20,6 @@ from harness_bench.pretrain.labels import quality
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE
 from tests.pretrain.labels.conftest import make_cuts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from lhotse.cut import Cut
 
 
 @pytest.fixture
@@ -50,7 +44,6 @@ def test_alignment_is_read_at_frame_centres(milliseconds: list[int]) -> None:
 
 
 def _with(items: list[AlignmentItem]) -> Cut:
-    """Make a cut that has an alignment and no audio."""
     from lhotse import MonoCut, SupervisionSegment  # noqa: PLC0415 - as the fixtures do
 
     said = SupervisionSegment("u", "u", 0.0, 1.0, alignment={"phone": items})
@@ -58,7 +51,6 @@ def _with(items: list[AlignmentItem]) -> Cut:
 
 
 def test_gaps_have_no_unit() -> None:
-    """Silence that an alignment leaves out is not a unit."""
     items = [AlignmentItem("a", 0.0, 0.05), AlignmentItem("b", 0.1, 0.05)]
     expected = ["a", "a", None, None, None, "b", "b", None, None]
     assert quality.aligned_units("phone").of(_with(items), 9) == expected
@@ -108,7 +100,6 @@ def test_characters_are_letters_and_digits(text: str, kept: str) -> None:
 
 
 def test_text_and_fields_lie_on_speech(cut: Cut) -> None:
-    """A transcript and a field both begin and end with the speech."""
     cut.supervisions[0].text = "اب"
     cut.supervisions[0].custom = {"label": "up"}
     assert quality.TEXT_UNITS.of(cut, 49) == ["ا"] * 25 + ["ب"] * 24
@@ -118,7 +109,6 @@ def test_text_and_fields_lie_on_speech(cut: Cut) -> None:
 
 
 def test_the_choice_of_units(cut: Cut) -> None:
-    """Alignment first, its finest level; then text; then nothing; or what is asked for."""
     assert quality.choose_units([cut], None) is None
     cut.supervisions[0].text = "word"
     assert quality.choose_units([cut], None) == quality.TEXT_UNITS

@@ -1,11 +1,10 @@
 """A new objective is one file: dropped into the folder, it trains, logs, saves and resumes."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -15,18 +14,13 @@ from harness_bench.core.files import read_jsonl
 from harness_bench.core.registry import attribute
 from harness_bench.models.checkpoint import HEAD
 from harness_bench.pretrain import objectives
-from harness_bench.pretrain.config import LabelConfig, objective_names
+from harness_bench.pretrain.config import IterationConfig, LabelConfig, objective_names
 from harness_bench.pretrain.curves import read_curve
 from harness_bench.pretrain.labels.store import NoLabels
 from harness_bench.pretrain.monitor import LOG_FILE
 from harness_bench.pretrain.objectives.base import Objective, objective_class
 from harness_bench.pretrain.state import states
 from tests.pretrain.conftest import Train, equal, small_step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_bench.pretrain.config import IterationConfig
 
 # BEST-RQ in small: a frozen random projection of the energy per frame is the target.
 MADE_UP = """
@@ -70,7 +64,6 @@ OBJECTIVE = MadeUp
 
 @pytest.fixture
 def made_up(tmp_path: Path) -> Iterator[None]:
-    """The folder of objectives with one file more."""
     folder = tmp_path / "plugins"
     folder.mkdir()
     for path in Path(next(iter(objectives.__path__))).glob("*.py"):
@@ -111,7 +104,6 @@ def test_one_file_trains_logs_saves_and_resumes(train: Train, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("made_up")
 def test_mistakes_are_found_before_training() -> None:
-    """Options the objective does not have, labels it does not want."""
     step = unlabelled()
     with pytest.raises(ValueError, match="'scales'; did you mean scale"):
         objective_class(replace(step, objective_options={"scales": 1.0}))

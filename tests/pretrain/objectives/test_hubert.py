@@ -1,8 +1,7 @@
 """HuBERT: loss and gradients against naive computation, transformers and fairseq's criterion."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +17,6 @@ from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective, PretrainHead
 from tests.models.conftest import KINDS, padded, small_config
 from tests.pretrain.conftest import small_step
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def naive_loss(head: PretrainHead, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -80,10 +76,7 @@ def test_padding_does_not_count() -> None:
 
 
 def test_accumulated_and_distributed_gradients_are_exact() -> None:
-    """Batches with unequal frame counts: the sum over parts must equal one batch of all.
-
-    Averaging per-part means (the usual mistake) would weigh short parts too much.
-    """
+    """Averaging the means of parts (the usual mistake) would weigh short parts too much."""
     model = objective(features_pen_weight=0.0)
     batch = make_batch()
     parts = [
@@ -142,7 +135,6 @@ PENALISED = small_step(pred_masked_weight=2.0, pred_nomask_weight=0.25, features
 def reference_loss(
     backbone: HubertModel, model: HubertObjective, batch: MaskedBatch, config: PretrainConfig
 ) -> torch.Tensor:
-    """Return the loss from transformers' hidden states, cosine by cosine."""
     waves = normalize_waveforms(batch.samples, batch.lengths)
     attend = torch.arange(waves.shape[1]) < batch.lengths[:, None]
     features: list[torch.Tensor] = []
@@ -213,10 +205,7 @@ WEIGHTS: dict[str, dict[str, Any]] = {
      ("base", "unmasked", 1.0)],
 )  # fmt: skip
 def test_loss_and_gradients_equal_fairseqs(kind: str, weights: str, mult: float) -> None:
-    """Masked and unmasked weights, temperature, feature penalty, its gradient, sample size.
-
-    The paper trained with fairseq; a weight or a denominator read wrongly trains another model.
-    """
+    """The paper trained with fairseq; a weight or a denominator read wrongly trains another."""
     config = small_config(**KINDS[kind])
     settings = PretrainConfig(
         max_update=1, final_dim=16, features_pen_weight=10.0, feature_grad_mult=mult,
