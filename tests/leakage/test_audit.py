@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harness_bench.leakage.audit import AuditReport, audit, write_lists
 from harness_bench.leakage.compare import ALL_KINDS
 from tests.pretrain.labels.conftest import make_cuts
 
+type Run = Callable[..., tuple[int, str]]
 DATA = Path(__file__).parents[3] / "shared" / "data"
 # Common Voice clips of the test list that lie inside longer recordings of the training list.
 INSIDE = {
@@ -76,29 +78,33 @@ def test_the_order_of_sets_changes_nothing(names: list[str], report: AuditReport
     assert back.leaks == report.leaks
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments])
-    with pytest.raises(SystemExit) as done:
-        app.main()
-    return int(done.value.code or 0)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a verb as a shell does; return its exit status and what it printed."""
+
+    def run_verb(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["harness-bench", *arguments])
+        with pytest.raises(SystemExit) as done:
+            app.main()
+        return int(done.value.code or 0), capsys.readouterr().out
+
+    return run_verb
 
 
-def test_the_verb_tells_ci(
-    names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:  # fmt: skip
+def test_the_verb_tells_ci(names: list[str], run: Run, tmp_path: Path) -> None:
     page = tmp_path / "leakage.md"
-    assert run(monkeypatch, "audit", *names, "--no-listen", "--json", "--report", str(page)) == 1
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    code, out = run("audit", *names, "--no-listen", "--json", "--report", str(page))
+    found: dict[str, Any] = json.loads(out)
     quiet = [each for each in planted.PLANTED if each.leak and each.kind != "near"]
-    assert found["leaks"] == len(quiet) + 1  # the recording of the overlap
+    assert (code, found["leaks"]) == (1, len(quiet) + 1)  # the recording of the overlap
     assert not found["heard"]
     first = found["pairs"][0]
     assert (first["first"], first["second"], first["leaks"]) == ("train", "dev", True)
     assert "not listened to" in page.read_text()
     kinds = [part for kind in ALL_KINDS for part in ("--allow", kind)]
-    assert run(monkeypatch, "audit", *names, "--no-listen", *kinds) == 0
-    assert "No leak" in capsys.readouterr().out
+    code, out = run("audit", *names, "--no-listen", *kinds)
+    assert code == 0
+    assert "No leak" in out
 
 
 def test_a_set_against_itself_is_heard(tmp_path: Path) -> None:
@@ -109,28 +115,21 @@ def test_a_set_against_itself_is_heard(tmp_path: Path) -> None:
     assert near.first_utterances == near.second_utterances == 2
 
 
-@pytest.mark.parametrize(
-    ("sets", "allow", "message"),
-    [(1, [], "two sets or more; .* holds 1"), (2, ["speakers"], "no kind 'speakers'")],
-)
-def test_mistakes_teach(sets: int, allow: list[str], message: str, names: list[str]) -> None:
-    with pytest.raises(ValueError, match=message):
-        audit(names[:sets], allow=allow)
+def test_mistakes_teach(names: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"two sets or more; .* holds 1"):
+        audit(names[:1])
+    with pytest.raises(ValueError, match="no kind 'speakers'"):
+        audit(names[:2], allow=["speakers"])
 
 
-def test_without_the_list_nothing_leaks(
-    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_without_the_list_nothing_leaks(names: list[str], run: Run, tmp_path: Path) -> None:
     """Every kind of leak between two sets, by the command; one side left out is enough."""
     lists, (train, _, test, *_) = tmp_path / "leaked", names
-    command = ["audit", train, test, "--json", "--write-lists", str(lists)]
-    assert run(monkeypatch, *command) == 1
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    code, out = run("audit", train, test, "--json", "--write-lists", str(lists))
     assert {path.name for path in lists.iterdir()} == {"leaked.train.txt", "leaked.test.txt"}
     leaked = read_ids(lists / "leaked.test.txt")
     assert set(leaked) == {"test_far", "test_copy", "test_sentence"}
-    assert found["leaked"]["test"] == len(leaked)
+    assert (code, json.loads(out)["leaked"]["test"]) == (1, len(leaked))
     kept = [cut.id for cut in read_cuts(Path(test[5:]).with_name("cuts"), "test")]
     (tmp_path / "kept.txt").write_text("\n".join(uid for uid in kept if uid not in leaked))
     assert audit([train, f"{test}@{tmp_path / 'kept.txt'}"]).leaks == 0
@@ -181,14 +180,14 @@ def real(tmp_path: Path) -> Path:
     return folder
 
 
-def test_real_clips_are_found(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_clips_are_found(real: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by their sound alone, and gone once `prepare` leaves them out of train."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(real.parent)
     test = PrepareConfig(options={"manifest": "asr.tsv"})
     prepare("tsv", real, Path("asr"), test)
     prepare("tsv", real, Path("ssl"))
     command = ["audit", "train=ssl:train", "test=asr:test", "--write-lists", "leaked"]
-    assert run(monkeypatch, *command) == 1
+    assert run(*command)[0] == 1
     assert set(read_ids(Path("leaked/leaked.train.txt"))) == {*INSIDE}
     clips = read_ids(Path("leaked/leaked.test.txt"))
     assert {uid.rpartition("common")[2] for uid in clips} == {
@@ -196,7 +195,7 @@ def test_real_clips_are_found(real: Path, tmp_path: Path, monkeypatch: pytest.Mo
     }
     before = len(read_cuts(Path("ssl"), "train"))
     again = ["prepare", "tsv", str(real), "ssl", "--exclude", "leaked/leaked.train.txt"]
-    assert run(monkeypatch, *again) == 0
+    assert run(*again)[0] == 0
     assert len(read_cuts(Path("ssl"), "train")) == before - 3
-    assert run(monkeypatch, *command) == 0
+    assert run(*command)[0] == 0
     assert read_ids(Path("leaked/leaked.test.txt")) == []

@@ -74,6 +74,10 @@ def at_batch(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(trainer, "_backward", backward)
 
 
+def die() -> None:
+    raise KeyboardInterrupt
+
+
 def written(folder: Path, text: str) -> FamilyConfig:
     (folder / "family.toml").write_text(text)
     return load_family(folder / "family.toml")

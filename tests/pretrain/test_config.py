@@ -264,11 +264,9 @@ AUGMENT_MISTAKES = {
     "no hundredths": ("[pretrain.augment]\nspeed = [0.9333]\n", r"0\.9333: .* such as 0\.93"),
     "no table": ("[probe]\nx = 1\n", r"no table \[pretrain.augment\]"),
     "no tables": ("pretrain = 1\n", r"no table \[pretrain.augment\]"),
-    "two ways": (
-        AUGMENTED + "[iterations.pretrain.augment]\ntime_masks = 1\n", "one, two change"
-    ),
+    "two ways": (AUGMENTED + "[iterations.pretrain.augment]\ntime_masks = 1\n", "one, two change"),
     "bad iteration": (ITERATION.replace("mfcc", "hidden"), "hidden states need a layer"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", sorted(AUGMENT_MISTAKES))

@@ -27,6 +27,7 @@ from harness_bench.pretrain.config import (
 from harness_bench.pretrain.curves import Curve
 from harness_bench.pretrain.figure2 import MAX_POINTS, PLOT, REPORT, TABLE, compare
 from harness_bench.pretrain.monitor import LOG_FILE
+from tests.pretrain.conftest import written
 from tests.tiny import DEFAULTS, TEACHERS
 
 TINY = (
@@ -52,9 +53,7 @@ CONF = Path(__file__).parents[2] / "egs" / "harness" / "pretrain1" / "conf"
 
 @pytest.fixture
 def family(tmp_path: Path) -> FamilyConfig:
-    path = tmp_path / "family.toml"
-    path.write_text(TINY)
-    return load_family(path)
+    return written(tmp_path, TINY)
 
 
 def settings_of(step: IterationConfig) -> dict[Hashable, Any]:
@@ -95,9 +94,8 @@ def test_thin_students_start_by_svd_and_say_so(family: FamilyConfig) -> None:
 def test_pca_dimension_by_default(family: FamilyConfig, tmp_path: Path) -> None:
     """Half of the teacher's width where nothing in the family says it; a share stays a share."""
     assert compare(family, student="second").variants[2].step.labels.pca_dim == 16
-    path = tmp_path / "share.toml"
-    path.write_text(TINY.replace("pca_dim = 8", "pca_variance = 0.9"))
-    variant = compare(load_family(path), student="student").variants[2]
+    shares = written(tmp_path, TINY.replace("pca_dim = 8", "pca_variance = 0.9"))
+    variant = compare(shares, student="student").variants[2]
     assert variant.step.labels.pca_variance == 0.9
     assert variant.step.labels.pca_dim is None
     assert variant.title == "PCA (0.9 of variance), random start"
@@ -109,10 +107,9 @@ def test_mistakes_are_explained(family: FamilyConfig, tmp_path: Path) -> None:
             compare(family, student=name)
     with pytest.raises(ValueError, match="33 is more than the 32 dimensions of teacher 'second'"):
         compare(family, pca_dim=33)
-    path = tmp_path / "wide.toml"
-    path.write_text(TINY.replace("encoder_embed_dim = 16", "encoder_embed_dim = 64"))
+    wide = written(tmp_path, TINY.replace("encoder_embed_dim = 16", "encoder_embed_dim = 64"))
     with pytest.raises(ValueError, match="encoder_embed_dim is 64, more than the teacher's 32"):
-        compare(load_family(path), student="student_pca8")
+        compare(wide, student="student_pca8")
 
 
 def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def main(folder: Path, wanted: int) -> None:
     whole = time.monotonic() - began
     rng = random.Random(0)
     kills, outs = 0, [folder / "killed-0"]
-    while kills < wanted or outs[-1].exists():
+    while kills < wanted or outs[-1].exists() or len(outs) == 1:
         if attempt(folder, outs[-1], rng.uniform(0, whole / 2) if kills < wanted else 1e9):
             kills += 1
         else:

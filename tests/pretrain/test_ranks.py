@@ -23,7 +23,7 @@ from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import LOG_FILE
 from harness_bench.pretrain.state import Run
-from tests.pretrain.conftest import at_batch, equal, small_step
+from tests.pretrain.conftest import at_batch, die, equal, small_step
 from tests.pretrain.test_family import TINY
 
 FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
@@ -70,14 +70,6 @@ def by_hand(run: Run, group: list[MaskedBatch]) -> dict[str, torch.Tensor]:
     return gradients(run)
 
 
-class StoppedError(Exception):
-    """Stands for a machine that goes down, on all ranks at the same update."""
-
-
-def stop() -> None:
-    raise StoppedError
-
-
 def main(folder: Path) -> None:
     """Save gradients of an update, then make a family at a stretch and once interrupted."""
     torch.set_num_threads(1)
@@ -88,8 +80,8 @@ def main(folder: Path) -> None:
         torch.save(found, folder / "gradients.pt")
     family = load_family(folder / "family.toml")
     train_family(family, cuts, folder / "straight", accelerator="cpu")
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StoppedError):
-        at_batch(8, stop, patch)
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        at_batch(8, die, patch)  # on all ranks at the same update
         train_family(family, cuts, folder / "resumed", accelerator="cpu")
     run.fabric.barrier()
     train_family(family, cuts, folder / "resumed", accelerator="cpu")

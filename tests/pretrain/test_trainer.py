@@ -26,7 +26,7 @@ from harness_bench.pretrain.monitor import BOARD, LOG_FILE
 from harness_bench.pretrain.state import EXPORTS, state_path, states
 from harness_bench.pretrain.trainer import learning_rate_share
 from tests.models.conftest import small_config
-from tests.pretrain.conftest import Train, at_batch, equal, small_step, weights
+from tests.pretrain.conftest import Train, at_batch, die, equal, small_step, weights
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
@@ -43,10 +43,6 @@ def board_events(folder: Path) -> list[Event]:
             events.append(Event.FromString(data[at + 12 : at + 12 + length]))
             at += 12 + length + 4
     return events
-
-
-def die() -> None:
-    raise KeyboardInterrupt
 
 
 def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

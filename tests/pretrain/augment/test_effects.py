@@ -104,9 +104,7 @@ def response(lead: int, sign: float, seed: int = 3) -> Wave:
     return whole
 
 
-@given(
-    samples=LENGTHS, lead=st.integers(0, 600), sign=st.sampled_from([-1.0, 1.0]), seed=SEEDS
-)  # fmt: skip
+@given(samples=LENGTHS, lead=st.integers(0, 600), sign=st.sampled_from([-1.0, 1.0]), seed=SEEDS)
 @many
 def test_a_room_keeps_length_and_level(samples: int, lead: int, sign: float, seed: int) -> None:
     wave = noise(samples, seed)
@@ -161,9 +159,7 @@ def test_simulated_rooms_start_with_the_direct_path() -> None:
     assert 8 < max(ratios) < 10.5
 
 
-@given(
-    samples=LENGTHS, masks=st.integers(0, 4), seconds=st.floats(0.001, 2.0), seed=SEEDS
-)  # fmt: skip
+@given(samples=LENGTHS, masks=st.integers(0, 4), seconds=st.floats(0.001, 2.0), seed=SEEDS)
 @many
 def test_time_masks_keep_their_limits(samples: int, masks: int, seconds: float, seed: int) -> None:
     """Silenced samples: not more than asked for, nor than a fifth each; the others untouched."""
@@ -257,9 +253,7 @@ def nearest(known: int, factor: Fraction, frame: int) -> int:
     return min(range(known), key=lambda index: abs(320 * index + 200 - centre))
 
 
-@given(
-    known=st.integers(1, 120), hundredths=st.integers(50, 200), frames=st.integers(0, 150)
-)  # fmt: skip
+@given(known=st.integers(1, 120), hundredths=st.integers(50, 200), frames=st.integers(0, 150))
 @many
 def test_labels_follow_speed(known: int, hundredths: int, frames: int) -> None:
     labels = torch.arange(known)

@@ -213,12 +213,7 @@ def test_sums_over_two_ranks_equal_those_over_one(both: list[dict[str, Any]], na
     pca, found = fit_pca(frames, variance=0.8), both[0][f"pca of {name}"]
     assert torch.allclose(found["components"], pca.components, atol=1e-4)
     assert found["explained"] == pytest.approx(pca.explained)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_rank_may_have_few_frames(both: list[dict[str, Any]], name: str) -> None:
-    """Only the total counts: the clusters are as good as one process makes them."""
-    frames, _ = CASES[name]
+    # Only the total counts: a rank may have few frames, and clusters are as good as those of one.
     alone = fit_kmeans(frames, 15, iterations=20, tolerance=1e-4, seed=0)
     assert both[0][name]["centroids"].shape == (15, frames.shape[1])
     assert both[0][name]["inertia"] <= 1.25 * alone.inertia

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lhotse import MonoCut, SupervisionSegment
 from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 from sklearn.metrics import mutual_info_score
@@ -44,8 +45,6 @@ def test_alignment_is_read_at_frame_centres(milliseconds: list[int]) -> None:
 
 
 def _with(items: list[AlignmentItem]) -> Cut:
-    from lhotse import MonoCut, SupervisionSegment  # noqa: PLC0415 - as the fixtures do
-
     said = SupervisionSegment("u", "u", 0.0, 1.0, alignment={"phone": items})
     return MonoCut("u", 0.0, 1.0, channel=0, supervisions=[said])
 
