@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 HEAD, FACTS = "pretraining_head.safetensors", "harness.json"
 IDENTITY_KEY = "harness_identity_projection"
+MEL = "harness_mel"  # no model of transformers, which must not take it for HuBERT
 # wav2vec 2.0 and XLS-R have HuBERT's architecture; only the pretraining task differs.
-MODEL_TYPES = ("hubert", "wav2vec2")
+MODEL_TYPES = ("hubert", "wav2vec2", MEL)
+# transformers' feat_extract_norm -> extractor_mode
+_MODES = {"layer": "layer_norm", "group": "default", "mel": "mel"}
 # What no setting of ours changes; a folder that says otherwise is another architecture.
 _NEEDED = {
     "hidden_act": "gelu", "feat_extract_activation": "gelu", "feat_proj_layer_norm": True,
@@ -125,13 +128,14 @@ def load_config(folder: Path, **changes: Any) -> HubertConfig:
                 f"{folder / CONFIG}: {key} is {value!r}; this project computes models with "
                 f"{needed!r} alone, and would give features that the model never had."
             )
-    normalize = layer_mode = found["feat_extract_norm"] == "layer"
+    mode = _MODES[found["feat_extract_norm"]]
+    normalize = mode != "default"
     if (folder / PREPROCESSOR).is_file():
         normalize = read_json(folder / PREPROCESSOR).get("do_normalize", True)
     fields: dict[str, Any] = {ours: found[theirs] for ours, theirs in _FIELDS.items()}
     fields |= {name: tuple(found[name]) for name in ("conv_dim", "conv_kernel", "conv_stride")}
     fields |= {
-        "extractor_mode": "layer_norm" if layer_mode else "default",
+        "extractor_mode": mode,
         "post_extract_proj": "if_needed" if found.get(IDENTITY_KEY) else "always",
         "normalize": normalize,
     }
@@ -140,9 +144,10 @@ def load_config(folder: Path, **changes: Any) -> HubertConfig:
 
 def transformers_config(config: HubertConfig) -> dict[str, Any]:
     """Return the config.json of transformers' HubertModel; its bytes are part of digests."""
+    mel = config.extractor_mode == "mel"
     return {
-        "architectures": ["HubertModel"],
-        "model_type": "hubert",
+        "architectures": ["HarnessMel" if mel else "HubertModel"],
+        "model_type": MEL if mel else "hubert",
         "hidden_size": config.encoder_embed_dim,
         "num_hidden_layers": config.encoder_layers,
         "num_attention_heads": config.encoder_attention_heads,
@@ -153,7 +158,7 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
         "conv_stride": list(config.conv_stride),
         "num_feat_extract_layers": len(config.conv_dim),
         "conv_bias": config.conv_bias,
-        "feat_extract_norm": "layer" if config.extractor_mode == "layer_norm" else "group",
+        "feat_extract_norm": {mode: norm for norm, mode in _MODES.items()}[config.extractor_mode],
         "feat_extract_activation": "gelu",
         "feat_proj_layer_norm": True,
         "do_stable_layer_norm": config.layer_norm_first,

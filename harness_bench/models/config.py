@@ -16,6 +16,8 @@ from harness_bench.core.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
 Positive = Annotated[int, Field(ge=1)]
+# Of extractor_mode "mel": bins, and windows and hops in samples; two windows make a frame.
+MEL_BINS, MEL_WINDOW, MEL_HOP, MEL_STACK = 80, 400, 160, 2
 # fairseq's dictionary adds <s>, <pad>, </s> and <unk> to the clusters.
 FAIRSEQ_SPECIAL_SYMBOLS = 4
 # Dense bf16 operations per second of one H100 SXM, from its data sheet.
@@ -37,8 +39,9 @@ class HubertConfig:
     conv_kernel: tuple[Positive, ...] = (10, 3, 3, 3, 3, 2, 2)
     conv_stride: tuple[Positive, ...] = (5, 2, 2, 2, 2, 2, 2)
     conv_bias: bool = False
-    # "layer_norm" after every convolution, or "default": group norm after the first alone.
-    extractor_mode: Literal["layer_norm", "default"] = "layer_norm"
+    # "layer_norm" after every convolution, or "default": group norm after the first alone. "mel" is
+    # ours: log-mel bins and one linear layer, which conv_* describe as a layer of 400 and 320.
+    extractor_mode: Literal["layer_norm", "default", "mel"] = "layer_norm"
     layer_norm_first: bool = True
     conv_pos: int = Field(default=128, ge=1)
     conv_pos_groups: int = Field(default=16, ge=1)
@@ -63,6 +66,13 @@ class HubertConfig:
             raise ValueError(
                 f"conv_dim, conv_kernel and conv_stride have {len(self.conv_dim)}, "
                 f"{len(self.conv_kernel)} and {len(self.conv_stride)} entries; give one per layer"
+            )
+        mel = (self.conv_kernel, self.conv_stride) == ((MEL_WINDOW,), (MEL_STACK * MEL_HOP,))
+        if self.extractor_mode == "mel" and not mel:
+            raise ValueError(
+                f'extractor_mode = "mel" has one layer: got conv_kernel = {[*self.conv_kernel]} '
+                f"and conv_stride = {[*self.conv_stride]}; set conv_dim = [512], conv_kernel = "
+                f"[{MEL_WINDOW}] and conv_stride = [{MEL_STACK * MEL_HOP}]"
             )
 
     @property
@@ -116,6 +126,9 @@ def exported_parameters(config: HubertConfig) -> int:
 
 
 def _extractor(config: HubertConfig) -> int:
+    if config.extractor_mode == "mel":
+        width = MEL_STACK * MEL_BINS
+        return 2 * width + _linear(width, config.conv_dim[-1])
     total, channels = 0, 1
     for index, (dim, kernel) in enumerate(zip(config.conv_dim, config.conv_kernel, strict=True)):
         normed = config.extractor_mode == "layer_norm" or index == 0
@@ -153,7 +166,12 @@ def forward_per_second(
 
 
 def extractor_per_second(config: HubertConfig) -> float:
-    """Count the operations of the convolutional extractor's forward pass per second of audio."""
+    """Count the operations of the extractor's forward pass per second of audio."""
+    if config.extractor_mode == "mel":
+        bins = MEL_WINDOW // 2 + 1
+        transform = 2.5 * MEL_WINDOW * math.log2(MEL_WINDOW)  # of real numbers, split-radix
+        window = transform + 2 * bins * MEL_BINS + 2 * MEL_BINS * config.conv_dim[-1]
+        return SAMPLE_RATE / MEL_HOP * window
     rate, channels, total = float(SAMPLE_RATE), 1, 0.0
     layers = zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)
     for width, kernel, stride in layers:

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from harness_bench.models.config import HubertConfig
 from harness_bench.models.extractor import ConvFeatureExtractor
+from harness_bench.models.mel import MelExtractor
 
 __all__ = ["Hubert", "HubertConfig", "HubertOutput", "normalize_waveforms"]
 
@@ -96,7 +97,7 @@ class PositionalConv(nn.Module):
         super().__init__()
         dim, width = config.encoder_embed_dim, config.conv_pos
         conv = nn.Conv1d(dim, dim, width, padding=width // 2, groups=config.conv_pos_groups)
-        nn.init.normal_(conv.weight, std=math.sqrt(4 * (1 - config.dropout) / (width * dim)))
+        nn.init.normal_(conv.weight, std=math.sqrt(4 / (width * dim)))
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # built with a bias
         self.conv = weight_norm(conv, dim=2)
         self.surplus = 1 - width % 2  # An even kernel gives one frame too many.
@@ -165,12 +166,13 @@ class Hubert(nn.Module):
         super().__init__()
         self.config = config
         self.feature_grad_mult = 1.0  # Set by the trainer; 0 freezes the extractor.
-        self.feature_extractor = ConvFeatureExtractor(config)
+        self.feature_extractor = (
+            MelExtractor(config) if config.extractor_mode == "mel" else ConvFeatureExtractor(config)
+        )
         self.feature_projection = FeatureProjection(config)
         self.masked_spec_embed = nn.Parameter(torch.empty(config.encoder_embed_dim).uniform_())
         self.encoder = Encoder(config)
         self.encoder.layers.apply(_init_linear)
-        self.feature_projection.apply(_init_linear)
 
     @override
     def forward(

@@ -9,6 +9,9 @@ import torch
 
 from harness_bench.models.hubert import Hubert, HubertConfig
 
+MEL: dict[str, Any] = {
+    "extractor_mode": "mel", "conv_dim": (24,), "conv_kernel": (400,), "conv_stride": (320,)
+}  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
     "large": {},  # layer norm first, layer-norm extractor: this family
     "thin": {"encoder_embed_dim": 24},  # as wide as the extractor: no projection

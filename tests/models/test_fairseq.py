@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, override
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from transformers import HubertModel, Wav2Vec2FeatureExtractor
 
 from benchmarks.fairseq_peer import HOW, FairseqPeer, fairseq_available
@@ -21,6 +23,7 @@ from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.models.types.fairseq import read_fairseq
 from harness_bench.pretrain.config import PretrainConfig
 from harness_bench.pretrain.family import export
+from harness_bench.pretrain.objectives.hubert import HubertObjective
 from tests.models import fairseq_layout
 from tests.models.conftest import KINDS, padded, small_config
 
@@ -260,3 +263,26 @@ def test_hidden_states_equal_fairseqs(tmp_path: Path, kind: str, form: str) -> N
             assert len(theirs[row]) == count
             mine = ours.hidden_states[layer][row, :count]
             assert torch.allclose(mine, theirs[row], atol=1e-5)
+
+
+@pytest.mark.fairseq
+@needs_fairseq
+@pytest.mark.parametrize("kind", ["large", "base", "biased"])
+def test_weights_start_as_fairseqs(tmp_path: Path, kind: str) -> None:
+    """Every tensor, the head's too, is drawn from the distribution that fairseq draws it from."""
+    shape = {"encoder_embed_dim": 64, "encoder_ffn_embed_dim": 96, "encoder_layers": 2}
+    config = small_config(**{**KINDS[kind], **shape, "dropout": 0.1})
+    pretrain = PretrainConfig(max_update=1, final_dim=48)
+    torch.manual_seed(0)
+    FairseqPeer(config, 60, pretrain).save(tmp_path / "hubert.pt", form="cfg")
+    found = read_fairseq(tmp_path / "hubert.pt")
+    torch.manual_seed(1)
+    ours = HubertObjective(Hubert(config), 60, pretrain)
+    for start, theirs in ((ours.hubert, found.tensors), (ours.head, found.head)):
+        assert start.state_dict().keys() == theirs.keys()
+        for name, tensor in start.state_dict().items():
+            mine, other = tensor.flatten().numpy(), theirs[name].flatten().numpy()
+            if min(mine.std(), other.std()) == 0:
+                assert np.array_equal(mine, other), name
+            else:
+                assert ks_2samp(mine, other).pvalue > 1e-4, name

@@ -35,7 +35,7 @@ def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
     return download
 
 
-def test_each_name_of_the_table_is_an_upstream_of_the_paper() -> None:
+def test_each_name_of_the_table_is_an_upstream_with_a_preset() -> None:
     """A row without a function cannot be reached; one without a preset cannot be made.
 
     No other name needs weights by the table.

@@ -32,4 +32,6 @@ harness_l_it1 = _named("HArnESS-L of iteration 1, from MFCC labels.", "harness_l
 harness_l_it2 = _named("HArnESS-L of iteration 2: the same model as harness_l.", "harness_l_it2")
 harness_s = _named("HArnESS-S: 4 blocks of 1024 dimensions.", "harness_s")
 harness_st = _named("HArnESS-ST: 4 blocks of 512 dimensions.", "harness_st")
+harness_s_mel = _named("harness_s on log-mel bins: ours, not the paper's.", "harness_s_mel")
+harness_st_mel = _named("harness_st on log-mel bins: ours, not the paper's.", "harness_st_mel")
 harness_st_pca = _named("HArnESS-ST whose labels came through PCA.", "harness_st_pca")

@@ -27,7 +27,7 @@ class PretrainHead(nn.Module):
         self.temperature = temperature
         self.final_proj = nn.Linear(dim, final_dim)
         rows = clusters + FAIRSEQ_SPECIAL_SYMBOLS
-        self.label_embs_concat = nn.Parameter(torch.empty(rows, final_dim).normal_())
+        self.label_embs_concat = nn.Parameter(torch.empty(rows, final_dim).uniform_())
 
     @override
     def forward(self, x: Tensor) -> Tensor:
