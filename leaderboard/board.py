@@ -239,7 +239,7 @@ def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColum
     for file, result in results.items():
         if result.source == source:
             column = BoardColumn(
-                task=clean(result.task),
+                task=clean(f"{result.task} ({result.head})" if result.head else result.task),
                 corpus=clean(result.corpus),
                 split=clean(result.split),
                 metric=clean(result.main_metric),
@@ -285,7 +285,8 @@ def make_table(
 
 def _question(result: Result) -> tuple[str, ...]:
     """Return model, task, corpus, split and metric as both a paper and a config may write them."""
-    names = (result.model, result.task, result.corpus, result.split, result.main_metric)
+    task = (result.task, result.head)
+    names = (result.model, *task, result.corpus, result.split, result.main_metric)
     return tuple(re.sub(r"[\W_]+", "", clean(name).casefold()) for name in names)
 
 

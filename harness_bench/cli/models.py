@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SEED = 1337  # s3prl's
 _MANY = 100  # seeds
+Head = Literal["cnn", "linear", "knn"]
 Kind = Literal["pretrained", "baseline", "random", "other"]
 Format = Literal["txt", "json", "srt", "vtt", "tsv"]
 
@@ -28,6 +29,7 @@ def probe(
     cuts: Annotated[Path, opt("Prepared cuts with train, dev and test.")],
     out: Annotated[Path, opt("Folder for trials, grid.json and the plot.")],
     *,
+    head: Annotated[Head, opt("cnn: the paper's; linear or knn: in seconds.")] = "cnn",
     checkpoint: Annotated[
         Path | None, opt("The upstream's checkpoint.", "--checkpoint", "-k")
     ] = None,
@@ -37,7 +39,7 @@ def probe(
     ] = None,
     steps: Annotated[int | None, opt("Training steps; default: 10000.", min=1)] = None,
     config: Annotated[
-        Path | None, opt("TOML with the grid and a table [probe]; options win over it.")
+        Path | None, opt("TOML with the grid and tables [probe], [linear]; options win over it.")
     ] = None,
     layers: Annotated[
         str | None, opt("weighted (learned sum), mean, or a layer's number; default: weighted.")
@@ -55,18 +57,21 @@ def probe(
     """Train heads over a grid of learning rates and seeds; test the best; write a result.
 
     SUPERB's rule: only the learning rate is tuned, on dev, with the first seed; the best one is
-    trained with the other seeds too. A killed grid goes on where it was.
+    trained with the other seeds too. A killed grid goes on where it was. --head linear and knn
+    fit every hidden state; dev chooses one.
 
     Examples:
       harness-bench probe -u harness_local -k models/harness_st -d did --cuts cuts/adi5
         --out runs/did --lr 1e-3,1e-4 --seeds 3
       harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
         --kind baseline
+      harness-bench probe -u harness_local -k models/harness_st -d did --cuts cuts/adi5
+        --out runs/did_linear --head linear
     """
     from harness_bench.probing.run import probe as run
 
     done = run(
-        upstream, task, cuts, out, checkpoint=checkpoint, config=config,
+        upstream, task, cuts, out, head=head, checkpoint=checkpoint, config=config,
         learning_rates=None if lr is None else _numbers(lr, "--lr", float),
         seeds=None if seeds is None else _seeds(seeds),
         steps=steps, layers=layers, label_field=label_field, results=results, model=model,
@@ -76,7 +81,8 @@ def probe(
     typer.echo(done)
     if done.plot is not None:
         typer.echo(f"Layers: {done.plot}")
-    typer.echo(f"Head: {done.outcome.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
+    if done.checkpoint is not None:
+        typer.echo(f"Head: {done.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
     typer.echo(f"Result: {done.result}")
 
 

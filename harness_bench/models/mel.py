@@ -38,7 +38,8 @@ class MelExtractor(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Map waveforms (B, T), zero behind each end -> frames (B, F, C)."""
         mels = stacked_mels(waveforms).to(self.linear.weight.dtype)
-        return F.gelu(self.linear(self.layer_norm(mels)))
+        out: Tensor = F.gelu(self.linear(self.layer_norm(mels)))
+        return out
 
 
 def stacked_mels(waveforms: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def stacked_mels(waveforms: Tensor) -> Tensor:
         padded = F.pad(waveforms.float(), (0, step))
         windows = padded.unfold(1, MEL_WINDOW, MEL_HOP)[:, : MEL_STACK * frames]
         power = torch.fft.rfft(windows * window).abs().square()
-        mels = (power @ filters).clamp(min=MEL_FLOOR).log()
+        mels: Tensor = (power @ filters).clamp(min=MEL_FLOOR).log()
     return mels.reshape(len(waveforms), frames, MEL_STACK * MEL_BINS)
 
 

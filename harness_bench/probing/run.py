@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, override
 
+from threadpoolctl import threadpool_limits
+
 from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build, read_toml
 from harness_bench.core.files import atomic_path
@@ -16,41 +18,64 @@ from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.layers import parse_layers
 from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
+from harness_bench.probing.linear import LinearConfig, LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
-from harness_bench.results.record import Result
-from harness_bench.scoring.publish import class_result, leakage, publish, upstream_fields
+from harness_bench.results.record import Metric, Result, load_result
+from harness_bench.scoring.publish import Template, class_result, leakage, publish, upstream_fields
 
 PLOT = "layer_weights.png"
 _EVERY = 500  # steps between evaluations, unless fewer are trained
+type Head = Literal["cnn", "linear", "knn"]
 type Kind = Literal["baseline", "random", "pretrained", "other"]
 
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What a grid of probes found, and where it stands."""
+    """What a grid of heads or a linear probe found, and where it stands."""
 
-    outcome: GridOutcome
+    outcome: GridOutcome | LinearOutcome
     result: Path  # result file, for the leaderboard
-    plot: Path | None  # shares of the hidden states, where they were learned
+    plot: Path | None  # shares of the hidden states, or what dev says of each
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The head that `predict` takes; None of a linear probe."""
+        return None if isinstance(self.outcome, LinearOutcome) else self.outcome.checkpoint
 
     @override
     def __str__(self) -> str:
-        """Return the trials as a table, and what was chosen."""
-        outcome, names = self.outcome, list(self.outcome.test_mean)
-        lines = [
-            ("learning rate", "seed", *(f"{s} {name}" for s in ("dev", "test") for name in names))
-        ]
-        for trial in outcome.trials:
-            dev = (f"{trial.dev[name]:.2f}" for name in names)
-            test = (f"{trial.test[name]:.2f}" if trial.test else "-" for name in names)
-            lines.append((f"{trial.learning_rate:g}", str(trial.seed), *dev, *test))
-        spread = {name: f" ± {value:.2f}" for name, value in outcome.test_deviation.items()}
-        chosen = (f"{name} {outcome.test_mean[name]:.2f}{spread.get(name, '')}" for name in names)
-        seeds = len(outcome.test_predictions)
-        over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-        summary = f"learning rate {outcome.learning_rate:g}, test ({over}, %): {', '.join(chosen)}"
-        return "\n".join([*columns(lines), "", summary])
+        """Return what was tried as a table, and what was chosen."""
+        if isinstance(self.outcome, LinearOutcome):
+            return _linear_table(self.outcome, load_result(self.result).metrics)
+        return _grid_table(self.outcome)
+
+
+def _grid_table(outcome: GridOutcome) -> str:
+    names = list(outcome.test_mean)
+    lines = [("learning rate", "seed", *(f"{s} {name}" for s in ("dev", "test") for name in names))]
+    for trial in outcome.trials:
+        dev = (f"{trial.dev[name]:.2f}" for name in names)
+        test = (f"{trial.test[name]:.2f}" if trial.test else "-" for name in names)
+        lines.append((f"{trial.learning_rate:g}", str(trial.seed), *dev, *test))
+    spread = {name: f" ± {value:.2f}" for name, value in outcome.test_deviation.items()}
+    chosen = (f"{name} {outcome.test_mean[name]:.2f}{spread.get(name, '')}" for name in names)
+    seeds = len(outcome.test_predictions)
+    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    summary = f"learning rate {outcome.learning_rate:g}, test ({over}, %): {', '.join(chosen)}"
+    return "\n".join([*columns(lines), "", summary])
+
+
+def _linear_table(outcome: LinearOutcome, metrics: Mapping[str, Metric]) -> str:
+    lines = [(str(layer), f"{share:.2f}") for layer, share in outcome.dev.items()]
+    figures = (
+        f"{name} {each.value:.2f}"
+        + (f" [{each.interval.low:.2f}, {each.interval.high:.2f}]" if each.interval else "")
+        for name, each in metrics.items()
+    )
+    chosen = f"hidden state {outcome.layer}, {outcome.name} = {outcome.setting:g}"
+    summary = f"{chosen}, test (95 % interval, %): {', '.join(figures)}"
+    return "\n".join([*columns([("hidden state", "dev accuracy"), *lines]), "", summary])
 
 
 def probe(  # noqa: PLR0913 - public: one keyword per setting
@@ -59,6 +84,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
     cuts: str | Path,
     out: str | Path,
     *,
+    head: Head = "cnn",
     checkpoint: str | Path | None = None,
     config: str | Path | None = None,
     learning_rates: Sequence[float] | None = None,
@@ -77,15 +103,17 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
 ) -> ProbeReport:
     """Train heads on a frozen upstream over learning rates and seeds; test the best on dev.
 
-    Errors as in `probing.probe.run_probe`.
+    Errors as in `probing.probe.run_probe`; settings of the CNN head are refused for other heads.
 
     Args:
         upstream: any name that `-u` takes, such as harness_local or fbank_cached.
         task: a folder of `downstream/`, such as ser or did.
         cuts: prepared folder with train, dev and test.
         out: folder of the trials; a grid that was killed resumes there.
+        head: "cnn", the task's own, which the paper trains; "linear" or "knn", classifiers of
+            scikit-learn on pooled hidden states, in seconds.
         checkpoint: the upstream's, where it takes one.
-        config: TOML of the grid with a table [probe]; keywords win over it.
+        config: TOML of the grid with a table [probe], or with a table [linear]; keywords win.
         learning_rates: to try; default 1e-3.
         seeds: of the heads; default 1337 alone.
         steps: training steps; default 10000.
@@ -102,9 +130,9 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
     """
     cuts, out = Path(cuts), Path(out)
     given = None if checkpoint is None else Path(checkpoint)
-    grid = grid_config(
-        config, learning_rates=learning_rates, seeds=seeds, steps=steps, layers=layers
-    )
+    grid: dict[str, Any] = {
+        "learning_rates": learning_rates, "seeds": seeds, "steps": steps, "layers": layers
+    }  # fmt: skip
     subject = Subject(
         upstream=upstream, checkpoint=given, task=task, cuts=cuts, label_field=label_field
     )
@@ -115,12 +143,41 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         "synthetic": synthetic,
         "pretraining_data": pretraining_data,
     }
-    outcome = run_grid(subject, out, grid, threads=threads, jobs=jobs)
+    title, folder = f"{row['model']}: layers for {task}", Path(results or out / "results")
+    if head != "cnn":
+        if given_too := [name for name, value in grid.items() if value is not None]:
+            raise ValueError(
+                f"head = {head!r} has no {', '.join(given_too)}: those are settings of the CNN "
+                'head. Leave them out, or take head = "cnn".'
+            )
+        return _linear(subject, out, linear_config(config, head), row, title, folder, threads)
+    settings = grid_config(config, **grid)
+    outcome = run_grid(subject, out, settings, threads=threads, jobs=jobs)
     plot = out / PLOT if outcome.layer_weights else None
     if plot is not None:
-        draw_layers(outcome.layer_weights, plot, f"{row['model']}: layers for {task}")
-    result = publish_grid(subject, outcome, grid, row, Path(results or out / "results"))
-    return ProbeReport(outcome, result, plot)
+        draw_layers(outcome.layer_weights, plot, title)
+    return ProbeReport(outcome, publish_grid(subject, outcome, settings, row, folder), plot)
+
+
+def _linear(
+    subject: Subject, out: Path, config: LinearConfig, row: Mapping[str, Any], title: str,
+    folder: Path, threads: int,
+) -> ProbeReport:  # fmt: skip
+    with threadpool_limits(threads):
+        outcome = run_linear(subject, out, config)
+    plot = out / PLOT if len(outcome.dev) > 1 else None
+    if plot is not None:
+        draw_layers([*outcome.dev.values()], plot, title, "accuracy on dev (%)", line=None)
+    rows = read_predictions(outcome.test_predictions, ClassPrediction)
+    template = partial(_template(subject, row), head=config.classifier, seconds=outcome.seconds)
+    return ProbeReport(outcome, publish(class_result(rows, template), rows, folder), plot)
+
+
+def linear_config(file: str | Path | None, head: Literal["linear", "knn"]) -> LinearConfig:
+    """Build the settings of a linear probe from a table [linear], the classifier aside."""
+    values = {} if file is None else read_toml(Path(file)).get("linear", {})
+    source = "linear" if file is None else f"{file}, table [linear]"
+    return build(LinearConfig, {**values, "classifier": head}, source=source)
 
 
 def publish_grid(
@@ -141,14 +198,9 @@ def publish_grid(
         each.model_copy(update={"others": tuple(found[each.id] for found in others)})
         for each in heads[0]
     ]
-    train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
-    weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
     template = partial(
-        Result,
-        task=subject.task,
-        split="test",
+        _template(subject, row),
         layer_weights=outcome.layer_weights,
-        hours=round(total_hours(test), 4),
         seed=config.seeds[0],
         seeds=config.seeds,
         learning_rates={
@@ -156,29 +208,45 @@ def publish_grid(
             for trial in outcome.trials
             if trial.seed == config.seeds[0]
         },
-        leakage=leakage([(f"{row['corpus']} train", train)], test, f"{row['corpus']} test"),
-        command=shlex.join(["harness-bench", *sys.argv[1:]]),
         seconds=sum(trial.seconds for trial in outcome.trials),
-        **row,
-        **({} if weights is None else upstream_fields(weights)),
     )
     return publish(class_result(rows, template, main_metric=config.metric), rows, folder)
 
 
-def draw_layers(weights: Sequence[float], target: Path, title: str) -> None:
-    """Write a PNG of the weighted sum's shares, one bar a hidden state, input first."""
+def _template(subject: Subject, row: Mapping[str, Any]) -> Template:
+    """Say of a result what neither its predictions nor its head tell."""
+    train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
+    weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
+    return partial(
+        Result,
+        task=subject.task,
+        split="test",
+        hours=round(total_hours(test), 4),
+        leakage=leakage([(f"{row['corpus']} train", train)], test, f"{row['corpus']} test"),
+        command=shlex.join(["harness-bench", *sys.argv[1:]]),
+        **row,
+        **({} if weights is None else upstream_fields(weights)),
+    )
+
+
+def draw_layers(
+    heights: Sequence[float], target: Path, title: str, label: str = "share of the sum",
+    *, line: str | None = "equal shares",
+) -> None:  # fmt: skip
+    """Write a PNG of one bar a hidden state, input first; `line` names the one at equal shares."""
     import matplotlib as mpl  # noqa: PLC0415 - half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context(STYLE | {"text.color": INK}):
-        figure = Figure(figsize=(max(4.0, 0.32 * len(weights) + 1.2), 2.8), layout="constrained")
+        figure = Figure(figsize=(max(4.0, 0.32 * len(heights) + 1.2), 2.8), layout="constrained")
         axes = figure.add_subplot()
-        axes.bar(range(len(weights)), weights, color=BLUE)
-        axes.axhline(1 / len(weights), color=INK, linestyle="--", linewidth=1)
-        axes.annotate("equal shares", (len(weights) - 0.5, 1 / len(weights)), xytext=(0, 3),
-                      textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
-        axes.set(xlabel="hidden state (0: input of the first block)", ylabel="share of the sum")
-        axes.set_xticks(range(0, len(weights), 1 + len(weights) // 26))
+        axes.bar(range(len(heights)), heights, color=BLUE)
+        if line is not None:
+            axes.axhline(1 / len(heights), color=INK, linestyle="--", linewidth=1)
+            axes.annotate(line, (len(heights) - 0.5, 1 / len(heights)), xytext=(0, 3),
+                          textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+        axes.set(xlabel="hidden state (0: input of the first block)", ylabel=label)
+        axes.set_xticks(range(0, len(heights), 1 + len(heights) // 26))
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
         with atomic_path(target) as partial:
             figure.savefig(partial, dpi=110, format="png")

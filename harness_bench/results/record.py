@@ -199,6 +199,8 @@ class Result(BaseModel):
     model: Name  # the row's name
     model_kind: Literal["baseline", "random", "pretrained", "other"]
     task: Name  # ser, did, asr, ... : the downstream folder's or recipe's name
+    # What read the upstream where it is not the task's own head: "linear", "knn".
+    head: Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9-]*$")] = ""
     corpus: Name
     split: Name
     synthetic: bool
@@ -279,14 +281,14 @@ class Result(BaseModel):
     @property
     def key(self) -> tuple[str, ...]:
         """What makes a result one of its kind."""
-        names = (self.model, self.task, self.corpus, self.split)
+        names = (self.model, self.task, self.corpus, self.split, self.head)
         # Names that look the same are the same: an invisible character makes no second model.
         return (self.source, *map(clean, names))
 
     @property
     def file_name(self) -> str:
-        """A file name made of model, task, corpus and split."""
-        parts = (self.model, self.task, self.corpus, self.split)
+        """A file name made of model, task, corpus, split and, unless it is the task's own, head."""
+        parts = (self.model, self.task, self.corpus, self.split, *filter(None, [self.head]))
         stem = ".".join(re.sub(r"[^\w+-]+", "-", part) for part in parts)
         if len(stem.encode()) > _MAX_NAME:
             cut = stem.encode()[:_MAX_NAME].decode(errors="ignore")

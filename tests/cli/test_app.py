@@ -102,8 +102,8 @@ def test_models(run: Run) -> None:
     assert sorted(rows) == preset_names()
     for name, row in rows.items():
         if paper := load_preset(name).paper:
-            printed = (paper.parameters, paper.printed_millions)
-            assert (row["parameters"], row["printed_millions"]) == printed
+            counts = (paper.parameters, paper.printed_millions)
+            assert (row["parameters"], row["printed_millions"]) == counts
     assert rows["harness_l_it2"]["compression_percent"] == 0
     assert rows["harness_st_28m"]["compression_percent"] == pytest.approx(91.02, abs=0.005)
 

@@ -1,0 +1,228 @@
+"""Linear probes: no training noise, seconds a model; a classifier of scikit-learn on pooled states.
+
+Every hidden state is averaged over equal segments of the utterance. Its classifier is fitted on
+train; dev chooses the hidden state and the strength of regularisation, or the number of neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path  # pydantic reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from harness_bench.core.config import STRICT, build, read_yaml, resolved
+from harness_bench.core.files import digest_file
+from harness_bench.core.workdir import WorkDir, versions
+from harness_bench.cuts.store import cuts_path
+from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.probing.head.config import DataConfig, predictions_name
+from harness_bench.probing.head.data import learn_classes, read_split
+from harness_bench.probing.s3prl import hook, hub
+from harness_bench.probing.s3prl.arguments import packaged_config
+from harness_bench.results.predictions import ClassPrediction, write_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from harness_bench.probing.head.data import LabelledCuts
+    from harness_bench.probing.probe import Subject
+
+SPLITS = ("train", "dev", "test")
+type Classifier = Any  # scikit-learn has no types
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearConfig:
+    """Which classifiers are tried."""
+
+    classifier: Literal["linear", "knn"] = "linear"  # logistic regression, nearest neighbours
+    segments: Annotated[int, Field(ge=1, le=64)] = 4  # 1: the mean of the whole utterance
+    # Inverse strengths of regularisation, of features of unit variance.
+    c: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1e-4, 1e-3, 1e-2, 1e-1, 1.0,
+    )  # fmt: skip
+    neighbours: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (
+        1, 3, 10, 30,
+    )  # fmt: skip
+    max_iter: Annotated[int, Field(ge=1)] = 1000
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearOutcome:
+    """What dev chose, and where the predictions stand."""
+
+    layer: int  # hidden state, 0 is the input of the first block
+    name: Literal["C", "neighbours"]
+    setting: float  # the inverse strength of regularisation, or the number of neighbours
+    dev: dict[int, float]  # hidden state -> accuracy on dev in per cent, of its best setting
+    dev_predictions: Path
+    test_predictions: Path
+    seconds: float
+
+
+class Pooled(NamedTuple):
+    """One split, ready for a classifier."""
+
+    states: NDArray[np.float32]  # (hidden states, utterances, segments * dim)
+    data: LabelledCuts
+
+
+class Fitted(NamedTuple):
+    """One classifier and what dev says of it."""
+
+    layer: int  # hidden state, 0 is the input of the first block
+    setting: float  # C, or the number of neighbours
+    correct: float  # share of dev
+    classifier: Classifier
+
+
+def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutcome:
+    """Fit classifiers, test the one that dev chooses, or return the outcome that `out` holds.
+
+    Args:
+        subject: upstream, checkpoint, task and cuts.
+        out: folder for the predictions of dev and test and what `WorkDir` notes.
+        config: what is tried.
+
+    Raises:
+        ValueError: an unknown task or upstream, missing splits, labels that train lacks or a
+            folder that is no checkpoint.
+    """
+    checkpoint = subject.checkpoint or hub.own_checkpoint(subject.upstream)
+    task = read_yaml(packaged_config(subject.task))["downstream_expert"]["datarc"]
+    field = subject.label_field or task["label_field"]
+    work = WorkDir(out, {
+        "upstream": subject.upstream,
+        "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),
+        "label_field": field,
+        "config": resolved(config),
+        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in SPLITS},
+        "versions": versions(),
+    })  # fmt: skip
+    if work.finished:
+        return build(LinearOutcome, work.outcome, source=str(out))
+    begun = time.monotonic()
+    work.begin(config=config, seed=0)
+    classes = learn_classes(subject.cuts, field)
+    data = DataConfig(cuts=subject.cuts, label_field=field)
+    encode = open_encoder(subject.upstream, checkpoint)
+    train, dev, test = (
+        pool_split(
+            read_split(split, config=data, classes=classes, report_in=out), encode, config.segments
+        )
+        for split in SPLITS
+    )
+    fitted = fit(train, dev, config)
+    files = {}
+    for name, split in (("dev", dev), ("test", test)):
+        files[f"{name}_predictions"] = path = out / predictions_name(name)
+        write_predictions(path, predictions(fitted[0], split, classes))
+    outcome = LinearOutcome(
+        layer=fitted[0].layer,
+        name="neighbours" if config.classifier == "knn" else "C",
+        setting=fitted[0].setting,
+        dev={
+            layer: 100 * max(each.correct for each in fitted if each.layer == layer)
+            for layer in range(len(dev.states))
+        },
+        seconds=time.monotonic() - begun,
+        **files,
+    )
+    work.finish(resolved(outcome))
+    return outcome
+
+
+def open_encoder(upstream: str, checkpoint: Path | None) -> Callable[[Tensor], list[Tensor]]:
+    """Open an upstream by the name that `-u` takes, frozen.
+
+    Returns:
+        A function of (samples,) float32 at 16 kHz to hidden states (frames, dim), one a layer.
+    """
+    hook.activate()
+    given = {} if checkpoint is None else {"ckpt": str(checkpoint)}
+    model = getattr(hub, upstream)(**given).eval()
+
+    def encode(waveform: Tensor) -> list[Tensor]:
+        return [states[0] for states in model([waveform])["hidden_states"]]
+
+    return encode
+
+
+def pool(states: Tensor, segments: int) -> Tensor:
+    """Average (layers, frames, dim) over equal segments -> (layers, segments * dim).
+
+    Where there are fewer frames than segments, neighbouring segments share a frame.
+    """
+    return F.adaptive_avg_pool1d(states.transpose(1, 2), segments).flatten(1)
+
+
+def pool_split(
+    data: LabelledCuts, encode: Callable[[Tensor], Sequence[Tensor]], segments: int
+) -> Pooled:
+    """Compute and pool a split.
+
+    Args:
+        data: utterances.
+        encode: (samples,) float32 at 16 kHz -> hidden states (frames, dim), one a layer; their
+            widths may differ.
+        segments: see `pool`.
+    """
+    with torch.inference_mode():
+        rows = [
+            torch.stack([pool(state[None].float(), segments)[0] for state in encode(item.waveform)])
+            for item in map(data.__getitem__, range(len(data)))
+        ]
+    return Pooled(torch.stack(rows, dim=1).cpu().numpy(), data)
+
+
+def fit(train: Pooled, dev: Pooled, config: LinearConfig) -> list[Fitted]:
+    """Fit a classifier for every hidden state and setting, the best on dev first."""
+    found = []
+    for layer, (states, held_out) in enumerate(zip(train.states, dev.states, strict=True)):
+        for setting, classifier in _classifiers(config):
+            classifier.fit(states, train.data.labels)
+            correct = float(np.mean(classifier.predict(held_out) == np.array(dev.data.labels)))
+            found.append(Fitted(layer, setting, correct, classifier))
+    return sorted(found, key=lambda each: -each.correct)  # stable: the first of equal ones
+
+
+def _classifiers(config: LinearConfig) -> Iterator[tuple[float, Classifier]]:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second
+    from sklearn.neighbors import KNeighborsClassifier  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    if config.classifier == "knn":
+        for count in config.neighbours:
+            neighbours = KNeighborsClassifier(count, metric="cosine")
+            yield count, make_pipeline(StandardScaler(), neighbours)
+    else:
+        for strength in config.c:
+            logistic = LogisticRegression(C=strength, max_iter=config.max_iter)
+            yield strength, make_pipeline(StandardScaler(), logistic)
+
+
+def predictions(fitted: Fitted, split: Pooled, classes: Sequence[str]) -> Iterator[ClassPrediction]:
+    """Yield what a classifier says of a split; `classes` are the names of the labels' numbers."""
+    shares = fitted.classifier.predict_proba(split.states[fitted.layer])
+    data = split.data
+    for cut, label, group, probs in zip(
+        data.cuts, data.labels, data.groups, shares.tolist(), strict=True
+    ):
+        yield ClassPrediction(
+            id=cut.id,
+            truth=classes[label],
+            pred=classes[int(np.argmax(probs))],
+            probs=dict(zip(classes, probs, strict=True)),
+            group=group,
+            tags=data.tags.get(cut.id, {}),
+        )

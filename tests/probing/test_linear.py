@@ -1,0 +1,147 @@
+"""Linear probes: scikit-learn by hand as oracle; equal inputs give equal bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from harness_bench.audio.io import load_waveform
+from harness_bench.cuts.fields import label_of
+from harness_bench.cuts.store import read_cuts
+from harness_bench.models.frozen import hidden_states
+from harness_bench.probing import linear, run
+from harness_bench.probing.linear import LinearConfig, LinearOutcome, pool, run_linear
+from harness_bench.probing.probe import Subject
+from harness_bench.results.predictions import ClassPrediction, read_predictions
+from harness_bench.results.record import load_result, load_results, save_result
+from leaderboard.board import by_column
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.s3prl
+SEGMENTS = 2
+
+
+@pytest.fixture
+def subject(tone_corpus: Path, tiny_checkpoint: Path) -> Subject:
+    return Subject(
+        upstream="harness_local", checkpoint=tiny_checkpoint, task="keyword", cuts=tone_corpus,
+        label_field="label",
+    )  # fmt: skip
+
+
+def by_hand(subject: Subject, split: str) -> tuple[np.ndarray, list[str]]:
+    """Return (utterances, layers, segments * dim) by numpy, and the labels."""
+    cuts = read_cuts(subject.cuts, split)
+    rows = []
+    for cut in cuts:
+        states = hidden_states(str(subject.checkpoint), load_waveform(cut)).numpy()
+        frames = states.shape[1]
+        bounds = [(i * frames // SEGMENTS, -(-(i + 1) * frames // SEGMENTS)) for i in (0, 1)]
+        rows.append(np.concatenate([states[:, a:b].mean(1) for a, b in bounds], axis=1))
+    return np.stack(rows), [label_of(cut, "label") for cut in cuts]
+
+
+@pytest.mark.parametrize("classifier", ["linear", "knn"])
+def test_equals_scikit_learn_by_hand(subject: Subject, tmp_path: Path, classifier: str) -> None:
+    """Layer and setting that dev chooses, every answer on test and every probability."""
+    config = LinearConfig(
+        classifier="knn" if classifier == "knn" else "linear",
+        segments=SEGMENTS,
+        c=(1e-3, 1.0),
+        neighbours=(1, 3),
+    )
+    outcome = run_linear(subject, tmp_path, config)
+    splits = {split: by_hand(subject, split) for split in ("train", "dev", "test")}
+    best: tuple[float, int, float, np.ndarray] | None = None
+    for layer in range(splits["train"][0].shape[1]):
+        mean = splits["train"][0][:, layer].mean(0)
+        deviation = splits["train"][0][:, layer].std(0)
+        x = {name: (rows[:, layer] - mean) / deviation for name, (rows, _) in splits.items()}
+        for setting in config.c if classifier == "linear" else config.neighbours:
+            model = (
+                LogisticRegression(C=setting, max_iter=1000)
+                if classifier == "linear"
+                else KNeighborsClassifier(int(setting), metric="cosine")
+            ).fit(x["train"], splits["train"][1])
+            dev = 100 * model.score(x["dev"], splits["dev"][1])
+            if best is None or dev > best[0]:
+                best = dev, layer, setting, model.predict_proba(x["test"])
+    assert best is not None
+    assert (outcome.layer, outcome.setting) == best[1:3]
+    assert max(outcome.dev.values()) == pytest.approx(best[0])
+    rows = {row.id: row for row in read_predictions(outcome.test_predictions, ClassPrediction)}
+    for cut, probs in zip(read_cuts(subject.cuts, "test"), best[3], strict=True):
+        assert list(rows[cut.id].probs.values()) == pytest.approx(list(probs), abs=1e-3)
+
+
+def test_a_finished_probe_is_not_run_again(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LinearConfig(segments=1, c=(0.01,))
+    first = run_linear(subject, tmp_path, config)
+    monkeypatch.setattr(linear, "open_encoder", None)
+    assert run_linear(subject, tmp_path, config) == first
+    with pytest.raises(TypeError, match="not callable"):
+        run_linear(subject, tmp_path, replace(config, c=(0.1,)))
+
+
+def test_equal_inputs_give_equal_bytes(subject: Subject, tmp_path: Path) -> None:
+    """No seed is needed: nothing is drawn."""
+    config = LinearConfig(segments=1, c=(0.01, 1.0))
+    one, two = (run_linear(subject, tmp_path / name, config) for name in "ab")
+    assert one.test_predictions.read_bytes() == two.test_predictions.read_bytes()
+    assert isinstance(one, LinearOutcome)
+
+
+def test_fbank_has_a_probe_too(subject: Subject, tmp_path: Path) -> None:
+    """An upstream without checkpoint, of one hidden state."""
+    fbank = replace(subject, upstream="fbank_cached", checkpoint=None)
+    outcome = run_linear(fbank, tmp_path, LinearConfig())
+    assert [*outcome.dev] == [0]
+    rows = read_predictions(outcome.test_predictions, ClassPrediction)
+    assert [{*row.probs} for row in rows] == [{"high", "low", "middle"}] * 12
+
+
+def test_segments_of_fewer_frames_than_segments_share_frames() -> None:
+    states = torch.arange(3.0).reshape(1, 3, 1)
+    assert pool(states, 4).tolist() == [[0.0, 0.5, 1.5, 2.0]]
+    assert pool(states, 1).tolist() == [[1.0]]
+
+
+def test_both_heads_of_a_model_are_columns_of_one_board(subject: Subject, tmp_path: Path) -> None:
+    """Two ways to read an upstream are never compared as if they were one."""
+    results = tmp_path / "results"
+    done = run.probe(
+        subject.upstream, subject.task, subject.cuts, tmp_path / "linear", head="linear",
+        checkpoint=subject.checkpoint, results=results, model="tiny", corpus="tones",
+    )  # fmt: skip
+    result = load_result(done.result)
+    assert (result.task, result.head, result.utterances) == ("keyword", "linear", 12)
+    assert result.main.interval is not None
+    assert result.main_metric == "accuracy"
+    save_result(result.model_copy(update={"head": ""}), results)  # as of the CNN head
+    assert sorted(path.name for path in results.glob("*.json")) == [
+        "tiny.keyword.tones.test.json", "tiny.keyword.tones.test.linear.json",
+    ]  # fmt: skip
+    columns = by_column(load_results(results)[0], "measured")
+    assert [column.task for column in columns] == ["keyword", "keyword (linear)"]
+    assert done.plot is not None
+    assert done.plot.is_file()
+    assert isinstance(done.outcome, LinearOutcome)
+    assert f"hidden state {done.outcome.layer}, C = {done.outcome.setting:g}" in str(done)
+    assert done.checkpoint is None
+
+
+@pytest.mark.parametrize("name", ["learning_rates", "seeds", "steps", "layers"])
+def test_settings_of_the_cnn_head_are_refused(subject: Subject, tmp_path: Path, name: str) -> None:
+    given: dict[str, Any] = {name: [1]}
+    with pytest.raises(ValueError, match=f"'knn' has no {name}"):
+        run.probe("fbank_cached", "keyword", subject.cuts, tmp_path, head="knn", **given)
