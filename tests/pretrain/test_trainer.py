@@ -65,7 +65,7 @@ def test_it_learns(train: Train, tmp_path: Path) -> None:
     """Loss falls on data seen again and again; TensorBoard shows what train.jsonl holds."""
     train(small_step(max_update=60, log_interval=10, lr=3e-3), tmp_path)
     rows = log(tmp_path)
-    assert rows[-1]["loss_unmasked"] < 0.8 * rows[0]["loss_unmasked"]
+    assert rows[-1]["loss_unmasked"] < 0.9 * rows[0]["loss_unmasked"]
     assert rows[-1]["accuracy_unmasked"] > rows[0]["accuracy_unmasked"]
     promised = {
         "update", "epoch", "loss_masked", "loss_unmasked", "accuracy_masked", "accuracy_unmasked",

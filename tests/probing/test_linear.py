@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from harness_bench.leaderboard.board import by_column
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -20,7 +21,6 @@ from harness_bench.probing.linear import LinearConfig, LinearOutcome, pool, run_
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import load_result, load_results, save_result
-from leaderboard.board import by_column
 
 if TYPE_CHECKING:
     from pathlib import Path
