@@ -16,15 +16,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.core.config import STRICT, build, read_yaml, resolved
+from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.files import digest_file
+from harness_bench.core.log import say
 from harness_bench.core.workdir import WorkDir, versions
 from harness_bench.cuts.store import cuts_path
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.probing.head.config import DataConfig, predictions_name
 from harness_bench.probing.head.data import learn_classes, read_split
+from harness_bench.probing.probe import SPLITS, packaged_settings
 from harness_bench.probing.s3prl import hook, hub
-from harness_bench.probing.s3prl.arguments import packaged_config
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from harness_bench.probing.head.data import LabelledCuts
     from harness_bench.probing.probe import Subject
 
-SPLITS = ("train", "dev", "test")
 type Classifier = Any  # scikit-learn has no types
 
 
@@ -97,9 +97,9 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         ValueError: an unknown task or upstream, missing splits, labels that train lacks or a
             folder that is no checkpoint.
     """
-    checkpoint = subject.checkpoint or hub.own_checkpoint(subject.upstream)
-    task = read_yaml(packaged_config(subject.task))["downstream_expert"]["datarc"]
+    task = packaged_settings(subject)["downstream_expert"]["datarc"]
     field = subject.label_field or task["label_field"]
+    checkpoint = subject.checkpoint or hub.own_checkpoint(subject.upstream)
     work = WorkDir(out, {
         "upstream": subject.upstream,
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),
@@ -108,8 +108,9 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in SPLITS},
         "versions": versions(),
     })  # fmt: skip
-    if work.finished:
-        return build(LinearOutcome, work.outcome, source=str(out))
+    files = {f"{split}_predictions": out / predictions_name(split) for split in ("dev", "test")}
+    if work.finished and all(path.is_file() for path in files.values()):
+        return build(LinearOutcome, {**work.outcome, **files}, source=str(out))
     begun = time.monotonic()
     work.begin(config=config, seed=0)
     classes = learn_classes(subject.cuts, field)
@@ -122,9 +123,9 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         for split in SPLITS
     )
     fitted = fit(train, dev, config)
-    files = {}
-    for name, split in (("dev", dev), ("test", test)):
-        files[f"{name}_predictions"] = path = out / predictions_name(name)
+    if config.classifier == "linear" and fitted[0].setting in (min(config.c), max(config.c)):
+        say(f"C = {fitted[0].setting:g} is an end of those tried: a wider `c` may do better.")
+    for path, split in zip(files.values(), (dev, test), strict=True):
         write_predictions(path, predictions(fitted[0], split, classes))
     outcome = LinearOutcome(
         layer=fitted[0].layer,

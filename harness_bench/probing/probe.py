@@ -25,7 +25,7 @@ from harness_bench.probing.s3prl.hub import own_checkpoint
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
-_SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 # Of versions before `inputs.json`: the key of a finished probe, or of one that was begun.
 _OLD_NOTES = (OldNote(OUTCOME, "key"), OldNote("key.txt", whole=OUTCOME))
 
@@ -154,15 +154,20 @@ def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int)
     return outcome
 
 
-def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
-    """Return the task's packaged config with this probe's settings in it."""
+def packaged_settings(subject: Subject) -> dict[str, Any]:
+    """Return the task's packaged config; a task or a split that is not there is a ValueError."""
     if subject.task not in tasks():
         raise ValueError(f"There is no task {subject.task!r}; known: {', '.join(tasks())}.")
-    if missing := set(_SPLITS) - set(splits(subject.cuts)):
+    if missing := set(SPLITS) - set(splits(subject.cuts)):
         raise ValueError(
             f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
         )
-    settings = read_yaml(packaged_config(subject.task))
+    return read_yaml(packaged_config(subject.task))
+
+
+def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
+    """Return the task's packaged config with this probe's settings in it."""
+    settings = packaged_settings(subject)
     settings["runner"].update(
         total_steps=config.total_steps,
         **dict.fromkeys(("eval_step", "log_step", "save_step"), config.eval_step),
@@ -197,7 +202,7 @@ def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
         "settings": settings,
         "probe": given,
         "feature_dtype": upstream_config().feature_cache.dtype,
-        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in _SPLITS},
+        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in SPLITS},
         "versions": versions(),
     }
     texts = (

@@ -86,11 +86,22 @@ def test_a_finished_probe_is_not_run_again(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = LinearConfig(segments=1, c=(0.01,))
-    first = run_linear(subject, tmp_path, config)
+    first = run_linear(subject, tmp_path / "out", config)
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
     monkeypatch.setattr(linear, "open_encoder", None)
-    assert run_linear(subject, tmp_path, config) == first
+    again = run_linear(subject, moved, config)
+    assert again.test_predictions.parent == moved
+    assert (again.layer, again.setting, again.dev) == (first.layer, first.setting, first.dev)
     with pytest.raises(TypeError, match="not callable"):
-        run_linear(subject, tmp_path, replace(config, c=(0.1,)))
+        run_linear(subject, moved, replace(config, c=(0.1,)))
+
+
+def test_what_cannot_be_probed_is_told_first(subject: Subject, tmp_path: Path) -> None:
+    """As of the CNN head: before an upstream is opened."""
+    with pytest.raises(ValueError, match=r"no task 'none'.*keyword"):
+        run_linear(replace(subject, task="none"), tmp_path, LinearConfig())
+    with pytest.raises(ValueError, match="holds no cuts"):
+        run_linear(replace(subject, cuts=tmp_path), tmp_path, LinearConfig())
 
 
 def test_equal_inputs_give_equal_bytes(subject: Subject, tmp_path: Path) -> None:
