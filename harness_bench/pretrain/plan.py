@@ -33,7 +33,7 @@ def preset_table() -> list[dict[str, Any]]:
             "parameters": _parameters(step),
             "exported_parameters": shapes.exported_parameters(step.model),
             "printed_millions": step.paper.printed_millions if step.paper else None,
-            "where": step.paper.where if step.paper else "",
+            "where": step.paper.where if step.paper else "Ours, not the paper's.",
             "compression_percent": round(100 * (1 - _parameters(step) / largest), 2),
         }
         for step in steps

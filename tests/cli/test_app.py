@@ -98,6 +98,7 @@ def test_models(run: Run) -> None:
     code, printed, _ = run("models")
     assert code == 0
     assert all(name in printed for name in (*preset_names(), "316,993,408"))
+    assert "harness_st_mel: Ours" in printed
     rows = {row["name"]: row for row in json.loads(run("models", "--json")[1])}
     assert sorted(rows) == preset_names()
     for name, row in rows.items():
