@@ -23,6 +23,7 @@ from harness_bench.core.files import write_json
 from harness_bench.core.log import say
 from harness_bench.core.workdir import write_provenance
 from harness_bench.models.features.config import FOLDER
+from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.scoring.classes import score_classes
@@ -41,6 +42,7 @@ class GridConfig:
     seeds: Annotated[tuple[_Seed, ...], Field(min_length=1, max_length=100)] = (1337,)
     probe: ProbeConfig = ProbeConfig()
     metric: str = "accuracy"  # of dev; chooses the learning rate
+    linear: LinearConfig = LinearConfig()  # of linear probes, which nothing above concerns
 
     def __post_init__(self) -> None:
         """Refuse to try the same thing twice."""

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path  # pydantic reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, resolved
-from harness_bench.core.files import digest_file
 from harness_bench.core.log import say
 from harness_bench.core.workdir import WorkDir, versions
-from harness_bench.cuts.store import cuts_path
 from harness_bench.models.frozen import checkpoint_digest
-from harness_bench.probing.head.config import DataConfig, predictions_name
-from harness_bench.probing.head.data import learn_classes, read_split
-from harness_bench.probing.probe import SPLITS, packaged_settings
+from harness_bench.probing.head.config import DataConfig, LinearConfig, predictions_name
+from harness_bench.probing.head.data import learn_classes, prediction_rows, read_split
+from harness_bench.probing.probe import SPLITS, packaged_settings, split_digests
 from harness_bench.probing.s3prl import hook, hub
-from harness_bench.results.predictions import ClassPrediction, write_predictions
+from harness_bench.results.predictions import write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,24 +33,9 @@ if TYPE_CHECKING:
 
     from harness_bench.probing.head.data import LabelledCuts
     from harness_bench.probing.probe import Subject
+    from harness_bench.results.predictions import ClassPrediction
 
 type Classifier = Any  # scikit-learn has no types
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class LinearConfig:
-    """Which classifiers are tried."""
-
-    classifier: Literal["linear", "knn"] = "linear"  # logistic regression, nearest neighbours
-    segments: Annotated[int, Field(ge=1, le=64)] = 4  # 1: the mean of the whole utterance
-    # Inverse strengths of regularisation, of features of unit variance.
-    c: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        1e-4, 1e-3, 1e-2, 1e-1, 1.0,
-    )  # fmt: skip
-    neighbours: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (
-        1, 3, 10, 30,
-    )  # fmt: skip
-    max_iter: Annotated[int, Field(ge=1)] = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -105,7 +87,7 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),
         "label_field": field,
         "config": resolved(config),
-        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in SPLITS},
+        **split_digests(subject.cuts),
         "versions": versions(),
     })  # fmt: skip
     files = {f"{split}_predictions": out / predictions_name(split) for split in ("dev", "test")}
@@ -212,18 +194,10 @@ def _classifiers(config: LinearConfig) -> Iterator[tuple[float, Classifier]]:
             yield strength, make_pipeline(StandardScaler(), logistic)
 
 
-def predictions(fitted: Fitted, split: Pooled, classes: Sequence[str]) -> Iterator[ClassPrediction]:
-    """Yield what a classifier says of a split; `classes` are the names of the labels' numbers."""
-    shares = fitted.classifier.predict_proba(split.states[fitted.layer])
-    data = split.data
-    for cut, label, group, probs in zip(
-        data.cuts, data.labels, data.groups, shares.tolist(), strict=True
-    ):
-        yield ClassPrediction(
-            id=cut.id,
-            truth=classes[label],
-            pred=classes[int(np.argmax(probs))],
-            probs=dict(zip(classes, probs, strict=True)),
-            group=group,
-            tags=data.tags.get(cut.id, {}),
-        )
+def predictions(fitted: Fitted, split: Pooled, classes: Sequence[str]) -> list[ClassPrediction]:
+    """Return what a classifier says of a split; `classes` are the names of the labels' numbers."""
+    data, shares = split.data, fitted.classifier.predict_proba(split.states[fitted.layer])
+    truths, preds = ([classes[n] for n in each] for each in (data.labels, shares.argmax(1)))
+    ids = [cut.id for cut in data.cuts]
+    columns = (ids, truths, preds, shares.tolist(), data.groups)
+    return prediction_rows(*columns, classes=classes, tags=data.tags)

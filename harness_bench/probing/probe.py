@@ -154,6 +154,11 @@ def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int)
     return outcome
 
 
+def split_digests(cuts: Path) -> dict[str, str]:
+    """Return the digest of each split's file, as inputs of a `WorkDir`."""
+    return {f"cuts.{split}": digest_file(cuts_path(cuts, split)) for split in SPLITS}
+
+
 def packaged_settings(subject: Subject) -> dict[str, Any]:
     """Return the task's packaged config; a task or a split that is not there is a ValueError."""
     if subject.task not in tasks():
@@ -202,7 +207,7 @@ def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
         "settings": settings,
         "probe": given,
         "feature_dtype": upstream_config().feature_cache.dtype,
-        **{f"cuts.{split}": digest_file(cuts_path(subject.cuts, split)) for split in SPLITS},
+        **split_digests(subject.cuts),
         "versions": versions(),
     }
     texts = (

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, override
@@ -18,7 +18,8 @@ from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.layers import parse_layers
 from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
-from harness_bench.probing.linear import LinearConfig, LinearOutcome, run_linear
+from harness_bench.probing.head.config import LinearConfig
+from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Metric, Result, load_result
@@ -150,7 +151,8 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
                 f"head = {head!r} has no {', '.join(given_too)}: those are settings of the CNN "
                 'head. Leave them out, or take head = "cnn".'
             )
-        return _linear(subject, out, linear_config(config, head), row, title, folder, threads)
+        linear = replace(grid_config(config).linear, classifier=head)
+        return _linear(subject, out, linear, row, title, folder, threads)
     settings = grid_config(config, **grid)
     outcome = run_grid(subject, out, settings, threads=threads, jobs=jobs)
     plot = out / PLOT if outcome.layer_weights else None
@@ -171,13 +173,6 @@ def _linear(
     rows = read_predictions(outcome.test_predictions, ClassPrediction)
     template = partial(_template(subject, row), head=config.classifier, seconds=outcome.seconds)
     return ProbeReport(outcome, publish(class_result(rows, template), rows, folder), plot)
-
-
-def linear_config(file: str | Path | None, head: Literal["linear", "knn"]) -> LinearConfig:
-    """Build the settings of a linear probe from a table [linear], the classifier aside."""
-    values = {} if file is None else read_toml(Path(file)).get("linear", {})
-    source = "linear" if file is None else f"{file}, table [linear]"
-    return build(LinearConfig, {**values, "classifier": head}, source=source)
 
 
 def publish_grid(

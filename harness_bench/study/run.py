@@ -306,20 +306,25 @@ class Audit:
         return self.known[key]
 
 
+def _of_split(
+    row: Template, audit: Audit, split: str, seed: int, layer_weights: tuple[float, ...]
+) -> Template:
+    """Say of a result what its split and a single seed tell."""
+    return partial(
+        row, split=split, leakage=audit.leakage(split), layer_weights=layer_weights, seed=seed,
+        seeds=(seed,),
+    )  # fmt: skip
+
+
 def _publish_probe(outcome: ProbeOutcome, row: Template, folder: Path, audit: Audit) -> None:
     """Write the dev and test results of one head."""
     seed = audit.demo.probe_config().seed
     for split, path in (("dev", outcome.dev_predictions), ("test", outcome.test_predictions)):
         rows = read_predictions(path, ClassPrediction)
         template = partial(
-            row,
-            split=split,
-            leakage=audit.leakage(split),
+            _of_split(row, audit, split, seed, outcome.layer_weights),
             command="\n".join(outcome.commands),
-            layer_weights=outcome.layer_weights,
             seconds=outcome.train_seconds + outcome.test_seconds,
-            seed=seed,
-            seeds=(seed,),
             stage_seconds={"training": outcome.train_seconds, "testing": outcome.test_seconds},
         )
         publish.publish(publish.class_result(rows, template), rows, folder)
@@ -331,14 +336,9 @@ def _publish_asr(outcome: AsrOutcome, row: Template, folder: Path, audit: Audit)
     for split, path in outcome.predictions.items():
         rows = read_predictions(path, TextPrediction)
         template = partial(
-            row,
-            split=split,
-            leakage=audit.leakage(split),
+            _of_split(row, audit, split, seed, outcome.layer_weights),
             command=" ".join(outcome.command),
-            layer_weights=outcome.layer_weights,
             seconds=outcome.seconds,
-            seed=seed,
-            seeds=(seed,),
         )
         found, _ = score_rows(rows, also=("none",))
         publish.publish(publish.text_result(rows, template, found), rows, folder)

@@ -17,7 +17,8 @@ from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.frozen import hidden_states
 from harness_bench.probing import linear, run
-from harness_bench.probing.linear import LinearConfig, LinearOutcome, pool, run_linear
+from harness_bench.probing.head.config import LinearConfig
+from harness_bench.probing.linear import LinearOutcome, pool, run_linear
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import load_result, load_results, save_result
@@ -156,3 +157,20 @@ def test_settings_of_the_cnn_head_are_refused(subject: Subject, tmp_path: Path, 
     given: dict[str, Any] = {name: [1]}
     with pytest.raises(ValueError, match=f"'knn' has no {name}"):
         run.probe("fbank_cached", "keyword", subject.cuts, tmp_path, head="knn", **given)
+
+
+def test_one_file_serves_both_heads(subject: Subject, tmp_path: Path) -> None:
+    """Tables of either head stand beside the other's; an unknown key is refused by both."""
+    file = tmp_path / "probe.toml"
+    file.write_text("[probe]\ntotal_steps = 7\neval_step = 7\n[linear]\nsegments = 1\nc = [1.0]\n")
+    config = run.grid_config(file)
+    assert (config.probe.total_steps, config.linear.segments) == (7, 1)
+    done = run.probe(
+        subject.upstream, subject.task, subject.cuts, tmp_path / "out", head="linear",
+        checkpoint=subject.checkpoint, config=file,
+    )  # fmt: skip
+    assert isinstance(done.outcome, LinearOutcome)
+    assert done.outcome.setting == 1.0
+    file.write_text("[liner]\nsegments = 1\n")
+    with pytest.raises(ValueError, match="liner"):
+        run.probe("fbank_cached", "keyword", subject.cuts, tmp_path / "no", head="knn", config=file)

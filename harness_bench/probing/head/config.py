@@ -56,3 +56,19 @@ class ClassifierConfig:
 
     datarc: DataConfig
     modelrc: HeadConfig = Field(default_factory=HeadConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearConfig:
+    """Classifiers of scikit-learn that a linear probe tries."""
+
+    classifier: Literal["linear", "knn"] = "linear"  # logistic regression, nearest neighbours
+    segments: Annotated[int, Field(ge=1, le=64)] = 4  # 1: the mean of the whole utterance
+    # Inverse strengths of regularisation, of features of unit variance.
+    c: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1e-4, 1e-3, 1e-2, 1e-1, 1.0,
+    )  # fmt: skip
+    neighbours: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (
+        1, 3, 10, 30,
+    )  # fmt: skip
+    max_iter: Annotated[int, Field(ge=1)] = 1000

@@ -16,9 +16,10 @@ from harness_bench.core.files import write_text
 from harness_bench.core.log import say
 from harness_bench.cuts.fields import group_of, label_of, tags_of
 from harness_bench.cuts.store import read_cuts
+from harness_bench.results.predictions import ClassPrediction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -151,3 +152,20 @@ def collate(items: Sequence[LabelledUtterance]) -> Batch:
     """Put utterances into a batch."""
     waveforms, labels, ids, groups = map(list, zip(*items, strict=True))
     return Batch(waveforms, torch.tensor(labels), [*map(len, waveforms)], ids, groups)
+
+
+def prediction_rows(
+    ids: Sequence[str], truths: Sequence[str], preds: Sequence[str],
+    probs: Sequence[Sequence[float]], groups: Sequence[str],
+    *, classes: Sequence[str], tags: Mapping[str, dict[str, str]],
+) -> list[ClassPrediction]:  # fmt: skip
+    """Put what a head says of utterances into rows; `probs` (N, C) are in the classes' order."""
+    return [
+        ClassPrediction(
+            id=key, truth=truth, pred=pred, group=group, tags=tags[key],
+            probs=dict(zip(classes, shares, strict=True)),
+        )
+        for key, truth, pred, shares, group in zip(
+            ids, truths, preds, probs, groups, strict=True
+        )
+    ]  # fmt: skip

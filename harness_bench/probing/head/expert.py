@@ -16,10 +16,16 @@ from harness_bench.core.config import build
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
 from harness_bench.probing.head.config import BEST, CLASSES, ClassifierConfig, predictions_name
-from harness_bench.probing.head.data import LabelledCuts, batches, learn_classes, read_split
+from harness_bench.probing.head.data import (
+    LabelledCuts,
+    batches,
+    learn_classes,
+    prediction_rows,
+    read_split,
+)
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
 from harness_bench.probing.s3prl.layers import refuse_unheeded
-from harness_bench.results.predictions import ClassPrediction, write_predictions
+from harness_bench.results.predictions import write_predictions
 from harness_bench.scoring.metrics import accuracy, macro_f1
 from harness_bench.scoring.statistics import class_statistics
 
@@ -152,15 +158,8 @@ class ClassifierExpert(nn.Module):
             self._best_step = global_step
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
         if global_step == 0 or (split != "train" and global_step == self._best_step):
-            tags = self._splits[split].tags
             columns = (records["ids"], truths, preds, probs.tolist(), records["groups"])
-            rows = [
-                ClassPrediction(
-                    id=key, truth=truth, pred=pred, group=group, tags=tags[key],
-                    probs=dict(zip(self.classes, shares, strict=True)),
-                )
-                for key, truth, pred, shares, group in zip(*columns, strict=True)
-            ]  # fmt: skip
+            rows = prediction_rows(*columns, classes=self.classes, tags=self._splits[split].tags)
             write_predictions(self.folder / predictions_name(split), rows)
         return [BEST] if best else []
 
