@@ -213,14 +213,12 @@ def figure2(
     from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain import figure2 as figures
     from harness_bench.pretrain.config import load_family
-    from harness_bench.pretrain.data.cut_source import open_training
 
     found = figures.compare(load_family(config), student=student, pca_dim=pca_dim)
     folder, times = out or Path("runs") / found.family.name, StageTimes()
-    allow = found.family.allow_test_data
     report = figures.make_figure(
-        found, None if cuts is None else open_training(cuts, split, allow_test_data=allow), folder,
-        times=times, restart=restart, accelerator=accelerator, devices=devices,
+        found, cuts, folder, times=times, split=split, restart=restart, accelerator=accelerator,
+        devices=devices,
     )  # fmt: skip
     typer.echo(times.summary())
     typer.echo(figures.render(report, folder))

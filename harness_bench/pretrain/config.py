@@ -29,6 +29,8 @@ PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 OBJECTIVES = "harness_bench.pretrain.objectives"  # the package of the objectives, one file each
 HUBERT = "hubert"
 CHECKPOINT = "checkpoint"  # the exported model in a run folder
+VALIDATION = ("validate_interval_updates", "valid_subset", "valid_hours")  # decide no weight
+_TEST_SETS = ("test", "eval")
 PREPARED, SHARDED = "cuts", "shar"
 GENERATED, SIMULATED = "generated", "simulated"  # noise and rooms that need no recordings
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -149,6 +151,11 @@ class PretrainConfig:
     keep_interval_updates: int = Field(default=1, ge=1)  # the last so many states stay
     # Every so many updates the model is exported and stays (a multiple of save_interval_updates).
     export_interval_updates: int | None = Field(default=None, ge=1)
+    # Every so many updates, and at the end, held-out utterances are predicted, as in dataset.* of
+    # fairseq: a random subset of `valid_hours`, always with the same masks.
+    validate_interval_updates: int | None = Field(default=None, ge=1)
+    valid_subset: str = Field(default="dev", min_length=1)
+    valid_hours: float = Field(default=1.0, gt=0)
     # Stop once the masked loss is so many times chance, the logarithm of clusters.
     divergence: float = Field(default=3.0, gt=1)
     log_interval: int = Field(default=100, ge=1)
@@ -164,6 +171,11 @@ class PretrainConfig:
             raise ValueError(
                 f"export_interval_updates = {every} is not a multiple of save_interval_updates = "
                 f"{self.save_interval_updates}"
+            )
+        if self.valid_subset.lower().startswith(_TEST_SETS):
+            raise ValueError(
+                f"valid_subset = {self.valid_subset!r}: what is watched in training steers it, and "
+                "test sets must steer nothing; give a dev set"
             )
         if self.pred_masked_weight == self.pred_nomask_weight == 0:
             raise ValueError(
@@ -308,11 +320,16 @@ def key_values(step: IterationConfig) -> dict[str, object]:
     """Return an iteration's settings as the key of its run holds them.
 
     What came after the first keys is left out where it is unset, so that older runs are still
-    recognised. The path of a teacher says nothing: digests of labels and weights do.
+    recognised, and so is what changes no weight. The path of a teacher says nothing: digests of
+    labels and weights do.
     """
     values = resolved(step)
+    for name in VALIDATION:
+        del values["pretrain"][name]
     if step.objective == HUBERT:
-        del values["objective"], values["objective_options"]
+        del values["objective"]
+        if not step.objective_options:
+            del values["objective_options"]
     if step.teacher is not None and "/" in step.teacher:
         del values["teacher"]
     return values

@@ -21,12 +21,19 @@ from harness_bench.pretrain.config import (
     load_family,
     read_iteration,
 )
-from harness_bench.pretrain.data.cut_source import as_source, open_data, open_training
+from harness_bench.pretrain.data.cut_source import (
+    as_source,
+    open_data,
+    open_training,
+    open_valid,
+    valid_folders,
+)
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, NoLabels, open_labels
 from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.plan import label_owner
 from harness_bench.pretrain.trainer import pretrain
+from harness_bench.pretrain.validation import ValidSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +42,11 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
     from harness_bench.pretrain.config import IterationConfig
-    from harness_bench.pretrain.data.cut_source import CutSource
+    from harness_bench.pretrain.data.cut_source import CutList, CutSource
     from harness_bench.pretrain.labels.store import Labels
+
+
+VALID = "valid"  # folder of dev's labels, within those of training
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
             not there yet.
     """
     family = config if isinstance(config, FamilyConfig) else load_family(Path(config))
+    folder = Path(cuts) if isinstance(cuts, str | Path) else None
     if isinstance(cuts, str | Path):
         cuts = open_training(Path(cuts), split, allow_test_data=family.allow_test_data)
     out = Path("runs") / family.name if out is None else Path(out)
@@ -94,17 +105,19 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
     for step in chosen:
         fabric = _fabric(step, accelerator, devices)
         source, teacher = _audio(family, step, cuts, out), teachers[step.name]
+        held_out = _held_out(family, step, out, folder, given=cuts is not None)
         with made.times.stage(f"{step.name}: labels"):
             labels: Labels = NoLabels()
             if step.labels.source != "none":
-                folder = out / label_owner(family, step).name / "labels"
                 labels = make_labels(
-                    source, folder, step.labels, teacher=teacher, device=fabric.device
-                )
+                    source, out / label_owner(family, step).name / "labels", step.labels,
+                    teacher=teacher, device=fabric.device,
+                )  # fmt: skip
+            valid = _labelled(step, held_out, labels, teacher, fabric)
         with made.times.stage(f"{step.name}: pretraining"):
             made.checkpoints[step.name] = pretrain(
                 step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,
-                restart=restart,
+                valid=valid, restart=restart,
             )  # fmt: skip
     return made
 
@@ -184,6 +197,32 @@ def _audio(
     return open_data(family.data, out / "data", step.sources, allow_test_data=allow)
 
 
+def _held_out(
+    family: FamilyConfig, step: IterationConfig, out: Path, folder: Path | None, *, given: bool
+) -> CutList | None:
+    """Open what an iteration validates on: of the folder, or else of the family's [data]."""
+    if step.pretrain.validate_interval_updates is None:
+        return None
+    folders = [] if folder is None else [folder]
+    if not given and family.data is not None:
+        folders = valid_folders(family.data, out / "data", step.sources)
+    return open_valid(folders, step.pretrain)
+
+
+def _labelled(
+    step: IterationConfig, cuts: CutList | None, labels: Labels, teacher: Path | None,
+    fabric: Fabric,
+) -> ValidSet | None:  # fmt: skip
+    """Label what is held out with the labeler of the training's labels, in a folder of theirs."""
+    if cuts is None or isinstance(labels, NoLabels):
+        return None if cuts is None else ValidSet(cuts, labels)
+    made = make_labels(
+        cuts, labels.folder / VALID, step.labels, teacher=teacher, device=fabric.device,
+        fitted=labels,
+    )  # fmt: skip
+    return ValidSet(cuts, made)
+
+
 def label(
     config: Path,
     cuts: Path,
@@ -228,8 +267,15 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
         )
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)
-    teacher = _lone_teacher(step, teacher, needed=step.pretrain.init != "random")
-    return pretrain(step, found, labels, out, fabric=fabric, teacher=teacher, restart=restart)
+    config, valid = step.pretrain, None
+    validates = config.validate_interval_updates is not None
+    hidden = validates and step.labels.source == "hidden"
+    teacher = _lone_teacher(step, teacher, needed=hidden or config.init != "random")
+    if validates:
+        valid = _labelled(step, open_valid([cuts], config), labels, teacher, fabric)
+    return pretrain(
+        step, found, labels, out, fabric=fabric, teacher=teacher, valid=valid, restart=restart
+    )
 
 
 def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fabric:

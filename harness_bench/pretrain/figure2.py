@@ -142,10 +142,11 @@ def _pca_labels(
 
 def make_figure(
     found: Comparison,
-    cuts: Sequence[Cut] | CutSource | None,
+    cuts: str | Path | Sequence[Cut] | CutSource | None,
     out: Path,
     *,
     times: StageTimes,
+    split: str = "train",
     restart: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
@@ -156,8 +157,8 @@ def make_figure(
     that was run before saves its teachers. For the arguments see `family.train_family`.
     """
     train_family(
-        found.family, cuts, out, times=times, restart=restart, accelerator=accelerator,
-        devices=devices,
+        found.family, cuts, out, split=split, times=times, restart=restart,
+        accelerator=accelerator, devices=devices,
     )  # fmt: skip
     curves = []
     for variant in found.variants:

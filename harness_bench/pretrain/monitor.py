@@ -15,11 +15,13 @@ from harness_bench.core.files import atomic_path, write_json, write_jsonl
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from harness_bench.pretrain.data.batches import MaskedBatch
+    from harness_bench.pretrain.objectives.base import Objective
     from harness_bench.pretrain.state import Run
 
 DIVERGED = "diverged"  # folder of the batch that a run went wrong on
@@ -67,24 +69,48 @@ class Guard:
         )
 
 
-LOG_FILE = "train.jsonl"
+LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"
 BOARD = "tensorboard"
+
+
+def tally(objective: Objective, sums: Mapping[str, Tensor], batch: MaskedBatch) -> Tensor:
+    """Put what is said of a batch into a row: sums, counts, samples and 1 for the batch, float32.
+
+    It stays on the device, so that adding rows waits for nothing.
+    """
+    samples = batch.lengths.sum()[None]
+    scalars = [value[None] for value in sums.values()]
+    parts = [*scalars, objective.counts(batch), samples, torch.ones_like(samples)]
+    return torch.cat([part.float() for part in parts])
+
+
+def totalled(run: Run, names: Sequence[str], totals: Tensor) -> tuple[dict[str, float], float]:
+    """Add rows of `tally` over ranks; return the objective's figures and the samples."""
+    summed = run.fabric.all_reduce(totals, reduce_op="sum").tolist()
+    *counts, samples, batches = summed[len(names) :]
+    return run.objective.figures(dict(zip(names, summed, strict=False)), counts, batches), samples
 
 
 class TrainLog:
     """One JSON line every `log_interval` updates, and TensorBoard's events: means over all ranks.
 
-    Lines behind the last update done are dropped: those updates will be done again.
+    Validations have a file of their own. Lines behind the last update done are dropped from both:
+    those updates will be done again.
     """
 
     def __init__(self, run: Run) -> None:
-        self.run, self.path, update = run, run.out / LOG_FILE, run.progress.update
+        self.run, update = run, run.progress.update
         self.board: Any = None
+        kept = {
+            path: [row for row in read_log(path) if row["update"] <= update]
+            for path in (run.out / LOG_FILE, run.out / VALID_FILE)
+            if path.is_file()
+        }
+        self.validated = {row["update"] for row in kept.get(run.out / VALID_FILE, [])}
         if run.fabric.global_rank == 0:
             run.out.mkdir(parents=True, exist_ok=True)
-            if self.path.is_file():
-                kept = [row for row in read_log(self.path) if row["update"] <= update]
-                write_jsonl(self.path, kept)
+            for path, rows in kept.items():
+                write_jsonl(path, rows)
             if run.config.tensorboard:
                 from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
 
@@ -92,7 +118,6 @@ class TrainLog:
         self._reset()
 
     def _reset(self) -> None:
-        # On the device, so that adding waits for nothing.
         self.totals: Tensor | None = None
         self.since = time.perf_counter()
 
@@ -101,33 +126,39 @@ class TrainLog:
     ) -> dict[str, Any] | None:
         """Add one update's sums; write a line when it is time, and at the end, and return it."""
         for each, batch in zip(sums, group, strict=True):
-            samples = batch.lengths.sum()[None]
-            scalars = [value[None] for value in each.values()]
-            parts = [*scalars, self.run.objective.counts(batch), samples, torch.ones_like(samples)]
-            row = torch.cat([part.float() for part in parts])
+            row = tally(self.run.objective, each, batch)
             self.totals = row if self.totals is None else self.totals + row
         update, config = self.run.progress.update, self.run.config
         if update % config.log_interval and update != config.max_update:
             return None
         line = self._line(list(sums[0]), float(norm))
-        if self.run.fabric.global_rank == 0:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-        if self.board is not None:
-            for name in line.keys() - {"update"}:
-                self.board.add_scalar(name, line[name], update)
+        self._write(LOG_FILE, line)
         self._reset()
         return line
 
+    def add_validation(self, figures: Mapping[str, float]) -> None:
+        """Write what held-out utterances gave after the last update."""
+        progress = self.run.progress
+        self.validated.add(progress.update)
+        row = {"update": progress.update, "epoch": progress.epoch, **figures}
+        self._write(VALID_FILE, row, group="valid/")
+
+    def _write(self, name: str, line: Mapping[str, float], group: str = "") -> None:
+        if self.run.fabric.global_rank == 0:
+            with (self.run.out / name).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+        if self.board is not None:
+            for key in line.keys() - {"update"}:
+                self.board.add_scalar(group + key, line[key], line["update"])
+
     def _line(self, names: list[str], norm: float) -> dict[str, Any]:
         run = self.run
-        totals = run.fabric.all_reduce(self.totals, reduce_op="sum").tolist()
-        *counts, samples, batches = totals[len(names) :]
-        sums = dict(zip(names, totals, strict=False))
+        assert self.totals is not None
+        figures, samples = totalled(run, names, self.totals)
         return {
             "update": run.progress.update,
             "epoch": run.progress.epoch,
-            **run.objective.figures(sums, counts, batches),
+            **figures,
             "grad_norm": norm,
             "lr": float(run.schedule.get_last_lr()[0]),
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),

@@ -22,6 +22,7 @@ from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.state import ADVICE, EXPORTS, Run, on_sigterm, restore, save_state
+from harness_bench.pretrain.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
+    from harness_bench.pretrain.validation import ValidSet
 
 
 def pretrain(
@@ -46,6 +48,7 @@ def pretrain(
     *,
     fabric: Fabric,
     teacher: Path | None = None,
+    valid: ValidSet | None = None,
     restart: bool = False,
 ) -> Path:
     """Train one iteration and export it; return the checkpoint folder.
@@ -57,10 +60,11 @@ def pretrain(
         step: model shape and settings.
         cuts: the training utterances; those too short are left out and counted.
         labels: of all of them.
-        out: gets state-*.pt, train.jsonl, provenance.json, checkpoint/ and, for exports on the way,
-            checkpoints/.
+        out: gets state-*.pt, train.jsonl, valid.jsonl, provenance.json, checkpoint/ and, for
+            exports on the way, checkpoints/.
         fabric: launched; decides device, precision and ranks.
         teacher: checkpoint for initialisations other than random.
+        valid: what `validate_interval_updates` asks for; it changes no weight.
         restart: replace a different run that `out` holds instead of refusing.
 
     Raises:
@@ -79,7 +83,7 @@ def pretrain(
     run = build_run(step, work.digest, out, fabric, teacher, source.hours)
     restore(run, restart=restart)
     work.begin(config=step, seed=step.pretrain.seed)
-    _train(run, source, labels)
+    _train(run, source, labels, valid)
     if fabric.global_rank == 0:
         export(run, folder)
     work.finish()
@@ -151,16 +155,18 @@ def learning_rate_share(update: int, config: PretrainConfig) -> float:
     return max(0.0, left / max(1, config.max_update - config.warmup))
 
 
-def _train(run: Run, source: CutSource, labels: Labels) -> None:
+def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) -> None:
     """Update until max_update, from wherever the run stands."""
     config, progress, rank = run.config, run.progress, run.fabric.global_rank
     batches, log = _batches(run, source, labels), TrainLog(run)
+    validation = Validation(run, valid, log)
     guard = Guard(run.out, run.objective.chance, config.divergence, rank)
     with closing(log), on_sigterm() as signals, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=rank > 0 or None, leave=False,
     ) as display:  # fmt: skip
         while progress.update < config.max_update:
+            validation.once()  # after the state is saved, and after a resume where it was cut off
             group = [next(batches) for _ in range(config.update_freq)]
             totals, stop = _sum_over_ranks(run, group, asked=bool(signals))
             sums = [_backward(run, batch, totals, last=batch is group[-1]) for batch in group]
@@ -183,6 +189,7 @@ def _train(run: Run, source: CutSource, labels: Labels) -> None:
                 _save(run)
             if stop:
                 raise KeyboardInterrupt
+        validation.once()
 
 
 def _batches(run: Run, source: CutSource, labels: Labels) -> Iterator[MaskedBatch]:

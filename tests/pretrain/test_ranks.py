@@ -21,14 +21,20 @@ from harness_bench.pretrain.data.batches import MaskedBatch, epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE
 from harness_bench.pretrain.state import Run
+from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import at_batch, die, equal, small_step
 from tests.pretrain.test_family import TINY
+from tests.pretrain.test_validation import by_formula
 
 FAMILY = TINY.split('[[iterations]]\nname = "second"', maxsplit=1)[0].replace(
     "max_update = 3", "max_update = 10\nsave_interval_updates = 4\nlog_interval = 5"
 )
+
+
+def held_out(cuts: list[Cut]) -> list[Cut]:
+    return [cut for cut in cuts if cut.duration < 1.5][:9]
 
 
 def run_without_dropout(out: Path) -> Run:
@@ -85,6 +91,11 @@ def main(folder: Path) -> None:
         train_family(family, cuts, folder / "resumed", accelerator="cpu")
     run.fabric.barrier()
     train_family(family, cuts, folder / "resumed", accelerator="cpu")
+    watched = small_step(max_update=1, validate_interval_updates=1)
+    trainer.pretrain(
+        watched, cuts, labels, folder / "watched", fabric=run.fabric,
+        valid=ValidSet(CutList(held_out(cuts)), labels),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +125,13 @@ def test_ranks_change_no_gradient(folder: Path, cuts: list[Cut], labels: LabelSt
         for name, value in expected.items():
             scale = float(value.abs().max()) + 1e-3 * largest
             assert float((found[name] - value).abs().max()) <= 1e-5 * scale, name
+
+
+def test_two_ranks_validate_as_one(folder: Path, cuts: list[Cut], labels: LabelStore) -> None:
+    """Each takes its share of the batches, and the figures are of all of them."""
+    (row,) = read_jsonl(folder / "watched" / VALID_FILE)
+    expected = by_formula(folder / "watched" / "checkpoint", held_out(cuts), labels)
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_ranks_resume_bit_equal(folder: Path) -> None:

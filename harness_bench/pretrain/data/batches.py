@@ -154,7 +154,7 @@ class PretrainDataset(Dataset[MaskedBatch]):
         return utterance_rng(self.config.seed, self.epoch, drawn_name(cut), purpose)
 
 
-def _ignore_sigterm(_worker: int) -> None:
+def ignore_sigterm(_worker: int) -> None:
     """Keep workers alive at a SIGTERM to the whole job: the loop still needs their batches."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -198,7 +198,7 @@ def epoch_batches(
         sampler=itertools.islice(sampler, skip, None),
         batch_size=None,
         num_workers=config.num_workers,
-        worker_init_fn=_ignore_sigterm,
+        worker_init_fn=ignore_sigterm,
         # Its own generator: drawing from the global one here would break bit-equal resumes.
         generator=torch.Generator(),
     )

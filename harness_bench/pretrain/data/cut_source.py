@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, override
 import numpy as np
 
 from harness_bench.audio.batching import pick_hours
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.distributed import world
 from harness_bench.core.files import digest_strings, stamp
 from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.fields import UNKNOWN, identity, language_of, spoken
 from harness_bench.cuts.shar import Shard, is_sharded, open_shards, read_metadata, read_shards
-from harness_bench.cuts.store import read_cuts
+from harness_bench.cuts.store import read_cuts, splits
 from harness_bench.leakage.held_out import (
     exclude,
     read_exclusions,
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
-    from harness_bench.pretrain.config import SourceConfig, TrainingDataConfig
+    from harness_bench.pretrain.config import PretrainConfig, SourceConfig, TrainingDataConfig
 
 # Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
 BUFFER_CUTS = 4000
 PART_CUTS = 2000
+VALID_SEED = 0  # of dev utterances, crops and masks: runs of any seed are measured on the same
 
 
 class Part(NamedTuple):
@@ -234,6 +236,42 @@ def open_data(
         )
     _refuse_twins(sifted.kept)
     return CutList(sifted.kept)
+
+
+def valid_folders(config: TrainingDataConfig, out: Path, names: Sequence[str] = ()) -> list[Path]:
+    """List the folders of a [data] table that may hold dev sets, once `open_data` was called.
+
+    They are those of prepared sources, and the protected ones: training touches none of their dev
+    sets.
+    """
+    prepared = (each for each in _chosen(config, names) if each.corpus != SHARDED)
+    return [*(_folder(each, out) for each in prepared), *map(Path, config.protect)]
+
+
+def open_valid(folders: Sequence[Path], config: PretrainConfig) -> CutList:
+    """Open what a training validates on: `valid_hours` of the split `valid_subset` of folders.
+
+    Raises:
+        ValueError: no folder has that split, or none of its utterances is long enough.
+    """
+    subset, least = config.valid_subset, config.min_sample_size / SAMPLE_RATE
+    prepared = [each for each in dict.fromkeys(folders) if not is_sharded(each)]
+    cuts = [
+        cut
+        for folder in prepared
+        if subset in splits(folder)
+        for cut in read_cuts(folder, subset)
+        if cut.duration >= least
+    ]
+    if not cuts:
+        raise ValueError(
+            f"validate_interval_updates = {config.validate_interval_updates} needs utterances of "
+            f"split {subset!r} (valid_subset), and {', '.join(map(str, prepared)) or 'nothing'} "
+            "holds any. Prepare that split beside the training audio; where this is in shards, "
+            "name the prepared folder in `protect` of the family's [data]."
+        )
+    _refuse_twins(cuts)
+    return CutList(pick_hours(cuts, config.valid_hours, VALID_SEED))
 
 
 def _chosen(config: TrainingDataConfig, names: Sequence[str]) -> list[SourceConfig]:

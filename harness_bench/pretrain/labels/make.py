@@ -18,7 +18,7 @@ from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
-from harness_bench.core.workdir import WorkDir
+from harness_bench.core.workdir import WorkDir, read_note
 from harness_bench.cuts.shar import labels_path
 from harness_bench.models.frozen import checkpoint_digest, load_backbone
 from harness_bench.pretrain.data.cut_source import PART_CUTS, CutList, ShardedCuts, as_source
@@ -104,15 +104,17 @@ def make_labels(
     *,
     teacher: Path | None = None,
     device: torch.device | None = None,
+    fitted: store.Labels | None = None,
 ) -> store.Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
     The labeler is fitted on a random subset of `fit_hours`, or `fit_share` of all audio, of which
-    at most `fit_frames` random frames are held in memory. Then every utterance is read once more:
+    at most `fit_frames` random frames are held in memory; or it is that of other labels, `fitted`,
+    as dev sets need it. Then every utterance is read once more:
     audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
     the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
     and those made from other inputs are replaced. No cuts, too little audio for the clusters or no
-    such teacher layer is a ValueError.
+    such teacher layer is a ValueError, and so are `fitted` labels of another teacher.
     """
     audio = as_source(cuts)
     if not audio.utterances:
@@ -127,16 +129,19 @@ def make_labels(
             )
         source = HiddenSource(teacher, config.layer, device)
     settings = resolved(config)
-    work = WorkDir(
-        out,
-        {"source": source.digest, "config": settings, "cuts": audio.digest},
-        key=digest_strings([source.digest, str(settings), audio.digest]),
-        older=(store.OLD_NOTE,),
-    )
+    inputs = {"source": source.digest, "config": settings, "cuts": audio.digest}
+    if fitted is not None:
+        _check_source(fitted, source)
+        inputs["labeler"] = fitted.digest
+    key = digest_strings(map(str, inputs.values()))
+    work = WorkDir(out, inputs, key=key, older=(store.OLD_NOTE,))
     with work.lock():  # two students of one teacher share their labels
         if not (work.finished and (out / store.REPORT_FILE).is_file()):
             work.begin((*store.PATTERNS, kmeans.LABELER), config=config, seed=config.seed)
-            labeler = _fitted(audio, out, config, source, device)
+            if fitted is None:
+                labeler = _fitted(audio, out, config, source, device)
+            else:
+                labeler = kmeans.load_labeler(fitted.folder).to(device)
             _label_parts(audio, out, source, labeler, config.batch_seconds)
             barrier()
             report = _report(store.open_labels(out), labeler, audio)
@@ -144,6 +149,17 @@ def make_labels(
                 write_json(out / store.REPORT_FILE, report)
             work.finish()
     return store.open_labels(out)
+
+
+def _check_source(fitted: store.Labels, source: FeatureSource) -> None:
+    """Refuse centroids of other features; notes of older versions do not tell."""
+    note = read_note(fitted.folder)
+    made_of = note.inputs.get("source") if note is not None and note.inputs else source.digest
+    if made_of != source.digest:
+        raise ValueError(
+            f"The labels in {fitted.folder} were made from {made_of}, and dev would be labelled "
+            f"from {source.digest}. Name the teacher and layer that they were made with."
+        )
 
 
 def _fitted(

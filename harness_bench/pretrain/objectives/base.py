@@ -94,7 +94,8 @@ class Objective(nn.Module, ABC):
         """Return what one line of the log says, `loss_masked` among it.
 
         Args:
-            sums: over all updates since the last line and all ranks.
+            sums: over all updates since the last line and all ranks, or over all of dev where
+                the module is in eval mode.
             counts: (n,) the same of `counts`.
             batches: number of batches in them.
         """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING, ClassVar, Literal, override
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from harness_bench.core.config import STRICT
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS
 from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.base import Objective
@@ -38,14 +40,32 @@ class PretrainHead(nn.Module):
             return projected @ embeddings.T / self.temperature
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class HubertOptions:
+    """What HuBERT leaves open."""
+
+    label_embeddings: Literal["uniform", "normal"] = "uniform"  # their start; uniform: fairseq's
+
+
 class HubertObjective(Objective):
-    """Predict the label of masked, and where weighted of unmasked, frames (Hsu et al. 2021)."""
+    """Predict the label of masked, and where weighted of unmasked, frames (Hsu et al. 2021).
+
+    In eval mode unmasked frames are predicted whatever their weight.
+    """
+
+    Options: ClassVar[type] = HubertOptions
 
     @override
     def build_head(self) -> None:
         dim, config = self.hubert.config.encoder_embed_dim, self.config
         self.head = PretrainHead(dim, self.clusters, config.final_dim, config.logit_temp)
+        if self.options.label_embeddings == "normal":
+            nn.init.normal_(self.head.label_embs_concat)
         self.weights = (config.pred_masked_weight, config.pred_nomask_weight)
+
+    @property
+    def _all_frames(self) -> bool:
+        return self.weights[1] > 0 or not self.training
 
     @override
     def forward(self, batch: MaskedBatch) -> dict[str, Tensor]:
@@ -54,7 +74,7 @@ class HubertObjective(Objective):
         out = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
         labelled = batch.labels != NO_LABEL
         masked, right = self._predict(out.output, batch.labels, labelled & batch.mask)
-        if self.weights[1] > 0:
+        if self._all_frames:
             rest = labelled & ~batch.mask
             unmasked, right_rest = self._predict(out.output, batch.labels, rest)
         else:
@@ -89,7 +109,7 @@ class HubertObjective(Objective):
     ) -> dict[str, float]:
         """Return losses in bits per frame, as fairseq logs them, accuracies and the penalty."""
         found = {"features_pen": sums["features_pen"] / max(batches, 1)}
-        kinds = ("masked", "unmasked") if self.weights[1] > 0 else ("masked",)
+        kinds = ("masked", "unmasked") if self._all_frames else ("masked",)
         for kind, frames in zip(kinds, counts, strict=False):
             found[f"loss_{kind}"] = sums[kind] / max(frames, 1) / math.log(2)
             found[f"accuracy_{kind}"] = sums[f"correct_{kind}"] / max(frames, 1)

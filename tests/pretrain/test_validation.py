@@ -1,0 +1,231 @@
+"""Validation watches a training and changes nothing: no weight, no random number, no key."""
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lhotse.cut import Cut
+from safetensors.torch import load_file
+
+from harness_bench.audio.io import load_waveform
+from harness_bench.core.files import read_jsonl
+from harness_bench.core.rng import utterance_rng
+from harness_bench.cuts.store import write_cuts
+from harness_bench.models.checkpoint import HEAD, load_hubert
+from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
+from harness_bench.pretrain.data.batches import span_mask
+from harness_bench.pretrain.data.cut_source import CutList, open_valid
+from harness_bench.pretrain.family import VALID, train_family
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import LabelStore
+from harness_bench.pretrain.monitor import BOARD, LOG_FILE, VALID_FILE
+from harness_bench.pretrain.state import states
+from harness_bench.pretrain.validation import Validation, ValidSet
+from tests.models.conftest import MEL, small_config
+from tests.pretrain.conftest import LABELS, Train, at_batch, die, equal, small_step, written
+from tests.pretrain.labels.conftest import make_cuts
+from tests.pretrain.test_trainer import board_events
+from tests.tiny import DEFAULTS, TEACHERS
+
+STEP = small_step(validate_interval_updates=2, save_interval_updates=4, pred_nomask_weight=0.0)
+FAMILY = (DEFAULTS + TEACHERS).replace(
+    "max_update = 3", "max_update = 3\nvalidate_interval_updates = 2\nlog_interval = 1"
+)
+
+
+def rows(run: Path, name: str = VALID_FILE) -> list[dict[str, Any]]:
+    """Read a log without what depends on the machine."""
+    machine = ("seconds", "audio_seconds_per_second", "memory_gib")
+    return [{k: v for k, v in row.items() if k not in machine} for row in read_jsonl(run / name)]
+
+
+@pytest.fixture
+def valid(cuts: list[Cut], labels: LabelStore) -> ValidSet:
+    return ValidSet(CutList(cuts[:7]), labels)
+
+
+def by_formula(checkpoint: Path, cuts: list[Cut], labels: LabelStore) -> dict[str, float]:
+    """Return bits and accuracies of utterances one by one, by the formula of the paper."""
+    hubert, head = load_hubert(checkpoint), load_file(checkpoint / HEAD)
+    found: dict[str, list[torch.Tensor]] = {"masked": [], "unmasked": []}
+    right: dict[str, list[torch.Tensor]] = {"masked": [], "unmasked": []}
+    for cut in cuts:
+        wave = torch.from_numpy(load_waveform(cut))[None]
+        target = labels.of(cut) + 4
+        drawn = span_mask(len(target), 0.8, 10, utterance_rng(0, 0, str(cut.id), "mask"))
+        mask = torch.from_numpy(drawn)
+        with torch.inference_mode():
+            out = hubert(wave, torch.tensor([wave.shape[1]]), mask[None]).output[0]
+        x = F.linear(out, head["final_proj.weight"], head["final_proj.bias"])
+        cosines = F.cosine_similarity(x[:, None], head["label_embs_concat"][None], dim=-1)
+        bits = -(cosines / 0.1).log_softmax(-1)[torch.arange(len(target)), target] / math.log(2)
+        for name, chosen in (("masked", mask), ("unmasked", ~mask)):
+            found[name].append(bits[chosen])
+            right[name].append((cosines.argmax(-1) == target)[chosen].float())
+    return {
+        f"{figure}_{name}": float(torch.cat(each[name]).mean())
+        for figure, each in (("loss", found), ("accuracy", right))
+        for name in each
+    }
+
+
+@pytest.mark.parametrize("kind", ["raw", "mel"])
+def test_not_a_bit_differs_from_an_unwatched_run(
+    train: Train, valid: ValidSet, tmp_path: Path, kind: str
+) -> None:
+    """Dropout and layer drop draw in training: weights, random states and the log are the same."""
+    model = small_config(dropout=0.1, encoder_layerdrop=0.2, **(MEL if kind == "mel" else {}))
+    step = replace(STEP, model=model)
+    off = replace(step.pretrain, validate_interval_updates=None)
+    plain = train(replace(step, pretrain=off), tmp_path / "off")
+    watched = train(step, tmp_path / "on", valid=valid)
+    assert equal(plain, watched)
+    assert (plain / HEAD).read_bytes() == (watched / HEAD).read_bytes()
+    assert rows(tmp_path / "off", LOG_FILE) == rows(tmp_path / "on", LOG_FILE)
+    rng = [torch.load(states(tmp_path / each)[-1])["ranks"][0]["rng"] for each in ("off", "on")]
+    assert torch.equal(*rng)
+    assert [row["update"] for row in rows(tmp_path / "on")] == [2, 4, 6, 8, 10, 12]
+    assert not (tmp_path / "off" / VALID_FILE).exists()
+
+
+def test_figures_are_those_of_the_formula(
+    train: Train, cuts: list[Cut], labels: LabelStore, tmp_path: Path
+) -> None:
+    """Utterance by utterance, of the exported weights; whatever the seed and the augmentation.
+
+    Unmasked frames too, though they have no weight in training. TensorBoard has the same.
+    """
+    held_out = [cut for cut in cuts if cut.duration < 1.5][:8]  # these are not cropped
+    step = small_step(
+        max_update=3, validate_interval_updates=2, pred_nomask_weight=0.0, max_seconds=2.0,
+        seed=7, mask_channel_prob=0.3, augment=AugmentConfig(noise_prob=1.0),
+    )  # fmt: skip
+    checkpoint = train(step, tmp_path, valid=ValidSet(CutList(held_out), labels))
+    assert [row["update"] for row in rows(tmp_path)] == [2, 3]
+    row, expected = rows(tmp_path)[-1], by_formula(checkpoint, held_out, labels)
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-4), name
+    assert row["hours"] == pytest.approx(sum(cut.duration for cut in held_out) / 3600)
+    events = board_events(tmp_path / BOARD)
+    shown = {(each.step, v.tag): v.simple_value for each in events for v in each.summary.value}
+    for name in expected:
+        assert shown[3, f"valid/{name}"] == pytest.approx(row[name], rel=1e-5)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("batch", "what"), [(8, die), (9, interrupt)])
+def test_a_stopped_run_loses_and_doubles_no_validation(
+    train: Train, valid: ValidSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    batch: int, what: Callable[[], None],
+) -> None:  # fmt: skip
+    """Killed behind validations whose updates are lost; told to stop by one that validates."""
+    straight = train(STEP, tmp_path / "a", valid=valid)
+    at_batch(batch, what, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(STEP, tmp_path / "b", valid=valid)
+    assert equal(straight, train(STEP, tmp_path / "b", valid=valid))
+    assert rows(tmp_path / "b") == rows(tmp_path / "a")
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_a_validation_that_was_cut_off_is_done_again(
+    train: Train, valid: ValidSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where the state of that very update was saved, of an older one, and after the last update."""
+    straight, real = train(STEP, tmp_path / "a", valid=valid), Validation._figures
+    calls: list[int] = []
+
+    def cut_off(self: Validation) -> Any:
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(Validation, "_figures", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(STEP, tmp_path / "b", valid=valid)
+    assert equal(straight, train(STEP, tmp_path / "b", valid=valid))
+    assert rows(tmp_path / "b") == rows(tmp_path / "a")
+
+
+def test_no_key_changes() -> None:
+    """A run of before goes on, with or without; an option of the objective is another run."""
+    plain = small_step()
+    assert key_values(plain) == key_values(
+        small_step(validate_interval_updates=1, valid_subset="dev_other", valid_hours=0.1)
+    )
+    assert not {"validate_interval_updates", "valid_hours"} & {*key_values(plain)["pretrain"]}
+    options = {"label_embeddings": "normal"}
+    assert "objective_options" not in key_values(plain)
+    assert key_values(replace(plain, objective_options=options))["objective_options"] == options
+
+
+def corpus(folder: Path) -> Path:
+    made = make_cuts(folder / "audio", [9_000, 12_000, 14_000, 16_000, 18_000, 20_000, 300, 8_000])
+    for split, part in {"train": made[:4], "dev": made[4:7], "test": made[7:]}.items():
+        write_cuts(folder / "corpus", split, part)
+    return folder / "corpus"
+
+
+def test_a_family_labels_its_dev_set(tmp_path: Path) -> None:
+    """By the labelers of the training's labels, MFCC and hidden; a second call does nothing."""
+    family, cuts, out = written(tmp_path, FAMILY), corpus(tmp_path), tmp_path / "out"
+    train_family(family, cuts, out, accelerator="cpu")
+    for name in ("first", "second"):
+        assert [row["update"] for row in rows(out / name / "run")] == [2, 3]
+        labelled = LabelStore(out / name / "labels" / VALID)
+        assert sorted(labelled._where) == ["utt004", "utt005"]  # utt006 has no frame
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    train_family(family, cuts, out, accelerator="cpu")
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_labels_of_other_audio_use_the_same_labeler(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path
+) -> None:
+    """Of the very training audio they are the training's own, and of other features refused."""
+    again = make_labels(cuts[:5], tmp_path / "again", LABELS, fitted=labels)
+    assert all(torch.equal(again.of(cut), labels.of(cut)) for cut in cuts[:5])
+    family = written(tmp_path, FAMILY.replace("validate_interval_updates = 2\n", ""))
+    train_family(family, cuts, tmp_path, only="first", accelerator="cpu")
+    hidden = LabelConfig(source="hidden", layer=1, clusters=10)
+    teacher = checkpoint_folder(tmp_path, "first")
+    with pytest.raises(ValueError, match="were made from mfcc39"):
+        make_labels(cuts, tmp_path / "no", hidden, teacher=teacher, fitted=labels)
+
+
+def test_what_cannot_be_validated_is_told_first(
+    train: Train, cuts: list[Cut], tmp_path: Path
+) -> None:
+    """Nothing is labelled or trained before; test sets steer nothing."""
+    family = written(tmp_path, FAMILY)
+    with pytest.raises(ValueError, match=r"split 'dev' \(valid_subset\), and nothing holds any"):
+        train_family(family, cuts, tmp_path / "out", accelerator="cpu")
+    with pytest.raises(ValueError, match="no held-out utterances"):
+        train(STEP, tmp_path / "out")
+    config = replace(STEP.pretrain, valid_subset="validation")
+    with pytest.raises(ValueError, match=r"'validation'.*corpus holds any"):
+        open_valid([corpus(tmp_path)], config)
+    with pytest.raises(ValueError, match="valid_subset = 'test_clean'"):
+        replace(STEP.pretrain, valid_subset="test_clean")
+    assert not (tmp_path / "out" / "first").exists()
+
+
+def test_data_tables_name_the_dev_sets(tmp_path: Path) -> None:
+    """Of the sources, and of what is protected: with shards, dev has no other place."""
+    folder, other = corpus(tmp_path), tmp_path / "other"
+    write_cuts(other, "dev", make_cuts(tmp_path / "more", [10_000] * 2, seed=5)[1:])
+    text = f'[data]\nprotect = ["{other}"]\n[[data.sources]]\nfolder = "{folder}"\n'
+    text = FAMILY.replace("[defaults.model]", f"{text}[defaults.model]")
+    train_family(written(tmp_path, text), None, tmp_path / "out", only="first", accelerator="cpu")
+    assert rows(tmp_path / "out" / "first" / "run")[-1]["hours"] == pytest.approx(48_000 / 57.6e6)
