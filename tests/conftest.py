@@ -60,6 +60,18 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mel_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random model on log-mel bins of the tiny checkpoint's size, in float16."""
+    from harness_bench.models.checkpoint import halve, save_random  # noqa: PLC0415 - as above
+    from tests.models.conftest import MEL, small_config  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("mel") / "checkpoint"
+    save_random(folder, small_config(encoder_layers=2, **MEL), seed=0)
+    halve(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def free_port() -> int:
     """Return a free port of the loopback address, for processes of one test to meet on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -174,17 +174,22 @@ def export(
     *,
     random: Annotated[bool, opt("An untrained model of a preset's shape.")] = False,
     seed: Annotated[int, opt("Seed of the untrained weights.")] = 0,
+    dtype: Annotated[
+        Literal["float32", "float16"],
+        opt("float16: half the size, for frozen use; without the pretraining head."),
+    ] = "float32",
 ) -> None:
-    """Write a run's model as a folder that transformers, s3prl and ESPnet open.
+    """Write a run's model as a folder that s3prl and ESPnet open; its README says what else does.
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
+      harness-bench export runs/it1 models/harness_l_it1_half --dtype float16
       harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
     """
     from harness_bench.pretrain import family as families
 
-    families.export(run, out, random=random, seed=seed)
+    families.export(run, out, random=random, seed=seed, dtype=dtype)
     typer.echo(f"Checkpoint: {out}")
 
 

@@ -92,6 +92,29 @@ def save_random(folder: Path, config: HubertConfig, *, seed: int) -> None:
     save_checkpoint(folder, model, facts={"name": "random", "seed": seed, "hours": 0.0})
 
 
+def halve(folder: Path) -> None:
+    """Rewrite a folder's weights in float16, for frozen use: without a pretraining head.
+
+    They are float32 again wherever they are loaded. A weight that float16 cannot hold is a
+    ValueError.
+    """
+    found = _read_tensors(weights_file(folder))
+    floats = {name for name, value in found.items() if value.is_floating_point()}
+    tensors = {name: value.half() if name in floats else value for name, value in found.items()}
+    for name in floats:
+        if bool((tensors[name].isinf() & found[name].isfinite()).any()):
+            raise ValueError(
+                f"{folder}: {name} reaches {found[name].abs().max():.3g}; float16 ends at 65504. "
+                "Keep this model in float32."
+            )
+    for stale in (HEAD, weights_file(folder).name):
+        (folder / stale).unlink(missing_ok=True)
+    _save_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / FACTS, {**read_facts(folder), "dtype": "float16"})
+    # transformers would compute in the numbers of the file otherwise.
+    write_json(folder / CONFIG, {**frozen.config_of(folder), "dtype": "float32"})
+
+
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_path(path) as partial:
@@ -176,10 +199,13 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
 
 def backbone_tensors(folder: Path) -> dict[str, Tensor]:
     """Read the tensors under today's names; a `.bin` file is read without unpickling objects."""
-    path = weights_file(folder)
-    safe = path.suffix == ".safetensors"
-    raw = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    return {plain_name(name): value for name, value in raw.items()}
+    return {plain_name(name): value for name, value in _read_tensors(weights_file(folder)).items()}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def plain_name(name: str) -> str:

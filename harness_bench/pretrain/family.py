@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
+from harness_bench.models.readme import write_readme
 from harness_bench.models.types import fairseq
 from harness_bench.pretrain.config import (
     CHECKPOINT,
@@ -36,7 +38,7 @@ from harness_bench.pretrain.trainer import pretrain
 from harness_bench.pretrain.validation import ValidSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
@@ -292,18 +294,43 @@ def _lone_teacher(step: IterationConfig, given: Path | None, *, needed: bool) ->
     return find_teacher(name, {}) if needed and name is not None else None
 
 
-def export(run: Path, out: Path, *, random: bool, seed: int) -> None:
-    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's."""
-    if random:
-        checkpoint.save_random(out, read_iteration(run).model, seed=seed)
-        return
-    if run.suffix == ".pt":
-        fairseq.import_fairseq(run, out)
-        return
-    source = run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
-    frozen.load_backbone(source)
+def export(
+    run: Path,
+    out: Path,
+    *,
+    random: bool = False,
+    seed: int = 0,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> None:
+    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
+
+    float16 is for frozen use: half the size, without the pretraining head. A folder `out` that
+    holds something else, or what is no model, is a ValueError.
+    """
+    with _replaced(out) as partial:
+        if random:
+            checkpoint.save_random(partial, read_iteration(run).model, seed=seed)
+        elif run.suffix == ".pt":
+            fairseq.import_fairseq(run, partial)
+        else:
+            source = run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
+            frozen.load_backbone(source)
+            shutil.copytree(source, partial)
+        if dtype == "float16":
+            checkpoint.halve(partial)
+        write_readme(partial, out.name)
+
+
+@contextmanager
+def _replaced(out: Path) -> Iterator[Path]:
+    """Yield where to make a folder that takes a model's place if the block ends without error."""
+    if out.exists() and not (out / frozen.CONFIG).is_file() and any(out.iterdir()):
+        raise ValueError(f"{out} holds no model but something else; name a new or empty folder.")
     partial = out.with_name(f".partial-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)
+    try:
+        yield partial
+        shutil.rmtree(out, ignore_errors=True)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

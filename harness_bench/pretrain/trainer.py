@@ -15,6 +15,7 @@ from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.models.checkpoint import FACTS, save_checkpoint
 from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
+from harness_bench.models.readme import write_readme
 from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, key_values
 from harness_bench.pretrain.data.batches import epoch_batches
@@ -251,3 +252,4 @@ def export(run: Run, folder: Path) -> None:
         "config": resolved(run.step),
     }
     save_checkpoint(folder, run.objective.hubert, head=run.objective.head_tensors(), facts=facts)
+    write_readme(folder, run.step.name)

@@ -77,11 +77,13 @@ def made_up(tmp_path: Path) -> Iterator[Path]:
     sys.modules.pop(f"{frozen.TYPES}.loudness", None)
 
 
-@pytest.fixture(params=["hubert", "wav2vec2", "fairseq", "fbank"])
+@pytest.fixture(params=["hubert", "wav2vec2", "mel", "fairseq", "fbank"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a checkpoint of each type, the random weights the same."""
+    """Return a checkpoint of each type, the random weights of HuBERT's shape the same."""
     if request.param == "fbank":
         return Path("fbank")
+    if request.param == "mel":
+        return request.getfixturevalue("mel_checkpoint")  # type: ignore[no-any-return]
     torch.manual_seed(0)
     model = Hubert(small_config())
     if request.param == "fairseq":

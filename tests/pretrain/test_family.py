@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from lhotse.cut import Cut
+from safetensors.torch import load_file
 from transformers import HubertConfig, HubertModel
 
 from harness_bench.cli import app
 from harness_bench.core.files import read_json
 from harness_bench.cuts.store import write_cuts
 from harness_bench.models.checkpoint import load_config, read_facts, transformers_config
-from harness_bench.models.frozen import checkpoint_digest
-from harness_bench.models.hub import MODELS
+from harness_bench.models.frozen import checkpoint_digest, weight_bytes
+from harness_bench.models.hub import FILES, MODELS
 from harness_bench.pretrain.config import checkpoint_folder, load_family
-from harness_bench.pretrain.family import find_teacher, train_family
+from harness_bench.pretrain.family import export, find_teacher, train_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.study.config import HERE
 from tests.models.conftest import small_config
@@ -150,6 +151,25 @@ def test_a_folder_of_transformers_teaches(cuts: list[Cut], tmp_path: Path) -> No
     assert all(torch.equal(ours[name], theirs[name]) for name in extractor)
 
 
+def test_a_halved_model_on_log_mel_bins_teaches(
+    cuts: list[Cut], mel_checkpoint: Path, tmp_path: Path
+) -> None:
+    """As the small model in the package will: labels and first weights, all in float32."""
+    shape = 'extractor_mode = "mel", conv_dim = [24], conv_kernel = [400], conv_stride = [320]'
+    text = STUDENT.replace("TEACHER", str(mel_checkpoint))
+    out = made(cuts, tmp_path, text.replace("layers = 1 }", f"layers = 1, {shape} }}"))
+    assert label_source(out) == f"hidden-2-of-{checkpoint_digest(mel_checkpoint)}"
+    folder = checkpoint_folder(out, "student")
+    assert {value.dtype for value in load_file(folder / "model.safetensors").values()} == {
+        torch.float32
+    }
+    ours, theirs = weights(folder), weights(mel_checkpoint)
+    extractor = [name for name in theirs if name.startswith("feature_extractor.")]
+    assert extractor
+    assert all(torch.equal(ours[name], theirs[name]) for name in extractor)
+    assert "cannot open it" in (folder / "README.md").read_text()
+
+
 def test_mistakes_are_found_at_once(cuts: list[Cut], teacher: Path, tmp_path: Path) -> None:
     thin = {"copy_extractor": "block_average", "encoder_layers = 1": "encoder_embed_dim = 16"}
     for name, changes, what in (
@@ -165,6 +185,22 @@ def test_mistakes_are_found_at_once(cuts: list[Cut], teacher: Path, tmp_path: Pa
         assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"'fist' is no iteration.*first.*harness_l"):
         find_teacher("fist", {"first": teacher})
+
+
+def test_a_model_is_exported_in_half_the_bytes(teacher: Path, tmp_path: Path) -> None:
+    """What is not a model's folder is not overwritten, and no half-made one stays."""
+    out = tmp_path / "models" / "small"
+    for _ in range(2):  # the second takes the place of the first
+        export(teacher, out, dtype="float16")
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "README.md"])
+    assert (out / "README.md").read_text().startswith("# small\n")
+    assert weight_bytes(out) < 0.6 * weight_bytes(teacher)
+    with pytest.raises(ValueError, match="models holds no model"):
+        export(teacher, tmp_path / "models")
+    (teacher.parent / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty"):
+        export(teacher.parent / "empty", tmp_path / "models" / "other")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["small"]
 
 
 VERBS = {

@@ -13,6 +13,9 @@ from harness_bench.models.config import (
     forward_per_second,
     training_per_second,
 )
+from harness_bench.models.frozen import FrozenModel
+from harness_bench.models.hubert import Hubert
+from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import PRESETS, load_family, load_preset
 from harness_bench.pretrain.family import check_starts
 from harness_bench.pretrain.plan import cost_of, label_owner, plan, render_plan
@@ -53,6 +56,14 @@ def test_operations_are_those_of_torchs_counter() -> None:
             model(samples)
     expected = forward_per_second(config, utterance_seconds=seconds) * seconds
     assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)
+
+
+def test_operations_on_log_mel_bins_are_those_of_torchs_counter() -> None:
+    """Of the model itself, for no other library has it; the counter knows no Fourier transform."""
+    config, seconds = load_preset("harness_st_mel").model, 4
+    expected = forward_per_second(config, utterance_seconds=seconds)
+    counted = FrozenModel.operations_per_second(Backbone(Hubert(config)), seconds)
+    assert counted == pytest.approx(expected, rel=0.01)
 
 
 def test_cost_is_audio_times_operations() -> None:

@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "wav2vec2_group": ("Wav2Vec2Model", GROUP, True),
     "wav2vec2_pretraining": ("Wav2Vec2ForPreTraining", LAYER, True),
 }
+OURS = "mel"  # of no other library
 GROUP_KINDS = ("hubert_group", "wav2vec2_group")
 
 
@@ -43,7 +44,9 @@ def build(kind: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def folder_of(
+    tmp_path_factory: pytest.TempPathFactory, mel_checkpoint: Path
+) -> Callable[[str], Path]:
     """Return a function that gives the folder of a kind, written once."""
     root = tmp_path_factory.mktemp("upstreams")
 
@@ -51,6 +54,8 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     def give(kind: str) -> Path:
         from transformers import Wav2Vec2FeatureExtractor  # noqa: PLC0415 - as above
 
+        if kind == OURS:
+            return mel_checkpoint
         folder = root / kind
         build(kind).save_pretrained(folder)
         normalize = KINDS[kind][2]

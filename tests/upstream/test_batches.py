@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness_bench.audio.frames import frame_count
 from harness_bench.probing.head.model import valid_frames
 from harness_bench.probing.s3prl import hub
-from tests.upstream.conftest import GROUP_KINDS, KINDS, build, waves
+from tests.upstream.conftest import GROUP_KINDS, KINDS, OURS, build, waves
 
 pytestmark = pytest.mark.s3prl
 EXACT = 1e-5
@@ -32,7 +32,7 @@ def experts(folder_of: Callable[[str], Path]) -> Callable[[str], Any]:
     return functools.cache(lambda kind: hub.harness_local(str(folder_of(kind)), cache_mb=0))
 
 
-@pytest.mark.parametrize("kind", ["hubert_layer", "wav2vec2_layer", *GROUP_KINDS])
+@pytest.mark.parametrize("kind", ["hubert_layer", "wav2vec2_layer", *GROUP_KINDS, OURS])
 @given(lengths=BATCHES, seed=st.integers(0, 99), loud=st.floats(0.1, 100))
 @settings(max_examples=20, deadline=None)
 @torch.no_grad()
@@ -44,11 +44,12 @@ def test_alone_equals_in_any_padded_batch(
     wavs[0] = wavs[0] * loud
     for wav, together in zip(wavs, expert.encode(wavs), strict=True):
         (alone,) = expert.encode([wav])
-        assert together.shape == alone.shape == (4, frame_count(len(wav)), 32)
+        states = expert.backbone.shape.num_layers + 1
+        assert together.shape == alone.shape == (states, frame_count(len(wav)), 32)
         assert (together - alone).abs().max() < EXACT
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", [*sorted(KINDS), OURS])
 @given(lengths=BATCHES)
 @settings(max_examples=10, deadline=None)
 @torch.no_grad()

@@ -46,8 +46,9 @@ class Backbone(FrozenModel):
 class HubertFolder(ModelType):
     """Folders in transformers' layout whose architecture is HuBERT's."""
 
-    def __init__(self, *model_types: str) -> None:
-        self.model_types = model_types
+    def __init__(self, model_type: str, *, title: str, elsewhere: str) -> None:
+        self.model_types = (model_type,)
+        self.title, self.elsewhere = title, elsewhere
 
     @override
     def shape(self, path: Path) -> ModelShape:
@@ -76,4 +77,8 @@ def hubert_shape(config: HubertConfig) -> ModelShape:
     return ModelShape(config.encoder_embed_dim, config.encoder_layers, *strides)
 
 
-TYPE = HubertFolder("hubert")
+TYPE = HubertFolder(
+    "hubert",
+    title="HuBERT",
+    elsewhere="transformers: `HubertModel.from_pretrained(FOLDER)`; s3prl's own `hf_hubert_custom`",
+)

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from harness_bench.models.types.hubert import HubertFolder
 
-TYPE = HubertFolder("wav2vec2")
+TYPE = HubertFolder(
+    "wav2vec2",
+    title="wav2vec 2.0",
+    elsewhere="transformers: `Wav2Vec2Model.from_pretrained(FOLDER)`",
+)

@@ -34,10 +34,19 @@ def batch() -> Batch:
     return noise * (torch.arange(max(LENGTHS)) < lengths[:, None]), lengths
 
 
+@pytest.fixture(params=["tiny_checkpoint", "mel_checkpoint"])
+def checkpoint(request: pytest.FixtureRequest) -> Path:
+    """Return a folder of each extractor; the one on log-mel bins is in float16."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("cache_mb", [0, 64])
-def test_frames_are_the_convolutions_frames(make: Make, batch: Batch, cache_mb: int) -> None:
+def test_frames_are_the_convolutions_frames(
+    make: Make, checkpoint: Path, batch: Batch, cache_mb: int
+) -> None:
     """A frame more than the convolutions give is made of padding."""
-    features, frames = make(cache_mb=cache_mb)(*batch)
+    features, frames = make(checkpoint=checkpoint, cache_mb=cache_mb)(*batch)
+    assert features.dtype == torch.float32
     assert frames.tolist() == [frame_count(length) for length in LENGTHS]
     assert features.shape == (len(LENGTHS), max(frames), 32)
     behind = torch.arange(features.shape[1]) >= frames[:, None]
@@ -45,9 +54,11 @@ def test_frames_are_the_convolutions_frames(make: Make, batch: Batch, cache_mb: 
 
 
 @pytest.mark.parametrize("layers", ["weighted", "mean", 1, -1])
-def test_alone_and_in_a_batch_are_the_same(make: Make, batch: Batch, layers: str | int) -> None:
+def test_alone_and_in_a_batch_are_the_same(
+    make: Make, checkpoint: Path, batch: Batch, layers: str | int
+) -> None:
     """Otherwise a model's score depends on the batch size it is decoded with."""
-    frontend = make(layers=layers)
+    frontend = make(checkpoint=checkpoint, layers=layers)
     features, frames = frontend(*batch)
     for row, length in enumerate(LENGTHS):
         alone, _ = frontend(batch[0][row : row + 1, :length], batch[1][row : row + 1])

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -19,6 +20,7 @@ from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.files import read_json
 from harness_bench.models.checkpoint import save_random
+from harness_bench.models.frozen import load_backbone
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.labels import make as module
@@ -26,7 +28,7 @@ from harness_bench.pretrain.labels import store as label_store
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import HiddenSource, MfccSource, make_labels, mfcc39
 from harness_bench.pretrain.labels.store import REPORT_FILE, Labels, write_shard
-from tests.models.conftest import small_config
+from tests.models.conftest import MEL, padded, small_config
 
 
 def noise(samples: int, seed: int) -> torch.Tensor:
@@ -162,10 +164,13 @@ def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> Non
         store.of(cuts[12])
 
 
-def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> None:
+@pytest.mark.parametrize("extractor", [{}, MEL], ids=["raw", "mel"])
+def test_hidden_states_of_the_named_layer(
+    cuts: list[Cut], tmp_path: Path, extractor: dict[str, Any]
+) -> None:
     """Layer N means hidden_states[N], another one gives others; PCA comes before the clusters."""
     teacher = tmp_path / "teacher"
-    save_random(teacher, small_config(), seed=0)
+    save_random(teacher, small_config(**extractor), seed=0)
     found = []
     for layer in (0, 3):
         config = LabelConfig(source="hidden", layer=layer, clusters=8, pca_dim=6)
@@ -175,7 +180,15 @@ def test_hidden_states_of_the_named_layer(cuts: list[Cut], tmp_path: Path) -> No
         assert report["pca_dim"] == 6
         assert 0.5 < report["pca_explained_variance"] <= 1.0
     assert found[0] != found[1]
-    assert len(found[0][cuts[0].id]) == frame_count(cuts[0].num_samples)
+    lengths = {cut.id: len(found[0][cut.id]) for cut in cuts}
+    assert lengths == {cut.id: frame_count(cut.num_samples) for cut in cuts}
+    samples, counts = padded([9_000, 4_001])
+    source = HiddenSource(teacher, 2, torch.device("cpu"))
+    alone = load_backbone(teacher).encode([samples[0], samples[1, :4_001]])
+    for ours, states in zip(
+        source.frames(Waveforms(["a", "b"], samples, counts)), alone, strict=True
+    ):
+        torch.testing.assert_close(ours, states[2], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="which has 3"):
         HiddenSource(teacher, 4, torch.device("cpu"))
 
