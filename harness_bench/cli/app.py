@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness_bench.cli.corpora import CORPORA_VERBS
-from harness_bench.cli.models import predict, probe, transcribe
+from harness_bench.cli.models import predict, probe, probe_exports, transcribe
 from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
@@ -150,7 +150,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-for verb in (*CORPORA_VERBS, *TRAINING_VERBS, probe, predict, transcribe):
+for verb in (*CORPORA_VERBS, *TRAINING_VERBS, probe, probe_exports, predict, transcribe):
     app.command()(verb)
 
 

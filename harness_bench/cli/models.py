@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _SEED = 1337  # s3prl's
 _MANY = 100  # seeds
 Head = Literal["cnn", "linear", "knn"]
+LinearHead = Literal["linear", "knn"]
 Kind = Literal["pretrained", "baseline", "random", "other"]
 Format = Literal["txt", "json", "srt", "vtt", "tsv"]
 
@@ -84,6 +86,45 @@ def probe(
     if done.checkpoint is not None:
         typer.echo(f"Head: {done.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
     typer.echo(f"Result: {done.result}")
+
+
+def probe_exports(
+    run: Annotated[Path, arg("Folder of a pretraining run, or of a family's iteration.")],
+    task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
+    cuts: Annotated[Path, opt("Prepared cuts with train and dev.")],
+    *,
+    head: Annotated[LinearHead, opt("linear or knn.")] = "linear",
+    config: Annotated[Path | None, opt("TOML with a table [linear].")] = None,
+    label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
+    threads: Annotated[int, opt("CPU threads.", min=1)] = 1,
+) -> None:
+    """Probe every export of a pretraining run, also while it trains: accuracy on dev by updates.
+
+    Exports are made by export_interval_updates. Test sets are not read. What was probed before is
+    left alone; rows go into probe.jsonl of the run, and `harness-bench curves` draws them.
+
+    Example:
+      harness-bench probe-exports runs/family/harness_st -d keyword --cuts cuts/asc40
+    """
+    from threadpoolctl import threadpool_limits
+
+    from harness_bench.core.tables import columns
+    from harness_bench.pretrain.curves import run_folder
+    from harness_bench.pretrain.state import PROBE_FILE, exports
+    from harness_bench.probing import exports as probes
+    from harness_bench.probing.probe import Subject
+    from harness_bench.probing.run import grid_config
+
+    folder = run_folder(run)
+    subject = Subject(
+        upstream="harness_local", checkpoint=None, task=task, cuts=cuts, label_field=label_field
+    )
+    linear = replace(grid_config(config).linear, classifier=head)
+    with threadpool_limits(threads):
+        rows = probes.probe_exports(exports(folder), folder / PROBE_FILE, subject, linear)
+    names = ("update", "accuracy", "layer", "setting")
+    typer.echo("\n".join(columns([names, *([f"{row[key]:g}" for key in names] for row in rows)])))
+    typer.echo(f"Rows: {folder / PROBE_FILE}")
 
 
 def _seeds(text: str) -> list[int]:

@@ -236,14 +236,21 @@ def curves(
     field: Annotated[str, opt("Field of the training log.")] = "loss_masked",
     title: Annotated[str, opt("Title of the plot.")] = "Pretraining",
 ) -> None:
-    """Draw the curves of any runs together.
+    """Draw the curves of any runs together: training, and dev dashed where a run validates.
+
+    What `probe-exports` found has a panel for each task.
 
     Example:
       harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
     """
-    from harness_bench.pretrain.curves import plot_curves, read_curve
+    from harness_bench.pretrain.curves import plot_curves, read_curve, read_dev, read_probes
 
-    plot_curves([read_curve(run, field=field) for run in runs], out, title=title)
+    shown, probes = [], []
+    for colour, run in enumerate(runs):
+        shown += [read_curve(run, field=field, colour=colour)]
+        shown += [dev] if (dev := read_dev(run, field=field, colour=colour)) is not None else []
+        probes += read_probes(run, colour=colour)
+    plot_curves(shown, out, title=title, probes=probes)
     typer.echo(f"Curves: {out}")
 
 

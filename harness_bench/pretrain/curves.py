@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import PALETTE, STYLE
-from harness_bench.pretrain.monitor import LOG_FILE, read_log
+from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE, read_log
+from harness_bench.pretrain.state import PROBE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,6 +47,7 @@ class Curve:
     entropy: float | None = None  # bits: what guessing by label frequency would cost
     colour: int | None = None  # index into PALETTE; None: by place in the plot
     dashes: int = 0  # index into DASHES
+    marked: bool = False  # few points, each measured: marked, joined and not smoothed
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
@@ -67,18 +70,56 @@ def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style
     Raises:
         ValueError: no log, a broken line before the last, no such figure, or no line at all.
     """
-    path = next((p for p in (run / LOG_FILE, run / "run" / LOG_FILE) if p.is_file()), None)
-    if path is None:
-        raise ValueError(f"{run} holds no {LOG_FILE}; name the folder of a pretraining run.")
+    folder = run_folder(run)
+    path = folder / LOG_FILE
     rows = read_log(path)
     if not rows:
         raise ValueError(f"{path} has no line yet; log_interval updates must be done first.")
     known = [key for key in rows[0] if key not in ("update", "epoch")]
     if field not in known:
         raise ValueError(f"{path} has no {field!r}; its figures: {', '.join(known)}.")
-    folder = path.parent.resolve()
+    return _curve(name or _name(folder), rows, field, **style)
+
+
+def read_dev(run: Path, *, field: str = LOSS, **style: Any) -> Curve | None:
+    """Read what held-out utterances gave during a run; None where it has no such figure."""
+    folder = run_folder(run)
+    rows = read_log(folder / VALID_FILE) if (folder / VALID_FILE).is_file() else []
+    if not rows or field not in rows[0]:
+        return None
+    return _curve(f"{_name(folder)}, dev", rows, field, dashes=1, marked=True, **style)
+
+
+def read_probes(run: Path, **style: Any) -> list[Curve]:
+    """Read what linear probes say of a run's exports, a curve for each task, corpus and head."""
+    folder, found = run_folder(run), defaultdict[str, list[dict[str, Any]]](list)
+    rows = read_log(folder / PROBE_FILE) if (folder / PROBE_FILE).is_file() else []
+    for row in rows:
+        found[f"{row['task']} on {row['corpus']}: dev accuracy of {row['head']} probes (%)"] += [
+            row
+        ]
+    return [
+        replace(_curve(_name(folder), each, "accuracy", marked=True, **style), field=title)
+        for title, each in found.items()
+    ]
+
+
+def run_folder(run: Path) -> Path:
+    """Return the folder of a run's logs: itself, or `run` in that of a family's iteration."""
+    found = next((each for each in (run, run / "run") if (each / LOG_FILE).is_file()), None)
+    if found is None:
+        raise ValueError(f"{run} holds no {LOG_FILE}; name the folder of a pretraining run.")
+    return found
+
+
+def _name(folder: Path) -> str:
+    whole = folder.resolve()
+    return whole.parent.name if whole.name == "run" else whole.name
+
+
+def _curve(name: str, rows: Sequence[Mapping[str, Any]], field: str, **style: Any) -> Curve:
     return Curve(
-        name=name or (folder.parent.name if folder.name == "run" else folder.name),
+        name=name,
         updates=np.array([row["update"] for row in rows]),
         values=np.array([row[field] for row in rows], dtype=np.float64),
         field=field,
@@ -117,12 +158,14 @@ def updates_to(
     return float(updates[here - 1] + share * (updates[here] - updates[here - 1]))
 
 
-def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
+def plot_curves(
+    curves: Sequence[Curve], out: Path, *, title: str, probes: Sequence[Curve] = ()
+) -> None:
     """Draw smoothed lines over faint points against updates; the suffix chooses the format.
 
     Where every curve knows the entropy of its labels, a second panel shows the curves as shares
-    of it: losses on different labels have no common level in bits. No curve, or curves of
-    different fields, are a ValueError.
+    of it: losses on different labels have no common level in bits. Each field of `probes` has a
+    panel of its own. No curve, or curves of different fields, are a ValueError.
     """
     from matplotlib import rc_context  # noqa: PLC0415 - slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -131,15 +174,19 @@ def plot_curves(curves: Sequence[Curve], out: Path, *, title: str) -> None:
     if len(fields) != 1:
         raise ValueError(f"One plot shows one figure of one run or more; got {sorted(fields)}.")
     name = fields.pop()
-    panels = [(AXES.get(name, name), False)]
+    panels = [(AXES.get(name, name), curves, False)]
     if all(curve.entropy is not None for curve in curves):
-        panels.append((RELATIVE, True))
+        panels.append((RELATIVE, curves, True))
+    panels += [
+        (label, [probe for probe in probes if probe.field == label], False)
+        for label in dict.fromkeys(probe.field for probe in probes)
+    ]
     with rc_context(STYLE | {"axes.grid": True}):
         canvas = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
         canvas.suptitle(title)
         all_axes: Any = canvas.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (label, shares) in zip(all_axes, panels, strict=True):
-            for number, curve in enumerate(curves):
+        for axes, (label, shown, shares) in zip(all_axes, panels, strict=True):
+            for number, curve in enumerate(shown):
                 _draw(axes, curve, number, shares=shares)
             axes.set(xlabel="updates", ylabel=label)
             axes.set_xlim(0, max(int(curve.updates[-1]) for curve in curves))
@@ -154,5 +201,9 @@ def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
     scale = curve.entropy if shares and curve.entropy else 1.0
     colour = PALETTE[(number if curve.colour is None else curve.colour) % len(PALETTE)]
     points, line, dashes = curve.values / scale, curve.smoothed / scale, DASHES[curve.dashes]
+    if curve.marked:
+        look = {"color": colour, "linestyle": dashes, "marker": "o", "markersize": 3.5}
+        axes.plot(curve.updates, points, linewidth=1.2, label=curve.name, **look)
+        return
     axes.plot(curve.updates, points, ".", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
     axes.plot(curve.updates, line, dashes, color=colour, linewidth=1.8, label=curve.name)

@@ -269,12 +269,11 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
         )
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)
-    config, valid = step.pretrain, None
-    validates = config.validate_interval_updates is not None
+    validates, valid = step.pretrain.validate_interval_updates is not None, None
     hidden = validates and step.labels.source == "hidden"
-    teacher = _lone_teacher(step, teacher, needed=hidden or config.init != "random")
+    teacher = _lone_teacher(step, teacher, needed=hidden or step.pretrain.init != "random")
     if validates:
-        valid = _labelled(step, open_valid([cuts], config), labels, teacher, fabric)
+        valid = _labelled(step, open_valid([cuts], step.pretrain), labels, teacher, fabric)
     return pretrain(
         step, found, labels, out, fabric=fabric, teacher=teacher, valid=valid, restart=restart
     )

@@ -13,6 +13,8 @@ import torch
 
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
+from harness_bench.models.checkpoint import read_facts
+from harness_bench.models.frozen import CONFIG
 from harness_bench.pretrain.config import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 ADVICE = "Give a new folder, or --restart if that run is not needed."
 EXPORTS = "checkpoints"  # exports on the way, one folder each
+PROBE_FILE = "probe.jsonl"  # what linear probes say of them; the verb `probe-exports` writes it
 
 
 @dataclass
@@ -66,6 +69,12 @@ def state_path(folder: Path, update: int) -> Path:
 def states(folder: Path) -> list[Path]:
     """List the saved states, oldest first."""
     return sorted(folder.glob("state-*.pt"))
+
+
+def exports(folder: Path) -> dict[int, Path]:
+    """List the whole checkpoints of a run, unfinished or not, by their update."""
+    found = [*sorted((folder / EXPORTS).glob("[0-9]*")), folder / CHECKPOINT]
+    return {int(read_facts(each)["update"]): each for each in found if (each / CONFIG).is_file()}
 
 
 def save_state(run: Run) -> None:
@@ -127,6 +136,7 @@ def restore(run: Run, *, restart: bool) -> None:
         _delete(run.out, found)
         for stale in (run.out / CHECKPOINT, run.out / EXPORTS):
             shutil.rmtree(stale, ignore_errors=True)
+        (run.out / PROBE_FILE).unlink(missing_ok=True)
 
 
 def _load(run: Run, state: dict[str, Any]) -> None:

@@ -79,8 +79,7 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         ValueError: an unknown task or upstream, missing splits, labels that train lacks or a
             folder that is no checkpoint.
     """
-    task = packaged_settings(subject)["downstream_expert"]["datarc"]
-    field = subject.label_field or task["label_field"]
+    field = label_field(subject)
     checkpoint = subject.checkpoint or hub.own_checkpoint(subject.upstream)
     work = WorkDir(out, {
         "upstream": subject.upstream,
@@ -91,12 +90,27 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         "versions": versions(),
     })  # fmt: skip
     files = {f"{split}_predictions": out / predictions_name(split) for split in ("dev", "test")}
-    if work.finished and all(path.is_file() for path in files.values()):
-        return build(LinearOutcome, {**work.outcome, **files}, source=str(out))
+    with work.lock():  # two commands may want the same figures
+        if not (work.finished and all(path.is_file() for path in files.values())):
+            work.begin(config=config, seed=0)
+            work.finish(_probed(subject, field, checkpoint, out, config))
+    return build(LinearOutcome, {**work.outcome, **files}, source=str(out))
+
+
+def label_field(subject: Subject, names: Sequence[str] = SPLITS) -> str:
+    """Return the field of the labels; a task or a split that is not there is a ValueError."""
+    task = packaged_settings(subject, names)["downstream_expert"]["datarc"]
+    return subject.label_field or str(task["label_field"])
+
+
+def _probed(
+    subject: Subject, field: str, checkpoint: Path | None, out: Path, config: LinearConfig
+) -> dict[str, Any]:
+    """Write the predictions of dev and test; return the fields of the outcome but their paths."""
     begun = time.monotonic()
-    work.begin(config=config, seed=0)
+    # Every utterance is read once: no waveform is kept.
+    data = DataConfig(cuts=subject.cuts, label_field=field, waveform_cache_mb=0)
     classes = learn_classes(subject.cuts, field)
-    data = DataConfig(cuts=subject.cuts, label_field=field)
     encode = open_encoder(subject.upstream, checkpoint)
     train, dev, test = (
         pool_split(
@@ -107,35 +121,32 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
     fitted = fit(train, dev, config)
     if config.classifier == "linear" and fitted[0].setting in (min(config.c), max(config.c)):
         say(f"C = {fitted[0].setting:g} is an end of those tried: a wider `c` may do better.")
-    for path, split in zip(files.values(), (dev, test), strict=True):
-        write_predictions(path, predictions(fitted[0], split, classes))
-    outcome = LinearOutcome(
-        layer=fitted[0].layer,
-        name="neighbours" if config.classifier == "knn" else "C",
-        setting=fitted[0].setting,
-        dev={
-            layer: 100 * max(each.correct for each in fitted if each.layer == layer)
-            for layer in range(len(dev.states))
-        },
-        seconds=time.monotonic() - begun,
-        **files,
-    )
-    work.finish(resolved(outcome))
-    return outcome
+    for name, split in (("dev", dev), ("test", test)):
+        write_predictions(out / predictions_name(name), predictions(fitted[0], split, classes))
+    return {
+        "layer": fitted[0].layer,
+        "name": "neighbours" if config.classifier == "knn" else "C",
+        "setting": fitted[0].setting,
+        "dev": best_of_layers(fitted),
+        "seconds": time.monotonic() - begun,
+    }
 
 
 def open_encoder(upstream: str, checkpoint: Path | None) -> Callable[[Tensor], list[Tensor]]:
-    """Open an upstream by the name that `-u` takes, frozen.
+    """Open an upstream by the name that `-u` takes, frozen, on a GPU where there is one.
 
     Returns:
         A function of (samples,) float32 at 16 kHz to hidden states (frames, dim), one a layer.
     """
     hook.activate()
-    given = {} if checkpoint is None else {"ckpt": str(checkpoint)}
-    model = getattr(hub, upstream)(**given).eval()
+    given: dict[str, Any] = {} if checkpoint is None else {"ckpt": str(checkpoint)}
+    if upstream in hub.own_names():
+        given["cache_mb"] = 0  # every utterance is computed once: the memory would never be read
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = getattr(hub, upstream)(**given).to(device).eval()
 
     def encode(waveform: Tensor) -> list[Tensor]:
-        return [states[0] for states in model([waveform])["hidden_states"]]
+        return [states[0] for states in model([waveform.to(device)])["hidden_states"]]
 
     return encode
 
@@ -176,6 +187,14 @@ def fit(train: Pooled, dev: Pooled, config: LinearConfig) -> list[Fitted]:
             correct = float(np.mean(classifier.predict(held_out) == np.array(dev.data.labels)))
             found.append(Fitted(layer, setting, correct, classifier))
     return sorted(found, key=lambda each: -each.correct)  # stable: the first of equal ones
+
+
+def best_of_layers(fitted: Sequence[Fitted]) -> dict[int, float]:
+    """Return hidden state -> accuracy on dev in per cent, of its best setting."""
+    layers = sorted({each.layer for each in fitted})
+    return {
+        layer: 100 * max(each.correct for each in fitted if each.layer == layer) for layer in layers
+    }
 
 
 def _classifiers(config: LinearConfig) -> Iterator[tuple[float, Classifier]]:

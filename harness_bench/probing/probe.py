@@ -154,18 +154,19 @@ def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int)
     return outcome
 
 
-def split_digests(cuts: Path) -> dict[str, str]:
+def split_digests(cuts: Path, names: Sequence[str] = SPLITS) -> dict[str, str]:
     """Return the digest of each split's file, as inputs of a `WorkDir`."""
-    return {f"cuts.{split}": digest_file(cuts_path(cuts, split)) for split in SPLITS}
+    return {f"cuts.{split}": digest_file(cuts_path(cuts, split)) for split in names}
 
 
-def packaged_settings(subject: Subject) -> dict[str, Any]:
+def packaged_settings(subject: Subject, names: Sequence[str] = SPLITS) -> dict[str, Any]:
     """Return the task's packaged config; a task or a split that is not there is a ValueError."""
     if subject.task not in tasks():
         raise ValueError(f"There is no task {subject.task!r}; known: {', '.join(tasks())}.")
-    if missing := set(SPLITS) - set(splits(subject.cuts)):
+    if missing := set(names) - set(splits(subject.cuts)):
         raise ValueError(
-            f"{subject.cuts} has no {', '.join(sorted(missing))} split; a probe needs all three."
+            f"{subject.cuts} has no {', '.join(sorted(missing))} split; this needs "
+            f"{', '.join(names)}."
         )
     return read_yaml(packaged_config(subject.task))
 

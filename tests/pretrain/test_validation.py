@@ -164,8 +164,8 @@ def test_no_key_changes() -> None:
     assert key_values(plain) == key_values(
         small_step(validate_interval_updates=1, valid_subset="dev_other", valid_hours=0.1)
     )
-    assert not {"validate_interval_updates", "valid_hours"} & {*key_values(plain)["pretrain"]}
-    options = {"label_embeddings": "normal"}
+    assert "valid" not in str(key_values(plain))  # older versions had no such key
+    options: dict[str, bool | int | float | str] = {"label_embeddings": "normal"}
     assert "objective_options" not in key_values(plain)
     assert key_values(replace(plain, objective_options=options))["objective_options"] == options
 
