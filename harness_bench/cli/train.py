@@ -178,18 +178,22 @@ def export(
         Literal["float32", "float16"],
         opt("float16: half the size, for frozen use; without the pretraining head."),
     ] = "float32",
+    card: Annotated[
+        Path | None, opt("TOML with licences and figures, for a folder to give away.")
+    ] = None,
 ) -> None:
     """Write a run's model as a folder that s3prl and ESPnet open; its README says what else does.
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
       harness-bench export runs/it1 models/harness_l_it1_half --dtype float16
+      harness-bench export runs/family/mini/run models/mini --dtype float16 --card card.toml
       harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
     """
     from harness_bench.pretrain import family as families
 
-    families.export(run, out, random=random, seed=seed, dtype=dtype)
+    families.export(run, out, random=random, seed=seed, dtype=dtype, card=card)
     typer.echo(f"Checkpoint: {out}")
 
 
@@ -243,14 +247,9 @@ def curves(
     Example:
       harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
     """
-    from harness_bench.pretrain.curves import plot_curves, read_curve, read_dev, read_probes
+    from harness_bench.pretrain.curves import plot_runs
 
-    shown, probes = [], []
-    for colour, run in enumerate(runs):
-        shown += [read_curve(run, field=field, colour=colour)]
-        shown += [dev] if (dev := read_dev(run, field=field, colour=colour)) is not None else []
-        probes += read_probes(run, colour=colour)
-    plot_curves(shown, out, title=title, probes=probes)
+    plot_runs(runs, out, title=title, field=field)
     typer.echo(f"Curves: {out}")
 
 

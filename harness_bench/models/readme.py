@@ -16,7 +16,13 @@ README = "README.md"
 
 
 def write_readme(
-    folder: Path, title: str, *, head: str = "", upstream: str = "", more: str = ""
+    folder: Path,
+    title: str,
+    *,
+    head: str = "",
+    summary: str = "",
+    upstream: str = "",
+    more: str = "",
 ) -> None:
     """Write README.md of a checkpoint folder, from its files and its type's own words.
 
@@ -24,10 +30,11 @@ def write_readme(
         folder: a whole checkpoint folder.
         title: the model's name.
         head: what stands above all else, such as a card's settings.
+        summary: what the model is for.
         upstream: what `-u` takes for this model; "": its folder.
         more: sections of a card.
     """
-    parts = [head, f"# {title}", _about(folder), _opened(folder, upstream), more]
+    parts = [head, f"# {title}", summary, _about(folder), _opened(folder, upstream), more]
     write_text(folder / README, "\n\n".join(part.strip() for part in parts if part) + "\n")
 
 

@@ -30,6 +30,7 @@ AXES = {
     "grad_norm": "gradient norm before clipping",
     "lr": "learning rate",
     "audio_seconds_per_second": "audio seconds per second",
+    "cpu_seconds": "CPU seconds of the first rank",
     "memory_gib": "peak memory (GiB)",
 }
 RELATIVE = "loss / entropy of the labels"
@@ -156,6 +157,17 @@ def updates_to(
         return float(updates[0])
     share = (values[here - 1] - level) / (values[here - 1] - values[here])
     return float(updates[here - 1] + share * (updates[here] - updates[here - 1]))
+
+
+def plot_runs(runs: Sequence[Path], out: Path, *, title: str, field: str = LOSS) -> None:
+    """Draw all that is known of runs: training, dev and what probes say of their exports."""
+    shown: list[Curve] = []
+    probes: list[Curve] = []
+    for colour, run in enumerate(runs):
+        dev = read_dev(run, field=field, colour=colour)
+        shown += [read_curve(run, field=field, colour=colour), *([] if dev is None else [dev])]
+        probes += read_probes(run, colour=colour)
+    plot_curves(shown, out, title=title, probes=probes)
 
 
 def plot_curves(

@@ -15,6 +15,7 @@ from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
 from harness_bench.models.readme import write_readme
 from harness_bench.models.types import fairseq
+from harness_bench.pretrain.card import open_card
 from harness_bench.pretrain.config import (
     CHECKPOINT,
     FamilyConfig,
@@ -300,12 +301,14 @@ def export(
     random: bool = False,
     seed: int = 0,
     dtype: Literal["float32", "float16"] = "float32",
+    card: Path | None = None,
 ) -> None:
     """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
 
     float16 is for frozen use: half the size, without the pretraining head. A folder `out` that
-    holds something else, or what is no model, is a ValueError.
+    holds something else, or what is no model, is a ValueError. With a card, see `open_card`.
     """
+    carded = None if card is None else open_card(card, run)
     with _replaced(out) as partial:
         if random:
             checkpoint.save_random(partial, read_iteration(run).model, seed=seed)
@@ -317,7 +320,10 @@ def export(
             shutil.copytree(source, partial)
         if dtype == "float16":
             checkpoint.halve(partial)
-        write_readme(partial, out.name)
+        if carded is None:
+            write_readme(partial, out.name)
+        else:
+            carded.write(partial, out.name)
 
 
 @contextmanager

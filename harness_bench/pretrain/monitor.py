@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.files import atomic_path, write_json, write_jsonl
-from harness_bench.core.log import say
+from harness_bench.core.log import cpu_seconds, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ class TrainLog:
 
     def _reset(self) -> None:
         self.totals: Tensor | None = None
-        self.since = time.perf_counter()
+        self.since, self.cpu_since = time.perf_counter(), cpu_seconds()
 
     def add(
         self, sums: list[dict[str, Tensor]], group: list[MaskedBatch], norm: Tensor
@@ -162,6 +162,7 @@ class TrainLog:
             "grad_norm": norm,
             "lr": float(run.schedule.get_last_lr()[0]),
             "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
+            "cpu_seconds": cpu_seconds() - self.cpu_since,  # of this rank, running workers aside
             "memory_gib": _peak_memory(run.fabric.device) / 2**30,
         }
 

@@ -107,7 +107,7 @@ def _row(family: FamilyConfig, step: IterationConfig, hours: float | None) -> di
     return {
         "name": step.name,
         "teacher": step.teacher or "-",
-        "labels": _label_text(step),
+        "labels": label_text(step),
         "labels_shared_with": label_owner(family, step).name,
         "clusters": step.labels.clusters,
         "updates": config.max_update,
@@ -146,7 +146,8 @@ def _label_inputs(step: IterationConfig) -> tuple[object, ...]:
     return (teacher, resolved(step.labels), step.sources)
 
 
-def _label_text(step: IterationConfig) -> str:
+def label_text(step: IterationConfig) -> str:
+    """Say in words what an iteration's labels are made from."""
     labels = step.labels
     layer = "" if labels.layer is None else f", layer {labels.layer}"
     pca = "" if labels.pca_dim is None else f", PCA {labels.pca_dim}"
