@@ -18,6 +18,10 @@ PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
 CONFIGS = Path("egs/harness/pretrain1/conf")
 SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS))
 NEW = Path("downstream/new_task/config.yaml")
+BOXED = [
+    Path("harness_bench/models/box/new_model", name)
+    for name in ("model.safetensors", "it1.train.jsonl", "curves.png", "LICENSE.md")
+]
 BUILD_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 INVENTORY = Path(__file__).with_name("packaging_inventory.py")
 GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
@@ -25,7 +29,7 @@ GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy what a build needs, and a contributor's new task, which no line of a build file names.
+    """Copy what a build needs, and a new task and a new model, which no line of a build file names.
 
     A build in the clone would pick up what an earlier one left.
     """
@@ -37,6 +41,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "downstream" / "new_task").mkdir()
     (folder / NEW).with_name("__init__.py").write_text('"""New."""\n')
     (folder / NEW).write_text("{}\n")
+    (folder / BOXED[0]).parent.mkdir(parents=True)
+    for path in BOXED:
+        (folder / path).write_bytes(b"\0")
     return folder
 
 
@@ -99,7 +106,7 @@ def test_the_wheel_holds_every_file_of_the_source_and_nothing_else(
     facts = f"harness_ssl_bench-{__version__}.dist-info"
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if not name.startswith(facts)} == expected
-    assert {installed_as(NEW), "harness_bench/py.typed"} <= expected
+    assert {installed_as(NEW), "harness_bench/py.typed", *map(str, BOXED)} <= expected
     assert f"{facts}/licenses/LICENSE" in names
     metadata = zipfile.ZipFile(wheel).read(f"{facts}/METADATA").decode()
     assert "License-Expression: Apache-2.0" in metadata

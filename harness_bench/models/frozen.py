@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TYPES = "harness_bench.models.types"
-CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+CONFIG, WEIGHTS, PREPROCESSOR = "config.json", hub.WEIGHTS, "preprocessor_config.json"
 
 
 @dataclass(frozen=True)

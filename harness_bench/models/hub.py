@@ -15,7 +15,8 @@ TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
 # What frozen use reads; a pretraining head may be larger than a small model.
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "harness.json")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "preprocessor_config.json", WEIGHTS, "harness.json")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,6 +38,12 @@ class ModelSource:
 def names() -> list[str]:
     """List the models of the table."""
     return sorted(read_toml(TABLE))
+
+
+def packaged() -> dict[str, Path]:
+    """Return the folders of the models that come with this package, by name."""
+    sources = _read(TABLE).items()
+    return {name: source.folder for name, source in sources if source.folder is not None}
 
 
 def resolve(name: str) -> Path:

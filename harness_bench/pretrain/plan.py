@@ -8,6 +8,7 @@ from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
 from harness_bench.core.tables import columns
 from harness_bench.models import config as shapes
+from harness_bench.models import hub
 from harness_bench.pretrain.config import load_preset, preset_names
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def render_presets(rows: list[dict[str, Any]]) -> str:
         "projection);\nprinted: millions in the paper; compression: 1 - parameters / HArnESS-L."
     )
     notes = [f"{row['name']}: {row['where']}" for row in rows]
+    for name, folder in hub.packaged().items():
+        size = _bytes((folder / hub.WEIGHTS).stat().st_size)
+        notes.append(f"{name}: comes with this package ({size}); `-u {name}` needs no checkpoint.")
     return "\n".join([*columns([header, *cells]), "", explained, "", *notes])
 
 

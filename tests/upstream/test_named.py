@@ -1,5 +1,6 @@
 """Where named upstreams come from: the table, what a user puts over it, and the hub."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,7 +12,9 @@ from huggingface_hub import errors
 
 from harness_bench.core.config import read_toml
 from harness_bench.models import hub as model_hub
+from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.pretrain.config import preset_names
+from harness_bench.pretrain.plan import preset_table, render_presets
 from harness_bench.probing.s3prl import arguments, hub
 from tests.upstream.conftest import waves
 
@@ -45,11 +48,12 @@ def test_each_name_of_the_table_is_an_upstream_with_a_preset() -> None:
         name for name in hub.own_names() if name.startswith("harness")
     }
     table = read_toml(model_hub.TABLE)
-    assert {row["preset"] for row in table.values()} <= set(preset_names())
+    made = [row for name, row in table.items() if name not in model_hub.packaged()]
+    assert {row["preset"] for row in made} <= set(preset_names())
     assert all(hub.own_checkpoint(name) is None for name in ("fbank_cached", "no_such_upstream"))
 
 
-@pytest.mark.parametrize("name", model_hub.names())
+@pytest.mark.parametrize("name", sorted({*model_hub.names()} - {*model_hub.packaged()}))
 def test_without_weights_the_sentence_says_how_to_make_them(name: str) -> None:
     """This is what everybody meets first, until weights are public; no s3prl is needed."""
     refused = f"(?s)-u {name}: no weights.*-k FOLDER.*HARNESS_MODELS"
@@ -81,6 +85,24 @@ def test_a_folder_of_models_by_name(
     assert model_hub.resolve("harness_s") == tmp_path / "harness_s.pt"
     with pytest.raises(ValueError, match=r"neither a folder harness_l nor a file harness_l\.pt"):
         model_hub.resolve("harness_l")
+
+
+def test_a_model_of_the_package_needs_no_download(
+    mel_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HARNESS_MODELS comes before it, as before all of the table."""
+    shutil.copytree(mel_checkpoint, tmp_path / "box" / "st")
+    table = tmp_path / "table.toml"
+    table.write_text('[harness_st]\nfolder = "box/st"\n')
+    monkeypatch.setattr(model_hub, "TABLE", table)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", Mock(side_effect=AssertionError))
+    assert model_hub.packaged() == {"harness_st": tmp_path / "box" / "st"}
+    assert hub.own_checkpoint("harness_st") == tmp_path / "box" / "st"
+    assert hub.harness_st(ckpt=None).digest() == checkpoint_digest(mel_checkpoint)
+    assert "harness_st: comes with this package" in render_presets(preset_table())
+    (tmp_path / "mine" / "harness_st").mkdir(parents=True)
+    monkeypatch.setenv(model_hub.MODELS, str(tmp_path / "mine"))
+    assert model_hub.resolve("harness_st") == tmp_path / "mine" / "harness_st"
 
 
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
