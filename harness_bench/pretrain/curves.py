@@ -96,9 +96,8 @@ def read_probes(run: Path, **style: Any) -> list[Curve]:
     folder, found = run_folder(run), defaultdict[str, list[dict[str, Any]]](list)
     rows = read_log(folder / PROBE_FILE) if (folder / PROBE_FILE).is_file() else []
     for row in rows:
-        found[f"{row['task']} on {row['corpus']}: dev accuracy of {row['head']} probes (%)"] += [
-            row
-        ]
+        what = f"{row['task']} on {row['corpus']}"
+        found[f"{what}\ndev accuracy of {row['head']} probes (%)"].append(row)
     return [
         replace(_curve(_name(folder), each, "accuracy", marked=True, **style), field=title)
         for title, each in found.items()
@@ -215,7 +214,8 @@ def _draw(axes: Any, curve: Curve, number: int, *, shares: bool) -> None:
     points, line, dashes = curve.values / scale, curve.smoothed / scale, DASHES[curve.dashes]
     if curve.marked:
         look = {"color": colour, "linestyle": dashes, "marker": "o", "markersize": 3.5}
-        axes.plot(curve.updates, points, linewidth=1.2, label=curve.name, **look)
+        # The last point stands on the frame.
+        axes.plot(curve.updates, points, linewidth=1.2, label=curve.name, clip_on=False, **look)
         return
     axes.plot(curve.updates, points, ".", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
     axes.plot(curve.updates, line, dashes, color=colour, linewidth=1.8, label=curve.name)

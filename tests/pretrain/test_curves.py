@@ -2,16 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from harness_bench.cli.app import app
-from harness_bench.pretrain.curves import Curve, plot_curves, read_curve, smooth, updates_to
-from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.core.files import write_jsonl
+from harness_bench.pretrain.curves import (
+    LOSS,
+    Curve,
+    plot_curves,
+    read_curve,
+    smooth,
+    updates_to,
+)
+from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE
+from harness_bench.pretrain.state import PROBE_FILE
 
 LOSSES = [6.0, 5.0, 4.5, 4.25, 4.0]
 
@@ -78,6 +89,51 @@ def test_updates_to_a_level_inverts_the_curve(losses: list[int], place: float) -
     assert updates_to(updates, values, level) == pytest.approx(at, abs=1e-6)
     assert updates_to(updates, values, values[-1] - 1) is None
     assert updates_to(updates, values, values[0]) == 7
+
+
+def write_rows(run: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    write_jsonl(run / name, [{"epoch": 0, **row} for row in rows])
+
+
+def probed(update: int, accuracy: float, corpus: str = "asc40") -> dict[str, Any]:
+    return {"update": update, "task": "keyword", "corpus": corpus, "head": "linear",
+            "accuracy": accuracy}  # fmt: skip
+
+
+def test_dev_and_probes_stand_beside_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dev in its run's colour, the probes of each corpus in a panel; all points as measured."""
+    watched, plain = (write_log(tmp_path / name / "run", LOSSES) for name in ("one", "two"))
+    dev = [{"update": update, LOSS: 7 - update / 20, "loss_unmasked": 1} for update in (20, 40)]
+    write_rows(watched, VALID_FILE, dev)
+    write_rows(watched, PROBE_FILE, [probed(20, 50), probed(20, 40, "lid"), probed(40, 60)])
+    write_rows(plain, PROBE_FILE, [probed(40, 55.5)])
+    drawn: dict[str, list[tuple[str, str, str, list[float]]]] = {}
+
+    def keep(figure: Figure, *_: Any, **__: Any) -> None:
+        for axes in figure.axes:
+            drawn[axes.get_ylabel()] = [
+                (str(line.get_label()), str(line.get_color()), str(line.get_linestyle()),
+                 np.asarray(line.get_ydata()).tolist())
+                for line in axes.get_lines() if not str(line.get_label()).startswith("_")
+            ]  # fmt: skip
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    out = tmp_path / "both.png"
+    arguments = ["curves", *(str(run.parent) for run in (watched, plain)), "--out", str(out)]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    (loss, lines), (words, probes), (languages, other) = drawn.items()
+    assert "masked frames" in loss
+    assert [line[0] for line in lines] == ["one", "one, dev", "two"]
+    assert lines[0][1] == lines[1][1] != lines[2][1]
+    assert [line[2] for line in lines] == ["-", "--", "-"]
+    assert lines[1][3] == [6.0, 5.0]
+    assert "keyword on asc40" in words
+    assert "keyword on lid" in languages
+    assert [line[3] for line in probes] == [[50.0, 60.0], [55.5]]
+    assert [line[1] for line in probes] == [lines[0][1], lines[2][1]]
+    assert [line[3] for line in other] == [[40.0]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

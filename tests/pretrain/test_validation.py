@@ -18,11 +18,12 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.rng import utterance_rng
 from harness_bench.cuts.store import write_cuts
-from harness_bench.models.checkpoint import HEAD, load_hubert
+from harness_bench.models.checkpoint import HEAD, load_hubert, save_random
 from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
 from harness_bench.pretrain.data.batches import span_mask
 from harness_bench.pretrain.data.cut_source import CutList, open_valid
-from harness_bench.pretrain.family import VALID, train_family
+from harness_bench.pretrain.family import VALID, label, train_family
+from harness_bench.pretrain.family import train as train_one
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import BOARD, LOG_FILE, VALID_FILE
@@ -188,6 +189,23 @@ def test_a_family_labels_its_dev_set(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
     train_family(family, cuts, out, accelerator="cpu")
     assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+@pytest.mark.parametrize("source", ["mfcc", "hidden"])
+def test_the_verbs_one_by_one(tmp_path: Path, source: str) -> None:
+    """`labels`, then `pretrain`: dev is labelled with what the first has left, and its teacher."""
+    cuts, config, teacher = corpus(tmp_path), tmp_path / "step.toml", tmp_path / "teacher"
+    save_random(teacher, small_config(), seed=0)
+    text = DEFAULTS.replace("defaults.", "") + "validate_interval_updates = 3\n"
+    layer = "layer = 1\n" if source == "hidden" else ""
+    config.write_text(text.replace("[labels]\n", f'[labels]\nsource = "{source}"\n{layer}'))
+    given = teacher if source == "hidden" else None
+    label(config, cuts, tmp_path / "made", teacher=given, accelerator="cpu")
+    if given is not None:
+        with pytest.raises(ValueError, match="need a teacher"):
+            train_one(config, cuts, tmp_path / "made", tmp_path / "run", accelerator="cpu")
+    train_one(config, cuts, tmp_path / "made", tmp_path / "run", teacher=given, accelerator="cpu")
+    assert [row["update"] for row in rows(tmp_path / "run")] == [3]
 
 
 def test_labels_of_other_audio_use_the_same_labeler(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from harness_bench.audio.io import load_waveform
+from harness_bench.core.cache import BoundedStore
+from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.frozen import hidden_states
@@ -95,6 +98,28 @@ def test_a_finished_probe_is_not_run_again(
     assert (again.layer, again.setting, again.dev) == (first.layer, first.setting, first.dev)
     with pytest.raises(TypeError, match="not callable"):
         run_linear(subject, moved, replace(config, c=(0.1,)))
+
+
+def test_features_are_kept_nowhere_and_the_folder_is_locked(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every utterance is read once; who asks for the same figures waits, and computes nothing."""
+    seen: list[int] = []
+
+    def put(store: BoundedStore[Any, Any], *_: Any) -> None:
+        seen.append(store.max_bytes)
+
+    monkeypatch.setattr(BoundedStore, "put", put)
+    config, out = LinearConfig(segments=1, c=(0.01,)), tmp_path / "out"
+    held = WorkDir(out, {})
+    with ThreadPoolExecutor(1) as pool:
+        with held.lock():
+            waiting = pool.submit(run_linear, subject, out, config)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            assert not (out / "inputs.json").exists()
+        assert waiting.result().dev
+    assert set(seen) == {0}
 
 
 def test_what_cannot_be_probed_is_told_first(subject: Subject, tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def objective(**settings: float) -> HubertObjective:
     return HubertObjective(Hubert(small_config()), 10, small_step(**settings).pretrain).eval()
 
 
+@pytest.mark.parametrize(("start", "mean", "deviation"), [("uniform", 0.5, 1 / 12**0.5),
+                                                          ("normal", 0.0, 1.0)])  # fmt: skip
+def test_label_embeddings_start_as_the_option_says(
+    start: str, mean: float, deviation: float
+) -> None:
+    """Uniform ones, as fairseq's, share a direction; normal ones do not."""
+    config, options = small_step(final_dim=64).pretrain, {"label_embeddings": start}
+    torch.manual_seed(0)
+    model = HubertObjective(Hubert(small_config()), 500, config, options)
+    values = model.head.label_embs_concat.detach()
+    assert float(values.mean()) == pytest.approx(mean, abs=0.02)
+    assert float(values.std()) == pytest.approx(deviation, rel=0.02)
+
+
 def test_loss_and_gradients_equal_the_naive_computation() -> None:
     """One matrix product must give what the paper's formula gives, masked and unmasked."""
     model, batch = objective(), make_batch()
