@@ -113,7 +113,9 @@ class Card:
         used = [
             f"{title}: {facts.licence}. {facts.origin}" for title, facts in self.config.data.items()
         ]
-        own = " ".join(part for part in (f"{self.config.licence}.", self.config.notice) if part)
+        own = " ".join(
+            part for part in (f"{self.config.licence}.", self.config.notice.strip()) if part
+        )
         return f"{own}\n\nTrained on:\n\n{_points(used)}"
 
     def _data(self, total: float) -> list[dict[str, Any]]:
