@@ -24,6 +24,7 @@ NAMED = AGAINST_FAIRSEQ | {
         "pretrain_step_base_fp32_vs_transformers", "pretrain_step_hst_vs_fairseq",
     ],
     "mel": ["mel_vs_raw_step", "mel_vs_raw_inference"],
+    "linear_probe": ["linear_probe_seconds_features", "linear_probe_seconds_fit"],
     "espnet": [
         *(f"espnet_step_{way}_vs_huggingface" for way in ("online", "cached")),
         *(f"espnet_step_{way}_vs_fbank" for way in ("online", "cached")),
