@@ -43,8 +43,7 @@ class CnnAttentionHead(nn.Module):
         """
         valid = torch.arange(features.shape[1], device=features.device) < frames[:, None]
         if self.norm is not None:
-            # Statistics of valid frames only: padding must not shift them.
-            features = features.masked_scatter(valid[..., None], self.norm(features[valid]))
+            features = self._normalised(features, valid)
         x = self.projector(features).transpose(1, 2)  # (B, hidden, F)
         if self.average:
             x, valid = self._averaged(x, valid, frames)
@@ -56,6 +55,14 @@ class CnnAttentionHead(nn.Module):
         pooled = (scores.softmax(dim=1)[..., None] * x).sum(dim=1)
         logits: Tensor = self.output(self.feed_forward(pooled).relu())
         return logits
+
+    def _normalised(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Standardise features (B, F, D) by statistics of valid frames (B, F) alone."""
+        assert self.norm is not None
+        # By rows: the gradient through a mask of numbers costs a quarter of a training step.
+        rows, flat = valid.flatten().nonzero().squeeze(1), features.flatten(0, 1)
+        normed = self.norm(flat.index_select(0, rows))
+        return torch.zeros_like(flat).index_copy_(0, rows, normed).view_as(features)
 
     def _averaged(self, x: Tensor, valid: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Average x (B, hidden, F) over `kernel_size` frames, once every `average` of them.
