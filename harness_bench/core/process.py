@@ -1,11 +1,14 @@
 """Run another program with its output in a log, and show the log's end when it fails."""
 
+import json
 import os
 import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -24,7 +27,6 @@ def run_logged(
     RuntimeError that names the command and shows the end of its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
     start = time.perf_counter()
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {shlex.join(command)}\n")
@@ -34,15 +36,86 @@ def run_logged(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env={**variables, **(environment or {})},
+            env=_variables(threads, environment),
             check=False,
         )
-    if done.returncode:
+    _require_success(done.returncode, command, log)
+    return time.perf_counter() - start
+
+
+class Worker:
+    """A process that does the work of one command after another, and starts but once.
+
+    Args:
+        command: starts it, at the first `run`. It reads orders, JSON lines with `arguments` and
+            `log`, appends its output of each to that log, and answers on standard output with
+            {"code": exit code}. It must end when its standard input does.
+        threads: of its numeric libraries.
+        environment: further variables.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, threads: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.command, self.threads, self.environment = command, threads, environment
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, command: Sequence[str], arguments: Sequence[str], log: Path) -> float:
+        """Have `arguments` done; return the seconds it took.
+
+        `command` is the same work as a process of its own, for the log and the error of a failure,
+        which is that of `run_logged`.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(f"$ {shlex.join(command)}\n")
+        _require_success(self._ordered({"arguments": [*arguments], "log": str(log)}), command, log)
+        return time.perf_counter() - start
+
+    def _ordered(self, order: Mapping[str, object]) -> int:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=_variables(self.threads, self.environment),
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        if answer := process.stdout.readline():
+            return int(json.loads(answer)["code"])
+        self._process = None  # it died, for want of memory perhaps
+        return process.wait() or 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """End the process, in the middle of an order too."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.communicate()
+
+
+def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:
+    limits = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return {**os.environ, **limits, **(environment or {})}
+
+
+def _require_success(code: int, command: Sequence[str], log: Path) -> None:
+    if code:
         raise RuntimeError(
-            f"Exit code {done.returncode} of: {shlex.join(command)}\nThe end of {log}:\n"
+            f"Exit code {code} of: {shlex.join(command)}\nThe end of {log}:\n"
             + "\n".join(log_lines(log)[-_TAIL_LINES:])
         )
-    return time.perf_counter() - start
 
 
 def log_lines(log: Path) -> list[str]:

@@ -9,9 +9,10 @@ import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
+from queue import SimpleQueue
 from threading import Event
 from typing import Annotated
 
@@ -24,7 +25,15 @@ from harness_bench.core.log import say
 from harness_bench.core.workdir import write_provenance
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing.head.config import LinearConfig
-from harness_bench.probing.probe import LOG, ProbeConfig, ProbeOutcome, Subject, run_probe
+from harness_bench.probing.probe import (
+    LOG,
+    ProbeConfig,
+    ProbeOutcome,
+    Run,
+    Subject,
+    one_process,
+    run_probe,
+)
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.scoring.classes import score_classes
 
@@ -78,29 +87,46 @@ class GridOutcome:
 
 
 def run_grid(
-    subject: Subject, out: Path, config: GridConfig, *, threads: int = 1, jobs: int = 1
+    subject: Subject,
+    out: Path,
+    config: GridConfig,
+    *,
+    threads: int = 1,
+    jobs: int = 1,
+    process: Callable[[ProbeConfig, int], AbstractContextManager[Run]] = one_process,
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write OUT/grid.json.
 
     Finished trials are not run again, so a killed grid resumes. Unless HARNESS_FEATURE_CACHE says
     otherwise, several trials share the upstream's features in OUT/features, which is deleted when
-    the grid is done. `threads` are of each trial, `jobs` trials at a time; errors: `run_probe`.
+    the grid is done. `threads` are of each trial, `jobs` trials at a time, each in one of so many
+    processes (`own_processes`: each in its own, for the same bits). Errors: `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
 
+    idle: SimpleQueue[Run] = SimpleQueue()
+
     def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome]:
-        def run(pair: _Pair) -> ProbeOutcome:
+        def trial(pair: _Pair) -> ProbeOutcome:
             folder, (rate, seed) = _folder(out, *pair), pair
             say(
                 f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
                 f"output in {folder / LOG}"
             )
             settings = replace(config.probe, learning_rate=rate, seed=seed)
-            return run_probe(subject, folder, settings, threads=threads, test=test)
+            run = idle.get()
+            try:
+                return run_probe(subject, folder, settings, threads=threads, test=test, run=run)
+            finally:
+                idle.put(run)
 
-        return dict(zip(pairs, _run_all(run, pairs, jobs), strict=True))
+        return dict(zip(pairs, _run_all(trial, pairs, jobs), strict=True))
 
-    with _shared_features(out, share=number > 1 and config.probe.feature_cache_mb > 0):
+    with ExitStack() as stack:
+        share = number > 1 and config.probe.feature_cache_mb > 0
+        stack.enter_context(_shared_features(out, share=share))
+        for _ in range(jobs):
+            idle.put(stack.enter_context(process(config.probe, threads)))
         tried = [(rate, first) for rate in config.learning_rates]
         alone = len(tried) == 1  # the only one is chosen whatever dev says
         outcomes = trials(tried, test=alone)

@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, read_yaml, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json, write_text
-from harness_bench.core.process import run_logged
+from harness_bench.core.process import Worker, run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, upstream_config
@@ -26,6 +27,8 @@ from harness_bench.probing.s3prl.layers import KEY as LAYERS
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
 SPLITS = ("train", "dev", "test")
+_MODULE, _WORKER = "harness_bench.run_downstream", "harness_bench.probing.s3prl.worker"
+_ALONE = (sys.executable, "-m", _MODULE)
 # Of versions before `inputs.json`: the key of a finished probe, or of one that was begun.
 _OLD_NOTES = (OldNote(OUTCOME, "key"), OldNote("key.txt", whole=OUTCOME))
 
@@ -85,14 +88,25 @@ class ProbeOutcome:
     tested: bool = True
 
 
+# Runs s3prl's command line with arguments, its output appended to a log; returns the seconds.
+type Run = Callable[[Sequence[str], Path], float]
+
+
 def run_probe(
-    subject: Subject, out: Path, config: ProbeConfig, *, threads: int = 1, test: bool = True
+    subject: Subject,
+    out: Path,
+    config: ProbeConfig,
+    *,
+    threads: int = 1,
+    test: bool = True,
+    run: Run | None = None,
 ) -> ProbeOutcome:
     """Train and test one head, or return the outcome of an equal probe that `out` holds.
 
     A probe that was cut off goes on where it was, with the same outcome to the bit on a CPU; one
     that was trained without a test is tested now, if that is asked for. `test=False` leaves the
-    test split alone, in training too, for a grid that has not chosen yet.
+    test split alone, in training too, for a grid that has not chosen yet. `run` is a process that
+    heads share (see `one_process`); None starts one, which ends with this head.
 
     Raises:
         ValueError: an unknown task, missing splits or a folder that is no checkpoint.
@@ -104,14 +118,15 @@ def run_probe(
     untested = replace(config, test_in_training=False)
     found = [(each, _work(out, subject, each)) for each in dict.fromkeys([config, untested])]
     kept = next((kept for _, work in found if (kept := _kept(work))), None)
-    if kept is None:
-        kept = _trained(subject, *found[0 if test else -1], threads)
-    if test and not kept.tested:
-        kept = _tested(out, kept, config, threads)
+    with nullcontext(run) if run else one_process(config, threads) as ready:
+        if kept is None:
+            kept = _trained(subject, *found[0 if test else -1], ready)
+        if test and not kept.tested:
+            kept = _tested(out, kept, ready)
     return kept
 
 
-def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int) -> ProbeOutcome:
+def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> ProbeOutcome:
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
     out = work.folder
@@ -125,7 +140,7 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int)
     words += ["-c", str(out / SETTINGS), "-p", str(out / RUN), "--seed", str(config.seed)]
     words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
     words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
-    seconds = _run(words, out / LOG, config, threads)
+    seconds = run(words, out / LOG)
     state = load_states(out / RUN / BEST)
     weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
     outcome = ProbeOutcome(
@@ -145,9 +160,9 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, threads: int)
     return outcome
 
 
-def _tested(out: Path, outcome: ProbeOutcome, config: ProbeConfig, threads: int) -> ProbeOutcome:
+def _tested(out: Path, outcome: ProbeOutcome, run: Run) -> ProbeOutcome:
     words = ["-m", "evaluate", "-t", "test", "-e", str(out / RUN / BEST)]
-    seconds = _run(words, out / LOG, config, threads)
+    seconds = run(words, out / LOG)
     commands = (*outcome.commands, _command(words))
     outcome = replace(outcome, commands=commands, test_seconds=seconds, tested=True)
     write_json(out / OUTCOME, resolved(outcome))
@@ -230,12 +245,28 @@ def _kept(work: WorkDir) -> ProbeOutcome | None:
 
 def _command(arguments: Sequence[str]) -> str:
     """Return a command line for readers: what one types to repeat it."""
-    return shlex.join(["python", "-m", "harness_bench.run_downstream", *arguments])
+    return shlex.join(["python", "-m", _MODULE, *arguments])
 
 
-def _run(arguments: Sequence[str], log: Path, config: ProbeConfig, threads: int) -> float:
-    """Run s3prl's command line, its output appended to the log; return the seconds it took."""
-    command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+@contextmanager
+def one_process(config: ProbeConfig, threads: int) -> Iterator[Run]:
+    """Yield what runs one command after the other in one process, which starts when it must."""
+    worker = Worker(
+        [sys.executable, "-m", _WORKER], threads=threads, environment=_variables(config)
+    )
+    with worker:
+        yield lambda arguments, log: worker.run([*_ALONE, *arguments], arguments, log)
+
+
+@contextmanager
+def own_processes(config: ProbeConfig, threads: int) -> Iterator[Run]:
+    """Yield what runs each command in a process of its own, as one types it: slower, the same."""
+    settings = _variables(config)
+    yield lambda arguments, log: run_logged(
+        [*_ALONE, *arguments], log, threads=threads, environment=settings
+    )
+
+
+def _variables(config: ProbeConfig) -> dict[str, str]:
     # s3prl's bars go into a file: redraw them seldom.
-    settings = {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
-    return run_logged(command, log, threads=threads, environment=settings)
+    return {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}

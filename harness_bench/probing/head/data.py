@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, override
 
 import torch
@@ -12,10 +13,10 @@ from harness_bench.audio.frames import FRAME_FIELD
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.cache import MEBIBYTE, BoundedStore
 from harness_bench.core.distributed import world
-from harness_bench.core.files import write_text
+from harness_bench.core.files import digest_file, write_text
 from harness_bench.core.log import say
 from harness_bench.cuts.fields import group_of, label_of, tags_of
-from harness_bench.cuts.store import read_cuts
+from harness_bench.cuts.store import cuts_path, read_cuts
 from harness_bench.results.predictions import ClassPrediction
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.probing.head.config import DataConfig
+
+
+_SPLITS = 4  # that a process keeps: those of one corpus, which its heads share
 
 
 class LabelledUtterance(NamedTuple):
@@ -80,7 +84,8 @@ class LabelledCuts(Dataset[LabelledUtterance]):
 
 def learn_classes(folder: Path, field: str) -> list[str]:
     """Return the sorted labels of the train split; fewer than two are a ValueError."""
-    classes = sorted({label_of(cut, field) for cut in read_cuts(folder, "train")})
+    cuts = _read(folder, "train", _digest(folder, "train"))
+    classes = sorted({label_of(cut, field) for cut in cuts})
     if len(classes) < 2:  # noqa: PLR2004
         raise ValueError(
             f"{folder}: the train split has the classes {classes} in field {field!r}; at least "
@@ -94,18 +99,40 @@ def read_split(
 ) -> LabelledCuts:
     """Read one split; utterances whose label the train split lacks are an error or skipped.
 
-    Skipped utterances are counted on the console and listed in `skipped.<split>.tsv`.
+    Skipped utterances are counted on the console and listed in `skipped.<split>.tsv`. Heads of one
+    process share a split, with the audio that it keeps.
     """
-    cuts = read_cuts(config.cuts, split)
+    digest = _digest(config.cuts, split)
+    known, unknown = _labelled(split, digest, config, tuple(classes))
+    if unknown:
+        _report_unknown(split, unknown, config=config, report_in=report_in)
+    if not len(known):
+        raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
+    return known
+
+
+def _digest(folder: Path, split: str) -> str:
+    path = cuts_path(folder, split)
+    return digest_file(path) if path.is_file() else ""  # reading it says what is wrong
+
+
+@lru_cache(maxsize=_SPLITS)
+def _read(folder: Path, split: str, digest: str) -> list[Cut]:
+    del digest  # another file of the same name is another split
+    return list(read_cuts(folder, split))
+
+
+@lru_cache(maxsize=_SPLITS)
+def _labelled(
+    split: str, digest: str, config: DataConfig, classes: tuple[str, ...]
+) -> tuple[LabelledCuts, dict[str, str]]:
+    """Return the utterances of known labels, and id -> label of the others."""
+    cuts = _read(config.cuts, split, digest)
     unknown = {
         cut.id: label for cut in cuts if (label := label_of(cut, config.label_field)) not in classes
     }
-    if unknown:
-        _report_unknown(split, unknown, config=config, report_in=report_in)
     known = [cut for cut in cuts if cut.id not in unknown]
-    if not known:
-        raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
-    return LabelledCuts(known, config, classes)
+    return LabelledCuts(known, config, classes), unknown
 
 
 def _report_unknown(
