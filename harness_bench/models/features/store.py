@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
+import xxhash
 
 from harness_bench.core.cache import MEBIBYTE, BoundedStore
 from harness_bench.core.cache_entry import EntryStore
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from harness_bench.models.features.config import FeatureCacheConfig
 
 _KEY_BYTES = 16
+_digest = partial(hashlib.blake2b, digest_size=_KEY_BYTES)
 FULL = (
     "are full of this run's own features, or of files being written. The others are computed each "
     "time. Allow more (HARNESS_FEATURE_CACHE_DISK_MB), halve them (HARNESS_FEATURE_CACHE_DTYPE="
@@ -67,28 +70,35 @@ class FeatureStore:
         self, wavs: Sequence[Tensor], compute: Callable[[Sequence[Tensor]], Sequence[Tensor]]
     ) -> list[Tensor]:
         """Return the features of utterances (samples,); those not kept yet `compute` gives."""
-        keys = _keys(wavs)
-        found = {key: kept for key in keys if (kept := self.get(key)) is not None}
+        # A training asks the memory for each utterance at each epoch: by keys that cost 40 times
+        # less than those of the disk, which may be anybody's.
+        keys = _keys(wavs, xxhash.xxh3_128)
+        found = {
+            key: self._given(kept) for key in keys if (kept := self.memory.get(key)) is not None
+        }
         missing = {key: wav for key, wav in zip(keys, wavs, strict=True) if key not in found}
+        names = dict(zip(missing, _keys([*missing.values()], _digest), strict=True))
+        found |= {k: kept for k, name in names.items() if (kept := self.get(k, name)) is not None}
+        missing = {key: wav for key, wav in missing.items() if key not in found}
         if missing:
             for key, features in zip(missing, compute([*missing.values()]), strict=True):
-                found[key] = self.put(key, features)
+                found[key] = self.put(key, features, names[key])
         return [found[key].to(wavs[0].device) for key in keys]
 
-    def get(self, key: bytes) -> Tensor | None:
-        """Return the features kept under a key, or None."""
+    def get(self, key: bytes, on_disk: bytes | None = None) -> Tensor | None:
+        """Return the features kept under a key, by default the same in memory and on disk."""
         kept = self.memory.get(key)
-        if kept is None and self._disk is not None and (name := self._name(key)) is not None:
+        if kept is None and (name := self._name(on_disk or key)) is not None and self._disk:
             kept = self._disk.read(name)
             if kept is not None:
                 self.memory.put(key, kept)
         return None if kept is None else self._given(kept)
 
-    def put(self, key: bytes, features: Tensor) -> Tensor:
+    def put(self, key: bytes, features: Tensor, on_disk: bytes | None = None) -> Tensor:
         """Keep features (states, frames, dim); return them as `get` will."""
         kept = self._stored(features)
         self.memory.put(key, kept)
-        if self._disk is not None and (name := self._name(key)) is not None:
+        if (name := self._name(on_disk or key)) is not None and self._disk:
             self._disk.write(name, kept)
         return self._given(kept)
 
@@ -127,13 +137,13 @@ class FeatureStore:
                 f"{config.states}, up to {config.disk_mb} MiB)."
             )
         parts = b"%d:%b%b" % (len(key), key, self._namespace)
-        return hashlib.blake2b(parts, digest_size=_KEY_BYTES).digest()
+        return _digest(parts).digest()
 
 
-def _keys(wavs: Sequence[Tensor]) -> list[bytes]:
+def _keys(wavs: Sequence[Tensor], digest: Callable[..., Any]) -> list[bytes]:
     """Return the keys of waveforms: another device or precision gives other features."""
     device = wavs[0].device.type if wavs else "cpu"
     mixed = torch.is_autocast_enabled(device)
     how = f"{device} {torch.get_autocast_dtype(device) if mixed else ''}".encode()
     samples = (wav.detach().cpu().contiguous().numpy() for wav in wavs)
-    return [hashlib.blake2b(each.data, digest_size=_KEY_BYTES).digest() + how for each in samples]
+    return [digest(each.data).digest() + how for each in samples]

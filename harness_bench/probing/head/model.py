@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness_bench.audio.frames import frame_count
 from harness_bench.probing.head.config import HeadConfig
+from harness_bench.probing.head.dropout import FrameDropout
 
 
 class CnnAttentionHead(nn.Module):
@@ -28,7 +29,7 @@ class CnnAttentionHead(nn.Module):
             nn.Conv1d(hidden, hidden, config.kernel_size, padding="same")
             for _ in range(config.conv_layers)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = FrameDropout(config.dropout)
         self.attention = nn.Linear(hidden, 1)
         self.feed_forward = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, classes)
@@ -49,7 +50,7 @@ class CnnAttentionHead(nn.Module):
             x, valid = self._averaged(x, valid, frames)
         for number, conv in enumerate(self.convs):
             # Silent padding, as the convolution pads an utterance that stands alone.
-            x = conv(self.dropout(x.relu() if number else x) * valid[:, None])
+            x = conv(self.dropout(x.relu() if number else x, valid))
         x = x.transpose(1, 2)
         scores = self.attention(x).squeeze(-1).masked_fill(~valid, -torch.inf)
         pooled = (scores.softmax(dim=1)[..., None] * x).sum(dim=1)
