@@ -1,6 +1,7 @@
 """A probe on a frozen model: s3prl's command line as it is, against ours, its cache cold and warm.
 
-All is counted as a user waits for it: whole processes, from the command line to the last file.
+And a grid of heads in one process against a process for each head, as one types them. All is
+counted as a user waits for it: whole processes, from the command line to the last file.
 """
 
 import math
@@ -26,10 +27,14 @@ from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.features.config import DISK_MB, DTYPE, FOLDER, MEMORY_MB
 from harness_bench.models.hubert import Hubert, HubertConfig
 from harness_bench.pretrain.config import load_preset
+from harness_bench.probing.grid import run_grid
+from harness_bench.probing.probe import Subject, one_process, own_processes
+from harness_bench.probing.run import grid_config
 from harness_bench.probing.s3prl.arguments import packaged_config
 
 PEER = "espnet-s3prl"
 TASK, BATCH = s3prl_stock.TASK, 4  # the task's own batch size
+RATES, GRID = (5e-3, 2e-3, 1e-3), Path(__file__).parents[1] / "egs/demo/heads1/conf/probe.toml"
 OURS = ("harness_bench.run_downstream", "harness_local")
 STOCK = ("benchmarks.s3prl_stock", s3prl_stock.UPSTREAM)
 RESULTS = ("metrics.jsonl", "predictions.dev.jsonl")
@@ -45,6 +50,8 @@ class Size:
     utterances: SplitSizes
     epochs: int
     model: HubertConfig
+    heads: int  # of the grid: three learning rates, and so many seeds of the best
+    steps: int  # of each head of the grid
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,12 @@ def measure(*, tiny: bool = False) -> Rows:
             more than rounding from s3prl's.
     """
     if tiny:
-        size = Size(SplitSizes(train=6, dev=6, test=6), epochs=2, model=TINY_MODEL)
+        size = Size(
+            SplitSizes(train=6, dev=6, test=6), epochs=2, model=TINY_MODEL, heads=4, steps=2
+        )
     else:  # HArnESS-S on 40 s of speech: two minutes of one core for s3prl
         sizes = SplitSizes(train=18, dev=6, test=6)
-        size = Size(sizes, epochs=12, model=load_preset("harness_s").model)
+        size = Size(sizes, 12, load_preset("harness_s").model, heads=9, steps=100)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), size)
         cold = bench.run("cold", OURS)
@@ -135,6 +144,7 @@ def measure(*, tiny: bool = False) -> Rows:
         first, peer_first = (
             bench.run(f"one step of {command[0]}", command, steps=1) for command in (OURS, STOCK)
         )
+        yield _grid(bench)
     what = (
         f"{size.epochs} epochs of {size.utterances.train} utterances, dev tested 4 times, "
         f"{size.model.encoder_layers} layers of {size.model.encoder_embed_dim}"
@@ -142,6 +152,30 @@ def measure(*, tiny: bool = False) -> Rows:
     yield _row("probe_warm_vs_s3prl", warm, stock, f"{what}, features on disk")
     yield _row("probe_total_vs_s3prl", cold, stock, f"{what}, empty cache")
     yield _row("probe_startup_vs_s3prl", first, peer_first, "one step, features on disk")
+
+
+def _grid(bench: Bench) -> Row:
+    """Compare a grid on FBANK in one process with the same in a process for each command."""
+    heads, steps = bench.size.heads, bench.size.steps
+    config = grid_config(
+        GRID, learning_rates=RATES, seeds=range(heads - len(RATES) + 1), steps=steps
+    )
+    subject = Subject(
+        upstream="fbank_cached", checkpoint=None, task=TASK, cuts=bench.folder / "cuts"
+    )
+    taken, found = [], []
+    for number, process in enumerate((one_process, own_processes)):
+        start, out = cpu_seconds(), bench.folder / f"grid{number}"
+        run_grid(subject, out, config, process=process)
+        taken.append(cpu_seconds() - start)
+        found.append(
+            {path.relative_to(out): digest_file(path) for path in out.rglob("pred*.jsonl")}
+        )
+    if found[0] != found[1] or not found[0]:
+        raise RuntimeError(f"Heads of one process differ from those of their own: {found}.")
+    what = f"{heads} heads of {steps} steps of batch {config.probe.batch_size} on FBANK"
+    note = versus(f"{what}, in one process against a process for each command", PEER)
+    return lower_is_better("head_grid_vs_today", taken[0], taken[1], "CPU s", note=note)
 
 
 def _row(name: str, ours: Run, peer: Run, what: str) -> Row:

@@ -31,7 +31,10 @@ NAMED = AGAINST_FAIRSEQ | {
         "espnet_frontend_share_cached_vs_online", "espnet_frontend_vs_huggingface",
         *(f"espnet_decode_beam{beam}_batch_vs_single" for beam in (1, 4, 10)),
     ],
-    "probe": ["probe_warm_vs_s3prl", "probe_total_vs_s3prl", "probe_startup_vs_s3prl"],
+    "probe": [
+        "probe_warm_vs_s3prl", "probe_total_vs_s3prl", "probe_startup_vs_s3prl",
+        "head_grid_vs_today",
+    ],
 }  # fmt: skip
 MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow]}  # probe: s3prl starts, twice
 NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.core.process import log_lines, run_logged
+from harness_bench.core.process import Worker, log_lines, run_logged
 
 
 def python(code: str) -> list[str]:
@@ -58,3 +58,41 @@ def test_the_end_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:
     # A redrawn bar is one line.
     log.write_bytes(b"start\n 0%\r 50%\r100%\n\n   \n\xff half a letter\nnow 1\rnow 2")
     assert log_lines(log) == ["start", "100%", "\N{REPLACEMENT CHARACTER} half a letter", "now 2"]
+
+
+SERVES = """
+import json, os, sys
+for line in sys.stdin:
+    order = json.loads(line)
+    (word,) = order["arguments"]
+    if word == "die":
+        os._exit(7)
+    with open(order["log"], "a") as log:
+        log.write(f"{word} by {os.getpid()} of {os.environ['OMP_NUM_THREADS']}\\n")
+    print(json.dumps({"code": 3 if word == "fail" else 0}), flush=True)
+"""
+
+
+def test_a_worker_does_many_orders_and_starts_once(tmp_path: Path) -> None:
+    """Each with its own log, in which stands the command that would do the same alone."""
+    with Worker(python(SERVES), threads=3) as worker:
+        for name in ("one", "other"):
+            assert worker.run(["do", name], [name], tmp_path / name / "log.txt") >= 0
+        logs = [(tmp_path / name / "log.txt").read_text() for name in ("one", "other")]
+        assert logs[0].startswith("$ do one\none by ")
+        assert logs[0].replace("one", "other") == logs[1]
+        assert logs[0].endswith(" of 3\n")
+        with pytest.raises(RuntimeError, match=r"Exit code 3 of: do it(.|\n)*fail by"):
+            worker.run(["do", "it"], ["fail"], tmp_path / "log.txt")
+    with Worker(["no such program"], threads=1):
+        pass  # nothing was to be done: nothing is started
+
+
+def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
+    """It could wait forever for an answer; the next order starts another."""
+    log = tmp_path / "log.txt"
+    with Worker(python(SERVES), threads=1) as worker:
+        with pytest.raises(RuntimeError, match="Exit code 7 of: do it"):
+            worker.run(["do", "it"], ["die"], log)
+        worker.run(["do", "it"], ["again"], log)
+    assert "again by" in log.read_text()

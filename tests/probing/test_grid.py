@@ -11,7 +11,7 @@ import pytest
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
-from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject
+from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Run, Subject
 from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, publish_grid
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
@@ -42,9 +42,10 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
     found: list[tuple[float, int]] = []
 
     def run_probe(
-        _: Subject, out: Path, config: ProbeConfig, *, threads: int, test: bool
+        _: Subject, out: Path, config: ProbeConfig, *, threads: int, test: bool, run: Run
     ) -> ProbeOutcome:
         assert threads
+        assert callable(run)
         if not out.exists():
             found.append((config.learning_rate, config.seed))
         dev, right = RIGHT[config.learning_rate]

@@ -100,6 +100,23 @@ def test_input_norm_counts_valid_frames_only() -> None:
     torch.testing.assert_close(head.norm.running_mean, 0.1 * torch.cat(items).mean(0))
 
 
+def test_input_norm_is_the_plain_one_of_the_valid_frames() -> None:
+    """To the bit, gradients too, however the frames are gathered: old heads must come out alike."""
+    torch.manual_seed(0)
+    head, norm = CnnAttentionHead(16, 5, HeadConfig(input_norm="batch")), torch.nn.BatchNorm1d(16)
+    x, gradient = torch.randn(3, 9, 16), torch.randn(3, 9, 16)
+    valid = torch.arange(9) < torch.tensor([9, 2, 5])[:, None]
+    ours = head._normalised(x, valid)
+    plain = torch.zeros_like(x).masked_scatter(valid[..., None], norm(x[valid]))
+    assert head.norm is not None
+    found = [
+        torch.autograd.grad(y, [*layer.parameters()], gradient)
+        for y, layer in ((ours, head.norm), (plain, norm))
+    ]
+    for one, other in zip((ours, *found[0]), (plain, *found[1]), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_every_parameter_learns() -> None:
     """A layer left out of the graph would make the head smaller than the paper's."""
     head = CnnAttentionHead(16, 5, HeadConfig(hidden=8))

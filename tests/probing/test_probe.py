@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,15 @@ from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_file, digest_strings, write_json
 from harness_bench.core.workdir import versions
 from harness_bench.cuts.store import cuts_path
-from harness_bench.probing import probe
-from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
+from harness_bench.probing.grid import GridConfig, run_grid
+from harness_bench.probing.probe import (
+    ProbeConfig,
+    ProbeOutcome,
+    Run,
+    Subject,
+    own_processes,
+    run_probe,
+)
 from harness_bench.probing.s3prl.arguments import packaged_config
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from tests.probing.conftest import Python
@@ -36,12 +43,22 @@ def start(tone_corpus: Path, tiny_checkpoint: Path) -> Start:
     usual: dict[str, Any] = {"upstream": "harness_local", "checkpoint": tiny_checkpoint}
     usual |= {"task": "keyword", "cuts": tone_corpus, "label_field": "label"}
 
-    def run(
-        out: Path, config: ProbeConfig = SHORT, *, test: bool = True, **other: Any
+    def head(
+        out: Path,
+        config: ProbeConfig = SHORT,
+        *,
+        test: bool = True,
+        run: Run | None = None,
+        **other: Any,
     ) -> ProbeOutcome:
-        return run_probe(Subject(**usual | other), out, config, test=test)
+        return run_probe(Subject(**usual | other), out, config, test=test, run=run)
 
-    return run
+    return head
+
+
+def never(*_: object) -> float:
+    """Stand in for the run of a command that must not be run."""
+    raise TypeError
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +92,12 @@ def test_says_what_it_did(outcome: ProbeOutcome, folder: Path) -> None:
     assert (folder / "provenance.json").is_file()
 
 
-def test_an_equal_probe_is_not_run_again(
-    outcome: ProbeOutcome, folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_equal_probe_is_not_run_again(outcome: ProbeOutcome, folder: Path, start: Start) -> None:
     """A second `make demo` must take seconds; other settings must run, and fail here."""
-    monkeypatch.setattr(probe, "_run", None)  # a call would raise
-    assert start(folder) == outcome
+    assert start(folder, run=never) == outcome
     outcome.test_predictions.rename(folder / "away")
     with pytest.raises(TypeError):
-        start(folder / "other", ProbeConfig(seed=1))
+        start(folder / "other", ProbeConfig(seed=1), run=never)
     (folder / "away").rename(outcome.test_predictions)
 
 
@@ -121,16 +135,12 @@ def test_the_cache_and_the_second_process_change_nothing(
 
 
 def test_a_probe_cut_off_goes_on_and_ends_alike(
-    outcome: ProbeOutcome,
-    folder: Path,
-    tmp_path: Path,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    outcome: ProbeOutcome, folder: Path, tmp_path: Path, start: Start
 ) -> None:
     """Killed in its first third: no step is done twice, and the outcome is the same to the bit."""
     killed = tmp_path / "probe"
 
-    def kill(arguments: list[str], *_: object) -> float:
+    def kill(arguments: Sequence[str], _: Path) -> float:
         run = killed / "s3prl"
         command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
         with subprocess.Popen(
@@ -142,10 +152,8 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
             process.kill()
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(probe, "_run", kill)
-        with pytest.raises(KeyboardInterrupt):
-            start(killed)
+    with pytest.raises(KeyboardInterrupt):
+        start(killed, run=kill)
     assert not (killed / "outcome.json").exists()
     untested = start(killed, test=False)
     assert not untested.tested
@@ -161,14 +169,52 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
     assert again.layer_weights == outcome.layer_weights
 
 
+def test_heads_of_one_process_are_those_of_their_own(
+    tmp_path: Path, start: Start, tone_corpus: Path, tiny_checkpoint: Path
+) -> None:
+    """The second head finds upstream, features and audio of the first, and learns the same."""
+    short = replace(SHORT, total_steps=20, input_norm="batch", test_in_training=True)
+    subject = Subject(
+        upstream="harness_local", checkpoint=tiny_checkpoint, task="keyword", cuts=tone_corpus
+    )
+    run_grid(subject, tmp_path / "grid", GridConfig(seeds=(1, 2), probe=short))
+    second = tmp_path / "grid" / "lr0.001.seed2"
+    config = replace(short, seed=2, learning_rate=1e-3)
+    with own_processes(config, threads=1) as run:
+        alone = start(tmp_path / "alone", config, run=run)
+    for name in ("metrics.jsonl", "predictions.dev.jsonl", "predictions.test.jsonl"):
+        one, other = second / "s3prl" / name, tmp_path / "alone" / "s3prl" / name
+        assert one.read_bytes() == other.read_bytes(), name
+    assert json.loads((second / "outcome.json").read_text())["key"] == alone.key
+    assert "--seed 2" in (second / "log.txt").read_text().splitlines()[0], "a log of its own"
+
+
+def test_no_head_outlives_who_wanted_it(tmp_path: Path, tone_corpus: Path) -> None:
+    """Killed beyond all cleaning up, a grid leaves no process that trains on in its folders."""
+    command = [sys.executable, "-m", "harness_bench.probing.s3prl.worker"]
+    words = ["-m", "train", "-u", "fbank_cached", "-d", "keyword", "-p", str(tmp_path / "run")]
+    settings: dict[str, Any] = {
+        "runner.total_steps": 10**6,
+        "runner.save_step": 1,
+        "runner.eval_step": 10**6,
+    }
+    settings |= {"downstream_expert.datarc.cuts": tone_corpus}
+    words += ["-o", ",,".join(f"config.{name}={value}" for name, value in settings.items())]
+    order = json.dumps({"arguments": words, "log": str(tmp_path / "log.txt")}) + "\n"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(order)
+        process.stdin.flush()
+        while process.poll() is None and not list((tmp_path / "run").glob("states-*.ckpt")):
+            time.sleep(0.01)
+        assert process.poll() is None, (tmp_path / "log.txt").read_text()
+        process.stdin.close()  # as the end of the process at its other end does
+        assert process.wait(timeout=20)
+
+
 @pytest.mark.parametrize("during", [True, False])
 def test_heads_of_earlier_versions_are_read(
-    tmp_path: Path,
-    tone_corpus: Path,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    during: bool,
+    tmp_path: Path, tone_corpus: Path, start: Start, *, during: bool
 ) -> None:
     """Before layers could be chosen and tests put off, a probe's key and outcome were these."""
     config = ProbeConfig(total_steps=60, eval_step=20, test_in_training=during)
@@ -192,9 +238,8 @@ def test_heads_of_earlier_versions_are_read(
         Path(path).touch()
     kept |= {"key": key, "commands": [], "best_step": 20, "layer_weights": []}  # type: ignore[dict-item]
     write_json(tmp_path / "outcome.json", {**kept, "train_seconds": 1.5, "test_seconds": 2.5})
-    monkeypatch.setattr(probe, "_run", None)  # a call would raise
     for test in (True, False):
-        assert start(tmp_path, config, test=test, **FBANK).test_seconds == 2.5
+        assert start(tmp_path, config, test=test, run=never, **FBANK).test_seconds == 2.5
 
 
 @pytest.mark.parametrize(
@@ -202,19 +247,17 @@ def test_heads_of_earlier_versions_are_read(
     [("weighted", [], None), ("mean", [], "mean"), (2, ["-l", "2"], None)],
 )
 def test_layers_are_chosen_by_s3prls_means(
-    layers: Any, flags: list[str], written: str | None, tmp_path: Path, start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    layers: Any, flags: list[str], written: str | None, tmp_path: Path, start: Start
+) -> None:
     """A setting of the runner, or its own flag, so that the command repeats the head."""
-    commands: list[list[str]] = []
+    commands: list[Sequence[str]] = []
 
-    def run(words: list[str], *_: object) -> float:
+    def run(words: Sequence[str], _: Path) -> float:
         commands.append(words)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe, "_run", run)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, ProbeConfig(layers=layers), **FBANK)
+        start(tmp_path, ProbeConfig(layers=layers), run=run, **FBANK)
     (words,) = commands
     assert words[words.index("-l") :] == flags if flags else "-l" not in words
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["runner"].get("layers") == written

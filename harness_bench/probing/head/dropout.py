@@ -11,19 +11,22 @@ from torch import Tensor, nn
 _BITS = 53  # of a random number between 0 and 1, of which torch's bernoulli makes each of its own
 
 
-class FrameDropout(nn.Dropout):
+class FrameDropout(nn.Module):
     """`nn.Dropout`, to the bit and from the same random numbers, and zeros behind the frames."""
 
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
     @override
-    def forward(self, input: Tensor, valid: Tensor) -> Tensor:
-        """Return (B, C, F) of (B, C, F); `valid` (B, F) says which frames are any."""
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Return (B, C, F) of x (B, C, F); `valid` (B, F) says which frames are any."""
         mask = valid[:, None]
         if not self.training or self.p == 0:
-            return input * mask
-        if input.device.type != "cpu":
-            return F.dropout(input, self.p) * mask
-        # One product instead of two.
-        return input * (_noise(input, 1 - self.p) * mask)
+            return x * mask
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p) * mask
+        return x * (_noise(x, 1 - self.p) * mask)  # one product instead of two
 
 
 def _noise(like: Tensor, keep: float) -> Tensor:
