@@ -137,9 +137,14 @@ class TrainLog:
         return line
 
     def add_validation(self, figures: Mapping[str, float]) -> None:
-        """Write what held-out utterances gave after the last update."""
+        """Write what held-out utterances gave after the last update, and the time it took.
+
+        The time counts for nothing else: speeds of updates compare with those of other runs.
+        """
         progress = self.run.progress
         self.validated.add(progress.update)
+        self.since += figures["seconds"]
+        self.cpu_since += figures["cpu_seconds"]
         row = {"update": progress.update, "epoch": progress.epoch, **figures}
         self._write(VALID_FILE, row, group="valid/")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-from harness_bench.audio.batching import by_duration
-from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.batching import by_duration, total_hours
+from harness_bench.core.log import cpu_seconds
 from harness_bench.pretrain.config import AugmentConfig
 from harness_bench.pretrain.data.batches import PretrainDataset, ignore_sigterm
 from harness_bench.pretrain.data.cut_source import VALID_SEED
@@ -52,6 +52,7 @@ class Validation:
         )
         self.data = PretrainDataset(valid.labels, config, epoch=0, channels=0)
         cuts = [crop(cut, config.max_sample_size, VALID_SEED, 0) for cut in valid.cuts.cuts]
+        self.hours = total_hours(cuts)
         batches = [*by_duration(cuts, config.max_seconds)]
         rank, ranks = run.fabric.global_rank, run.fabric.world_size
         # With fewer batches than ranks each rank takes all: figures are shares, and no rank waits.
@@ -63,12 +64,12 @@ class Validation:
         if self.every is None or update in self.log.validated or update == 0:
             return
         if update % self.every == 0 or update == last:
-            begun = time.perf_counter()
-            figures, samples = self._figures()
-            hours, seconds = samples / SAMPLE_RATE / 3600, time.perf_counter() - begun
-            self.log.add_validation({**figures, "hours": hours, "seconds": seconds})
+            begun, cpu = time.perf_counter(), cpu_seconds()
+            row = self._figures() | {"hours": self.hours}
+            times = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
+            self.log.add_validation(row | times)
 
-    def _figures(self) -> tuple[dict[str, float], float]:
+    def _figures(self) -> dict[str, float]:
         run, total, names = self.run, torch.zeros(()), []
         device = run.fabric.device
         cuda = [device] if device.type == "cuda" else []
@@ -80,9 +81,9 @@ class Validation:
                 sums = run.objective(moved)
                 names = [*sums]
                 total = total.to(device) + tally(run.objective, sums, moved).double()
-            found = totalled(run, names, total)
+            figures, _ = totalled(run, names, total)
             run.model.train()
-        return found
+        return figures
 
     def _batches(self) -> DataLoader[MaskedBatch]:
         return DataLoader(

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.rng import utterance_rng
-from harness_bench.cuts.store import write_cuts
+from harness_bench.cuts.shar import write_shards
+from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models.checkpoint import HEAD, load_hubert, save_random
 from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
 from harness_bench.pretrain.data.batches import span_mask
@@ -43,7 +44,7 @@ FAMILY = (DEFAULTS + TEACHERS).replace(
 
 def rows(run: Path, name: str = VALID_FILE) -> list[dict[str, Any]]:
     """Read a log without what depends on the machine."""
-    machine = ("seconds", "audio_seconds_per_second", "memory_gib")
+    machine = ("seconds", "audio_seconds_per_second", "memory_gib", "cpu_seconds")
     return [{k: v for k, v in row.items() if k not in machine} for row in read_jsonl(run / name)]
 
 
@@ -240,10 +241,26 @@ def test_what_cannot_be_validated_is_told_first(
 
 
 def test_data_tables_name_the_dev_sets(tmp_path: Path) -> None:
-    """Of the sources, and of what is protected: with shards, dev has no other place."""
+    """Of the sources, and of what is protected."""
     folder, other = corpus(tmp_path), tmp_path / "other"
     write_cuts(other, "dev", make_cuts(tmp_path / "more", [10_000] * 2, seed=5)[1:])
     text = f'[data]\nprotect = ["{other}"]\n[[data.sources]]\nfolder = "{folder}"\n'
     text = FAMILY.replace("[defaults.model]", f"{text}[defaults.model]")
     train_family(written(tmp_path, text), None, tmp_path / "out", only="first", accelerator="cpu")
     assert rows(tmp_path / "out" / "first" / "run")[-1]["hours"] == pytest.approx(48_000 / 57.6e6)
+
+
+def test_beside_shards_dev_is_what_is_protected(tmp_path: Path) -> None:
+    """Labels of shards are of another kind, and their labeler the same; no dev, no training."""
+    folder, out = corpus(tmp_path), tmp_path / "out"
+    write_shards(read_cuts(folder, "train"), tmp_path / "shar", shard_cuts=2, seed=0)
+    source = f'[[data.sources]]\nfolder = "{tmp_path}/shar"\ncorpus = "shar"\n'
+    bare, whole = (
+        FAMILY.replace("[defaults.model]", f"[data]\n{protect}{source}[defaults.model]")
+        for protect in ("", f'protect = ["{folder}"]\n')
+    )
+    with pytest.raises(ValueError, match="nothing holds any"):
+        train_family(written(tmp_path, bare), None, out, only="first", accelerator="cpu")
+    assert not (out / "first").exists()
+    train_family(written(tmp_path, whole), None, out, only="first", accelerator="cpu")
+    assert rows(out / "first" / "run")[-1]["hours"] == pytest.approx(38_000 / 57.6e6)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lhotse.cut import Cut
 from safetensors.torch import load_file
 
 from harness_bench.core.files import read_jsonl
@@ -16,10 +17,12 @@ from harness_bench.models.checkpoint import HEAD
 from harness_bench.pretrain import objectives
 from harness_bench.pretrain.config import IterationConfig, LabelConfig, objective_names
 from harness_bench.pretrain.curves import read_curve
+from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.labels.store import NoLabels
-from harness_bench.pretrain.monitor import LOG_FILE
+from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE
 from harness_bench.pretrain.objectives.base import Objective, objective_class
 from harness_bench.pretrain.state import states
+from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import Train, equal, small_step
 
 # BEST-RQ in small: a frozen random projection of the energy per frame is the target.
@@ -82,10 +85,16 @@ def unlabelled(**changes: Any) -> IterationConfig:
 
 
 @pytest.mark.usefixtures("made_up")
-def test_one_file_trains_logs_saves_and_resumes(train: Train, tmp_path: Path) -> None:
+def test_one_file_trains_logs_saves_and_resumes(
+    train: Train, cuts: list[Cut], tmp_path: Path
+) -> None:
     """Stopped after two of three updates, it ends with the very weights of an unbroken run."""
     step = unlabelled(max_update=3, keep_interval_updates=2)
-    straight = train(step, tmp_path / "a", labels=NoLabels())
+    watched = replace(step, pretrain=replace(step.pretrain, validate_interval_updates=2))
+    valid = ValidSet(CutList(cuts[:3]), NoLabels())
+    straight = train(watched, tmp_path / "a", labels=NoLabels(), valid=valid)
+    held_out = [row["frames_masked"] for row in read_jsonl(tmp_path / "a" / VALID_FILE)]
+    assert len(set(held_out)) == 1 < len(held_out)
     first = read_jsonl(tmp_path / "a" / LOG_FILE)
     assert {"loss_masked", "frames_masked", "grad_norm"} <= next(first).keys()
     assert read_curve(tmp_path / "a", field="frames_masked").values.shape == (3,)
