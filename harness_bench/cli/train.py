@@ -138,6 +138,7 @@ def family(
     hours: Annotated[float | None, opt("Hours of audio, for the plan.")] = None,
     as_json: Json = False,
     restart: Restart = False,
+    seed: Annotated[int, opt("Added to all seeds: the same family by other chances.", min=0)] = 0,
     accelerator: Accelerator = "auto",
     devices: Devices = None,
 ) -> None:
@@ -149,7 +150,7 @@ def family(
       harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """
-    from harness_bench.pretrain.config import load_family
+    from harness_bench.pretrain.config import load_family, reseeded
     from harness_bench.pretrain.family import check_starts, train_family
     from harness_bench.pretrain.plan import plan, render_plan
 
@@ -160,7 +161,7 @@ def family(
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
     made = train_family(
-        found, cuts, out, split=split, only=only, restart=restart,
+        reseeded(found, seed), cuts, out, split=split, only=only, restart=restart,
         accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(made.times.summary())

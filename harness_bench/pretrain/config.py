@@ -7,7 +7,7 @@ format. Nothing here needs torch.
 from __future__ import annotations
 
 import os
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -309,6 +309,19 @@ class FamilyConfig:
                 f"iteration {step.name!r}: labels.layer = {layer}, but teacher {teacher.name!r} "
                 f"has {teacher.model.encoder_layers} layers"
             )
+
+
+def reseeded(family: FamilyConfig, add: int) -> FamilyConfig:
+    """Return a family with a number added to the seeds of all its labels and trainings."""
+    steps = (
+        replace(
+            step,
+            labels=replace(step.labels, seed=step.labels.seed + add),
+            pretrain=replace(step.pretrain, seed=step.pretrain.seed + add),
+        )
+        for step in family.iterations
+    )
+    return replace(family, iterations=tuple(steps))
 
 
 def is_outside(teacher: str) -> bool:

@@ -170,9 +170,20 @@ def _linear(
     plot = out / PLOT if len(outcome.dev) > 1 else None
     if plot is not None:
         draw_layers([*outcome.dev.values()], plot, title, "accuracy on dev (%)", line=None)
+    return ProbeReport(outcome, publish_linear(subject, outcome, config, row, folder), plot)
+
+
+def publish_linear(
+    subject: Subject,
+    outcome: LinearOutcome,
+    config: LinearConfig,
+    row: Mapping[str, Any],
+    folder: Path,
+) -> Path:
+    """Write the test result of a linear probe into a folder of results; `row` as of a grid."""
     rows = read_predictions(outcome.test_predictions, ClassPrediction)
     template = partial(_template(subject, row), head=config.classifier, seconds=outcome.seconds)
-    return ProbeReport(outcome, publish(class_result(rows, template), rows, folder), plot)
+    return publish(class_result(rows, template), rows, folder)
 
 
 def publish_grid(
@@ -185,7 +196,8 @@ def publish_grid(
     """Write the test result of a grid into a folder of results, predictions of all seeds beside it.
 
     The figures are means over the seeds; their spread stands in `Metric.spread`. `row` holds the
-    fields of `Result` that say how the leaderboard names what was probed.
+    fields of `Result` that say how the leaderboard names what was probed, and may tell `leakage`
+    where more was heard than the task's train split.
     """
     heads = [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]
     others = [{each.id: each.pred for each in head} for head in heads[1:]]
@@ -212,16 +224,13 @@ def _template(subject: Subject, row: Mapping[str, Any]) -> Template:
     """Say of a result what neither its predictions nor its head tell."""
     train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
     weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
-    return partial(
-        Result,
-        task=subject.task,
-        split="test",
-        hours=round(total_hours(test), 4),
-        leakage=leakage([(f"{row['corpus']} train", train)], test, f"{row['corpus']} test"),
-        command=shlex.join(["harness-bench", *sys.argv[1:]]),
-        **row,
-        **({} if weights is None else upstream_fields(weights)),
-    )
+    known: dict[str, Any] = {"command": shlex.join(["harness-bench", *sys.argv[1:]]), **row}
+    if "leakage" not in known:
+        sets = [(f"{row['corpus']} train", train)]
+        known["leakage"] = leakage(sets, test, f"{row['corpus']} test")
+    known |= {} if weights is None else upstream_fields(weights)
+    hours = round(total_hours(test), 4)
+    return partial(Result, task=subject.task, split="test", hours=hours, **known)
 
 
 def draw_layers(
@@ -248,15 +257,16 @@ def draw_layers(
 
 
 def grid_config(
-    file: str | Path | None = None,
+    file: str | Path | Mapping[str, Any] | None = None,
     *,
     learning_rates: Sequence[float] | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     layers: str | int | None = None,
 ) -> GridConfig:
-    """Build a grid from a TOML file and keywords, which win; a wrong value is a ValueError."""
-    values: dict[str, Any] = {} if file is None else read_toml(Path(file))
+    """Build a grid from a TOML file or its values, and keywords, which win; errors: ValueError."""
+    given = isinstance(file, Mapping)
+    values: dict[str, Any] = {**file} if given else {} if file is None else read_toml(Path(file))
     settings = values.setdefault("probe", {})
     if isinstance(settings, dict):  # `build` refuses anything else
         # One learning rate or seed may stand among the other settings, as in a demo's file.
@@ -270,4 +280,4 @@ def grid_config(
             settings["layers"] = parse_layers(str(layers))
     values |= {} if learning_rates is None else {"learning_rates": [*learning_rates]}
     values |= {} if seeds is None else {"seeds": [*seeds]}
-    return build(GridConfig, values, source="probe" if file is None else str(file))
+    return build(GridConfig, values, source="probe" if file is None or given else str(file))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, load
@@ -13,6 +15,7 @@ from harness_bench.demo.plan import DemoCorpusConfig
 
 HERE = package_folder("harness_bench.demo")
 EMBEDDED = HERE / "demo.toml"
+FBANK, BEST_STUDENT = "fbank", "best student"  # of `asr_models`
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -23,11 +26,19 @@ class DemoSource:
     corpus: str = "tsv"  # how to read it: a name of `harness-bench prepare`
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     max_skipped: float = Field(default=0.05, ge=0, le=1)
+    alias: str = Field(default="", pattern=r"^[\w.-]*$")  # its name, where not the folder's
 
     @property
     def name(self) -> str:
         """Its name in output folders and results."""
-        return Path(self.folder).name
+        return self.alias or Path(self.folder).name
+
+
+# `[asr]` or, for several, `[[asr]]`.
+type Sources = Annotated[
+    Annotated[DemoSource, Tag("table")] | Annotated[tuple[DemoSource, ...], Tag("tables")],
+    Discriminator(lambda given: "table" if isinstance(given, dict | DemoSource) else "tables"),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -48,13 +59,25 @@ class DemoConfig:
     synthetic: bool
     data_root: str = ""  # relative to the config file
     synthesis: DemoCorpusConfig | None = None
-    pretraining: DemoSource
+    pretraining: Sources  # train splits, heard by every model
     classification: tuple[Classification, ...] = Field(min_length=1)
-    asr: DemoSource
+    asr: Sources
     family: str = "family.toml"  # relative to the config file, or to the embedded one
-    # Overrides of the settings of s3prl's heads and of the ASR recipe.
+    # Rows: upstreams without weights; iterations of the family and named models, all of the family
+    # where empty; iterations whose shape is tried untrained too, that of most layers where empty.
+    baselines: tuple[str, ...] = Field(default=("fbank_cached",), min_length=1)
+    models: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
+    # What is recognised: "fbank", a row's model, or the student that the heads' dev sets chose.
+    asr_models: tuple[str, ...] = (FBANK, BEST_STUDENT)
+    heads: tuple[Literal["cnn", "linear", "knn"], ...] = Field(default=("cnn",), min_length=1)
+    # The heads' grid, as in a file of `harness-bench probe --config`; overrides of the recipe.
+    learning_rates: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
     probe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    linear: dict[str, Any] = Field(default_factory=dict)
     recipe: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    # Added to all seeds of models, heads and ASR: another run on the same speech.
     seed: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
@@ -63,14 +86,26 @@ class DemoConfig:
             raise ValueError("give either data_root (audio on disk) or [synthesis], not both")
         self.sources()
 
+    @property
+    def pretraining_sources(self) -> tuple[DemoSource, ...]:
+        """Return the corpora of pretraining."""
+        return self.pretraining if isinstance(self.pretraining, tuple) else (self.pretraining,)
+
+    @property
+    def asr_sources(self) -> tuple[DemoSource, ...]:
+        """Return the corpora of ASR."""
+        return self.asr if isinstance(self.asr, tuple) else (self.asr,)
+
     def sources(self) -> dict[str, DemoSource]:
         """Return every source once, by folder name; a name read in two ways is a `ValueError`."""
         found: dict[str, DemoSource] = {}
-        for source in (self.pretraining, self.asr, *(task.source for task in self.classification)):
+        tasks = (task.source for task in self.classification)
+        for source in chain(self.pretraining_sources, self.asr_sources, tasks):
             if found.setdefault(source.name, source) != source:
                 raise ValueError(
                     f"folder {source.folder!r} is read in two ways; folders of one name need "
-                    "equal settings, since results and cuts are filed under that name"
+                    "equal settings, since results and cuts are filed under that name. Give one of "
+                    "them an alias"
                 )
         return found
 

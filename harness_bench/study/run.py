@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from functools import partial
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,14 +15,19 @@ from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
-from harness_bench.cuts.store import read_cuts
+from harness_bench.cuts.store import cuts_path, read_cuts, read_lines, replacing_cuts, write_lines
+from harness_bench.models import hub
 from harness_bench.pretrain.config import checkpoint_folder, load_family
-from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Subject, run_probe
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.probing.grid import run_grid
+from harness_bench.probing.linear import LinearOutcome, run_linear
+from harness_bench.probing.probe import Subject
+from harness_bench.probing.run import grid_config, publish_grid, publish_linear
+from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result
 from harness_bench.scoring import publish
 from harness_bench.scoring.texts.score import score_rows
 from harness_bench.study.config import (
+    BEST_STUDENT,
     Classification,
     DemoConfig,
     DemoSource,
@@ -29,22 +37,24 @@ from harness_bench.study.config import (
 from harness_bench.study.schedule import Schedule, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console
 
     from harness_bench.asr.run import AsrOutcome
     from harness_bench.leaderboard.build import LeaderboardFiles
+    from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import FamilyConfig
+    from harness_bench.probing.grid import GridConfig, GridOutcome
+    from harness_bench.probing.head.config import LinearConfig
+    from harness_bench.probing.run import Head
     from harness_bench.results.record import Leakage
     from harness_bench.scoring.publish import Template
 
 RESULTS, LEADERBOARD = "results", "leaderboard"  # folders of a run
-FBANK, RANDOM = "fbank", "random"  # models
+RANDOM, PRETRAINING = "random", "pretraining"
 # Stages are called "KIND NAME"; those of heads and of ASR by their task.
 DATA, PRETRAIN, COSTS, ASR = "data", "pretrain", "costs", "asr"
-BEST_STUDENT = f"{ASR} best student"  # its model is known once the heads are tested
 
 
 @dataclass(frozen=True)
@@ -71,27 +81,130 @@ class Demo:
         """Return the prepared folder of a source."""
         return self.out / "cuts" / source.name
 
-    def rows(self) -> list[DemoRow]:
-        """List all rows: FBANK, a random model, every model of the family."""
-        # s3prl's own FBANK, bit for bit, kept in memory between epochs.
-        fbank = DemoRow(FBANK, "baseline", "fbank_cached", None)
-        random = DemoRow(RANDOM, "random", "harness_local", self.out / "models" / RANDOM)
-        names = [step.name for step in self.family.iterations]
-        models = [DemoRow(n, "pretrained", "harness_local", self.checkpoint(n)) for n in names]
-        return [fbank, random, *models]
+    @property
+    def heard(self) -> str:
+        """Return the name of what models are pretrained on."""
+        names = [source.name for source in self.config.pretraining_sources]
+        return names[0] if len(names) == 1 else PRETRAINING
+
+    @cached_property
+    def rows(self) -> dict[str, DemoRow]:
+        """Return all rows by model: baselines, untrained models, models of the family, others."""
+        # s3prl's own FBANK, bit for bit, is kept in memory between epochs.
+        names = {name: name.removesuffix("_cached") for name in self.config.baselines}
+        rows = [DemoRow(model, "baseline", name, None) for name, model in names.items()]
+        for model in self.untrained:
+            folder = self.out / "models" / model
+            rows.append(DemoRow(model, "random", "harness_local", folder))
+        family = [step.name for step in self.family.iterations]
+        for name in self.config.models or family:
+            folder = self.checkpoint(name) if name in family else _other_model(name)
+            model = name if name in family else folder.name
+            rows.append(DemoRow(model, "pretrained", "harness_local", folder))
+        return {row.model: row for row in rows}
+
+    @property
+    def untrained(self) -> dict[str, HubertConfig]:
+        """Return the shapes that are tried with random weights, by row."""
+        steps = {step.name: step.model for step in self.family.iterations}
+        deepest = max(steps, key=lambda name: steps[name].encoder_layers)
+        names = self.config.untrained or (deepest,)
+        if unknown := set(names) - set(steps):
+            raise ValueError(
+                f"untrained names {min(unknown)!r}; the family has {', '.join(steps)}."
+            )
+        alone = len(names) == 1
+        return {RANDOM if alone else f"{RANDOM}_{name}": steps[name] for name in names}
 
     def checkpoint(self, name: str) -> Path:
         """Return the checkpoint folder of a family's model."""
         return checkpoint_folder(self.out / "pretrain", name)
 
     def students(self) -> list[str]:
-        """List the models that no other model learns from."""
+        """List the rows of the family that no other model learns from."""
         teachers = {step.teacher for step in self.family.iterations}
-        return [step.name for step in self.family.iterations if step.name not in teachers]
+        names = [step.name for step in self.family.iterations if step.name not in teachers]
+        return [name for name in names if name in self.rows]
 
-    def probe_config(self) -> ProbeConfig:
+    @cached_property
+    def grid(self) -> GridConfig:
         """Return the settings of the heads."""
-        return build(ProbeConfig, self.config.probe, source="[probe] of the demo")
+        config = self.config
+        values = {"probe": {**config.probe}, "linear": config.linear}
+        values |= {"learning_rates": config.learning_rates} if config.learning_rates else {}
+        values |= {"seeds": config.seeds} if config.seeds else {}
+        grid = grid_config(values)
+        return replace(grid, seeds=tuple(seed + config.seed for seed in grid.seeds))
+
+    def probes(self) -> Iterator[Probe]:
+        """Yield every head of every row."""
+        for row in self.rows.values():
+            for task in self.config.classification:
+                for head in self.config.heads:
+                    yield Probe(self, row, task, head)
+
+
+def _other_model(name: str) -> Path:
+    """Return the folder of a model that the family does not make."""
+    if name in hub.names():
+        return hub.resolve(name)
+    if not Path(name).is_dir():
+        raise ValueError(
+            f"models names {name!r}, which is no iteration of the family, no named model "
+            f"({', '.join(hub.names())}) and no checkpoint folder."
+        )
+    return Path(name)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One kind of head on one row and task."""
+
+    demo: Demo
+    row: DemoRow
+    task: Classification
+    head: Head
+
+    @property
+    def name(self) -> str:
+        """Return the name of its stage."""
+        return f"{self.task.task} {self.row.model}" + f" ({self.head})" * (self.head != "cnn")
+
+    @property
+    def folder(self) -> Path:
+        """Return where it is trained."""
+        return self.demo.out / "probes" / self.head / self.task.task / self.row.model
+
+    @property
+    def subject(self) -> Subject:
+        """Return what is probed on what."""
+        return Subject(
+            upstream=self.row.upstream,
+            checkpoint=self.row.checkpoint,
+            task=self.task.task,
+            cuts=self.demo.cuts(self.task.source),
+            label_field=self.task.label_field,
+        )
+
+    def run(self) -> GridOutcome | LinearOutcome:
+        """Train and test heads, or return what an equal run left."""
+        if self.head == "cnn":
+            return run_grid(self.subject, self.folder, self.demo.grid)
+        return run_linear(self.subject, self.folder, self.linear)
+
+    @property
+    def linear(self) -> LinearConfig:
+        """Return the settings of a classifier that is no CNN."""
+        assert self.head != "cnn"
+        return replace(self.demo.grid.linear, classifier=self.head)
+
+    def dev_accuracy(self) -> float:
+        """Return the accuracy on dev in per cent, over the seeds of what dev chose."""
+        found = self.run()
+        if isinstance(found, LinearOutcome):
+            return max(found.dev.values())
+        chosen = (trial for trial in found.trials if trial.learning_rate == found.learning_rate)
+        return fmean(trial.dev["accuracy"] for trial in chosen)
 
 
 def run_demo(
@@ -121,26 +234,39 @@ def run_demo(
 def plan_stages(demo: Demo) -> list[Stage]:
     """Return every stage of the job; ranks put the longest chain first."""
     stages = [_data_stage(demo, source) for source in demo.config.sources().values()]
-    stages.append(_random_stage(demo))
+    if demo.heard == PRETRAINING:
+        after = [f"{DATA} {source.name}" for source in demo.config.pretraining_sources]
+        stages.append(Stage(f"{DATA} {demo.heard}", partial(_merge, demo), tuple(after), rank=-1))
+    stages += [
+        Stage(model, partial(_save_random, demo, model, shape))
+        for model, shape in demo.untrained.items()
+    ]
     names = {step.name for step in demo.family.iterations}  # a teacher may be from outside
     for step in demo.family.iterations:
         log = demo.out / "pretrain" / step.name / "log.txt"
-        after = [f"{DATA} {demo.config.pretraining.name}"]
+        after = [f"{DATA} {demo.heard}"]
         after += [f"{PRETRAIN} {step.teacher}"] if step.teacher in names else []
         train = partial(_pretrain, demo, step.name, log)
         stages.append(Stage(f"{PRETRAIN} {step.name}", train, tuple(after), log))
-    for number, row in enumerate(demo.rows()):
-        stages += [_probe_stage(demo, row, task, number) for task in demo.config.classification]
+    for number, row in enumerate(demo.rows.values()):
         if row.checkpoint is not None:
             # Nothing waits for these: they fill what the others leave free.
             run = partial(measure, row.checkpoint, demo.out / "costs" / f"{row.model}.json")
-            stages.append(Stage(f"{COSTS} {row.model}", run, _made_by(row), rank=30))
-    return [*stages, _asr_stage(demo, FBANK), _asr_stage(demo, None)]
+            stages.append(Stage(f"{COSTS} {row.model}", run, _made_by(demo, row), rank=30))
+        # ASR waits for the students' heads, so these go before the others.
+        rank = 2 if row.model in demo.students() else 10 + number
+        stages += [_probe_stage(probe, rank) for probe in demo.probes() if probe.row == row]
+    asr = [
+        (source, model) for source in demo.config.asr_sources for model in demo.config.asr_models
+    ]
+    return [*stages, *(_asr_stage(demo, *each) for each in asr)]
 
 
-def _made_by(row: DemoRow) -> tuple[str, ...]:
+def _made_by(demo: Demo, row: DemoRow) -> tuple[str, ...]:
     """Return the stages that must end before a row's upstream can be used."""
-    return {"baseline": (), "random": (RANDOM,)}.get(row.kind, (f"{PRETRAIN} {row.model}",))
+    if row.kind == "random":
+        return (row.model,)
+    return (f"{PRETRAIN} {row.model}",) if row.checkpoint == demo.checkpoint(row.model) else ()
 
 
 def _data_stage(demo: Demo, source: DemoSource) -> Stage:
@@ -158,29 +284,31 @@ def _data_stage(demo: Demo, source: DemoSource) -> Stage:
         prepare(source.corpus, folder, demo.cuts(source), settings)
 
     # What pretraining and ASR wait for comes first.
-    waited_for = source in (demo.config.pretraining, demo.config.asr)
+    waited_for = source in (*demo.config.pretraining_sources, *demo.config.asr_sources)
     return Stage(f"{DATA} {source.name}", run, rank=-1 if waited_for else 5)
 
 
-def _random_stage(demo: Demo) -> Stage:
-    """Export a model of the teacher's shape that has learned nothing."""
+def _merge(demo: Demo) -> None:
+    """Write the train splits of several corpora as one, for pretraining."""
+    folder = demo.out / "cuts" / PRETRAINING
+    files = [cuts_path(demo.cuts(source), "train") for source in demo.config.pretraining_sources]
+    with replacing_cuts(folder):
+        write_lines(folder, "train", chain.from_iterable(map(read_lines, files)))
 
-    def run() -> Path:
-        from harness_bench.models.checkpoint import save_random  # noqa: PLC0415
 
-        folder = demo.out / "models" / RANDOM
-        shape = max(demo.family.iterations, key=lambda step: step.model.encoder_layers).model
-        save_random(folder, shape, seed=demo.config.seed)
-        return folder
+def _save_random(demo: Demo, model: str, shape: HubertConfig) -> None:
+    """Export a model that has learned nothing."""
+    from harness_bench.models.checkpoint import save_random  # noqa: PLC0415 - imports torch
 
-    return Stage(RANDOM, run)
+    save_random(demo.out / "models" / model, shape, seed=demo.config.seed)
 
 
 def _pretrain(demo: Demo, name: str, log: Path) -> Path:
     """Pretrain one model of the family in a process of its own."""
-    family, cuts = family_file(demo.config, demo.source), demo.cuts(demo.config.pretraining)
+    family, cuts = family_file(demo.config, demo.source), demo.out / "cuts" / demo.heard
     command = [sys.executable, "-m", "harness_bench.cli", "family", str(family), str(cuts)]
     command += [str(demo.out / "pretrain"), "--only", name, "--restart"]
+    command += ["--seed", str(demo.config.seed)] if demo.config.seed else []
     run_logged(command, log, threads=1)
     return demo.checkpoint(name)
 
@@ -199,87 +327,76 @@ def measure(checkpoint: Path, kept: Path) -> Costs:
     return Costs.model_validate(work.outcome)
 
 
-def _probe_stage(demo: Demo, row: DemoRow, task: Classification, number: int) -> Stage:
-    after = (f"{DATA} {task.source.name}", *_made_by(row))
-    # ASR waits for the students' heads, so these go before the others.
-    rank = 2 if row.model in demo.students() else 10 + number
-    log = _probe_folder(demo, row, task) / "log.txt"
-    return Stage(f"{task.task} {row.model}", partial(_probe, demo, row, task), after, log, rank)
+def _probe_stage(probe: Probe, rank: int) -> Stage:
+    after = (f"{DATA} {probe.task.source.name}", *_made_by(probe.demo, probe.row))
+    return Stage(probe.name, probe.run, after, probe.folder / "log.txt", rank)
 
 
-def _probe_folder(demo: Demo, row: DemoRow, task: Classification) -> Path:
-    return demo.out / "probes" / task.task / row.model
-
-
-def _probe(demo: Demo, row: DemoRow, task: Classification) -> ProbeOutcome:
-    """Train and test one head, or return what an equal run left."""
-    subject = Subject(
-        upstream=row.upstream,
-        checkpoint=row.checkpoint,
-        task=task.task,
-        cuts=demo.cuts(task.source),
-        label_field=task.label_field,
-    )
-    return run_probe(subject, _probe_folder(demo, row, task), demo.probe_config())
-
-
-def _asr_stage(demo: Demo, model: str | None) -> Stage:
-    """ASR on FBANK, or on the best student once the heads have told which that is."""
-    folder = demo.out / "asr" / (model or "best_student")
+def _asr_stage(demo: Demo, source: DemoSource, model: str) -> Stage:
+    """ASR on one row, or on the best student once the heads have told which that is."""
+    folder = demo.out / "asr" / source.name / model.replace(" ", "_")
+    if model not in (*demo.rows, BEST_STUDENT):
+        raise ValueError(f"asr_models names {model!r}; rows: {', '.join(demo.rows)}.")
 
     def run() -> tuple[DemoRow, AsrOutcome]:
         from harness_bench.asr.config import AsrConfig  # noqa: PLC0415
         from harness_bench.asr.run import run_asr  # noqa: PLC0415
 
-        row = {each.model: each for each in demo.rows()}[model or best_student(demo)]
+        row = demo.rows[best_student(demo) if model == BEST_STUDENT else model]
+        settings = demo.config.recipe | {
+            "seed": int(demo.config.recipe.get("seed", 0)) + demo.config.seed
+        }
         outcome = run_asr(
-            upstream=FBANK if row.checkpoint is None else "harness",
+            upstream=row.model if row.checkpoint is None else "harness",
             checkpoint=row.checkpoint,
-            cuts=demo.cuts(demo.config.asr),
+            cuts=demo.cuts(source),
             out=folder,
-            config=build(AsrConfig, demo.config.recipe, source="[recipe] of the demo"),
+            config=build(AsrConfig, settings, source="[recipe] of the demo"),
             threads=1,
         )
         return row, outcome
 
-    after = [f"{DATA} {demo.config.asr.name}"]
-    if model is None:
-        tasks = demo.config.classification
-        after += [f"{task.task} {student}" for task in tasks for student in demo.students()]
-    name = f"{ASR} {model}" if model else BEST_STUDENT
-    return Stage(name, run, tuple(after), folder / "log.txt", rank=1)
+    after = [f"{DATA} {source.name}"]
+    if model == BEST_STUDENT:
+        after += [probe.name for probe in demo.probes() if probe.row.model in demo.students()]
+    else:
+        after += _made_by(demo, demo.rows[model])
+    return Stage(_asr_name(source, model), run, tuple(after), folder / "log.txt", rank=1)
+
+
+def _asr_name(source: DemoSource, model: str) -> str:
+    return f"{ASR} {source.name} {model}"
 
 
 def best_student(demo: Demo) -> str:
     """Return the student with the best mean accuracy on the dev sets of all heads."""
-
-    def accuracy(row: DemoRow, task: Classification) -> float:
-        heard = read_predictions(_probe(demo, row, task).dev_predictions, ClassPrediction)
-        return fmean(each.truth == each.pred for each in heard)
-
-    students = [row for row in demo.rows() if row.model in demo.students()]
-    tasks = demo.config.classification
-    return max(students, key=lambda row: fmean(accuracy(row, task) for task in tasks)).model
+    found = defaultdict(list)
+    for probe in demo.probes():
+        if probe.row.model in demo.students():
+            found[probe.row.model].append(probe.dev_accuracy())
+    return max(found, key=lambda model: fmean(found[model]))
 
 
 def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
-    """Score what the stages returned, write a result per model, task and split, build the board."""
+    """Write a result of every row, task and head, and of every ASR run; build the board."""
     from harness_bench.leaderboard.build import build as build_board  # noqa: PLC0415 - draws
 
     folder = demo.out / RESULTS
     for old in folder.glob("*.json"):
         old.unlink()  # Results of rows that this config no longer has.
     known: dict[tuple[str, str, bool], Leakage] = {}
-    for row in demo.rows():
-        for task in demo.config.classification:
-            audit = Audit(demo, row, task.source, known)
-            template = _template(audit, task.task, outcomes.get(f"{COSTS} {row.model}"))
-            _publish_probe(outcomes[f"{task.task} {row.model}"], template, folder, audit)
-    for stage in (f"{ASR} {FBANK}", BEST_STUDENT):
-        row, asr = outcomes[stage]
-        audit = Audit(demo, row, demo.config.asr, known)
-        template = _template(audit, ASR, outcomes.get(f"{COSTS} {row.model}"))
-        _publish_asr(asr, template, folder, audit)
+    for probe in demo.probes():
+        audit, found = Audit(demo, probe.row, probe.task.source, known), outcomes[probe.name]
+        row = {**_row(audit, outcomes), "leakage": audit.leakage("test")}
+        if isinstance(found, LinearOutcome):
+            publish_linear(probe.subject, found, probe.linear, row, folder)
+        else:
+            publish_grid(probe.subject, found, demo.grid, row, folder)
+    for source in demo.config.asr_sources:
+        for model in demo.config.asr_models:
+            row, asr = outcomes[_asr_name(source, model)]
+            audit = Audit(demo, row, source, known)
+            _publish_asr(asr, partial(Result, task=ASR, **_row(audit, outcomes)), folder, audit)
     return build_board(folder, demo.out / LEADERBOARD, title=demo.config.title)
 
 
@@ -298,7 +415,8 @@ class Audit:
         # Models differ in whether they were pretrained, and in nothing else that counts here.
         key = (self.source.name, split, pretrained)
         if key not in self.known:
-            sources = [self.source, *([self.demo.config.pretraining] if pretrained else [])]
+            heard = self.demo.config.pretraining_sources if pretrained else ()
+            sources = dict.fromkeys((self.source, *heard))
             sets = {f"{each.name} train": self.demo.cuts(each) for each in sources}
             training = ((name, read_cuts(cuts, "train")) for name, cuts in sets.items())
             scored = read_cuts(self.demo.cuts(self.source), split)
@@ -306,64 +424,44 @@ class Audit:
         return self.known[key]
 
 
-def _of_split(
-    row: Template, audit: Audit, split: str, seed: int, layer_weights: tuple[float, ...]
-) -> Template:
-    """Say of a result what its split and a single seed tell."""
-    return partial(
-        row, split=split, leakage=audit.leakage(split), layer_weights=layer_weights, seed=seed,
-        seeds=(seed,),
-    )  # fmt: skip
-
-
-def _publish_probe(outcome: ProbeOutcome, row: Template, folder: Path, audit: Audit) -> None:
-    """Write the dev and test results of one head."""
-    seed = audit.demo.probe_config().seed
-    for split, path in (("dev", outcome.dev_predictions), ("test", outcome.test_predictions)):
-        rows = read_predictions(path, ClassPrediction)
-        template = partial(
-            _of_split(row, audit, split, seed, outcome.layer_weights),
-            command="\n".join(outcome.commands),
-            seconds=outcome.train_seconds + outcome.test_seconds,
-            stage_seconds={"training": outcome.train_seconds, "testing": outcome.test_seconds},
-        )
-        publish.publish(publish.class_result(rows, template), rows, folder)
-
-
 def _publish_asr(outcome: AsrOutcome, row: Template, folder: Path, audit: Audit) -> None:
     """Write the results of one ASR run, under the challenge's text profile and without any."""
     seed = audit.demo.config.seed
     for split, path in outcome.predictions.items():
         rows = read_predictions(path, TextPrediction)
+        weights = audit.row.checkpoint
         template = partial(
-            _of_split(row, audit, split, seed, outcome.layer_weights),
+            row,
+            split=split,
+            leakage=audit.leakage(split),
+            layer_weights=outcome.layer_weights,
+            seed=seed,
+            seeds=(seed,),
             command=" ".join(outcome.command),
             seconds=outcome.seconds,
+            **({} if weights is None else publish.upstream_fields(weights)),
         )
         found, _ = score_rows(rows, also=("none",))
         publish.publish(publish.text_result(rows, template, found), rows, folder)
 
 
-def _template(audit: Audit, task: str, costs: Costs | None) -> Template:
-    """Say what is true of a row whatever the split."""
+def _row(audit: Audit, outcomes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what is true of a row whatever the head."""
     demo, row = audit.demo, audit.row
     kind = "synthetic " if demo.config.synthetic else ""
     heard = "none"
     if row.kind == "pretrained":
-        source = demo.config.pretraining
-        hours = total_hours(read_cuts(demo.cuts(source), "train"))
-        heard = f"{kind}{source.name}, train, {hours:.2f} h"
-    weights = (
-        {"parameters": 0} if row.checkpoint is None else publish.upstream_fields(row.checkpoint)
-    )
-    return partial(
-        Result,
-        model=row.model,
-        model_kind=row.kind,
-        task=task,
-        corpus=f"{kind}{audit.source.name}",
-        synthetic=demo.config.synthetic,
-        costs=costs,
-        pretraining_data=heard,
-        **weights,
-    )
+        heard = "see the model's card"
+        if row.checkpoint == demo.checkpoint(row.model):
+            hours = total_hours(read_cuts(demo.out / "cuts" / demo.heard, "train"))
+            names = ", ".join(source.name for source in demo.config.pretraining_sources)
+            heard = f"{kind}{names}, train, {hours:.2f} h"
+    return {
+        "model": row.model,
+        "model_kind": row.kind,
+        "corpus": f"{kind}{audit.source.name}",
+        "synthetic": demo.config.synthetic,
+        "costs": outcomes.get(f"{COSTS} {row.model}"),
+        "pretraining_data": heard,
+        **({"parameters": 0} if row.checkpoint is None else {}),
+    }

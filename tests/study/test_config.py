@@ -9,10 +9,12 @@ import pytest
 
 from harness_bench.core.config import build
 from harness_bench.pretrain.config import load_family
-from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo
+from harness_bench.study.config import DemoConfig, DemoSource, data_folder, family_file, load_demo
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = [None, *sorted((ROOT / "egs" / "demo").glob("*.toml"))]
+SHIPPED = [
+    None, *sorted((ROOT / "egs" / "demo").glob("*.toml")), ROOT / "egs/evidence/evidence.toml"
+]  # fmt: skip
 VALUES: dict[str, Any] = {
     "name": "mine", "title": "Mine", "synthetic": False, "data_root": "data",
     "pretraining": {"folder": "speech"}, "asr": {"folder": "sentences"},
@@ -46,7 +48,11 @@ def test_sources_are_listed_once() -> None:
     """One folder may serve twice; it must be prepared once."""
     config = demo(asr={"folder": "speech"})
     assert list(config.sources()) == ["speech", "words"]
-    assert config.asr.name == "speech"
+    assert [source.name for source in config.asr_sources] == ["speech"]
+    several = [{"folder": "speech"}, {"folder": "words"}]
+    assert demo(pretraining=several).pretraining_sources == tuple(
+        DemoSource(**each) for each in several
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_sources_are_listed_once() -> None:
         ({"sythesis": {}}, "did you mean synthesis"),
         ({"asr": {"folder": "speech", "options": {"manifest": "b"}}}, "'speech' is read in two"),
         ({"asr": {"folder": "other/words"}}, "words' is read in two ways"),
-        ({"asr": {"folder": "sentences", "max_skipped": 2.0}}, "asr.max_skipped = 2.0"),
+        ({"asr": {"folder": "sentences", "max_skipped": 2.0}}, "max_skipped = 2.0"),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -46,8 +46,10 @@ name = "chain"
 title = "Chain"
 synthetic = true
 family = "family.toml"
-pretraining = { folder = "ssl" }
+pretraining = [{ folder = "ssl" }, { folder = "did" }]
+heads = ["cnn", "linear"]
 asr = { folder = "asr" }
+seed = 3
 classification = [{ task = "did", label_field = "dialect", source = { folder = "did" } }]
 recipe = { max_epoch = 1 }
 [probe]
@@ -67,9 +69,10 @@ def check_row(file: Path, result: Result) -> None:
     assert "synthetic" in result.corpus
     assert result.predictions is not None
     assert (result.costs is None) == (result.checkpoint_digest is None)
-    assert len(result.layer_weights) == STATES[result.model]
+    assert len(result.layer_weights) == (0 if result.head else STATES[result.model])
     path_of = file.parent / result.predictions
     if result.task == "asr":
+        assert result.seed == 3
         assert len(read_predictions(path_of, TextPrediction)) == TINY.asr.test
         return
     predictions = read_predictions(path_of, ClassPrediction)
@@ -79,7 +82,7 @@ def check_row(file: Path, result: Result) -> None:
     right = sum(row.truth == row.pred for row in predictions)
     assert result.main.value == pytest.approx(100 * right / len(predictions))
     assert result.main.interval is not None
-    assert result.seeds == (result.seed,)
+    assert result.seeds == (() if result.head else (1337 + 3,))
     assert result.leakage
     assert result.leakage.verdict == "clean"  # speakers are disjoint
 
@@ -101,23 +104,29 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
 
     results, problems = load_results(out / "results")
     assert problems == {}
-    rows = {(r.model, r.task, r.split) for r in results.values()}
+    assert {r.split for r in results.values()} == {"test"}
+    rows = {(r.model, r.task, r.head) for r in results.values()}
     models = {"fbank", "random", "it1", "student"}
-    expected = {(model, "did", split) for model in models for split in ("dev", "test")}
-    expected |= {(model, "asr", "test") for model in ("fbank", "student")}
+    expected = {(model, "did", head) for model in models for head in ("", "linear")}
+    expected |= {(model, "asr", "") for model in ("fbank", "student")}
     assert rows == expected
     for file, result in results.items():
         check_row(file, result)
+    heard = {r.pretraining_data for r in results.values() if r.model_kind == "pretrained"}
+    assert [text.split(", train,")[0] for text in heard] == ["synthetic ssl, did"]
+    provenance = [read_json(each)["config"] for each in out.glob("pretrain/*/run/provenance.json")]
+    assert {each["pretrain"]["seed"] for each in provenance} == {3}
 
     for written in (files.html, files.markdown, files.csv, files.latex, *files.plots):
         assert written.stat().st_size > 500
     with files.csv.open(encoding="utf-8") as stream:
         assert models <= {row["model"] for row in csv.DictReader(stream)}
 
-    trained = [*out.glob("probes/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
-    trained += [*out.glob("asr/*/outcome.json"), *out.glob("costs/*.json")]
+    trained = [*out.glob("probes/cnn/*/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
+    trained += [*out.glob("asr/asr/*/outcome.json"), *out.glob("costs/*.json")]
+    trained += out.glob("probes/linear/*/*/predictions.test.jsonl")
     before = {file: file.stat().st_mtime_ns for file in trained}
-    assert len(before) == 4 + 2 + 2 + 3
+    assert len(before) == 4 + 2 + 2 + 3 + 4
     again, _ = make()
     assert before == {file: file.stat().st_mtime_ns for file in before}
     assert again.csv.read_text() == files.csv.read_text()
