@@ -96,6 +96,9 @@ def probe_exports(
     head: Annotated[LinearHead, opt("linear or knn.")] = "linear",
     config: Annotated[Path | None, opt("TOML with a table [linear].")] = None,
     label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
+    baseline: Annotated[
+        str, opt('Upstream without checkpoint to draw as a level line; "" for none.')
+    ] = "fbank_cached",
     threads: Annotated[int, opt("CPU threads.", min=1)] = 1,
 ) -> None:
     """Probe every export of a pretraining run, also while it trains: accuracy on dev by updates.
@@ -121,9 +124,13 @@ def probe_exports(
     )
     linear = replace(grid_config(config).linear, classifier=head)
     with threadpool_limits(threads):
-        rows = probes.probe_exports(exports(folder), folder / PROBE_FILE, subject, linear)
-    names = ("update", "accuracy", "layer", "setting")
-    typer.echo("\n".join(columns([names, *([f"{row[key]:g}" for key in names] for row in rows)])))
+        rows = probes.probe_exports(
+            exports(folder), folder / PROBE_FILE, subject, linear, baseline=baseline
+        )
+    names = ("accuracy", "layer", "setting")
+    lines = [[str(row.get("update", row.get("upstream"))),
+              *(f"{row[name]:g}" for name in names)] for row in rows]  # fmt: skip
+    typer.echo("\n".join(columns([("update", *names), *lines])))
     typer.echo(f"Rows: {folder / PROBE_FILE}")
 
 

@@ -92,16 +92,27 @@ def read_dev(run: Path, *, field: str = LOSS, **style: Any) -> Curve | None:
 
 
 def read_probes(run: Path, **style: Any) -> list[Curve]:
-    """Read what linear probes say of a run's exports, a curve for each task, corpus and head."""
+    """Read what linear probes say of a run's exports, a curve for each task, corpus and head.
+
+    A baseline, which has no updates, is a level line.
+    """
     folder, found = run_folder(run), defaultdict[str, list[dict[str, Any]]](list)
     rows = read_log(folder / PROBE_FILE) if (folder / PROBE_FILE).is_file() else []
     for row in rows:
         what = f"{row['task']} on {row['corpus']}"
         found[f"{what}\ndev accuracy of {row['head']} probes (%)"].append(row)
-    return [
-        replace(_curve(_name(folder), each, "accuracy", marked=True, **style), field=title)
-        for title, each in found.items()
-    ]
+    curves = []
+    for title, each in found.items():
+        run_rows = [row for row in each if "update" in row]
+        own = _curve(_name(folder), run_rows, "accuracy", marked=True, **style)
+        ends = [{"update": 0}, {"update": int(own.updates.max(initial=1))}]
+        levels = [
+            _curve(row["upstream"], [row | end for end in ends], "accuracy", colour=-1, dashes=2)
+            for row in each
+            if "update" not in row
+        ]
+        curves += [replace(curve, field=title) for curve in (own, *levels)]
+    return curves
 
 
 def run_folder(run: Path) -> Path:
@@ -201,9 +212,13 @@ def plot_curves(
                 _draw(axes, curve, number, shares=shares)
             axes.set(xlabel="updates", ylabel=label)
             axes.set_xlim(0, max(int(curve.updates[-1]) for curve in curves))
-        handles, names = all_axes[0].get_legend_handles_labels()
-        columns = max(1, min(len(names), 2 * len(panels)))
-        canvas.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+        named: dict[str, Any] = {}
+        for axes in all_axes:
+            for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                named.setdefault(label, line)
+        columns = max(1, min(len(named), 2 * len(panels)))
+        canvas.legend([*named.values()], [*named], loc="outside lower center", ncols=columns,
+                      frameon=False)  # fmt: skip
         with atomic_path(out) as partial:
             canvas.savefig(partial, format=out.suffix.removeprefix(".") or None, dpi=160)
 

@@ -16,8 +16,10 @@ from harness_bench.probing.linear import best_of_layers, fit, label_field, open_
 from harness_bench.probing.probe import split_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from torch import Tensor
 
     from harness_bench.probing.head.config import LinearConfig
     from harness_bench.probing.head.data import LabelledCuts
@@ -27,8 +29,9 @@ _READ = ("train", "dev")  # test sets steer nothing
 
 
 def probe_exports(
-    exports: Mapping[int, Path], out: Path, subject: Subject, config: LinearConfig
-) -> list[dict[str, Any]]:
+    exports: Mapping[int, Path], out: Path, subject: Subject, config: LinearConfig,
+    *, baseline: str = "",
+) -> list[dict[str, Any]]:  # fmt: skip
     """Probe the exports of a run that were not probed yet; return all rows of these settings.
 
     Classifiers are fitted on train; the row says what the best of them has right on dev.
@@ -38,6 +41,8 @@ def probe_exports(
         out: file of the rows, rewritten after every export; it may hold those of other tasks.
         subject: task and cuts; the upstream opens each export.
         config: what is tried.
+        baseline: an upstream without checkpoint to compare with, such as fbank_cached; its row has
+            this name as `upstream`, and no `update`.
 
     Raises:
         ValueError: no export, an unknown task, no train or dev split, or labels that train lacks.
@@ -53,27 +58,36 @@ def probe_exports(
         "task": subject.task, "corpus": subject.cuts.resolve().name, "head": config.classifier
     }  # fmt: skip
     splits: list[LabelledCuts] = []
+    models: list[tuple[dict[str, Any], str, Path | None]] = []
+    if baseline:
+        models.append(({"upstream": baseline}, baseline, None))
+    models += [({"update": each}, subject.upstream, exports[each]) for each in sorted(exports)]
     with WorkDir(out, {}).lock():
         rows = list(read_jsonl(out)) if out.is_file() else []
-        for update, folder in sorted(exports.items()):
-            inputs = {
+        for what, upstream, folder in models:
+            place = {**what, **named}
+            key = inputs_key({
                 **named, "label_field": field, "config": resolved(config), **digests,
-                "checkpoint": checkpoint_digest(folder),
-            }  # fmt: skip
-            place, key = {"update": update, **named}, inputs_key(inputs)
+                "checkpoint": upstream if folder is None else checkpoint_digest(folder),
+            })  # fmt: skip
             if key in {row["key"] for row in rows}:
                 continue
             splits = splits or _read(subject, field, out)
-            found = _probed(folder, subject, splits, config)
+            found = _probed(open_encoder(upstream, folder), splits, config)
             others = [row for row in rows if not _is(row, place)]
-            rows = sorted([*others, {**place, **found, "key": key}], key=lambda row: row["update"])
+            rows = sorted([*others, {**place, **found, "key": key}], key=_update)
             write_jsonl(out, rows)
-            say(f"update {update}: {found['accuracy']:.1f} % of dev, hidden state {found['layer']}")
+            title = " ".join(map(str, next(iter(what.items()))))
+            say(f"{title}: {found['accuracy']:.1f} % of dev, hidden state {found['layer']}")
     return [row for row in rows if _is(row, named)]
 
 
+def _update(row: Mapping[str, Any]) -> int:
+    return int(row.get("update", 0))
+
+
 def _is(row: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
-    return all(row[name] == value for name, value in place.items())
+    return all(row.get(name) == value for name, value in place.items())
 
 
 def _read(subject: Subject, field: str, out: Path) -> list[LabelledCuts]:
@@ -86,10 +100,9 @@ def _read(subject: Subject, field: str, out: Path) -> list[LabelledCuts]:
 
 
 def _probed(
-    folder: Path, subject: Subject, splits: list[LabelledCuts], config: LinearConfig
+    encode: Callable[[Tensor], list[Tensor]], splits: list[LabelledCuts], config: LinearConfig
 ) -> dict[str, Any]:
     begun = time.monotonic()
-    encode = open_encoder(subject.upstream, folder)
     train, dev = (pool_split(each, encode, config.segments) for each in splits)
     fitted = fit(train, dev, config)
     return {

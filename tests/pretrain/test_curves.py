@@ -107,7 +107,9 @@ def test_dev_and_probes_stand_beside_the_training(
     watched, plain = (write_log(tmp_path / name / "run", LOSSES) for name in ("one", "two"))
     dev = [{"update": update, LOSS: 7 - update / 20, "loss_unmasked": 1} for update in (20, 40)]
     write_rows(watched, VALID_FILE, dev)
-    write_rows(watched, PROBE_FILE, [probed(20, 50), probed(20, 40, "lid"), probed(40, 60)])
+    level = {key: value for key, value in probed(0, 45).items() if key != "update"}
+    rows = [level | {"upstream": "fbank"}, probed(20, 50), probed(20, 40, "lid"), probed(40, 60)]
+    write_rows(watched, PROBE_FILE, rows)
     write_rows(plain, PROBE_FILE, [probed(40, 55.5)])
     drawn: dict[str, list[tuple[str, str, str, list[float]]]] = {}
 
@@ -131,8 +133,8 @@ def test_dev_and_probes_stand_beside_the_training(
     assert lines[1][3] == [6.0, 5.0]
     assert "keyword on asc40" in words
     assert "keyword on lid" in languages
-    assert [line[3] for line in probes] == [[50.0, 60.0], [55.5]]
-    assert [line[1] for line in probes] == [lines[0][1], lines[2][1]]
+    assert [line[3] for line in probes] == [[50.0, 60.0], [45.0, 45.0], [55.5]]
+    assert [line[1] for line in probes if line[0] != "fbank"] == [lines[0][1], lines[2][1]]
     assert [line[3] for line in other] == [[40.0]]
 
 

@@ -18,7 +18,7 @@ from harness_bench.pretrain.state import PROBE_FILE, exports
 from harness_bench.probing import exports as probes
 from harness_bench.probing.exports import probe_exports
 from harness_bench.probing.head.config import LinearConfig
-from harness_bench.probing.linear import run_linear
+from harness_bench.probing.linear import open_encoder, run_linear
 from harness_bench.probing.probe import Subject
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ def test_each_export_is_probed_once(
     subject: Subject, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a run goes on, too; a model trained anew and other settings replace what was there."""
-    real, done = probes._probed, list[str]()
+    done: list[str] = []
 
-    def count(folder: Path, *rest: Any) -> dict[str, Any]:
-        done.append(folder.name)
-        return real(folder, *rest)
+    def count(upstream: str, checkpoint: Path) -> Any:
+        done.append(checkpoint.name)
+        return open_encoder(upstream, checkpoint)
 
-    monkeypatch.setattr(probes, "_probed", count)
+    monkeypatch.setattr(probes, "open_encoder", count)
     found, out = exports(run), run / PROBE_FILE
     probe_exports({10: found[10]}, out, subject, CONFIG)
     probe_exports(found, out, subject, CONFIG)
@@ -99,11 +99,19 @@ def test_each_export_is_probed_once(
         probe_exports({}, out, subject, CONFIG)
 
 
-def test_the_verb_takes_an_iteration(subject: Subject, run: Path, tmp_path: Path) -> None:
+def test_the_verb_takes_an_iteration_and_compares_with_fbank(
+    subject: Subject, run: Path, tone_corpus: Path, tmp_path: Path
+) -> None:
     (tmp_path / "probe.toml").write_text("[linear]\nsegments = 1\nc = [1.0]\n")
     arguments = ["probe-exports", str(run.parent), "-d", "keyword", "--cuts", str(subject.cuts)]
     arguments += ["--label-field", "label", "--config", str(tmp_path / "probe.toml")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert [row["setting"] for row in read_jsonl(run / PROBE_FILE)] == [1.0, 1.0]
+    rows = list(read_jsonl(run / PROBE_FILE))
+    assert [row["setting"] for row in rows] == [1.0, 1.0, 1.0]
+    assert [row.get("update") for row in rows] == [None, 10, 20]
+    fbank = replace(subject, upstream="fbank_cached", cuts=tone_corpus)
+    outcome = run_linear(fbank, tmp_path / "fbank", LinearConfig(segments=1, c=(1.0,)))
+    assert rows[0]["upstream"] == "fbank_cached"
+    assert rows[0]["accuracy"] == outcome.dev[0]
     assert str(run / PROBE_FILE) in done.stdout
