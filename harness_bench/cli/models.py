@@ -83,6 +83,8 @@ def probe(
     typer.echo(done)
     if done.plot is not None:
         typer.echo(f"Layers: {done.plot}")
+    if done.curves is not None:
+        typer.echo(f"Learning curves: {done.curves}")
     if done.checkpoint is not None:
         typer.echo(f"Head: {done.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
     typer.echo(f"Result: {done.result}")

@@ -235,22 +235,27 @@ def figure2(
 
 
 def curves(
-    runs: Annotated[list[Path], arg("Run folders, or those of iterations.")],
+    runs: Annotated[list[Path], arg("Folders of runs or iterations; or of `probe`.")],
     out: Annotated[Path, opt("Picture to write: .png, .svg or .pdf.")],
     *,
     field: Annotated[str, opt("Field of the training log.")] = "loss_masked",
-    title: Annotated[str, opt("Title of the plot.")] = "Pretraining",
+    title: Annotated[str | None, opt("Title of the plot.")] = None,
 ) -> None:
     """Draw the curves of any runs together: training, and dev dashed where a run validates.
 
-    What `probe-exports` found has a panel for each task.
+    What `probe-exports` found has a panel for each task. Folders of `probe` show how heads learned.
 
-    Example:
+    Examples:
       harness-bench curves runs/family/harness_s runs/family/harness_st --out curves.png
+      harness-bench curves runs/did runs/ser --out heads.png
     """
     from harness_bench.pretrain.curves import plot_runs
+    from harness_bench.probing.curves import draw_heads, is_grid
 
-    plot_runs(runs, out, title=title, field=field)
+    if all(map(is_grid, runs)):
+        draw_heads(runs, out, title or "Heads")
+    else:
+        plot_runs(runs, out, title=title or "Pretraining", field=field)
     typer.echo(f"Curves: {out}")
 
 

@@ -84,6 +84,7 @@ class GridOutcome:
     test_deviation: dict[str, float]  # sample standard deviation; empty for a single seed
     test_predictions: tuple[Path, ...]  # one file per seed
     layer_weights: tuple[float, ...]  # mean over the seeds
+    advice: tuple[str, ...] = ()  # why more may be in it: rates at the end of those tried, steps
 
 
 def run_grid(
@@ -130,10 +131,14 @@ def run_grid(
         tried = [(rate, first) for rate in config.learning_rates]
         alone = len(tried) == 1  # the only one is chosen whatever dev says
         outcomes = trials(tried, test=alone)
-        rate = _choose(outcomes, config.metric)
+        rate, advice = _choose(outcomes, config.metric)
         left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
         outcomes |= trials(left, test=True)
-    outcome = _outcome(out, config, outcomes, rate)
+    for line in (
+        more := explain_steps([outcomes[rate, seed] for seed in config.seeds], config.probe)
+    ):
+        say(line)
+    outcome = _outcome(out, config, outcomes, rate, (*advice, *more))
     write_json(out / GRID, resolved(outcome))
     settings = {"subject": resolved(subject), "grid": resolved(config)}
     keys = {_folder(out, *pair).name: each.key for pair, each in outcomes.items()}
@@ -141,16 +146,20 @@ def run_grid(
     return outcome
 
 
-def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> float:
-    """Return the learning rate with the best score on dev, the first of equal ones; say why."""
+def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> tuple[float, list[str]]:
+    """Return the learning rate with the best score on dev, the first of equal ones; say why.
+
+    And what speaks against trusting that.
+    """
     dev = {rate: _scores(each.dev_predictions) for (rate, _), each in outcomes.items()}
     if metric not in (known := next(iter(dev.values()))):
         raise ValueError(f"There is no metric {metric!r}; known: {', '.join(known)}.")
     scores = {rate: found[metric] for rate, found in dev.items()}
     chosen = max(scores, key=lambda rate: scores[rate])
-    for line in explain_choice(scores, chosen, metric):
+    why, *advice = explain_choice(scores, chosen, metric)
+    for line in (why, *advice):
         say(line)
-    return chosen
+    return chosen, advice
 
 
 @contextmanager
@@ -200,12 +209,26 @@ def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> l
     return lines
 
 
+def explain_steps(heads: Sequence[ProbeOutcome], config: ProbeConfig) -> list[str]:
+    """Say of how many heads dev was best where training ended: they are not at their end."""
+    last = config.total_steps // config.eval_step * config.eval_step
+    rising = sum(head.best_step == last for head in heads)
+    if not rising:
+        return []
+    what = f"dev was best at the last evaluation, step {last}, of {rising} of {len(heads)} heads"
+    return [f"{what}: more steps may do better. Raise total_steps; patience ends what is done."]
+
+
 def _folder(out: Path, rate: float, seed: int) -> Path:
     return out / f"lr{rate:g}.seed{seed}"
 
 
 def _outcome(
-    out: Path, config: GridConfig, outcomes: Mapping[_Pair, ProbeOutcome], rate: float
+    out: Path,
+    config: GridConfig,
+    outcomes: Mapping[_Pair, ProbeOutcome],
+    rate: float,
+    advice: tuple[str, ...],
 ) -> GridOutcome:
     trials = {
         (tried, seed): Trial(
@@ -233,6 +256,7 @@ def _outcome(
         else {},
         test_predictions=tuple(each.test_predictions for each in chosen),
         layer_weights=tuple(map(statistics.mean, weights)),
+        advice=advice,
     )
 
 

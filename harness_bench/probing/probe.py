@@ -19,7 +19,7 @@ from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, upstream_config
 from harness_bench.models.layers import MEAN, WEIGHTED, Layers
-from harness_bench.probing.head.config import BEST, Count, predictions_name
+from harness_bench.probing.head.config import BEST, PATIENCE, Count, predictions_name
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hub import own_checkpoint
@@ -62,6 +62,7 @@ class ProbeConfig:
     # so), one process start less, worth it for probes of a minute or less.
     test_in_training: bool = False
     feature_cache_mb: Annotated[int, Field(ge=0)] = 1024
+    patience: Count | None = None  # evaluations without a better dev accuracy that end a training
 
     def __post_init__(self) -> None:
         """Check what no single field can."""
@@ -195,6 +196,7 @@ def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
         max_keep=1,
         eval_dataloaders=["dev", "test"] if config.test_in_training else ["dev"],
         **({LAYERS: MEAN} if config.layers == MEAN else {}),
+        **({} if config.patience is None else {PATIENCE: config.patience}),
     )
     settings["optimizer"]["lr"] = config.learning_rate
     settings["downstream_expert"]["datarc"] |= {
@@ -214,8 +216,11 @@ def _work(out: Path, subject: Subject, config: ProbeConfig) -> WorkDir:
     from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - imports torch
 
     settings, checkpoint, given = _settings(subject, config), subject.checkpoint, resolved(config)
+    # Heads from before there was a choice keep their key.
     if config.layers == WEIGHTED:
-        del given["layers"]  # Heads from before there was a choice keep their key.
+        del given["layers"]
+    if config.patience is None:
+        del given["patience"]
     inputs = {
         "upstream": subject.upstream,
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),

@@ -17,6 +17,7 @@ from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.layers import parse_layers
+from harness_bench.probing.curves import draw_heads
 from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
 from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.linear import LinearOutcome, run_linear
@@ -25,7 +26,7 @@ from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Metric, Result, load_result
 from harness_bench.scoring.publish import Template, class_result, leakage, publish, upstream_fields
 
-PLOT = "layer_weights.png"
+PLOT, CURVES = "layer_weights.png", "learning_curves.png"
 _EVERY = 500  # steps between evaluations, unless fewer are trained
 type Head = Literal["cnn", "linear", "knn"]
 type Kind = Literal["baseline", "random", "pretrained", "other"]
@@ -38,6 +39,7 @@ class ProbeReport:
     outcome: GridOutcome | LinearOutcome
     result: Path  # result file, for the leaderboard
     plot: Path | None  # shares of the hidden states, or what dev says of each
+    curves: Path | None = None  # how the heads of a grid learned
 
     @property
     def checkpoint(self) -> Path | None:
@@ -64,7 +66,7 @@ def _grid_table(outcome: GridOutcome) -> str:
     seeds = len(outcome.test_predictions)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     summary = f"learning rate {outcome.learning_rate:g}, test ({over}, %): {', '.join(chosen)}"
-    return "\n".join([*columns(lines), "", summary])
+    return "\n".join([*columns(lines), "", summary, *outcome.advice])
 
 
 def _linear_table(outcome: LinearOutcome, metrics: Mapping[str, Metric]) -> str:
@@ -158,7 +160,9 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
     plot = out / PLOT if outcome.layer_weights else None
     if plot is not None:
         draw_layers(outcome.layer_weights, plot, title)
-    return ProbeReport(outcome, publish_grid(subject, outcome, settings, row, folder), plot)
+    draw_heads([out], curves := out / CURVES, f"{row['model']}: heads for {task}")
+    result = publish_grid(subject, outcome, settings, row, folder)
+    return ProbeReport(outcome, result, plot, curves)
 
 
 def _linear(

@@ -182,6 +182,21 @@ def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: st
     assert len(lines) == 1 + ("equal" in told or "may do better" in told)
 
 
+def test_heads_that_were_still_learning_say_so(
+    outcome: GridOutcome, tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path
+) -> None:
+    """The made-up heads are best at step 1: at the end of a training of one step, not of 10,000."""
+    assert outcome.advice == ()
+    short = ProbeConfig(total_steps=1, eval_step=1)
+    config = GridConfig(learning_rates=(1e-3, 1e-4), seeds=SEEDS, probe=short)
+    made = run_grid(subject(tone_corpus), tmp_path / "short", config)
+    assert trials
+    rates, steps = made.advice
+    assert "0.001 is the largest" in rates
+    assert "step 1, of 3 of 3 heads: more steps may do better" in steps
+    assert str(ProbeReport(made, Path(), None)).endswith(steps)
+
+
 def test_trials_share_features_until_the_grid_is_done(
     tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -118,7 +118,9 @@ def test_a_runner_that_would_learn_is_refused(monkeypatch: pytest.MonkeyPatch) -
     stock = SimpleNamespace(Runner=type("Runner", (Runner,), {}))
     monkeypatch.setitem(sys.modules, "s3prl.downstream.runner", stock)
     refuse_unheeded({"layers": "weighted"})
-    with pytest.raises(ValueError, match="would learn the weighted sum all the same"):
+    with pytest.raises(ValueError, match=r"'patience': 3.*own runner"):
+        refuse_unheeded({"patience": 3})
+    with pytest.raises(ValueError, match=r"'layers': 'mean'.*own runner"):
         refuse_unheeded({"layers": "mean"})
     choose_layers(stock)
     refuse_unheeded({"layers": "mean"})

@@ -92,6 +92,23 @@ def test_says_what_it_did(outcome: ProbeOutcome, folder: Path) -> None:
     assert (folder / "provenance.json").is_file()
 
 
+def killing(folder: Path, step: int) -> Run:
+    """Return a run of a command that is killed once the checkpoint of a step is there."""
+
+    def kill(arguments: Sequence[str], _: Path) -> float:
+        command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ) as process:  # fmt: skip
+            while process.poll() is None and not list((folder / "s3prl").glob(f"states-{step}.*")):
+                time.sleep(0.01)
+            process.kill()
+        raise KeyboardInterrupt
+
+    return kill
+
+
 def test_an_equal_probe_is_not_run_again(outcome: ProbeOutcome, folder: Path, start: Start) -> None:
     """A second `make demo` must take seconds; other settings must run, and fail here."""
     assert start(folder, run=never) == outcome
@@ -139,21 +156,8 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
 ) -> None:
     """Killed in its first third: no step is done twice, and the outcome is the same to the bit."""
     killed = tmp_path / "probe"
-
-    def kill(arguments: Sequence[str], _: Path) -> float:
-        run = killed / "s3prl"
-        command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        ) as process:  # fmt: skip
-            while process.poll() is None and not list(run.glob("states-20.ckpt")):
-                time.sleep(0.01)
-            process.kill()
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        start(killed, run=kill)
+        start(killed, run=killing(killed, step=20))
     assert not (killed / "outcome.json").exists()
     untested = start(killed, test=False)
     assert not untested.tested
@@ -167,6 +171,21 @@ def test_a_probe_cut_off_goes_on_and_ends_alike(
     for name in ("metrics.jsonl", "predictions.dev.jsonl", "predictions.test.jsonl"):
         assert (killed / "s3prl" / name).read_bytes() == (folder / "s3prl" / name).read_bytes()
     assert again.layer_weights == outcome.layer_weights
+
+
+def test_a_head_that_gets_no_better_ends(tmp_path: Path, start: Start) -> None:
+    """After so many evaluations as patience says, also of a run that was cut off in between."""
+    config = ProbeConfig(total_steps=500, eval_step=5, patience=3, learning_rate=1e-9, hidden=8)
+    outcome = start(tmp_path / "whole", config, test=False, **FBANK)
+    lines = (outcome.checkpoint.parent / "metrics.jsonl").read_text()
+    steps = [row["step"] for row in map(json.loads, lines.splitlines()) if row["split"] == "dev"]
+    assert steps == [5, 10, 15, 20], "the first is the best, as nothing is learned"
+    assert outcome.best_step == 5
+    killed = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        start(killed, config, run=killing(killed, step=10), **FBANK)
+    start(killed, config, test=False, **FBANK)
+    assert (killed / "s3prl" / "metrics.jsonl").read_text() == lines
 
 
 def test_heads_of_one_process_are_those_of_their_own(
@@ -220,6 +239,7 @@ def test_heads_of_earlier_versions_are_read(
     config = ProbeConfig(total_steps=60, eval_step=20, test_in_training=during)
     given = resolved(config)
     assert given.pop("layers") == "weighted"
+    assert given.pop("patience") is None
     settings = yaml.safe_load(packaged_config("keyword").read_text())
     settings["runner"].update(
         total_steps=60, eval_step=20, log_step=20, save_step=20, max_keep=1,

@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT
 
 BEST = "dev-best.ckpt"  # s3prl's name for the checkpoint that dev chose
+PATIENCE = "patience"  # of the config's part `runner`: evaluations of dev without a better one
+METRICS = "metrics.jsonl"  # of every evaluation; beside it:
 CLASSES = "classes.json"  # what the head was trained to tell apart; read outside training
 
 Count = Annotated[int, Field(ge=1)]

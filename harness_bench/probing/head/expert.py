@@ -15,7 +15,13 @@ from harness_bench.audio.io import read_waveform
 from harness_bench.core.config import build
 from harness_bench.core.files import read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
-from harness_bench.probing.head.config import BEST, CLASSES, ClassifierConfig, predictions_name
+from harness_bench.probing.head.config import (
+    BEST,
+    CLASSES,
+    METRICS,
+    ClassifierConfig,
+    predictions_name,
+)
 from harness_bench.probing.head.data import (
     LabelledCuts,
     batches,
@@ -35,8 +41,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch.utils.data import DataLoader
-
-METRICS = "metrics.jsonl"
 
 
 def gather(
@@ -88,6 +92,7 @@ class ClassifierExpert(nn.Module):
         self.model = CnnAttentionHead(upstream_dim, len(self.classes), config.modelrc)
         self.register_buffer("best_score", torch.full((1,), -1.0))
         self._best_step = 0
+        self.stale = 0  # evaluations of dev since the best one
         self._splits: dict[str, LabelledCuts] = {}
 
     def get_dataloader(
@@ -107,7 +112,11 @@ class ClassifierExpert(nn.Module):
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             # The last line may be half: the run was killed.
             whole = [line for line in lines if line.endswith("}\n")]
-            write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+            kept = [line for line in whole if json.loads(line)["step"] <= step]
+            write_text(path, "".join(kept))
+            rows = map(json.loads, kept)
+            scores = [row["accuracy"] for row in rows if row["split"] == "dev" and row["step"]]
+            self.stale = len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
     @override
     def forward(
@@ -156,6 +165,9 @@ class ClassifierExpert(nn.Module):
             # Filled, not replaced: a new tensor would lose its place in a distributed model.
             self.best_score.fill_(score)
             self._best_step = global_step
+        if split == "dev":
+            self.stale = 0 if best else self.stale + 1
+            logger.flush()  # nobody closes it where this evaluation ends the training
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
         if global_step == 0 or (split != "train" and global_step == self._best_step):
             columns = (records["ids"], truths, preds, probs.tolist(), records["groups"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness_bench.models.layers import MEAN, WEIGHTED
+from harness_bench.probing.head.config import PATIENCE
 
 KEY = "layers"  # of the config's part `runner`
 _RUNNER = "s3prl.downstream.runner"
@@ -49,12 +50,16 @@ def choose_layers(runner_module: Any) -> None:
 
 
 def refuse_unheeded(settings: Mapping[str, Any]) -> None:
-    """Refuse a plain mean under s3prl's own runner, which would learn the sum all the same."""
-    if layers_of(settings) == WEIGHTED:
+    """Refuse a plain mean under s3prl's own runner, which would learn the sum all the same.
+
+    And patience, of which it knows nothing.
+    """
+    unheeded = {KEY: layers_of(settings), PATIENCE: settings.get(PATIENCE)}
+    if unheeded == {KEY: WEIGHTED, PATIENCE: None}:
         return
     runner = getattr(sys.modules.get(_RUNNER), "Runner", None)
     if not hasattr(getattr(runner, "_init_model", None), "__wrapped__"):
         raise ValueError(
-            f"config.runner.{KEY} = {MEAN} works under `python -m harness_bench.run_downstream` "
-            "alone: s3prl's own runner would learn the weighted sum all the same."
+            f"config.runner: {unheeded} needs `python -m harness_bench.run_downstream`: "
+            "s3prl's own runner would learn the weighted sum, to the last step, all the same."
         )

@@ -24,6 +24,7 @@ from torch.distributed import distributed_c10d
 from harness_bench.core.distributed import world
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
+from harness_bench.probing.head.config import PATIENCE
 from harness_bench.probing.s3prl.checkpoints import prune
 
 KEY = "HarnessBench"  # our part of a checkpoint; s3prl ignores it
@@ -50,7 +51,7 @@ def make_exact(runner_module: Any) -> None:
 
 
 class _Finished(Exception):  # noqa: N818 - no error
-    """Ends the loop of other ranks, which s3prl lets run forever: it counts steps on the first."""
+    """Ends a loop of s3prl's: it counts steps on the first rank alone, and knows no patience."""
 
 
 class Continuation:
@@ -58,10 +59,12 @@ class Continuation:
 
     def __init__(self, runner: Any) -> None:
         self.runner, self.model = runner, runner.downstream.model
+        self.expert = getattr(self.model, "module", self.model)  # wrapped for several processes
         self.settings: dict[str, Any] = runner.config["runner"]
         self.split = self.settings.get("train_dataloader", "train")
         self.accumulate = int(self.settings.get("gradient_accumulate_steps") or 1)
         self.rank, self.ranks = world()
+        self.patience = self._patience()
         saved = runner.init_ckpt
         self.step = int(saved.get("Step", 0))  # optimizer steps done
         self.resumed = bool(runner.args.past_exp and "Step" in saved)
@@ -74,14 +77,30 @@ class Continuation:
         self.name = f"harness_bench/random/{next(_TRAININGS)}"
         self.told: str | None = None  # under which key this rank last told its random state
 
+    def _patience(self) -> int | None:
+        """Return after how many evaluations of dev without a better one the training ends."""
+        given = self.settings.get(PATIENCE)
+        if given is None:
+            return None
+        if (
+            not isinstance(given, int)
+            or given < 1
+            or self.ranks > 1
+            or not hasattr(self.expert, "stale")
+        ):
+            raise ValueError(
+                f"config.runner.{PATIENCE} = {given!r}: expected a whole number, 1 or more, a task "
+                f"of this project, and one process (here: {self.ranks}). Leave it out otherwise."
+            )
+        return given
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Intercept the loader, the records and the saving while the runner trains."""
         if self.resumed and self.place is None:
             say(NOT_EXACT)
-        expert = getattr(self.model, "module", self.model)  # wrapped for several processes
-        if self.resumed and hasattr(expert, "resume_at"):
-            expert.resume_at(self.step)
+        if self.resumed and hasattr(self.expert, "resume_at"):
+            self.expert.resume_at(self.step)
         forward = self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
         with ExitStack() as stack:
             stack.callback(forward.remove)
@@ -131,7 +150,13 @@ class Continuation:
             set_random_state(place["now"][self.rank])
 
     def before_batch(self) -> None:
-        """On all ranks but the first: publish the random state, stop after the last step."""
+        """On all ranks but the first: publish the random state, stop after the last step.
+
+        Alone: stop where dev gets no better.
+        """
+        if self.patience is not None and self.expert.stale >= self.patience:
+            say(f"dev was no better at {self.patience} evaluations (runner.patience): stopping.")
+            raise _Finished
         if self.rank == 0 or self.since_start % self.accumulate:
             return
         step = self.step + self.since_start // self.accumulate
