@@ -82,6 +82,19 @@ def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style
     return _curve(name or _name(folder), rows, field, **style)
 
 
+def read_run(run: Path, *, field: str = LOSS, **style: Any) -> list[Curve]:
+    """Read the curve of training and that of dev, where there is one.
+
+    Dev alone has figures of what has no weight in training, such as unmasked frames.
+    """
+    dev = read_dev(run, field=field, **style)
+    rows = read_log(run_folder(run) / LOG_FILE)
+    if dev is not None and rows and field not in rows[0]:
+        return [dev]
+    trained = read_curve(run, field=field, **style)
+    return [trained] if dev is None else [trained, dev]
+
+
 def read_dev(run: Path, *, field: str = LOSS, **style: Any) -> Curve | None:
     """Read what held-out utterances gave during a run; None where it has no such figure."""
     folder = run_folder(run)
@@ -171,12 +184,9 @@ def updates_to(
 
 def plot_runs(runs: Sequence[Path], out: Path, *, title: str, field: str = LOSS) -> None:
     """Draw all that is known of runs: training, dev and what probes say of their exports."""
-    shown: list[Curve] = []
-    probes: list[Curve] = []
-    for colour, run in enumerate(runs):
-        dev = read_dev(run, field=field, colour=colour)
-        shown += [read_curve(run, field=field, colour=colour), *([] if dev is None else [dev])]
-        probes += read_probes(run, colour=colour)
+    numbered = [*enumerate(runs)]
+    shown = [each for n, run in numbered for each in read_run(run, field=field, colour=n)]
+    probes = [each for n, run in numbered for each in read_probes(run, colour=n)]
     plot_curves(shown, out, title=title, probes=probes)
 
 

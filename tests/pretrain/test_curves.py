@@ -18,6 +18,7 @@ from harness_bench.pretrain.curves import (
     Curve,
     plot_curves,
     read_curve,
+    read_run,
     smooth,
     updates_to,
 )
@@ -136,6 +137,10 @@ def test_dev_and_probes_stand_beside_the_training(
     assert [line[3] for line in probes] == [[50.0, 60.0], [45.0, 45.0], [55.5]]
     assert [line[1] for line in probes if line[0] != "fbank"] == [lines[0][1], lines[2][1]]
     assert [line[3] for line in other] == [[40.0]]
+    (alone,) = read_run(watched, field="loss_unmasked")
+    assert alone.values.tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="no 'loss_unmasked'"):
+        read_run(plain, field="loss_unmasked")
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
