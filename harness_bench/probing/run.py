@@ -269,8 +269,12 @@ def grid_config(
     layers: str | int | None = None,
 ) -> GridConfig:
     """Build a grid from a TOML file or its values, and keywords, which win; errors: ValueError."""
-    given = isinstance(file, Mapping)
-    values: dict[str, Any] = {**file} if given else {} if file is None else read_toml(Path(file))
+    values: dict[str, Any] = {}
+    source = "probe"
+    if isinstance(file, Mapping):
+        values = {**file}
+    elif file is not None:
+        values, source = read_toml(Path(file)), str(file)
     settings = values.setdefault("probe", {})
     if isinstance(settings, dict):  # `build` refuses anything else
         # One learning rate or seed may stand among the other settings, as in a demo's file.
@@ -284,4 +288,4 @@ def grid_config(
             settings["layers"] = parse_layers(str(layers))
     values |= {} if learning_rates is None else {"learning_rates": [*learning_rates]}
     values |= {} if seeds is None else {"seeds": [*seeds]}
-    return build(GridConfig, values, source="probe" if file is None or given else str(file))
+    return build(GridConfig, values, source=source)

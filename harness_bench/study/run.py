@@ -130,7 +130,7 @@ class Demo:
     def grid(self) -> GridConfig:
         """Return the settings of the heads."""
         config = self.config
-        values = {"probe": {**config.probe}, "linear": config.linear}
+        values: dict[str, Any] = {"probe": {**config.probe}, "linear": config.linear}
         values |= {"learning_rates": config.learning_rates} if config.learning_rates else {}
         values |= {"seeds": config.seeds} if config.seeds else {}
         grid = grid_config(values)
