@@ -58,8 +58,8 @@ class ProbeConfig:
     hidden: Count = 80
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1337
-    # Test at every dev evaluation instead of in a second process: the same figures (a test says
-    # so), one process start less, worth it for probes of a minute or less.
+    # Test at every evaluation of dev instead of by a second command: the same figures (a test says
+    # so). Worth it where commands are typed; `run_probe` starts one process for both.
     test_in_training: bool = False
     feature_cache_mb: Annotated[int, Field(ge=0)] = 1024
     patience: Count | None = None  # evaluations without a better dev accuracy that end a training
