@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,12 +56,16 @@ def demo(
     data_root: Annotated[
         Path | None, opt("Folder that holds the data, instead of the TOML's.")
     ] = None,
+    seed: Annotated[
+        int | None, opt("Added to all seeds of models and heads, instead of the TOML's.", min=0)
+    ] = None,
 ) -> None:
     """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
 
     Examples:
       harness-bench demo
       harness-bench demo --data egs/demo/real_arabic.toml
+      harness-bench demo --seed 1 --out runs/demo_seed1
     """
     from rich.console import Console
 
@@ -69,6 +74,7 @@ def demo(
     from harness_bench.study.run import run_demo
 
     config = load_demo(data)
+    config = config if seed is None else replace(config, seed=seed)
     folder = out or Path("runs") / config.name
     console = Console(stderr=True)
     files, schedule = run_demo(

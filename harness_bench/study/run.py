@@ -416,8 +416,7 @@ class Audit:
         key = (self.source.name, split, pretrained)
         if key not in self.known:
             heard = self.demo.config.pretraining_sources if pretrained else ()
-            sources = dict.fromkeys((self.source, *heard))
-            sets = {f"{each.name} train": self.demo.cuts(each) for each in sources}
+            sets = {f"{each.name} train": self.demo.cuts(each) for each in (self.source, *heard)}
             training = ((name, read_cuts(cuts, "train")) for name, cuts in sets.items())
             scored = read_cuts(self.demo.cuts(self.source), split)
             self.known[key] = publish.leakage(training, scored, split)
