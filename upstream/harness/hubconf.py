@@ -30,6 +30,7 @@ def _named(about: str, name: str) -> _Callable[..., _UpstreamExpert]:
 harness_l = _named("HArnESS-L, the teacher of the students (iteration 2).", "harness_l")
 harness_l_it1 = _named("HArnESS-L of iteration 1, from MFCC labels.", "harness_l_it1")
 harness_l_it2 = _named("HArnESS-L of iteration 2: the same model as harness_l.", "harness_l_it2")
+harness_mini = _named("A small model of ours on log-mel bins; needs no -k.", "harness_mini")
 harness_s = _named("HArnESS-S: 4 blocks of 1024 dimensions.", "harness_s")
 harness_st = _named("HArnESS-ST: 4 blocks of 512 dimensions.", "harness_st")
 harness_s_mel = _named("harness_s on log-mel bins: ours, not the paper's.", "harness_s_mel")
