@@ -173,7 +173,8 @@ class Probe:
     @property
     def folder(self) -> Path:
         """Return where it is trained."""
-        return self.demo.out / "probes" / self.head / self.task.task / self.row.model
+        task = self.task.task if self.head == "cnn" else f"{self.task.task}.{self.head}"
+        return self.demo.out / "probes" / task / self.row.model
 
     @property
     def subject(self) -> Subject:
@@ -334,7 +335,8 @@ def _probe_stage(probe: Probe, rank: int) -> Stage:
 
 def _asr_stage(demo: Demo, source: DemoSource, model: str) -> Stage:
     """ASR on one row, or on the best student once the heads have told which that is."""
-    folder = demo.out / "asr" / source.name / model.replace(" ", "_")
+    alone = len(demo.config.asr_sources) == 1
+    folder = demo.out / "asr" / ("" if alone else source.name) / model.replace(" ", "_")
     if model not in (*demo.rows, BEST_STUDENT):
         raise ValueError(f"asr_models names {model!r}; rows: {', '.join(demo.rows)}.")
 

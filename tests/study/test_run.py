@@ -122,9 +122,9 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
     with files.csv.open(encoding="utf-8") as stream:
         assert models <= {row["model"] for row in csv.DictReader(stream)}
 
-    trained = [*out.glob("probes/cnn/*/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
-    trained += [*out.glob("asr/asr/*/outcome.json"), *out.glob("costs/*.json")]
-    trained += out.glob("probes/linear/*/*/predictions.test.jsonl")
+    trained = [*out.glob("probes/did/*/*/outcome.json"), *out.glob("pretrain/*/run/state-*.pt")]
+    trained += [*out.glob("asr/*/outcome.json"), *out.glob("costs/*.json")]
+    trained += out.glob("probes/did.linear/*/predictions.test.jsonl")
     before = {file: file.stat().st_mtime_ns for file in trained}
     assert len(before) == 4 + 2 + 2 + 3 + 4
     again, _ = make()
