@@ -59,6 +59,9 @@ def demo(
     seed: Annotated[
         int | None, opt("Added to all seeds of models and heads, instead of the TOML's.", min=0)
     ] = None,
+    minutes: Annotated[
+        float | None, opt("Begin no stage later than this; show what is finished.", min=0)
+    ] = None,
 ) -> None:
     """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
 
@@ -66,6 +69,7 @@ def demo(
       harness-bench demo
       harness-bench demo --data egs/demo/real_arabic.toml
       harness-bench demo --seed 1 --out runs/demo_seed1
+      harness-bench demo --data egs/evidence/gpu.toml --jobs 10 --minutes 5.5
     """
     from rich.console import Console
 
@@ -78,7 +82,7 @@ def demo(
     folder = out or Path("runs") / config.name
     console = Console(stderr=True)
     files, schedule = run_demo(
-        config, data, folder, console=console, jobs=jobs, data_root=data_root
+        config, data, folder, console=console, jobs=jobs, data_root=data_root, minutes=minutes
     )
     screen = Console()
     screen.print(schedule.summary())

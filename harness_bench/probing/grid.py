@@ -173,7 +173,7 @@ def _shared_features(out: Path, *, share: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[FOLDER]
+        os.environ.pop(FOLDER, None)  # another grid of this process may have shared it
     shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays for the next try
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build
 from harness_bench.core.process import run_logged
@@ -216,20 +218,32 @@ def run_demo(
     console: Console,
     jobs: int = 2,
     data_root: Path | None = None,
+    minutes: float | None = None,
 ) -> tuple[LeaderboardFiles, Schedule]:
     """Run the whole chain below `out`; finished stages with equal inputs are kept.
 
     The config came from `source`, None for the embedded default; `jobs` single-threaded stages run
-    at the same time; `data_root` overrides the config's.
+    at the same time; `data_root` overrides the config's. After `minutes` no stage begins: the board
+    has what is finished, and the same command goes on from there.
 
     Raises:
-        ValueError: data or settings that do not fit.
+        ValueError: data or settings that do not fit, or no GPU where the recipe asks for one.
         RuntimeError: a stage's process failed; shows the end of its log.
     """
     data = out / "corpus" if config.synthesis else data_folder(config, source, data_root)
     demo = Demo(config, source, out, data, load_family(family_file(config, source)))
-    schedule = Schedule(jobs, console)
+    _require_gpus(int(config.recipe.get("ngpu", 0)))
+    schedule = Schedule(jobs, console, None if minutes is None else 60 * minutes)
     return publish_all(demo, schedule.run(plan_stages(demo))), schedule
+
+
+def _require_gpus(number: int) -> None:
+    """Refuse a recipe for GPUs where there are none: ESPnet would, after all the pretraining."""
+    if number > (found := torch.cuda.device_count()):
+        raise ValueError(
+            f"[recipe] ngpu = {number}, but torch {torch.__version__} sees {found} GPUs here. "
+            "Look at nvidia-smi and `harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
+        )
 
 
 def plan_stages(demo: Demo) -> list[Stage]:
@@ -380,7 +394,7 @@ def best_student(demo: Demo) -> str:
 
 
 def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
-    """Write a result of every row, task and head, and of every ASR run; build the board."""
+    """Write a result of every row, task and head, and of every ASR run, if run; build the board."""
     from harness_bench.leaderboard.build import build as build_board  # noqa: PLC0415 - draws
 
     folder = demo.out / RESULTS
@@ -388,6 +402,8 @@ def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
         old.unlink()  # Results of rows that this config no longer has.
     known: dict[tuple[str, str, bool], Leakage] = {}
     for probe in demo.probes():
+        if probe.name not in outcomes:  # no time was left
+            continue
         audit, found = Audit(demo, probe.row, probe.task.source, known), outcomes[probe.name]
         row = {**_row(audit, outcomes), "leakage": audit.leakage("test")}
         if isinstance(found, LinearOutcome):
@@ -396,7 +412,9 @@ def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
             publish_grid(probe.subject, found, demo.grid, row, folder)
     for source in demo.config.asr_sources:
         for model in demo.config.asr_models:
-            row, asr = outcomes[_asr_name(source, model)]
+            if (name := _asr_name(source, model)) not in outcomes:
+                continue
+            row, asr = outcomes[name]
             audit = Audit(demo, row, source, known)
             _publish_asr(asr, partial(Result, task=ASR, **_row(audit, outcomes)), folder, audit)
     return build_board(folder, demo.out / LEADERBOARD, title=demo.config.title)

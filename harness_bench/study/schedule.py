@@ -43,15 +43,16 @@ class Took:
 
 @dataclass
 class Schedule:
-    """Runs stages on `jobs` slots; the first failure stops what has not begun."""
+    """Runs stages on `jobs` slots; the first failure stops what has not begun, as the time does."""
 
     jobs: int
     console: Console
+    seconds: float | None = None  # No stage begins later than this.
     times: list[Took] = field(default_factory=list)
     _running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
 
     def run(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """Run all stages; return name -> what each returned.
+        """Run all stages that begin in time; return name -> what each returned.
 
         Raises:
             Whatever the first failing stage raised, once those running beside it have ended.
@@ -77,7 +78,9 @@ class Schedule:
             while order.is_active():
                 waiting += [by_name[name] for name in order.get_ready()]
                 waiting.sort(key=lambda stage: stage.rank)
-                while waiting and len(futures) < self.jobs:
+                if self._over() and not futures:
+                    break
+                while waiting and len(futures) < self.jobs and not self._over():
                     stage = waiting.pop(0)
                     self._running[stage.name] = (stage, time.perf_counter())
                     futures[pool.submit(stage.run)] = stage
@@ -88,7 +91,13 @@ class Schedule:
                     self._finished(stage)
                     order.done(stage.name)
                     overall.advance(bar)
+        if left := [stage.name for stage in stages if stage.name not in results]:
+            self.console.print(f"No time was left for: {', '.join(left)}", highlight=False)
         return results
+
+    def _over(self) -> bool:
+        """Whether no further stage may begin."""
+        return self.seconds is not None and time.perf_counter() - self._origin >= self.seconds
 
     def _finished(self, stage: Stage) -> None:
         """Note a stage's time and say so in one line."""

@@ -12,8 +12,10 @@ from harness_bench.pretrain.config import load_family
 from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo
 
 ROOT = Path(__file__).parents[2]
+EVIDENCE = ROOT / "egs" / "evidence"
 SHIPPED = [
-    None, *sorted((ROOT / "egs" / "demo").glob("*.toml")), ROOT / "egs/evidence/evidence.toml"
+    None, *sorted((ROOT / "egs" / "demo").glob("*.toml")),
+    EVIDENCE / "evidence.toml", EVIDENCE / "gpu.toml",
 ]  # fmt: skip
 VALUES: dict[str, Any] = {
     "name": "mine", "title": "Mine", "synthetic": False, "data_root": "data",

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import resolved
 from harness_bench.core.files import read_json, write_json
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.demo.plan import TINY
-from harness_bench.pretrain.config import load_family
+from harness_bench.pretrain.config import load_family, load_preset
+from harness_bench.pretrain.plan import label_owner
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
 from harness_bench.study import run
@@ -26,9 +33,9 @@ from harness_bench.study.run import Demo, DemoRow
 from tests.tiny import DEFAULTS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness_bench.results.record import Leakage, Result
+
+GPU = Path(__file__).parents[2] / "egs" / "evidence" / "gpu.toml"
 
 FAMILY = f"""{DEFAULTS}
 [[iterations]]
@@ -89,7 +96,7 @@ def check_row(file: Path, result: Result) -> None:
 
 @pytest.mark.s3prl
 @pytest.mark.espnet
-def test_audio_to_leaderboard(tmp_path: Path) -> None:
+def test_audio_to_leaderboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows come out, measured from predictions for every utterance; a second run keeps all.
 
     Every border between two steps is crossed here: unit tests alone would not notice one step
@@ -130,6 +137,106 @@ def test_audio_to_leaderboard(tmp_path: Path) -> None:
     again, _ = make()
     assert before == {file: file.stat().st_mtime_ns for file in before}
     assert again.csv.read_text() == files.csv.read_text()
+
+    # No time was left for two stages, on which no other waits: their results alone are missing.
+    every, unfinished = run.plan_stages, {"did it1 (linear)", "asr asr best student"}
+    kept = [stage.name for stage in every(demo_of(path, out)) if stage.name not in unfinished]
+    monkeypatch.setattr(
+        run, "plan_stages", lambda demo: [each for each in every(demo) if each.name in kept]
+    )
+    make()
+    rows = {(r.model, r.task, r.head) for r in load_results(out / "results")[0].values()}
+    assert expected - rows == {("it1", "did", "linear"), ("student", "asr", "")}
+    assert rows < expected
+
+
+def demo_of(path: Path | None, out: Path) -> Demo:
+    config = load_demo(path)
+    return Demo(config, path, out, out, load_family(family_file(config, path)))
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_hours_of_pretraining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ESPnet would say so after everything else; on two GPUs one is enough."""
+    config = replace(load_demo(None), recipe={"ngpu": 1})
+    plan = Mock(side_effect=InterruptedError)
+    monkeypatch.setattr(run, "plan_stages", plan)
+    make = partial(run.run_demo, config, None, tmp_path / "out", console=Console(quiet=True))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ValueError, match="ngpu = 1"):
+        make()
+    plan.assert_not_called()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(InterruptedError):
+        make()
+
+
+def test_the_evidence_of_a_gpu_uses_it(tmp_path: Path) -> None:
+    """All students wait for one teacher, none for another, and share the labels it makes."""
+    demo = demo_of(GPU, tmp_path)
+    steps = {step.name: step for step in demo.family.iterations}
+    assert {step.pretrain.precision for step in steps.values()} == {"bf16-mixed"}
+    assert all(step.pretrain.num_workers for step in steps.values())
+    assert steps["harness_st"].model == load_preset("harness_st").model
+    students = set(steps) - {"mel_it1"}
+    assert set(demo.students()) == students
+    assert {label_owner(demo.family, steps[name]).name for name in students} == {"harness_st"}
+    waits = {stage.name: set(stage.after) for stage in run.plan_stages(demo)}
+    assert {name for name, after in waits.items() if "pretrain mel_it1" in after} >= {
+        f"pretrain {name}" for name in students
+    }
+
+
+def tiny_speech(root: Path) -> None:
+    """Write what gpu.toml reads, as noise: words, languages, sentences, speech without labels."""
+    rng = np.random.default_rng(0)
+    names = {"asc40": "manifest", "cv_lid10": "manifest", "asc_sentences": "manifest",
+             "cv_ar": "manifest", "cv_ar/": "asr"}  # fmt: skip
+    for number, (name, manifest) in enumerate(names.items()):
+        (folder := root / name).mkdir(parents=True, exist_ok=True)
+        lines = ["path\tspeaker\tlabel\ttranscript\tsplit"]
+        for split, index in itertools.product(("train", "dev", "test"), range(6)):
+            path = folder / f"{number}_{split}{index}.wav"
+            soundfile.write(path, 0.1 * rng.standard_normal(24_000), SAMPLE_RATE)
+            label, text = "ab"[index % 2], ("كتاب جديد", "بيت كبير")[index % 2]
+            lines.append(f"{path.name}\t{split}{index % 3}\t{label}\t{text}\t{split}")
+        (folder / f"{manifest}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.s3prl
+@pytest.mark.espnet
+def test_the_evidence_of_a_gpu_in_small(tmp_path: Path) -> None:
+    """Its config but for sizes, rows and the GPU: a lent machine is no place to find mistakes."""
+    tiny_speech(tmp_path / "data")
+    family = GPU.with_name("family_gpu.toml").read_text()
+    for key, value in {"max_update": 2, "clusters": 4, "max_seconds": 4.0}.items():
+        family = re.sub(rf"\b{key} = [\d.]+", f"{key} = {value}", family)
+    (tmp_path / "family_gpu.toml").write_text(family)
+    config = load_demo(GPU)
+    config = replace(
+        config,
+        baselines=("mfcc",),
+        models=("harness_st", "mel_it2"),
+        untrained=("harness_st_mel",),
+        asr_models=("fbank", "harness_st"),
+        asr=config.asr_sources[1:],
+        classification=config.classification[1:],
+        probe=config.probe | {"total_steps": 2, "eval_step": 1},
+        seeds=config.seeds[:2],
+        recipe=config.recipe | {"max_epoch": 1, "ngpu": 0},
+    )
+    run.run_demo(
+        config, tmp_path / "gpu.toml", tmp_path / "out", console=Console(quiet=True),
+        data_root=tmp_path / "data", minutes=30,
+    )  # fmt: skip
+    results, problems = load_results(tmp_path / "out" / "results")
+    assert problems == {}
+    models = {"mfcc", "random", "harness_st", "mel_it2"}
+    expected = {(model, "lid", head) for model in models for head in ("", "linear")}
+    expected |= {(model, "asr", "") for model in ("fbank", "harness_st")}
+    assert {(r.model, r.task, r.head) for r in results.values()} == expected
 
 
 def test_measured_once_and_again_after_a_change(
@@ -173,8 +280,7 @@ def test_rows_alike_share_their_reading_and_no_others(
         write_cuts(tmp_path / "cuts" / "did", split, cuts)
         if split == "dev":
             write_cuts(tmp_path / "cuts" / "ssl", "train", cuts)
-    config = load_demo(None)
-    demo = Demo(config, None, tmp_path, tmp_path, load_family(family_file(config, None)))
+    demo = demo_of(None, tmp_path)
     reading = Mock(wraps=read_cuts)
     monkeypatch.setattr(run, "read_cuts", reading)
     known: dict[tuple[str, str, bool], Leakage] = {}

@@ -102,6 +102,31 @@ def test_a_failure_stops_what_has_not_begun_and_waits_for_what_has() -> None:
     assert "fail: done" not in schedule.console.export_text()
 
 
+def test_nothing_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine lent for minutes must give what was finished: what runs ends, the rest is named."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    ended: list[str] = []
+
+    def work(name: str, until: float) -> str:
+        now[0] = until
+        ended.append(name)
+        return name
+
+    stages = [
+        Stage("first", partial(work, "first", 4.0)),
+        Stage("long", partial(work, "long", 99.0), after=("first",)),
+        Stage("child", partial(work, "child", 99.0), after=("long",)),
+        Stage("waiting", partial(work, "waiting", 99.0), rank=9),
+    ]
+    schedule = quiet(jobs=1)
+    schedule.seconds = 5.0
+    assert schedule.run(stages) == {"first": "first", "long": "long"}
+    assert ended == ["first", "long"]
+    last = schedule.console.export_text().strip().splitlines()[-1]
+    assert last.endswith("child, waiting")
+
+
 def test_a_circle_is_refused_before_anything_runs() -> None:
     ran: list[str] = []
     needs = {"free": (), "a": ("b",), "b": ("a",)}
