@@ -94,7 +94,9 @@ def run_grid(
     *,
     threads: int = 1,
     jobs: int = 1,
-    process: Callable[[ProbeConfig, int], AbstractContextManager[Run]] = one_process,
+    process: Callable[
+        [ProbeConfig, int, Mapping[str, str]], AbstractContextManager[Run]
+    ] = one_process,
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write OUT/grid.json.
 
@@ -125,9 +127,9 @@ def run_grid(
 
     with ExitStack() as stack:
         share = number > 1 and config.probe.feature_cache_mb > 0
-        stack.enter_context(_shared_features(out, share=share))
+        shared = stack.enter_context(_shared_features(out, share=share))
         for _ in range(jobs):
-            idle.put(stack.enter_context(process(config.probe, threads)))
+            idle.put(stack.enter_context(process(config.probe, threads, shared)))
         tried = [(rate, first) for rate in config.learning_rates]
         alone = len(tried) == 1  # the only one is chosen whatever dev says
         outcomes = trials(tried, test=alone)
@@ -163,17 +165,16 @@ def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> tuple[float,
 
 
 @contextmanager
-def _shared_features(out: Path, *, share: bool) -> Iterator[None]:
-    """Let trials keep features on disk for each other; they all read the same speech."""
+def _shared_features(out: Path, *, share: bool) -> Iterator[dict[str, str]]:
+    """Let trials keep features on disk for each other; yield the variables of their processes.
+
+    Not this process's own: other grids may run beside.
+    """
     if not share or os.environ.get(FOLDER):
-        yield
+        yield {}
         return
     folder = out / "features"
-    os.environ[FOLDER] = str(folder.absolute())
-    try:
-        yield
-    finally:
-        os.environ.pop(FOLDER, None)  # another grid of this process may have shared it
+    yield {FOLDER: str(folder.absolute())}
     shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays for the next try
 
 

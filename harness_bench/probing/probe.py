@@ -3,10 +3,11 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -254,19 +255,25 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 @contextmanager
-def one_process(config: ProbeConfig, threads: int) -> Iterator[Run]:
-    """Yield what runs one command after the other in one process, which starts when it must."""
-    worker = Worker(
-        [sys.executable, "-m", _WORKER], threads=threads, environment=_variables(config)
-    )
+def one_process(
+    config: ProbeConfig, threads: int, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Run]:
+    """Yield what runs one command after the other in one process, which starts when it must.
+
+    `more` are variables of its environment.
+    """
+    settings = {**_variables(config), **more}
+    worker = Worker([sys.executable, "-m", _WORKER], threads=threads, environment=settings)
     with worker:
         yield lambda arguments, log: worker.run([*_ALONE, *arguments], arguments, log)
 
 
 @contextmanager
-def own_processes(config: ProbeConfig, threads: int) -> Iterator[Run]:
+def own_processes(
+    config: ProbeConfig, threads: int, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Run]:
     """Yield what runs each command in a process of its own, as one types it: slower, the same."""
-    settings = _variables(config)
+    settings = {**_variables(config), **more}
     yield lambda arguments, log: run_logged(
         [*_ALONE, *arguments], log, threads=threads, environment=settings
     )
