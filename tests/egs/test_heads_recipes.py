@@ -108,7 +108,7 @@ def test_all_rows_come_out(tmp_path: Path, demo: Path, tone_corpus: Path) -> Non
         ("demo", "--demo DEMO", "--corpus DIR is missing"),
         ("demo", "--cuts x", "--demo DIR is missing"),
         ("demo", "--cuts x --demo /none", "/none is no finished run of a demo"),
-        ("demo", "--cuts x --demo DEMO", "demo has no model harness_it2"),
+        ("demo", "--cuts x --demo DEMO", "demo has no model harness_it1"),
         ("demo", "--cuts x --demo DEMO --config no.toml", "no.toml: there is no such"),
     ],
 )

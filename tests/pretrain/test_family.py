@@ -13,10 +13,11 @@ from transformers import HubertConfig, HubertModel
 from harness_bench.cli import app
 from harness_bench.core.files import read_json
 from harness_bench.cuts.store import write_cuts
+from harness_bench.models import hub
 from harness_bench.models.checkpoint import load_config, read_facts, transformers_config
-from harness_bench.models.frozen import checkpoint_digest, weight_bytes
+from harness_bench.models.frozen import checkpoint_digest, shape_of, weight_bytes
 from harness_bench.models.hub import FILES, MODELS
-from harness_bench.pretrain.config import checkpoint_folder, load_family
+from harness_bench.pretrain.config import PRESETS, checkpoint_folder, load_family
 from harness_bench.pretrain.family import export, find_teacher, train_family
 from harness_bench.pretrain.plan import plan
 from harness_bench.study.config import HERE
@@ -78,20 +79,30 @@ pretrain = { max_seconds = 30.0 }
     assert rows[2]["audio_hours_seen_at_most"] == round(300_000 * 30 * 8 / 3600, 1)
 
 
-def test_embedded_family_is_the_papers_in_miniature() -> None:
-    """The demo has both iterations and the three students, each student from the last layer."""
-    first, teacher, *students = load_family(HERE / "family.toml").iterations
-    assert [first.name, teacher.name] == ["harness_it1", "harness_it2"]
-    assert [step.name for step in students] == ["harness_s", "harness_st", "harness_st_pca"]
+def test_tiny_family_is_the_papers_in_miniature() -> None:
+    """It has both iterations and the three students, each student from the last layer."""
+    first, teacher, *students = load_family(PRESETS / "family_tiny.toml").iterations
+    assert [first.name, teacher.name] == ["it1", "it2"]
+    assert [step.name for step in students] == ["s", "st", "st_pca"]
     assert first.labels.source == "mfcc"
     assert teacher.labels.layer is not None
     assert 0 < teacher.labels.layer < teacher.model.encoder_layers
     for student in students:
-        assert student.teacher == "harness_it2"
+        assert student.teacher == "it2"
         assert student.labels.layer == teacher.model.encoder_layers
         assert student.model.encoder_layers < teacher.model.encoder_layers
     assert students[1].model.encoder_embed_dim < students[0].model.encoder_embed_dim
     assert students[2].labels.pca_dim is not None
+
+
+def test_embedded_family_has_both_kinds_of_labels() -> None:
+    """The demo trains a first iteration and a smaller student of the model in the package."""
+    first, student = load_family(HERE / "family.toml").iterations
+    assert first.labels.source == "mfcc"
+    assert (student.labels.source, student.teacher) == ("hidden", "harness_mini")
+    shape = shape_of(hub.resolve("harness_mini"))
+    assert 0 < (student.labels.layer or 0) <= shape.num_layers
+    assert student.model.encoder_embed_dim < shape.hidden_size
 
 
 STUDENT = """

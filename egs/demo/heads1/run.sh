@@ -5,7 +5,7 @@ set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 demo=                   # finished run folder of `harness-bench demo`: its models are taken
-models=harness_it2,harness_st  # which models of its family, with commas
+models=harness_it1,harness_st  # which models of its family, with commas
 corpus=                 # folder with manifest.tsv; or give prepared cuts
 cuts=                   # prepared cuts; default: EXPDIR/cuts, made of --corpus
 task=keyword            # ser, did, keyword, lid: a folder of downstream/
