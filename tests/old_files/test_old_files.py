@@ -241,7 +241,9 @@ def test_a_finished_probe_is_not_trained_anew(old: Path, call: Call) -> None:
     before = stamps(*old.glob("probe/lr*"))
     call(*PROBE, "--out", "probe", "--results", "again")
     assert stamps(*old.glob("probe/lr*")) == before
-    assert (old / "probe/grid.json").read_bytes() == (KEPT / "probe/grid.json").read_bytes()
+    grid, kept = (json.loads((at / "probe/grid.json").read_bytes()) for at in (old, KEPT))
+    del grid["advice"]  # later versions add it
+    assert grid == kept
     name = "small.did.tones.test.json"
     now, then = (json.loads((old / at / name).read_bytes()) for at in ("again", "results"))
     for field in ("metrics", "layer_weights", "learning_rates", "seed", "split_digest"):
