@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
-from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Run, Subject
+from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Run, Subject, own_processes
 from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, publish_grid
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
@@ -203,25 +205,25 @@ def test_trials_share_features_until_the_grid_is_done(
 ) -> None:  # fmt: skip
     """Five trials read the same speech; what they keep for each other must not stay on the disk."""
     seen: list[str | None] = []
-    run = vars(grid)["run_probe"]  # as `trials` replaced it
 
-    def run_probe(*given: Any, **named: Any) -> Any:
-        folder = os.environ.get(FOLDER)
+    @contextmanager
+    def process(config: ProbeConfig, threads: int, more: Mapping[str, str]) -> Iterator[Run]:
+        folder = more.get(FOLDER)
         seen.append(folder)
-        if folder and folder.startswith(str(tmp_path)):
-            Path(folder).mkdir(exist_ok=True, parents=True)
-        return run(*given, **named)
+        if folder:
+            Path(folder).mkdir(parents=True)
+        with own_processes(config, threads, more) as run:
+            yield run
 
-    monkeypatch.setattr(grid, "run_probe", run_probe)
     monkeypatch.delenv(FOLDER, raising=False)
-    run_grid(subject(tone_corpus), tmp_path / "a", GridConfig(learning_rates=tuple(RIGHT)))
-    assert set(seen) == {str(tmp_path / "a" / "features")}
+    config = GridConfig(learning_rates=tuple(RIGHT))
+    run_grid(subject(tone_corpus), tmp_path / "a", config, process=process)
+    assert seen == [str(tmp_path / "a" / "features")]
     assert not (tmp_path / "a" / "features").exists()
-    assert FOLDER not in os.environ
-    seen.clear()
+    assert FOLDER not in os.environ, "other grids of this process have their own"
     monkeypatch.setenv(FOLDER, "/elsewhere")
-    run_grid(subject(tone_corpus), tmp_path / "b", GridConfig(learning_rates=tuple(RIGHT)))
-    assert set(seen) == {"/elsewhere"}, "the user's folder wins"
+    run_grid(subject(tone_corpus), tmp_path / "b", config, process=process)
+    assert seen[1:] == [None], "the user's folder wins"
     assert len(trials) == 6
 
 
