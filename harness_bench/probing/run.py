@@ -226,11 +226,11 @@ def publish_grid(
 
 def _template(subject: Subject, row: Mapping[str, Any]) -> Template:
     """Say of a result what neither its predictions nor its head tell."""
-    train, test = (read_cuts(subject.cuts, split) for split in ("train", "test"))
+    test = read_cuts(subject.cuts, "test")
     weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
     known: dict[str, Any] = {"command": shlex.join(["harness-bench", *sys.argv[1:]]), **row}
     if "leakage" not in known:
-        sets = [(f"{row['corpus']} train", train)]
+        sets = [(f"{row['corpus']} train", read_cuts(subject.cuts, "train"))]
         known["leakage"] = leakage(sets, test, f"{row['corpus']} test")
     known |= {} if weights is None else upstream_fields(weights)
     hours = round(total_hours(test), 4)

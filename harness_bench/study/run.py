@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -39,7 +38,7 @@ from harness_bench.study.config import (
 from harness_bench.study.schedule import Schedule, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from rich.console import Console
 
@@ -90,6 +89,11 @@ class Demo:
         return names[0] if len(names) == 1 else PRETRAINING
 
     @cached_property
+    def hours(self) -> float:
+        """Return how much audio models are pretrained on; it must be prepared."""
+        return total_hours(read_cuts(self.out / "cuts" / self.heard, "train"))
+
+    @cached_property
     def rows(self) -> dict[str, DemoRow]:
         """Return all rows by model: baselines, untrained models, models of the family, others."""
         # s3prl's own FBANK, bit for bit, is kept in memory between epochs.
@@ -138,9 +142,9 @@ class Demo:
         grid = grid_config(values)
         return replace(grid, seeds=tuple(seed + config.seed for seed in grid.seeds))
 
-    def probes(self) -> Iterator[Probe]:
-        """Yield every head of every row."""
-        for row in self.rows.values():
+    def probes(self, models: Collection[str] | None = None) -> Iterator[Probe]:
+        """Yield every head of every row, or of the rows of some models."""
+        for row in (self.rows[model] for model in (self.rows if models is None else models)):
             for task in self.config.classification:
                 for head in self.config.heads:
                     yield Probe(self, row, task, head)
@@ -270,7 +274,7 @@ def plan_stages(demo: Demo) -> list[Stage]:
             stages.append(Stage(f"{COSTS} {row.model}", run, _made_by(demo, row), rank=30))
         # ASR waits for the students' heads, so these go before the others.
         rank = 2 if row.model in demo.students() else 10 + number
-        stages += [_probe_stage(probe, rank) for probe in demo.probes() if probe.row == row]
+        stages += [_probe_stage(probe, rank) for probe in demo.probes([row.model])]
     asr = [
         (source, model) for source in demo.config.asr_sources for model in demo.config.asr_models
     ]
@@ -374,7 +378,7 @@ def _asr_stage(demo: Demo, source: DemoSource, model: str) -> Stage:
 
     after = [f"{DATA} {source.name}"]
     if model == BEST_STUDENT:
-        after += [probe.name for probe in demo.probes() if probe.row.model in demo.students()]
+        after += [probe.name for probe in demo.probes(demo.students())]
     else:
         after += _made_by(demo, demo.rows[model])
     return Stage(_asr_name(source, model), run, tuple(after), folder / "log.txt", rank=1)
@@ -386,11 +390,10 @@ def _asr_name(source: DemoSource, model: str) -> str:
 
 def best_student(demo: Demo) -> str:
     """Return the student with the best mean accuracy on the dev sets of all heads."""
-    found = defaultdict(list)
-    for probe in demo.probes():
-        if probe.row.model in demo.students():
-            found[probe.row.model].append(probe.dev_accuracy())
-    return max(found, key=lambda model: fmean(found[model]))
+    return max(
+        demo.students(),
+        key=lambda model: fmean(probe.dev_accuracy() for probe in demo.probes([model])),
+    )
 
 
 def publish_all(demo: Demo, outcomes: Mapping[str, Any]) -> LeaderboardFiles:
@@ -472,9 +475,8 @@ def _row(audit: Audit, outcomes: Mapping[str, Any]) -> dict[str, Any]:
     if row.kind == "pretrained":
         heard = "see the model's card"
         if row.checkpoint == demo.checkpoint(row.model):
-            hours = total_hours(read_cuts(demo.out / "cuts" / demo.heard, "train"))
             names = ", ".join(source.name for source in demo.config.pretraining_sources)
-            heard = f"{kind}{names}, train, {hours:.2f} h"
+            heard = f"{kind}{names}, train, {demo.hours:.2f} h"
     return {
         "model": row.model,
         "model_kind": row.kind,
