@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
-    "metric", "main", "value", "low", "high", "interval", "unit", "higher_is_better",
+    "metric", "main", "value", "spread", "low", "high", "interval", "unit", "higher_is_better",
     "place", "rank", "minus_best", "p_value", "paper", "minus_paper",
     "real_time_factor", "gpu_real_time_factor", "macs_per_second", "peak_bytes", "disk_bytes",
     "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
@@ -34,7 +34,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "–": "--",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "±": r"$\pm$", "–": "--",
     "\u2212": "$-$",
 }  # fmt: skip
 NONE = "–"
@@ -45,6 +45,7 @@ SYNTHETIC = (
 LEGEND = (
     "Bold: best figure; underlined: second; ≈: not told apart from the best by a paired bootstrap "
     "(p ≥ 0.05, no correction for several comparisons). [low, high]: 95 % bootstrap interval. "
+    "±: standard deviation over seeds, of which the figure is the mean. "
     "Mean rank: mean over the columns of 1 + the number of models that are better beyond chance; "
     "(2/3): over the 2 of 3 columns in which the model has a figure."
 )
@@ -157,7 +158,8 @@ def _written(cell: ResultCell | None, table: BoardTable, markup: Markup) -> str:
     if cell is None:
         return markup.none
     value = markup.places.get(cell.place, "{}").format(figure(cell.metric, table.decimals))
-    span = interval(cell.metric.interval, table.decimals)
+    span = uncertainty(cell.metric, table.decimals)
+    span = _tex(span) if markup is _TEX else span
     return value + markup.tied * cell.tied + (markup.interval.format(span) if span else "")
 
 
@@ -185,7 +187,7 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
     values = {key: getattr(result, key) for key in _CSV_FIELDS if hasattr(result, key)}
     if result.costs:
         values |= result.costs.model_dump(exclude={"hardware"})
-    values |= {key: getattr(metric, key) for key in ("value", "unit", "higher_is_better")}
+    values |= {key: getattr(metric, key) for key in ("value", "spread", "unit", "higher_is_better")}
     if span:
         values |= {"low": span.low, "high": span.high, "interval": span.method}
     if main:  # the metric that was ranked
@@ -232,7 +234,7 @@ def _colored(cell: ResultCell | None, decimals: int) -> Text:
         return Text(NONE, style="dim")
     made = Text(figure(cell.metric, decimals), style=_STYLES.get(cell.place, ""))
     made.append("≈" if cell.tied else " ", style="not bold not underline")
-    made.append(interval(cell.metric.interval, decimals), style="dim not bold not underline")
+    made.append(uncertainty(cell.metric, decimals), style="dim not bold not underline")
     return made
 
 
@@ -253,6 +255,12 @@ def figure(metric: Metric, decimals: int) -> str:
 def interval(span: Interval | None, decimals: int) -> str:
     """Write an interval as [low, high], or nothing where there is none."""
     return f"[{span.low:.{decimals}f}, {span.high:.{decimals}f}]" if span else ""
+
+
+def uncertainty(metric: Metric, decimals: int) -> str:
+    """Write how sure a figure is: ± standard deviation over seeds, [low, high]; "" if unknown."""
+    spread = "" if metric.spread is None else f"± {metric.spread:.{decimals}f}"
+    return " ".join(filter(None, [spread, interval(metric.interval, decimals)]))
 
 
 def mean_rank(row: ModelRow, columns: int) -> str:

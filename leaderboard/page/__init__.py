@@ -13,7 +13,7 @@ from harness_bench.core.html import render
 from harness_bench.core.sanitize import clean, shorten
 
 from .. import tables
-from ..tables import costs, figure, interval, parameters, signed
+from ..tables import costs, figure, interval, parameters, signed, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +209,7 @@ def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
     made: dict[str, Any] = {
         "value": cell.metric.value,
         "text": figure(cell.metric, decimals),
-        "interval": interval(span, decimals),
+        "interval": uncertainty(cell.metric, decimals),
         "method": clean(span.method) if span else "",
         "low": span.low if span else None,
         "high": span.high if span else None,

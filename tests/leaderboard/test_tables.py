@@ -9,7 +9,7 @@ from harness_bench.leaderboard.build import LeaderboardFiles, make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
-from tests.leaderboard.conftest import MODELS, built_of, write_results
+from tests.leaderboard.conftest import MODELS, built_of, result, write_results
 
 
 def unescaped(text: str, char: str) -> int:
@@ -121,3 +121,21 @@ def test_an_empty_folder_builds_and_stale_plots_go(tmp_path: Path) -> None:
     assert "no result" in files.html.read_text(encoding="utf-8")
     assert not stale.exists()
     assert own.exists(), "a picture that no build made"
+
+
+def test_the_spread_over_seeds_stands_beside_the_figure(tmp_path: Path) -> None:
+    """A mean over seeds is read with its standard deviation, wherever the board is written."""
+    several = result("three_seeds", 60)
+    metric = several.main.model_copy(update={"spread": 3.25})
+    several = several.model_copy(update={"metrics": {"accuracy": metric}})
+    files = built_of(tmp_path, several, result("one_seed", 50))
+    text = files.markdown.read_text(encoding="utf-8")
+    assert "**60.0** ± 3.2 [59.0, 61.0]" in text
+    assert "50.0</ins> [49.0, 51.0]" in text
+    assert r"\scriptsize $\pm$ 3.2 [59.0, 61.0]" in files.latex.read_text(encoding="utf-8")
+    assert files.html.read_text(encoding="utf-8").count("± 3.2 [59.0, 61.0]") == 2
+    spreads = [row["spread"] for row in csv.DictReader(io.StringIO(files.csv.read_text("utf-8")))]
+    assert sorted(spreads) == ["", "3.25"]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_terminal(files.board))
+    assert "± 3.2 [59.0, 61.0]" in console.export_text()
