@@ -7,6 +7,7 @@ train; dev chooses the hidden state and the strength of regularisation, or the n
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -179,8 +180,14 @@ def pool_split(
 
 
 def fit(train: Pooled, dev: Pooled, config: LinearConfig) -> list[Fitted]:
-    """Fit a classifier for every hidden state and setting, the best on dev first."""
+    """Fit a classifier for every hidden state and setting, the best on dev first.
+
+    Raises:
+        ValueError: fewer utterances than the smallest number of neighbours.
+    """
     found = []
+    if config.classifier == "knn":
+        config = _with_neighbours(config, len(train.data.labels))
     for layer, (states, held_out) in enumerate(zip(train.states, dev.states, strict=True)):
         for setting, classifier in _classifiers(config):
             classifier.fit(states, train.data.labels)
@@ -211,6 +218,19 @@ def _classifiers(config: LinearConfig) -> Iterator[tuple[float, Classifier]]:
         for strength in config.c:
             logistic = LogisticRegression(C=strength, max_iter=config.max_iter)
             yield strength, make_pipeline(StandardScaler(), logistic)
+
+
+def _with_neighbours(config: LinearConfig, utterances: int) -> LinearConfig:
+    """Leave out numbers of neighbours that a train split lacks; none left is a `ValueError`."""
+    found = tuple(count for count in config.neighbours if count <= utterances)
+    if not found:
+        raise ValueError(
+            f"neighbours = {list(config.neighbours)}, but train has {utterances} utterances; give "
+            "a number that is not larger"
+        )
+    if left_out := sorted({*config.neighbours} - {*found}):
+        say(f"Train has {utterances} utterances: not tried are neighbours = {left_out}.")
+    return replace(config, neighbours=found)
 
 
 def predictions(fitted: Fitted, split: Pooled, classes: Sequence[str]) -> list[ClassPrediction]:

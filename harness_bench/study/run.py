@@ -18,11 +18,14 @@ from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
 from harness_bench.cuts.store import cuts_path, read_cuts, read_lines, replacing_cuts, write_lines
 from harness_bench.models import hub
+from harness_bench.models.checkpoint import save_random
+from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.probing.grid import run_grid
 from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
 from harness_bench.probing.run import grid_config, publish_grid, publish_linear
+from harness_bench.results.efficiency import efficiency
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result
 from harness_bench.scoring import publish
@@ -317,8 +320,6 @@ def _merge(demo: Demo) -> None:
 
 def _save_random(demo: Demo, model: str, shape: HubertConfig) -> None:
     """Export a model that has learned nothing."""
-    from harness_bench.models.checkpoint import save_random  # noqa: PLC0415 - imports torch
-
     save_random(demo.out / "models" / model, shape, seed=demo.config.seed)
 
 
@@ -334,9 +335,6 @@ def _pretrain(demo: Demo, name: str, log: Path) -> Path:
 
 def measure(checkpoint: Path, kept: Path) -> Costs:
     """Measure a checkpoint, or return what `kept` has of the same one on the same machine."""
-    from harness_bench.models.frozen import checkpoint_digest  # noqa: PLC0415 - likewise
-    from harness_bench.results.efficiency import efficiency  # noqa: PLC0415 - imports torch
-
     digest = checkpoint_digest(checkpoint)
     inputs = {"checkpoint": digest, "hardware": hardware(), "versions": versions()}
     old = OldNote(kept.name, "decided_by", outcome="costs")

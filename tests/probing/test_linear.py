@@ -130,6 +130,17 @@ def test_what_cannot_be_probed_is_told_first(subject: Subject, tmp_path: Path) -
         run_linear(replace(subject, cuts=tmp_path), tmp_path, LinearConfig())
 
 
+def test_more_neighbours_than_utterances_are_left_out(
+    subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default tries 30, a small train split has fewer; none that it has is an error."""
+    few = run_linear(subject, tmp_path / "few", LinearConfig(classifier="knn", neighbours=(3, 99)))
+    assert few.setting == 3
+    assert "neighbours = [99]" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"neighbours = \[99\].*train has \d+ utterances"):
+        run_linear(subject, tmp_path / "no", LinearConfig(classifier="knn", neighbours=(99,)))
+
+
 def test_equal_inputs_give_equal_bytes(subject: Subject, tmp_path: Path) -> None:
     """No seed is needed: nothing is drawn."""
     config = LinearConfig(segments=1, c=(0.01, 1.0))
