@@ -17,38 +17,56 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Skipped(NamedTuple):
+    """An utterance that cannot be used."""
+
+    id: str
+    reason: str
+
+
 class Waveforms(NamedTuple):
-    """A padded batch of audio."""
+    """A padded batch of audio, of those of its utterances that could be read."""
 
     ids: list[str]
     samples: Tensor  # (B, T) float32 at 16 kHz, zero behind each utterance's end
     lengths: Tensor  # (B,) int64 samples
+    skipped: tuple[Skipped, ...] = ()
 
     def to(self, device: torch.device) -> Waveforms:
         """Move the tensors to a device."""
-        return Waveforms(self.ids, self.samples.to(device), self.lengths.to(device))
+        return self._replace(samples=self.samples.to(device), lengths=self.lengths.to(device))
 
 
 def collate(cuts: Sequence[Cut]) -> Waveforms:
-    """Read and pad the audio of some cuts; errors as in `read_waves`."""
-    return Waveforms([cut.id for cut in cuts], *pad(read_waves(cuts)))
+    """Read and pad the audio of some cuts; what `read_waves` skips is no row."""
+    read, skipped = read_waves(cuts)
+    return Waveforms([cut.id for cut, _ in read], *pad([wave for _, wave in read]), skipped)
 
 
-def read_waves(cuts: Sequence[Cut]) -> list[NDArray[np.float32]]:
-    """Read some cuts -> (samples,) float32 each; unreadable or not finite is a ValueError."""
-    waves = [load_waveform(cut) for cut in cuts]
-    for cut, wave in zip(cuts, waves, strict=True):
-        if not np.isfinite(wave).all():
-            raise ValueError(
-                f"Cut {cut.id!r} has NaN or infinite samples; prepare its corpus again to skip it."
-            )
-    return waves
+def read_waves(
+    cuts: Sequence[Cut],
+) -> tuple[list[tuple[Cut, NDArray[np.float32]]], tuple[Skipped, ...]]:
+    """Read some cuts -> (samples,) float32 each; what is unreadable or not finite is skipped."""
+    read, skipped = [], []
+    for cut in cuts:
+        try:
+            wave = load_waveform(cut)
+        except ValueError as error:
+            skipped.append(Skipped(str(cut.id), str(error)))
+            continue
+        if np.isfinite(wave).all():
+            read.append((cut, wave))
+        else:
+            skipped.append(Skipped(str(cut.id), "It has NaN or infinite samples."))
+    return read, tuple(skipped)
 
 
 def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Pad waveforms with zeros to the longest: (B, T) float32 and their lengths (B,) int64."""
-    tensors = [torch.from_numpy(wave) for wave in waves]
     lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+    if not waves:
+        return torch.zeros(0, 0), lengths
+    tensors = [torch.from_numpy(wave) for wave in waves]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
 
 

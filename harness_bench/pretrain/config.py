@@ -29,7 +29,10 @@ PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 OBJECTIVES = "harness_bench.pretrain.objectives"  # the package of the objectives, one file each
 HUBERT = "hubert"
 CHECKPOINT = "checkpoint"  # the exported model in a run folder
-VALIDATION = ("validate_interval_updates", "valid_subset", "valid_hours")  # decide no weight
+# Keys of PretrainConfig that decide no weight of a run that goes well.
+SUPERVISION = (
+    "validate_interval_updates", "valid_subset", "valid_hours", "max_skipped", "max_bad_updates",
+)  # fmt: skip
 _TEST_SETS = ("test", "eval")
 PREPARED, SHARDED = "cuts", "shar"
 GENERATED, SIMULATED = "generated", "simulated"  # noise and rooms that need no recordings
@@ -148,7 +151,7 @@ class PretrainConfig:
     compile: bool = False  # torch.compile, dynamic shapes
     init: Literal["random", "block_average", "copy_extractor", "slice", "svd"] = "random"
     save_interval_updates: int = Field(default=5000, ge=1)
-    keep_interval_updates: int = Field(default=1, ge=1)  # the last so many states stay
+    keep_interval_updates: int = Field(default=3, ge=1)  # the last so many states stay
     # Every so many updates the model is exported and stays (a multiple of save_interval_updates).
     export_interval_updates: int | None = Field(default=None, ge=1)
     # Every so many updates, and at the end, held-out utterances are predicted, as in dataset.* of
@@ -156,8 +159,13 @@ class PretrainConfig:
     validate_interval_updates: int | None = Field(default=None, ge=1)
     valid_subset: str = Field(default="dev", min_length=1)
     valid_hours: float = Field(default=1.0, gt=0)
-    # Stop once the masked loss is so many times chance, the logarithm of clusters.
+    # The masked loss diverges once it is so many times chance, the logarithm of clusters.
     divergence: float = Field(default=3.0, gt=1)
+    # Updates in a row whose gradients may be not finite: each is left out. After more of them, or
+    # once the loss diverges, the run goes back to an earlier state and passes these batches.
+    max_bad_updates: int = Field(default=3, ge=0)
+    # Largest share of utterances that cannot be read, by labels and by training.
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
     log_interval: int = Field(default=100, ge=1)
     tensorboard: bool = True
     num_workers: int = Field(default=2, ge=0)
@@ -337,7 +345,7 @@ def key_values(step: IterationConfig) -> dict[str, object]:
     labels and weights do.
     """
     values = resolved(step)
-    for name in VALIDATION:
+    for name in SUPERVISION:
         del values["pretrain"][name]
     if step.objective == HUBERT:
         del values["objective"]

@@ -115,6 +115,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
                 labels = make_labels(
                     source, out / label_owner(family, step).name / "labels", step.labels,
                     teacher=teacher, device=fabric.device,
+                    max_skipped=step.pretrain.max_skipped,
                 )  # fmt: skip
             valid = _labelled(step, held_out, labels, teacher, fabric)
         with made.times.stage(f"{step.name}: pretraining"):
@@ -221,7 +222,7 @@ def _labelled(
         return None if cuts is None else ValidSet(cuts, labels)
     made = make_labels(
         cuts, labels.folder / VALID, step.labels, teacher=teacher, device=fabric.device,
-        fitted=labels,
+        fitted=labels, max_skipped=step.pretrain.max_skipped,
     )  # fmt: skip
     return ValidSet(cuts, made)
 
@@ -243,7 +244,10 @@ def label(
     fabric = make_fabric(accelerator=accelerator, devices=devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     teacher = _lone_teacher(step, teacher, needed=step.labels.source == "hidden")
-    return make_labels(found, out, step.labels, teacher=teacher, device=fabric.device)
+    return make_labels(
+        found, out, step.labels, teacher=teacher, device=fabric.device,
+        max_skipped=step.pretrain.max_skipped,
+    )  # fmt: skip
 
 
 def train(  # noqa: PLR0913 - one keyword per option of the verb

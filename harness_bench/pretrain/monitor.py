@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.files import atomic_path, write_json, write_jsonl
+from harness_bench.core.files import atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
 
 if TYPE_CHECKING:
@@ -27,46 +27,61 @@ if TYPE_CHECKING:
 DIVERGED = "diverged"  # folder of the batch that a run went wrong on
 
 
+class Diverged(RuntimeError):  # noqa: N818 - what happened, not an error of the program
+    """A training went wrong beyond what leaving updates out can mend."""
+
+
 class Guard:
     """Watches the gradient norm of every update and the loss of every line of the log.
 
-    A loss of `divergence` times `chance`, that of guessing, is too much; where this is None, the
-    gradients alone are watched.
+    Updates whose gradients are not finite are left out, `max_bad_updates` of them in a row. A loss
+    of `divergence` times that of guessing is too much; where guessing has none, the gradients
+    alone are watched. The last batch that went wrong is kept, and a line of each.
     """
 
-    def __init__(self, out: Path, chance: float | None, divergence: float, rank: int) -> None:
-        self.out, self.chance, self.divergence, self.rank = out, chance, divergence, rank
+    def __init__(self, run: Run) -> None:
+        self.run, self.config = run, run.config
 
-    def check_gradients(self, norm: Tensor, group: list[MaskedBatch], update: int) -> None:
-        """Raise `RuntimeError` where the norm is not finite; the weights are untouched then."""
-        if not bool(torch.isfinite(norm)):
-            what = f"Update {update + 1}: the gradient norm is {float(norm)}."
-            self._stop(f"{what} Weights are unchanged.", group, {"grad_norm": str(float(norm))})
+    def is_finite(self, norm: Tensor, group: list[MaskedBatch]) -> bool:
+        """Tell whether an update may be made; `Diverged` after too many that may not."""
+        progress = self.run.progress
+        if bool(torch.isfinite(norm)):
+            progress.bad = 0
+            return True
+        progress.bad += 1
+        what = f"Update {progress.update + 1}: the gradient norm is {float(norm)}."
+        self._keep(what, group, {"grad_norm": str(float(norm))})
+        if progress.bad > self.config.max_bad_updates:
+            raise Diverged(f"{what} {self._where(group)}")
+        say(f"{what} Weights are unchanged: its batch is left out. {self._where(group)}")
+        return False
 
     def check_loss(self, row: dict[str, Any] | None, group: list[MaskedBatch]) -> None:
-        """Raise `RuntimeError` where the masked loss is far above that of guessing."""
-        if row is None or self.chance is None:
+        """Raise `Diverged` where the masked loss is far above that of guessing."""
+        chance = self.run.objective.chance
+        if row is None or chance is None:
             return
-        if row["loss_masked"] > self.divergence * self.chance:
+        if row["loss_masked"] > self.config.divergence * chance:
             what = (
                 f"Update {row['update']}: the masked loss is {row['loss_masked']:.1f} bits, and "
-                f"guessing costs {self.chance:.1f} (pretrain.divergence)."
+                f"guessing costs {chance:.1f} (pretrain.divergence)."
             )
-            self._stop(what, group, row)
+            self._keep(what, group, row)
+            raise Diverged(f"{what} {self._where(group)}")
 
-    def _stop(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
-        folder = self.out / DIVERGED
+    def _where(self, group: list[MaskedBatch]) -> str:
+        held = ", ".join([name for batch in group for name in batch.ids][:8])
+        return f"The batch is in {self.run.out / DIVERGED}. It held {held}."
+
+    def _keep(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
+        folder, rank = self.run.out / DIVERGED, self.run.fabric.global_rank
         for number, batch in enumerate(group):
-            tensors = {name: getattr(batch, name).cpu().contiguous() for name in batch._fields[1:]}
-            with atomic_path(folder / f"batch-{self.rank}-{number}.safetensors") as partial:
+            tensors = {name: each.cpu().contiguous() for name, each in batch.tensors.items()}
+            with atomic_path(folder / f"batch-{rank}-{number}.safetensors") as partial:
                 save_file(tensors, partial, metadata={"ids": json.dumps(batch.ids)})
         ids = [name for batch in group for name in batch.ids]
-        write_json(folder / f"report-{self.rank}.json", {"what": what, "ids": ids, **facts})
-        raise RuntimeError(
-            f"{what} The batch is in {folder}; the last saved state is in {self.out}. It held "
-            f"{', '.join(ids[:8])}. Lower lr or clip_norm (a new run then: --restart), or look at "
-            "these utterances."
-        )
+        with (folder / f"reports-{rank}.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"what": what, "ids": ids, **facts}) + "\n")
 
 
 LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"

@@ -38,6 +38,8 @@ class Progress:
     update: int = 0  # optimizer updates done
     epoch: int = 0
     batches: int = 0  # of this epoch, taken on this rank
+    bad: int = 0  # updates in a row that were left out
+    rewinds: int = 0  # since a state was saved
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def exports(folder: Path) -> dict[int, Path]:
 
 def save_state(run: Run) -> None:
     """Write the state of all ranks on rank 0, atomically; the last `keep_interval_updates` stay."""
+    run.progress.rewinds = 0
     ranks = _gathered(run)
     if run.fabric.global_rank > 0:
         return
@@ -105,7 +108,7 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
     progress, fabric = run.progress, run.fabric
     own = {
         "rng": torch.get_rng_state(),
-        "progress": torch.tensor([progress.update, progress.epoch, progress.batches]),
+        "progress": torch.tensor([progress.update, progress.epoch, progress.batches, progress.bad]),
     }
     if fabric.device.type == "cuda":
         own["cuda_rng"] = torch.cuda.get_rng_state(fabric.device)
@@ -125,8 +128,7 @@ def restore(run: Run, *, restart: bool) -> None:
         ValueError: the folder holds another run's state, and no `restart` is to delete it.
     """
     found = states(run.out)
-    # Mapped, not read: on each rank the tensors go straight to where they belong.
-    state = torch.load(found[-1], map_location="cpu", weights_only=True, mmap=True) if found else {}
+    state = _read(found[-1]) if found else {}
     if state.get("key", run.key) != run.key and not restart:
         raise ValueError(f"{run.out} holds a run with another config or other inputs. {ADVICE}")
     run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
@@ -139,24 +141,64 @@ def restore(run: Run, *, restart: bool) -> None:
         (run.out / PROBE_FILE).unlink(missing_ok=True)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Read a state; mapped, so that on each rank the tensors go straight to where they belong."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return state
+
+
 def _load(run: Run, state: dict[str, Any]) -> None:
-    run.objective.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.schedule.load_state_dict(state["schedule"])
-    ranks = state["ranks"]
+    """Go on where the state was saved."""
+    _load_weights(run, state)
+    ranks, progress = state["ranks"], run.progress
     own = ranks[run.fabric.global_rank % len(ranks)]
-    torch.set_rng_state(own["rng"])
-    if "cuda_rng" in own and run.fabric.device.type == "cuda":
-        torch.cuda.set_rng_state(own["cuda_rng"], run.fabric.device)
-    run.progress.update, run.progress.epoch, batches = own["progress"].tolist()
+    _, progress.epoch, batches, *bad = own["progress"].tolist()
+    progress.bad = bad[0] if bad else 0  # older states do not say
     if len(ranks) == run.fabric.world_size:
-        run.progress.batches = batches
+        progress.batches = batches
     else:
         say(
             f"{run.out} was saved by {len(ranks)} ranks and goes on with "
-            f"{run.fabric.world_size}: epoch {run.progress.epoch} starts over."
+            f"{run.fabric.world_size}: epoch {progress.epoch} starts over."
         )
-    say(f"resumed {run.out} at update {run.progress.update}")
+    say(f"resumed {run.out} at update {progress.update}")
+
+
+def _load_weights(run: Run, state: dict[str, Any]) -> None:
+    """Take over everything of a state but the place in the data."""
+    run.objective.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.schedule.load_state_dict(state["schedule"])
+    own = state["ranks"][run.fabric.global_rank % len(state["ranks"])]
+    torch.set_rng_state(own["rng"])
+    if "cuda_rng" in own and run.fabric.device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda_rng"], run.fabric.device)
+    run.progress.update = int(own["progress"][0])
+
+
+def rewind(run: Run, why: str) -> None:
+    """Go back to the last saved state and pass the batches since: they do not come again.
+
+    Each further time, unless a state was saved in between, goes back by one state more.
+
+    Raises:
+        RuntimeError: no state is left.
+    """
+    found, progress = states(run.out), run.progress
+    left = found[:-1] if progress.rewinds else found
+    if not left:
+        raise RuntimeError(
+            f"{why} No earlier state is left in {run.out}. Lower lr or clip_norm (a new run then: "
+            "--restart), or look at these utterances."
+        )
+    run.fabric.barrier()  # every rank has looked before rank 0 deletes
+    _load_weights(run, _read(left[-1]))
+    run.optimizer.zero_grad()
+    progress.bad, progress.rewinds = 0, progress.rewinds + 1
+    run.fabric.barrier()
+    if run.fabric.global_rank == 0:
+        _delete(run.out, found[len(left) :])
+    say(f"{why} Gone back to update {progress.update}; the batches since are passed.")
 
 
 @contextmanager

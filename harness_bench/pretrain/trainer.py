@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
+from harness_bench.audio.skipped import SkipList
 from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_strings
 from harness_bench.core.workdir import OldNote, WorkDir
@@ -20,9 +21,17 @@ from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, key_values
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import as_source
-from harness_bench.pretrain.monitor import Guard, TrainLog
+from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
-from harness_bench.pretrain.state import ADVICE, EXPORTS, Run, on_sigterm, restore, save_state
+from harness_bench.pretrain.state import (
+    ADVICE,
+    EXPORTS,
+    Run,
+    on_sigterm,
+    restore,
+    rewind,
+    save_state,
+)
 from harness_bench.pretrain.validation import Validation
 
 if TYPE_CHECKING:
@@ -70,8 +79,8 @@ def pretrain(
 
     Raises:
         ValueError: nothing to train on, or `out` holds a different run.
-        RuntimeError: the gradients are not finite or the loss diverged; the batch is in
-            `out/diverged`.
+        RuntimeError: gradients are not finite or the loss diverges, again and again; the batch is
+            in `out/diverged`.
         KeyboardInterrupt: SIGTERM came; the state is saved.
     """
     source = as_source(cuts)
@@ -157,12 +166,26 @@ def learning_rate_share(update: int, config: PretrainConfig) -> float:
 
 
 def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) -> None:
-    """Update until max_update, from wherever the run stands."""
+    """Update until max_update, from wherever the run stands; go back where it diverges."""
+    skips = SkipList(run.out, run.fabric.global_rank, run.config.max_skipped)
+    batches = _batches(run, source, labels, skips)
+    with on_sigterm() as signals:
+        while run.progress.update < run.config.max_update:
+            try:
+                _update_on(run, batches, valid, skips, signals)
+            except Diverged as error:
+                rewind(run, str(error))
+
+
+def _update_on(
+    run: Run, batches: Iterator[MaskedBatch], valid: ValidSet | None, skips: SkipList,
+    signals: list[int],
+) -> None:  # fmt: skip
+    """Update until max_update; `Diverged` where nothing good comes of it, KeyboardInterrupt."""
     config, progress, rank = run.config, run.progress, run.fabric.global_rank
-    batches, log = _batches(run, source, labels), TrainLog(run)
-    validation = Validation(run, valid, log)
-    guard = Guard(run.out, run.objective.chance, config.divergence, rank)
-    with closing(log), on_sigterm() as signals, tqdm(
+    log = TrainLog(run)
+    validation, guard = Validation(run, valid, log, skips), Guard(run)
+    with closing(log), tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=rank > 0 or None, leave=False,
     ) as display:  # fmt: skip
@@ -174,41 +197,52 @@ def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) 
             norm = run.fabric.clip_gradients(
                 run.model, run.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
             )
-            guard.check_gradients(norm, group, progress.update)
-            run.optimizer.step()
+            good = guard.is_finite(norm, group)
+            if good:
+                _step(run)
+                display.update()
+                row = log.add(sums, group, norm)
+                guard.check_loss(row, group)
+                if row is not None:
+                    display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
             run.optimizer.zero_grad()
-            run.objective.after_update()
-            run.schedule.step()
-            progress.update += 1
-            display.update()
-            row = log.add(sums, group, norm)
-            guard.check_loss(row, group)
-            if row is not None:
-                display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
             last = progress.update == config.max_update
-            if stop or last or progress.update % config.save_interval_updates == 0:
+            due = last or progress.update % config.save_interval_updates == 0
+            if stop or (good and due):
                 _save(run)
             if stop:
                 raise KeyboardInterrupt
         validation.once()
 
 
-def _batches(run: Run, source: CutSource, labels: Labels) -> Iterator[MaskedBatch]:
+def _step(run: Run) -> None:
+    """Make one update of the weights by the gradients that are there."""
+    run.optimizer.step()
+    run.objective.after_update()
+    run.schedule.step()
+    run.progress.update += 1
+
+
+def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> Iterator[MaskedBatch]:
     """Yield batches for ever, counting epochs and batches in the run's progress."""
     progress, fabric = run.progress, run.fabric
     while True:
-        first = progress.batches
+        first, found = progress.batches, False
         for batch in epoch_batches(
             source, labels, run.config, epoch=progress.epoch, skip=first,
             rank=fabric.global_rank, ranks=fabric.world_size,
             channels=run.step.model.encoder_embed_dim,
         ):  # fmt: skip
             progress.batches += 1
-            yield batch.to(fabric.device)
-        if progress.batches == 0:
+            skips.add(len(batch.ids), batch.skipped)
+            if batch.ids:
+                found = True
+                yield batch.to(fabric.device)
+        if first == 0 and not found:
             raise ValueError(
                 f"An epoch has no batch: {source.utterances} utterances of {source.hours:.3g} h "
-                f"are too few for {fabric.world_size} ranks, or none reaches min_sample_size."
+                f"are too few for {fabric.world_size} ranks, or none reaches min_sample_size, or "
+                f"none can be read ({len(skips)} cannot)."
             )
         progress.epoch, progress.batches = progress.epoch + 1, 0
 

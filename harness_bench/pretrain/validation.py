@@ -18,6 +18,7 @@ from harness_bench.pretrain.data.epoch import crop
 from harness_bench.pretrain.monitor import tally, totalled
 
 if TYPE_CHECKING:
+    from harness_bench.audio.skipped import SkipList
     from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutList
     from harness_bench.pretrain.labels.store import Labels
@@ -38,8 +39,9 @@ class Validation:
     Batches do not depend on the number of ranks, nor crops and masks on the seed of the training.
     """
 
-    def __init__(self, run: Run, valid: ValidSet | None, log: TrainLog) -> None:
-        self.run, self.log, self.every = run, log, run.config.validate_interval_updates
+    def __init__(self, run: Run, valid: ValidSet | None, log: TrainLog, skips: SkipList) -> None:
+        self.run, self.log, self.skips = run, log, skips
+        self.every = run.config.validate_interval_updates
         if self.every is None:
             return
         if valid is None:
@@ -77,6 +79,9 @@ class Validation:
             run.objective.eval()
             # Not through the wrapped model, whose ranks would wait for one another at every batch.
             for batch in self._batches():
+                self.skips.add(len(batch.ids), batch.skipped)
+                if not batch.ids:
+                    continue
                 moved = batch.to(device)
                 sums = run.objective(moved)
                 names = [*sums]

@@ -21,8 +21,9 @@ from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.workdir import NOTE
 from harness_bench.models.checkpoint import load_hubert, read_facts
+from harness_bench.pretrain import trainer
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import BOARD, LOG_FILE
+from harness_bench.pretrain.monitor import BOARD, DIVERGED, LOG_FILE
 from harness_bench.pretrain.state import EXPORTS, state_path, states
 from harness_bench.pretrain.trainer import learning_rate_share
 from tests.models.conftest import small_config
@@ -52,7 +53,7 @@ def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         train(small_step(), tmp_path / "b")
     state = torch.load(state_path(tmp_path / "b", 5), weights_only=True)
-    update, _, batches = state["ranks"][0]["progress"].tolist()
+    update, _, batches, _ = state["ranks"][0]["progress"].tolist()
     assert update == 5
     assert batches > 0
     torch.manual_seed(99)
@@ -80,12 +81,99 @@ def test_it_learns(train: Train, tmp_path: Path) -> None:
             assert shown[row["update"], name] == pytest.approx(row[name], rel=1e-5), name
 
 
-def test_a_broken_gradient_stops_the_run(train: Train, tmp_path: Path) -> None:
+def test_a_hopeless_run_stops(train: Train, tmp_path: Path) -> None:
     """Not-a-number must end the run with the utterances' names, not with NaN weights."""
     step = small_step(lr=1e30, clip_norm=1e30, max_update=50, save_interval_updates=1000)
-    with pytest.raises(RuntimeError, match=r"gradient norm is .*utt0"):
+    with pytest.raises(RuntimeError, match=r"gradient norm is .*utt0.*No earlier state is left"):
         train(step, tmp_path)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, batches: set[int]) -> list[list[str]]:
+    """Make the gradients of some batches of a training not finite; return the ids of all."""
+    real, seen = trainer._backward, []
+
+    def backward(run: Any, batch: Any, *rest: Any, **options: Any) -> Any:
+        sums = real(run, batch, *rest, **options)
+        seen.append(batch.ids)
+        if len(seen) in batches:
+            next(run.objective.parameters()).grad.fill_(torch.nan)
+        return sums
+
+    monkeypatch.setattr(trainer, "_backward", backward)
+    return seen
+
+
+def test_a_bad_batch_is_left_out(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One update without it, and the run goes on: all updates are made, on other batches."""
+    seen = poisoned(monkeypatch, {4, 8, 9})
+    folder = train(small_step(), tmp_path)
+    assert len(seen) == 12 + 3
+    assert all(each.isfinite().all() for each in weights(folder).values())
+    reports = list(read_jsonl(tmp_path / DIVERGED / "reports-0.jsonl"))
+    assert [row["ids"] for row in reports] == [seen[n] for n in (3, 7, 8)]
+    updates = [row["update"] for row in log(tmp_path)]
+    assert updates == [3, 6, 9, 12]
+
+
+def test_too_many_bad_batches_rewind(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights go back to the last state; the data do not: the bad batches stay behind."""
+    seen = poisoned(monkeypatch, {7, 8})
+    train(small_step(max_bad_updates=1, max_update=10), tmp_path)
+    # Update 6 is made of batch 6, fails twice, is undone, and made again of batch 9.
+    assert len(seen) == 6 + 2 + 5
+    updates = [row["update"] for row in log(tmp_path)]
+    assert updates == [3, 6, 9, 10], "what was undone is no line of the log"
+    state = torch.load(state_path(tmp_path, 10), weights_only=True)
+    assert state["ranks"][0]["progress"].tolist()[0] == 10
+
+
+def test_each_rewind_goes_further_back(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state may be bad itself; without an older one the run stops."""
+    seen = poisoned(monkeypatch, {6, 7, 12, 13, 14, 15})
+    step = small_step(max_bad_updates=0, save_interval_updates=2, keep_interval_updates=2)
+    with pytest.raises(RuntimeError, match="No earlier state is left"):
+        train(replace(step, pretrain=replace(step.pretrain, divergence=1e9)), tmp_path)
+    # 6 bad: to update 4; 7 bad: to 2; up to 6 again; 12 bad: to 6; 13 bad: to 4; 14 ends it.
+    assert len(seen) == 14
+    assert [path.name for path in states(tmp_path)] == ["state-00000004.pt"]
+
+
+def test_a_rewound_run_resumes_bit_equal(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the rewind and the next state: the same batches go wrong again."""
+    bad: set[str] = set()
+    real, calls = trainer._backward, itertools.count(1)
+    stop_at = 10**9
+
+    def backward(run: Any, batch: Any, *rest: Any, **options: Any) -> Any:
+        sums = real(run, batch, *rest, **options)
+        if run.progress.epoch == 1 and run.progress.batches in (2, 3):
+            bad.update(batch.ids)
+            next(run.objective.parameters()).grad.fill_(torch.nan)
+        if next(calls) == stop_at:
+            die()
+        return sums
+
+    monkeypatch.setattr(trainer, "_backward", backward)
+    step = small_step(max_bad_updates=1, max_update=20)
+    straight = train(step, tmp_path / "a")
+    assert bad
+    passed = [row["what"] for row in read_jsonl(tmp_path / "a" / DIVERGED / "reports-0.jsonl")]
+    assert len(passed) == 2
+    total = next(calls) - 1
+    calls, stop_at = itertools.count(1), total - 8
+    with pytest.raises(KeyboardInterrupt):
+        train(step, tmp_path / "b")
+    stop_at = 10**9
+    assert equal(straight, train(step, tmp_path / "b"))
 
 
 def test_learning_rate_rises_then_falls() -> None:

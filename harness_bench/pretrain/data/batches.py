@@ -12,7 +12,7 @@ from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 from torch.utils.data import DataLoader, Dataset
 
-from harness_bench.audio.batching import pad, read_waves
+from harness_bench.audio.batching import Skipped, pad, read_waves
 from harness_bench.audio.frames import frame_count
 from harness_bench.core.rng import utterance_rng
 from harness_bench.cuts.shar import SHARD_CUTS
@@ -23,6 +23,7 @@ from harness_bench.pretrain.data.epoch import (
     FRAMES_FIELD,
     EpochCuts,
     drawn_name,
+    utterance_of,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class MaskedBatch(NamedTuple):
     mask: Tensor  # (B, F) bool, frames to be predicted from their surroundings
     # (B, D) bool, channels to be silenced; (B, 0) where there are none
     channels: Tensor = torch.zeros(0, 0, dtype=torch.bool)
+    skipped: tuple[Skipped, ...] = ()  # utterances that should be here and cannot be used
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        return {name: value for name, value in self._asdict().items() if torch.is_tensor(value)}
 
     @property
     def counts(self) -> Tensor:
@@ -62,7 +69,8 @@ class MaskedBatch(NamedTuple):
 
     def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
-        return MaskedBatch(self.ids, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
+        moved = {name: each.to(device, non_blocking=True) for name, each in self.tensors.items()}
+        return self._replace(**moved)
 
 
 def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -112,21 +120,22 @@ class PretrainDataset(Dataset[MaskedBatch]):
 
     @override
     def __getitem__(self, cuts: CutSet) -> MaskedBatch:
-        members, config = list(cuts), self.config
-        waves = read_waves(members)
+        config = self.config
+        members, skipped = self._read(cuts)
+        waves = [wave for _, wave, _ in members]
         if self.augmenter is not None:
             waves = [
                 self.augmenter.change(wave, self._rng(cut, "augment"))[0]
-                for cut, wave in zip(members, waves, strict=True)
+                for cut, wave, _ in members
             ]
         samples, lengths = pad(waves)
         shape = (len(members), frame_count(samples.shape[1]))
         labels = torch.full(shape, NO_LABEL, dtype=torch.int64)
         mask = torch.zeros(shape, dtype=torch.bool)
         channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
-        for row, (cut, length) in enumerate(zip(members, lengths.tolist(), strict=True)):
-            count = frame_count(length)
-            known = self._labels(cut, count)
+        for row, (cut, wave, whole) in enumerate(members):
+            count = frame_count(len(wave))
+            known = self._labels(cut, whole, count)
             labels[row, : len(known)] = known
             drawn = span_mask(count, config.mask_prob, config.mask_length, self._rng(cut, "mask"))
             mask[row, :count] = torch.from_numpy(drawn)
@@ -136,13 +145,29 @@ class PretrainDataset(Dataset[MaskedBatch]):
                     self._rng(cut, "channels"),
                 )  # fmt: skip
                 channels[row] = torch.from_numpy(silenced)
-        ids = [drawn_name(cut) for cut in members]
-        return MaskedBatch(ids, samples, lengths, labels, mask, channels)
+        ids = [drawn_name(cut) for cut, _, _ in members]
+        return MaskedBatch(ids, samples, lengths, labels, mask, channels, skipped)
 
-    def _labels(self, cut: Cut, frames: int) -> Tensor:
+    def _read(
+        self, cuts: CutSet
+    ) -> tuple[list[tuple[Cut, NDArray[np.float32], Tensor]], tuple[Skipped, ...]]:
+        """Read audio and labels of the whole utterance; tell which lack one of them."""
+        read, unreadable = read_waves(list(cuts))
+        labelled = [(cut, wave, self.labels.of(cut)) for cut, wave in read]
+        members = [member for member in labelled if len(member[2])]
+        names = {str(cut.id): utterance_of(cut) for cut in cuts}
+        skipped = [each._replace(id=names[each.id]) for each in unreadable]
+        skipped += [
+            Skipped(utterance_of(cut), "No labels: it was unreadable when they were made.")
+            for cut, _, labels in labelled
+            if not len(labels)
+        ]
+        return members, tuple(skipped)
+
+    @staticmethod
+    def _labels(cut: Cut, labels: Tensor, frames: int) -> Tensor:
         """Return the labels of the crop, following its speed: at most (frames,) int64."""
         custom = cut.custom or {}
-        labels = self.labels.of(cut)
         if FIRST_FIELD in custom:
             first = custom[FIRST_FIELD]
             labels = labels[first : first + custom[FRAMES_FIELD]]

@@ -14,6 +14,7 @@ from torchaudio.compliance import kaldi
 
 from harness_bench.audio.batching import by_duration, collate
 from harness_bench.audio.frames import FRAMES_PER_HOUR, SAMPLE_RATE, frame_count
+from harness_bench.audio.skipped import MAX_SKIPPED, PATTERN, SkipList
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, write_json
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.data.cut_source import CutSource
 
 MFCC_COEFFICIENTS = 13
+NONE = torch.zeros(0, dtype=torch.int64)
 
 
 class MfccSource:
@@ -105,6 +107,7 @@ def make_labels(
     teacher: Path | None = None,
     device: torch.device | None = None,
     fitted: store.Labels | None = None,
+    max_skipped: float = MAX_SKIPPED,
 ) -> store.Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
@@ -113,8 +116,10 @@ def make_labels(
     as dev sets need it. Then every utterance is read once more:
     audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
     the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
-    and those made from other inputs are replaced. No cuts, too little audio for the clusters or no
-    such teacher layer is a ValueError, and so are `fitted` labels of another teacher.
+    and those made from other inputs are replaced. What cannot be read has no labels and is listed
+    in `out`/skipped.RANK.jsonl. No cuts, too little audio for the clusters, more that cannot be
+    read than `max_skipped` or no such teacher layer is a ValueError, and so are `fitted` labels of
+    another teacher.
     """
     audio = as_source(cuts)
     if not audio.utterances:
@@ -137,12 +142,13 @@ def make_labels(
     work = WorkDir(out, inputs, key=key, older=(store.OLD_NOTE,))
     with work.lock():  # two students of one teacher share their labels
         if not (work.finished and (out / store.REPORT_FILE).is_file()):
-            work.begin((*store.PATTERNS, kmeans.LABELER), config=config, seed=config.seed)
+            work.begin((*store.PATTERNS, kmeans.LABELER, PATTERN), config=config, seed=config.seed)
+            skips = SkipList(out, world()[0], max_skipped)
             if fitted is None:
-                labeler = _fitted(audio, out, config, source, device)
+                labeler = _fitted(audio, out, config, source, device, skips)
             else:
                 labeler = kmeans.load_labeler(fitted.folder).to(device)
-            _label_parts(audio, out, source, labeler, config.batch_seconds)
+            _label_parts(audio, out, source, labeler, config.batch_seconds, skips)
             barrier()
             report = _report(store.open_labels(out), labeler, audio)
             if world()[0] == 0:
@@ -163,11 +169,12 @@ def _check_source(fitted: store.Labels, source: FeatureSource) -> None:
 
 
 def _fitted(
-    audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device
-) -> kmeans.Labeler:
+    audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device,
+    skips: SkipList,
+) -> kmeans.Labeler:  # fmt: skip
     if not (out / kmeans.LABELER).is_file():
         # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
-        frames = _sample_frames(audio, config, source).to(device)
+        frames = _sample_frames(audio, config, source, skips).to(device)
         pca = None
         if config.pca_dim is not None or config.pca_variance is not None:
             pca = kmeans.fit_pca(frames, config.pca_dim, variance=config.pca_variance)
@@ -188,7 +195,9 @@ def _fitted(
     return kmeans.load_labeler(out).to(device)
 
 
-def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource) -> Tensor:
+def _sample_frames(
+    audio: CutSource, config: LabelConfig, source: FeatureSource, skips: SkipList
+) -> Tensor:
     """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
     rank, ranks = world()
     hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
@@ -197,23 +206,35 @@ def _sample_frames(audio: CutSource, config: LabelConfig, source: FeatureSource)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
     kept = []
     mine = audio.subset(hours, config.seed, rank, ranks)
-    for frames in _all_frames(mine, source, config.batch_seconds, "frames for k-means"):
+    for frames in _all_frames(mine, source, config.batch_seconds, "frames for k-means", skips):
         wanted = torch.rand(len(frames), generator=generator) < share
         kept.append(frames[wanted.to(frames.device)])
     return torch.cat(kept) if kept else torch.zeros(0, source.dim)
 
 
 def _all_frames(
-    cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str
+    cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str, skips: SkipList
 ) -> Iterator[Tensor]:
     for window in batched(bar(cuts, title=title, unit="utt"), PART_CUTS):
         for batch in by_duration(window, seconds):
-            yield from source.frames(collate(batch))
+            for _, frames in _named_frames(batch, source, skips):
+                yield frames
+
+
+def _named_frames(
+    cuts: Sequence[Cut], source: FeatureSource, skips: SkipList
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the id and frames (F, D) of every utterance of a batch that can be read."""
+    waves = collate(cuts)
+    skips.add(len(waves.ids), waves.skipped)
+    if waves.ids:
+        yield from zip(waves.ids, source.frames(waves), strict=True)
 
 
 def _label_parts(
-    audio: CutSource, out: Path, source: FeatureSource, labeler: kmeans.Labeler, seconds: float
-) -> None:
+    audio: CutSource, out: Path, source: FeatureSource, labeler: kmeans.Labeler, seconds: float,
+    skips: SkipList,
+) -> None:  # fmt: skip
     rank, ranks = world()
     sharded = isinstance(audio, ShardedCuts)
     for part in audio.parts()[rank::ranks]:
@@ -221,11 +242,10 @@ def _label_parts(
         if path.is_file():
             continue
         cuts = part.load()
-        labels: dict[str, Tensor] = {}
+        labels = {cut.id: NONE for cut in cuts}  # of what cannot be read they stay so
         for batch in bar(list(by_duration(cuts, seconds)), title=path.name, unit="batch"):
-            frames = source.frames(collate(batch))
-            for cut, rows in zip(batch, frames, strict=True):
-                labels[cut.id] = labeler(rows.to(labeler.centroids.device)).cpu()
+            for name, rows in _named_frames(batch, source, skips):
+                labels[name] = labeler(rows.to(labeler.centroids.device)).cpu()
         if sharded:
             store.write_labels(out, part.number, cuts, labels)
         else:

@@ -94,7 +94,7 @@ def test_accumulated_and_distributed_gradients_are_exact() -> None:
     model = objective(features_pen_weight=0.0)
     batch = make_batch()
     parts = [
-        MaskedBatch(batch.ids[i : i + 1], *(tensor[i : i + 1] for tensor in batch[1:]))
+        MaskedBatch(batch.ids[i : i + 1], *(each[i : i + 1] for each in batch.tensors.values()))
         for i in range(3)
     ]
     total = batch.counts
