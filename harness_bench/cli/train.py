@@ -17,6 +17,9 @@ FamilyFile = Annotated[Path, arg("TOML of the family.")]
 FamilyCuts = Annotated[Path | None, arg("Prepared or sharded folder; default: its [data].")]
 Split = Annotated[str, opt("Split to read.")]
 Restart = Annotated[bool, opt("Replace other runs in OUT.")]
+Adapt = Annotated[
+    bool, opt("Go on with a run of another lr, warm-up, clip_norm or max_update.", "--adapt")
+]
 Accelerator = Annotated[str, opt("auto, cpu or cuda.")]
 Devices = Annotated[int | None, opt("Ranks on this machine.")]
 
@@ -110,6 +113,7 @@ def pretrain(
     teacher: Annotated[Path | None, opt("Checkpoint or named model.")] = None,
     split: Split = "train",
     restart: Restart = False,
+    adapt: Adapt = False,
     accelerator: Accelerator = "auto",
     devices: Devices = None,
 ) -> None:
@@ -122,7 +126,7 @@ def pretrain(
 
     folder = families.train(
         config, cuts, label_folder, out, teacher=teacher, split=split, restart=restart,
-        accelerator=accelerator, devices=devices,
+        adapt=adapt, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(f"Checkpoint: {folder}")
 
@@ -138,6 +142,7 @@ def family(
     hours: Annotated[float | None, opt("Hours of audio, for the plan.")] = None,
     as_json: Json = False,
     restart: Restart = False,
+    adapt: Adapt = False,
     seed: Annotated[int, opt("Added to all seeds: the same family by other chances.", min=0)] = 0,
     accelerator: Accelerator = "auto",
     devices: Devices = None,
@@ -162,7 +167,7 @@ def family(
         return
     made = train_family(
         reseeded(found, seed), cuts, out, split=split, only=only, restart=restart,
-        accelerator=accelerator, devices=devices,
+        adapt=adapt, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(made.times.summary())
     for name, folder in made.checkpoints.items():

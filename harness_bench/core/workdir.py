@@ -141,16 +141,21 @@ class WorkDir:
         return self._equal.outcome if self._equal is not None else None
 
     @property
-    def changed(self) -> list[str]:
-        """The inputs that differ from those of the folder; none if it is new."""
+    def differences(self) -> dict[str, str]:
+        """What differs from the inputs of the folder, by name, in words; empty if it is new."""
         note = self.found
         if note is None or note.key == self.digest:
-            return []
+            return {}
         if note.inputs is None:
-            return ["inputs, of which an older version noted the digest alone"]
+            return {"inputs": "inputs, of which an older version noted the digest alone"}
         there, here = _flat(note.inputs), _flat(json.loads(json.dumps(self.inputs, default=str)))
         names = sorted(name for name in there | here if there.get(name) != here.get(name))
-        return [_difference(name, there, here) for name in names] or ["key"]
+        return {name: _difference(name, there, here) for name in names} or {"key": "key"}
+
+    @property
+    def changed(self) -> list[str]:
+        """The inputs that differ from those of the folder, in words; none if it is new."""
+        return list(self.differences.values())
 
     def refuse_others(self, advice: str) -> None:
         """Raise a ValueError with what differs and `advice` if other inputs made the folder."""

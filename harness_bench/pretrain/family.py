@@ -68,6 +68,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
     split: str = "train",
     only: str | None = None,
     restart: bool = False,
+    adapt: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
     times: StageTimes | None = None,
@@ -85,6 +86,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         split: of `cuts`, a folder.
         only: make this iteration alone; its teacher must have been made before.
         restart: replace runs of another config or other inputs instead of refusing.
+        adapt: go on with runs of another learning rate, clipping or length.
         accelerator: auto, cpu or cuda.
         devices: ranks on this machine.
         times: collects a line per stage.
@@ -121,7 +123,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         with made.times.stage(f"{step.name}: pretraining"):
             made.checkpoints[step.name] = pretrain(
                 step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,
-                valid=valid, restart=restart,
+                valid=valid, restart=restart, adapt=adapt,
             )  # fmt: skip
     return made
 
@@ -259,6 +261,7 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
     teacher: Path | None = None,
     split: str = "train",
     restart: bool = False,
+    adapt: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
 ) -> Path:
@@ -280,8 +283,9 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
     if validates:
         valid = _labelled(step, open_valid([cuts], step.pretrain), labels, teacher, fabric)
     return pretrain(
-        step, found, labels, out, fabric=fabric, teacher=teacher, valid=valid, restart=restart
-    )
+        step, found, labels, out, fabric=fabric, teacher=teacher, valid=valid, restart=restart,
+        adapt=adapt,
+    )  # fmt: skip
 
 
 def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fabric:

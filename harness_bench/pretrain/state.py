@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness_bench.core.files import atomic_path
+from harness_bench.core.files import atomic_path, read_json
 from harness_bench.core.log import say
+from harness_bench.core.workdir import PROVENANCE
 from harness_bench.models.checkpoint import read_facts
 from harness_bench.models.frozen import CONFIG
 from harness_bench.pretrain.config import CHECKPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from lightning.fabric import Fabric
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.config import IterationConfig, PretrainConfig
     from harness_bench.pretrain.objectives.base import Objective
 
-ADVICE = "Give a new folder, or --restart if that run is not needed."
+ADVICE = (
+    "Give a new folder, --restart if that run is not needed, or --adapt to go on with it where lr, "
+    "warmup_updates, clip_norm or max_update alone differ."
+)
+# What may change while a run goes on, as its note names it.
+ADAPTABLE = {
+    f"config.pretrain.{name}" for name in ("lr", "warmup_updates", "clip_norm", "max_update")
+}
 EXPORTS = "checkpoints"  # exports on the way, one folder each
 PROBE_FILE = "probe.jsonl"  # what linear probes say of them; the verb `probe-exports` writes it
 
@@ -121,19 +129,25 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def restore(run: Run, *, restart: bool) -> None:
+def restore(run: Run, *, restart: bool, adapt: bool = False) -> None:
     """Load the last saved state of an interrupted run, or clear the folder for a new one.
 
+    With `adapt` that state may be of other settings: those of the run count from here on.
+
     Raises:
-        ValueError: the folder holds another run's state, and no `restart` is to delete it.
+        ValueError: the folder holds another run's state, and no `restart` is to delete it; or the
+            run has made `max_update` updates already.
     """
     found = states(run.out)
     state = _read(found[-1]) if found else {}
-    if state.get("key", run.key) != run.key and not restart:
+    other = state.get("key", run.key) != run.key
+    if other and not restart and not adapt:
         raise ValueError(f"{run.out} holds a run with another config or other inputs. {ADVICE}")
     run.fabric.barrier()  # Every rank has looked before rank 0 deletes.
-    if state.get("key") == run.key:
+    if state and (adapt or not other):
         _load(run, state)
+        if adapt:
+            _take_rate(run)
     elif run.fabric.global_rank == 0:
         _delete(run.out, found)
         for stale in (run.out / CHECKPOINT, run.out / EXPORTS):
@@ -162,6 +176,32 @@ def _load(run: Run, state: dict[str, Any]) -> None:
             f"{run.fabric.world_size}: epoch {progress.epoch} starts over."
         )
     say(f"resumed {run.out} at update {progress.update}")
+
+
+def _take_rate(run: Run) -> None:
+    """Go on with the learning rate of the config, in place of that of the loaded state."""
+    done, peak = run.progress.update, run.config.lr
+    if done >= run.config.max_update:
+        raise ValueError(
+            f"{run.out} has made {done} updates and max_update = {run.config.max_update}: nothing "
+            "is left to do. Give a larger max_update."
+        )
+    run.schedule.base_lrs = [peak for _ in run.schedule.base_lrs]
+    for group in run.optimizer.param_groups:
+        group["initial_lr"] = peak
+        group["lr"] = peak * run.schedule.lr_lambdas[0](done)
+
+
+def note_changes(run: Run, adapted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return at which updates which settings of the run changed, these ones last."""
+    path = run.out / PROVENANCE
+    before: list[dict[str, Any]] = read_json(path).get("changes", []) if path.is_file() else []
+    if not run.progress.update:  # a new run
+        return []
+    if not adapted:
+        return before
+    say(f"Update {run.progress.update}: {'; '.join(adapted.values())}")
+    return [*before, {"update": run.progress.update, "changed": list(adapted.values())}]
 
 
 def _load_weights(run: Run, state: dict[str, Any]) -> None:

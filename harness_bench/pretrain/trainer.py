@@ -24,9 +24,11 @@ from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.state import (
+    ADAPTABLE,
     ADVICE,
     EXPORTS,
     Run,
+    note_changes,
     on_sigterm,
     restore,
     rewind,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.validation import ValidSet
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
     step: IterationConfig,
     cuts: Sequence[Cut] | CutSource,
     labels: Labels,
@@ -60,6 +62,7 @@ def pretrain(
     teacher: Path | None = None,
     valid: ValidSet | None = None,
     restart: bool = False,
+    adapt: bool = False,
 ) -> Path:
     """Train one iteration and export it; return the checkpoint folder.
 
@@ -76,6 +79,8 @@ def pretrain(
         teacher: checkpoint for initialisations other than random.
         valid: what `validate_interval_updates` asks for; it changes no weight.
         restart: replace a different run that `out` holds instead of refusing.
+        adapt: go on with a run of other `ADAPTABLE` settings, a finished one too; provenance.json
+            lists what was changed at which update.
 
     Raises:
         ValueError: nothing to train on, or `out` holds a different run.
@@ -88,11 +93,15 @@ def pretrain(
     work, folder = run_dir(out, step, source, labels, teacher), out / CHECKPOINT
     if work.finished and (folder / CONFIG).is_file():
         return folder
-    if not restart:
+    adapted = work.differences if adapt and not restart else {}
+    if not restart and not (adapted and set(adapted) <= ADAPTABLE):
         work.refuse_others(ADVICE)
     run = build_run(step, work.digest, out, fabric, teacher, source.hours)
-    restore(run, restart=restart)
-    work.begin(config=step, seed=step.pretrain.seed)
+    restore(run, restart=restart, adapt=bool(adapted))
+    changes = note_changes(run, adapted)
+    work.begin(config=step, seed=step.pretrain.seed, changes=changes)
+    if adapted:
+        save_state(run)  # under the new key
     _train(run, source, labels, valid)
     if fabric.global_rank == 0:
         export(run, folder)

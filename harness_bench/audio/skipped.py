@@ -1,0 +1,58 @@
+"""The list of utterances that a long job could not use: kept in a file, told, limited."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from harness_bench.core.files import read_jsonl
+from harness_bench.core.log import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness_bench.audio.batching import Skipped
+
+MAX_SKIPPED = 0.05  # share of utterances; as `harness-bench prepare` has it
+PATTERN = "skipped.*.jsonl"
+_FEW = 10  # so many are no sign of a broken disk, whatever their share
+
+
+class SkipList:
+    """Utterances left out by one rank of a job, each once, in FOLDER/skipped.RANK.jsonl.
+
+    A resumed job goes on with the list.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0, max_share: float = MAX_SKIPPED) -> None:
+        self.path, self.max_share = folder / f"skipped.{rank}.jsonl", max_share
+        rows = read_jsonl(self.path) if self.path.is_file() else iter(())
+        self.reasons = {row["id"]: row["reason"] for row in rows}
+        self.seen = self.lost = 0  # utterances of this process, repeated ones again
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def add(self, read: int, skipped: Sequence[Skipped]) -> None:
+        """Count some utterances that were read, and list those that were not.
+
+        Raises:
+            ValueError: of all that were tried, more than `max_share` could not be used.
+        """
+        self.seen, self.lost = self.seen + read + len(skipped), self.lost + len(skipped)
+        new = {each.id: each.reason for each in skipped if each.id not in self.reasons}
+        if new:
+            self.reasons |= new
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:
+                for name, reason in new.items():
+                    stream.write(json.dumps({"id": name, "reason": reason}) + "\n")
+            name, reason = next(iter(new.items()))
+            say(f"{len(self)} utterances skipped so far, now {name!r}: {reason} See {self.path}.")
+        if self.lost > max(_FEW, self.max_share * self.seen):
+            raise ValueError(
+                f"{self.lost} of {self.seen} utterances cannot be used, more than max_skipped = "
+                f"{self.max_share:g} allows; {self.path} lists them. Is the disk there? Prepare "
+                "the corpus again, or allow more."
+            )

@@ -1,0 +1,32 @@
+"""What a long job could not use is listed once, over resumes, and too much of it ends the job."""
+
+from pathlib import Path
+
+import pytest
+
+from harness_bench.audio.batching import Skipped
+from harness_bench.audio.skipped import SkipList
+from harness_bench.core.files import read_jsonl
+
+
+def test_each_utterance_is_listed_once(tmp_path: Path) -> None:
+    """An epoch later it is met again, and a resumed job reads the list."""
+    skips = SkipList(tmp_path)
+    assert not skips.path.exists()
+    skips.add(5, (Skipped("a", "cut off"), Skipped("b", "NaN")))
+    skips.add(5, (Skipped("a", "cut off"),))
+    again = SkipList(tmp_path)
+    again.add(5, (Skipped("b", "NaN"), Skipped("c", "gone")))
+    rows = [{"id": "a", "reason": "cut off"}, {"id": "b", "reason": "NaN"}]
+    assert list(read_jsonl(skips.path)) == [*rows, {"id": "c", "reason": "gone"}]
+    assert len(again) == 3
+    assert SkipList(tmp_path, rank=1).path != skips.path, "ranks never write one file"
+
+
+def test_too_many_end_the_job(tmp_path: Path) -> None:
+    """A share, beyond a few: a disk that is gone must not look like bad recordings."""
+    skips = SkipList(tmp_path, max_share=0.1)
+    skips.add(0, [Skipped(str(number), "gone") for number in range(10)])
+    skips.add(200, [Skipped(str(number), "gone") for number in range(10, 20)])
+    with pytest.raises(ValueError, match=r"31 of 241 utterances .* max_skipped = 0\.1"):
+        skips.add(10, [Skipped(str(number), "gone") for number in range(20, 31)])
