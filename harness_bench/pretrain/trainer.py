@@ -179,9 +179,9 @@ def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) 
     skips = SkipList(run.out, run.fabric.global_rank, run.config.max_skipped)
     batches = _batches(run, source, labels, skips)
     with on_sigterm() as signals:
-        while run.progress.update < run.config.max_update:
+        while True:
             try:
-                _update_on(run, batches, valid, skips, signals)
+                return _update_on(run, batches, valid, skips, signals)
             except Diverged as error:
                 rewind(run, str(error))
 

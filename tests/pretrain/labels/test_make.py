@@ -18,6 +18,7 @@ from torchaudio.compliance import kaldi
 from harness_bench.audio.batching import Waveforms
 from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
+from harness_bench.audio.skipped import SkipList
 from harness_bench.core.files import read_json
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import load_backbone
@@ -219,7 +220,8 @@ def test_fitted_share(samples: list[int], share: float, seed: int, shuffled: ran
 
     with patch.object(module, "_all_frames", recorded):
         for order in (made, shuffled.sample(made, len(made))):
-            module._sample_frames(cut_source.CutList(order), config, MfccSource())
+            skips = SkipList(Path())
+            module._sample_frames(cut_source.CutList(order), config, MfccSource(), skips)
     assert picked[0] == picked[1]
     whole, part = (sum(cut.duration for cut in cuts) for cuts in (made, picked[0]))
     longest = max(cut.duration for cut in picked[0])
