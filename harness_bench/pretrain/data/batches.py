@@ -69,8 +69,8 @@ class MaskedBatch(NamedTuple):
 
     def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
-        moved = {name: each.to(device, non_blocking=True) for name, each in self.tensors.items()}
-        return self._replace(**moved)
+        moved = (each.to(device, non_blocking=True) for each in self.tensors.values())
+        return MaskedBatch(self.ids, *moved, skipped=self.skipped)
 
 
 def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
