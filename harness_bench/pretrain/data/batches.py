@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from typing import TYPE_CHECKING, NamedTuple, override
+from typing import TYPE_CHECKING, Any, NamedTuple, override
 
 import numpy as np
 import torch
@@ -69,8 +69,10 @@ class MaskedBatch(NamedTuple):
 
     def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
-        moved = (each.to(device, non_blocking=True) for each in self.tensors.values())
-        return MaskedBatch(self.ids, *moved, skipped=self.skipped)
+        moved: dict[str, Any] = {
+            name: each.to(device, non_blocking=True) for name, each in self.tensors.items()
+        }
+        return self._replace(**moved)
 
 
 def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
