@@ -32,6 +32,7 @@ CHECKPOINT = "checkpoint"  # the exported model in a run folder
 # Keys of PretrainConfig that decide no weight of a run that goes well.
 SUPERVISION = (
     "validate_interval_updates", "valid_subset", "valid_hours", "max_skipped", "max_bad_updates",
+    "heartbeat_timeout",
 )  # fmt: skip
 _TEST_SETS = ("test", "eval")
 PREPARED, SHARDED = "cuts", "shar"
@@ -166,6 +167,8 @@ class PretrainConfig:
     max_bad_updates: int = Field(default=3, ge=0)
     # Largest share of utterances that cannot be read, by labels and by training.
     max_skipped: float = Field(default=0.05, ge=0, le=1)
+    # Seconds without an update after which a process ends; None: never.
+    heartbeat_timeout: float | None = Field(default=1200.0, gt=0)
     log_interval: int = Field(default=100, ge=1)
     tensorboard: bool = True
     num_workers: int = Field(default=2, ge=0)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from harness_bench.audio.skipped import SkipList
 from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_strings
+from harness_bench.core.watchdog import watchdog
 from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.models.checkpoint import FACTS, save_checkpoint
 from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
@@ -193,12 +194,14 @@ def _update_on(
     """Update until max_update; `Diverged` where nothing good comes of it, KeyboardInterrupt."""
     config, progress, rank = run.config, run.progress, run.fabric.global_rank
     log = TrainLog(run)
-    validation, guard = Validation(run, valid, log, skips), Guard(run)
-    with closing(log), tqdm(
+    guard = Guard(run)
+    with closing(log), watchdog(config.heartbeat_timeout, "update") as alive, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=rank > 0 or None, leave=False,
     ) as display:  # fmt: skip
+        validation = Validation(run, valid, log, skips, alive)
         while progress.update < config.max_update:
+            alive()
             validation.once()  # after the state is saved, and after a resume where it was cut off
             group = [next(batches) for _ in range(config.update_freq)]
             totals, stop = _sum_over_ranks(run, group, asked=bool(signals))

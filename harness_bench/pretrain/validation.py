@@ -18,6 +18,8 @@ from harness_bench.pretrain.data.epoch import crop
 from harness_bench.pretrain.monitor import tally, totalled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness_bench.audio.skipped import SkipList
     from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutList
@@ -39,8 +41,11 @@ class Validation:
     Batches do not depend on the number of ranks, nor crops and masks on the seed of the training.
     """
 
-    def __init__(self, run: Run, valid: ValidSet | None, log: TrainLog, skips: SkipList) -> None:
-        self.run, self.log, self.skips = run, log, skips
+    def __init__(
+        self, run: Run, valid: ValidSet | None, log: TrainLog, skips: SkipList,
+        alive: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.run, self.log, self.skips, self.alive = run, log, skips, alive
         self.every = run.config.validate_interval_updates
         if self.every is None:
             return
@@ -79,6 +84,7 @@ class Validation:
             run.objective.eval()
             # Not through the wrapped model, whose ranks would wait for one another at every batch.
             for batch in self._batches():
+                self.alive()
                 self.skips.add(len(batch.ids), batch.skipped)
                 if not batch.ids:
                     continue
