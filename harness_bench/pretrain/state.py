@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,6 +66,8 @@ class Run:
     optimizer: Any
     schedule: torch.optim.lr_scheduler.LambdaLR
     progress: Progress = field(default_factory=Progress)
+    writer: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+    writing: list[Future[None]] = field(default_factory=list)  # the state on its way to disk
 
     @property
     def config(self) -> PretrainConfig:
@@ -88,7 +92,12 @@ def exports(folder: Path) -> dict[int, Path]:
 
 
 def save_state(run: Run) -> None:
-    """Write the state of all ranks on rank 0, atomically; the last `keep_interval_updates` stay."""
+    """Write the state of all ranks on rank 0, atomically; the last `keep_interval_updates` stay.
+
+    A copy is taken at once and written by a thread while training goes on; `wait_for_state` waits.
+    An earlier state that could not be written is an error here.
+    """
+    wait_for_state(run)
     run.progress.rewinds = 0
     ranks = _gathered(run)
     if run.fabric.global_rank > 0:
@@ -96,13 +105,33 @@ def save_state(run: Run) -> None:
     state = {
         "key": run.key,
         "ranks": ranks,
-        "model": run.objective.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
+        "model": _copied(run.objective.state_dict()),
+        "optimizer": _copied(run.optimizer.state_dict()),
         "schedule": run.schedule.state_dict(),
     }
-    with atomic_path(state_path(run.out, run.progress.update)) as partial:
-        torch.save(state, partial)
-    _delete(run.out, states(run.out)[: -run.config.keep_interval_updates])
+    path = state_path(run.out, run.progress.update)
+    run.writing.append(run.writer.submit(_write, state, path, run.config.keep_interval_updates))
+
+
+def wait_for_state(run: Run) -> None:
+    """Wait until the state is on disk; raise what kept it from getting there."""
+    while run.writing:
+        run.writing.pop().result()
+
+
+def _write(state: dict[str, Any], path: Path, keep: int) -> None:
+    with atomic_path(path) as unfinished:
+        torch.save(state, unfinished)
+    _delete(path.parent, states(path.parent)[:-keep])
+
+
+def _copied(value: Any) -> Any:
+    """Copy all tensors of nested dicts and lists to memory of their own, on the CPU."""
+    if torch.is_tensor(value):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def _delete(folder: Path, old: list[Path]) -> None:
@@ -224,6 +253,8 @@ def rewind(run: Run, why: str) -> None:
     Raises:
         RuntimeError: no state is left.
     """
+    wait_for_state(run)
+    run.fabric.barrier()  # rank 0 alone writes them
     found, progress = states(run.out), run.progress
     left = found[:-1] if progress.rewinds else found
     if not left:

@@ -34,6 +34,7 @@ from harness_bench.pretrain.state import (
     restore,
     rewind,
     save_state,
+    wait_for_state,
 )
 from harness_bench.pretrain.validation import Validation
 
@@ -103,6 +104,7 @@ def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
     work.begin(config=step, seed=step.pretrain.seed, changes=changes)
     if adapted:
         save_state(run)  # under the new key
+        wait_for_state(run)
     _train(run, source, labels, valid)
     if fabric.global_rank == 0:
         export(run, folder)
@@ -179,7 +181,7 @@ def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) 
     """Update until max_update, from wherever the run stands; go back where it diverges."""
     skips = SkipList(run.out, run.fabric.global_rank, run.config.max_skipped)
     batches = _batches(run, source, labels, skips)
-    with on_sigterm() as signals:
+    with on_sigterm() as signals, run.writer:  # whatever ends the run, its last state is written
         while True:
             try:
                 return _update_on(run, batches, valid, skips, signals)
@@ -223,8 +225,10 @@ def _update_on(
             if stop or (good and due):
                 _save(run)
             if stop:
+                wait_for_state(run)
                 raise KeyboardInterrupt
         validation.once()
+        wait_for_state(run)
 
 
 def _step(run: Run) -> None:

@@ -1,11 +1,13 @@
 """The loop: it learns, resumes bit-equal, refuses other runs, and exports what it trained."""
 
+import errno
 import itertools
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +226,48 @@ def test_a_killed_save(train: Train, cuts: list[Cut], labels: LabelStore, tmp_pa
     assert list(out.glob(".partial-*.pt"))  # of the paper's model it would be 3.8 GB
     assert equal(train(small_step(), out), train(small_step(), tmp_path / "straight"))
     assert not list(out.glob(".partial-*"))
+
+
+def test_training_goes_on_while_a_state_is_written(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the state is that of its update, not of the weights meanwhile."""
+    straight = train(small_step(), tmp_path / "a")
+    real, waiting, batch = torch.save, threading.Event(), threading.Event()
+
+    def slow(value: Any, path: Path) -> None:
+        waiting.set()
+        assert batch.wait(60), "no update was made while the state was written"
+        real(value, path)
+
+    monkeypatch.setattr(torch, "save", slow)
+    with monkeypatch.context() as patch:
+        at_batch(7, lambda: (waiting.wait(60), batch.set()), patch)
+        at_batch(9, die, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(small_step(), tmp_path / "b")
+    assert [path.name for path in states(tmp_path / "b")] == ["state-00000005.pt"]
+    assert equal(straight, train(small_step(), tmp_path / "b"))
+
+
+def test_a_state_that_cannot_be_written_ends_the_run(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: told at the next state, and the one before is whole."""
+    straight, real = train(small_step(), tmp_path / "a"), torch.save
+
+    def full(value: Any, path: Path) -> None:
+        if value["ranks"][0]["progress"][0] == 10:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(value, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(small_step(), tmp_path / "b")
+    assert [path.name for path in states(tmp_path / "b")] == ["state-00000005.pt"]
+    assert equal(straight, train(small_step(), tmp_path / "b"))
 
 
 def test_states_and_exports_are_kept_by_rule(train: Train, tmp_path: Path) -> None:
