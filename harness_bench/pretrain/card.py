@@ -20,7 +20,7 @@ from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.tables import markdown_table
 from harness_bench.models.checkpoint import read_facts
 from harness_bench.models.readme import write_readme
-from harness_bench.pretrain.config import CHECKPOINT, load_family
+from harness_bench.pretrain.config import CHECKPOINT, SUPERVISION, UNDECIDING, load_family
 from harness_bench.pretrain.curves import LOSS, plot_runs
 from harness_bench.pretrain.data.cut_source import open_folder, source_folder
 from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE, read_log
@@ -179,13 +179,16 @@ def _chain(family: FamilyConfig, name: str, path: Path) -> list[IterationConfig]
 
 
 def _refuse_others(step: IterationConfig, made: dict[str, dict[str, Any]], path: Path) -> None:
-    """Refuse a family whose settings are not those of the run; keys of later versions are new."""
-    now = resolved(step)
+    """Refuse a family whose settings are not those of the run.
+
+    Keys of later versions are new, and what decides no weight may differ.
+    """
+    now, free = resolved(step), {*UNDECIDING, *SUPERVISION}
     differ = [
         f"{table}.{key}"
         for table in ("model", "labels", "pretrain")
         for key, value in made[table].items()
-        if key in now[table] and now[table][key] != value
+        if key in now[table] and now[table][key] != value and key not in free
     ]
     if differ:
         raise ValueError(

@@ -29,7 +29,13 @@ PRESETS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 OBJECTIVES = "harness_bench.pretrain.objectives"  # the package of the objectives, one file each
 HUBERT = "hubert"
 CHECKPOINT = "checkpoint"  # the exported model in a run folder
-# Keys of PretrainConfig that decide no weight of a run that goes well.
+# Keys of PretrainConfig that decide no weight: keys of runs hold the oldest with these values.
+UNDECIDING: dict[str, Any] = {
+    "save_interval_updates": 1, "log_interval": 1, "num_workers": 0, "divergence": 3.0,
+    "keep_interval_updates": 1, "export_interval_updates": None, "tensorboard": True,
+    "allow_test_data": False,
+}  # fmt: skip
+# The later ones, which they do not hold; of a run that goes well.
 SUPERVISION = (
     "validate_interval_updates", "valid_subset", "valid_hours", "max_skipped", "max_bad_updates",
     "heartbeat_timeout",

@@ -19,7 +19,7 @@ from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
 from harness_bench.models.readme import write_readme
 from harness_bench.models.types.hubert import Backbone
-from harness_bench.pretrain.config import CHECKPOINT, key_values
+from harness_bench.pretrain.config import CHECKPOINT, UNDECIDING, key_values
 from harness_bench.pretrain.data.batches import epoch_batches
 from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
@@ -116,11 +116,7 @@ def run_dir(
     out: Path, step: IterationConfig, source: CutSource, labels: Labels, teacher: Path | None
 ) -> WorkDir:
     """Name all that decides the weights; intervals, workers and logs do not."""
-    fixed = replace(
-        step.pretrain, save_interval_updates=1, log_interval=1, num_workers=0, divergence=3.0,
-        keep_interval_updates=1, export_interval_updates=None, tensorboard=True,
-        allow_test_data=False,
-    )  # fmt: skip
+    fixed = replace(step.pretrain, **UNDECIDING)
     inputs: dict[str, Any] = {"config": key_values(replace(step, pretrain=fixed))}
     if teacher is not None:
         inputs["teacher"] = checkpoint_digest(teacher)

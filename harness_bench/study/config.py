@@ -41,6 +41,9 @@ type Sources = Annotated[
 ]
 
 
+type Heads = tuple[Literal["cnn", "linear", "knn"], ...]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Classification:
     """One classification task: a head of downstream/ and the field it learns."""
@@ -48,6 +51,7 @@ class Classification:
     task: str = Field(min_length=1)
     label_field: str = Field(min_length=1)
     source: DemoSource
+    heads: Heads = ()  # where empty, those of all tasks
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,7 +74,7 @@ class DemoConfig:
     untrained: tuple[str, ...] = ()
     # What is recognised: "fbank", a row's model, or the student that the heads' dev sets chose.
     asr_models: tuple[str, ...] = (FBANK, BEST_STUDENT)
-    heads: tuple[Literal["cnn", "linear", "knn"], ...] = Field(default=("cnn",), min_length=1)
+    heads: Heads = Field(default=("cnn",), min_length=1)
     # The heads' grid, as in a file of `harness-bench probe --config`; overrides of the recipe.
     learning_rates: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()

@@ -149,7 +149,7 @@ class Demo:
         """Yield every head of every row, or of the rows of some models."""
         for row in (self.rows[model] for model in (self.rows if models is None else models)):
             for task in self.config.classification:
-                for head in self.config.heads:
+                for head in task.heads or self.config.heads:
                     yield Probe(self, row, task, head)
 
 
