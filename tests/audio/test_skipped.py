@@ -6,7 +6,6 @@ import pytest
 
 from harness_bench.audio.batching import Skipped
 from harness_bench.audio.skipped import SkipList
-from harness_bench.core.files import read_jsonl
 
 
 def test_each_utterance_is_listed_once(tmp_path: Path) -> None:
@@ -17,10 +16,17 @@ def test_each_utterance_is_listed_once(tmp_path: Path) -> None:
     skips.add(5, (Skipped("a", "cut off"),))
     again = SkipList(tmp_path)
     again.add(5, (Skipped("b", "NaN"), Skipped("c", "gone")))
-    rows = [{"id": "a", "reason": "cut off"}, {"id": "b", "reason": "NaN"}]
-    assert list(read_jsonl(skips.path)) == [*rows, {"id": "c", "reason": "gone"}]
+    assert skips.path.read_text() == "id\treason\na\tcut off\nb\tNaN\nc\tgone\n"
     assert len(again) == 3
     assert SkipList(tmp_path, rank=1).path != skips.path, "ranks never write one file"
+
+
+def test_a_line_that_a_kill_cut_off_is_written_again(tmp_path: Path) -> None:
+    """Line breaks in a reason make no line of their own."""
+    (tmp_path / "skipped.0.tsv").write_text("id\treason\na\tcut off\nb\tcu")
+    skips = SkipList(tmp_path)
+    skips.add(0, (Skipped("a", "cut off"), Skipped("b", "cut\noff")))
+    assert skips.path.read_text() == "id\treason\na\tcut off\nb\tcut off\n"
 
 
 def test_too_many_end_the_job(tmp_path: Path) -> None:

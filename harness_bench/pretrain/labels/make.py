@@ -117,7 +117,7 @@ def make_labels(
     audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
     the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
     and those made from other inputs are replaced. What cannot be read has no labels and is listed
-    in `out`/skipped.RANK.jsonl. No cuts, too little audio for the clusters, more that cannot be
+    in `out`/skipped.RANK.tsv. No cuts, too little audio for the clusters, more that cannot be
     read than `max_skipped` or no such teacher layer is a ValueError, and so are `fitted` labels of
     another teacher.
     """
