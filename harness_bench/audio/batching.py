@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Skipped(NamedTuple):
+class Unusable(NamedTuple):
     """An utterance that cannot be used."""
 
     id: str
@@ -30,7 +30,7 @@ class Waveforms(NamedTuple):
     ids: list[str]
     samples: Tensor  # (B, T) float32 at 16 kHz, zero behind each utterance's end
     lengths: Tensor  # (B,) int64 samples
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Unusable, ...] = ()
 
     def to(self, device: torch.device) -> Waveforms:
         """Move the tensors to a device."""
@@ -45,19 +45,19 @@ def collate(cuts: Sequence[Cut]) -> Waveforms:
 
 def read_waves(
     cuts: Sequence[Cut],
-) -> tuple[list[tuple[Cut, NDArray[np.float32]]], tuple[Skipped, ...]]:
+) -> tuple[list[tuple[Cut, NDArray[np.float32]]], tuple[Unusable, ...]]:
     """Read some cuts -> (samples,) float32 each; what is unreadable or not finite is skipped."""
     read, skipped = [], []
     for cut in cuts:
         try:
             wave = load_waveform(cut)
         except ValueError as error:
-            skipped.append(Skipped(str(cut.id), str(error)))
+            skipped.append(Unusable(str(cut.id), str(error)))
             continue
         if np.isfinite(wave).all():
             read.append((cut, wave))
         else:
-            skipped.append(Skipped(str(cut.id), "It has NaN or infinite samples."))
+            skipped.append(Unusable(str(cut.id), "It has NaN or infinite samples."))
     return read, tuple(skipped)
 
 

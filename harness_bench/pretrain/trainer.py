@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
-from harness_bench.audio.skipped import SkipList
 from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_strings
+from harness_bench.core.skipped import SkipList
 from harness_bench.core.watchdog import watchdog
 from harness_bench.core.workdir import OldNote, WorkDir
 from harness_bench.models.checkpoint import FACTS, save_checkpoint

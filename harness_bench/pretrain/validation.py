@@ -20,7 +20,7 @@ from harness_bench.pretrain.monitor import tally, totalled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness_bench.audio.skipped import SkipList
+    from harness_bench.core.skipped import SkipList
     from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutList
     from harness_bench.pretrain.labels.store import Labels

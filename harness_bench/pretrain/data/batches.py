@@ -12,7 +12,7 @@ from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 from torch.utils.data import DataLoader, Dataset
 
-from harness_bench.audio.batching import Skipped, pad, read_waves
+from harness_bench.audio.batching import Unusable, pad, read_waves
 from harness_bench.audio.frames import frame_count
 from harness_bench.core.rng import utterance_rng
 from harness_bench.cuts.shar import SHARD_CUTS
@@ -54,7 +54,7 @@ class MaskedBatch(NamedTuple):
     mask: Tensor  # (B, F) bool, frames to be predicted from their surroundings
     # (B, D) bool, channels to be silenced; (B, 0) where there are none
     channels: Tensor = torch.zeros(0, 0, dtype=torch.bool)
-    skipped: tuple[Skipped, ...] = ()  # utterances that should be here and cannot be used
+    skipped: tuple[Unusable, ...] = ()  # utterances that should be here and cannot be used
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ class PretrainDataset(Dataset[MaskedBatch]):
 
     def _read(
         self, cuts: CutSet
-    ) -> tuple[list[tuple[Cut, NDArray[np.float32], Tensor]], tuple[Skipped, ...]]:
+    ) -> tuple[list[tuple[Cut, NDArray[np.float32], Tensor]], tuple[Unusable, ...]]:
         """Read audio and labels of the whole utterance; tell which lack one of them."""
         read, unreadable = read_waves(list(cuts))
         labelled = [(cut, wave, self.labels.of(cut)) for cut, wave in read]
@@ -160,7 +160,7 @@ class PretrainDataset(Dataset[MaskedBatch]):
         names = {str(cut.id): utterance_of(cut) for cut in cuts}
         skipped = [each._replace(id=names[each.id]) for each in unreadable]
         skipped += [
-            Skipped(utterance_of(cut), "No labels: it was unreadable when they were made.")
+            Unusable(utterance_of(cut), "No labels: it was unreadable when they were made.")
             for cut, _, labels in labelled
             if not len(labels)
         ]

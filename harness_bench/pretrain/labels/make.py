@@ -14,11 +14,11 @@ from torchaudio.compliance import kaldi
 
 from harness_bench.audio.batching import by_duration, collate
 from harness_bench.audio.frames import FRAMES_PER_HOUR, SAMPLE_RATE, frame_count
-from harness_bench.audio.skipped import MAX_SKIPPED, PATTERN, SkipList
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
+from harness_bench.core.skipped import MAX_SKIPPED, PATTERN, SkipList
 from harness_bench.core.workdir import WorkDir, read_note
 from harness_bench.cuts.shar import labels_path
 from harness_bench.models.frozen import checkpoint_digest, load_backbone

@@ -18,8 +18,8 @@ from torchaudio.compliance import kaldi
 from harness_bench.audio.batching import Waveforms
 from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
-from harness_bench.audio.skipped import SkipList
 from harness_bench.core.files import read_json
+from harness_bench.core.skipped import SkipList
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import load_backbone
 from harness_bench.pretrain.config import LabelConfig

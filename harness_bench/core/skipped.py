@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.audio.batching import Skipped
-
 MAX_SKIPPED = 0.05  # share of utterances; as `harness-bench prepare` has it
 PATTERN = "skipped.*.tsv"
 _FEW = 10  # so many are no sign of a broken disk, whatever their share
@@ -40,14 +38,14 @@ class SkipList:
             write_text(self.path, "".join(f"{line}\n" for line in lines))
         return {line.split("\t")[0] for line in lines[1:]}
 
-    def add(self, read: int, skipped: Sequence[Skipped]) -> None:
-        """Count some utterances that were read, and list those that were not.
+    def add(self, read: int, skipped: Sequence[tuple[str, str]]) -> None:
+        """Count some utterances that were read, and list those that were not: ids and reasons.
 
         Raises:
             ValueError: of all that were tried, more than `max_share` could not be used.
         """
         self.seen, self.lost = self.seen + read + len(skipped), self.lost + len(skipped)
-        new = {each.id: each.reason for each in skipped if each.id not in self.listed}
+        new = {name: reason for name, reason in skipped if name not in self.listed}
         if new:
             self._list(new)
             name, reason = next(iter(new.items()))
