@@ -30,7 +30,7 @@ demo: setup  ## Run the main job on synthetic Arabic speech; ends with a table a
 demo-real: setup  ## The same on real Arabic speech (egs/demo/real_arabic.toml says where it lies).
 	@$(BIN)/harness-bench demo --data egs/demo/real_arabic.toml
 
-evidence: setup  ## What pretraining is worth on real Arabic speech; about two hours on two cores.
+evidence: setup  ## What pretraining is worth on real Arabic speech; 75 minutes on two cores.
 	@$(BIN)/harness-bench demo --data egs/evidence/evidence.toml
 
 evidence-gpu: setup  ## The same on one GPU, in 8 minutes; DATA_ROOT=DIR says where the speech lies.
