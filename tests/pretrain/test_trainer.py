@@ -240,9 +240,13 @@ def test_training_goes_on_while_a_state_is_written(
         assert batch.wait(60), "no update was made while the state was written"
         real(value, path)
 
+    def go_on() -> None:
+        waiting.wait(60)
+        batch.set()
+
     monkeypatch.setattr(torch, "save", slow)
     with monkeypatch.context() as patch:
-        at_batch(7, lambda: (waiting.wait(60), batch.set()), patch)
+        at_batch(7, go_on, patch)
         at_batch(9, die, patch)
         with pytest.raises(KeyboardInterrupt):
             train(small_step(), tmp_path / "b")

@@ -94,7 +94,7 @@ def test_accumulated_and_distributed_gradients_are_exact() -> None:
     model = objective(features_pen_weight=0.0)
     batch = make_batch()
     parts = [
-        MaskedBatch(batch.ids[i : i + 1], *(each[i : i + 1] for each in batch.tensors.values()))
+        MaskedBatch(**{name: each[i : i + 1] for name, each in batch._asdict().items()})
         for i in range(3)
     ]
     total = batch.counts
