@@ -77,6 +77,12 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> int:
     return count
 
 
+def append_jsonl(path: Path, row: object) -> None:
+    """Add one JSON value as a line; a kill may cut it off."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
 def read_jsonl(path: Path) -> Iterator[Any]:
     """Yield the values of a JSON-lines file; a broken line is a `ValueError` with its number."""
     with path.open(encoding="utf-8") as stream:

@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harness_bench.core.distributed import world
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -49,8 +51,7 @@ def watchdog(seconds: float | None, what: str) -> Iterator[Callable[[], None]]:
 
 
 def _end(message: str) -> None:
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-    sys.stderr.write(f"Rank {rank}: {message} It ends with status {HUNG}. Its threads:\n")
+    sys.stderr.write(f"Rank {world()[0]}: {message} It ends with status {HUNG}. Its threads:\n")
     sys.stderr.flush()
     faulthandler.dump_traceback(file=2, all_threads=True)
     os._exit(HUNG)

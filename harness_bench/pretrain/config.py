@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.core.config import STRICT, build, read_toml, resolved
 from harness_bench.core.registry import modules_in
+from harness_bench.core.skipped import MAX_SKIPPED
 from harness_bench.models import hub
 from harness_bench.models.config import HubertConfig
 
@@ -172,7 +173,7 @@ class PretrainConfig:
     # once the loss diverges, the run goes back to an earlier state and passes these batches.
     max_bad_updates: int = Field(default=3, ge=0)
     # Largest share of utterances that cannot be read, by labels and by training.
-    max_skipped: float = Field(default=0.05, ge=0, le=1)
+    max_skipped: float = Field(default=MAX_SKIPPED, ge=0, le=1)
     # Seconds without an update after which a process ends; None: never.
     heartbeat_timeout: float | None = Field(default=1200.0, gt=0)
     log_interval: int = Field(default=100, ge=1)

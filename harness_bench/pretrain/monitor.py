@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.files import atomic_path, write_jsonl
+from harness_bench.core.files import append_jsonl, atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class Guard:
             with atomic_path(folder / f"batch-{rank}-{number}.safetensors") as partial:
                 save_file(tensors, partial, metadata={"ids": json.dumps(batch.ids)})
         ids = [name for batch in group for name in batch.ids]
-        with (folder / f"reports-{rank}.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"what": what, "ids": ids, **facts}) + "\n")
+        append_jsonl(folder / f"reports-{rank}.jsonl", {"what": what, "ids": ids, **facts})
 
 
 LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"
@@ -165,8 +164,7 @@ class TrainLog:
 
     def _write(self, name: str, line: Mapping[str, float], group: str = "") -> None:
         if self.run.fabric.global_rank == 0:
-            with (self.run.out / name).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+            append_jsonl(self.run.out / name, line)
         if self.board is not None:
             for key in line.keys() - {"update"}:
                 self.board.add_scalar(group + key, line[key], line["update"])

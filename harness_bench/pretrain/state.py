@@ -15,6 +15,7 @@ import torch
 
 from harness_bench.core.files import atomic_path, read_json
 from harness_bench.core.log import say
+from harness_bench.core.skipped import PATTERN
 from harness_bench.core.workdir import PROVENANCE
 from harness_bench.models.checkpoint import read_facts
 from harness_bench.models.frozen import CONFIG
@@ -181,7 +182,8 @@ def restore(run: Run, *, restart: bool, adapt: bool = False) -> None:
         _delete(run.out, found)
         for stale in (run.out / CHECKPOINT, run.out / EXPORTS):
             shutil.rmtree(stale, ignore_errors=True)
-        (run.out / PROBE_FILE).unlink(missing_ok=True)
+        for path in (run.out / PROBE_FILE, *run.out.glob(PATTERN)):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

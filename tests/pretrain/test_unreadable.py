@@ -106,3 +106,14 @@ def test_validation_leaves_them_out(train: Train, audio: list[Cut], tmp_path: Pa
     train(step, tmp_path / "run", valid=ValidSet(CutList(audio), labels))
     assert listed(tmp_path / "run") == bad
     assert [row["update"] for row in read_jsonl(tmp_path / "run" / "valid.jsonl")] == [6, 12]
+
+
+def test_a_run_that_is_replaced_takes_its_list_along(audio: list[Cut], tmp_path: Path) -> None:
+    """Or the new run would claim what another one met."""
+    labels, run = make_labels(audio, tmp_path / "labels", LABELS), tmp_path / "run"
+    bad = spoil(audio)
+    pretrain(small_step(), audio, labels, run, fabric=FABRIC)
+    assert listed(run) == bad
+    good = [cut for cut in audio if cut.id not in bad]
+    pretrain(small_step(), good, labels, run, fabric=FABRIC, restart=True)
+    assert not (run / "skipped.0.tsv").exists()

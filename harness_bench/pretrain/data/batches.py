@@ -123,7 +123,7 @@ class PretrainDataset(Dataset[MaskedBatch]):
     @override
     def __getitem__(self, cuts: CutSet) -> MaskedBatch:
         config = self.config
-        members, skipped = self._read(cuts)
+        members, skipped = self._read(list(cuts))
         waves = [wave for _, wave, _ in members]
         if self.augmenter is not None:
             waves = [
@@ -151,10 +151,10 @@ class PretrainDataset(Dataset[MaskedBatch]):
         return MaskedBatch(ids, samples, lengths, labels, mask, channels, skipped)
 
     def _read(
-        self, cuts: CutSet
+        self, cuts: list[Cut]
     ) -> tuple[list[tuple[Cut, NDArray[np.float32], Tensor]], tuple[Unusable, ...]]:
         """Read audio and labels of the whole utterance; tell which lack one of them."""
-        read, unreadable = read_waves(list(cuts))
+        read, unreadable = read_waves(cuts)
         labelled = [(cut, wave, self.labels.of(cut)) for cut, wave in read]
         members = [member for member in labelled if len(member[2])]
         names = {str(cut.id): utterance_of(cut) for cut in cuts}

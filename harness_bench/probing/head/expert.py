@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.io import read_waveform
 from harness_bench.core.config import build
-from harness_bench.core.files import read_json, write_json, write_text
+from harness_bench.core.files import append_jsonl, read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
 from harness_bench.probing.head.config import (
     BEST,
@@ -229,8 +229,7 @@ class ClassifierExpert(nn.Module):
     def _log(self, split: str, measures: dict[str, float], logger: Any, step: int) -> None:
         for name, value in measures.items():
             logger.add_scalar(f"{self.task}/{split}-{name}", value, global_step=step)
-        with (self.folder / METRICS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, "split": split, **measures}) + "\n")
+        append_jsonl(self.folder / METRICS, {"step": step, "split": split, **measures})
         say(
             f"{self.task} {split} at step {step}: accuracy {measures['accuracy']:.2f} %, macro F1 "
             f"{measures['macro_f1']:.2f} %, loss {measures['loss']:.4f}"
