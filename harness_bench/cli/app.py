@@ -209,7 +209,7 @@ def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
     try:
         app()
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         typer.echo(f"harness-bench: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:

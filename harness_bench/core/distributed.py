@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
     from torch import Tensor
 
@@ -65,3 +68,36 @@ def gather_rows(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in sizes]
     _group().all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """End the block on all ranks where it ends with an error on any: or the others would wait.
+
+    Every rank has to enter it. A rank that met nothing itself raises what the others met.
+
+    Raises:
+        RuntimeError: another rank's error, which it names.
+    """
+    own: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - raised below, once the others know
+        own = error
+    others = _texts_of_ranks("" if own is None else f"rank {world()[0]}: {own}\n")
+    if own is not None:
+        raise own
+    if others:
+        raise RuntimeError(f"Stopped by {others.strip()}")
+
+
+def _texts_of_ranks(text: str) -> str:
+    """Join the texts of all ranks, in their order."""
+    import torch  # noqa: PLC0415 - as above
+
+    if world()[1] == 1:
+        return text
+    own = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    if not sum(counts_of_ranks(len(own), own.device)):
+        return ""
+    return bytes(gather_rows(own[:, None]).flatten().tolist()).decode()

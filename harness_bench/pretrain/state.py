@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness_bench.core.distributed import together
 from harness_bench.core.files import atomic_path, read_json
 from harness_bench.core.log import say
 from harness_bench.core.skipped import PATTERN
@@ -115,14 +116,24 @@ def save_state(run: Run) -> None:
 
 
 def wait_for_state(run: Run) -> None:
-    """Wait until the state is on disk; raise what kept it from getting there."""
-    while run.writing:
-        run.writing.pop().result()
+    """Wait until the state is on disk; raise on all ranks what kept it from getting there."""
+    with together():
+        while run.writing:
+            run.writing.pop().result()
 
 
 def _write(state: dict[str, Any], path: Path, keep: int) -> None:
-    with atomic_path(path) as unfinished:
-        torch.save(state, unfinished)
+    try:
+        with atomic_path(path) as unfinished:
+            torch.save(state, unfinished)
+    except (OSError, RuntimeError) as error:  # of a full disk torch says "unexpected pos"
+        size = 3 * sum(value.nbytes for value in state["model"].values())  # and Adam's moments
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            f"The state {path} could not be written ({error}). It takes some {size / 1e6:.3g} MB, "
+            f"and its disk has {free / 1e6:.3g} MB left. Make room and start again: the run goes "
+            "on from the state before."
+        ) from error
     _delete(path.parent, states(path.parent)[:-keep])
 
 

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from harness_bench.core.config import resolved
+from harness_bench.core.distributed import together
 from harness_bench.core.files import digest_strings
 from harness_bench.core.skipped import SkipList
 from harness_bench.core.watchdog import watchdog
@@ -20,7 +21,7 @@ from harness_bench.models.initialization import initialise
 from harness_bench.models.readme import write_readme
 from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, UNDECIDING, key_values
-from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.batches import NO_BATCH, epoch_batches
 from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
@@ -87,7 +88,8 @@ def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
     Raises:
         ValueError: nothing to train on, or `out` holds a different run.
         RuntimeError: gradients are not finite or the loss diverges, again and again; the batch is
-            in `out/diverged`.
+            in `out/diverged`. Or another rank's error, such as one of these.
+        OSError: a state cannot be written; the one before is whole.
         KeyboardInterrupt: SIGTERM came; the state is saved.
     """
     source = as_source(cuts)
@@ -201,8 +203,8 @@ def _update_on(
         while progress.update < config.max_update:
             alive()
             validation.once()  # after the state is saved, and after a resume where it was cut off
-            group = [next(batches) for _ in range(config.update_freq)]
-            totals, stop = _sum_over_ranks(run, group, asked=bool(signals))
+            group, error = _next(batches, config.update_freq)
+            totals, stop = _sum_over_ranks(run, group, asked=bool(signals), error=error)
             sums = [_backward(run, batch, totals, last=batch is group[-1]) for batch in group]
             norm = run.fabric.clip_gradients(
                 run.model, run.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
@@ -259,15 +261,31 @@ def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> It
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
-def _sum_over_ranks(run: Run, group: list[MaskedBatch], *, asked: bool) -> tuple[Tensor, bool]:
+def _next(batches: Iterator[MaskedBatch], count: int) -> tuple[list[MaskedBatch], Exception | None]:
+    """Return the batches of an update, or an empty one and why there is no more."""
+    try:
+        return [next(batches) for _ in range(count)], None
+    except Exception as error:  # noqa: BLE001 - raised on all ranks, which would wait for this one
+        return [NO_BATCH], error
+
+
+def _sum_over_ranks(
+    run: Run, group: list[MaskedBatch], *, asked: bool, error: Exception | None = None
+) -> tuple[Tensor, bool]:
     """Sum the loss's denominators over batches and ranks; tell whether any rank is to stop.
 
-    One message for both: ranks that stopped at different updates would wait for each other.
+    One message for all: ranks that stopped at different updates would wait for each other. Where
+    a rank has no batch for an `error`, all raise it.
     """
     counts = torch.stack([run.objective.counts(batch) for batch in group]).sum(0)
-    both = torch.cat([counts, counts.new_tensor([int(asked)])])
+    flags = counts.new_tensor([int(asked), int(error is not None)])
+    both = torch.cat([counts, flags]).to(run.fabric.device)
     both = run.fabric.all_reduce(both, reduce_op="sum")
-    return both[:-1], bool(both[-1] > 0)
+    if both[-1] > 0:
+        with together():
+            if error is not None:
+                raise error
+    return both[:-2], bool(both[-2] > 0)
 
 
 def _backward(run: Run, batch: MaskedBatch, totals: Tensor, *, last: bool) -> dict[str, Tensor]:
@@ -283,9 +301,9 @@ def _save(run: Run) -> None:
     """Save the state; export the model on the way where that is due."""
     save_state(run)
     update, every = run.progress.update, run.config.export_interval_updates
-    if run.fabric.global_rank == 0 and every is not None and update % every == 0:
-        export(run, run.out / EXPORTS / f"{update:08d}")
-    run.fabric.barrier()
+    with together():
+        if run.fabric.global_rank == 0 and every is not None and update % every == 0:
+            export(run, run.out / EXPORTS / f"{update:08d}")
 
 
 def export(run: Run, folder: Path) -> None:

@@ -13,6 +13,7 @@ from harness_bench.core.distributed import (
     from_first,
     gather_rows,
     sum_over_ranks,
+    together,
     world,
 )
 
@@ -44,6 +45,12 @@ def _rank(rank: int, folder: str) -> None:
         "counts": torch.tensor(counts_of_ranks(ROWS[rank], CPU)),
         "rows": gather_rows(rows(rank)),
     }
+    with together():
+        calm = "nobody met anything"
+    with pytest.raises((OSError, RuntimeError)) as caught, together():
+        if rank == 1:
+            raise OSError(f"disk full: \u0642\u0631\u0635, {calm}")
+    found["error"] = torch.tensor(list(f"{caught.type.__name__} {caught.value}".encode()))
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -84,3 +91,13 @@ def test_alone_everything_stays_as_it_is() -> None:
     assert torch.equal(from_first(own(1)), own(1))
     assert counts_of_ranks(7, CPU) == [7]
     assert torch.equal(gather_rows(rows(2)), rows(2))
+
+
+def test_an_error_of_one_rank_ends_the_block_on_all(found: list[dict[str, Tensor]]) -> None:
+    """Or the others would wait for it for days; it is told in its own words everywhere."""
+    said = [bytes(each["error"].tolist()).decode() for each in found]
+    own = "disk full: \u0642\u0631\u0635, nobody met anything"
+    other = f"RuntimeError Stopped by rank 1: {own}"
+    assert said == [other, f"OSError {own}", other]
+    with pytest.raises(KeyError), together():  # alone
+        raise KeyError

@@ -4,25 +4,33 @@ Started by torchrun with a folder, this file is what the two ranks do.
 """
 
 import contextlib
+import itertools
+import os
+import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
+from lightning.fabric import Fabric
 
+from harness_bench.core import skipped
 from harness_bench.core.fabric import Layout, launched, make_fabric
 from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.pretrain import trainer
-from harness_bench.pretrain.config import checkpoint_folder, load_family
+from harness_bench.pretrain.config import CHECKPOINT, checkpoint_folder, load_family
 from harness_bench.pretrain.data.batches import MaskedBatch, epoch_batches
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE
-from harness_bench.pretrain.state import Run
+from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE, VALID_FILE
+from harness_bench.pretrain.objectives.hubert import HubertObjective
+from harness_bench.pretrain.state import Run, state_path
 from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import at_batch, die, equal, small_step
 from tests.pretrain.test_family import TINY
@@ -91,11 +99,83 @@ def main(folder: Path) -> None:
         train_family(family, cuts, folder / "resumed", accelerator="cpu")
     run.fabric.barrier()
     train_family(family, cuts, folder / "resumed", accelerator="cpu")
+    spoilt_updates(folder, cuts, labels, run.fabric)
+    lost_disks(folder, cuts, labels, run.fabric)
     watched = small_step(max_update=1, validate_interval_updates=1)
     trainer.pretrain(
         watched, cuts, labels, folder / "watched", fabric=run.fabric,
         valid=ValidSet(CutList(held_out(cuts)), labels),
     )  # fmt: skip
+
+
+def spoilt_updates(folder: Path, cuts: list[Cut], labels: LabelStore, fabric: Fabric) -> None:
+    """Rank 1's loss is not a number for the batches 7 and 8; save what each rank ends with."""
+    real, seen, runs = HubertObjective.loss, itertools.count(1), []
+
+    def loss(objective: HubertObjective, *arguments: Any) -> torch.Tensor:
+        bad = next(seen) in (7, 8) and fabric.global_rank == 1
+        return real(objective, *arguments) * (torch.nan if bad else 1.0)
+
+    def build_run(*arguments: Any) -> Run:
+        runs.append(build(*arguments))
+        return runs[-1]
+
+    build = trainer.build_run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HubertObjective, "loss", loss)
+        patch.setattr(trainer, "build_run", build_run)
+        step = small_step(max_bad_updates=1, max_update=10)
+        trainer.pretrain(step, cuts, labels, folder / "rewound", fabric=fabric)
+    ended = {"weights": runs[0].objective.state_dict(), "seen": next(seen) - 1}
+    torch.save(ended, folder / f"rewound-{fabric.global_rank}.pt")
+
+
+def lost_disks(folder: Path, cuts: list[Cut], labels: LabelStore, fabric: Fabric) -> None:
+    """Lose a node's audio, then the room for rank 0's states; save what each rank says, resume."""
+    rank = fabric.global_rank
+    node = folder / f"node{rank}"
+    node.mkdir()
+    here = [cut.with_recording_path_prefix("disk") for cut in map(relative, cuts)]
+    step = small_step(save_interval_updates=2)
+
+    def mount() -> None:
+        (node / "disk").symlink_to("/")
+
+    def unmount() -> None:
+        if rank == 1:
+            (node / "disk").unlink()
+
+    def fill() -> None:
+        if rank == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+
+    def clear() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = Path.cwd()
+    os.chdir(node)
+    mount()
+    trainer.pretrain(step, here, labels, folder / "whole", fabric=fabric)
+    for name, batch, lose, mend in (("audio", 4, unmount, mount), ("states", 7, fill, clear)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(skipped, "_FEW", 3)
+            at_batch(batch, lose, patch)
+            with pytest.raises((ValueError, RuntimeError, OSError)) as caught:
+                trainer.pretrain(step, here, labels, folder / name, fabric=fabric)
+        (folder / f"{name}-{rank}.txt").write_text(str(caught.value))
+        with contextlib.suppress(FileExistsError):
+            mend()
+        fabric.barrier()
+        trainer.pretrain(step, here, labels, folder / name, fabric=fabric)
+    os.chdir(before)
+
+
+def relative(cut: Cut) -> Cut:
+    """Name the audio from the root of its disk."""
+    (source,) = cut.recording.sources
+    source = replace(source, source=str(Path(source.source).relative_to("/")))
+    return replace(cut, recording=replace(cut.recording, sources=[source]))
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +220,37 @@ def test_two_ranks_resume_bit_equal(folder: Path) -> None:
     assert equal(*(checkpoint_folder(out, "first") for out in outs))
     rows = read_jsonl(folder / "resumed" / "first" / "run" / LOG_FILE)
     assert [row["update"] for row in rows] == [5, 10]
+
+
+def test_two_ranks_rewind_together(folder: Path) -> None:
+    """What one rank spoils is left out by both; both go back, and pass their batches alike."""
+    one, other = (torch.load(folder / f"rewound-{n}.pt", weights_only=True) for n in (0, 1))
+    assert all(torch.equal(one["weights"][k], other["weights"][k]) for k in other["weights"])
+    assert all(each.isfinite().all() for each in one["weights"].values())
+    # Update 7 fails twice, 6 is undone by going back to 5, and made again: 10 + 2 + 1.
+    assert one["seen"] == other["seen"] == 13
+    rows = read_jsonl(folder / "rewound" / LOG_FILE)
+    assert [row["update"] for row in rows] == [3, 6, 9, 10]
+    for rank in (0, 1):
+        reports = list(read_jsonl(folder / "rewound" / DIVERGED / f"reports-{rank}.jsonl"))
+        assert len(reports) == 2
+    assert len(torch.load(state_path(folder / "rewound", 10), weights_only=True)["ranks"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "what"),
+    [
+        ("audio", 1, "more than max_skipped"),
+        ("states", 0, "state-00000008.pt could not be written"),
+    ],
+)
+def test_what_one_rank_loses_ends_both(folder: Path, name: str, rank: int, what: str) -> None:
+    """Without waiting for the heartbeat, with the same words; and the resumed run is whole."""
+    own, others = ((folder / f"{name}-{n}.txt").read_text() for n in (rank, 1 - rank))
+    assert what in own
+    assert f"rank {rank}: {own}" in others
+    assert equal(folder / name / CHECKPOINT, folder / "whole" / CHECKPOINT)
+    assert not list((folder / name).glob(".partial-*"))
 
 
 def test_two_ranks_label_as_one(folder: Path, cuts: list[Cut]) -> None:

@@ -75,6 +75,10 @@ class MaskedBatch(NamedTuple):
         return self._replace(**moved)
 
 
+_NONE = torch.zeros(0, 0, dtype=torch.int64)
+NO_BATCH = MaskedBatch([], _NONE.float(), _NONE.flatten(), _NONE, _NONE.bool())
+
+
 def span_mask(frames: int, prob: float, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Draw a mask (frames,) of spans that may overlap, as fairseq's static masking does.
 
