@@ -19,6 +19,7 @@ from harness_bench.core.distributed import (
 
 RANKS = 3
 CPU = torch.device("cpu")
+WORDS = "disk full: \u0642\u0631\u0635"
 ROWS = [2, 0, 3]  # of each rank: one has none
 
 
@@ -29,6 +30,11 @@ def own(rank: int) -> Tensor:
 
 def rows(rank: int) -> Tensor:
     return 100.0 * rank + torch.arange(2.0 * ROWS[rank]).view(-1, 2)
+
+
+def fail_on_one(rank: int) -> None:
+    if rank == 1:
+        raise OSError(WORDS)
 
 
 def _rank(rank: int, folder: str) -> None:
@@ -46,10 +52,9 @@ def _rank(rank: int, folder: str) -> None:
         "rows": gather_rows(rows(rank)),
     }
     with together():
-        calm = "nobody met anything"
+        pass
     with pytest.raises((OSError, RuntimeError)) as caught, together():
-        if rank == 1:
-            raise OSError(f"disk full: \u0642\u0631\u0635, {calm}")
+        fail_on_one(rank)
     found["error"] = torch.tensor(list(f"{caught.type.__name__} {caught.value}".encode()))
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -96,8 +101,7 @@ def test_alone_everything_stays_as_it_is() -> None:
 def test_an_error_of_one_rank_ends_the_block_on_all(found: list[dict[str, Tensor]]) -> None:
     """Or the others would wait for it for days; it is told in its own words everywhere."""
     said = [bytes(each["error"].tolist()).decode() for each in found]
-    own = "disk full: \u0642\u0631\u0635, nobody met anything"
-    other = f"RuntimeError Stopped by rank 1: {own}"
-    assert said == [other, f"OSError {own}", other]
+    other = f"RuntimeError Stopped by rank 1: {WORDS}"
+    assert said == [other, f"OSError {WORDS}", other]
     with pytest.raises(KeyError), together():  # alone
         raise KeyError
