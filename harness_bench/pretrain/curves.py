@@ -26,6 +26,8 @@ AXES = {
     "loss_unmasked": "loss on unmasked frames (bits per frame)",
     "accuracy_masked": "share of masked frames predicted right",
     "accuracy_unmasked": "share of unmasked frames predicted right",
+    "pnmi_masked": "PNMI of predictions and units of speech, masked frames",
+    "pnmi_unmasked": "PNMI of predictions and units of speech, unmasked frames",
     "features_pen": "mean square of the extractor's output",
     "grad_norm": "gradient norm before clipping",
     "lr": "learning rate",
@@ -85,23 +87,28 @@ def read_curve(run: Path, *, field: str = LOSS, name: str | None = None, **style
 def read_run(run: Path, *, field: str = LOSS, **style: Any) -> list[Curve]:
     """Read the curve of training and that of dev, where there is one.
 
-    Dev alone has figures of what has no weight in training, such as unmasked frames.
+    Dev alone has figures of what has no weight in training, such as unmasked frames. A third curve
+    is the same figure of the labels that should be predicted.
     """
-    dev = read_dev(run, field=field, **style)
+    dev = [
+        replace(curve, field=field, name=curve.name + more, dashes=dashes)
+        for name, more, dashes in ((field, "", 1), (f"labels_{field}", "'s labels", 2))
+        if (curve := read_dev(run, field=name, **style)) is not None
+    ]
     rows = read_log(run_folder(run) / LOG_FILE)
-    if dev is not None and rows and field not in rows[0]:
-        return [dev]
-    trained = read_curve(run, field=field, **style)
-    return [trained] if dev is None else [trained, dev]
+    if dev and rows and field not in rows[0]:
+        return dev
+    return [read_curve(run, field=field, **style), *dev]
 
 
 def read_dev(run: Path, *, field: str = LOSS, **style: Any) -> Curve | None:
     """Read what held-out utterances gave during a run; None where it has no such figure."""
     folder = run_folder(run)
     rows = read_log(folder / VALID_FILE) if (folder / VALID_FILE).is_file() else []
-    if not rows or field not in rows[0]:
+    rows = [row for row in rows if field in row]  # those of older versions lack some
+    if not rows:
         return None
-    return _curve(f"{_name(folder)}, dev", rows, field, dashes=1, marked=True, **style)
+    return _curve(f"{_name(folder)}, dev", rows, field, marked=True, **style)
 
 
 def read_probes(run: Path, **style: Any) -> list[Curve]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,18 +11,27 @@ import torch
 from torch.utils.data import DataLoader
 
 from harness_bench.audio.batching import by_duration, total_hours
-from harness_bench.core.log import cpu_seconds
+from harness_bench.audio.frames import SAMPLE_RATE, frame_count
+from harness_bench.core.log import cpu_seconds, say
 from harness_bench.pretrain.config import AugmentConfig
-from harness_bench.pretrain.data.batches import PretrainDataset, ignore_sigterm
+from harness_bench.pretrain.data.batches import (
+    NO_LABEL,
+    MaskedBatch,
+    PretrainDataset,
+    ignore_sigterm,
+)
 from harness_bench.pretrain.data.cut_source import VALID_SEED
 from harness_bench.pretrain.data.epoch import crop
+from harness_bench.pretrain.labels.quality import choose_units
+from harness_bench.pretrain.labels.units import UnitCounts
 from harness_bench.pretrain.monitor import tally, totalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lhotse.cut import Cut
 
     from harness_bench.core.skipped import SkipList
-    from harness_bench.pretrain.data.batches import MaskedBatch
     from harness_bench.pretrain.data.cut_source import CutList
     from harness_bench.pretrain.labels.store import Labels
     from harness_bench.pretrain.monitor import TrainLog
@@ -60,6 +70,7 @@ class Validation:
         self.data = PretrainDataset(valid.labels, config, epoch=0, channels=0)
         cuts = [crop(cut, config.max_sample_size, VALID_SEED, 0) for cut in valid.cuts.cuts]
         self.hours = total_hours(cuts)
+        self.units = self._known_units(valid, cuts)
         batches = [*by_duration(cuts, config.max_seconds)]
         rank, ranks = run.fabric.global_rank, run.fabric.world_size
         # With fewer batches than ranks each rank takes all: figures are shares, and no rank waits.
@@ -76,12 +87,25 @@ class Validation:
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
             self.log.add_validation(row | times)
 
+    def _known_units(self, valid: ValidSet, crops: Sequence[Cut]) -> UnitCounts | None:
+        """Look for what predictions can be compared with: an alignment, else the text."""
+        objective = self.run.objective
+        with self._watching():
+            _, named = objective.evaluate(self._silence())
+        reader = choose_units(valid.cuts.cuts, None) if named else None
+        if reader is None:
+            return None
+        say(f"PNMI on {self.run.config.valid_subset} is measured against {reader.note}")
+        return UnitCounts(reader, valid.cuts.cuts, valid.labels, crops, objective.clusters)
+
     def _figures(self) -> dict[str, float]:
-        run, total, names = self.run, torch.zeros(()), []
-        device = run.fabric.device
-        cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(cuda), torch.no_grad(), run.fabric.autocast():
-            run.objective.eval()
+        objective, device = self.run.objective, self.run.fabric.device
+        with self._watching():
+            # A rank whose utterances cannot be read adds nothing, under the names of the others.
+            sums, named = objective.evaluate(self._silence())
+            total = torch.zeros_like(tally(objective, sums, self._silence()), dtype=torch.float64)
+            if self.units is not None:
+                self.units.start(named, device)
             # Not through the wrapped model, whose ranks would wait for one another at every batch.
             for batch in self._batches():
                 self.alive()
@@ -89,12 +113,29 @@ class Validation:
                 if not batch.ids:
                     continue
                 moved = batch.to(device)
-                sums = run.objective(moved)
-                names = [*sums]
-                total = total.to(device) + tally(run.objective, sums, moved).double()
-            figures, _ = totalled(run, names, total)
+                sums, named = objective.evaluate(moved)
+                total += tally(objective, sums, moved)
+                if self.units is not None:
+                    self.units.add(moved, named)
+            figures, _ = totalled(self.run, [*sums], total)
+        return figures if self.units is None else figures | self.units.figures()
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Put the model into eval mode; what is drawn at random within the block is undone."""
+        run, device = self.run, self.run.fabric.device
+        cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(cuda), torch.no_grad(), run.fabric.autocast():
+            run.objective.eval()
+            yield
             run.model.train()
-        return figures
+
+    def _silence(self) -> MaskedBatch:
+        """Return a batch without a label: all of its sums have names, and none counts."""
+        frames = torch.full((2, frame_count(SAMPLE_RATE)), NO_LABEL)
+        lengths = torch.full((2,), SAMPLE_RATE)
+        silent = MaskedBatch([], torch.zeros(2, SAMPLE_RATE), lengths, frames, frames > NO_LABEL)
+        return silent.to(self.run.fabric.device)
 
     def _batches(self) -> DataLoader[MaskedBatch]:
         return DataLoader(

@@ -1,5 +1,6 @@
 """Validation watches a training and changes nothing: no weight, no random number, no key."""
 
+import copy
 import math
 import os
 import signal
@@ -8,26 +9,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from lhotse.cut import Cut
+from lhotse.supervision import AlignmentItem
 from safetensors.torch import load_file
+from sklearn.metrics import mutual_info_score
 
 from harness_bench.audio.io import load_waveform
+from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl
 from harness_bench.core.rng import utterance_rng
+from harness_bench.core.skipped import SkipList
 from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models.checkpoint import HEAD, load_hubert, save_random
+from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
+from harness_bench.pretrain.curves import read_run
 from harness_bench.pretrain.data.batches import span_mask
 from harness_bench.pretrain.data.cut_source import CutList, open_valid
 from harness_bench.pretrain.family import VALID, label, train_family
 from harness_bench.pretrain.family import train as train_one
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import BOARD, LOG_FILE, VALID_FILE
+from harness_bench.pretrain.monitor import BOARD, LOG_FILE, VALID_FILE, TrainLog
 from harness_bench.pretrain.state import states
 from harness_bench.pretrain.validation import Validation, ValidSet
 from tests.models.conftest import MEL, small_config
@@ -76,6 +84,106 @@ def by_formula(checkpoint: Path, cuts: list[Cut], labels: LabelStore) -> dict[st
         for figure, each in (("loss", found), ("accuracy", right))
         for name in each
     }
+
+
+def aligned(cuts: list[Cut]) -> list[Cut]:
+    """Give every utterance phones of 100 ms, the first and last tenths none."""
+    rng = np.random.default_rng(3)
+    made = copy.deepcopy(cuts)
+    for cut in made:
+        items = [
+            AlignmentItem(str(rng.choice(list("abcd"))), 0.1 * place, 0.1)
+            for place in range(1, int(10 * cut.duration))
+        ]
+        cut.supervisions[0].alignment = {"phone": items}
+    return made
+
+
+def pnmi_by_formula(checkpoint: Path, cuts: list[Cut], labels: LabelStore) -> dict[str, float]:
+    """Return what scikit-learn makes of predictions, labels and phones of short utterances."""
+    hubert, head = load_hubert(checkpoint), load_file(checkpoint / HEAD)
+    rows: list[tuple[bool, str, int, int]] = []
+    for cut in cuts:
+        wave, target = torch.from_numpy(load_waveform(cut))[None], labels.of(cut)
+        mask = span_mask(len(target), 0.8, 10, utterance_rng(0, 0, str(cut.id), "mask"))
+        with torch.inference_mode():
+            length = torch.tensor([wave.shape[1]])
+            out = hubert(wave, length, torch.from_numpy(mask)[None]).output[0]
+        x = F.linear(out, head["final_proj.weight"], head["final_proj.bias"])
+        cosines = F.cosine_similarity(x[:, None], head["label_embs_concat"][None, 4:], dim=-1)
+        for frame, predicted in enumerate(cosines.argmax(-1).tolist()):
+            centre = 0.02 * frame + 0.0125
+            phones = cut.supervisions[0].alignment["phone"]
+            here = [each.symbol for each in phones if each.start <= centre < each.end]
+            rows += [(mask[frame], phone, predicted, int(target[frame])) for phone in here]
+    found = {}
+    for name, kind in (("masked", True), ("unmasked", False)):
+        _, units, *others = zip(*(row for row in rows if row[0] == kind), strict=True)
+        entropy = mutual_info_score(units, units)
+        for what, each in zip(("pnmi", "labels_pnmi"), others, strict=True):
+            found[f"{what}_{name}"] = mutual_info_score(units, each) / entropy
+    return found
+
+
+def test_predictions_are_compared_with_known_units(
+    train: Train, cuts: list[Cut], labels: LabelStore, tmp_path: Path
+) -> None:
+    """By scikit-learn's mutual information; not a bit of the weights differs from without."""
+    held_out = [cut for cut in cuts if cut.duration < 1.5][:8]  # these are not cropped
+    step = small_step(max_update=4, validate_interval_updates=2, max_seconds=2.0)
+    plain = train(step, tmp_path / "off", valid=ValidSet(CutList(held_out), labels))
+    known = aligned(held_out)
+    checkpoint = train(step, tmp_path / "on", valid=ValidSet(CutList(known), labels))
+    assert equal(plain, checkpoint)
+    assert not any("pnmi" in key for key in rows(tmp_path / "off")[0])
+    first, row = rows(tmp_path / "on")
+    expected = pnmi_by_formula(checkpoint, known, labels)
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert first["labels_pnmi_masked"] == row["labels_pnmi_masked"] > 0
+    assert first["pnmi_masked"] != row["pnmi_masked"]
+    events = board_events(tmp_path / "on" / BOARD)
+    assert "valid/pnmi_masked" in {v.tag for each in events for v in each.summary.value}
+    drawn = read_run(tmp_path / "on", field="pnmi_unmasked")
+    assert [curve.values[-1] for curve in drawn] == [
+        row["pnmi_unmasked"], row["labels_pnmi_unmasked"]
+    ]  # fmt: skip
+
+
+def test_units_of_a_crop_are_those_of_its_seconds(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path
+) -> None:
+    """Where the unit is the label itself, labels and units agree entirely, in crops too."""
+    long = copy.deepcopy([cut for cut in cuts if cut.duration > 1.8])
+    for cut in long:
+        # Frame j's centre is 20 j + 12.5 ms.
+        items = [
+            AlignmentItem(str(label), 0.02 * frame + 0.01, 0.02)
+            for frame, label in enumerate(labels.of(cut).tolist())
+        ]
+        cut.supervisions[0].alignment = {"label": items}
+    config = small_step(validate_interval_updates=1)
+    run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
+    skips = SkipList(tmp_path)
+    watch = Validation(run, ValidSet(CutList(long), labels), TrainLog(run), skips, lambda: None)
+    found = watch._figures()
+    assert found["labels_pnmi_masked"] == pytest.approx(1)
+    assert found["labels_pnmi_unmasked"] == pytest.approx(1)
+
+
+def test_a_rank_without_a_readable_utterance_adds_nothing(
+    cuts: list[Cut], labels: LabelStore, tmp_path: Path
+) -> None:
+    """It has the names and the number of sums that the others wait for."""
+    config = small_step(validate_interval_updates=1)
+    run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
+    valid = ValidSet(CutList(aligned(cuts[:3])), labels)
+    watch = Validation(run, valid, TrainLog(run), SkipList(tmp_path), lambda: None)
+    whole = watch._figures()
+    watch.mine = []
+    none = watch._figures()
+    assert {key: value for key, value in none.items() if value} == {}
+    assert {key for key in whole if "pnmi" not in key} == none.keys()
+    assert run.model.training
 
 
 @pytest.mark.parametrize("kind", ["raw", "mel"])

@@ -27,7 +27,7 @@ from harness_bench.pretrain.labels.kmeans import load_labeler
 from harness_bench.pretrain.labels.store import open_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -54,6 +54,7 @@ class UnitReader(NamedTuple):
     name: str  # what the user calls them
     note: str  # what they are
     of: Callable[[Cut, int], list[str | None]]  # a unit, or None, for each of so many frames
+    names: Callable[[Cut], Iterable[str]]  # all that an utterance may hold, without its audio
 
 
 def aligned_units(level: str) -> UnitReader:
@@ -69,7 +70,13 @@ def aligned_units(level: str) -> UnitReader:
                     units[frame] = item.symbol
         return units
 
-    return UnitReader(level, f"alignment {level!r}: the unit at the centre of each frame", of)
+    def names(cut: Cut) -> Iterator[str]:
+        for supervision in cut.supervisions:
+            for item in (supervision.alignment or {}).get(level, []):
+                yield item.symbol
+
+    note = f"alignment {level!r}: the unit at the centre of each frame"
+    return UnitReader(level, note, of, names)
 
 
 def field_units(field: str) -> UnitReader:
@@ -79,11 +86,15 @@ def field_units(field: str) -> UnitReader:
         return spread([label_of(cut, field)], frames, speech_span(load_waveform(cut), frames))
 
     note = f"field {field!r} of the utterance, for every frame of its speech"
-    return UnitReader(field, note, of)
+    return UnitReader(field, note, of, lambda cut: [label_of(cut, field)])
+
+
+def _text(cut: Cut) -> str:
+    return characters(" ".join(each.text or "" for each in cut.supervisions))
 
 
 def _characters_of(cut: Cut, frames: int) -> list[str | None]:
-    text = characters(" ".join(each.text or "" for each in cut.supervisions))
+    text = _text(cut)
     return spread(text, frames, speech_span(load_waveform(cut), frames) if text else (0, 0))
 
 
@@ -92,6 +103,7 @@ TEXT_UNITS = UnitReader(
     "characters spread evenly over speech: an approximation, for comparing label sets on the same "
     "cuts, not an alignment",
     _characters_of,
+    _text,
 )
 
 

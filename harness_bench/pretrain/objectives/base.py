@@ -69,6 +69,14 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: MaskedBatch) -> dict[str, Tensor]:
         """Return sums over one batch by name: scalars, the same names for every batch."""
 
+    def evaluate(self, batch: MaskedBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return what `forward` does, and labels by name, for validation in eval mode.
+
+        The labels, (B, F) int64 below `clusters`, are compared with known units of speech where
+        dev has some: their PNMI is logged under their name. None by default.
+        """
+        return self(batch), {}
+
     def counts(self, batch: MaskedBatch) -> Tensor:
         """Return what the loss is divided by, (n,) int64: masked and unmasked labelled frames.
 

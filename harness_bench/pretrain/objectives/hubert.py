@@ -18,6 +18,7 @@ from harness_bench.pretrain.objectives.base import Objective
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness_bench.models.hubert import HubertOutput
     from harness_bench.pretrain.data.batches import MaskedBatch
 
 
@@ -70,8 +71,21 @@ class HubertObjective(Objective):
     @override
     def forward(self, batch: MaskedBatch) -> dict[str, Tensor]:
         """Return sums over frames: cross-entropy in nats, right predictions; and the penalty."""
+        return self._sums(batch, self._encoded(batch))
+
+    @override
+    def evaluate(self, batch: MaskedBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the labels that are predicted and, to compare them with, those that should be."""
+        out = self._encoded(batch)
+        predicted = self.head(out.output)[..., FAIRSEQ_SPECIAL_SYMBOLS:].argmax(-1)
+        return self._sums(batch, out), {"pnmi": predicted, "labels_pnmi": batch.labels}
+
+    def _encoded(self, batch: MaskedBatch) -> HubertOutput:
         channels = batch.channels if batch.channels.shape[1] else None
-        out = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
+        out: HubertOutput = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
+        return out
+
+    def _sums(self, batch: MaskedBatch, out: HubertOutput) -> dict[str, Tensor]:
         labelled = batch.labels != NO_LABEL
         masked, right = self._predict(out.output, batch.labels, labelled & batch.mask)
         if self._all_frames:

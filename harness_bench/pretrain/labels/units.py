@@ -1,0 +1,85 @@
+"""Known units of speech beside labels of the same frames, counted while a training validates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness_bench.core.distributed import sum_over_ranks
+from harness_bench.pretrain.data.batches import NO_LABEL
+from harness_bench.pretrain.data.epoch import FIRST_FIELD, utterance_of
+from harness_bench.pretrain.labels.quality import agreement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lhotse.cut import Cut
+    from torch import Tensor
+
+    from harness_bench.pretrain.data.batches import MaskedBatch
+    from harness_bench.pretrain.labels.quality import UnitReader
+    from harness_bench.pretrain.labels.store import Labels
+
+KINDS = ("masked", "unmasked")
+
+
+class UnitCounts:
+    """Counts of (unit, label) over masked and over unmasked frames of held-out utterances.
+
+    Args:
+        reader: gives the units; those of an utterance are read once.
+        cuts: the whole utterances.
+        labels: of all of them.
+        crops: the same utterances as they are validated on.
+        clusters: number of label classes.
+    """
+
+    def __init__(
+        self, reader: UnitReader, cuts: Sequence[Cut], labels: Labels, crops: Sequence[Cut],
+        clusters: int,
+    ) -> None:  # fmt: skip
+        self.reader, self.labels, self.clusters = reader, labels, clusters
+        self.whole = {utterance_of(cut): cut for cut in cuts}
+        self.first = {utterance_of(cut): (cut.custom or {}).get(FIRST_FIELD, 0) for cut in crops}
+        # Of all cuts, so that the ranks agree on them.
+        names = sorted({name for cut in cuts for name in reader.names(cut)})
+        self.rows = {name: row for row, name in enumerate(names)}
+        self.known: dict[str, Tensor] = {}
+        self.joint: dict[str, Tensor] = {}
+
+    def start(self, names: Mapping[str, Tensor], device: torch.device) -> None:
+        """Begin to count anew, for labels of these names."""
+        shape = (len(KINDS), len(self.rows), self.clusters)
+        self.joint = {name: torch.zeros(shape, dtype=torch.int64, device=device) for name in names}
+
+    def add(self, batch: MaskedBatch, named: Mapping[str, Tensor]) -> None:
+        """Count the frames of one batch by unit and by labels (B, F) of each name."""
+        units = self._units(batch).to(batch.labels.device)
+        known = (units != NO_LABEL) & (batch.labels != NO_LABEL)
+        for kind, frames in enumerate((known & batch.mask, known & ~batch.mask)):
+            for name, labels in named.items():
+                places = units[frames] * self.clusters + labels[frames]
+                self.joint[name][kind].view(-1).index_add_(0, places, torch.ones_like(places))
+
+    def _units(self, batch: MaskedBatch) -> Tensor:
+        """Return the number of each frame's unit, or NO_LABEL, (B, F) int64 on the CPU."""
+        found = torch.full(batch.labels.shape, NO_LABEL)
+        for row, name in enumerate(batch.ids):
+            if name not in self.known:
+                cut = self.whole[name]
+                units = self.reader.of(cut, len(self.labels.of(cut)))
+                rows = [NO_LABEL if unit is None else self.rows[unit] for unit in units]
+                self.known[name] = torch.tensor(rows, dtype=torch.int32)
+            known = self.known[name][self.first[name] :][: found.shape[1]]
+            found[row, : len(known)] = known
+        return found
+
+    def figures(self) -> dict[str, float]:
+        """Return PNMI by name and kind of frames over all ranks; none of frames of one unit."""
+        found = {}
+        for name, joint in self.joint.items():
+            for kind, counts in zip(KINDS, sum_over_ranks(joint).cpu(), strict=True):
+                if int((counts.sum(1) > 0).sum()) > 1:
+                    found[f"{name}_{kind}"] = agreement(counts).pnmi
+        return found
