@@ -39,7 +39,7 @@ UNDECIDING: dict[str, Any] = {
 # The later ones, which they do not hold; of a run that goes well.
 SUPERVISION = (
     "validate_interval_updates", "valid_subset", "valid_hours", "max_skipped", "max_bad_updates",
-    "heartbeat_timeout",
+    "heartbeat_timeout", "wandb_project",
 )  # fmt: skip
 _TEST_SETS = ("test", "eval")
 PREPARED, SHARDED = "cuts", "shar"
@@ -178,6 +178,7 @@ class PretrainConfig:
     heartbeat_timeout: float | None = Field(default=1200.0, gt=0)
     log_interval: int = Field(default=100, ge=1)
     tensorboard: bool = True
+    wandb_project: str | None = Field(default=None, min_length=1)  # of Weights & Biases
     num_workers: int = Field(default=2, ge=0)
     seed: int = Field(default=0, ge=0)
     allow_test_data: bool = False  # train even on audio of dev and test sets

@@ -15,6 +15,7 @@ from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
 from harness_bench.models.readme import write_readme
 from harness_bench.models.types import fairseq
+from harness_bench.pretrain.boards import check_boards
 from harness_bench.pretrain.card import open_card
 from harness_bench.pretrain.config import (
     CHECKPOINT,
@@ -106,6 +107,8 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         names = ", ".join(step.name for step in family.iterations)
         raise ValueError(f"The family has no iteration {only!r}; it has {names}.")
     teachers = {step.name: _teacher(family, step, out) for step in chosen}
+    for step in chosen:
+        check_boards(step.pretrain)
     made = TrainedFamily({}, StageTimes() if times is None else times)
     for step in chosen:
         fabric = _fabric(step, accelerator, devices)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.files import append_jsonl, atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
+from harness_bench.pretrain.boards import open_boards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +85,6 @@ class Guard:
 
 
 LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"
-BOARD = "tensorboard"
 
 
 def tally(objective: Objective, sums: Mapping[str, Tensor], batch: MaskedBatch) -> Tensor:
@@ -106,7 +106,7 @@ def totalled(run: Run, names: Sequence[str], totals: Tensor) -> tuple[dict[str, 
 
 
 class TrainLog:
-    """One JSON line every `log_interval` updates, and TensorBoard's events: means over all ranks.
+    """One JSON line every `log_interval` updates, shown on boards too: means over all ranks.
 
     Validations have a file of their own. Lines behind the last update done are dropped from both:
     those updates will be done again.
@@ -114,7 +114,6 @@ class TrainLog:
 
     def __init__(self, run: Run) -> None:
         self.run, update = run, run.progress.update
-        self.board: Any = None
         kept = {
             path: [row for row in read_log(path) if row["update"] <= update]
             for path in (run.out / LOG_FILE, run.out / VALID_FILE)
@@ -125,10 +124,7 @@ class TrainLog:
             run.out.mkdir(parents=True, exist_ok=True)
             for path, rows in kept.items():
                 write_jsonl(path, rows)
-            if run.config.tensorboard:
-                from tensorboardX import SummaryWriter  # noqa: PLC0415 - slow to import
-
-                self.board = SummaryWriter(str(run.out / BOARD), purge_step=update + 1)
+        self.boards = open_boards(run)
         self._reset()
 
     def _reset(self) -> None:
@@ -165,9 +161,9 @@ class TrainLog:
     def _write(self, name: str, line: Mapping[str, float], group: str = "") -> None:
         if self.run.fabric.global_rank == 0:
             append_jsonl(self.run.out / name, line)
-        if self.board is not None:
-            for key in line.keys() - {"update"}:
-                self.board.add_scalar(group + key, line[key], line["update"])
+        figures = {group + key: line[key] for key in line if key != "update"}
+        for board in self.boards:
+            board.add(figures, int(line["update"]))
 
     def _line(self, names: list[str], norm: float) -> dict[str, Any]:
         run = self.run
@@ -185,9 +181,9 @@ class TrainLog:
         }
 
     def close(self) -> None:
-        """Write out what TensorBoard's writer still holds."""
-        if self.board is not None:
-            self.board.close()
+        """Write out what boards still hold."""
+        for board in self.boards:
+            board.close()
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -40,6 +40,7 @@ ADAPTABLE = {
     f"config.pretrain.{name}" for name in ("lr", "warmup_updates", "clip_norm", "max_update")
 }
 EXPORTS = "checkpoints"  # exports on the way, one folder each
+WANDB_FILE = "wandb.json"  # which run of Weights & Biases shows this one
 PROBE_FILE = "probe.jsonl"  # what linear probes say of them; the verb `probe-exports` writes it
 
 
@@ -193,7 +194,7 @@ def restore(run: Run, *, restart: bool, adapt: bool = False) -> None:
         _delete(run.out, found)
         for stale in (run.out / CHECKPOINT, run.out / EXPORTS):
             shutil.rmtree(stale, ignore_errors=True)
-        for path in (run.out / PROBE_FILE, *run.out.glob(PATTERN)):
+        for path in (run.out / PROBE_FILE, run.out / WANDB_FILE, *run.out.glob(PATTERN)):
             path.unlink(missing_ok=True)
 
 

@@ -24,8 +24,9 @@ from harness_bench.core.files import read_jsonl
 from harness_bench.core.workdir import NOTE
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import trainer
+from harness_bench.pretrain.boards import TENSORBOARD
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import BOARD, DIVERGED, LOG_FILE
+from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE
 from harness_bench.pretrain.state import EXPORTS, state_path, states
 from harness_bench.pretrain.trainer import learning_rate_share
 from tests.models.conftest import small_config
@@ -76,7 +77,7 @@ def test_it_learns(train: Train, tmp_path: Path) -> None:
         "memory_gib",
     }  # fmt: skip
     assert set(rows[0]) == promised
-    events = board_events(tmp_path / BOARD)
+    events = board_events(tmp_path / TENSORBOARD)
     shown = {(each.step, v.tag): v.simple_value for each in events for v in each.summary.value}
     for row in rows:
         for name in promised - {"update"}:

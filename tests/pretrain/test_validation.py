@@ -27,6 +27,7 @@ from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models.checkpoint import HEAD, load_hubert, save_random
 from harness_bench.pretrain import trainer
+from harness_bench.pretrain.boards import TENSORBOARD
 from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
 from harness_bench.pretrain.curves import read_run
 from harness_bench.pretrain.data.batches import span_mask
@@ -35,7 +36,7 @@ from harness_bench.pretrain.family import VALID, label, train_family
 from harness_bench.pretrain.family import train as train_one
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import LabelStore
-from harness_bench.pretrain.monitor import BOARD, LOG_FILE, VALID_FILE, TrainLog
+from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE, TrainLog
 from harness_bench.pretrain.state import states
 from harness_bench.pretrain.validation import Validation, ValidSet
 from tests.models.conftest import MEL, small_config
@@ -141,7 +142,7 @@ def test_predictions_are_compared_with_known_units(
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     assert first["labels_pnmi_masked"] == row["labels_pnmi_masked"] > 0
     assert first["pnmi_masked"] != row["pnmi_masked"]
-    events = board_events(tmp_path / "on" / BOARD)
+    events = board_events(tmp_path / "on" / TENSORBOARD)
     assert "valid/pnmi_masked" in {v.tag for each in events for v in each.summary.value}
     drawn = read_run(tmp_path / "on", field="pnmi_unmasked")
     assert [curve.values[-1] for curve in drawn] == [
@@ -223,7 +224,7 @@ def test_figures_are_those_of_the_formula(
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-4), name
     assert row["hours"] == pytest.approx(sum(cut.duration for cut in held_out) / 3600)
-    events = board_events(tmp_path / BOARD)
+    events = board_events(tmp_path / TENSORBOARD)
     shown = {(each.step, v.tag): v.simple_value for each in events for v in each.summary.value}
     for name in expected:
         assert shown[3, f"valid/{name}"] == pytest.approx(row[name], rel=1e-5)
