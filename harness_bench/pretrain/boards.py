@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TENSORBOARD = "tensorboard"  # folder of its events, within the run's
 
 
-class Board(Protocol):
+class FigureBoard(Protocol):
     """What shows figures."""
 
     def add(self, figures: Mapping[str, float], update: int) -> None:
@@ -115,11 +115,11 @@ def check_boards(config: PretrainConfig) -> None:
         )
 
 
-def open_boards(run: Run) -> list[Board]:
+def open_boards(run: Run) -> list[FigureBoard]:
     """Open the boards that a training asks for; ranks but the first have none."""
     check_boards(run.config)
     if run.fabric.global_rank:
         return []
-    boards: list[Board] = [TensorBoard(run)] if run.config.tensorboard else []
+    boards: list[FigureBoard] = [TensorBoard(run)] if run.config.tensorboard else []
     project = run.config.wandb_project
     return boards if project is None else [*boards, WeightsAndBiases(run, project)]
