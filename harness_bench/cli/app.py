@@ -181,9 +181,8 @@ def augment_preview(
       harness-bench augment-preview harness_l_it1 speech.wav runs/preview --all
     """
     from harness_bench.pretrain.augment import preview
-    from harness_bench.pretrain.config import read_augment
 
-    settings = read_augment(config)
+    settings = preview.read_augment(config)
     chosen = preview.with_everything(settings) if everything else settings
     for picture in preview.preview(chosen, audio, out, seed=seed, count=count):
         typer.echo(f"{picture} and the wave files in {picture.with_suffix('')}")

@@ -39,7 +39,8 @@ UNDECIDING: dict[str, Any] = {
 # The later ones, which they do not hold; of a run that goes well.
 SUPERVISION = (
     "validate_interval_updates", "valid_subset", "valid_hours", "max_skipped", "max_bad_updates",
-    "heartbeat_timeout", "wandb_project",
+    "heartbeat_timeout", "wandb_project", "best_checkpoint_metric",
+    "maximize_best_checkpoint_metric",
 )  # fmt: skip
 _TEST_SETS = ("test", "eval")
 PREPARED, SHARDED = "cuts", "shar"
@@ -167,6 +168,10 @@ class PretrainConfig:
     validate_interval_updates: int | None = Field(default=None, ge=1)
     valid_subset: str = Field(default="dev", min_length=1)
     valid_hours: float = Field(default=1.0, gt=0)
+    # The model that this figure of a validation finds best is exported and stays. Losses are best
+    # where they are smallest, other figures where they are largest, unless `maximize_...` says.
+    best_checkpoint_metric: str | None = Field(default=None, min_length=1)
+    maximize_best_checkpoint_metric: bool | None = None
     # The masked loss diverges once it is so many times chance, the logarithm of clusters.
     divergence: float = Field(default=3.0, gt=1)
     # Updates in a row whose gradients may be not finite: each is left out. After more of them, or
@@ -190,6 +195,11 @@ class PretrainConfig:
             raise ValueError(
                 f"export_interval_updates = {every} is not a multiple of save_interval_updates = "
                 f"{self.save_interval_updates}"
+            )
+        if self.best_checkpoint_metric is not None and self.validate_interval_updates is None:
+            raise ValueError(
+                f"best_checkpoint_metric = {self.best_checkpoint_metric!r} is a figure of "
+                "validations, and there are none: set validate_interval_updates"
             )
         if self.valid_subset.lower().startswith(_TEST_SETS):
             raise ValueError(
@@ -460,33 +470,6 @@ def _absolute(path: object, base: Path) -> object:
     if not isinstance(path, str):
         return path
     return str((base / Path(os.path.expandvars(path)).expanduser()).resolve())
-
-
-def read_augment(path: Path) -> AugmentConfig:
-    """Read how audio is augmented from an iteration, a preset, a family, or a file of that table.
-
-    A family whose iterations augment in different ways is a `ValueError`.
-    """
-    values = {} if str(path) in preset_names() or not path.is_file() else read_toml(path)
-    if not values or "model" in values:
-        return read_iteration(path).pretrain.augment
-    if "iterations" in values:
-        steps = [step for step in load_family(path).iterations if step.pretrain.augment.active]
-        found = {step.pretrain.augment for step in steps}
-        if len(found) > 1:
-            names = ", ".join(step.name for step in steps)
-            raise ValueError(
-                f"{path}: {names} change audio in different ways. Put the table "
-                "[pretrain.augment] to be seen into a file of its own."
-            )
-        return found.pop() if found else AugmentConfig()
-    try:
-        table = values["pretrain"]["augment"]
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{path} has no table [pretrain.augment], and is neither an iteration nor a family."
-        ) from None
-    return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
 
 
 def checkpoint_folder(out: Path, name: str) -> Path:

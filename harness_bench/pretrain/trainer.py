@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
-from harness_bench.core.config import resolved
 from harness_bench.core.distributed import together
 from harness_bench.core.files import digest_strings
 from harness_bench.core.skipped import SkipList
 from harness_bench.core.watchdog import watchdog
 from harness_bench.core.workdir import OldNote, WorkDir
-from harness_bench.models.checkpoint import FACTS, save_checkpoint
+from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
-from harness_bench.models.readme import write_readme
 from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, UNDECIDING, key_values
 from harness_bench.pretrain.data.batches import NO_BATCH, epoch_batches
 from harness_bench.pretrain.data.cut_source import as_source
+from harness_bench.pretrain.exports import export
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.state import (
@@ -304,16 +303,3 @@ def _save(run: Run) -> None:
     with together():
         if run.fabric.global_rank == 0 and every is not None and update % every == 0:
             export(run, run.out / EXPORTS / f"{update:08d}")
-
-
-def export(run: Run, folder: Path) -> None:
-    """Write the checkpoint folder that everything downstream opens."""
-    facts = {
-        "key": run.key,
-        "name": run.step.name,
-        "update": run.progress.update,
-        "hours": run.hours,
-        "config": resolved(run.step),
-    }
-    save_checkpoint(folder, run.objective.hubert, head=run.objective.head_tensors(), facts=facts)
-    write_readme(folder, run.step.name)

@@ -22,12 +22,13 @@ from harness_bench.pretrain.data.batches import (
 )
 from harness_bench.pretrain.data.cut_source import VALID_SEED
 from harness_bench.pretrain.data.epoch import crop
+from harness_bench.pretrain.exports import keep_best
 from harness_bench.pretrain.labels.quality import choose_units
 from harness_bench.pretrain.labels.units import UnitCounts
 from harness_bench.pretrain.monitor import tally, totalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lhotse.cut import Cut
 
@@ -75,6 +76,7 @@ class Validation:
         rank, ranks = run.fabric.global_rank, run.fabric.world_size
         # With fewer batches than ranks each rank takes all: figures are shares, and no rank waits.
         self.mine = batches if len(batches) < ranks else batches[rank::ranks]
+        self._check_metric()
 
     def once(self) -> None:
         """Validate if the last update asks for it and no line of the log has it yet."""
@@ -83,9 +85,23 @@ class Validation:
             return
         if update % self.every == 0 or update == last:
             begun, cpu = time.perf_counter(), cpu_seconds()
-            row = self._figures() | {"hours": self.hours}
+            row = self._figures(self._batches()) | {"hours": self.hours}
+            if self.run.fabric.global_rank == 0:
+                keep_best(self.run, row)  # first: what the log has is not validated again
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
             self.log.add_validation(row | times)
+
+    def _check_metric(self) -> None:
+        """Refuse a `best_checkpoint_metric` that validations do not have."""
+        metric = self.run.config.best_checkpoint_metric
+        if metric is None:
+            return
+        known = [*self._figures(()), *(self.units.names if self.units is not None else ())]
+        if metric not in known:
+            raise ValueError(
+                f"best_checkpoint_metric = {metric!r} is no figure of these validations; they "
+                f"have {', '.join(known)}."
+            )
 
     def _known_units(self, valid: ValidSet, crops: Sequence[Cut]) -> UnitCounts | None:
         """Look for what predictions can be compared with: an alignment, else the text."""
@@ -98,7 +114,7 @@ class Validation:
         say(f"PNMI on {self.run.config.valid_subset} is measured against {reader.note}")
         return UnitCounts(reader, valid.cuts.cuts, valid.labels, crops, objective.clusters)
 
-    def _figures(self) -> dict[str, float]:
+    def _figures(self, batches: Iterable[MaskedBatch]) -> dict[str, float]:
         objective, device = self.run.objective, self.run.fabric.device
         with self._watching():
             # A rank whose utterances cannot be read adds nothing, under the names of the others.
@@ -107,7 +123,7 @@ class Validation:
             if self.units is not None:
                 self.units.start(named, device)
             # Not through the wrapped model, whose ranks would wait for one another at every batch.
-            for batch in self._batches():
+            for batch in batches:
                 self.alive()
                 self.skips.add(len(batch.ids), batch.skipped)
                 if not batch.ids:

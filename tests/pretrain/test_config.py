@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness_bench.core.config import build
+from harness_bench.pretrain.augment.preview import read_augment
 from harness_bench.pretrain.config import (
     PRESETS,
     AugmentConfig,
@@ -16,7 +17,6 @@ from harness_bench.pretrain.config import (
     PretrainConfig,
     load_preset,
     preset_names,
-    read_augment,
 )
 from harness_bench.pretrain.plan import cost_of
 from tests.pretrain.conftest import written

@@ -166,7 +166,7 @@ def test_units_of_a_crop_are_those_of_its_seconds(
     run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
     skips = SkipList(tmp_path)
     watch = Validation(run, ValidSet(CutList(long), labels), TrainLog(run), skips, lambda: None)
-    found = watch._figures()
+    found = watch._figures(watch._batches())
     assert found["labels_pnmi_masked"] == pytest.approx(1)
     assert found["labels_pnmi_unmasked"] == pytest.approx(1)
 
@@ -179,9 +179,7 @@ def test_a_rank_without_a_readable_utterance_adds_nothing(
     run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
     valid = ValidSet(CutList(aligned(cuts[:3])), labels)
     watch = Validation(run, valid, TrainLog(run), SkipList(tmp_path), lambda: None)
-    whole = watch._figures()
-    watch.mine = []
-    none = watch._figures()
+    whole, none = watch._figures(watch._batches()), watch._figures(())
     assert {key: value for key, value in none.items() if value} == {}
     assert {key for key in whole if "pnmi" not in key} == none.keys()
     assert run.model.training
@@ -254,13 +252,13 @@ def test_a_validation_that_was_cut_off_is_done_again(
 ) -> None:
     """Where the state of that very update was saved, of an older one, and after the last update."""
     straight, real = train(STEP, tmp_path / "a", valid=valid), Validation._figures
-    calls: list[int] = []
+    calls: list[bool] = []
 
-    def cut_off(self: Validation) -> Any:
-        calls.append(1)
-        if len(calls) == number:
+    def cut_off(self: Validation, batches: Any) -> Any:
+        calls.append(bool(batches))
+        if batches and sum(calls) == number:
             raise KeyboardInterrupt
-        return real(self)
+        return real(self, batches)
 
     monkeypatch.setattr(Validation, "_figures", cut_off)
     with pytest.raises(KeyboardInterrupt):

@@ -12,19 +12,23 @@ from torchaudio.transforms import Spectrogram
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.audio.io import load_waveform, standard
-from harness_bench.core.config import resolved
+from harness_bench.core.config import build, read_toml, resolved
 from harness_bench.core.files import atomic_path
 from harness_bench.core.workdir import write_provenance
 from harness_bench.cuts.store import read_cuts, splits
 from harness_bench.pretrain.augment.effects import Augmenter, speed_factor
+from harness_bench.pretrain.config import (
+    AugmentConfig,
+    load_family,
+    preset_names,
+    read_iteration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from harness_bench.pretrain.config import AugmentConfig
 
     Wave = NDArray[np.float32]
 
@@ -37,6 +41,33 @@ TOGETHER = "all"
 WINDOW, SHIFT = 512, 80  # samples: 32 ms, 5 ms
 DEPTHS = (60.0, 100.0)  # dB between the loudest and the darkest colour
 QUIET = 5  # per cent of the clean spectrogram may be darker; what is removed turns black
+
+
+def read_augment(path: Path) -> AugmentConfig:
+    """Read how audio is augmented from an iteration, a preset, a family, or a file of that table.
+
+    A family whose iterations augment in different ways is a `ValueError`.
+    """
+    values = {} if str(path) in preset_names() or not path.is_file() else read_toml(path)
+    if not values or "model" in values:
+        return read_iteration(path).pretrain.augment
+    if "iterations" in values:
+        steps = [step for step in load_family(path).iterations if step.pretrain.augment.active]
+        found = {step.pretrain.augment for step in steps}
+        if len(found) > 1:
+            names = ", ".join(step.name for step in steps)
+            raise ValueError(
+                f"{path}: {names} change audio in different ways. Put the table "
+                "[pretrain.augment] to be seen into a file of its own."
+            )
+        return found.pop() if found else AugmentConfig()
+    try:
+        table = values["pretrain"]["augment"]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} has no table [pretrain.augment], and is neither an iteration nor a family."
+        ) from None
+    return build(AugmentConfig, table, source=f"{path}, [pretrain.augment]")
 
 
 class Version(NamedTuple):

@@ -53,6 +53,11 @@ class UnitCounts:
         shape = (len(KINDS), len(self.rows), self.clusters)
         self.joint = {name: torch.zeros(shape, dtype=torch.int64, device=device) for name in names}
 
+    @property
+    def names(self) -> list[str]:
+        """Return what `figures` can be called, once counting has begun."""
+        return [f"{name}_{kind}" for name in self.joint for kind in KINDS]
+
     def add(self, batch: MaskedBatch, named: Mapping[str, Tensor]) -> None:
         """Count the frames of one batch by unit and by labels (B, F) of each name."""
         units = self._units(batch).to(batch.labels.device)
