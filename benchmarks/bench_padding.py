@@ -1,7 +1,6 @@
 """Share of padding in the batches that pretraining really sees, against batches drawn at random."""
 
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.measure import Rows, lower_is_better, speech_lengths, write_cuts
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.pretrain.config import PretrainConfig
-from harness_bench.pretrain.data.batches import epoch_batches
+from harness_bench.pretrain.data.batches import BatchMaker
 from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.data.stream import AudioStream
 from harness_bench.pretrain.labels.store import LabelStore, write_shard
 
 
@@ -25,8 +25,8 @@ def measure(*, tiny: bool = False) -> Rows:
         ours = _bucketed(Path(folder), lengths, config)
     peer = _random(lengths, round(config.max_seconds * SAMPLE_RATE))
     note = (
-        f"padding, {count} utterances in batches of {config.max_seconds:g} s, buckets of lhotse "
-        f"{version('lhotse')} (peer: random order, same budget)"
+        f"padding, {count} utterances in batches of {config.max_seconds:g} s, {config.num_buckets} "
+        "buckets (peer: random order, same budget)"
     )
     yield lower_is_better("padding_vs_random_order", ours, peer, "% of samples", note=note)
 
@@ -39,8 +39,12 @@ def _bucketed(folder: Path, lengths: NDArray[np.int64], config: PretrainConfig) 
         for cut, length in zip(cuts, lengths, strict=True)
     }
     write_shard(folder / "labels-0.safetensors", labels)
-    position = {"epoch": 0, "skip": 0, "rank": 0, "ranks": 1}
-    batches = epoch_batches(CutList(cuts), LabelStore(folder), config, **position)
+    source = CutList(cuts)
+    stream, maker = (
+        AudioStream(source, config, 0, 1),
+        BatchMaker(source, LabelStore(folder), config),
+    )
+    batches = map(maker, stream.block(stream.start()).batches)
     sizes = [(int(batch.lengths.sum()), batch.samples.numel()) for batch in batches]
     return 100 * (1 - sum(used for used, _ in sizes) / sum(total for _, total in sizes))
 

@@ -50,15 +50,18 @@ def read_waves(
     read, skipped = [], []
     for cut in cuts:
         try:
-            wave = load_waveform(cut)
+            read.append((cut, load_finite(cut)))
         except ValueError as error:
             skipped.append(Unusable(str(cut.id), str(error)))
-            continue
-        if np.isfinite(wave).all():
-            read.append((cut, wave))
-        else:
-            skipped.append(Unusable(str(cut.id), "It has NaN or infinite samples."))
     return read, tuple(skipped)
+
+
+def load_finite(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut -> (samples,) float32; what is unreadable or not finite is a `ValueError`."""
+    wave = load_waveform(cut)
+    if not np.isfinite(wave).all():
+        raise ValueError("It has NaN or infinite samples.")
+    return wave
 
 
 def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

@@ -93,7 +93,7 @@ def label_quality(
       harness-bench label-quality labels/it2 cuts/qasr
       harness-bench label-quality labels/it2 cuts/asc40 --units label --json
     """
-    from harness_bench.pretrain.data.cut_source import open_folder
+    from harness_bench.pretrain.data.sources import open_folder
     from harness_bench.pretrain.labels import quality
 
     folder = out or label_folder

@@ -1,4 +1,4 @@
-"""lhotse Shar: thousands of hours read one file after the other, labels as one more field.
+"""lhotse Shar: thousands of hours in few files, labels as one more field.
 
 A sharded folder holds `cuts.NNNNNN.jsonl.gz` and `recording.NNNNNN.tar`, and an `index.json` of
 ours with what would else need a pass over all cuts. Labels stand in a folder of their own as
@@ -7,11 +7,12 @@ ours with what would else need a pass over all cuts. Labels stand in a folder of
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Shard:
     hours: Mapping[str, float]  # by language
     digest: str  # of its utterances
     language: str | None = None  # of cuts that do not say
+    source: str | None = None  # of a family's [data]
 
     @property
     def place(self) -> tuple[Path, int]:
@@ -115,6 +117,83 @@ def _torn(fields: Mapping[str, list[Path]], why: str) -> ValueError:
     # Labels that are there are not made again.
     labels = " If it is the labels, make them in another folder." if LABELS in fields else ""
     return ValueError(f"{named} {why}. Shard the corpus again.{labels}")
+
+
+class ShardReader:
+    """Reads single utterances of a shard, its archives open; errors as those of `read_shards`.
+
+    Archives are read ahead as a whole, in their order: on most disks that is what they are fast at.
+    """
+
+    def __init__(self, shard: Shard, labels: Path | None = None) -> None:
+        """`labels`: the archive of the shard's labels."""
+        self.shard = shard
+        self.paths = {AUDIO: shard.field(AUDIO)} | ({} if labels is None else {LABELS: labels})
+        self.fields = {CUTS: [shard.field(CUTS)], **{k: [path] for k, path in self.paths.items()}}
+        self.files: dict[str, BinaryIO] = {}
+        self.members: dict[str, list[tuple[str, int, int]]] = {}
+        self.broken: ValueError | None = None
+
+    def read(self, cut: Cut, place: int) -> Cut:
+        """Return the shard's cut number `place` with its audio, and labels, in memory."""
+        from lhotse.serialization import (  # noqa: PLC0415 - slow to import
+            decode_json_line,
+            deserialize_item,
+        )
+        from lhotse.shar.utils import fill_shar_placeholder  # noqa: PLC0415
+        from lhotse.utils import fastcopy  # noqa: PLC0415
+
+        self._open()
+        try:
+            whole = fastcopy(cut)
+            for field in self.paths:
+                (name, data), (_, about) = self._member(field, 2 * place, 2 * place + 1)
+                if name.rpartition(".")[0] != str(cut.id):
+                    raise ValueError(f"there is {name!r} in place of {cut.id!r}")
+                manifest = deserialize_item(decode_json_line(about.decode("utf-8")))
+                fill_shar_placeholder(manifest=manifest, data=data, tarpath=name)
+                setattr(whole, field, manifest)
+        except _BROKEN as error:
+            raise _torn(self.fields, f"cannot be read ({error})") from error
+        return whole
+
+    def _member(self, field: str, *places: int) -> list[tuple[str, bytes]]:
+        found = []
+        for place in places:
+            name, start, size = self.members[field][place]
+            data = os.pread(self.files[field].fileno(), size, start)
+            if len(data) != size:
+                raise EOFError(f"{name} is cut off")
+            found.append((name, data))
+        return found
+
+    def _open(self) -> None:
+        """Open all archives; what is broken is so for every utterance, and read once."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            for field, path in self.paths.items():
+                if field not in self.members:
+                    self.members[field] = self._list(field, path)
+        except _BROKEN as error:
+            self.broken = _torn(self.fields, f"cannot be read ({error})")
+            raise self.broken from error
+
+    def _list(self, field: str, path: Path) -> list[tuple[str, int, int]]:
+        file = self.files[field] = path.open("rb")
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+        with tarfile.open(path, "r:") as tar:
+            rows = [(member.name, member.offset_data, member.size) for member in tar]
+        if len(rows) != _MEMBERS * self.shard.utterances:
+            there, expected = len(rows) // _MEMBERS, self.shard.utterances
+            raise ValueError(f"{path.name} holds {there} utterances where {expected} are expected")
+        return rows
+
+    def close(self) -> None:
+        """Close the archives."""
+        for file in self.files.values():
+            file.close()
 
 
 def is_sharded(folder: Path) -> bool:

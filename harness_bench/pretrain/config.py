@@ -266,6 +266,7 @@ class SourceConfig:
     split: str = "train"
     language: str | None = None  # of every utterance that does not say
     hours: float | None = Field(default=None, gt=0)  # for plans made before the audio is there
+    weight: Weight | None = None  # its part of a language, or of all audio; None: 1 beside others
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)  # the corpus's own
 
     @property

@@ -25,13 +25,8 @@ from harness_bench.pretrain.config import (
     load_family,
     read_iteration,
 )
-from harness_bench.pretrain.data.cut_source import (
-    as_source,
-    open_data,
-    open_training,
-    open_valid,
-    valid_folders,
-)
+from harness_bench.pretrain.data.cut_source import as_source
+from harness_bench.pretrain.data.sources import open_data, open_training, open_valid, valid_folders
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import REPORT_FILE, NoLabels, open_labels
 from harness_bench.pretrain.objectives.base import objective_class

@@ -49,10 +49,11 @@ class Progress:
     """Where a rank stands."""
 
     update: int = 0  # optimizer updates done
-    epoch: int = 0
-    batches: int = 0  # of this epoch, taken on this rank
+    epoch: int = 0  # how often all audio was heard
+    position: tuple[int, ...] = ()  # in the stream of batches; empty at the beginning
     bad: int = 0  # updates in a row that were left out
     rewinds: int = 0  # since a state was saved
+    left_by: list[tuple[int, ...]] = field(default_factory=list)  # positions of other ranks
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
     progress, fabric = run.progress, run.fabric
     own = {
         "rng": torch.get_rng_state(),
-        "progress": torch.tensor([progress.update, progress.epoch, progress.batches, progress.bad]),
+        "progress": torch.tensor([progress.update, progress.epoch, progress.bad]),
+        "position": torch.tensor(progress.position),
     }
     if fabric.device.type == "cuda":
         own["cuda_rng"] = torch.cuda.get_rng_state(fabric.device)
@@ -209,15 +211,18 @@ def _load(run: Run, state: dict[str, Any]) -> None:
     _load_weights(run, state)
     ranks, progress = state["ranks"], run.progress
     own = ranks[run.fabric.global_rank % len(ranks)]
-    _, progress.epoch, batches, *bad = own["progress"].tolist()
-    progress.bad = bad[0] if bad else 0  # older states do not say
-    if len(ranks) == run.fabric.world_size:
-        progress.batches = batches
+    if "position" not in own:
+        say(f"{run.out} was begun by an older version: its audio is heard from the start.")
     else:
-        say(
-            f"{run.out} was saved by {len(ranks)} ranks and goes on with "
-            f"{run.fabric.world_size}: epoch {progress.epoch} starts over."
-        )
+        _, progress.epoch, progress.bad = own["progress"].tolist()
+        if len(ranks) == run.fabric.world_size:
+            progress.position = tuple(own["position"].tolist())
+        else:
+            say(
+                f"{run.out} was saved by {len(ranks)} ranks and goes on with "
+                f"{run.fabric.world_size}, behind all audio that those had begun."
+            )
+            progress.left_by = [tuple(each["position"].tolist()) for each in ranks]
     say(f"resumed {run.out} at update {progress.update}")
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from harness_bench.core.distributed import together
 from harness_bench.core.files import digest_strings
+from harness_bench.core.log import say
 from harness_bench.core.skipped import SkipList
 from harness_bench.core.watchdog import watchdog
 from harness_bench.core.workdir import OldNote, WorkDir
@@ -19,8 +20,10 @@ from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
 from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, UNDECIDING, key_values
-from harness_bench.pretrain.data.batches import NO_BATCH, epoch_batches
+from harness_bench.pretrain.data.batches import NO_BATCH, BatchMaker
 from harness_bench.pretrain.data.cut_source import as_source
+from harness_bench.pretrain.data.loader import BatchStream, make_loader
+from harness_bench.pretrain.data.stream import AudioStream, Position
 from harness_bench.pretrain.exports import export
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
@@ -237,27 +240,34 @@ def _step(run: Run) -> None:
 
 
 def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> Iterator[MaskedBatch]:
-    """Yield batches for ever, counting epochs and batches in the run's progress."""
-    progress, fabric = run.progress, run.fabric
-    while True:
-        first, found = progress.batches, False
-        for batch in epoch_batches(
-            source, labels, run.config, epoch=progress.epoch, skip=first,
-            rank=fabric.global_rank, ranks=fabric.world_size,
-            channels=run.step.model.encoder_embed_dim,
-        ):  # fmt: skip
-            progress.batches += 1
-            skips.add(len(batch.ids), batch.skipped)
-            if batch.ids:
-                found = True
-                yield batch.to(fabric.device)
-        if first == 0 and not found:
+    """Yield batches for ever; the run's progress says where in the stream it stands."""
+    progress, fabric, config = run.progress, run.fabric, run.config
+    stream = AudioStream(source, config, fabric.global_rank, fabric.world_size)
+    start = stream.start()
+    if progress.position:
+        start = Position.of(progress.position)
+    elif progress.left_by:
+        start = stream.moved([Position.of(each) for each in progress.left_by])
+    maker = BatchMaker(source, labels, config, run.step.model.encoder_embed_dim)
+    cuda = fabric.device.type == "cuda"
+    loader = make_loader(BatchStream(stream, maker, start), config.num_workers, pin_memory=cuda)
+    first, found = stream.epoch(start), False
+    for batch in loader:
+        progress.epoch, progress.position = batch.epoch, batch.position
+        if not (found or batch.ids) and batch.epoch > first:
             raise ValueError(
-                f"An epoch has no batch: {source.utterances} utterances of {source.hours:.3g} h "
-                f"are too few for {fabric.world_size} ranks, or none reaches min_sample_size, or "
-                f"none can be read ({len(skips)} cannot)."
+                f"There is no batch: none of {source.utterances} utterances of "
+                f"{source.hours:.3g} h can be read ({len(skips)} cannot)."
             )
-        progress.epoch, progress.batches = progress.epoch + 1, 0
+        skips.add(len(batch.ids), batch.skipped)
+        if batch.short and progress.epoch == first and fabric.global_rank == 0:
+            say(
+                f"{len(batch.short)} utterances are shorter than min_sample_size = "
+                f"{config.min_sample_size} and left out, first {min(batch.short)!r}"
+            )
+        if batch.ids:
+            found = True
+            yield batch.to(fabric.device)
 
 
 def _next(batches: Iterator[MaskedBatch], count: int) -> tuple[list[MaskedBatch], Exception | None]:

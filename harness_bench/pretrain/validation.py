@@ -5,23 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
 
-from harness_bench.audio.batching import by_duration, total_hours
+from harness_bench.audio.batching import by_duration
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.pretrain.config import AugmentConfig
-from harness_bench.pretrain.data.batches import (
-    NO_LABEL,
-    MaskedBatch,
-    PretrainDataset,
-    ignore_sigterm,
-)
-from harness_bench.pretrain.data.cut_source import VALID_SEED
-from harness_bench.pretrain.data.epoch import crop
+from harness_bench.pretrain.data.batches import NO_LABEL, BatchMaker, MaskedBatch
+from harness_bench.pretrain.data.loader import BatchList, make_loader
+from harness_bench.pretrain.data.sources import VALID_SEED
+from harness_bench.pretrain.data.windows import draw_windows
 from harness_bench.pretrain.exports import keep_best
 from harness_bench.pretrain.labels.quality import choose_units
 from harness_bench.pretrain.labels.units import UnitCounts
@@ -30,10 +26,9 @@ from harness_bench.pretrain.monitor import tally, totalled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from lhotse.cut import Cut
-
     from harness_bench.core.skipped import SkipList
     from harness_bench.pretrain.data.cut_source import CutList
+    from harness_bench.pretrain.data.windows import Window
     from harness_bench.pretrain.labels.store import Labels
     from harness_bench.pretrain.monitor import TrainLog
     from harness_bench.pretrain.state import Run
@@ -68,14 +63,15 @@ class Validation:
         config = replace(
             run.config, seed=VALID_SEED, augment=AugmentConfig(), mask_channel_prob=0.0
         )
-        self.data = PretrainDataset(valid.labels, config, epoch=0, channels=0)
-        cuts = [crop(cut, config.max_sample_size, VALID_SEED, 0) for cut in valid.cuts.cuts]
-        self.hours = total_hours(cuts)
-        self.units = self._known_units(valid, cuts)
-        batches = [*by_duration(cuts, config.max_seconds)]
+        windows = [each for cut in valid.cuts.cuts for each in draw_windows(cut, config, epoch=0)]
+        self.hours = sum(window.duration for window in windows) / 3600
+        self.units = self._known_units(valid, windows)
+        batches = [*by_duration(windows, config.max_seconds)]
         rank, ranks = run.fabric.global_rank, run.fabric.world_size
         # With fewer batches than ranks each rank takes all: figures are shares, and no rank waits.
-        self.mine = batches if len(batches) < ranks else batches[rank::ranks]
+        mine = batches if len(batches) < ranks else batches[rank::ranks]
+        data = BatchList(BatchMaker(valid.cuts, valid.labels, config), mine)
+        self.batches = partial(make_loader, data, run.config.num_workers)
         self._check_metric()
 
     def once(self) -> None:
@@ -85,7 +81,7 @@ class Validation:
             return
         if update % self.every == 0 or update == last:
             begun, cpu = time.perf_counter(), cpu_seconds()
-            row = self._figures(self._batches()) | {"hours": self.hours}
+            row = self._figures(self.batches()) | {"hours": self.hours}
             if self.run.fabric.global_rank == 0:
                 keep_best(self.run, row)  # first: what the log has is not validated again
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
@@ -103,7 +99,7 @@ class Validation:
                 f"have {', '.join(known)}."
             )
 
-    def _known_units(self, valid: ValidSet, crops: Sequence[Cut]) -> UnitCounts | None:
+    def _known_units(self, valid: ValidSet, windows: Sequence[Window]) -> UnitCounts | None:
         """Look for what predictions can be compared with: an alignment, else the text."""
         objective = self.run.objective
         with self._watching():
@@ -112,7 +108,7 @@ class Validation:
         if reader is None:
             return None
         say(f"PNMI on {self.run.config.valid_subset} is measured against {reader.note}")
-        return UnitCounts(reader, valid.cuts.cuts, valid.labels, crops, objective.clusters)
+        return UnitCounts(reader, valid.cuts.cuts, valid.labels, windows, objective.clusters)
 
     def _figures(self, batches: Iterable[MaskedBatch]) -> dict[str, float]:
         objective, device = self.run.objective, self.run.fabric.device
@@ -152,9 +148,3 @@ class Validation:
         lengths = torch.full((2,), SAMPLE_RATE)
         silent = MaskedBatch([], torch.zeros(2, SAMPLE_RATE), lengths, frames, frames > NO_LABEL)
         return silent.to(self.run.fabric.device)
-
-    def _batches(self) -> DataLoader[MaskedBatch]:
-        return DataLoader(
-            self.data, sampler=self.mine, batch_size=None, generator=torch.Generator(),
-            num_workers=self.run.config.num_workers, worker_init_fn=ignore_sigterm,
-        )  # fmt: skip

@@ -18,7 +18,7 @@ from harness_bench.cuts import shar
 from harness_bench.cuts.fields import spoken, with_custom
 from harness_bench.cuts.shar import open_shards, read_metadata, read_shards, write_shards
 from harness_bench.cuts.store import UNFINISHED, write_cuts
-from harness_bench.pretrain.data.cut_source import open_folder
+from harness_bench.pretrain.data.sources import open_folder
 from tests.corpora.test_subset import wanted
 from tests.pretrain.labels.conftest import make_cuts
 

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from lhotse.cut import Cut
 
+from harness_bench.audio.frames import frame_count
 from harness_bench.core.fabric import make_fabric
 from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import (
     INDEX,
+    ShardReader,
+    labels_path,
     open_shards,
     read_metadata,
     read_shards,
@@ -23,13 +26,13 @@ from harness_bench.cuts.shar import (
     writing_shards,
 )
 from harness_bench.cuts.store import read_cuts, write_cuts
-from harness_bench.pretrain.data.batches import epoch_batches
-from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts, open_folder
+from harness_bench.pretrain.data.cut_source import CutList, ShardedCuts
+from harness_bench.pretrain.data.sources import open_folder
 from harness_bench.pretrain.labels.make import make_labels
 from harness_bench.pretrain.labels.store import Labels, ShardLabels
 from harness_bench.pretrain.trainer import pretrain
 from tests.corpora.test_fuzz import change_bytes, limited, rename
-from tests.pretrain.conftest import LABELS, small_step
+from tests.pretrain.conftest import LABELS, batches_of_block, small_step
 from tests.pretrain.labels.conftest import make_cuts
 
 
@@ -74,16 +77,21 @@ def test_shards_hold_everything_once(cuts: list[Cut], source: ShardedCuts) -> No
         assert cut.custom == by_id[cut.id].custom
 
 
-def test_ranks_read_shards_of_their_own(cuts: list[Cut], source: ShardedCuts) -> None:
-    """Together all utterances, none twice; the deal changes with the epoch."""
-    deals = []
-    for epoch in range(4):
-        ranks = [[cut.id for cut in source.epoch(0, epoch, rank, 2)] for rank in (0, 1)]
-        assert sorted(ranks[0] + ranks[1]) == sorted(cut.id for cut in cuts)
-        deals.append(tuple(sorted(ranks[0])))
-    assert len(set(deals)) > 1
-    with pytest.raises(ValueError, match="4 shards cannot be dealt to 5 ranks"):
-        source.epoch(0, 0, 0, 5)
+def test_single_utterances_are_read(source: ShardedCuts, folder: Path, tmp_path: Path) -> None:
+    """In any order, what reading one after the other gives, labels and all."""
+    labels = make_labels(source, tmp_path, LABELS)
+    for number, shard in enumerate(source.shards):
+        expected = list(read_shards([shard]))
+        reader = ShardReader(shard, labels_path(tmp_path, number))
+        for place, cut in reversed(list(enumerate(read_metadata([shard])))):
+            found = reader.read(cut, place)
+            np.testing.assert_array_equal(found.load_audio(), expected[place].load_audio())
+            assert len(labels.of(found)) == frame_count(found.num_samples)
+            assert "shar" not in str(found.recording.sources[0].type)
+        with pytest.raises(ValueError, match=r"recording\.00000\d\.tar"):
+            reader.read(cut, 1)  # of the first cut: another's audio
+        reader.close()
+    assert folder.is_dir()
 
 
 def test_every_frame_has_a_label_in_the_field(
@@ -118,7 +126,7 @@ def test_a_killed_label_pass_goes_on(source: ShardedCuts, tmp_path: Path) -> Non
 
 def rows(labels: Labels, source: ShardedCuts) -> dict[str, list[int]]:
     """Return utterance -> labels as training reads them."""
-    cuts = labels.attached(source).epoch(0, 0, 0, 1)
+    cuts = labels.attached(source).shuffled(0)
     return {str(cut.id): labels.of(cut).tolist() for cut in cuts}
 
 
@@ -126,8 +134,8 @@ def test_training_from_shards_resumes_bit_equal(source: ShardedCuts, tmp_path: P
     """Batches after a resume are those of the unbroken run, shard order and all."""
     labels = make_labels(source, tmp_path / "labels", LABELS)
     config = small_step().pretrain
-    whole = list(epoch_batches(source, labels, config, epoch=1, skip=0, rank=0, ranks=1))
-    rest = list(epoch_batches(source, labels, config, epoch=1, skip=2, rank=0, ranks=1))
+    whole = batches_of_block(source, labels, config, block=1)
+    rest = batches_of_block(source, labels, config, block=1, taken=2)
     assert [batch.ids for batch in rest] == [batch.ids for batch in whole[2:]]
     assert all((a.labels == b.labels).all() for a, b in zip(rest, whole[2:], strict=True))
     fabric = make_fabric(accelerator="cpu")
@@ -201,7 +209,7 @@ def test_torn_labels_are_named(source: ShardedCuts, tmp_path: Path) -> None:
     make_labels(source, tmp_path, LABELS)
     tear(tmp_path / "labels.000001.tar", 700)
     with pytest.raises(ValueError, match=r"labels\.000001\.tar.*make them in another folder"):
-        list(source.with_labels(tmp_path).epoch(0, 0, 0, 1))
+        list(source.with_labels(tmp_path).shuffled(0))
 
 
 def test_writing_cut_off_is_refused(cuts: list[Cut], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from harness_bench.pretrain.config import (
     load_preset,
     resolve_paths,
 )
-from harness_bench.pretrain.data.cut_source import open_data, open_training
+from harness_bench.pretrain.data.sources import open_data, open_training
 from tests.pretrain.labels.conftest import make_cuts
 
 

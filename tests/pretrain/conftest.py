@@ -1,7 +1,7 @@
 """A few utterances with labels, and runs small enough to train in a second."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ from harness_bench.pretrain.config import (
     PretrainConfig,
     load_family,
 )
+from harness_bench.pretrain.data.batches import BatchMaker, MaskedBatch
+from harness_bench.pretrain.data.cut_source import CutSource, as_source
+from harness_bench.pretrain.data.loader import BatchStream, make_loader
+from harness_bench.pretrain.data.stream import AudioStream
 from harness_bench.pretrain.labels.make import make_labels
-from harness_bench.pretrain.labels.store import LabelStore
+from harness_bench.pretrain.labels.store import Labels, LabelStore
 from tests.models.conftest import small_config
 from tests.pretrain.labels.conftest import make_cuts
 
@@ -60,6 +64,21 @@ def train(cuts: list[Cut], labels: LabelStore) -> Train:
     """Train an iteration into a folder, on the CPU, and return its checkpoint."""
     cpu = {"labels": labels, "fabric": make_fabric(accelerator="cpu")}
     return lambda step, out, **options: trainer.pretrain(step, cuts, out=out, **{**cpu, **options})
+
+
+def batches_of_block(
+    source: Sequence[Cut] | CutSource, labels: Labels, config: PretrainConfig, *, block: int = 0,
+    taken: int = 0, rank: int = 0, ranks: int = 1, channels: int = 0,
+) -> list[MaskedBatch]:  # fmt: skip
+    """Return the batches of one block, which of audio as little as here is an epoch."""
+    stream = AudioStream(as_source(source), config, rank, ranks)
+    maker = BatchMaker(stream.source, labels, config, channels)
+    position = stream.start()
+    for _ in range(block):
+        position = stream.block(position).after
+    made = BatchStream(stream, maker, position._replace(taken=taken))
+    loader = make_loader(made, config.num_workers)
+    return list(itertools.takewhile(lambda batch: batch.position[0] == block, loader))
 
 
 def at_batch(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:

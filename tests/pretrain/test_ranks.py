@@ -24,7 +24,7 @@ from harness_bench.core.fabric import Layout, launched, make_fabric
 from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import CHECKPOINT, checkpoint_folder, load_family
-from harness_bench.pretrain.data.batches import MaskedBatch, epoch_batches
+from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.data.cut_source import CutList
 from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
@@ -32,7 +32,7 @@ from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE, VALID_FILE
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 from harness_bench.pretrain.state import Run, state_path
 from harness_bench.pretrain.validation import ValidSet
-from tests.pretrain.conftest import at_batch, die, equal, small_step
+from tests.pretrain.conftest import at_batch, batches_of_block, die, equal, small_step
 from tests.pretrain.test_family import TINY
 from tests.pretrain.test_validation import aligned, by_formula, pnmi_by_formula
 
@@ -53,8 +53,7 @@ def run_without_dropout(out: Path) -> Run:
 
 
 def first_batch(run: Run, cuts: list[Cut], labels: LabelStore, rank: int) -> MaskedBatch:
-    place = {"epoch": 0, "skip": 0, "rank": rank, "ranks": 2}
-    return next(epoch_batches(CutList(cuts), labels, run.config, **place))
+    return batches_of_block(cuts, labels, run.config, rank=rank, ranks=2)[0]
 
 
 def gradients(run: Run) -> dict[str, torch.Tensor]:
@@ -242,7 +241,7 @@ def test_two_ranks_rewind_together(folder: Path) -> None:
     ("name", "rank", "what"),
     [
         ("audio", 1, "more than max_skipped"),
-        ("states", 0, "state-00000008.pt could not be written"),
+        ("states", 0, "pt could not be written"),  # the sixth or eighth: a thread writes them
     ],
 )
 def test_what_one_rank_loses_ends_both(folder: Path, name: str, rank: int, what: str) -> None:

@@ -56,9 +56,8 @@ def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         train(small_step(), tmp_path / "b")
     state = torch.load(state_path(tmp_path / "b", 5), weights_only=True)
-    update, _, batches, _ = state["ranks"][0]["progress"].tolist()
-    assert update == 5
-    assert batches > 0
+    assert state["ranks"][0]["progress"].tolist()[0] == 5
+    assert state["ranks"][0]["position"].tolist()[1] > 0, "batches of the block"
     torch.manual_seed(99)
     assert equal(straight, train(small_step(), tmp_path / "b"))
     updates = [row["update"] for row in log(tmp_path / "b")]
@@ -158,7 +157,7 @@ def test_a_rewound_run_resumes_bit_equal(
 
     def backward(run: Any, batch: Any, *rest: Any, **options: Any) -> Any:
         sums = real(run, batch, *rest, **options)
-        if run.progress.epoch == 1 and run.progress.batches in (2, 3):
+        if run.progress.position[:2] in ((1, 2), (1, 3)):
             bad.update(batch.ids)
             next(run.objective.parameters()).grad.fill_(torch.nan)
         if next(calls) == stop_at:

@@ -31,7 +31,8 @@ from harness_bench.pretrain.boards import TENSORBOARD
 from harness_bench.pretrain.config import AugmentConfig, LabelConfig, checkpoint_folder, key_values
 from harness_bench.pretrain.curves import read_run
 from harness_bench.pretrain.data.batches import span_mask
-from harness_bench.pretrain.data.cut_source import CutList, open_valid
+from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.data.sources import open_valid
 from harness_bench.pretrain.family import VALID, label, train_family
 from harness_bench.pretrain.family import train as train_one
 from harness_bench.pretrain.labels.make import make_labels
@@ -166,7 +167,7 @@ def test_units_of_a_crop_are_those_of_its_seconds(
     run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
     skips = SkipList(tmp_path)
     watch = Validation(run, ValidSet(CutList(long), labels), TrainLog(run), skips, lambda: None)
-    found = watch._figures(watch._batches())
+    found = watch._figures(watch.batches())
     assert found["labels_pnmi_masked"] == pytest.approx(1)
     assert found["labels_pnmi_unmasked"] == pytest.approx(1)
 
@@ -179,7 +180,7 @@ def test_a_rank_without_a_readable_utterance_adds_nothing(
     run = trainer.build_run(config, "key", tmp_path, make_fabric(accelerator="cpu"), None, 1.0)
     valid = ValidSet(CutList(aligned(cuts[:3])), labels)
     watch = Validation(run, valid, TrainLog(run), SkipList(tmp_path), lambda: None)
-    whole, none = watch._figures(watch._batches()), watch._figures(())
+    whole, none = watch._figures(watch.batches()), watch._figures(())
     assert {key: value for key, value in none.items() if value} == {}
     assert {key for key in whole if "pnmi" not in key} == none.keys()
     assert run.model.training

@@ -1,46 +1,29 @@
-"""Batches for pretraining: audio crops, their labels and masks, grouped by duration."""
+"""One batch of pretraining: windows of audio, their labels and masks."""
 
 from __future__ import annotations
 
-import itertools
-import signal
-from typing import TYPE_CHECKING, Any, NamedTuple, override
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from lhotse import CutSet
-from lhotse.dataset import DynamicBucketingSampler
-from torch.utils.data import DataLoader, Dataset
 
-from harness_bench.audio.batching import Unusable, pad, read_waves
+from harness_bench.audio.batching import Unusable, load_finite, pad
 from harness_bench.audio.frames import frame_count
 from harness_bench.core.rng import utterance_rng
-from harness_bench.cuts.shar import SHARD_CUTS
-from harness_bench.pretrain.augment.effects import Augmenter, labels_at_speed
-from harness_bench.pretrain.data.epoch import (
-    FACTOR_FIELD,
-    FIRST_FIELD,
-    FRAMES_FIELD,
-    EpochCuts,
-    drawn_name,
-    utterance_of,
-)
+from harness_bench.pretrain.augment.effects import Augmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
-    from lhotse.cut import Cut
     from numpy.typing import NDArray
     from torch import Tensor
 
     from harness_bench.pretrain.config import PretrainConfig
     from harness_bench.pretrain.data.cut_source import CutSource
+    from harness_bench.pretrain.data.windows import Window
     from harness_bench.pretrain.labels.store import Labels
 
 NO_LABEL = -1
-LIST_BUFFER = 20_000  # cuts without audio that the sampler holds: lhotse's default
-LIST_ESTIMATE = 10_000  # cuts whose durations part the buckets: lhotse's default
-MIN_BUCKETED = 2  # lhotse needs two cuts to part durations
 MIN_SPANS = 2  # fairseq's min_masks
 
 
@@ -55,6 +38,9 @@ class MaskedBatch(NamedTuple):
     # (B, D) bool, channels to be silenced; (B, 0) where there are none
     channels: Tensor = torch.zeros(0, 0, dtype=torch.bool)
     skipped: tuple[Unusable, ...] = ()  # utterances that should be here and cannot be used
+    short: tuple[str, ...] = ()  # utterances below min_sample_size that come before it
+    position: tuple[int, ...] = ()  # of the stream behind it, as `Position` has it in numbers
+    epoch: int = 0  # how often all audio was heard
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -69,10 +55,16 @@ class MaskedBatch(NamedTuple):
 
     def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
-        moved: dict[str, Any] = {
-            name: each.to(device, non_blocking=True) for name, each in self.tensors.items()
-        }
-        return self._replace(**moved)
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> MaskedBatch:
+        """Put the tensors where a GPU copies them from while it works; a loader calls it."""
+        return self.each(torch.Tensor.pin_memory)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> MaskedBatch:
+        """Change the tensors."""
+        changed: dict[str, Any] = {name: change(each) for name, each in self.tensors.items()}
+        return self._replace(**changed)
 
 
 _NONE = torch.zeros(0, 0, dtype=torch.int64)
@@ -116,120 +108,63 @@ def _spans(size: int, length: int, count: int, rng: np.random.Generator) -> NDAr
     return mask
 
 
-class PretrainDataset(Dataset[MaskedBatch]):
-    """From a batch of cuts to audio, labels and masks of one epoch."""
+class BatchMaker:
+    """Reads the windows of a batch, augments and masks them."""
 
-    def __init__(self, labels: Labels, config: PretrainConfig, epoch: int, channels: int) -> None:
-        self.labels, self.config, self.epoch = labels, config, epoch
+    def __init__(
+        self, source: CutSource, labels: Labels, config: PretrainConfig, channels: int = 0
+    ) -> None:
+        """`channels`: of the transformer's input."""
+        self.source, self.labels, self.config = labels.attached(source), labels, config
         self.channels = channels if config.mask_channel_prob > 0 else 0
         self.augmenter = Augmenter(config.augment) if config.augment.active else None
 
-    @override
-    def __getitem__(self, cuts: CutSet) -> MaskedBatch:
+    def __call__(self, windows: Sequence[Window]) -> MaskedBatch:
+        """Make a batch; what cannot be read, or has no labels, is no row of it."""
         config = self.config
-        members, skipped = self._read(list(cuts))
-        waves = [wave for _, wave, _ in members]
-        if self.augmenter is not None:
-            waves = [
-                self.augmenter.change(wave, self._rng(cut, "augment"))[0]
-                for cut, wave, _ in members
-            ]
-        samples, lengths = pad(waves)
+        members, skipped = self._read(windows)
+        samples, lengths = pad([wave for _, wave, _ in members])
         shape = (len(members), frame_count(samples.shape[1]))
         labels = torch.full(shape, NO_LABEL, dtype=torch.int64)
         mask = torch.zeros(shape, dtype=torch.bool)
         channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
-        for row, (cut, wave, whole) in enumerate(members):
+        for row, (window, wave, whole) in enumerate(members):
             count = frame_count(len(wave))
-            known = self._labels(cut, whole, count)
+            known = window.labels(whole, count)
             labels[row, : len(known)] = known
-            drawn = span_mask(count, config.mask_prob, config.mask_length, self._rng(cut, "mask"))
+            rng = self._rng(window, "mask")
+            drawn = span_mask(count, config.mask_prob, config.mask_length, rng)
             mask[row, :count] = torch.from_numpy(drawn)
             if self.channels:
                 silenced = channel_mask(
                     self.channels, config.mask_channel_prob, config.mask_channel_length,
-                    self._rng(cut, "channels"),
+                    self._rng(window, "channels"),
                 )  # fmt: skip
                 channels[row] = torch.from_numpy(silenced)
-        ids = [drawn_name(cut) for cut, _, _ in members]
+        ids = [window.id for window, _, _ in members]
         return MaskedBatch(ids, samples, lengths, labels, mask, channels, skipped)
 
     def _read(
-        self, cuts: list[Cut]
-    ) -> tuple[list[tuple[Cut, NDArray[np.float32], Tensor]], tuple[Unusable, ...]]:
+        self, windows: Sequence[Window]
+    ) -> tuple[list[tuple[Window, NDArray[np.float32], Tensor]], tuple[Unusable, ...]]:
         """Read audio and labels of the whole utterance; tell which lack one of them."""
-        read, unreadable = read_waves(cuts)
-        labelled = [(cut, wave, self.labels.of(cut)) for cut, wave in read]
-        members = [member for member in labelled if len(member[2])]
-        names = {str(cut.id): utterance_of(cut) for cut in cuts}
-        skipped = [each._replace(id=names[each.id]) for each in unreadable]
-        skipped += [
-            Unusable(utterance_of(cut), "No labels: it was unreadable when they were made.")
-            for cut, _, labels in labelled
-            if not len(labels)
-        ]
+        members, skipped = [], []
+        for window in windows:
+            try:
+                cut = self.source.read(window)
+                wave = load_finite(window.applied(cut))
+            except ValueError as error:
+                skipped.append(Unusable(window.utterance, str(error)))
+                continue
+            labels = self.labels.of(cut)
+            if not len(labels):
+                reason = "No labels: it was unreadable when they were made."
+                skipped.append(Unusable(window.utterance, reason))
+                continue
+            if self.augmenter is not None:
+                wave = self.augmenter.change(wave, self._rng(window, "augment"))[0]
+            members.append((window, wave, labels))
         return members, tuple(skipped)
 
-    @staticmethod
-    def _labels(cut: Cut, labels: Tensor, frames: int) -> Tensor:
-        """Return the labels of the crop, following its speed: at most (frames,) int64."""
-        custom = cut.custom or {}
-        if FIRST_FIELD in custom:
-            first = custom[FIRST_FIELD]
-            labels = labels[first : first + custom[FRAMES_FIELD]]
-        if FACTOR_FIELD in custom:
-            return labels_at_speed(labels, custom[FACTOR_FIELD], frames)
-        return labels[:frames]
-
-    def _rng(self, cut: Cut, purpose: str) -> np.random.Generator:
-        return utterance_rng(self.config.seed, self.epoch, drawn_name(cut), purpose)
-
-
-def ignore_sigterm(_worker: int) -> None:
-    """Keep workers alive at a SIGTERM to the whole job: the loop still needs their batches."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def epoch_batches(
-    source: CutSource,
-    labels: Labels,
-    config: PretrainConfig,
-    *,
-    epoch: int,
-    skip: int,
-    rank: int,
-    ranks: int,
-    channels: int = 0,
-) -> Iterator[MaskedBatch]:
-    """Yield the batches of one epoch for one rank, less the first `skip`.
-
-    Grouping and order depend on the seed, the epoch and the number of ranks alone.
-    """
-    source = labels.attached(source)
-    cuts = EpochCuts(source, config, epoch, rank, ranks)
-    # lhotse wants a cut for every bucket; shards and filters leave a rank an unknown number.
-    found = len(list(itertools.islice(cuts, 2 * config.num_buckets)))
-    if found < MIN_BUCKETED:
-        return
-    sampler = DynamicBucketingSampler(
-        CutSet(cuts),
-        max_duration=config.max_seconds,
-        num_buckets=max(MIN_BUCKETED, min(config.num_buckets, found // 2)),
-        shuffle=True,
-        seed=config.seed,
-        buffer_size=source.buffer or LIST_BUFFER,
-        # Durations are learned from the first cuts; of shards, that reads their audio: one shard's.
-        num_cuts_for_bins_estimate=SHARD_CUTS if source.splits_ranks else LIST_ESTIMATE,
-        rank=0 if source.splits_ranks else rank,
-        world_size=1 if source.splits_ranks else ranks,
-    )
-    sampler.set_epoch(epoch)
-    yield from DataLoader(
-        PretrainDataset(labels, config, epoch, channels),
-        sampler=itertools.islice(sampler, skip, None),
-        batch_size=None,
-        num_workers=config.num_workers,
-        worker_init_fn=ignore_sigterm,
-        # Its own generator: drawing from the global one here would break bit-equal resumes.
-        generator=torch.Generator(),
-    )
+    def _rng(self, window: Window, purpose: str) -> np.random.Generator:
+        return utterance_rng(self.config.seed, window.epoch, window.id, purpose)

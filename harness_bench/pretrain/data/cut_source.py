@@ -1,46 +1,32 @@
-"""Training audio as labelling and training see it, and how folders and [data] tables are opened."""
+"""Training audio as labelling and training see it: cuts in memory, or shards."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
-from dataclasses import replace
+from collections import defaultdict
 from functools import partial
 from itertools import batched
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, override
+from typing import TYPE_CHECKING, NamedTuple, override
 
 import numpy as np
 
 from harness_bench.audio.batching import pick_hours
-from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.distributed import world
-from harness_bench.core.files import digest_strings, stamp
-from harness_bench.core.workdir import OldNote, WorkDir
-from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.cuts.fields import UNKNOWN, identity, language_of, spoken
-from harness_bench.cuts.shar import Shard, is_sharded, open_shards, read_metadata, read_shards
-from harness_bench.cuts.store import read_cuts, splits
-from harness_bench.leakage.held_out import (
-    exclude,
-    read_exclusions,
-    refuse_excluded,
-    refuse_held_out,
-    tell,
-)
-from harness_bench.pretrain.config import PREPARED, SHARDED
+from harness_bench.core.files import digest_strings
+from harness_bench.cuts.fields import identity, language_of, spoken
+from harness_bench.cuts.shar import ShardReader, labels_path, read_metadata, read_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
 
-    from harness_bench.pretrain.config import PretrainConfig, SourceConfig, TrainingDataConfig
+    from harness_bench.cuts.shar import Shard
+    from harness_bench.pretrain.data.windows import Window
 
-# Cuts with their encoded audio that a rank holds to mix shards: near half a gigabyte of FLAC.
-BUFFER_CUTS = 4000
 PART_CUTS = 2000
-VALID_SEED = 0  # of dev utterances, crops and masks: runs of any seed are measured on the same
+OPEN_SHARDS = 32  # by one process; a block of batches draws from fewer
 
 
 class Part(NamedTuple):
@@ -50,15 +36,27 @@ class Part(NamedTuple):
     load: Callable[[], list[Cut]]
 
 
-class CutSource(ABC):
-    """Utterances to label and to train on, in memory or in shards."""
+type Located = tuple[Cut, tuple[int, int] | None]  # a cut and where its audio lies in shards
 
-    digest: str  # of everything that decides which utterances there are
+
+class Pool(NamedTuple):
+    """Audio that every stretch of a training hears a fixed share of."""
+
+    name: str  # its language and source; empty where all audio is one pool
+    share: float  # those of all pools sum to 1
+    seconds: NDArray[np.float64]  # (U,) of each unit: a cut, or what a shard has of the pool
+    load: Callable[[int], list[Located]]  # the cuts of a unit without audio
+
+
+class CutSource(ABC):
+    """Utterances to label and to train on, in memory or in shards.
+
+    `weights`, source -> weight, say how sources share a language, or all audio.
+    """
+
+    digest: str  # of everything that decides which utterances there are, and how often they come
     utterances: int
-    # Whether `epoch` gives each rank other cuts; if not, the sampler deals them out.
-    splits_ranks: ClassVar[bool] = False
-    # How many cuts the sampler may hold; None: as many as it likes, they are in memory anyway.
-    buffer: ClassVar[int | None] = None
+    weights: Mapping[str, float] | None = None
 
     @property
     def hours(self) -> float:
@@ -78,20 +76,32 @@ class CutSource(ABC):
         """Return this rank's share of a random subset of about so many hours in all."""
 
     @abstractmethod
-    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
-        """Yield the cuts of one epoch in an order that depends on the arguments alone."""
+    def shuffled(self, seed: int) -> Iterator[Cut]:
+        """Yield all cuts with their audio in an order drawn by the seed."""
+
+    @abstractmethod
+    def pools(self, balance: Mapping[str, float] | None) -> list[Pool]:
+        """Return the audio as a training draws from it: `balance` is language -> weight.
+
+        Languages and weights that do not fit are a `ValueError`.
+        """
+
+    @abstractmethod
+    def read(self, window: Window) -> Cut:
+        """Return the cut of a window with what is needed to load audio and labels."""
 
 
 class ShardedCuts(CutSource):
-    """Cuts in shards; each rank reads shards of its own."""
+    """Cuts in shards."""
 
-    splits_ranks = True
-    buffer = BUFFER_CUTS
-
-    def __init__(self, shards: Sequence[Shard], label_folder: Path | None = None) -> None:
-        self.shards, self.label_folder = list(shards), label_folder
-        self.digest = digest_strings(shard.digest for shard in self.shards)
+    def __init__(
+        self, shards: Sequence[Shard], label_folder: Path | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.shards, self.label_folder, self.weights = list(shards), label_folder, weights
+        self.digest = _weighted(digest_strings(shard.digest for shard in self.shards), weights)
         self.utterances = sum(shard.utterances for shard in self.shards)
+        self.readers: dict[int, ShardReader] = {}
 
     @override
     def hours_by_language(self) -> dict[str, float]:
@@ -103,7 +113,7 @@ class ShardedCuts(CutSource):
 
     def with_labels(self, folder: Path) -> ShardedCuts:
         """Return the same cuts, each with its labels as the field `labels`."""
-        return ShardedCuts(self.shards, folder)
+        return ShardedCuts(self.shards, folder, self.weights)
 
     @override
     def subset(self, hours: float, seed: int, rank: int, ranks: int) -> Iterator[Cut]:
@@ -116,27 +126,59 @@ class ShardedCuts(CutSource):
         return read_shards(chosen[rank::ranks])
 
     @override
-    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
-        """Yield the cuts of this rank's shards; which they are changes with every epoch."""
-        if len(self.shards) < ranks:
-            raise ValueError(
-                f"{len(self.shards)} shards cannot be dealt to {ranks} ranks; write smaller shards "
-                "(`harness-bench shard --shard-cuts`)."
-            )
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.shards))
-        mine = [self.shards[index] for index in order[rank::ranks]]
+    def shuffled(self, seed: int) -> Iterator[Cut]:
+        order = np.random.default_rng([seed, 0]).permutation(len(self.shards))
+        chosen = [self.shards[index] for index in order]
         if self.label_folder is None:
-            return read_shards(mine)
+            return read_shards(chosen)
         parts = {shard.place: part for part, shard in enumerate(self.shards)}
-        return read_shards(mine, (self.label_folder, parts))
+        return read_shards(chosen, (self.label_folder, parts))
+
+    @override
+    def pools(self, balance: Mapping[str, float] | None) -> list[Pool]:
+        """Return pools whose units are shards, or what shards have of a language."""
+        rows = [
+            (name, shard.source, seconds, number)
+            for number, shard in enumerate(self.shards)
+            for name, seconds in _parted(shard.hours, parted=balance is not None)
+        ]
+        return _pools(rows, balance, self.weights, self._load)
+
+    def _load(self, shard: int, language: str | None) -> list[Located]:
+        found = self.shards[shard]
+        cuts = (spoken(cut, found.language) for cut in read_metadata([found]))
+        return [
+            (cut, (shard, place))
+            for place, cut in enumerate(cuts)
+            if language is None or language_of(cut) == language
+        ]
+
+    @override
+    def read(self, window: Window) -> Cut:
+        """Read the audio of one utterance, and its labels; what is torn is a `ValueError`."""
+        assert window.place is not None, f"{window.id} lies in no shard"
+        shard, place = window.place
+        reader = self.readers.pop(shard, None)
+        if reader is None:
+            folder = self.label_folder
+            labels = None if folder is None else labels_path(folder, shard)
+            reader = ShardReader(self.shards[shard], labels)
+        self.readers[shard] = reader  # last, for the first is closed
+        while len(self.readers) > OPEN_SHARDS:
+            self.readers.pop(next(iter(self.readers))).close()
+        return reader.read(window.cut, place)
 
 
 class CutList(CutSource):
-    """Cuts in memory."""
+    """Cuts in memory; `origin` is utterance -> source, where sources have weights."""
 
-    def __init__(self, cuts: Sequence[Cut]) -> None:
+    def __init__(
+        self, cuts: Sequence[Cut], origin: Mapping[str, str] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self.cuts = sorted(cuts, key=lambda cut: str(cut.id))
-        self.digest = digest_strings(map(identity, self.cuts))
+        self.origin, self.weights = origin or {}, weights
+        self.digest = _weighted(digest_strings(map(identity, self.cuts)), weights)
         self.utterances = len(self.cuts)
 
     @property
@@ -159,9 +201,80 @@ class CutList(CutSource):
         return pick_hours(self.cuts, hours, seed)[rank::ranks]
 
     @override
-    def epoch(self, seed: int, epoch: int, rank: int, ranks: int) -> Iterator[Cut]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.cuts))
+    def shuffled(self, seed: int) -> Iterator[Cut]:
+        order = np.random.default_rng([seed, 0]).permutation(len(self.cuts))
         return (self.cuts[index] for index in order)
+
+    @override
+    def pools(self, balance: Mapping[str, float] | None) -> list[Pool]:
+        """Return pools whose units are cuts."""
+        rows = [
+            (language_of(cut) if balance is not None else None,
+             self.origin.get(str(cut.id)), cut.duration, number)
+            for number, cut in enumerate(self.cuts)
+        ]  # fmt: skip
+        return _pools(rows, balance, self.weights, self._load)
+
+    def _load(self, number: int, _language: str | None) -> list[Located]:
+        return [(self.cuts[number], None)]
+
+    @override
+    def read(self, window: Window) -> Cut:
+        return window.cut
+
+
+def _weighted(digest: str, weights: Mapping[str, float] | None) -> str:
+    if weights is None:
+        return digest
+    return digest_strings([digest, *(f"{name}={each:g}" for name, each in sorted(weights.items()))])
+
+
+def _parted(hours: Mapping[str, float], *, parted: bool) -> list[tuple[str | None, float]]:
+    """Return the seconds of a shard by language, or of all of it."""
+    if not parted:
+        return [(None, 3600 * sum(hours.values()))]
+    return [(name, 3600 * each) for name, each in hours.items() if each > 0]
+
+
+def _pools(
+    rows: Iterable[tuple[str | None, str | None, float, int]],
+    balance: Mapping[str, float] | None,
+    weights: Mapping[str, float] | None,
+    load: Callable[[int, str | None], list[Located]],
+) -> list[Pool]:
+    """Sort units (language, source, seconds, number) into pools and give these their shares."""
+    units: dict[tuple[str | None, str | None], list[tuple[float, int]]] = defaultdict(list)
+    for language, source, seconds, number in rows:
+        units[language, source if weights else None].append((seconds, number))
+    if balance is not None and set(balance) != {language for language, _ in units}:
+        raise ValueError(
+            f"pretrain.balance speaks of {', '.join(sorted(balance))}, but the audio is in "
+            f"{', '.join(sorted(str(language) for language, _ in units))}; give each of these a "
+            "weight and no other. Utterances that do not say their language are "
+            '"unknown": set `language` of their source.'
+        )
+    parts = {key: (weights or {}).get(key[1] or "", 1.0) for key in units}
+    found = []
+    for (language, source), members in sorted(units.items(), key=lambda item: str(item[0])):
+        own = (balance or {}).get(language or "", 1.0) / sum((balance or {"": 1.0}).values())
+        of_language = sum(part for key, part in parts.items() if key[0] == language)
+        numbers = [number for _, number in members]
+        found.append(
+            Pool(
+                " ".join(filter(None, (language, source))),
+                own * parts[language, source] / of_language,
+                np.array([seconds for seconds, _ in members]),
+                partial(_load_unit, load, numbers, language),
+            )
+        )
+    return found
+
+
+def _load_unit(
+    load: Callable[[int, str | None], list[Located]], numbers: Sequence[int],
+    language: str | None, unit: int,
+) -> list[Located]:  # fmt: skip
+    return load(numbers[unit], language)
 
 
 def as_source(cuts: Sequence[Cut] | CutSource) -> CutSource:
@@ -178,177 +291,3 @@ def _sums(items: Iterable[tuple[str, float]]) -> dict[str, float]:
     for name, value in items:
         sums[name] += value
     return dict(sums)
-
-
-def open_folder(folder: Path, split: str) -> CutSource:
-    """Open a prepared folder's split, or a sharded folder; a `ValueError` if it is neither."""
-    if is_sharded(folder):
-        return ShardedCuts(open_shards(folder))
-    return CutList(read_cuts(folder, split))
-
-
-def open_training(folder: Path, split: str, *, allow_test_data: bool) -> CutSource:
-    """Open a folder to train on; its dev and test sets are refused unless that is allowed."""
-    found = open_folder(folder, split)
-    if isinstance(found, CutList) and not allow_test_data:
-        refuse_held_out(found.cuts, [folder], f"{folder}, split {split}")
-    return found
-
-
-def open_data(
-    config: TrainingDataConfig,
-    out: Path,
-    names: Sequence[str] = (),
-    *,
-    allow_test_data: bool = False,
-) -> CutSource:
-    """Open the sources of a [data] table, preparing what is not prepared yet.
-
-    Args:
-        config: the sources and what to exclude of them.
-        out: where corpora are prepared, one folder each.
-        names: these sources alone; all where empty.
-        allow_test_data: train even on dev and test sets of the sources' and protected folders.
-
-    Raises:
-        ValueError: an unknown name, lists and shards mixed, excluded recordings inside shards,
-            audio of a dev or test set, or nothing left.
-    """
-    chosen = _chosen(config, names)
-    excluded = read_exclusions(config.exclude)
-    protected = [] if allow_test_data else [Path(folder) for folder in config.protect]
-    kinds = {source.corpus == SHARDED for source in chosen}
-    if len(kinds) > 1:
-        raise ValueError(
-            "data.sources mixes shards with cuts in memory; shard the rest too (`harness-bench "
-            "shard`), or give the prepared folders of all."
-        )
-    if kinds == {True}:
-        return _open_shards(chosen, excluded, protected)
-    cuts = [cut for source in chosen for cut in _read(source, out)]
-    sifted = exclude(cuts, excluded)
-    tell(sifted, "data.exclude")
-    if not sifted.kept:
-        raise ValueError("data.exclude leaves no utterance to train on.")
-    if not allow_test_data:
-        refuse_held_out(
-            sifted.kept, [*(source_folder(each, out) for each in chosen), *protected], "[data]"
-        )
-    _refuse_twins(sifted.kept)
-    return CutList(sifted.kept)
-
-
-def valid_folders(config: TrainingDataConfig, out: Path, names: Sequence[str] = ()) -> list[Path]:
-    """List the folders of a [data] table that may hold dev sets, once `open_data` was called.
-
-    They are those of prepared sources, and the protected ones: training touches none of their dev
-    sets.
-    """
-    prepared = (each for each in _chosen(config, names) if each.corpus != SHARDED)
-    return [*(source_folder(each, out) for each in prepared), *map(Path, config.protect)]
-
-
-def open_valid(folders: Sequence[Path], config: PretrainConfig) -> CutList:
-    """Open what a training validates on: `valid_hours` of the split `valid_subset` of folders.
-
-    Raises:
-        ValueError: no folder has that split, or none of its utterances is long enough.
-    """
-    subset, least = config.valid_subset, config.min_sample_size / SAMPLE_RATE
-    prepared = [each for each in dict.fromkeys(folders) if not is_sharded(each)]
-    cuts = [
-        cut
-        for folder in prepared
-        if subset in splits(folder)
-        for cut in read_cuts(folder, subset)
-        if cut.duration >= least
-    ]
-    if not cuts:
-        raise ValueError(
-            f"validate_interval_updates = {config.validate_interval_updates} needs utterances of "
-            f"split {subset!r} (valid_subset), and {', '.join(map(str, prepared)) or 'nothing'} "
-            "holds any. Prepare that split beside the training audio; where this is in shards, "
-            "name the prepared folder in `protect` of the family's [data]."
-        )
-    _refuse_twins(cuts)
-    return CutList(pick_hours(cuts, config.valid_hours, VALID_SEED))
-
-
-def _chosen(config: TrainingDataConfig, names: Sequence[str]) -> list[SourceConfig]:
-    known = {source.title: source for source in config.sources}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"There is no data source {name!r}; there are {', '.join(known)}.")
-    return [known[name] for name in names or known]
-
-
-def _open_shards(
-    sources: Iterable[SourceConfig], excluded: set[str], protected: Sequence[Path]
-) -> ShardedCuts:
-    shards: list[Shard] = []
-    for source in sources:
-        folder = Path(source.folder)
-        found = open_shards(folder)
-        if excluded:
-            refuse_excluded(read_metadata(found), excluded, str(folder))
-        if protected:
-            refuse_held_out(read_metadata(found), protected, str(folder))
-        shards += [_in_language(shard, source.language) for shard in found]
-    return ShardedCuts(shards)
-
-
-def _in_language(shard: Shard, language: str | None) -> Shard:
-    if language is None:
-        return shard
-    hours = dict(shard.hours)
-    if UNKNOWN in hours:
-        hours[language] = hours.pop(UNKNOWN) + hours.get(language, 0.0)
-    return replace(shard, hours=hours, language=language)
-
-
-def _read(source: SourceConfig, out: Path) -> list[Cut]:
-    folder = source_folder(source, out)
-    if source.corpus != PREPARED:
-        _prepare_once(source, Path(source.folder), folder)
-    return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
-
-
-def source_folder(source: SourceConfig, out: Path) -> Path:
-    """Return where the cuts or shards of a source are; `out` holds what was prepared on the way."""
-    ready = source.corpus in (PREPARED, SHARDED)
-    return Path(source.folder) if ready else out / source.title
-
-
-def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:
-    options = [f"{name}={value}" for name, value in sorted(source.options.items())]
-    files = list(_tree(root))
-    work = WorkDir(
-        folder,
-        {"corpus": source.corpus, "root": str(root), "options": dict(source.options),
-         "files": digest_strings(files)},
-        key=digest_strings([source.corpus, str(root), *options, *files]),
-        older=(OldNote("key.json"),),
-    )  # fmt: skip
-    with work.lock():  # two families may begin at a time
-        if not work.finished:
-            work.begin()
-            if world()[0] == 0:
-                prepare(source.corpus, root, folder, PrepareConfig(options=dict(source.options)))
-            work.finish()
-
-
-def _tree(root: Path) -> Iterator[str]:
-    """Yield name, size and time of every file: a cheap sign that a corpus is as it was."""
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        size, time = stamp(path)
-        yield f"{path.relative_to(root)} {size} {time}"
-
-
-def _refuse_twins(cuts: Sequence[Cut]) -> None:
-    """Refuse two utterances of one id: labels are found by it."""
-    for name, count in Counter(str(cut.id) for cut in cuts).items():
-        if count > 1:
-            raise ValueError(
-                f"Two sources hold an utterance {name!r}; labels could not tell them apart. "
-                "Leave one of the sources out, or prepare it with other ids."
-            )

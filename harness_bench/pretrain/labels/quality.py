@@ -289,10 +289,10 @@ def label_quality(
     """
     labels, labeler = open_labels(folder), load_labeler(folder)
     attached = labels.attached(audio)
-    reader = choose_units(list(islice(attached.epoch(0, 0, 0, 1), PEEK)), units)
+    reader = choose_units(list(islice(attached.shuffled(0), PEEK)), units)
     tally = LabelCounts(len(labeler.centroids), reader)
     count = min(limit or audio.utterances, audio.utterances)
-    cuts = islice(attached.epoch(0, 0, 0, 1), count)
+    cuts = islice(attached.shuffled(0), count)
     for cut in bar(cuts, title="label quality", total=count, unit="utterance"):
         row = labels.of(cut)
         tally.add(row)

@@ -8,7 +8,6 @@ import torch
 
 from harness_bench.core.distributed import sum_over_ranks
 from harness_bench.pretrain.data.batches import NO_LABEL
-from harness_bench.pretrain.data.epoch import FIRST_FIELD, utterance_of
 from harness_bench.pretrain.labels.quality import agreement
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness_bench.pretrain.data.batches import MaskedBatch
+    from harness_bench.pretrain.data.windows import Window
     from harness_bench.pretrain.labels.quality import UnitReader
     from harness_bench.pretrain.labels.store import Labels
 
@@ -31,17 +31,16 @@ class UnitCounts:
         reader: gives the units; those of an utterance are read once.
         cuts: the whole utterances.
         labels: of all of them.
-        crops: the same utterances as they are validated on.
+        windows: of the utterances, on which they are validated.
         clusters: number of label classes.
     """
 
     def __init__(
-        self, reader: UnitReader, cuts: Sequence[Cut], labels: Labels, crops: Sequence[Cut],
+        self, reader: UnitReader, cuts: Sequence[Cut], labels: Labels, windows: Sequence[Window],
         clusters: int,
     ) -> None:  # fmt: skip
         self.reader, self.labels, self.clusters = reader, labels, clusters
-        self.whole = {utterance_of(cut): cut for cut in cuts}
-        self.first = {utterance_of(cut): (cut.custom or {}).get(FIRST_FIELD, 0) for cut in crops}
+        self.windows = {window.id: window for window in windows}
         # Of all cuts, so that the ranks agree on them.
         names = sorted({name for cut in cuts for name in reader.names(cut)})
         self.rows = {name: row for row, name in enumerate(names)}
@@ -71,12 +70,12 @@ class UnitCounts:
         """Return the number of each frame's unit, or NO_LABEL, (B, F) int64 on the CPU."""
         found = torch.full(batch.labels.shape, NO_LABEL)
         for row, name in enumerate(batch.ids):
-            if name not in self.known:
-                cut = self.whole[name]
-                units = self.reader.of(cut, len(self.labels.of(cut)))
+            window = self.windows[name]
+            if window.utterance not in self.known:
+                units = self.reader.of(window.cut, len(self.labels.of(window.cut)))
                 rows = [NO_LABEL if unit is None else self.rows[unit] for unit in units]
-                self.known[name] = torch.tensor(rows, dtype=torch.int32)
-            known = self.known[name][self.first[name] :][: found.shape[1]]
+                self.known[window.utterance] = torch.tensor(rows, dtype=torch.int32)
+            known = self.known[window.utterance][window.first :][: found.shape[1]]
             found[row, : len(known)] = known
         return found
 

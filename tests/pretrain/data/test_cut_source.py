@@ -12,8 +12,9 @@ from harness_bench.cuts.fields import language_of, spoken, with_custom
 from harness_bench.cuts.shar import write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.pretrain.config import TrainingDataConfig, resolve_paths
-from harness_bench.pretrain.data import cut_source
-from harness_bench.pretrain.data.cut_source import CutList, open_data
+from harness_bench.pretrain.data import sources
+from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.data.sources import open_data
 from tests.pretrain.labels.conftest import make_cuts
 
 
@@ -21,7 +22,7 @@ def test_order_of_the_list_changes_nothing(cuts: list[Cut]) -> None:
     """The same corpus listed otherwise must give the same run; replaced audio another."""
     one, other = CutList(cuts), CutList(cuts[::-1])
     assert one.digest == other.digest
-    assert [c.id for c in one.epoch(0, 1, 0, 1)] == [c.id for c in other.epoch(0, 1, 0, 1)]
+    assert [c.id for c in one.shuffled(1)] == [c.id for c in other.shuffled(1)]
     before, after = (
         CutList([with_custom(cut, audio_digest=digest) for cut in cuts])
         for digest in ("before", "after")
@@ -29,9 +30,9 @@ def test_order_of_the_list_changes_nothing(cuts: list[Cut]) -> None:
     assert before.digest != after.digest
 
 
-def test_epochs_are_whole_and_differ(cuts: list[Cut]) -> None:
+def test_shuffles_are_whole_and_differ(cuts: list[Cut]) -> None:
     source = CutList(cuts)
-    orders = [[cut.id for cut in source.epoch(0, epoch, 0, 1)] for epoch in range(3)]
+    orders = [[cut.id for cut in source.shuffled(seed)] for seed in range(3)]
     assert all(sorted(order) == sorted(cut.id for cut in cuts) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
 
@@ -86,7 +87,7 @@ def test_a_corpus_is_prepared_once(corpora: Path, monkeypatch: pytest.MonkeyPatc
         calls.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr(cut_source, "prepare", counted)
+    monkeypatch.setattr(sources, "prepare", counted)
     raw = {"folder": "raw", "corpus": "tsv"}
     assert opened(corpora, raw).utterances == opened(corpora, raw).utterances == 6
     assert len(calls) == 1
@@ -100,17 +101,31 @@ def test_shards_take_the_language_of_their_source(corpora: Path, tmp_path: Path)
     """Those that all state their language leave nothing for it."""
     source = opened(corpora, {"folder": "shards", "corpus": "shar", "language": "ar"})
     assert set(source.hours_by_language()) == {"ar"}
-    assert {cut.supervisions[0].language for cut in source.epoch(0, 0, 0, 1)} == {"ar"}
+    assert {cut.supervisions[0].language for cut in source.shuffled(0)} == {"ar"}
     cuts = [spoken(cut, "Arabic") for cut in make_cuts(tmp_path / "more", [8_000, 9_000])]
     write_shards(cuts, tmp_path / "stated", shard_cuts=1)
     source = opened(corpora, {"folder": "stated", "corpus": "shar", "language": "ar"})
     assert set(source.hours_by_language()) == {"Arabic"}
 
 
+def test_sources_have_weights(corpora: Path) -> None:
+    """One that says none weighs 1 beside them, in memory and in shards."""
+    kinds: list[tuple[str, ...]] = [("a", "b"), ("shards", "more")]
+    write_shards(make_cuts(corpora / "m", [8_000] * 3), corpora / "more", shard_cuts=2)
+    for first, second in kinds:
+        more = {"corpus": "shar"} if first == "shards" else {}
+        source = opened(
+            corpora, {"folder": first, "weight": 3.0, **more}, {"folder": second, **more}
+        )
+        shares = {pool.name: pool.share for pool in source.pools(None)}
+        assert shares == {first: 0.75, second: 0.25}
+    assert [pool.share for pool in opened(corpora, {"folder": "a"}).pools(None)] == [1.0]
+
+
 def test_excluded_recordings_stay_out(corpora: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (corpora / "no.txt").write_text("# the official test set\nutt001\n\nnot_here\n")
     source = opened(corpora, {"folder": "a"}, exclude=["no.txt"])
-    assert {cut.id for cut in source.epoch(0, 0, 0, 1)} == {"utt000", "utt002", "utt003"}
+    assert {cut.id for cut in source.shuffled(0)} == {"utt000", "utt002", "utt003"}
     told = capsys.readouterr().err
     assert "1 utterances excluded (utt001" in told
     assert "1 ids of the lists match nothing, first 'not_here'" in told

@@ -1,0 +1,91 @@
+"""Batches for a training without end, made by worker processes that outlive all its epochs."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, override
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness_bench.pretrain.data.batches import BatchMaker, MaskedBatch
+    from harness_bench.pretrain.data.stream import AudioStream, Position, StreamBlock
+    from harness_bench.pretrain.data.windows import Window
+
+PREFETCH = 4  # batches that each worker makes ahead
+
+
+def ignore_sigterm(_worker: int) -> None:
+    """Keep workers alive at a SIGTERM to the whole job: the loop still needs their batches."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Keep torch from converting what is a batch already."""
+    return batch
+
+
+class BatchStream(IterableDataset["MaskedBatch"]):
+    """The batches of a stream from a position on; of `n` workers each makes every n-th."""
+
+    def __init__(self, stream: AudioStream, maker: BatchMaker, start: Position) -> None:
+        self.stream, self.maker, self.start = stream, maker, start
+
+    @override
+    def __iter__(self) -> Iterator[MaskedBatch]:
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        number = 0  # of batches since the start
+        for position, block in self._blocks(ahead=info is not None):
+            for taken in range(position.taken, len(block.batches)):
+                if number % workers == worker:
+                    batch = self.maker(block.batches[taken])
+                    at = position._replace(taken=taken + 1)
+                    if taken == 0:
+                        batch = batch._replace(
+                            short=block.short, skipped=(*block.skipped, *batch.skipped)
+                        )
+                    yield batch._replace(position=tuple(at.numbers()), epoch=block.epoch)
+                number += 1
+
+    def _blocks(self, *, ahead: bool) -> Iterator[tuple[Position, StreamBlock]]:
+        """Yield blocks and where they are entered; `ahead`: a thread makes the next meanwhile."""
+        position = self.start
+        block = self.stream.block(position)
+        with ThreadPoolExecutor(1) as pool:
+            while True:
+                following = pool.submit(self.stream.block, block.after) if ahead else None
+                yield position, block
+                position = block.after
+                block = self.stream.block(position) if following is None else following.result()
+
+
+class BatchList(Dataset["MaskedBatch"]):
+    """Batches of given windows."""
+
+    def __init__(self, maker: BatchMaker, batches: Sequence[Sequence[Window]]) -> None:
+        self.maker, self.batches = maker, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    @override
+    def __getitem__(self, number: int) -> MaskedBatch:
+        return self.maker(self.batches[number])
+
+
+def make_loader(
+    dataset: Dataset[MaskedBatch], workers: int, *, pin_memory: bool = False
+) -> DataLoader[MaskedBatch]:
+    """Return what yields the batches of a dataset of batches, in its order."""
+    return DataLoader(
+        dataset, batch_size=None, collate_fn=_as_it_is, num_workers=workers,
+        worker_init_fn=ignore_sigterm,
+        prefetch_factor=PREFETCH if workers else None, pin_memory=pin_memory,
+        # Its own generator: drawing from the global one here would break bit-equal resumes.
+        generator=torch.Generator(),
+    )  # fmt: skip
