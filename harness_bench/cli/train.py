@@ -138,7 +138,7 @@ def family(
     *,
     split: Split = "train",
     only: Annotated[str | None, opt("Make only this iteration.")] = None,
-    dry_run: Annotated[bool, opt("Print the plan.", "--dry-run")] = False,
+    dry_run: Annotated[bool, opt("Print the plan, for --devices ranks.", "--dry-run")] = False,
     hours: Annotated[float | None, opt("Hours of audio, for the plan.")] = None,
     as_json: Json = False,
     restart: Restart = False,
@@ -162,7 +162,7 @@ def family(
     found = load_family(config)
     if dry_run:
         check_starts(found)
-        rows = plan(found, hours)
+        rows = plan(found, hours, devices)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
     made = train_family(

@@ -10,6 +10,7 @@ from harness_bench.core.tables import columns
 from harness_bench.models import config as shapes
 from harness_bench.models import hub
 from harness_bench.pretrain.config import load_preset, preset_names
+from harness_bench.pretrain.scaling import lr_by_rule, lr_warning, seconds_per_update
 
 if TYPE_CHECKING:
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
@@ -79,10 +80,10 @@ class TrainingCost(NamedTuple):
     gpu_hours_goal: float  # at 40 %
 
 
-def cost_of(step: IterationConfig) -> TrainingCost:
-    """Return the cost of one training."""
+def cost_of(step: IterationConfig, ranks: int | None = None) -> TrainingCost:
+    """Return the cost of one training, on the paper's number of ranks unless given."""
     config = step.pretrain
-    seconds = config.max_update * config.update_freq * config.max_seconds * _ranks(step)
+    seconds = config.max_update * seconds_per_update(config, ranks or _ranks(step))
     each = shapes.training_per_second(
         step.model, clusters=step.labels.clusters, final_dim=config.final_dim
     )
@@ -95,16 +96,27 @@ def _ranks(step: IterationConfig) -> int:
     return step.paper.gpus if step.paper else 1
 
 
-def plan(family: FamilyConfig, hours: float | None = None) -> list[dict[str, Any]]:
-    """Return a row per iteration from the config alone; `hours` replace what [data] declares."""
+def plan(
+    family: FamilyConfig, hours: float | None = None, ranks: int | None = None
+) -> list[dict[str, Any]]:
+    """Return a row per iteration from the config alone.
+
+    `hours` replace what [data] declares, and `ranks` those of the paper.
+    """
     return [
-        _row(family, step, _declared_hours(family, step) if hours is None else hours)
+        _row(
+            family, step, _declared_hours(family, step) if hours is None else hours,
+            ranks or _ranks(step),
+        )
         for step in family.iterations
-    ]
+    ]  # fmt: skip
 
 
-def _row(family: FamilyConfig, step: IterationConfig, hours: float | None) -> dict[str, Any]:
-    config, cost, parameters = step.pretrain, cost_of(step), _parameters(step)
+def _row(
+    family: FamilyConfig, step: IterationConfig, hours: float | None, ranks: int
+) -> dict[str, Any]:
+    config, cost, parameters = step.pretrain, cost_of(step, ranks), _parameters(step)
+    ruled = lr_by_rule(config, ranks)
     every = config.export_interval_updates
     exports = 1 + (config.max_update // every if every else 0)
     states = STATE_COPIES * config.keep_interval_updates
@@ -115,7 +127,11 @@ def _row(family: FamilyConfig, step: IterationConfig, hours: float | None) -> di
         "labels_shared_with": label_owner(family, step).name,
         "clusters": step.labels.clusters,
         "updates": config.max_update,
-        "ranks": _ranks(step),
+        "ranks": ranks,
+        "audio_seconds_per_update": seconds_per_update(config, ranks),
+        "lr": config.lr,
+        "lr_by_rule": ruled and _short(ruled),
+        "lr_warning": lr_warning(step, ranks),
         "audio_hours_seen_at_most": round(cost.audio_hours, 1),
         "data_hours": hours,
         "epochs": None if not hours else round(cost.audio_hours / hours, 1),
@@ -177,8 +193,8 @@ def _short(figure: float) -> float:
 def render_plan(rows: list[dict[str, Any]]) -> str:
     """Return the plan as a table with its totals below."""
     header = (
-        "iteration", "teacher", "labels", "parameters", "updates", "GPUs", "audio seen", "epochs",
-        "GPU-h at 10 %", "at 40 %", "labels", "disk",
+        "iteration", "teacher", "labels", "parameters", "updates", "GPUs", "s/update", "lr",
+        "by rule", "audio seen", "epochs", "GPU-h at 10 %", "at 40 %", "labels", "disk",
     )  # fmt: skip
     usual, goal, disk = (
         sum(row[key] for row in rows)
@@ -191,7 +207,9 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
         f"{_bytes(disk)} of states and checkpoints, {_bytes(labels)} of labels."
     )
     note = "By the operation count of forward and backward pass. Features are never written."
-    return "\n".join([*columns([header, *map(_cells, rows)], texts=True), "", total, note])
+    warnings = [row["lr_warning"] for row in rows if row["lr_warning"]]
+    table = columns([header, *map(_cells, rows)], texts=True)
+    return "\n".join([*table, "", total, note, *warnings])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -200,6 +218,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"], row["teacher"], f"{row['labels']} -> {row['clusters']}",
         f"{row['parameters_as_fairseq_counts']:,}", f"{row['updates']:,}", str(row["ranks"]),
+        f"{row['audio_seconds_per_update']:,.5g}", f"{row['lr']:.2g}",
+        "-" if row["lr_by_rule"] is None else f"{row['lr_by_rule']:.2g}",
         f"{row['audio_hours_seen_at_most']:,.4g} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
         f"{row['gpu_hours_at_10_percent']:,.3g}", f"{row['gpu_hours_at_40_percent']:,.3g}",

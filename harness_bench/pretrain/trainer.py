@@ -27,6 +27,7 @@ from harness_bench.pretrain.data.stream import AudioStream, Position
 from harness_bench.pretrain.exports import export
 from harness_bench.pretrain.monitor import Diverged, Guard, TrainLog
 from harness_bench.pretrain.objectives.base import objective_class
+from harness_bench.pretrain.scaling import lr_warning
 from harness_bench.pretrain.state import (
     ADAPTABLE,
     ADVICE,
@@ -109,6 +110,8 @@ def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
     if adapted:
         save_state(run)  # under the new key
         wait_for_state(run)
+    if (warning := lr_warning(step, fabric.world_size)) is not None:
+        say(warning)
     _train(run, source, labels, valid)
     if fabric.global_rank == 0:
         export(run, folder)

@@ -198,6 +198,18 @@ def test_scores_stand_so_in_the_paper_notes(row: str) -> None:
     assert [float(cell) for cell in found[1].split("|")] == SCORES[ROW_NAMES[row]]
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_every_line_of_a_preset_says_whose_it_is(name: str) -> None:
+    """The paper's with its place, fairseq's or ours; nobody should have to compare by hand."""
+    tables = (PRESETS / f"{name}.toml").read_text().split("[model]")[1].split("\n[paper]")[0]
+    lines = [line for line in tables.splitlines() if re.match(r"\w+ = ", line)]
+    assert len(lines) > 10
+    for line in lines:
+        assert re.search(r"  # (paper(, (2|3\.\d|Table|the text)|: what its)|ours)", line), line
+    (rate,) = (line for line in lines if line.startswith("lr = "))
+    assert "# ours" in rate, "the paper gives none"
+
+
 def test_an_unknown_preset_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'harness_xl'; known: harness_l_it1, .*harness_st_pca"):
         load_preset("harness_xl")
@@ -209,7 +221,7 @@ FAMILY = """
 name = "mine"
 [defaults.pretrain]
 max_update = 9
-lr = 0.25
+clip_norm = 0.25
 [[iterations]]
 preset = "harness_l_it1"
 [[iterations]]
@@ -228,7 +240,7 @@ def test_a_family_lays_own_values_over_presets_over_defaults(tmp_path: Path) -> 
     assert (thin.name, thin.pretrain.max_update) == ("thin", 5)
     assert (thin.labels.layer, thin.labels.pca_dim) == (12, 256)
     assert thin.model == load_preset("harness_st_pca").model
-    assert [each.pretrain.lr for each in (large, thin)] == [0.25, 0.25]
+    assert [each.pretrain.clip_norm for each in (large, thin)] == [0.25, 0.25]
 
 
 ITERATION = """
