@@ -5,6 +5,7 @@ CPU seconds a second of audio on one thread, of a training step and of the froze
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -52,12 +53,12 @@ def measure(*, tiny: bool = False) -> Rows:
         )  # fmt: skip
 
 
-def _step(config: HubertConfig, batch: MaskedBatch) -> Callable[[], float]:
+def _step(config: HubertConfig, batch: MaskedBatch) -> Callable[[], Any]:
     model = HubertObjective(Hubert(config), CLUSTERS, SETTINGS)
     return updates(OurStep(model, SETTINGS), batch, SETTINGS, bf16=False)
 
 
-def _forward(config: HubertConfig, batch: MaskedBatch) -> Callable[[], float]:
+def _forward(config: HubertConfig, batch: MaskedBatch) -> Callable[[], Any]:
     model = Hubert(config).eval()
 
     @torch.inference_mode()

@@ -22,7 +22,7 @@ from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS, HubertConfig, training_per_second
 from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.pretrain.config import PretrainConfig, load_preset
-from harness_bench.pretrain.data.batches import MaskedBatch
+from harness_bench.pretrain.data.batches import NO_LABEL, MaskedBatch
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 
 UNIT = "audio s / core-s"
@@ -53,14 +53,21 @@ def shape(size: str, *, tiny: bool) -> HubertConfig:
     return replace(TINY_MODEL, **like) if tiny else config
 
 
-def crops(config: HubertConfig, seconds: float, count: int = 1) -> MaskedBatch:
-    """Make a batch of crops of noise with random labels, half of the frames masked in spans."""
-    samples = 0.1 * torch.randn(count, int(seconds * SAMPLE_RATE))
+def crops(
+    config: HubertConfig, seconds: float, count: int = 1, *, shortest: float = 1.0
+) -> MaskedBatch:
+    """Make a batch of crops of noise with random labels, half of the frames masked in spans.
+
+    Their lengths fall evenly from `seconds` to that share of it, and the rest is padding.
+    """
+    shares = torch.linspace(1.0, shortest, count, dtype=torch.float64)
+    lengths = (shares * int(seconds * SAMPLE_RATE)).long()
+    samples = 0.1 * torch.randn(count, int(lengths[0]))
+    samples[torch.arange(samples.shape[1]) >= lengths[:, None]] = 0.0
     frames = config.frames(samples.shape[1])
-    mask = torch.arange(frames) % 20 < 10  # noqa: PLR2004 - spans of 10, as fairseq's
-    masks = mask.expand(count, -1).contiguous()
-    lengths = torch.full((count,), samples.shape[1])
-    labels = torch.randint(CLUSTERS, (count, frames))
+    inside = torch.arange(frames) < torch.tensor([config.frames(int(n)) for n in lengths])[:, None]
+    masks = (torch.arange(frames) % 20 < 10) & inside  # noqa: PLR2004 - spans of 10, as fairseq's
+    labels = torch.randint(CLUSTERS, (count, frames)).where(inside, NO_LABEL)
     return MaskedBatch([f"noise{n}" for n in range(count)], samples, lengths, labels, masks)
 
 
@@ -84,7 +91,12 @@ class OurStep(nn.Module):
 
 
 class TransformersStep(nn.Module):
-    """transformers' HubertModel with the same weights, and the same loss as one matrix product."""
+    """transformers' HubertModel with the same weights, and the same loss as one matrix product.
+
+    Batches of many lengths need `padded`: without it the model attends to the padding.
+    """
+
+    padded = False
 
     def __init__(self, ours: HubertObjective, settings: PretrainConfig) -> None:
         super().__init__()
@@ -111,7 +123,12 @@ class TransformersStep(nn.Module):
         waves = batch.samples
         if self.normalize:
             waves = normalize_waveforms(waves, batch.lengths)
-        out = self.hubert(waves, mask_time_indices=batch.mask).last_hidden_state
+        inside = None
+        if self.padded:
+            inside = torch.arange(waves.shape[1], device=waves.device) < batch.lengths[:, None]
+        out = self.hubert(
+            waves, attention_mask=inside, mask_time_indices=batch.mask
+        ).last_hidden_state
         projected = F.normalize(self.final_proj(out[batch.mask]).float(), dim=-1)
         with torch.autocast(projected.device.type, enabled=False):
             logits = projected @ F.normalize(self.embeddings, dim=-1).T / self.settings.logit_temp
@@ -136,11 +153,11 @@ class FairseqStep(nn.Module):
 
 def updates(
     step: nn.Module, batch: MaskedBatch, settings: PretrainConfig, *, bf16: bool
-) -> Callable[[], float]:
-    """Return a function that makes one update and gives its loss: autocast where `bf16`.
+) -> Callable[[], Tensor]:
+    """Return a function that makes one update and gives its loss (): autocast where `bf16`.
 
-    The step's weights lie where the batch does. On a GPU the optimizer is fused; the loss is given
-    once all of the update is done.
+    The step's weights lie where the batch does. On a GPU the optimizer is fused, and nothing waits
+    for the update.
     """
     device = batch.samples.device.type
     optimizer = torch.optim.AdamW(
@@ -148,13 +165,13 @@ def updates(
         weight_decay=settings.weight_decay, fused=device == "cuda",
     )  # fmt: skip
 
-    def update() -> float:
+    def update() -> Tensor:
         optimizer.zero_grad()
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             loss = step(batch)
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     return update
 

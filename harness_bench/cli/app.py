@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.core.version import __version__
+
+STOPPED = 130  # what typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     name="harness-bench",
@@ -211,6 +214,9 @@ def main() -> None:
     except (ValueError, RuntimeError, OSError) as error:
         typer.echo(f"harness-bench: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("harness-bench: stopped; run the same command again to go on.", err=True)
-        sys.exit(130)
+    except SystemExit as over:
+        if over.code == STOPPED:
+            # SLURM ends all ranks once one has gone; the status is to say that nothing failed.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            typer.echo("harness-bench: stopped; run the same command again to go on.", err=True)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -157,12 +158,18 @@ def test_a_mistake_is_one_message(
 def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
     error: type[BaseException], monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    """Only mistakes of users are put short; a bug of ours needs its traceback to be reported."""
+    """Only mistakes of users are put short; a bug of ours needs its traceback to be reported.
 
+    Once stopped, a second SIGTERM, which launchers send, must not change the exit status.
+    """
+    broken, handlers = typer.Typer(), {}
+
+    @broken.command()
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "app", broken)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     if error is ZeroDivisionError:
         with pytest.raises(ZeroDivisionError):
             run()
@@ -170,3 +177,4 @@ def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
         code, _, err = run()
         assert code == 130
         assert "run the same command again" in err
+        assert handlers == {signal.SIGTERM: signal.SIG_IGN}
