@@ -7,8 +7,10 @@ import contextlib
 import itertools
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE, VALID_FILE
 from harness_bench.pretrain.objectives.hubert import HubertObjective
-from harness_bench.pretrain.state import Run, state_path
+from harness_bench.pretrain.state import Run, state_path, states
 from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import at_batch, batches_of_block, die, equal, small_step
 from tests.pretrain.test_family import TINY
@@ -100,6 +102,7 @@ def main(folder: Path) -> None:
     train_family(family, cuts, folder / "resumed", accelerator="cpu")
     spoilt_updates(folder, cuts, labels, run.fabric)
     lost_disks(folder, cuts, labels, run.fabric)
+    slow_disk(folder, cuts, labels, run.fabric)
     watched = small_step(max_update=1, validate_interval_updates=1)
     trainer.pretrain(
         watched, cuts, labels, folder / "watched", fabric=run.fabric,
@@ -168,6 +171,26 @@ def lost_disks(folder: Path, cuts: list[Cut], labels: LabelStore, fabric: Fabric
         fabric.barrier()
         trainer.pretrain(step, here, labels, folder / name, fabric=fabric)
     os.chdir(before)
+
+
+def slow_disk(folder: Path, cuts: list[Cut], labels: LabelStore, fabric: Fabric) -> None:
+    """Send rank 1 a SIGTERM; save which states each rank finds once it is to end."""
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(1)
+        real(*arguments)
+
+    def stop_the_other() -> None:
+        if fabric.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    real, out = torch.save, folder / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "save", slow)
+        at_batch(3, stop_the_other, patch)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.pretrain(small_step(), cuts, labels, out, fabric=fabric)
+    (folder / f"stopped-{fabric.global_rank}.txt").write_text(" ".join(map(str, states(out))))
 
 
 def relative(cut: Cut) -> Cut:
@@ -251,6 +274,12 @@ def test_what_one_rank_loses_ends_both(folder: Path, name: str, rank: int, what:
     assert f"rank {rank}: {own}" in others
     assert equal(folder / name / CHECKPOINT, folder / "whole" / CHECKPOINT)
     assert not list((folder / name).glob(".partial-*"))
+
+
+def test_no_rank_ends_before_the_state_is_written(folder: Path) -> None:
+    """SLURM ends all ranks once one has gone: the one that still writes would lose its state."""
+    found = [(folder / f"stopped-{rank}.txt").read_text() for rank in (0, 1)]
+    assert found == [str(state_path(folder / "stopped", 4))] * 2
 
 
 def test_two_ranks_label_as_one(folder: Path, cuts: list[Cut]) -> None:
