@@ -37,6 +37,7 @@ from harness_bench.pretrain.validation import ValidSet
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import torch
     from lhotse.cut import Cut
     from lightning.fabric import Fabric
 
@@ -112,11 +113,10 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         with made.times.stage(f"{step.name}: labels"):
             labels: Labels = NoLabels()
             if step.labels.source != "none":
-                labels = make_labels(
-                    source, out / label_owner(family, step).name / "labels", step.labels,
-                    teacher=teacher, device=fabric.device,
-                    max_skipped=step.pretrain.max_skipped,
-                )  # fmt: skip
+                owner = label_owner(family, step)
+                labels = _make_labels(
+                    owner, source, out / owner.name / "labels", teacher, fabric.device
+                )
             valid = _labelled(step, held_out, labels, teacher, fabric)
         with made.times.stage(f"{step.name}: pretraining"):
             made.checkpoints[step.name] = pretrain(
@@ -220,11 +220,21 @@ def _labelled(
     """Label what is held out with the labeler of the training's labels, in a folder of theirs."""
     if cuts is None or isinstance(labels, NoLabels):
         return None if cuts is None else ValidSet(cuts, labels)
-    made = make_labels(
-        cuts, labels.folder / VALID, step.labels, teacher=teacher, device=fabric.device,
-        fitted=labels, max_skipped=step.pretrain.max_skipped,
+    folder = labels.folder / VALID
+    return ValidSet(cuts, _make_labels(step, cuts, folder, teacher, fabric.device, labels))
+
+
+def _make_labels(
+    step: IterationConfig, audio: CutSource, out: Path, teacher: Path | None,
+    device: torch.device, fitted: Labels | None = None,
+) -> Labels:  # fmt: skip
+    """Label audio as an iteration says; those who share its labels need the same precision."""
+    settings = step.pretrain
+    return make_labels(
+        audio, out, step.labels, teacher=teacher, device=device, fitted=fitted,
+        max_skipped=settings.max_skipped, num_workers=settings.num_workers,
+        precision=settings.precision,
     )  # fmt: skip
-    return ValidSet(cuts, made)
 
 
 def label(
@@ -244,10 +254,7 @@ def label(
     fabric = make_fabric(accelerator=accelerator, devices=devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     teacher = _lone_teacher(step, teacher, needed=step.labels.source == "hidden")
-    return make_labels(
-        found, out, step.labels, teacher=teacher, device=fabric.device,
-        max_skipped=step.pretrain.max_skipped,
-    )  # fmt: skip
+    return _make_labels(step, found, out, teacher, fabric.device)
 
 
 def train(  # noqa: PLR0913 - one keyword per option of the verb

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness_bench.audio.batching import Waveforms
 from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.models import frozen, types
 from harness_bench.models.checkpoint import save_checkpoint
@@ -131,11 +130,11 @@ def test_digests_are_those_of_earlier_versions(checkpoint: Path) -> None:
 @torch.inference_mode()
 def test_one_file_serves_labels_and_costs(made_up: Path) -> None:
     """Training and measuring ask the registry, not a list of names."""
-    from harness_bench.pretrain.labels.make import HiddenSource  # noqa: PLC0415 - torchaudio
+    from harness_bench.pretrain.labels.features import HiddenSource  # noqa: PLC0415 - torchaudio
     from harness_bench.results.efficiency import _measure  # noqa: PLC0415
 
     source = HiddenSource(made_up, 1, torch.device("cpu"))
-    frames = source.frames(Waveforms(["a", "b"], *padded([400, 720])))
+    frames = source.frames(*padded([400, 720]))
     assert [each.shape for each in frames] == [(1, 1), (3, 1)]
     assert source.digest == f"hidden-1-of-{frozen.checkpoint_digest(made_up)}"
     with pytest.raises(ValueError, match="Layer 2 "):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LABELER = "labeler.safetensors"
 # Distances held at once: 8 MB stay in a core's cache; a GPU wants large products.
 BLOCK_ON_CPU, BLOCK_ON_GPU = 1 << 21, 1 << 26
-SUM_BLOCK = 65_536  # frames added up in float32 before float64 takes over
+SUM_BLOCK = 65_536  # frames added up in float32 before float64 takes over, or widened at once
 SEEDING_FRAMES_PER_CLUSTER = 100  # 30 cost 2 % of inertia on 20k frames, K = 100
 SEEDING_FRAMES_LIMIT = 20_000  # 50,000 gave 0.1 % less inertia at K = 1000 for twice the time
 DRAFT_DIM = 128  # frames of twice as many dimensions or more are first clustered in so many
@@ -84,8 +84,11 @@ class Pca(NamedTuple):
 
     def apply(self, frames: Tensor) -> Tensor:
         """Project frames (N, D) -> (N, d)."""
-        centred = frames - self.mean.to(frames)
-        return centred @ self.components.to(frames)
+        mean, components = self.mean.to(frames), self.components.to(frames)
+        projected = frames.new_empty(len(frames), components.shape[1])
+        for block, out in zip(*_blocks(frames, projected), strict=True):
+            torch.mm(block - mean, components, out=out)
+        return projected
 
 
 def fit_pca(frames: Tensor, dim: int | None = None, *, variance: float | None = None) -> Pca:
@@ -95,10 +98,15 @@ def fit_pca(frames: Tensor, dim: int | None = None, *, variance: float | None = 
     positive, so equal data give equal components. More components than dimensions, fewer than two
     frames, and equal frames where a share is asked for are a ValueError.
     """
-    wide = frames.double()
-    count = distributed.sum_over_ranks(wide.new_tensor([len(wide)]))
-    total = distributed.sum_over_ranks(wide.sum(0))
-    outer = distributed.sum_over_ranks(wide.T @ wide)
+    count = frames.new_tensor([len(frames)], dtype=torch.float64)
+    total = frames.new_zeros(frames.shape[1], dtype=torch.float64)
+    outer = total.new_zeros(len(total), len(total))
+    for block in torch.split(frames, SUM_BLOCK):  # all frames in float64 would be twice their size
+        wide = block.double()
+        total += wide.sum(0)
+        outer.addmm_(wide.T, wide)
+    for sums in (count, total, outer):
+        distributed.sum_over_ranks(sums)
     if count <= 1:
         raise ValueError(f"PCA needs at least two frames and got {int(count)}; is audio there?")
     if dim is not None and dim > len(total):
@@ -259,13 +267,17 @@ def _means(frames: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tenso
     sums, counts = buffer[:, :-1], buffer[:, -1]
     # On a GPU, threads add in any order: float64 keeps that from being seen in the result.
     exact = torch.float64 if frames.is_cuda else torch.float32
-    blocks = (torch.split(rows, SUM_BLOCK) for rows in (frames, labels))
-    for block, index in zip(*blocks, strict=True):
+    for block, index in zip(*_blocks(frames, labels), strict=True):
         part = frames.new_zeros(clusters, frames.shape[1], dtype=exact)
         sums += part.index_add_(0, index, block.to(exact))
     counts += torch.bincount(labels, minlength=clusters)
     distributed.sum_over_ranks(buffer)
     return (sums / counts.clamp(min=1.0)[:, None]).to(frames.dtype), counts.clone()
+
+
+def _blocks(*rows: Tensor) -> list[tuple[Tensor, ...]]:
+    """Split tensors of one length into blocks of so many rows that sums in float32 stay exact."""
+    return [torch.split(each, SUM_BLOCK) for each in rows]
 
 
 def _refilled(moved: Tensor, counts: Tensor, frames: Tensor, distances: Tensor) -> Tensor:

@@ -1,19 +1,17 @@
-"""From audio to labels: fit a labeler on a sample held in memory, then one streaming pass.
-
-What gets clustered is 39-dim MFCC (iteration 1) or a teacher's hidden states (later ones).
-"""
+"""From audio to labels: fit a labeler on a sample held in memory, then one streaming pass."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
 from itertools import batched
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torchaudio
-from torchaudio.compliance import kaldi
 
-from harness_bench.audio.batching import by_duration, collate
-from harness_bench.audio.frames import FRAMES_PER_HOUR, SAMPLE_RATE, frame_count
+from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.files import digest_strings, write_json
@@ -21,85 +19,34 @@ from harness_bench.core.log import bar, say
 from harness_bench.core.skipped import MAX_SKIPPED, PATTERN, SkipList
 from harness_bench.core.workdir import WorkDir, read_note
 from harness_bench.cuts.shar import labels_path
-from harness_bench.models.frozen import checkpoint_digest, load_backbone
-from harness_bench.pretrain.data.cut_source import PART_CUTS, CutList, ShardedCuts, as_source
+from harness_bench.pretrain.data.cut_source import (
+    PART_CUTS,
+    CutList,
+    Part,
+    ShardedCuts,
+    as_source,
+)
 from harness_bench.pretrain.labels import kmeans, quality, store
+from harness_bench.pretrain.labels.features import BF16, HiddenSource, MfccSource
+from harness_bench.pretrain.labels.windows import read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
     from torch import Tensor
 
-    from harness_bench.audio.batching import Waveforms
     from harness_bench.pretrain.config import LabelConfig
     from harness_bench.pretrain.data.cut_source import CutSource
+    from harness_bench.pretrain.labels.features import FeatureSource
+    from harness_bench.pretrain.labels.windows import Rows, WindowBatch
 
-MFCC_COEFFICIENTS = 13
+SPARE = 20_000  # frames that a sample may be larger than expected without a copy of it
 NONE = torch.zeros(0, dtype=torch.int64)
 
 
-class MfccSource:
-    """Kaldi-compatible 13 MFCC with first and second differences (paper, section 2; HuBERT)."""
-
-    dim = 3 * MFCC_COEFFICIENTS
-    digest = "mfcc39-kaldi-v1"
-
-    def frames(self, batch: Waveforms) -> list[Tensor]:
-        """Compute every utterance alone: (F_i, 39) float32."""
-        pairs = zip(batch.samples, batch.lengths.tolist(), strict=True)
-        return [mfcc39(wave[:length]) for wave, length in pairs]
-
-
-def mfcc39(wave: Tensor) -> Tensor:
-    """Return (F, 39) MFCC + delta + delta-delta of a waveform (samples,) at 16 kHz.
-
-    25 ms windows every 10 ms without padding at the edges and without dither, so window 2j covers
-    exactly the 400 samples of the extractor's frame j: every second window is kept.
-    """
-    frames = frame_count(wave.shape[-1])
-    if frames == 0:
-        return wave.new_zeros(0, MfccSource.dim)
-    static = kaldi.mfcc(
-        wave[None].cpu(),
-        num_ceps=MFCC_COEFFICIENTS,
-        use_energy=False,
-        dither=0.0,
-        sample_frequency=SAMPLE_RATE,
-    ).T  # (13, windows)
-    delta = torchaudio.functional.compute_deltas(static)
-    second = torchaudio.functional.compute_deltas(delta)
-    return torch.cat([static, delta, second]).T[::2][:frames].contiguous()
-
-
-class HiddenSource:
-    """One layer of a teacher, fairseq's convention (hidden_states[L] is block L's output)."""
-
-    def __init__(self, folder: Path, layer: int, device: torch.device) -> None:
-        self.model = load_backbone(folder).to(device)
-        layers = self.model.shape.num_layers
-        if layer > layers:
-            raise ValueError(
-                f"Layer {layer} was asked of {folder}, which has {layers}; give 0 to {layers}."
-            )
-        self.layer, self.device = layer, device
-        self.dim = self.model.shape.hidden_size
-        self.digest = f"hidden-{layer}-of-{checkpoint_digest(folder)}"
-
-    @torch.inference_mode()
-    def frames(self, batch: Waveforms) -> list[Tensor]:
-        """Run the blocks up to the layer: (F_i, D) float32 per utterance."""
-        moved = batch.to(self.device)
-        states, frames = self.model(moved.samples, moved.lengths, max_layer=self.layer)
-        rows = states[self.layer].float()
-        return [row[:count] for row, count in zip(rows, frames.tolist(), strict=True)]
-
-
-type FeatureSource = MfccSource | HiddenSource
-
-
-def make_labels(
+def make_labels(  # noqa: PLR0913 - one keyword per setting of the pass
     cuts: Sequence[Cut] | CutSource,
     out: Path,
     config: LabelConfig,
@@ -108,6 +55,8 @@ def make_labels(
     device: torch.device | None = None,
     fitted: store.Labels | None = None,
     max_skipped: float = MAX_SKIPPED,
+    num_workers: int = 0,
+    precision: str = "32-true",
 ) -> store.Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
@@ -117,38 +66,43 @@ def make_labels(
     audio, features, nearest centroid, uint16. Features are never written. A killed pass resumes at
     the first missing shard; labels are keyed by the digests of teacher, settings and utterances,
     and those made from other inputs are replaced. What cannot be read has no labels and is listed
-    in `out`/skipped.RANK.tsv. No cuts, too little audio for the clusters, more that cannot be
-    read than `max_skipped` or no such teacher layer is a ValueError, and so are `fitted` labels of
-    another teacher.
+    in `out`/skipped.RANK.tsv.
+
+    Args:
+        cuts: utterances, or an opened corpus.
+        out: folder of the labels.
+        config: what to cluster and how.
+        teacher: checkpoint of any model type, for hidden states.
+        device: what the teacher and k-means run on; default the CPU.
+        fitted: labels whose labeler is taken, and in whose precision the teacher runs.
+        max_skipped: largest share of utterances that cannot be read.
+        num_workers: processes that read audio, and compute MFCC; labels do not depend on them.
+        precision: bf16-mixed runs the teacher under autocast, and the key of its labels says so.
+            Labels that are there in full precision, finished or begun, stay as they are.
+
+    Raises:
+        ValueError: no cuts, too little audio for the clusters, more that cannot be read than
+            `max_skipped`, no such teacher layer, or `fitted` labels of another teacher.
     """
     audio = as_source(cuts)
     if not audio.utterances:
         raise ValueError("There are no cuts to label; prepare a corpus first.")
     device = device or torch.device("cpu")
-    source: FeatureSource = MfccSource()
-    if config.source != "mfcc":
-        if teacher is None or config.layer is None:
-            raise ValueError(
-                "Labels from hidden states need a teacher checkpoint and a layer; give both, or "
-                'use source = "mfcc".'
-            )
-        source = HiddenSource(teacher, config.layer, device)
-    settings = resolved(config)
-    inputs = {"source": source.digest, "config": settings, "cuts": audio.digest}
+    source = _source(config, teacher, device)
     if fitted is not None:
-        _check_source(fitted, source)
-        inputs["labeler"] = fitted.digest
-    key = digest_strings(map(str, inputs.values()))
-    work = WorkDir(out, inputs, key=key, older=(store.OLD_NOTE,))
+        _match(source, fitted)
+    elif isinstance(source, HiddenSource) and precision == "bf16-mixed":
+        source.bf16 = not _work(out, source, config, audio, None).begun
+    work = _work(out, source, config, audio, fitted)
     with work.lock():  # two students of one teacher share their labels
         if not (work.finished and (out / store.REPORT_FILE).is_file()):
             work.begin((*store.PATTERNS, kmeans.LABELER, PATTERN), config=config, seed=config.seed)
             skips = SkipList(out, world()[0], max_skipped)
-            if fitted is None:
-                labeler = _fitted(audio, out, config, source, device, skips)
-            else:
-                labeler = kmeans.load_labeler(fitted.folder).to(device)
-            _label_parts(audio, out, source, labeler, config.batch_seconds, skips)
+            reading = _Pass(audio, source, skips, config.batch_seconds, num_workers, device)
+            if fitted is None and not (out / kmeans.LABELER).is_file():
+                _fit(reading, out, config)
+            labeler = kmeans.load_labeler(out if fitted is None else fitted.folder).to(device)
+            _label_parts(reading, out, labeler)
             barrier()
             report = _report(store.open_labels(out), labeler, audio)
             if world()[0] == 0:
@@ -157,10 +111,36 @@ def make_labels(
     return store.open_labels(out)
 
 
-def _check_source(fitted: store.Labels, source: FeatureSource) -> None:
-    """Refuse centroids of other features; notes of older versions do not tell."""
+def _source(config: LabelConfig, teacher: Path | None, device: torch.device) -> FeatureSource:
+    if config.source == "mfcc":
+        return MfccSource()
+    if teacher is None or config.layer is None:
+        raise ValueError(
+            "Labels from hidden states need a teacher checkpoint and a layer; give both, or "
+            'use source = "mfcc".'
+        )
+    return HiddenSource(teacher, config.layer, device)
+
+
+def _work(
+    out: Path, source: FeatureSource, config: LabelConfig, audio: CutSource,
+    fitted: store.Labels | None,
+) -> WorkDir:  # fmt: skip
+    inputs = {"source": source.digest, "config": resolved(config), "cuts": audio.digest}
+    if fitted is not None:
+        inputs["labeler"] = fitted.digest
+    key = digest_strings(map(str, inputs.values()))
+    return WorkDir(out, inputs, key=key, older=(store.OLD_NOTE,))
+
+
+def _match(source: FeatureSource, fitted: store.Labels) -> None:
+    """Take the precision of other labels; centroids of other features are a ValueError."""
     note = read_note(fitted.folder)
-    made_of = note.inputs.get("source") if note is not None and note.inputs else source.digest
+    if note is None or not note.inputs:
+        return  # notes of older versions do not tell
+    made_of = str(note.inputs["source"])
+    if isinstance(source, HiddenSource):
+        source.bf16 = made_of.endswith(BF16)
     if made_of != source.digest:
         raise ValueError(
             f"The labels in {fitted.folder} were made from {made_of}, and dev would be labelled "
@@ -168,88 +148,153 @@ def _check_source(fitted: store.Labels, source: FeatureSource) -> None:
         )
 
 
-def _fitted(
-    audio: CutSource, out: Path, config: LabelConfig, source: FeatureSource, device: torch.device,
-    skips: SkipList,
-) -> kmeans.Labeler:  # fmt: skip
-    if not (out / kmeans.LABELER).is_file():
-        # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
-        frames = _sample_frames(audio, config, source, skips).to(device)
-        pca = None
-        if config.pca_dim is not None or config.pca_variance is not None:
-            pca = kmeans.fit_pca(frames, config.pca_dim, variance=config.pca_variance)
-        fitted = kmeans.fit_kmeans(
-            frames if pca is None else pca.apply(frames),
-            config.clusters,
-            iterations=config.kmeans_iterations,
-            tolerance=config.kmeans_tolerance,
-            seed=config.seed,
-        )
-        say(
-            f"k-means: {config.clusters} clusters of {len(frames)} frames in {fitted.rounds} "
-            f"rounds, mean squared distance {fitted.inertia:.4g}"
-        )
-        if world()[0] == 0:
-            kmeans.save_labeler(out, kmeans.Labeler(fitted.centroids, pca, fitted.inertia))
-        barrier()
-    return kmeans.load_labeler(out).to(device)
+@dataclass(frozen=True)
+class _Pass:
+    """What is read, how, and what is computed of it."""
+
+    audio: CutSource
+    source: FeatureSource
+    skips: SkipList
+    batch_seconds: float
+    num_workers: int
+    device: torch.device
+
+    def read(
+        self, parts: Callable[[], Iterable[Part]], *, whole_parts: bool = False
+    ) -> Iterable[WindowBatch]:
+        """Read parts in batches, in workers."""
+        return read_windows(
+            parts, self.batch_seconds, self.source.inputs, whole_parts=whole_parts,
+            num_workers=self.num_workers, pin=self.device.type == "cuda",
+        )  # fmt: skip
+
+    def frames(self, batch: WindowBatch, lost: set[str]) -> tuple[Tensor, list[int]]:
+        """Compute a batch: frames (N, D) and how many belong to each of its rows.
+
+        Utterances that cannot be read are counted, once, and join `lost`.
+        """
+        new = {each.id: each for each in batch.skipped if each.id not in lost}
+        lost.update(new)
+        self.skips.add(batch.utterances, [*new.values()])
+        if not batch.rows:
+            return torch.zeros(0, self.source.dim, device=self.source.device), []
+        found = self.source.frames(batch.inputs, batch.lengths)
+        kept = [
+            frames[row.context :][: row.frames]
+            for frames, row in zip(found, batch.rows, strict=True)
+        ]
+        return torch.cat(kept), [*map(len, kept)]
 
 
-def _sample_frames(
-    audio: CutSource, config: LabelConfig, source: FeatureSource, skips: SkipList
-) -> Tensor:
+def _fit(reading: _Pass, out: Path, config: LabelConfig) -> None:
+    """Fit the labeler and write it."""
+    # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
+    frames = _sample_frames(reading, config).to(reading.device)
+    pca = None
+    if config.pca_dim is not None or config.pca_variance is not None:
+        pca = kmeans.fit_pca(frames, config.pca_dim, variance=config.pca_variance)
+        frames = pca.apply(frames)
+    fitted = kmeans.fit_kmeans(
+        frames,
+        config.clusters,
+        iterations=config.kmeans_iterations,
+        tolerance=config.kmeans_tolerance,
+        seed=config.seed,
+    )
+    say(
+        f"k-means: {config.clusters} clusters of {len(frames)} frames in {fitted.rounds} "
+        f"rounds, mean squared distance {fitted.inertia:.4g}"
+    )
+    if world()[0] == 0:
+        kmeans.save_labeler(out, kmeans.Labeler(fitted.centroids, pca, fitted.inertia))
+    barrier()
+
+
+def _sample_frames(reading: _Pass, config: LabelConfig) -> Tensor:
     """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
-    rank, ranks = world()
+    audio, (rank, ranks) = reading.audio, world()
     hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
     expected = min(hours, audio.hours) * FRAMES_PER_HOUR
     share = min(1.0, config.fit_frames / expected)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
-    kept = []
-    mine = audio.subset(hours, config.seed, rank, ranks)
-    for frames in _all_frames(mine, source, config.batch_seconds, "frames for k-means", skips):
-        wanted = torch.rand(len(frames), generator=generator) < share
-        kept.append(frames[wanted.to(frames.device)])
-    return torch.cat(kept) if kept else torch.zeros(0, source.dim)
+    # One buffer from the start: joining pieces would hold all frames twice.
+    room = int(1.1 * share * expected / ranks) + SPARE
+    sample = torch.empty(room, reading.source.dim, device=reading.source.device)
+    count, lost = 0, set[str]()
+    batches = reading.read(partial(_subset, audio, hours, config.seed, rank, ranks))
+    for batch in bar(batches, title="frames for k-means", unit="batch"):
+        frames, _ = reading.frames(batch, lost)
+        wanted = (torch.rand(len(frames), generator=generator) < share).nonzero()[:, 0]
+        end = count + len(wanted)
+        if end > len(sample):  # a rank's share of the audio is exact to an utterance or a shard
+            sample = torch.cat([sample[:count], sample.new_empty(end // 4, sample.shape[1])])
+        sample[count:end] = frames[wanted.to(frames.device, non_blocking=True)]
+        count = end
+    return sample[:count]
 
 
-def _all_frames(
-    cuts: Iterable[Cut], source: FeatureSource, seconds: float, title: str, skips: SkipList
-) -> Iterator[Tensor]:
-    for window in batched(bar(cuts, title=title, unit="utt"), PART_CUTS):
-        for batch in by_duration(window, seconds):
-            for _, frames in _named_frames(batch, source, skips):
-                yield frames
+def _subset(audio: CutSource, hours: float, seed: int, rank: int, ranks: int) -> Iterator[Part]:
+    """Yield this rank's share of a random subset of about so many hours in all."""
+    cuts = audio.subset(hours, seed, rank, ranks)
+    for number, some in enumerate(batched(cuts, PART_CUTS)):
+        yield Part(number, partial(list, some))
 
 
-def _named_frames(
-    cuts: Sequence[Cut], source: FeatureSource, skips: SkipList
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield the id and frames (F, D) of every utterance of a batch that can be read."""
-    waves = collate(cuts)
-    skips.add(len(waves.ids), waves.skipped)
-    if waves.ids:
-        yield from zip(waves.ids, source.frames(waves), strict=True)
-
-
-def _label_parts(
-    audio: CutSource, out: Path, source: FeatureSource, labeler: kmeans.Labeler, seconds: float,
-    skips: SkipList,
-) -> None:  # fmt: skip
+def _label_parts(reading: _Pass, out: Path, labeler: kmeans.Labeler) -> None:
+    """Label and write this rank's parts that are missing, each as soon as it is whole."""
     rank, ranks = world()
+    audio, parts = reading.audio, reading.audio.parts()
     sharded = isinstance(audio, ShardedCuts)
-    for part in audio.parts()[rank::ranks]:
-        path = labels_path(out, part.number) if sharded else store.shard_path(out, part.number)
-        if path.is_file():
-            continue
-        cuts = part.load()
-        labels = {cut.id: NONE for cut in cuts}  # of what cannot be read they stay so
-        for batch in bar(list(by_duration(cuts, seconds)), title=path.name, unit="batch"):
-            for name, rows in _named_frames(batch, source, skips):
-                labels[name] = labeler(rows.to(labeler.centroids.device)).cpu()
-        if sharded:
-            store.write_labels(out, part.number, cuts, labels)
-        else:
-            store.write_shard(path, dict(sorted(labels.items())))
+    path = labels_path if sharded else store.shard_path
+    missing = [each for each in parts[rank::ranks] if not path(out, each.number).is_file()]
+    total = audio.utterances * len(missing) // len(parts)
+    utterances = iter(bar(range(total), title="labels", unit="utt"))
+    begun: defaultdict[int, _PartLabels] = defaultdict(_PartLabels)
+    for batch in reading.read(partial(list, missing), whole_parts=sharded):
+        made = begun[batch.part]
+        frames, counts = reading.frames(batch, made.lost)
+        labels = labeler(frames.to(reading.device, non_blocking=True))
+        if made.add(batch, labels, counts):
+            del begun[batch.part]
+            if sharded:
+                store.write_labels(out, batch.part, made.by_utterance())
+            else:
+                store.write_shard(path(out, batch.part), dict(sorted(made.by_utterance().items())))
+        for _ in range(batch.utterances):
+            next(utterances, None)
+
+
+class _PartLabels:
+    """The labels of a part while its batches come, in any order."""
+
+    def __init__(self) -> None:
+        self.lost: set[str] = set()  # utterances of which something cannot be read
+        self._names: list[str] = []
+        self._rows: list[tuple[Rows, int]] = []  # and how many labels each has
+        self._labels: list[Tensor] = []
+        self._batches = 0
+
+    def add(self, batch: WindowBatch, labels: Tensor, counts: Sequence[int]) -> bool:
+        """Take the labels (N,) of a batch, `counts` of each row; return whether that was all."""
+        self._names += batch.names
+        self._rows += zip(batch.rows, counts, strict=True)
+        self._labels.append(labels)
+        self._batches += 1
+        return self._batches == batch.batches
+
+    def by_utterance(self) -> dict[str, Tensor]:
+        """Return the labels (F_i,) int64 of every utterance, none of what cannot be read."""
+        flat = torch.cat(self._labels).cpu()  # the one time that a GPU is waited for
+        rows = torch.split(flat, [count for _, count in self._rows])
+        found = defaultdict(list)
+        for (row, _), labels in zip(self._rows, rows, strict=True):
+            found[row.id].append((row.first, labels))
+        whole = {
+            name: torch.cat([labels for _, labels in sorted(pieces, key=itemgetter(0))])
+            for name, pieces in found.items()
+            if name not in self.lost
+        }
+        return {name: whole.get(name, NONE) for name in self._names}
 
 
 def _report(labels: store.Labels, labeler: kmeans.Labeler, audio: CutSource) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harness_bench.cuts.shar import labels_path
 from harness_bench.pretrain.data.cut_source import ShardedCuts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from lhotse.cut import Cut
     from torch import Tensor
@@ -169,7 +169,7 @@ def open_labels(folder: Path) -> Labels:
     return ShardLabels(folder) if any(folder.glob(TAR_PATTERN)) else LabelStore(folder)
 
 
-def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[str, Any]) -> None:
+def write_labels(folder: Path, part: int, labels: Mapping[str, Any]) -> None:
     """Write the labels (utterance id -> (F,) integers below 65,536) of one shard, as its cuts."""
     from lhotse.array import Array  # noqa: PLC0415 - slow to import
     from lhotse.shar.writers.array import ArrayTarWriter  # noqa: PLC0415
@@ -178,7 +178,7 @@ def write_labels(folder: Path, part: int, cuts: Sequence[Cut], labels: Mapping[s
         atomic_path(labels_path(folder, part)) as partial,
         ArrayTarWriter(str(partial), shard_size=None) as tar,
     ):
-        for cut in cuts:
-            row = np.asarray(labels[str(cut.id)]).astype(np.uint16)
+        for name, values in labels.items():
+            row = np.asarray(values).astype(np.uint16)
             manifest = Array("memory", "", "", shape=list(row.shape))
-            tar.write(str(cut.id), row, manifest)
+            tar.write(name, row, manifest)

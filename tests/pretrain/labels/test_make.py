@@ -1,7 +1,8 @@
 """The labelling pass: frames in their place, the same labels whatever happened before."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,21 +15,29 @@ from lhotse import MonoCut
 from lhotse.cut import Cut
 from safetensors.torch import load_file
 from torchaudio.compliance import kaldi
+from torchaudio.functional import compute_deltas
 
-from harness_bench.audio.batching import Waveforms
 from harness_bench.audio.frames import frame_count
 from harness_bench.audio.io import load_waveform
-from harness_bench.core.files import read_json
+from harness_bench.core.config import resolved
+from harness_bench.core.files import digest_strings, read_json
 from harness_bench.core.skipped import SkipList
+from harness_bench.cuts.shar import write_shards
 from harness_bench.models.checkpoint import save_random
-from harness_bench.models.frozen import load_backbone
+from harness_bench.models.frozen import checkpoint_digest, load_backbone
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.labels import make as module
 from harness_bench.pretrain.labels import store as label_store
+from harness_bench.pretrain.labels.features import HiddenSource, MfccSource, mfcc39
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
-from harness_bench.pretrain.labels.make import HiddenSource, MfccSource, make_labels, mfcc39
-from harness_bench.pretrain.labels.store import REPORT_FILE, Labels, write_shard
+from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.store import (
+    REPORT_FILE,
+    SHARD_PATTERN,
+    Labels,
+    write_shard,
+)
 from tests.models.conftest import MEL, padded, small_config
 
 
@@ -44,6 +53,17 @@ def test_mfcc_frames_equal_conv_frames_for_thousands_of_lengths() -> None:
     for samples in (*range(400, 1100, 7), 16_000, 16_079, 47_999):
         assert mfcc39(torch.randn(samples)).shape == (frame_count(samples), 39)
     assert mfcc39(torch.randn(399)).shape == (0, 39)
+
+
+@pytest.mark.parametrize("samples", [400, 560, 1_200, 20_719, 20_720, 61_000, 200_003])
+def test_mfcc_are_torchaudios_to_the_bit(samples: int) -> None:
+    """Labels of older versions were made with its functions: keys say that these are the same."""
+    wave = noise(samples, seed=samples) * torch.sin(torch.arange(samples) / 3_000)
+    wave[samples // 2 : samples // 2 + 4_000] = 0.0  # digital silence
+    static = kaldi.mfcc(wave[None], num_ceps=13, use_energy=False, dither=0.0).T
+    delta = compute_deltas(static)
+    whole = torch.cat([static, delta, compute_deltas(delta)]).T[::2]
+    assert torch.equal(mfcc39(wave), whole[: frame_count(samples)])
 
 
 @settings(max_examples=25, deadline=None)
@@ -88,7 +108,7 @@ def test_cropped_hidden_labels_stand_at_their_frames(tmp_path: Path) -> None:
     wave *= torch.sin(torch.arange(48_000) / 900).abs()
 
     def frames(samples: torch.Tensor) -> torch.Tensor:
-        return source.frames(Waveforms(["u"], samples[None], torch.tensor([len(samples)])))[0]
+        return source.frames(samples[None], torch.tensor([len(samples)]))[0]
 
     whole, start = frames(wave), 40
     labeler = Labeler(whole[::7], None, 0.0)
@@ -154,6 +174,87 @@ def test_a_pass_resumes(cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.Mon
     assert seen[0].stat().st_mtime_ns == first
 
 
+@pytest.mark.parametrize("source", ["mfcc", "hidden", "shards"])
+def test_workers_change_no_label(
+    cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Audio is read by any number of processes; frames for k-means come in the same order."""
+    monkeypatch.setattr(cut_source, "PART_CUTS", 4)
+    monkeypatch.setattr(module, "PART_CUTS", 4)
+    save_random(tmp_path / "teacher", small_config(), seed=0)
+    config, given = LabelConfig(source="mfcc", clusters=6, batch_seconds=2.0), None
+    if source == "hidden":
+        config, given = replace(config, source="hidden", layer=2), tmp_path / "teacher"
+    audio: cut_source.CutSource = cut_source.CutList(cuts)
+    if source == "shards":
+        audio = cut_source.ShardedCuts(write_shards(cuts, tmp_path / "shar", shard_cuts=3))
+    made = [
+        make_labels(audio, tmp_path / str(n), config, teacher=given, num_workers=n)
+        for n in (0, 1, 3)
+    ]
+    rows = [[row.tolist() for row in labels.rows()] for labels in made]
+    assert len(rows[0]) == len(cuts)
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_labels_are_those_of_one_utterance_after_another(cuts: list[Cut], tmp_path: Path) -> None:
+    """Batches save time alone: every utterance gets what it gets by itself."""
+    made = make_labels(cuts, tmp_path, replace(MFCC, batch_seconds=3.0), num_workers=2)
+    labeler = load_labeler(tmp_path)
+    for cut in cuts:
+        frames = mfcc39(torch.from_numpy(load_waveform(cut)))
+        assert torch.equal(made.of(cut), labeler(frames))
+
+
+def test_a_pass_with_workers_resumes(
+    cuts: list[Cut], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts may be missing anywhere; what is there stays."""
+    monkeypatch.setattr(cut_source, "PART_CUTS", 3)
+    whole = labels_of(make_labels(cuts, tmp_path, MFCC, num_workers=2), cuts)
+    files = sorted(tmp_path.glob(SHARD_PATTERN))
+    times = [path.stat().st_mtime_ns for path in files]
+    for path in (files[1], files[3], tmp_path / REPORT_FILE):
+        path.unlink()
+    assert labels_of(make_labels(cuts, tmp_path, MFCC, num_workers=2), cuts) == whole
+    made = [path.stat().st_mtime_ns != time for path, time in zip(files, times, strict=True)]
+    assert made == [False, True, False, True, False]
+
+
+def test_precision_is_in_the_key_where_it_is_used(cuts: list[Cut], tmp_path: Path) -> None:
+    """Keys of full precision, and of MFCC, are those of older versions."""
+    teacher = tmp_path / "teacher"
+    save_random(teacher, small_config(), seed=0)
+    config = LabelConfig(source="hidden", layer=2, clusters=8)
+
+    def make(name: str, precision: str) -> Labels:
+        return make_labels(cuts, tmp_path / name, config, teacher=teacher, precision=precision)
+
+    full, half = make("full", "32-true"), make("half", "bf16-mixed")
+    values = f"hidden-2-of-{checkpoint_digest(teacher)}", resolved(config), audio_digest(cuts)
+    assert full.digest == digest_strings(map(str, values))
+    assert half.digest == digest_strings(map(str, (f"{values[0]}-bf16", *values[1:])))
+    samples = padded([9_000, 4_001])
+    one, other = (
+        torch.cat(HiddenSource(teacher, 2, torch.device("cpu"), bf16=bf16).frames(*samples))
+        for bf16 in (False, True)
+    )
+    assert other.dtype == torch.float32
+    assert 1e-4 < (one - other).norm() / one.norm() < 0.05
+    # Labels in full precision, even unfinished ones, are not made anew for a training in bf16.
+    (tmp_path / "full" / REPORT_FILE).unlink()
+    assert make("full", "bf16-mixed").digest == full.digest
+    dev = make_labels(cuts[:3], tmp_path / "dev", config, teacher=teacher, fitted=half)
+    assert all(torch.equal(dev.of(cut), half.of(cut)) for cut in cuts[:3])
+    mfcc = make_labels(cuts, tmp_path / "mfcc", MFCC, precision="bf16-mixed")
+    values = "mfcc39-kaldi-v1", resolved(MFCC), audio_digest(cuts)
+    assert mfcc.digest == digest_strings(map(str, values))
+
+
+def audio_digest(cuts: list[Cut]) -> str:
+    return cut_source.CutList(cuts).digest
+
+
 def test_other_inputs_replace_old_labels(cuts: list[Cut], tmp_path: Path) -> None:
     make_labels(cuts, tmp_path, MFCC)
     store = make_labels(cuts[:10], tmp_path, LabelConfig(source="mfcc", clusters=5))
@@ -186,9 +287,7 @@ def test_hidden_states_of_the_named_layer(
     samples, counts = padded([9_000, 4_001])
     source = HiddenSource(teacher, 2, torch.device("cpu"))
     alone = load_backbone(teacher).encode([samples[0], samples[1, :4_001]])
-    for ours, states in zip(
-        source.frames(Waveforms(["a", "b"], samples, counts)), alone, strict=True
-    ):
+    for ours, states in zip(source.frames(samples, counts), alone, strict=True):
         torch.testing.assert_close(ours, states[2], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="which has 3"):
         HiddenSource(teacher, 4, torch.device("cpu"))
@@ -214,14 +313,15 @@ def test_fitted_share(samples: list[int], share: float, seed: int, shuffled: ran
     config = LabelConfig(source="mfcc", clusters=2, fit_share=share, seed=seed)
     picked: list[list[Cut]] = []
 
-    def recorded(cuts: Iterable[Cut], *_: object) -> list[torch.Tensor]:
-        picked.append(list(cuts))
+    def recorded(audio: cut_source.CutList, *arguments: Any) -> list[cut_source.Part]:
+        picked.append(list(audio.subset(*arguments)))
         return []
 
-    with patch.object(module, "_all_frames", recorded):
+    with patch.object(module, "_subset", recorded):
         for order in (made, shuffled.sample(made, len(made))):
-            skips = SkipList(Path())
-            module._sample_frames(cut_source.CutList(order), config, MfccSource(), skips)
+            audio, skips = cut_source.CutList(order), SkipList(Path())
+            reading = module._Pass(audio, MfccSource(), skips, 60.0, 0, torch.device("cpu"))
+            module._sample_frames(reading, config)
     assert picked[0] == picked[1]
     whole, part = (sum(cut.duration for cut in cuts) for cuts in (made, picked[0]))
     longest = max(cut.duration for cut in picked[0])
