@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.state import Run
 
 TENSORBOARD = "tensorboard"  # folder of its events, within the run's
+# Seconds that Weights & Biases may take at the end: a cluster grants some 120 after its SIGTERM.
+_FINISH = 60.0
 
 
 class FigureBoard(Protocol):
@@ -70,7 +72,7 @@ class WeightsAndBiases:
         try:
             self.run = wandb.init(
                 project=project, id=name, name=run.step.name, dir=run.out, resume="allow",
-                config=config, settings=wandb.Settings(console="off", silent=True),
+                config=config, settings=wandb.Settings(console="off", silent=True, finish_timeout=_FINISH),
             )  # fmt: skip
             # Updates that are done again after a resume stand beside the first, at their place.
             self.run.define_metric("*", step_metric="update")
@@ -83,7 +85,7 @@ class WeightsAndBiases:
             self._leave(error)
             return
         write_json(note, {"project": project, "id": name})
-        say(f"Weights & Biases: {self.run.url or self.run.dir}")
+        say(f"Weights & Biases: {self.run.dir if self.run.offline else self.run.url}")
 
     def add(self, figures: Mapping[str, float], update: int) -> None:
         """Show figures by name."""
@@ -110,8 +112,8 @@ def check_boards(config: PretrainConfig) -> None:
     """Refuse a board whose package is missing: a `ValueError` that says how to install it."""
     if config.wandb_project is not None and find_spec("wandb") is None:
         raise ValueError(
-            f"wandb_project = {config.wandb_project!r} needs the package wandb; `pip install wandb`"
-            ", or leave the key out."
+            f"wandb_project = {config.wandb_project!r} needs the package wandb; `pip install "
+            "'wandb>=0.31'`, or leave the key out."
         )
 
 

@@ -138,7 +138,7 @@ def test_a_missing_package_is_told_before_labels_are_made(
 ) -> None:
     family = written(tmp_path, FAMILY.replace("log_interval", 'wandb_project = "p"\nlog_interval'))
     monkeypatch.setattr("harness_bench.pretrain.boards.find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"wandb_project = 'p'.*pip install wandb"):
+    with pytest.raises(ValueError, match=r"wandb_project = 'p'.*pip install 'wandb"):
         train_family(family, cuts, tmp_path / "out", accelerator="cpu")
     assert not (tmp_path / "out").exists()
     assert util.find_spec("wandb") is not None
