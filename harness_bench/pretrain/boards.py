@@ -70,9 +70,10 @@ class WeightsAndBiases:
         config = {**resolved(run.step), "ranks": run.fabric.world_size, "hours": run.hours}
         self.run: Any = None
         try:
+            settings = wandb.Settings(console="off", silent=True, finish_timeout=_FINISH)
             self.run = wandb.init(
                 project=project, id=name, name=run.step.name, dir=run.out, resume="allow",
-                config=config, settings=wandb.Settings(console="off", silent=True, finish_timeout=_FINISH),
+                config=config, settings=settings,
             )  # fmt: skip
             # Updates that are done again after a resume stand beside the first, at their place.
             self.run.define_metric("*", step_metric="update")
