@@ -28,11 +28,12 @@ from harness_bench.pretrain import trainer
 from harness_bench.pretrain.config import CHECKPOINT, checkpoint_folder, load_family
 from harness_bench.pretrain.data.batches import MaskedBatch
 from harness_bench.pretrain.data.cut_source import CutList
+from harness_bench.pretrain.exports import BEST
 from harness_bench.pretrain.family import train_family
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE, VALID_FILE
 from harness_bench.pretrain.objectives.hubert import HubertObjective
-from harness_bench.pretrain.state import Run, state_path, states
+from harness_bench.pretrain.state import EXPORTS, Run, state_path, states
 from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import at_batch, batches_of_block, die, equal, small_step
 from tests.pretrain.test_family import TINY
@@ -103,7 +104,9 @@ def main(folder: Path) -> None:
     spoilt_updates(folder, cuts, labels, run.fabric)
     lost_disks(folder, cuts, labels, run.fabric)
     slow_disk(folder, cuts, labels, run.fabric)
-    watched = small_step(max_update=1, validate_interval_updates=1)
+    watched = small_step(
+        max_update=1, validate_interval_updates=1, best_checkpoint_metric="pnmi_masked"
+    )
     trainer.pretrain(
         watched, cuts, labels, folder / "watched", fabric=run.fabric,
         valid=ValidSet(CutList(held_out(cuts)), labels),
@@ -235,6 +238,7 @@ def test_two_ranks_validate_as_one(folder: Path, cuts: list[Cut], labels: LabelS
     given = (folder / "watched" / "checkpoint", held_out(cuts), labels)
     expected = by_formula(*given) | pnmi_by_formula(*given)
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert equal(folder / "watched" / EXPORTS / BEST, given[0])
 
 
 def test_two_ranks_resume_bit_equal(folder: Path) -> None:
