@@ -13,7 +13,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real evidence evidence-gpu audit-demo test test-slow test-browser lint peers bench lock clean
+.PHONY: help setup demo demo-real evidence evidence-gpu audit-demo test test-slow test-browser lint peers bench bench-gpu lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -57,6 +57,9 @@ peers: setup  ## Install fairseq beside the environment, for its tests and bench
 bench: setup  ## Measure against the peers; writes build/bench.json.
 	@bash tools/peers.sh $(VENV) build/peers || true
 	@$(BIN)/python benchmarks/run.py
+
+bench-gpu: setup  ## What pretraining does on one GPU, in 8 minutes; build/gpu_step.json and .md.
+	@$(BIN)/python benchmarks/bench_gpu_step.py
 
 lock:  ## Pin anew what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --universal --python-version 3.12 $(EXTRAS) --group dev \

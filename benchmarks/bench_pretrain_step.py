@@ -171,7 +171,8 @@ def updates(
             loss = step(batch)
         loss.backward()
         optimizer.step()
-        return loss.detach()
+        found: Tensor = loss.detach()
+        return found
 
     return update
 

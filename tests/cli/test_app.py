@@ -162,7 +162,8 @@ def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
 
     Once stopped, a second SIGTERM, which launchers send, must not change the exit status.
     """
-    broken, handlers = typer.Typer(), {}
+    broken = typer.Typer()
+    handlers: dict[int, Any] = {}
 
     @broken.command()
     def fail() -> None:
