@@ -79,8 +79,11 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> int:
 
 def append_jsonl(path: Path, row: object) -> None:
     """Add one JSON value as a line; a kill may cut it off."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    except OSError as error:  # of a full disk, it does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_jsonl(path: Path) -> Iterator[Any]:

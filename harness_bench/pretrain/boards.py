@@ -48,7 +48,10 @@ class TensorBoard:
 
     def close(self) -> None:
         """Write out what is still held."""
-        self.writer.close()
+        try:
+            self.writer.close()
+        except OSError as error:  # a full disk, which another message names
+            say(f"TensorBoard lacks its last figures: {error}")
 
 
 class WeightsAndBiases:

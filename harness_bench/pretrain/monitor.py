@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.distributed import together
 from harness_bench.core.files import append_jsonl, atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.pretrain.boards import open_boards
@@ -159,8 +160,9 @@ class TrainLog:
         self._write(VALID_FILE, row, group="valid/")
 
     def _write(self, name: str, line: Mapping[str, float], group: str = "") -> None:
-        if self.run.fabric.global_rank == 0:
-            append_jsonl(self.run.out / name, line)
+        with together():  # a full disk
+            if self.run.fabric.global_rank == 0:
+                append_jsonl(self.run.out / name, line)
         figures = {group + key: line[key] for key in line if key != "update"}
         for board in self.boards:
             board.add(figures, int(line["update"]))

@@ -12,6 +12,7 @@ import torch
 
 from harness_bench.audio.batching import by_duration
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
+from harness_bench.core.distributed import together
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.pretrain.config import AugmentConfig
 from harness_bench.pretrain.data.batches import NO_LABEL, BatchMaker, MaskedBatch
@@ -82,8 +83,9 @@ class Validation:
         if update % self.every == 0 or update == last:
             begun, cpu = time.perf_counter(), cpu_seconds()
             row = self._figures(self.batches()) | {"hours": self.hours}
-            if self.run.fabric.global_rank == 0:
-                keep_best(self.run, row)  # first: what the log has is not validated again
+            with together():  # a full disk
+                if self.run.fabric.global_rank == 0:
+                    keep_best(self.run, row)  # first: what the log has is not validated again
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu_seconds() - cpu}
             self.log.add_validation(row | times)
 
@@ -119,16 +121,17 @@ class Validation:
             if self.units is not None:
                 self.units.start(named, device)
             # Not through the wrapped model, whose ranks would wait for one another at every batch.
-            for batch in batches:
-                self.alive()
-                self.skips.add(len(batch.ids), batch.skipped)
-                if not batch.ids:
-                    continue
-                moved = batch.to(device)
-                sums, named = objective.evaluate(moved)
-                total += tally(objective, sums, moved)
-                if self.units is not None:
-                    self.units.add(moved, named)
+            with together():  # unreadable audio
+                for batch in batches:
+                    self.alive()
+                    self.skips.add(len(batch.ids), batch.skipped)
+                    if not batch.ids:
+                        continue
+                    moved = batch.to(device)
+                    sums, named = objective.evaluate(moved)
+                    total += tally(objective, sums, moved)
+                    if self.units is not None:
+                        self.units.add(moved, named)
             figures, _ = totalled(self.run, [*sums], total)
         return figures if self.units is None else figures | self.units.figures()
 

@@ -240,8 +240,10 @@ def test_a_full_disk_ends_both_ranks_and_the_next_job_ends_bit_equal(
         (out / "ballast").write_bytes(bytes(room))
         assert job.ends() == "FAILED", job.said
         assert job.facts["Restarts"] == "0"
-        for who in ("harness-bench: The", "harness-bench: Stopped by rank 0: The"):
-            assert re.search(rf"{who} state \S+ could not be written .*MB left", job.said), job.said
+        full = rf"(The state {out}/\S+ could not be written .*MB left|.*No space .*'{out}/)"
+        for who in ("", "Stopped by rank 0: "):
+            said = re.search(rf"^harness-bench: {who}(?!Stopped){full}", job.said, re.MULTILINE)
+            assert said, job.said
         assert not list(out.glob("first/run/.partial-*"))
         (out / "ballast").unlink()
         again = submit()
