@@ -202,6 +202,7 @@ def _case(
     padded: bool,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Return audio seconds and operations a second, and the peak memory in GiB."""
+    gc.collect()  # the last case's optimizer
     shortest = SHORTEST if padded else 1.0
     batch = crops(config, sizes.crop, count, shortest=shortest).to(device)
     if isinstance(step, TransformersStep):
@@ -267,7 +268,7 @@ def _trainer(
         *_, row = read_jsonl(folder / "run" / LOG_FILE)
     audio, mean = row["audio_seconds_per_second"], float(lengths.mean()) / SAMPLE_RATE
     share = audio * operations(step.model, mean) / mean / peak
-    memory, wait = _memory(device), row.get("data_wait")
+    memory, wait = _memory(device), row.get("data_wait")  # None: a log that does not say
     yield Case(model, kind, None, padded=True, audio_per_second=audio, of_peak=share,
                memory_gib=memory, data_wait=wait)  # fmt: skip
 
