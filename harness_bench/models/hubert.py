@@ -123,16 +123,20 @@ class Encoder(nn.Module):
 
     @override
     def forward(
-        self, x: Tensor, valid: Tensor, max_layer: int | None
+        self, x: Tensor, valid: Tensor | None, max_layer: int | None
     ) -> tuple[list[Tensor], Tensor]:
-        """Map x (B, F, D), valid (B, F) bool -> the hidden states and the normalised last one."""
-        # Padding must be silent for the positional convolution, or it reaches valid frames.
-        x = x.masked_fill(~valid[..., None], 0.0)
+        """Map x (B, F, D) -> the hidden states and the normalised last one.
+
+        `valid` (B, F) bool tells frames from padding; None: there is none.
+        """
+        if valid is not None:
+            # Padding must be silent for the positional convolution, or it reaches valid frames.
+            x = x.masked_fill(~valid[..., None], 0.0)
         x = x + self.pos_conv_embed(x)
         if not self.norm_first:
             x = self.layer_norm(x)
         x = self.dropout(x)
-        attend = None if bool(valid.all()) else valid[:, None, None, :]
+        attend = None if valid is None else valid[:, None, None, :]
         states = [x]
         for layer in self.layers[:max_layer]:
             keep = not self.training or float(torch.rand(())) >= self.layerdrop
@@ -182,6 +186,8 @@ class Hubert(nn.Module):
         mask: Tensor | None = None,
         max_layer: int | None = None,
         channels: Tensor | None = None,
+        *,
+        padded: bool | None = None,
     ) -> HubertOutput:
         """Run the extractor and the transformer, of this as many blocks as `max_layer` says.
 
@@ -191,6 +197,8 @@ class Hubert(nn.Module):
             mask: (B, F) bool, frames replaced by the mask embedding.
             max_layer: None: all.
             channels: (B, D) bool, channels of the transformer's input to silence.
+            padded: whether an utterance is shorter than others; None: it is looked for. Without
+                padding attention needs no mask, and faster kernels serve it.
         """
         # As a tensor, so that nothing waits for a GPU; see `frame_count`.
         seen = lengths.to(waveforms.device) - self.config.receptive_field
@@ -206,7 +214,9 @@ class Hubert(nn.Module):
             x = torch.where(mask[..., None], self.masked_spec_embed.to(x.dtype), x)
         if channels is not None:
             x = x.masked_fill(channels[:, None], 0.0)
-        states, output = self.encoder(x, valid, max_layer)
+        if padded is None:
+            padded = not bool(valid.all())
+        states, output = self.encoder(x, valid if padded else None, max_layer)
         return HubertOutput(states, output, frames, features_pen)
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> Tensor:

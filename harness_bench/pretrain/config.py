@@ -136,6 +136,8 @@ class PretrainConfig:
     max_seconds: float = Field(default=62.5, gt=0)  # audio per rank and batch
     max_sample_size: int = Field(default=250_000, ge=3200)  # longer utterances are cropped
     min_sample_size: int = Field(default=400, ge=400)  # shorter ones are left out and counted
+    # False: all utterances of a batch are cut to its shortest, as fairseq does; no audio is padded.
+    pad_audio: bool = True
     # Language -> weight: every language gets its share of the audio. None: as the data are.
     balance: dict[str, Weight] | None = None
     num_buckets: int = Field(default=30, ge=2)
@@ -369,6 +371,8 @@ def key_values(step: IterationConfig) -> dict[str, object]:
     values = resolved(step)
     for name in SUPERVISION:
         del values["pretrain"][name]
+    if step.pretrain.pad_audio:
+        del values["pretrain"]["pad_audio"]
     if step.objective == HUBERT:
         del values["objective"]
         if not step.objective_options:

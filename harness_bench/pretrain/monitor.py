@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import resource
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.distributed import together
+from harness_bench.core.distributed import sum_over_ranks, together
 from harness_bench.core.files import append_jsonl, atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
 from harness_bench.pretrain.boards import open_boards
@@ -89,21 +89,31 @@ LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"
 
 
 def tally(objective: Objective, sums: Mapping[str, Tensor], batch: MaskedBatch) -> Tensor:
-    """Put what is said of a batch into a row: sums, counts, samples and 1 for the batch, float32.
+    """Put what is said of a batch into a row: sums, counts, samples, those with padding, and 1.
 
     It stays on the device, so that adding rows waits for nothing.
     """
     samples = batch.lengths.sum()[None]
     scalars = [value[None] for value in sums.values()]
-    parts = [*scalars, objective.counts(batch), samples, torch.ones_like(samples)]
+    held = torch.full_like(samples, batch.samples.numel())
+    counts = objective.counts(batch).to(samples.device)
+    parts = [*scalars, counts, samples, held, torch.ones_like(samples)]
     return torch.cat([part.float() for part in parts])
 
 
-def totalled(run: Run, names: Sequence[str], totals: Tensor) -> tuple[dict[str, float], float]:
-    """Add rows of `tally` over ranks; return the objective's figures and the samples."""
-    summed = run.fabric.all_reduce(totals, reduce_op="sum").tolist()
-    *counts, samples, batches = summed[len(names) :]
-    return run.objective.figures(dict(zip(names, summed, strict=False)), counts, batches), samples
+class HeardAudio(NamedTuple):
+    """What some batches held."""
+
+    samples: float
+    padding: float  # share of what was computed
+
+
+def totalled(run: Run, names: Sequence[str], totals: Tensor) -> tuple[dict[str, float], HeardAudio]:
+    """Add rows of `tally` over ranks; return the objective's figures and what was heard."""
+    summed = sum_over_ranks(totals.clone()).tolist()
+    *counts, samples, held, batches = summed[len(names) :]
+    figures = run.objective.figures(dict(zip(names, summed, strict=False)), counts, batches)
+    return figures, HeardAudio(samples, 1 - samples / max(held, 1))
 
 
 class TrainLog:
@@ -130,12 +140,18 @@ class TrainLog:
 
     def _reset(self) -> None:
         self.totals: Tensor | None = None
+        self.waited = 0.0
         self.since, self.cpu_since = time.perf_counter(), cpu_seconds()
 
     def add(
-        self, sums: list[dict[str, Tensor]], group: list[MaskedBatch], norm: Tensor
-    ) -> dict[str, Any] | None:
-        """Add one update's sums; write a line when it is time, and at the end, and return it."""
+        self, sums: list[dict[str, Tensor]], group: list[MaskedBatch], norm: Tensor,
+        waited: float = 0.0,
+    ) -> dict[str, Any] | None:  # fmt: skip
+        """Add one update's sums; write a line when it is time, and at the end, and return it.
+
+        `waited`: seconds for the batches.
+        """
+        self.waited += waited
         for each, batch in zip(sums, group, strict=True):
             row = tally(self.run.objective, each, batch)
             self.totals = row if self.totals is None else self.totals + row
@@ -170,14 +186,17 @@ class TrainLog:
     def _line(self, names: list[str], norm: float) -> dict[str, Any]:
         run = self.run
         assert self.totals is not None
-        figures, samples = totalled(run, names, self.totals)
+        figures, heard = totalled(run, names, self.totals)
+        seconds = time.perf_counter() - self.since
         return {
             "update": run.progress.update,
             "epoch": run.progress.epoch,
             **figures,
             "grad_norm": norm,
             "lr": float(run.schedule.get_last_lr()[0]),
-            "audio_seconds_per_second": samples / SAMPLE_RATE / (time.perf_counter() - self.since),
+            "audio_seconds_per_second": heard.samples / SAMPLE_RATE / seconds,
+            "padding": heard.padding,
+            "data_wait": self.waited / seconds,  # of this rank
             "cpu_seconds": cpu_seconds() - self.cpu_since,  # of this rank, running workers aside
             "memory_gib": _peak_memory(run.fabric.device) / 2**30,
         }

@@ -20,7 +20,7 @@ from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
 from harness_bench.models.types.hubert import Backbone
 from harness_bench.pretrain.config import CHECKPOINT, UNDECIDING, key_values
-from harness_bench.pretrain.data.batches import NO_BATCH, BatchMaker
+from harness_bench.pretrain.data.batches import BatchMaker
 from harness_bench.pretrain.data.cut_source import as_source
 from harness_bench.pretrain.data.loader import BatchStream, make_loader
 from harness_bench.pretrain.data.stream import AudioStream, Position
@@ -40,6 +40,7 @@ from harness_bench.pretrain.state import (
     save_state,
     wait_for_state,
 )
+from harness_bench.pretrain.updates import Groups, MadeUpdate, Steps
 from harness_bench.pretrain.validation import Validation
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.data.cut_source import CutSource
     from harness_bench.pretrain.labels.store import Labels
     from harness_bench.pretrain.validation import ValidSet
+
+
+SAVE, LOOK = "save", "look"
 
 
 def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
@@ -151,7 +155,7 @@ def build_run(
     optimizer = torch.optim.AdamW(
         [parameter for parameter in objective.parameters() if parameter.requires_grad],
         lr=config.lr, betas=config.adam_betas, eps=config.adam_eps,
-        weight_decay=config.weight_decay,
+        weight_decay=config.weight_decay, fused=fabric.device.type == "cuda" or None,
     )  # fmt: skip
     model, wrapped = fabric.setup(objective, optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -183,63 +187,64 @@ def learning_rate_share(update: int, config: PretrainConfig) -> float:
 def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) -> None:
     """Update until max_update, from wherever the run stands; go back where it diverges."""
     skips = SkipList(run.out, run.fabric.global_rank, run.config.max_skipped)
-    batches = _batches(run, source, labels, skips)
     with on_sigterm() as signals, run.writer:  # whatever ends the run, its last state is written
+        groups = Groups(run, _batches(run, source, labels, skips), signals)
         while True:
             try:
-                return _update_on(run, batches, valid, skips, signals)
+                return _update_on(run, groups, valid, skips)
             except Diverged as error:
                 rewind(run, str(error))
 
 
-def _update_on(
-    run: Run, batches: Iterator[MaskedBatch], valid: ValidSet | None, skips: SkipList,
-    signals: list[int],
-) -> None:  # fmt: skip
+def _update_on(run: Run, groups: Groups, valid: ValidSet | None, skips: SkipList) -> None:
     """Update until max_update; `Diverged` where nothing good comes of it, KeyboardInterrupt."""
     config, progress, rank = run.config, run.progress, run.fabric.global_rank
-    log = TrainLog(run)
-    guard = Guard(run)
+    log, guard = TrainLog(run), Guard(run)
     with closing(log), watchdog(config.heartbeat_timeout, "update") as alive, tqdm(
         total=config.max_update, initial=progress.update, desc=run.step.name, unit="update",
         mininterval=1, maxinterval=10, disable=rank > 0 or None, leave=False,
     ) as display:  # fmt: skip
+
+        def done(made: MadeUpdate) -> None:
+            display.update()
+            group = made.group
+            row = log.add(made.sums, group.batches, made.norm, group.waited)
+            guard.check_loss(row, group.batches)
+            if row is not None:
+                display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
+
+        steps = Steps(run, guard, done)
         validation = Validation(run, valid, log, skips, alive)
-        while progress.update < config.max_update:
+        while steps.update < config.max_update:
             alive()
             validation.once()  # after the state is saved, and after a resume where it was cut off
-            group, error = _next(batches, config.update_freq)
-            totals, stop = _sum_over_ranks(run, group, asked=bool(signals), error=error)
-            sums = [_backward(run, batch, totals, last=batch is group[-1]) for batch in group]
+            group = groups.take()
+            totals, last = group.totals, group.batches[-1]
+            sums = [_backward(run, batch, totals, last=batch is last) for batch in group.batches]
+            if steps.update + 1 < config.max_update:
+                groups.fetch()
             norm = run.fabric.clip_gradients(
                 run.model, run.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
             )
-            good = guard.is_finite(norm, group)
-            if good:
-                _step(run)
-                display.update()
-                row = log.add(sums, group, norm)
-                guard.check_loss(row, group)
-                if row is not None:
-                    display.set_postfix(bits=f"{row['loss_masked']:.2f}", refresh=False)
+            steps.settle()  # the one before: its flag has come while this one was computed
+            due = _due(progress.update + 1, config)
+            good = steps.make(MadeUpdate(group, sums, norm), known=group.stop or due is not None)
             run.optimizer.zero_grad()
-            last = progress.update == config.max_update
-            due = last or progress.update % config.save_interval_updates == 0
-            if stop or (good and due):
+            if group.stop or (good and due == SAVE):
                 _save(run)
-            if stop:
+            if group.stop:
                 wait_for_state(run)
                 raise KeyboardInterrupt
         validation.once()
         wait_for_state(run)
 
 
-def _step(run: Run) -> None:
-    """Make one update of the weights by the gradients that are there."""
-    run.optimizer.step()
-    run.objective.after_update()
-    run.schedule.step()
-    run.progress.update += 1
+def _due(update: int, config: PretrainConfig) -> str | None:
+    """Return what follows an update that has to be known for it: a state, or a look at it."""
+    if update == config.max_update or update % config.save_interval_updates == 0:
+        return SAVE
+    intervals = (config.log_interval, config.validate_interval_updates)
+    return LOOK if any(each and update % each == 0 for each in intervals) else None
 
 
 def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> Iterator[MaskedBatch]:
@@ -256,14 +261,13 @@ def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> It
     loader = make_loader(BatchStream(stream, maker, start), config.num_workers, pin_memory=cuda)
     first, found = stream.epoch(start), False
     for batch in loader:
-        progress.epoch, progress.position = batch.epoch, batch.position
         if not (found or batch.ids) and batch.epoch > first:
             raise ValueError(
                 f"There is no batch: none of {source.utterances} utterances of "
                 f"{source.hours:.3g} h can be read ({len(skips)} cannot)."
             )
         skips.add(len(batch.ids), batch.skipped)
-        if batch.short and progress.epoch == first and fabric.global_rank == 0:
+        if batch.short and batch.epoch == first and fabric.global_rank == 0:
             say(
                 f"{len(batch.short)} utterances are shorter than min_sample_size = "
                 f"{config.min_sample_size} and left out, first {min(batch.short)!r}"
@@ -273,38 +277,11 @@ def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> It
             yield batch.to(fabric.device)
 
 
-def _next(batches: Iterator[MaskedBatch], count: int) -> tuple[list[MaskedBatch], Exception | None]:
-    """Return the batches of an update, or an empty one and why there is no more."""
-    try:
-        return [next(batches) for _ in range(count)], None
-    except Exception as error:  # noqa: BLE001 - raised on all ranks, which would wait for this one
-        return [NO_BATCH], error
-
-
-def _sum_over_ranks(
-    run: Run, group: list[MaskedBatch], *, asked: bool, error: Exception | None = None
-) -> tuple[Tensor, bool]:
-    """Sum the loss's denominators over batches and ranks; tell whether any rank is to stop.
-
-    One message for all: ranks that stopped at different updates would wait for each other. Where
-    a rank has no batch for an `error`, all raise it.
-    """
-    counts = torch.stack([run.objective.counts(batch) for batch in group]).sum(0)
-    flags = counts.new_tensor([int(asked), int(error is not None)])
-    both = torch.cat([counts, flags]).to(run.fabric.device)
-    both = run.fabric.all_reduce(both, reduce_op="sum")
-    if both[-1] > 0:
-        with together():
-            if error is not None:
-                raise error
-    return both[:-2], bool(both[-2] > 0)
-
-
 def _backward(run: Run, batch: MaskedBatch, totals: Tensor, *, last: bool) -> dict[str, Tensor]:
     """Add a batch's gradients; ranks synchronise at the last batch of an update."""
     with run.fabric.no_backward_sync(run.model, enabled=not last):
         sums = run.model(batch)
-        counts = run.objective.counts(batch)
+        counts = run.objective.counts(batch).to(totals.device)
         run.fabric.backward(run.objective.loss(sums, counts, totals, run.fabric.world_size))
     return {name: value.detach() for name, value in sums.items()}
 

@@ -34,6 +34,7 @@ from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE, VALID_FILE
 from harness_bench.pretrain.objectives.hubert import HubertObjective
 from harness_bench.pretrain.state import EXPORTS, Run, state_path, states
+from harness_bench.pretrain.updates import Groups
 from harness_bench.pretrain.validation import ValidSet
 from tests.pretrain.conftest import at_batch, batches_of_block, die, equal, small_step
 from tests.pretrain.test_family import TINY
@@ -68,7 +69,9 @@ def gradients(run: Run) -> dict[str, torch.Tensor]:
 
 def by_loop(run: Run, group: list[MaskedBatch]) -> dict[str, torch.Tensor]:
     """Return the gradients of one update on these batches of this rank."""
-    totals, _ = trainer._sum_over_ranks(run, group, asked=False)
+    config = replace(run.config, update_freq=len(group))
+    accumulating = replace(run, step=replace(run.step, pretrain=config))
+    totals = Groups(accumulating, iter(group), []).take().totals
     for batch in group:
         trainer._backward(run, batch, totals, last=batch is group[-1])
     return gradients(run)

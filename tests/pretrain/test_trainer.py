@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE
 from harness_bench.pretrain.state import EXPORTS, state_path, states
 from harness_bench.pretrain.trainer import learning_rate_share
+from harness_bench.pretrain.updates import Steps
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import Train, at_batch, die, equal, small_step, weights
 
@@ -72,8 +74,8 @@ def test_it_learns(train: Train, tmp_path: Path) -> None:
     assert rows[-1]["accuracy_unmasked"] > rows[0]["accuracy_unmasked"]
     promised = {
         "update", "epoch", "loss_masked", "loss_unmasked", "accuracy_masked", "accuracy_unmasked",
-        "features_pen", "grad_norm", "lr", "audio_seconds_per_second", "cpu_seconds",
-        "memory_gib",
+        "features_pen", "grad_norm", "lr", "audio_seconds_per_second", "padding", "data_wait",
+        "cpu_seconds", "memory_gib",
     }  # fmt: skip
     assert set(rows[0]) == promised
     events = board_events(tmp_path / TENSORBOARD)
@@ -145,6 +147,33 @@ def test_each_rewind_goes_further_back(
     # 6 bad: to update 4; 7 bad: to 2; up to 6 again; 12 bad: to 6; 13 bad: to 4; 14 ends it.
     assert len(seen) == 14
     assert [path.name for path in states(tmp_path)] == ["state-00000004.pt"]
+
+
+def test_flags_may_be_read_one_update_late(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does: the device leaves a bad update out, and the CPU learns of it afterwards."""
+    adamw = torch.optim.AdamW
+    ends = []
+    for late in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim, "AdamW", lambda *a, **k: adamw(*a, **{**k, "fused": True}))
+            patch.setattr(trainer, "Steps", partial(Steps, late=late))
+            seen = poisoned(patch, {2, 5, 6, 8, 23})
+            step = small_step(max_bad_updates=2, max_update=20, log_interval=7)
+            ends.append((train(step, tmp_path / str(late)), seen, log(tmp_path / str(late))))
+    (one, batches, rows), (other, others, more) = ends
+    assert equal(one, other)
+    assert batches == others
+    assert [row["update"] for row in rows] == [row["update"] for row in more] == [7, 14, 20]
+    assert [row["loss_masked"] for row in rows] == [row["loss_masked"] for row in more]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim, "AdamW", lambda *a, **k: adamw(*a, **{**k, "fused": True}))
+        patch.setattr(trainer, "Steps", partial(Steps, late=True))
+        seen = poisoned(patch, {8, 9, 10})
+        rewound = train(small_step(max_bad_updates=2), tmp_path / "rewound")
+    assert len(seen) == 12 + 3 + 2 + 1, "two good updates undone, and a batch passed"
+    assert all(each.isfinite().all() for each in weights(rewound).values())
 
 
 def test_a_rewound_run_resumes_bit_equal(

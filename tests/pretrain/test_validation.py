@@ -54,7 +54,8 @@ FAMILY = (DEFAULTS + TEACHERS).replace(
 
 def rows(run: Path, name: str = VALID_FILE) -> list[dict[str, Any]]:
     """Read a log without what depends on the machine."""
-    machine = ("seconds", "audio_seconds_per_second", "memory_gib", "cpu_seconds")
+    machine = ("seconds", "audio_seconds_per_second", "memory_gib", "cpu_seconds",
+               "data_wait")  # fmt: skip
     return [{k: v for k, v in row.items() if k not in machine} for row in read_jsonl(run / name)]
 
 

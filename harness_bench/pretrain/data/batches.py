@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from harness_bench.audio.batching import Unusable, load_finite, pad
-from harness_bench.audio.frames import frame_count
+from harness_bench.audio.frames import FRAME_SHIFT, frame_count
 from harness_bench.core.rng import utterance_rng
 from harness_bench.pretrain.augment.effects import Augmenter
 
@@ -41,17 +41,37 @@ class MaskedBatch(NamedTuple):
     short: tuple[str, ...] = ()  # utterances below min_sample_size that come before it
     position: tuple[int, ...] = ()  # of the stream behind it, as `Position` has it in numbers
     epoch: int = 0  # how often all audio was heard
+    # What a GPU would have to be asked for, and waited for. (n,) int64: places, in (B * F), of
+    # masked frames with a label; and of others.
+    masked_at: Tensor | None = None
+    unmasked_at: Tensor | None = None
+    padded: bool | None = None  # whether a row is shorter than others
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
         return {name: value for name, value in self._asdict().items() if torch.is_tensor(value)}
 
+    def with_places(self) -> MaskedBatch:
+        """Return the batch with all that can be told of it beforehand."""
+        labelled = self.labels != NO_LABEL
+        return self._replace(
+            masked_at=(labelled & self.mask).flatten().nonzero()[:, 0],
+            unmasked_at=(labelled & ~self.mask).flatten().nonzero()[:, 0],
+            padded=any(frame_count(n) < self.labels.shape[1] for n in self.lengths.tolist()),
+        )
+
+    @property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Return `masked_at` and `unmasked_at`."""
+        if self.masked_at is None or self.unmasked_at is None:
+            return self.with_places().places
+        return self.masked_at, self.unmasked_at
+
     @property
     def counts(self) -> Tensor:
-        """Return the number of masked and of unmasked frames with a label: (2,) int64."""
-        labelled = self.labels != NO_LABEL
-        return torch.stack([(labelled & self.mask).sum(), (labelled & ~self.mask).sum()])
+        """Return the number of masked and of unmasked frames with a label: (2,) int64, CPU."""
+        return torch.tensor([len(places) for places in self.places])
 
     def to(self, device: torch.device) -> MaskedBatch:
         """Move the tensors to a device."""
@@ -108,6 +128,9 @@ def _spans(size: int, length: int, count: int, rng: np.random.Generator) -> NDAr
     return mask
 
 
+type Member = tuple[Window, NDArray[np.float32], Tensor]  # a window, its audio and labels
+
+
 class BatchMaker:
     """Reads the windows of a batch, augments and masks them."""
 
@@ -123,15 +146,16 @@ class BatchMaker:
         """Make a batch; what cannot be read, or has no labels, is no row of it."""
         config = self.config
         members, skipped = self._read(windows)
+        if not config.pad_audio:
+            members = self._of_one_length(members)
         samples, lengths = pad([wave for _, wave, _ in members])
         shape = (len(members), frame_count(samples.shape[1]))
         labels = torch.full(shape, NO_LABEL, dtype=torch.int64)
         mask = torch.zeros(shape, dtype=torch.bool)
         channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
-        for row, (window, wave, whole) in enumerate(members):
+        for row, (window, wave, known) in enumerate(members):
             count = frame_count(len(wave))
-            known = window.labels(whole, count)
-            labels[row, : len(known)] = known
+            labels[row, : len(known)] = known[:count]
             rng = self._rng(window, "mask")
             drawn = span_mask(count, config.mask_prob, config.mask_length, rng)
             mask[row, :count] = torch.from_numpy(drawn)
@@ -142,13 +166,13 @@ class BatchMaker:
                 )  # fmt: skip
                 channels[row] = torch.from_numpy(silenced)
         ids = [window.id for window, _, _ in members]
-        return MaskedBatch(ids, samples, lengths, labels, mask, channels, skipped)
+        made = MaskedBatch(ids, samples, lengths, labels, mask, channels, skipped)
+        return made.with_places()
 
-    def _read(
-        self, windows: Sequence[Window]
-    ) -> tuple[list[tuple[Window, NDArray[np.float32], Tensor]], tuple[Unusable, ...]]:
-        """Read audio and labels of the whole utterance; tell which lack one of them."""
-        members, skipped = [], []
+    def _read(self, windows: Sequence[Window]) -> tuple[list[Member], tuple[Unusable, ...]]:
+        """Read audio and labels of windows; tell which lack one of them."""
+        members: list[Member] = []
+        skipped = []
         for window in windows:
             try:
                 cut = self.source.read(window)
@@ -163,8 +187,19 @@ class BatchMaker:
                 continue
             if self.augmenter is not None:
                 wave = self.augmenter.change(wave, self._rng(window, "augment"))[0]
-            members.append((window, wave, labels))
+            members.append((window, wave, window.labels(labels, frame_count(len(wave)))))
         return members, tuple(skipped)
+
+    def _of_one_length(self, members: list[Member]) -> list[Member]:
+        """Cut all to the length of the shortest, each from a frame drawn at random."""
+        shortest = min((len(wave) for _, wave, _ in members), default=0)
+        cut = []
+        for window, wave, known in members:
+            free = (len(wave) - shortest) // FRAME_SHIFT
+            first = int(self._rng(window, "length").integers(free + 1))
+            part = wave[first * FRAME_SHIFT :][:shortest]
+            cut.append((window, part, known[first : first + frame_count(shortest)]))
+        return cut
 
     def _rng(self, window: Window, purpose: str) -> np.random.Generator:
         return utterance_rng(self.config.seed, window.epoch, window.id, purpose)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from harness_bench.core.config import STRICT
 from harness_bench.models.config import FAIRSEQ_SPECIAL_SYMBOLS
-from harness_bench.pretrain.data.batches import NO_LABEL
 from harness_bench.pretrain.objectives.base import Objective
 
 if TYPE_CHECKING:
@@ -82,14 +81,15 @@ class HubertObjective(Objective):
 
     def _encoded(self, batch: MaskedBatch) -> HubertOutput:
         channels = batch.channels if batch.channels.shape[1] else None
-        out: HubertOutput = self.hubert(batch.samples, batch.lengths, batch.mask, channels=channels)
+        out: HubertOutput = self.hubert(
+            batch.samples, batch.lengths, batch.mask, channels=channels, padded=batch.padded
+        )
         return out
 
     def _sums(self, batch: MaskedBatch, out: HubertOutput) -> dict[str, Tensor]:
-        labelled = batch.labels != NO_LABEL
-        masked, right = self._predict(out.output, batch.labels, labelled & batch.mask)
+        at, rest = batch.places
+        masked, right = self._predict(out.output, batch.labels, at)
         if self._all_frames:
-            rest = labelled & ~batch.mask
             unmasked, right_rest = self._predict(out.output, batch.labels, rest)
         else:
             unmasked, right_rest = masked.new_zeros(()), torch.zeros_like(right)
@@ -101,10 +101,10 @@ class HubertObjective(Objective):
             "correct_unmasked": right_rest,
         }
 
-    def _predict(self, output: Tensor, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.head(output[chosen])
+    def _predict(self, output: Tensor, labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.head(output.flatten(0, 1).index_select(0, places))
         # Rows 0 to 3 are fairseq's special symbols; label k is row k + 4.
-        targets = labels[chosen] + FAIRSEQ_SPECIAL_SYMBOLS
+        targets = labels.flatten()[places] + FAIRSEQ_SPECIAL_SYMBOLS
         loss = F.cross_entropy(logits, targets, reduction="sum")
         return loss, (logits.argmax(-1) == targets).sum()
 

@@ -81,6 +81,37 @@ def test_cropped_labels_are_those_of_the_cropped_audio(cuts: list[Cut], labels: 
     assert checked >= 3
 
 
+def test_batches_of_one_length(cuts: list[Cut], labels: LabelStore) -> None:
+    """Nothing is padded; what is left of an utterance has the labels that lie under it."""
+    by_id = {cut.id: cut for cut in cuts}
+    cropped = 0
+    for batch in batches(cuts, labels, pad_audio=False, max_sample_size=250_000):
+        assert batch.padded is False
+        assert set(batch.lengths.tolist()) == {batch.samples.shape[1]}
+        for row, name in enumerate(batch.ids):
+            whole, part = load_waveform(by_id[name]), batch.samples[row].numpy()
+            fits = [
+                start for start in range(0, len(whole) - len(part) + 1, 320)
+                if (whole[start : start + len(part)] == part).all()
+            ]  # fmt: skip
+            first = fits[0] // 320
+            assert torch.equal(
+                batch.labels[row], labels[name][first : first + len(batch.labels[row])]
+            )
+            cropped += len(part) < len(whole)
+    assert cropped > 5
+    assert any(batch.padded for batch in batches(cuts, labels))
+
+
+def test_places_are_those_of_the_masks(cuts: list[Cut], labels: LabelStore) -> None:
+    """Told beforehand, so that no device is asked for them."""
+    for batch in batches(cuts, labels):
+        known = batch.labels != NO_LABEL
+        for places, chosen in zip(batch.places, (batch.mask, ~batch.mask), strict=True):
+            assert torch.equal(places, (known & chosen).flatten().nonzero()[:, 0])
+        assert batch.counts.tolist() == [int((known & m).sum()) for m in (batch.mask, ~batch.mask)]
+
+
 def test_frames_without_audio_have_no_label(cuts: list[Cut], labels: LabelStore) -> None:
     for batch in batches(cuts, labels):
         for row, length in enumerate(batch.lengths.tolist()):
