@@ -1,10 +1,13 @@
 """The label pass: audio to one cluster a frame, against the two scripts that come with fairseq.
 
 Those (examples/hubert/simple_kmeans) run one utterance at a time, write its features to disk, read
-them back and find the nearest centroid in numpy, utterance by utterance.
+them back and find the nearest centroid in numpy, utterance by utterance. On two cores it is
+compared with one process that reads, computes and labels by turns, as ours did.
 """
 
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,11 @@ import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
+from lhotse.cut import Cut
 from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.compliance import kaldi
+from torchaudio.functional import compute_deltas
 
 from benchmarks.bench_pretrain_step import SETTINGS, shape
 from benchmarks.fairseq_peer import FairseqPeer, without_fairseq
@@ -26,14 +33,19 @@ from benchmarks.measure import (
     versus,
     write_cuts,
 )
-from harness_bench.models.checkpoint import save_checkpoint
+from harness_bench.audio.batching import by_duration, collate
+from harness_bench.models.checkpoint import load_config, save_checkpoint, save_random
 from harness_bench.models.config import forward_per_second
+from harness_bench.models.frozen import load_backbone
 from harness_bench.pretrain.config import LabelConfig
 from harness_bench.pretrain.labels.kmeans import Labeler, load_labeler
 from harness_bench.pretrain.labels.make import make_labels
+from harness_bench.pretrain.labels.quality import LabelCounts
 from harness_bench.pretrain.labels.store import REPORT_FILE, SHARD_PATTERN, open_labels, write_shard
 
 AGREE = 0.98  # of labels; near the border of two clusters rounding decides
+CORES = 2  # and as many workers, `PretrainConfig.num_workers` by default
+BF16_AGREES = 0.8  # the centroids of an untrained teacher lie close
 
 
 class FairseqScripts:
@@ -79,11 +91,98 @@ class FairseqScripts:
 
 
 def measure(*, tiny: bool = False) -> Rows:
-    """Yield CPU seconds of the whole pass and of its assignment alone, on one thread."""
+    """Yield seconds of passes on two cores, CPU seconds of one and its assignment on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(CORES)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _two_cores(Path(folder), tiny=tiny)
+    finally:
+        torch.set_num_threads(threads)
     if without_fairseq("label_pass_vs_fairseq", "label_assignment_vs_fairseq"):
         return
     with tempfile.TemporaryDirectory() as folder:
         yield from _measure(Path(folder), tiny=tiny)
+
+
+def _two_cores(folder: Path, *, tiny: bool) -> Rows:
+    """Compare passes by the clock: MFCC, a teacher in float32, the teacher in bf16."""
+    clusters, config = 10 if tiny else 500, shape("hst", tiny=tiny)
+    save_random(folder / "teacher", config, seed=0)
+    mfcc = LabelConfig(source="mfcc", clusters=clusters, kmeans_iterations=1, fit_hours=0.1)
+    hidden = replace(mfcc, source="hidden", layer=config.encoder_layers, batch_seconds=16.0)
+    rng = np.random.default_rng(0)
+    cuts: list[Cut] = []
+    lengths = speech_lengths(4 if tiny else 200, rng)
+    cuts += write_cuts(folder, [0.1 * rng.standard_normal(length) for length in lengths])
+    repeats = 1 if tiny else 3
+    yield _against_one_process(folder, cuts, mfcc, "mfcc", "32-true", repeats)
+    few = cuts[:2] if tiny else cuts[:8]
+    for name, precision in (("hidden", "32-true"), ("hidden_bf16", "bf16-mixed")):
+        yield _against_one_process(folder, few, hidden, name, precision, repeats)
+
+
+def _against_one_process(
+    folder: Path, cuts: list[Cut], config: LabelConfig, name: str, precision: str, repeats: int
+) -> Row:
+    made, teacher = folder / name, folder / "teacher"
+    found: dict[str, Tensor] = {}
+
+    def ours() -> None:
+        _forget(made)
+        make_labels(cuts, made, config, teacher=teacher, num_workers=CORES, precision=precision)
+
+    ours()
+    labeler, model = load_labeler(made), load_backbone(teacher)
+
+    @torch.inference_mode()
+    def peer() -> None:
+        for batch in by_duration(cuts, config.batch_seconds):
+            waves = collate(batch)
+            if config.source == "mfcc":
+                pairs = zip(waves.samples, waves.lengths.tolist(), strict=True)
+                frames = [_torchaudio_mfcc(wave[:length]) for wave, length in pairs]
+            else:
+                states, counts = model(waves.samples, waves.lengths, max_layer=config.layer)
+                pairs = zip(states[config.layer or 0], counts.tolist(), strict=True)
+                frames = [rows[:count] for rows, count in pairs]
+            found.update(zip(waves.ids, map(labeler, frames), strict=True))
+        write_shard(folder / "peer.safetensors", found)
+        tally = LabelCounts(config.clusters)
+        for row in found.values():
+            tally.add(row)
+
+    times = in_turn(ours, peer, repeats=repeats, clock=time.perf_counter)
+    labels = open_labels(made)
+    equal = torch.cat([labels.of(cut) == found[cut.id] for cut in cuts]).double().mean()
+    if equal < (BF16_AGREES if precision == "bf16-mixed" else AGREE):
+        raise ValueError(f"{name}: only {equal:.1%} of the labels agree; no times compared.")
+    seconds = sum(cut.duration for cut in cuts)
+    note = (
+        f"{len(cuts)} utterances, {seconds:.0f} s, {config.clusters} clusters, {CORES} cores, "
+        f"{equal:.2%} of the labels equal; the peer reads, computes and labels by turns in one "
+        "process, in float32"
+    )
+    limit = None
+    if config.source == "hidden":
+        kind = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+        peak = CORES * matmul_peak(kind)  # by CPU seconds, so of one core
+        limit = seconds * forward_per_second(load_config(teacher)) / peak / times[0]
+    row = f"label_pass_{name}_two_cores"
+    return lower_is_better(row, *times, "s", note=versus(note, "harness-ssl-bench"), limit=limit)
+
+
+def _torchaudio_mfcc(wave: Tensor) -> Tensor:
+    static = kaldi.mfcc(wave[None], num_ceps=13, use_energy=False, dither=0.0)
+    delta = compute_deltas(static.T)
+    return torch.cat([static.T, delta, compute_deltas(delta)]).T[::2]
+
+
+def _forget(made: Path) -> None:
+    """Delete labels but not the labeler: a pass that was killed goes on from it."""
+    for shard in made.glob(SHARD_PATTERN):
+        shard.unlink()
+    (made / REPORT_FILE).unlink(missing_ok=True)
 
 
 def _measure(folder: Path, *, tiny: bool) -> Rows:
@@ -102,9 +201,7 @@ def _measure(folder: Path, *, tiny: bool) -> Rows:
     )  # fmt: skip
 
     def ours() -> None:
-        for shard in made.glob(SHARD_PATTERN):
-            shard.unlink()  # What stays is the labeler: a pass that was killed goes on from it.
-        (made / REPORT_FILE).unlink(missing_ok=True)
+        _forget(made)
         make_labels(cuts, made, settings, teacher=folder / "teacher")
 
     ours()

@@ -75,8 +75,8 @@ def _mfcc(wave: Tensor) -> Tensor:
         _spectrum(windows[begin:end], window).abs().square_() @ bins
         for begin, end in pairwise(bounds)
     ]
-    logs = torch.cat(energies).clamp_(min=floor).log_()
-    return torch.mm(logs, cosines).mul_(lifter)
+    mfcc: Tensor = torch.cat(energies).clamp_(min=floor).log_() @ cosines
+    return mfcc.mul_(lifter)
 
 
 def _spectrum(windows: Tensor, window: Tensor) -> Tensor:
