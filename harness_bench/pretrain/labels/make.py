@@ -13,7 +13,7 @@ import torch
 
 from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
-from harness_bench.core.distributed import barrier, world
+from harness_bench.core.distributed import barrier, together, world
 from harness_bench.core.files import digest_strings, write_json
 from harness_bench.core.log import bar, say
 from harness_bench.core.skipped import MAX_SKIPPED, PATTERN, SkipList
@@ -102,8 +102,8 @@ def make_labels(  # noqa: PLR0913 - one keyword per setting of the pass
             if fitted is None and not (out / kmeans.LABELER).is_file():
                 _fit(reading, out, config)
             labeler = kmeans.load_labeler(out if fitted is None else fitted.folder).to(device)
-            _label_parts(reading, out, labeler)
-            barrier()
+            with together():  # too much that cannot be read, a full disk
+                _label_parts(reading, out, labeler)
             report = _report(store.open_labels(out), labeler, audio)
             if world()[0] == 0:
                 write_json(out / store.REPORT_FILE, report)
@@ -188,8 +188,10 @@ class _Pass:
 
 def _fit(reading: _Pass, out: Path, config: LabelConfig) -> None:
     """Fit the labeler and write it."""
+    with together():
+        frames = _sample_frames(reading, config)
     # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
-    frames = _sample_frames(reading, config).to(reading.device)
+    frames = frames.to(reading.device)
     pca = None
     if config.pca_dim is not None or config.pca_variance is not None:
         pca = kmeans.fit_pca(frames, config.pca_dim, variance=config.pca_variance)
