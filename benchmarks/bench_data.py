@@ -74,9 +74,7 @@ def sampled(corpus: Corpus, skip: int = 0) -> Iterator[Any]:
         buffer_size=4000, num_cuts_for_bins_estimate=1000,
     )  # fmt: skip
     batches: Iterator[Any] = itertools.islice(sampler, skip, None)
-    return iter(
-        DataLoader(Reading(), sampler=batches, batch_size=None, num_workers=WORKERS)  # type: ignore[arg-type]
-    )
+    return iter(DataLoader(Reading(), sampler=batches, batch_size=None, num_workers=WORKERS))
 
 
 def measure(*, tiny: bool = False) -> Rows:

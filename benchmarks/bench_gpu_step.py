@@ -48,7 +48,7 @@ from benchmarks.measure import (
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl, write_json, write_text
-from harness_bench.models.config import H100_BF16_PEAK, HubertConfig
+from harness_bench.models.config import HubertConfig, bf16_peak
 from harness_bench.models.hubert import Hubert
 from harness_bench.pretrain.config import IterationConfig, LabelConfig, load_preset
 from harness_bench.pretrain.labels.make import make_labels
@@ -60,7 +60,6 @@ MODELS = {
     "hl": "harness_l_it2", "hst": "harness_st", "hs": "harness_s", "hst_mel": "harness_st_mel",
     "hs_mel": "harness_s_mel",
 }  # fmt: skip
-SHEETS = {"H100": H100_BF16_PEAK, "H200": H100_BF16_PEAK, "A100": 312e12}  # dense bf16
 # In the order of their worth: what is missing where the time is short stands last.
 JOBS = (
     *((model, kind) for model in ("hl", "hst") for kind in ("eager", "transformers", "compiled")),
@@ -159,9 +158,8 @@ def run(
 def _report(device: torch.device, sizes: Sizes) -> Report:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     measured = matmul_peak(torch.bfloat16, device, tiny=sizes.tiny)
-    for part, peak in SHEETS.items():
-        if part in name:
-            return Report(name, peak, f"data sheet; a large product reaches {measured / 1e12:.0f}")
+    if (peak := bf16_peak(name)) is not None:
+        return Report(name, peak, f"data sheet; a large product reaches {measured / 1e12:.0f}")
     return Report(name, measured, "a large product, measured")
 
 

@@ -79,6 +79,7 @@ def make_fabric(
         # Preparing a corpus or waiting for another process's labels takes hours, not minutes.
         timeout=PATIENCE,
         find_unused_parameters=unused_parameters,
+        gradient_as_bucket_view=True,  # no second copy of all gradients
     )
     fabric = Fabric(
         accelerator="cpu" if on_cpu else accelerator,
@@ -87,6 +88,10 @@ def make_fabric(
         strategy=strategy if layout.devices * layout.nodes > 1 else "auto",
         precision=precision,
     )
+    if not on_cpu:  # what is float32 beside bf16, such as the logits, is multiplied as TF32
+        import torch  # noqa: PLC0415 - as above
+
+        torch.set_float32_matmul_precision("high")
     # Batches come with their rank's share already; Fabric need not wrap a loader.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     fabric.launch()

@@ -22,6 +22,8 @@ MEL_BINS, MEL_WINDOW, MEL_HOP, MEL_STACK = 80, 400, 160, 2
 FAIRSEQ_SPECIAL_SYMBOLS = 4
 # Dense bf16 operations per second of one H100 SXM, from its data sheet.
 H100_BF16_PEAK = 989e12
+# By parts of a GPU's name, dense, from data sheets.
+_BF16_PEAKS = {"H100": H100_BF16_PEAK, "H200": H100_BF16_PEAK, "A100": 312e12}
 # Shares of that peak: what a published trainer of this kind reaches, and what this one aims at.
 USUAL_UTILISATION, GOAL_UTILISATION = 0.10, 0.40
 
@@ -189,6 +191,11 @@ def training_per_second(
         config, clusters=clusters, final_dim=final_dim, utterance_seconds=utterance_seconds
     )
     return 3 * forward
+
+
+def bf16_peak(device: str) -> float | None:
+    """Return the operations a second of a GPU of such a name; None where it is not known."""
+    return next((peak for part, peak in _BF16_PEAKS.items() if part in device), None)
 
 
 def gpu_hours(operations: float, utilisation: float, peak: float = H100_BF16_PEAK) -> float:

@@ -92,7 +92,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Ten
     out_channels, _, taps = weight.shape
     if length < taps:
         return x.new_zeros(batch, 0, out_channels)
-    flat = weight.permute(0, 2, 1).reshape(out_channels, -1)
+    # Of one channel, flattened as it is: a permuted gradient would have other strides than the
+    # weight, which DDP warns of.
+    flat = weight.flatten(1) if channels == 1 else weight.permute(0, 2, 1).reshape(out_channels, -1)
     if channels == 1 or torch.compiler.is_compiling():
         # Windows of a waveform are small beside what comes of them; a compiler has its own ways.
         windows = x.reshape(batch, -1).unfold(1, taps * channels, stride * channels)

@@ -160,6 +160,7 @@ class PretrainConfig:
     update_freq: int = Field(default=1, ge=1)  # batches per update
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     compile: bool = False  # torch.compile, dynamic shapes
+    ddp_comm_hook: Literal["none", "bf16"] = "none"  # how gradients travel between ranks
     init: Literal["random", "block_average", "copy_extractor", "slice", "svd"] = "random"
     save_interval_updates: int = Field(default=5000, ge=1)
     keep_interval_updates: int = Field(default=3, ge=1)  # the last so many states stay
@@ -371,8 +372,9 @@ def key_values(step: IterationConfig) -> dict[str, object]:
     values = resolved(step)
     for name in SUPERVISION:
         del values["pretrain"][name]
-    if step.pretrain.pad_audio:
-        del values["pretrain"]["pad_audio"]
+    for name, plain in (("pad_audio", True), ("ddp_comm_hook", "none")):
+        if values["pretrain"][name] == plain:
+            del values["pretrain"][name]
     if step.objective == HUBERT:
         del values["objective"]
         if not step.objective_options:

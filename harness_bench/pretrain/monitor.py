@@ -14,6 +14,7 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.distributed import sum_over_ranks, together
 from harness_bench.core.files import append_jsonl, atomic_path, write_jsonl
 from harness_bench.core.log import cpu_seconds, say
+from harness_bench.models.config import bf16_peak, training_per_second
 from harness_bench.pretrain.boards import open_boards
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ class TrainLog:
             "audio_seconds_per_second": heard.samples / SAMPLE_RATE / seconds,
             "padding": heard.padding,
             "data_wait": self.waited / seconds,  # of this rank
+            **_utilisation(run, heard.samples / SAMPLE_RATE / seconds),
             "cpu_seconds": cpu_seconds() - self.cpu_since,  # of this rank, running workers aside
             "memory_gib": _peak_memory(run.fabric.device) / 2**30,
         }
@@ -205,6 +207,17 @@ class TrainLog:
         """Write out what boards still hold."""
         for board in self.boards:
             board.close()
+
+
+def _utilisation(run: Run, audio: float) -> dict[str, float]:
+    """Return the operations by formula for so many seconds of audio a second, of the GPUs' peak."""
+    device = run.fabric.device
+    peak = bf16_peak(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    if peak is None:
+        return {}
+    step, final_dim = run.step, run.config.final_dim
+    each = training_per_second(step.model, clusters=step.labels.clusters, final_dim=final_dim)
+    return {"mfu": audio * each / run.fabric.world_size / peak}
 
 
 def _peak_memory(device: torch.device) -> int:

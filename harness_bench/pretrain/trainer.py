@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from tqdm import tqdm
 
 from harness_bench.core.distributed import together
@@ -158,6 +159,8 @@ def build_run(
         weight_decay=config.weight_decay, fused=fabric.device.type == "cuda" or None,
     )  # fmt: skip
     model, wrapped = fabric.setup(objective, optimizer)
+    if config.ddp_comm_hook == "bf16" and fabric.world_size > 1:
+        model._forward_module.register_comm_hook(None, bf16_compress_hook)  # noqa: SLF001 - Fabric has no other way
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda update: learning_rate_share(update, config)
     )

@@ -104,6 +104,8 @@ def main(folder: Path) -> None:
         train_family(family, cuts, folder / "resumed", accelerator="cpu")
     run.fabric.barrier()
     train_family(family, cuts, folder / "resumed", accelerator="cpu")
+    rounded = small_step(ddp_comm_hook="bf16")
+    trainer.pretrain(rounded, cuts, labels, folder / "rounded", fabric=run.fabric)
     spoilt_updates(folder, cuts, labels, run.fabric)
     lost_disks(folder, cuts, labels, run.fabric)
     slow_disk(folder, cuts, labels, run.fabric)
@@ -250,6 +252,14 @@ def test_two_ranks_resume_bit_equal(folder: Path) -> None:
     assert equal(*(checkpoint_folder(out, "first") for out in outs))
     rows = read_jsonl(folder / "resumed" / "first" / "run" / LOG_FILE)
     assert [row["update"] for row in rows] == [5, 10]
+
+
+def test_gradients_may_travel_in_half_the_bytes(folder: Path) -> None:
+    """The run is near the one without rounding, whose losses fall alike."""
+    rounded = [row["loss_masked"] for row in read_jsonl(folder / "rounded" / LOG_FILE)]
+    plain = [row["loss_masked"] for row in read_jsonl(folder / "whole" / LOG_FILE)]
+    assert rounded != plain
+    assert rounded == pytest.approx(plain, rel=0.02)
 
 
 def test_two_ranks_rewind_together(folder: Path) -> None:
