@@ -233,7 +233,7 @@ def _make_labels(
     return make_labels(
         audio, out, step.labels, teacher=teacher, device=device, fitted=fitted,
         max_skipped=settings.max_skipped, num_workers=settings.num_workers,
-        precision=settings.precision,
+        precision=settings.precision, balance=settings.balance,
     )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def label_owner(family: FamilyConfig, step: IterationConfig) -> IterationConfig:
 
 def _label_inputs(step: IterationConfig) -> tuple[object, ...]:
     teacher = step.teacher if step.labels.source == "hidden" else None
-    return (teacher, resolved(step.labels), step.sources)
+    return (teacher, resolved(step.labels), step.sources, step.pretrain.balance)
 
 
 def label_text(step: IterationConfig) -> str:

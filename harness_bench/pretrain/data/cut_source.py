@@ -14,6 +14,7 @@ from harness_bench.audio.batching import pick_hours
 from harness_bench.core.files import digest_strings
 from harness_bench.cuts.fields import identity, language_of, spoken
 from harness_bench.cuts.shar import ShardReader, labels_path, read_metadata, read_shards
+from harness_bench.pretrain.data.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness_bench.cuts.shar import Shard
-    from harness_bench.pretrain.data.windows import Window
 
 PART_CUTS = 2000
 OPEN_SHARDS = 32  # by one process; a block of batches draws from fewer
@@ -46,6 +46,15 @@ class Pool(NamedTuple):
     share: float  # those of all pools sum to 1
     seconds: NDArray[np.float64]  # (U,) of each unit: a cut, or what a shard has of the pool
     load: Callable[[int], list[Located]]  # the cuts of a unit without audio
+
+
+class DrawnAudio(NamedTuple):
+    """A random subset of a pool, or of all audio."""
+
+    name: str
+    share: float  # of the pool
+    hours: float  # over all ranks, about
+    load: Callable[[], Iterable[Cut]]  # one rank's part of it
 
 
 class CutSource(ABC):
@@ -89,6 +98,30 @@ class CutSource(ABC):
     @abstractmethod
     def read(self, window: Window) -> Cut:
         """Return the cut of a window with what is needed to load audio and labels."""
+
+    def drawn(
+        self, hours: float, seed: int, rank: int, ranks: int, balance: Mapping[str, float] | None
+    ) -> list[DrawnAudio]:
+        """Draw about so many hours in all, pools in their shares or, where they have less, whole.
+
+        `balance` as in `pools`; without it and without weights of sources all audio is one pool.
+        """
+        if balance is None and self.weights is None:
+            all_of_it = partial(self.subset, hours, seed, rank, ranks)
+            return [DrawnAudio("", 1.0, min(hours, self.hours), all_of_it)]
+        found = []
+        for number, pool in enumerate(self.pools(balance)):
+            order = np.random.default_rng([seed, number]).permutation(len(pool.seconds))
+            heard = np.cumsum(pool.seconds[order])
+            count = 1 + int(np.searchsorted(heard, 3600 * hours * pool.share))
+            load = partial(self._units, pool, order[:count][rank::ranks])
+            found.append(DrawnAudio(pool.name, pool.share, heard[:count][-1] / 3600, load))
+        return found
+
+    def _units(self, pool: Pool, units: Iterable[int]) -> Iterator[Cut]:
+        for unit in units:
+            for cut, place in pool.load(unit):
+                yield self.read(Window(cut, 0, place=place))
 
 
 class ShardedCuts(CutSource):

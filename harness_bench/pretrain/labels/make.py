@@ -31,7 +31,7 @@ from harness_bench.pretrain.labels.features import BF16, HiddenSource, MfccSourc
 from harness_bench.pretrain.labels.windows import read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from harness_bench.pretrain.labels.windows import Rows, WindowBatch
 
 SPARE = 20_000  # frames that a sample may be larger than expected without a copy of it
+SLACK = 0.05  # of a language's part of the frames
 NONE = torch.zeros(0, dtype=torch.int64)
 
 
@@ -57,6 +58,7 @@ def make_labels(  # noqa: PLR0913 - one keyword per setting of the pass
     max_skipped: float = MAX_SKIPPED,
     num_workers: int = 0,
     precision: str = "32-true",
+    balance: Mapping[str, float] | None = None,
 ) -> store.Labels:
     """Label all cuts into `out` (labeler, shards, report); whole parts of earlier runs are kept.
 
@@ -79,6 +81,7 @@ def make_labels(  # noqa: PLR0913 - one keyword per setting of the pass
         num_workers: processes that read audio, and compute MFCC; labels do not depend on them.
         precision: bf16-mixed runs the teacher under autocast, and the key of its labels says so.
             Labels that are there in full precision, finished or begun, stay as they are.
+        balance: language -> weight: what k-means sees is shared as what training hears.
 
     Raises:
         ValueError: no cuts, too little audio for the clusters, more that cannot be read than
@@ -92,15 +95,15 @@ def make_labels(  # noqa: PLR0913 - one keyword per setting of the pass
     if fitted is not None:
         _match(source, fitted)
     elif isinstance(source, HiddenSource) and precision == "bf16-mixed":
-        source.bf16 = not _work(out, source, config, audio, None).begun
-    work = _work(out, source, config, audio, fitted)
+        source.bf16 = not _work(out, source, config, audio, None, balance).begun
+    work = _work(out, source, config, audio, fitted, balance)
     with work.lock():  # two students of one teacher share their labels
         if not (work.finished and (out / store.REPORT_FILE).is_file()):
             work.begin((*store.PATTERNS, kmeans.LABELER, PATTERN), config=config, seed=config.seed)
             skips = SkipList(out, world()[0], max_skipped)
             reading = _Pass(audio, source, skips, config.batch_seconds, num_workers, device)
             if fitted is None and not (out / kmeans.LABELER).is_file():
-                _fit(reading, out, config)
+                _fit(reading, out, config, balance)
             labeler = kmeans.load_labeler(out if fitted is None else fitted.folder).to(device)
             with together():  # too much that cannot be read, a full disk
                 _label_parts(reading, out, labeler)
@@ -124,11 +127,13 @@ def _source(config: LabelConfig, teacher: Path | None, device: torch.device) -> 
 
 def _work(
     out: Path, source: FeatureSource, config: LabelConfig, audio: CutSource,
-    fitted: store.Labels | None,
+    fitted: store.Labels | None, balance: Mapping[str, float] | None,
 ) -> WorkDir:  # fmt: skip
     inputs = {"source": source.digest, "config": resolved(config), "cuts": audio.digest}
     if fitted is not None:
         inputs["labeler"] = fitted.digest
+    elif balance is not None:
+        inputs["balance"] = dict(sorted(balance.items()))
     key = digest_strings(map(str, inputs.values()))
     return WorkDir(out, inputs, key=key, older=(store.OLD_NOTE,))
 
@@ -186,10 +191,12 @@ class _Pass:
         return torch.cat(kept), [*map(len, kept)]
 
 
-def _fit(reading: _Pass, out: Path, config: LabelConfig) -> None:
+def _fit(
+    reading: _Pass, out: Path, config: LabelConfig, balance: Mapping[str, float] | None
+) -> None:
     """Fit the labeler and write it."""
     with together():
-        frames = _sample_frames(reading, config)
+        frames = _sample_frames(reading, config, balance)
     # MFCC come from the CPU; what is clustered lies where the ranks talk and count fast.
     frames = frames.to(reading.device)
     pca = None
@@ -212,33 +219,39 @@ def _fit(reading: _Pass, out: Path, config: LabelConfig) -> None:
     barrier()
 
 
-def _sample_frames(reading: _Pass, config: LabelConfig) -> Tensor:
+def _sample_frames(
+    reading: _Pass, config: LabelConfig, balance: Mapping[str, float] | None = None
+) -> Tensor:
     """Hold a random sample of this rank's frames: (n, D) float32, n near fit_frames / ranks."""
     audio, (rank, ranks) = reading.audio, world()
     hours = config.fit_hours if config.fit_share is None else config.fit_share * audio.hours
-    expected = min(hours, audio.hours) * FRAMES_PER_HOUR
-    share = min(1.0, config.fit_frames / expected)
+    drawn = audio.drawn(hours, config.seed, rank, ranks, balance)
+    frames = min(float(config.fit_frames), sum(each.hours for each in drawn) * FRAMES_PER_HOUR)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + rank)
     # One buffer from the start: joining pieces would hold all frames twice.
-    room = int(1.1 * share * expected / ranks) + SPARE
+    room = int(1.1 * frames / ranks) + SPARE
     sample = torch.empty(room, reading.source.dim, device=reading.source.device)
     count, lost = 0, set[str]()
-    batches = reading.read(partial(_subset, audio, hours, config.seed, rank, ranks))
-    for batch in bar(batches, title="frames for k-means", unit="batch"):
-        frames, _ = reading.frames(batch, lost)
-        wanted = (torch.rand(len(frames), generator=generator) < share).nonzero()[:, 0]
-        end = count + len(wanted)
-        if end > len(sample):  # a rank's share of the audio is exact to an utterance or a shard
-            sample = torch.cat([sample[:count], sample.new_empty(end // 4, sample.shape[1])])
-        sample[count:end] = frames[wanted.to(frames.device, non_blocking=True)]
-        count = end
+    for each in drawn:
+        share = frames * each.share / (each.hours * FRAMES_PER_HOUR)
+        if share > 1 + SLACK and rank == 0:
+            say(f"{each.name}: its {each.hours:.3g} h give k-means {100 / share:.0f} % of its part")
+        batches = reading.read(partial(_subset, each.load))
+        title = f"frames for k-means {each.name}".strip()
+        for batch in bar(batches, title=title, unit="batch"):
+            found, _ = reading.frames(batch, lost)
+            wanted = (torch.rand(len(found), generator=generator) < share).nonzero()[:, 0]
+            end = count + len(wanted)
+            if end > len(sample):  # a rank's share of the audio is exact to an utterance or a shard
+                sample = torch.cat([sample[:count], sample.new_empty(end // 4, sample.shape[1])])
+            sample[count:end] = found[wanted.to(found.device, non_blocking=True)]
+            count = end
     return sample[:count]
 
 
-def _subset(audio: CutSource, hours: float, seed: int, rank: int, ranks: int) -> Iterator[Part]:
-    """Yield this rank's share of a random subset of about so many hours in all."""
-    cuts = audio.subset(hours, seed, rank, ranks)
-    for number, some in enumerate(batched(cuts, PART_CUTS)):
+def _subset(load: Callable[[], Iterable[Cut]]) -> Iterator[Part]:
+    """Yield some cuts in parts."""
+    for number, some in enumerate(batched(load(), PART_CUTS)):
         yield Part(number, partial(list, some))
 
 

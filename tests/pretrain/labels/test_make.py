@@ -1,7 +1,7 @@
 """The labelling pass: frames in their place, the same labels whatever happened before."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_strings, read_json
 from harness_bench.core.skipped import SkipList
-from harness_bench.cuts.shar import write_shards
+from harness_bench.cuts.fields import language_of, spoken
+from harness_bench.cuts.shar import open_shards, write_shards
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest, load_backbone
 from harness_bench.pretrain.config import LabelConfig
@@ -39,6 +40,7 @@ from harness_bench.pretrain.labels.store import (
     write_shard,
 )
 from tests.models.conftest import MEL, padded, small_config
+from tests.pretrain.labels.conftest import make_cuts
 
 
 def noise(samples: int, seed: int) -> torch.Tensor:
@@ -313,8 +315,8 @@ def test_fitted_share(samples: list[int], share: float, seed: int, shuffled: ran
     config = LabelConfig(source="mfcc", clusters=2, fit_share=share, seed=seed)
     picked: list[list[Cut]] = []
 
-    def recorded(audio: cut_source.CutList, *arguments: Any) -> list[cut_source.Part]:
-        picked.append(list(audio.subset(*arguments)))
+    def recorded(load: Callable[[], list[Cut]]) -> list[cut_source.Part]:
+        picked.append(list(load()))
         return []
 
     with patch.object(module, "_subset", recorded):
@@ -327,3 +329,53 @@ def test_fitted_share(samples: list[int], share: float, seed: int, shuffled: ran
     longest = max(cut.duration for cut in picked[0])
     assert share * whole - 1e-6 <= part <= share * whole + longest + 1e-6
     assert share < 1 or len(picked[0]) == len(made)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_kmeans_sees_languages_in_their_shares(tmp_path: Path, sharded: bool) -> None:  # noqa: FBT001 - a parameter
+    """Half of the frames are of a language that has a tenth of the audio, as training hears it."""
+    made = [
+        spoken(cut, "en" if number % 10 == 3 else "ar")
+        for number, cut in enumerate(make_cuts(tmp_path / "audio", [16_000] * 40))
+    ]
+    audio: cut_source.CutSource = cut_source.CutList(made)
+    if sharded:
+        write_shards(made, tmp_path / "shar", shard_cuts=8)
+        audio = cut_source.ShardedCuts(open_shards(tmp_path / "shar"))
+    balance = {"ar": 1.0, "en": 1.0}
+    drawn = audio.drawn(16 / 3600, 0, 0, 1, balance)
+    seconds = {each.name: sum(cut.duration for cut in each.load()) for each in drawn}
+    # Of English there are 4 s where 8 are wanted; shards are taken whole.
+    assert seconds["en"] == 4
+    assert seconds["ar"] == pytest.approx(8, abs=8 if sharded else 1)
+    assert all(language_of(cut) == each.name for each in drawn for cut in each.load())
+    parts = [{cut.id for each in audio.drawn(16 / 3600, 0, rank, 2, balance) for cut in each.load()}
+             for rank in (0, 1)]  # fmt: skip
+    assert not parts[0] & parts[1]
+    assert parts[0] | parts[1] == {cut.id for each in drawn for cut in each.load()}
+    config = LabelConfig(source="mfcc", clusters=4, fit_hours=1.0, fit_frames=300)
+    reading = module._Pass(audio, MfccSource(), SkipList(tmp_path), 60.0, 0, torch.device("cpu"))
+    with patch.object(module._Pass, "frames", by_language(module._Pass.frames, made)):
+        sample = module._sample_frames(reading, config, balance)
+    kinds = ["en" if value else "ar" for value in sample[:, 0].tolist()]
+    assert kinds.count("en") == pytest.approx(150, abs=40)
+    assert kinds.count("ar") == pytest.approx(150, abs=40)
+    plain = make_labels(made, tmp_path / "plain", config)
+    shared = make_labels(made, tmp_path / "shared", config, balance=balance)
+    assert plain.digest != shared.digest
+    assert plain.digest == make_labels(made, tmp_path / "again", config).digest
+
+
+def by_language(
+    real: Callable[..., Any], made: list[Cut]
+) -> Callable[..., tuple[torch.Tensor, list[int]]]:
+    """Put 1 into every frame of English, 0 into others."""
+    english = {cut.id for cut in made if language_of(cut) == "en"}
+
+    def frames(reading: Any, batch: Any, lost: set[str]) -> tuple[torch.Tensor, list[int]]:
+        found, counts = real(reading, batch, lost)
+        values = [float(row.id in english) for row in batch.rows]
+        marks = torch.tensor(values).repeat_interleave(torch.tensor(counts))
+        return marks[:, None].expand_as(found), counts
+
+    return frames
