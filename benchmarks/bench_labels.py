@@ -113,7 +113,7 @@ def _two_cores(folder: Path, *, tiny: bool) -> Rows:
     hidden = replace(mfcc, source="hidden", layer=config.encoder_layers, batch_seconds=16.0)
     rng = np.random.default_rng(0)
     cuts: list[Cut] = []
-    lengths = speech_lengths(4 if tiny else 200, rng)
+    lengths = speech_lengths(4 if tiny else 500, rng)
     cuts += write_cuts(folder, [0.1 * rng.standard_normal(length) for length in lengths])
     repeats = 1 if tiny else 3
     yield _against_one_process(folder, cuts, mfcc, "mfcc", "32-true", repeats)
