@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COEFFICIENTS = 13
 _BINS, _FFT = 23, 512  # Kaldi's defaults at 16 kHz
-# Windows computed at a time, at least: they stay in a core's cache, and many share what a call costs.
+# Windows computed at a time, at least: they stay in cache, and share what a call costs.
 # Some 30 or fewer would take other kernels, whose sums differ in the last bit.
 _CHUNK = 256
 BF16 = "-bf16"
