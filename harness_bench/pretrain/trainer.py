@@ -262,7 +262,7 @@ def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> It
     maker = BatchMaker(source, labels, config, run.step.model.encoder_embed_dim)
     cuda = fabric.device.type == "cuda"
     loader = make_loader(BatchStream(stream, maker, start), config.num_workers, pin_memory=cuda)
-    first, found = stream.epoch(start), False
+    first, found, told = stream.epoch(start), False, False
     for batch in loader:
         if not (found or batch.ids) and batch.epoch > first:
             raise ValueError(
@@ -270,10 +270,12 @@ def _batches(run: Run, source: CutSource, labels: Labels, skips: SkipList) -> It
                 f"{source.hours:.3g} h can be read ({len(skips)} cannot)."
             )
         skips.add(len(batch.ids), batch.skipped)
-        if batch.short and batch.epoch == first and fabric.global_rank == 0:
+        if batch.short and not told and fabric.global_rank == 0:
+            told = True
             say(
                 f"{len(batch.short)} utterances are shorter than min_sample_size = "
-                f"{config.min_sample_size} and left out, first {min(batch.short)!r}"
+                f"{config.min_sample_size} and left out, first {min(batch.short)!r}; of later ones "
+                "no more is said"
             )
         if batch.ids:
             found = True

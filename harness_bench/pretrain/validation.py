@@ -62,8 +62,9 @@ class Validation:
                 "a prepared folder or a [data] table has them, a list of utterances has not."
             )
         config = replace(
-            run.config, seed=VALID_SEED, augment=AugmentConfig(), mask_channel_prob=0.0
-        )
+            run.config, seed=VALID_SEED, augment=AugmentConfig(), mask_channel_prob=0.0,
+            pad_audio=True,
+        )  # fmt: skip
         windows = [each for cut in valid.cuts.cuts for each in draw_windows(cut, config, epoch=0)]
         self.hours = sum(window.duration for window in windows) / 3600
         self.units = self._known_units(valid, windows)

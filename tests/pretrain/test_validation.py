@@ -173,6 +173,24 @@ def test_units_of_a_crop_are_those_of_its_seconds(
     assert found["labels_pnmi_unmasked"] == pytest.approx(1)
 
 
+def test_dev_is_heard_whole_where_training_is_cut_to_one_length(
+    train: Train, valid: ValidSet, tmp_path: Path
+) -> None:
+    """Figures of one dev set are of the same frames in every run."""
+    both = [
+        train(replace(STEP, pretrain=replace(STEP.pretrain, pad_audio=pad, max_update=2)),
+              tmp_path / str(pad), valid=valid).parent
+        for pad in (True, False)
+    ]  # fmt: skip
+    hours = [rows(run)[-1]["hours"] for run in both]
+    assert hours[0] == hours[1]
+    assert rows(both[1])[-1]["loss_masked"] == pytest.approx(rows(both[0])[-1]["loss_masked"], 0.2)
+    assert [row["padding"] > 0 for row in (rows(run, LOG_FILE)[-1] for run in both)] == [
+        True,
+        False,
+    ]
+
+
 def test_a_rank_without_a_readable_utterance_adds_nothing(
     cuts: list[Cut], labels: LabelStore, tmp_path: Path
 ) -> None:
