@@ -102,10 +102,10 @@ def run_rank(
     del batches
     far = Position.of(position)._replace(block=10_000)
     far = far._replace(pools=tuple(p._replace(unit=p.unit + 700 * ranks) for p in far.pools))
-    resumed, found["seconds to resume"] = timed(
-        lambda: next(loader(stream, far, workers)), time.perf_counter
-    )
-    assert len(resumed.position) == len(far.numbers())
+    begun = time.perf_counter()
+    batches = loader(stream, far, workers)
+    next(batches)
+    found["seconds to resume"] = time.perf_counter() - begun
     return found
 
 

@@ -92,6 +92,8 @@ def make_fabric(
         import torch  # noqa: PLC0415 - as above
 
         torch.set_float32_matmul_precision("high")
+    # Lightning's advice where SLURM is installed and one process is wanted.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Batches come with their rank's share already; Fabric need not wrap a loader.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     fabric.launch()
