@@ -129,6 +129,7 @@ def _against_one_process(
     found: dict[str, Tensor] = {}
 
     def ours() -> None:
+        torch.set_num_threads(1 if config.source == "mfcc" else CORES)  # the workers are as many
         _forget(made)
         make_labels(cuts, made, config, teacher=teacher, num_workers=CORES, precision=precision)
 
@@ -137,6 +138,7 @@ def _against_one_process(
 
     @torch.inference_mode()
     def peer() -> None:
+        torch.set_num_threads(CORES)
         for batch in by_duration(cuts, config.batch_seconds):
             waves = collate(batch)
             if config.source == "mfcc":
