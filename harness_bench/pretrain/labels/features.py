@@ -75,8 +75,8 @@ def _mfcc(wave: Tensor) -> Tensor:
         _spectrum(windows[begin:end], window).abs().square_() @ bins
         for begin, end in pairwise(bounds)
     ]
-    mfcc: Tensor = torch.cat(energies).clamp_(min=floor).log_() @ cosines
-    return mfcc.mul_(lifter)
+    mfcc: Tensor = (torch.cat(energies).clamp_(min=floor).log_() @ cosines).mul_(lifter)
+    return mfcc
 
 
 def _spectrum(windows: Tensor, window: Tensor) -> Tensor:
@@ -87,7 +87,8 @@ def _spectrum(windows: Tensor, window: Tensor) -> Tensor:
     torch.sub(centred[:, 1:], before[:, :-1], out=padded[:, 1:FRAME_FIELD])
     torch.sub(centred[:, 0], before[:, 0], out=padded[:, 0])
     padded[:, :FRAME_FIELD] *= window
-    return torch.fft.rfft(padded)
+    spectrum: Tensor = torch.fft.rfft(padded)
+    return spectrum
 
 
 @cache
