@@ -1,6 +1,7 @@
 """Boards show what the logs say, end no training, and a resumed run stands where it began."""
 
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import util
@@ -33,6 +34,9 @@ wandb = pytest.importorskip("wandb", reason="wandb is not installed; it comes wi
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+    # It hooks these for the rest of the process.
+    monkeypatch.setattr(sys, "exit", sys.exit)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
 
 def shown(run: Path) -> dict[str, list[dict[str, float]]]:
