@@ -220,7 +220,7 @@ def _load(run: Run, state: dict[str, Any]) -> None:
         else:
             say(
                 f"{run.out} was saved by {len(ranks)} ranks and goes on with "
-                f"{run.fabric.world_size}, behind all audio that those had begun."
+                f"{run.fabric.world_size}, at the blocks of batches that those were in."
             )
             progress.left_by = [tuple(each["position"].tolist()) for each in ranks]
     say(f"resumed {run.out} at update {progress.update}")

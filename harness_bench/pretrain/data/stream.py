@@ -89,7 +89,10 @@ class AudioStream:
         return Position(0, 0, 0, tuple(PoolPosition(self.rank) for _ in self.pools))
 
     def moved(self, others: Sequence[Position]) -> Position:
-        """Go on where these ranks, of another number, stopped: behind all units that they began."""
+        """Go on where the blocks of these ranks, of another number, began.
+
+        What was heard of those blocks is heard again, at most a block of each.
+        """
         at = [max(each.pools[pool].unit for each in others) for pool in range(len(self.pools))]
         return Position(
             max(each.block for each in others) + 1, 0,
@@ -111,9 +114,10 @@ class AudioStream:
         rng = np.random.default_rng([self.config.seed, self.rank, position.block])
         groups = grouped(fill.windows, self.config, rng)
         seconds = np.array([window.duration for window in fill.windows])
+        pool_of = np.array(fill.numbers, dtype=np.int64)
         heard = np.zeros((len(groups), len(self.pools)))
         for row, group in zip(heard, groups, strict=True):
-            np.add.at(row, fill.pool_of[group], seconds[group])
+            np.add.at(row, pool_of[group], seconds[group])
         longest = np.array([seconds[group].max() for group in groups])
         shares = np.array([pool.share for pool in self.pools])
         order = ordered(groups, heard, longest, shares, position.before)
@@ -150,7 +154,7 @@ class _Fill:
     def __init__(self, stream: AudioStream) -> None:
         self.stream = stream
         self.windows: list[Window] = []
-        self.numbers: list[int] = []
+        self.numbers: list[int] = []  # the pool of each window
         self.short: list[str] = []
         self.skipped: list[Unusable] = []
 
@@ -176,11 +180,6 @@ class _Fill:
         whole = seconds == float("inf") or len(stream.pools) == 1
         surplus = 0 if whole else round((heard - seconds) * SAMPLE_RATE)
         return PoolPosition(unit, offset, surplus)
-
-    @property
-    def pool_of(self) -> NDArray[np.int64]:
-        """Return the pool of each window."""
-        return np.array(self.numbers, dtype=np.int64)
 
     def _take(self, located: Located, epoch: int, pool: int) -> float:
         cut, place = located

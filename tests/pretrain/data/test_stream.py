@@ -176,8 +176,8 @@ def test_a_position_says_all(monkeypatch: pytest.MonkeyPatch) -> None:
         assert names(run(again, 30, position)) == names(run(stream, 30, position))
 
 
-def test_other_ranks_go_on_behind_what_was_begun() -> None:
-    """Nothing is heard twice before all is heard, and hardly anything is passed."""
+def test_other_ranks_go_on_at_the_blocks_of_the_former() -> None:
+    """Between blocks nothing is heard twice before all is heard, and hardly anything is passed."""
     source = CutList(silent(lengths(3000, 6.0)))
     streams = [AudioStream(source, CONFIG, rank, 2) for rank in (0, 1)]
     blocks = [stream.block(stream.start()) for stream in streams]
