@@ -32,6 +32,9 @@ AXES = {
     "grad_norm": "gradient norm before clipping",
     "lr": "learning rate",
     "audio_seconds_per_second": "audio seconds per second",
+    "padding": "share of padding in what is computed",
+    "data_wait": "share of time in which the first rank waits for batches",
+    "mfu": "operations a second, of the GPU's peak",
     "cpu_seconds": "CPU seconds of the first rank",
     "memory_gib": "peak memory (GiB)",
 }
