@@ -88,10 +88,6 @@ def make_fabric(
         strategy=strategy if layout.devices * layout.nodes > 1 else "auto",
         precision=precision,
     )
-    if not on_cpu:  # what is float32 beside bf16, such as the logits, is multiplied as TF32
-        import torch  # noqa: PLC0415 - as above
-
-        torch.set_float32_matmul_precision("high")
     # Lightning's advice where SLURM is installed and one process is wanted.
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Batches come with their rank's share already; Fabric need not wrap a loader.

@@ -122,12 +122,12 @@ def _torn(fields: Mapping[str, list[Path]], why: str) -> ValueError:
 class ShardReader:
     """Reads single utterances of a shard, its archives open; errors as those of `read_shards`.
 
-    Archives are read ahead as a whole, in their order: on most disks that is what they are fast at.
+    With `ahead` archives are read as a whole, in their order, which most disks are fast at.
     """
 
-    def __init__(self, shard: Shard, labels: Path | None = None) -> None:
+    def __init__(self, shard: Shard, labels: Path | None = None, *, ahead: bool = True) -> None:
         """`labels`: the archive of the shard's labels."""
-        self.shard = shard
+        self.shard, self.ahead = shard, ahead
         self.paths = {AUDIO: shard.field(AUDIO)} | ({} if labels is None else {LABELS: labels})
         self.fields = {CUTS: [shard.field(CUTS)], **{k: [path] for k, path in self.paths.items()}}
         self.files: dict[str, BinaryIO] = {}
@@ -181,7 +181,7 @@ class ShardReader:
 
     def _list(self, field: str, path: Path) -> list[tuple[str, int, int]]:
         file = self.files[field] = path.open("rb")
-        if hasattr(os, "posix_fadvise"):  # not on macOS
+        if self.ahead and hasattr(os, "posix_fadvise"):  # not on macOS
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         with tarfile.open(path, "r:") as tar:
             rows = [(member.name, member.offset_data, member.size) for member in tar]

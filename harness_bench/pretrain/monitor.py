@@ -78,12 +78,13 @@ class Guard:
 
     def _keep(self, what: str, group: list[MaskedBatch], facts: dict[str, Any]) -> None:
         folder, rank = self.run.out / DIVERGED, self.run.fabric.global_rank
-        for number, batch in enumerate(group):
-            tensors = {name: each.cpu().contiguous() for name, each in batch.tensors.items()}
-            with atomic_path(folder / f"batch-{rank}-{number}.safetensors") as partial:
-                save_file(tensors, partial, metadata={"ids": json.dumps(batch.ids)})
-        ids = [name for batch in group for name in batch.ids]
-        append_jsonl(folder / f"reports-{rank}.jsonl", {"what": what, "ids": ids, **facts})
+        with together():  # all ranks come here, and one's disk may be full
+            for number, batch in enumerate(group):
+                tensors = {name: each.cpu().contiguous() for name, each in batch.tensors.items()}
+                with atomic_path(folder / f"batch-{rank}-{number}.safetensors") as partial:
+                    save_file(tensors, partial, metadata={"ids": json.dumps(batch.ids)})
+            ids = [name for batch in group for name in batch.ids]
+            append_jsonl(folder / f"reports-{rank}.jsonl", {"what": what, "ids": ids, **facts})
 
 
 LOG_FILE, VALID_FILE = "train.jsonl", "valid.jsonl"

@@ -162,6 +162,8 @@ def _gathered(run: Run) -> list[dict[str, Any]]:
         "progress": torch.tensor([progress.update, progress.epoch, progress.bad]),
         "position": torch.tensor(progress.position),
     }
+    if progress.left_by and not progress.position:
+        own["left_by"] = torch.tensor(progress.left_by)
     if fabric.device.type == "cuda":
         own["cuda_rng"] = torch.cuda.get_rng_state(fabric.device)
     if fabric.world_size == 1:
@@ -215,7 +217,9 @@ def _load(run: Run, state: dict[str, Any]) -> None:
         say(f"{run.out} was begun by an older version: its audio is heard from the start.")
     else:
         _, progress.epoch, progress.bad = own["progress"].tolist()
-        if len(ranks) == run.fabric.world_size:
+        if "left_by" in own:  # saved before a batch was taken
+            progress.left_by = [tuple(each) for each in own["left_by"].tolist()]
+        elif len(ranks) == run.fabric.world_size or not len(own["position"]):
             progress.position = tuple(own["position"].tolist())
         else:
             say(
@@ -255,7 +259,10 @@ def note_changes(run: Run, adapted: Mapping[str, str]) -> list[dict[str, Any]]:
 def _load_weights(run: Run, state: dict[str, Any]) -> None:
     """Take over everything of a state but the place in the data."""
     run.objective.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    saved = state["optimizer"]
+    for group, own in zip(saved["param_groups"], run.optimizer.param_groups, strict=True):
+        group["fused"] = own["fused"]  # as the device here wants it, not that of the state
+    run.optimizer.load_state_dict(saved)
     run.schedule.load_state_dict(state["schedule"])
     own = state["ranks"][run.fabric.global_rank % len(state["ranks"])]
     torch.set_rng_state(own["rng"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -190,13 +190,28 @@ def learning_rate_share(update: int, config: PretrainConfig) -> float:
 def _train(run: Run, source: CutSource, labels: Labels, valid: ValidSet | None) -> None:
     """Update until max_update, from wherever the run stands; go back where it diverges."""
     skips = SkipList(run.out, run.fabric.global_rank, run.config.max_skipped)
-    with on_sigterm() as signals, run.writer:  # whatever ends the run, its last state is written
+    # Whatever ends the run, its last state is written.
+    with on_sigterm() as signals, run.writer, _tf32(run.fabric.device):
         groups = Groups(run, _batches(run, source, labels, skips), signals)
         while True:
             try:
                 return _update_on(run, groups, valid, skips)
             except Diverged as error:
                 rewind(run, str(error))
+
+
+@contextmanager
+def _tf32(device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply what is float32, such as the logits beside bf16, as TF32.
+
+    Labels and frozen models keep float32: their keys say nothing of it.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _update_on(run: Run, groups: Groups, valid: ValidSet | None, skips: SkipList) -> None:

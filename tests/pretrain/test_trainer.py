@@ -28,7 +28,14 @@ from harness_bench.pretrain import trainer
 from harness_bench.pretrain.boards import TENSORBOARD
 from harness_bench.pretrain.labels.store import LabelStore
 from harness_bench.pretrain.monitor import DIVERGED, LOG_FILE
-from harness_bench.pretrain.state import EXPORTS, state_path, states
+from harness_bench.pretrain.state import (
+    EXPORTS,
+    restore,
+    save_state,
+    state_path,
+    states,
+    wait_for_state,
+)
 from harness_bench.pretrain.trainer import learning_rate_share
 from harness_bench.pretrain.updates import Steps
 from tests.models.conftest import small_config
@@ -174,6 +181,37 @@ def test_flags_may_be_read_one_update_late(
         rewound = train(small_step(max_bad_updates=2), tmp_path / "rewound")
     assert len(seen) == 12 + 3 + 2 + 1, "two good updates undone, and a batch passed"
     assert all(each.isfinite().all() for each in weights(rewound).values())
+
+
+def test_a_state_of_another_device_is_resumed(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its optimizer was not the fused one, which alone knows of updates to leave out."""
+    at_batch(9, die, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_step(), tmp_path)
+    adamw = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *a, **k: adamw(*a, **{**k, "fused": True}))
+    monkeypatch.setattr(trainer, "Steps", partial(Steps, late=True))
+    assert [row["update"] for row in log(train(small_step(), tmp_path).parent)] == [3, 6, 9, 12]
+
+
+def test_places_of_former_ranks_are_saved(tmp_path: Path) -> None:
+    """A run that goes on with fewer ranks may be saved before it takes a batch."""
+    fabric = make_fabric(accelerator="cpu")
+    first, again, other = (
+        trainer.build_run(small_step(), "key", tmp_path, fabric, None, 1.0) for _ in range(3)
+    )
+    first.progress.left_by = [(0, 3, 0, 0, 0, 0), (0, 3, 0, 1, 0, 0)]
+    save_state(first)
+    wait_for_state(first)
+    restore(again, restart=False)
+    assert again.progress.left_by == first.progress.left_by
+    again.progress.left_by, again.progress.position = [], (1, 0, 3, 5, 0, 0)
+    save_state(again)
+    wait_for_state(again)
+    restore(other, restart=False)
+    assert (other.progress.left_by, other.progress.position) == ([], (1, 0, 3, 5, 0, 0))
 
 
 def test_a_rewound_run_resumes_bit_equal(

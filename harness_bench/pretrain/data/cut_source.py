@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from harness_bench.cuts.shar import Shard
 
 PART_CUTS = 2000
-OPEN_SHARDS = 32  # by one process; a block of batches draws from fewer
+OPEN_SHARDS = 128  # by one process; a block draws from more where a scarce language is in all
+READ_AHEAD = 0.25  # of a shard, or more, in the language of an utterance: all of it will be read
 
 
 class Part(NamedTuple):
@@ -195,7 +196,9 @@ class ShardedCuts(CutSource):
         if reader is None:
             folder = self.label_folder
             labels = None if folder is None else labels_path(folder, shard)
-            reader = ShardReader(self.shards[shard], labels)
+            hours = self.shards[shard].hours
+            share = hours.get(language_of(window.cut), 0.0) / max(sum(hours.values()), 1e-9)
+            reader = ShardReader(self.shards[shard], labels, ahead=share >= READ_AHEAD)
         self.readers[shard] = reader  # last, for the first is closed
         while len(self.readers) > OPEN_SHARDS:
             self.readers.pop(next(iter(self.readers))).close()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, override
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from harness_bench.audio.batching import Unusable
     from harness_bench.pretrain.data.batches import BatchMaker, MaskedBatch
     from harness_bench.pretrain.data.stream import AudioStream, Position, StreamBlock
     from harness_bench.pretrain.data.windows import Window
@@ -40,28 +43,46 @@ class BatchStream(IterableDataset["MaskedBatch"]):
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         number = 0  # of batches since the start
+        short: list[str] = []
+        skipped: list[Unusable] = []
         for position, block in self._blocks(ahead=info is not None):
+            short += block.short  # told with the next batch, whichever block has one
+            skipped += block.skipped
             for taken in range(position.taken, len(block.batches)):
                 if number % workers == worker:
                     batch = self.maker(block.batches[taken])
                     at = position._replace(taken=taken + 1)
                     if taken == 0:
                         batch = batch._replace(
-                            short=block.short, skipped=(*block.skipped, *batch.skipped)
+                            short=tuple(short), skipped=(*skipped, *batch.skipped)
                         )
                     yield batch._replace(position=tuple(at.numbers()), epoch=block.epoch)
+                short, skipped = [], []
                 number += 1
 
     def _blocks(self, *, ahead: bool) -> Iterator[tuple[Position, StreamBlock]]:
         """Yield blocks and where they are entered; `ahead`: a thread makes the next meanwhile."""
         position = self.start
         block = self.stream.block(position)
-        with ThreadPoolExecutor(1) as pool:
-            while True:
-                following = pool.submit(self.stream.block, block.after) if ahead else None
-                yield position, block
-                position = block.after
-                block = self.stream.block(position) if following is None else following.result()
+        while True:
+            following = _begin(partial(self.stream.block, block.after)) if ahead else None
+            yield position, block
+            position = block.after
+            block = self.stream.block(position) if following is None else following.result()
+
+
+def _begin(call: Callable[[], StreamBlock]) -> Future[StreamBlock]:
+    """Call in a thread that no process waits for when it ends."""
+    future: Future[StreamBlock] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001 - raised where the result is wanted
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 class BatchList(Dataset["MaskedBatch"]):

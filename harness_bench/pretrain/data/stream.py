@@ -199,8 +199,13 @@ class _Fill:
         index = int(stream.order(number, epoch)[place])
         try:
             found = pool.load(index)
-        except ValueError as error:  # a torn shard; `max_skipped` of them end the run
-            self.skipped.append(Unusable(f"{pool.name} {index}".strip(), str(error)))
+        except ValueError as error:  # a torn shard: so many utterances for `max_skipped`
+            mean = 3600 * stream.source.hours / stream.source.utterances
+            name = f"{pool.name} {index}".strip()
+            self.skipped += [
+                Unusable(f"{name} ({number})", str(error))
+                for number in range(max(1, round(pool.seconds[index] / mean)))
+            ]
             return []
         if len(found) == 1:
             return found

@@ -220,7 +220,7 @@ def test_a_torn_shard_is_passed_and_told(tmp_path: Path) -> None:
     stream = AudioStream(ShardedCuts(shards), small_step().pretrain, 0, 1)
     block = stream.block(stream.start())
     assert len(names(block.batches)) == 8
-    assert [each.reason for each in block.skipped if "cuts.000001" in each.reason]
+    assert len([each for each in block.skipped if "cuts.000001" in each.reason]) == 4
     torn = AudioStream(ShardedCuts(shards[1:2]), small_step().pretrain, 0, 1)
     with pytest.raises(ValueError, match="There is no batch"):
         torn.block(torn.start())
