@@ -18,7 +18,6 @@ type Row = dict[str, Any]
 OWN_FIELDS = ("text", "speaker", "language", "gender")  # lhotse's; all others are custom
 TAG_FIELDS = ("gender", "dialect", "emotion", "genre", "language", "overlap")
 DIGEST = "audio_digest"  # custom field of a prepared cut: the digest of its samples
-COPY_FIELD = "harness_copy"  # custom field of a repeated cut: which repetition it is
 UNKNOWN = "unknown"  # the language of utterances that do not say
 
 

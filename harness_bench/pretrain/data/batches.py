@@ -155,7 +155,7 @@ class BatchMaker:
         channels = torch.zeros(len(members), self.channels, dtype=torch.bool)
         for row, (window, wave, known) in enumerate(members):
             count = frame_count(len(wave))
-            labels[row, : len(known)] = known[:count]
+            labels[row, : len(known)] = known
             rng = self._rng(window, "mask")
             drawn = span_mask(count, config.mask_prob, config.mask_length, rng)
             mask[row, :count] = torch.from_numpy(drawn)

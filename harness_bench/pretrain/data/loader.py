@@ -1,4 +1,4 @@
-"""Batches for a training without end, made by worker processes that outlive all its epochs."""
+"""Batches made by worker processes: those of a training without end, of dev, of the label pass."""
 
 from __future__ import annotations
 
@@ -99,9 +99,7 @@ class BatchList(Dataset["MaskedBatch"]):
         return self.maker(self.batches[number])
 
 
-def make_loader(
-    dataset: Dataset[MaskedBatch], workers: int, *, pin_memory: bool = False
-) -> DataLoader[MaskedBatch]:
+def make_loader[T](dataset: Dataset[T], workers: int, *, pin_memory: bool = False) -> DataLoader[T]:
     """Return what yields the batches of a dataset of batches, in its order."""
     return DataLoader(
         dataset, batch_size=None, collate_fn=_as_it_is, num_workers=workers,

@@ -177,8 +177,7 @@ class _Fill:
             if offset < len(cuts):
                 break
             unit, offset = unit + stream.ranks, 0
-        whole = seconds == float("inf") or len(stream.pools) == 1
-        surplus = 0 if whole else round((heard - seconds) * SAMPLE_RATE)
+        surplus = round((heard - seconds) * SAMPLE_RATE) if len(stream.pools) > 1 else 0
         return PoolPosition(unit, offset, surplus)
 
     def _take(self, located: Located, epoch: int, pool: int) -> float:

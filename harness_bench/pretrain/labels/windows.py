@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, override
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from harness_bench.audio.batching import Unusable, by_duration, read_waves
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE, frame_count
 from harness_bench.cuts.fields import with_custom
+from harness_bench.pretrain.data.loader import make_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,14 +103,8 @@ def read_windows(
     Workers share every part, and batches come in order; of `whole_parts` (shards, whose audio
     would else be read by each) every worker reads its own, and batches of several mingle.
     """
-    return DataLoader(
-        _Windows(parts, seconds, inputs, whole_parts=whole_parts),
-        batch_size=None,
-        num_workers=num_workers,
-        pin_memory=pin,
-        # Its own generator: drawing from the global one here would change trainings to come.
-        generator=torch.Generator(),
-    )
+    made = _Windows(parts, seconds, inputs, whole_parts=whole_parts)
+    return make_loader(made, num_workers, pin_memory=pin)
 
 
 class _Windows(IterableDataset[WindowBatch]):
