@@ -46,6 +46,7 @@ from harness_bench.models.features.shards import (
 )
 from harness_bench.models.features.store import identity_of
 from harness_bench.models.frozen import FixedFeatures, ModelShape, load_backbone, shape_of
+from harness_bench.models.hub import locate
 from harness_bench.models.layers import fixed_layers, parse_layers
 
 # Raise this when rows change for a reason outside the model's own source files.
@@ -200,7 +201,7 @@ def run(options: argparse.Namespace) -> None:
             sys.exit(code)
         return
     fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
-    job = open_job(options.checkpoint, parse_layers(options.layers), config, fabric.device)
+    job = open_job(locate(options.checkpoint), parse_layers(options.layers), config, fabric.device)
     for split in options.splits:
         make_features(job, options.data / split, options.out / split)
 

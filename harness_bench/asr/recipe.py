@@ -320,7 +320,7 @@ def _check(c: RecipeConfig) -> str:
 
 
 def upstream_folder(upstream: str, layers: str = "weighted") -> Path:
-    """Return the folder of an upstream, by a name of the family or as it is, checked.
+    """Return the folder of an upstream as `hub.locate` finds it, checked.
 
     Raises:
         ValueError: neither a folder nor a name, a checkpoint that this project cannot compute, or
@@ -330,14 +330,12 @@ def upstream_folder(upstream: str, layers: str = "weighted") -> Path:
     from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
     from harness_bench.models.layers import checked_layers, parse_layers  # noqa: PLC0415
 
-    folder = Path(upstream)
+    folder = hub.locate(upstream)
     if not folder.exists():
-        if upstream not in (known := hub.names()):
-            raise ValueError(
-                f"--upstream {upstream} is neither {FBANK}, nor a checkpoint folder, nor one of "
-                f"{', '.join(known)}."
-            )
-        folder = hub.resolve(upstream)
+        raise ValueError(
+            f"--upstream {upstream} is neither {FBANK}, nor a checkpoint folder, nor one of "
+            f"{', '.join(hub.names())}, nor OWNER/NAME of the Hugging Face Hub."
+        )
     checked_layers(parse_layers(layers), shape_of(folder).num_layers)
     return folder.absolute()
 
@@ -352,8 +350,10 @@ def _complete(c: RecipeConfig) -> RecipeConfig:
         # One model per --expdir, unless a tag names more.
         asr_exp = c.asr_exp if c.asr_exp or c.asr_tag else f"{c.expdir}/asr"
         c = replace(c, corpus=c.corpus or Path(c.cuts).name, asr_exp=asr_exp)
+    from harness_bench.models import hub  # noqa: PLC0415 - seconds of import
+
     fbank = c.upstream == FBANK
-    model = c.model or ("FBANK" if fbank else Path(c.upstream).name)
+    model = c.model or ("FBANK" if fbank else hub.model_name(c.upstream))
     parts = [c.asr_config.stem, _file_name(model), "" if fbank else c.layers, _units(c)]
     asr_tag = c.asr_tag or "_".join(filter(None, (*parts, "sp" * bool(c.speed_perturb_factors))))
     lm_tag = c.lm_tag or f"{c.lm_config.stem}_{_units(c)}"

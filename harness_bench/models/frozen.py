@@ -157,9 +157,8 @@ def load_backbone(path: Path) -> FrozenModel:
 
 
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
-    """Open a checkpoint of any type, or a model named in `models/hub.toml`; else a ValueError."""
-    path = hub.resolve(str(model)) if str(model) in hub.names() else Path(model)
-    return load_backbone(path).to(device).requires_grad_(requires_grad=False)
+    """Open a checkpoint of any type, by path or by a name of `hub.locate`; else a ValueError."""
+    return load_backbone(hub.locate(model)).to(device).requires_grad_(requires_grad=False)
 
 
 def hidden_states(

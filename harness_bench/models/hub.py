@@ -1,8 +1,12 @@
-"""Where the named upstreams of the family come from: one table, and what a user puts over it."""
+"""Where models come from: the family's names (one table, and what a user puts over it), the Hub.
+
+`locate` turns what a user writes into a path, wherever a checkpoint is named.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path  # pydantic reads the annotations
 from typing import Annotated
 
@@ -10,13 +14,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, read_toml
+from harness_bench.core.files import read_json
+from harness_bench.core.log import say
 
 TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
-# What frozen use reads; a pretraining head may be larger than a small model.
 WEIGHTS = "model.safetensors"
-FILES = ("config.json", "preprocessor_config.json", WEIGHTS, "harness.json")
+# What frozen use reads of a repository, and who made it and under which terms. Nothing that runs
+# code when it is read: pytorch_model.bin is a pickle.
+FILES = (
+    "config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors",
+    "*.safetensors.index.json", "harness.json", "README.md", "LICENSE*",
+)  # fmt: skip
+# Folders, adapters of a thousand languages; a pretraining head may be larger than a small model.
+_ASIDE = ("*/*", "adapter.*", "pretraining_head.*")
+_REPOSITORY = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -63,7 +77,7 @@ def resolve(name: str) -> Path:
     if source.folder is not None:
         return source.folder
     if source.hub is not None:
-        return _download(name, source.hub, source.revision)
+        return _download(source.hub, source.revision)
     looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
     raise ValueError(
         f"-u {name}: no weights of this model are public yet{looked}. Give yours with "
@@ -91,24 +105,113 @@ def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, 
     return values
 
 
-def _download(name: str, hub: str, revision: str | None) -> Path:
-    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - where one is fetched
+def locate(model: str | Path) -> Path:
+    """Return the local path of a model as users name it.
 
-    asked = hub if revision is None else f"{hub} at {revision}"
-    point = f"or point to a copy with -k FOLDER or {MODELS}."
+    That is, in this order, a path that exists, a name of the family (`resolve`), or `OWNER/NAME` or
+    `OWNER/NAME@REVISION` of the Hugging Face Hub, which is downloaded once and then found in its
+    cache, also offline. Anything else is returned as a path, for its reader to refuse.
+
+    Raises:
+        ValueError: a model that is not to be had, or has no weights in safetensors.
+    """
+    path, text = Path(model), str(model)
+    if path.exists():
+        return path
+    if text in names():
+        return resolve(text)
+    if (found := _REPOSITORY.fullmatch(text)) is not None:
+        return _download(found["repo"], found["revision"])
+    return path
+
+
+def is_repository(model: str) -> bool:
+    """Whether a text has the form of a name on the Hub; a relative path may have it, too."""
+    return _REPOSITORY.fullmatch(model) is not None
+
+
+def source_of(path: Path) -> str:
+    """Return `OWNER/NAME@COMMIT` of a path in the Hub's cache, "" of any other."""
+    commit, kind, repo = path.name, path.parent.name, path.parent.parent.name
+    if kind != "snapshots" or not repo.startswith("models--") or not _COMMIT.fullmatch(commit):
+        return ""
+    return f"{repo.removeprefix('models--').replace('--', '/', 1)}@{commit}"
+
+
+def model_name(model: str | Path) -> str:
+    """Return what a model is called where no one says: its folder's name, or its name on the Hub.
+
+    The folder `checkpoint` of a run is called as its harness.json says, or after the iteration.
+    """
+    path = Path(model).absolute()
+    if source := source_of(path) or (not path.exists() and is_repository(str(model)) and model):
+        return str(source).partition("@")[0]
+    if path.name != "checkpoint":
+        return path.stem if path.is_file() else path.name
+    facts = read_json(path / "harness.json") if (path / "harness.json").is_file() else {}
+    above = path.parents[1] if path.parent.name == "run" else path.parent
+    return str(facts.get("name") or above.name)
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import errors  # noqa: PLC0415 - where one is fetched
+
+    asked = repo if revision is None else f"{repo}@{revision}"
+    point = f"or point to a copy: a folder, or {MODELS}."
     try:
-        folder = Path(snapshot_download(hub, revision=revision, allow_patterns=list(FILES)))
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        folder = _snapshot(repo, revision)
+    except errors.GatedRepoError as error:
         raise ValueError(
-            f"-u {name}: the Hugging Face Hub has no model {asked}, or you may not read it. Log in "
-            f"with `hf auth login` if it is private, {point}"
+            f"{asked} is gated on the Hugging Face Hub: ask for access on its page there and log "
+            f"in with `hf auth login`, {point}"
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+    except errors.RevisionNotFoundError as error:
         raise ValueError(
-            f"-u {name}: {asked} is not in the local cache and the Hugging Face Hub cannot be "
-            f"reached ({type(error).__name__}). Run `hf download {hub}` where there is a network, "
-            f"{point}"
+            f"{asked}: the model on the Hugging Face Hub has no revision {revision!r}; name a "
+            "branch, a tag or a commit of it."
         ) from error
-    if not (folder / FILES[0]).is_file():
-        raise ValueError(f"-u {name}: {asked} has no {FILES[0]}, so it is no checkpoint; {point}")
+    except errors.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"There is no folder or file {asked} here, and the Hugging Face Hub has no such model, "
+            f"or you may not read it. Log in with `hf auth login` if it is private, {point}"
+        ) from error
+    except (OSError, errors.HTTPError) as error:
+        why = " ".join(str(error.__cause__ or error).split())[:200]
+        raise ValueError(
+            f"There is no folder or file {asked} here, it is not whole in the local cache, and the "
+            f"Hugging Face Hub gave no answer ({why}). Run this again, or `hf download {repo}` "
+            f"where there is a network, {point}"
+        ) from error
+    _check(folder, asked, point)
+    say(f"{asked}: {source_of(folder)}, in {folder}")
     return folder
+
+
+def _snapshot(repo: str, revision: str | None) -> Path:
+    """Return the files in the cache; what a killed download left there is not fetched again."""
+    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - as above
+
+    def fetch(*, local: bool) -> Path:
+        return Path(snapshot_download(
+            repo, revision=revision, allow_patterns=[*FILES], ignore_patterns=[*_ASIDE],
+            local_files_only=local,
+        ))  # fmt: skip
+
+    if revision is not None and _COMMIT.fullmatch(revision):
+        try:
+            return fetch(local=True)  # a commit never changes
+        except errors.LocalEntryNotFoundError:
+            pass
+    return fetch(local=False)
+
+
+def _check(folder: Path, asked: str, point: str) -> None:
+    """Refuse a repository without settings, or without weights that are safe to read."""
+    if not (folder / FILES[0]).is_file():
+        raise ValueError(f"{asked} has no {FILES[0]}, so it is no checkpoint; {point}")
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{asked} has no weights in safetensors. Others, such as pytorch_model.bin, are not "
+            "fetched: they are pickles, which can run any code when they are opened. Take a "
+            f"revision with safetensors (often refs/pr/N), convert a copy that you trust, {point}"
+        )

@@ -240,7 +240,7 @@ class IterationConfig:
     labels: LabelConfig
     pretrain: PretrainConfig
     # What hidden states and initial weights come from: an earlier iteration, the path of a
-    # checkpoint (with a "/"), or a named model of models/hub.toml.
+    # checkpoint (with a "/"), a named model of models/hub.toml, or OWNER/NAME[@REVISION].
     teacher: str | None = None
     sources: tuple[str, ...] = ()  # of the family's [data]; all where empty
     paper: PaperFacts | None = None
@@ -452,10 +452,13 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _with_paths(entry: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the path of a teacher absolute; names have no slash."""
+    """Make the path of a teacher absolute; names have no slash, and the Hub's are no path here."""
     teacher = entry.get("teacher")
-    path = isinstance(teacher, str) and "/" in teacher
-    return {**entry, "teacher": _absolute(teacher, base)} if path else entry
+    if not isinstance(teacher, str) or "/" not in teacher:
+        return entry
+    path = _absolute(teacher, base)
+    here = Path(str(path)).exists() or not hub.is_repository(teacher)
+    return {**entry, "teacher": path} if here else entry
 
 
 def resolve_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -154,17 +154,19 @@ def _teacher(family: FamilyConfig, step: IterationConfig, out: Path) -> Path | N
 def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
     """Return the checkpoint that a teacher's name stands for; a named model may be downloaded.
 
-    It is an iteration of `made`, a model of models/hub.toml, or a path, else a `ValueError`.
+    It is an iteration of `made`, a model of models/hub.toml, a path, or a model of the Hugging Face
+    Hub, else a `ValueError`.
     """
     if name in made:
         return made[name]
     if "/" not in name and name in hub.names():
         return hub.resolve(name)
-    path = Path(name)
+    path = hub.locate(name)
     if not path.exists():
         raise ValueError(
             f"teacher = {name!r} is no iteration ({', '.join(made) or 'none'}), no checkpoint "
-            f"folder or file, and no named model ({', '.join(hub.names())})."
+            f"folder or file, no named model ({', '.join(hub.names())}), and no OWNER/NAME of the "
+            "Hugging Face Hub."
         )
     return path
 

@@ -16,6 +16,7 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
+from harness_bench.models.hub import locate, model_name
 from harness_bench.models.layers import parse_layers
 from harness_bench.probing.curves import draw_heads
 from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
@@ -115,7 +116,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         out: folder of the trials; a grid that was killed resumes there.
         head: "cnn", the task's own, which the paper trains; "linear" or "knn", classifiers of
             scikit-learn on pooled hidden states, in seconds.
-        checkpoint: the upstream's, where it takes one.
+        checkpoint: the upstream's, where it takes one: a path, or a name of `hub.locate`.
         config: TOML of the grid with a table [probe], or with a table [linear]; keywords win.
         learning_rates: to try; default 1e-3.
         seeds: of the heads; default 1337 alone.
@@ -132,7 +133,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         jobs: trials at a time.
     """
     cuts, out = Path(cuts), Path(out)
-    given = None if checkpoint is None else Path(checkpoint)
+    given = None if checkpoint is None else locate(checkpoint)
     grid: dict[str, Any] = {
         "learning_rates": learning_rates, "seeds": seeds, "steps": steps, "layers": layers
     }  # fmt: skip
@@ -140,7 +141,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         upstream=upstream, checkpoint=given, task=task, cuts=cuts, label_field=label_field
     )
     row = {
-        "model": model or (given.name if given else upstream),
+        "model": model or (model_name(given) if given else upstream),
         "model_kind": kind,
         "corpus": corpus or cuts.name,
         "synthetic": synthetic,

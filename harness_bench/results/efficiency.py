@@ -17,6 +17,7 @@ from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import say
 from harness_bench.core.tables import columns
 from harness_bench.core.workdir import hardware
+from harness_bench.models.hub import locate, model_name
 from harness_bench.results.record import Costs, load_results, write_result
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _measure(folder: Path) -> Efficiency:
 
             on_gpu = _timed(step, time.perf_counter)
     return Efficiency(
-        name=str(read_facts(folder).get("name", folder.name)),
+        name=str(read_facts(folder).get("name") or model_name(folder)),
         parameters=parameter_count(folder),
         disk_bytes=weight_bytes(folder),
         macs_per_second=macs,
@@ -139,13 +140,17 @@ def _memory(field: str) -> int:
 def compare_costs(
     folders: Sequence[Path], teacher: Path | None = None, results: Path | None = None
 ) -> list[Efficiency]:
-    """Measure checkpoint folders, a teacher's first: compression, and retention in `results`."""
+    """Measure checkpoints, a teacher's first: compression, and retention in `results`.
+
+    They are paths or names of `hub.locate`.
+    """
+    folders = [locate(folder) for folder in folders]
     if teacher is None:
         if results is not None:
             raise ValueError("Retention is against a teacher; name one with --teacher.")
         return [efficiency(folder) for folder in folders]
     known = [] if results is None else [*_told_results(results).values()]
-    reference = efficiency(teacher)
+    reference = efficiency(locate(teacher))
     rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
     return [reference, *rows]
 

@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +41,7 @@ from harness_bench.study.schedule import Schedule, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -108,7 +108,7 @@ class Demo:
         family = [step.name for step in self.family.iterations]
         for name in self.config.models or family:
             folder = self.checkpoint(name) if name in family else _other_model(name)
-            model = name if name in family else folder.name
+            model = name if name in family else hub.model_name(folder)
             rows.append(DemoRow(model, "pretrained", "harness_local", folder))
         return {row.model: row for row in rows}
 
@@ -155,14 +155,14 @@ class Demo:
 
 def _other_model(name: str) -> Path:
     """Return the folder of a model that the family does not make."""
-    if name in hub.names():
-        return hub.resolve(name)
-    if not Path(name).is_dir():
+    folder = hub.locate(name)
+    if not folder.is_dir():
         raise ValueError(
             f"models names {name!r}, which is no iteration of the family, no named model "
-            f"({', '.join(hub.names())}) and no checkpoint folder."
+            f"({', '.join(hub.names())}), no checkpoint folder and no OWNER/NAME of the Hugging "
+            "Face Hub."
         )
-    return Path(name)
+    return folder
 
 
 @dataclass(frozen=True)

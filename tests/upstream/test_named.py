@@ -151,7 +151,8 @@ def test_the_hub_is_asked_for_one_commit_and_few_files(
     arguments, settings = download.call_args
     assert arguments == ("owner/harness-st",)
     assert settings["revision"] == "abc123"
-    assert all(name.endswith((".json", ".safetensors")) for name in settings["allow_patterns"])
+    safe = (".json", ".safetensors", "README.md", "LICENSE*")
+    assert all(name.endswith(safe) for name in settings["allow_patterns"])
     download.return_value = str(tmp_path)
     with pytest.raises(ValueError, match=r"has no config\.json"):
         model_hub.resolve("harness_st")
@@ -167,13 +168,14 @@ def make_error(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (make_error(errors.LocalEntryNotFoundError), "not in the local cache.*hf download owner"),
-        (make_error(errors.HfHubHTTPError), "cannot be reached.*HARNESS_MODELS"),
-        (make_error(errors.OfflineModeIsEnabled), "cannot be reached.*OfflineMode"),
-        (ConnectionError("no route"), "cannot be reached"),
-        (make_error(errors.RepositoryNotFoundError), "no model owner/harness-st.*hf auth login"),
-        (make_error(errors.RevisionNotFoundError), "no model owner/harness-st at abc123"),
-        (DOWNLOAD, "not in the local cache"),  # the library itself, offline, with an empty cache
+        (make_error(errors.LocalEntryNotFoundError), "not whole.*hf download owner"),
+        (make_error(errors.HfHubHTTPError), "no answer.*HARNESS_MODELS"),
+        (make_error(errors.OfflineModeIsEnabled), "no answer.*as told"),
+        (ConnectionError("no route"), "no answer.*no route"),
+        (make_error(errors.GatedRepoError), "gated.*hf auth login"),
+        (make_error(errors.RepositoryNotFoundError), "no such model.*hf auth login"),
+        (make_error(errors.RevisionNotFoundError), "no revision 'abc123'"),
+        (DOWNLOAD, "not whole"),  # the library itself, offline, with an empty cache
     ],
 )
 def test_what_the_hub_refuses_is_explained(
@@ -183,5 +185,5 @@ def test_what_the_hub_refuses_is_explained(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     download.side_effect = error
-    with pytest.raises(ValueError, match=f"-u harness_st: .*{message}"):
+    with pytest.raises(ValueError, match=f"owner/harness-st@abc123.*{message}"):
         model_hub.resolve("harness_st")

@@ -6,12 +6,12 @@ expert on that checkpoint; without it they stay s3prl's.
 
 import importlib as _importlib
 from collections.abc import Callable as _Callable
-from pathlib import Path as _Path
 from typing import Any
 
 from harness_bench.upstream.harness.expert import UpstreamExpert as _UpstreamExpert
 
 from harness_bench.core.log import say as _say
+from harness_bench.models.hub import locate as _locate
 
 
 def _published(about: str, name: str, *shape: int) -> _Callable[..., Any]:
@@ -22,7 +22,7 @@ def _published(about: str, name: str, *shape: int) -> _Callable[..., Any]:
             family = "hubert" if name.startswith("hubert") else "wav2vec2"
             stock = _importlib.import_module(f"s3prl.upstream.{family}.hubconf")
             return getattr(stock, name)(**kwargs)
-        if not _Path(ckpt).exists():  # s3prl would ignore it and fetch the published one
+        if not _locate(ckpt).exists():  # s3prl would ignore it and fetch the published one
             raise ValueError(
                 f"-u {name} -k {ckpt}: there is no such folder or file. Give a folder of "
                 "transformers, or leave -k out: s3prl then fetches its own copy."

@@ -20,6 +20,7 @@ from harness_bench.models.frozen import (
     checkpoint_digest,
     load_backbone,
 )
+from harness_bench.models.hub import locate
 from harness_bench.models.layers import WEIGHTED, Layers, checked_layers, fixed_layers
 
 _RATES = (str(SAMPLE_RATE), "16k", "16khz")
@@ -33,7 +34,7 @@ class HarnessFrontend(AbsFrontend):
     when audio first comes, so a training from cached features never has it in memory.
 
     Args:
-        checkpoint: the checkpoint folder.
+        checkpoint: the checkpoint folder, or a name of `hub.locate`.
         layers: "weighted" learns a softmax-weighted sum over all hidden states (it starts as
             their mean), "mean" averages them, a number takes that hidden state alone: 0 is the
             transformer's input, L the output of block L before the final layer norm.
@@ -52,7 +53,7 @@ class HarnessFrontend(AbsFrontend):
         fs: int | str = SAMPLE_RATE,
     ) -> None:
         super().__init__()
-        folder = Path(checkpoint)
+        folder = locate(checkpoint)
         self.upstream: FrozenModel | FrozenUpstream = (
             FrozenUpstream(folder) if freeze else load_backbone(folder)
         )

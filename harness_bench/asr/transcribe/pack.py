@@ -29,6 +29,7 @@ from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
+from harness_bench.models.hub import locate
 
 CONFIG = "config.yaml"
 MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
@@ -362,7 +363,7 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     """Say where the upstream lies; its digest is checked when the weights are loaded."""
     places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
-        places = [opening.upstream_checkpoint]
+        places = [locate(opening.upstream_checkpoint)]
     there = next((place for place in places if (place / "config.json").is_file()), None)
     if there is None:
         raise ValueError(

@@ -18,6 +18,7 @@ from typing import Any
 
 from harness_bench.core.log import say
 from harness_bench.core.registry import package_folder, packages_in
+from harness_bench.models.hub import locate
 from harness_bench.probing.s3prl import checkpoints, hub
 
 TASKS = "harness_bench.downstream"
@@ -90,14 +91,10 @@ def check(known: argparse.Namespace) -> None:
             "dropped. Take a model of the Hub by -u hf_hubert_custom -k REPOSITORY, and upload the "
             "experiment folder with `hf upload`."
         )
-    if known.upstream is not None:
-        _check_name("upstream (-u)", known.upstream, hub.options())
     if known.downstream is not None:
         _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
-    if known.upstream in hub.own_names() and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
-        _check_checkpoint(known.upstream, known.upstream_ckpt)
-    elif known.upstream is not None and known.upstream_ckpt is None and known.past_exp is None:
-        hub.own_checkpoint(known.upstream)  # raises where the weights are not available
+    if known.upstream is not None:
+        _check_upstream(known)
     for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
@@ -108,6 +105,18 @@ def check(known: argparse.Namespace) -> None:
                 "config.optimizer.lr=1e-3, and ',,' between them. Put a value that holds '=' "
                 "into a config file and give that with -c."
             )
+
+
+def _check_upstream(known: argparse.Namespace) -> None:
+    """Check name and checkpoint of an upstream, and say where one of ours lies."""
+    _check_name("upstream (-u)", known.upstream, hub.options())
+    own = known.upstream in hub.own_names()
+    if own and known.upstream_ckpt is not None:
+        known.upstream_ckpt = str(locate(known.upstream_ckpt))
+    if own and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
+        _check_checkpoint(known.upstream, known.upstream_ckpt)
+    elif known.upstream_ckpt is None and known.past_exp is None:
+        hub.own_checkpoint(known.upstream)  # raises where the weights are not available
 
 
 def _choose_checkpoint(known: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_bench.core.files import read_json, write_json
+from harness_bench.models.hub import locate
 from harness_bench.probing.grid import GRID
 from harness_bench.probing.head.config import BEST, CLASSES
 from harness_bench.probing.probe import OUTCOME
@@ -103,7 +104,7 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         # s3prl prints its progress on standard output, which is for answers alone.
         with redirect_stdout(sys.stderr):
-            moved = None if upstream_checkpoint is None else Path(upstream_checkpoint)
+            moved = None if upstream_checkpoint is None else locate(upstream_checkpoint)
             runner = open_runner(find_checkpoint(Path(probe)), Path(folder), moved)
         expert = runner.downstream.model
         for path in map(Path, [audio] if isinstance(audio, str | Path) else audio):

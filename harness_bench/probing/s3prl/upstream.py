@@ -20,6 +20,7 @@ from harness_bench.core.log import say
 from harness_bench.models.features.config import upstream_config
 from harness_bench.models.features.store import FeatureStore
 from harness_bench.models.frozen import load_backbone, type_of
+from harness_bench.models.hub import locate
 
 _MODELS = "harness_bench.models"  # functions that no class of a model shows
 
@@ -50,7 +51,7 @@ class FrozenExpert(UpstreamBase):
         self.cache = settings.feature_cache
         if cache_mb is not None:
             self.cache = replace(self.cache, memory_mb=cache_mb)
-        self.checkpoint, self.per_utterance = Path(ckpt), settings.upstream.per_utterance
+        self.checkpoint, self.per_utterance = locate(ckpt), settings.upstream.per_utterance
         # Weights are drawn and then overwritten; a head must not start otherwise for that.
         with torch.random.fork_rng(devices=[]):
             self.backbone = load_backbone(self.checkpoint)
