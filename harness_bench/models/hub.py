@@ -188,7 +188,7 @@ def _download(repo: str, revision: str | None) -> Path:
 
 
 def _snapshot(repo: str, revision: str | None) -> Path:
-    """Return the files in the cache; what a killed download left there is not fetched again."""
+    """Return the files in the cache; those that came whole before a kill are not fetched again."""
     from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - as above
 
     def fetch(*, local: bool) -> Path:

@@ -211,6 +211,7 @@ class Result(BaseModel):
     # Share of each of the upstream's hidden states in the learned weighted sum, the input first.
     layer_weights: Annotated[tuple[Share, ...], Field(max_length=500)] = ()
     checkpoint_digest: Digest | None = None
+    checkpoint_source: Line = ""  # OWNER/NAME@COMMIT, of one from the Hugging Face Hub
     split_digest: Digest | None = None  # digest of the sorted utterance ids
     utterances: Annotated[int, Field(ge=1, le=10**12)] | None = None
     hours: Annotated[Finite, Field(ge=0)] | None = None

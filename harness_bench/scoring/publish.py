@@ -9,6 +9,7 @@ from harness_bench.core.files import digest_strings
 from harness_bench.core.workdir import command_line, hardware, versions
 from harness_bench.cuts.table import Table
 from harness_bench.leakage.compare import shared
+from harness_bench.models import hub
 from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Leakage, Result, save_result
 from harness_bench.scoring.bootstrap import RESAMPLES
@@ -94,7 +95,9 @@ def upstream_fields(checkpoint: Path) -> dict[str, Any]:
     """Return the fields of a result that a checkpoint folder tells."""
     from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - loads torch
 
+    source = hub.source_of(checkpoint)
     return {
+        **({"checkpoint_source": source} if source else {}),
         "parameters": parameter_count(checkpoint),
         "checkpoint_digest": checkpoint_digest(checkpoint),
     }

@@ -245,6 +245,7 @@ def provenance(cell: ResultCell) -> list[tuple[str, str]]:
         ("hardware", result.hardware),
         ("command", result.command),
         ("training config", result.training_config),
+        ("checkpoint", result.checkpoint_source),
         ("checkpoint digest", result.checkpoint_digest),
         ("split digest", result.split_digest),
         ("predictions", result.predictions),

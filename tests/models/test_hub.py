@@ -1,0 +1,216 @@
+"""Models by OWNER/NAME@REVISION: the library's own client against a hub on loopback."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from harness_bench.core.files import read_json, write_json
+from harness_bench.models import hub
+from harness_bench.models.frozen import checkpoint_digest, load_model
+from harness_bench.scoring.publish import upstream_fields
+from tests.hub_server import Files, Hub, serve
+
+NAME = "lab/hubert-ar"
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.delenv(hub.MODELS, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with serve(str(tmp_path / "cache")) as served:
+        yield served
+
+
+@pytest.fixture(name="files", scope="module")
+def _files(tiny_checkpoint: Path) -> Files:
+    """Return what a repository holds: a checkpoint, and what must stay where it is."""
+    own = {path.name: path.read_bytes() for path in tiny_checkpoint.iterdir()}
+    others = ("pytorch_model.bin", "model.pkl", "onnx/model.safetensors", "tf_model.h5", "run.py")
+    others = (*others, "adapter.ara.safetensors", "pretraining_head.safetensors")
+    return own | dict.fromkeys(others, b"no") | {"README.md": b"# A card", "LICENSE": b"MIT"}
+
+
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbid the client all traffic, as HF_HUB_OFFLINE=1 does on a cluster's nodes."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def test_what_is_fetched_is_the_checkpoint_and_it_is_fetched_once(
+    server: Hub, files: Files, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The same model as the folder that was uploaded; later without a network, too."""
+    commit = server.repo(NAME).commit(files)
+    folder = hub.locate(NAME)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*(path.name for path in tiny_checkpoint.iterdir()), "README.md", "LICENSE"}
+    assert checkpoint_digest(folder) == checkpoint_digest(tiny_checkpoint)
+    assert f"{NAME}@{commit}" in capsys.readouterr().err
+    known = len(server.requests)
+    assert hub.locate(NAME) == folder
+    assert not any("resolve" in each for each in server.requests[known:])
+    offline(monkeypatch)
+    assert hub.locate(NAME) == hub.locate(f"{NAME}@{commit}") == folder
+    samples, lengths = torch.randn(1, 4_000), torch.tensor([4_000])
+    ours, theirs = (load_model(each)(samples, lengths)[0] for each in (NAME, tiny_checkpoint))
+    assert all(map(torch.equal, ours, theirs))
+
+
+def test_rows_name_the_model_and_results_the_commit(server: Hub, files: Files) -> None:
+    """A folder of the cache is called by a hash, which no reader of a leaderboard knows."""
+    commit = server.repo(NAME).commit(files)
+    folder = hub.locate(f"{NAME}@main")
+    assert hub.model_name(folder) == hub.model_name(NAME) == hub.model_name(f"{NAME}@x") == NAME
+    fields = upstream_fields(folder)
+    assert fields["checkpoint_source"] == f"{NAME}@{commit}"
+    assert fields["checkpoint_digest"] == checkpoint_digest(folder)
+
+
+def test_names_of_folders(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """`checkpoint` is the name of all of a family's models."""
+    plain, file = tmp_path / "my_hubert", tmp_path / "hubert_base.pt"
+    run = tmp_path / "harness_st" / "run" / "checkpoint"
+    for folder in (plain, run):
+        folder.mkdir(parents=True)
+    file.touch()
+    assert [hub.model_name(each) for each in (plain, file, run, plain / "checkpoint")] == [
+        "my_hubert", "hubert_base", "harness_st", "my_hubert",
+    ]  # fmt: skip
+    write_json(run / "harness.json", {"name": "student"})
+    assert hub.model_name(run) == "student"
+    assert "checkpoint_source" not in upstream_fields(tiny_checkpoint)
+
+
+def test_a_branch_that_moved_and_a_revision_that_cannot(server: Hub, files: Files) -> None:
+    """Only a pinned revision gives the same model tomorrow; a pinned one asks no one."""
+    old = server.repo(NAME).commit(files)
+    first = hub.locate(NAME)
+    changed = {**files, "harness.json": b'{"name": "later"}'}
+    new = server.repo(NAME).commit(changed)
+    assert server.repo(NAME).commit(files, branch="v1") not in (old, new)
+    second = hub.locate(NAME)
+    assert (hub.source_of(first), hub.source_of(second)) == (f"{NAME}@{old}", f"{NAME}@{new}")
+    assert read_json(second / "harness.json")["name"] == "later"
+    # What did not change is not fetched again.
+    assert len(server.fetched("model.safetensors")) == 1
+    server.requests.clear()
+    assert hub.locate(f"{NAME}@{old}") == first
+    assert not server.requests
+    assert (hub.locate(f"{NAME}@v1") / "harness.json").read_bytes() == files["harness.json"]
+
+
+def test_weights_in_several_files_are_all_fetched(
+    server: Hub, files: Files, tiny_checkpoint: Path
+) -> None:
+    """Large models are sharded; the index says which tensor lies where."""
+    tensors = load_file(tiny_checkpoint / hub.WEIGHTS)
+    names, made = [*tensors], tiny_checkpoint.parent / "sharded"
+    made.mkdir(exist_ok=True)
+    shards = {"model-00001-of-00002.safetensors": names[::2],
+              "model-00002-of-00002.safetensors": names[1::2]}  # fmt: skip
+    for shard, own in shards.items():
+        save_file({name: tensors[name] for name in own}, made / shard)
+    index = {"weight_map": {name: shard for shard, own in shards.items() for name in own}}
+    write_json(made / f"{hub.WEIGHTS}.index.json", index)
+    sharded = {path.name: path.read_bytes() for path in made.iterdir()}
+    server.repo(NAME).commit({name: files[name] for name in files if name != hub.WEIGHTS} | sharded)
+    folder = hub.locate(NAME)
+    assert {path.name for path in folder.iterdir()} >= {*sharded}
+    assert all((folder / name).read_bytes() == data for name, data in sharded.items())
+
+
+def test_a_broken_connection_goes_on_where_it_broke(
+    server: Hub, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gigabytes over a bad line: the client asks for the rest, and the file is the same."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1_000)
+    server.repo(NAME).commit(files)
+    server.cut[hub.WEIGHTS] = 30_000
+    folder = hub.locate(NAME)
+    assert (folder / hub.WEIGHTS).read_bytes() == files[hub.WEIGHTS]
+    assert [each.split()[2:] for each in server.fetched(hub.WEIGHTS)] == [[], ["bytes=30000-"]]
+
+
+def test_a_killed_download_is_never_taken_for_a_whole_one(
+    server: Hub, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL in the middle of the weights, in a process with HF_ENDPOINT as users set it.
+
+    Offline it is refused; the next run fetches what was not whole, and that alone.
+    """
+    commit = server.repo(NAME).commit(files)
+    server.cut[hub.WEIGHTS], server.stall = 30_000, threading.Event()
+    code = f"from harness_bench.models import hub; hub.locate({NAME!r})"
+    values = {"HF_ENDPOINT": server.address, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    whole = tmp_path / "cache" / f"models--{NAME.replace('/', '--')}" / "snapshots" / commit
+    expected = 5  # all files but the weights
+    for _ in range(1_000):
+        arrived = len([*whole.glob("*")])
+        if arrived == expected and server.fetched(hub.WEIGHTS):
+            break
+        time.sleep(0.03)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    server.stall.set()
+    assert arrived == expected
+    with monkeypatch.context() as patch:
+        offline(patch)
+        with pytest.raises(ValueError, match=f"{NAME}.*not whole in the local cache"):
+            hub.locate(NAME)
+    server.requests.clear()
+    assert (hub.locate(NAME) / hub.WEIGHTS).read_bytes() == files[hub.WEIGHTS]
+    assert len([each for each in server.requests if each.startswith("GET /lab")]) == 1
+
+
+def test_what_cannot_be_had_is_refused_with_its_reason(
+    server: Hub, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each needs another way out: a login, a request for access, a network, another revision."""
+    pickled = {name: data for name, data in files.items() if not name.endswith(".safetensors")}
+    server.repo(NAME).commit(files)
+    server.repo("lab/gated").commit(files)
+    server.repos["lab/gated"].gated = True
+    server.repo("lab/pickled").commit(pickled)
+    server.repo("lab/data").commit({"train.csv": b"", "a.safetensors": b""})
+    refused = {
+        "lab/nowhere": "no such model.*hf auth login",
+        f"{NAME}@v9": "no revision 'v9'",
+        "lab/gated": "gated.*hf auth login",
+        "lab/pickled": r"pytorch_model\.bin.*pickles",
+        "lab/data": r"no config\.json",
+    }
+    for name, reason in refused.items():
+        with pytest.raises(ValueError, match=f"{name}.*{reason}"):
+            hub.locate(name)
+    assert not server.fetched("pytorch_model.bin")
+    offline(monkeypatch)
+    with pytest.raises(ValueError, match=f"{NAME}.*not whole.*network"):
+        hub.locate(NAME)
+
+
+def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(
+    server: Hub, files: Files, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """models/mine is a path where there is one; what has not the form of a name never leaves."""
+    server.repo(NAME).commit(files)
+    shutil.copytree(tiny_checkpoint, tmp_path / NAME)
+    assert hub.locate(NAME) == hub.locate(Path(NAME)) == Path(NAME)
+    assert hub.locate(f"{NAME}@main") != Path(NAME)
+    server.requests.clear()
+    for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "fbank", "a/b@"):
+        assert hub.locate(text) == Path(text)
+    assert not server.requests
