@@ -53,7 +53,7 @@ class RecipeConfig(AsrConfig):
     """All options that both recipes have; empty text stands for what the description says."""
 
     cuts: str = option("", "prepared cuts; the recipe of QASR makes them: EXPDIR/cuts")
-    upstream: str = option("fbank", "fbank, checkpoint folder, or model's name (docs/espnet.md)")
+    upstream: str = option("fbank", "fbank, checkpoint, or model's name (docs/espnet.md)")
     feature_cache: str = option("", "config of features computed once (stage 10); default: online")
     expdir: str = option("exp", "everything is written below it")
     dumpdir: str = option("", "audio and texts as ESPnet reads them; default: EXPDIR/dump")

@@ -33,7 +33,7 @@ def probe(
     *,
     head: Annotated[Head, opt("cnn: the paper's; linear or knn: in seconds.")] = "cnn",
     checkpoint: Annotated[
-        Path | None, opt("The upstream's checkpoint.", "--checkpoint", "-k")
+        Path | None, opt("The upstream's: a path, or OWNER/NAME[@REVISION].", "--checkpoint", "-k")
     ] = None,
     lr: Annotated[str | None, opt("Learning rates to try, with commas; default: 1e-3.")] = None,
     seeds: Annotated[

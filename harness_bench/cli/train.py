@@ -15,6 +15,7 @@ LabelFolder = Annotated[Path, arg("Folder made by `harness-bench labels`.")]
 IterationFile = Annotated[Path, arg("TOML of one iteration, or a preset's name.")]
 FamilyFile = Annotated[Path, arg("TOML of the family.")]
 FamilyCuts = Annotated[Path | None, arg("Prepared or sharded folder; default: its [data].")]
+Teacher = Annotated[Path | None, opt("Checkpoint, named model, or OWNER/NAME[@REVISION].")]
 Split = Annotated[str, opt("Split to read.")]
 Restart = Annotated[bool, opt("Replace other runs in OUT.")]
 Adapt = Annotated[
@@ -50,7 +51,7 @@ def labels(
     cuts: Cuts,
     out: Out,
     *,
-    teacher: Annotated[Path | None, opt("Checkpoint or named model.")] = None,
+    teacher: Teacher = None,
     split: Split = "train",
     accelerator: Accelerator = "auto",
     devices: Devices = None,
@@ -110,7 +111,7 @@ def pretrain(
     label_folder: LabelFolder,
     out: Out,
     *,
-    teacher: Annotated[Path | None, opt("Checkpoint or named model.")] = None,
+    teacher: Teacher = None,
     split: Split = "train",
     restart: Restart = False,
     adapt: Adapt = False,
@@ -175,7 +176,9 @@ def family(
 
 
 def export(
-    run: Annotated[Path, arg("Run folder, fairseq's .pt file, or with --random a preset.")],
+    run: Annotated[
+        Path, arg("Run, fairseq's .pt file, OWNER/NAME[@REVISION], or with --random a preset.")
+    ],
     out: Out,
     *,
     random: Annotated[bool, opt("An untrained model of a preset's shape.")] = False,
@@ -196,6 +199,7 @@ def export(
       harness-bench export runs/family/mini/run models/mini --dtype float16 --card card.toml
       harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
+      harness-bench export facebook/hubert-base-ls960@main models/hubert_base
     """
     from harness_bench.pretrain import family as families
 
@@ -265,7 +269,7 @@ def curves(
 
 
 def efficiency(
-    folders: Annotated[list[Path], arg("Checkpoint folders.")],
+    folders: Annotated[list[Path], arg("Checkpoints, named models, or OWNER/NAME[@REVISION].")],
     *,
     teacher: Annotated[Path | None, opt("Checkpoint to compare with.")] = None,
     results: Annotated[Path | None, opt("Results folder, for retention.")] = None,
@@ -280,6 +284,7 @@ def efficiency(
     Examples:
       harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
       harness-bench efficiency models/harness_st models/harness_s --into runs/results
+      harness-bench efficiency models/harness_st --teacher facebook/hubert-large-ll60k
     """
     from harness_bench.results.efficiency import compare_costs, render, write_into
 

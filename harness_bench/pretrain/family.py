@@ -318,11 +318,12 @@ def export(
     dtype: Literal["float32", "float16"] = "float32",
     card: Path | None = None,
 ) -> None:
-    """Write a checkpoint folder: a run's, that of fairseq's `.pt` file, or an untrained model's.
+    """Write a checkpoint folder: of a run, fairseq's `.pt` file, the Hub, or an untrained model.
 
     float16 is for frozen use: half the size, without the pretraining head. A folder `out` that
     holds something else, or what is no model, is a ValueError. With a card, see `open_card`.
     """
+    run = run if random else hub.locate(run)
     carded = None if card is None else open_card(card, run)
     with _replaced(out) as partial:
         if random:

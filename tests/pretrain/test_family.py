@@ -198,6 +198,19 @@ def test_mistakes_are_found_at_once(cuts: list[Cut], teacher: Path, tmp_path: Pa
         find_teacher("fist", {"first": teacher})
 
 
+def test_a_teacher_may_be_a_model_of_the_hub(tmp_path: Path) -> None:
+    """It has the form of a relative path, which counts where it lies beside the TOML."""
+    file = tmp_path / "family.toml"
+    file.write_text("""name = "f"
+[[iterations]]
+preset = "harness_st"
+teacher = "lab/hubert@v1.0"
+""")
+    assert load_family(file).iterations[0].teacher == "lab/hubert@v1.0"
+    (tmp_path / "lab" / "hubert@v1.0").mkdir(parents=True)
+    assert load_family(file).iterations[0].teacher == str(tmp_path / "lab" / "hubert@v1.0")
+
+
 def test_a_model_is_exported_in_half_the_bytes(teacher: Path, tmp_path: Path) -> None:
     """What is not a model's folder is not overwritten, and no half-made one stays."""
     out = tmp_path / "models" / "small"
