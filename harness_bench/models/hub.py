@@ -31,6 +31,12 @@ FILES = (
 _ASIDE = ("*/*", "adapter.*", "pretraining_head.*")
 _REPOSITORY = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# Names of folders and files that say what is in them, and not which model it is.
+_SAYS_NOTHING = re.compile(
+    r"((checkpoints?|states|models?|pytorch_model|weights|runs?|exports?|output)?"
+    r"[-_.]?(best|last|latest|final)?)[-_.]?\d*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -139,18 +145,22 @@ def source_of(path: Path) -> str:
 
 
 def model_name(model: str | Path) -> str:
-    """Return what a model is called where no one says: its folder's name, or its name on the Hub.
+    """Return what a model is called where no one says; never a word such as `checkpoint`.
 
-    The folder `checkpoint` of a run is called as its harness.json says, or after the iteration.
+    The name in harness.json, else that of the folder, else of the first folder above that has one;
+    on the Hub OWNER/NAME. One on the way (`export-00001000`) has its number behind. `_name_or_path`
+    of config.json is not asked: of a fine-tuned model it names the one that it was made from.
     """
     path = Path(model).absolute()
     if source := source_of(path) or (not path.exists() and is_repository(str(model)) and model):
         return str(source).partition("@")[0]
-    if path.name != "checkpoint":
-        return path.stem if path.is_file() else path.name
     facts = read_json(path / "harness.json") if (path / "harness.json").is_file() else {}
-    above = path.parents[1] if path.parent.name == "run" else path.parent
-    return str(facts.get("name") or above.name)
+    own = path.name if path.is_dir() or not path.suffix else path.stem
+    given = str(facts.get("name") or "")
+    names = ("" if given == "random" else given, own, *(each.name for each in path.parents))
+    name = next((each for each in names if not _SAYS_NOTHING.fullmatch(each)), own)
+    number = re.search(r"[-_.](\d+)$", own) if _SAYS_NOTHING.fullmatch(own) else None
+    return f"{name}-{int(number[1])}" if number and name != own else name
 
 
 def _download(repo: str, revision: str | None) -> Path:

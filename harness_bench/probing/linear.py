@@ -81,7 +81,7 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
             folder that is no checkpoint.
     """
     field = label_field(subject)
-    checkpoint = subject.checkpoint or hub.own_checkpoint(subject.upstream)
+    checkpoint = hub.checkpoint_of(subject.upstream, subject.checkpoint)
     work = WorkDir(out, {
         "upstream": subject.upstream,
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),

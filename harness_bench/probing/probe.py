@@ -23,7 +23,7 @@ from harness_bench.models.layers import MEAN, WEIGHTED, Layers
 from harness_bench.probing.head.config import BEST, PATIENCE, Count, predictions_name
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
-from harness_bench.probing.s3prl.hub import own_checkpoint
+from harness_bench.probing.s3prl.hub import checkpoint_of
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
@@ -111,11 +111,12 @@ def run_probe(
     heads share (see `one_process`); None starts one, which ends with this head.
 
     Raises:
-        ValueError: an unknown task, missing splits or a folder that is no checkpoint.
+        ValueError: an unknown task or upstream, missing splits, a folder that is no checkpoint, or
+            one that the upstream does not open.
         RuntimeError: s3prl failed; shows the end of its log.
     """
-    if subject.checkpoint is None:  # The weights count, not the name.
-        subject = replace(subject, checkpoint=own_checkpoint(subject.upstream))
+    # The weights count, not the name.
+    subject = replace(subject, checkpoint=checkpoint_of(subject.upstream, subject.checkpoint))
     # A head is the same whether it is tested while it is trained, later or never.
     untested = replace(config, test_in_training=False)
     found = [(each, _work(out, subject, each)) for each in dict.fromkeys([config, untested])]

@@ -71,7 +71,6 @@ def efficiency(folder: Path) -> Efficiency:
 def _measure(folder: Path) -> Efficiency:
     import torch  # noqa: PLC0415 - slow to import
 
-    from harness_bench.models.checkpoint import read_facts  # noqa: PLC0415
     from harness_bench.models.frozen import (  # noqa: PLC0415
         checkpoint_digest,
         load_backbone,
@@ -99,7 +98,7 @@ def _measure(folder: Path) -> Efficiency:
 
             on_gpu = _timed(step, time.perf_counter)
     return Efficiency(
-        name=str(read_facts(folder).get("name") or model_name(folder)),
+        name=model_name(folder),
         parameters=parameter_count(folder),
         disk_bytes=weight_bytes(folder),
         macs_per_second=macs,

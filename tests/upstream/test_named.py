@@ -1,5 +1,6 @@
 """Where named upstreams come from: the table, what a user puts over it, and the hub."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,30 @@ def test_what_the_hub_refuses_is_explained(
     download.side_effect = error
     with pytest.raises(ValueError, match=f"owner/harness-st@abc123.*{message}"):
         model_hub.resolve("harness_st")
+
+
+@pytest.mark.parametrize(
+    ("place", "facts", "name"),
+    [
+        ("models/my_hubert", {}, "my_hubert"),
+        ("my/checkpoint", {}, "my"),
+        ("runs/st/exports/best", {"name": "harness_st"}, "harness_st"),
+        ("runs/st/exports/export-00001000", {"name": "harness_st"}, "harness_st-1000"),
+        ("ar_hubert/checkpoint-500", {}, "ar_hubert-500"),
+        ("models/wide", {"name": "random"}, "wide"),  # as every model of random weights says
+        ("xls-r-300m", {}, "xls-r-300m"),
+    ],
+)
+def test_a_row_is_called_by_the_models_own_name(
+    place: str, facts: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    """Two models named `checkpoint` would be one row; so would two exports of a training."""
+    (tmp_path / place).mkdir(parents=True)
+    if facts:
+        (tmp_path / place / "harness.json").write_text(json.dumps(facts))
+    # What a fine-tuned model was made from: its figures are not that model's.
+    (tmp_path / place / "config.json").write_text('{"_name_or_path": "facebook/hubert-base-ls960"}')
+    assert model_hub.model_name(tmp_path / place) == name
+    file = tmp_path / place / "checkpoint_best.pt"
+    file.touch()
+    assert model_hub.model_name(file) not in ("checkpoint_best", "checkpoint", "best")

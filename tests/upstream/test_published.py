@@ -1,8 +1,10 @@
 """s3prl's own names: exact from a local copy, untouched without one."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from harness_bench.probing.s3prl.bridges import hub_names
 from tests.upstream.conftest import waves
 
 pytestmark = pytest.mark.s3prl
-STOCK = hub._stock_index()
+STOCK = hub.stock_index()
 NAMES = sorted(set(hub.own_names()) & set(STOCK))
 
 
@@ -54,8 +56,66 @@ def test_a_local_copy_is_opened_exactly(
         assert torch.equal(mine, other)
     assert f"the published {name} has" in capsys.readouterr().err
     published = importlib.import_module("harness_bench.upstream.published.hubconf")
-    published._published("", name, 3, 32)(folder)
+    published._published("", name, kind.partition("_")[0], (3, 32))(folder)
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "family", ["baseline", "hubert", "wavlm", "wav2vec2", "hf_hubert", "vq_apc"]
+)
+def test_who_takes_minus_k_is_told_by_the_source(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against calling s3prl's functions: the path given must reach what makes the model, or not."""
+    hub_names()
+    given, other = tmp_path / "given", tmp_path / "other"
+    given.touch()
+    other.touch()
+    module = importlib.import_module(f"s3prl.upstream.{family}.hubconf")
+    reached: list[object] = []
+
+    for source in (module, importlib.import_module("s3prl.upstream.apc.hubconf")):
+        real = inspect.signature(vars(source).get("_UpstreamExpert", object).__init__)
+
+        def expert(*arguments: Any, real: inspect.Signature = real, **settings: Any) -> None:
+            bound = real.bind(None, *arguments, **settings).arguments
+            reached.extend(value for name, value in bound.items() if name != "kwargs")
+
+        monkeypatch.setattr(source, "_UpstreamExpert", expert, raising=False)
+        monkeypatch.setattr(
+            source, "_urls_to_filepaths", raising=False,
+            value=lambda url, **_: str(other) if str(url).startswith("http") else url,
+        )  # fmt: skip
+    names = [name for name, place in STOCK.items() if place == module.__name__ and name.islower()]
+    for name in set(names) - {"load_and_convert_fairseq_ckpt"}:
+        reached.clear()
+        settings = {"model_config": str(other)} if family == "baseline" else {}
+        getattr(module, name)(ckpt=str(given), **settings)
+        # Of a name that ours stands before, s3prl's own function is asked.
+        assert hub._takes(module.__name__, name) == (str(given) in reached), name
+
+
+def test_a_checkpoint_is_opened_or_refused(tiny_checkpoint: Path) -> None:
+    """FBANK under the name of a model would be a row of figures that nothing shows to be wrong."""
+    assert hub.checkpoint_of("harness_local", tiny_checkpoint) == tiny_checkpoint
+    assert hub.checkpoint_of("fbank_cached", None) is hub.checkpoint_of("wavlm", None) is None
+    for name in ("fbank", "fbank_cached", "mfcc", "distilhubert", "byol_a_2048", "cvhubert"):
+        with pytest.raises(ValueError, match=f"{name} takes no checkpoint.*harness_local"):
+            hub.checkpoint_of(name, tiny_checkpoint)
+    for name in ("wavlm_local", "hubert_custom", "harness_local"):
+        with pytest.raises(ValueError, match=f"{name} needs a checkpoint"):
+            hub.checkpoint_of(name, None)
+    with pytest.raises(ValueError, match="did you mean fbank"):
+        hub.checkpoint_of("fbanks", None)
+    with pytest.raises(ValueError, match="fbank_cached takes no checkpoint"):
+        hub.fbank_cached(ckpt=str(tiny_checkpoint))
+
+
+@pytest.mark.parametrize("name", ["wavlm", "data2vec_large_ll60k", "xls_r_300m"])
+def test_a_model_of_another_type_is_refused(name: str, tiny_checkpoint: Path) -> None:
+    """It would stand under the published model's name."""
+    with pytest.raises(ValueError, match=f"{name} -k .*'hubert'.*harness_local"):
+        getattr(hub, name)(ckpt=str(tiny_checkpoint))
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:

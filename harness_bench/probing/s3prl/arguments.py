@@ -18,7 +18,6 @@ from typing import Any
 
 from harness_bench.core.log import say
 from harness_bench.core.registry import package_folder, packages_in
-from harness_bench.models.hub import locate
 from harness_bench.probing.s3prl import checkpoints, hub
 
 TASKS = "harness_bench.downstream"
@@ -94,7 +93,11 @@ def check(known: argparse.Namespace) -> None:
     if known.downstream is not None:
         _check_name("task (-d)", known.downstream, [*tasks(), *stock_tasks()])
     if known.upstream is not None:
-        _check_upstream(known)
+        _check_name("upstream (-u)", known.upstream, hub.options())
+    if known.upstream is not None and known.past_exp is None:
+        found = hub.checkpoint_of(known.upstream, known.upstream_ckpt)
+        if known.upstream in hub.own_names() and known.upstream_ckpt is not None:
+            known.upstream_ckpt = str(found)
     for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
@@ -105,18 +108,6 @@ def check(known: argparse.Namespace) -> None:
                 "config.optimizer.lr=1e-3, and ',,' between them. Put a value that holds '=' "
                 "into a config file and give that with -c."
             )
-
-
-def _check_upstream(known: argparse.Namespace) -> None:
-    """Check name and checkpoint of an upstream, and say where one of ours lies."""
-    _check_name("upstream (-u)", known.upstream, hub.options())
-    own = known.upstream in hub.own_names()
-    if own and known.upstream_ckpt is not None:
-        known.upstream_ckpt = str(locate(known.upstream_ckpt))
-    if own and known.upstream.endswith(hub.NEEDS_CHECKPOINT):
-        _check_checkpoint(known.upstream, known.upstream_ckpt)
-    elif known.upstream_ckpt is None and known.past_exp is None:
-        hub.own_checkpoint(known.upstream)  # raises where the weights are not available
 
 
 def _choose_checkpoint(known: argparse.Namespace) -> None:
@@ -166,17 +157,6 @@ def _check_name(what: str, name: str, known: Iterable[str]) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3) or names
         raise ValueError(f"There is no {what} {name!r}; did you mean {', '.join(near)}?")
-
-
-def _check_checkpoint(upstream: str, path: str | None) -> None:
-    """Refuse an upstream of ours without its checkpoint; what it holds its reader checks."""
-    if path is None:
-        raise ValueError(f"Upstream {upstream} needs a checkpoint folder: give it with -k.")
-    if not Path(path).exists():
-        raise ValueError(
-            f"-k {path} is not a checkpoint: there is no such folder or file. Export a run with "
-            "`harness-bench export`."
-        )
 
 
 def make_parser() -> argparse.ArgumentParser:

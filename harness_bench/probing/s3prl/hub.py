@@ -37,12 +37,15 @@ def own_names() -> list[str]:
 def __getattr__(name: str) -> Any:
     """Import the hubconf that defines upstream `name`, and remember its function."""
     if name.startswith("_") or name not in index():
-        near = difflib.get_close_matches(name, index(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise AttributeError(f"s3prl's hub has no upstream {name!r}{hint}")
+        raise AttributeError(f"s3prl's hub has no upstream {name!r}{_near(name)}")
     value = getattr(importlib.import_module(index()[name]), name)
     globals()[name] = value
     return value
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name, index(), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def __dir__() -> list[str]:
@@ -52,7 +55,7 @@ def __dir__() -> list[str]:
 @functools.cache
 def index() -> dict[str, str]:
     """Return upstream name -> module that defines it; ours win over s3prl's."""
-    return {**_stock_index(), **{name: module for name, (module, _) in own_upstreams().items()}}
+    return {**stock_index(), **{name: module for name, (module, _) in own_upstreams().items()}}
 
 
 def s3prl_folder() -> Path:
@@ -63,6 +66,105 @@ def s3prl_folder() -> Path:
             "s3prl is not installed. Install it with `pip install 'harness-ssl-bench[s3prl]'`."
         )
     return Path(spec.origin).parent
+
+
+def checkpoint_of(upstream: str, given: str | Path | None) -> Path | None:
+    """Return what an upstream opens: what `-k` gives, or what one of our names stands for.
+
+    None where it opens nothing, or what s3prl fetches. May download.
+
+    Raises:
+        ValueError: no such name; -k is missing, not there, or of no use to this upstream; the
+            weights of one of our names are not available.
+    """
+    if upstream not in index():
+        raise ValueError(f"There is no upstream (-u) {upstream!r}{_near(upstream)}")
+    if given is None:
+        if upstream.endswith(NEEDS_CHECKPOINT) and takes_checkpoint(upstream):
+            raise ValueError(f"Upstream {upstream} needs a checkpoint: give it with -k.")
+        return own_checkpoint(upstream)
+    if not takes_checkpoint(upstream):
+        raise ValueError(
+            f"Upstream {upstream} takes no checkpoint: it would compute its own features, which "
+            f"would stand under the name of -k {given}. Leave -k out, or open that checkpoint with "
+            "-u harness_local."
+        )
+    own = upstream in own_upstreams()
+    path = models.locate(given) if own else Path(given)
+    if (own or upstream.endswith("_local")) and not path.exists():
+        raise ValueError(
+            f"-u {upstream} -k {given} is not a checkpoint: there is no such folder or file. "
+            "Export a run with `harness-bench export`."
+        )
+    return path
+
+
+def takes_checkpoint(upstream: str) -> bool:
+    """Whether an upstream's function does anything with -k, by its source; nothing is imported."""
+    return _takes(index()[upstream], upstream)
+
+
+@functools.cache
+def _takes(module: str, name: str) -> bool:
+    """Whether a function, a class or what a call gives, named so by a module, takes `ckpt`."""
+    source = _source(module)
+    found = [node for node in parse(source).body if name in _names(node)] if source else []
+    node = found[-1] if found else None
+    if isinstance(node, ast.ImportFrom):
+        package = module.rsplit(".", node.level)[0] + "." if node.level else ""
+        (there,) = (each.name for each in node.names if name in (each.asname, each.name))
+        return _takes(f"{package}{node.module}", there)
+    functions = [each for each in getattr(node, "body", ()) if isinstance(each, ast.FunctionDef)]
+    if isinstance(node, ast.ClassDef):
+        made = [each for each in functions if each.name == "__init__"]
+        return not made or _hands_on(made[0], module)  # without one, its base's: ours take it
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+        return _takes(module, ast.unparse(node.value.func))
+    if isinstance(node, ast.FunctionDef):
+        return any(_hands_on(each, module) for each in (node, *functions))
+    return False
+
+
+def _hands_on(function: ast.FunctionDef, module: str) -> bool:
+    given, keywords = function.args, function.args.kwarg
+    if "ckpt" in {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)}:
+        return True
+    if keywords is None:
+        return False
+    nodes = [*ast.walk(function)]
+    targets = [each for node in nodes if isinstance(node, ast.Assign) for each in node.targets]
+    if f"{keywords.arg}['ckpt']" in map(ast.unparse, targets):
+        return False  # an address of its own
+    return any(
+        _takes(module, node.func.id)
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and None in (handed := {each.arg for each in node.keywords})
+        and "ckpt" not in handed
+        and all(isinstance(each, ast.Starred) for each in node.args)  # or its own comes first
+    )
+
+
+def _source(module: str) -> Path | None:
+    """Return the file of a module of s3prl or of ours; None of any other."""
+    for top, root in ((OWN, package_folder), ("harness_bench", package_folder), ("s3prl", None)):
+        if module.startswith(f"{top}."):
+            folder = root(top) if root else s3prl_folder()
+            path = folder.joinpath(*module.removeprefix(f"{top}.").split(".")).with_suffix(".py")
+            return path if path.is_file() else None
+    return None
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """Return the names that a line of a module defines, private ones too."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.Assign) and _about(node) is not None:
+        return [name.id for name in node.targets if isinstance(name, ast.Name)]
+    return []
 
 
 def own_checkpoint(name: str) -> Path | None:
@@ -94,8 +196,9 @@ def _about(node: ast.stmt) -> str | None:
     return str(first.value) if isinstance(first, ast.Constant) else None
 
 
-def _stock_index() -> dict[str, str]:
-    """Follow the imports of s3prl's own hub.py."""
+@functools.cache
+def stock_index() -> dict[str, str]:
+    """Return s3prl's own names -> modules, by the imports of its hub.py."""
     root, found = s3prl_folder(), {}
     for node in parse(root / "hub.py").body:
         if isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -109,14 +212,7 @@ def _stock_index() -> dict[str, str]:
 
 def _public_names(node: ast.stmt) -> list[str]:
     """Return what `import *` would take of a line of a module."""
-    names: list[str] = []
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        names = [node.name]
-    elif isinstance(node, ast.ImportFrom):
-        names = [alias.asname or alias.name for alias in node.names]
-    elif isinstance(node, ast.Assign) and _about(node) is not None:
-        names = [name.id for name in node.targets if isinstance(name, ast.Name)]
-    return [name for name in names if not name.startswith("_")]
+    return [name for name in _names(node) if not name.startswith("_")]
 
 
 def parse(path: Path) -> ast.Module:
