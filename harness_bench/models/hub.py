@@ -20,14 +20,16 @@ from harness_bench.core.log import say
 TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
+# What frozen use reads of our folders; a pretraining head may be larger than a small model.
 WEIGHTS = "model.safetensors"
-# What frozen use reads of a repository, and who made it and under which terms. Nothing that runs
-# code when it is read: pytorch_model.bin is a pickle.
-FILES = (
-    "config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors",
-    "*.safetensors.index.json", "harness.json", "README.md", "LICENSE*",
+FILES = ("config.json", "preprocessor_config.json", WEIGHTS, "harness.json")
+# Of a repository also what others write, who made it and under which terms. Nothing that runs code
+# when it is read: pytorch_model.bin is a pickle.
+_FETCHED = (
+    *FILES, "processor_config.json", "*.safetensors", "*.safetensors.index.json", "README.md",
+    "LICENSE*",
 )  # fmt: skip
-# Folders, adapters of a thousand languages; a pretraining head may be larger than a small model.
+# Folders, and adapters of a thousand languages.
 _ASIDE = ("*/*", "adapter.*", "pretraining_head.*")
 _REPOSITORY = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -203,7 +205,7 @@ def _snapshot(repo: str, revision: str | None) -> Path:
 
     def fetch(*, local: bool) -> Path:
         return Path(snapshot_download(
-            repo, revision=revision, allow_patterns=[*FILES], ignore_patterns=[*_ASIDE],
+            repo, revision=revision, allow_patterns=[*_FETCHED], ignore_patterns=[*_ASIDE],
             local_files_only=local,
         ))  # fmt: skip
 
