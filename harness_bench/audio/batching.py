@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from harness_bench.audio.io import load_waveform
+from harness_bench.audio.io import load_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,14 +54,6 @@ def read_waves(
         except ValueError as error:
             skipped.append(Unusable(str(cut.id), str(error)))
     return read, tuple(skipped)
-
-
-def load_finite(cut: Cut) -> NDArray[np.float32]:
-    """Read a cut -> (samples,) float32; what is unreadable or not finite is a `ValueError`."""
-    wave = load_waveform(cut)
-    if not np.isfinite(wave).all():
-        raise ValueError("It has NaN or infinite samples.")
-    return wave
 
 
 def pad(waves: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

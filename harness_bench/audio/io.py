@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,8 +48,26 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
     return samples
 
 
+def load_finite(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut as `load_waveform` does; an empty or not finite one is a ValueError too."""
+    return _finite(load_waveform(cut), f"Cut {cut.id!r}")
+
+
+def _finite(wave: NDArray[np.float32], name: object) -> NDArray[np.float32]:
+    if not len(wave):
+        raise ValueError(f"{name} has no samples.")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{name} has NaN or infinite samples.")
+    return wave
+
+
 def read_waveform(path: str | Path) -> NDArray[np.float32]:
-    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged; else ValueError."""
+    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged.
+
+    Raises:
+        ValueError: no audio, cut off, empty, or NaN or infinite samples.
+    """
+    import soundfile  # noqa: PLC0415 - loads a shared library
     from lhotse import Recording  # noqa: PLC0415 - imports torch
     from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
 
@@ -56,7 +75,15 @@ def read_waveform(path: str | Path) -> NDArray[np.float32]:
         recording = Recording.from_file(path)
     except (AudioLoadingError, OSError) as error:
         raise ValueError(f"{path} cannot be read as audio.") from error
-    return load_waveform(recording.to_cut())
+    with suppress(soundfile.SoundFileError), soundfile.SoundFile(str(path)) as stream:
+        lacking = lacking_audio(stream.extra_info, stream.frames / stream.samplerate)
+        if lacking is not None:
+            raise ValueError(f"{path} is {lacking}.")
+    try:
+        wave = load_waveform(recording.to_cut())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read to its end: it is broken or cut off.") from error
+    return _finite(wave, path)
 
 
 class Header(NamedTuple):

@@ -171,7 +171,8 @@ def predict(
 ) -> None:
     """Classify your own audio with a trained head: emotion, dialect, word.
 
-    Files that cannot be read are reported on stderr; the exit status is then 1.
+    Files that cannot be used (no audio, cut off, empty, too short, NaN or infinite samples) are
+    reported on stderr, with --json on stdout too (`problem`); the exit status is then 1.
 
     Examples:
       harness-bench predict runs/did speech.wav
@@ -184,10 +185,13 @@ def predict(
         if answer.problem:
             failed += 1
             left_out([f"{answer.file}: {answer.problem}"])
-        elif as_json:
-            line = {"file": str(answer.file), "label": answer.label, "probs": answer.probs}
-            typer.echo(json.dumps(line, ensure_ascii=False))
-        else:
+        if as_json:
+            line = {
+                "file": str(answer.file), "label": answer.label or None, "probs": answer.probs,
+                "problem": answer.problem or None,
+            }  # fmt: skip
+            typer.echo(json.dumps(line, ensure_ascii=False, allow_nan=False))
+        elif not answer.problem:
             best = list(answer.probs.items())[:top]
             shares = "  ".join(f"{label} {100 * share:.1f} %" for label, share in best)
             typer.echo(f"{answer.file}  {shares}")

@@ -13,7 +13,13 @@ from lhotse.cut import Cut
 from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import digest_samples, load_waveform, standard
+from harness_bench.audio.io import (
+    digest_samples,
+    load_finite,
+    load_waveform,
+    read_waveform,
+    standard,
+)
 
 
 def chirp(rate: int, seconds: float = 1.0) -> NDArray[np.float64]:
@@ -54,6 +60,29 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").unlink()
     with pytest.raises(ValueError, match=f"(?s){cut.id}.*prepare"):
         load_waveform(cut)
+
+
+def test_a_whole_file_is_read_whole_or_refused(tmp_path: Path) -> None:
+    """Libsndfile gives what is left of a file that was cut off, and NaN as it stands."""
+    sound, kept = chirp(16_000), tmp_path / "whole.wav"
+    soundfile.write(kept, sound, 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(read_waveform(kept), sound, atol=1e-6)
+    broken: dict[str, bytes] = {"nothing.wav": b"", "text.wav": b"no audio"}
+    for kind in ("wav", "flac", "mp3", "ogg"):
+        soundfile.write(tmp_path / f"whole.{kind}", sound, 16_000)
+        whole = (tmp_path / f"whole.{kind}").read_bytes()
+        broken[f"cut.{kind}"] = whole[: len(whole) // 3]
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    for value in (np.nan, np.inf):
+        odd = np.where(np.arange(len(sound)) == 100, value, sound)
+        soundfile.write(tmp_path / f"{value}.wav", odd, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "empty.wav", sound[:0], 16_000)
+    for name in (*broken, "nan.wav", "inf.wav", "empty.wav", "none.wav"):
+        with pytest.raises(ValueError, match=name):
+            read_waveform(tmp_path / name)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        load_finite(Recording.from_file(tmp_path / "nan.wav").to_cut())
 
 
 @settings(deadline=None, max_examples=50)

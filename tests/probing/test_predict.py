@@ -69,6 +69,16 @@ def test_a_file_that_cannot_be_read_hides_no_other(
     assert third.problem == "there is no such file"
 
 
+def test_probabilities_that_are_not_finite_are_no_answer(tone_corpus: Path, tmp_path: Path) -> None:
+    """A head whose training diverged would call everything by its first class."""
+    head = ClassifierExpert(
+        4, 320, {"datarc": {"cuts": str(tone_corpus), "label_field": "label"}}, str(tmp_path),
+        downstream="keyword", seed=1, mode="train",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="not finite"):
+        head.inference([torch.full((5, 4), torch.nan)], ["a"])
+
+
 def test_what_is_no_audio_is_a_sentence(tmp_path: Path) -> None:
     """The reader's own errors are of no kind that callers know."""
     broken = tmp_path / "broken.wav"

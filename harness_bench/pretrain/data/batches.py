@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from harness_bench.audio.batching import Unusable, load_finite, pad
+from harness_bench.audio.batching import Unusable, pad
 from harness_bench.audio.frames import FRAME_SHIFT, frame_count
+from harness_bench.audio.io import load_finite
 from harness_bench.core.rng import utterance_rng
 from harness_bench.pretrain.augment.effects import Augmenter
 

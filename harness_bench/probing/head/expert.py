@@ -177,19 +177,29 @@ class ClassifierExpert(nn.Module):
 
     @staticmethod
     def load_audio(path: Path) -> Tensor:
-        """Read a file for `-m inference`: (samples,) float32, 16 kHz; no audio is a ValueError."""
+        """Read a file for `-m inference`: (samples,) float32, 16 kHz; else as `read_waveform`."""
         return torch.from_numpy(read_waveform(path))
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""
         for name, probs in zip(names, self.probabilities(features), strict=True):
-            print(json.dumps({"id": name, "probs": probs}, ensure_ascii=False))  # noqa: T201
+            line = json.dumps({"id": name, "probs": probs}, ensure_ascii=False, allow_nan=False)
+            print(line)  # noqa: T201 - what was asked for
 
     def probabilities(
         self, features: Sequence[Tensor], samples: list[int] | None = None
     ) -> list[dict[str, float]]:
-        """Return each utterance's probabilities, highest first; by default of all frames."""
-        rows = self._logits(features, samples).softmax(-1).tolist()
+        """Return each utterance's probabilities, highest first; by default of all frames.
+
+        Raises:
+            ValueError: one is not finite.
+        """
+        shares = self._logits(features, samples).softmax(-1)
+        if not bool(shares.isfinite().all()):
+            raise ValueError(
+                "The head's probabilities are not finite: its weights or the upstream's are broken."
+            )
+        rows = shares.tolist()
         return [
             dict(sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1]))
             for row in rows

@@ -14,6 +14,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 from typing import Any
 
 from harness_bench.core.log import say
@@ -42,7 +44,11 @@ def packaged_config(task: str) -> Path:
 
 
 def complete_command() -> None:
-    """Complete the arguments of this process; end it for `--help` and for mistakes."""
+    """Complete the arguments of this process; end it for `--help` and for mistakes.
+
+    Errors of this project that s3prl meets later are then told in one sentence, too.
+    """
+    sys.excepthook = tell
     if {"-h", "--help"} & {*sys.argv[1:]}:
         print(help_text())  # noqa: T201 - what was asked for
         sys.exit()
@@ -50,6 +56,15 @@ def complete_command() -> None:
         sys.argv[1:] = complete(sys.argv[1:])
     except ValueError as error:
         sys.exit(f"error: {error}")
+
+
+def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what ends the process: a ValueError of ours in a sentence, all else as Python does."""
+    *_, raised = ("", *(frame.f_globals.get("__name__", "") for frame, _ in walk_tb(trace)))
+    if issubclass(kind, ValueError) and raised.startswith("harness_bench."):
+        sys.stderr.write(f"error: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def complete(argv: Sequence[str]) -> list[str]:
@@ -98,7 +113,9 @@ def check(known: argparse.Namespace) -> None:
         found = hub.checkpoint_of(known.upstream, known.upstream_ckpt)
         if known.upstream in hub.own_names() and known.upstream_ckpt is not None:
             known.upstream_ckpt = str(found)
-    for flag, path in (("-c", known.config), ("-e", known.past_exp), ("-i", known.init_ckpt)):
+    read = {"-c": known.config, "-e": known.past_exp, "-i": known.init_ckpt}
+    read |= {"-t": known.evaluate_split} if known.mode == "inference" else {}
+    for flag, path in read.items():
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
     for option in (known.override or "").split(",,"):

@@ -96,7 +96,8 @@ def predict(
     Args:
         probe: see `find_checkpoint`; a head of another project's task is a ValueError.
         audio: a file, or files, of any length, rate and number of channels, no folders. One that
-            cannot be read gets its reason as the answer; the others are not affected.
+            cannot be read, is cut off, too short or empty, or has NaN or infinite samples gets its
+            reason as the answer; the others are not affected.
         upstream_checkpoint: where the upstream's checkpoint is now, if it was moved.
     """
     import torch  # noqa: PLC0415 - heavy
@@ -115,7 +116,7 @@ def predict(
                     features = runner.featurizer.model([wav], features)
                     (probs,) = expert.probabilities(features, [len(wav)])
             except (ValueError, OSError, RuntimeError) as error:  # sound libraries raise the last
-                why = " ".join(str(error).split()) or type(error).__name__
+                why = " ".join(str(error).removeprefix(f"{path} ").split()) or type(error).__name__
                 yield Answer(path, {}, why if path.is_file() else "there is no such file")
             else:
                 yield Answer(path, probs)

@@ -9,13 +9,12 @@ frozen upstream with the features it keeps and the audio of the splits (see `hea
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from harness_bench.probing.s3prl.arguments import complete_command
+from harness_bench.probing.s3prl.arguments import complete_command, tell
 from harness_bench.probing.s3prl.hook import activate
 
 # At module level, so that spawned DataLoader workers, which import this module again, have it too.
@@ -61,8 +60,8 @@ def _exit_code(arguments: list[str]) -> int:
         if isinstance(end.code, str):
             sys.stderr.write(f"{end.code}\n")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as Python does with what nobody catches
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - as Python does with what nobody catches
+        tell(type(error), error, error.__traceback__)
         return 1
     return 0
 
