@@ -7,20 +7,24 @@ is a head, and harness.json with its provenance.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.config import build
 from harness_bench.core.files import atomic_path, read_json, write_json
+from harness_bench.core.log import say
 from harness_bench.core.workdir import versions
 from harness_bench.models import frozen
-from harness_bench.models.frozen import CONFIG, PREPROCESSOR, WEIGHTS, weights_file
+from harness_bench.models.frozen import CONFIG, PREPROCESSOR, WEIGHTS
 from harness_bench.models.hubert import Hubert, HubertConfig
+from harness_bench.models.weights import read_weights, stored_tensors, weight_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -35,8 +39,9 @@ _MODES = {"layer": "layer_norm", "group": "default", "mel": "mel"}
 # What no setting of ours changes; a folder that says otherwise is another architecture.
 _NEEDED = {
     "hidden_act": "gelu", "feat_extract_activation": "gelu", "feat_proj_layer_norm": True,
-    "conv_pos_batch_norm": False, "add_adapter": False,
+    "conv_pos_batch_norm": False, "adapter_attn_dim": None,
 }  # fmt: skip
+_CONVOLUTIONS = ("conv_dim", "conv_kernel", "conv_stride")
 # Our name (fairseq's) -> transformers'.
 _FIELDS = {
     "encoder_layers": "num_hidden_layers", "encoder_embed_dim": "hidden_size",
@@ -98,7 +103,7 @@ def halve(folder: Path) -> None:
     They are float32 again wherever they are loaded. A weight that float16 cannot hold is a
     ValueError.
     """
-    found = _read_tensors(weights_file(folder))
+    files, found = weight_files(folder), stored_tensors(folder)
     floats = {name for name, value in found.items() if value.is_floating_point()}
     tensors = {name: value.half() if name in floats else value for name, value in found.items()}
     for name in floats:
@@ -107,8 +112,8 @@ def halve(folder: Path) -> None:
                 f"{folder}: {name} reaches {found[name].abs().max():.3g}; float16 ends at 65504. "
                 "Keep this model in float32."
             )
-    for stale in (HEAD, weights_file(folder).name):
-        (folder / stale).unlink(missing_ok=True)
+    for stale in (folder / HEAD, *files):
+        stale.unlink(missing_ok=True)
     _save_tensors(folder / WEIGHTS, tensors)
     write_json(folder / FACTS, {**read_facts(folder), "dtype": "float16"})
     # transformers would compute in the numbers of the file otherwise.
@@ -125,7 +130,7 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
     """Load the backbone of a folder, ours or transformers'; `changes` override config fields."""
     config = load_config(folder, **changes)
     model = Hubert(config)
-    tensors = backbone_tensors(folder)
+    tensors = read_weights(folder)
     if not config.has_projection:
         tensors = {k: v for k, v in tensors.items() if not k.startswith(PROJECTION)}
     missing, surplus = model.load_state_dict(tensors, strict=False)
@@ -141,28 +146,71 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
 
 
 def load_config(folder: Path, **changes: Any) -> HubertConfig:
-    """Read config.json and preprocessor_config.json of a folder as our config."""
+    """Read the settings of a folder of our architecture as our config.
+
+    Raises:
+        ValueError: another architecture, or a setting is missing: transformers would fill in that
+            of another model.
+    """
     found = frozen.config_of(folder)
     if found.get("model_type") not in MODEL_TYPES:
         frozen.refuse(folder, MODEL_TYPES)
-    for key, needed in _NEEDED.items():
-        if (value := found.get(key, needed)) != needed:
-            raise ValueError(
-                f"{folder / CONFIG}: {key} is {value!r}; this project computes models with "
-                f"{needed!r} alone, and would give features that the model never had."
-            )
-    mode = _MODES[found["feat_extract_norm"]]
-    normalize = mode != "default"
-    if (folder / PREPROCESSOR).is_file():
-        normalize = read_json(folder / PREPROCESSOR).get("do_normalize", True)
+    if (odd := unlike_ours(found)) is not None:
+        raise ValueError(
+            f"{folder / CONFIG}: {odd} is {found[odd]!r}. This project trains and starts models "
+            f"with {_NEEDED[odd]!r} alone; it runs such a one as an upstream or teacher of labels."
+        )
+    require(folder, (*_FIELDS.values(), *_CONVOLUTIONS, "feat_extract_norm"))
+    if (norm := found["feat_extract_norm"]) not in _MODES:
+        raise ValueError(
+            f"{folder / CONFIG}: feat_extract_norm is {norm!r}; expected one of "
+            f"{', '.join(_MODES)}."
+        )
     fields: dict[str, Any] = {ours: found[theirs] for ours, theirs in _FIELDS.items()}
-    fields |= {name: tuple(found[name]) for name in ("conv_dim", "conv_kernel", "conv_stride")}
+    fields |= {name: tuple(found[name]) for name in _CONVOLUTIONS}
     fields |= {
-        "extractor_mode": mode,
+        "extractor_mode": _MODES[norm],
         "post_extract_proj": "if_needed" if found.get(IDENTITY_KEY) else "always",
-        "normalize": normalize,
+        "normalize": normalizes(folder),
     }
-    return HubertConfig(**{**fields, **changes})
+    return build(HubertConfig, fields | changes, source=str(folder / CONFIG))
+
+
+def require(folder: Path, keys: Iterable[str]) -> None:
+    """Check that config.json has these settings, or raise the `ValueError` that names the rest."""
+    found = frozen.config_of(folder)
+    if missing := [key for key in keys if key not in found]:
+        raise ValueError(
+            f"{folder / CONFIG} lacks {', '.join(missing)}. Guessed, they would give features that "
+            "the model never had; take them from where the model was published."
+        )
+
+
+def unlike_ours(config: Mapping[str, Any]) -> str | None:
+    """Name a setting by which a HuBERT or wav2vec 2.0 differs from our module; None: none does."""
+    return next((key for key, ours in _NEEDED.items() if config.get(key, ours) != ours), None)
+
+
+def normalizes(folder: Path) -> bool:
+    """Tell whether a model hears each waveform with zero mean and unit variance.
+
+    A folder that does not say so is taken as its kind was published, and a line says that.
+    """
+    found = frozen.preprocessing_of(folder)
+    if found:
+        return bool(found.get("do_normalize", True))
+    guess = frozen.config_of(folder).get("feat_extract_norm") != "group"
+    _tell_guess(folder, guess)
+    return guess
+
+
+@cache
+def _tell_guess(folder: Path, guess: bool) -> None:  # noqa: FBT001 - remembered by its arguments
+    say(
+        f"{folder} has neither {PREPROCESSOR} nor {frozen.PROCESSOR}, which say how its audio is "
+        f"prepared: taking do_normalize = {str(guess).lower()}, as models of its kind were "
+        "published. Put that file beside the weights."
+    )
 
 
 def transformers_config(config: HubertConfig) -> dict[str, Any]:
@@ -195,25 +243,6 @@ def transformers_config(config: HubertConfig) -> dict[str, Any]:
         "mask_feature_prob": 0.0,
         "initializer_range": 0.02,
     }
-
-
-def backbone_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors under today's names; a `.bin` file is read without unpickling objects."""
-    return {plain_name(name): value for name, value in _read_tensors(weights_file(folder)).items()}
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def plain_name(name: str) -> str:
-    """Drop a task model's prefix and translate the old names of weight norm."""
-    for prefix in ("hubert.", "wav2vec2."):
-        name = name.removeprefix(prefix)
-    name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
-    return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")
 
 
 def belongs_to_head(name: str) -> bool:

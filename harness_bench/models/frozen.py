@@ -21,6 +21,7 @@ from harness_bench.core.files import digest_file, digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models import hub
 from harness_bench.models.layers import MEAN, Layers, checked_layers
+from harness_bench.models.weights import check_weights, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 TYPES = "harness_bench.models.types"
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", hub.WEIGHTS, "preprocessor_config.json"
+PROCESSOR = "processor_config.json"  # of transformers 5, in place of the one before
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,14 @@ class FrozenModel(nn.Module, ABC):
         from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
         samples = torch.zeros(1, int(seconds * SAMPLE_RATE))
-        # The counter knows attention as products of matrices, and not the CPU's one kernel for it.
+        # The counter looks for gradients of what parametrisations are given, and fails without.
+        trained = [each for each in self.parameters() if each.requires_grad]
+        self.requires_grad_(requires_grad=False)
+        # It knows attention as products of matrices, and not the CPU's one kernel for it.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             self(samples, torch.tensor([samples.shape[1]]))
+        for each in trained:
+            each.requires_grad_()
         return float(counter.get_total_flops() / seconds)
 
 
@@ -118,9 +125,13 @@ class ModelType:
         refuse(path)
 
     def files(self, path: Path) -> list[Path]:
-        """List the files that decide the features, the one of the weights last."""
-        names = (CONFIG, PREPROCESSOR, weights_file(path).name)
-        return [path / name for name in names if (path / name).is_file()]
+        """List the files that decide the features, those of the weights last."""
+        names = [CONFIG, PREPROCESSOR, *([PROCESSOR] if _nested(path) else [])]
+        return [*(path / name for name in names if (path / name).is_file()), *self.weights(path)]
+
+    def weights(self, path: Path) -> list[Path]:
+        """List the files of the weights."""
+        return [path] if path.is_file() else weight_files(path)
 
     def digest(self, path: Path) -> str | None:
         """Return the digest of all that decides the features; None: they are not to be kept."""
@@ -147,13 +158,24 @@ def shape_of(path: Path) -> ModelShape:
     """Read a checkpoint's shape; one that cannot be computed or lacks weights is a ValueError."""
     kind = type_of(path)
     shape = kind.shape(path)
-    kind.files(path)
+    check_weights(kind.weights(path))
     return shape
 
 
 def load_backbone(path: Path) -> FrozenModel:
-    """Open a checkpoint of any type in eval mode; one that cannot be opened is a ValueError."""
-    return type_of(path).load(path).eval()
+    """Open a checkpoint of any type in eval mode.
+
+    One that cannot be opened, or whose weights are not finite, is a ValueError.
+    """
+    model = type_of(path).load(path).eval()
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{path}: {name} has {int((~value.isfinite()).sum())} weights that are NaN or "
+                "infinite, so every feature would be. Did its training diverge? Take an earlier "
+                "checkpoint."
+            )
+    return model
 
 
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
@@ -204,21 +226,37 @@ def parameter_count(path: Path) -> int:
 
 
 def weight_bytes(path: Path) -> int:
-    """Return the size of a checkpoint's file of weights; 0 for a model without any."""
-    return sum(file.stat().st_size for file in type_of(path).files(path)[-1:])
-
-
-def weights_file(folder: Path) -> Path:
-    """Return the file that holds the weights of a folder in transformers' layout."""
-    for name in (WEIGHTS, "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(f"{folder} has neither {WEIGHTS} nor pytorch_model.bin.")
+    """Return the size of a checkpoint's files of weights; 0 for a model without any."""
+    return sum(file.stat().st_size for file in type_of(path).weights(path))
 
 
 def config_of(path: Path) -> dict[str, Any]:
     """Read config.json of a folder; empty where there is none."""
-    return dict(read_json(path / CONFIG)) if (path / CONFIG).is_file() else {}
+    return _object(path / CONFIG)
+
+
+def preprocessing_of(path: Path) -> dict[str, Any]:
+    """Read how a folder's audio is prepared, as transformers looks for it; empty where unknown.
+
+    Since its version 5 processor_config.json may hold it, and comes first.
+    """
+    return _nested(path) or _object(path / PREPROCESSOR)
+
+
+def _nested(path: Path) -> dict[str, Any]:
+    found = _object(path / PROCESSOR)
+    nested = found.get("feature_extractor", found.get("audio_processor"))
+    return dict(nested) if isinstance(nested, dict) else {}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of settings; empty where there is none."""
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}, where settings are expected.")  # noqa: TRY004 - user input
+    return found
 
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:

@@ -228,17 +228,17 @@ class Hubert(nn.Module):
         return features
 
 
-def normalize_waveforms(waveforms: Tensor, lengths: Tensor) -> Tensor:
+def normalize_waveforms(waveforms: Tensor, lengths: Tensor, epsilon: float = 1e-7) -> Tensor:
     """Scale each utterance to zero mean and unit variance over its own samples; padding stays 0.
 
-    Shapes (B, T) and (B,) -> (B, T). Matches transformers' `do_normalize` (epsilon 1e-7).
+    Shapes (B, T) and (B,) -> (B, T). By default transformers' `do_normalize`.
     """
     valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
     count = lengths[:, None].to(waveforms.dtype)
     mean = (waveforms * valid).sum(1, keepdim=True) / count
     centred = (waveforms - mean) * valid
     variance = centred.square().sum(1, keepdim=True) / count
-    return centred / torch.sqrt(variance + 1e-7)
+    return centred / torch.sqrt(variance + epsilon)
 
 
 def _init_linear(module: nn.Module) -> None:

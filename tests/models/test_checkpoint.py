@@ -169,3 +169,33 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"encoder\.layer_norm\.weight reaches 1e\+05"):
         halve(tmp_path)
     assert load_hubert(tmp_path).encoder.layer_norm.weight[0] == 1e5
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("nested", ["feature_extractor", "audio_processor"])
+def test_the_processor_of_transformers_5_decides(
+    tmp_path: Path, nested: str, *, normalize: bool
+) -> None:
+    """It is the one file that its trainer leaves, and comes before the older one."""
+    save_random(tmp_path, small_config(normalize=not normalize), seed=0)
+    before = frozen.checkpoint_digest(tmp_path)
+    path = tmp_path / frozen.PROCESSOR
+    path.write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
+    assert load_config(tmp_path).normalize is not normalize
+    assert frozen.checkpoint_digest(tmp_path) == before  # it says nothing of the audio
+    path.write_text(json.dumps({nested: {"do_normalize": normalize, "sampling_rate": 16000}}))
+    assert load_config(tmp_path).normalize is normalize
+    assert frozen.checkpoint_digest(tmp_path) != before
+    (tmp_path / frozen.PREPROCESSOR).unlink()
+    assert load_config(tmp_path).normalize is normalize
+
+
+@pytest.mark.parametrize("mode", ["layer_norm", "default"])
+def test_a_folder_that_does_not_say_is_guessed_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """As fairseq published models of its kind."""
+    save_random(tmp_path, small_config(extractor_mode=mode), seed=0)
+    (tmp_path / frozen.PREPROCESSOR).unlink()
+    assert load_config(tmp_path).normalize is (mode == "layer_norm")
+    assert frozen.PREPROCESSOR in capsys.readouterr().err

@@ -303,7 +303,7 @@ class FairseqFile(ModelType):
 
     @override
     def recognises(self, path: Path) -> bool:
-        return path.is_file()
+        return path.is_file() and path.suffix != ".safetensors"
 
     @override
     def shape(self, path: Path) -> ModelShape:
@@ -315,7 +315,7 @@ class FairseqFile(ModelType):
 
     @override
     def files(self, path: Path) -> list[Path]:
-        return [path]
+        return self.weights(path)
 
 
 TYPE = FairseqFile()

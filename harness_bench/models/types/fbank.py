@@ -78,6 +78,10 @@ class FbankType(ModelType):
         return []
 
     @override
+    def weights(self, path: Path) -> list[Path]:
+        return []
+
+    @override
     def digest(self, path: Path) -> None:
         return None
 

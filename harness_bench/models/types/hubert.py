@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, override
-
-from safetensors import safe_open
 
 from harness_bench.models import checkpoint
 from harness_bench.models.config import forward_per_second
-from harness_bench.models.frozen import FrozenModel, ModelShape, ModelType, weights_file
+from harness_bench.models.frozen import FrozenModel, ModelShape, config_of
+from harness_bench.models.rates import at_rate, rate_of, shape_at
+from harness_bench.models.transformers import TransformersFolder
+from harness_bench.models.weights import weight_sizes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,32 +43,31 @@ class Backbone(FrozenModel):
         return forward_per_second(self.hubert.config, utterance_seconds=seconds)
 
 
-class HubertFolder(ModelType):
-    """Folders in transformers' layout whose architecture is HuBERT's."""
+class HubertFolder(TransformersFolder):
+    """Folders whose architecture is HuBERT's, run by our module; its variants by transformers."""
 
     def __init__(self, model_type: str, *, title: str, elsewhere: str) -> None:
-        self.model_types = (model_type,)
-        self.title, self.elsewhere = title, elsewhere
+        super().__init__(model_type, title=title)
+        self.elsewhere = elsewhere
 
     @override
     def shape(self, path: Path) -> ModelShape:
-        return hubert_shape(checkpoint.load_config(path))
+        if checkpoint.unlike_ours(config_of(path)) is not None:
+            return super().shape(path)
+        return shape_at(hubert_shape(checkpoint.load_config(path)), rate_of(path), path)
 
     @override
     def load(self, path: Path) -> FrozenModel:
-        return Backbone(checkpoint.load_hubert(path))
+        if checkpoint.unlike_ours(config_of(path)) is not None:
+            return super().load(path)
+        return at_rate(Backbone(checkpoint.load_hubert(path)), rate_of(path), path)
 
     @override
     def parameters(self, path: Path) -> int:
-        weights = weights_file(path)
-        if weights.suffix != ".safetensors":
-            return sum(tensor.numel() for tensor in checkpoint.backbone_tensors(path).values())
-        with safe_open(weights, framework="pt") as tensors:  # headers alone
-            return sum(
-                math.prod(tensors.get_slice(name).get_shape())
-                for name in tensors.keys()  # noqa: SIM118  # not a dict: it cannot be iterated
-                if not checkpoint.belongs_to_head(checkpoint.plain_name(name))
-            )
+        if checkpoint.unlike_ours(config_of(path)) is not None:
+            return super().parameters(path)
+        sizes = weight_sizes(path)
+        return sum(size for name, size in sizes.items() if not checkpoint.belongs_to_head(name))
 
 
 def hubert_shape(config: HubertConfig) -> ModelShape:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from harness_bench.models.frozen import ModelShape
+
 COEFFICIENTS = 13
 _BINS, _FFT = 23, 512  # Kaldi's defaults at 16 kHz
 # Windows computed at a time, at least: they stay in cache, and share what a call costs.
@@ -142,14 +144,34 @@ class HiddenSource:
 
     @torch.inference_mode()
     def frames(self, inputs: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Run the blocks up to the layer: (F_i, D) float32 per utterance."""
+        """Run the blocks up to the layer: (F_i, D) float32 per utterance, a row per frame of ours.
+
+        A teacher of other frames gives each of ours the one whose centre is nearest.
+        """
+        shape = self.model.shape
         # Counted here: asking the device for them would wait for it.
-        counts = [self.model.shape.frames(length) for length in lengths.tolist()]
+        counts = [frame_count(length) for length in lengths.tolist()]
+        if int(lengths.min()) < shape.receptive_field:
+            inputs = F.pad(inputs, (0, max(0, shape.receptive_field - inputs.shape[1])))
+            lengths = lengths.clamp(min=shape.receptive_field)
+        own = [shape.frames(length) for length in lengths.tolist()]
         samples, lengths = (each.to(self.device, non_blocking=True) for each in (inputs, lengths))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             states, _ = self.model(samples, lengths, max_layer=self.layer)
         rows = states[self.layer].float()
-        return [row[:count] for row, count in zip(rows, counts, strict=True)]
+        return [
+            row[:count]
+            if mine == count and shape.downsample_rate == FRAME_SHIFT
+            else row[nearest_frames(shape, count, mine).to(row.device)]
+            for row, count, mine in zip(rows, counts, own, strict=True)
+        ]
+
+
+def nearest_frames(shape: ModelShape, count: int, frames: int) -> Tensor:
+    """Return for each of `count` frames of ours which of a model's is nearest: (count,) int64."""
+    centres = FRAME_SHIFT * torch.arange(count) + FRAME_FIELD / 2
+    places = (centres - shape.receptive_field / 2) / shape.downsample_rate
+    return (places + 0.5).floor().long().clamp(0, frames - 1)
 
 
 type FeatureSource = MfccSource | HiddenSource

@@ -1,0 +1,67 @@
+"""Models that were trained at another sampling rate than 16 kHz: their audio is resampled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, override
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.models.frozen import FrozenModel, ModelShape, preprocessing_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def rate_of(folder: Path) -> int:
+    """Return the sampling rate in Hz that a folder says its audio has; 16000 where it does not."""
+    rate = preprocessing_of(folder).get("sampling_rate", SAMPLE_RATE)
+    if not isinstance(rate, int) or rate <= 0:
+        raise ValueError(f"{folder}: sampling_rate = {rate!r}; expected a whole number of Hz.")
+    return rate
+
+
+def shape_at(shape: ModelShape, rate: int, folder: Path) -> ModelShape:
+    """Return a model's shape in samples at 16 kHz; no whole number per frame is a ValueError."""
+    shift, rest = divmod(shape.downsample_rate * SAMPLE_RATE, rate)
+    if rest:
+        raise ValueError(
+            f"{folder}: its audio has {rate} Hz and a frame per {shape.downsample_rate} samples, "
+            f"which is no whole number of samples at {SAMPLE_RATE} Hz, the rate of all audio here. "
+            "Convert the model's input, or take one of another rate."
+        )
+    field = -(-shape.receptive_field * SAMPLE_RATE // rate)
+    return ModelShape(shape.hidden_size, shape.num_layers, shift, field)
+
+
+def at_rate(model: FrozenModel, rate: int, folder: Path) -> FrozenModel:
+    """Let a model that hears `rate` Hz take audio at 16 kHz."""
+    return model if rate == SAMPLE_RATE else Resampled(model, rate, folder)
+
+
+class Resampled(FrozenModel):
+    """A model of another rate; each utterance is resampled by itself."""
+
+    def __init__(self, model: FrozenModel, rate: int, folder: Path) -> None:
+        super().__init__(shape_at(model.shape, rate, folder))
+        self.model, self.rate = model, rate
+
+    @override
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        from torchaudio.functional import resample  # noqa: PLC0415 - most models hear 16 kHz
+
+        rows = zip(waveforms, lengths.tolist(), strict=True)
+        heard = [resample(wave[:length], SAMPLE_RATE, self.rate) for wave, length in rows]
+        inner = torch.tensor([len(each) for each in heard], device=lengths.device)
+        states, _ = self.model(pad_sequence(heard, batch_first=True), inner, max_layer)
+        # Rounding up may give a frame more than whole samples do.
+        counts = [self.shape.frames(length) for length in lengths.tolist()]
+        return states, torch.tensor(counts, device=lengths.device)
+
+    @override
+    def let_padding_count(self) -> None:
+        self.model.let_padding_count()

@@ -1,0 +1,199 @@
+"""Encoders that transformers computes, in fairseq's convention of layers.
+
+Their hidden states are caught at the blocks themselves: what transformers lists as the last one
+has passed a further layer norm in some models.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, override
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from harness_bench.models.checkpoint import normalizes, require
+from harness_bench.models.frozen import CONFIG, FrozenModel, ModelShape, ModelType, config_of
+from harness_bench.models.hubert import normalize_waveforms
+from harness_bench.models.rates import at_rate, rate_of, shape_at
+from harness_bench.models.weights import read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_SHAPE = ("hidden_size", "num_hidden_layers")
+_CONVOLUTIONS = ("conv_kernel", "conv_stride")
+UNUSED = ("masked_spec_embed",)  # by frozen models
+
+
+class TransformersModel(FrozenModel):
+    """A module of transformers around a list of blocks, `holder.layers`.
+
+    Where padding would reach valid frames, `together` is False and each utterance runs alone.
+    """
+
+    def __init__(
+        self, shape: ModelShape, body: nn.Module, holder: nn.Module, *, together: bool
+    ) -> None:
+        super().__init__(shape)
+        self.body, self.together = body, together
+        self._holder = [holder]  # a part of `body`, which must not be listed twice
+
+    def inputs(self, waveforms: Tensor, lengths: Tensor) -> dict[str, Tensor | None]:
+        """Prepare audio (B, T), zero behind its `lengths` (B,), as arguments of the body."""
+        raise NotImplementedError
+
+    @override
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        counts = [self.shape.frames(length) for length in lengths.tolist()]
+        frames = torch.tensor(counts, device=lengths.device)
+        if self.together or bool((lengths == waveforms.shape[1]).all()):
+            return self._states(waveforms, lengths, max_layer), frames
+        rows = zip(waveforms, lengths.tolist(), strict=True)
+        alone = [
+            self._states(wave[None, :length], torch.tensor([length]), max_layer)
+            for wave, length in rows
+        ]
+        layers = zip(*alone, strict=True)
+        return [pad_sequence([row[0] for row in each], batch_first=True) for each in layers], frames
+
+    @override
+    def let_padding_count(self) -> None:
+        self.together = True
+
+    def _states(self, waveforms: Tensor, lengths: Tensor, max_layer: int | None) -> list[Tensor]:
+        given = self.inputs(waveforms, lengths)
+        (holder,) = self._holder
+        blocks: Any = holder.layers
+        wanted = len(blocks) if max_layer is None else max(1, max_layer)
+        states: list[Tensor] = []
+
+        def entered(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states.append(args[0] if args else kwargs["hidden_states"])
+
+        def left(_: nn.Module, __: Any, output: Any) -> None:
+            states.append(output[0] if isinstance(output, tuple) else output)
+
+        with ExitStack() as stack:
+            hook = blocks[0].register_forward_pre_hook(entered, with_kwargs=True)
+            for each in (hook, *(block.register_forward_hook(left) for block in blocks)):
+                stack.callback(each.remove)
+            stack.callback(setattr, holder, "layers", blocks)
+            holder.layers = blocks[:wanted]
+            self.body(**given)
+        return states
+
+    def cast(self, values: Tensor) -> Tensor:
+        """Bring inputs to the device and into the numbers of the weights."""
+        like = next(self.body.parameters())
+        return values.to(device=like.device, dtype=like.dtype)
+
+
+class WaveformEncoder(TransformersModel):
+    """One that hears waveforms through convolutions."""
+
+    def __init__(
+        self, shape: ModelShape, body: Any, *, normalize: bool, together: bool, epsilon: float
+    ) -> None:
+        super().__init__(shape, body, body.encoder, together=together)
+        self.normalize, self.epsilon = normalize, epsilon
+
+    @override
+    def inputs(self, waveforms: Tensor, lengths: Tensor) -> dict[str, Tensor | None]:
+        if self.normalize:
+            waveforms = normalize_waveforms(waveforms, lengths, self.epsilon)
+        mask = None
+        if bool((lengths < waveforms.shape[1]).any()):
+            places = torch.arange(waveforms.shape[1], device=waveforms.device)
+            mask = (places < lengths.to(waveforms.device)[:, None]).long()
+        return {"input_values": self.cast(waveforms), "attention_mask": mask}
+
+
+class TransformersFolder(ModelType):
+    """Folders of an architecture on waveforms that transformers computes.
+
+    `exact_norms`: the kinds of `feat_extract_norm` with which a padded batch gives the features of
+    each utterance alone.
+    """
+
+    def __init__(self, model_type: str, *, title: str, exact_norms: tuple[str, ...] = ()) -> None:
+        self.model_types, self.title, self.exact_norms = (model_type,), title, exact_norms
+        self.elsewhere = "transformers: `AutoModel.from_pretrained(FOLDER)`"
+
+    @override
+    def shape(self, path: Path) -> ModelShape:
+        return shape_at(waveform_shape(path), rate_of(path), path)
+
+    @override
+    def load(self, path: Path) -> FrozenModel:
+        return self.opened(path, read_weights(path, self.prefixes))
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What task models put before the backbone's names."""
+        return tuple(f"{name.replace('-', '_')}." for name in self.model_types)
+
+    def opened(
+        self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 1e-7
+    ) -> FrozenModel:
+        """Build the model of a folder's settings with these weights, under plain names."""
+        body = open_body(path, tensors, self.body(path))
+        together = config_of(path).get("feat_extract_norm") in self.exact_norms
+        model = WaveformEncoder(
+            waveform_shape(path), body, normalize=normalizes(path), together=together,
+            epsilon=epsilon,
+        )  # fmt: skip
+        return at_rate(model, rate_of(path), path)
+
+    @override
+    def parameters(self, path: Path) -> int:
+        with torch.device("meta"):
+            return sum(value.numel() for value in self.body(path).parameters())
+
+    def body(self, path: Path) -> Any:
+        """Build transformers' model of a folder's settings, with random weights."""
+        import transformers  # noqa: PLC0415 - seconds, and only for its own architectures
+
+        try:
+            config = transformers.AutoConfig.for_model(**config_of(path))
+            return transformers.AutoModel.from_config(config).eval()
+        except (ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(
+                f"{path / CONFIG}: transformers {transformers.__version__} does not build this "
+                f"model ({reason})."
+            ) from error
+
+
+def waveform_shape(path: Path) -> ModelShape:
+    """Read the shape of an encoder with convolutions, in samples of its own rate."""
+    require(path, (*_SHAPE, *_CONVOLUTIONS))
+    config = config_of(path)
+    field, step = 1, 1
+    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
+        field, step = field + (kernel - 1) * step, step * stride
+    return ModelShape(config["hidden_size"], config["num_hidden_layers"], step, field)
+
+
+def open_body(path: Path, tensors: Mapping[str, Tensor], body: Any) -> Any:
+    """Give a model its weights; a lack of any is a ValueError.
+
+    transformers itself would draw at random what the file lacks.
+    """
+    parts = {name for name, _ in body.named_children()} | {*UNUSED}
+    own = {name: value for name, value in tensors.items() if name.split(".")[0] in parts}
+    try:
+        missing, surplus = body.load_state_dict(own, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    missing = [name for name in missing if name not in UNUSED]
+    if missing or surplus:
+        raise ValueError(
+            f"{path}: the weights do not fit config.json; missing {missing[:5]}, surplus "
+            f"{surplus[:5]} (of {len(missing)} and {len(surplus)})."
+        )
+    return body

@@ -1,0 +1,60 @@
+"""w2v-BERT 2.0: conformer blocks on Kaldi's log-mel bins, folders of transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, override
+
+from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.models.checkpoint import require
+from harness_bench.models.frozen import ModelShape, config_of, preprocessing_of
+from harness_bench.models.transformers import TransformersFolder, TransformersModel, open_body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from harness_bench.models.frozen import FrozenModel
+
+_WINDOW, _HOP = 400, 160  # samples, of transformers' SeamlessM4TFeatureExtractor
+_STRIDE = 2  # windows in a frame, where the folder does not say
+
+
+class BinsEncoder(TransformersModel):
+    """Bins by transformers' own extractor, normalised over each utterance."""
+
+    def __init__(self, shape: ModelShape, body: Any, settings: Mapping[str, Any]) -> None:
+        from transformers import SeamlessM4TFeatureExtractor  # noqa: PLC0415 - seconds
+
+        super().__init__(shape, body, body.encoder, together=True)
+        self.extractor = SeamlessM4TFeatureExtractor.from_dict({**settings})
+
+    @override
+    def inputs(self, waveforms: Tensor, lengths: Tensor) -> dict[str, Tensor | None]:
+        rows = zip(waveforms.float().cpu().numpy(), lengths.tolist(), strict=True)
+        waves = [wave[:length] for wave, length in rows]
+        made = self.extractor(waves, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        mask = made["attention_mask"].to(waveforms.device)
+        return {"input_features": self.cast(made["input_features"]), "attention_mask": mask}
+
+
+class W2vBertFolder(TransformersFolder):
+    """Two windows of 10 ms a frame; what is left over at the end is no frame."""
+
+    @override
+    def shape(self, path: Path) -> ModelShape:
+        require(path, ("hidden_size", "num_hidden_layers"))
+        config, stride = config_of(path), preprocessing_of(path).get("stride", _STRIDE)
+        field = _WINDOW + (stride - 1) * _HOP
+        return ModelShape(config["hidden_size"], config["num_hidden_layers"], stride * _HOP, field)
+
+    @override
+    def opened(
+        self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 0.0
+    ) -> FrozenModel:
+        body = open_body(path, tensors, self.body(path))
+        return BinsEncoder(self.shape(path), body, preprocessing_of(path))
+
+
+TYPE = W2vBertFolder("wav2vec2-bert", title="w2v-BERT 2.0")

@@ -1,0 +1,168 @@
+"""Foreign encoders: their own library's hidden states, alone and in a batch, whatever the file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness_bench.models import frozen
+from tests.models import tiny_types
+from tests.models.conftest import padded
+from tests.models.tiny_types import LARGE, save, waveforms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LENGTHS = [9_000, 4_001, 721]
+WHISPER_SECONDS = 1
+# Name of a kind -> class of transformers, settings. Those without LARGE have a group norm, which
+# looks over the padding too.
+ON_WAVEFORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "wavlm_base": ("WavLM", {}),
+    "wavlm_large": ("WavLM", LARGE),
+    "data2vec": ("Data2VecAudio", {}),
+    "unispeech_sat_base": ("UniSpeechSat", {}),
+    "unispeech_sat_large": ("UniSpeechSat", LARGE),
+    "conformer_relative": ("Wav2Vec2Conformer", LARGE),
+    "conformer_rotary": ("Wav2Vec2Conformer", {"position_embeddings_type": "rotary"}),
+    "mhubert": ("Hubert", {"conv_pos_batch_norm": True}),
+    "mms": ("Wav2Vec2", {**LARGE, "adapter_attn_dim": 4}),
+    "adapter_behind": ("Wav2Vec2", {**LARGE, "add_adapter": True}),
+    "no_feature_norm": ("Hubert", {**LARGE, "feat_proj_layer_norm": False}),
+    "hubert_25_hz": ("Hubert", {
+        **LARGE, "conv_dim": (16,) * 8, "conv_kernel": (10, 3, 3, 3, 3, 2, 2, 2),
+        "conv_stride": (5, 2, 2, 2, 2, 2, 2, 2),
+    }),
+    "wav2vec2_12_ms": ("Wav2Vec2", {
+        "conv_dim": (16,) * 3, "conv_kernel": (11, 7, 9), "conv_stride": (8, 6, 4),
+    }),
+}  # fmt: skip
+KINDS = [*ON_WAVEFORMS, "w2v_bert", "whisper"]
+type Reference = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def make(kind: str, folder: Path) -> tuple[Any, Reference]:
+    """Write a checkpoint; return its encoder in transformers, and that one's own hidden states."""
+    if kind == "w2v_bert":
+        from transformers import SeamlessM4TFeatureExtractor  # noqa: PLC0415 - slow
+
+        model, extractor = tiny_types.w2v_bert(), SeamlessM4TFeatureExtractor()
+        body, save_as = model, model
+    elif kind == "whisper":
+        save_as, extractor = tiny_types.whisper(), tiny_types.whisper_extractor()
+        body = save_as.model.encoder
+    else:
+        from transformers import Wav2Vec2FeatureExtractor  # noqa: PLC0415 - slow
+
+        name, settings = ON_WAVEFORMS[kind]
+        extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+        body = save_as = waveforms(name, **settings)
+        for module in body.modules():  # a trained batch norm gives silence a sound
+            if isinstance(module, torch.nn.BatchNorm1d):
+                torch.nn.init.normal_(module.bias)
+    save(save_as, folder, extractor)
+
+    def states(wave: Tensor) -> tuple[Tensor, ...]:
+        given = extractor(wave.numpy(), sampling_rate=16_000, return_tensors="pt")
+        found: tuple[Tensor, ...] = body(**given, output_hidden_states=True).hidden_states
+        return found
+
+    return body, states
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_hidden_states_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
+    """Every state, every length, alone and in a batch.
+
+    Since its version 5 transformers, too, lists the last one before the final layer norm.
+    """
+    body, reference = make(kind, tmp_path)
+    model, shape = frozen.load_backbone(tmp_path), frozen.shape_of(tmp_path)
+    assert model.shape == shape
+    samples, lengths = padded(LENGTHS)
+    batch, frames = model(samples, lengths)
+    for row, length in enumerate(LENGTHS):
+        (alone,) = model.encode([samples[row, :length]])
+        theirs = [each[0, : shape.frames(length)] for each in reference(samples[row, :length])]
+        assert len(alone) == len(theirs) == shape.num_layers + 1
+        if kind == "whisper":  # the one that is still listed behind the norm
+            alone[-1] = body.layer_norm(alone[-1])
+            batch[-1][row] = body.layer_norm(batch[-1][row])
+        for state, other in zip(alone, theirs, strict=True):
+            torch.testing.assert_close(state, other, atol=2e-5, rtol=1e-5)
+        together = torch.stack([state[row, : frames[row]] for state in batch])
+        torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+    counted = {name: each.numel() for name, each in body.named_parameters()}
+    used = sum(size for name, size in counted.items() if not name.startswith("adapter."))
+    assert frozen.parameter_count(tmp_path) == used
+
+
+@torch.inference_mode()
+def test_whisper_hears_what_is_longer_than_its_window(tmp_path: Path) -> None:
+    """Windows side by side, each as transformers gives it; the ends are where windows meet, too."""
+    model = tiny_types.whisper(WHISPER_SECONDS)
+    extractor = tiny_types.whisper_extractor(WHISPER_SECONDS)
+    save(model, tmp_path, extractor)
+    ours, window = frozen.load_backbone(tmp_path), WHISPER_SECONDS * 16_000
+    lengths = [window - 1, window, window + 79, window + 80, window + 400, 2 * window + 5_000]
+    samples, counts = padded(lengths)
+    batch, frames = ours(samples, counts)
+    for row, length in enumerate(lengths):
+        parts = torch.split(samples[row, :length], window)
+        bins = [extractor(part.numpy(), sampling_rate=16_000, return_tensors="pt")
+                for part in parts]  # fmt: skip
+        theirs = torch.cat([model.model.encoder(**each, output_hidden_states=True).hidden_states[1]
+                            for each in bins], dim=1)[0]  # fmt: skip
+        assert int(frames[row]) == (length - 400) // 320 + 1
+        torch.testing.assert_close(batch[1][row, : frames[row]], theirs[: frames[row]])
+        (alone,) = ours.encode([samples[row, :length]])
+        torch.testing.assert_close(alone[1], batch[1][row, : frames[row]])
+
+
+@torch.inference_mode()
+def test_adapters_of_a_language_are_named_by_their_file(tmp_path: Path) -> None:
+    """The folder's path means its own adapters, the file's path that language's."""
+    reference, file = tiny_types.adapters(tmp_path)
+    wave = padded([4_001])[0][0]
+    heard = (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
+    theirs = reference(heard[None], output_hidden_states=True).hidden_states
+    own, named = (frozen.load_backbone(path).encode([wave])[0] for path in (tmp_path, file))
+    torch.testing.assert_close(named[1], theirs[1][0], atol=1e-5, rtol=1e-5)
+    assert (own[1] - named[1]).abs().max() > 1e-3
+    assert frozen.checkpoint_digest(tmp_path) != frozen.checkpoint_digest(file)
+
+
+@torch.inference_mode()
+def test_speechbrains_models_hear_what_they_were_trained_on(tmp_path: Path) -> None:
+    """It normalises by a layer norm, whose epsilon is another: quiet audio shows the difference."""
+    reference = tiny_types.speechbrain(tmp_path)
+    wave = 0.01 * padded([4_001])[0][0]
+    theirs = reference(
+        torch.nn.functional.layer_norm(wave, wave.shape)[None], output_hidden_states=True
+    ).hidden_states
+    (ours,) = frozen.load_backbone(tmp_path).encode([wave])
+    torch.testing.assert_close(ours[1], theirs[1][0], atol=1e-5, rtol=1e-5)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="facebook/wav2vec2-large-xlsr-53"):
+        frozen.load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["wavlm_base", "whisper"])
+def test_weights_that_are_missing_are_named(kind: str, tmp_path: Path) -> None:
+    """Where a weight is missing, transformers warns and draws it at random."""
+    make(kind, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    name = "encoder_layers" if kind == "whisper" else "num_hidden_layers"
+    (tmp_path / "config.json").write_text(json.dumps(config | {name: 3}))
+    with pytest.raises(ValueError, match=r"missing .*layers\.2\."):
+        frozen.load_backbone(tmp_path)
+    del config[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"lacks {name}"):
+        frozen.shape_of(tmp_path)
