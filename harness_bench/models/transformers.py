@@ -1,7 +1,7 @@
 """Encoders that transformers computes, in fairseq's convention of layers.
 
 Their hidden states are caught at the blocks themselves: what transformers lists as the last one
-has passed a further layer norm in some models.
+has passed a further layer norm in some models. It is imported here alone, when such a model opens.
 """
 
 from __future__ import annotations
@@ -177,6 +177,13 @@ def waveform_shape(path: Path) -> ModelShape:
     for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
         field, step = field + (kernel - 1) * step, step * stride
     return ModelShape(config["hidden_size"], config["num_hidden_layers"], step, field)
+
+
+def extractor_of(kind: str, settings: Mapping[str, Any]) -> Any:
+    """Make a feature extractor of transformers of a class and a folder's settings."""
+    import transformers  # noqa: PLC0415 - as above
+
+    return getattr(transformers, kind).from_dict({**settings})
 
 
 def open_body(path: Path, tensors: Mapping[str, Tensor], body: Any) -> Any:

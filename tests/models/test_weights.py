@@ -53,7 +53,7 @@ def shard(folder: Path, suffix: str) -> Path:
     tensors = load_file(folder / frozen.WEIGHTS)
     (folder / frozen.WEIGHTS).unlink()
     stem = "model" if suffix == ".safetensors" else "pytorch_model"
-    places = {}
+    places: dict[str, str] = {}
     for number in (1, 2):
         name = f"{stem}-0000{number}-of-00002{suffix}"
         part = dict([*tensors.items()][number - 1 :: 2])

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, override
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.checkpoint import require
 from harness_bench.models.frozen import ModelShape, config_of, preprocessing_of
-from harness_bench.models.transformers import TransformersFolder, TransformersModel, open_body
+from harness_bench.models.transformers import (
+    TransformersFolder,
+    TransformersModel,
+    extractor_of,
+    open_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,10 +30,8 @@ class BinsEncoder(TransformersModel):
     """Bins by transformers' own extractor, normalised over each utterance."""
 
     def __init__(self, shape: ModelShape, body: Any, settings: Mapping[str, Any]) -> None:
-        from transformers import SeamlessM4TFeatureExtractor  # noqa: PLC0415 - seconds
-
         super().__init__(shape, body, body.encoder, together=True)
-        self.extractor = SeamlessM4TFeatureExtractor.from_dict({**settings})
+        self.extractor = extractor_of("SeamlessM4TFeatureExtractor", settings)
 
     @override
     def inputs(self, waveforms: Tensor, lengths: Tensor) -> dict[str, Tensor | None]:

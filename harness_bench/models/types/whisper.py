@@ -10,7 +10,12 @@ from torch import Tensor
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.models.checkpoint import require
 from harness_bench.models.frozen import ModelShape, config_of, preprocessing_of
-from harness_bench.models.transformers import TransformersFolder, TransformersModel, open_body
+from harness_bench.models.transformers import (
+    TransformersFolder,
+    TransformersModel,
+    extractor_of,
+    open_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +34,11 @@ class WhisperEncoder(TransformersModel):
     """
 
     def __init__(self, shape: ModelShape, body: Any, settings: Mapping[str, Any]) -> None:
-        from transformers import WhisperFeatureExtractor  # noqa: PLC0415 - seconds
-
         super().__init__(shape, body, body, together=True)
         positions = body.config.max_source_positions
         seconds = positions * shape.downsample_rate // SAMPLE_RATE
         known = {"feature_size": body.config.num_mel_bins, "chunk_length": seconds}
-        self.extractor = WhisperFeatureExtractor.from_dict({**known, **settings})
+        self.extractor = extractor_of("WhisperFeatureExtractor", {**known, **settings})
         self.window = positions * shape.downsample_rate  # samples
 
     @override
@@ -93,11 +96,7 @@ class WhisperFolder(TransformersFolder):
 
     @override
     def body(self, path: Path) -> Any:
-        from transformers import WhisperConfig  # noqa: PLC0415 - seconds
-        from transformers.models.whisper import modeling_whisper  # noqa: PLC0415
-
-        config = WhisperConfig.from_dict(config_of(path))
-        return modeling_whisper.WhisperEncoder(config).eval()
+        return super().body(path).encoder
 
 
 TYPE = WhisperFolder("whisper", title="Whisper's encoder")
