@@ -17,7 +17,7 @@ import typer
 
 from harness_bench.cli.corpora import CORPORA_VERBS
 from harness_bench.cli.models import predict, probe, probe_exports, transcribe
-from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, refuse
+from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, out_folder, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.core.version import __version__
@@ -54,7 +54,7 @@ def demo(
     data: Annotated[
         Path | None, opt("TOML that names the data; default: synthetic speech.")
     ] = None,
-    out: Annotated[Path | None, opt("Run folder; default: runs/<name>.")] = None,
+    out: Annotated[Path | None, out_folder("Run folder; default: runs/<name>.")] = None,
     jobs: Annotated[int, opt("Single-threaded stages to run in parallel.", min=1)] = 2,
     data_root: Annotated[
         Path | None, opt("Folder that holds the data, instead of the TOML's.")

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from harness_bench.cli.options import Json, Out, Texts, arg, dumped, opt, refuse
+from harness_bench.cli.options import (
+    Json,
+    Out,
+    Texts,
+    arg,
+    dumped,
+    opt,
+    out_file,
+    out_folder,
+    refuse,
+)
 
 
 def audit(
@@ -16,16 +26,17 @@ def audit(
         list[str], arg("[NAME=]PATH[:SPLIT][@IDS]: prepared or Shar folder, cuts, id list.")
     ],
     *,
-    report: Annotated[Path | None, opt("Markdown page to write.")] = None,
+    report: Annotated[Path | None, out_file("Markdown page to write.")] = None,
     write_lists: Annotated[
-        Path | None, opt("Folder for leaked.SET.txt, the ids that leak.")
+        Path | None, out_folder("Folder for leaked.SET.txt, the ids that leak.")
     ] = None,
     allow: Annotated[Texts, opt("Report but do not fail on this kind, such as speaker.")] = None,
     long_text: Annotated[int, opt("Shortest equal text that is a leak, in words.", min=1)] = 12,
     listen: Annotated[bool, opt("Read all audio and compare fingerprints.")] = True,
     jobs: Annotated[int, opt("Files read at a time; 0: all cores.", min=0)] = 0,
     cache: Annotated[
-        Path | None, opt("Folder to keep fingerprints in.", envvar="HARNESS_FINGERPRINT_CACHE")
+        Path | None,
+        out_folder("Folder to keep fingerprints in.", envvar="HARNESS_FINGERPRINT_CACHE"),
     ] = None,
     cache_mb: Annotated[
         int, opt("Size limit of that folder in MiB.", envvar="HARNESS_FINGERPRINT_CACHE_MB", min=1)
@@ -87,7 +98,8 @@ def corpora_doctor(
     folders: Folders,
     *,
     out: Annotated[
-        Path | None, opt("Where to write, of one folder; default: its `doctor`.")
+        Path | None,
+        out_folder("Where to write, of one folder; default: its `doctor`."),
     ] = None,
     audio: Annotated[
         str, opt("Audio to decode: all, none, or a number of utterances per split.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from harness_bench.cli.options import arg, left_out, opt, refuse
+from harness_bench.cli.options import arg, left_out, new_folder, opt, out_folder, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ def probe(
     upstream: Annotated[str, opt("Any name that -u takes.", "--upstream", "-u")],
     task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
     cuts: Annotated[Path, opt("Prepared cuts with train, dev and test.")],
-    out: Annotated[Path, opt("Folder for trials, grid.json and the plot.")],
+    out: Annotated[Path, out_folder("Folder for trials, grid.json and the plot.")],
     *,
     head: Annotated[Head, opt("cnn: the paper's; linear or knn: in seconds.")] = "cnn",
     checkpoint: Annotated[
@@ -47,7 +47,9 @@ def probe(
         str | None, opt("weighted (learned sum), mean, or a layer's number; default: weighted.")
     ] = None,
     label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
-    results: Annotated[Path | None, opt("Folder of result files; default: OUT/results.")] = None,
+    results: Annotated[
+        Path | None, out_folder("Folder of result files; default: OUT/results.")
+    ] = None,
     model: Annotated[str | None, opt("Row of the leaderboard; default: from -k or -u.")] = None,
     corpus: Annotated[str | None, opt("Default: the cuts folder's name.")] = None,
     kind: Annotated[Kind, opt("Kind of the leaderboard row.")] = "pretrained",
@@ -91,7 +93,9 @@ def probe(
 
 
 def probe_exports(
-    run: Annotated[Path, arg("Folder of a pretraining run, or of a family's iteration.")],
+    run: Annotated[
+        Path, arg("Folder of a pretraining run, or of a family's iteration.", callback=new_folder)
+    ],
     task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
     cuts: Annotated[Path, opt("Prepared cuts with train and dev.")],
     *,
@@ -242,10 +246,12 @@ def transcribe(
       harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
     """
     from harness_bench.asr.transcribe.chunks import find_recordings
+    from harness_bench.core.fabric import check_device
 
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
+    check_device(device)
     from harness_bench.asr.transcribe.transcriber import transcribe as run
 
     found = run(
@@ -259,8 +265,11 @@ def transcribe(
 def _check_output(recordings: list[Recording], style: Format, out: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
     from harness_bench.asr.transcribe.transcript import ONE_FILE_EACH
+    from harness_bench.core.files import check_writable
 
     count = len(recordings)
+    if out is not None:
+        check_writable(out, "--out", file=_is_file(out, style) or out.is_file())
     if out is None or _is_file(out, style):
         if count > 1 and style in ONE_FILE_EACH:
             refuse("--format", f"{style} is a file of one recording, and {count} were given; name "

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def arg(text: str) -> Any:
-    """Declare an argument by what help says of it."""
-    return typer.Argument(help=text)
+def arg(text: str, **rules: Any) -> Any:
+    """Declare an argument by what help says of it, and its bounds."""
+    return typer.Argument(help=text, **rules)
 
 
 def opt(text: str, *flags: str, **rules: Any) -> Any:
@@ -22,10 +22,41 @@ def opt(text: str, *flags: str, **rules: Any) -> Any:
     return typer.Option(*flags, help=text, **rules)
 
 
+def new_folder(ctx: typer.Context, param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Refuse, before the verb runs, a folder that cannot be written; a typer callback."""
+    return _writable(ctx, param, value, file=False)
+
+
+def new_file(ctx: typer.Context, param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Refuse, before the verb runs, a file that cannot be written; a typer callback."""
+    return _writable(ctx, param, value, file=True)
+
+
+def _writable(
+    ctx: typer.Context, param: typer.CallbackParam, value: Path | None, *, file: bool
+) -> Path | None:
+    if value is not None and not ctx.resilient_parsing:
+        from harness_bench.core.files import check_writable
+
+        last = param.opts[-1]  # the name alone of an argument
+        check_writable(value, last if last.startswith("-") else last.upper(), file=file)
+    return value
+
+
+def out_folder(text: str, *flags: str, **rules: Any) -> Any:
+    """Declare an option that names a folder to write into."""
+    return opt(text, *flags, callback=new_folder, **rules)
+
+
+def out_file(text: str, *flags: str, **rules: Any) -> Any:
+    """Declare an option that names a file to write."""
+    return opt(text, *flags, callback=new_file, **rules)
+
+
 Texts = list[str] | None  # of an option that may stand several times
 Paths = list[Path] | None
 Json = Annotated[bool, opt("Print JSON for programs.", "--json")]
-Out = Annotated[Path, arg("Where to write.")]
+Out = Annotated[Path, arg("Where to write.", callback=new_folder)]
 
 
 def dumped(found: object) -> str:

@@ -9,7 +9,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from harness_bench.cli.options import Json, Out, Paths, Texts, arg, dumped, left_out, opt
+from harness_bench.cli.options import (
+    Json,
+    Out,
+    Paths,
+    Texts,
+    arg,
+    dumped,
+    left_out,
+    new_folder,
+    opt,
+    out_file,
+    out_folder,
+)
 
 score_app = typer.Typer(no_args_is_help=True, help="Score predictions, and compare systems.")
 records_app = typer.Typer(
@@ -35,7 +47,7 @@ def score_cls(
     ] = None,
     tsv: Annotated[Path | None, opt("Columns id, truth, prediction.")] = None,
     ids: Ids = "strict",
-    plot: Annotated[Path | None, opt("Picture of the confusion matrix.")] = None,
+    plot: Annotated[Path | None, out_file("Picture of the confusion matrix.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score classes: accuracy, macro-F1, unweighted average recall, with 95 % intervals.
@@ -80,7 +92,7 @@ def score_asr(
     kind: Annotated[
         Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
     ] = None,
-    align: Annotated[Path | None, opt("Alignments: OUT.html or OUT.txt.")] = None,
+    align: Annotated[Path | None, out_file("Alignments: OUT.html or OUT.txt.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score texts: WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
@@ -174,7 +186,7 @@ def results_validate(
 @records_app.command("add")
 def results_add(
     file: Annotated[Path, arg("The result file.")],
-    folder: Annotated[Path, arg("Folder of results to add it to.")],
+    folder: Annotated[Path, arg("Folder of results to add it to.", callback=new_folder)],
     *,
     replace: Annotated[
         bool, opt("Overwrite a different result of the same identity.", "--replace")
@@ -265,7 +277,7 @@ def leaderboard_build(
 def leaderboard_serve(
     results: Results,
     *,
-    out: Annotated[Path | None, opt("Where to build; default: a temporary folder.")] = None,
+    out: Annotated[Path | None, out_folder("Where to build; default: a temporary folder.")] = None,
     port: Annotated[int, opt("0: any free one.", min=0, max=65535)] = 8000,
     host: Annotated[str, opt("0.0.0.0 shows it to other machines.")] = "127.0.0.1",
     open_browser: Annotated[bool, opt("Open the browser.", "--open")] = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.cli.options import Json, Out, arg, opt
+from harness_bench.cli.options import Json, Out, arg, new_folder, opt, out_file, out_folder
 
 Cuts = Annotated[Path, arg("Folder made by `harness-bench prepare` or `shard`.")]
 LabelFolder = Annotated[Path, arg("Folder made by `harness-bench labels`.")]
@@ -84,7 +84,8 @@ def label_quality(
     split: Split = "train",
     limit: Annotated[int | None, opt("Measure this many random utterances.", min=1)] = None,
     out: Annotated[
-        Path | None, opt("Where quality.json and .png go; default: with the labels.")
+        Path | None,
+        out_folder("Where quality.json and .png go; default: with the labels."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -135,7 +136,7 @@ def pretrain(
 def family(
     config: FamilyFile,
     cuts: FamilyCuts = None,
-    out: Annotated[Path | None, arg("Default: runs/<name>.")] = None,
+    out: Annotated[Path | None, arg("Default: runs/<name>.", callback=new_folder)] = None,
     *,
     split: Split = "train",
     only: Annotated[str | None, opt("Make only this iteration.")] = None,
@@ -210,7 +211,7 @@ def export(
 def figure2(
     config: FamilyFile,
     cuts: FamilyCuts = None,
-    out: Annotated[Path | None, arg("Default: runs/<name>_figure2.")] = None,
+    out: Annotated[Path | None, arg("Default: runs/<name>_figure2.", callback=new_folder)] = None,
     *,
     student: Annotated[
         str | None, opt("Default: the last one with a teacher and without PCA.")
@@ -245,7 +246,7 @@ def figure2(
 
 def curves(
     runs: Annotated[list[Path], arg("Folders of runs or iterations; or of `probe`.")],
-    out: Annotated[Path, opt("Picture to write: .png, .svg or .pdf.")],
+    out: Annotated[Path, out_file("Picture to write: .png, .svg or .pdf.")],
     *,
     field: Annotated[str, opt("Field of the training log.")] = "loss_masked",
     title: Annotated[str | None, opt("Title of the plot.")] = None,
@@ -275,7 +276,9 @@ def efficiency(
     results: Annotated[Path | None, opt("Results folder, for retention.")] = None,
     into: Annotated[
         Path | None,
-        opt("Results folder: write the costs into its results.", exists=True, file_okay=False),
+        out_folder(
+            "Results folder: write the costs into its results.", exists=True, file_okay=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

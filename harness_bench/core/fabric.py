@@ -44,6 +44,22 @@ def launched(environment: Mapping[str, str]) -> Layout | None:
     return None
 
 
+def check_device(device: str, name: str = "--device") -> None:
+    """Refuse a device that torch does not know or that is not here; `name` is what it is of."""
+    import torch  # noqa: PLC0415 - seconds to import
+
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{name} {device}: expected cpu, cuda or cuda:NUMBER.") from error
+    count = torch.cuda.device_count()
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise ValueError(
+            f"{name} {device}: torch sees {count or 'no'} GPU{'s' * (count > 1)} here; "
+            "`harness-bench doctor` tells more."
+        )
+
+
 def make_fabric(
     *,
     precision: str = "32-true",
@@ -66,6 +82,9 @@ def make_fabric(
 
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not CUDAAccelerator.is_available())
     layout = launched(os.environ)
+    if accelerator == "cuda":
+        last = devices - 1 if devices and layout is None else 0
+        check_device(f"cuda:{last}", "--accelerator")
     if layout is not None and devices not in (None, layout.devices):
         raise ValueError(
             f"--devices {devices}, but the launcher started {layout.devices} ranks on this "

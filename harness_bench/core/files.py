@@ -40,6 +40,26 @@ def atomic_path(target: Path, *, sync: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def check_writable(path: Path, name: str, *, file: bool = False) -> None:
+    """Refuse a place where nothing can be written, before work is spent on what goes there.
+
+    Nothing is left behind. `name` is what the user calls the place; `file` tells that it is to be a
+    file, not a folder, which need not exist yet.
+    """
+    try:
+        if path.exists() and path.is_dir() == file:
+            raise ValueError(f"{name} {path} is a {'folder' if file else 'file'}; name a new one.")
+        place = path.parent if file else path
+        while not place.exists():
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        raise ValueError(
+            f"{name} {path} cannot be written: {error.strerror or error}. Name another place."
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())

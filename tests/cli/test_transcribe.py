@@ -93,3 +93,19 @@ def test_what_could_not_be_written_is_refused_at_once(
     code, _, err = run(*COMMAND, *(word.format(talks=talks) for word in arguments))
     assert code == 2
     assert why in " ".join(err.split())
+
+
+def test_what_cannot_be_written_or_run_is_told_before_the_model_is_opened(
+    talks: Path, run: Run
+) -> None:
+    """Decoding takes hours; a disk that is read-only or a GPU that is not there, seconds."""
+    (talks / "note").touch()
+    one = talks / "one.wav"
+    for out in (talks / "note" / "x.txt", "/proc/x.txt", "/proc/folder"):
+        code, _, err = run(*COMMAND, one, "--out", out)
+        assert (code, err.count("\n")) == (2, 1)
+        assert str(out) in err
+    for device in ("cuda:99", "gpu"):
+        code, _, err = run(*COMMAND, one, "--device", device)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"--device {device}" in err

@@ -12,6 +12,7 @@ import pytest
 
 from harness_bench.core.files import (
     atomic_path,
+    check_writable,
     digest_file,
     digest_strings,
     read_ids,
@@ -135,3 +136,29 @@ def test_ids_one_a_line(tmp_path: Path) -> None:
         read_ids(path)
     with pytest.raises(ValueError, match="No such file"):
         read_ids(tmp_path / "gone.txt")
+
+
+@pytest.mark.parametrize("place", ["new/deep", "there", "there/x.json"])
+def test_a_place_to_write_is_left_as_it_was(tmp_path: Path, place: str) -> None:
+    """A folder made by the check would look like a run that had begun."""
+    (tmp_path / "there").mkdir()
+    check_writable(tmp_path / place, "--out", file=place.endswith("json"))
+    assert [*tmp_path.rglob("*")] == [tmp_path / "there"]
+
+
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [
+        ("note", False), ("note/below/it", False), ("note/x.json", True), (".", True),
+        ("/proc/no/folder", False), ("/proc/x.json", True), ("n" * 300, False),
+    ],
+)  # fmt: skip
+def test_a_place_where_nothing_can_be_written_is_named(
+    tmp_path: Path, place: str, *, file: bool
+) -> None:
+    """After hours of training it would be an error of the last line."""
+    (tmp_path / "note").touch()
+    with pytest.raises(ValueError, match="--out") as caught:
+        check_writable(tmp_path / place, "--out", file=file)
+    assert str(tmp_path / place) in str(caught.value)
+    assert "\n" not in str(caught.value)
