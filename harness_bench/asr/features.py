@@ -3,7 +3,8 @@
 `python -m harness_bench.asr.features --checkpoint DIR --layers mean --data DUMP --out DIR
 --splits train dev` reads DUMP/<split>/wav.scp and writes DIR/<split>/feats.scp beside large shards
 of 16-bit numbers. ESPnet reads it as `DIR/<split>/feats.scp,speech,harness_features`, with the same
-frontend config as from audio.
+frontend config as from audio. What cannot be heard is left out, DIR/<split>/skipped.tsv says why,
+and the exit status is 1.
 """
 
 import argparse
@@ -22,15 +23,23 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.asr.kaldi import SAMPLES, read_table, write_table
+from harness_bench.asr.kaldi import (
+    SAMPLES,
+    SKIPPED,
+    read_skipped,
+    read_table,
+    write_skipped,
+    write_table,
+)
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
-from harness_bench.core.files import read_json, write_json
+from harness_bench.core.files import check_writable, read_json, write_json
 from harness_bench.core.log import bar, cpu_seconds, say
 from harness_bench.core.workdir import WorkDir, write_provenance
 from harness_bench.models.features.shards import (
     FACTS,
+    LEFT_OUT,
     SHAPES,
     TABLE,
     AudioUtterance,
@@ -109,13 +118,16 @@ def make_features(job: Job, data: Path, out: Path) -> int:
     Args:
         job: what to compute.
         data: a data folder with wav.scp.
-        out: gets the shards, feats.scp, speech_shape ("frames,dim"), features.json and
-            provenance.json; the first four are of one pass, and complete once feats.scp is there.
+        out: gets the shards, feats.scp, speech_shape ("frames,dim"), features.json, skipped.tsv
+            and provenance.json; all but the last are of one pass, and complete once feats.scp is
+            there.
 
     Raises:
-        ValueError: bad audio or tables, or a disk with too little room.
+        ValueError: bad tables, no audio that can be heard, or a disk with too little room.
     """
-    utterances = read_utterances(data, job.model.backbone.shape)
+    utterances, unheard = read_utterances(data, job.model.backbone.shape)
+    if not utterances:
+        raise ValueError(f"{data}: no audio can be opened, such as {next(iter(unheard.items()))}")
     shards = divide(utterances, int(job.facts["dim"]), job.config.shard_mb)
     identity = identity_of(job.facts)
     rank, ranks = world()
@@ -130,7 +142,7 @@ def make_features(job: Job, data: Path, out: Path) -> int:
         _write(job, out, todo[rank::ranks], identity)
         barrier()
         if rank == 0 and (todo or not (out / TABLE).is_file()):
-            _write_tables(job, out, shards)
+            _write_tables(job, out, shards, unheard)
         barrier()
     return len(todo)
 
@@ -149,7 +161,7 @@ def _clear(out: Path, shards: Sequence[FeatureShard], identity: str, job: Job) -
         before = read_json(out / FACTS)
         changed = [key for key, value in job.facts.items() if before.get(key) != value]
         say(f"Made anew, because of other {', '.join(changed) or 'audio'}: {len(old)} shards.")
-    for path in (out / TABLE, out / SHAPES, out / FACTS, *partial):
+    for path in (out / TABLE, out / SHAPES, out / FACTS, out / SKIPPED, *partial):
         path.unlink(missing_ok=True)
     kept = {record_path(out, shard) for shard in shards if shard.name in fresh}
     for path in (*(set(out.glob("feats-*.json")) - kept), *old):
@@ -175,10 +187,23 @@ def _write(job: Job, out: Path, shards: Sequence[FeatureShard], identity: str) -
     )
 
 
-def _write_tables(job: Job, out: Path, shards: Sequence[FeatureShard]) -> None:
+def _write_tables(
+    job: Job, out: Path, shards: Sequence[FeatureShard], unheard: dict[str, str]
+) -> None:
     """Write what ESPnet reads, once all shards are there; feats.scp last."""
     dim = int(job.facts["dim"])
-    places = [(each, shard.name, row) for shard in shards for each, row in shard.firsts()]
+    for shard in shards:
+        unheard = unheard | read_json(record_path(out, shard)).get(LEFT_OUT, {})
+    write_skipped(out, unheard)
+    places = [
+        (each, shard.name, row)
+        for shard in shards
+        for each, row in shard.firsts()
+        if each.id not in unheard
+    ]
+    if not places:
+        first = "; ".join(map(": ".join, list(unheard.items())[:1]))
+        raise ValueError(f"{out}: none of {len(unheard)} utterances can be heard. {first}")
     inputs = {name: str(value) for name, value in job.facts.items()}
     write_provenance(out, config=resolved(job.config), seed=None, inputs=inputs)
     write_json(out / FACTS, job.facts)
@@ -199,11 +224,25 @@ def run(options: argparse.Namespace) -> None:
         command = [sys.executable, "-m", *torchrun, "-m", __spec__.name, *sys.argv[1:]]
         if code := subprocess.run(command, check=False).returncode:
             sys.exit(code)
+        _tell_unheard(options)
         return
     fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
     job = open_job(locate(options.checkpoint), parse_layers(options.layers), config, fabric.device)
     for split in options.splits:
         make_features(job, options.data / split, options.out / split)
+    if world()[1] == 1:  # of several processes, who started them tells
+        _tell_unheard(options)
+
+
+def _tell_unheard(options: argparse.Namespace) -> None:
+    """Name what was left out, and end with an error where anything was."""
+    places = [options.out / split for split in options.splits]
+    found = [f"{name}: {why}" for place in places for name, why in read_skipped(place).items()]
+    for line in found:
+        say(f"left out: {line}")
+    if found:
+        sys.exit(f"error: {len(found)} utterances left out, the others have features; see "
+                 f"{SKIPPED} in {', '.join(map(str, places))}")  # fmt: skip
 
 
 def main() -> None:
@@ -219,17 +258,22 @@ def main() -> None:
     add("--accelerator", choices=["auto", "cpu", "cuda"], help="of the config")
     add("--devices", type=int, help="processes on this machine, of the config")
     try:
-        run(parser.parse_args())
+        options = parser.parse_args()
+        check_writable(options.out, "--out")
+        run(options)
     except ValueError as error:
         sys.exit(f"error: {error}")
 
 
-def read_utterances(folder: Path, shape: ModelShape) -> list[AudioUtterance]:
-    """Return the utterances of a data folder (wav.scp, and utt2num_samples if there is one).
+def read_utterances(folder: Path, shape: ModelShape) -> tuple[list[AudioUtterance], dict[str, str]]:
+    """Return a data folder's utterances, by wav.scp, and those that cannot be opened, with reasons.
+
+    Lengths stand in utt2num_samples, or in the files where there is no such table.
 
     Raises:
         ValueError: no or an empty wav.scp, a line that is no audio file, or no length of one.
     """
+    unheard: dict[str, str] = {}
     paths = read_table(folder / "wav.scp")
     if not paths:
         raise ValueError(f"{folder / 'wav.scp'} has no utterances; run the earlier stages again.")
@@ -245,11 +289,17 @@ def read_utterances(folder: Path, shape: ModelShape) -> list[AudioUtterance]:
         if missing := sorted(paths.keys() - samples.keys()):
             raise ValueError(f"{folder / SAMPLES} lacks utterance {missing[0]!r}; run stage 3.")
     else:
-        samples = {name: int(soundfile.info(path).frames) for name, path in paths.items()}
+        samples = {}
+        for name, path in paths.items():
+            try:
+                samples[name] = int(soundfile.info(path).frames)
+            except soundfile.SoundFileError as error:
+                unheard[name] = f"{path} cannot be read ({error})"
     return [
         AudioUtterance(name, path, samples[name], shape.frames(samples[name]))
         for name, path in sorted(paths.items())
-    ]
+        if name in samples
+    ], unheard
 
 
 if __name__ == "__main__":

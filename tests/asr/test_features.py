@@ -16,7 +16,8 @@ import soundfile as sf
 import torch
 
 from harness_bench.asr.config import words_of
-from harness_bench.asr.features import FeatureConfig, Job, read_config
+from harness_bench.asr.features import FeatureConfig, Job, main, read_config
+from harness_bench.asr.kaldi import read_skipped, read_table
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
 from harness_bench.models.features.shards import FeatureReader
@@ -167,6 +168,44 @@ def test_changed_audio_replaces_its_shard_alone(job: Job, tmp_path: Path) -> Non
     (shard, *_) = FeatureReader(out / "feats.scp")._rows["u05"]
     assert [name for name in found if found[name] != before[name]] == [shard]
     assert found == written(job, data, tmp_path / "fresh")[1]
+
+
+def test_audio_that_cannot_be_heard_is_left_out_alone(
+    tiny_checkpoint: Path, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night's pass must not end at one file of 150,000, nor hide it.
+
+    The others have their features, an equal pass computes nothing, a mended file its shard alone.
+    """
+    data, out = write_dump(tmp_path / "data" / "train"), tmp_path / "out" / "train"
+    count, before = written(job, data, out)
+    sound = {name: (data / f"{name}.flac").read_bytes() for name in ("u03", "u05", "u06", "u09")}
+    (data / "u03.flac").write_bytes(b"")
+    (data / "u05.flac").write_bytes(sound["u05"][:-3000])
+    lengths = {name: sf.info(data / f"{name}.flac").frames for name in ("u06", "u09")}
+    sf.write(
+        data / "u06.flac", np.full(lengths["u06"], np.nan), 16_000, format="WAV", subtype="FLOAT"
+    )
+    sf.write(data / "u09.flac", np.full(lengths["u09"] - 9, 0.1), 16_000)
+    words = words_of(checkpoint=tiny_checkpoint, data=data.parent, out=out.parent, splits="train",
+                     accelerator="cpu")  # fmt: skip
+    with patch.object(sys, "argv", ["features", *words]), pytest.raises(SystemExit) as over:
+        main()
+    told = capsys.readouterr().err
+    assert "4 utterances left out" in str(over.value)
+    assert all(f"left out: {name}: " in told for name in sound)
+    written(job, data, out)
+    assert [*read_skipped(out)] == [*sound]
+    reader = FeatureReader(out / "feats.scp")
+    assert set(reader) == {f"u{number:02d}" for number in range(14)} - {*sound}
+    assert len(read_table(out / "speech_shape")) == 10
+    assert written(job, data, out)[0] == 0
+    for name, content in sound.items():
+        (data / f"{name}.flac").write_bytes(content)
+    again, found = written(job, data, out)
+    assert 0 < again < count
+    assert found == before
+    assert read_skipped(out) == {}
 
 
 def test_utterances_that_left_or_came_are_not_mixed_up(job: Job, tmp_path: Path) -> None:

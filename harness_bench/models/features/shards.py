@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 FACTS, TABLE, SHAPES = "features.json", "feats.scp", "speech_shape"
 DATA_TYPE = "harness_features"
 BYTES = 2  # of an int16
+LEFT_OUT = "left_out"  # of a shard's record
 HEAD_ROWS = 4  # two float32 for each dimension, in rows of int16
 _STEPS = 65_534  # from -32767 to 32767
 _SPARE = 1 << 26  # bytes left free for tables and for what else runs
 _AHEAD = 2  # batches of audio in memory while one is computed
 type Row = list[Any]  # name, rows, size, time of change in ns, digest of the audio file
 type Audio = tuple[NDArray[np.float32], Row]
+type Unheard = dict[str, str]  # utterance -> why its audio cannot be taken
 # What this process reads features from, for the frontend to look at (`check_sources`): ESPnet
 # hands a model bare arrays, which do not tell what made them.
 _OPEN: WeakValueDictionary[int, FeatureReader] = WeakValueDictionary()
@@ -267,44 +269,55 @@ def write_shard(
     shard: FeatureShard,
     model: FixedFeatures,
     identity: str,
-    batches: Iterable[tuple[Sequence[AudioUtterance], Sequence[Audio]]],
+    batches: Iterable[tuple[Sequence[AudioUtterance], Sequence[Audio], Unheard]],
     device: torch.device,
 ) -> None:
     """Compute and write one shard of a split, then its record; both atomically.
 
     `identity` is the digest of all that decides the features beside the audio; the shard's
-    `batches` come from `read_ahead`. Unreadable audio or of another length, and features that are
-    no numbers, are a ValueError.
+    `batches` come from `read_ahead`. The record lists the utterances that were not heard, whose
+    rows stay empty. Features that are no numbers are a ValueError.
     """
     first = {utterance.id: row for utterance, row in shard.firsts()}
     # Too short an utterance is not read, and has no rows whatever stands in its file.
     short = [each for each in shard.utterances if not each.rows]
     rows: dict[str, Row] = {each.id: [each.id, 0, *stamp(Path(each.path)), ""] for each in short}
+    left_out: Unheard = {}
     with atomic_path(folder / shard.name) as partial:
         # In the file's own memory map: a shard is never in memory as a whole.
         target = np.lib.format.open_memmap(
             partial, mode="w+", dtype=np.int16, shape=(shard.rows, shard.dim)
         )
-        for batch, audio in batches:
+        for batch, audio, unheard in batches:
+            left_out |= unheard
             features = _computed(model, batch, [wave for wave, _ in audio], device)
             for utterance, values, (_, row) in zip(batch, features, audio, strict=True):
                 target[first[utterance.id] :][: utterance.stored] = values
                 rows[utterance.id] = row
         target.flush()
         del target
+    for each in shard.utterances:
+        if each.id in left_out:
+            rows[each.id] = [each.id, each.rows, *stamp(Path(each.path)), ""]
     record = {"identity": identity, "utterances": [rows[each.id] for each in shard.utterances]}
-    write_json(record_path(folder, shard), record)
+    write_json(record_path(folder, shard), record | ({LEFT_OUT: left_out} if left_out else {}))
 
 
 def read_ahead(
     batches: Iterable[Sequence[AudioUtterance]], threads: int
-) -> Iterator[tuple[Sequence[AudioUtterance], list[Audio]]]:
-    """Yield batches with their audio, read by some threads while earlier ones are computed."""
-    waiting: deque[tuple[Sequence[AudioUtterance], list[Future[Audio]]]] = deque()
+) -> Iterator[tuple[Sequence[AudioUtterance], list[Audio], Unheard]]:
+    """Yield batches with their audio, read by some threads while earlier ones are computed.
 
-    def finished() -> tuple[Sequence[AudioUtterance], list[Audio]]:
+    What cannot be taken is in no batch, but told beside it.
+    """
+    waiting: deque[tuple[Sequence[AudioUtterance], list[Future[Audio | str]]]] = deque()
+
+    def finished() -> tuple[Sequence[AudioUtterance], list[Audio], Unheard]:
         batch, futures = waiting.popleft()
-        return batch, [future.result() for future in futures]
+        found = [(each, future.result()) for each, future in zip(batch, futures, strict=True)]
+        heard = [(each, audio) for each, audio in found if not isinstance(audio, str)]
+        unheard = {each.id: why for each, why in found if isinstance(why, str)}
+        return [each for each, _ in heard], [audio for _, audio in heard], unheard
 
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
@@ -344,24 +357,22 @@ def _is_same(utterance: AudioUtterance, row: Row) -> bool:
     return before == [*stamp(path)] or not rows or digest == digest_file(path)
 
 
-def _read(utterance: AudioUtterance) -> Audio:
+def _read(utterance: AudioUtterance) -> Audio | str:
+    """Read an utterance's audio, or say why it cannot be taken."""
     path = Path(utterance.path)
     found = stamp(path)
     data = path.read_bytes()
     try:
         wave, rate = soundfile.read(io.BytesIO(data), dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"Utterance {utterance.id!r}: {path} cannot be read ({error}). Run stage 3 again."
-        ) from error
+        return f"{path} cannot be read ({error})"
     if rate != SAMPLE_RATE or wave.ndim > 1 or len(wave) != utterance.samples:
-        raise ValueError(
-            f"Utterance {utterance.id!r}: {path} has shape {wave.shape} at {rate} Hz; expected "
-            f"{utterance.samples} samples of one channel at {SAMPLE_RATE} Hz. Run stages 3 and 4 "
-            "again: its length stands in utt2num_samples."
+        return (
+            f"{path} has shape {wave.shape} at {rate} Hz; expected {utterance.samples} samples "
+            f"(utt2num_samples) of one channel at {SAMPLE_RATE} Hz"
         )
     if not np.isfinite(wave).all():
-        raise ValueError(f"Utterance {utterance.id!r}: {path} has NaN or infinite samples.")
+        return f"{path} has NaN or infinite samples"
     # The bytes that were read, not those that may stand there by now; as `digest_file` has it.
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return wave, [utterance.id, utterance.rows, *found, digest]
@@ -375,6 +386,8 @@ def _computed(
     device: torch.device,
 ) -> list[NDArray[np.int16]]:
     """Run the model on a batch: the packed rows of every utterance."""
+    if not batch:  # none of it could be heard
+        return []
     samples, lengths = pad(waves)
     features, frames = model(samples.to(device), lengths.to(device))
     assert frames.tolist() == [each.rows for each in batch], "the plan counts other frames"

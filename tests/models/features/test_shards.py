@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import re
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
@@ -45,19 +46,23 @@ def test_audio_that_is_not_as_planned_is_named(
     path.write_bytes(b"RIFF nonsense")
     if samples is not None:
         sf.write(path, samples, rate, subtype="FLOAT")
-    with pytest.raises(ValueError, match=f"Utterance 'a': .*{message}"):
-        list(shards.read_ahead([[shards.AudioUtterance("a", str(path), 4000, 12)]], threads=1))
+    write_audio(tmp_path / "b.wav", 4000, seed=0)
+    batch = [shards.AudioUtterance(name, str(tmp_path / f"{name}.wav"), 4000, 12) for name in "ab"]
+    ((heard, audio, unheard),) = shards.read_ahead([batch], threads=1)
+    assert (heard, [len(wave) for wave, _ in audio], [*unheard]) == (batch[1:], [4000], ["a"])
+    assert re.search(message, unheard["a"])
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_audio_comes_in_order_and_with_its_batch(tmp_path: Path, threads: int) -> None:
     """Threads must not mix up whose audio is whose."""
-    found = read_utterances(write_dump(tmp_path), hubert_shape(small_config()))
+    found, _ = read_utterances(write_dump(tmp_path), hubert_shape(small_config()))
     batches = shards.batches_of(shards.divide(found, 32, 1.0)[0], SMALL.batch_seconds)
     assert sorted(each.id for batch in batches for each in batch) == [each.id for each in found][1:]
     got = list(shards.read_ahead(batches, threads))
-    assert [batch for batch, _ in got] == batches
-    for batch, audio in got:
+    assert [batch for batch, _, _ in got] == batches
+    for batch, audio, unheard in got:
+        assert not unheard
         assert [len(wave) for wave, _ in audio] == [each.samples for each in batch]
         assert [row[0] for _, row in audio] == [each.id for each in batch]
 
@@ -66,7 +71,7 @@ def test_a_shard_is_fresh_for_its_own_inputs_alone(tiny_checkpoint: Path, tmp_pa
     """Whatever says otherwise means: compute again."""
     data, out = write_dump(tmp_path / "data"), tmp_path / "out"
     written(job_of(tiny_checkpoint), data, out)
-    found = read_utterances(data, hubert_shape(small_config()))
+    found, _ = read_utterances(data, hubert_shape(small_config()))
     shard = shards.divide(found, 32, SMALL.shard_mb)[0]
     identity = '"identity": "'
     text = (out / "feats-00000.json").read_text(encoding="utf-8")
@@ -123,7 +128,11 @@ def test_lengths_come_from_the_table_or_the_files(tmp_path: Path) -> None:
     by_table = read_utterances(folder, hubert_shape(small_config()))
     (folder / "utt2num_samples").unlink()
     assert read_utterances(folder, hubert_shape(small_config())) == by_table
-    assert by_table[0].rows == 0
+    assert by_table[0][0].rows == 0
+    (folder / "u03.flac").write_bytes(b"")
+    found, unheard = read_utterances(folder, hubert_shape(small_config()))
+    assert len(found) == len(by_table[0]) - 1
+    assert [*unheard] == ["u03"]
 
 
 @pytest.mark.parametrize(
