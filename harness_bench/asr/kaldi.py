@@ -11,9 +11,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
+import numpy as np
+
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import load_waveform
-from harness_bench.core.files import atomic_path, digest_strings, write_text
+from harness_bench.core.files import atomic_path, digest_strings, stamp, write_text
 from harness_bench.core.log import bar
 from harness_bench.cuts.fields import field_of, text_of
 from harness_bench.cuts.store import read_cuts
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from lhotse import Recording
     from lhotse.cut import Cut
+    from numpy.typing import NDArray
 
 WAV, SEGMENTS, DURATIONS, SAMPLES = "wav.scp", "segments", "reco2dur", "utt2num_samples"
 FILES = (WAV, "text", "utt2spk", SAMPLES)
@@ -30,7 +33,7 @@ SKIPPED = "skipped.tsv"
 type Limits = tuple[float, float]  # shortest and longest utterance to train on, in seconds
 # What ESPnet reads by itself, and fast in every epoch; other formats are rewritten once.
 _DIRECT = (".wav", ".flac")
-_SOURCES = "utt2source"
+_SOURCES, _CHECKED = "utt2source", "utt2stamp"  # of files written, and of files as they came
 _WAY_OUT = "Run stages 1 to 4 again."
 _SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
 _FIELDS = 3  # of a line of segments, behind the utterance
@@ -56,14 +59,14 @@ def format_audio(
 
     A cut that is a whole WAV or FLAC file at 16 kHz with one channel is named directly; any other
     is written below `audio` as 16-bit `suffix` ("flac" or "wav"), `jobs` files at a time. Files of
-    an earlier run, also of one that was killed, are kept if they came from the same cut.
+    an earlier run, also of one that was killed, are kept if they came from the same cut. All audio
+    is decoded here, once: what is cut off, empty, NaN or infinite goes to skipped.tsv instead.
     """
     import soundfile  # noqa: PLC0415 - loads libsndfile
 
     utterances = by_name(cuts, split)
-    paths = {name: str(path) for name, cut in utterances.items() if (path := _direct_path(cut))}
-    samples = {name: utterances[name].num_samples for name in paths}
-    targets = {name: audio / f"{name}.{suffix}" for name in utterances if name not in paths}
+    direct = {name: path for name, cut in utterances.items() if (path := _direct_path(cut))}
+    targets = {name: audio / f"{name}.{suffix}" for name in utterances if name not in direct}
     sources = {name: digest_strings([repr(utterances[name].to_dict())]) for name in targets}
     before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
     for name, target in targets.items():
@@ -73,39 +76,52 @@ def format_audio(
     # Only now may the table speak of these files: whatever is there later came from these cuts.
     write_table(folder / _SOURCES, sources)
     there = sum(target.exists() for target in targets.values())
+    checked = read_table(folder / _CHECKED) if (folder / _CHECKED).exists() else {}
 
-    def job(name: str) -> int:
-        if not targets[name].exists():
-            _write_audio(utterances[name], targets[name])
-        return int(soundfile.info(targets[name]).frames)
+    def job(name: str) -> int | str:
+        """Return the samples of an utterance, or why it is left out."""
+        try:
+            if name in direct:
+                if checked.get(name) != _stamp(direct[name]):
+                    _waveform(utterances[name])
+                return int(utterances[name].num_samples)
+            if not targets[name].exists():
+                _write_audio(utterances[name], targets[name])
+            return int(soundfile.info(targets[name]).frames)
+        except ValueError as error:
+            return str(error)
 
     with ThreadPoolExecutor(max(1, jobs)) as workers:
-        counts = workers.map(job, targets)
-        shown = bar(counts, title=f"audio of {split}", total=len(targets))
-        samples |= zip(targets, shown, strict=True)
-    paths |= {name: str(target.absolute()) for name, target in targets.items()}
-    write_table(folder / WAV, paths)
+        found = workers.map(job, utterances)
+        shown = bar(found, title=f"audio of {split}", total=len(utterances))
+        results = dict(zip(utterances, shown, strict=True))
+    samples = {name: count for name, count in results.items() if isinstance(count, int)}
+    places = direct | {name: target.absolute() for name, target in targets.items()}
+    write_table(folder / WAV, {name: places[name] for name in samples})
     write_table(folder / SAMPLES, samples)
-    return len(targets) - there, there
+    sound = samples.keys() & direct.keys()
+    write_table(folder / _CHECKED, {name: _stamp(direct[name]) for name in sound})
+    write_skipped(folder, {name: why for name, why in results.items() if isinstance(why, str)})
+    return len(targets.keys() & samples.keys()) - there, there
 
 
 def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, int]:
     """Copy a data folder without the utterances that cannot be trained on; count kept and skipped.
 
     Args:
-        folder: a data folder with all of `FILES`.
+        folder: a data folder with all of `FILES`, and skipped.tsv of audio that cannot be read.
         out: where to write; gets skipped.tsv with each left-out utterance and the reason.
-        limits: None keeps everything (test sets).
+        limits: None keeps everything that can be read (test sets).
 
     Raises:
         ValueError: nothing is left.
     """
     tables = {name: read_table(folder / name) for name in FILES}
-    reasons = {
-        name: reason
-        for name, text in tables["text"].items()
-        if limits is not None and (reason := _unfit(text, int(tables[SAMPLES][name]), limits))
-    }
+    reasons = read_skipped(folder)
+    if limits is not None:
+        for name, count in tables[SAMPLES].items():
+            if reason := _unfit(tables["text"][name], int(count), limits):
+                reasons[name] = reason
     kept = tables["text"].keys() - reasons.keys()
     if not kept:
         raise ValueError(
@@ -116,10 +132,23 @@ def select(folder: Path, out: Path, limits: Limits | None = None) -> tuple[int, 
     for file, rows in tables.items():
         write_table(out / file, {name: row for name, row in rows.items() if name in kept})
     write_speakers(out, {name: tables["utt2spk"][name] for name in sorted(kept)})
-    lines = ["utterance\treason", *(f"{name}\t{why}" for name, why in sorted(reasons.items()))]
-    write_text(out / SKIPPED, "\n".join(lines) + "\n")
+    write_skipped(out, reasons)
     check_data_dir(out)
     return len(kept), len(reasons)
+
+
+def write_skipped(folder: Path, reasons: Mapping[str, str]) -> None:
+    """Write skipped.tsv of a folder: utterances that were left out, and why."""
+    rows = (f"{name}\t{' '.join(why.split())}\n" for name, why in sorted(reasons.items()))
+    write_text(folder / SKIPPED, "".join(["utterance\treason\n", *rows]))
+
+
+def read_skipped(folder: Path) -> dict[str, str]:
+    """Read what `write_skipped` wrote; empty where there is no such file."""
+    if not (folder / SKIPPED).is_file():
+        return {}
+    _, *lines, _ = (folder / SKIPPED).read_text(encoding="utf-8").split("\n")
+    return {name: why for name, _, why in (line.partition("\t") for line in lines)}
 
 
 def by_name(cuts: Path, split: str) -> dict[str, Cut]:
@@ -127,16 +156,19 @@ def by_name(cuts: Path, split: str) -> dict[str, Cut]:
 
     A name starts with the speaker: `spk-id` unless the id does so already. Kaldi's tools also want
     utterances sorted by name to be sorted by speaker. Where names of that kind are not (speakers
-    `x` and `x$`), speakers get a name without the signs up to `-`, which sort first.
+    `x` and `x$`), speakers get a name without the signs up to `-`, which sort first. Blanks and
+    slashes become `=` and their code, as blanks divide columns and names name files.
     """
     rows = [(_speaker(cut), cut) for cut in read_cuts(cuts, split)]
-    plain = [cut.id if cut.id.startswith(one) else f"{one}-{cut.id}" for one, cut in rows]
+    ids = [_word(cut.id) for _, cut in rows]
+    pairs = [(one, uid) for (one, _), uid in zip(rows, ids, strict=True)]
+    plain = [uid if uid.startswith(one) else f"{one}-{uid}" for one, uid in pairs]
     order = [one for _, (one, _) in sorted(zip(plain, rows, strict=True), key=itemgetter(0))]
     names = plain
     if order != sorted(order):
         # Characters that sort up to `-`, and `=`, as their code: names stay distinct.
         codes = {ord(sign): f"={ord(sign):02x}" for sign in "!\"#$%&'()*+,-="}
-        names = [f"{one.translate(codes)}-{cut.id}" for one, cut in rows]
+        names = [f"{one.translate(codes)}-{uid}" for one, uid in pairs]
     found: dict[str, Cut] = {}
     for name, (_, cut) in zip(names, rows, strict=True):
         if name in found:
@@ -144,15 +176,14 @@ def by_name(cuts: Path, split: str) -> dict[str, Cut]:
                 f"{cuts}, split {split}: cuts {found[name].id!r} and {cut.id!r} both get the name "
                 f"{name!r}. Give utterances distinct ids."
             )
-        found[_word(name, cut)] = cut
+        found[name] = cut
     return dict(sorted(found.items()))
 
 
 def speaker_of(name: str, cut: Cut) -> str:
     """Return the speaker's name in data folders of an utterance that `by_name` named."""
-    speaker = _speaker(cut)
-    plain = name in (cut.id, f"{speaker}-{cut.id}")
-    return speaker if plain else name.removesuffix(f"-{cut.id}")
+    speaker, uid = _speaker(cut), _word(cut.id)
+    return speaker if name in (uid, f"{speaker}-{uid}") else name.removesuffix(f"-{uid}")
 
 
 def check_data_dir(folder: Path, files: Sequence[str] = FILES) -> dict[str, dict[str, str]]:
@@ -224,18 +255,12 @@ def read_table(path: Path) -> dict[str, str]:
 
 def _speaker(cut: Cut) -> str:
     """Return the speaker's name; an utterance of unknown speaker is its own, as in Kaldi."""
-    speaker = field_of(cut, "speaker")
-    return str(cut.id) if speaker is None else _word(speaker, cut)
+    return _word(field_of(cut, "speaker") or str(cut.id))
 
 
-def _word(name: str, cut: Cut) -> str:
-    """Check that a name fits data folders, where blanks divide columns and names name files."""
-    if not name or any(sign.isspace() or sign == "/" for sign in name):
-        raise ValueError(
-            f"Cut {cut.id!r}: {name!r} cannot name an utterance or speaker in a data folder. "
-            "Prepare the corpus with names without blanks and slashes."
-        )
-    return name
+def _word(name: str) -> str:
+    """Write blanks and slashes of a name as their codes."""
+    return "".join(f"={ord(sign):02x}" if sign.isspace() or sign == "/" else sign for sign in name)
 
 
 def _direct_path(cut: Cut) -> Path | None:
@@ -253,10 +278,27 @@ def _direct_path(cut: Cut) -> Path | None:
     return path.absolute() if path and path.suffix.lower() in _DIRECT else None
 
 
+def _stamp(path: Path) -> str:
+    try:
+        return " ".join(map(str, stamp(path)))
+    except OSError:  # its reading says why
+        return ""
+
+
+def _waveform(cut: Cut) -> NDArray[np.float32]:
+    """Read a cut (samples,); a ValueError says why nothing can be made of it."""
+    waveform = load_waveform(cut)
+    if not np.isfinite(waveform).all():
+        raise ValueError("NaN or infinite samples")
+    if not len(waveform):
+        raise ValueError("no samples")
+    return waveform
+
+
 def _write_audio(cut: Cut, target: Path) -> None:
     import soundfile  # noqa: PLC0415 - loads libsndfile
 
-    waveform = load_waveform(cut)
+    waveform = _waveform(cut)
     with atomic_path(target) as partial:
         soundfile.write(partial, waveform, SAMPLE_RATE, subtype="PCM_16")
 
@@ -266,7 +308,7 @@ def _unfit(text: str, samples: int, limits: Limits) -> str:
     seconds, (shortest, longest) = samples / SAMPLE_RATE, limits
     if not text:
         return "no text after normalisation"
-    if samples < FRAME_FIELD or seconds < shortest:
+    if seconds < shortest:
         return f"{seconds:.3f} s is shorter than {shortest} s"
     return f"{seconds:.3f} s is longer than {longest} s" if seconds > longest else ""
 

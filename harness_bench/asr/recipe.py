@@ -3,6 +3,7 @@
 Sets of the recipe on QASR, MGB-2 and MGB-3 are called CORPUS_SPLIT; without a corpus, QASR's.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,10 +13,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness_bench.asr import stages
+from harness_bench.asr import fit, stages
 from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
 from harness_bench.asr.espnet.decode import decode
+from harness_bench.asr.espnet.frames import ctc_frames
 from harness_bench.asr.espnet.run import run
+from harness_bench.core.fabric import check_device
+from harness_bench.core.files import check_writable
+from harness_bench.core.log import say
 from harness_bench.scoring.registry import get_profile
 
 FBANK = "fbank"
@@ -52,6 +57,7 @@ class Recipe:
         # The set that is trained on.
         self.fit = f"{c.train_set}_sp" if c.speed_perturb_factors else c.train_set
         self.sets = tuple(dict.fromkeys((self.fit, c.valid_set, *c.test_sets)))
+        self.lists = Path(c.asr_exp, "sets")  # what this model cannot be trained on
         self.features = f"{c.expdir}/features/{_file_name(c.model)}_{c.layers}"
         epochs = f"--max_epoch {c.max_epoch}" if c.max_epoch else ""
         self.asr_args = " ".join(filter(None, (epochs, c.asr_args)))
@@ -83,6 +89,23 @@ class Recipe:
         yield Step(4, "leave out unfit utterances", select)
         tokens = _own(stages.token_list, text, Path(self.tokens), c.token_type, c.nbpe)
         yield Step(5, "token list", tokens)
+        title = f"leave out what has too few frames [{c.asr_tag}]"
+        yield Step(5, title, _own(self.leave_out))
+
+    def leave_out(self) -> None:
+        """Stage 5: list for this model's training what has too few frames for it."""
+        c, upstream = self.config, None
+        if self.checkpoint:
+            from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
+
+            upstream = shape_of(Path(self.checkpoint)).frames
+        frames = ctc_frames(c.asr_config, [*self.frontend(), *self.asr_args.split()], upstream)
+        if frames is None:
+            say("--asr_args name another frontend: its frames are not held against the labels")
+        labels = fit.labels_of(Path(self.tokens), c.token_type)
+        fault = frames.fault if frames else lambda *_: ""
+        whole = [name for name in self.sets if name not in (self.fit, c.valid_set)]
+        fit.leave_out(Path(self.raw), self.sets, whole, self.lists, labels, fault)
 
     def language_model(self) -> Iterator[Step]:
         """Stages 6 to 8: a language model on the training text, or on another."""
@@ -137,32 +160,42 @@ class Recipe:
 
     def training(self) -> Iterator[Step]:
         """Stage 11: ESPnet's training, continued where it was cut off."""
-        c, fit, valid = self.config, f"{self.raw}/{self.fit}", f"{self.raw}/{self.config.valid_set}"
+        c, train, valid = (
+            self.config, f"{self.raw}/{self.fit}", f"{self.raw}/{self.config.valid_set}"
+        )  # fmt: skip
         tokens, decisive = f"{self.tokens}/tokens.txt", _decisive(self.asr_args)
         settings = {"token_type": c.token_type, "seed": str(c.seed), "asr_args": decisive}
         if self.checkpoint:
             ssl = ("layers", "ssl_input_layer", "ssl_preencoder_dim")
             settings |= {name: str(getattr(c, name)) for name in ssl}
         files = {
-            "asr_config": str(c.asr_config), "tokens": tokens, "training text": f"{fit}/text",
-            "training audio": f"{fit}/utt2num_samples", "validation text": f"{valid}/text",
+            "asr_config": str(c.asr_config), "tokens": tokens, "training text": f"{train}/text",
+            "training audio": f"{train}/utt2num_samples", "validation text": f"{valid}/text",
         }  # fmt: skip
-        inputs = (Path(c.asr_exp), settings, files, self.checkpoint)
-        yield Step(11, "what decides the training", _own(stages.training_inputs, *inputs))
+        yield Step(11, "what decides the training", _own(self.begin, settings, files))
         training = _program(
             "espnet2.bin.asr_train", *self.frontend(), *self.asr_args.split(),
             config=c.asr_config, use_preprocessor=True,
             token_type=c.token_type, token_list=tokens, bpemodel=self.bpemodel,
-            train_data_path_and_name_and_type=[self.speech_of(self.fit), f"{fit}/text,text,text"],
+            train_data_path_and_name_and_type=[
+                self.speech_of(self.fit), f"{train}/text,text,text"
+            ],
             valid_data_path_and_name_and_type=[
                 self.speech_of(c.valid_set), f"{valid}/text,text,text"
             ],
-            train_shape_file=f"{self.stats}/{self.fit}/speech_shape",
-            valid_shape_file=f"{self.stats}/{c.valid_set}/speech_shape",
+            train_shape_file=f"{self.lists}/{self.fit}/{fit.SHAPES}",
+            valid_shape_file=f"{self.lists}/{c.valid_set}/{fit.SHAPES}",
             output_dir=c.asr_exp, resume=True, num_workers=c.nj, ngpu=c.ngpu,
             multiprocessing_distributed=True, seed=c.seed,
         )  # fmt: skip
         yield Step(11, f"training [{c.asr_tag}]", training)
+
+    def begin(self, settings: dict[str, str], files: dict[str, str]) -> None:
+        """Stage 11: note what decides the training, and the lengths of what it is trained on."""
+        both = (self.fit, self.config.valid_set)
+        inputs = settings | fit.left_out(self.lists, both)
+        stages.training_inputs(Path(self.config.asr_exp), inputs, files, self.checkpoint)
+        fit.trained_on(Path(self.stats), self.lists, both)
 
     def frontend(self) -> list[str]:
         """Return asr_train's options of the model's way in."""
@@ -174,7 +207,9 @@ class Recipe:
                 frontend="default", frontend_conf=window, encoder_conf="input_layer=conv2d"
             )
         # The checkpoint's frames are 20 ms apart already.
-        conf = [f"checkpoint={self.checkpoint}", f"layers={c.layers}", f"cache_mb={c.cache_mb}"]
+        plain = re.fullmatch(r"[\w./ ~+-]+", self.checkpoint)  # ESPnet reads values as YAML
+        place = self.checkpoint if plain else json.dumps(self.checkpoint, ensure_ascii=False)
+        conf = [f"checkpoint={place}", f"layers={c.layers}", f"cache_mb={c.cache_mb}"]
         found = words_of(
             frontend="harness", frontend_conf=conf, encoder_conf=f"input_layer={c.ssl_input_layer}"
         )
@@ -307,6 +342,7 @@ def _check(c: RecipeConfig) -> str:
         value = str(getattr(c, name))
         if value and (name != "lm_config" or c.use_lm) and not Path(value).is_file():
             raise ValueError(f"--{name} {value}: there is no such file")
+    _check_machine(c)
     if c.upstream == FBANK:
         if c.feature_cache:
             raise ValueError("--feature_cache needs a checkpoint as --upstream; FBANK needs none")
@@ -317,6 +353,19 @@ def _check(c: RecipeConfig) -> str:
             "cannot be kept"
         )
     return str(upstream_folder(c.upstream, c.layers))
+
+
+def _check_machine(c: RecipeConfig) -> None:
+    """Refuse GPUs that are not here, and folders that cannot be written, before the first stage."""
+    if gpus := max(c.ngpu, int(c.gpu_inference == "true")):
+        check_device(f"cuda:{gpus - 1}", f"--ngpu {c.ngpu} --gpu_inference {c.gpu_inference}:")
+    for name in ("expdir", "dumpdir", "asr_exp", "lm_exp"):
+        if place := getattr(c, name):
+            check_writable(Path(place), f"--{name}")
+            if "," in place:
+                raise ValueError(f"--{name} {place}: ESPnet divides paths at commas; name another.")
+    if c.pack:
+        check_writable(Path(c.pack), "--pack", file=c.pack.endswith(".zip"))
 
 
 def upstream_folder(upstream: str, layers: str = "weighted") -> Path:

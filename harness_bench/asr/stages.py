@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PREPARED = "prepared.json"
 BLANK, UNKNOWN, EDGE, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"
 TOKENS, BPE_MODEL = "tokens.txt", "bpe.model"
+_SHOWN = 3  # utterances that the log names
 _BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
 
 
@@ -134,13 +135,16 @@ def audio(
             kaldi.write_table(folder / name, kaldi.read_table(data / split / name))
         own = f"{written} files written, {kept} there already"
         say(f"{split}: {own}, the other utterances taken as they are")
+        if unheard := kaldi.read_skipped(folder):
+            shown = "; ".join(map(": ".join, list(unheard.items())[:_SHOWN]))
+            say(f"{split}: {len(unheard)} utterances cannot be heard, see skipped.tsv: {shown}")
 
 
 def select(
     data: Path, out: Path, splits: Sequence[str], tests: Sequence[str],
     limits: kaldi.Limits, texts: Sequence[Path],
 ) -> None:  # fmt: skip
-    """Stage 4: leave out utterances that cannot be trained on; test sets stay whole.
+    """Stage 4: leave out utterances that cannot be trained on; test sets stay whole for scoring.
 
     `out` gets data folders of the kept ones, and lm_train.txt with the `texts` for the language
     model, where utterances of the second text and later ones get its number.
@@ -148,6 +152,8 @@ def select(
     for split in splits:
         kept, skipped = kaldi.select(data / split, out / split, None if split in tests else limits)
         say(f"{split}: {kept} utterances kept, {skipped} left out")
+        if skipped and split in tests:
+            say(f"{split}: what cannot be heard is scored with an empty hypothesis")
     rows = {
         f"{number}-{name}" if number else name: text
         for number, path in enumerate(texts)

@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import STDOUT, Popen
 
 from harness_bench.asr.espnet.run import run
-from harness_bench.asr.kaldi import read_table, write_table
+from harness_bench.asr.kaldi import read_skipped, read_table, write_table
 from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
 from harness_bench.core.process import log_lines
@@ -27,7 +27,8 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
     """Decode all keys and join the parts; return how many parts had to be decoded.
 
     Args:
-        keys: a table with the utterances in its first column.
+        keys: a table with the utterances in its first column; those that skipped.tsv beside it
+            lists get an empty hypothesis.
         out: gets 1best_recog/{text,...}, and logs and parts below logdir.
         jobs: processes; 1 decodes in this one.
         arguments: of espnet2.bin.asr_inference, without --output_dir and --key_file.
@@ -50,7 +51,9 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
         tables = [part.folder / BEST / name for part in parts]
         (out / BEST / name).unlink(missing_ok=True)
         if all(table.is_file() for table in tables):
-            write_table(out / BEST / name, ChainMap(*map(read_table, tables)))
+            unheard = dict.fromkeys(read_skipped(keys.parent), "")  # scored all the same
+            found = {**ChainMap(*map(read_table, tables)), **(unheard if name == "text" else {})}
+            write_table(out / BEST / name, found)
     say(f"{len(todo)} parts decoded, results in {out / BEST}")
     return len(todo)
 

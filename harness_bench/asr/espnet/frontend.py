@@ -9,7 +9,7 @@ from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.models.features.config import FeatureCacheConfig
 from harness_bench.models.features.shards import Made, check_sources
 from harness_bench.models.features.store import FeatureStore
@@ -98,14 +98,14 @@ class HarnessFrontend(AbsFrontend):
             (B, F, D) features, zero behind each utterance's end, and (B,) int64 frames.
 
         Raises:
-            TooShortUttError: an utterance shorter than one frame (25 ms); ESPnet's decoder
-                then writes an empty hypothesis.
+            TooShortUttError: an utterance shorter than one frame; ESPnet's decoder then writes an
+                empty hypothesis.
             ValueError: features of another width or checkpoint, or layers that are learned.
         """
         if input.dim() == 3:  # noqa: PLR2004 - axes of ready features
             return self._ready(input, input_lengths), input_lengths
-        if int(input_lengths.min()) < FRAME_FIELD:
-            _raise_too_short(int(input_lengths.min()))
+        if not self.upstream.shape.frames(int(input_lengths.min())):
+            _raise_too_short(int(input_lengths.min()), self.upstream.shape.receptive_field)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             states, frames = self._states(input, input_lengths)
         return _silenced(self._combine(states), frames), frames
@@ -125,7 +125,7 @@ class HarnessFrontend(AbsFrontend):
         layers = fixed_layers(self.layers, self.upstream.shape.num_layers)
         check_sources(Made(self._digest, layers))
         if int(frames.min()) < 1:
-            _raise_too_short(0)
+            _raise_too_short(0, self.upstream.shape.receptive_field)
         return _silenced(features, frames)
 
     def _states(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,12 +184,10 @@ def _check_upstream(
         )
 
 
-def _raise_too_short(samples: int) -> None:
+def _raise_too_short(samples: int, least: int) -> None:
     """Raise ESPnet's own error, which its decoder knows how to survive."""
     from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (  # noqa: PLC0415
         TooShortUttError,
     )
 
-    raise TooShortUttError(
-        f"has {samples} samples, but one frame needs {FRAME_FIELD}", samples, FRAME_FIELD
-    )
+    raise TooShortUttError(f"has {samples} samples, but one frame needs {least}", samples, least)

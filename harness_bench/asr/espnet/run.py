@@ -16,6 +16,7 @@ missing model is written from the checkpoint.
 import argparse
 import functools
 import importlib
+import math
 import os
 import re
 import sys
@@ -31,6 +32,7 @@ CHECKPOINT = "checkpoint.pth"
 _USAGE = (
     "[--times FILE] [--stage TEXT] -m MODULE [ARGUMENT ...] [--then [--stage TEXT] -m MODULE ...]"
 )
+_WATCHED = "_harness_watched"
 _TRAINING = re.compile(r"espnet2\.bin\.\w+_train")
 type Step = tuple[str, Callable[[], object]]  # title, what to run
 
@@ -62,6 +64,8 @@ def run(module: str, arguments: Sequence[str]) -> None:
     program = importlib.import_module(module)
     if not hasattr(program, "main"):
         raise ValueError(f"{module} is not a program: it has no `main`. Usage: {_USAGE}")
+    if _TRAINING.fullmatch(module):
+        watch_losses()
     if _TRAINING.fullmatch(module) and first_rank():
         save_atomically()
         try:
@@ -123,6 +127,40 @@ def save_atomically() -> None:
     torch.save = save
 
 
+def watch_losses() -> None:
+    """Let ESPnet's trainer end where most losses of an epoch are not finite; repeating is harmless.
+
+    It skips such updates, stops without an error, and the recipe would decode and score the rest.
+    """
+    from espnet2.train.trainer import Trainer  # noqa: PLC0415 - heavy
+
+    for name in ("train_one_epoch", "validate_one_epoch"):
+        plain = vars(Trainer)[name].__func__
+        if not hasattr(plain, _WATCHED):
+            setattr(Trainer, name, classmethod(_watched(plain)))
+
+
+def _watched[**P](epoch: Callable[P, Any]) -> Callable[P, Any]:
+    @functools.wraps(epoch)
+    def watched(*arguments: P.args, **options: P.kwargs) -> Any:
+        # True: the gradients of all steps were infinite or NaN, whatever the losses were.
+        lost: bool | None = epoch(*arguments, **options)
+        report: Any = options["reporter"]
+        losses = [float(each.value) for each in report.stats.get("loss", ())]
+        bad = sum(not math.isfinite(loss) for loss in losses)
+        if lost or 2 * bad > len(losses):
+            sys.exit(
+                f"error: epoch {report.epoch}: {bad} of {len(losses)} losses ({report.key}) are "
+                f"not finite{', nor is any gradient' if lost else ''}, so nothing is learned. Is "
+                "the learning rate too high (--asr_args '--optim_conf lr=...'), or are there "
+                "values in the upstream's weights or in the audio that are no numbers?"
+            )
+        return lost
+
+    setattr(watched, _WATCHED, True)
+    return watched
+
+
 def output_dir(arguments: Sequence[str]) -> Path | None:
     """Return the `--output_dir` that an ESPnet program is given; None without one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -174,6 +212,7 @@ def prepare_spawned() -> None:
 
     register()
     save_atomically()
+    watch_losses()
 
 
 if __name__ == "__mp_main__":

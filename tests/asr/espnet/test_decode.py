@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness_bench.asr.espnet import decode as stage
-from harness_bench.asr.kaldi import read_table, write_table
+from harness_bench.asr.kaldi import read_table, write_skipped, write_table
 from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.core.workdir import NOTE, WorkDir
 
@@ -129,3 +129,12 @@ def test_audio_written_anew_is_decoded_anew(tmp_path: Path, decoded: list[list[s
         counts.append(decode(tmp_path))
     assert counts == [1, 0, 1]
     assert len(decoded) == 2
+
+
+@pytest.mark.usefixtures("decoded")
+def test_what_cannot_be_heard_has_an_empty_hypothesis(tmp_path: Path) -> None:
+    """Left out, it would lower the error rate of a test set."""
+    write_skipped(tmp_path, {"utt-3x": "NaN or infinite samples"})
+    decode(tmp_path, 2)
+    text = read_table(tmp_path / "out" / "1best_recog" / "text")
+    assert text == {**{key: f"said {key}" for key in KEYS}, "utt-3x": ""}

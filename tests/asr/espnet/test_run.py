@@ -6,13 +6,16 @@ test_training.py has what spawned ranks know, and a training that is killed.
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from harness_bench.asr.espnet import run
 from harness_bench.core.stage_times import StageTimes
+from tests.asr.trainings import arguments, write_data
 
 ECHO = '''
 """Say how it was called."""
@@ -165,3 +168,43 @@ def test_a_torn_checkpoint_is_explained(tmp_path: Path, cut: int) -> None:
 def test_the_output_folder_is_found(arguments: list[str], expected: Path | None) -> None:
     """It is where the checkpoint lies; argparse takes the last."""
     assert run.output_dir(arguments) == expected
+
+
+@pytest.mark.espnet
+def test_a_training_that_learns_nothing_ends_with_a_sentence(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ESPnet skips each update, ends well, and the recipe would publish a WER of 100.
+
+    The first step at this rate makes the weights infinite.
+    """
+    from espnet2.train.trainer import Trainer  # noqa: PLC0415 - heavy
+
+    monkeypatch.setattr(torch, "save", torch.save)
+    for name in ("train_one_epoch", "validate_one_epoch"):
+        monkeypatch.setattr(Trainer, name, vars(Trainer)[name])
+    data, out = write_data(tmp_path / "data"), tmp_path / "asr"
+    words = arguments(data, tiny_checkpoint, out, max_epoch=2)
+    with torch.random.fork_rng(), pytest.raises(SystemExit, match=r"epoch 1: .* not finite"):
+        run.run("espnet2.bin.asr_train", [*words, "--optim_conf", "lr=1.0e+30"])
+    assert not [*out.glob("*.pth")]
+    watched = vars(Trainer)["train_one_epoch"]
+    run.watch_losses()
+    assert vars(Trainer)["train_one_epoch"] is watched
+
+
+@pytest.mark.parametrize(
+    ("losses", "lost", "ends"),
+    [([1.0, 2.0], False, False), ([1.0, 2.0], True, True), ([float("nan"), 1.0], None, False),
+     ([float("nan"), float("inf"), 1.0], None, True), ([], None, False)],
+)  # fmt: skip
+def test_a_single_loss_that_is_no_number_ends_no_training(
+    losses: list[float], *, lost: bool | None, ends: bool
+) -> None:
+    """ESPnet skips the update of such a batch; with half precision some are usual."""
+    report = SimpleNamespace(
+        epoch=3, key="train", stats={"loss": [SimpleNamespace(value=each) for each in losses]}
+    )
+    epoch = run._watched(lambda *, reporter: lost if reporter else None)
+    with pytest.raises(SystemExit) if ends else nullcontext():
+        assert epoch(reporter=report) is lost
