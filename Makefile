@@ -9,7 +9,7 @@ RUNS := runs
 # Tests side by side, a file each; every process may hold a GB and more of libraries. In the order of
 # names: by numbers of tests the longest would come last, and one process would wait for the other.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-EXTRAS := --extra s3prl --extra espnet --extra demo
+EXTRAS := --extra s3prl --extra espnet --extra demo --extra onnx
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 

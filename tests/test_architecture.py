@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
 SHIPPED = ("harness_bench", *PLUGIN_FOLDERS)
 MAX_LINES, MAX_STATEMENTS = 500, 40
-MAX_ROOMS, MAX_MODULES, MAX_DEPTH = 18, 3, 7  # of harness_bench, plugin folders included
+MAX_ROOMS, MAX_MODULES, MAX_DEPTH = 19, 3, 7  # of harness_bench, plugin folders included
 # Formats that run code when they are read.
 CODE_IN_DATA = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # What plugin folders may import of harness_bench: what lies below them, and themselves.

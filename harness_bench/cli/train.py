@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.cli.options import Json, Out, arg, new_folder, opt, out_file, out_folder
+from harness_bench.cli.options import (
+    Json,
+    Out,
+    arg,
+    new_folder,
+    opt,
+    out_file,
+    out_folder,
+    refuse,
+)
 
 Cuts = Annotated[Path, arg("Folder made by `harness-bench prepare` or `shard`.")]
 LabelFolder = Annotated[Path, arg("Folder made by `harness-bench labels`.")]
@@ -191,8 +200,15 @@ def export(
     card: Annotated[
         Path | None, opt("TOML with licences and figures, for a folder to give away.")
     ] = None,
+    to: Annotated[
+        Literal["onnx", "onnx-int8", "torchscript"] | None,
+        opt("A graph that runs without torch, or without this project; checked and measured."),
+    ] = None,
 ) -> None:
     """Write a run's model as a folder that s3prl and ESPnet open; its README says what else does.
+
+    With --to, RUN is a checkpoint, and OUT a graph of it
+    with the largest difference, size and speed beside the parent's.
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
@@ -201,7 +217,17 @@ def export(
       harness-bench export hubert_base_ls960.pt models/hubert_base
       harness-bench export harness_st models/random_st --random
       harness-bench export facebook/hubert-base-ls960@main models/hubert_base
+      harness-bench export harness_mini models/mini_int8 --to onnx-int8
     """
+    if to is not None:
+        if random or dtype != "float32" or card is not None:
+            refuse("--to", "it takes neither --random, --dtype nor --card; export that model "
+                   "first, then the folder with --to")  # fmt: skip
+        from harness_bench.deploy.run import export as to_graph
+
+        typer.echo(to_graph(run, out, to).section())
+        typer.echo(f"\nGraph: {out}")
+        return
     from harness_bench.pretrain import family as families
 
     families.export(run, out, random=random, seed=seed, dtype=dtype, card=card)

@@ -48,7 +48,7 @@ def stacked_mels(waveforms: Tensor) -> Tensor:
     frames = max(0, (waveforms.shape[1] - MEL_WINDOW) // step + 1)
     if frames == 0:
         return torch.zeros(len(waveforms), 0, MEL_STACK * MEL_BINS, device=waveforms.device)
-    window, filters = _mel_constants(waveforms.device)
+    window, filters = mel_constants(waveforms.device)
     with torch.autocast(waveforms.device.type, enabled=False):
         padded = F.pad(waveforms.float(), (0, step))
         windows = padded.unfold(1, MEL_WINDOW, MEL_HOP)[:, : MEL_STACK * frames]
@@ -58,7 +58,7 @@ def stacked_mels(waveforms: Tensor) -> Tensor:
 
 
 @cache
-def _mel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
+def mel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return window (400,) and filters (201, 80); no buffers, or a cast model would round them."""
     from torchaudio.functional import melscale_fbanks  # noqa: PLC0415 - raw models open without it
 

@@ -319,7 +319,7 @@ def export(
     """
     run = run if random else hub.locate(run)
     carded = None if card is None else open_card(card, run)
-    with _replaced(out) as partial:
+    with replaced(out) as partial:
         if random:
             checkpoint.save_random(partial, read_iteration(run).model, seed=seed)
         elif run.suffix == ".pt":
@@ -337,7 +337,7 @@ def export(
 
 
 @contextmanager
-def _replaced(out: Path) -> Iterator[Path]:
+def replaced(out: Path) -> Iterator[Path]:
     """Yield where to make a folder that takes a model's place if the block ends without error."""
     if out.exists() and not (out / frozen.CONFIG).is_file() and any(out.iterdir()):
         raise ValueError(f"{out} holds no model but something else; name a new or empty folder.")
