@@ -141,6 +141,13 @@ def _speechbrain(folder: Path) -> Path:
     return folder
 
 
+def _onnx(folder: Path) -> Path:
+    from harness_bench.deploy.run import export  # noqa: PLC0415 - onnx
+
+    export(_ours(folder.with_name(f"{folder.name}_parent")), folder, "onnx")
+    return folder
+
+
 # Module below `harness_bench.models.types` -> what writes a checkpoint of it and returns its path.
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "data2vec_audio": lambda folder: save(waveforms("Data2VecAudio"), folder),
@@ -149,6 +156,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "hubert": _ours,
     "mel": lambda folder: _ours(folder, **MEL),
     "mms": lambda folder: adapters(folder)[1],
+    "onnx": _onnx,
     "speechbrain": _speechbrain,
     "unispeech_sat": lambda folder: save(waveforms("UniSpeechSat", **LARGE), folder),
     "wav2vec2": _wav2vec2,

@@ -71,7 +71,13 @@ class OnnxFolder(ModelType):
 
     @override
     def files(self, path: Path) -> list[Path]:
-        return [path / CONFIG, path / GRAPH]
+        return [path / CONFIG, *self.weights(path)]
+
+    @override
+    def weights(self, path: Path) -> list[Path]:
+        if not (path / GRAPH).is_file():
+            raise ValueError(f"{path} has no {GRAPH}, the graph itself. Export the model again.")
+        return [path / GRAPH]
 
     @override
     def parameters(self, path: Path) -> int:
