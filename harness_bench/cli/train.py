@@ -323,7 +323,36 @@ def efficiency(
         typer.echo(line, err=as_json)
 
 
+def check_model(
+    model: Annotated[str, arg("A checkpoint, a named model, or OWNER/NAME[@REVISION].")],
+    audio: Annotated[Path | None, arg("What to check it on; default: made-up audio.")] = None,
+    *,
+    costs: Annotated[bool, opt("Measure speed and memory too.", "--costs/--no-costs")] = True,
+    as_json: Json = False,
+) -> None:
+    """Check a checkpoint as an upstream: frames, batches, chance, level, NaN, costs.
+
+    The exit status is 1 where a check fails.
+
+    Examples:
+      harness-bench check-model models/harness_st
+      harness-bench check-model facebook/hubert-base-ls960@main speech.wav
+      harness-bench check-model models/harness_st --json > check.json
+    """
+    from harness_bench.models import check, hub
+    from harness_bench.results.efficiency import cost_checks
+
+    path = hub.locate(model)
+    found = check.check_model(path, audio)
+    if costs and check.passed(found):
+        found += cost_checks(path)
+    told = json.dumps(check.report(model, found), indent=2) if as_json else check.render(found)
+    typer.echo(told)
+    raise typer.Exit(0 if check.passed(found) else 1)
+
+
 # In the order of `harness-bench --help`.
 TRAINING_VERBS = (
     shard, labels, label_quality, pretrain, family, figure2, curves, export, efficiency,
+    check_model,
 )  # fmt: skip

@@ -71,15 +71,19 @@ class FrozenModel(nn.Module, ABC):
 
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Compute utterances (samples,) as one batch -> (states, frames, dim) each."""
+        self.refuse_short(wavs)
+        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        states, frames = self(pad_sequence([*wavs], batch_first=True), lengths)
+        stacked = torch.stack(states, dim=1)  # (B, states, F, D)
+        return [item[:, :count] for item, count in zip(stacked, frames.tolist(), strict=True)]
+
+    def refuse_short(self, wavs: Sequence[Tensor]) -> None:
+        """Refuse audio without a frame."""
         if (shortest := min(map(len, wavs))) < self.shape.receptive_field:
             raise ValueError(
                 f"An utterance of {shortest} samples gives no frame: {self.shape.receptive_field} "
                 "are the least. Leave such utterances out, as this project's tasks do."
             )
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        states, frames = self(pad_sequence([*wavs], batch_first=True), lengths)
-        stacked = torch.stack(states, dim=1)  # (B, states, F, D)
-        return [item[:, :count] for item, count in zip(stacked, frames.tolist(), strict=True)]
 
     def let_padding_count(self) -> None:
         """Compute padded batches as other toolkits do, where padding changes the features."""

@@ -26,12 +26,14 @@ FILES = ("config.json", "preprocessor_config.json", WEIGHTS, "harness.json")
 # Of a repository also what others write, who made it and under which terms. Nothing that runs code
 # when it is read: pytorch_model.bin is a pickle.
 _FETCHED = (
-    *FILES, "processor_config.json", "*.safetensors", "*.safetensors.index.json", "README.md",
+    *FILES, "processor_config.json", "model*.safetensors", f"{WEIGHTS}.index.json", "README.md",
     "LICENSE*",
 )  # fmt: skip
-# Folders, and adapters of a thousand languages.
-_ASIDE = ("*/*", "adapter.*", "pretraining_head.*")
-_REPOSITORY = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_REPOSITORY = re.compile(
+    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(/(?P<adapter>adapter\.[\w-]+\.safetensors))?"
+    r"(@(?P<revision>[\w./-]+))?",
+    re.ASCII,
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Names of folders and files that say what is in them, and not which model it is.
 _SAYS_NOTHING = re.compile(
@@ -118,7 +120,8 @@ def locate(model: str | Path) -> Path:
 
     That is, in this order, a path that exists, a name of the family (`resolve`), or `OWNER/NAME` or
     `OWNER/NAME@REVISION` of the Hugging Face Hub, which is downloaded once and then found in its
-    cache, also offline. Anything else is returned as a path, for its reader to refuse.
+    cache, also offline; of MMS also `OWNER/NAME/adapter.LANGUAGE.safetensors`. Anything else is
+    returned as a path, for its reader to refuse.
 
     Raises:
         ValueError: a model that is not to be had, or has no weights in safetensors.
@@ -129,7 +132,7 @@ def locate(model: str | Path) -> Path:
     if text in names():
         return resolve(text)
     if (found := _REPOSITORY.fullmatch(text)) is not None:
-        return _download(found["repo"], found["revision"])
+        return _download(found["repo"], found["revision"], found["adapter"])
     return path
 
 
@@ -140,6 +143,7 @@ def is_repository(model: str) -> bool:
 
 def source_of(path: Path) -> str:
     """Return `OWNER/NAME@COMMIT` of a path in the Hub's cache, "" of any other."""
+    path = path.parent if path.suffix else path  # a file of adapters
     commit, kind, repo = path.name, path.parent.name, path.parent.parent.name
     if kind != "snapshots" or not repo.startswith("models--") or not _COMMIT.fullmatch(commit):
         return ""
@@ -155,7 +159,8 @@ def model_name(model: str | Path) -> str:
     """
     path = Path(model).absolute()
     if source := source_of(path) or (not path.exists() and is_repository(str(model)) and model):
-        return str(source).partition("@")[0]
+        repo = str(source).partition("@")[0]
+        return f"{repo}/{path.name}" if path.is_file() else repo
     facts = read_json(path / "harness.json") if (path / "harness.json").is_file() else {}
     own = path.name if path.is_dir() or not path.suffix else path.stem
     given = str(facts.get("name") or "")
@@ -165,13 +170,13 @@ def model_name(model: str | Path) -> str:
     return f"{name}-{int(number[1])}" if number and name != own else name
 
 
-def _download(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None, adapter: str | None = None) -> Path:
     from huggingface_hub import errors  # noqa: PLC0415 - where one is fetched
 
     asked = repo if revision is None else f"{repo}@{revision}"
     point = f"or point to a copy: a folder, or {MODELS}."
     try:
-        folder = _snapshot(repo, revision)
+        folder = _snapshot(repo, revision, adapter)
     except errors.GatedRepoError as error:
         raise ValueError(
             f"{asked} is gated on the Hugging Face Hub: ask for access on its page there and log "
@@ -196,17 +201,17 @@ def _download(repo: str, revision: str | None) -> Path:
         ) from error
     _check(folder, asked, point)
     say(f"{asked}: {source_of(folder)}, in {folder}")
-    return folder
+    return folder if adapter is None else folder / adapter
 
 
-def _snapshot(repo: str, revision: str | None) -> Path:
+def _snapshot(repo: str, revision: str | None, adapter: str | None) -> Path:
     """Return the files in the cache; those that came whole before a kill are not fetched again."""
     from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - as above
 
     def fetch(*, local: bool) -> Path:
         return Path(snapshot_download(
-            repo, revision=revision, allow_patterns=[*_FETCHED], ignore_patterns=[*_ASIDE],
-            local_files_only=local,
+            repo, revision=revision, allow_patterns=[*_FETCHED, *([adapter] if adapter else [])],
+            ignore_patterns=["*/*"], local_files_only=local,
         ))  # fmt: skip
 
     if revision is not None and _COMMIT.fullmatch(revision):
@@ -221,9 +226,9 @@ def _check(folder: Path, asked: str, point: str) -> None:
     """Refuse a repository without settings, or without weights that are safe to read."""
     if not (folder / FILES[0]).is_file():
         raise ValueError(f"{asked} has no {FILES[0]}, so it is no checkpoint; {point}")
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("model*.safetensors")):
         raise ValueError(
-            f"{asked} has no weights in safetensors. Others, such as pytorch_model.bin, are not "
-            "fetched: they are pickles, which can run any code when they are opened. Take a "
+            f"{asked} has no {WEIGHTS}, whole or in shards. Others, such as pytorch_model.bin, are "
+            "not fetched: they are pickles, which can run any code when they are opened. Take a "
             f"revision with safetensors (often refs/pr/N), convert a copy that you trust, {point}"
         )

@@ -23,6 +23,7 @@ from harness_bench.results.record import Costs, load_results, write_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from harness_bench.models.check import Check
     from harness_bench.results.record import Result
 
 SECONDS = 10.0  # of the utterance that is timed
@@ -134,6 +135,23 @@ def _memory(field: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (found,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(found.split()[1]) * 1024
+
+
+def cost_checks(folder: Path) -> list[Check]:
+    """Return the costs as lines of `check_model`'s table; a model that cannot be run has failed."""
+    from harness_bench.models.check import Check  # noqa: PLC0415 - torch
+
+    try:
+        row = efficiency(folder)
+    except (RuntimeError, ValueError) as error:
+        return [Check("costs", str(error), "fail")]
+    speed, memory = row.real_time_factor, row.peak_bytes
+    return [
+        Check("speed", f"{speed:.3g} s a second of audio, one CPU thread", value=speed),
+        Check("memory", f"{memory / 1e6:,.0f} MB that loading and running adds", value=memory),
+        Check("operations", f"{row.macs_per_second / 1e9:.3g} GMAC a second of audio",
+              value=row.macs_per_second),
+    ]  # fmt: skip
 
 
 def compare_costs(

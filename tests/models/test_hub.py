@@ -35,8 +35,8 @@ def _server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def _files(tiny_checkpoint: Path) -> Files:
     """Return what a repository holds: a checkpoint, and what must stay where it is."""
     own = {path.name: path.read_bytes() for path in tiny_checkpoint.iterdir()}
-    others = ("pytorch_model.bin", "model.pkl", "onnx/model.safetensors", "tf_model.h5", "run.py")
-    others = (*others, "adapter.ara.safetensors", "pretraining_head.safetensors")
+    others = ["pytorch_model.bin", "model.pkl", "onnx/model.safetensors", "tf_model.h5", "run.py"]
+    others += ["adapter.ara.safetensors", "pretraining_head.safetensors"]
     return own | dict.fromkeys(others, b"no") | {"README.md": b"# A card", "LICENSE": b"MIT"}
 
 
@@ -129,6 +129,17 @@ def test_weights_in_several_files_are_all_fetched(
     assert all((folder / name).read_bytes() == data for name, data in sharded.items())
 
 
+def test_adapters_of_one_language_come_where_they_are_named(server: Hub, files: Files) -> None:
+    """MMS has a thousand of them beside its weights."""
+    commit = server.repo(NAME).commit({**files, "adapter.fra.safetensors": b"fr"})
+    found = hub.locate(f"{NAME}/adapter.ara.safetensors@main")
+    assert (found.name, found.read_bytes()) == ("adapter.ara.safetensors", b"no")
+    assert not (found.parent / "adapter.fra.safetensors").exists()
+    assert (found.parent / hub.WEIGHTS).is_file()
+    assert hub.source_of(found) == f"{NAME}@{commit}"
+    assert hub.model_name(found) == f"{NAME}/adapter.ara.safetensors"
+
+
 def test_a_broken_connection_goes_on_where_it_broke(
     server: Hub, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +168,7 @@ def test_a_killed_download_is_never_taken_for_a_whole_one(
         monkeypatch.setenv(name, value)
     child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     whole = tmp_path / "cache" / f"models--{NAME.replace('/', '--')}" / "snapshots" / commit
-    expected = 5  # all files but the weights
+    expected, arrived = 5, 0  # all files but the weights
     for _ in range(1_000):
         arrived = len([*whole.glob("*")])
         if arrived == expected and server.fetched(hub.WEIGHTS):
@@ -186,12 +197,14 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
     server.repos["lab/gated"].gated = True
     server.repo("lab/pickled").commit(pickled)
     server.repo("lab/data").commit({"train.csv": b"", "a.safetensors": b""})
+    server.repo("lab/gguf").commit({**pickled, "other.safetensors": b""})
     refused = {
         "lab/nowhere": "no such model.*hf auth login",
         f"{NAME}@v9": "no revision 'v9'",
         "lab/gated": "gated.*hf auth login",
         "lab/pickled": r"pytorch_model\.bin.*pickles",
         "lab/data": r"no config\.json",
+        "lab/gguf": r"no model\.safetensors",
     }
     for name, reason in refused.items():
         with pytest.raises(ValueError, match=f"{name}.*{reason}"):

@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 from harness_bench.core.files import read_json
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.results import efficiency as measuring
 from harness_bench.results.efficiency import (
     Efficiency,
     against_teacher,
     compare_costs,
+    cost_checks,
     render,
     write_into,
 )
@@ -80,6 +82,14 @@ def result(model: str, task: str, value: float, **more: Any) -> Result:
         source="measured", model=model, model_kind="pretrained", task=task, corpus="c",
         **({"split": "test"} | more), main_metric="m", metrics={"m": metric}, synthetic=False,
     )  # fmt: skip
+
+
+def test_costs_as_lines_of_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that cannot be run fails the check instead of ending the table."""
+    (failed,) = cost_checks(tmp_path)
+    assert (failed.verdict, str(tmp_path) in failed.figure) == ("fail", True)
+    monkeypatch.setattr(measuring, "efficiency", lambda _: COSTS)
+    assert [line.value for line in cost_checks(tmp_path)] == [0.1, 1000, 1e9]
 
 
 def test_retention_is_the_share_of_the_teachers_score() -> None:

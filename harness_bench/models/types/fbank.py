@@ -42,6 +42,7 @@ class Fbank(FrozenModel):
 
     @override
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        self.refuse_short(wavs)
         return [fbank(wav)[None] for wav in wavs]
 
 
