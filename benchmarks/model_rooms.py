@@ -97,6 +97,20 @@ def _cached(path: Path, wavs: list[Tensor], means: list[Tensor], folder: Path) -
     return max(float(share.max()) for share in shares)
 
 
+@torch.inference_mode()
+def exported(path: Path, folder: Path) -> str:
+    """Export a checkpoint as a float32 graph; return the largest difference, or a dash."""
+    from harness_bench.deploy.run import export  # noqa: PLC0415 - onnx
+
+    try:
+        export(path, folder, "onnx")
+    except ValueError:  # this kind has no graph, or is one
+        return "-"
+    models = frozen.load_backbone(folder), frozen.load_backbone(path)
+    found, wanted = ([model.encode([wav])[0] for wav in waves()] for model in models)
+    return f"{_largest(found, wanted):.1e}"
+
+
 def _largest(found: list[Tensor], wanted: list[Tensor]) -> float:
     pairs = zip(found, wanted, strict=True)
     return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
@@ -106,13 +120,15 @@ def main() -> None:
     """Print a table of Markdown, one type a row."""
     from tests.models.tiny_types import MAKERS  # noqa: PLC0415 - beside the package alone
 
-    print(f"| type | {' | '.join(Rooms._fields)} |\n|---|{'---|' * len(Rooms._fields)}")
+    names = (*Rooms._fields, "onnx")
+    print(f"| type | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for name, make in MAKERS.items():
         with tempfile.TemporaryDirectory() as made, contextlib.redirect_stderr(io.StringIO()):
             path = make(Path(made) / "model")
             if frozen.type_of(path).digest(path) is None:
                 continue  # nothing of it is kept, and ESPnet has it as a frontend of its own
             cells = [f"{value:.1e}" for value in differences(path, Path(made) / "room")]
+            cells.append(exported(path, Path(made) / "onnx"))
         print(f"| {name} | {' | '.join(cells)} |")
 
 

@@ -47,6 +47,11 @@ class ModelShape:
         """Return the frames of so many samples (0 if too short)."""
         return frame_count(samples, self.receptive_field, self.downsample_rate)
 
+    def counts(self, lengths: Tensor) -> Tensor:
+        """Return the frames of utterances of `lengths` (B,) int64 samples, on their device."""
+        seen = lengths - self.receptive_field
+        return (seen // self.downsample_rate + 1).clamp(min=0)
+
 
 class FrozenModel(nn.Module, ABC):
     """A model in eval mode that gives an utterance the same features alone and in a batch."""

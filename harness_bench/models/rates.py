@@ -59,8 +59,7 @@ class Resampled(FrozenModel):
         inner = torch.tensor([len(each) for each in heard], device=lengths.device)
         states, _ = self.model(pad_sequence(heard, batch_first=True), inner, max_layer)
         # Rounding up may give a frame more than whole samples do.
-        counts = [self.shape.frames(length) for length in lengths.tolist()]
-        return states, torch.tensor(counts, device=lengths.device)
+        return states, self.shape.counts(lengths)
 
     @override
     def let_padding_count(self) -> None:

@@ -49,8 +49,7 @@ class TransformersModel(FrozenModel):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        counts = [self.shape.frames(length) for length in lengths.tolist()]
-        frames = torch.tensor(counts, device=lengths.device)
+        frames = self.shape.counts(lengths)
         if self.together or bool((lengths == waveforms.shape[1]).all()):
             return self._states(waveforms, lengths, max_layer), frames
         rows = zip(waveforms, lengths.tolist(), strict=True)

@@ -57,15 +57,15 @@ class WhisperEncoder(TransformersModel):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        counts = [self.shape.frames(length) for length in lengths.tolist()]
-        most = max(counts)
+        frames = self.shape.counts(lengths)
+        most = int(frames.max())
         pieces = -(-most * self.shape.downsample_rate // self.window)
         parts = []
         for first in range(0, max(pieces, 1) * self.window, self.window):
             rest = (lengths - first).clamp(min=1, max=self.window)
             parts.append(self._states(waveforms[:, first : first + self.window], rest, max_layer))
         states = [torch.cat(each, dim=1)[:, :most] for each in zip(*parts, strict=True)]
-        return states, torch.tensor(counts, device=lengths.device)
+        return states, frames
 
 
 class WhisperFolder(TransformersFolder):
