@@ -175,23 +175,24 @@ def _take_frontend(
     if options.leave_out_frontend is not None:
         settings["checkpoint"] = options.leave_out_frontend
         return
-    folder = near(Path(settings["checkpoint"]), options.asr)
-    if not folder.is_dir():
+    source = near(Path(settings["checkpoint"]), options.asr)
+    if not source.exists():
         raise ValueError(
-            f"The upstream's checkpoint {folder} is not there any more. Put it back, or leave it "
+            f"The upstream's checkpoint {source} is not there any more. Put it back, or leave it "
             "out of the pack and say where it will be found: --leave_out_frontend DIR."
         )
     state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     trained = bytes(map(int, state["frontend.upstream_digest"].tolist())).hex()
-    if trained != (now := checkpoint_digest(folder)):  # such a pack would never open
+    if trained != (now := checkpoint_digest(source)):  # such a pack would never open
         raise ValueError(
-            f"{weights} was trained on an upstream with digest {trained}, but {folder} has {now}: "
+            f"{weights} was trained on an upstream with digest {trained}, but {source} has {now}: "
             "it was changed since. Put the original back, or train again."
         )
-    for path in (*type_of(folder).files(folder), folder / FACTS):
+    for path in (*type_of(source).files(source), source / FACTS):
         if path.is_file():
             take.copy(path, f"{FRONTEND_AT}/{path.name}")
-    settings["checkpoint"] = FRONTEND_AT
+    # One file may stand for a model: fairseq's, or the adapters of a language.
+    settings["checkpoint"] = FRONTEND_AT if source.is_dir() else f"{FRONTEND_AT}/{source.name}"
 
 
 def _zip(meta: dict[str, dict[str, str]], stage: Path, archive: Path) -> None:
@@ -364,7 +365,7 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
         places = [locate(opening.upstream_checkpoint)]
-    there = next((place for place in places if (place / "config.json").is_file()), None)
+    there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)
     if there is None:
         raise ValueError(
             f"The frontend's checkpoint {places[0]} is not there. Say where it lies with "

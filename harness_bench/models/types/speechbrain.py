@@ -53,6 +53,10 @@ class SpeechBrainFolder(ModelType):
         return base.opened(path, plain, epsilon=_EPSILON)
 
     @override
+    def files(self, path: Path) -> list[Path]:
+        return [path / SETTINGS, *super().files(path)]
+
+    @override
     def weights(self, path: Path) -> list[Path]:
         return [next(path / name for name in NAMES if (path / name).is_file())]
 

@@ -24,9 +24,19 @@ import yaml
 from harness_bench.asr.config import words_of
 from harness_bench.asr.stages import write_tokens
 from harness_bench.asr.transcribe import pack as packing
-from harness_bench.asr.transcribe.pack import OpenOptions, PackOptions, open_model, pack, unpack
+from harness_bench.asr.transcribe.pack import (
+    MODEL,
+    OpenOptions,
+    PackOptions,
+    open_model,
+    pack,
+    unpack,
+)
+from harness_bench.models.checkpoint import load_hubert
+from harness_bench.models.frozen import checkpoint_digest
 from tests.asr.tiny_asr import speech
 from tests.asr.trainings import other_checkpoint
+from tests.models import fairseq_layout
 
 espnet = pytest.mark.espnet
 TEXTS = ("اب تث", "ثا")
@@ -114,6 +124,23 @@ def test_an_unpacked_pack_may_be_moved(trained: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((folder / "exp/asr/config.yaml").read_text(encoding="utf-8"))
     assert config["frontend_conf"] == {"checkpoint": "exp/frontend", "cache_mb": 0}
     assert hypotheses(folder) == expected
+
+
+@espnet
+def test_a_frontend_may_be_one_file(trained: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """Fairseq's own, here with the weights of the folder that the model was trained on."""
+    expected = hypotheses(trained)
+    model, file = load_hubert(tiny_checkpoint), tmp_path / "run" / "hubert.pt"
+    settings, task = fairseq_layout.settings(model)
+    state = {"cfg": {"model": settings, "task": task}, "model": fairseq_layout.weights(model)}
+    torch.save({"args": None, **state}, file)
+    weights = torch.load(trained / MODEL, weights_only=True)
+    digest = torch.tensor([*bytes.fromhex(checkpoint_digest(file))], dtype=torch.float32)
+    torch.save(weights | {"frontend.upstream_digest": digest}, trained / MODEL)
+    change(trained, frontend_conf={"checkpoint": str(file)})
+    made = pack(PackOptions(asr=trained, out=tmp_path / "model.zip"))
+    shutil.rmtree(tmp_path / "run")
+    assert hypotheses(made) == expected
 
 
 @espnet
