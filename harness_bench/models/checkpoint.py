@@ -21,7 +21,7 @@ from harness_bench.core.workdir import versions
 from harness_bench.models import frozen
 from harness_bench.models.frozen import CONFIG, PREPROCESSOR, WEIGHTS
 from harness_bench.models.hubert import Hubert, HubertConfig
-from harness_bench.models.weights import read_weights, stored_tensors, weight_files
+from harness_bench.models.weights import fill, read_weights, stored_tensors, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,15 +133,7 @@ def load_hubert(folder: Path, **changes: Any) -> Hubert:
     tensors = read_weights(folder)
     if not config.has_projection:
         tensors = {k: v for k, v in tensors.items() if not k.startswith(PROJECTION)}
-    missing, surplus = model.load_state_dict(tensors, strict=False)
-    surplus = [name for name in surplus if not belongs_to_head(name)]
-    # Models published without masking have no mask embedding; frozen use never reads it.
-    missing = [name for name in missing if name != "masked_spec_embed"]
-    if missing or surplus:
-        raise ValueError(
-            f"{folder}: the weights do not fit config.json; missing {missing[:5]}, surplus "
-            f"{surplus[:5]} (of {len(missing)} and {len(surplus)}). Is it a HuBERT checkpoint?"
-        )
+    fill(model, tensors, folder)
     return model
 
 
@@ -198,7 +190,9 @@ def normalizes(folder: Path) -> bool:
     """
     found = frozen.preprocessing_of(folder)
     if found:
-        return bool(found.get("do_normalize", True))
+        if not isinstance(does := found.get("do_normalize", True), bool):
+            raise ValueError(f"{folder}: do_normalize = {does!r}; expected true or false.")
+        return does
     guess = frozen.config_of(folder).get("feat_extract_norm") != "group"
     _tell_guess(folder, guess)
     return guess

@@ -270,6 +270,8 @@ def _object(path: Path) -> dict[str, Any]:
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
     """Raise the ValueError that says why a path is none of the known `model_type`s."""
+    if path.is_file():
+        raise ValueError(f"{path} is one file of a checkpoint: give its folder, {path.parent}.")
     if not (path / CONFIG).is_file():
         raise ValueError(
             f"{path} is not a checkpoint folder: it has no {CONFIG}. Export a run with "

@@ -17,7 +17,7 @@ from harness_bench.models.checkpoint import normalizes, require
 from harness_bench.models.frozen import CONFIG, FrozenModel, ModelShape, ModelType, config_of
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.models.rates import at_rate, rate_of, shape_at
-from harness_bench.models.weights import read_weights
+from harness_bench.models.weights import fill, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _SHAPE = ("hidden_size", "num_hidden_layers")
 _CONVOLUTIONS = ("conv_kernel", "conv_stride")
-UNUSED = ("masked_spec_embed",)  # by frozen models
 
 
 class TransformersModel(FrozenModel):
@@ -140,7 +139,8 @@ class TransformersFolder(ModelType):
         self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 1e-7
     ) -> FrozenModel:
         """Build the model of a folder's settings with these weights, under plain names."""
-        body = open_body(path, tensors, self.body(path))
+        body = self.body(path)
+        fill(body, tensors, path)
         together = config_of(path).get("feat_extract_norm") in self.exact_norms
         model = WaveformEncoder(
             waveform_shape(path), body, normalize=normalizes(path), together=together,
@@ -183,23 +183,3 @@ def extractor_of(kind: str, settings: Mapping[str, Any]) -> Any:
     import transformers  # noqa: PLC0415 - as above
 
     return getattr(transformers, kind).from_dict({**settings})
-
-
-def open_body(path: Path, tensors: Mapping[str, Tensor], body: Any) -> Any:
-    """Give a model its weights; a lack of any is a ValueError.
-
-    transformers itself would draw at random what the file lacks.
-    """
-    parts = {name for name, _ in body.named_children()} | {*UNUSED}
-    own = {name: value for name, value in tensors.items() if name.split(".")[0] in parts}
-    try:
-        missing, surplus = body.load_state_dict(own, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-    missing = [name for name in missing if name not in UNUSED]
-    if missing or surplus:
-        raise ValueError(
-            f"{path}: the weights do not fit config.json; missing {missing[:5]}, surplus "
-            f"{surplus[:5]} (of {len(missing)} and {len(surplus)})."
-        )
-    return body

@@ -15,10 +15,10 @@ from harness_bench.core.sanitize import inside
 from harness_bench.models.hub import WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 BIN = "pytorch_model.bin"
 INDEX = ".index.json"  # transformers' ending of a table of shards
@@ -27,6 +27,7 @@ _POINTER = b"version https://git-lfs"
 # What trainers put before a model's own names: DataParallel, torch.compile, PEFT, Lightning.
 _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "model.")
 _BACKBONES = ("hubert.", "wav2vec2.")
+_UNUSED = ("masked_spec_embed",)  # by frozen models: published without masking, they have none
 _ADAPTERS = (".lora_A.", ".lora_B.", ".base_layer.", ".lora_embedding_A.")
 
 
@@ -87,6 +88,35 @@ def weight_sizes(folder: Path, prefixes: Sequence[str] = _BACKBONES) -> dict[str
         elif path.suffix != ".json":
             sizes |= {name: value.numel() for name, value in read_tensors(path).items()}
     return {ours: sizes[name] for name, ours in plain_names(sizes, folder, prefixes).items()}
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Give a module the weights of its parts; tensors of other parts, such as a head's, stay out.
+
+    Raises:
+        ValueError: weights that are missing, surplus, quantised or of another shape. transformers
+            itself would draw the missing ones at random.
+    """
+    own = module.state_dict()
+    parts = {name.split(".", maxsplit=1)[0] for name in own}
+    given = {
+        name: each for name, each in tensors.items() if name.split(".", maxsplit=1)[0] in parts
+    }
+    missing = sorted(own.keys() - given.keys() - {*_UNUSED})
+    surplus = sorted(given.keys() - own.keys())
+    wrong = [
+        f"{name} {tuple(each.shape)} of {each.dtype} for {tuple(own[name].shape)}"
+        for name, each in given.items()
+        if name in own and (each.shape != own[name].shape
+                            or each.is_floating_point() < own[name].is_floating_point())
+    ]  # fmt: skip
+    if missing or surplus or wrong:
+        raise ValueError(
+            f"{source}: the weights do not fit config.json; missing {missing[:5]}, surplus "
+            f"{surplus[:5]}, of another kind {wrong[:3]} (of {len(missing)}, {len(surplus)} and "
+            f"{len(wrong)}). Is that file of the same model, and not quantised?"
+        )
+    module.load_state_dict(given, strict=False)
 
 
 def check_weights(files: Iterable[Path]) -> None:

@@ -178,6 +178,19 @@ def test_what_is_broken_is_told_before_weights_are_read(folder: Path, fault: str
         frozen.shape_of(folder)
 
 
+def test_weights_of_another_kind_are_told(folder: Path) -> None:
+    """An int8 weight would be read as a number without its scale."""
+    tensors = load_file(folder / frozen.WEIGHTS)
+    names = ("encoder.layers.0.attention.k_proj.weight", "encoder.layers.1.layer_norm.bias")
+    changed = {names[0]: torch.zeros(32, 32, dtype=torch.int8), names[1]: torch.zeros(31)}
+    for name, value in changed.items():
+        save_file(tensors | {name: value}, folder / frozen.WEIGHTS)
+        with pytest.raises(ValueError, match=f"kind .*{name}"):
+            frozen.load_backbone(folder)
+    with pytest.raises(ValueError, match="give its folder"):
+        frozen.load_backbone(folder / frozen.WEIGHTS)
+
+
 def test_adapters_that_were_not_merged_are_told(folder: Path) -> None:
     """Without them the model would be its base, under another name."""
     tensors = load_file(folder / frozen.WEIGHTS)

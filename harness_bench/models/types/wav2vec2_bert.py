@@ -11,8 +11,8 @@ from harness_bench.models.transformers import (
     TransformersFolder,
     TransformersModel,
     extractor_of,
-    open_body,
 )
+from harness_bench.models.weights import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,8 @@ class W2vBertFolder(TransformersFolder):
     def opened(
         self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 0.0
     ) -> FrozenModel:
-        body = open_body(path, tensors, self.body(path))
+        body = self.body(path)
+        fill(body, tensors, path)
         return BinsEncoder(self.shape(path), body, preprocessing_of(path))
 
 

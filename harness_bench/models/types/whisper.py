@@ -14,8 +14,8 @@ from harness_bench.models.transformers import (
     TransformersFolder,
     TransformersModel,
     extractor_of,
-    open_body,
 )
+from harness_bench.models.weights import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,8 @@ class WhisperFolder(TransformersFolder):
     def opened(
         self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 0.0
     ) -> FrozenModel:
-        body = open_body(path, tensors, self.body(path))
+        body = self.body(path)
+        fill(body, tensors, path)
         return WhisperEncoder(self.shape(path), body, preprocessing_of(path))
 
     @override
