@@ -21,6 +21,7 @@ _SEED = 1337  # s3prl's
 _MANY = 100  # seeds
 Head = Literal["cnn", "linear", "knn"]
 LinearHead = Literal["linear", "knn"]
+UnknownLabels = Literal["error", "skip"]
 Kind = Literal["pretrained", "baseline", "random", "other"]
 Format = Literal["txt", "json", "srt", "vtt", "tsv"]
 
@@ -47,6 +48,9 @@ def probe(
         str | None, opt("weighted (learned sum), mean, or a layer's number; default: weighted.")
     ] = None,
     label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
+    unknown_labels: Annotated[
+        UnknownLabels, opt("Labels of dev or test that train lacks: error, or skip them.")
+    ] = "error",
     results: Annotated[
         Path | None, out_folder("Folder of result files; default: OUT/results.")
     ] = None,
@@ -78,7 +82,8 @@ def probe(
         upstream, task, cuts, out, head=head, checkpoint=checkpoint, config=config,
         learning_rates=None if lr is None else _numbers(lr, "--lr", float),
         seeds=None if seeds is None else _seeds(seeds),
-        steps=steps, layers=layers, label_field=label_field, results=results, model=model,
+        steps=steps, layers=layers, label_field=label_field,
+        unknown_labels=unknown_labels, results=results, model=model,
         corpus=corpus, kind=kind, synthetic=synthetic, pretraining_data=pretraining_data,
         threads=threads, jobs=jobs,
     )  # fmt: skip

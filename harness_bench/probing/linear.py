@@ -22,7 +22,7 @@ from harness_bench.core.workdir import WorkDir, versions
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.probing.head.config import DataConfig, LinearConfig, predictions_name
 from harness_bench.probing.head.data import learn_classes, prediction_rows, read_split
-from harness_bench.probing.probe import SPLITS, packaged_settings, split_digests
+from harness_bench.probing.probe import SPLITS, check_labels, packaged_settings, split_digests
 from harness_bench.probing.s3prl import hook, hub
 from harness_bench.results.predictions import write_predictions
 
@@ -87,6 +87,7 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),
         "label_field": field,
         "config": resolved(config),
+        **({} if subject.unknown_labels == "error" else {"unknown_labels": "skip"}),
         **split_digests(subject.cuts),
         "versions": versions(),
     })  # fmt: skip
@@ -110,7 +111,11 @@ def _probed(
     """Write the predictions of dev and test; return the fields of the outcome but their paths."""
     begun = time.monotonic()
     # Every utterance is read once: no waveform is kept.
-    data = DataConfig(cuts=subject.cuts, label_field=field, waveform_cache_mb=0)
+    data = DataConfig(
+        cuts=subject.cuts, label_field=field, waveform_cache_mb=0,
+        unknown_labels=subject.unknown_labels,
+    )  # fmt: skip
+    check_labels(subject)
     classes = learn_classes(subject.cuts, field)
     encode = open_encoder(subject.upstream, checkpoint)
     train, dev, test = (

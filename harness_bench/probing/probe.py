@@ -20,7 +20,14 @@ from harness_bench.core.workdir import OldNote, WorkDir, versions
 from harness_bench.cuts.store import cuts_path, splits
 from harness_bench.models.features.config import MEMORY_MB, upstream_config
 from harness_bench.models.layers import MEAN, WEIGHTED, Layers
-from harness_bench.probing.head.config import BEST, PATIENCE, Count, predictions_name
+from harness_bench.probing.head.config import (
+    BEST,
+    PATIENCE,
+    Count,
+    DataConfig,
+    UnknownLabels,
+    predictions_name,
+)
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hub import checkpoint_of
@@ -43,6 +50,7 @@ class Subject:
     task: str  # a folder under `downstream/`
     cuts: Path  # prepared, with train, dev and test
     label_field: str | None = None  # None: the task's own
+    unknown_labels: UnknownLabels = "error"  # of dev and test that train lacks
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -132,6 +140,7 @@ def run_probe(
 def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> ProbeOutcome:
     import yaml  # noqa: PLC0415 - comes with the s3prl extra
 
+    check_labels(subject)
     out = work.folder
     (out / OUTCOME).unlink(missing_ok=True)
     work.begin((RUN, LOG), config=config, seed=config.seed)
@@ -189,6 +198,24 @@ def packaged_settings(subject: Subject, names: Sequence[str] = SPLITS) -> dict[s
     return read_yaml(packaged_config(subject.task))
 
 
+def check_labels(subject: Subject) -> None:
+    """Look at the classes of all splits before anything trains.
+
+    Raises:
+        ValueError: missing splits, or, unless they are to be skipped, labels that train lacks.
+    """
+    from harness_bench.probing.head import data  # noqa: PLC0415 - imports torch
+
+    field = packaged_settings(subject)["downstream_expert"]["datarc"]["label_field"]
+    config = DataConfig(
+        cuts=subject.cuts, label_field=subject.label_field or field,
+        unknown_labels=subject.unknown_labels,
+    )  # fmt: skip
+    classes = data.learn_classes(config.cuts, config.label_field)
+    for split in SPLITS[1:]:
+        data.check_split(split, config=config, classes=classes)
+
+
 def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
     """Return the task's packaged config with this probe's settings in it."""
     settings = packaged_settings(subject)
@@ -206,6 +233,7 @@ def _settings(subject: Subject, config: ProbeConfig) -> dict[str, Any]:
         "train_batch_size": config.batch_size,
         "eval_batch_size": config.eval_batch_size,
         **({} if subject.label_field is None else {"label_field": subject.label_field}),
+        **({} if subject.unknown_labels == "error" else {"unknown_labels": "skip"}),
     }
     settings["downstream_expert"]["modelrc"].update(
         input_norm=config.input_norm, hidden=config.hidden, dropout=config.dropout

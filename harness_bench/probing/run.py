@@ -20,7 +20,7 @@ from harness_bench.models.hub import locate, model_name
 from harness_bench.models.layers import parse_layers
 from harness_bench.probing.curves import draw_heads
 from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
-from harness_bench.probing.head.config import LinearConfig
+from harness_bench.probing.head.config import LinearConfig, UnknownLabels
 from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
 from harness_bench.results.predictions import ClassPrediction, read_predictions
@@ -96,6 +96,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
     steps: int | None = None,
     layers: str | int | None = None,
     label_field: str | None = None,
+    unknown_labels: UnknownLabels = "error",
     results: str | Path | None = None,
     model: str | None = None,
     corpus: str | None = None,
@@ -123,6 +124,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         steps: training steps; default 10000.
         layers: weighted (learned sum, the default), mean, or the number of a hidden state.
         label_field: default: the task's own.
+        unknown_labels: "skip" leaves utterances of dev and test out whose label train lacks.
         results: folder of result files; default OUT/results.
         model: row of the leaderboard; default: from the checkpoint or the upstream.
         corpus: default: the name of the cuts' folder.
@@ -138,7 +140,12 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         "learning_rates": learning_rates, "seeds": seeds, "steps": steps, "layers": layers
     }  # fmt: skip
     subject = Subject(
-        upstream=upstream, checkpoint=given, task=task, cuts=cuts, label_field=label_field
+        upstream=upstream,
+        checkpoint=given,
+        task=task,
+        cuts=cuts,
+        label_field=label_field,
+        unknown_labels=unknown_labels,
     )
     row = {
         "model": model or (model_name(given) if given else upstream),

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.probing.head.config import DataConfig, HeadConfig
-from harness_bench.probing.head.data import batches, learn_classes, read_split
+from harness_bench.probing.head.data import batches, check_split, learn_classes, read_split
 from harness_bench.probing.head.expert import gather, measure
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
 
@@ -43,7 +43,11 @@ def test_unknown_labels_are_an_error_or_listed(tone_corpus: Path, tmp_path: Path
     config = DataConfig(cuts=tmp_path, label_field="label")
     with pytest.raises(ValueError, match=r"'shrill' \(1\); the first utterance is 'dev-03'.*skip"):
         read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
+    with pytest.raises(ValueError, match=r"shrill.*--unknown-labels skip"):
+        check_split("dev", config=config, classes=CLASSES)
     config = replace(config, unknown_labels="skip")
+    check_split("dev", config=config, classes=CLASSES)
+    assert not (tmp_path / "skipped.dev.tsv").exists()
     assert len(read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)) == 11
     assert (tmp_path / "skipped.dev.tsv").read_text().splitlines()[1].startswith("dev-03\t")
 

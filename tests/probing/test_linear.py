@@ -17,12 +17,12 @@ from harness_bench.audio.io import load_waveform
 from harness_bench.core.cache import BoundedStore
 from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.fields import label_of
-from harness_bench.cuts.store import read_cuts
+from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models.frozen import hidden_states
 from harness_bench.probing import linear, run
 from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.linear import LinearOutcome, pool, run_linear
-from harness_bench.probing.probe import Subject
+from harness_bench.probing.probe import ProbeConfig, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import load_result, load_results, save_result
 
@@ -128,6 +128,27 @@ def test_what_cannot_be_probed_is_told_first(subject: Subject, tmp_path: Path) -
         run_linear(replace(subject, task="none"), tmp_path, LinearConfig())
     with pytest.raises(ValueError, match="holds no cuts"):
         run_linear(replace(subject, cuts=tmp_path), tmp_path, LinearConfig())
+
+
+def test_classes_of_dev_or_test_alone_are_told_before_anything_is_computed(
+    subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both heads read test last, after hours; skipped, such utterances are counted."""
+    for split in ("train", "dev", "test"):
+        cuts = read_cuts(subject.cuts, split)
+        if split == "test":
+            cuts[1].supervisions[0].custom["label"] = "shrill"
+        write_cuts(tmp_path / "cuts", split, cuts)
+    odd = replace(subject, cuts=tmp_path / "cuts")
+    with pytest.raises(ValueError, match=r"'test'.*'shrill' \(1\).*--unknown-labels skip"):
+        run_linear(odd, tmp_path / "linear", LinearConfig())
+    with pytest.raises(ValueError, match="shrill"):
+        run_probe(odd, tmp_path / "head", ProbeConfig(), run=lambda *_: 1 / 0, test=False)
+    assert not (tmp_path / "head").exists()
+    found = run_linear(replace(odd, unknown_labels="skip"), tmp_path / "skip", LinearConfig())
+    assert "test: 1 utterances have labels that train lacks: 'shrill'" in capsys.readouterr().err
+    rows = read_predictions(found.test_predictions, ClassPrediction)
+    assert len(rows) == len(read_cuts(odd.cuts, "test")) - 1
 
 
 def test_more_neighbours_than_utterances_are_left_out(

@@ -13,6 +13,7 @@ PATIENCE = "patience"  # of the config's part `runner`: evaluations of dev witho
 METRICS = "metrics.jsonl"  # of every evaluation; beside it:
 CLASSES = "classes.json"  # what the head was trained to tell apart; read outside training
 
+type UnknownLabels = Literal["error", "skip"]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
@@ -31,7 +32,7 @@ class DataConfig:
     train_batch_size: Count = 4
     eval_batch_size: Count = 4
     num_workers: NonNegative = 0  # 0 lets waveforms stay in memory between epochs
-    unknown_labels: Literal["error", "skip"] = "error"  # labels that the train split lacks
+    unknown_labels: UnknownLabels = "error"  # labels that the train split lacks
     waveform_cache_mb: NonNegative = 1024
 
 

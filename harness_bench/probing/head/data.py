@@ -111,6 +111,13 @@ def read_split(
     return known
 
 
+def check_split(split: str, *, config: DataConfig, classes: Sequence[str]) -> None:
+    """Tell of labels that the train split lacks before `read_split` does, with the same errors."""
+    _, unknown = _labelled(split, _digest(config.cuts, split), config, tuple(classes))
+    if unknown:
+        _report_unknown(split, unknown, config=config, report_in=None)
+
+
 def _digest(folder: Path, split: str) -> str:
     path = cuts_path(folder, split)
     return digest_file(path) if path.is_file() else ""  # reading it says what is wrong
@@ -136,17 +143,21 @@ def _labelled(
 
 
 def _report_unknown(
-    split: str, unknown: dict[str, str], *, config: DataConfig, report_in: Path
+    split: str, unknown: dict[str, str], *, config: DataConfig, report_in: Path | None
 ) -> None:
+    """Refuse labels, or tell and list that they are skipped (None: tell alone)."""
     counts = Counter(unknown.values())
     summary = ", ".join(f"{label!r} ({count})" for label, count in sorted(counts.items()))
     if config.unknown_labels == "error":
         raise ValueError(
             f"{config.cuts}: split {split!r} has labels in {config.label_field!r} that the train "
             f"split lacks: {summary}; the first utterance is {next(iter(unknown))!r}. Correct "
-            "them, or leave such utterances out with "
-            "-o config.downstream_expert.datarc.unknown_labels=skip."
+            "them, or leave such utterances out: `harness-bench probe --unknown-labels skip`, or "
+            "run_downstream's -o config.downstream_expert.datarc.unknown_labels=skip."
         )
+    if report_in is None:
+        say(f"{split}: {len(unknown)} utterances have labels that train lacks: {summary}")
+        return
     path = report_in / f"skipped.{split}.tsv"
     rows = [f"{key}\tlabel {label!r} is not in the train split" for key, label in unknown.items()]
     write_text(path, "\n".join(["id\treason", *rows]) + "\n")
