@@ -47,6 +47,7 @@ class Hub:
     cut: dict[str, int] = field(default_factory=dict)
     stall: threading.Event | None = None
     large: int = 1 << 30  # bytes from which an upload goes by LFS
+    refusing: bool = False  # whether nobody may write
 
     def repo(self, name: str) -> Repository:
         """Return a repository, made if need be."""
@@ -82,7 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Make a repository, say how files are to be sent, or take a commit."""
         body = self._body()
         found = _API.match(self.path)
-        if self.path == "/api/repos/create":
+        if self.hub.refusing:
+            self._answer(403, {"error": "You don't have the rights to create a model there."})
+        elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif self.path == "/api/validate-yaml":
             self._answer(200, {"errors": [], "warnings": []})
@@ -194,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, asked: dict[str, Any]) -> None:
         name = f"{asked['organization']}/{asked['name']}"
         if name in self.hub.repos:
-            self._answer(409, {"error": "You already created this model repo"})
+            self._answer(409, {"url": f"{self.hub.address}/{name}", "error": "It is there"})
             return
         self.hub.repo(name).commit({".gitattributes": b""})
         self._answer(200, {"url": f"{self.hub.address}/{name}"})
@@ -214,6 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[row["value"]["path"]] = base64.b64decode(row["value"]["content"])
             elif row["key"] == "lfsFile":
                 files[row["value"]["path"]] = self.hub.stored[row["value"]["oid"]]
+            elif row["key"] == "deletedFile":
+                del files[row["value"]["path"]]
         sha = repo.commit(files)
         url = f"{self.hub.address}{self.path.removeprefix('/api/models')}/{sha}"
         self._answer(200, {"commitOid": sha, "commitUrl": url, "success": True})

@@ -11,6 +11,7 @@ import typer
 from harness_bench.cli.options import (
     Json,
     Out,
+    Texts,
     arg,
     new_folder,
     opt,
@@ -200,6 +201,9 @@ def export(
     card: Annotated[
         Path | None, opt("TOML with licences and figures, for a folder to give away.")
     ] = None,
+    results: Annotated[
+        Path | None, opt("Results folder: those of these weights, by digest, go into the README.")
+    ] = None,
     to: Annotated[
         Literal["onnx", "onnx-int8", "torchscript"] | None,
         opt("A graph that runs without torch, or without this project; checked and measured."),
@@ -220,9 +224,9 @@ def export(
       harness-bench export harness_mini models/mini_int8 --to onnx-int8
     """
     if to is not None:
-        if random or dtype != "float32" or card is not None:
-            refuse("--to", "it takes neither --random, --dtype nor --card; export that model "
-                   "first, then the folder with --to")  # fmt: skip
+        if random or dtype != "float32" or card is not None or results is not None:
+            refuse("--to", "it takes neither --random, --dtype, --card nor --results; export that "
+                   "model first, then the folder with --to")  # fmt: skip
         from harness_bench.deploy.run import export as to_graph
 
         typer.echo(to_graph(run, out, to).section())
@@ -230,7 +234,7 @@ def export(
         return
     from harness_bench.pretrain import family as families
 
-    families.export(run, out, random=random, seed=seed, dtype=dtype, card=card)
+    families.export(run, out, random=random, seed=seed, dtype=dtype, card=card, results=results)
     typer.echo(f"Checkpoint: {out}")
 
 
@@ -323,6 +327,41 @@ def efficiency(
         typer.echo(line, err=as_json)
 
 
+def push(
+    folder: Annotated[Path, arg("Folder of `harness-bench export`, or of transformers.")],
+    repo: Annotated[str, arg("OWNER/NAME on the Hugging Face Hub.")],
+    *,
+    dry_run: Annotated[bool, opt("Show files and card; send nothing.", "--dry-run")] = False,
+    results: Annotated[
+        Path | None, opt("Results folder: those of these weights, by digest, go into the card.")
+    ] = None,
+    licence: Annotated[str, opt("Of the weights (SPDX); default: the card's.")] = "",
+    language: Annotated[Texts, opt("ISO 639-1; again for more.")] = None,
+    public: Annotated[bool, opt("Make a new repository for all to see.", "--public")] = False,
+    costs: Annotated[bool, opt("Measure speed and memory.", "--costs/--no-costs")] = True,
+) -> None:
+    """Give a checkpoint away on the Hugging Face Hub, with a card of the facts.
+
+    What belongs to the checkpoint goes out, in one commit; the rest of the folder stays here. A
+    new repository is private unless --public.
+
+    Examples:
+      harness-bench push models/harness_st lab/harness-st --dry-run --results runs/results
+      harness-bench push models/harness_st lab/harness-st --results runs/results
+        --licence cc-by-4.0 --language ar
+    """
+    from harness_bench.deploy import push as pushing
+
+    parcel = pushing.pack_up(
+        folder, repo, results=results, licence=licence, languages=language or (), costs=costs
+    )
+    typer.echo(parcel)
+    if dry_run:
+        typer.echo(f"\n{parcel.card}")
+        return
+    typer.echo(f"Pushed: {pushing.push(parcel, public=public)}")
+
+
 def check_model(
     model: Annotated[str, arg("A checkpoint, a named model, or OWNER/NAME[@REVISION].")],
     audio: Annotated[Path | None, arg("What to check it on; default: made-up audio.")] = None,
@@ -353,6 +392,6 @@ def check_model(
 
 # In the order of `harness-bench --help`.
 TRAINING_VERBS = (
-    shard, labels, label_quality, pretrain, family, figure2, curves, export, efficiency,
+    shard, labels, label_quality, pretrain, family, figure2, curves, export, push, efficiency,
     check_model,
 )  # fmt: skip

@@ -104,6 +104,7 @@ def halve(folder: Path) -> None:
     ValueError.
     """
     files, found = weight_files(folder), stored_tensors(folder)
+    parent = frozen.checkpoint_digest(folder)  # by which results know the model
     floats = {name for name, value in found.items() if value.is_floating_point()}
     tensors = {name: value.half() if name in floats else value for name, value in found.items()}
     for name in floats:
@@ -115,7 +116,7 @@ def halve(folder: Path) -> None:
     for stale in (folder / HEAD, *files):
         stale.unlink(missing_ok=True)
     _save_tensors(folder / WEIGHTS, tensors)
-    write_json(folder / FACTS, {**read_facts(folder), "dtype": "float16"})
+    write_json(folder / FACTS, {**read_facts(folder), "dtype": "float16", "parent": parent})
     # transformers would compute in the numbers of the file otherwise.
     write_json(folder / CONFIG, {**frozen.config_of(folder), "dtype": "float32"})
 

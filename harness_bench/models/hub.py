@@ -193,15 +193,19 @@ def _download(repo: str, revision: str | None, adapter: str | None = None) -> Pa
             f"or you may not read it. Log in with `hf auth login` if it is private, {point}"
         ) from error
     except (OSError, errors.HTTPError) as error:
-        why = " ".join(str(error.__cause__ or error).split())[:200]
         raise ValueError(
             f"There is no folder or file {asked} here, it is not whole in the local cache, and the "
-            f"Hugging Face Hub gave no answer ({why}). Run this again, or `hf download {repo}` "
-            f"where there is a network, {point}"
+            f"Hugging Face Hub gave no answer ({said(error)}). Run this again, or `hf download "
+            f"{repo}` where there is a network, {point}"
         ) from error
     _check(folder, asked, point)
     say(f"{asked}: {source_of(folder)}, in {folder}")
     return folder if adapter is None else folder / adapter
+
+
+def said(error: Exception) -> str:
+    """Return what the Hub's client said of an error, in one line."""
+    return " ".join(str(error.__cause__ or error).split())[:200]
 
 
 def _snapshot(repo: str, revision: str | None, adapter: str | None) -> Path:

@@ -7,7 +7,6 @@ The card's file says what no run knows: licences, origins, measured figures, lim
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,8 @@ from pydantic.dataclasses import dataclass as checked
 
 from harness_bench.core.config import STRICT, build, read_toml, resolved
 from harness_bench.core.files import write_bytes, write_text
-from harness_bench.core.tables import markdown_table
 from harness_bench.models.checkpoint import read_facts
-from harness_bench.models.readme import write_readme
+from harness_bench.models.readme import ABSENT, points, section, table, write_readme
 from harness_bench.pretrain.config import CHECKPOINT, SUPERVISION, UNDECIDING, load_family
 from harness_bench.pretrain.curves import LOSS, plot_runs
 from harness_bench.pretrain.data.sources import open_folder, source_folder
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 FAMILY, CURVES, LICENCE = "family.toml", "curves.png", "LICENSE.md"
 LOGS = (LOG_FILE, VALID_FILE, PROBE_FILE)
-_ABSENT = "-"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -89,25 +86,17 @@ class Card:
         write_text(folder / LICENCE, f"# Licence of the weights\n\n{self._terms()}\n")
         total = float(read_facts(folder)["hours"])
         more = [
-            _section("Figures", _table(self.config.figures)),
-            _section("Limits", _points(self.config.limits)),
-            _section("Training data", _table(self._data(total))),
-            _section("Training", f"{_table(self._training())}\n\n![Losses]({CURVES})"),
-            _section("Licence", f"{self.config.licence}; [{LICENCE}]({LICENCE}) has the origins."),
+            section("Figures", table(self.config.figures)),
+            section("Limits", points(self.config.limits)),
+            section("Training data", table(self._data(total))),
+            section("Training", f"{table(self._training())}\n\n![Losses]({CURVES})"),
+            section("Licence", f"{self.config.licence}; [{LICENCE}]({LICENCE}) has the origins."),
         ]
         write_readme(
-            folder, title, head=self._head(), summary=self.config.summary,
+            folder, title, licence=self.config.licence, languages=self.config.languages,
+            summary=self.config.summary,
             upstream=self.config.upstream, more="\n\n".join(part for part in more if part),
         )  # fmt: skip
-
-    def _head(self) -> str:
-        """Return the settings by which a model hub lists a model, as JSON, which YAML reads."""
-        settings = {
-            "license": self.config.licence.lower(), "language": list(self.config.languages),
-            "tags": ["speech", "self-supervised", "hubert"],
-        }  # fmt: skip
-        lines = [f"{key}: {json.dumps(value)}" for key, value in settings.items() if value]
-        return "\n".join(["---", *lines, "---"])
 
     def _terms(self) -> str:
         used = [
@@ -116,7 +105,7 @@ class Card:
         own = " ".join(
             part for part in (f"{self.config.licence}.", self.config.notice.strip()) if part
         )
-        return f"{own}\n\nTrained on:\n\n{_points(used)}"
+        return f"{own}\n\nTrained on:\n\n{points(used)}"
 
     def _data(self, total: float) -> list[dict[str, Any]]:
         rows = [
@@ -130,7 +119,7 @@ class Card:
             {
                 "model": step.name,
                 "labels": f"{label_text(step)}, {step.labels.clusters} clusters",
-                "teacher": step.teacher or _ABSENT,
+                "teacher": step.teacher or ABSENT,
                 "updates": f"{step.pretrain.max_update:,}",
                 "audio seen (h)": _short(cost_of(step).audio_hours),
                 "last masked loss (bits)": _short(rows[-1].get(LOSS)),
@@ -221,19 +210,5 @@ def _hours(
     }
 
 
-def _section(title: str, text: str) -> str:
-    return f"## {title}\n\n{text}" if text else ""
-
-
-def _points(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    cells = ([str(row.get(key, _ABSENT)) for key in head] for row in rows)
-    return markdown_table(head, cells) if rows else ""
-
-
 def _short(value: float | None) -> str:
-    return _ABSENT if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004
+    return ABSENT if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004

@@ -32,6 +32,7 @@ from harness_bench.pretrain.objectives.base import objective_class
 from harness_bench.pretrain.plan import label_owner
 from harness_bench.pretrain.trainer import pretrain
 from harness_bench.pretrain.validation import ValidSet
+from harness_bench.results.model_card import add_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -311,11 +312,13 @@ def export(
     seed: int = 0,
     dtype: Literal["float32", "float16"] = "float32",
     card: Path | None = None,
+    results: Path | None = None,
 ) -> None:
     """Write a checkpoint folder: of a run, fairseq's `.pt` file, the Hub, or an untrained model.
 
     float16 is for frozen use: half the size, without the pretraining head. A folder `out` that
-    holds something else, or what is no model, is a ValueError. With a card, see `open_card`.
+    holds something else, or what is no model, is a ValueError. With a card, see `open_card`; of a
+    folder of results, those of these weights go into the README.
     """
     run = run if random else hub.locate(run)
     carded = None if card is None else open_card(card, run)
@@ -334,6 +337,8 @@ def export(
             write_readme(partial, out.name)
         else:
             carded.write(partial, out.name)
+        if results is not None:
+            add_results(partial, results)
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from transformers import AutoModel
 
 from harness_bench.models.checkpoint import halve, save_checkpoint, save_random
 from harness_bench.models.frozen import parameter_count
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.readme import README, write_readme
+from harness_bench.models.readme import README, head_of, with_head, with_section, write_readme
 from tests.models.conftest import MEL, small_config
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def test_it_says_whether_transformers_opens_the_folder(
         opened = AutoModel.from_pretrained(tmp_path)
     assert (opened is None) == ("transformers: **cannot open it.**" in text)
     assert opened is None or f"`{type(opened).__name__}.from_pretrained" in text
-    assert text.startswith("# mine\n")
+    head, _, rest = text.removeprefix("---\n").partition("---\n")
+    assert kind in yaml.safe_load(head)["tags"]
+    assert rest.startswith("\n# mine\n")
     assert f"{parameter_count(tmp_path):,} parameters in float32" in text
     assert "random weights of seed 3" in text
 
@@ -51,3 +54,16 @@ def test_it_says_what_made_the_model(tmp_path: Path) -> None:
     assert 'hb.hidden_states("harness_mini"' in text
     assert "`-u harness_mini`" in text
     assert text.endswith("## Licence\n")
+
+
+def test_what_a_person_wrote_into_a_card_stays() -> None:
+    """Sections are replaced where they stand and added behind; settings of a head, one by one."""
+    card = "---\nlicense: mit\nmine: [1, 2]\n---\n\n# x\n\nMy words.\n\n## B\n\nold\n\n## C\n\nc\n"
+    changed = with_section(with_section(card, "B", "new"), "D", "d")
+    assert changed == card.replace("old", "new") + "\n## D\n\nd\n"
+    assert with_section(changed, "B", "new") == changed
+    again = with_head(changed, {"license": "", "language": ["ar"]})
+    assert head_of(again) == {"license": "mit", "mine": [1, 2], "language": ["ar"]}
+    assert again.endswith(changed.partition("# x")[2])
+    assert head_of(with_head("# plain\n", {"license": "mit"})) == {"license": "mit"}
+    assert head_of("# plain\n") == {}

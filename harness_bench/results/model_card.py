@@ -1,0 +1,156 @@
+"""What a model card says of measured results: figures with intervals, leakage, costs.
+
+Results are a model's by the digest of its weights, never by a name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import write_text
+from harness_bench.core.log import say
+from harness_bench.core.sanitize import shorten
+from harness_bench.models.checkpoint import read_facts
+from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.models.readme import ABSENT, README, points, table, with_head, with_section
+from harness_bench.results.record import load_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from harness_bench.results.record import Costs, Metric, Result
+
+RESULTS, COSTS, HEARD = "Results", "Costs", "Pretraining data"
+_LONG = 300  # characters of a cell or a line
+_TASKS = {"asr": "automatic-speech-recognition"}  # a model hub's names; others are classification
+# In harness.json: the digest of the weights that these were rounded from, or a graph's parent.
+PARENT = "parent"
+
+
+def results_of(folder: Path, results: Path) -> tuple[list[Result], str]:
+    """Return the measured results of a checkpoint, and whose they are.
+
+    A model that was rounded to float16 has those of its parent where it has none of its own; the
+    second value then says so, and is "" otherwise.
+
+    Raises:
+        ValueError: there is no such folder of results.
+    """
+    found, problems = load_results(results)
+    for path, reason in problems.items():
+        say(f"{path.name} is left out: {reason}")
+    parent = str(read_facts(folder).get(PARENT, ""))
+    for digest, whose in ((checkpoint_digest(folder), ""), (parent, parent)):
+        own = [each for each in found.values() if digest and each.checkpoint_digest == digest]
+        if own := [each for each in own if each.source == "measured"]:
+            rows = sorted(own, key=lambda each: (each.task, each.corpus, each.split, each.head))
+            return rows, whose
+    return [], ""
+
+
+def add_results(folder: Path, results: Path) -> None:
+    """Write the results of a checkpoint into the card in its folder; none: a line says so."""
+    found, whose = results_of(folder, results)
+    if not found:
+        say(f"No measured result of {results} is of these weights, by their digest.")
+    file = folder / README
+    write_text(file, with_results(file.read_text(encoding="utf-8"), found, whose))
+
+
+def with_results(text: str, found: Sequence[Result], whose: str = "") -> str:
+    """Return a card with sections of results, declared pretraining data and costs."""
+    if not found:
+        return text
+    text = with_section(text, RESULTS, _results(found, whose))
+    if heard := sorted({each.pretraining_data for each in found if each.pretraining_data}):
+        text = with_section(text, HEARD, points([shorten(line, _LONG) for line in heard]))
+    if (costs := next((each for each in found if each.costs), None)) and costs.costs:
+        text = with_section(text, COSTS, costs_text(costs.costs))
+    return with_head(text, {"eval_results": evaluated(found), "model_name": found[0].model})
+
+
+def _results(found: Sequence[Result], whose: str) -> str:
+    parts = [table([_row(each) for each in found])]
+    methods = _unique(
+        metric.interval.method for each in found for metric in each.metrics.values()
+        if metric.interval
+    )  # fmt: skip
+    notes = [f"Intervals of 95 %: {'; '.join(methods)}."] if methods else []
+    if any(each.synthetic for each in found):
+        notes.append(
+            "Corpora marked synthetic are computer-made: they say nothing about real speech."
+        )
+    if whose:
+        notes.append(
+            f"Measured on the weights that these were rounded to float16 from (digest {whose})."
+        )
+    notes += _unique(
+        f"Leakage, {_cell(each.corpus)} {_cell(each.split)}: {_cell(each.leakage.detail)}"
+        for each in found
+        if each.leakage and each.leakage.detail
+    )
+    return "\n\n".join([*filter(None, parts), points(notes)]).strip()
+
+
+def _row(result: Result) -> dict[str, Any]:
+    head = f" ({result.head})" if result.head else ""
+    marked = ", synthetic" if result.synthetic else ""
+    leakage = "not checked" if result.leakage is None else result.leakage.verdict
+    return {
+        "task": f"{_cell(result.task)}{head}",
+        "corpus": f"{_cell(result.corpus)} {_cell(result.split)}{marked}",
+        "metric": _cell(result.main_metric),
+        "value [95 % interval]": figure(result.main),
+        "utterances": ABSENT if result.utterances is None else f"{result.utterances:,}",
+        "seeds": len(result.seeds) or 1,
+        "leakage": leakage,
+    }
+
+
+def figure(metric: Metric) -> str:
+    """Write a figure with its spread over seeds and its interval."""
+    spread = f" ± {metric.spread:.1f}" if metric.spread is not None else ""
+    span = f" [{metric.interval.low:.1f}, {metric.interval.high:.1f}]" if metric.interval else ""
+    return f"{metric.value:.1f}{spread}{span} {_cell(metric.unit)}"
+
+
+def _cell(text: str) -> str:
+    return shorten(text, _LONG).replace("|", "\\|")
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(shorten(line, _LONG) for line in lines))
+
+
+def costs_text(costs: Costs) -> str:
+    """Write the costs of the model alone."""
+    given = {
+        "seconds of computing per second of audio, one CPU thread": costs.real_time_factor,
+        "the same on a GPU": costs.gpu_real_time_factor,
+        "GMAC per second of audio": _scaled(costs.macs_per_second, 1e9),
+        "MB of memory that loading and running adds": _scaled(costs.peak_bytes, 1e6),
+        "MB on disk": _scaled(costs.disk_bytes, 1e6),
+    }
+    rows = [{"cost": name, "": f"{value:.3g}"} for name, value in given.items() if value]
+    return f"{table(rows)}\n\nMeasured on {shorten(costs.hardware, _LONG) or 'unknown hardware'}."
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def evaluated(found: Sequence[Result]) -> list[Any]:
+    """Return the results as a model hub lists them."""
+    from huggingface_hub import EvalResult  # noqa: PLC0415 - half a second
+
+    return [
+        EvalResult(
+            task_type=_TASKS.get(each.task, "audio-classification"), task_name=each.task,
+            dataset_type=each.corpus, dataset_name=each.corpus, dataset_config=each.task,
+            dataset_split=each.split,
+            metric_type=each.main_metric, metric_name=each.head or each.main_metric,
+            metric_value=round(each.main.value, 2),
+        )
+        for each in found
+    ]  # fmt: skip
