@@ -169,7 +169,7 @@ def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
 
 
 def predict(
-    head: Annotated[Path, arg("Folder of a probe, or its dev-best.ckpt.")],
+    head: Annotated[Path, arg("Folder of a probe, its dev-best.ckpt, or an exported head.")],
     audio: Annotated[list[Path], arg("Audio files.")],
     *,
     top: Annotated[int, opt("Classes shown for each file.", min=1)] = 3,
@@ -187,10 +187,18 @@ def predict(
       harness-bench predict runs/did speech.wav
       harness-bench predict runs/did recordings/*.flac --json
     """
-    from harness_bench.probing.s3prl.predict import predict as run
+    from harness_bench.models.runtime import is_export
 
     failed = 0
-    for answer in run(head, audio, upstream_checkpoint=upstream_checkpoint):
+    if is_export(head):
+        from harness_bench.deploy.predict import predict as by_graph
+
+        answers = by_graph(head, audio)
+    else:
+        from harness_bench.probing.s3prl.predict import predict as by_torch
+
+        answers = by_torch(head, audio, upstream_checkpoint=upstream_checkpoint)
+    for answer in answers:
         if answer.problem:
             failed += 1
             left_out([f"{answer.file}: {answer.problem}"])

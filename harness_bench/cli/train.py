@@ -208,11 +208,19 @@ def export(
         Literal["onnx", "onnx-int8", "torchscript"] | None,
         opt("A graph that runs without torch, or without this project; checked and measured."),
     ] = None,
+    cuts: Annotated[Path | None, opt("With --to: prepared cuts to measure it on.")] = None,
+    split: Annotated[str, opt("Split of the cuts.")] = "test",
+    results: Annotated[
+        Path | None, opt("Results with the parent's on these cuts; default: a probe's own.")
+    ] = None,
+    upstream_checkpoint: Annotated[
+        Path | None, opt("With --to: a head's upstream, if it was moved.")
+    ] = None,
 ) -> None:
     """Write a run's model as a folder that s3prl and ESPnet open; its README says what else does.
 
-    With --to, RUN is a checkpoint, and OUT a graph of it
-    with the largest difference, size and speed beside the parent's.
+    With --to, RUN is a checkpoint or a folder of `probe`, and OUT a graph of it (a head's with its
+    upstream in it) with differences, size and speed beside the parent's.
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
@@ -222,6 +230,7 @@ def export(
       harness-bench export harness_st models/random_st --random
       harness-bench export facebook/hubert-base-ls960@main models/hubert_base
       harness-bench export harness_mini models/mini_int8 --to onnx-int8
+      harness-bench export runs/did models/did_int8 --to onnx-int8 --cuts cuts/adi5
     """
     if to is not None:
         if random or dtype != "float32" or card is not None or results is not None:
@@ -229,7 +238,17 @@ def export(
                    "model first, then the folder with --to")  # fmt: skip
         from harness_bench.deploy.run import export as to_graph
 
-        typer.echo(to_graph(run, out, to).section())
+        typer.echo(
+            to_graph(
+                run,
+                out,
+                to,
+                cuts=cuts,
+                split=split,
+                results=results,
+                upstream_checkpoint=upstream_checkpoint,
+            )
+        )
         typer.echo(f"\nGraph: {out}")
         return
     from harness_bench.pretrain import family as families

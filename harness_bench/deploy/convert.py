@@ -14,6 +14,7 @@ import torch
 
 from harness_bench.core.files import atomic_path, write_json, write_text
 from harness_bench.core.workdir import versions
+from harness_bench.deploy.board import examine
 from harness_bench.deploy.parity import Parity, check, check_batch, compare
 from harness_bench.deploy.quantise import quantise
 from harness_bench.models.checkpoint import FACTS
@@ -31,12 +32,13 @@ from harness_bench.models.runtime import (
 from harness_bench.pretrain.family import replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from harness_bench.deploy.board import Answered, ExportCheck
     from harness_bench.deploy.parity import Run
 
 _LIMIT = 2_000_000_000  # bytes; a file of ONNX is one message of protobuf
@@ -58,15 +60,15 @@ class Exportable:
 
 
 def write_export(
-    subject: Exportable, out: Path, to: Runtime, waves: Sequence[NDArray[np.float32]] = ()
-) -> Parity:
+    subject: Exportable, out: Path, to: Runtime, examination: ExportCheck | None = None
+) -> tuple[Parity, Answered | None]:
     """Write a folder with the graph and what was measured of it beside its parent.
 
     Args:
         subject: what to export.
         out: a new folder, or one with a model, which is replaced.
         to: the form.
-        waves: utterances (samples,) to measure the difference on; none: made-up ones.
+        examination: a split to measure the difference on; None: made-up audio.
 
     Raises:
         ValueError: a model too large for the form, or that gives other features as a graph: some
@@ -81,12 +83,16 @@ def write_export(
         partial.mkdir(parents=True)
         run = _write_graph(subject, partial, to)
         size = sum(file.stat().st_size for file in partial.iterdir())
+        answered = None
+        if examination is not None and examination.answers is not None:
+            answered = examine(examination, run, subject.parent)
         parity = compare(
-            run, subject.parent, waves, config=subject.config,
+            run, subject.parent, examination.waves if examination else (), config=subject.config,
             sizes=(size, subject.disk_bytes, 4 * subject.config.parameters),
         )  # fmt: skip
+        parity = replace(parity, changes=answered.changes if answered else ())
         _describe(subject, partial, out.name, to, parity)
-    return parity
+    return parity, answered
 
 
 def _write_graph(subject: Exportable, folder: Path, to: Runtime) -> Run:
@@ -118,15 +124,16 @@ def _example(config: GraphConfig) -> tuple[Tensor, Tensor]:
 
 
 def _to_onnx(subject: Exportable, path: Path) -> None:
-    axes = {WAVEFORMS: {1: "samples"}, **{name: {1: "frames"} for name in subject.outputs}}
-    if subject.config.batched:
-        for each in axes.values():
-            each[0] = "batch"
-        axes[LENGTHS] = {0: "batch"}
     example = _example(subject.config)
     with torch.no_grad():
         found = subject.graph(*example)
-    shapes = {name: value.ndim for name, value in zip(subject.outputs, found, strict=True)}
+    found = found if isinstance(found, tuple) else (found,)
+    axes: dict[str, dict[int, str]] = {WAVEFORMS: {1: "samples"}, LENGTHS: {}}
+    for name, value in zip(subject.outputs, found, strict=True):
+        axes[name] = {1: "frames"} if value.ndim == 3 else {}  # noqa: PLR2004 - (B, F, D)
+    if subject.config.batched:
+        for each in axes.values():
+            each[0] = "batch"
     with warnings.catch_warnings(), atomic_path(path) as partial:
         # Of tracing: that shapes and values are taken as they are, which `check` tries.
         warnings.simplefilter("ignore")
@@ -134,10 +141,7 @@ def _to_onnx(subject: Exportable, path: Path) -> None:
             torch.onnx.export(
                 subject.graph, example, partial, opset_version=_OPSET, dynamo=False,
                 input_names=[WAVEFORMS, LENGTHS], output_names=[*subject.outputs],
-                dynamic_axes={
-                    name: {axis: word for axis, word in each.items() if axis < shapes.get(name, 2)}
-                    for name, each in axes.items()
-                },
+                dynamic_axes=axes,
             )  # fmt: skip
         except ImportError as error:
             raise ValueError(
@@ -162,6 +166,7 @@ def _traced(subject: Exportable, path: Path) -> Run:
     def run(wave: NDArray[np.float32]) -> list[NDArray[Any]]:
         with torch.no_grad():
             found = opened(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+        found = found if isinstance(found, tuple) else (found,)
         return [each.numpy() for each in found]
 
     return run

@@ -26,6 +26,19 @@ SECONDS, REPEATS = 10.0, 5  # of the utterance that is timed, as `harness-bench 
 
 
 @dataclass(frozen=True)
+class Change:
+    """A metric of the graph and of its parent on the same utterances, and a 95 % interval."""
+
+    metric: str
+    value: float
+    parent: float
+    difference: float
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
 class Parity:
     """Figures of a graph beside its parent's."""
 
@@ -39,10 +52,16 @@ class Parity:
     real_time_factor: float  # CPU seconds per second of audio, one thread
     parent_real_time_factor: float  # in torch, float32
     hardware: str
+    changes: tuple[Change, ...] = ()
 
     def section(self) -> str:
         """Write the figures for a README."""
         audio = "made-up noise" if self.made_up else "speech"
+        changes = "".join(
+            f"| {each.metric} | {each.value:.2f} | {each.parent:.2f} | {each.difference:+.2f} "
+            f"[{each.low:+.2f}, {each.high:+.2f}], {each.method} |\n"
+            for each in self.changes
+        )
         return f"""## Beside its parent
 
 | | this graph | parent in torch | |
@@ -54,7 +73,7 @@ class Parity:
 | real-time factor, one thread | {self.real_time_factor:.4f} | \
 {self.parent_real_time_factor:.4f} | \
 {self.parent_real_time_factor / self.real_time_factor:.1f} times faster |
-
+{changes}
 Measured on {self.hardware}; one utterance of {SECONDS:g} s."""
 
 

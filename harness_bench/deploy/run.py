@@ -2,18 +2,83 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, override
 
+from harness_bench.deploy.board import SOME, ExportCheck, parents_result, publish_beside
 from harness_bench.deploy.checkpoint import checkpoint_subject
 from harness_bench.deploy.convert import write_export
+from harness_bench.deploy.head import is_head, open_head
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness_bench.deploy.convert import Exportable
     from harness_bench.deploy.parity import Parity
     from harness_bench.models.runtime import Runtime
 
 
-def export(source: Path, out: Path, to: Runtime) -> Parity:
-    """Write a model as a graph; see `write_export`."""
-    return write_export(checkpoint_subject(source), out, to)
+@dataclass(frozen=True)
+class ExportReport:
+    """What was made, and how it does beside its parent."""
+
+    parity: Parity
+    result: Path | None  # the row beside the parent's
+
+    @override
+    def __str__(self) -> str:
+        where = f"\n\nResult: {self.result}" if self.result else ""
+        return f"{self.parity.section()}{where}"
+
+
+def export(
+    source: Path,
+    out: Path,
+    to: Runtime,
+    *,
+    cuts: Path | None = None,
+    split: str = "test",
+    results: Path | None = None,
+    upstream_checkpoint: Path | None = None,
+) -> ExportReport:
+    """Write a model as a graph that runs without this project; see `write_export`.
+
+    Args:
+        source: a checkpoint of any type, a run's folder or a named model; a folder of `probe`.
+        out: folder of the graph.
+        to: its form.
+        cuts: prepared folder to measure the difference on: of numbers, and of a head's metrics.
+        split: of the cuts.
+        results: folder with the parent's result of that split; the graph's goes beside it.
+            Default: `results` below a head's folder, where the parent's is there.
+        upstream_checkpoint: a head's, if it was moved.
+    """
+    subject, examination = _opened(source, cuts, split, upstream_checkpoint)
+    folder, parent, result = results or source / "results", None, None
+    if examination and examination.answers and (results is not None or folder.is_dir()):
+        parent = parents_result(folder, subject.config, examination)
+    parity, answered = write_export(subject, out, to, examination)
+    if parent and answered:
+        config = replace(subject.config, runtime=to)
+        result = publish_beside(folder, parent, answered, parity, config)
+    return ExportReport(parity, result)
+
+
+def _opened(
+    source: Path, cuts: Path | None, split: str, upstream_checkpoint: Path | None
+) -> tuple[Exportable, ExportCheck | None]:
+    if is_head(source):
+        head = open_head(source, upstream_checkpoint)
+        return head.subject, None if cuts is None else head.examine(cuts, split)
+    return checkpoint_subject(source), None if cuts is None else _heard(cuts, split)
+
+
+def _heard(cuts: Path, split: str) -> ExportCheck:
+    """Read some utterances of a split, spread over it."""
+    from harness_bench.audio.batching import read_waves  # noqa: PLC0415 - lhotse
+    from harness_bench.cuts.store import read_cuts  # noqa: PLC0415
+
+    every = [*read_cuts(cuts, split)]
+    read, _ = read_waves(every[:: max(1, len(every) // SOME)][:SOME])
+    ids = [cut.id for cut, _ in read]
+    return ExportCheck(ids, [wave for _, wave in read], None, "", split, ())

@@ -34,7 +34,8 @@ class GraphConfig:
     kind: Kind  # what comes out: hidden states, class probabilities, log-probabilities of tokens
     runtime: Runtime
     name: str  # the parent's
-    parent_digest: str
+    parent_digest: str  # of the checkpoint, the head or the ASR model
+    upstream_digest: str = ""  # of the checkpoint that a head or an ASR model stands on
     parameters: int
     hidden_size: int  # of the upstream, as the three below
     num_layers: int

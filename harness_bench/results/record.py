@@ -181,6 +181,19 @@ class Costs(BaseModel):
     hardware: Line = ""  # where the times and the memory were measured
 
 
+class Exported(BaseModel):
+    """What an exported graph keeps of the model that it was made from."""
+
+    model_config = MODEL
+
+    runtime: Literal["onnx", "onnx-int8", "torchscript"]
+    parent: Name  # its row
+    parent_digest: Digest  # of the head or ASR model
+    max_difference: _Amount  # of any number that comes out
+    difference: Finite  # of the main metric, this minus the parent's, on the same utterances
+    interval: Interval  # of the difference, paired
+
+
 SCHEMA_VERSION = 1
 MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
 MAX_PROBLEMS = 50  # reported per file
@@ -207,7 +220,8 @@ class Result(BaseModel):
     main_metric: Name
     metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=50)]
     parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream alone
-    costs: Costs | None = None  # of the upstream alone
+    costs: Costs | None = None  # of the upstream alone; of an exported graph, of all of it
+    exported: Exported | None = None
     # Share of each of the upstream's hidden states in the learned weighted sum, the input first.
     layer_weights: Annotated[tuple[Share, ...], Field(max_length=500)] = ()
     checkpoint_digest: Digest | None = None

@@ -1,0 +1,26 @@
+"""Classify audio with an exported head, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_bench.deploy.listening import read_audio
+from harness_bench.models.runtime import Graph
+from harness_bench.probing.s3prl.predict import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def predict(folder: Path, audio: Iterable[str | Path]) -> Iterator[Answer]:
+    """Classify audio files one by one, as `probing.s3prl.predict` does with the parent."""
+    graph = Graph(folder, "head")
+    for path in map(Path, audio):
+        try:
+            (probs,) = graph.alone(read_audio(path))
+        except ValueError as error:
+            yield Answer(path, {}, str(error))
+        else:
+            pairs = zip(graph.config.classes, probs[0].tolist(), strict=True)
+            yield Answer(path, dict(sorted(pairs, key=lambda pair: -pair[1])))
