@@ -64,7 +64,10 @@ def leave_out(
             if (why := fault(int(count), labels(texts[name])))
         }
         kaldi.write_skipped(out / split, found)
-        first = "".join(f"; {name}: {why}" for name, why in sorted(found.items())[:1])
+        first = "".join(
+            f", listed in {out / split / kaldi.SKIPPED}, such as {name}: {why}"
+            for name, why in sorted(found.items())[:1]
+        )
         what = "have too few frames, scored all the same" if split in tests else "left out"
         say(f"{split}: {len(found)} of {len(samples)} utterances {what}{first}")
         if len(found) == len(samples) and split not in tests:

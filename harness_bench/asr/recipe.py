@@ -352,13 +352,21 @@ def _check(c: RecipeConfig) -> str:
             "--feature_cache needs --layers mean or a number: weights are learned, so their sum "
             "cannot be kept"
         )
-    return str(upstream_folder(c.upstream, c.layers))
+    folder = upstream_folder(c.upstream, c.layers)
+    if any(map(c.runs, (10, 11, 12))):
+        from harness_bench.models.frozen import load_backbone  # noqa: PLC0415 - torch
+
+        load_backbone(folder)  # weights that are broken are told before hours of data
+    return str(folder)
 
 
 def _check_machine(c: RecipeConfig) -> None:
     """Refuse GPUs that are not here, and folders that cannot be written, before the first stage."""
-    if gpus := max(c.ngpu, int(c.gpu_inference == "true")):
-        check_device(f"cuda:{gpus - 1}", f"--ngpu {c.ngpu} --gpu_inference {c.gpu_inference}:")
+    # Data may be prepared on a machine without GPUs.
+    if c.ngpu and any(map(c.runs, (7, 10, 11))):
+        check_device(f"cuda:{c.ngpu - 1}", f"--ngpu {c.ngpu}")
+    if c.runs(12) and (c.gpu_inference == "true" or (c.ngpu and c.gpu_inference == "auto")):
+        check_device("cuda", f"--ngpu {c.ngpu} --gpu_inference {c.gpu_inference}")
     for name in ("expdir", "dumpdir", "asr_exp", "lm_exp"):
         if place := getattr(c, name):
             check_writable(Path(place), f"--{name}")

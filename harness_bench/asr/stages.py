@@ -173,7 +173,7 @@ def write_tokens(texts: Sequence[str], folder: Path, kind: TokenType, *, nbpe: i
     """Write tokens.txt (and bpe.model for "bpe") as ESPnet reads them; return the tokens.
 
     Raises:
-        ValueError: no text, or more units than the text can give.
+        ValueError: no text, more units than the text can give, or one that is a symbol of ESPnet.
     """
     if not any(texts):
         raise ValueError(f"{folder}: there is no training text to make tokens from.")
@@ -184,6 +184,11 @@ def write_tokens(texts: Sequence[str], folder: Path, kind: TokenType, *, nbpe: i
         units = [text.split() if kind == "word" else text for text in texts]
         counts = Counter(SPACE if unit == " " else unit for each in units for unit in each)
         found = sorted(counts, key=lambda token: (-counts[token], token))
+    if symbols := {BLANK, UNKNOWN, EDGE, *({SPACE} if kind == "word" else ())}.intersection(found):
+        raise ValueError(
+            f"the training text has the word {min(symbols)!r}, which is a symbol of ESPnet. Take it "
+            "out of the texts, or take --token_type char, which writes it letter by letter."
+        )
     # ESPnet's CTC takes token 0 as blank, and the last one as start and end of a sentence.
     tokens = [BLANK, UNKNOWN, *found, EDGE]
     write_text(folder / TOKENS, "".join(f"{token}\n" for token in tokens))

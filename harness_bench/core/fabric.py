@@ -44,18 +44,19 @@ def launched(environment: Mapping[str, str]) -> Layout | None:
     return None
 
 
-def check_device(device: str, name: str = "--device") -> None:
-    """Refuse a device that torch does not know or that is not here; `name` is what it is of."""
+def check_device(device: str, said: str = "") -> None:
+    """Refuse a device that torch does not know or that is not here; `said` is what asked for it."""
     import torch  # noqa: PLC0415 - seconds to import
 
+    said = said or f"--device {device}"
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"{name} {device}: expected cpu, cuda or cuda:NUMBER.") from error
+        raise ValueError(f"{said}: expected cpu, cuda or cuda:NUMBER.") from error
     count = torch.cuda.device_count()
     if found.type == "cuda" and (found.index or 0) >= count:
         raise ValueError(
-            f"{name} {device}: torch sees {count or 'no'} GPU{'s' * (count > 1)} here; "
+            f"{said}: torch sees {count or 'no'} GPU{'s' * (count > 1)} here; "
             "`harness-bench doctor` tells more."
         )
 
@@ -84,7 +85,7 @@ def make_fabric(
     layout = launched(os.environ)
     if accelerator == "cuda":
         last = devices - 1 if devices and layout is None else 0
-        check_device(f"cuda:{last}", "--accelerator")
+        check_device(f"cuda:{last}", f"--accelerator cuda, --devices {devices or 'all'}")
     if layout is not None and devices not in (None, layout.devices):
         raise ValueError(
             f"--devices {devices}, but the launcher started {layout.devices} ranks on this "

@@ -1,5 +1,6 @@
 """The stages of a recipe: what they call ESPnet's programs with, and what is told before them."""
 
+import re
 import shutil
 from contextlib import nullcontext
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness_bench.asr.config import PreparedConfig
 from harness_bench.asr.recipe import Recipe, upstream_folder
@@ -69,8 +71,7 @@ def test_a_name_of_the_family_is_looked_up(
     [
         # XLS-R's config names another model type and has keys of its own.
         ({"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForPreTraining"]}, ""),
-        ({"model_type": "whisper"}, "model_type is 'whisper'"),
-        ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({"model_type": "bert"}, "model_type is 'bert'"),
         (None, "has neither model.safetensors nor pytorch_model.bin"),
     ],
 )
@@ -95,3 +96,38 @@ def test_a_layer_that_is_not_there_is_refused(tiny_checkpoint: Path) -> None:
     for layers in ("3", "-4"):
         with pytest.raises(ValueError, match=f"layers = {layers}"):
             upstream_folder(str(tiny_checkpoint), layers)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ngpu": 99}, "--ngpu 99"),
+        ({"dumpdir": "/proc/dump"}, "--dumpdir /proc/dump"),
+        ({"asr_exp": __file__}, f"--asr_exp {__file__}"),
+        ({"pack": "/proc/model.zip"}, "--pack /proc/model.zip"),
+        ({"lm_exp": "a,b"}, "commas"),
+    ],
+)
+def test_what_is_not_there_is_told_before_the_first_stage(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    """ESPnet would say it hours later; data alone may be made on a machine without GPUs."""
+    with pytest.raises(ValueError, match=re.escape(told)):
+        recipe(tmp_path, **options)
+    if "ngpu" in options:
+        recipe(tmp_path, **options, stop_stage=5)
+
+
+def test_weights_that_are_no_numbers_are_told_before_the_first_stage(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Stage 11 would be the first to open them; data may be made without them."""
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415 - heavy
+
+    shutil.copytree(tiny_checkpoint, tmp_path / "nan")
+    weights = load_file(tmp_path / "nan" / "model.safetensors")
+    next(each for name, each in weights.items() if "layers.1" in name)[:1] = torch.nan
+    save_file(weights, tmp_path / "nan" / "model.safetensors")
+    with pytest.raises(ValueError, match="NaN"):
+        recipe(tmp_path, upstream=str(tmp_path / "nan"))
+    assert recipe(tmp_path, upstream=str(tmp_path / "nan"), stop_stage=5).checkpoint

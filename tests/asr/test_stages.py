@@ -113,7 +113,11 @@ def test_characters_are_ordered_by_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "kind", "told"),
-    [(TEXTS, "bpe", "nbpe = 5000 does not fit"), (["", ""], "char", "no training text")],
+    [
+        (TEXTS, "bpe", "nbpe = 5000 does not fit"),
+        (["", ""], "char", "no training text"),
+        (["a <blank>", "b"], "word", "'<blank>'"),
+    ],
 )
 def test_texts_that_give_no_tokens_are_refused(
     tmp_path: Path, texts: list[str], kind: Any, told: str
