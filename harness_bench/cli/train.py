@@ -202,7 +202,11 @@ def export(
         Path | None, opt("TOML with licences and figures, for a folder to give away.")
     ] = None,
     results: Annotated[
-        Path | None, opt("Results folder: those of these weights, by digest, go into the README.")
+        Path | None,
+        out_folder(
+            "Results folder: those of these weights, by digest, go into the README. With --to: "
+            "the parent's, beside whose result on the cuts the graph's goes; default: a probe's."
+        ),
     ] = None,
     to: Annotated[
         Literal["onnx", "onnx-int8", "torchscript"] | None,
@@ -210,9 +214,6 @@ def export(
     ] = None,
     cuts: Annotated[Path | None, opt("With --to: prepared cuts to measure it on.")] = None,
     split: Annotated[str, opt("Split of the cuts.")] = "test",
-    results: Annotated[
-        Path | None, opt("Results with the parent's on these cuts; default: a probe's own.")
-    ] = None,
     upstream_checkpoint: Annotated[
         Path | None, opt("With --to: a head's upstream, if it was moved.")
     ] = None,
@@ -233,9 +234,9 @@ def export(
       harness-bench export runs/did models/did_int8 --to onnx-int8 --cuts cuts/adi5
     """
     if to is not None:
-        if random or dtype != "float32" or card is not None or results is not None:
-            refuse("--to", "it takes neither --random, --dtype, --card nor --results; export that "
-                   "model first, then the folder with --to")  # fmt: skip
+        if random or dtype != "float32" or card is not None:
+            refuse("--to", "it takes neither --random, --dtype nor --card; export that model "
+                   "first, then the folder with --to")  # fmt: skip
         from harness_bench.deploy.run import export as to_graph
 
         typer.echo(
