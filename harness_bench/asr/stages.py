@@ -186,7 +186,7 @@ def write_tokens(texts: Sequence[str], folder: Path, kind: TokenType, *, nbpe: i
         found = sorted(counts, key=lambda token: (-counts[token], token))
     if symbols := {BLANK, UNKNOWN, EDGE, *({SPACE} if kind == "word" else ())}.intersection(found):
         raise ValueError(
-            f"the training text has the word {min(symbols)!r}, which is a symbol of ESPnet. Take it "
+            f"the training text has the word {min(symbols)!r}, a symbol of ESPnet. Take it "
             "out of the texts, or take --token_type char, which writes it letter by letter."
         )
     # ESPnet's CTC takes token 0 as blank, and the last one as start and end of a sentence.
