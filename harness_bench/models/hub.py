@@ -21,7 +21,7 @@ TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
 # What frozen use reads of our folders; a pretraining head may be larger than a small model.
-WEIGHTS = "model.safetensors"
+WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 FILES = ("config.json", "preprocessor_config.json", WEIGHTS, "harness.json")
 # Of a repository also what others write, who made it and under which terms. Nothing that runs code
 # when it is read: pytorch_model.bin is a pickle.
@@ -120,17 +120,22 @@ def locate(model: str | Path) -> Path:
 
     That is, in this order, a path that exists, a name of the family (`resolve`), or `OWNER/NAME` or
     `OWNER/NAME@REVISION` of the Hugging Face Hub, which is downloaded once and then found in its
-    cache, also offline; of MMS also `OWNER/NAME/adapter.LANGUAGE.safetensors`. Anything else is
-    returned as a path, for its reader to refuse.
+    cache, also offline; of MMS also `OWNER/NAME/adapter.LANGUAGE.safetensors`. A path in the cache
+    of then or of another machine, which heads and ASR models keep, is found again by its commit.
+    Anything else is returned as a path, for its reader to refuse.
 
     Raises:
         ValueError: a model that is not to be had, or has no weights in safetensors.
     """
     path, text = Path(model), str(model)
     if path.exists():
+        if "/" not in text and text in names():
+            say(f"{text}: {path.absolute()}, and not the model of this name")
         return path
     if text in names():
         return resolve(text)
+    if source := source_of(path):
+        text = source.replace("@", f"/{path.name}@") if path.suffix else source
     if (found := _REPOSITORY.fullmatch(text)) is not None:
         return _download(found["repo"], found["revision"], found["adapter"])
     return path
@@ -176,7 +181,9 @@ def _download(repo: str, revision: str | None, adapter: str | None = None) -> Pa
     asked = repo if revision is None else f"{repo}@{revision}"
     point = f"or point to a copy: a folder, or {MODELS}."
     try:
-        folder = _snapshot(repo, revision, adapter)
+        folder = _snapshot(repo, revision, [] if adapter is None else [adapter])
+        if not _weights(folder):  # those of an exported graph are in it, which is data too
+            folder = _snapshot(repo, revision, [GRAPH])
     except errors.GatedRepoError as error:
         raise ValueError(
             f"{asked} is gated on the Hugging Face Hub: ask for access on its page there and log "
@@ -198,6 +205,8 @@ def _download(repo: str, revision: str | None, adapter: str | None = None) -> Pa
             f"Hugging Face Hub gave no answer ({said(error)}). Run this again, or `hf download "
             f"{repo}` where there is a network, {point}"
         ) from error
+    if adapter is not None and not (folder / adapter).is_file():
+        raise ValueError(f"{asked} has no {adapter}; {point}")
     _check(folder, asked, point)
     say(f"{asked}: {source_of(folder)}, in {folder}")
     return folder if adapter is None else folder / adapter
@@ -208,13 +217,13 @@ def said(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
 
 
-def _snapshot(repo: str, revision: str | None, adapter: str | None) -> Path:
+def _snapshot(repo: str, revision: str | None, more: list[str]) -> Path:
     """Return the files in the cache; those that came whole before a kill are not fetched again."""
     from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - as above
 
     def fetch(*, local: bool) -> Path:
         return Path(snapshot_download(
-            repo, revision=revision, allow_patterns=[*_FETCHED, *([adapter] if adapter else [])],
+            repo, revision=revision, allow_patterns=[*_FETCHED, *more],
             ignore_patterns=["*/*"], local_files_only=local,
         ))  # fmt: skip
 
@@ -226,11 +235,15 @@ def _snapshot(repo: str, revision: str | None, adapter: str | None) -> Path:
     return fetch(local=False)
 
 
+def _weights(folder: Path) -> list[Path]:
+    return [*folder.glob("model*.safetensors")]
+
+
 def _check(folder: Path, asked: str, point: str) -> None:
     """Refuse a repository without settings, or without weights that are safe to read."""
     if not (folder / FILES[0]).is_file():
         raise ValueError(f"{asked} has no {FILES[0]}, so it is no checkpoint; {point}")
-    if not any(folder.glob("model*.safetensors")):
+    if not _weights(folder) and not (folder / GRAPH).is_file():
         raise ValueError(
             f"{asked} has no {WEIGHTS}, whole or in shards. Others, such as pytorch_model.bin, are "
             "not fetched: they are pickles, which can run any code when they are opened. Take a "

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build
 from harness_bench.core.files import read_json, write_text
+from harness_bench.models import hub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CONFIG, GRAPH, SCRIPT = "config.json", "model.onnx", "model.pt"
+CONFIG, GRAPH, SCRIPT = "config.json", hub.GRAPH, "model.pt"
 MODEL_TYPE: Literal["harness_export"] = "harness_export"  # of config.json
 Runtime = Literal["onnx", "onnx-int8", "torchscript"]
 Kind = Literal["upstream", "head", "ctc"]

@@ -91,6 +91,33 @@ def test_names_of_folders(tmp_path: Path, tiny_checkpoint: Path) -> None:
     assert "checkpoint_source" not in upstream_fields(tiny_checkpoint)
 
 
+def test_a_path_of_another_cache_is_found_again(
+    server: Hub, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads and ASR models keep the path of their upstream, and go to other machines."""
+    commit = server.repo(NAME).commit(files)
+    there = hub.locate(f"{NAME}/adapter.ara.safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "other"))
+    shutil.rmtree(tmp_path / "cache")
+    server.repo(NAME).commit({**files, "harness.json": b"{}"})
+    found, file = hub.locate(there.parent), hub.locate(there)
+    assert (found.is_relative_to(tmp_path / "other"), file.parent) == (True, found)
+    assert hub.source_of(found) == f"{NAME}@{commit}"
+    assert file.read_bytes() == b"no"
+
+
+def test_a_graph_is_fetched_where_it_is_the_model(server: Hub, files: Files) -> None:
+    """An exported folder has no safetensors; beside safetensors a graph is a second copy."""
+    server.repo(NAME).commit({**files, "model.onnx": b"graph"})
+    assert not (hub.locate(NAME) / "model.onnx").exists()
+    server.repo("lab/int8").commit({
+        "config.json": b'{"model_type": "harness_export"}', "model.onnx": b"graph", "x.onnx": b"",
+    })  # fmt: skip
+    folder = hub.locate("lab/int8")
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.onnx"}
+    assert hub.locate("lab/int8") == folder
+
+
 def test_a_branch_that_moved_and_a_revision_that_cannot(server: Hub, files: Files) -> None:
     """Only a pinned revision gives the same model tomorrow; a pinned one asks no one."""
     old = server.repo(NAME).commit(files)
@@ -205,14 +232,16 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
         "lab/pickled": r"pytorch_model\.bin.*pickles",
         "lab/data": r"no config\.json",
         "lab/gguf": r"no model\.safetensors",
+        f"{NAME}/adapter.xyz.safetensors": r"no adapter\.xyz\.safetensors",
     }
     for name, reason in refused.items():
-        with pytest.raises(ValueError, match=f"{name}.*{reason}"):
+        asked = name.replace("/adapter.xyz.safetensors", "")
+        with pytest.raises(ValueError, match=f"{asked}.*{reason}"):
             hub.locate(name)
     assert not server.fetched("pytorch_model.bin")
     offline(monkeypatch)
-    with pytest.raises(ValueError, match=f"{NAME}.*not whole.*network"):
-        hub.locate(NAME)
+    with pytest.raises(ValueError, match=r"lab/unseen.*not whole.*network"):
+        hub.locate("lab/unseen")
 
 
 def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(

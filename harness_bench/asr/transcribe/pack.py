@@ -29,7 +29,7 @@ from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
-from harness_bench.models.hub import locate
+from harness_bench.models.hub import locate, source_of
 
 CONFIG = "config.yaml"
 MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
@@ -365,6 +365,8 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
         places = [locate(opening.upstream_checkpoint)]
+    elif not any(place.exists() for place in places) and source_of(places[0]):
+        places = [locate(places[0])]  # it was trained on a model of the Hub, elsewhere
     there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)
     if there is None:
         raise ValueError(

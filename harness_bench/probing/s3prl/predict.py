@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_bench.core.files import read_json, write_json
-from harness_bench.models.hub import locate
+from harness_bench.models.hub import locate, source_of
 from harness_bench.probing.grid import GRID
 from harness_bench.probing.head.config import BEST, CLASSES
 from harness_bench.probing.probe import OUTCOME
@@ -74,7 +74,7 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
     if upstream_checkpoint is not None:
         settings["upstream_ckpt"] = str(upstream_checkpoint)
     kept = settings.get("upstream_ckpt")
-    if kept is not None and not Path(kept).exists():
+    if kept is not None and not (Path(kept).exists() or source_of(Path(kept))):
         raise ValueError(
             f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
             "lies now with --upstream-checkpoint."
