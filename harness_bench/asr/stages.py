@@ -137,7 +137,8 @@ def audio(
         say(f"{split}: {own}, the other utterances taken as they are")
         if unheard := kaldi.read_skipped(folder):
             shown = "; ".join(map(": ".join, list(unheard.items())[:_SHOWN]))
-            say(f"{split}: {len(unheard)} utterances cannot be heard, see skipped.tsv: {shown}")
+            listed = folder / kaldi.SKIPPED
+            say(f"{split}: {len(unheard)} utterances cannot be heard ({listed}): {shown}")
 
 
 def select(

@@ -41,6 +41,8 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
         samples: NDArray[np.float32] = cut.load_audio()
     except (AudioLoadingError, DurationMismatchError, OSError) as error:
         reason = str(error).splitlines()[0].removesuffix(" Details:")
+        if isinstance(error, DurationMismatchError):  # lhotse asks to report it
+            reason = "it has another length than was prepared"
         raise ValueError(
             f"Cut {cut.id!r}: its audio cannot be read ({reason}). "
             "Were files moved or changed since `harness-bench prepare`? Run it again."

@@ -76,6 +76,7 @@ def demo(
     """
     from rich.console import Console
 
+    from harness_bench.core.files import check_writable
     from harness_bench.leaderboard.tables import render_terminal
     from harness_bench.study.config import load_demo
     from harness_bench.study.run import run_demo
@@ -83,6 +84,7 @@ def demo(
     config = load_demo(data)
     config = config if seed is None else replace(config, seed=seed)
     folder = out or Path("runs") / config.name
+    check_writable(folder, "--out")  # the default too
     console = Console(stderr=True)
     files, schedule = run_demo(
         config, data, folder, console=console, jobs=jobs, data_root=data_root, minutes=minutes

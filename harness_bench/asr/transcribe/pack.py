@@ -24,7 +24,7 @@ from harness_bench.asr.config import list_options, option, parse_options
 from harness_bench.asr.espnet.register import NAME, register
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import STRICT, read_yaml
-from harness_bench.core.files import atomic_path, write_text
+from harness_bench.core.files import atomic_path, check_writable, write_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
@@ -72,6 +72,7 @@ def pack(options: PackOptions) -> Path:
     out = options.out
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; name a new folder or a file NAME.zip.")
+    check_writable(out, "--out", file=out.suffix == ".zip")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pack-", dir=out.parent) as name:
         stage, archive = Path(name) / "pack", Path(name) / "pack.zip"
