@@ -148,9 +148,7 @@ class WorkDir:
             return {}
         if note.inputs is None:
             return {"inputs": "inputs, of which an older version noted the digest alone"}
-        there, here = _flat(note.inputs), _flat(json.loads(json.dumps(self.inputs, default=str)))
-        names = sorted(name for name in there | here if there.get(name) != here.get(name))
-        return {name: _difference(name, there, here) for name in names} or {"key": "key"}
+        return differences(note.inputs, self.inputs) or {"key": "key"}
 
     @property
     def changed(self) -> list[str]:
@@ -258,12 +256,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs between two sets of nested, JSON-ready values, by name, in words."""
+    there, here = (flat(json.loads(json.dumps(each, default=str))) for each in (before, now))
+    names = sorted(name for name in there | here if there.get(name) != here.get(name))
+    return {name: _difference(name, there, here) for name in names}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by their dotted names."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
         nested = isinstance(value, dict) and value
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return found
 
 
 def _difference(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ import pytest
 
 from harness_bench.probing.s3prl import arguments
 from harness_bench.probing.s3prl.arguments import make_parser
-from tests.probing.test_checkpoints import make_checkpoint
+from tests.probing.test_checkpoints import RUN, make_checkpoint
 
-TRAIN = ["-m", "train", "-u", "fbank", "-d", "ser", "-p", "run"]
+TRAIN = [*RUN, "-p", "run"]
 TEST = ["-m", "evaluate", "-d", "ser"]
 
 

@@ -2,10 +2,13 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from harness_bench.core.config import read_yaml
+from harness_bench.probing.s3prl.arguments import make_parser, packaged_config
 from harness_bench.probing.s3prl.checkpoints import (
     choose,
     is_whole,
@@ -15,11 +18,16 @@ from harness_bench.probing.s3prl.checkpoints import (
     states,
 )
 
+RUN = ["-m", "train", "-u", "fbank", "-d", "ser"]
 
-def make_checkpoint(folder: Path, step: int) -> Path:
-    """Write a checkpoint as s3prl names it."""
+
+def make_checkpoint(folder: Path, step: int, *words: str, **more: Any) -> Path:
+    """Write a checkpoint as s3prl names it, of the command `RUN` with more words."""
     path = folder / f"states-{step}.ckpt"
-    torch.save({"Step": step, "weights": torch.arange(1000)}, path)
+    given = make_parser().parse_args([*RUN, "-p", str(folder), *words])
+    config = read_yaml(packaged_config("ser"))
+    state = {"Step": step, "weights": torch.arange(1000), "Args": given, "Config": config}
+    torch.save(state | more, path)
     return path
 
 

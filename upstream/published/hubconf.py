@@ -60,7 +60,7 @@ hubert_base_robust_mgr = _published(
 mhubert_base_vp_en_es_fr_it3 = _published(
     "mHuBERT base, English, Spanish and French", "mhubert_base_vp_en_es_fr_it3", "hubert", _BASE
 )
-contentvec = _published("ContentVec", "contentvec", "hubert", _BASE)
+contentvec = _published("ContentVec base", "contentvec", "hubert", _BASE)
 contentvec_km100 = _published("ContentVec, 100 units", "contentvec_km100", "hubert", _BASE)
 contentvec_km500 = _published("ContentVec, 500 units", "contentvec_km500", "hubert", _BASE)
 wav2vec2 = _published("wav2vec 2.0 base", "wav2vec2", "wav2vec2", _BASE)

@@ -76,13 +76,15 @@ def complete(argv: Sequence[str]) -> list[str]:
 
     Raises:
         ValueError: an unknown upstream or task, a missing or broken file, an override s3prl cannot
-            parse, the Hugging Face Hub.
+            parse, the Hugging Face Hub, a checkpoint of other settings or of another upstream.
         SystemExit: an unknown flag (argparse says which), or nothing to do for this rank.
     """
     parser = make_parser()
     known = parser.parse_args([re.sub("^--local-rank", "--local_rank", word) for word in argv])
     check(known)
-    _choose_checkpoint(known)
+    if (known.override or "").lower() == "none":
+        known.override = None
+    _take_up(known, parser)
     if known.config is None and known.past_exp is None and known.downstream in tasks():
         known.config = str(packaged_config(known.downstream))
     _choose_rank(known)
@@ -125,6 +127,23 @@ def check(known: argparse.Namespace) -> None:
                 "config.optimizer.lr=1e-3, and ',,' between them. Put a value that holds '=' "
                 "into a config file and give that with -c."
             )
+
+
+def _take_up(known: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Choose and check the checkpoint that `-a`, `-e` or `-i` means."""
+    given = {name: value for name, value in vars(known).items()
+             if value is not None and value != parser.get_default(name)}  # fmt: skip
+    auto = known.auto_resume
+    _choose_checkpoint(known)
+    if known.past_exp is None and (known.init_ckpt is None or known.mode == "train"):
+        return
+    from harness_bench.probing.s3prl import past  # noqa: PLC0415 - imports torch
+
+    if known.past_exp is not None:
+        packaged = packaged_config(known.downstream) if known.downstream in tasks() else None
+        past.take_up(known, given, auto=auto, packaged=packaged)
+    else:
+        past.check_weights(known)
 
 
 def _choose_checkpoint(known: argparse.Namespace) -> None:

@@ -60,11 +60,13 @@ def choose(past: Path) -> Path:
     return past
 
 
-def load_states(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; no code in it is run."""
+def load_states(path: Path, *, lazily: bool = False) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, tensors at their first use if `lazily`; no code is run."""
     import torch  # noqa: PLC0415 - heavy
 
     # Not for this call alone: leaving `safe_globals` would forbid what s3prl reads afterwards.
     torch.serialization.add_safe_globals([argparse.Namespace])  # the parsed arguments
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as stream:
+        lazily = lazily and stream.read(2) != _OLD_FORMAT
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
     return found

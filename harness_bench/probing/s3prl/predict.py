@@ -16,6 +16,7 @@ from harness_bench.probing.head.config import BEST, CLASSES
 from harness_bench.probing.probe import OUTCOME
 from harness_bench.probing.s3prl.checkpoints import load_states
 from harness_bench.probing.s3prl.hook import activate
+from harness_bench.probing.s3prl.past import refuse_other_upstream
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
             f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
             "lies now with --upstream-checkpoint."
         )
-    runner = Runner(argparse.Namespace(**settings), state["Config"])
+    arguments = argparse.Namespace(**settings)
+    way_out = "Give that one with --upstream-checkpoint, or train a head on this one."
+    refuse_other_upstream(state, arguments, checkpoint, way_out=way_out)
+    runner = Runner(arguments, state["Config"])
     for entry in runner.all_entries:
         entry.model.eval()
     return runner
@@ -94,7 +98,8 @@ def predict(
     """Classify audio files one by one, in the order given; yield an answer for each.
 
     Args:
-        probe: see `find_checkpoint`; a head of another project's task is a ValueError.
+        probe: see `find_checkpoint`; a head of another project's task is a ValueError, as is one
+            that was trained on another upstream.
         audio: a file, or files, of any length, rate and number of channels, no folders. One that
             cannot be read, is cut off, too short or empty, or has NaN or infinite samples gets its
             reason as the answer; the others are not affected.

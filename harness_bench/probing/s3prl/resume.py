@@ -26,8 +26,8 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
 from harness_bench.probing.head.config import PATIENCE
 from harness_bench.probing.s3prl.checkpoints import prune
+from harness_bench.probing.s3prl.past import KEY, UPSTREAM, upstream_of
 
-KEY = "HarnessBench"  # our part of a checkpoint; s3prl ignores it
 NOT_EXACT = (
     "This checkpoint was written by s3prl alone, without the place in the epoch and the random "
     "states: the epoch starts anew, and the run will differ from an unbroken one."
@@ -65,6 +65,7 @@ class Continuation:
         self.accumulate = int(self.settings.get("gradient_accumulate_steps") or 1)
         self.rank, self.ranks = world()
         self.patience = self._patience()
+        self.upstream = upstream_of(runner.args) if self.rank == 0 else {}
         saved = runner.init_ckpt
         self.step = int(saved.get("Step", 0))  # optimizer steps done
         self.resumed = bool(runner.args.past_exp and "Step" in saved)
@@ -215,6 +216,7 @@ class Continuation:
         ranks = [mine, *(self._told(rank, step) for rank in range(1, self.ranks))]
         logged = step % self.settings["log_step"] == 0  # then s3prl has emptied them
         return {
+            UPSTREAM: self.upstream,
             "batches": self.drawn,
             "epoch_start": [each["epoch_start"] for each in ranks],
             "now": [each["now"] for each in ranks],

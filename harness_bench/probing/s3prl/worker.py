@@ -16,6 +16,7 @@ from typing import Any
 
 from harness_bench.probing.s3prl.arguments import complete_command, tell
 from harness_bench.probing.s3prl.hook import activate
+from harness_bench.probing.s3prl.past import upstream_of
 
 # At module level, so that spawned DataLoader workers, which import this module again, have it too.
 activate()
@@ -89,7 +90,8 @@ def share_upstream(runner: Any) -> None:
 
     def get_upstream(self: Any) -> Any:
         given = self.args
-        key = (given.upstream, given.upstream_ckpt, given.upstream_model_config, given.device)
+        # By its digest: a folder may hold other weights by now.
+        key = (*upstream_of(given).values(), given.device)
         if given.upstream_trainable or "Upstream" in self.init_ckpt:
             return stock(self)
         if key in kept:
