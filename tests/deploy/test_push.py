@@ -20,6 +20,7 @@ from harness_bench.models.checkpoint import halve
 from harness_bench.models.frozen import checkpoint_digest, load_model
 from harness_bench.models.readme import write_readme
 from tests.hub_server import Hub, serve
+from tests.models.tiny_types import MAKERS
 from tests.results.conftest import metrics, put
 
 if TYPE_CHECKING:
@@ -190,3 +191,16 @@ def test_a_hub_that_refuses_is_one_sentence(server: Hub, model: Path) -> None:
     with pytest.raises(ValueError, match=r"(?s)does not take lab/tones.*hf auth login"):
         push(parcel)
     assert not server.repos
+
+
+@pytest.mark.usefixtures("server")
+def test_an_exported_graph_goes_out_and_comes_back(tmp_path: Path) -> None:
+    """A small one is what one gives away most."""
+    pytest.importorskip("onnx")
+    folder = MAKERS["onnx"](tmp_path / "graph")
+    where = push(pack_up(folder, REPO, licence="mit", costs=False))
+    there = hub.locate(where)
+    assert checkpoint_digest(there) == checkpoint_digest(folder)
+    samples, lengths = torch.randn(1, 2_000), torch.tensor([2_000])
+    ours, theirs = (load_model(each)(samples, lengths)[0] for each in (folder, there))
+    assert all(map(torch.equal, ours, theirs))
