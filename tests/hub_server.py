@@ -47,6 +47,7 @@ class Hub:
     cut: dict[str, int] = field(default_factory=dict)
     stall: threading.Event | None = None
     large: int = 1 << 30  # bytes from which an upload goes by LFS
+    made: list[dict[str, Any]] = field(default_factory=list)  # what new repositories were asked for
     refusing: bool = False  # whether nobody may write
 
     def repo(self, name: str) -> Repository:
@@ -199,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.hub.repos:
             self._answer(409, {"url": f"{self.hub.address}/{name}", "error": "It is there"})
             return
+        self.hub.made.append(asked)
         self.hub.repo(name).commit({".gitattributes": b""})
         self._answer(200, {"url": f"{self.hub.address}/{name}"})
 

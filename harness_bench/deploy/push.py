@@ -36,7 +36,7 @@ _BESIDE = (FACTS, HEAD, "LICENSE*", "family.toml", "curves.png", "*.train.jsonl"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 # Files of a checkpoint that must not outlive it in a repository: readers would mix the two.
 _STALE = re.compile(
-    r"(model|pytorch_model|adapter)\b.*\.(safetensors|bin|json|onnx)|pretraining_head\.safetensors|"
+    r"(model|pytorch_model)\b.*\.(safetensors|bin|json|onnx)|pretraining_head\.safetensors|"
     r"(config|preprocessor_config|processor_config|harness)\.json"
 )
 _PATH = re.compile(r"(?<![\w./~-])(?:/(?:home|root|tmp|work|Users|mnt|scratch|data)/[\w./-]+)")

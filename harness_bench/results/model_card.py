@@ -11,7 +11,7 @@ from harness_bench.core.files import write_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import shorten
 from harness_bench.models.checkpoint import read_facts
-from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.models.frozen import checkpoint_digest, config_of
 from harness_bench.models.readme import ABSENT, README, points, table, with_head, with_section
 from harness_bench.results.record import load_results
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 RESULTS, COSTS, HEARD = "Results", "Costs", "Pretraining data"
 _LONG = 300  # characters of a cell or a line
 _TASKS = {"asr": "automatic-speech-recognition"}  # a model hub's names; others are classification
-# In harness.json: the digest of the weights that these were rounded from, or a graph's parent.
-PARENT = "parent"
+# Digests of what weights were made from: of a graph in config.json, of float16 in harness.json.
+_PARENTS = ((config_of, "parent_digest"), (read_facts, "parent"))
 
 
 def results_of(folder: Path, results: Path) -> tuple[list[Result], str]:
-    """Return the measured results of a checkpoint, and whose they are.
+    """Return the measured results of a checkpoint, and the digest of another that they are of.
 
-    A model that was rounded to float16 has those of its parent where it has none of its own; the
-    second value then says so, and is "" otherwise.
+    A graph, and a model in float16, has those of its parent where it has none of its own; the
+    second value is then the parent's digest, and "" otherwise.
 
     Raises:
         ValueError: there is no such folder of results.
@@ -40,7 +40,8 @@ def results_of(folder: Path, results: Path) -> tuple[list[Result], str]:
     found, problems = load_results(results)
     for path, reason in problems.items():
         say(f"{path.name} is left out: {reason}")
-    parent = str(read_facts(folder).get(PARENT, ""))
+    parents = (str(read(folder).get(key, "")) for read, key in _PARENTS)
+    parent = next(filter(None, parents), "")
     for digest, whose in ((checkpoint_digest(folder), ""), (parent, parent)):
         own = [each for each in found.values() if digest and each.checkpoint_digest == digest]
         if own := [each for each in own if each.source == "measured"]:
@@ -65,25 +66,22 @@ def with_results(text: str, found: Sequence[Result], whose: str = "") -> str:
     text = with_section(text, RESULTS, _results(found, whose))
     if heard := sorted({each.pretraining_data for each in found if each.pretraining_data}):
         text = with_section(text, HEARD, points([shorten(line, _LONG) for line in heard]))
-    if (costs := next((each for each in found if each.costs), None)) and costs.costs:
-        text = with_section(text, COSTS, costs_text(costs.costs))
+    if not whose and (costs := next((each.costs for each in found if each.costs), None)):
+        text = with_section(text, COSTS, costs_text(costs))
     return with_head(text, {"eval_results": evaluated(found), "model_name": found[0].model})
 
 
 def _results(found: Sequence[Result], whose: str) -> str:
     parts = [table([_row(each) for each in found])]
-    methods = _unique(
-        metric.interval.method for each in found for metric in each.metrics.values()
-        if metric.interval
-    )  # fmt: skip
-    notes = [f"Intervals of 95 %: {'; '.join(methods)}."] if methods else []
+    spans = [span for each in found if (span := each.main.interval)]
+    notes = _unique(f"Intervals of {100 * span.level:g} %: {_cell(span.method)}." for span in spans)
     if any(each.synthetic for each in found):
         notes.append(
             "Corpora marked synthetic are computer-made: they say nothing about real speech."
         )
     if whose:
         notes.append(
-            f"Measured on the weights that these were rounded to float16 from (digest {whose})."
+            f"Measured on the weights that these were made from (digest {whose}), not on these."
         )
     notes += _unique(
         f"Leakage, {_cell(each.corpus)} {_cell(each.split)}: {_cell(each.leakage.detail)}"
@@ -101,7 +99,7 @@ def _row(result: Result) -> dict[str, Any]:
         "task": f"{_cell(result.task)}{head}",
         "corpus": f"{_cell(result.corpus)} {_cell(result.split)}{marked}",
         "metric": _cell(result.main_metric),
-        "value [95 % interval]": figure(result.main),
+        "value [interval]": figure(result.main),
         "utterances": ABSENT if result.utterances is None else f"{result.utterances:,}",
         "seeds": len(result.seeds) or 1,
         "leakage": leakage,

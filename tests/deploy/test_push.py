@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,6 +132,14 @@ def test_the_card_tells_the_results_of_these_weights(model: Path, tmp_path: Path
     assert (again.card, again.licence) == (parcel.card, "mit")
 
 
+def test_a_new_repository_is_private_unless_told(server: Hub, model: Path) -> None:
+    """What was pushed by mistake is not out in the world."""
+    parcel = pack_up(model, REPO, licence="mit", costs=False)
+    push(parcel)
+    push(replace(parcel, repo="lab/open"), public=True)
+    assert [asked["visibility"] for asked in server.made] == ["private", "public"]
+
+
 def test_a_rounded_model_says_whose_results_it_shows(model: Path, tmp_path: Path) -> None:
     """float16 has a digest of its own, and was measured by none of the parent's runs."""
     parent = checkpoint_digest(model)
@@ -139,11 +148,11 @@ def test_a_rounded_model_says_whose_results_it_shows(model: Path, tmp_path: Path
     assert checkpoint_digest(model) != parent
     parcel = pack_up(model, REPO, results=tmp_path / "results", costs=False)
     assert "81.5 %" in parcel.card
-    assert f"rounded to float16 from (digest {parent})" in parcel.card
+    assert f"made from (digest {parent}), not on these" in parcel.card
     put(tmp_path / "results", checkpoint_digest=checkpoint_digest(model), metrics=metrics(80.5))
     own = pack_up(model, REPO, results=tmp_path / "results", costs=False)
     assert "80.5 %" in own.card
-    assert "rounded" not in own.card
+    assert parent not in own.card
 
 
 def test_a_later_push_leaves_nothing_of_the_earlier_one(server: Hub, model: Path) -> None:
