@@ -241,7 +241,8 @@ class Recipe:
             )  # fmt: skip
             keys, out = Path(self.raw, name, "wav.scp"), Path(self.decoded, name)
             words = (*arguments, *c.inference_args.split())
-            decoding = _own(decode, keys, out, c.inference_nj, words)
+            unheard = Path(self.raw, "org", name)
+            decoding = _own(decode, keys, out, c.inference_nj, words, unheard=unheard)
             yield Step(12, f"decoding {name} [{c.asr_tag}/{c.inference_tag}]", decoding)
 
     def scoring(self) -> Iterator[Step]:

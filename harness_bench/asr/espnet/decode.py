@@ -23,15 +23,17 @@ _FILES = ("--config", "--asr_train_config", "--asr_model_file", "--lm_train_conf
 _POLL = 0.1  # seconds between looks at the processes
 
 
-def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
+def decode(
+    keys: Path, out: Path, jobs: int, arguments: Sequence[str], *, unheard: Path | None = None
+) -> int:
     """Decode all keys and join the parts; return how many parts had to be decoded.
 
     Args:
-        keys: a table with the utterances in its first column; those that skipped.tsv beside it
-            lists get an empty hypothesis.
+        keys: a table with the utterances in its first column.
         out: gets 1best_recog/{text,...}, and logs and parts below logdir.
         jobs: processes; 1 decodes in this one.
         arguments: of espnet2.bin.asr_inference, without --output_dir and --key_file.
+        unheard: a folder whose skipped.tsv lists utterances that get an empty hypothesis.
 
     Raises:
         ValueError: a process failed; shows the end of its log.
@@ -51,9 +53,11 @@ def decode(keys: Path, out: Path, jobs: int, arguments: Sequence[str]) -> int:
         tables = [part.folder / BEST / name for part in parts]
         (out / BEST / name).unlink(missing_ok=True)
         if all(table.is_file() for table in tables):
-            unheard = dict.fromkeys(read_skipped(keys.parent), "")  # scored all the same
-            found = {**ChainMap(*map(read_table, tables)), **(unheard if name == "text" else {})}
-            write_table(out / BEST / name, found)
+            write_table(out / BEST / name, ChainMap(*map(read_table, tables)))
+    if unheard is not None and (silent := read_skipped(unheard)):
+        text = out / BEST / JOINED[0]
+        write_table(text, read_table(text) | dict.fromkeys(silent, ""))
+        say(f"{len(silent)} utterances that cannot be heard have an empty hypothesis")
     say(f"{len(todo)} parts decoded, results in {out / BEST}")
     return len(todo)
 

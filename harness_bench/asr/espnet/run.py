@@ -78,6 +78,10 @@ def run(module: str, arguments: Sequence[str]) -> None:
     except SystemExit as end:
         if end.code:  # A program that ends well by sys.exit does not end those behind it.
             raise
+    except Exception as error:
+        if type(error).__name__ != "ProcessExitedException":  # torch's, of a rank it spawned
+            raise
+        sys.exit(f"error: {module}: {error}; what that process said stands above")
 
 
 def run_steps(steps: Iterable[Step], times: Path | None) -> None:

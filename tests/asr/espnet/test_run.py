@@ -208,3 +208,18 @@ def test_a_single_loss_that_is_no_number_ends_no_training(
     epoch = run._watched(lambda *, reporter: lost if reporter else None)
     with pytest.raises(SystemExit) if ends else nullcontext():
         assert epoch(reporter=report) is lost
+
+
+def test_a_rank_that_ends_with_a_sentence_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own sentence stands in the log; a traceback of the parent would hide it."""
+    (tmp_path / "ended_probe.py").write_text(
+        "from torch.multiprocessing import ProcessExitedException\n\n"
+        "def main(): raise ProcessExitedException('process 1 terminated', 1, 2, 3)",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", [])
+    with pytest.raises(SystemExit, match="ended_probe: process 1 terminated"):
+        run.run("ended_probe", [])
