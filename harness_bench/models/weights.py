@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from harness_bench.core.files import read_json
-from harness_bench.core.sanitize import inside
+from harness_bench.core.sanitize import check_relative
 from harness_bench.models.hub import WEIGHTS
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _shards(table: Path) -> list[Path]:
     places = places.get("weight_map") if isinstance(places, dict) else None
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{table} has no `weight_map`, which says where the weights are.")
-    found = [inside(table.parent, str(name)) for name in sorted({*map(str, places.values())})]
+    # Links may lead out: the Hub's cache consists of them.
+    found = [table.parent / check_relative(name) for name in sorted({*map(str, places.values())})]
     if missing := [path.name for path in found if not path.is_file()]:
         raise ValueError(
             f"{table} names {len(found)} files of weights; {', '.join(missing)} are not in "

@@ -154,6 +154,8 @@ def test_weights_in_several_files_are_all_fetched(
     folder = hub.locate(NAME)
     assert {path.name for path in folder.iterdir()} >= {*sharded}
     assert all((folder / name).read_bytes() == data for name, data in sharded.items())
+    opened, whole = (load_model(each).state_dict() for each in (NAME, tiny_checkpoint))
+    assert all(torch.equal(opened[name], value) for name, value in whole.items())
 
 
 def test_adapters_of_one_language_come_where_they_are_named(server: Hub, files: Files) -> None:
