@@ -191,6 +191,8 @@ def predict(
 
     failed = 0
     if is_export(head):
+        if upstream_checkpoint is not None:
+            refuse("--upstream-checkpoint", f"the graph in {head} has its upstream in it")
         from harness_bench.deploy.predict import predict as by_graph
 
         answers = by_graph(head, audio)
@@ -216,7 +218,7 @@ def predict(
 
 
 def transcribe(
-    model: Annotated[Path, arg("Model pack, unpacked or not, or asr folder.")],
+    model: Annotated[Path, arg("Model pack, unpacked or not, asr folder, or exported graph.")],
     audio: Annotated[list[Path], arg("Audio files, or folders of them.")],
     *,
     style: Annotated[
@@ -257,13 +259,24 @@ def transcribe(
       harness-bench transcribe model.zip speech.wav
       harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
       harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
+      harness-bench transcribe models/asr_int8 speech.wav
     """
     from harness_bench.asr.transcribe.chunks import find_recordings
-    from harness_bench.core.fabric import check_device
+    from harness_bench.models.runtime import is_export
 
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
+    if is_export(model):
+        if device != "cpu" or (beam, ctc_weight, upstream_checkpoint) != (None, None, None):
+            refuse("MODEL", f"{model} is an exported graph: its most probable path on the CPU, "
+                   "without --device, --beam, --ctc-weight and --upstream-checkpoint")  # fmt: skip
+        from harness_bench.deploy.transcribe import transcribe as by_graph
+
+        heard = by_graph(model, recordings, max_seconds)
+        raise typer.Exit(1 if _deliver(heard, len(recordings), chosen, out) else 0)
+    from harness_bench.core.fabric import check_device
+
     check_device(device)
     from harness_bench.asr.transcribe.transcriber import transcribe as run
 

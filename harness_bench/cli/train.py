@@ -215,13 +215,13 @@ def export(
     cuts: Annotated[Path | None, opt("With --to: prepared cuts to measure it on.")] = None,
     split: Annotated[str, opt("Split of the cuts.")] = "test",
     upstream_checkpoint: Annotated[
-        Path | None, opt("With --to: a head's upstream, if it was moved.")
+        Path | None, opt("With --to: the upstream of a head or an ASR model, if it was moved.")
     ] = None,
 ) -> None:
     """Write a run's model as a folder that s3prl and ESPnet open; its README says what else does.
 
-    With --to, RUN is a checkpoint or a folder of `probe`, and OUT a graph of it (a head's with its
-    upstream in it) with differences, size and speed beside the parent's.
+    With --to, RUN is a checkpoint, a folder of `probe` or an ASR model, and OUT a graph of it with
+    its upstream in it (of ASR: CTC), with differences, size and speed beside the parent's.
 
     Examples:
       harness-bench export runs/it1 models/harness_l_it1
@@ -232,6 +232,7 @@ def export(
       harness-bench export facebook/hubert-base-ls960@main models/hubert_base
       harness-bench export harness_mini models/mini_int8 --to onnx-int8
       harness-bench export runs/did models/did_int8 --to onnx-int8 --cuts cuts/adi5
+      harness-bench export model.zip models/asr_int8 --to onnx-int8 --cuts cuts/mgb3
     """
     if to is not None:
         if random or dtype != "float32" or card is not None:

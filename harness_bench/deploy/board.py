@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.core.workdir import command_line
 from harness_bench.deploy.parity import Change
+from harness_bench.models.runtime import CONFIG, GRAPH, load_config
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.results.record import Costs, Exported, Interval, Result, load_results
 from harness_bench.scoring.publish import class_result, publish, split_digest, text_result
@@ -77,9 +79,11 @@ def examine(examination: ExportCheck, graph: Run, parent: Run) -> Answered:
 
 
 def publish_beside(
-    folder: Path, parent: Result, answered: Answered, parity: Parity, config: GraphConfig
+    folder: Path, parent: Result, answered: Answered, parity: Parity, graph: Path
 ) -> Path:
-    """Write the result of a graph into a folder of results, as its parent's describes it."""
+    """Write the result of an exported folder `graph` as its parent's result describes it."""
+    config, files = load_config(graph), (graph / CONFIG, graph / GRAPH)
+    digest = digest_strings(digest_file(file) for file in files if file.is_file())
     change = answered.changes[0]
     costs = Costs(
         real_time_factor=parity.real_time_factor,
@@ -97,11 +101,12 @@ def publish_beside(
         interval=Interval(low=span[0], high=span[1], method=method),
     )
     kept = ("model_kind", "task", "corpus", "split", "synthetic", "parameters", "layer_weights",
-            "hours", "seed", "pretraining_data", "leakage", "checkpoint_digest")  # fmt: skip
+            "hours", "seed", "pretraining_data", "leakage")  # fmt: skip
+    how = f"{config.runtime}, greedy CTC" if config.kind == "ctc" else config.runtime
     template = partial(
         Result, **{name: getattr(parent, name) for name in kept},
-        model=f"{parent.model} ({config.runtime})", costs=costs, exported=exported,
-        command=command_line(),
+        model=f"{parent.model} ({how})", costs=costs, exported=exported,
+        checkpoint_digest=digest, command=command_line(),
     )  # fmt: skip
     rows = answered.graph
     if isinstance(rows[0], ClassPrediction):

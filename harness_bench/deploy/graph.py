@@ -60,8 +60,9 @@ class HubertGraph(nn.Module):
         own = hubert.feature_extractor
         self.extractor = MelGraph(own) if isinstance(own, MelExtractor) else ConvsGraph(own)
         # Names of products that int8 leaves alone: the spectrum's, the first convolution's.
-        first = "MatMul" if isinstance(own, MelExtractor) else "layers.0/"
-        self.precise = (f"/extractor/{first}",)
+        mel = isinstance(own, MelExtractor)
+        first = ("power/MatMul", "MatMul") if mel else ("layers.0/",)
+        self.precise = tuple(f"/extractor/{name}" for name in first)
         self.encoder = EncoderGraph(hubert.encoder)
 
     @override
@@ -143,21 +144,15 @@ def _standardised(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
 
 
 class MelGraph(nn.Module):
-    """Log-mel bins by a product with the discrete Fourier transform's matrix."""
+    """Our log-mel bins, two windows a frame, and what stands behind them."""
 
     def __init__(self, extractor: MelExtractor) -> None:
         super().__init__()
         window, filters = mel_constants(torch.device("cpu"))
-        angles = 2 * math.pi / MEL_WINDOW * torch.outer(
-            torch.arange(MEL_WINDOW, dtype=torch.float64),
-            torch.arange(MEL_WINDOW // 2 + 1, dtype=torch.float64),
-        )  # fmt: skip
-        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
-        self.register_buffer("transform", (window.double()[:, None] * waves).float())
+        self.power = PowerGraph(window, MEL_HOP)
         self.register_buffer("filters", filters)
         self.layer_norm, self.linear = extractor.layer_norm, extractor.linear
 
-    transform: Tensor  # (400, 402), the window in it
     filters: Tensor  # (201, 80)
 
     @override
@@ -168,13 +163,35 @@ class MelGraph(nn.Module):
         step = MEL_STACK * MEL_HOP
         frames = (length - MEL_WINDOW) // step + 1
         # A window of zeros more, for the last frame's second one.
-        windows = _taps(F.pad(waveforms, (0, step))[..., None], MEL_WINDOW, MEL_HOP)
-        bins = windows[:, : MEL_STACK * frames] @ self.transform
-        real, imaginary = bins.chunk(2, dim=2)
-        power = real.square() + imaginary.square()
+        power = self.power(F.pad(waveforms, (0, step)))[:, : MEL_STACK * frames]
         mels = (power @ self.filters).clamp(min=MEL_FLOOR).log()
         stacked = mels.reshape(batch, frames, MEL_STACK * MEL_BINS)
         return F.gelu(self.linear(self.layer_norm(stacked)))
+
+
+class PowerGraph(nn.Module):
+    """The power spectrum by a product with the discrete Fourier transform's matrix."""
+
+    transform: Tensor  # (N, 2 * (N / 2 + 1)), the window in it
+
+    def __init__(self, window: Tensor, hop: int) -> None:
+        """`window` is (N,)."""
+        super().__init__()
+        self.size, self.hop = len(window), hop
+        angles = 2 * math.pi / self.size * torch.outer(
+            torch.arange(self.size, dtype=torch.float64),
+            torch.arange(self.size // 2 + 1, dtype=torch.float64),
+        )  # fmt: skip
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+        self.register_buffer("transform", (window.double()[:, None] * waves).float())
+
+    @override
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Map waveforms (B, T) -> (B, windows, N / 2 + 1)."""
+        real, imaginary = (_taps(waveforms[..., None], self.size, self.hop) @ self.transform).chunk(
+            2, dim=2
+        )
+        return real.square() + imaginary.square()
 
 
 class EncoderGraph(nn.Module):

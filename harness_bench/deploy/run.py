@@ -44,23 +44,26 @@ def export(
     """Write a model as a graph that runs without this project; see `write_export`.
 
     Args:
-        source: a checkpoint of any type, a run's folder or a named model; a folder of `probe`.
+        source: a checkpoint of any type, a run's folder or a named model; a folder of `probe`; an
+            ASR model as `transcribe` takes it, of which CTC is exported.
         out: folder of the graph.
         to: its form.
-        cuts: prepared folder to measure the difference on: of numbers, and of a head's metrics.
+        cuts: prepared folder to measure the difference on: of numbers, and of a head's metrics
+            or CTC's WER.
         split: of the cuts.
         results: folder with the parent's result of that split; the graph's goes beside it.
             Default: `results` below a head's folder, where the parent's is there.
-        upstream_checkpoint: a head's, if it was moved.
+        upstream_checkpoint: a head's or an ASR model's, if it was moved.
     """
     subject, examination = _opened(source, cuts, split, upstream_checkpoint)
     folder, parent, result = results or source / "results", None, None
     if examination and examination.answers and (results is not None or folder.is_dir()):
         parent = parents_result(folder, subject.config, examination)
+        if parent.normaliser is not None:
+            examination = replace(examination, profile=parent.normaliser.split()[0])
     parity, answered = write_export(subject, out, to, examination)
     if parent and answered:
-        config = replace(subject.config, runtime=to)
-        result = publish_beside(folder, parent, answered, parity, config)
+        result = publish_beside(folder, parent, answered, parity, out)
     return ExportReport(parity, result)
 
 
@@ -70,7 +73,20 @@ def _opened(
     if is_head(source):
         head = open_head(source, upstream_checkpoint)
         return head.subject, None if cuts is None else head.examine(cuts, split)
+    if is_asr(source):
+        from harness_bench.deploy.ctc import TrainedCtc  # noqa: PLC0415 - ESPnet
+
+        ctc = TrainedCtc(source, upstream_checkpoint)
+        return ctc.subject, None if cuts is None else ctc.examine(cuts, split)
     return checkpoint_subject(source), None if cuts is None else _heard(cuts, split)
+
+
+def is_asr(source: Path) -> bool:
+    """Whether a path is what `transcribe` would take: a pack, or a training's folder."""
+    if source.is_file():
+        return source.suffix == ".zip"
+    names = ("meta.yaml", "config.yaml", "asr/config.yaml")
+    return any((source / name).is_file() for name in names)
 
 
 def _heard(cuts: Path, split: str) -> ExportCheck:

@@ -70,9 +70,14 @@ def is_export(path: Path) -> bool:
     return isinstance(found, dict) and found.get("model_type") == MODEL_TYPE
 
 
+def load_config(folder: Path) -> GraphConfig:
+    """Read config.json of an exported folder of any kind and form."""
+    return build(GraphConfig, read_json(folder / CONFIG), source=str(folder / CONFIG))
+
+
 def read_config(folder: Path, kind: Kind) -> GraphConfig:
     """Read config.json of an exported folder; a graph of another kind is a ValueError."""
-    config = build(GraphConfig, read_json(folder / CONFIG), source=str(folder / CONFIG))
+    config = load_config(folder)
     uses = {"upstream": "an upstream: -u harness_local -k", "head": "`harness-bench predict`",
             "ctc": "`harness-bench transcribe`"}  # fmt: skip
     if config.kind != kind:

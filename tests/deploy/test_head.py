@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.models.runtime import GRAPH, read_config
 from harness_bench.results.record import Result, load_results
 from harness_bench.scoring.publish import class_result, publish
+from tests.deploy.test_transcribe import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,6 +160,15 @@ def test_predict_hears_what_the_parent_hears(made: tuple[Path, Any], tmp_path: P
     for answer, reason in zip(failed, reasons, strict=True):
         assert not answer.probs
         assert reason in answer.problem
+
+
+def test_no_torch_is_imported(made: tuple[Path, Any], tmp_path: Path) -> None:
+    """`harness-bench predict` of an export starts in half a second, in little memory."""
+    sf.write(tmp_path / "a.wav", np.sin(np.arange(24_000) / 7), 24_000)
+    command = [sys.executable, "-c", PROGRAM, "predict", str(made[0]), str(tmp_path / "a.wav")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads(done.stdout)["probs"].values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_resampling_is_that_of_training(tmp_path: Path) -> None:

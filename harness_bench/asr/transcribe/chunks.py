@@ -1,6 +1,6 @@
 """Recordings of any length as chunks that a recogniser can take, cut at quiet places."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech
 SHORTEST_LIMIT = 1.0  # seconds; the least that `max_seconds` may be
 _WINDOW, _HOP = 0.2, 0.01  # seconds over which loudness is measured, and its step
+
+type Resample = Callable[[NDArray[np.float32], int], NDArray[np.float32]]  # samples, rate
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def find_recordings(paths: Iterable[Path]) -> list[Recording]:
     return list(found.values())
 
 
-def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
+def read_chunks(path: Path, max_seconds: float, resample: Resample = standard) -> Iterator[Chunk]:
     """Read a recording chunk by chunk, so that memory does not grow with its length.
 
     Each chunk ends where the 0.2 s around it are quietest between half of `max_seconds` and
@@ -80,6 +82,7 @@ def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
     Args:
         path: a file that libsndfile reads, any rate; channels are averaged.
         max_seconds: longest chunk.
+        resample: makes 16 kHz of it.
 
     Raises:
         ValueError: no such file, unreadable, cut off, too short, NaN or infinite samples, or
@@ -105,7 +108,7 @@ def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
                 end = len(waiting) if len(waiting) <= limit else quiet_place(waiting, rate, limit)
                 if not end:
                     break
-                yield Chunk(done / rate, standard(waiting[:end], rate))
+                yield Chunk(done / rate, resample(waiting[:end], rate))
                 waiting, done = waiting[end:], done + end
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(_reason(path, str(error).splitlines()[0])) from error

@@ -4,11 +4,10 @@ Words are timed by CTC forced alignment of the hypothesis, and frames as seconds
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,61 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import TokenSpan, forced_align, merge_tokens
 
-from harness_bench.asr.transcribe.chunks import Chunk, Recording, find_recordings, read_chunks
+from harness_bench.asr.transcribe.chunks import Recording, find_recordings
 from harness_bench.asr.transcribe.pack import OpenOptions, open_model
-from harness_bench.asr.transcribe.transcript import TimedWord, Transcript, segments_of
+from harness_bench.asr.transcribe.recognise import (
+    LEAST,
+    Hypothesis,
+    measure_grid,
+    transcripts,
+    words_of,
+)
+from harness_bench.asr.transcribe.transcript import TimedWord, Transcript
 from harness_bench.audio.batching import pad
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.core.log import bar
+from harness_bench.audio.io import standard
 
 MAX_SECONDS = 20.0  # longest chunk; recipes train on utterances of up to so many
-_LEAST = SAMPLE_RATE // 2  # samples; a shorter chunk is filled up with zeros
-SPACE, WORD_START = "<space>", "\u2581"  # ESPnet's token between words, sentencepiece's before one
-_SPAN = 38_400  # samples: a whole number of frames at any usual shift (10 ms times 1 to 12)
-_SHORT = 16_000  # samples; every model gives frames of so many
-_PARTS = 8  # of a frame, to which its place is measured
-
-
-@dataclass(frozen=True)
-class FrameGrid:
-    """Where the encoder's frames lie: frame i is centred at `first + i * shift` samples."""
-
-    shift: float
-    first: float
-
-    def seconds(self, start: int, end: int) -> tuple[float, float]:
-        """Return when frames `start` to `end - 1` begin and end, in seconds."""
-        begins, ends = ((self.first + (i - 0.5) * self.shift) / SAMPLE_RATE for i in (start, end))
-        return begins, ends
-
-
-def measure_grid(frames_of: Callable[[int], int]) -> FrameGrid:
-    """Measure where a model's frames lie, whatever its frontend and subsampling are.
-
-    A stack of strided layers gives floor((n - field) / shift) + 1 frames of n samples. Two lengths
-    a multiple of the shift apart give it exactly; lengths in between tell the field.
-
-    Args:
-        frames_of: samples -> frames of the encoder.
-
-    Raises:
-        ValueError: the number of frames does not grow with the audio.
-    """
-    base = frames_of(_SHORT)
-    more = frames_of(_SHORT + _SPAN) - base
-    if base < 1 or more < 1:
-        raise ValueError(
-            f"The encoder gives {base} frames of 1 s and {more} more of {_SPAN / 16000} s more: "
-            "it has no frames in time, so words cannot be timed."
-        )
-    shift = _SPAN / more
-    step = shift / _PARTS
-    # The largest step that adds no frame: so much was missing to the next frame.
-    spare = next(
-        (k for k in range(1, _PARTS) if frames_of(_SHORT + round(k * step)) > base), _PARTS
-    )
-    field = _SHORT + (spare - 0.5) * step - base * shift
-    return FrameGrid(shift, field / 2)
 
 
 def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[TokenSpan] | None:
@@ -97,42 +56,16 @@ def align(log_probs: Tensor, tokens: Sequence[int], blank: int) -> list[TokenSpa
     return spans
 
 
-def words_of(tokens: Sequence[str], token_type: str) -> list[list[int]]:
-    """Group tokens into words: lists of indices; tokens that only part words are in none.
-
-    Args:
-        tokens: of the hypothesis, as text.
-        token_type: ESPnet's: char, bpe, word; others are taken as words.
-    """
-    groups: list[list[int]] = []
-    inside = False
-    for index, token in enumerate(tokens):
-        if token_type == "char" and token == SPACE:  # noqa: S105 - a unit of text
-            inside = False
-            continue
-        starts = {"char": not inside, "bpe": not inside or token.startswith(WORD_START)}
-        if starts.get(token_type, True):
-            groups.append([])
-        groups[-1].append(index)
-        inside = True
-    return groups
-
-
 def confidence(spans: Sequence[TokenSpan]) -> float:
     """Return CTC's mean probability (geometric) over the frames of some tokens, from 0 to 1."""
     frames = sum(map(len, spans))
     return math.exp(sum(span.score * len(span) for span in spans) / frames)
 
 
-class Hypothesis(NamedTuple):
-    """A hypothesis of one chunk."""
-
-    text: str
-    words: list[TimedWord]  # times from the chunk's beginning
-
-
 class Transcriber:
     """A model (see `open_model`) with what is needed to say when its words were said."""
+
+    resample = staticmethod(standard)
 
     def __init__(self, model: Path, opening: OpenOptions | None = None) -> None:
         opening = opening or OpenOptions()
@@ -164,7 +97,7 @@ class Transcriber:
         """
         lengths = [len(wave) for wave in waves]
         try:
-            long_enough = [np.pad(wave, (0, max(_LEAST - len(wave), 0))) for wave in waves]
+            long_enough = [np.pad(wave, (0, max(LEAST - len(wave), 0))) for wave in waves]
             encoded, frames = self._encode(long_enough)
             results = self._search(encoded, frames)
         except torch.cuda.OutOfMemoryError as error:
@@ -239,52 +172,4 @@ def transcribe(
     ]
     if not isinstance(model, Transcriber):
         model = Transcriber(Path(model), OpenOptions(**opening))
-    return _transcripts(model, recordings, max_seconds)
-
-
-def _transcripts(
-    transcriber: Transcriber, recordings: Iterable[Recording], max_seconds: float
-) -> Iterator[Transcript]:
-    waiting: list[tuple[Transcript, Chunk]] = []
-    opened: list[Transcript] = []  # all but the last have been read to the end
-    for each, chunk in bar(_all_chunks(recordings, max_seconds), title="transcribe", unit="chunk"):
-        if not opened or opened[-1] is not each:
-            opened.append(each)
-        if chunk is not None and not chunk.silent:
-            waiting.append((each, chunk))
-        if len(waiting) >= transcriber.batch_size:
-            _decode(transcriber, waiting)
-        if not waiting:
-            yield from opened[:-1]
-            del opened[:-1]
-    _decode(transcriber, waiting)
-    yield from opened
-
-
-def _all_chunks(
-    recordings: Iterable[Recording], max_seconds: float
-) -> Iterator[tuple[Transcript, Chunk | None]]:
-    """Yield the chunks of each recording; one that cannot be read comes once without any."""
-    for recording in recordings:
-        each = Transcript(recording.path, recording.name)
-        try:
-            for chunk in read_chunks(recording.path, max_seconds):
-                each.duration = chunk.start + chunk.duration
-                yield each, chunk
-        except ValueError as error:  # nothing is told but the problem
-            each.problem, each.duration = " ".join(str(error).split()), 0.0
-            each.segments.clear()
-        if not each.duration:
-            yield each, None
-
-
-def _decode(transcriber: Transcriber, waiting: list[tuple[Transcript, Chunk]]) -> None:
-    """Decode what waits, and give each recording its segments."""
-    if not waiting:
-        return
-    results = transcriber.hear([chunk.samples for _, chunk in waiting])
-    for (each, chunk), heard in zip(waiting, results, strict=True):
-        if not each.problem:
-            words = [word.moved(chunk.start) for word in heard.words]
-            each.segments += segments_of(words, chunk.start, chunk.start + chunk.duration)
-    waiting.clear()
+    return transcripts(model, recordings, max_seconds)

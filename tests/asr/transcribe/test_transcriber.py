@@ -20,14 +20,8 @@ from torchaudio.functional import TokenSpan, resample
 
 from harness_bench.asr.transcribe.chunks import find_recordings
 from harness_bench.asr.transcribe.pack import OpenOptions
-from harness_bench.asr.transcribe.transcriber import (
-    Transcriber,
-    align,
-    confidence,
-    measure_grid,
-    transcribe,
-    words_of,
-)
+from harness_bench.asr.transcribe.recognise import measure_grid, words_of
+from harness_bench.asr.transcribe.transcriber import Transcriber, align, confidence, transcribe
 from harness_bench.asr.transcribe.transcript import Transcript
 from harness_bench.cli import app
 from tests.asr.tiny_asr import EDGE, LETTER, random_text, speech

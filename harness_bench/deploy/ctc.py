@@ -1,0 +1,211 @@
+"""CTC of an ASR model as a graph: frontend, encoder and output layer in one."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, override
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness_bench.asr.espnet.frontend import HarnessFrontend
+from harness_bench.asr.transcribe.pack import OpenOptions
+from harness_bench.asr.transcribe.recognise import LEAST
+from harness_bench.asr.transcribe.transcriber import Transcriber
+from harness_bench.audio.io import load_finite
+from harness_bench.core.files import digest_strings
+from harness_bench.core.log import bar
+from harness_bench.cuts.fields import group_of, tags_of, text_of
+from harness_bench.cuts.store import read_cuts
+from harness_bench.deploy.board import SOME, ExportCheck
+from harness_bench.deploy.convert import Exportable
+from harness_bench.deploy.graph import HubertGraph, PowerGraph, TracedGraph, graph_of
+from harness_bench.deploy.transcribe import greedy
+from harness_bench.models.frozen import FrozenUpstream, checkpoint_digest, load_backbone
+from harness_bench.models.layers import WEIGHTED
+from harness_bench.models.runtime import GraphConfig
+from harness_bench.results.predictions import TextPrediction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from harness_bench.deploy.parity import Run
+
+FBANK = "default"  # ESPnet's own frontend
+
+
+class CtcGraph(nn.Module):
+    """Log-probabilities of tokens per frame of the encoder."""
+
+    def __init__(self, asr: Any, frontend: nn.Module) -> None:
+        super().__init__()
+        self.frontend, self.normalize, self.preencoder = frontend, asr.normalize, asr.preencoder
+        self.encoder, self.postencoder, self.ctc = asr.encoder, asr.postencoder, asr.ctc
+
+    @override
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Map (1, T) float at 16 kHz and (1,) int64 -> (1, F, V)."""
+        x, frames = self.frontend(waveforms, lengths)
+        for part in (self.normalize, self.preencoder):
+            x, frames = (x, frames) if part is None else part(x, frames)
+        if self.encoder is not None:
+            inside = getattr(self.encoder, "interctc_use_conditioning", False)
+            x, frames, _ = self.encoder(x, frames, **({"ctc": self.ctc} if inside else {}))
+        x = x[0] if isinstance(x, tuple) else x
+        if self.postencoder is not None:
+            x, _ = self.postencoder(x, frames)
+        scores: Tensor = self.ctc.log_softmax(x)
+        return scores
+
+
+class FeaturesGraph(nn.Module):
+    """The frontend `harness`: one hidden state, their mean or their learned sum."""
+
+    def __init__(self, upstream: HubertGraph | TracedGraph, shares: list[float]) -> None:
+        super().__init__()
+        self.upstream = upstream
+        self.shares = {at: share for at, share in enumerate(shares) if share}
+        if isinstance(upstream, HubertGraph):  # blocks that nothing takes
+            upstream.encoder.layers = upstream.encoder.layers[: max(self.shares)]
+
+    @override
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, T) float at 16 kHz and (B,) int64 -> (B, F, D) and (B,) frames."""
+        *states, frames = self.upstream(waveforms, lengths)
+        return torch.stack([states[at] * part for at, part in self.shares.items()]).sum(0), frames
+
+
+class FbankGraph(nn.Module):
+    """ESPnet's default frontend: centred windows, power, mel bins, logarithm."""
+
+    def __init__(self, frontend: Any) -> None:
+        super().__init__()
+        stft, self.logmel = frontend.stft, frontend.logmel
+        short = stft.win_length or stft.n_fft
+        gap = (stft.n_fft - short) // 2
+        window = F.pad(torch.hann_window(short), (gap, stft.n_fft - short - gap))
+        self.power, self.edge = PowerGraph(window, stft.hop_length), stft.n_fft // 2
+
+    @override
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (1, T) float at 16 kHz and (1,) int64 -> (1, F, bins) and (1,) frames."""
+        edges = (self.edge, self.edge)
+        power = self.power(F.pad(waveforms[:, None], edges, mode="reflect")[:, 0])
+        frames = lengths // self.power.hop + 1
+        mels, _ = self.logmel(power, frames)
+        return mels, frames
+
+
+def _frontend(asr: Any, source: Path) -> tuple[FeaturesGraph | FbankGraph, tuple[str, ...]]:
+    """Return the frontend as a graph, and the names of products that int8 leaves alone."""
+    own = asr.frontend
+    if isinstance(own, HarnessFrontend):
+        model = own.upstream
+        if isinstance(model, FrozenUpstream):  # it was opened in inference mode: nothing traces it
+            model = load_backbone(model.path)
+        graph, each = graph_of(model), torch.eye(model.shape.num_layers + 1)
+        if own.layers == WEIGHTED:
+            shares = own.layer_weights.detach().softmax(0)
+        else:
+            shares = each.mean(0) if isinstance(own.layers, str) else each[own.layers]
+        names = tuple(f"/frontend/upstream{name}" for name in graph.precise)
+        return FeaturesGraph(graph, shares.tolist()), names
+    stft = getattr(own, "stft", None)
+    plain = (
+        getattr(own, "frontend_type", "") == FBANK
+        and stft is not None
+        and (stft.center, stft.normalized, str(stft.window)) == (True, False, "hann")
+    )
+    if not plain:
+        raise ValueError(
+            f"{source}: its frontend {type(own).__name__} has no graph; expected `harness`, or "
+            "ESPnet's default with a Hann window."
+        )
+    return FbankGraph(own), ("/frontend/power/MatMul", "/frontend/logmel/MatMul")
+
+
+class TrainedCtc:
+    """An ASR model that was opened to be exported."""
+
+    def __init__(self, source: Path, upstream_checkpoint: Path | None = None) -> None:
+        opening = OpenOptions(upstream_checkpoint=upstream_checkpoint)
+        opened = Transcriber(source, opening)
+        asr, grid = opened.asr, opened.grid
+        if grid is None:
+            raise ValueError(f"{source} has no CTC, and an attention decoder is no graph.")
+        frontend, precise = _frontend(asr, source)
+        graph = CtcGraph(asr, frontend).eval()
+
+        def parent(wave: NDArray[np.float32]) -> list[NDArray[Any]]:
+            with torch.inference_mode():
+                audio, length = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+                encoded, _ = asr.encode(audio, length)
+                encoded = encoded[0] if isinstance(encoded, tuple) else encoded
+                return [asr.ctc.log_softmax(encoded).numpy()]
+
+        numbers = {id(each): each.numel() for each in graph.parameters()}
+        own = asr.frontend
+        upstream = own.upstream if isinstance(own, HarnessFrontend) else None
+        path = getattr(upstream, "path", None)
+        weights = sum(numbers.values())
+        config = GraphConfig(
+            kind="ctc",
+            runtime="onnx",
+            name=source.absolute().stem,
+            parent_digest=_digest(asr),
+            upstream_digest=checkpoint_digest(path) if path else "",
+            parameters=weights,
+            hidden_size=own.output_size(),
+            num_layers=upstream.shape.num_layers if upstream else 0,
+            downsample_rate=round(grid.shift),
+            receptive_field=LEAST,
+            batched=False,
+            tokens=tuple(asr.token_list),
+            token_type=opened.token_type,
+            blank=asr.blank_id,
+            frame_shift=grid.shift,
+            frame_first=grid.first,
+        )
+        self.subject = Exportable(
+            source=source,
+            config=config,
+            graph=graph,
+            outputs=("log_probs",),
+            parent=parent,
+            disk_bytes=4 * weights,
+            precise=precise,
+        )
+
+    def examine(self, cuts: Path, split: str) -> ExportCheck:
+        """Return how to measure the graph on a split of prepared cuts: by greedy CTC."""
+        every, config = [*read_cuts(cuts, split)], self.subject.config
+        tags = tags_of(every)
+
+        def answers(run: Run) -> list[TextPrediction]:
+            return [
+                TextPrediction(
+                    id=cut.id, ref=text_of(cut), group=group_of(cut), tags=tags[cut.id],
+                    hyp=greedy(run(long_enough(load_finite(cut)))[0][0], config).text,
+                )
+                for cut in bar(every, title="Recognising")
+            ]  # fmt: skip
+
+        waves = [long_enough(load_finite(cut)) for cut in every[:SOME]]
+        return ExportCheck([cut.id for cut in every], waves, answers, "asr", split, ("wer",))
+
+
+def long_enough(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill up a short waveform with zeros."""
+    return np.pad(wave, (0, max(LEAST - len(wave), 0)))
+
+
+def _digest(asr: nn.Module) -> str:
+    """Return the digest of an ASR model's weights, wherever they lie."""
+    return digest_strings(
+        f"{name} {hashlib.blake2b(value.contiguous().numpy().tobytes()).hexdigest()}"
+        for name, value in asr.state_dict().items()
+    )
