@@ -1,15 +1,26 @@
 """Small made-up speech-like data that several test folders share."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests import warm
+
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
 # `make test` says the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server of warm processes, one for all of xdist's workers."""
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(warm.start_server())
+
 
 TONES = {"high": 1100.0, "low": 220.0, "middle": 500.0}  # class -> Hz
 SPLITS = {"train": 24, "dev": 12, "test": 12}
@@ -81,3 +92,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture(scope="module")
+def warm_python() -> Iterator[str]:
+    """Let what a test starts, and what that starts, run in forks with all libraries imported."""
+    from harness_bench.probing import probe  # noqa: PLC0415 - names its command when imported
+
+    path = warm.python("espnet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", path)
+        patch.setattr(probe, "_ALONE", (path, *probe._ALONE[1:]))
+        yield path

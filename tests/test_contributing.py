@@ -7,8 +7,6 @@ No file of the copy is edited. The verbs then run in that copy alone.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness_bench.results.predictions import TextPrediction, write_predictions
-from tests import cut_files
+from tests import cut_files, warm
 from tests.models.test_types import MADE_UP
 from tests.pretrain.objectives.test_contract import MADE_UP as OBJECTIVE
 from tests.tiny import DEFAULTS
@@ -152,12 +150,9 @@ def verb(site: Path, tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs the copy's command line and returns what it prints."""
 
     def run(*words: object, command: tuple[str, ...] = ("-m", "harness_bench.cli")) -> str:
-        started = [sys.executable, *command, *map(str, words)]
         environment = {**os.environ, "PYTHONPATH": str(site)}
-        done = subprocess.run(
-            started, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{started}\n{done.stdout}\n{done.stderr[-4000:]}"
+        done = warm.run([*command, *words], cwd=tmp_path, env=environment)
+        assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr[-4000:]}"
         return done.stdout
 
     return run

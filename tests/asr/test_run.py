@@ -139,6 +139,7 @@ def test_the_demo_recipe_is_found() -> None:
 
 
 @pytest.mark.espnet
+@pytest.mark.usefixtures("warm_python")
 def test_training_and_decoding_give_a_prediction_for_every_utterance(
     tone_corpus: Path, tmp_path: Path
 ) -> None:

@@ -2,9 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+from tests import warm
 from tests.corpora.layouts import mgb2, mgb3, qasr
 from tests.corpora.trees import FIRST, SECOND, Seg, sound, write_xml
 
@@ -22,8 +22,8 @@ WORDS = ("نَعَم ، لا", "# مرحبا facebook .", "هل تسمع ؟")
 def recipe(
     folder: str, *arguments: str | Path | float, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the recipe egs/FOLDER by this Python; output and errors are kept apart."""
-    words = ["bash", str(ROOT / "egs" / folder / "run.sh"), "--python", sys.executable]
+    """Run the recipe egs/FOLDER; output and errors are kept apart."""
+    words = ["bash", str(ROOT / "egs" / folder / "run.sh"), "--python", warm.python("espnet")]
     return subprocess.run(
         [*words, *map(str, arguments)], env={**os.environ, **environment},
         capture_output=True, text=True, check=False,

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from harness_bench.corpora.layouts import mgb2, mgb3, qasr
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import load_result, load_results
+from tests import warm
 from tests.asr.decoded import corpus, decode
 from tests.egs.official import HOURS, ROOT, build, recipe
 
@@ -269,7 +269,7 @@ def test_the_official_script_gets_our_data_configs_and_launcher(
     lines = (work / "options.txt").read_text(encoding="utf-8").splitlines()
     given = dict(line.partition("=")[::2] for line in lines)
     assert given.keys() <= KNOWN
-    assert given["python"] == f"{sys.executable} -m harness_bench.asr.espnet.run"
+    assert given["python"] == f"{warm.python('espnet')} -m harness_bench.asr.espnet.run"
     assert given["asr_config"] == str(QASR / "conf" / "train_asr.yaml")
     assert given["inference_config"] == str(QASR / "conf" / "decode.yaml")
     assert (given["stop_stage"], given["use_lm"]) == ("12", "false")
@@ -366,7 +366,7 @@ def decoded(tmp_path: Path) -> Path:
 def test_every_decoded_set_is_scored(decoded: Path) -> None:
     """By the same program as in our own stages, results in the decode folder."""
     words = ("--synthetic", "true", "--profile", "none", "--pretraining_data", "made_up")
-    done = call(decoded, "--python", sys.executable, "--model", "ours", *words, "exp/asr_train")
+    done = call(decoded, "--python", warm.python(), "--model", "ours", *words, "exp/asr_train")
     assert done.returncode == 0, done.stderr
     tag = decoded / "exp" / "asr_train" / "decode_beam20"
     found, problems = load_results(tag / "results")

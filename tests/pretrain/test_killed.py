@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from lhotse.cut import Cut
 from harness_bench.pretrain.config import checkpoint_folder, load_family
 from harness_bench.pretrain.data import cut_source
 from harness_bench.pretrain.family import train_family
+from tests import warm
 from tests.pretrain.conftest import equal
 from tests.pretrain.test_family import TINY
 
@@ -76,10 +76,7 @@ def test_kills_change_no_bit(cuts: list[Cut], tmp_path: Path, kills: int) -> Non
     """SIGKILL at random moments: during k-means, label files, updates and state writes."""
     CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl")
     (tmp_path / "family.toml").write_text(FAMILY)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.pretrain.test_killed", str(tmp_path), str(kills)],
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+    done = warm.run(["-m", "tests.pretrain.test_killed", tmp_path, kills], timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["kills"] == kills

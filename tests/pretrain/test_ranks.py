@@ -1,6 +1,6 @@
 """Two ranks must train the very model that one rank with the same batches trains.
 
-Started by torchrun with a folder, this file is what the two ranks do.
+Run with a folder, this file does what torchrun does; each rank is a fork, so it imports nothing.
 """
 
 import contextlib
@@ -8,7 +8,6 @@ import itertools
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -20,6 +19,7 @@ import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
 from lightning.fabric import Fabric
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from harness_bench.core import skipped
 from harness_bench.core.fabric import Layout, launched, make_fabric
@@ -36,6 +36,7 @@ from harness_bench.pretrain.objectives.hubert import HubertObjective
 from harness_bench.pretrain.state import EXPORTS, Run, state_path, states
 from harness_bench.pretrain.updates import Groups
 from harness_bench.pretrain.validation import ValidSet
+from tests import warm
 from tests.pretrain.conftest import at_batch, batches_of_block, die, equal, small_step
 from tests.pretrain.test_family import TINY
 from tests.pretrain.test_validation import aligned, by_formula, pnmi_by_formula
@@ -214,11 +215,7 @@ def folder(cuts: list[Cut], labels: LabelStore, tmp_path_factory: pytest.TempPat
     CutSet.from_cuts(cuts).to_file(made / "cuts.jsonl")
     (made / "labels").symlink_to(labels.folder)
     (made / "family.toml").write_text(FAMILY)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "-m", "tests.pretrain.test_ranks", str(made),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = warm.run(["-m", "tests.pretrain.test_ranks", made])
     assert done.returncode == 0, done.stderr[-3000:]
     return made
 
@@ -323,4 +320,8 @@ def test_the_launchers_ranks_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    standalone = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, start_method="fork",
+        run_id="ranks", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+    )  # fmt: skip
+    elastic_launch(standalone, main)(Path(sys.argv[1]))

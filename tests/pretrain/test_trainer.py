@@ -6,9 +6,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +36,7 @@ from harness_bench.pretrain.state import (
 )
 from harness_bench.pretrain.trainer import learning_rate_share
 from harness_bench.pretrain.updates import Steps
+from tests import warm
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import Train, at_batch, die, equal, small_step, weights
 
@@ -257,7 +256,7 @@ def test_learning_rate_rises_then_falls() -> None:
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from lhotse import CutSet
 from harness_bench.pretrain.labels.store import LabelStore
@@ -268,7 +267,8 @@ from tests.pretrain.conftest import small_step
 real = state.torch.save
 def slow(value, path):  # a save that is killed half way
     data = Path(path); real(value, data); whole = data.read_bytes()
-    data.write_bytes(whole[: len(whole) // 2]); print("half written", flush=True); time.sleep(60)
+    data.write_bytes(whole[: len(whole) // 2])
+    print("half written", os.getpid(), flush=True); time.sleep(60)
 state.torch.save = slow
 cuts = list(CutSet.from_file(sys.argv[1]))
 pretrain(small_step(), cuts, LabelStore(Path(sys.argv[2])), Path(sys.argv[3]),
@@ -282,13 +282,13 @@ def test_a_killed_save(train: Train, cuts: list[Cut], labels: LabelStore, tmp_pa
     out = tmp_path / "run"
     arguments = [str(tmp_path / "cuts.jsonl"), str(labels.folder), str(out)]
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, text=True
+        [warm.python(), "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert "half written" in process.stdout.readline()
-    time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    told, _, pid = process.stdout.readline().rpartition(" ")
+    assert told == "half written"
+    os.kill(int(pid), signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
     assert not states(out)
     assert list(out.glob(".partial-*.pt"))  # of the paper's model it would be 3.8 GB
     assert equal(train(small_step(), out), train(small_step(), tmp_path / "straight"))

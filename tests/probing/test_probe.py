@@ -29,9 +29,10 @@ from harness_bench.probing.probe import (
 )
 from harness_bench.probing.s3prl.arguments import packaged_config
 from harness_bench.results.predictions import ClassPrediction, read_predictions
+from tests import warm
 from tests.probing.conftest import Python
 
-pytestmark = pytest.mark.s3prl
+pytestmark = [pytest.mark.s3prl, pytest.mark.usefixtures("warm_python")]
 type Start = Callable[..., ProbeOutcome]
 FBANK: dict[str, Any] = {"upstream": "fbank_cached", "checkpoint": None, "label_field": None}
 SHORT = ProbeConfig(total_steps=60, eval_step=20, learning_rate=3e-3, hidden=32)
@@ -93,10 +94,13 @@ def test_says_what_it_did(outcome: ProbeOutcome, folder: Path) -> None:
 
 
 def killing(folder: Path, step: int) -> Run:
-    """Return a run of a command that is killed once the checkpoint of a step is there."""
+    """Return a run of a command that is killed once the checkpoint of a step is there.
+
+    By the real Python: of a warm one the kill would end what hands on its command.
+    """
 
     def kill(arguments: Sequence[str], _: Path) -> float:
-        command = [sys.executable, "-m", "harness_bench.run_downstream", *arguments]
+        command = [warm.REAL, "-m", "harness_bench.run_downstream", *arguments]
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -96,6 +96,7 @@ def check_row(file: Path, result: Result) -> None:
 
 @pytest.mark.s3prl
 @pytest.mark.espnet
+@pytest.mark.usefixtures("warm_python")
 def test_audio_to_leaderboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows come out, measured from predictions for every utterance; a second run keeps all.
 

@@ -1,13 +1,11 @@
 """Whole trainings by our launcher: killed in the middle of an epoch, and by several processes.
 
 What ESPnet does on several GPUs is done here with gloo on the CPU: its own
-`--multiprocessing_distributed` wants GPUs, so a program of the test spawns the same function for
+`--multiprocessing_distributed` wants GPUs, so a program of the test starts the same function for
 each rank, run by our launcher as `asr_train` would be.
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,14 @@ import pytest
 import torch
 
 from harness_bench.asr.espnet.register import register
+from tests import warm
 from tests.asr.trainings import arguments, write_data
 
 pytestmark = pytest.mark.espnet
-# ESPnet is imported once, for 20 seconds each would take; every run is a process of its own.
+# Every run is a process of its own.
 KILLED = '''
 """Run our launcher three times: killed in epoch 2, again, and undisturbed elsewhere."""
 import os, signal, sys
-import espnet2.tasks.asr  # takes its time, so before the forks
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from harness_bench.asr.espnet import run
@@ -59,9 +57,13 @@ print(launch([*command, "--output_dir", f"{folder}/whole"], f"{folder}/whole.log
 EPOCHS, STEPS = 3, 4  # steps of an epoch: 8 utterances, 2 in a batch
 SPAWNING = '''
 """Spawn ranks that train by ESPnet's main_worker; write what each rank ends with."""
-import json, multiprocessing, os, sys
+import json, multiprocessing, os, sys, types
+from multiprocessing import spawn
 
-def worker(rank, folder, command):
+def worker(rank, prepared, folder, command):
+    # A fork with what a spawned process does first: it imports the main module as `__mp_main__`.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    spawn.prepare(prepared)
     import torch
     from espnet2.train import trainer, reporter
     from espnet2.tasks.asr import ASRTask
@@ -91,9 +93,10 @@ def worker(rank, folder, command):
     torch.save({"state": state, "scores": scores, "known": known}, f"{folder}/rank{rank}.pt")
 
 def main():
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     folder, command = sys.argv[1], sys.argv[2:]
-    ranks = [context.Process(target=worker, args=(rank, folder, command))
+    prepared = spawn.get_preparation_data("rank")
+    ranks = [context.Process(target=worker, args=(rank, prepared, folder, command))
              for rank in range(int(os.environ["RANKS"]))]
     for rank in ranks:
         rank.start()
@@ -116,11 +119,8 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path, tiny_checkpo
         data, tiny_checkpoint, tmp_path / "asr", batch_size=2, max_epoch=EPOCHS,
         scheduler="warmuplr", scheduler_conf="warmup_steps=6",
     )  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(STEPS + 2), *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = ["-c", KILLED, tmp_path, STEPS + 2, *command]
+    done = warm.run(words, kind="espnet")
     assert done.returncode == 0, done.stderr[-3000:]
     killed, left, again, whole = done.stdout.splitlines()
     assert (killed, again, whole) == ("-9", "0", "0")
@@ -149,11 +149,10 @@ def test_two_ranks_train_an_epoch_as_one_does(
     data = write_data(tmp_path / "data")
     (tmp_path / "ranks_probe.py").write_text(SPAWNING, encoding="utf-8")
     command: list[str] = arguments(data, tiny_checkpoint, tmp_path / "asr", **OPTIONS)  # type: ignore[arg-type]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness_bench.asr.espnet.run", "-m", "ranks_probe",
-         str(tmp_path), *command, "--dist_master_port", str(free_port)],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "RANKS": "2"},
-        capture_output=True, text=True, check=False,
+    done = warm.run(
+        ["-m", "harness_bench.asr.espnet.run", "-m", "ranks_probe",
+         tmp_path, *command, "--dist_master_port", free_port],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "RANKS": "2"}, kind="espnet",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     ranks: list[Any] = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]

@@ -8,8 +8,6 @@ import os
 import pickle  # noqa: TID251 - to make the malicious file
 import shutil
 import stat
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +32,7 @@ from harness_bench.asr.transcribe.pack import (
 )
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.models.frozen import checkpoint_digest
+from tests import warm
 from tests.asr.tiny_asr import speech
 from tests.asr.trainings import other_checkpoint
 from tests.models import fairseq_layout
@@ -102,9 +101,8 @@ def test_a_pack_works_where_nothing_of_the_training_is(trained: Path, tmp_path: 
     lines = [f"u{number} {path}\n" for number, path in enumerate(files)]
     (away / "wav.scp").write_text("".join(lines), encoding="utf-8")
     root = str(Path(packing.__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(away / "moved.zip"), *files],
-        capture_output=True, text=True, check=False, cwd=away,
+    done = warm.run(
+        ["-c", ELSEWHERE, away / "moved.zip", *files], kind="espnet", cwd=away,
         env=os.environ | {"HOME": str(away), "PYTHONPATH": root},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,6 +1,6 @@
 """k-means and PCA against scikit-learn's and brute force, over one process and two."""
 
-import multiprocessing
+import subprocess
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans as Reference
 
 from harness_bench.pretrain.labels import kmeans as module
 from harness_bench.pretrain.labels.kmeans import assign, fit_kmeans, fit_pca, lloyd
+from tests import warm
 from tests.pretrain.labels.conftest import blobs, speechlike
 
 
@@ -184,13 +185,10 @@ def start(frames: torch.Tensor) -> torch.Tensor:
 def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run every case over two gloo processes; return what each of them found."""
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(number, str(folder))) for number in (0, 1)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(120)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    code = f"import sys; from {__name__} import _rank; _rank(int(sys.argv[1]), sys.argv[2])"
+    words = [[warm.python(), "-c", code, str(number), str(folder)] for number in (0, 1)]
+    ranks = [subprocess.Popen(each) for each in words]
+    assert [process.wait(120) for process in ranks] == [0, 0]
     return [torch.load(folder / f"{number}.pt", weights_only=True) for number in (0, 1)]
 
 
