@@ -144,7 +144,7 @@ class Request:
             os.close(file)
         self.connection.sendall(f"{process}\n".encode())
         ended = os.pidfd_open(process)
-        if ended not in select.select([ended, self.connection], [], [])[0]:
+        if ended not in select.select([ended, self.connection.fileno()], [], [])[0]:
             os.kill(process, signal.SIGKILL)  # its client is gone
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         with contextlib.suppress(OSError):
