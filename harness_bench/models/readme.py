@@ -29,6 +29,19 @@ def write_readme(folder: Path, title: str, **facts: Any) -> None:
     write_text(folder / README, readme_text(folder, title, **facts))
 
 
+def update_readme(folder: Path, title: str) -> None:
+    """Write the README of a copied folder: ours anew, another's with how to open it here.
+
+    What others say of their model, licence and terms above all, must go where it goes.
+    """
+    file = folder / README
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if not text.strip() or has_section(text, OPENING):
+        write_readme(folder, title)
+    else:
+        write_text(file, with_section(text, OPENING, opening(folder)))
+
+
 def readme_text(
     folder: Path,
     title: str,
@@ -83,9 +96,16 @@ def head_of(text: str) -> dict[str, Any]:
 
 
 def _card(text: str) -> Any:
+    import yaml  # noqa: PLC0415 - with the next one
     from huggingface_hub import ModelCard  # noqa: PLC0415 - half a second
 
-    return ModelCard(text if text.startswith("---") else f"---\n{{}}\n---\n\n{text}")
+    try:
+        return ModelCard(text if text.startswith("---") else f"---\n{{}}\n---\n\n{text}")
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(
+            f"The head of {README}, between two lines of ---, is no YAML of settings "
+            f"({' '.join(str(error).split())[:200]}). Mend or remove it."
+        ) from error
 
 
 def section(title: str, text: str) -> str:

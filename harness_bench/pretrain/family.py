@@ -12,7 +12,7 @@ from harness_bench.core.fabric import make_fabric
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
-from harness_bench.models.readme import write_readme
+from harness_bench.models.readme import update_readme
 from harness_bench.models.types import fairseq
 from harness_bench.pretrain.boards import check_boards
 from harness_bench.pretrain.card import open_card
@@ -334,7 +334,7 @@ def export(
         if dtype == "float16":
             checkpoint.halve(partial)
         if carded is None:
-            write_readme(partial, out.name)
+            update_readme(partial, out.name)
         else:
             carded.write(partial, out.name)
         if results is not None:

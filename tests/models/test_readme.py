@@ -12,7 +12,14 @@ from transformers import AutoModel
 from harness_bench.models.checkpoint import halve, save_checkpoint, save_random
 from harness_bench.models.frozen import parameter_count
 from harness_bench.models.hubert import Hubert
-from harness_bench.models.readme import README, head_of, with_head, with_section, write_readme
+from harness_bench.models.readme import (
+    README,
+    head_of,
+    update_readme,
+    with_head,
+    with_section,
+    write_readme,
+)
 from tests.models.conftest import MEL, small_config
 
 if TYPE_CHECKING:
@@ -56,6 +63,20 @@ def test_it_says_what_made_the_model(tmp_path: Path) -> None:
     assert text.endswith("## Licence\n")
 
 
+def test_another_ones_card_goes_with_the_copy(tmp_path: Path) -> None:
+    """Its licence binds whoever gets the copy; ours is written anew under the copy's name."""
+    save_random(tmp_path, small_config(), seed=3)
+    theirs = "---\nlicense: cc-by-nc-4.0\n---\n\n# Theirs\n\nNot for sale.\n"
+    (tmp_path / README).write_text(theirs)
+    update_readme(tmp_path, "mine")
+    text = (tmp_path / README).read_text()
+    assert text.startswith(theirs)
+    assert "## Opening it" in text
+    write_readme(tmp_path, "first")
+    update_readme(tmp_path, "second")
+    assert "\n# second\n" in (tmp_path / README).read_text()
+
+
 def test_what_a_person_wrote_into_a_card_stays() -> None:
     """Sections are replaced where they stand and added behind; settings of a head, one by one."""
     card = "---\nlicense: mit\nmine: [1, 2]\n---\n\n# x\n\nMy words.\n\n## B\n\nold\n\n## C\n\nc\n"
@@ -67,3 +88,6 @@ def test_what_a_person_wrote_into_a_card_stays() -> None:
     assert again.endswith(changed.partition("# x")[2])
     assert head_of(with_head("# plain\n", {"license": "mit"})) == {"license": "mit"}
     assert head_of("# plain\n") == {}
+    for broken in ("license: [", "- a list", "license: mit\nlicense"):
+        with pytest.raises(ValueError, match=r"README\.md.*no YAML"):
+            head_of(f"---\n{broken}\n---\n\n# x\n")
