@@ -25,6 +25,7 @@ _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
     "metric", "main", "value", "spread", "low", "high", "interval", "unit", "higher_is_better",
     "place", "rank", "minus_best", "p_value", "paper", "minus_paper",
+    "runtime", "parent", "minus_parent", "minus_parent_low", "minus_parent_high",
     "real_time_factor", "gpu_real_time_factor", "macs_per_second", "peak_bytes", "disk_bytes",
     "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
     "checkpoint_digest", "split_digest", "created", "file",
@@ -192,6 +193,10 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
         values |= {"low": span.low, "high": span.high, "interval": span.method}
     if main:  # the metric that was ranked
         values |= {"place": cell.place, "rank": cell.rank, "minus_paper": cell.delta}
+    if main and (parent := result.exported):
+        values |= {"runtime": parent.runtime, "parent": parent.parent}
+        values |= {"minus_parent": parent.difference, "minus_parent_low": parent.interval.low}
+        values["minus_parent_high"] = parent.interval.high
     if main and cell.best:
         values |= {"minus_best": cell.best.difference, "p_value": cell.best.p_value}
     if main and cell.paper:

@@ -253,6 +253,8 @@ def export(
         )
         typer.echo(f"\nGraph: {out}")
         return
+    if cuts is not None or upstream_checkpoint is not None:
+        refuse("--to", "it is missing: --cuts and --upstream-checkpoint are of graphs alone")
     from harness_bench.pretrain import family as families
 
     families.export(run, out, random=random, seed=seed, dtype=dtype, card=card, results=results)

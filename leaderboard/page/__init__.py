@@ -18,7 +18,7 @@ from ..tables import costs, figure, interval, parameters, signed, uncertainty
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness_bench.results.record import Leakage, Metric
+    from harness_bench.results.record import Exported, Leakage, Metric
 
     from ..board import Board, BoardColumn, BoardTable, Evidence, ModelRow, ResultCell
     from ..plots import Plot
@@ -237,6 +237,7 @@ def provenance(cell: ResultCell) -> list[tuple[str, str]]:
         ("compared with the best", None if cell.best is None else f"p = {cell.best.p_value:.4f}"),
         ("pretraining data", result.pretraining_data),
         ("leakage", _leakage(result.leakage)),
+        ("exported", _exported(result.exported)),
         ("learning rates tried", _pairs(result.learning_rates, ": dev ")),
         ("seed", result.seed),
         ("seeds", ", ".join(map(str, result.seeds))),
@@ -266,6 +267,14 @@ def _metric(metric: Metric) -> str:
     varied = None if metric.spread is None else f"standard deviation over seeds {metric.spread:.2f}"
     texts = [f"{figure(metric, 2)} {metric.unit} {written}".strip(), varied]
     return "; ".join(filter(None, texts))
+
+
+def _exported(found: Exported | None) -> str | None:
+    if found is None:
+        return None
+    span, change = found.interval, signed(found.difference, 2)
+    changed = f"{change} {interval(span, 2)} {span.method}"
+    return f"{found.runtime} of {found.parent}: {changed}; largest {found.max_difference:.2g}"
 
 
 def _leakage(leakage: Leakage | None) -> str | None:

@@ -9,6 +9,7 @@ from harness_bench.leaderboard.build import LeaderboardFiles, make_board
 from harness_bench.leaderboard.tables import render_terminal
 from rich.console import Console
 
+from harness_bench.results.record import Exported, Interval
 from tests.leaderboard.conftest import MODELS, built_of, result, write_results
 
 
@@ -121,6 +122,23 @@ def test_an_empty_folder_builds_and_stale_plots_go(tmp_path: Path) -> None:
     assert "no result" in files.html.read_text(encoding="utf-8")
     assert not stale.exists()
     assert own.exists(), "a picture that no build made"
+
+
+def test_an_exported_graph_stands_beside_its_parent(tmp_path: Path) -> None:
+    """A row of its own, with what exporting cost on the same utterances."""
+    change = Interval(low=-1.5, high=0.5, method="paired bootstrap over 20 utterances")
+    made = Exported(
+        runtime="onnx-int8", parent="whole", parent_digest="ab", max_difference=0.25,
+        difference=-0.5, interval=change,
+    )  # fmt: skip
+    small = result("whole (onnx-int8)", 59.5).model_copy(update={"exported": made})
+    files = built_of(tmp_path, result("whole", 60), small)
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(files.csv.read_text("utf-8")))}
+    found = rows["whole (onnx-int8)"]
+    assert (found["runtime"], found["parent"]) == ("onnx-int8", "whole")
+    assert found["minus_parent"] == "-0.5"
+    assert (found["minus_parent_low"], rows["whole"]["parent"]) == ("-1.5", "")
+    assert "onnx-int8 of whole: \u22120.50" in files.html.read_text(encoding="utf-8")
 
 
 def test_the_spread_over_seeds_stands_beside_the_figure(tmp_path: Path) -> None:
