@@ -36,6 +36,7 @@ _DIRECT = (".wav", ".flac")
 _SOURCES, _CHECKED = "utt2source", "utt2stamp"  # of files written, and of files as they came
 _WAY_OUT = "Run stages 1 to 4 again."
 _SLACK = 0.01  # seconds; times in lists of segments are rounded to a centisecond
+_LONGEST_NAME = 200  # bytes of a file's name without its suffix
 _FIELDS = 3  # of a line of segments, behind the utterance
 
 
@@ -66,13 +67,13 @@ def format_audio(
 
     utterances = by_name(cuts, split)
     direct = {name: path for name, cut in utterances.items() if (path := _direct_path(cut))}
-    targets = {name: audio / f"{name}.{suffix}" for name in utterances if name not in direct}
+    targets = {name: audio / _file_name(name, suffix) for name in utterances if name not in direct}
     sources = {name: digest_strings([repr(utterances[name].to_dict())]) for name in targets}
     before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
     for name, target in targets.items():
         if before.get(name) != sources[name]:
             for either in _DIRECT:  # a later run may ask for the other format again
-                target.with_name(f"{name}{either}").unlink(missing_ok=True)
+                target.with_suffix(either).unlink(missing_ok=True)
     # Only now may the table speak of these files: whatever is there later came from these cuts.
     write_table(folder / _SOURCES, sources)
     there = sum(target.exists() for target in targets.values())
@@ -261,6 +262,13 @@ def _speaker(cut: Cut) -> str:
 def _word(name: str) -> str:
     """Write blanks and slashes of a name as their codes."""
     return "".join(f"={ord(sign):02x}" if sign.isspace() or sign == "/" else sign for sign in name)
+
+
+def _file_name(name: str, suffix: str) -> str:
+    """Name an utterance's file; file systems take no more than 255 bytes."""
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME // 8]}-{digest_strings([name])}"
+    return f"{name}.{suffix}"
 
 
 def _direct_path(cut: Cut) -> Path | None:

@@ -293,7 +293,7 @@ def _own(step: Callable[..., object], *arguments: Any, **options: Any) -> Callab
 def _ended_by_errors(step: Callable[..., object], *arguments: Any, **options: Any) -> None:
     try:
         step(*arguments, **options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

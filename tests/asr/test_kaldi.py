@@ -162,6 +162,7 @@ def test_blanks_and_slashes_of_names_keep_their_place(mixed_cuts: Path, tmp_path
     cuts = read_cuts(mixed_cuts, "train")
     cuts[0].supervisions[0].speaker = "Ahmed\u3000Ali"
     cuts[1].supervisions[0].speaker, cuts[1].id = "a/b", "one two"
+    cuts[2].id = "كتاب " * 30  # more bytes than the name of a file may have
     write_cuts(mixed_cuts, "train", cuts)
     folder = prepare(mixed_cuts, tmp_path)
     kaldi.check_data_dir(folder, ("text", "utt2spk", "wav.scp"))
