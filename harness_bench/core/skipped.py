@@ -19,10 +19,10 @@ _FEW = 10  # so many are no sign of a broken disk, whatever their share
 class SkipList:
     """Utterances left out by one rank of a job, each once, in FOLDER/skipped.RANK.tsv.
 
-    A resumed job goes on with the list.
+    A resumed job goes on with the list. `rank` may be another name, such as that of a split.
     """
 
-    def __init__(self, folder: Path, rank: int = 0, max_share: float = MAX_SKIPPED) -> None:
+    def __init__(self, folder: Path, rank: int | str = 0, max_share: float = MAX_SKIPPED) -> None:
         self.path, self.max_share = folder / f"skipped.{rank}.tsv", max_share
         self.listed = self._read()
         self.seen = self.lost = 0  # utterances of this process, repeated ones again

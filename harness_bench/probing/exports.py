@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from harness_bench.models.frozen import ModelShape
     from harness_bench.probing.head.config import LinearConfig
     from harness_bench.probing.head.data import LabelledCuts
     from harness_bench.probing.probe import Subject
@@ -57,7 +58,6 @@ def probe_exports(
     named = {
         "task": subject.task, "corpus": subject.cuts.resolve().name, "head": config.classifier
     }  # fmt: skip
-    splits: list[LabelledCuts] = []
     models: list[tuple[dict[str, Any], str, Path | None]] = []
     if baseline:
         models.append(({"upstream": baseline}, baseline, None))
@@ -72,8 +72,8 @@ def probe_exports(
             })  # fmt: skip
             if key in {row["key"] for row in rows}:
                 continue
-            splits = splits or _read(subject, field, out)
-            found = _probed(open_encoder(upstream, folder), splits, config)
+            encode = open_encoder(upstream, folder)
+            found = _probed(encode, _read(subject, field, out, encode.shape), config)
             others = [row for row in rows if not _is(row, place)]
             rows = sorted([*others, {**place, **found, "key": key}], key=_update)
             write_jsonl(out, rows)
@@ -90,12 +90,13 @@ def _is(row: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
     return all(row.get(name) == value for name, value in place.items())
 
 
-def _read(subject: Subject, field: str, out: Path) -> list[LabelledCuts]:
+def _read(subject: Subject, field: str, out: Path, shape: ModelShape) -> list[LabelledCuts]:
     """Read both splits; their waveforms stay in memory from one export to the next."""
     data = DataConfig(cuts=subject.cuts, label_field=field)
     classes = learn_classes(subject.cuts, field)
     return [
-        read_split(split, config=data, classes=classes, report_in=out.parent) for split in _READ
+        read_split(split, config=data, classes=classes, report_in=out.parent, shape=shape)
+        for split in _READ
     ]
 
 

@@ -27,6 +27,7 @@ from harness_bench.models.features.config import FOLDER
 from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.probe import (
     LOG,
+    HeadDiverged,
     ProbeConfig,
     ProbeOutcome,
     Run,
@@ -103,14 +104,15 @@ def run_grid(
     Finished trials are not run again, so a killed grid resumes. Unless HARNESS_FEATURE_CACHE says
     otherwise, several trials share the upstream's features in OUT/features, which is deleted when
     the grid is done. `threads` are of each trial, `jobs` trials at a time, each in one of so many
-    processes (`own_processes`: each in its own, for the same bits). Errors: `run_probe`.
+    processes (`own_processes`: each in its own, for the same bits). A learning rate that
+    diverges is left out and told. Errors: `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
 
     idle: SimpleQueue[Run] = SimpleQueue()
 
-    def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome]:
-        def trial(pair: _Pair) -> ProbeOutcome:
+    def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome | HeadDiverged]:
+        def trial(pair: _Pair) -> ProbeOutcome | HeadDiverged:
             folder, (rate, seed) = _folder(out, *pair), pair
             say(
                 f"{subject.upstream} on {subject.task}: learning rate {rate:g}, seed {seed}; "
@@ -120,6 +122,9 @@ def run_grid(
             run = idle.get()
             try:
                 return run_probe(subject, folder, settings, threads=threads, test=test, run=run)
+            except HeadDiverged as error:  # a rate that is too high is no reason to lose the others
+                say(str(error))
+                return error
             finally:
                 idle.put(run)
 
@@ -132,10 +137,16 @@ def run_grid(
             idle.put(stack.enter_context(process(config.probe, threads, shared)))
         tried = [(rate, first) for rate in config.learning_rates]
         alone = len(tried) == 1  # the only one is chosen whatever dev says
-        outcomes = trials(tried, test=alone)
-        rate, advice = _choose(outcomes, config.metric)
+        outcomes, diverged = _parted(trials(tried, test=alone))
+        if not outcomes:
+            raise next(iter(diverged.values()))
+        rate, advice = _choose(outcomes, config.metric, [lost for lost, _ in diverged])
+        advice += [f"learning rate {lost:g} diverged and was left out" for lost, _ in diverged]
         left = [(rate, seed) for seed in config.seeds[1 if alone else 0 :]]
-        outcomes |= trials(left, test=True)
+        others, diverged = _parted(trials(left, test=True))
+        if diverged:  # a mean over the seeds that happened to end well would flatter
+            raise next(iter(diverged.values()))
+        outcomes |= others
     for line in (
         more := explain_steps([outcomes[rate, seed] for seed in config.seeds], config.probe)
     ):
@@ -148,7 +159,16 @@ def run_grid(
     return outcome
 
 
-def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> tuple[float, list[str]]:
+def _parted(
+    found: Mapping[_Pair, ProbeOutcome | HeadDiverged],
+) -> tuple[dict[_Pair, ProbeOutcome], dict[_Pair, HeadDiverged]]:
+    ended = {pair: each for pair, each in found.items() if isinstance(each, HeadDiverged)}
+    return {pair: each for pair, each in found.items() if not isinstance(each, HeadDiverged)}, ended
+
+
+def _choose(
+    outcomes: Mapping[_Pair, ProbeOutcome], metric: str, diverged: Sequence[float]
+) -> tuple[float, list[str]]:
     """Return the learning rate with the best score on dev, the first of equal ones; say why.
 
     And what speaks against trusting that.
@@ -158,7 +178,7 @@ def _choose(outcomes: Mapping[_Pair, ProbeOutcome], metric: str) -> tuple[float,
         raise ValueError(f"There is no metric {metric!r}; known: {', '.join(known)}.")
     scores = {rate: found[metric] for rate, found in dev.items()}
     chosen = max(scores, key=lambda rate: scores[rate])
-    why, *advice = explain_choice(scores, chosen, metric)
+    why, *advice = explain_choice(scores, chosen, metric, diverged)
     for line in (why, *advice):
         say(line)
     return chosen, advice
@@ -195,17 +215,20 @@ def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list
         return list(pool.map(guarded, items))
 
 
-def explain_choice(scores: Mapping[float, float], rate: float, metric: str) -> list[str]:
+def explain_choice(
+    scores: Mapping[float, float], rate: float, metric: str, diverged: Sequence[float] = ()
+) -> list[str]:
     """Say which rate was chosen by the scores on dev, and what speaks against trusting that."""
-    if len(scores) == 1:
+    rates = [*scores, *diverged]
+    if len(rates) == 1:
         return [f"learning rate {rate:g}, the only one: {metric} on dev {scores[rate]:.2f} %"]
     tried = ", ".join(f"{other:g}: {score:.2f} %" for other, score in scores.items())
     lines = [f"learning rate {rate:g}: best {metric} on dev ({tried})"]
     if len(equal := [other for other in scores if scores[other] == scores[rate]]) > 1:
         names = ", ".join(f"{other:g}" for other in equal)
         lines.append(f"{names} are equal on dev; the first was taken. More steps may part them.")
-    elif rate in (min(scores), max(scores)):
-        end, wider = ("smallest", rate / 10) if rate == min(scores) else ("largest", rate * 10)
+    elif rate in (min(rates), max(rates)):
+        end, wider = ("smallest", rate / 10) if rate == min(rates) else ("largest", rate * 10)
         lines.append(f"{rate:g} is the {end} that was tried: {wider:g} may do better.")
     return lines
 

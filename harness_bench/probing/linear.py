@@ -6,6 +6,7 @@ train; dev chooses the hidden state and the strength of regularisation, or the n
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
@@ -18,12 +19,14 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.log import say
+from harness_bench.core.skipped import PATTERN as SKIPPED
 from harness_bench.core.workdir import WorkDir, versions
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.probing.head.config import DataConfig, LinearConfig, predictions_name
 from harness_bench.probing.head.data import learn_classes, prediction_rows, read_split
 from harness_bench.probing.probe import SPLITS, check_labels, packaged_settings, split_digests
 from harness_bench.probing.s3prl import hook, hub
+from harness_bench.probing.s3prl.frames import shape_of_upstream
 from harness_bench.results.predictions import write_predictions
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from harness_bench.models.frozen import ModelShape
     from harness_bench.probing.head.data import LabelledCuts
     from harness_bench.probing.probe import Subject
     from harness_bench.results.predictions import ClassPrediction
@@ -94,7 +98,7 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
     files = {f"{split}_predictions": out / predictions_name(split) for split in ("dev", "test")}
     with work.lock():  # two commands may want the same figures
         if not (work.finished and all(path.is_file() for path in files.values())):
-            work.begin(config=config, seed=0)
+            work.begin((SKIPPED,), config=config, seed=0)
             work.finish(_probed(subject, field, checkpoint, out, config))
     return build(LinearOutcome, {**work.outcome, **files}, source=str(out))
 
@@ -118,12 +122,11 @@ def _probed(
     check_labels(subject)
     classes = learn_classes(subject.cuts, field)
     encode = open_encoder(subject.upstream, checkpoint)
-    train, dev, test = (
-        pool_split(
-            read_split(split, config=data, classes=classes, report_in=out), encode, config.segments
-        )
+    splits = (
+        read_split(split, config=data, classes=classes, report_in=out, shape=encode.shape)
         for split in SPLITS
     )
+    train, dev, test = (pool_split(each, encode, config.segments) for each in splits)
     fitted = fit(train, dev, config)
     if config.classifier == "linear" and fitted[0].setting in (min(config.c), max(config.c)):
         say(f"C = {fitted[0].setting:g} is an end of those tried: a wider `c` may do better.")
@@ -138,23 +141,28 @@ def _probed(
     }
 
 
-def open_encoder(upstream: str, checkpoint: Path | None) -> Callable[[Tensor], list[Tensor]]:
-    """Open an upstream by the name that `-u` takes, frozen, on a GPU where there is one.
+@dataclasses.dataclass(frozen=True)
+class UpstreamEncoder:
+    """A frozen upstream: (samples,) float32 at 16 kHz -> (frames, dim) of each hidden state."""
 
-    Returns:
-        A function of (samples,) float32 at 16 kHz to hidden states (frames, dim), one a layer.
-    """
+    model: Any
+    device: torch.device
+    shape: ModelShape
+
+    def __call__(self, waveform: Tensor) -> list[Tensor]:
+        """Compute one utterance."""
+        return [states[0] for states in self.model([waveform.to(self.device)])["hidden_states"]]
+
+
+def open_encoder(upstream: str, checkpoint: Path | None) -> UpstreamEncoder:
+    """Open an upstream by the name that `-u` takes, frozen, on a GPU where there is one."""
     hook.activate()
     given: dict[str, Any] = {} if checkpoint is None else {"ckpt": str(checkpoint)}
     if upstream in hub.own_names():
         given["cache_mb"] = 0  # every utterance is computed once: the memory would never be read
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = getattr(hub, upstream)(**given).to(device).eval()
-
-    def encode(waveform: Tensor) -> list[Tensor]:
-        return [states[0] for states in model([waveform.to(device)])["hidden_states"]]
-
-    return encode
+    return UpstreamEncoder(model, device, shape_of_upstream(model))
 
 
 def pool(states: Tensor, segments: int) -> Tensor:
@@ -181,6 +189,12 @@ def pool_split(
             torch.stack([pool(state[None].float(), segments)[0] for state in encode(item.waveform)])
             for item in map(data.__getitem__, range(len(data)))
         ]
+    for cut, row in zip(data.cuts, rows, strict=True):
+        if not bool(row.isfinite().all()):
+            raise ValueError(
+                f"The upstream's features of {cut.id!r} are not finite: nothing can be learned "
+                "from them. Is its checkpoint broken?"
+            )
     return Pooled(torch.stack(rows, dim=1).cpu().numpy(), data)
 
 

@@ -22,6 +22,7 @@ from harness_bench.models.features.config import MEMORY_MB, upstream_config
 from harness_bench.models.layers import MEAN, WEIGHTED, Layers
 from harness_bench.probing.head.config import (
     BEST,
+    DIVERGED,
     PATIENCE,
     Count,
     DataConfig,
@@ -98,6 +99,10 @@ class ProbeOutcome:
     tested: bool = True
 
 
+class HeadDiverged(ValueError):  # noqa: N818 - what befell a training
+    """A head's loss or probabilities became NaN or infinite: there is none to use."""
+
+
 # Runs s3prl's command line with arguments, its output appended to a log; returns the seconds.
 type Run = Callable[[Sequence[str], Path], float]
 
@@ -121,6 +126,7 @@ def run_probe(
     Raises:
         ValueError: an unknown task or upstream, missing splits, a folder that is no checkpoint, or
             one that the upstream does not open.
+        HeadDiverged: the training's figures were not finite, now or when it was last tried.
         RuntimeError: s3prl failed; shows the end of its log.
     """
     # The weights count, not the name.
@@ -142,6 +148,8 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> 
 
     check_labels(subject)
     out = work.folder
+    if work.begun:  # it would end in the same way
+        _refuse_diverged(out)
     (out / OUTCOME).unlink(missing_ok=True)
     work.begin((RUN, LOG), config=config, seed=config.seed)
     # Not JSON, though that is YAML too: YAML takes its 1e-05 for a string.
@@ -152,7 +160,11 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> 
     words += ["-c", str(out / SETTINGS), "-p", str(out / RUN), "--seed", str(config.seed)]
     words += ["-k", str(subject.checkpoint)] if subject.checkpoint is not None else []
     words += ["-l", str(config.layers)] if isinstance(config.layers, int) else []
-    seconds = run(words, out / LOG)
+    try:
+        seconds = run(words, out / LOG)
+    except RuntimeError:
+        _refuse_diverged(out)
+        raise
     state = load_states(out / RUN / BEST)
     weights = state["Featurizer"].get("weights") if config.layers == WEIGHTED else None
     outcome = ProbeOutcome(
@@ -170,6 +182,16 @@ def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> 
     write_json(out / OUTCOME, resolved(outcome))
     work.finish()
     return outcome
+
+
+def _refuse_diverged(out: Path) -> None:
+    if (note := out / RUN / DIVERGED).is_file():
+        found = read_json(note)
+        raise HeadDiverged(
+            f"{out}: the training diverged: at step {found['step']} the loss or the probabilities "
+            f"of {found['split']} are not finite (loss {found['loss']}). Lower the learning rate, "
+            "or look whether the upstream's features are finite (`harness-bench check-model`)."
+        )
 
 
 def _tested(out: Path, outcome: ProbeOutcome, run: Run) -> ProbeOutcome:

@@ -14,7 +14,7 @@ import yaml
 
 from harness_bench.core.files import read_json
 from harness_bench.cuts.store import read_cuts, write_cuts
-from harness_bench.probing.head.config import BEST
+from harness_bench.probing.head.config import BEST, DIVERGED
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 
@@ -86,6 +86,27 @@ def test_a_whole_round(make: Make, tmp_path: Path) -> None:
     assert {row.group for row in rows} == {f"test-speaker-{number}" for number in range(4)}
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["train", "dev", "dev", "test", "test"]
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_figures_that_are_not_finite_leave_no_head(
+    split: str, value: float, make: Make, tmp_path: Path
+) -> None:
+    """All utterances would be of the first class, and a third of them right: a row of nothing."""
+    expert = make()
+    run_split(expert, "dev", step=1)
+    (tmp_path / BEST).touch()  # as s3prl does by the name that it was given
+    before = (tmp_path / "metrics.jsonl").read_text()
+    with torch.no_grad():
+        expert.model.output.bias[0] = value
+    with pytest.raises(ValueError, match=f"step 2 .*{split} are not finite"):
+        run_split(expert, split, step=2, epoch=0 if split == "train" else None)
+    assert not (tmp_path / BEST).exists()
+    assert read_json(tmp_path / DIVERGED)["step"] == 2
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    make()  # the next try
+    assert not (tmp_path / DIVERGED).exists()
 
 
 def test_predictions_carry_what_the_cuts_tell(

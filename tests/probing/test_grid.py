@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ import pytest
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
 from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
-from harness_bench.probing.probe import ProbeConfig, ProbeOutcome, Run, Subject, own_processes
+from harness_bench.probing.head.config import DIVERGED
+from harness_bench.probing.probe import (
+    HeadDiverged,
+    ProbeConfig,
+    ProbeOutcome,
+    Run,
+    Subject,
+    own_processes,
+    run_probe,
+)
 from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, publish_grid
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
@@ -149,6 +159,56 @@ def test_layers_are_drawn(tmp_path: Path) -> None:
         target = tmp_path / f"{count}.png"
         draw_layers([1 / count] * count, target, "layers of $x")
         assert target.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_rate_that_diverges_loses_and_is_told(
+    tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The others have a winner all the same; one that diverges with another seed has no mean."""
+    made = vars(grid)["run_probe"]
+    lost: set[tuple[float, int]] = {(1e-2, 1)}
+
+    def run_probe(subject: Subject, out: Path, config: ProbeConfig, **more: Any) -> ProbeOutcome:
+        if (config.learning_rate, config.seed) in lost:
+            raise HeadDiverged("diverged")
+        outcome: ProbeOutcome = made(subject, out, config, **more)
+        return outcome
+
+    monkeypatch.setattr(grid, "run_probe", run_probe)
+    config = GridConfig(learning_rates=tuple(RIGHT), seeds=SEEDS)
+    found = run_grid(subject(tone_corpus), tmp_path / "one", config)
+    assert found.learning_rate == 1e-3
+    assert [line for line in found.advice if "diverged" in line] == [
+        "learning rate 0.01 diverged and was left out"
+    ]
+    assert not [line for line in found.advice if "may do better" in line and "0.01" in line]
+    assert (1e-3, 3) in trials
+    for pairs in ({(1e-3, 2)}, {(rate, 1) for rate in RIGHT}):
+        lost |= pairs
+        with pytest.raises(HeadDiverged):
+            run_grid(subject(tone_corpus), tmp_path / f"lost{len(lost)}", config)
+
+
+def test_a_head_that_diverged_is_not_trained_again(tmp_path: Path, tone_corpus: Path) -> None:
+    """It would end in the same way; with another learning rate it begins anew."""
+    runs: list[Path] = []
+
+    def run(arguments: Sequence[str], log: Path) -> float:
+        runs.append(log)
+        out = log.parent / "s3prl"
+        out.mkdir(exist_ok=True)
+        (out / DIVERGED).write_text('{"step": 5, "split": "dev", "loss": "nan"}')
+        raise RuntimeError(arguments)
+
+    for rate, tries in ((1e-3, 2), (1e-4, 1)):
+        for _ in range(tries):
+            with pytest.raises(HeadDiverged, match=r"step 5 .*dev"):
+                run_probe(
+                    replace(subject(tone_corpus), label_field="label"), tmp_path,
+                    ProbeConfig(learning_rate=rate), run=run,
+                )  # fmt: skip
+    assert len(runs) == 2
 
 
 def test_a_mistake_that_all_trials_share_is_heard_once(

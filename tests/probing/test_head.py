@@ -1,18 +1,29 @@
 """The head: its data, its layers against s3prl's own, its measures against scikit-learn's."""
 
+import shutil
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.core.skipped import SkipList
 from harness_bench.cuts.store import read_cuts, write_cuts
+from harness_bench.models.frozen import ModelShape
 from harness_bench.probing.head.config import DataConfig, HeadConfig
-from harness_bench.probing.head.data import batches, check_split, learn_classes, read_split
+from harness_bench.probing.head.data import (
+    TrainingCuts,
+    batches,
+    check_split,
+    learn_classes,
+    read_split,
+)
 from harness_bench.probing.head.expert import gather, measure
 from harness_bench.probing.head.model import CnnAttentionHead, valid_frames
 
@@ -50,6 +61,82 @@ def test_unknown_labels_are_an_error_or_listed(tone_corpus: Path, tmp_path: Path
     assert not (tmp_path / "skipped.dev.tsv").exists()
     assert len(read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)) == 11
     assert (tmp_path / "skipped.dev.tsv").read_text().splitlines()[1].startswith("dev-03\t")
+
+
+@pytest.fixture
+def spoilt(tone_corpus: Path, tmp_path: Path) -> Path:
+    """Return cuts of which three utterances of train and dev went bad after they were prepared."""
+    for split in ("train", "dev"):
+        cuts = list(read_cuts(tone_corpus, split))
+        for number, cut in enumerate(cuts):
+            path = tmp_path / f"{cut.id}.wav"
+            shutil.copy(cut.recording.sources[0].source, path)
+            cut.recording.sources[0].source = str(path)
+            if number == 2:
+                path.unlink()
+            elif number == 3:
+                samples = np.full(cut.num_samples, np.nan)
+                soundfile.write(path, samples, 16_000, subtype="FLOAT")
+            elif number == 4:
+                path.write_bytes(path.read_bytes()[:4000])
+        write_cuts(tmp_path, split, cuts)
+    return tmp_path
+
+
+def listed(path: Path) -> dict[str, str]:
+    _, *rows = path.read_text().splitlines()
+    return dict(row.split("\t") for row in rows)
+
+
+def test_what_cannot_be_evaluated_is_left_out_and_listed(spoilt: Path, tmp_path: Path) -> None:
+    """A figure is of the utterances that could be heard; those are told by name and reason."""
+    config = DataConfig(cuts=spoilt, label_field="label")
+    found = read_split("dev", config=config, classes=CLASSES, report_in=tmp_path)
+    ids = [cut.id for cut in read_cuts(spoilt, "dev")]
+    assert [cut.id for cut in found.cuts] == [*ids[:2], *ids[5:]]
+    reasons = listed(tmp_path / "skipped.dev.tsv")
+    assert list(reasons) == ids[2:5]
+    assert "NaN" in reasons["dev-03"]
+    assert sum(len(batch.ids) for batch in batches(found, config)) == len(found)
+
+
+def test_training_takes_the_next_utterance_instead(spoilt: Path, tmp_path: Path) -> None:
+    """Batches keep their size and order, so that a run that resumes finds its place."""
+    config = DataConfig(cuts=spoilt, label_field="label")
+    data = read_split("train", config=config, classes=CLASSES, report_in=tmp_path, checked=False)
+    assert len(data) == 24
+    training = TrainingCuts(data, SkipList(tmp_path, "train"))
+    assert [training[at].id for at in (1, 2, 3, 4, 5)] == [
+        "train-01", "train-05", "train-05", "train-05", "train-05",
+    ]  # fmt: skip
+    whole = [key for batch in batches(training, config, seed=1, epoch=0) for key in batch.ids]
+    rest = [
+        key for batch in batches(training, config, seed=1, epoch=0, skip=2) for key in batch.ids
+    ]
+    assert len(whole) == 24
+    assert rest == whole[8:]
+    assert set(listed(tmp_path / "skipped.train.tsv")) == {"train-02", "train-03", "train-04"}
+    for cut in data.cuts:
+        Path(cut.recording.sources[0].source).unlink(missing_ok=True)
+    gone = TrainingCuts(data.without(()), SkipList(tmp_path, "train"))
+    gone.data._waveforms.clear()
+    with pytest.raises(ValueError, match="max_skipped"):
+        gone[0]
+
+
+def test_too_short_for_the_upstream_is_left_out(tone_corpus: Path, tmp_path: Path) -> None:
+    """By its own receptive field: known from the cuts, without reading audio."""
+    lengths = {cut.id: cut.num_samples for cut in read_cuts(tone_corpus, "dev")}
+    limit = sorted(lengths.values())[4]
+    config = DataConfig(cuts=tone_corpus, label_field="label")
+    found = read_split(
+        "dev", config=config, classes=CLASSES, report_in=tmp_path,
+        shape=ModelShape(1, 1, 640, limit), checked=False,
+    )  # fmt: skip
+    assert {cut.id for cut in found.cuts} == {key for key, n in lengths.items() if n >= limit}
+    assert set(listed(tmp_path / "skipped.dev.tsv")) == {
+        key for key, n in lengths.items() if n < limit
+    }
 
 
 def test_order_is_decided_by_seed_and_epoch(config: DataConfig, tmp_path: Path) -> None:
@@ -136,13 +223,13 @@ def test_the_papers_size() -> None:
     assert sum(p.numel() for p in head.parameters()) == by_hand
 
 
-@pytest.mark.parametrize("rate", [160, 320])
-def test_valid_frames_are_those_a_window_fits_in(rate: int) -> None:
+@pytest.mark.parametrize(("field", "rate"), [(400, 160), (400, 320), (720, 640), (1040, 640)])
+def test_valid_frames_are_those_a_window_fits_in(field: int, rate: int) -> None:
     """Against counting windows one by one, for every length over two seconds' steps."""
-    samples = [*range(400, 32000, 37)]
-    windows = [len(range(0, count - 400 + 1, rate)) for count in samples]
-    assert valid_frames([10**6] * len(samples), samples, rate) == windows
-    assert valid_frames([1] * len(samples), samples, rate) == [1] * len(samples)
+    samples, shape = [*range(field, 32000, 37)], ModelShape(1, 1, rate, field)
+    windows = [len(range(0, count - field + 1, rate)) for count in samples]
+    assert valid_frames([10**6] * len(samples), samples, shape) == windows
+    assert valid_frames([1] * len(samples), samples, shape) == [1] * len(samples)
 
 
 def stock_head(ours: CnnAttentionHead, average: int) -> Any:

@@ -20,7 +20,8 @@ from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models.frozen import hidden_states
 from harness_bench.probing import linear, run
-from harness_bench.probing.head.config import LinearConfig
+from harness_bench.probing.head.config import DataConfig, LinearConfig
+from harness_bench.probing.head.data import learn_classes, read_split
 from harness_bench.probing.linear import LinearOutcome, pool, run_linear
 from harness_bench.probing.probe import ProbeConfig, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
@@ -231,3 +232,12 @@ def test_one_file_serves_both_heads(subject: Subject, tmp_path: Path) -> None:
     file.write_text("[liner]\nsegments = 1\n")
     with pytest.raises(ValueError, match="liner"):
         run.probe("fbank_cached", "keyword", subject.cuts, tmp_path / "no", head="knn", config=file)
+
+
+def test_features_that_are_not_finite_are_refused(tone_corpus: Path, tmp_path: Path) -> None:
+    """By the name of the utterance; scikit-learn would speak of an array."""
+    config = DataConfig(cuts=tone_corpus, label_field="label")
+    classes = learn_classes(tone_corpus, "label")
+    data = read_split("dev", config=config, classes=classes, report_in=tmp_path)
+    with pytest.raises(ValueError, match=f"features of '{data.cuts[0].id}' are not finite"):
+        linear.pool_split(data, lambda _: [torch.full((5, 3), torch.inf)], 2)

@@ -69,20 +69,37 @@ def test_a_file_that_cannot_be_read_hides_no_other(
     assert third.problem == "there is no such file"
 
 
-def test_probabilities_that_are_not_finite_are_no_answer(tone_corpus: Path, tmp_path: Path) -> None:
-    """A head whose training diverged would call everything by its first class."""
-    head = ClassifierExpert(
+@pytest.fixture
+def head(tone_corpus: Path, tmp_path: Path) -> ClassifierExpert:
+    return ClassifierExpert(
         4, 320, {"datarc": {"cuts": str(tone_corpus), "label_field": "label"}}, str(tmp_path),
         downstream="keyword", seed=1, mode="train",
-    )  # fmt: skip
+    ).eval()  # fmt: skip
+
+
+def test_probabilities_that_are_not_finite_are_no_answer(head: ClassifierExpert) -> None:
+    """A head whose training diverged would call everything by its first class."""
     with pytest.raises(ValueError, match="not finite"):
         head.inference([torch.full((5, 4), torch.nan)], ["a"])
 
 
-def test_what_is_no_audio_is_a_sentence(tmp_path: Path) -> None:
+def test_inference_hears_the_frames_of_the_file_alone(
+    head: ClassifierExpert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """s3prl's featurizer gives one more, which `predict` and the test of a head cut off."""
+    sf.write(tmp_path / "a.wav", np.full(16000, 0.1), 16000)
+    head.load_audio(tmp_path / "a.wav")
+    features = torch.randn(50, 4)
+    head.inference([features], ["a"])
+    said = json.loads(capsys.readouterr().out)["probs"]
+    assert said == pytest.approx(head.probabilities([features[:49]])[0], abs=1e-6)
+    assert said != pytest.approx(head.probabilities([features])[0], abs=1e-6)
+
+
+def test_what_is_no_audio_is_a_sentence(head: ClassifierExpert, tmp_path: Path) -> None:
     """The reader's own errors are of no kind that callers know."""
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     for path in (broken, tmp_path / "none.wav"):
         with pytest.raises(ValueError, match=f"{path.name} cannot be read as audio"):
-            ClassifierExpert.load_audio(path)
+            head.load_audio(path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness_bench.audio.frames import frame_count
 from harness_bench.probing.head.model import valid_frames
 from harness_bench.probing.s3prl import hub
+from harness_bench.probing.s3prl.frames import shape_of_upstream
 from tests.upstream.conftest import GROUP_KINDS, KINDS, OURS, build, waves
 
 pytestmark = pytest.mark.s3prl
@@ -63,7 +64,7 @@ def test_heads_see_exactly_the_frames_of_the_audio(
     featurizer = Featurizer(expert, upstream_device="cpu")
     assert featurizer.downsample_rate == 320
     features = featurizer(wavs, expert(wavs))
-    counts = valid_frames([len(item) for item in features], lengths, featurizer.downsample_rate)
+    counts = valid_frames([len(item) for item in features], lengths, shape_of_upstream(expert))
     assert counts == [frame_count(length) for length in lengths]
     for item, count in zip(features, counts, strict=True):
         assert item[:count].abs().sum(-1).all()

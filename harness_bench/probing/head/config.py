@@ -7,9 +7,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
+from harness_bench.core.skipped import MAX_SKIPPED
 
 BEST = "dev-best.ckpt"  # s3prl's name for the checkpoint that dev chose
 PATIENCE = "patience"  # of the config's part `runner`: evaluations of dev without a better one
+DIVERGED = "diverged.json"  # of a training that ended because a figure was not finite
 METRICS = "metrics.jsonl"  # of every evaluation; beside it:
 CLASSES = "classes.json"  # what the head was trained to tell apart; read outside training
 
@@ -34,6 +36,8 @@ class DataConfig:
     num_workers: NonNegative = 0  # 0 lets waveforms stay in memory between epochs
     unknown_labels: UnknownLabels = "error"  # labels that the train split lacks
     waveform_cache_mb: NonNegative = 1024
+    # Share of utterances whose audio cannot be used; more than that is an error.
+    max_skipped: Annotated[float, Field(ge=0, le=1)] = MAX_SKIPPED
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, override
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, override
 
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from harness_bench.audio.frames import FRAME_FIELD
-from harness_bench.audio.io import load_waveform
+from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
+from harness_bench.audio.io import load_finite
 from harness_bench.core.cache import MEBIBYTE, BoundedStore
 from harness_bench.core.distributed import world
-from harness_bench.core.files import digest_file, write_text
-from harness_bench.core.log import say
+from harness_bench.core.files import digest_file
+from harness_bench.core.log import bar, say
+from harness_bench.core.skipped import SkipList
 from harness_bench.cuts.fields import group_of, label_of, tags_of
 from harness_bench.cuts.store import cuts_path, read_cuts
+from harness_bench.models.frozen import ModelShape
 from harness_bench.results.predictions import ClassPrediction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from harness_bench.probing.head.config import DataConfig
 
 
+# Of most upstreams; what counts are the samples that one frame sees.
+_SHAPE = ModelShape(0, 0, downsample_rate=FRAME_SHIFT, receptive_field=FRAME_FIELD)
 _SPLITS = 4  # that a process keeps: those of one corpus, which its heads share
 
 
@@ -54,32 +58,67 @@ class Batch(NamedTuple):
 class LabelledCuts(Dataset[LabelledUtterance]):
     """Cuts of one split, all of known labels; decoded audio is kept while it fits."""
 
-    def __init__(self, cuts: Sequence[Cut], config: DataConfig, classes: Sequence[str]) -> None:
-        self.cuts = list(cuts)
+    def __init__(
+        self, cuts: Sequence[Cut], config: DataConfig, classes: Sequence[str],
+        kept: BoundedStore[str, Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.cuts, self.config, self.classes = list(cuts), config, classes
         names = [label_of(cut, config.label_field) for cut in cuts]
         self.labels = [classes.index(name) for name in names]
         self.groups = [group_of(cut) for cut in cuts]
         self.tags = tags_of(cuts, dict(zip((cut.id for cut in cuts), names, strict=True)))
-        self._waveforms: BoundedStore[int, Tensor] = BoundedStore(
-            config.waveform_cache_mb * MEBIBYTE
-        )
+        room = config.waveform_cache_mb * MEBIBYTE
+        self._waveforms: BoundedStore[str, Tensor] = BoundedStore(room) if kept is None else kept
 
     def __len__(self) -> int:
         return len(self.cuts)
 
     @override
     def __getitem__(self, index: int) -> LabelledUtterance:
+        """Read an utterance; unreadable, empty or not finite audio is a ValueError."""
         cut = self.cuts[index]
-        waveform = self._waveforms.get(index)
+        waveform = self._waveforms.get(cut.id)
         if waveform is None:
-            waveform = torch.from_numpy(load_waveform(cut))
-            self._waveforms.put(index, waveform)
-        if len(waveform) < FRAME_FIELD:
-            raise ValueError(
-                f"Cut {cut.id!r} has {len(waveform)} samples at 16 kHz; {FRAME_FIELD} are needed "
-                "for one frame. Prepare the corpus again: `harness-bench prepare` skips such cuts."
-            )
+            waveform = torch.from_numpy(load_finite(cut))
+            self._waveforms.put(cut.id, waveform)
         return LabelledUtterance(waveform, self.labels[index], cut.id, self.groups[index])
+
+    def without(self, ids: Container[str]) -> LabelledCuts:
+        """Leave some cuts out; audio that is kept is shared."""
+        left = [cut for cut in self.cuts if cut.id not in ids]
+        return LabelledCuts(left, self.config, self.classes, self._waveforms)
+
+
+class TrainingCuts(Dataset[LabelledUtterance]):
+    """A split for training: in place of an utterance that cannot be used comes the next that can.
+
+    So batches keep their sizes, and a run that resumes its place, and a corpus is not read through
+    before it is needed. What was left out is listed.
+    """
+
+    def __init__(self, data: LabelledCuts, skips: SkipList) -> None:
+        self.data, self.skips = data, skips
+        self._bad: set[int] = set()  # each is tried, and counted, once
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @override
+    def __getitem__(self, index: int) -> LabelledUtterance:
+        for at in (*range(index, len(self)), *range(index)):
+            if at in self._bad:
+                continue
+            try:
+                found = self.data[at]
+            except ValueError as error:
+                self._bad.add(at)
+                self.skips.add(0, [(self.data.cuts[at].id, str(error))])
+            else:
+                self.skips.add(1, [])
+                return found
+        raise ValueError(
+            f"{self.data.config.cuts}: no utterance can be used; see {self.skips.path}."
+        )
 
 
 def learn_classes(folder: Path, field: str) -> list[str]:
@@ -95,27 +134,45 @@ def learn_classes(folder: Path, field: str) -> list[str]:
 
 
 def read_split(
-    split: str, *, config: DataConfig, classes: Sequence[str], report_in: Path
-) -> LabelledCuts:
+    split: str, *, config: DataConfig, classes: Sequence[str], report_in: Path,
+    shape: ModelShape = _SHAPE, checked: bool = True,
+) -> LabelledCuts:  # fmt: skip
     """Read one split; utterances whose label the train split lacks are an error or skipped.
 
-    Skipped utterances are counted on the console and listed in `skipped.<split>.tsv`. Heads of one
-    process share a split, with the audio that it keeps.
+    Left out is, too, what is too short for one frame of an upstream's `shape`, and, if `checked`,
+    what cannot be decoded or is not finite: every utterance is read for that. All that is left out
+    is counted on the console and listed in `skipped.<split>.tsv`. Heads of one process share a
+    split, with the audio that it keeps.
+
+    Raises:
+        ValueError: unknown labels, no utterance left, or more unusable audio than `max_skipped`.
     """
-    digest = _digest(config.cuts, split)
-    known, unknown = _labelled(split, digest, config, tuple(classes))
-    if unknown:
-        _report_unknown(split, unknown, config=config, report_in=report_in)
-    if not len(known):
-        raise ValueError(f"{config.cuts}: split {split!r} has no utterance with a known label.")
-    return known
+    found = _usable(split, _digest(config.cuts, split), config, tuple(classes), shape, checked)
+    if found.unknown and config.unknown_labels == "error":
+        _refuse_unknown(split, found.unknown, config)
+    labels = {
+        key: f"Label {label!r} is not in the train split." for key, label in found.unknown.items()
+    }
+    rank = world()[0]
+    for reasons, share in ((labels | found.short, 1.0), (found.broken, config.max_skipped)):
+        if reasons:
+            skips = SkipList(report_in, f"{split}.{rank}" if rank else split, share)
+            skips.add(len(found.data), [*reasons.items()])
+    if not len(found.data):
+        raise ValueError(
+            f"{config.cuts}: split {split!r} has no utterance with a known label that can be used."
+        )
+    return found.data
 
 
 def check_split(split: str, *, config: DataConfig, classes: Sequence[str]) -> None:
     """Tell of labels that the train split lacks before `read_split` does, with the same errors."""
     _, unknown = _labelled(split, _digest(config.cuts, split), config, tuple(classes))
+    if unknown and config.unknown_labels == "error":
+        _refuse_unknown(split, unknown, config)
     if unknown:
-        _report_unknown(split, unknown, config=config, report_in=None)
+        summary = _counted(unknown)
+        say(f"{split}: {len(unknown)} utterances have labels that train lacks: {summary}")
 
 
 def _digest(folder: Path, split: str) -> str:
@@ -142,30 +199,55 @@ def _labelled(
     return LabelledCuts(known, config, classes), unknown
 
 
-def _report_unknown(
-    split: str, unknown: dict[str, str], *, config: DataConfig, report_in: Path | None
-) -> None:
-    """Refuse labels, or tell and list that they are skipped (None: tell alone)."""
+class _Usable(NamedTuple):
+    """What is left of a split, and id -> label or reason of what is not."""
+
+    data: LabelledCuts
+    unknown: dict[str, str]
+    short: dict[str, str]
+    broken: dict[str, str]
+
+
+@lru_cache(maxsize=_SPLITS)
+def _usable(
+    split: str, digest: str, config: DataConfig, classes: tuple[str, ...], shape: ModelShape,
+    checked: bool,  # noqa: FBT001 - a key of the cache
+) -> _Usable:  # fmt: skip
+    data, unknown = _labelled(split, digest, config, classes)
+    lengths = {
+        cut.id: -(-cut.num_samples * SAMPLE_RATE // int(cut.sampling_rate)) for cut in data.cuts
+    }
+    short = {
+        key: f"{samples} samples at 16 kHz give no frame of this upstream."
+        for key, samples in lengths.items()
+        if shape.frames(samples) < 1
+    }
+    data = data.without(short) if short else data
+    broken: dict[str, str] = {}
+    for index in bar(range(len(data)), title=f"Reading {split}") if checked else ():
+        try:
+            data[index]
+        except ValueError as error:
+            broken[data.cuts[index].id] = str(error)
+    return _Usable(data.without(broken) if broken else data, unknown, short, broken)
+
+
+def _counted(unknown: Mapping[str, str]) -> str:
     counts = Counter(unknown.values())
-    summary = ", ".join(f"{label!r} ({count})" for label, count in sorted(counts.items()))
-    if config.unknown_labels == "error":
-        raise ValueError(
-            f"{config.cuts}: split {split!r} has labels in {config.label_field!r} that the train "
-            f"split lacks: {summary}; the first utterance is {next(iter(unknown))!r}. Correct "
-            "them, or leave such utterances out: `harness-bench probe --unknown-labels skip`, or "
-            "run_downstream's -o config.downstream_expert.datarc.unknown_labels=skip."
-        )
-    if report_in is None:
-        say(f"{split}: {len(unknown)} utterances have labels that train lacks: {summary}")
-        return
-    path = report_in / f"skipped.{split}.tsv"
-    rows = [f"{key}\tlabel {label!r} is not in the train split" for key, label in unknown.items()]
-    write_text(path, "\n".join(["id\treason", *rows]) + "\n")
-    say(f"{split}: skipped {len(unknown)} utterances with unknown labels {summary}; see {path}")
+    return ", ".join(f"{label!r} ({count})" for label, count in sorted(counts.items()))
+
+
+def _refuse_unknown(split: str, unknown: Mapping[str, str], config: DataConfig) -> NoReturn:
+    raise ValueError(
+        f"{config.cuts}: split {split!r} has labels in {config.label_field!r} that the train "
+        f"split lacks: {_counted(unknown)}; the first utterance is {next(iter(unknown))!r}. "
+        "Correct them, or leave such utterances out: `harness-bench probe --unknown-labels skip`, "
+        "or run_downstream's -o config.downstream_expert.datarc.unknown_labels=skip."
+    )
 
 
 def batches(
-    data: LabelledCuts,
+    data: LabelledCuts | TrainingCuts,
     config: DataConfig,
     *,
     seed: int = 0,

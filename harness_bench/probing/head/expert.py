@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, NoReturn, override
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.audio.frames import FRAME_FIELD
 from harness_bench.audio.io import read_waveform
 from harness_bench.core.config import build
+from harness_bench.core.distributed import world
 from harness_bench.core.files import append_jsonl, read_json, write_json, write_text
 from harness_bench.core.log import first_rank, say
+from harness_bench.core.skipped import SkipList
+from harness_bench.models.frozen import ModelShape
 from harness_bench.probing.head.config import (
     BEST,
     CLASSES,
+    DIVERGED,
     METRICS,
     ClassifierConfig,
     predictions_name,
 )
 from harness_bench.probing.head.data import (
     LabelledCuts,
+    TrainingCuts,
     batches,
     learn_classes,
     prediction_rows,
@@ -38,7 +45,6 @@ from harness_bench.scoring.statistics import class_statistics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch.utils.data import DataLoader
 
@@ -87,23 +93,36 @@ class ClassifierExpert(nn.Module):
         refuse_unheeded(kwargs.get("runner", {}))
         values = json.loads(json.dumps(downstream_expert, default=str))
         config = build(ClassifierConfig, values, source=f"config of {self.task}: downstream_expert")
-        self.data, self.rate, self.folder = config.datarc, upstream_rate, Path(expdir)
-        self.classes = self._choose_classes(training=kwargs["mode"] == "train")
+        self.data, self.folder = config.datarc, Path(expdir)
+        # `frames` puts the upstream's own in its place, where that is one of ours.
+        self.shape = ModelShape(upstream_dim, 0, upstream_rate, FRAME_FIELD)
+        self._trains = kwargs["mode"] == "train"
+        if self._trains and first_rank():
+            (self.folder / DIVERGED).unlink(missing_ok=True)
+        self.classes = self._choose_classes(training=self._trains)
         self.model = CnnAttentionHead(upstream_dim, len(self.classes), config.modelrc)
         self.register_buffer("best_score", torch.full((1,), -1.0))
         self._best_step = 0
         self.stale = 0  # evaluations of dev since the best one
-        self._splits: dict[str, LabelledCuts] = {}
+        self._splits: dict[tuple[str, bool], LabelledCuts] = {}
+        self._heard: list[int] | None = None  # samples of the file that `load_audio` read
 
     def get_dataloader(
         self, split: str, epoch: int | None = None, skip: int = 0
     ) -> DataLoader[Any]:
         """Return the batches of a split; a resumed run skips the first ones of its epoch."""
-        if split not in self._splits:
-            self._splits[split] = read_split(
-                split, config=self.data, classes=self.classes, report_in=self.folder
-            )
-        return batches(self._splits[split], self.data, seed=self.seed, epoch=epoch, skip=skip)
+        training = epoch is not None
+        if (split, training) not in self._splits:
+            self._splits[split, training] = read_split(
+                split, config=self.data, classes=self.classes, report_in=self.folder,
+                shape=self.shape, checked=not training,
+            )  # fmt: skip
+        data: LabelledCuts | TrainingCuts = self._splits[split, training]
+        if isinstance(data, LabelledCuts) and training:
+            rank = world()[0]
+            name = f"{split}.{rank}" if rank else split
+            data = TrainingCuts(data, SkipList(self.folder, name, self.data.max_skipped))
+        return batches(data, self.data, seed=self.seed, epoch=epoch, skip=skip)
 
     def resume_at(self, step: int) -> None:
         """Drop what an interrupted run logged after the checkpoint it resumes from."""
@@ -157,6 +176,8 @@ class ClassifierExpert(nn.Module):
         """Log the measures of a split; return the names under which to save a checkpoint."""
         truths, preds, probs = gather(records, self.classes)
         measures = measure(records["losses"], truths, preds, self.classes)
+        if not (np.isfinite(probs).all() and np.isfinite(measures["loss"])):
+            self._end_diverged(split, measures["loss"], global_step)
         self._log(split, measures, logger, global_step)
         # In the buffer's precision: rounded, an equal accuracy must not count as a better one.
         score = torch.tensor(measures["accuracy"], dtype=self.best_score.dtype)
@@ -170,19 +191,34 @@ class ClassifierExpert(nn.Module):
             logger.flush()  # nobody closes it where this evaluation ends the training
         # Step 0 is `-m evaluate`, which runs the chosen checkpoint on any split.
         if global_step == 0 or (split != "train" and global_step == self._best_step):
+            tags = (self._splits.get((split, False)) or self._splits[split, True]).tags
             columns = (records["ids"], truths, preds, probs.tolist(), records["groups"])
-            rows = prediction_rows(*columns, classes=self.classes, tags=self._splits[split].tags)
+            rows = prediction_rows(*columns, classes=self.classes, tags=tags)
             write_predictions(self.folder / predictions_name(split), rows)
         return [BEST] if best else []
 
-    @staticmethod
-    def load_audio(path: Path) -> Tensor:
+    def _end_diverged(self, split: str, loss: float, step: int) -> NoReturn:
+        """End a training, or a test, whose figures mean nothing; no head is left of it."""
+        if self._trains and first_rank():
+            if (best := self.folder / BEST).is_file():
+                best.replace(self.folder / f"before-divergence-{BEST}")
+            write_json(self.folder / DIVERGED, {"step": step, "split": split, "loss": str(loss)})
+        raise ValueError(
+            f"{self.task}: at step {step} the loss or the probabilities of {split} are not finite "
+            f"(loss {loss:g}). The training diverged, or the upstream's features are not finite. "
+            "Lower the learning rate (config.optimizer.lr, --lr of probe), or try another "
+            "upstream; there is no head to use."
+        )
+
+    def load_audio(self, path: Path) -> Tensor:
         """Read a file for `-m inference`: (samples,) float32, 16 kHz; else as `read_waveform`."""
-        return torch.from_numpy(read_waveform(path))
+        waveform = read_waveform(path)
+        self._heard = [len(waveform)]
+        return torch.from_numpy(waveform)
 
     def inference(self, features: Sequence[Tensor], names: Sequence[str]) -> None:
         """Print the class probabilities of each utterance as one JSON line."""
-        for name, probs in zip(names, self.probabilities(features), strict=True):
+        for name, probs in zip(names, self.probabilities(features, self._heard), strict=True):
             line = json.dumps({"id": name, "probs": probs}, ensure_ascii=False, allow_nan=False)
             print(line)  # noqa: T201 - what was asked for
 
@@ -223,7 +259,7 @@ class ClassifierExpert(nn.Module):
     def _logits(self, features: Sequence[Tensor], samples: list[int] | None) -> Tensor:
         frames = [len(item) for item in features]
         if samples is not None:
-            frames = valid_frames(frames, samples, self.rate)
+            frames = valid_frames(frames, samples, self.shape)
         counts = torch.tensor(frames, device=features[0].device)
         logits: Tensor = self.model(pad_sequence([*features], batch_first=True), counts)
         return logits

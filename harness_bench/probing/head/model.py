@@ -1,14 +1,18 @@
 """The paper's classification head."""
 
-from typing import override
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, override
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness_bench.audio.frames import frame_count
-from harness_bench.probing.head.config import HeadConfig
 from harness_bench.probing.head.dropout import FrameDropout
+
+if TYPE_CHECKING:
+    from harness_bench.models.frozen import ModelShape
+    from harness_bench.probing.head.config import HeadConfig
 
 
 class CnnAttentionHead(nn.Module):
@@ -76,13 +80,13 @@ class CnnAttentionHead(nn.Module):
         return x, torch.arange(x.shape[2], device=x.device) < left[:, None]
 
 
-def valid_frames(lengths: list[int], samples: list[int], rate: int) -> list[int]:
+def valid_frames(lengths: list[int], samples: list[int], shape: ModelShape) -> list[int]:
     """Count the frames of each utterance that really lie inside it.
 
     s3prl gives `lengths` = round(samples / rate) frames, one or two more than a 25 ms window has
     room for; where the batch is padded, these hold another utterance's padding.
     """
     return [
-        max(1, min(given, frame_count(count, shift=rate)))
+        max(1, min(given, shape.frames(count)))
         for given, count in zip(lengths, samples, strict=True)
     ]

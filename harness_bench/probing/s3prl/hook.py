@@ -92,9 +92,11 @@ class _RunnerLoader(importlib.machinery.SourceFileLoader):
 
         bridges.apply()
         super().exec_module(module)
+        from harness_bench.probing.s3prl.frames import tell_shape  # noqa: PLC0415 - imports torch
         from harness_bench.probing.s3prl.layers import choose_layers  # noqa: PLC0415 - for it alone
         from harness_bench.probing.s3prl.resume import make_exact  # noqa: PLC0415 - imports torch
 
         bridges.plain_ddp(module)
         choose_layers(module)
+        tell_shape(module)
         make_exact(module)
