@@ -127,7 +127,8 @@ def parents_result(folder: Path, config: GraphConfig, examination: ExportCheck) 
         if (result.source, result.task, result.split_digest) == ("measured", task, digest)
         and not result.head
         and result.exported is None
-        and config.upstream_digest in (None, "", result.checkpoint_digest)
+        # A probe on a model by its name alone has noted no digest.
+        and result.checkpoint_digest in (None, config.upstream_digest)
     ]
     if len(found) != 1:
         names = ", ".join(sorted(result.model for result in found)) or "none"

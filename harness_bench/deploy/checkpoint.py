@@ -37,7 +37,7 @@ def checkpoint_subject(source: Path) -> Exportable:
     config = GraphConfig(
         kind="upstream",
         runtime="onnx",
-        name=str(facts.get("name", folder.name)),
+        name=known_name(folder),
         parent_digest=checkpoint_digest(folder),
         parameters=parameter_count(folder),
         hidden_size=shape.hidden_size,
@@ -63,3 +63,9 @@ def checkpoint_subject(source: Path) -> Exportable:
         precise=graph.precise,
         facts=facts,
     )
+
+
+def known_name(folder: Path) -> str:
+    """Return the name of a model that comes with the package, else what `hub.model_name` says."""
+    packaged = {path.resolve(): name for name, path in hub.packaged().items()}
+    return packaged.get(folder.resolve()) or hub.model_name(folder)

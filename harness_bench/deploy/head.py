@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from harness_bench.core.files import digest_file
 from harness_bench.core.log import bar
 from harness_bench.deploy.board import SOME, ExportCheck
+from harness_bench.deploy.checkpoint import known_name
 from harness_bench.deploy.convert import Exportable
 from harness_bench.deploy.graph import HubertGraph, graph_of
 from harness_bench.models.frozen import checkpoint_digest, parameter_count, weight_bytes
-from harness_bench.models.hub import model_name
 from harness_bench.models.runtime import GraphConfig
 from harness_bench.probing.head.data import prediction_rows, read_split
 from harness_bench.probing.s3prl.predict import find_checkpoint, open_runner
@@ -161,7 +161,7 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
     config = GraphConfig(
         kind="head",
         runtime="onnx",
-        name=model_name(upstream.checkpoint),
+        name=known_name(upstream.checkpoint),
         parent_digest=digest_file(checkpoint),
         upstream_digest=checkpoint_digest(upstream.checkpoint),
         parameters=parameter_count(upstream.checkpoint) + own,
