@@ -169,7 +169,9 @@ def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
 
 
 def predict(
-    head: Annotated[Path, arg("Folder of a probe, its dev-best.ckpt, or an exported head.")],
+    head: Annotated[
+        Path, arg("Folder of a probe, its dev-best.ckpt, or an exported head, here or OWNER/NAME.")
+    ],
     audio: Annotated[list[Path], arg("Audio files.")],
     *,
     top: Annotated[int, opt("Classes shown for each file.", min=1)] = 3,
@@ -186,10 +188,12 @@ def predict(
     Examples:
       harness-bench predict runs/did speech.wav
       harness-bench predict runs/did recordings/*.flac --json
+      harness-bench predict OWNER/did-int8 speech.wav
     """
+    from harness_bench.models.hub import locate
     from harness_bench.models.runtime import is_export
 
-    failed = 0
+    failed, head = 0, locate(head)
     if is_export(head):
         if upstream_checkpoint is not None:
             refuse("--upstream-checkpoint", f"the graph in {head} has its upstream in it")
@@ -262,11 +266,13 @@ def transcribe(
       harness-bench transcribe models/asr_int8 speech.wav
     """
     from harness_bench.asr.transcribe.chunks import find_recordings
+    from harness_bench.models.hub import locate
     from harness_bench.models.runtime import is_export
 
     chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
+    model = locate(model)
     if is_export(model):
         if device != "cpu" or (beam, ctc_weight, upstream_checkpoint) != (None, None, None):
             refuse("MODEL", f"{model} is an exported graph: its most probable path on the CPU, "

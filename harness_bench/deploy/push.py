@@ -98,8 +98,7 @@ def pack_up(
         raise ValueError(f"{repo!r} is no name of a model: expected OWNER/NAME.")
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; `harness-bench export` makes one of a model.")
-    files, remarks = _files(folder), list[str]()
-    file, name = folder / README, repo.partition("/")[2]
+    files, file, name = _files(folder), folder / README, repo.partition("/")[2]
     upstream = config_of(folder).get("kind", UPSTREAM) == UPSTREAM  # no head, no CTC model
     if upstream:
         load_backbone(folder)  # whole, finite, and of a type that others can open
@@ -107,7 +106,7 @@ def pack_up(
     text = with_head(text, {"license": licence.lower(), "language": [*languages]})
     if upstream:
         text = with_section(text, OPENING, opening(folder, place=repo))
-        text, remarks = _measured(text, folder, results, costs=costs)
+    text, remarks = _measured(text, folder, results, costs=costs and upstream)
     if not (named := str(head_of(text).get("license") or "")):
         remarks.append("it has no licence, without which nobody may use it: --licence")
     remarks += _private(files, text)

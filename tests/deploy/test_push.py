@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -213,3 +214,32 @@ def test_an_exported_graph_goes_out_and_comes_back(tmp_path: Path) -> None:
     samples, lengths = torch.randn(1, 2_000), torch.tensor([2_000])
     ours, theirs = (load_model(each)(samples, lengths)[0] for each in (folder, there))
     assert all(map(torch.equal, ours, theirs))
+
+
+def test_graphs_of_heads_and_asr_are_run_by_their_name(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is pushed is what one types; results of a graph are its own, by its digest."""
+    from harness_bench.deploy import predict, transcribe  # noqa: PLC0415 - as the verbs do
+
+    folder = tmp_path / "did"
+    folder.mkdir()
+    write_json(folder / "config.json", {"model_type": "harness_export", "kind": "head"})
+    (folder / "model.onnx").write_bytes(b"graph")
+    (folder / "README.md").write_text("# did\n\nHow to open it.\n")
+    put(tmp_path / "results", checkpoint_digest=checkpoint_digest(folder), metrics=metrics(70.5))
+    parcel = pack_up(folder, REPO, licence="mit", results=tmp_path / "results")
+    assert "70.5 %" in parcel.card
+    assert "How to open it." in parcel.card
+    where = push(parcel)
+    (tmp_path / "a.wav").touch()
+    asked: dict[str, Path] = {}
+    for module in (predict, transcribe):
+        name = module.__name__.rpartition(".")[2]
+        called = Mock(return_value=[])
+        monkeypatch.setattr(module, name, called)
+        CliRunner().invoke(app, [name, where, str(tmp_path / "a.wav")])
+        asked[name] = called.call_args.args[0]
+    assert {*map(hub.source_of, asked.values())} == {where}
+    assert {*asked} == {"predict", "transcribe"}
+    assert server.fetched("model.onnx")
