@@ -209,10 +209,8 @@ def predict(
             failed += 1
             left_out([f"{answer.file}: {answer.problem}"])
         if as_json:
-            line = {
-                "file": str(answer.file), "label": answer.label or None, "probs": answer.probs,
-                "problem": answer.problem or None,
-            }  # fmt: skip
+            line = {"file": str(answer.file), "label": answer.label or None, "probs": answer.probs}
+            line |= {"problem": answer.problem} if answer.problem else {}
             typer.echo(json.dumps(line, ensure_ascii=False, allow_nan=False))
         elif not answer.problem:
             best = list(answer.probs.items())[:top]
