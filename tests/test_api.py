@@ -57,6 +57,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -> Ite
         yield Notebook()
 
 
+@pytest.mark.usefixtures("warm_python")
 @pytest.mark.parametrize(
     "number",
     [pytest.param(number, marks=MARKS[extra]) for number, (extra, _) in enumerate(BLOCKS)],

@@ -1,11 +1,15 @@
 """Every benchmark must run and give whole rows; their speed is no test's business."""
 
+import contextlib
+import functools
+import io
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import fairseq_peer, run
 from benchmarks.bench_probe import RESULTS, require_equal_bits, require_equal_results
@@ -40,11 +44,25 @@ MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow]}  # probe: 
 NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 
 
+@functools.cache
+def measured(name: str, *, fairseq: bool) -> tuple[list[dict[str, Any]], str]:
+    """Run a benchmark with tiny sizes; return its rows and what it said.
+
+    On one thread, as two wait for each other with the processor busy: speed is not looked at.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fairseq_peer, "fairseq_available", lambda: fairseq)
+        patch.setattr(torch, "set_num_threads", lambda _: None)
+        return [dict(row) for row in run.rows([name], tiny=True)], said.getvalue()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_whole(name: str) -> None:
     """The keys are what readers of build/bench.json rely on; a nameless peer proves nothing."""
-    made = list(run.rows([name], tiny=True))
-    absent = [] if fairseq_peer.fairseq_available() else AGAINST_FAIRSEQ.get(name, [])
+    fairseq = fairseq_peer.fairseq_available()
+    made, _ = measured(name, fairseq=fairseq)
+    absent = [] if fairseq else AGAINST_FAIRSEQ.get(name, [])
     assert made or absent
     for row in made:
         assert list(row) == ["name", "ours", "peer", "ratio", "unit", "note", "limit"]
@@ -55,13 +73,10 @@ def test_rows_are_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(AGAINST_FAIRSEQ))
-def test_rows_left_out_are_named(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_left_out_are_named(name: str) -> None:
     """Without fairseq its rows cannot be there: that must not look like a whole table."""
-    monkeypatch.setattr(fairseq_peer, "fairseq_available", lambda: False)
-    made = {row["name"] for row in run.rows([name], tiny=True)}
-    said = capsys.readouterr().err
+    rows, said = measured(name, fairseq=False)
+    made = {row["name"] for row in rows}
     assert not made & {*AGAINST_FAIRSEQ[name]}
     for row in AGAINST_FAIRSEQ[name]:
         assert f"{row} is left out: fairseq is not installed; run `make peers`" in said

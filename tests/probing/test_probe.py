@@ -123,7 +123,7 @@ def test_an_equal_probe_is_not_run_again(outcome: ProbeOutcome, folder: Path, st
 
 
 def test_predict_says_what_the_test_said(
-    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, python: Python
+    outcome: ProbeOutcome, folder: Path, tone_corpus: Path, forked: Python
 ) -> None:
     """One's own files get what evaluation gave, though the folder moved and the cuts are gone."""
     rows = read_predictions(outcome.test_predictions, ClassPrediction)[:3]
@@ -131,7 +131,7 @@ def test_predict_says_what_the_test_said(
     moved = folder.parent / "moved"
     shutil.copytree(folder, moved)
     command = "import sys; sys.argv[0] = 'harness-bench'; from harness_bench.cli import __main__"
-    said = python("-c", command, "predict", str(moved), *files, "--json")
+    said = forked("-c", command, "predict", str(moved), *files, "--json")
     answers = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert [answer["file"] for answer in answers] == files
     for answer, row in zip(answers, rows, strict=True):

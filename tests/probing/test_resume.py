@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from harness_bench.probing.s3prl import autoload
 from harness_bench.probing.s3prl.checkpoints import PARTIAL, states
 from harness_bench.results.predictions import ClassPrediction, read_predictions
+from tests import warm
 from tests.probing import resume_runs
 from tests.probing.conftest import Python
 from tests.probing.resume_runs import DATA, LAST, SCHEDULE, SETTINGS, differences, load
@@ -41,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(python: Python, folder: Path, tone_corpus: Path, tiny_checkpoint: Path) -> Any:
+def runs(forked: Python, folder: Path, tone_corpus: Path, tiny_checkpoint: Path) -> Any:
     """Train all scenarios in one process."""
-    printed = python(resume_runs.__file__, str(tone_corpus), str(tiny_checkpoint), str(folder))
+    printed = forked(resume_runs.__file__, str(tone_corpus), str(tiny_checkpoint), str(folder))
     return json.loads(printed.splitlines()[-1])
 
 
@@ -71,7 +71,7 @@ def test_killed_while_writing(
     settings = ",,".join([f"{DATA}.cuts={tone_corpus}", *SETTINGS, SCHEDULE])
     words += ["-p", str(out), "-a", "-o", settings]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *words], check=False, capture_output=True,
+        [warm.python(), "-c", KILLED, *words], check=False, capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
@@ -84,11 +84,11 @@ def test_killed_while_writing(
 
 
 @pytest.fixture(scope="module")
-def shared(python: Python, folder: Path, tone_corpus: Path, free_port: int) -> Any:
+def shared(forked: Python, folder: Path, tone_corpus: Path, free_port: int) -> Any:
     """Train in two processes, and test under the same launcher."""
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2"]
     launcher += [f"--master_port={free_port}"]
-    printed = python(*launcher, resume_runs.__file__, str(tone_corpus), str(folder / "ranks"))
+    printed = forked(*launcher, resume_runs.__file__, str(tone_corpus), str(folder / "ranks"))
     return json.loads(printed.splitlines()[-1])
 
 

@@ -23,9 +23,9 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def failed(python: Python, tone_corpus: Path, tiny_checkpoint: Path) -> Any:
+def failed(forked: Python, tone_corpus: Path, tiny_checkpoint: Path) -> Any:
     """Run the checks of all flags in one process."""
-    printed = python(
+    printed = forked(
         flag_runs.__file__, str(tone_corpus), str(tiny_checkpoint), PYTHONPATH=REPOSITORY
     )
     return json.loads(printed.splitlines()[-1])

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import torch
 
 from harness_bench import run_downstream
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("total_steps=12", "eval_step=6", "log_step=1", "save_step=12")
@@ -36,7 +37,7 @@ def run_trainings(
     variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
     running = [
         subprocess.Popen(
-            [sys.executable, __file__, checkpoint, cuts, folder, json.dumps(trainings)],
+            [warm.python(), __file__, checkpoint, cuts, folder, json.dumps(trainings)],
             cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **variables},
         )
