@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 import harness_bench as hb
 from harness_bench.results.predictions import TextPrediction, write_predictions
+from tests import warm
 from tests.tiny import DEFAULTS, TEACHERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
@@ -77,5 +77,5 @@ def test_the_page_shows_every_name() -> None:
 
 def test_nothing_is_imported_before_its_use() -> None:
     code = "import sys, harness_bench as hb; print(dir(hb)); assert 'numpy' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([warm.REAL, "-c", code], capture_output=True, text=True, check=True)
     assert all(repr(name) in done.stdout for name in hb.__all__)

@@ -26,9 +26,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests import warm
-
-pytestmark = pytest.mark.usefixtures("warm_python")
 ROOT, KEPT = Path(__file__).parents[2], Path(__file__).with_name("bfbc35e")
 ANSWERS = KEPT / "answers"  # what commands printed then
 PLACE = "@ROOT@"  # stands in the kept files where the folder's own absolute path stood
@@ -149,7 +146,7 @@ def machine_of_then() -> bool:
 def recipe(*words: str) -> str:
     """Run the ASR recipe with the options of then; return what it said."""
     script = str(ROOT / "egs" / "demo" / "asr1" / "run.sh")
-    line = ["bash", script, "--python", warm.python("espnet"), *RECIPE, *words]
+    line = ["bash", script, "--python", sys.executable, *RECIPE, *words]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
