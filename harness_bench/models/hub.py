@@ -166,6 +166,8 @@ def model_name(model: str | Path) -> str:
     if source := source_of(path) or (not path.exists() and is_repository(str(model)) and model):
         repo = str(source).partition("@")[0]
         return f"{repo}/{path.name}" if path.is_file() else repo
+    if path.name.startswith("adapter."):  # a language's, beside the weights of a multilingual model
+        return f"{model_name(path.parent)}-{path.stem.removeprefix('adapter.')}"
     facts = read_json(path / "harness.json") if (path / "harness.json").is_file() else {}
     own = path.name if path.is_dir() or not path.suffix else path.stem
     given = str(facts.get("name") or "")

@@ -212,6 +212,8 @@ def test_a_row_is_called_by_the_models_own_name(
     # What a fine-tuned model was made from: its figures are not that model's.
     (tmp_path / place / "config.json").write_text('{"_name_or_path": "facebook/hubert-base-ls960"}')
     assert model_hub.model_name(tmp_path / place) == name
+    adapter = tmp_path / place / "adapter.ara.safetensors"
+    assert model_hub.model_name(adapter) == f"{name}-ara"
     file = tmp_path / place / "checkpoint_best.pt"
     file.touch()
     assert model_hub.model_name(file) not in ("checkpoint_best", "checkpoint", "best")

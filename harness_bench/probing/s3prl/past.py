@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY, UPSTREAM = "HarnessBench", "upstream"  # our part of a checkpoint, which s3prl ignores; in it
+_WEIGHTS = (".safetensors", ".index.json", ".bin", ".pt", ".ckpt", ".onnx")
 # Arguments that decide what is trained; the others may differ from one start to the next.
 _DECIDING = (
     "upstream", "upstream_trainable", "upstream_feature_selection", "upstream_layer_selection",
@@ -56,8 +57,7 @@ def upstream_of(arguments: argparse.Namespace) -> dict[str, str]:
         # Of s3prl's own upstreams, some open folders that no type of ours knows.
         with nullcontext() if arguments.upstream in hub.own_names() else suppress(ValueError):
             digest, files = checkpoint_digest(path), type_of(path).files(path)
-            parts = [file for file in files if file.suffix == ".json"]
-            own = [file for file in parts if not file.name.endswith(".index.json")]
+            own = [file for file in files if not file.name.endswith(_WEIGHTS)]
             settings = digest_strings(map(digest_file, own)) if own else ""
     given = Path(arguments.upstream_model_config or "")
     return {
