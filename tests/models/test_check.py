@@ -166,6 +166,25 @@ def test_each_fault_fails_its_own_check(kind: type[Loudness]) -> None:
     assert failed == FAULTS[kind]
 
 
+class Broken(Loudness):
+    """Gives NaN to what is padded."""
+
+    @override
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        return super().forward(waveforms / (len(waveforms) == 1), lengths)
+
+
+def test_what_is_not_finite_is_valid_json() -> None:
+    """Python would write Infinity, which no other program reads."""
+    subject = check.Tested(Broken().eval(), check.made_up_audio())
+    found = check.alone_and_in_a_batch(subject)
+    assert (found.verdict, found.value) == ("fail", float("inf"))
+    told = json.loads(json.dumps(check.report("x", [found]), allow_nan=False))
+    assert (told["passed"], told["checks"][0]["value"]) == (False, None)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_type_passes(name: str, tmp_path: Path) -> None:
     """A new type is checked as users check a model; FBANK hears how loud it is."""

@@ -55,7 +55,9 @@ def fbank(wave: Tensor) -> Tensor:
     delta = torchaudio.functional.compute_deltas(static.T)
     second = torchaudio.functional.compute_deltas(delta)
     x = torch.cat([static, delta.T, second.T], dim=-1)  # s3prl's layout, or sums differ in a bit
-    normed: Tensor = (x - x.mean(0, keepdim=True)) / (EPSILON + x.std(0, keepdim=True))
+    # A single frame has no variance, where s3prl gives NaN, and learns from it.
+    deviation = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(x)
+    normed: Tensor = (x - x.mean(0, keepdim=True)) / (EPSILON + deviation)
     return normed
 
 
