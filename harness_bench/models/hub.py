@@ -203,9 +203,9 @@ def _download(repo: str, revision: str | None, adapter: str | None = None) -> Pa
         ) from error
     except (OSError, errors.HTTPError) as error:
         raise ValueError(
-            f"There is no folder or file {asked} here, it is not whole in the local cache, and the "
-            f"Hugging Face Hub gave no answer ({said(error)}). Run this again, or `hf download "
-            f"{repo}` where there is a network, {point}"
+            f"There is no folder or file {asked} here, it is not whole in the local cache, and it "
+            f"could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
+            f"`hf download {repo}` where there is a network, {point}"
         ) from error
     if adapter is not None and not (folder / adapter).is_file():
         raise ValueError(f"{asked} has no {adapter}; {point}")

@@ -170,9 +170,9 @@ def make_error(kind: type[Exception]) -> Exception:
     ("error", "message"),
     [
         (make_error(errors.LocalEntryNotFoundError), "not whole.*hf download owner"),
-        (make_error(errors.HfHubHTTPError), "no answer.*HARNESS_MODELS"),
-        (make_error(errors.OfflineModeIsEnabled), "no answer.*as told"),
-        (ConnectionError("no route"), "no answer.*no route"),
+        (make_error(errors.HfHubHTTPError), "not be fetched.*HARNESS_MODELS"),
+        (make_error(errors.OfflineModeIsEnabled), "not be fetched.*as told"),
+        (ConnectionError("no route"), "not be fetched.*no route"),
         (make_error(errors.GatedRepoError), "gated.*hf auth login"),
         (make_error(errors.RepositoryNotFoundError), "no such model.*hf auth login"),
         (make_error(errors.RevisionNotFoundError), "no revision 'abc123'"),
