@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +135,9 @@ def _to_onnx(subject: Exportable, path: Path) -> None:
     if subject.config.batched:
         for each in axes.values():
             each[0] = "batch"
-    with warnings.catch_warnings(), atomic_path(path) as partial:
+    # What cannot be exported is printed whole: a sentence is enough.
+    quiet = redirect_stdout(io.StringIO())
+    with warnings.catch_warnings(), quiet, atomic_path(path) as partial:
         # Of tracing: that shapes and values are taken as they are, which `check` tries.
         warnings.simplefilter("ignore")
         try:

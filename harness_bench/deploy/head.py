@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from harness_bench.deploy.graph import TracedGraph
     from harness_bench.deploy.parity import Run
+    from harness_bench.models.frozen import ModelShape
     from harness_bench.probing.head.expert import ClassifierExpert
     from harness_bench.probing.head.model import CnnAttentionHead
     from harness_bench.results.predictions import ClassPrediction
@@ -98,12 +99,15 @@ class TrainedHead:
 
     subject: Exportable
     expert: ClassifierExpert
+    shape: ModelShape  # of the upstream
 
     def examine(self, cuts: Path, split: str) -> ExportCheck:
         """Return how to measure the graph on a split of prepared cuts."""
         data, classes = replace(self.expert.data, cuts=cuts), self.expert.classes
         with TemporaryDirectory() as report:
-            found = read_split(split, config=data, classes=classes, report_in=Path(report))
+            found = read_split(
+                split, config=data, classes=classes, report_in=Path(report), shape=self.shape
+            )
 
         def answers(run: Run) -> list[ClassPrediction]:
             rows = [found[at] for at in range(len(found))]
@@ -183,4 +187,4 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
         precise=tuple(f"/upstream{name}" for name in inner.precise),
         facts={"task": expert.task},
     )
-    return TrainedHead(subject, expert)
+    return TrainedHead(subject, expert, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, override
 
 import numpy as np
@@ -19,8 +20,6 @@ from harness_bench.models.runtime import GRAPH, Graph, read_config
 from tests.models.conftest import MEL, padded, small_config
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness_bench.models.runtime import Runtime
 
 LENGTHS = [9_000, 4_001, 720]
@@ -148,6 +147,15 @@ def test_a_model_that_decides_by_the_audio_is_refused(
     with pytest.raises(ValueError, match=r"cannot be exported"):
         export(parent, tmp_path / "out", to)
     assert not (tmp_path / "out").exists()
+
+
+def test_operations_that_a_graph_lacks_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FBANK's spectrum has complex numbers; torch would print its whole program."""
+    with pytest.raises(ValueError, match=r"^fbank cannot be exported as a graph: .*fft"):
+        export(Path("fbank"), tmp_path / "out", "onnx")
+    assert not capsys.readouterr().out
 
 
 def test_what_cannot_run_is_told(exported: Path, tmp_path: Path) -> None:
