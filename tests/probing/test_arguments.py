@@ -107,6 +107,7 @@ def test_only_training_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         (["-u", "harness_local", "-d", "ser"], "give it with -k"),
         (["-u", "harness_local", "-d", "ser", "-k", "/nowhere"], "/nowhere is not a checkpoint"),
         (["-c", "/nowhere.yaml"], r"-c /nowhere\.yaml: there is no such file"),
+        (["-p", "/proc/none"], "-p /proc/none cannot be written"),
         (["-o", "config.a=1,,config.b=x=y"], "exactly one '='"),
         (["--hub", "huggingface"], "hf upload"),
         (["--push_to_hf_hub", "True"], "hf upload"),

@@ -18,6 +18,7 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
+from harness_bench.core.files import check_writable
 from harness_bench.core.log import say
 from harness_bench.core.registry import package_folder, packages_in
 from harness_bench.probing.s3prl import checkpoints, hub
@@ -120,6 +121,8 @@ def check(known: argparse.Namespace) -> None:
     for flag, path in read.items():
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
+    if known.expdir is not None:
+        check_writable(Path(known.expdir), "-p")
     for option in (known.override or "").split(",,"):
         if option and option.lower() != "none" and option.count("=") != 1:
             raise ValueError(
