@@ -83,6 +83,8 @@ def complete(argv: Sequence[str]) -> list[str]:
     parser = make_parser()
     known = parser.parse_args([re.sub("^--local-rank", "--local_rank", word) for word in argv])
     check(known)
+    if known.expdir is not None:
+        check_writable(Path(known.expdir), "-p")
     if (known.override or "").lower() == "none":
         known.override = None
     _take_up(known, parser)
@@ -121,8 +123,6 @@ def check(known: argparse.Namespace) -> None:
     for flag, path in read.items():
         if path is not None and not Path(path).exists():
             raise ValueError(f"{flag} {path}: there is no such file or folder.")
-    if known.expdir is not None:
-        check_writable(Path(known.expdir), "-p")
     for option in (known.override or "").split(",,"):
         if option and option.lower() != "none" and option.count("=") != 1:
             raise ValueError(
