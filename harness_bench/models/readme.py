@@ -29,16 +29,17 @@ def write_readme(folder: Path, title: str, **facts: Any) -> None:
     write_text(folder / README, readme_text(folder, title, **facts))
 
 
-def update_readme(folder: Path, title: str) -> None:
-    """Write the README of a copied folder: ours anew, another's with how to open it here.
+def update_readme(folder: Path, title: str, source: Path) -> None:
+    """Write the README of a copy of `source`: a run's anew, a card's with how to open the copy.
 
-    What others say of their model, licence and terms above all, must go where it goes.
+    What a card says, licence and terms above all, must go where its model goes.
     """
     file = folder / README
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    if not text.strip() or has_section(text, OPENING):
+    if not text.strip() or (has_section(text, OPENING) and not head_of(text).get("license")):
         write_readme(folder, title)
     else:
+        text = text.replace(_about(source), _about(folder))  # its numbers may have other bits now
         write_text(file, with_section(text, OPENING, opening(folder)))
 
 

@@ -322,19 +322,19 @@ def export(
     """
     run = run if random else hub.locate(run)
     carded = None if card is None else open_card(card, run)
+    source = run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
     with replaced(out) as partial:
         if random:
             checkpoint.save_random(partial, read_iteration(run).model, seed=seed)
         elif run.suffix == ".pt":
             fairseq.import_fairseq(run, partial)
         else:
-            source = run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
             frozen.load_backbone(source)
             shutil.copytree(source, partial)
         if dtype == "float16":
             checkpoint.halve(partial)
         if carded is None:
-            update_readme(partial, out.name)
+            update_readme(partial, out.name, source)
         else:
             carded.write(partial, out.name)
         if results is not None:

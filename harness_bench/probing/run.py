@@ -23,6 +23,7 @@ from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
 from harness_bench.probing.head.config import LinearConfig, UnknownLabels
 from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
+from harness_bench.probing.s3prl import hub
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import Metric, Result, load_result
 from harness_bench.scoring.publish import Template, class_result, leakage, publish, upstream_fields
@@ -235,12 +236,14 @@ def publish_grid(
 def _template(subject: Subject, row: Mapping[str, Any]) -> Template:
     """Say of a result what neither its predictions nor its head tell."""
     test = read_cuts(subject.cuts, "test")
-    weights = subject.checkpoint if subject.checkpoint and subject.checkpoint.is_dir() else None
+    weights = hub.checkpoint_of(subject.upstream, subject.checkpoint)
     known: dict[str, Any] = {"command": shlex.join(["harness-bench", *sys.argv[1:]]), **row}
     if "leakage" not in known:
         sets = [(f"{row['corpus']} train", read_cuts(subject.cuts, "train"))]
         known["leakage"] = leakage(sets, test, f"{row['corpus']} test")
-    known |= {} if weights is None else upstream_fields(weights)
+    # Of what s3prl alone opens nothing is known.
+    if weights is not None and (weights.is_dir() or subject.upstream in hub.own_names()):
+        known |= upstream_fields(weights)
     hours = round(total_hours(test), 4)
     return partial(Result, task=subject.task, split="test", hours=hours, **known)
 

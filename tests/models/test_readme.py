@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +69,28 @@ def test_another_ones_card_goes_with_the_copy(tmp_path: Path) -> None:
     save_random(tmp_path, small_config(), seed=3)
     theirs = "---\nlicense: cc-by-nc-4.0\n---\n\n# Theirs\n\nNot for sale.\n"
     (tmp_path / README).write_text(theirs)
-    update_readme(tmp_path, "mine")
+    update_readme(tmp_path, "mine", tmp_path)
     text = (tmp_path / README).read_text()
     assert text.startswith(theirs)
     assert "## Opening it" in text
     write_readme(tmp_path, "first")
-    update_readme(tmp_path, "second")
+    update_readme(tmp_path, "second", tmp_path)
     assert "\n# second\n" in (tmp_path / README).read_text()
+
+
+def test_a_card_of_ours_goes_with_the_copy_too(tmp_path: Path) -> None:
+    """With its licence and limits; only what the copy changed is another."""
+    save_random(tmp_path / "a", small_config(), seed=3)
+    write_readme(tmp_path / "a", "mine", licence="MIT", upstream="mine", more="## Limits\n\nMany.")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    halve(tmp_path / "b")
+    update_readme(tmp_path / "b", "copy", tmp_path / "a")
+    text = (tmp_path / "b" / README).read_text()
+    assert head_of(text)["license"] == "mit"
+    assert "## Limits\n\nMany." in text
+    assert "parameters in float16" in text
+    assert "float32" not in text
+    assert "-u harness_local -k FOLDER" in text
 
 
 def test_what_a_person_wrote_into_a_card_stays() -> None:

@@ -18,7 +18,8 @@ from harness_bench.core.cache import BoundedStore
 from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts, write_cuts
-from harness_bench.models.frozen import hidden_states
+from harness_bench.models import hub as models
+from harness_bench.models.frozen import checkpoint_digest, hidden_states, parameter_count
 from harness_bench.probing import linear, run
 from harness_bench.probing.head.config import DataConfig, LinearConfig
 from harness_bench.probing.head.data import learn_classes, read_split
@@ -178,6 +179,20 @@ def test_fbank_has_a_probe_too(subject: Subject, tmp_path: Path) -> None:
     assert [*outcome.dev] == [0]
     rows = read_predictions(outcome.test_predictions, ClassPrediction)
     assert [{*row.probs} for row in rows] == [{"high", "low", "middle"}] * 12
+
+
+def test_the_result_of_a_named_model_says_which_weights_it_is_of(
+    subject: Subject, tmp_path: Path
+) -> None:
+    """A name stands for other weights tomorrow, and costs go to results by digest."""
+    named = replace(subject, upstream="harness_mini", checkpoint=None)
+    row = {"model": "x", "model_kind": "pretrained", "corpus": "tones", "synthetic": True}
+    config = LinearConfig(c=(1.0,), segments=1)
+    found = run_linear(named, tmp_path / "out", config)
+    result = load_result(run.publish_linear(named, found, config, row, tmp_path))
+    folder = models.resolve("harness_mini")
+    assert result.checkpoint_digest == checkpoint_digest(folder)
+    assert result.parameters == parameter_count(folder)
 
 
 def test_segments_of_fewer_frames_than_segments_share_frames() -> None:
