@@ -27,20 +27,21 @@ from harness_bench.models.runtime import (
     WAVEFORMS,
     GraphConfig,
     Runtime,
+    extra,
     open_session,
     write_config,
 )
 from harness_bench.pretrain.family import replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from harness_bench.deploy.board import Answered, ExportCheck
-    from harness_bench.deploy.parity import Run
+    from harness_bench.deploy.parity import BatchRun, Run
 
 _LIMIT = 2_000_000_000  # bytes; a file of ONNX is one message of protobuf
 _OPSET = 20  # the first with GELU as one operation
@@ -99,20 +100,29 @@ def write_export(
 def _write_graph(subject: Exportable, folder: Path, to: Runtime) -> Run:
     """Write the graph's file, checked; return how to run it."""
     if to == "torchscript":
-        script = _traced(subject, folder / SCRIPT)
-        check(script, subject.parent, subject.source, subject.config.receptive_field)
-        return script
+        return _checked(subject, _to_script(subject, folder / SCRIPT))
+    for name in ("onnx", "onnxruntime"):
+        extra(name)
     with TemporaryDirectory() as spare:
         whole = Path(spare) / GRAPH if to == "onnx-int8" else folder / GRAPH
         _to_onnx(subject, whole)
-        run = _session(whole)
-        check(run, subject.parent, subject.source, subject.config.receptive_field)
-        if subject.config.batched:
-            check_batch(_batch_session(whole), run, subject.config)
+        run = _checked(subject, _session(whole))
         if to == "onnx":
             return run
         quantise(whole, folder / GRAPH, precise=subject.precise)
-    return _session(folder / GRAPH)
+    return _alone(_session(folder / GRAPH))
+
+
+def _checked(subject: Exportable, run: BatchRun) -> Run:
+    alone = _alone(run)
+    check(alone, subject.parent, subject.source, subject.config.receptive_field)
+    if subject.config.batched:
+        check_batch(run, alone, subject.config)
+    return alone
+
+
+def _alone(run: BatchRun) -> Run:
+    return lambda wave: run(wave[None], np.array([len(wave)], np.int64))
 
 
 def _example(config: GraphConfig) -> tuple[Tensor, Tensor]:
@@ -146,17 +156,13 @@ def _to_onnx(subject: Exportable, path: Path) -> None:
                 input_names=[WAVEFORMS, LENGTHS], output_names=[*subject.outputs],
                 dynamic_axes=axes,
             )  # fmt: skip
-        except ImportError as error:
-            raise ValueError(
-                "Exporting needs onnx and onnxruntime: pip install 'harness-ssl-bench[onnx]'."
-            ) from error
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             raise ValueError(
                 f"{subject.source} cannot be exported as a graph: {str(error).splitlines()[0]}"
             ) from error
 
 
-def _traced(subject: Exportable, path: Path) -> Run:
+def _to_script(subject: Exportable, path: Path) -> BatchRun:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         script = torch.jit.trace(  # type: ignore[no-untyped-call]
@@ -166,16 +172,16 @@ def _traced(subject: Exportable, path: Path) -> Run:
             torch.jit.save(script, partial)
         opened = torch.jit.load(path)  # type: ignore[no-untyped-call]
 
-    def run(wave: NDArray[np.float32]) -> list[NDArray[Any]]:
+    def run(waves: NDArray[np.float32], lengths: NDArray[np.int64]) -> list[NDArray[Any]]:
         with torch.no_grad():
-            found = opened(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+            found = opened(torch.from_numpy(waves), torch.from_numpy(lengths))
         found = found if isinstance(found, tuple) else (found,)
         return [each.numpy() for each in found]
 
     return run
 
 
-def _batch_session(path: Path) -> Callable[..., list[NDArray[Any]]]:
+def _session(path: Path) -> BatchRun:
     session = open_session(path, 1)
     inputs = {each.name for each in session.get_inputs()}
 
@@ -185,11 +191,6 @@ def _batch_session(path: Path) -> Callable[..., list[NDArray[Any]]]:
         return found
 
     return run
-
-
-def _session(path: Path) -> Run:
-    run = _batch_session(path)
-    return lambda wave: run(wave[None], np.array([len(wave)], np.int64))
 
 
 def _describe(subject: Exportable, folder: Path, title: str, to: Runtime, parity: Parity) -> None:

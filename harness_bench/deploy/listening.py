@@ -8,6 +8,7 @@ import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import lacking_audio
+from harness_bench.models.runtime import extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,5 @@ def at_16_khz(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Average (channels, samples) or take (samples,), resample -> (samples at 16 kHz,)."""
     mono = samples.mean(axis=0, dtype=np.float32) if samples.ndim == 2 else samples  # noqa: PLR2004
     if rate != SAMPLE_RATE:
-        import soxr  # noqa: PLC0415 - of the extra `onnx`; most audio is at 16 kHz
-
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ")
+        mono = extra("soxr").resample(mono, rate, SAMPLE_RATE, quality="VHQ")
     return np.ascontiguousarray(mono, dtype=np.float32)

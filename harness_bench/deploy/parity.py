@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from harness_bench.models.runtime import GraphConfig
 
 Run = Callable[[NDArray[np.float32]], list[NDArray[Any]]]  # of one utterance (samples,)
+# Of a padded batch (B, T) and its lengths (B,).
+BatchRun = Callable[[NDArray[np.float32], NDArray[np.int64]], list[NDArray[Any]]]
 EXACT = 1e-3  # a float32 graph's largest difference, as a share of its output's largest number
 SECONDS, REPEATS = 10.0, 5  # of the utterance that is timed, as `harness-bench efficiency` does
 
@@ -94,7 +96,7 @@ def check(run: Run, parent: Run, source: Path, least: int) -> None:
         )
 
 
-def check_batch(run: Callable[..., list[NDArray[Any]]], alone: Run, config: GraphConfig) -> None:
+def check_batch(run: BatchRun, alone: Run, config: GraphConfig) -> None:
     """Assert that a padded batch gives what each utterance gives alone."""
     waves = made_up(config.receptive_field)
     rows = run(*padded(waves))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from dataclasses import asdict
@@ -129,7 +130,7 @@ class Graph:
 
 def open_session(path: Path, threads: int | None = None) -> Any:
     """Open a graph on the CPU; one that onnxruntime refuses is a ValueError."""
-    ort = onnxruntime()
+    ort = extra("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 3  # its warnings are for its developers
     count = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
@@ -144,16 +145,15 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         raise ValueError(f"{path} is no graph that onnxruntime runs: {error}") from error
 
 
-def onnxruntime() -> Any:
-    """Import onnxruntime, of the extra `onnx`; its absence is a ValueError that says how."""
+def extra(name: str) -> Any:
+    """Import a library of the extra `onnx`; its absence is a ValueError that says how."""
     try:
-        import onnxruntime as found  # noqa: PLC0415 - an extra
+        return importlib.import_module(name)
     except ImportError as error:
         raise ValueError(
-            "Exported models need onnxruntime, which is not installed: pip install "
+            f"Exported models need {name}, which is not installed: pip install "
             "'harness-ssl-bench[onnx]'."
         ) from error
-    return found
 
 
 def padded(waves: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, override
 
@@ -156,6 +157,17 @@ def test_operations_that_a_graph_lacks_are_one_sentence(
     with pytest.raises(ValueError, match=r"^fbank cannot be exported as a graph: .*fft"):
         export(Path("fbank"), tmp_path / "out", "onnx")
     assert not capsys.readouterr().out
+
+
+def test_what_is_not_installed_is_told(
+    exported: Path, parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The libraries are an extra; the sentence says which."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"need onnxruntime.*harness-ssl-bench\[onnx\]"):
+        frozen.load_backbone(exported)
+    with pytest.raises(ValueError, match=r"need onnxruntime.*harness-ssl-bench\[onnx\]"):
+        export(parent, tmp_path / "out", "onnx")
 
 
 def test_what_cannot_run_is_told(exported: Path, tmp_path: Path) -> None:
