@@ -79,6 +79,11 @@ def leave_out(
             )
 
 
+def has_list(folder: Path) -> bool:
+    """Whether `leave_out` has looked at the set that a folder stands for."""
+    return (folder / kaldi.SKIPPED).is_file()
+
+
 def trained_on(stats: Path, out: Path, splits: Sequence[str]) -> None:
     """Stage 11: the lengths of each set without what `leave_out` listed in `out`, beside it."""
     for split in splits:

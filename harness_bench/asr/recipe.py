@@ -95,6 +95,9 @@ class Recipe:
     def leave_out(self) -> None:
         """Stage 5: list for this model's training what has too few frames for it."""
         c, upstream = self.config, None
+        if Path(c.asr_exp, stages.BEGUN).is_file() and not fit.has_list(self.lists / self.fit):
+            say(f"{c.asr_exp} holds a training of an older version, which goes on with all of them")
+            return
         if self.checkpoint:
             from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
 

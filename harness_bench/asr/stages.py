@@ -28,7 +28,7 @@ PREPARED = "prepared.json"
 BLANK, UNKNOWN, EDGE, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"
 TOKENS, BPE_MODEL = "tokens.txt", "bpe.model"
 _SHOWN = 3  # utterances that the log names
-_BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
+BEGUN = "checkpoint.pth"  # ESPnet writes it after the first epoch
 
 
 def prepare_once(corpus: str, root: Path, out: Path, options: dict[str, Any], **how: Any) -> bool:
@@ -251,7 +251,7 @@ def training_inputs(
     work = WorkDir(folder, inputs, older=(OldNote(NOTE),))
     if work.found and work.found.inputs and _words(work.found.inputs) == _words(inputs):
         work = replace(work, inputs=work.found.inputs)  # older versions noted options with a space
-    if (folder / _BEGUN).is_file():
+    if (folder / BEGUN).is_file():
         if work.found is None:
             raise ValueError(
                 f"{folder} holds a training that did not note its inputs ({NOTE}), such as one of "

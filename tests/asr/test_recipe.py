@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from harness_bench.asr import fit
 from harness_bench.asr.config import PreparedConfig
+from harness_bench.asr.kaldi import write_skipped, write_table
 from harness_bench.asr.recipe import Recipe, upstream_folder
 from harness_bench.core.files import read_json, write_json
 
@@ -131,3 +133,18 @@ def test_weights_that_are_no_numbers_are_told_before_the_first_stage(
     with pytest.raises(ValueError, match="NaN"):
         recipe(tmp_path, upstream=str(tmp_path / "nan"))
     assert recipe(tmp_path, upstream=str(tmp_path / "nan"), stop_stage=5).checkpoint
+
+
+def test_a_training_of_an_older_version_goes_on_with_what_it_had(tmp_path: Path) -> None:
+    """Lists made in the middle of it would be other inputs, and it would be refused."""
+    made = recipe(tmp_path, asr_exp=str(tmp_path / "asr"))
+    (tmp_path / "asr").mkdir()
+    (tmp_path / "asr" / "checkpoint.pth").touch()
+    write_table(tmp_path / "stats" / "train" / "speech_shape", {"a": 1})
+    for _ in range(2):
+        made.leave_out()
+        fit.trained_on(tmp_path / "stats", made.lists, ("train",))
+    assert fit.left_out(made.lists, ("train",)) == {}
+    write_skipped(made.lists / "train", {"a": "too short"})
+    with pytest.raises((ValueError, FileNotFoundError)):  # of this version: it reads the tokens
+        made.leave_out()
