@@ -209,7 +209,7 @@ class Recipe:
             return words_of(
                 frontend="default", frontend_conf=window, encoder_conf="input_layer=conv2d"
             )
-        # The checkpoint's frames are 20 ms apart already.
+        # The checkpoint's frames are 20 ms apart or more already.
         plain = re.fullmatch(r"[\w./ ~+-]+", self.checkpoint)  # ESPnet reads values as YAML
         place = self.checkpoint if plain else json.dumps(self.checkpoint, ensure_ascii=False)
         conf = [f"checkpoint={place}", f"layers={c.layers}", f"cache_mb={c.cache_mb}"]

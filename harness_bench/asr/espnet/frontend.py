@@ -27,7 +27,7 @@ _RATES = (str(SAMPLE_RATE), "16k", "16khz")
 
 
 class HarnessFrontend(AbsFrontend):
-    """Features (B, F, D) at 20 ms per frame from a checkpoint folder.
+    """Features (B, F, D) of a checkpoint folder, at its own frame rate.
 
     A frozen upstream is always in eval mode, gets no gradient and is no part of the ASR model,
     whose files hold its digest instead: loading with another upstream is an error. It is loaded

@@ -233,7 +233,7 @@ def estimate(shards: Sequence[FeatureShard]) -> str:
     rate = total / hours / 1e6 if hours else 0.0
     return (
         f"{count} utterances, {hours:.2f} h: {_size(total)} "
-        f"({shards[0].dim} numbers of 16 bits every 20 ms, {rate:.0f} MB per hour)"
+        f"({shards[0].dim} numbers of 16 bits a frame, {rate:.0f} MB per hour)"
     )
 
 
