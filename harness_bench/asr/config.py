@@ -36,7 +36,7 @@ class AsrConfig:
     layers: Layers = option("weighted", "hidden states: weighted, mean or a number")
     ssl_input_layer: Literal["linear", "conv2d2"] = option(
         "conv2d2",
-        "of the encoder for a checkpoint: linear (20 ms frames of most) or conv2d2 (40 ms)",
+        "of the encoder for a checkpoint: linear (frames of 20 ms) or conv2d2 (40)",
     )
     ssl_preencoder_dim: int = option(40, "width of a linear layer before it; 0 for none", ge=0)
     cache_mb: int = option(512, "memory for hidden states of utterances seen before, in MB", ge=0)
