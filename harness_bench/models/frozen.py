@@ -209,7 +209,8 @@ def hidden_states(
         (layers + 1, frames, dim) float32, or (frames, dim) of one layer; a frame per 20 ms.
 
     Raises:
-        ValueError: what cannot be opened or read, several channels, no frame, or no such layer.
+        ValueError: what cannot be opened or read, several channels, no frame, no such layer, or
+            samples that are not finite.
     """
     opened = model if isinstance(model, FrozenModel) else load_model(model)
     device = next((each.device for each in opened.parameters()), torch.device("cpu"))
@@ -217,6 +218,8 @@ def hidden_states(
     samples = torch.as_tensor(waveform, dtype=torch.float32, device=device)
     if samples.ndim != 1:
         raise ValueError(f"audio has shape {(*samples.shape,)}; expected (samples,) at 16 kHz.")
+    if not bool(samples.isfinite().all()):
+        raise ValueError("audio has NaN or infinite samples.")
     place = slice(None) if layer is None else checked_layers(layer, opened.shape.num_layers)
     assert not isinstance(place, str)  # `layer` is a number
     with torch.inference_mode():

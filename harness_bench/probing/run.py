@@ -195,7 +195,9 @@ def publish_linear(
 ) -> Path:
     """Write the test result of a linear probe into a folder of results; `row` as of a grid."""
     rows = read_predictions(outcome.test_predictions, ClassPrediction)
-    template = partial(_template(subject, row), head=config.classifier, seconds=outcome.seconds)
+    template = partial(
+        _template(subject, row, rows), head=config.classifier, seconds=outcome.seconds
+    )
     return publish(class_result(rows, template), rows, folder)
 
 
@@ -219,7 +221,7 @@ def publish_grid(
         for each in heads[0]
     ]
     template = partial(
-        _template(subject, row),
+        _template(subject, row, rows),
         layer_weights=outcome.layer_weights,
         seed=config.seeds[0],
         seeds=config.seeds,
@@ -233,9 +235,12 @@ def publish_grid(
     return publish(class_result(rows, template, main_metric=config.metric), rows, folder)
 
 
-def _template(subject: Subject, row: Mapping[str, Any]) -> Template:
+def _template(
+    subject: Subject, row: Mapping[str, Any], scored: Sequence[ClassPrediction]
+) -> Template:
     """Say of a result what neither its predictions nor its head tell."""
-    test = read_cuts(subject.cuts, "test")
+    ids = {each.id for each in scored}  # what could not be heard is no part of it
+    test = [cut for cut in read_cuts(subject.cuts, "test") if cut.id in ids]
     weights = hub.checkpoint_of(subject.upstream, subject.checkpoint)
     known: dict[str, Any] = {"command": shlex.join(["harness-bench", *sys.argv[1:]]), **row}
     if "leakage" not in known:

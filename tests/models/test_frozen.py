@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from harness_bench.models.frozen import FixedFeatures, FrozenUpstream, load_backbone
+from harness_bench.models.frozen import FixedFeatures, FrozenUpstream, hidden_states, load_backbone
 from harness_bench.models.layers import checked_layers, fixed_layers
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ def test_nothing_is_loaded_before_it_is_needed(tiny_checkpoint: Path) -> None:
     assert upstream.loaded
     assert upstream.model() is upstream.model("cpu", torch.float32)
     assert not any(value.requires_grad for value in upstream.model().parameters())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_audio_that_is_not_finite_has_no_states(tiny_checkpoint: Path, value: float) -> None:
+    """One such sample makes every frame of a model with attention NaN."""
+    wave = torch.zeros(4000)
+    wave[100] = value
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        hidden_states(tiny_checkpoint, wave)
 
 
 def test_choices_of_fixed_features() -> None:

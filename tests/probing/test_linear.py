@@ -150,7 +150,15 @@ def test_classes_of_dev_or_test_alone_are_told_before_anything_is_computed(
     found = run_linear(replace(odd, unknown_labels="skip"), tmp_path / "skip", LinearConfig())
     assert "test: 1 utterances have labels that train lacks: 'shrill'" in capsys.readouterr().err
     rows = read_predictions(found.test_predictions, ClassPrediction)
-    assert len(rows) == len(read_cuts(odd.cuts, "test")) - 1
+    test = read_cuts(odd.cuts, "test")
+    assert len(rows) == len(test) - 1
+    row = {"model": "m", "corpus": "tones", "model_kind": "other", "synthetic": True}
+    path = run.publish_linear(
+        replace(odd, unknown_labels="skip"), found, LinearConfig(), row, tmp_path / "results"
+    )
+    heard = sum(cut.duration for cut in test if cut.id != test[1].id)
+    assert load_result(path).hours == pytest.approx(heard / 3600, abs=1e-4)
+    assert load_result(path).utterances == len(rows)
 
 
 def test_more_neighbours_than_utterances_are_left_out(
