@@ -22,7 +22,7 @@ from harness_bench.cuts.fields import group_of, tags_of, text_of
 from harness_bench.cuts.store import read_cuts
 from harness_bench.deploy.board import SOME, ExportCheck
 from harness_bench.deploy.convert import Exportable
-from harness_bench.deploy.graph import HubertGraph, PowerGraph, TracedGraph, graph_of
+from harness_bench.deploy.graph import FeaturesGraph, PowerGraph, graph_of
 from harness_bench.deploy.transcribe import greedy
 from harness_bench.models.frozen import FrozenUpstream, checkpoint_digest, load_backbone
 from harness_bench.models.layers import WEIGHTED
@@ -62,23 +62,6 @@ class CtcGraph(nn.Module):
             x, _ = self.postencoder(x, frames)
         scores: Tensor = self.ctc.log_softmax(x)
         return scores
-
-
-class FeaturesGraph(nn.Module):
-    """The frontend `harness`: one hidden state, their mean or their learned sum."""
-
-    def __init__(self, upstream: HubertGraph | TracedGraph, shares: list[float]) -> None:
-        super().__init__()
-        self.upstream = upstream
-        self.shares = {at: share for at, share in enumerate(shares) if share}
-        if isinstance(upstream, HubertGraph):  # blocks that nothing takes
-            upstream.encoder.layers = upstream.encoder.layers[: max(self.shares)]
-
-    @override
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T) float at 16 kHz and (B,) int64 -> (B, F, D) and (B,) frames."""
-        *states, frames = self.upstream(waveforms, lengths)
-        return torch.stack([states[at] * part for at, part in self.shares.items()]).sum(0), frames
 
 
 class FbankGraph(nn.Module):

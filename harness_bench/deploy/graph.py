@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness_bench.models.frozen import FrozenModel
     from harness_bench.models.hubert import Block, Encoder, PositionalConv
 
+_EPSILON = 1e-5  # of layer norm in torch
+
 
 def graph_of(model: FrozenModel) -> HubertGraph | TracedGraph:
     """Return the graph of a frozen model: written for it, or what tracing makes of it."""
@@ -45,6 +47,34 @@ class TracedGraph(nn.Module):
         """Map (1, T) float at 16 kHz and (1,) int64 -> all hidden states (1, F, D), frames (1,)."""
         states, frames = self.model(waveforms, lengths)
         return (*states, frames)
+
+
+class FeaturesGraph(nn.Module):
+    """A sum of hidden states, one of them, or their mean."""
+
+    def __init__(
+        self, upstream: HubertGraph | TracedGraph, shares: list[float], *, normalize: bool = False
+    ) -> None:
+        """`shares`: of each hidden state in the sum; `normalize`: each frame before, as s3prl."""
+        super().__init__()
+        self.upstream, self.normalize = upstream, normalize
+        self.shares = {at: share for at, share in enumerate(shares) if share}
+        if isinstance(upstream, HubertGraph):  # blocks that nothing takes
+            upstream.encoder.layers = upstream.encoder.layers[: max(self.shares)]
+
+    @override
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, T) float at 16 kHz and (B,) int64 -> (B, F, D) and (B,) frames."""
+        *states, frames = self.upstream(waveforms, lengths)
+        parts = []
+        for at, share in self.shares.items():
+            state = states[at]
+            if self.normalize:
+                centred = state - state.mean(-1, keepdim=True)
+                variance = centred.square().mean(-1, keepdim=True)
+                state = centred * torch.rsqrt(variance + _EPSILON)
+            parts.append(share * state)
+        return torch.stack(parts).sum(0), frames
 
 
 class HubertGraph(nn.Module):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness_bench.core.files import digest_file
@@ -20,7 +19,7 @@ from harness_bench.core.log import bar
 from harness_bench.deploy.board import SOME, ExportCheck
 from harness_bench.deploy.checkpoint import known_name
 from harness_bench.deploy.convert import Exportable
-from harness_bench.deploy.graph import HubertGraph, graph_of
+from harness_bench.deploy.graph import FeaturesGraph, graph_of
 from harness_bench.models.frozen import checkpoint_digest, parameter_count, weight_bytes
 from harness_bench.models.runtime import GraphConfig
 from harness_bench.probing.head.data import prediction_rows, read_split
@@ -30,7 +29,6 @@ from harness_bench.probing.s3prl.upstream import FrozenExpert
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness_bench.deploy.graph import TracedGraph
     from harness_bench.deploy.parity import Run
     from harness_bench.models.frozen import ModelShape
     from harness_bench.probing.head.expert import ClassifierExpert
@@ -41,26 +39,14 @@ if TYPE_CHECKING:
 class HeadGraph(nn.Module):
     """Class probabilities of a waveform."""
 
-    def __init__(
-        self, upstream: HubertGraph | TracedGraph, shares: list[float], head: CnnAttentionHead,
-        *, normalize: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, features: FeaturesGraph, head: CnnAttentionHead) -> None:
         super().__init__()
-        self.upstream, self.head, self.normalize = upstream, _folded(head), normalize
-        self.shares = {at: share for at, share in enumerate(shares) if share}
-        if isinstance(upstream, HubertGraph):  # blocks that nothing takes
-            upstream.encoder.layers = upstream.encoder.layers[: max(self.shares)]
+        self.features, self.head = features, _folded(head)
 
     @override
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Map (B, T) float at 16 kHz and (B,) int64 -> (B, classes) probabilities."""
-        *states, frames = self.upstream(waveforms, lengths)
-        width = [self.head.projector.in_features]
-        parts = [
-            share * (F.layer_norm(states[at], width) if self.normalize else states[at])
-            for at, share in self.shares.items()
-        ]
-        logits: Tensor = self.head(torch.stack(parts).sum(0), frames)
+        logits: Tensor = self.head(*self.features(waveforms, lengths))
         return logits.softmax(-1)
 
 
@@ -158,9 +144,9 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
 
     model, shape = upstream.backbone, upstream.backbone.shape
     inner = graph_of(model)
-    graph = HeadGraph(
-        inner, _shares(upstream, featurizer), expert.model, normalize=featurizer.normalize
-    )
+    shares = _shares(upstream, featurizer)
+    features = FeaturesGraph(inner, shares, normalize=featurizer.normalize)
+    graph = HeadGraph(features, expert.model)
     own = sum(parameter.numel() for parameter in expert.model.parameters())
     config = GraphConfig(
         kind="head",
@@ -184,7 +170,7 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
         outputs=("probs",),
         parent=parent,
         disk_bytes=weight_bytes(upstream.checkpoint) + 4 * own,
-        precise=tuple(f"/upstream{name}" for name in inner.precise),
+        precise=tuple(f"/features/upstream{name}" for name in inner.precise),
         facts={"task": expert.task},
     )
     return TrainedHead(subject, expert, shape)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness_bench.deploy.listening import read_audio
 from harness_bench.models.runtime import Graph
 from harness_bench.probing.s3prl.predict import Answer
@@ -19,6 +21,8 @@ def predict(folder: Path, audio: Iterable[str | Path]) -> Iterator[Answer]:
     for path in map(Path, audio):
         try:
             (probs,) = graph.alone(read_audio(path))
+            if not np.isfinite(probs).all():
+                raise ValueError("its probabilities are not finite: the head is broken")  # noqa: TRY301
         except ValueError as error:
             yield Answer(path, {}, str(error))
         else:
