@@ -167,12 +167,15 @@ def test_an_older_checkpoint_opens_and_says_that_it_could_not_be_checked(
         completed(*RUN, "-a", "-p", tmp_path, *words, other)
 
 
-def test_a_copied_experiment_goes_on_where_it_lies(tmp_path: Path) -> None:
+def test_a_copied_or_moved_experiment_goes_on_where_it_lies(tmp_path: Path) -> None:
     """s3prl would write into the folder that it was copied from."""
     put(tmp_path / "first")
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     again = completed(*RUN, "-a", "-p", tmp_path / "second")
     assert again["override"] == f"args.expdir='{tmp_path / 'second'}'"
+    shutil.rmtree(tmp_path / "first")
+    moved = completed("-m", "evaluate", "-e", tmp_path / "second")
+    assert moved["override"] == f"args.expdir='{tmp_path / 'second'}'"
     torch.save({"Step": 1}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="no checkpoint of run_downstream"):
         completed(*RUN[:2], "-e", tmp_path / "foreign.ckpt")

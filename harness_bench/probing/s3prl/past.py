@@ -123,7 +123,9 @@ def take_up(
     # The whole command, or parts of it beside what the checkpoint says.
     whole = auto and known.upstream is not None and known.downstream is not None
     asked = argparse.Namespace(**vars(known) if whole else vars(was) | dict(given))
-    asked.expdir = str(source.parent) if auto else given.get("expdir", was.expdir)
+    # Where the experiment was moved, s3prl would make a folder at its old place.
+    moved = auto or not Path(was.expdir).is_dir()
+    asked.expdir = given.get("expdir", str(source.parent) if moved else was.expdir)
     file = known.config or (packaged if whole else None)
     config = read_yaml(Path(file)) if file else copy.deepcopy(dict(state["Config"]))
     _override(known.override, asked, config if train else {})
