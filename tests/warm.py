@@ -86,12 +86,15 @@ def run(
 
 def start_server() -> Callable[[], None]:
     """Start the server, put its place into the environment; return what ends it."""
-    folder = tempfile.TemporaryDirectory(prefix="warm-")
+    # The path of a socket has 107 bytes at most.
+    folder = tempfile.TemporaryDirectory(prefix="warm-", dir="/tmp")
     os.environ[PLACE] = place = f"{folder.name}/socket"
     client = Path(folder.name, "client.py")
     client.write_text(_CLIENT.format(place=place), encoding="utf-8")
     for kind in KINDS:
         text = _PROGRAM.format(real=REAL, client=client, kind=kind)
+        if not hasattr(os, "pidfd_open"):  # not Linux: a real Python each time
+            text = f'#!/bin/sh\nexec {REAL} "$@"\n'
         Path(python(kind)).write_text(text, encoding="utf-8")
         Path(python(kind)).chmod(0o755)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
