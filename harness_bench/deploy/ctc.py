@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from harness_bench.deploy.parity import Run
 
 FBANK = "default"  # ESPnet's own frontend
+POSITIONS = ("PositionalEncoding", "RelPositionalEncoding")  # its classes
 
 
 class CtcGraph(nn.Module):
@@ -46,7 +49,15 @@ class CtcGraph(nn.Module):
     def __init__(self, asr: Any, frontend: nn.Module) -> None:
         super().__init__()
         self.frontend, self.normalize, self.preencoder = frontend, asr.normalize, asr.preencoder
-        self.encoder, self.postencoder, self.ctc = asr.encoder, asr.postencoder, asr.ctc
+        # A copy: the parent stays as it is, to compare with.
+        self.encoder, self.postencoder, self.ctc = (
+            copy.deepcopy(asr.encoder),
+            asr.postencoder,
+            asr.ctc,
+        )
+        for part in self.modules():
+            if type(part).__name__ in POSITIONS:
+                _compute_positions(part, relative=type(part).__name__ == POSITIONS[1])
 
     @override
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
@@ -62,6 +73,19 @@ class CtcGraph(nn.Module):
             x, _ = self.postencoder(x, frames)
         scores: Tensor = self.ctc.log_softmax(x)
         return scores
+
+
+def _compute_positions(part: Any, *, relative: bool) -> None:
+    """Let ESPnet's encoding compute its sinusoids instead of keeping a table of 5000 frames."""
+    rates = torch.exp(torch.arange(0, part.d_model, 2) * -(math.log(10_000.0) / part.d_model))
+
+    def extend(x: Tensor) -> None:
+        count = x.shape[1]
+        places = torch.arange(2 * count - 1 if relative else count)
+        angles = (count - 1 - places if relative else places).float()[:, None] * rates
+        part.pe = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[None]
+
+    part.extend_pe = extend
 
 
 class FbankGraph(nn.Module):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 pytest.importorskip("onnx")
 from harness_bench.asr.transcribe.chunks import find_recordings
@@ -116,6 +117,22 @@ def test_no_torch_is_imported(graph: Path, tmp_path: Path) -> None:
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["text"] == text
+
+
+@espnet
+@pytest.mark.parametrize("relative", [False, True])
+def test_positions_are_computed_as_espnet_tabulates_them(*, relative: bool) -> None:
+    """A table of 5000 frames would be half of a small graph."""
+    from espnet2.legacy.nets.pytorch_backend.transformer import embedding  # noqa: PLC0415
+
+    from harness_bench.deploy.ctc import POSITIONS, _compute_positions  # noqa: PLC0415
+
+    stock, ours = (getattr(embedding, POSITIONS[relative])(8, 0.0) for _ in range(2))
+    _compute_positions(ours, relative=relative)
+    for frames in (1, 6, 300):
+        x = torch.randn(1, frames, 8)
+        torch.testing.assert_close(ours(x), stock(x), atol=1e-4, rtol=0)
+        assert ours.pe.shape[1] == (2 * frames - 1 if relative else frames)
 
 
 @espnet
