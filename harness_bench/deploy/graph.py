@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness_bench.models.config import MEL_BINS, MEL_HOP, MEL_STACK, MEL_WINDOW
+from harness_bench.models.extractor import ConvFeatureExtractor
 from harness_bench.models.hubert import Hubert, normalize_waveforms
 from harness_bench.models.mel import MEL_FLOOR, MelExtractor, mel_constants
 
 if TYPE_CHECKING:
-    from harness_bench.models.extractor import ConvFeatureExtractor, ConvLayer
+    from harness_bench.models.extractor import ConvLayer
     from harness_bench.models.frozen import FrozenModel
     from harness_bench.models.hubert import Block, Encoder, PositionalConv
 
@@ -89,10 +90,12 @@ class HubertGraph(nn.Module):
         self.normalize, self.projection = config.normalize, hubert.feature_projection
         own = hubert.feature_extractor
         self.extractor = MelGraph(own) if isinstance(own, MelExtractor) else ConvsGraph(own)
-        # Names of products that int8 leaves alone: the spectrum's, the first convolution's.
-        mel = isinstance(own, MelExtractor)
-        first = ("power/MatMul", "MatMul") if mel else ("layers.0/",)
-        self.precise = tuple(f"/extractor/{name}" for name in first)
+        # Names of products that int8 leaves alone: the spectrum's or the first convolution's; of an
+        # extractor without layer norms all, or rounding adds up to a fifth of the features.
+        self.precise: tuple[str, ...] = ("/extractor/power/MatMul", "/extractor/MatMul")
+        if isinstance(own, ConvFeatureExtractor):
+            normed = any(isinstance(each, nn.LayerNorm) for each in own.modules())
+            self.precise = ("/extractor/layers.0/" if normed else "/extractor/",)
         self.encoder = EncoderGraph(hubert.encoder)
 
     @override
