@@ -190,7 +190,8 @@ class Exported(BaseModel):
     parent: Name  # its row
     parent_digest: Digest  # of the head or ASR model
     max_difference: _Amount  # of any number that comes out
-    difference: Finite  # of the main metric, this minus the parent's, on the same utterances
+    # Of the main metric, this minus the parent's on the same utterances; of ASR, by greedy CTC.
+    difference: Finite
     interval: Interval  # of the difference, paired
 
 
