@@ -141,6 +141,10 @@ class TransformersFolder(ModelType):
         """Build the model of a folder's settings with these weights, under plain names."""
         body = self.body(path)
         fill(body, tensors, path)
+        return self.wrapped(path, body, epsilon)
+
+    def wrapped(self, path: Path, body: Any, epsilon: float) -> FrozenModel:
+        """Make a frozen model of a body with its weights; `epsilon` as in `normalize_waveforms`."""
         together = config_of(path).get("feat_extract_norm") in self.exact_norms
         model = WaveformEncoder(
             waveform_shape(path), body, normalize=normalizes(path), together=together,

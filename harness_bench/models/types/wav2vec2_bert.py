@@ -12,7 +12,6 @@ from harness_bench.models.transformers import (
     TransformersModel,
     extractor_of,
 )
-from harness_bench.models.weights import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,11 +52,7 @@ class W2vBertFolder(TransformersFolder):
         return ModelShape(config["hidden_size"], config["num_hidden_layers"], stride * _HOP, field)
 
     @override
-    def opened(
-        self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 0.0
-    ) -> FrozenModel:
-        body = self.body(path)
-        fill(body, tensors, path)
+    def wrapped(self, path: Path, body: Any, epsilon: float) -> FrozenModel:
         return BinsEncoder(self.shape(path), body, preprocessing_of(path))
 
 

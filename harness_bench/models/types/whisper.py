@@ -15,7 +15,6 @@ from harness_bench.models.transformers import (
     TransformersModel,
     extractor_of,
 )
-from harness_bench.models.weights import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,11 +87,7 @@ class WhisperFolder(TransformersFolder):
         return ("encoder.",)
 
     @override
-    def opened(
-        self, path: Path, tensors: Mapping[str, Tensor], *, epsilon: float = 0.0
-    ) -> FrozenModel:
-        body = self.body(path)
-        fill(body, tensors, path)
+    def wrapped(self, path: Path, body: Any, epsilon: float) -> FrozenModel:
         return WhisperEncoder(self.shape(path), body, preprocessing_of(path))
 
     @override
