@@ -24,7 +24,13 @@ from harness_bench.core.workdir import WorkDir, versions
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.probing.head.config import DataConfig, LinearConfig, predictions_name
 from harness_bench.probing.head.data import learn_classes, prediction_rows, read_split
-from harness_bench.probing.probe import SPLITS, check_labels, packaged_settings, split_digests
+from harness_bench.probing.probe import (
+    SPLITS,
+    check_labels,
+    packaged_settings,
+    split_digests,
+    with_checkpoint,
+)
 from harness_bench.probing.s3prl import hook, hub
 from harness_bench.probing.s3prl.frames import shape_of_upstream
 from harness_bench.results.predictions import write_predictions
@@ -84,8 +90,8 @@ def run_linear(subject: Subject, out: Path, config: LinearConfig) -> LinearOutco
         ValueError: an unknown task or upstream, missing splits, labels that train lacks or a
             folder that is no checkpoint.
     """
+    checkpoint = with_checkpoint(subject).checkpoint
     field = label_field(subject)
-    checkpoint = hub.checkpoint_of(subject.upstream, subject.checkpoint)
     work = WorkDir(out, {
         "upstream": subject.upstream,
         "checkpoint": "" if checkpoint is None else checkpoint_digest(checkpoint),

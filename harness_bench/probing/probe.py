@@ -31,7 +31,7 @@ from harness_bench.probing.head.config import (
 )
 from harness_bench.probing.s3prl.arguments import packaged_config, tasks
 from harness_bench.probing.s3prl.checkpoints import load_states
-from harness_bench.probing.s3prl.hub import checkpoint_of
+from harness_bench.probing.s3prl.hub import checkpoint_of, own_names
 from harness_bench.probing.s3prl.layers import KEY as LAYERS
 
 OUTCOME, LOG, RUN, SETTINGS = "outcome.json", "log.txt", "s3prl", "config.yaml"
@@ -129,8 +129,7 @@ def run_probe(
         HeadDiverged: the training's figures were not finite, now or when it was last tried.
         RuntimeError: s3prl failed; shows the end of its log.
     """
-    # The weights count, not the name.
-    subject = replace(subject, checkpoint=checkpoint_of(subject.upstream, subject.checkpoint))
+    subject = with_checkpoint(subject)
     # A head is the same whether it is tested while it is trained, later or never.
     untested = replace(config, test_in_training=False)
     found = [(each, _work(out, subject, each)) for each in dict.fromkeys([config, untested])]
@@ -141,6 +140,19 @@ def run_probe(
         if test and not kept.tested:
             kept = _tested(out, kept, ready)
     return kept
+
+
+def with_checkpoint(subject: Subject) -> Subject:
+    """Put what the upstream opens into a subject: the weights count, not the name.
+
+    One of ours that is broken is refused here, before data are read; errors: `checkpoint_of`.
+    """
+    from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - imports torch
+
+    checkpoint = checkpoint_of(subject.upstream, subject.checkpoint)
+    if checkpoint is not None and subject.upstream in own_names():
+        shape_of(checkpoint)
+    return replace(subject, checkpoint=checkpoint)
 
 
 def _trained(subject: Subject, config: ProbeConfig, work: WorkDir, run: Run) -> ProbeOutcome:

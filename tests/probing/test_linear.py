@@ -19,6 +19,7 @@ from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.models import hub as models
+from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest, hidden_states, parameter_count
 from harness_bench.probing import linear, run
 from harness_bench.probing.head.config import DataConfig, LinearConfig
@@ -27,6 +28,7 @@ from harness_bench.probing.linear import LinearOutcome, pool, run_linear
 from harness_bench.probing.probe import ProbeConfig, Subject, run_probe
 from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.results.record import load_result, load_results, save_result
+from tests.models.conftest import small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,3 +266,17 @@ def test_features_that_are_not_finite_are_refused(tone_corpus: Path, tmp_path: P
     data = read_split("dev", config=config, classes=classes, report_in=tmp_path)
     with pytest.raises(ValueError, match=f"features of '{data.cuts[0].id}' are not finite"):
         linear.pool_split(data, lambda _: [torch.full((5, 3), torch.inf)], 2)
+
+
+def test_a_broken_checkpoint_is_told_before_cuts_are_read(tmp_path: Path) -> None:
+    """Here there are none to read."""
+    folder = tmp_path / "model"
+    save_random(folder, small_config(), seed=0)
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    subject = Subject(
+        upstream="harness_local", checkpoint=folder, task="keyword", cuts=tmp_path / "none"
+    )
+    with pytest.raises(ValueError, match="git lfs pull"):
+        run_linear(subject, tmp_path / "out", LinearConfig())
+    with pytest.raises(ValueError, match="git lfs pull"):
+        run_probe(subject, tmp_path / "out", ProbeConfig())
