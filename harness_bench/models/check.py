@@ -191,6 +191,7 @@ def alone_and_in_a_batch(subject: Tested) -> Check:
         for states, cut in zip(together, subject.cuts, strict=True)
     )
     figure = f"differ by {worst:.2g} at {len(subject.cuts)} lengths"
+    figure += ", computed one by one" if subject.model.one_by_one else ""
     limit = f"{BATCH_LIMIT:g} of their size"
     return Check("alone = in a batch", figure, _verdict(worst <= BATCH_LIMIT), limit, worst)
 

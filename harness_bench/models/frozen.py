@@ -90,6 +90,11 @@ class FrozenModel(nn.Module, ABC):
                 "are the least. Leave such utterances out, as this project's tasks do."
             )
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether padding would change features, so that a batch runs utterance by utterance."""
+        return False
+
     def let_padding_count(self) -> None:
         """Compute padded batches as other toolkits do, where padding changes the features."""
 

@@ -61,6 +61,11 @@ class Resampled(FrozenModel):
         # Rounding up may give a frame more than whole samples do.
         return states, self.shape.counts(lengths)
 
+    @property
+    @override
+    def one_by_one(self) -> bool:
+        return self.model.one_by_one
+
     @override
     def let_padding_count(self) -> None:
         self.model.let_padding_count()

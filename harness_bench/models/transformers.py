@@ -59,6 +59,11 @@ class TransformersModel(FrozenModel):
         layers = zip(*alone, strict=True)
         return [pad_sequence([row[0] for row in each], batch_first=True) for each in layers], frames
 
+    @property
+    @override
+    def one_by_one(self) -> bool:
+        return not self.together
+
     @override
     def let_padding_count(self) -> None:
         self.together = True

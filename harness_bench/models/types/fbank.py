@@ -40,6 +40,11 @@ class Fbank(FrozenModel):
         frames = torch.tensor([len(each) for each in features], device=lengths.device)
         return [pad_sequence(features, batch_first=True)], frames
 
+    @property
+    @override
+    def one_by_one(self) -> bool:
+        return True
+
     @override
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         self.refuse_short(wavs)

@@ -34,6 +34,11 @@ class Backbone(FrozenModel):
         out = self.hubert(waveforms, lengths, max_layer=max_layer)
         return out.hidden_states, out.frames
 
+    @property
+    @override
+    def one_by_one(self) -> bool:  # its convolutions alone
+        return bool(self.hubert.feature_extractor.per_utterance)
+
     @override
     def let_padding_count(self) -> None:
         self.hubert.feature_extractor.per_utterance = False

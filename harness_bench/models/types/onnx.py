@@ -42,6 +42,11 @@ class OnnxModel(FrozenModel):
         ]
         return moved, frames.to(lengths.device)
 
+    @property
+    @override
+    def one_by_one(self) -> bool:
+        return not self.graph.config.batched
+
     def _run(self, audio: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         found = [torch.from_numpy(each) for each in self.graph.run(audio.numpy(), lengths.numpy())]
         return found[:-1], found[-1]
