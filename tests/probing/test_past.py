@@ -9,10 +9,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from harness_bench.cuts.store import cuts_path
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.probing.s3prl import arguments
 from harness_bench.probing.s3prl.arguments import make_parser, packaged_config
-from harness_bench.probing.s3prl.past import KEY, UPSTREAM, upstream_of
+from harness_bench.probing.s3prl.past import DATA, KEY, UPSTREAM, cuts_of, upstream_of
 from tests.probing.test_checkpoints import RUN, make_checkpoint
 
 pytestmark = pytest.mark.s3prl
@@ -161,7 +162,7 @@ def test_an_older_checkpoint_opens_and_says_that_it_could_not_be_checked(
     words = ["-u", "harness_local", "-k"]
     made = make_checkpoint(tmp_path, 4, *words, str(tiny_checkpoint))
     completed("-m", "evaluate", "-e", made)
-    completed(*RUN, "-a", "-p", tmp_path, *words, tiny_checkpoint)
+    completed(*RUN, "-a", "-p", tmp_path, *words, f"{tiny_checkpoint}/")
     assert capsys.readouterr().err.count("could not be checked") == 2
     with pytest.raises(ValueError, match="-k"):
         completed(*RUN, "-a", "-p", tmp_path, *words, other)
@@ -179,3 +180,49 @@ def test_a_copied_or_moved_experiment_goes_on_where_it_lies(tmp_path: Path) -> N
     torch.save({"Step": 1}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="no checkpoint of run_downstream"):
         completed(*RUN[:2], "-e", tmp_path / "foreign.ckpt")
+
+
+def test_cuts_may_be_moved_and_not_changed(tmp_path: Path) -> None:
+    """Their content counts; -a with another way to write the same place was refused."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    cuts_path(first, "train").write_bytes(b"one")
+    name = "config.downstream_expert.datarc.cuts"
+    settings = yaml.safe_load(packaged_config("ser").read_text())
+    settings["downstream_expert"]["datarc"]["cuts"] = str(first)
+    run = tmp_path / "run"
+    run.mkdir()
+    part = {UPSTREAM: upstream_of(make_parser().parse_args(RUN)), DATA: cuts_of(settings)}
+    make_checkpoint(run, 4, Config=settings, **{KEY: part})
+    first.rename(second)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(settings).replace(str(first), str(second)))
+    by_file = completed(*RUN, "-a", "-p", run, "-c", tmp_path / "own.yaml")
+    assert by_file["override"] == f"{name}={str(second)!r}"
+    by_word = completed(*RUN, "-a", "-p", run, "-o", f"{name}={second}")
+    assert by_word["override"].split(",,")[-1] == f"{name}={str(second)!r}"
+    cuts_path(second, "train").write_bytes(b"two")
+    with pytest.raises(ValueError, match=r"datarc\.cuts"):
+        completed(*RUN, "-a", "-p", run, "-o", f"{name}={second}")
+
+
+def test_a_moved_file_of_upstream_settings_is_read_where_it_lies(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """s3prl opened it at its old place, after the new one had been compared."""
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text("[upstream]\nper_utterance = false\n")
+    made = put(tmp_path / "run", "-u", "harness_local", "-k", tiny_checkpoint, "-g", old)
+    old.rename(new)
+    found = completed("-m", "evaluate", "-e", made, "-g", new)
+    assert found["override"] == f"args.upstream_model_config='{new}'"
+    new.write_text("[upstream]\nper_utterance = true\n")
+    with pytest.raises(ValueError, match="with config"):
+        completed("-m", "evaluate", "-e", made, "-g", new)
+
+
+def test_an_address_is_compared_as_it_is_written(tmp_path: Path) -> None:
+    """What s3prl fetches has no digest before: two repositories passed for one upstream."""
+    made = put(tmp_path / "run", "-u", "hf_hubert_custom", "-k", "owner/one")
+    completed("-m", "evaluate", "-e", made, "-k", "owner/one")
+    with pytest.raises(ValueError, match=r"owner/one.*owner/two"):
+        completed("-m", "evaluate", "-e", made, "-k", "owner/two")

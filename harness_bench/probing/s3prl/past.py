@@ -18,6 +18,7 @@ from harness_bench.core.config import build, read_yaml, resolved
 from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.core.log import say
 from harness_bench.core.workdir import differences, flat
+from harness_bench.cuts.store import cuts_files
 from harness_bench.probing.head.config import PATIENCE, ClassifierConfig
 from harness_bench.probing.s3prl import hub
 from harness_bench.probing.s3prl.checkpoints import load_states
@@ -25,7 +26,7 @@ from harness_bench.probing.s3prl.checkpoints import load_states
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEY, UPSTREAM = "HarnessBench", "upstream"  # our part of a checkpoint, which s3prl ignores; in it
+KEY, UPSTREAM, DATA = "HarnessBench", "upstream", "cuts"  # our part of a checkpoint; in it
 _WEIGHTS = (".safetensors", ".index.json", ".bin", ".pt", ".ckpt", ".onnx")
 # Arguments that decide what is trained; the others may differ from one start to the next.
 _DECIDING = (
@@ -33,7 +34,7 @@ _DECIDING = (
     "upstream_feature_normalize", "downstream", "downstream_variant", "seed",
 )  # fmt: skip
 # Settings of how long, how often and how fast, which may change in a run.
-_STEPS = "runner.total_steps"
+_STEPS, _CUTS = "runner.total_steps", "downstream_expert.datarc.cuts"
 _FREE = (
     _STEPS, "runner.eval_step", "runner.log_step", "runner.save_step", "runner.max_keep",
     "runner.eval_dataloaders", "runner.evaluate_ratio", f"runner.{PATIENCE}",
@@ -85,7 +86,8 @@ def refuse_other_upstream(
         return
     now = upstream_of(arguments)
     what = "settings" if "Upstream" in state else "digest"
-    for part in (what, "config") if noted[what] or now[what] else ("name", "config"):
+    names = ("name",) if Path(now["path"]).exists() else ("name", "path")  # of an address
+    for part in ((what,) if noted[what] or now[what] else names) + ("config",):
         if noted[part] != now[part]:
             raise ValueError(
                 f"{source} was trained on the upstream {noted['path'] or noted['name']} with "
@@ -130,6 +132,8 @@ def take_up(
     config = read_yaml(Path(file)) if file else copy.deepcopy(dict(state["Config"]))
     _override(known.override, asked, config if train else {})
     more = _pace(config, state["Config"], known.override or "") if train else {}
+    if train:
+        more |= _same_cuts(state, config)
     changed = differences(_deciding(was, state["Config"]), _deciding(asked, config))
     if train and whole:
         changed |= _other_upstream(state, asked)
@@ -145,13 +149,31 @@ def take_up(
         state, asked, source,
         way_out="Say where that one lies now with -k, or train a head on this one.",
     )  # fmt: skip
-    places = {name: getattr(asked, name) for name in ("upstream_ckpt", "expdir")}
+    names = ("upstream_ckpt", "upstream_model_config", "expdir")
+    places = {name: getattr(asked, name, None) for name in names}
     more |= {
         f"args.{name}": str(place)
         for name, place in places.items()
         if place is not None and str(place) != str(getattr(was, name, None))
     }
     known.override = _with_overrides(known.override, more)
+
+
+def cuts_of(config: Mapping[str, Any]) -> str:
+    """Return the digest of the prepared cuts that settings name, "" where they name none."""
+    files = cuts_files(Path(str(flat(config).get(_CUTS, ""))))
+    parts = [text for file in files for text in (file.name, digest_file(file))]
+    return digest_strings(parts) if parts else ""
+
+
+def _same_cuts(state: Mapping[str, Any], config: dict[str, Any]) -> dict[str, str]:
+    """Put a run's own name of its cuts where the same lie elsewhere; return their new place."""
+    there, here = (flat(each).get(_CUTS) for each in (state["Config"], config))
+    noted = state.get(KEY, {}).get(DATA) or cuts_of(state["Config"])
+    if None in (there, here) or there == here or not noted or noted != cuts_of(config):
+        return {}
+    config["downstream_expert"]["datarc"]["cuts"] = there
+    return {f"config.{_CUTS}": str(here)}
 
 
 def _pace(asked: Mapping[str, Any], before: Mapping[str, Any], said: str) -> dict[str, Any]:
@@ -191,8 +213,8 @@ def _other_upstream(state: Mapping[str, Any], asked: argparse.Namespace) -> dict
     """Say how the upstream that is asked for differs from that of a run."""
     noted = state.get(KEY, {}).get(UPSTREAM)
     if noted is None:
-        there = {"-k": str(state["Args"].upstream_ckpt)}
-        return differences(there, {"-k": str(asked.upstream_ckpt)})
+        given = [each.upstream_ckpt for each in (state["Args"], asked)]
+        return differences(*({"-k": place and str(Path(place).resolve())} for place in given))
     names = {"digest": "digest of -k", "config": "digest of -g"}
     now = upstream_of(asked)
     return differences(*({names[part]: each[part] for part in names} for each in (noted, now)))

@@ -26,7 +26,7 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.log import say
 from harness_bench.probing.head.config import PATIENCE
 from harness_bench.probing.s3prl.checkpoints import prune
-from harness_bench.probing.s3prl.past import KEY, UPSTREAM, upstream_of
+from harness_bench.probing.s3prl.past import DATA, KEY, UPSTREAM, cuts_of, upstream_of
 
 NOT_EXACT = (
     "This checkpoint was written by s3prl alone, without the place in the epoch and the random "
@@ -66,6 +66,7 @@ class Continuation:
         self.rank, self.ranks = world()
         self.patience = self._patience()
         self.upstream = upstream_of(runner.args) if self.rank == 0 else {}
+        self.cuts = cuts_of(runner.config) if self.rank == 0 else ""
         saved = runner.init_ckpt
         self.step = int(saved.get("Step", 0))  # optimizer steps done
         self.resumed = bool(runner.args.past_exp and "Step" in saved)
@@ -217,6 +218,7 @@ class Continuation:
         logged = step % self.settings["log_step"] == 0  # then s3prl has emptied them
         return {
             UPSTREAM: self.upstream,
+            DATA: self.cuts,
             "batches": self.drawn,
             "epoch_start": [each["epoch_start"] for each in ranks],
             "now": [each["now"] for each in ranks],
