@@ -92,8 +92,8 @@ class Recipe:
         title = f"leave out what has too few frames [{c.asr_tag}]"
         yield Step(5, title, _own(self.leave_out))
 
-    def leave_out(self) -> None:
-        """Stage 5: list for this model's training what has too few frames for it."""
+    def leave_out(self, sets: tuple[str, ...] = ()) -> None:
+        """Stage 5: list for this model's training what has too few frames for it, of all sets."""
         c, upstream = self.config, None
         if Path(c.asr_exp, stages.BEGUN).is_file() and not fit.has_list(self.lists / self.fit):
             say(f"{c.asr_exp} holds a training of an older version, which goes on with all of them")
@@ -108,7 +108,7 @@ class Recipe:
         labels = fit.labels_of(Path(self.tokens), c.token_type)
         fault = frames.fault if frames else lambda *_: ""
         whole = [name for name in self.sets if name not in (self.fit, c.valid_set)]
-        fit.leave_out(Path(self.raw), self.sets, whole, self.lists, labels, fault)
+        fit.leave_out(Path(self.raw), sets or self.sets, whole, self.lists, labels, fault)
 
     def language_model(self) -> Iterator[Step]:
         """Stages 6 to 8: a language model on the training text, or on another."""
@@ -196,6 +196,8 @@ class Recipe:
     def begin(self, settings: dict[str, str], files: dict[str, str]) -> None:
         """Stage 11: note what decides the training, and the lengths of what it is trained on."""
         both = (self.fit, self.config.valid_set)
+        if not self.config.runs(5):  # of data that another model's stage 5 was run on
+            self.leave_out(both)
         inputs = settings | fit.left_out(self.lists, both)
         stages.training_inputs(Path(self.config.asr_exp), inputs, files, self.checkpoint)
         fit.trained_on(Path(self.stats), self.lists, both)

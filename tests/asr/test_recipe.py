@@ -148,3 +148,16 @@ def test_a_training_of_an_older_version_goes_on_with_what_it_had(tmp_path: Path)
     write_skipped(made.lists / "train", {"a": "too short"})
     with pytest.raises((ValueError, FileNotFoundError)):  # of this version: it reads the tokens
         made.leave_out()
+
+
+@pytest.mark.parametrize("stage", [1, 11])
+def test_a_model_on_data_of_another_gets_lists_of_its_own(
+    stage: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data are prepared once: --stage 10 of the next model trained on what it has no frames for."""
+    made = recipe(tmp_path, asr_exp=str(tmp_path / "asr"), stage=stage)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(made, "leave_out", asked.append)
+    monkeypatch.setattr(fit, "trained_on", lambda *_: None)
+    made.begin({}, {})
+    assert asked == [("train", "dev")] * (stage > 5)
