@@ -31,6 +31,7 @@ from harness_bench.asr.kaldi import (
     write_skipped,
     write_table,
 )
+from harness_bench.audio.io import lacking_audio
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
@@ -292,14 +293,24 @@ def read_utterances(folder: Path, shape: ModelShape) -> tuple[list[AudioUtteranc
         samples = {}
         for name, path in paths.items():
             try:
-                samples[name] = int(soundfile.info(path).frames)
-            except soundfile.SoundFileError as error:
+                samples[name] = _length(path)
+            except (soundfile.SoundFileError, ValueError) as error:
                 unheard[name] = f"{path} cannot be read ({error})"
+    unheard |= {name: f"{paths[name]} has no samples" for name in paths if samples.get(name) == 0}
     return [
         AudioUtterance(name, path, samples[name], shape.frames(samples[name]))
         for name, path in sorted(paths.items())
-        if name in samples
+        if name not in unheard
     ], unheard
+
+
+def _length(path: str) -> int:
+    """Return a file's samples; libsndfile takes one that was cut off for a short one."""
+    with soundfile.SoundFile(path) as stream:
+        lacking = lacking_audio(stream.extra_info, stream.frames / stream.samplerate)
+        if lacking is not None:
+            raise ValueError(lacking)
+        return int(stream.frames)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import soundfile as sf
 import torch
 
 from harness_bench.asr.config import words_of
-from harness_bench.asr.features import FeatureConfig, Job, main, read_config
-from harness_bench.asr.kaldi import read_skipped, read_table
+from harness_bench.asr.features import FeatureConfig, Job, main, read_config, read_utterances
+from harness_bench.asr.kaldi import read_skipped, read_table, write_table
 from harness_bench.core.files import read_json
 from harness_bench.models.features import shards
 from harness_bench.models.features.shards import FeatureReader
@@ -206,6 +206,23 @@ def test_audio_that_cannot_be_heard_is_left_out_alone(
     assert 0 < again < count
     assert found == before
     assert read_skipped(out) == {}
+
+
+def test_without_a_table_of_lengths_a_file_that_was_cut_off_is_no_short_one(
+    job: Job, tmp_path: Path
+) -> None:
+    """libsndfile tells the length of what is left of it."""
+    sf.write(tmp_path / "whole.wav", np.full(16_000, 0.1), 16_000)
+    sf.write(tmp_path / "none.wav", np.zeros(0), 16_000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:9000])
+    (tmp_path / "text.wav").write_text("no audio")
+    names = ("cut", "none", "text", "whole")
+    write_table(tmp_path / "wav.scp", {name: str(tmp_path / f"{name}.wav") for name in names})
+    heard, unheard = read_utterances(tmp_path, job.model.backbone.shape)
+    assert [(each.id, each.samples) for each in heard] == [("whole", 16_000)]
+    reasons = {"cut": "cut off", "none": "no samples", "text": "cannot be read"}
+    assert unheard.keys() == reasons.keys()
+    assert all(why in unheard[name] for name, why in reasons.items())
 
 
 def test_utterances_that_left_or_came_are_not_mixed_up(job: Job, tmp_path: Path) -> None:
