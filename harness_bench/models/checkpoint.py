@@ -154,6 +154,7 @@ def load_config(folder: Path, **changes: Any) -> HubertConfig:
             f"with {_NEEDED[odd]!r} alone; it runs such a one as an upstream or teacher of labels."
         )
     require(folder, (*_FIELDS.values(), *_CONVOLUTIONS, "feat_extract_norm"))
+    require_sizes(folder, _CONVOLUTIONS)
     if (norm := found["feat_extract_norm"]) not in _MODES:
         raise ValueError(
             f"{folder / CONFIG}: feat_extract_norm is {norm!r}; expected one of "
@@ -177,6 +178,18 @@ def require(folder: Path, keys: Iterable[str]) -> None:
             f"{folder / CONFIG} lacks {', '.join(missing)}. Guessed, they would give features that "
             "the model never had; take them from where the model was published."
         )
+
+
+def require_sizes(folder: Path, keys: Iterable[str]) -> None:
+    """Check that config.json has these settings, whole numbers from 1 or lists of them."""
+    require(folder, keys := [*keys])
+    for key, found in ((key, frozen.config_of(folder)[key]) for key in keys):
+        listed = found if key in _CONVOLUTIONS else [found]
+        if not isinstance(listed, list) or not all(type(n) is int and n > 0 for n in listed):
+            raise ValueError(
+                f"{folder / CONFIG}: {key} is {found!r}; expected "
+                f"{'a list of whole numbers' if key in _CONVOLUTIONS else 'a whole number'} from 1."
+            )
 
 
 def unlike_ours(config: Mapping[str, Any]) -> str | None:

@@ -160,7 +160,9 @@ class ModelType:
 
 def type_of(path: Path) -> ModelType:
     """Return the type that recognises a path; else one that gives a digest and refuses the rest."""
-    return next((each for each in model_types() if each.recognises(path)), ModelType())
+    # Those that know a path by more than config.json, which may lie beside other weights, first.
+    kinds = sorted(model_types(), key=lambda each: bool(each.model_types))
+    return next((each for each in kinds if each.recognises(path)), ModelType())
 
 
 def model_types() -> list[ModelType]:

@@ -23,6 +23,14 @@ def rate_of(folder: Path) -> int:
     return rate
 
 
+def require_16_khz(folder: Path) -> None:
+    """Refuse a model of bins at another rate, whose windows are counted in samples at 16 kHz."""
+    if (rate := rate_of(folder)) != SAMPLE_RATE:
+        raise ValueError(
+            f"{folder}: sampling_rate is {rate}; models of its kind hear {SAMPLE_RATE} Hz here."
+        )
+
+
 def shape_at(shape: ModelShape, rate: int, folder: Path) -> ModelShape:
     """Return a model's shape in samples at 16 kHz; no whole number per frame is a ValueError."""
     shift, rest = divmod(shape.downsample_rate * SAMPLE_RATE, rate)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from harness_bench.models.checkpoint import normalizes, require
+from harness_bench.models.checkpoint import normalizes, require_sizes
 from harness_bench.models.frozen import CONFIG, FrozenModel, ModelShape, ModelType, config_of
 from harness_bench.models.hubert import normalize_waveforms
 from harness_bench.models.rates import at_rate, rate_of, shape_at
@@ -165,12 +165,14 @@ class TransformersFolder(ModelType):
     def body(self, path: Path) -> Any:
         """Build transformers' model of a folder's settings, with random weights."""
         import transformers  # noqa: PLC0415 - seconds, and only for its own architectures
+        from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 - as above
 
         try:
             config = transformers.AutoConfig.for_model(**config_of(path))
-            return transformers.AutoModel.from_config(config).eval()
-        except (ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # Else in the numbers that config.json names: those of the file, often of 16 bits.
+            return transformers.AutoModel.from_config(config, dtype=torch.float32).eval()
+        except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
                 f"{path / CONFIG}: transformers {transformers.__version__} does not build this "
                 f"model ({reason})."
@@ -179,9 +181,11 @@ class TransformersFolder(ModelType):
 
 def waveform_shape(path: Path) -> ModelShape:
     """Read the shape of an encoder with convolutions, in samples of its own rate."""
-    require(path, (*_SHAPE, *_CONVOLUTIONS))
+    require_sizes(path, (*_SHAPE, *_CONVOLUTIONS))
     config = config_of(path)
     field, step = 1, 1
+    if len(config["conv_kernel"]) != len(config["conv_stride"]):
+        raise ValueError(f"{path / CONFIG}: conv_kernel and conv_stride differ in length.")
     for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
         field, step = field + (kernel - 1) * step, step * stride
     return ModelShape(config["hidden_size"], config["num_hidden_layers"], step, field)

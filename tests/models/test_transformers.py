@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness_bench.models import frozen
@@ -154,6 +155,95 @@ def test_speechbrains_models_hear_what_they_were_trained_on(tmp_path: Path) -> N
     torch.testing.assert_close(ours[1], theirs[1][0], atol=1e-5, rtol=1e-5)
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="facebook/wav2vec2-large-xlsr-53"):
+        frozen.load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "file"), [("Hubert", "hubert.ckpt"), ("WavLM", "wavlm.ckpt")])
+def test_speechbrains_weights_come_before_those_it_started_from(
+    name: str, file: str, tmp_path: Path
+) -> None:
+    """Its recipe's repository has both where someone copied all of the first model into it."""
+    save(waveforms(name, **LARGE), tmp_path)
+    tuned = waveforms(name, **LARGE)
+    with torch.no_grad():
+        tuned.feature_projection.projection.bias += 1
+    torch.save({f"model.{key}": each for key, each in tuned.state_dict().items()}, tmp_path / file)
+    (tmp_path / "hyperparams.yaml").write_text("seed: 1\n")
+    body = frozen.load_backbone(tmp_path).body
+    assert isinstance(body, torch.nn.Module)
+    bias = dict(body.named_parameters())["feature_projection.projection.bias"]
+    torch.testing.assert_close(bias, tuned.feature_projection.projection.bias)
+
+
+def test_a_languages_file_that_lacks_an_adapter_is_refused(tmp_path: Path) -> None:
+    """The rest would be the adapters of another language."""
+    _, file = tiny_types.adapters(tmp_path)
+    whole = load_file(file)
+    save_file({name: each for name, each in whole.items() if ".layers.1." not in name}, file)
+    with pytest.raises(ValueError, match=r"lacks .*layers\.1\."):
+        frozen.load_backbone(file)
+
+
+@pytest.mark.parametrize("kind", ["wavlm_base", "w2v_bert", "whisper"])
+@torch.inference_mode()
+def test_features_are_float32_whatever_the_numbers_of_the_file(kind: str, tmp_path: Path) -> None:
+    """Transformers would compute in those that config.json names."""
+    make(kind, tmp_path)
+    wave = padded([4_001])[0][0]
+    (whole,) = frozen.load_backbone(tmp_path).encode([wave])
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name, dtype in (("dtype", "bfloat16"), ("torch_dtype", "float16")):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": None, name: dtype}))
+        (found,) = frozen.load_backbone(tmp_path).encode([wave])
+        torch.testing.assert_close(found, whole, atol=0, rtol=0)
+
+
+IMPOSSIBLE: list[tuple[str, str, Any]] = [
+    ("hubert", "conv_kernel", 5), ("hubert", "conv_stride", None),
+    ("wavlm_base", "conv_kernel", 5), ("wavlm_base", "conv_kernel", [1, 2]),
+    ("wavlm_base", "conv_stride", [0] * 7), ("wavlm_base", "hidden_size", "32"),
+    ("wavlm_base", "num_hidden_layers", 0), ("w2v_bert", "num_hidden_layers", 2.5),
+    ("w2v_bert", "feature_projection_input_dim", 80), ("whisper", "encoder_layers", 0),
+    ("whisper", "d_model", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), IMPOSSIBLE)
+def test_settings_of_no_model_are_refused_before_weights(
+    kind: str, name: str, value: Any, tmp_path: Path
+) -> None:
+    """By name, and not by the error of whatever meets them first."""
+    if kind == "hubert":
+        tiny_types.MAKERS[kind](tmp_path)
+    else:
+        make(kind, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {name: value}))
+    with pytest.raises(ValueError, match=name):
+        frozen.shape_of(tmp_path)
+
+
+def test_what_transformers_does_not_build_is_its_sentence(tmp_path: Path) -> None:
+    """Its own checks of settings raise no ValueError."""
+    make("wavlm_base", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_buckets": "many"}))
+    with pytest.raises(ValueError, match="num_buckets"):
+        frozen.load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["w2v_bert", "whisper"])
+@pytest.mark.parametrize(("name", "value"), [("sampling_rate", 8_000), ("stride", 1),
+                                             ("chunk_length", 20)])  # fmt: skip
+def test_how_bins_are_made_fits_the_model(kind: str, name: str, value: int, tmp_path: Path) -> None:
+    """What would fail, or sound twice as fast, is told when the model is opened."""
+    make(kind, tmp_path)
+    path = tmp_path / frozen.PREPROCESSOR
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    if name in {"w2v_bert": ["chunk_length"], "whisper": ["stride"]}[kind]:
+        frozen.load_backbone(tmp_path)  # no setting of its extractor
+        return
+    with pytest.raises(ValueError, match=r"sampling_rate is 8000|1 windows|2000, 160"):
         frozen.load_backbone(tmp_path)
 
 

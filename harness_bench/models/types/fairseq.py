@@ -303,7 +303,7 @@ class FairseqFile(ModelType):
 
     @override
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and path.suffix not in (".safetensors", ".bin")
+        return path.is_file() and path.suffix not in (".safetensors", ".bin", ".json", ".onnx")
 
     @override
     def shape(self, path: Path) -> ModelShape:

@@ -40,10 +40,12 @@ class MmsAdapter(ModelType):
         adapters = read_tensors(path)
         named = plain_names(adapters, path, base.prefixes)
         new = {ours: adapters[name] for name, ours in named.items() if "adapter_layer" in ours}
-        if not new or new.keys() - tensors.keys():
+        own = {name for name in tensors if "adapter_layer" in name}
+        if not new or own - new.keys():  # surplus ones do not fit config.json
             raise ValueError(
-                f"{path} does not fit the adapters of {folder}: it has "
-                f"{sorted(new.keys() - tensors.keys())[:3] or 'none'}."
+                f"{path} has {len(new)} adapters' weights and lacks "
+                f"{sorted(own - new.keys())[:3]}; with the rest of {folder}, two languages would "
+                "be mixed. Get the whole file."
             )
         return base.opened(folder, {**tensors, **new})
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, override
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.models.checkpoint import require
+from harness_bench.models.checkpoint import require_sizes
 from harness_bench.models.frozen import ModelShape, config_of, preprocessing_of
+from harness_bench.models.rates import require_16_khz
 from harness_bench.models.transformers import (
     TransformersFolder,
     TransformersModel,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from harness_bench.models.frozen import FrozenModel
 
 _WINDOW, _HOP = 400, 160  # samples, of transformers' SeamlessM4TFeatureExtractor
-_STRIDE = 2  # windows in a frame, where the folder does not say
+_STRIDE, _BINS = 2, 80  # windows in a frame and their bins, where the folder does not say
 
 
 class BinsEncoder(TransformersModel):
@@ -46,8 +47,16 @@ class W2vBertFolder(TransformersFolder):
 
     @override
     def shape(self, path: Path) -> ModelShape:
-        require(path, ("hidden_size", "num_hidden_layers"))
-        config, stride = config_of(path), preprocessing_of(path).get("stride", _STRIDE)
+        require_sizes(path, ("hidden_size", "num_hidden_layers"))
+        require_16_khz(path)
+        config, heard = config_of(path), preprocessing_of(path)
+        stride, bins = heard.get("stride", _STRIDE), heard.get("num_mel_bins", _BINS)
+        width = config.get("feature_projection_input_dim", _STRIDE * _BINS)
+        if not (type(stride) is type(bins) is int and 0 < stride * bins == width):
+            raise ValueError(
+                f"{path}: {stride!r} windows of {bins!r} bins a frame are not the {width!r} "
+                "numbers of feature_projection_input_dim in config.json."
+            )
         field = _WINDOW + (stride - 1) * _HOP
         return ModelShape(config["hidden_size"], config["num_hidden_layers"], stride * _HOP, field)
 

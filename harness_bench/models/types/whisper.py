@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.models.checkpoint import require
-from harness_bench.models.frozen import ModelShape, config_of, preprocessing_of
+from harness_bench.models.checkpoint import require_sizes
+from harness_bench.models.frozen import PREPROCESSOR, ModelShape, config_of, preprocessing_of
+from harness_bench.models.rates import require_16_khz
 from harness_bench.models.transformers import (
     TransformersFolder,
     TransformersModel,
@@ -38,6 +39,12 @@ class WhisperEncoder(TransformersModel):
         seconds = positions * shape.downsample_rate // SAMPLE_RATE
         known = {"feature_size": body.config.num_mel_bins, "chunk_length": seconds}
         self.extractor = extractor_of("WhisperFeatureExtractor", {**known, **settings})
+        made = self.extractor.feature_size, self.extractor.nb_max_frames, self.extractor.hop_length
+        if made != (wanted := (known["feature_size"], _STRIDE * positions, _HOP)):
+            raise ValueError(
+                f"The extractor's bins, windows and hop are {made}; config.json needs {wanted}. "
+                f"Is {PREPROCESSOR} of the same model?"
+            )
         self.window = positions * shape.downsample_rate  # samples
 
     @override
@@ -76,7 +83,8 @@ class WhisperFolder(TransformersFolder):
 
     @override
     def shape(self, path: Path) -> ModelShape:
-        require(path, _KEYS)
+        require_sizes(path, _KEYS)
+        require_16_khz(path)
         config = config_of(path)
         size = config["d_model"], config["encoder_layers"]
         return ModelShape(*size, _HOP * _STRIDE, FRAME_FIELD)
