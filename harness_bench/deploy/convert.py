@@ -81,6 +81,8 @@ def write_export(
             f"{subject.source} has {subject.config.parameters:,} parameters; a file of ONNX holds "
             "500 million in float32. Export with --to torchscript."
         )
+    if out.resolve() == subject.source.resolve():
+        raise ValueError(f"{out} is the model itself, which its graph would replace; name another.")
     with replaced(out) as partial, one_thread():
         partial.mkdir(parents=True)
         run = _write_graph(subject, partial, to)

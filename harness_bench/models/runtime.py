@@ -132,7 +132,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     """Open a graph on the CPU; one that onnxruntime refuses is a ValueError."""
     ort = extra("onnxruntime")
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # its warnings are for its developers
+    options.log_severity_level = 4  # its warnings are for its developers; errors are raised too
     count = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
     options.intra_op_num_threads, options.inter_op_num_threads = count, 1
     # What is the same on one thread and on many, and in every process.

@@ -330,6 +330,8 @@ def export(
             fairseq.import_fairseq(run, partial)
         else:
             frozen.load_backbone(source)
+            if not source.is_dir():
+                raise ValueError(f"{source} is no folder, which is what a checkpoint is copied as.")
             shutil.copytree(source, partial)
         if dtype == "float16":
             checkpoint.halve(partial)

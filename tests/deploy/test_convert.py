@@ -18,6 +18,7 @@ from harness_bench.deploy.run import export
 from harness_bench.models import frozen
 from harness_bench.models.checkpoint import read_facts, save_random
 from harness_bench.models.runtime import GRAPH, Graph, read_config
+from tests.models import tiny_types
 from tests.models.conftest import MEL, padded, small_config
 
 if TYPE_CHECKING:
@@ -160,6 +161,26 @@ def test_operations_that_a_graph_lacks_are_one_sentence(
     with pytest.raises(ValueError, match=r"^fbank cannot be exported as a graph: .*fft"):
         export(Path("fbank"), tmp_path / "out", "onnx")
     assert not capsys.readouterr().out
+
+
+def test_a_graph_that_runs_at_one_length_alone_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Rotary positions are a table of the traced length: the runtime's own error comes first."""
+    settings = {"position_embeddings_type": "rotary", **tiny_types.LARGE}
+    folder = tiny_types.save(tiny_types.waveforms("Wav2Vec2Conformer", **settings), tmp_path / "m")
+    capfd.readouterr()
+    with pytest.raises(ValueError, match=r"cannot be exported: the graph fails for 16000 samples"):
+        export(folder, tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+    assert "onnxruntime" not in capfd.readouterr().err
+
+
+def test_a_graph_does_not_take_its_parents_place(parent: Path) -> None:
+    """The weights would be gone."""
+    with pytest.raises(ValueError, match="is the model itself"):
+        export(parent, parent, "onnx")
+    assert frozen.shape_of(parent)
 
 
 def test_what_is_not_installed_is_told(

@@ -224,6 +224,8 @@ def test_a_model_is_exported_in_half_the_bytes(teacher: Path, tmp_path: Path) ->
     (teacher.parent / "empty").mkdir()
     with pytest.raises(ValueError, match="empty"):
         export(teacher.parent / "empty", tmp_path / "models" / "other")
+    with pytest.raises(ValueError, match="fbank is no folder"):
+        export(Path("fbank"), tmp_path / "models" / "other")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["small"]
 
 
