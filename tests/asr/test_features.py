@@ -211,7 +211,7 @@ def test_audio_that_cannot_be_heard_is_left_out_alone(
 def test_without_a_table_of_lengths_a_file_that_was_cut_off_is_no_short_one(
     job: Job, tmp_path: Path
 ) -> None:
-    """libsndfile tells the length of what is left of it."""
+    """What is left of it has a length, too, which libsndfile tells."""
     sf.write(tmp_path / "whole.wav", np.full(16_000, 0.1), 16_000)
     sf.write(tmp_path / "none.wav", np.zeros(0), 16_000)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:9000])
