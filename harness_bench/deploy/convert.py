@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,9 +146,7 @@ def _to_onnx(subject: Exportable, path: Path) -> None:
     if subject.config.batched:
         for each in axes.values():
             each[0] = "batch"
-    # What cannot be exported is printed whole: a sentence is enough.
-    quiet = redirect_stdout(io.StringIO())
-    with warnings.catch_warnings(), quiet, atomic_path(path) as partial:
+    with warnings.catch_warnings(), _without_dump(), atomic_path(path) as partial:
         # Of tracing: that shapes and values are taken as they are, which `check` tries.
         warnings.simplefilter("ignore")
         try:
@@ -162,6 +159,18 @@ def _to_onnx(subject: Exportable, path: Path) -> None:
             raise ValueError(
                 f"{subject.source} cannot be exported as a graph: {str(error).splitlines()[0]}"
             ) from error
+
+
+@contextmanager
+def _without_dump() -> Iterator[None]:
+    """Keep torch from printing all of a graph that it cannot export; its own switch is stuck."""
+    native: Any = torch._C  # noqa: SLF001
+    log = native._jit_onnx_log  # noqa: SLF001
+    native._jit_onnx_log = lambda *_: None  # noqa: SLF001
+    try:
+        yield
+    finally:
+        native._jit_onnx_log = log  # noqa: SLF001
 
 
 def _to_script(subject: Exportable, path: Path) -> BatchRun:

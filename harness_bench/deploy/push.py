@@ -21,7 +21,7 @@ from harness_bench.models.readme import (
     with_head,
     with_section,
 )
-from harness_bench.models.runtime import CONFIG, GRAPH, is_export
+from harness_bench.models.runtime import CONFIG, GRAPH, SCRIPT, is_export
 from harness_bench.results.efficiency import efficiency
 from harness_bench.results.model_card import COSTS, costs_text, results_of, with_results
 
@@ -116,7 +116,8 @@ def pack_up(
 
 def _files(folder: Path) -> dict[str, Path]:
     """Return what belongs to the checkpoint, by its name there."""
-    own = [folder / CONFIG, folder / GRAPH] if is_export(folder) else type_of(folder).files(folder)
+    graph = SCRIPT if (folder / SCRIPT).is_file() else GRAPH
+    own = [folder / CONFIG, folder / graph] if is_export(folder) else type_of(folder).files(folder)
     if odd := [path.name for path in own if path.suffix in _PICKLES]:
         raise ValueError(
             f"{folder}: {odd[0]} can run any code when it is opened, so it is not given away. Save "

@@ -58,8 +58,11 @@ def _shards(table: Path) -> list[Path]:
     places = places.get("weight_map") if isinstance(places, dict) else None
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{table} has no `weight_map`, which says where the weights are.")
-    # Links may lead out: the Hub's cache consists of them.
-    found = [table.parent / check_relative(name) for name in sorted({*map(str, places.values())})]
+    names = sorted({*map(str, places.values())})
+    try:  # links may lead out: the Hub's cache consists of them
+        found = [table.parent / check_relative(name) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{table} names a file of weights elsewhere: {error}.") from error
     if missing := [path.name for path in found if not path.is_file()]:
         raise ValueError(
             f"{table} names {len(found)} files of weights; {', '.join(missing)} are not in "
@@ -147,6 +150,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} was not read: {reason} Only tensors are loaded from it (weights_only), for "
             "unpickling anything else can run code; save it as safetensors."
         ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}, where weights by name belong.")  # noqa: TRY004 - user input
     for key in ("state_dict", "model"):  # of Lightning and others, beside optimizers
         if isinstance(inner := state.get(key), dict):
             state = inner

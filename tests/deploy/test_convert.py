@@ -155,12 +155,12 @@ def test_a_model_that_decides_by_the_audio_is_refused(
 
 
 def test_operations_that_a_graph_lacks_are_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """FBANK's spectrum has complex numbers; torch would print its whole program."""
     with pytest.raises(ValueError, match=r"^fbank cannot be exported as a graph: .*fft"):
         export(Path("fbank"), tmp_path / "out", "onnx")
-    assert not capsys.readouterr().out
+    assert not capfd.readouterr().out
 
 
 def test_a_graph_that_runs_at_one_length_alone_is_refused(
@@ -174,6 +174,18 @@ def test_a_graph_that_runs_at_one_length_alone_is_refused(
         export(folder, tmp_path / "out", "onnx")
     assert not (tmp_path / "out").exists()
     assert "onnxruntime" not in capfd.readouterr().err
+
+
+@torch.inference_mode()
+def test_a_traced_graph_hears_no_padding(tmp_path: Path) -> None:
+    """One utterance of a batch may be all that a device gets, as long as the longest."""
+    source = tiny_types.save(tiny_types.waveforms("WavLM"), tmp_path / "wavlm")
+    export(source, tmp_path / "out", "onnx")
+    model, (samples, _) = frozen.load_backbone(tmp_path / "out"), padded([9_000, 4_001])
+    states, frames = model(samples[1:], torch.tensor([4_001]))
+    (alone,) = model.encode([samples[1, :4_001]])
+    assert frames.tolist() == [model.shape.frames(4_001)]
+    torch.testing.assert_close(torch.stack(states, dim=1)[0, :, : int(frames[0])], alone)
 
 
 def test_a_graph_does_not_take_its_parents_place(parent: Path) -> None:

@@ -209,3 +209,20 @@ def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> 
     save_file(tensors, folder / frozen.WEIGHTS)
     with pytest.raises(ValueError, match=r"layers\.1\.feed_forward\.output_dense\.weight has 1 "):
         frozen.load_backbone(folder)
+
+
+def test_a_table_that_leads_elsewhere_is_named(folder: Path) -> None:
+    """It came with a download, and would open any file."""
+    (folder / "model.safetensors").unlink()
+    table = folder / "model.safetensors.index.json"
+    table.write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
+    with pytest.raises(ValueError, match=rf"{table.name} names a file of weights elsewhere"):
+        frozen.shape_of(folder)
+
+
+def test_a_file_without_names_is_refused(folder: Path) -> None:
+    """Whatever torch.save was given."""
+    (folder / "model.safetensors").unlink()
+    torch.save([torch.zeros(2)], folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="holds a list"):
+        frozen.load_backbone(folder)

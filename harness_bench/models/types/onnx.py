@@ -27,7 +27,7 @@ class OnnxModel(FrozenModel):
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
         audio = waveforms.detach().cpu().float()
-        if self.graph.config.batched or len(audio) == 1:
+        if self.graph.config.batched:
             states, frames = self._run(audio, lengths.cpu())
         else:
             rows = [
