@@ -106,7 +106,10 @@ def halve(folder: Path) -> None:
     files, found = weight_files(folder), stored_tensors(folder)
     parent = frozen.checkpoint_digest(folder)  # by which results know the model
     floats = {name for name, value in found.items() if value.is_floating_point()}
-    tensors = {name: value.half() if name in floats else value for name, value in found.items()}
+    tensors = {  # copied: a file of torch.save may hold one weight under two names
+        name: value.to(torch.float16, copy=True) if name in floats else value
+        for name, value in found.items()
+    }
     for name in floats:
         if bool((tensors[name].isinf() & found[name].isfinite()).any()):
             raise ValueError(

@@ -14,6 +14,7 @@ from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
 from harness_bench.models.readme import update_readme
 from harness_bench.models.types import fairseq
+from harness_bench.models.weights import weight_files
 from harness_bench.pretrain.boards import check_boards
 from harness_bench.pretrain.card import open_card
 from harness_bench.pretrain.config import (
@@ -332,6 +333,8 @@ def export(
             frozen.load_backbone(source)
             if not source.is_dir():
                 raise ValueError(f"{source} is no folder, which is what a checkpoint is copied as.")
+            if dtype == "float16":
+                weight_files(source)  # a graph, for one, has none
             shutil.copytree(source, partial)
         if dtype == "float16":
             checkpoint.halve(partial)
@@ -346,7 +349,8 @@ def export(
 @contextmanager
 def replaced(out: Path) -> Iterator[Path]:
     """Yield where to make a folder that takes a model's place if the block ends without error."""
-    if out.exists() and not (out / frozen.CONFIG).is_file() and any(out.iterdir()):
+    taken = out.is_file() or (out.is_dir() and any(out.iterdir()))
+    if taken and not (out / frozen.CONFIG).is_file():
         raise ValueError(f"{out} holds no model but something else; name a new or empty folder.")
     partial = out.with_name(f".partial-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)

@@ -160,6 +160,15 @@ def test_a_halved_folder_has_a_digest_of_its_own(tmp_path: Path) -> None:
     assert digests[0] != digests[1] == digests[2]
 
 
+def test_a_weight_of_two_names_is_halved(tmp_path: Path) -> None:
+    """Transformers ties weights, and files of torch.save keep that; safetensors do not."""
+    tied = torch.ones(2, dtype=torch.float16)
+    torch.save({"one": tied, "two": tied}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text("{}")
+    halve(tmp_path)
+    assert {*load_file(tmp_path / "model.safetensors")} == {"one", "two"}
+
+
 def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     """Infinity would come out of every layer behind them."""
     model = Hubert(small_config())

@@ -224,6 +224,9 @@ def test_a_model_is_exported_in_half_the_bytes(teacher: Path, tmp_path: Path) ->
     (teacher.parent / "empty").mkdir()
     with pytest.raises(ValueError, match="empty"):
         export(teacher.parent / "empty", tmp_path / "models" / "other")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file holds no model"):
+        export(teacher, tmp_path / "file")
     with pytest.raises(ValueError, match="fbank is no folder"):
         export(Path("fbank"), tmp_path / "models" / "other")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["small"]
