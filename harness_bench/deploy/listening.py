@@ -25,7 +25,7 @@ def read_audio(path: Path) -> NDArray[np.float32]:
     import soundfile  # noqa: PLC0415 - loads a shared library
 
     if not path.is_file():
-        raise ValueError("there is no such file")
+        raise ValueError("it is no file" if path.exists() else "there is no such file")
     try:
         with soundfile.SoundFile(str(path)) as stream:
             if cut_off := lacking_audio(stream.extra_info, stream.frames / stream.samplerate):

@@ -202,7 +202,8 @@ def _refuse_diverged(out: Path) -> None:
         raise HeadDiverged(
             f"{out}: the training diverged: at step {found['step']} the loss or the probabilities "
             f"of {found['split']} are not finite (loss {found['loss']}). Lower the learning rate, "
-            "or look whether the upstream's features are finite (`harness-bench check-model`)."
+            "or look whether the upstream's features are finite (`harness-bench check-model`); to "
+            f"train it once more as it was, delete {note.parent}."
         )
 
 

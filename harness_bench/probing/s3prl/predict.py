@@ -122,6 +122,7 @@ def predict(
                     (probs,) = expert.probabilities(features, [len(wav)])
             except (ValueError, OSError, RuntimeError) as error:  # sound libraries raise the last
                 why = " ".join(str(error).removeprefix(f"{path} ").split()) or type(error).__name__
-                yield Answer(path, {}, why if path.is_file() else "there is no such file")
+                absent = "it is no file" if path.exists() else "there is no such file"
+                yield Answer(path, {}, why if path.is_file() else absent)
             else:
                 yield Answer(path, probs)
