@@ -87,6 +87,14 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a JSON file of settings; empty where there is none, a ValueError if it holds others."""
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}, where settings are expected.")  # noqa: TRY004 - user input
+    return found
+
+
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:
     """Write one JSON value a line, atomically; return the number of lines."""
     count = 0

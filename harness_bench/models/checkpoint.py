@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import build
-from harness_bench.core.files import atomic_path, read_json, write_json
+from harness_bench.core.files import atomic_path, read_settings, write_json
 from harness_bench.core.log import say
 from harness_bench.core.workdir import versions
 from harness_bench.models import frozen
@@ -264,5 +264,4 @@ def belongs_to_head(name: str) -> bool:
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read harness.json of a checkpoint folder (empty for foreign folders)."""
-    path = folder / FACTS
-    return dict(read_json(path)) if path.is_file() else {}
+    return read_settings(folder / FACTS)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.audio.io import read_waveform
 from harness_bench.core.code_digest import code_digest
-from harness_bench.core.files import digest_file, digest_strings, read_json
+from harness_bench.core.files import digest_file, digest_strings, read_settings
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models import hub
 from harness_bench.models.layers import MEAN, Layers, checked_layers
@@ -251,7 +251,7 @@ def weight_bytes(path: Path) -> int:
 
 def config_of(path: Path) -> dict[str, Any]:
     """Read config.json of a folder; empty where there is none."""
-    return _object(path / CONFIG)
+    return read_settings(path / CONFIG)
 
 
 def preprocessing_of(path: Path) -> dict[str, Any]:
@@ -259,23 +259,13 @@ def preprocessing_of(path: Path) -> dict[str, Any]:
 
     Since its version 5 processor_config.json may hold it, and comes first.
     """
-    return _nested(path) or _object(path / PREPROCESSOR)
+    return _nested(path) or read_settings(path / PREPROCESSOR)
 
 
 def _nested(path: Path) -> dict[str, Any]:
-    found = _object(path / PROCESSOR)
+    found = read_settings(path / PROCESSOR)
     nested = found.get("feature_extractor", found.get("audio_processor"))
     return dict(nested) if isinstance(nested, dict) else {}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of settings; empty where there is none."""
-    if not path.is_file():
-        return {}
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__}, where settings are expected.")  # noqa: TRY004 - user input
-    return found
 
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:

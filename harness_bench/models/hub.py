@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, read_toml
-from harness_bench.core.files import read_json
+from harness_bench.core.files import read_settings
 from harness_bench.core.log import say
 
 TABLE = Path(__file__).with_name("hub.toml")
@@ -168,7 +168,7 @@ def model_name(model: str | Path) -> str:
         return f"{repo}/{path.name}" if path.is_file() else repo
     if path.name.startswith("adapter."):  # a language's, beside the weights of a multilingual model
         return f"{model_name(path.parent)}-{path.stem.removeprefix('adapter.')}"
-    facts = read_json(path / "harness.json") if (path / "harness.json").is_file() else {}
+    facts = read_settings(path / "harness.json")
     own = path.name if path.is_dir() or not path.suffix else path.stem
     given = str(facts.get("name") or "")
     names = ("" if given == "random" else given, own, *(each.name for each in path.parents))
