@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,10 +41,7 @@ def checkpoint_subject(source: Path) -> Exportable:
         name=known_name(folder),
         parent_digest=checkpoint_digest(folder),
         parameters=parameter_count(folder),
-        hidden_size=shape.hidden_size,
-        num_layers=shape.num_layers,
-        downsample_rate=shape.downsample_rate,
-        receptive_field=shape.receptive_field,
+        **asdict(shape),
         operations_per_second=model.operations_per_second(10.0),
         batched=graph.batched,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, override
@@ -155,10 +155,7 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
         parent_digest=digest_file(checkpoint),
         upstream_digest=checkpoint_digest(upstream.checkpoint),
         parameters=parameter_count(upstream.checkpoint) + own,
-        hidden_size=shape.hidden_size,
-        num_layers=shape.num_layers,
-        downsample_rate=shape.downsample_rate,
-        receptive_field=shape.receptive_field,
+        **asdict(shape),
         operations_per_second=model.operations_per_second(10.0),
         batched=inner.batched,
         classes=tuple(expert.classes),

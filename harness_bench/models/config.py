@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.audio.frames import SAMPLE_RATE, frame_count
+from harness_bench.audio.frames import SAMPLE_RATE, field_of, frame_count
 from harness_bench.core.config import STRICT
 
 Probability = Field(default=0.0, ge=0.0, lt=1.0)
@@ -90,10 +90,7 @@ class HubertConfig:
     @property
     def receptive_field(self) -> int:
         """Samples that one frame sees (400 for every model of the paper)."""
-        field, step = 1, 1
-        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
-            field, step = field + (kernel - 1) * step, step * stride
-        return field
+        return field_of(self.conv_kernel, self.conv_stride)
 
     def frames(self, samples: int) -> int:
         """Return how many frames the extractor gives for `samples` samples (0 if too short)."""

@@ -6,6 +6,7 @@ has passed a further layer norm in some models. It is imported here alone, when 
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, override
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from harness_bench.audio.frames import field_of
 from harness_bench.models.checkpoint import normalizes, require_sizes
 from harness_bench.models.frozen import CONFIG, FrozenModel, ModelShape, ModelType, config_of
 from harness_bench.models.hubert import normalize_waveforms
@@ -183,11 +185,10 @@ def waveform_shape(path: Path) -> ModelShape:
     """Read the shape of an encoder with convolutions, in samples of its own rate."""
     require_sizes(path, (*_SHAPE, *_CONVOLUTIONS))
     config = config_of(path)
-    field, step = 1, 1
     if len(config["conv_kernel"]) != len(config["conv_stride"]):
         raise ValueError(f"{path / CONFIG}: conv_kernel and conv_stride differ in length.")
-    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
-        field, step = field + (kernel - 1) * step, step * stride
+    field = field_of(config["conv_kernel"], config["conv_stride"])
+    step = math.prod(config["conv_stride"])
     return ModelShape(config["hidden_size"], config["num_hidden_layers"], step, field)
 
 
