@@ -35,11 +35,15 @@ class Reason(StrEnum):
     MISSING_FILE = "missing file"
     UNREADABLE = "unreadable audio"
     EMPTY = "empty audio"
+    CUT_OFF = "cut-off audio"
     NOT_FINITE = "NaN or infinite samples"
+    SCALE = "samples far above full scale"
+    CANCELS = "channels cancel each other"
     SILENT = "silent"
     TOO_SHORT = "too short"
     TOO_LONG = "too long"
     WRONG_DURATION = "duration differs from the manifest"
+    OUTSIDE = "past the end of its recording"
     BY_RULE = "left out by the corpus's rule"  # as its users do; no fault of the data
     EXCLUDED = "on a list to leave out"  # no fault of the data either
 
