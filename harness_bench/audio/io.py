@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.sndfile import SndfileStream
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from lhotse.cut import Cut
     from numpy.typing import NDArray
@@ -88,28 +91,61 @@ def read_waveform(path: str | Path) -> NDArray[np.float32]:
     return _finite(wave, path)
 
 
-class Header(NamedTuple):
-    """What an audio file says of itself."""
+# What is searched for in folders; a file that is named is read whatever its suffix.
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64"}
+)
 
-    samples: int
-    sampling_rate: int
-    channels: int
+
+@contextmanager
+def open_audio(source: str | Path | BinaryIO) -> Iterator[OpenAudio]:
+    """Open an audio file of any kind, by its path or as an open binary file.
+
+    A file that was cut off opens too: its `header.lacking` says so.
+
+    Raises:
+        AudioFault: no such file, no audio in it, or none that can be read.
+    """
+    name = getattr(source, "name", "audio") if hasattr(source, "read") else source
+    place = source if hasattr(source, "read") else _checked(Path(source))
+    with SndfileStream(place, name) as stream:
+        seconds = stream.header.samples / stream.header.sampling_rate
+        lacking = lacking_audio(stream.file.extra_info, seconds)
+        stream.header = stream.header._replace(lacking=lacking)
+        yield stream
+
+
+def read_header(path: Path) -> Header:
+    """Read what can be decoded of an audio file; of one cut into segments, once for all of them.
+
+    Raises:
+        AudioFault: no such file, no audio in it, or none that can be read.
+    """
+    about = _checked(path).stat()
+    return _header(path, about.st_size, about.st_mtime_ns)
 
 
 @lru_cache(maxsize=1024)
-def read_header(path: Path) -> Header:
-    """Read an audio file's header; of a corpus cut into segments, once for all of them.
+def _header(path: Path, _size: int, _changed: int) -> Header:
+    with open_audio(path) as stream:
+        return stream.header
 
-    Raises:
-        FileNotFoundError: it is no file; a pipe would be waited for.
-        soundfile.SoundFileError: libsndfile does not read it.
-    """
-    import soundfile  # noqa: PLC0415 - loads a shared library
 
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    about = soundfile.info(str(path))
-    return Header(int(about.frames), int(about.samplerate), int(about.channels))
+def _checked(path: Path) -> Path:
+    """Return the path of a file that can be opened: a pipe would be waited for."""
+    try:
+        str(path).encode()
+        if not path.is_file():
+            told = "it is no file" if path.exists() else "there is no such file"
+            raise AudioFault(Fault.MISSING, told, path)
+        if not path.stat().st_size:
+            raise AudioFault(Fault.EMPTY, "the file has 0 bytes", path)
+    except UnicodeEncodeError as error:
+        told = "its path is not UTF-8; rename it"
+        raise AudioFault(Fault.UNREADABLE, told, ascii(str(path))) from error
+    except OSError as error:  # such as a name longer than the file system allows
+        raise AudioFault(Fault.UNREADABLE, error.strerror or str(error), path) from error
+    return path
 
 
 def digest_samples(samples: NDArray[np.float32]) -> str:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".sph", ".w64"}
-)
 USUAL_SPLITS = ("train", "dev", "test")
 # Custom fields of this beginning are one more transcript each; `prepare` writes them as text.
 REFERENCE = "reference_"

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.audio.io import digest_samples, lacking_audio, read_header
+from harness_bench.audio.io import AudioFault, digest_samples, lacking_audio, read_header
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 
@@ -90,10 +90,8 @@ def check_header(utterance: Utterance, limits: Limits) -> Checked:
     """
     try:
         header = read_header(utterance.audio)
-    except FileNotFoundError as error:
-        raise Unfit(Reason.MISSING_FILE, "there is no such file") from error
-    except (OSError, RuntimeError, ValueError) as error:
-        raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
+    except AudioFault as error:
+        raise Unfit(Reason(error.fault), error.detail) from error
     rate = header.sampling_rate
     _, samples = _stretch(utterance, header.samples, rate)
     _refuse_short(samples, rate, limits)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench import corpora
-from harness_bench.corpora.base import AUDIO_SUFFIXES, Skipped, Utterance
+from harness_bench.audio.io import AUDIO_SUFFIXES
+from harness_bench.corpora.base import Skipped, Utterance
 from harness_bench.corpora.prepare import prepare
 from tests.corpora.trees import build
 

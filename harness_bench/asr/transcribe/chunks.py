@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import lacking_audio, standard
+from harness_bench.audio.io import AUDIO_SUFFIXES, lacking_audio, standard
 from harness_bench.core.files import paths_below
-from harness_bench.corpora.base import AUDIO_SUFFIXES
 
 MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech

@@ -10,7 +10,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.corpora.base import AUDIO_SUFFIXES, printable
+from harness_bench.audio.io import AUDIO_SUFFIXES
+from harness_bench.corpora.base import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core.config import STRICT
 from harness_bench.core.files import paths_below
 from harness_bench.corpora.base import (
-    AUDIO_SUFFIXES,
     Reason,
     Skipped,
     Utterance,
