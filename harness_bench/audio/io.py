@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
-from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.resample import resample
 from harness_bench.audio.sndfile import SndfileStream
 
 if TYPE_CHECKING:
@@ -171,17 +171,7 @@ def without_shell() -> None:
 def standard(samples: NDArray[np.floating], sampling_rate: int) -> NDArray[np.float32]:
     """Average (channels, samples), resample -> (ceil(samples * 16000 / sampling_rate),) float32."""
     mono = samples.mean(axis=0) if samples.ndim == 2 else samples  # noqa: PLR2004
-    mono = np.ascontiguousarray(mono, dtype=np.float32)
-    if sampling_rate == SAMPLE_RATE:
-        return mono
-    import torch  # noqa: PLC0415 - heavy, and most corpora are at 16 kHz already
-    from torchaudio.functional import resample  # noqa: PLC0415
-
-    with torch.inference_mode():
-        resampled: NDArray[np.float32] = resample(
-            torch.from_numpy(mono), sampling_rate, SAMPLE_RATE
-        ).numpy()
-    return resampled
+    return resample(np.ascontiguousarray(mono, dtype=np.float32), sampling_rate)
 
 
 def lacking_audio(log: str, seconds: float) -> str | None:
