@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from glob import escape
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,14 +18,14 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from harness_bench import corpora
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core import config as configs
-from harness_bench.core.files import read_ids, write_json, write_text
+from harness_bench.core.files import read_ids, read_settings, write_json, write_text
 from harness_bench.core.log import bar, say
+from harness_bench.core.own_files import FILES, own_files, replacing
 from harness_bench.core.workdir import PROVENANCE, write_provenance
-from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
-from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, write_split
+from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, list_files, write_split
 from harness_bench.corpora.writer import REFERENCES, PreparedSplits
-from harness_bench.cuts import store
 from harness_bench.cuts.store import REPORT, SKIPPED
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from harness_bench.cuts.table import SplitReport
     from harness_bench.leakage.compare import Pair
 
-_WRITTEN = (ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", REPORT, SKIPPED, PROVENANCE)
+_ALWAYS = (REPORT, SKIPPED, PROVENANCE)
+_WRITTEN = ("cuts.*.jsonl.gz", ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", *_ALWAYS)
 _BATCH = 2048  # utterances handed to the workers at a time
 _NOT_IN_IDS = re.compile(r"[\s/]")
 _SHOWN = 5  # offenders named in an error
@@ -152,6 +154,7 @@ def prepare(
     corpus = configs.build(kind, options, source=f"options of corpus {name}")
     config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
     root, out, rule = Path(root).absolute(), Path(out), getattr(corpus, "split_rule", None)
+    earlier = own_files(out, _WRITTEN, lambda: _of_older(out))
     source = corpus.utterances(root)
     found = list(source) if rule else source
     with PreparedSplits(out, corpus.splits) as kept:
@@ -162,18 +165,33 @@ def prepare(
             else:
                 kept.add(item)
         report = _report(name, root, kept, skipped, config)
-        with store.replacing_cuts(out, *_WRITTEN):
+        cuts = kept.filled() if report.complete else []
+        ids = _ids(found) if rule else {}
+        files = [*_ALWAYS, *list_files(ids), *(name for split in cuts for name in split.files())]
+        with replacing(out, earlier, files):
             report.write(out)
-            if report.complete:
-                for split in kept.filled():
-                    split.write(out)
+            for split in cuts:
+                split.write(out)
             if rule:
-                write_split(out, rule, _ids(found))
-            inputs = {"utterances": kept.digest()}
-            write_provenance(out, config=configs.resolved(config), seed=None, inputs=inputs)
+                write_split(out, rule, ids)
+            write_provenance(
+                out,
+                config=configs.resolved(config),
+                seed=None,
+                inputs={"utterances": kept.digest()},
+                extra={FILES: sorted(files)},
+            )
     if not report.complete:
         raise ValueError(_too_many(report, out))
     return report
+
+
+def _of_older(out: Path) -> list[str]:
+    """Return patterns of what versions before, which noted no list of files, wrote there."""
+    about = read_settings(out / REPORT)
+    names = [*(about.get("splits") or {}), *USUAL_SPLITS] if "corpus" in about else []
+    of_splits = ("cuts.{}.jsonl.gz", "ids.{}.txt", f"{REFERENCES}/{{}}.*.txt")
+    return [*_ALWAYS, SPLIT_FILE, *(like.format(escape(n)) for n in names for like in of_splits)]
 
 
 def _select(

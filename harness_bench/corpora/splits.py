@@ -181,6 +181,11 @@ def milliseconds(paths: Sequence[Path], title: str) -> list[int]:
     return [usual if length is None else length for length in found]
 
 
+def list_files(ids: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the names of what `write_split` writes of such lists; none for no split."""
+    return [SPLIT_FILE, *(ID_FILES.replace("*", split) for split in ids)] if ids else []
+
+
 def write_split(
     folder: Path, rule: SplitRule, ids: Mapping[str, Collection[str]]
 ) -> dict[str, dict[str, Any]]:

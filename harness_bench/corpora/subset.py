@@ -11,6 +11,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
+from glob import escape
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -18,14 +19,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, resolved
-from harness_bench.core.files import digest_strings
+from harness_bench.core.files import digest_strings, read_settings
 from harness_bench.core.log import bar
+from harness_bench.core.own_files import FILES, UNFINISHED, own_files, replacing
 from harness_bench.core.rng import chance
 from harness_bench.core.workdir import PROVENANCE, write_provenance
-from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, write_split
+from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, list_files, write_split
 from harness_bench.cuts import shar, store
 from harness_bench.cuts.fields import UNKNOWN, field_of, language_of
-from harness_bench.cuts.store import REPORT, UNFINISHED
+from harness_bench.cuts.store import REPORT
 from harness_bench.cuts.table import Categories, Table
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from harness_bench.cuts.fields import Row
 
 USUAL_SPLIT = "train"
+_ALWAYS = (SPLIT_FILE, PROVENANCE)
+_WRITTEN = ("cuts.*.jsonl.gz", ID_FILES, *_ALWAYS)
 SECOND = 1_000_000  # lengths are whole microseconds, so that every machine agrees on sums
 HOUR = 3600 * SECOND
 NONE = -1  # the piece of what is not drawn
@@ -373,7 +377,7 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
         ValueError: no such split, too little audio, one id twice, shards beside prepared folders,
             or `out` is a prepared corpus.
     """
-    _check_out(folders, out)
+    earlier = _check_out(folders, out)
     files = files_of(folders, wanted.split)
     candidates = Candidates(files, wanted.seed, wanted.by, languages=bool(wanted.languages))
     numbers = draw(candidates, wanted)
@@ -381,7 +385,10 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     rule = SplitRule(_name(wanted), wanted.rule(sharded=in_shards), wanted.seed)
     ids = {name: candidates.ids(numbers == at) for at, name in enumerate(wanted.pieces)}
     remove_pieces(out)  # before the lists of ids, which tell which they are
-    with store.replacing_cuts(out, ID_FILES, SPLIT_FILE, PROVENANCE):
+    written = [*list_files(ids), PROVENANCE]
+    if not in_shards:
+        written += [store.cuts_path(out, name).name for name in ids]
+    with replacing(out, earlier, written):
         if in_shards:
             copy_shards(folders, numbers, wanted.pieces, out)
         else:
@@ -393,7 +400,7 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
             config={"folders": [str(folder.absolute()) for folder in folders], **resolved(wanted)},
             seed=wanted.seed,
             inputs={"ids": candidates.digest()},
-            extra={"pieces": [asdict(piece) for piece in pieces]},
+            extra={"pieces": [asdict(piece) for piece in pieces], FILES: sorted(written)},
         )
     hours = _hours(candidates.lengths)
     return Drawn(out, rule.rule, wanted.seed, len(candidates), hours, pieces)
@@ -444,15 +451,21 @@ def _name(wanted: Wanted) -> str:
     return "_".join([*parts, *(f"{name}{wanted.languages[name]:g}" for name in wanted.languages)])
 
 
-def _check_out(folders: Sequence[Path], out: Path) -> None:
-    """Refuse to write where cuts would be lost that cannot be drawn again."""
+def _check_out(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Refuse to write where cuts would be lost; return what an earlier subset wrote there."""
     sources = {folder.resolve() for folder in folders}
     if out.resolve() in sources or (out / REPORT).exists():
         raise ValueError(f"{out} holds a prepared corpus; write the list into another folder.")
-    ours = (out / SPLIT_FILE).is_file() or (out / store.UNFINISHED).exists()
-    if not ours and (any(store.cuts_files(out)) or any(shard_pieces(out))):
-        raise ValueError(f"{out} holds cuts of something else; write the list into another folder.")
+    earlier = own_files(out, _WRITTEN, lambda: _of_older(out))
     if pieces := [each for each in shard_pieces(out) if each.resolve() in sources]:
         raise ValueError(
             f"{pieces[0]} is drawn from and would be replaced; write the list into another folder."
         )
+    return earlier
+
+
+def _of_older(out: Path) -> list[str]:
+    """Return patterns of what versions before, which noted no list of files, wrote there."""
+    names = read_settings(out / SPLIT_FILE).get("splits") or ()
+    of_splits = ("cuts.{}.jsonl.gz", "ids.{}.txt")
+    return [*_ALWAYS, *(like.format(escape(name)) for name in names for like in of_splits)]

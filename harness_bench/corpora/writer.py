@@ -8,18 +8,18 @@ from collections import Counter
 from contextlib import ExitStack
 from functools import lru_cache
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import atomic_path, digest_strings
 from harness_bench.corpora.base import REFERENCE
 from harness_bench.cuts.fields import DIGEST, fields_of
-from harness_bench.cuts.store import Spool, to_line, write_lines
+from harness_bench.cuts.store import Spool, cuts_path, to_line, write_lines
 from harness_bench.cuts.table import LABEL_FIELDS, Table, value_of
 from harness_bench.leakage.compare import DECLARED, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from harness_bench.corpora.check import Checked
     from harness_bench.cuts.fields import Row
@@ -99,13 +99,20 @@ class PreparedSplit:
         begin = place * _DIGEST_BYTES
         return self._digests[begin : begin + _DIGEST_BYTES].hex()
 
+    def files(self) -> list[str]:
+        """Return the paths of what `write` writes, relative to its folder."""
+        return [cuts_path(Path(), self.table.name).name, *self._texts().values()]
+
+    def _texts(self) -> dict[str, str]:
+        annotators = ((name, name.removeprefix(REFERENCE)) for name in sorted(self._references))
+        return {name: f"{REFERENCES}/{self.table.name}.{who}.txt" for name, who in annotators}
+
     def write(self, out: Path) -> None:
         """Write the cuts by id, and the transcripts of further annotators as Kaldi's text."""
         order = self.table.order()
         write_lines(out, self.table.name, self.spool.lines(order))
-        for name in sorted(self._references):
-            path = out / REFERENCES / f"{self.table.name}.{name.removeprefix(REFERENCE)}.txt"
-            with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        for name, path in self._texts().items():
+            with atomic_path(out / path) as partial, partial.open("w", encoding="utf-8") as stream:
                 for row in map(json.loads, self.spool.lines(order)):
                     if (text := fields_of(row).get(name)) is not None:
                         stream.write(f"{row['id']} {' '.join(text.split())}".rstrip() + "\n")

@@ -19,8 +19,9 @@ import numpy as np
 from harness_bench.audio.io import without_shell
 from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.log import bar, say
+from harness_bench.core.own_files import UNFINISHED, refusal, refuse_others
 from harness_bench.cuts.fields import digest_of, identity, language_of, spoken
-from harness_bench.cuts.store import UNFINISHED, cuts_files
+from harness_bench.cuts.store import cuts_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ INDEX = "index.json"
 CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
 _ROW = {"number": int, "utterances": int, "hours": dict, "digest": str}  # of the index
 SHARD_PATTERN = f"{CUTS}.{'[0-9]' * 6}.jsonl.gz"
+_FILES = (SHARD_PATTERN, f"{AUDIO}.{'[0-9]' * 6}.tar")
 SHARD_CUTS = 1000
 _MEMBERS = 2  # of an archive for each cut: its audio and what is said of it
 # What lhotse's reader and the libraries below it raise on broken files.
@@ -292,12 +294,12 @@ def _has_audio(shard: Shard) -> bool:
 def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable[[Cut], None]]:
     """Yield what writes cuts with their audio into shards; till the end `open_shards` refuses.
 
-    A folder of prepared cuts is a ValueError.
+    A folder of prepared cuts, or one with anything where no shards of ours were, is a ValueError.
     """
-    if prepared := sorted({*cuts_files(out)} - {*out.glob(SHARD_PATTERN)}):
-        raise ValueError(
-            f"{out} holds {prepared[0].name}; write shards into a folder of their own."
-        )
+    if not _is_ours(out):
+        refuse_others(out)
+    elif prepared := sorted({*cuts_files(out)} - {*out.glob(SHARD_PATTERN)}):
+        raise ValueError(refusal(out, [path.name for path in prepared]))
     from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
 
     without_shell()
@@ -311,10 +313,14 @@ def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable
     (out / UNFINISHED).unlink()
 
 
+def _is_ours(out: Path) -> bool:
+    """Tell whether we wrote shards into a folder: by index and shards, or the mark of writing."""
+    return (out / UNFINISHED).is_file() or ((out / INDEX).is_file() and is_sharded(out))
+
+
 def remove_shards(out: Path) -> None:
     """Remove the shards of a folder and its index, and nothing else."""
-    archives = SHARD_PATTERN.replace(CUTS, AUDIO).replace("jsonl.gz", "tar")
-    for old in (out / INDEX, *out.glob(SHARD_PATTERN), *out.glob(archives)):
+    for old in (path for like in (INDEX, *_FILES) for path in out.glob(like)):
         old.unlink(missing_ok=True)
 
 

@@ -13,11 +13,11 @@ import os
 import tempfile
 import zlib
 from array import array
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from harness_bench.core.files import atomic_path
+from harness_bench.core.own_files import UNFINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,7 +71,6 @@ def parse(line: bytes, path: Path, number: int) -> Row:
     return row
 
 
-UNFINISHED = "UNFINISHED"  # this file stands in a folder while its cuts are being replaced
 _PREFIX, _SUFFIX = "cuts.", ".jsonl.gz"
 _USUAL_ORDER = ("train", "dev", "test")
 
@@ -84,20 +83,6 @@ def cuts_path(folder: Path, split: str) -> Path:
 def cuts_files(folder: Path) -> list[Path]:
     """List the files of cuts in a folder, by name."""
     return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
-
-
-@contextmanager
-def replacing_cuts(out: Path, *others: str) -> Iterator[None]:
-    """Empty a folder of an earlier run: its cuts and what fits a pattern of `others`.
-
-    A run cut off within leaves a mark that `splits` refuses.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    (out / UNFINISHED).touch()
-    for old in (*cuts_files(out), *(path for pattern in others for path in out.glob(pattern))):
-        old.unlink(missing_ok=True)
-    yield
-    (out / UNFINISHED).unlink()
 
 
 def splits(folder: Path) -> list[str]:

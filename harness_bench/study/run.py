@@ -13,9 +13,10 @@ import torch
 
 from harness_bench.audio.batching import total_hours
 from harness_bench.core.config import build
+from harness_bench.core.own_files import replacing
 from harness_bench.core.process import run_logged
 from harness_bench.core.workdir import OldNote, WorkDir, hardware, versions
-from harness_bench.cuts.store import cuts_path, read_cuts, read_lines, replacing_cuts, write_lines
+from harness_bench.cuts.store import cuts_path, read_cuts, read_lines, write_lines
 from harness_bench.models import hub
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest
@@ -314,7 +315,8 @@ def _merge(demo: Demo) -> None:
     """Write the train splits of several corpora as one, for pretraining."""
     folder = demo.out / "cuts" / PRETRAINING
     files = [cuts_path(demo.cuts(source), "train") for source in demo.config.pretraining_sources]
-    with replacing_cuts(folder):
+    merged = cuts_path(folder, "train")
+    with replacing(folder, [merged], [merged.name]):
         write_lines(folder, "train", chain.from_iterable(map(read_lines, files)))
 
 

@@ -26,10 +26,11 @@ ASKED: dict[str, Callable[[Any], object]] = {
 def test_rows_tell_what_lhotse_tells(name: str, tmp_path: Path) -> None:
     """Lhotse as the oracle: two ways of reading must not see two corpora."""
     trees.build(name, tmp_path / "corpus")
-    prepare(name, tmp_path / "corpus", tmp_path, PrepareConfig(jobs=1, max_skipped=1))
-    for split in store.splits(tmp_path):
-        rows = list(store.read_rows(store.cuts_path(tmp_path, split)))
-        cuts = store.read_cuts(tmp_path, split)
+    out = tmp_path / "cuts"
+    prepare(name, tmp_path / "corpus", out, PrepareConfig(jobs=1, max_skipped=1))
+    for split in store.splits(out):
+        rows = list(store.read_rows(store.cuts_path(out, split)))
+        cuts = store.read_cuts(out, split)
         assert fields.tags_of(rows) == fields.tags_of(cuts)
         for row, one in zip(rows, cuts, strict=True):
             assert store.to_line(row) == store.to_line(one)

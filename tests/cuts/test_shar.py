@@ -165,7 +165,6 @@ def test_a_whole_folder_is_left_alone_and_a_torn_one_is_not(
     write_shards(mended, tmp_path, shard_cuts=2)
     found = next(read_metadata(open_shards(tmp_path))).custom or {}
     assert found["audio_digest"] == "mended"
-    (tmp_path / INDEX).unlink()
     (tmp_path / "recording.000001.tar").unlink()
     assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4
 
@@ -284,6 +283,6 @@ def test_sharding_again_mends(
 def test_prepared_cuts_stay(cuts: list[Cut], tmp_path: Path) -> None:
     """`harness-bench shard cuts/x cuts/x` must not cost a corpus that took a day to prepare."""
     write_cuts(tmp_path / "both", "train", cuts)
-    with pytest.raises(ValueError, match=r"both holds cuts\.train\.jsonl\.gz"):
+    with pytest.raises(ValueError, match=r"both holds .*cuts\.train\.jsonl\.gz"):
         write_shards(cuts, tmp_path / "both")
     assert len(read_cuts(tmp_path / "both", "train")) == len(cuts)
