@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, override
 
+from harness_bench.core.hub import said
 from harness_bench.core.log import say
 from harness_bench.core.tables import columns
 from harness_bench.models.checkpoint import FACTS, HEAD
 from harness_bench.models.frozen import config_of, load_backbone, type_of
-from harness_bench.models.hub import said
 from harness_bench.models.readme import (
     OPENING,
     README,

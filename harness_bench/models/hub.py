@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from harness_bench.core import hub as core_hub
 from harness_bench.core.config import STRICT, build, read_toml
 from harness_bench.core.files import read_settings
 from harness_bench.core.log import say
@@ -30,11 +31,9 @@ _FETCHED = (
     "LICENSE*",
 )  # fmt: skip
 _REPOSITORY = re.compile(
-    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(/(?P<adapter>adapter\.[\w-]+\.safetensors))?"
-    r"(@(?P<revision>[\w./-]+))?",
+    core_hub.REPOSITORY + r"(/(?P<adapter>adapter\.[\w-]+\.safetensors))?" + core_hub.REVISION,
     re.ASCII,
 )
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 # Names of folders and files that say what is in them, and not which model it is.
 _SAYS_NOTHING = re.compile(
     r"((checkpoints?|states|models?|pytorch_model|weights|runs?|exports?|output)?"
@@ -148,11 +147,7 @@ def is_repository(model: str) -> bool:
 
 def source_of(path: Path) -> str:
     """Return `OWNER/NAME@COMMIT` of a path in the Hub's cache, "" of any other."""
-    path = path.parent if path.suffix else path  # a file of adapters
-    commit, kind, repo = path.name, path.parent.name, path.parent.parent.name
-    if kind != "snapshots" or not repo.startswith("models--") or not _COMMIT.fullmatch(commit):
-        return ""
-    return f"{repo.removeprefix('models--').replace('--', '/', 1)}@{commit}"
+    return core_hub.source_of(path.parent if path.suffix else path)  # a file of adapters
 
 
 def model_name(model: str | Path) -> str:
@@ -178,63 +173,20 @@ def model_name(model: str | Path) -> str:
 
 
 def _download(repo: str, revision: str | None, adapter: str | None = None) -> Path:
-    from huggingface_hub import errors  # noqa: PLC0415 - where one is fetched
-
-    asked = repo if revision is None else f"{repo}@{revision}"
+    source = core_hub.Repository(repo, revision)
     point = f"or point to a copy: a folder, or {MODELS}."
-    try:
-        folder = _snapshot(repo, revision, [] if adapter is None else [adapter])
-        if not _weights(folder):  # those of an exported graph are in it, which is data too
-            folder = _snapshot(repo, revision, [GRAPH])
-    except errors.GatedRepoError as error:
-        raise ValueError(
-            f"{asked} is gated on the Hugging Face Hub: ask for access on its page there and log "
-            f"in with `hf auth login`, {point}"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise ValueError(
-            f"{asked}: the model on the Hugging Face Hub has no revision {revision!r}; name a "
-            "branch, a tag or a commit of it."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ValueError(
-            f"There is no folder or file {asked} here, and the Hugging Face Hub has no such model, "
-            f"or you may not read it. Log in with `hf auth login` if it is private, {point}"
-        ) from error
-    except (OSError, errors.HTTPError) as error:
-        raise ValueError(
-            f"There is no folder or file {asked} here, it is not whole in the local cache, and it "
-            f"could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
-            f"`hf download {repo}` where there is a network, {point}"
-        ) from error
+
+    def fetch(*more: str) -> Path:
+        return core_hub.snapshot(source, [*_FETCHED, *more], ["*/*"], way_out=point)
+
+    folder = fetch() if adapter is None else fetch(adapter)
+    if not _weights(folder):  # those of an exported graph are in it, which is data too
+        folder = fetch(GRAPH)
     if adapter is not None and not (folder / adapter).is_file():
-        raise ValueError(f"{asked} has no {adapter}; {point}")
-    _check(folder, asked, point)
-    say(f"{asked}: {source_of(folder)}, in {folder}")
+        raise ValueError(f"{source} has no {adapter}; {point}")
+    _check(folder, str(source), point)
+    say(f"{source}: {source_of(folder)}, in {folder}")
     return folder if adapter is None else folder / adapter
-
-
-def said(error: Exception) -> str:
-    """Return what the Hub's client said of an error, in one line."""
-    return " ".join(str(error.__cause__ or error).split())[:200]
-
-
-def _snapshot(repo: str, revision: str | None, more: list[str]) -> Path:
-    """Return the files in the cache; those that came whole before a kill are not fetched again."""
-    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - as above
-
-    def fetch(*, local: bool) -> Path:
-        return Path(snapshot_download(
-            repo, revision=revision, allow_patterns=[*_FETCHED, *more],
-            ignore_patterns=["*/*"], local_files_only=local,
-        ))  # fmt: skip
-
-    if revision is not None and _COMMIT.fullmatch(revision):
-        try:
-            return fetch(local=True)  # a commit never changes
-        except errors.LocalEntryNotFoundError:
-            pass
-    return fetch(local=False)
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -1,0 +1,137 @@
+"""The Hugging Face Hub: what a user names there is fetched once, and errors are told in a sentence.
+
+Models (`models/hub.py`) and datasets (`corpora/layouts/hf.py`) both come from it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+type Kind = Literal["model", "dataset"]
+
+REPOSITORY = r"(?P<repo>\w[\w.-]*/\w[\w.-]*)"
+REVISION = r"(@(?P<revision>[\w./-]+))?"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAMED = re.compile(REPOSITORY + REVISION, re.ASCII)
+
+
+class Repository(NamedTuple):
+    """A repository on the Hub, as users name it: `OWNER/NAME` or `OWNER/NAME@REVISION`."""
+
+    repo: str
+    revision: str | None = None  # a branch, a tag or a commit; None: the default branch
+    kind: Kind = "model"
+
+    def __str__(self) -> str:
+        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
+
+
+def repository(text: str, kind: Kind) -> Repository | None:
+    """Read `OWNER/NAME[@REVISION]`; None for what has not this form. A path may have it, too."""
+    found = _NAMED.fullmatch(text)
+    return None if found is None else Repository(found["repo"], found["revision"], kind)
+
+
+def source_of(folder: Path, kind: Kind = "model") -> str:
+    """Return `OWNER/NAME@COMMIT` of a folder in the Hub's cache, "" of any other."""
+    commit, snapshots, repo = folder.name, folder.parent.name, folder.parent.parent.name
+    begin = f"{kind}s--"
+    if snapshots != "snapshots" or not repo.startswith(begin) or not COMMIT.fullmatch(commit):
+        return ""
+    return f"{repo.removeprefix(begin).replace('--', '/', 1)}@{commit}"
+
+
+def snapshot(
+    source: Repository, allow: Sequence[str], ignore: Sequence[str] = (), *, way_out: str = ""
+) -> Path:
+    """Return the folder of a repository in the Hub's cache with the files of some patterns.
+
+    Files that came whole before a kill are not fetched again. A commit that is there asks no one;
+    without a network, what is there of a branch or tag is taken if it is whole.
+
+    Args:
+        source: the repository.
+        allow: patterns of names to fetch; `*` matches a `/`, too.
+        ignore: patterns of names to leave.
+        way_out: what else a user may do, for the messages, such as "or name a folder."
+
+    Raises:
+        ValueError: no such repository or revision, no access, or no answer.
+    """
+    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - where one is fetched
+
+    def fetch(*, local: bool) -> Path:
+        return Path(snapshot_download(
+            source.repo, repo_type=source.kind, revision=source.revision,
+            allow_patterns=[*allow], ignore_patterns=[*ignore], local_files_only=local,
+        ))  # fmt: skip
+
+    if source.revision is not None and COMMIT.fullmatch(source.revision):
+        try:
+            return fetch(local=True)  # a commit never changes
+        except errors.LocalEntryNotFoundError:
+            pass
+    with _told(source, way_out):
+        return fetch(local=False)
+
+
+def listing(source: Repository, *, way_out: str = "") -> tuple[Path, dict[str, int]]:
+    """Return a repository's folder in the cache and the bytes of every file it has, by name.
+
+    Nothing but its README.md is fetched. Errors: as `snapshot`.
+    """
+    from huggingface_hub import errors, get_cached_repo_tree  # noqa: PLC0415 - as above
+
+    folder = snapshot(source, ["README.md"], way_out=way_out)
+    try:  # kept beside the snapshot by what was just called
+        tree = get_cached_repo_tree(source.repo, repo_type=source.kind, revision=folder.name)
+    except errors.CachedRepoTreeNotFoundError as error:
+        raise ValueError(
+            f"{source}: the local cache does not say which files this {source.kind} has. Run this "
+            f"once where there is a network{f', {way_out}' if way_out else '.'}"
+        ) from error
+    return folder, {file.path: file.size for file in tree}
+
+
+@contextmanager
+def _told(source: Repository, way_out: str) -> Iterator[None]:
+    """Turn the client's errors into sentences that say the way out."""
+    from huggingface_hub import errors  # noqa: PLC0415 - as above
+
+    end = f", {way_out}" if way_out else "."
+    kind = source.kind
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise ValueError(
+            f"{source} is gated on the Hugging Face Hub: ask for access on its page there and log "
+            f"in with `hf auth login`{end}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ValueError(
+            f"{source}: the {kind} on the Hugging Face Hub has no revision {source.revision!r}; "
+            "name a branch, a tag or a commit of it."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"There is no folder or file {source} here, and the Hugging Face Hub has no such "
+            f"{kind}, or you may not read it. Log in with `hf auth login` if it is private{end}"
+        ) from error
+    except (OSError, errors.HTTPError) as error:
+        type_of = "" if kind == "model" else f"--repo-type {kind} "
+        raise ValueError(
+            f"There is no folder or file {source} here, it is not whole in the local cache, and it "
+            f"could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
+            f"`hf download {type_of}{source.repo}` where there is a network{end}"
+        ) from error
+
+
+def said(error: Exception) -> str:
+    """Return what the Hub's client said of an error, in one line."""
+    return " ".join(str(error.__cause__ or error).split())[:200]
