@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import soundfile
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -31,7 +30,8 @@ from harness_bench.asr.kaldi import (
     write_skipped,
     write_table,
 )
-from harness_bench.audio.io import lacking_audio
+from harness_bench.audio.base import AudioFault, Fault
+from harness_bench.audio.io import read_header
 from harness_bench.core.config import STRICT, build, read_toml, read_yaml, resolved
 from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
@@ -293,9 +293,9 @@ def read_utterances(folder: Path, shape: ModelShape) -> tuple[list[AudioUtteranc
         samples = {}
         for name, path in paths.items():
             try:
-                samples[name] = _length(path)
-            except (soundfile.SoundFileError, ValueError) as error:
-                unheard[name] = f"{path} cannot be read ({error})"
+                samples[name] = _length(Path(path))
+            except AudioFault as fault:
+                unheard[name] = f"{path} cannot be read ({fault.detail})"
     unheard |= {name: f"{paths[name]} has no samples" for name in paths if samples.get(name) == 0}
     return [
         AudioUtterance(name, path, samples[name], shape.frames(samples[name]))
@@ -304,13 +304,12 @@ def read_utterances(folder: Path, shape: ModelShape) -> tuple[list[AudioUtteranc
     ], unheard
 
 
-def _length(path: str) -> int:
-    """Return a file's samples; libsndfile takes one that was cut off for a short one."""
-    with soundfile.SoundFile(path) as stream:
-        lacking = lacking_audio(stream.extra_info, stream.frames / stream.samplerate)
-        if lacking is not None:
-            raise ValueError(lacking)
-        return int(stream.frames)
+def _length(path: Path) -> int:
+    """Return a file's samples; one that was cut off has fewer than it promises."""
+    header = read_header(path)
+    if header.lacking:
+        raise AudioFault(Fault.CUT_OFF, header.lacking, path)
+    return header.samples
 
 
 if __name__ == "__main__":

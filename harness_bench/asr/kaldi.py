@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import load_waveform
+from harness_bench.audio.io import load_waveform, read_header
 from harness_bench.core.files import atomic_path, digest_strings, stamp, write_text
 from harness_bench.core.log import bar
 from harness_bench.cuts.fields import field_of, text_of
@@ -63,8 +63,6 @@ def format_audio(
     an earlier run, also of one that was killed, are kept if they came from the same cut. All audio
     is decoded here, once: what is cut off, empty, NaN or infinite goes to skipped.tsv instead.
     """
-    import soundfile  # noqa: PLC0415 - loads libsndfile
-
     utterances = by_name(cuts, split)
     direct = {name: path for name, cut in utterances.items() if (path := _direct_path(cut))}
     targets = {name: audio / _file_name(name, suffix) for name in utterances if name not in direct}
@@ -88,7 +86,7 @@ def format_audio(
                 return int(utterances[name].num_samples)
             if not targets[name].exists():
                 _write_audio(utterances[name], targets[name])
-            return int(soundfile.info(targets[name]).frames)
+            return read_header(targets[name]).samples
         except ValueError as error:
             return str(error)
 

@@ -19,7 +19,6 @@ from harness_bench.asr.transcribe.recognise import (
 )
 from harness_bench.asr.transcribe.transcript import TimedWord
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.deploy.listening import at_16_khz
 from harness_bench.models.runtime import Graph
 
 if TYPE_CHECKING:
@@ -86,7 +85,6 @@ class GraphRecogniser:
     """An exported CTC model as a recogniser of chunks."""
 
     batch_size = 1
-    resample = staticmethod(at_16_khz)
 
     def __init__(self, folder: Path) -> None:
         self.graph = Graph(folder, "ctc")

@@ -28,7 +28,7 @@ def checkpoint_arguments():
     stored.seek(0)
     torch.load(stored)
 
-def audio_by_soundfile():
+def audio_without_torchcodec():
     wave.seek(0)
     samples, rate = torchaudio.load(wave)
     assert (samples.shape, samples.dtype, rate) == ((2, 160), torch.float32, 16000)

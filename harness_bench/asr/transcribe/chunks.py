@@ -1,23 +1,22 @@
 """Recordings of any length as chunks that a recogniser can take, cut at quiet places."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness_bench.audio.base import AudioFault, Fault, OpenAudio
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import AUDIO_SUFFIXES, lacking_audio, standard
+from harness_bench.audio.io import AUDIO_SUFFIXES, open_audio
+from harness_bench.audio.resample import Resampler
 from harness_bench.core.files import paths_below
 
 MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech
 SHORTEST_LIMIT = 1.0  # seconds; the least that `max_seconds` may be
 _WINDOW, _HOP = 0.2, 0.01  # seconds over which loudness is measured, and its step
-
-type Resample = Callable[[NDArray[np.float32], int], NDArray[np.float32]]  # samples, rate
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,16 @@ def find_recordings(paths: Iterable[Path]) -> list[Recording]:
     return list(found.values())
 
 
-def read_chunks(path: Path, max_seconds: float, resample: Resample = standard) -> Iterator[Chunk]:
+def read_chunks(path: Path, max_seconds: float) -> Iterator[Chunk]:
     """Read a recording chunk by chunk, so that memory does not grow with its length.
 
     Each chunk ends where the 0.2 s around it are quietest between half of `max_seconds` and
     `max_seconds` after its beginning (the last of equally quiet places). The chunks together are
-    the whole recording; none but a recording shorter than that is below a quarter of it.
+    the whole recording at 16 kHz; none but a recording shorter than that is below a quarter of it.
 
     Args:
-        path: a file that libsndfile reads, any rate; channels are averaged.
+        path: audio of any kind and rate; channels are averaged.
         max_seconds: longest chunk.
-        resample: makes 16 kHz of it.
 
     Raises:
         ValueError: no such file, unreadable, cut off, too short, NaN or infinite samples, or
@@ -89,48 +87,35 @@ def read_chunks(path: Path, max_seconds: float, resample: Resample = standard) -
     """
     if max_seconds < SHORTEST_LIMIT:
         raise ValueError(f"max_seconds = {max_seconds}: expected at least {SHORTEST_LIMIT:g}.")
-    if not path.is_file():
-        raise ValueError("there is no such file" if not path.exists() else "it is no file")
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
-    try:
-        with soundfile.SoundFile(str(path)) as stream:
-            rate, promised = int(stream.samplerate), int(stream.frames)
-            if cut_off := lacking_audio(stream.extra_info, promised / rate):
-                raise ValueError(cut_off)
-            limit = int(max_seconds * rate)
-            waiting, done = np.zeros(0, np.float32), 0
-            while True:
-                # A quarter more than a chunk, so that the last one can be kept from being tiny.
-                more = _read(stream, limit + limit // 4 - len(waiting))
+    limit = int(max_seconds * SAMPLE_RATE)
+    with open_audio(path) as recording:
+        if recording.header.lacking:
+            raise AudioFault(Fault.CUT_OFF, recording.header.lacking, path)
+        pieces = _pieces(recording)
+        waiting, done = np.zeros(0, np.float32), 0
+        while True:
+            # A quarter more than a chunk, so that the last one can be kept from being tiny.
+            while len(waiting) < limit + limit // 4 and (more := next(pieces, None)) is not None:
                 waiting = np.concatenate([waiting, more])
-                end = len(waiting) if len(waiting) <= limit else quiet_place(waiting, rate, limit)
-                if not end:
-                    break
-                yield Chunk(done / rate, resample(waiting[:end], rate))
-                waiting, done = waiting[end:], done + end
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(_reason(path, str(error).splitlines()[0])) from error
-    if done < promised:
-        raise ValueError(f"the header promises {promised} samples, {done} could be decoded")
-    if done < MIN_SECONDS * rate:
-        raise ValueError(f"{done / rate:.3f} s < {MIN_SECONDS:g} s: too short for a word")
+            whole = len(waiting) <= limit
+            end = len(waiting) if whole else quiet_place(waiting, SAMPLE_RATE, limit)
+            if not end:
+                break
+            yield Chunk(done / SAMPLE_RATE, waiting[:end])
+            waiting, done = waiting[end:], done + end
+    if done < MIN_SECONDS * SAMPLE_RATE:
+        raise ValueError(f"{done / SAMPLE_RATE:.3f} s < {MIN_SECONDS:g} s: too short for a word")
 
 
-def _reason(path: Path, message: str) -> str:
-    """Say why a file could not be opened; libsndfile takes a torn MP3 for one that is not there."""
-    if not path.stat().st_size:
-        return "the file has 0 bytes"
-    return "no audio was recognised in it" if "does not exist" in message else message
-
-
-def _read(stream: Any, count: int) -> NDArray[np.float32]:
-    """Read the next samples, channels averaged; fewer at the end of the file."""
-    block = stream.read(max(count, 0), dtype="float32", always_2d=True)
-    if not np.isfinite(block).all():
-        raise ValueError("NaN or infinite samples")
-    mono: NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
-    return mono
+def _pieces(recording: OpenAudio) -> Iterator[NDArray[np.float32]]:
+    """Yield the whole of a recording, (samples,) at 16 kHz, about 10 s at a time."""
+    rate = recording.header.sampling_rate
+    convert = Resampler(rate)
+    for block in recording.blocks(10 * rate):
+        if not np.isfinite(block).all():
+            raise ValueError("NaN or infinite samples")
+        yield convert(block.mean(axis=1, dtype=np.float32, keepdims=True))[:, 0]
+    yield convert(np.zeros((0, 1)), last=True)[:, 0]
 
 
 def quiet_place(samples: NDArray[np.float32], rate: int, limit: int) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness_bench.asr.transcribe.chunks import Chunk, Recording, Resample, read_chunks
+from harness_bench.asr.transcribe.chunks import Chunk, Recording, read_chunks
 from harness_bench.asr.transcribe.transcript import TimedWord, Transcript, segments_of
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.log import bar
@@ -94,10 +94,6 @@ class Recogniser(Protocol):
 
     batch_size: int  # chunks heard at a time
 
-    @property
-    def resample(self) -> Resample:
-        """What makes 16 kHz of samples."""
-
     def hear(self, waves: Sequence[NDArray[np.float32]]) -> list[Hypothesis]:
         """Return the hypothesis of each waveform, (samples,) float32 at 16 kHz."""
 
@@ -108,9 +104,7 @@ def transcripts(
     """Yield a transcript per recording, in order; one that cannot be read has its `problem`."""
     waiting: list[tuple[Transcript, Chunk]] = []
     opened: list[Transcript] = []  # all but the last have been read to the end
-    for each, chunk in bar(
-        _all_chunks(recordings, max_seconds, recogniser.resample), title="transcribe", unit="chunk"
-    ):
+    for each, chunk in bar(_all_chunks(recordings, max_seconds), title="transcribe", unit="chunk"):
         if not opened or opened[-1] is not each:
             opened.append(each)
         if chunk is not None and not chunk.silent:
@@ -125,17 +119,18 @@ def transcripts(
 
 
 def _all_chunks(
-    recordings: Iterable[Recording], max_seconds: float, resample: Resample
+    recordings: Iterable[Recording], max_seconds: float
 ) -> Iterator[tuple[Transcript, Chunk | None]]:
     """Yield the chunks of each recording; one that cannot be read comes once without any."""
     for recording in recordings:
         each = Transcript(recording.path, recording.name)
         try:
-            for chunk in read_chunks(recording.path, max_seconds, resample):
+            for chunk in read_chunks(recording.path, max_seconds):
                 each.duration = chunk.start + chunk.duration
                 yield each, chunk
         except ValueError as error:  # nothing is told but the problem
-            each.problem, each.duration = " ".join(str(error).split()), 0.0
+            told = getattr(error, "detail", str(error))  # the file's name stands beside it
+            each.problem, each.duration = " ".join(told.split()), 0.0
             each.segments.clear()
         if not each.duration:
             yield each, None

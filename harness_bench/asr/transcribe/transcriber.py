@@ -27,7 +27,6 @@ from harness_bench.asr.transcribe.recognise import (
 from harness_bench.asr.transcribe.transcript import TimedWord, Transcript
 from harness_bench.audio.batching import pad
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import standard
 
 MAX_SECONDS = 20.0  # longest chunk; recipes train on utterances of up to so many
 
@@ -64,8 +63,6 @@ def confidence(spans: Sequence[TokenSpan]) -> float:
 
 class Transcriber:
     """A model (see `open_model`) with what is needed to say when its words were said."""
-
-    resample = staticmethod(standard)
 
     def __init__(self, model: Path, opening: OpenOptions | None = None) -> None:
         opening = opening or OpenOptions()

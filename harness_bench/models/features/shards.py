@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, override
 from weakref import WeakValueDictionary
 
 import numpy as np
-import soundfile
 import torch
 
+from harness_bench.audio.base import AudioFault
 from harness_bench.audio.batching import by_duration, pad
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.io import open_audio
 from harness_bench.core.cache import MEBIBYTE
 from harness_bench.core.files import atomic_path, digest_file, read_json, stamp, write_json
 
@@ -363,14 +364,17 @@ def _read(utterance: AudioUtterance) -> Audio | str:
     found = stamp(path)
     data = path.read_bytes()
     try:
-        wave, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    except soundfile.LibsndfileError as error:
-        return f"{path} cannot be read ({error})"
-    if rate != SAMPLE_RATE or wave.ndim > 1 or len(wave) != utterance.samples:
+        with open_audio(io.BytesIO(data)) as recording:
+            samples, rate = recording.read(), recording.header.sampling_rate
+    except AudioFault as fault:
+        return f"{path} cannot be read ({fault.detail})"
+    if rate != SAMPLE_RATE or samples.shape != (utterance.samples, 1):
         return (
-            f"{path} has shape {wave.shape} at {rate} Hz; expected {utterance.samples} samples "
-            f"(utt2num_samples) of one channel at {SAMPLE_RATE} Hz"
+            f"{path} has {len(samples)} samples of {samples.shape[1]} channels at {rate} Hz; "
+            f"expected {utterance.samples} samples (utt2num_samples) of one channel at "
+            f"{SAMPLE_RATE} Hz"
         )
+    wave = samples[:, 0]
     if not np.isfinite(wave).all():
         return f"{path} has NaN or infinite samples"
     # The bytes that were read, not those that may stand there by now; as `digest_file` has it.

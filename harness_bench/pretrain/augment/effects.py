@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torchaudio.functional import fftconvolve
 
+from harness_bench.audio.base import AudioFault
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
-from harness_bench.audio.io import standard
+from harness_bench.audio.io import AUDIO_SUFFIXES, open_audio, standard
 from harness_bench.core.files import paths_below
 from harness_bench.pretrain.config import GENERATED, SIMULATED
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
     from numpy.typing import NDArray
-    from soundfile import SoundFile
 
+    from harness_bench.audio.base import OpenAudio
     from harness_bench.pretrain.config import AugmentConfig
 
     Wave = NDArray[np.float32]
@@ -247,33 +248,27 @@ def labels_at_speed(labels: torch.Tensor, factor: float, frames: int) -> torch.T
 
 def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
     """List the audio files below a folder by path, hidden ones aside; none are a `ValueError`."""
-    import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
-
     root = Path(folder)
     way_out = f'name a folder of recordings, or "{alternative}"'
     if not root.is_dir():
         raise ValueError(f"augment.{key} = {folder!r} is not a folder; {way_out}.")
-    known = {f".{name.lower()}" for name in sf.available_formats()} - {".raw"}  # has no header
-    known |= {".aif", ".oga", ".opus", ".snd", ".sph", ".wave"}
-    found = tuple(path for path in paths_below(root, known) if path.is_file())
+    found = tuple(path for path in paths_below(root, AUDIO_SUFFIXES) if path.is_file())
     if not found:
         raise ValueError(
             f"augment.{key} = {folder!r} holds no audio file; looked for "
-            f"{', '.join(sorted(known))} at any depth. Please {way_out}."
+            f"{', '.join(sorted(AUDIO_SUFFIXES))} at any depth. Please {way_out}."
         )
     return found
 
 
 @contextmanager
-def _recording(path: Path) -> Iterator[SoundFile]:
+def _recording(path: Path) -> Iterator[OpenAudio]:
     """Open a recording; what goes wrong with it is a `ValueError` that names the file."""
-    import soundfile as sf  # noqa: PLC0415 - only folders of recordings need it
-
     try:
-        with sf.SoundFile(path) as stream:
-            yield stream
-    except (sf.LibsndfileError, OSError) as error:
-        raise ValueError(_unusable(path, f"cannot be read ({error})")) from error
+        with open_audio(path) as recording:
+            yield recording
+    except AudioFault as fault:
+        raise ValueError(_unusable(path, f"cannot be read ({fault.detail})")) from fault
 
 
 def read_noise(path: Path, samples: int, place: float) -> Wave:
@@ -283,12 +278,12 @@ def read_noise(path: Path, samples: int, place: float) -> Wave:
     read whole and rotated by this share, to be looped. A file that cannot be read, is empty or not
     finite is a `ValueError`.
     """
-    with _recording(path) as stream:
-        wanted = -(-samples * stream.samplerate // SAMPLE_RATE)
-        surplus = stream.frames - wanted
-        if surplus > 0:
-            stream.seek(int(place * (surplus + 1)))
-        wave = standard(stream.read(wanted, dtype="float32", always_2d=True).T, stream.samplerate)
+    with _recording(path) as recording:
+        rate = recording.header.sampling_rate
+        wanted = -(-samples * rate // SAMPLE_RATE)
+        surplus = recording.header.samples - wanted
+        first = int(place * (surplus + 1)) if surplus > 0 else 0
+        wave = standard(recording.read(first, wanted).T, rate)
     _check(path, wave)
     return wave if surplus > 0 else np.roll(wave, int(place * len(wave)))
 
@@ -300,8 +295,8 @@ def read_response(path: Path) -> Wave:
     An average over the microphones of an array, each at another distance, would blur the direct
     path. A file that cannot be read, is empty, silent or not finite is a `ValueError`.
     """
-    with _recording(path) as stream:
-        wave = standard(stream.read(dtype="float32", always_2d=True)[:, 0], stream.samplerate)
+    with _recording(path) as recording:
+        wave = standard(recording.read()[:, 0], recording.header.sampling_rate)
     _check(path, wave)
     if not wave.any():
         raise ValueError(_unusable(path, "is silent in its first channel"))

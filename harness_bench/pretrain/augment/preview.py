@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torchaudio.transforms import Spectrogram
 
+from harness_bench.audio.base import AudioFault
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.audio.io import load_waveform, standard
+from harness_bench.audio.io import load_waveform, open_audio, standard
 from harness_bench.core.config import build, read_toml, resolved
 from harness_bench.core.files import atomic_path
 from harness_bench.core.workdir import write_provenance
@@ -187,17 +188,15 @@ def _utterances(audio: Path, count: int) -> Iterator[tuple[str, Wave]]:
 
 
 def _read_file(path: Path) -> Wave:
-    import soundfile as sf  # noqa: PLC0415 - a folder of cuts does not need it
-
     try:
-        with sf.SoundFile(path) as stream:
-            data = stream.read(MAX_SECONDS * stream.samplerate, dtype="float32", always_2d=True)
-            return standard(data.T, stream.samplerate)
-    except (sf.LibsndfileError, OSError) as error:
+        with open_audio(path) as recording:
+            rate = recording.header.sampling_rate
+            return standard(recording.read(0, MAX_SECONDS * rate).T, rate)
+    except AudioFault as fault:
         raise ValueError(
-            f"{path} cannot be read as audio ({error}). Give an audio file, or a folder made by "
-            "`harness-bench prepare`."
-        ) from error
+            f"{path} cannot be read as audio ({fault.detail}). Give an audio file, or a folder "
+            "made by `harness-bench prepare`."
+        ) from fault
 
 
 def _write_waves(folder: Path, found: list[Version]) -> None:

@@ -11,13 +11,16 @@ from typing import Any, NoReturn
 
 import torch
 
+from harness_bench.audio.base import AudioFault, Fault
+from harness_bench.audio.io import open_audio
+
 
 def apply() -> None:
     """Apply every bridge that s3prl's modules need before they are imported; safe to call twice."""
     hub_names()
     checkpoint_arguments()
     plain_isinstance()
-    audio_by_soundfile()
+    audio_without_torchcodec()
     no_gpu_to_choose()
     light_optimizers()
 
@@ -60,20 +63,20 @@ def plain_isinstance() -> None:
     s3prl.utility.helper.hack_isinstance = _do_nothing
 
 
-def audio_by_soundfile() -> None:
-    """Since 2.9 torchaudio reads audio by torchcodec alone: without that, use soundfile."""
+def audio_without_torchcodec() -> None:
+    """Since 2.9 torchaudio reads audio by torchcodec alone: without that, by our reader."""
     if importlib.util.find_spec("torchcodec") is None:
         import torchaudio  # noqa: PLC0415 - heavy
 
-        torchaudio.load = _load_by_soundfile
+        torchaudio.load = _load
 
 
-def _load_by_soundfile(path: Any, **_: Any) -> tuple[torch.Tensor, int]:
+def _load(source: Any, **_: Any) -> tuple[torch.Tensor, int]:
     """Read a file as `torchaudio.load` does: (channels, samples) float32 and the rate in Hz."""
-    import soundfile  # noqa: PLC0415 - only when audio is read this way
-
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return torch.from_numpy(samples.T.copy()), int(rate)
+    with open_audio(source) as recording:
+        if recording.header.lacking:
+            raise AudioFault(Fault.CUT_OFF, recording.header.lacking, source)
+        return torch.from_numpy(recording.read().T.copy()), recording.header.sampling_rate
 
 
 def no_gpu_to_choose() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     [
         (np.zeros(4000), 8_000, "at 8000 Hz; expected"),
         (np.zeros(4000), 48_000, "at 48000 Hz; expected"),
-        (np.zeros((4000, 2)), 16_000, r"shape \(4000, 2\)"),
+        (np.zeros((4000, 2)), 16_000, "4000 samples of 2 channels"),
         (np.zeros(4001), 16_000, "expected 4000 samples"),
         (np.full(4000, np.nan), 16_000, "has NaN"),
         (None, 0, r"a.wav cannot be read"),
