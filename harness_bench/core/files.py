@@ -4,9 +4,11 @@ import functools
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +145,135 @@ def read_ids(path: Path) -> list[str]:
         raise ValueError(f"{path}, a list of ids, cannot be read ({error.strerror}).") from error
 
 
-def paths_below(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Yield what is visible below a folder, sorted, with one of `suffixes` (`.wav`) in any case."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and path.suffix.lower() in suffixes:
-            yield path
+@dataclass
+class Aside:
+    """What `paths_below` did not yield, to be told: losses, folders met again, other files."""
+
+    lost: list[tuple[Path, str]] = field(default_factory=list)  # what may hold files, and why not
+    again: list[tuple[Path, str]] = field(default_factory=list)  # links to folders, and to which
+    others: dict[str, tuple[int, Path]] = field(default_factory=dict)  # suffix: files, the first
+
+    def count(self, path: Path) -> None:
+        """Count a file of another kind under its suffix; a number after a dot is none."""
+        suffix = path.suffix.lower() if _SUFFIX.fullmatch(path.suffix) else ""
+        known, first = self.others.get(suffix, (0, path))
+        self.others[suffix] = known + 1, first
+
+    def losses(self) -> str:
+        """Say what could not be read; empty where all was."""
+        if not self.lost:
+            return ""
+        path, why = self.lost[0]
+        more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+        return f"not read: {path} ({why}){more}"
+
+    def held(self) -> str:
+        """Say what there is instead where nothing was yielded."""
+        return "; ".join(filter(None, (self.kinds(), self.losses()))) or "no file"
+
+    def kinds(self, limit: int = 8) -> str:
+        """Say how many files of which other suffixes there are, the most first."""
+        most = sorted(self.others.items(), key=lambda item: (-item[1][0], item[0]))
+        shown = [f"{suffix or 'no suffix'}: {count}" for suffix, (count, _) in most[:limit]]
+        return ", ".join(shown + ["..."] * (len(most) > limit))
+
+
+_SUFFIX = re.compile(r"\.(?=\w*[^\W\d])\w{1,9}")
+
+
+def paths_below(
+    root: Path, suffixes: Collection[str], aside: Aside | None = None
+) -> Iterator[Path]:
+    """Yield the files below a folder with one of `suffixes` (`.wav`) in any case, by path.
+
+    Hidden files and folders and `__MACOSX` are passed over. Links are followed: links to nothing
+    are yielded where their name has such a suffix; a folder that is met again, or holds the root,
+    is not read again. `aside` takes what was not yielded, complete at the end.
+    """
+    walk = _Walk(root, Aside() if aside is None else aside)
+    stack = [(walk.listed(os.fspath(root)), False)]
+    while stack:
+        entries, linked = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+        elif (kind := _kind(entry)) == "folder":
+            linked = linked or entry.is_symlink()
+            if walk.is_new(entry, linked=linked):
+                stack.append((walk.listed(entry.path), linked))
+        elif walk.is_wanted(entry, kind, suffixes):
+            yield Path(entry.path)
+
+
+class _Walk:
+    """The folders that a walk has entered, so that each is read once."""
+
+    def __init__(self, root: Path, aside: Aside) -> None:
+        self.root, self.aside = Path(os.path.realpath(root)), aside
+        self.entered: dict[tuple[int, int], str] = {}  # device and inode -> path
+
+    def listed(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """Return what is visible in a folder, by name; nothing where it cannot be read."""
+        try:
+            with os.scandir(folder) as entries:
+                visible = [entry for entry in entries if not _hidden(entry.name)]
+        except OSError as error:
+            self.aside.lost.append((Path(folder), error.strerror or str(error)))
+            return iter(())
+        return iter(sorted(visible, key=lambda entry: entry.name))
+
+    def is_new(self, entry: os.DirEntry[str], *, linked: bool) -> bool:
+        """Tell whether a folder is to be read; links to what is read elsewhere are put aside."""
+        elsewhere = self.in_root(entry.path) if entry.is_symlink() else None
+        try:
+            about = entry.stat()
+        except OSError:
+            return True  # it cannot be listed either, and is told then
+        first = self.entered.setdefault((about.st_dev, about.st_ino), entry.path)
+        # Some network file systems have no inodes; folders without links are no circles.
+        if linked and about.st_ino and first != entry.path:
+            elsewhere = elsewhere or first
+        if elsewhere:
+            self.aside.again.append((Path(entry.path), elsewhere))
+        return not elsewhere
+
+    def is_wanted(self, entry: os.DirEntry[str], kind: str, suffixes: Collection[str]) -> bool:
+        """Tell whether this is a file that was asked for; others are put aside."""
+        is_file, suffix = kind == "file", os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+        if suffix in suffixes:
+            if is_file or entry.is_symlink():
+                return True
+            self.aside.lost.append((Path(entry.path), kind))
+        elif entry.is_symlink() and not is_file and not suffix:  # it may have led to a folder
+            self.aside.lost.append((Path(entry.path), kind))
+        else:
+            self.aside.count(Path(entry.path))
+        return False
+
+    def in_root(self, link: str) -> str | None:
+        """Return where a link leads, if that is the root, above it, or read below it anyway."""
+        target = Path(os.path.realpath(link))
+        circle = self.root.is_relative_to(target)
+        below = target.is_relative_to(self.root) and not any(
+            _hidden(part) for part in target.relative_to(self.root).parts
+        )
+        return str(target) if circle or below else None
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "folder", "file", or what it is instead."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_symlink() and not entry.is_file():
+            return f"a link to nothing, {Path(entry.path).readlink()}"
+        return "file" if entry.is_file() else "no file of data"
+    except OSError as error:  # links in a circle, or through a folder that may not be entered
+        return error.strerror or str(error)
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -4,6 +4,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 _LONGEST_NAME = 255  # bytes of one part of a path, the limit of common file systems
+_LONGEST_PART = 200  # bytes of a part of a file's name
+_JOINERS = "\u200c\u200d"
 
 
 def clean(text: str) -> str:
@@ -12,6 +14,30 @@ def clean(text: str) -> str:
     # Control, format (direction), surrogate, private and unassigned characters are category C.
     shown = (char for char in spaced if not unicodedata.category(char).startswith("C"))
     return " ".join("".join(shown).split())
+
+
+def visible(text: str) -> str:
+    r"""Make an untrusted string one line that hides nothing: what cannot be seen is escaped.
+
+    >>> visible("\u200fa\tb\x1b.wav")
+    '\\u200fa b\\x1b.wav'
+    """
+    if not text.isprintable():
+        # Joiners of Arabic letters change how these look, so they are seen.
+        text = "".join(
+            char if char.isprintable() or char in _JOINERS else _escape(char) for char in text
+        )
+    return " ".join(text.split())
+
+
+def _escape(char: str) -> str:
+    return " " if char in "\t\r\n" else ascii(char)[1:-1]
+
+
+def is_name(text: str) -> bool:
+    """Tell whether an untrusted text can be part of a file's name: no path, nothing unseen."""
+    whole = bool(text) and not {"/", "\\"} & {*text} and visible(text) == text
+    return whole and len(text.encode()) <= _LONGEST_PART
 
 
 def shorten(text: str, limit: int) -> str:

@@ -43,6 +43,8 @@ class Reason(StrEnum):
     OUTSIDE = "past the end of its recording"
     BY_RULE = "left out by the corpus's rule"  # as its users do; no fault of the data
     EXCLUDED = "on a list to leave out"  # no fault of the data either
+    OTHER_FILES = "no audio by their suffix"  # files, listed by suffix; no utterances
+    READ_ELSEWHERE = "a folder that is read elsewhere"  # a link to it; no utterance
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class Skipped:
     @property
     def fault(self) -> bool:
         """Whether the data are to blame, and not a choice."""
-        return self.reason not in (Reason.BY_RULE, Reason.EXCLUDED)
+        return self.counts and self.reason not in (Reason.BY_RULE, Reason.EXCLUDED)
+
+    @property
+    def counts(self) -> bool:
+        """Whether this is an utterance at all."""
+        return self.reason not in (Reason.OTHER_FILES, Reason.READ_ELSEWHERE)
 
 
 @dataclass(frozen=True)

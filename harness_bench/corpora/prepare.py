@@ -21,6 +21,7 @@ from harness_bench.core import config as configs
 from harness_bench.core.files import read_ids, read_settings, write_json, write_text
 from harness_bench.core.log import bar, say
 from harness_bench.core.own_files import FILES, own_files, replacing
+from harness_bench.core.sanitize import visible
 from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
@@ -90,7 +91,8 @@ class PrepareReport:
     @property
     def share_skipped(self) -> float:
         """Share of the utterances found that were left out, 0 to 1."""
-        return len(self.skipped_list) / self.found if self.found else 0.0
+        left_out = sum(item.counts for item in self.skipped_list)
+        return left_out / self.found if self.found else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -102,7 +104,7 @@ class PrepareReport:
         """Write report.json and skipped.tsv into `folder`."""
         rows = [_SKIPPED_COLUMNS]
         rows += [tuple(getattr(item, name) for name in rows[0]) for item in self.skipped_list]
-        lines = ("\t".join(" ".join(str(cell).split()) for cell in row) for row in rows)
+        lines = ("\t".join(map(visible, row)) for row in rows)
         write_text(folder / SKIPPED, "\n".join(lines) + "\n")
         write_json(folder / REPORT, self.to_dict())
 
@@ -223,7 +225,8 @@ def _judge(
     if not item.id or _NOT_IN_IDS.search(item.id):
         return item.skipped(Reason.BAD_ROW, "the id is empty or has a space or a slash in it")
     if item.id in seen:
-        return item.skipped(Reason.DUPLICATE_ID, f"already used by {seen[item.id]}")
+        detail = f"already used by {seen[item.id]}; this is {item.where}"
+        return item.skipped(Reason.DUPLICATE_ID, detail)
     if item.split not in splits:
         detail = f"{item.split!r} is none of {', '.join(splits)}"
         return item.skipped(Reason.BAD_SPLIT, detail)
@@ -254,7 +257,7 @@ def _check_all(
 def _report(
     name: str, root: Path, kept: PreparedSplits, skipped: list[Skipped], config: PrepareConfig
 ) -> PrepareReport:
-    found, pairs = len(kept) + len(skipped), kept.leakage()
+    found, pairs = len(kept) + sum(item.counts for item in skipped), kept.leakage()
     tables = [split.table for split in kept.filled()]
     speakers_known = len(tables) > 1 and all(table.hashes("speaker").all() for table in tables)
     shared = any("speaker" in pair.kinds for pair in pairs)
@@ -289,7 +292,9 @@ def _ids(found: Iterable[Utterance | Skipped]) -> dict[str, set[str]]:
 def _too_many(report: PrepareReport, out: Path) -> str:
     reasons = ", ".join(f"{reason}: {count}" for reason, count in report.skipped.items())
     faults = [item for item in report.skipped_list if item.fault]
-    shown = [f"  {item.id}: {item.reason} ({item.detail})" for item in faults[:_SHOWN]]
+    shown = [
+        f"  {visible(item.id)}: {item.reason} ({visible(item.detail)})" for item in faults[:_SHOWN]
+    ]
     head = (
         f"{report.corpus} at {report.root}: {len(faults)} of {report.found} "
         f"utterances had to be left out ({reasons or 'none were found'}); "

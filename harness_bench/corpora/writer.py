@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import atomic_path, digest_strings
+from harness_bench.core.sanitize import is_name
 from harness_bench.corpora.base import REFERENCE
 from harness_bench.cuts.fields import DIGEST, fields_of
 from harness_bench.cuts.store import Spool, cuts_path, to_line, write_lines
@@ -72,6 +73,15 @@ def _absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - drops "..", keeps links
 
 
+def _check_part(what: str, name: str) -> None:
+    """Refuse a name of a corpus that would lead a file out of the prepared folder."""
+    if not is_name(name):
+        raise ValueError(
+            f"{what[:200]} cannot be part of a file's name: give it a name without slashes and "
+            "signs that cannot be seen."
+        )
+
+
 class PreparedSplit:
     """The cuts of one split: a table of them, and their lines on disk."""
 
@@ -87,8 +97,10 @@ class PreparedSplit:
         self.spool.add(to_line(row))
         self.table.add(row)
         self._digests += bytes.fromhex(item.digest or "00" * _DIGEST_BYTES)
-        names = item.utterance.custom
-        self._references.update(name for name in names if name.startswith(REFERENCE))
+        for name in item.utterance.custom:
+            if name.startswith(REFERENCE) and name not in self._references:
+                _check_part(f"field {name!r}", name.removeprefix(REFERENCE))
+                self._references.add(name)
 
     def value(self, kind: str, place: int) -> str | None:
         """Return the value of one kind of the utterance at a place."""
@@ -124,6 +136,8 @@ class PreparedSplits(ExitStack):
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         super().__init__()
         self._known = {name: PreparedSplit(name, folder) for name in names}
+        for name in self._known:
+            _check_part(f"split {name!r}", name)
         for split in self._known.values():
             self.enter_context(split.spool)
         self.rates: Counter[int] = Counter()  # Hz -> utterances

@@ -1,20 +1,27 @@
 """A later run takes any file it finds for whole, so no file may ever be half-written."""
 
+import errno
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness_bench.core.files import (
+    Aside,
     atomic_path,
     check_writable,
     digest_file,
     digest_strings,
+    paths_below,
     read_ids,
     read_json,
     read_jsonl,
@@ -162,3 +169,77 @@ def test_a_place_where_nothing_can_be_written_is_named(
         check_writable(tmp_path / place, "--out", file=file)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+NAME = st.text(st.sampled_from("aB.-_ \u0623"), min_size=1, max_size=3).filter(
+    lambda name: name.strip(".") != ""
+)
+
+
+@given(paths=st.lists(st.lists(NAME, min_size=1, max_size=3), max_size=8))
+def test_files_below_come_in_the_order_of_their_paths(
+    paths: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The digests of prepared trees and lists drawn from them hang on this order."""
+    root = tmp_path_factory.mktemp("tree")
+    for parts in paths:
+        with suppress(OSError):  # a file stands where this one needs a folder
+            tree(root, "/".join(parts) + ".WAV")
+    visible = (
+        path
+        for path in root.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+    assert list(paths_below(root, {".wav"})) == sorted(path for path in visible if path.is_file())
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    """Audio on another disk is linked in; a circle must end, and nothing is read twice."""
+    root = tree(tmp_path / "root", "own/a.wav", ".store/h.wav", "own/._a.wav", "__MACOSX/b.wav")
+    disk = tree(tmp_path / "disk", "sub/d.wav", "e.wav")
+    links = {
+        "circle": root, "up": tmp_path, "own/again": root / "own", "alike": root / "own",
+        "disk": disk, "disk2": disk, "sub": disk / "sub", "store": root / ".store",
+    }  # fmt: skip
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    aside = Aside()
+    found = [path.relative_to(root).as_posix() for path in paths_below(root, {".wav"}, aside)]
+    assert found == ["disk/e.wav", "disk/sub/d.wav", "own/a.wav", "store/h.wav"]
+    again = {path.relative_to(root).as_posix() for path, _ in aside.again}
+    assert again == {"circle", "up", "own/again", "alike", "disk2", "sub"}
+    assert not aside.lost
+
+
+def test_what_cannot_be_read_below_a_folder_is_kept_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is not mounted must not look like a smaller corpus."""
+    root = tree(tmp_path, "a.wav", "b.txt", "c.TXT", "d.20210301", "LICENSE", "shut/e.wav")
+    (root / "gone.wav").symlink_to("nowhere.wav")
+    (root / "disk").symlink_to("/not/mounted")
+    (root / "self").symlink_to("self")
+    os.mkfifo(root / "pipe.wav")
+    scan = os.scandir
+
+    def shut(folder: str) -> Any:  # the tests may run as root, who may read everything
+        if folder.endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", shut)
+    aside = Aside()
+    found = [path.name for path in paths_below(root, {".wav"}, aside)]
+    assert found == ["a.wav", "gone.wav"]  # whoever opens the link says that it leads nowhere
+    lost = {path.name: why for path, why in aside.lost}
+    assert lost.keys() == {"disk", "pipe.wav", "self", "shut"}
+    assert "/not/mounted" in lost["disk"]
+    assert {suffix: count for suffix, (count, _) in aside.others.items()} == {".txt": 2, "": 2}
+    assert "shut" in aside.losses() or "3 more" in aside.losses()

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_bench.core.sanitize import check_relative, clean, inside, read_bounded, shorten
+from harness_bench.core.sanitize import (
+    check_relative,
+    clean,
+    inside,
+    is_name,
+    read_bounded,
+    shorten,
+    visible,
+)
 
 
 @given(text=st.text(alphabet=st.sampled_from("ab./\\: \0\n~"), max_size=12))
@@ -58,3 +66,23 @@ def test_cleaned_text_is_one_printable_line(text: str, limit: int) -> None:
     assert len(line.splitlines()) <= 1
     line.encode()
     assert clean(line) == line
+
+
+@given(text=st.text(max_size=20))
+def test_nothing_is_hidden_and_nothing_is_lost(text: str) -> None:
+    """A mark of direction in a path was invisible in the list of what could not be found."""
+    shown = visible(text)
+    assert "\n" not in shown
+    assert all(char.isprintable() or char in "\u200c\u200d" for char in shown)
+    if text.isprintable():
+        assert shown.split() == text.split()
+    assert visible("\u200f\ufeff\xa0\x1b[31m") == r"\u200f\ufeff\xa0\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x/../../evil", "../x", "a\\b", "a\x1b", "\u202ea", "x" * 201]
+)
+def test_a_name_from_a_header_is_no_path(name: str) -> None:
+    """A column `reference_x/../../evil` once wrote two folders above the output."""
+    assert not is_name(name)
+    assert is_name("Ali 2.نص")

@@ -81,3 +81,13 @@ def test_leakage_as_written(items: list[Checked], tmp_path_factory: pytest.TempP
         for item in sorted(items, key=lambda item: item.utterance.id)
         if item.utterance.split == split
     ]
+
+
+@pytest.mark.parametrize("name", ["x/../../../../evil", "", "a\x1b[31m", "..\\up"])
+def test_an_annotator_is_no_path(name: str, tmp_path: Path) -> None:
+    """Fields of any corpus become names of files, and come from its strangers."""
+    custom = {f"reference_{name}": "نعم"}
+    item = Checked(Utterance("a", Path("/a.wav"), custom=custom), 8, 8, 16_000, 1, "")
+    with PreparedSplits(tmp_path, ("train",)) as kept, pytest.raises(ValueError, match="reference"):
+        kept.add(item)
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ from harness_bench.audio.base import AudioFault, Fault, OpenAudio
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import AUDIO_SUFFIXES, open_audio
 from harness_bench.audio.resample import Resampler
-from harness_bench.core.files import paths_below
+from harness_bench.core.files import Aside, paths_below
+from harness_bench.core.log import say
 
 MIN_SECONDS = 0.1  # a shorter recording holds no word
 SILENCE_DB = -60.0  # a chunk whose peak stays below this (offset removed) holds no speech
@@ -60,11 +61,17 @@ def find_recordings(paths: Iterable[Path]) -> list[Recording]:
         if not path.is_dir():
             found.setdefault(path, Recording(path, type(path)(path.name)))
             continue
-        files = (file for file in paths_below(path, AUDIO_SUFFIXES) if not file.is_dir())
+        aside = Aside()
+        files = paths_below(path, AUDIO_SUFFIXES, aside)
         below = [Recording(file, file.relative_to(path)) for file in files]
         if not below:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
-            raise ValueError(f"{path} holds no audio file; looked for {kinds} at any depth.")
+            raise ValueError(
+                f"{path} holds no audio file; looked for {kinds} at any depth; found "
+                f"{aside.held()}."
+            )
+        if losses := aside.losses():
+            say(f"Below {path}, {losses}")
         for recording in below:
             found.setdefault(recording.path, recording)
     return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -9,7 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core.config import STRICT
-from harness_bench.core.files import paths_below
+from harness_bench.core.files import Aside, paths_below
+from harness_bench.core.log import say
 from harness_bench.corpora.base import (
     Reason,
     Skipped,
@@ -23,12 +25,20 @@ if TYPE_CHECKING:
 
     from harness_bench.corpora.base import Found
 
+# What usually lies beside audio, by suffix or by name: listed, and not worth a line.
+_BESIDE_AUDIO = frozenset(
+    {".txt", ".json", ".jsonl", ".lab", ".textgrid", ".trn", ".ctm", ".stm", ".srt", ".vtt", ".xml"}
+    | {".csv", ".tsv", ".md", ".html", ".pdf", ".jpg", ".png", ".yaml", ".log", ".md5", ".sha256"}
+    | {"license", "readme", "thumbs.db", "desktop.ini"}
+)
+
 
 @dataclass(frozen=True, config=STRICT)
 class Corpus:
     """Any tree of audio files; the whole tree is one split.
 
     Expects audio files at any depth below the folder given; hidden files and folders are not read.
+    Links to folders are followed, each folder once. Files of other suffixes are listed by suffix.
 
     Attributes:
         split: the split that all files go into.
@@ -59,17 +69,20 @@ class Corpus:
         return (self.split,)
 
     def utterances(self, root: Path) -> Found:
-        """Yield every audio file below `root`, by path; hidden files and folders are not read."""
+        """Yield every audio file below `root`, by path, and what could not be read."""
         if not root.is_dir():
             raise ValueError(f"{root} is not a folder; give the root of a tree of audio files.")
-        relative = None
-        for path in paths_below(root, AUDIO_SUFFIXES):
-            if path.is_file():
-                relative = path.relative_to(root)
-                yield self._utterance(root, relative)
-        if relative is None:
+        aside, empty = Aside(), True
+        for path in paths_below(root, AUDIO_SUFFIXES, aside):
+            empty = False
+            yield self._utterance(root, path.relative_to(root))
+        if empty:
             kinds = ", ".join(sorted(AUDIO_SUFFIXES))
-            raise ValueError(f"{root} holds no audio file; looked for {kinds} at any depth.")
+            raise ValueError(
+                f"{root} holds no audio file; looked for {kinds} at any depth; found "
+                f"{aside.held()}."
+            )
+        yield from _passed_over(root, aside)
 
     def _utterance(self, root: Path, relative: Path) -> Utterance | Skipped:
         uid, audio = utterance_id(relative.as_posix()), root / relative
@@ -88,5 +101,30 @@ class Corpus:
             gender=plain["gender"],
             speaker="_".join(folders[: self.speaker_level]) or None,
             custom=known,
-            where=str(root),
+            where=printable(audio),
         )
+
+
+def _passed_over(root: Path, aside: Aside) -> Found:
+    """Yield what stands in the tree and is no utterance, or may have held some."""
+
+    def skipped(path: Path, reason: Reason, detail: str) -> Skipped:
+        name = printable(path.relative_to(root))
+        return Skipped(name, reason, printable(detail), printable(path), printable(root))
+
+    for path, why in aside.lost:
+        missing = path.is_symlink() and not path.exists()
+        yield skipped(path, Reason.MISSING_FILE if missing else Reason.UNREADABLE, why)
+    for path, other in aside.again:
+        yield skipped(path, Reason.READ_ELSEWHERE, f"a link to {other}")
+    for suffix, (count, first) in sorted(aside.others.items()):
+        detail = f"{count} files such as {first.relative_to(root)}"
+        item = skipped(first, Reason.OTHER_FILES, detail)
+        yield replace(item, id=f"{printable(suffix) or 'no suffix'}: {count} files")
+    unusual = sum(
+        count
+        for suffix, (count, first) in aside.others.items()
+        if suffix not in _BESIDE_AUDIO and first.name.lower() not in _BESIDE_AUDIO
+    )
+    if unusual:
+        say(f"{root}: {unusual} files have no suffix of audio and are not read ({aside.kinds()})")

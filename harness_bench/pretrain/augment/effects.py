@@ -18,7 +18,8 @@ from torchaudio.functional import fftconvolve
 from harness_bench.audio.base import AudioFault
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
 from harness_bench.audio.io import AUDIO_SUFFIXES, open_audio, standard
-from harness_bench.core.files import paths_below
+from harness_bench.core.files import Aside, paths_below
+from harness_bench.core.log import say
 from harness_bench.pretrain.config import GENERATED, SIMULATED
 
 if TYPE_CHECKING:
@@ -252,7 +253,12 @@ def audio_files(folder: str, key: str, alternative: str) -> tuple[Path, ...]:
     way_out = f'name a folder of recordings, or "{alternative}"'
     if not root.is_dir():
         raise ValueError(f"augment.{key} = {folder!r} is not a folder; {way_out}.")
-    found = tuple(path for path in paths_below(root, AUDIO_SUFFIXES) if path.is_file())
+    aside = Aside()
+    there = {path: path.is_file() for path in paths_below(root, AUDIO_SUFFIXES, aside)}
+    aside.lost += [(path, "a link to nothing") for path, is_file in there.items() if not is_file]
+    found = tuple(path for path, is_file in there.items() if is_file)
+    if losses := aside.losses():
+        say(f"augment.{key} = {folder!r}: {losses}")
     if not found:
         raise ValueError(
             f"augment.{key} = {folder!r} holds no audio file; looked for "
