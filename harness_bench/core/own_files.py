@@ -7,7 +7,6 @@ they are being written, so that a run cut off knows them too.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_json, write_json
@@ -24,19 +23,14 @@ _SHOWN = 3  # names of strangers that an error gives
 
 
 def own_files(
-    out: Path,
-    patterns: Collection[str],
-    older: Callable[[], Collection[str]],
-    *,
-    beside: Collection[str] = (),
+    out: Path, patterns: Collection[str], older: Callable[[], Collection[str]]
 ) -> list[Path]:
-    """List the files of an earlier run in a folder; [] in a new or empty one.
+    """List the files of an earlier run in a folder; [] in a new one. Folders in it are left alone.
 
     Args:
         out: the folder that a step is about to write into.
         patterns: of the names of all that the step ever writes.
         older: gives the patterns of what it wrote there where a version before noted no list.
-        beside: names that need no proof, because a step makes them before it leaves a mark.
 
     Raises:
         ValueError: the folder holds files and no run wrote into it, or files of others under
@@ -44,32 +38,27 @@ def own_files(
     """
     noted = _noted(out)
     if noted is None:
-        refuse_others(out, beside)
-        return []
-    if noted:
-        kept = {name for name in noted if any(fnmatchcase(name, like) for like in patterns)}
-        found = {out / name for name in kept}
-    else:
-        found = {path for like in older() for path in out.glob(like)}
+        refuse_files(out)
     there = {path for like in patterns for path in out.glob(like)}
-    if taken := sorted(path.relative_to(out).as_posix() for path in there - found):
+    likes = older() if noted == [] else ()
+    ours = {out / name for name in noted or ()} | {
+        path for like in likes for path in out.glob(like)
+    }
+    if taken := there - ours:
         raise ValueError(refusal(out, taken))
-    return sorted(there & found)
+    return sorted(there & ours)
 
 
-def refuse_others(out: Path, beside: Collection[str] = ()) -> None:
-    """Refuse a folder that holds anything visible beside these names."""
-    if others := sorted(path.name for path in _visible(out) if path.name not in beside):
-        raise ValueError(refusal(out, others))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
+def refuse_files(out: Path) -> None:
+    """Refuse a folder that holds files, hidden ones aside; folders in it are no matter."""
     try:
-        yield from (path for path in folder.iterdir() if not path.name.startswith("."))
+        files = [path for path in out.iterdir() if not path.name.startswith(".")]
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
-        raise ValueError(f"{folder} is a file; name a folder to write into.") from error
+        raise ValueError(f"{out} is a file; name a folder to write into.") from error
+    if others := [path for path in files if not path.is_dir()]:
+        raise ValueError(refusal(out, others))
 
 
 def _noted(out: Path) -> list[str] | None:
@@ -99,9 +88,10 @@ def _inside(name: str) -> bool:
     return not name.startswith("/") and ".." not in name.split("/")
 
 
-def refusal(out: Path, strangers: list[str]) -> str:
+def refusal(out: Path, strangers: Iterable[Path]) -> str:
     """Say that a folder holds strange files, and the way out."""
-    shown = ", ".join(strangers[:_SHOWN]) + (", ..." if len(strangers) > _SHOWN else "")
+    names = sorted(path.relative_to(out).as_posix() for path in strangers)
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     return (
         f"{out} holds what was not made here ({shown}), so nothing is written into it. Name "
         "another folder: a new or empty one, or one that the same command wrote before."

@@ -56,6 +56,7 @@ class Skipped:
     detail: str
     audio: str = ""
     where: str = ""  # the file and line that named it
+    seconds: float = 0.0  # its length by what the corpus says; 0 where it says nothing
 
     @property
     def fault(self) -> bool:
@@ -94,7 +95,8 @@ class Utterance:
 
     def skipped(self, reason: Reason, detail: str) -> Skipped:
         """Return the record that says why this utterance is left out."""
-        return Skipped(self.id, reason, detail, printable(self.audio), self.where)
+        seconds = self.duration or self.stated_duration or 0.0
+        return Skipped(self.id, reason, detail, printable(self.audio), self.where, seconds)
 
 
 type Found = Iterator[Utterance | Skipped]

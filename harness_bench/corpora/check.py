@@ -11,17 +11,21 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.audio.io import AudioFault, digest_samples, lacking_audio, read_header
+from harness_bench.audio.io import AudioFault, digest_samples, open_audio, read_header
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from harness_bench.audio.io import Header
+
 _DURATION_TOLERANCE = (0.1, 0.02)  # seconds, and share of the stated duration
+_PAST_THE_END = 0.01  # seconds that a segment may end behind its recording: times are rounded
+_FAR_ABOVE = 16.0  # 24 dB above full scale, which no float recording reaches
+_CANCELLED = 0.01  # of the power that unrelated channels average to
 _FULL_SCALE = 0.999  # 16 bits reach 0.99997 and -1
 _RUN = 3  # samples at full scale one after the other: a peak that was cut off
 
@@ -66,9 +70,19 @@ def _or_skipped[**P](
 @_or_skipped
 def check(utterance: Utterance, limits: Limits) -> Checked:
     """Decode an utterance completely; return what it is, or why it is left out."""
-    if not _size(utterance.audio):
-        raise Unfit(Reason.EMPTY, "the file has 0 bytes")
-    return _judge(utterance, limits, *_decode(utterance, limits))
+    try:
+        with open_audio(utterance.audio) as stream:
+            header = stream.header
+            first, wanted = _stretch(utterance, header)
+            # Decided from the header: a file of hours must not be decoded only to be left out.
+            _refuse_long(wanted, header.sampling_rate, limits)
+            samples = stream.read(first, wanted)
+    except AudioFault as fault:
+        raise Unfit(Reason(fault.fault), fault.detail) from fault
+    if len(samples) < wanted:
+        detail = f"the header promises {wanted} samples, {len(samples)} could be decoded"
+        raise Unfit(Reason.CUT_OFF, detail)
+    return _judge(utterance, limits, samples, header.sampling_rate, header.samples)
 
 
 @_or_skipped
@@ -90,12 +104,13 @@ def check_header(utterance: Utterance, limits: Limits) -> Checked:
     """
     try:
         header = read_header(utterance.audio)
-    except AudioFault as error:
-        raise Unfit(Reason(error.fault), error.detail) from error
+    except AudioFault as fault:
+        raise Unfit(Reason(fault.fault), fault.detail) from fault
     rate = header.sampling_rate
-    _, samples = _stretch(utterance, header.samples, rate)
+    _, samples = _stretch(utterance, header)
     _refuse_short(samples, rate, limits)
     _refuse_long(samples, rate, limits)
+    _refuse_other(samples, rate, utterance)
     return Checked(utterance, header.samples, samples, rate, header.channels, "")
 
 
@@ -107,17 +122,8 @@ def _judge(
     file_samples: int,
 ) -> Checked:
     _refuse_short(len(samples), sampling_rate, limits)
-    seconds, stated = len(samples) / sampling_rate, utterance.stated_duration
-    absolute, relative = _DURATION_TOLERANCE
-    if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
-        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, decoded {seconds:.3f} s")
-    if bad := int(np.count_nonzero(~np.isfinite(samples))):
-        raise Unfit(Reason.NOT_FINITE, f"{bad} of {samples.size} samples")
-    mono = samples.mean(axis=1)
-    peak = float(np.abs(mono - mono.mean()).max())
-    level = 20 * np.log10(peak) if peak else -np.inf
-    if level < limits.silence_db:
-        raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")
+    _refuse_other(len(samples), sampling_rate, utterance)
+    _refuse_levels(samples, limits)
     return Checked(
         utterance=utterance,
         file_samples=file_samples,
@@ -129,49 +135,65 @@ def _judge(
     )
 
 
-def _size(path: Path) -> int:
-    """Return a file's bytes, if it is a file whose path can be opened and written down."""
-    try:
-        str(path).encode()
-        if not path.is_file():
-            raise Unfit(Reason.MISSING_FILE, "there is no such file")
-        return path.stat().st_size
-    except UnicodeEncodeError as error:
-        raise Unfit(Reason.UNREADABLE, "its path is not UTF-8; rename it") from error
-    except OSError as error:  # such as a name longer than the file system allows
-        raise Unfit(Reason.UNREADABLE, error.strerror or str(error)) from error
+def _stretch(utterance: Utterance, header: Header) -> tuple[int, int]:
+    """Return the first of an utterance's samples and how many it has; both are in the file.
+
+    Of a file that was cut off, segments in the part that is there are fit.
+    """
+    rate, length = header.sampling_rate, header.samples
+    first, whole = round(utterance.start * rate), utterance.duration is None
+    if whole and header.lacking:
+        raise Unfit(Reason.CUT_OFF, header.lacking)
+    wanted = length - first if utterance.duration is None else round(utterance.duration * rate)
+    missing = min(first + wanted - length, wanted)
+    if length and (first >= length or missing > _PAST_THE_END * rate):
+        end, there = (first + max(wanted, 0)) / rate, length / rate
+        detail = f"it ends at {end:.2f} s and its recording at {there:.2f} s"
+        if not whole:
+            detail += f": {missing / rate:.2f} of its {wanted / rate:.2f} s are not there"
+        raise Unfit(Reason.OUTSIDE, "; ".join(filter(None, (detail, header.lacking))))
+    return first, min(wanted, length - first)
 
 
-def _decode(utterance: Utterance, limits: Limits) -> tuple[NDArray[np.float32], int, int]:
-    """Return the utterance's samples (samples, channels) float32, their rate, the file's length."""
-    import soundfile  # noqa: PLC0415 - loads a shared library
-
-    try:
-        with soundfile.SoundFile(str(utterance.audio)) as stream:
-            rate, length = int(stream.samplerate), int(stream.frames)
-            # Of segments, those in the part that is there are fit, and the others end behind it.
-            whole = utterance.duration is None
-            if whole and (cut_off := lacking_audio(stream.extra_info, length / rate)):
-                raise Unfit(Reason.UNREADABLE, cut_off)
-            first, wanted = _stretch(utterance, length, rate)
-            # Decided from the header: a file of hours must not be decoded only to be left out.
-            _refuse_long(wanted, rate, limits)
-            stream.seek(first)
-            samples = stream.read(wanted, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise Unfit(Reason.UNREADABLE, str(error).splitlines()[0]) from error
-    if len(samples) < wanted:
-        detail = f"the header promises {wanted} samples, {len(samples)} could be decoded"
-        raise Unfit(Reason.UNREADABLE, detail)
-    return samples, rate, length
+def _refuse_other(samples: int, rate: int, utterance: Utterance) -> None:
+    """Refuse audio of another length than the corpus says."""
+    seconds, stated = samples / rate, utterance.stated_duration
+    absolute, relative = _DURATION_TOLERANCE
+    if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
+        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, found {seconds:.3f} s")
 
 
-def _stretch(utterance: Utterance, length: int, rate: int) -> tuple[int, int]:
-    """Return the first of an utterance's samples and how many it has of a file's `length`."""
-    first = min(round(utterance.start * rate), length)
-    if utterance.duration is None:
-        return first, length - first
-    return first, min(round(utterance.duration * rate), length - first)
+def _refuse_levels(samples: NDArray[np.float32], limits: Limits) -> None:
+    """Refuse (samples, channels) that no recording of speech has."""
+    if bad := int(np.count_nonzero(~np.isfinite(samples))):
+        raise Unfit(Reason.NOT_FINITE, f"{bad} of {samples.size} samples")
+    mono = samples.mean(axis=1)
+    centred = mono - mono.mean()
+    peak = float(np.abs(centred).max())
+    if peak > _FAR_ABOVE:
+        detail = f"peak {peak:.0f}, where 1 is full scale: whole numbers stored as float? Scale it"
+        raise Unfit(Reason.SCALE, detail)
+    if samples.shape[1] > 1:
+        _refuse_cancelling(samples, centred, limits)
+    level = 20 * np.log10(peak) if peak else -np.inf
+    if level < limits.silence_db:
+        raise Unfit(Reason.SILENT, f"peak {level:.1f} dB < {limits.silence_db:g} dB")
+
+
+def _refuse_cancelling(
+    samples: NDArray[np.float32], mixed: NDArray[np.float32], limits: Limits
+) -> None:
+    """Refuse channels of which one is the other with its sign turned: their average is silence."""
+    channels = samples - samples.mean(axis=0)
+    loudest = float(np.abs(channels).max())
+    if 20 * np.log10(max(loudest, 1e-12)) < limits.silence_db:
+        return  # silent in each
+    # Channels that have nothing in common average to their mean power by their number.
+    expected = float(np.mean(channels**2)) / samples.shape[1]
+    if (power := float(np.mean(mixed**2))) < _CANCELLED * expected:
+        decibels = 10 * np.log10(max(power, 1e-20) / expected)
+        detail = f"their average is {decibels:.0f} dB weaker than that of unrelated channels"
+        raise Unfit(Reason.CANCELS, f"{detail}; keep one channel of it")
 
 
 def _refuse_long(samples: int, rate: int, limits: Limits) -> None:

@@ -71,6 +71,22 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True)
+class EndsEarly:
+    """A recording that ends before some of its segments do, as after a download cut off."""
+
+    audio: str
+    segments: int  # left out
+    seconds: float  # of these segments
+    detail: str  # of the first of them
+
+    def __str__(self) -> str:
+        return (
+            f"{self.audio} ends early: {self.segments} of its segments left out, "
+            f"{self.seconds:.1f} s ({self.detail})"
+        )
+
+
+@dataclass(frozen=True)
 class PrepareReport:
     """One run of `prepare` in figures; the same run on the same data gives the same report."""
 
@@ -84,6 +100,7 @@ class PrepareReport:
     max_skipped: float
     resampled: dict[str, int]  # original rate in Hz -> utterances
     mixed_down: int  # utterances with several channels
+    ends_early: tuple[EndsEarly, ...]  # recordings, by path
     splits: dict[str, SplitReport]
     speaker_disjoint: bool | None  # None: no speakers known, or one split
     leakage: tuple[Pair, ...]
@@ -120,6 +137,9 @@ class PrepareReport:
         lines += [f"  resampled from {rate} Hz: {count}" for rate, count in self.resampled.items()]
         if self.mixed_down:
             lines.append(f"  channels averaged: {self.mixed_down}")
+        lines += [f"  {recording}" for recording in self.ends_early[:_SHOWN]]
+        if (more := len(self.ends_early) - _SHOWN) > 0:
+            lines.append(f"  and {more} more recordings that end early")
         lines += [f"  {pair}" for pair in self.leakage if pair.findings]
         return "\n".join(lines)
 
@@ -274,9 +294,22 @@ def _report(
         max_skipped=config.max_skipped,
         resampled={str(rate): count for rate, count in rates if rate != SAMPLE_RATE},
         mixed_down=kept.mixed_down,
+        ends_early=_ends_early(skipped),
         splits={table.name: table.describe() for table in tables},
         speaker_disjoint=not shared if speakers_known else None,
         leakage=pairs,
+    )
+
+
+def _ends_early(skipped: list[Skipped]) -> tuple[EndsEarly, ...]:
+    """Name each recording that segments reach beyond once, with what it costs."""
+    lost: dict[str, list[Skipped]] = defaultdict(list)
+    for item in skipped:
+        if item.reason == Reason.OUTSIDE:
+            lost[item.audio].append(item)
+    return tuple(
+        EndsEarly(audio, len(items), round(sum(item.seconds for item in items), 3), items[0].detail)
+        for audio, items in sorted(lost.items())
     )
 
 
@@ -300,5 +333,6 @@ def _too_many(report: PrepareReport, out: Path) -> str:
         f"utterances had to be left out ({reasons or 'none were found'}); "
         f"at most {report.max_skipped:.0%} may be. The first:"
     )
+    shown += [f"  {recording}" for recording in report.ends_early[:_SHOWN]]
     tail = f"All are listed in {out / SKIPPED}. Mend them, or allow more with --max-skipped."
     return "\n".join([head, *shown, tail])

@@ -19,7 +19,7 @@ import numpy as np
 from harness_bench.audio.io import without_shell
 from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.log import bar, say
-from harness_bench.core.own_files import UNFINISHED, refusal, refuse_others
+from harness_bench.core.own_files import UNFINISHED, refusal, refuse_files
 from harness_bench.cuts.fields import digest_of, identity, language_of, spoken
 from harness_bench.cuts.store import cuts_files
 
@@ -297,9 +297,9 @@ def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable
     A folder of prepared cuts, or one with anything where no shards of ours were, is a ValueError.
     """
     if not _is_ours(out):
-        refuse_others(out)
-    elif prepared := sorted({*cuts_files(out)} - {*out.glob(SHARD_PATTERN)}):
-        raise ValueError(refusal(out, [path.name for path in prepared]))
+        refuse_files(out)
+    elif prepared := {*cuts_files(out)} - {*out.glob(SHARD_PATTERN)}:
+        raise ValueError(refusal(out, prepared))
     from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
 
     without_shell()

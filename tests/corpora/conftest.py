@@ -111,7 +111,10 @@ _BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "zeros.wav": (_of(0 * _speech()), "silent"),
     "faint.wav": (_of(1e-4 * _speech(), subtype="FLOAT"), "silent"),
     "constant.wav": (_of(0 * _speech() + 0.5), "silent"),
-    "cancelling.wav": (_of(np.stack([_speech(), -_speech()], axis=1)), "silent"),
+    "cancelling.wav": (
+        _of(np.stack([_speech(), -_speech()], axis=1)),
+        "channels cancel each other",
+    ),
     "short.wav": (_of(_speech(0.05)), "too short"),
     "long.wav": (_of(_speech(5)), "too long"),
     "missing.wav": (lambda _: None, "missing file"),

@@ -144,7 +144,7 @@ def test_mistakes_are_explained(cuts: list[Cut], folders: list[Path], tmp_path: 
         subset([*folders, tmp_path / "cuts"], tmp_path / "out", wanted(share=50.0))
     with pytest.raises(ValueError, match="leave --split out"):
         subset(folders, tmp_path / "out", wanted(share=50.0, split="dev"))
-    with pytest.raises(ValueError, match="not made here"):
+    with pytest.raises(ValueError, match="is drawn from and would be replaced"):
         subset(folders, tmp_path, wanted(share=50.0))
     shutil.copytree(folders[0], tmp_path / "twin")
     with pytest.raises(ValueError, match="comes twice"):

@@ -79,7 +79,7 @@ def test_every_fault_of_audio_is_found(folder: Path, tmp_path: Path) -> None:
     assert kinds(tmp_path / "out") == {
         "gone": {"missing file"},
         "garbage": {"unreadable audio"},
-        "shorter": {"duration differs from the manifest"},
+        "shorter": {"past the end of its recording"},
         "other": {"audio has changed"},
         "zeros": {"silent"},
         "nan": {"NaN or infinite samples"},
