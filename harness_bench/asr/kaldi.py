@@ -15,6 +15,7 @@ import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import load_waveform, read_header
+from harness_bench.audio.resample import NAME as RESAMPLER
 from harness_bench.core.files import atomic_path, digest_strings, stamp, write_text
 from harness_bench.core.log import bar
 from harness_bench.cuts.fields import field_of, text_of
@@ -66,7 +67,7 @@ def format_audio(
     utterances = by_name(cuts, split)
     direct = {name: path for name, cut in utterances.items() if (path := _direct_path(cut))}
     targets = {name: audio / _file_name(name, suffix) for name in utterances if name not in direct}
-    sources = {name: digest_strings([repr(utterances[name].to_dict())]) for name in targets}
+    sources = {name: _source(utterances[name]) for name in targets}
     before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
     for name, target in targets.items():
         if before.get(name) != sources[name]:
@@ -282,6 +283,12 @@ def _direct_path(cut: Cut) -> Path | None:
     )
     path = Path(recording.sources[0].source) if whole else None
     return path.absolute() if path and path.suffix.lower() in _DIRECT else None
+
+
+def _source(cut: Cut) -> str:
+    """Return the digest of all that decides the samples of a cut's file."""
+    resampled = [] if cut.sampling_rate == SAMPLE_RATE else [RESAMPLER]
+    return digest_strings([repr(cut.to_dict()), *resampled])
 
 
 def _stamp(path: Path) -> str:

@@ -11,6 +11,8 @@ from harness_bench.audio.frames import SAMPLE_RATE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Part of the keys of what was computed from resampled audio; another where it sounds otherwise.
+NAME = "soxr-hq-steep"
 LOWEST_RATE = 1000  # Hz; a header that names less is wrong, and each sample would become many
 _BLOCK = 1 << 16  # samples; soxr's own buffers are no longer than what it is given at once
 # libsoxr's quality "HQ" (0x04: stop band at -140 dB, from half the lower rate on) with its

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _WHEEL = "espeakng-loader"
 _SPEECH_LEVEL = 0.07  # root mean square of speech before the level changes, -23 dB of full scale
 _SILENCE = 0.01  # of the peak; below it, the ends are cut off
-_TRACT_STEP = 100  # Hz; rates with a large common divisor resample fast
 _PEAK = 0.98
 _DULLEST, _BRIGHTEST = -0.5, 0.7
 _MANIFEST = "manifest.tsv"
@@ -206,7 +205,7 @@ def finish(
     """Turn eSpeak NG's samples (samples,) into an utterance, (samples,) in [-1, 1] at 16 kHz."""
     samples = _trimmed((speech / 32768).astype(np.float32))
     # Reading the samples as if they had another rate moves all formants.
-    read_as = _TRACT_STEP * round(sampling_rate * channel.tract / _TRACT_STEP)
+    read_as = round(sampling_rate * channel.tract)
     samples = _with_effort(standard(samples, read_as), channel.effort)
     samples *= _SPEECH_LEVEL * 10 ** (channel.level / 20) / np.sqrt(np.mean(samples**2))
     lead, tail = (round(seconds * SAMPLE_RATE) for seconds in (channel.lead, channel.tail))

@@ -41,8 +41,11 @@ if TYPE_CHECKING:
 CACHE_MB = 20_480  # 4,300 hours of speech
 TITLE = "Fingerprint cache"
 # What decides a fingerprint beside the audio.
-_MODULES = ("harness_bench.leakage.landmarks", "harness_bench.audio.io")
-_LIBRARIES = ("numpy", "scipy", "lhotse", "soundfile", "torchaudio")
+_MODULES = (
+    "harness_bench.leakage.landmarks",
+    *(f"harness_bench.audio.{name}" for name in ("base", "io", "resample", "sndfile")),
+)
+_LIBRARIES = ("numpy", "scipy", "lhotse", "soundfile", "av", "soxr")
 _KEY_BYTES = 16
 _BATCH = 64  # utterances handed to the workers at a time; of shards, with their audio
 # Landmarks that must agree at one place: so many, this share more of those in the common time, and

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.audio.resample import resample
 from harness_bench.models.frozen import FrozenModel, ModelShape, preprocessing_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def at_rate(model: FrozenModel, rate: int, folder: Path) -> FrozenModel:
 
 
 class Resampled(FrozenModel):
-    """A model of another rate; each utterance is resampled by itself."""
+    """A model of another rate; each utterance is resampled by itself, on the CPU."""
 
     def __init__(self, model: FrozenModel, rate: int, folder: Path) -> None:
         super().__init__(shape_at(model.shape, rate, folder))
@@ -60,10 +61,15 @@ class Resampled(FrozenModel):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        from torchaudio.functional import resample  # noqa: PLC0415 - most models hear 16 kHz
-
-        rows = zip(waveforms, lengths.tolist(), strict=True)
-        heard = [resample(wave[:length], SAMPLE_RATE, self.rate) for wave, length in rows]
+        if torch.jit.is_tracing():
+            raise NotImplementedError(
+                f"its audio is resampled to {self.rate} Hz, which no graph does"
+            )
+        rows = zip(waveforms.detach().cpu().numpy(), lengths.tolist(), strict=True)
+        heard = [
+            torch.from_numpy(resample(wave[:length], SAMPLE_RATE, self.rate)).to(waveforms)
+            for wave, length in rows
+        ]
         inner = torch.tensor([len(each) for each in heard], device=lengths.device)
         states, _ = self.model(pad_sequence(heard, batch_first=True), inner, max_layer)
         # Rounding up may give a frame more than whole samples do.

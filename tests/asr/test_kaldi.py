@@ -66,6 +66,18 @@ def test_a_changed_cut_is_rewritten_and_an_equal_one_is_not(
     assert sf.info(part).frames == 8_000
 
 
+def test_another_resampler_writes_what_it_hears_anew(
+    mixed_cuts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Splits of one model must not sound different; what is at 16 kHz stays."""
+    prepare(mixed_cuts, tmp_path)
+    slow, part = (tmp_path / "audio" / f"spk-{name}.flac" for name in ("a-slow", "c-part"))
+    before = {path: path.stat().st_mtime_ns for path in (slow, part)}
+    monkeypatch.setattr(kaldi, "RESAMPLER", "another")
+    prepare(mixed_cuts, tmp_path)
+    assert [path for path in before if path.stat().st_mtime_ns == before[path]] == [part]
+
+
 def test_audio_of_an_older_cut_in_another_format_is_not_taken(
     mixed_cuts: Path, tmp_path: Path
 ) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torchaudio.functional import resample
 
 from harness_bench.audio.frames import frame_count
+from harness_bench.audio.resample import resample
 from harness_bench.models import frozen
 from harness_bench.models.checkpoint import save_random
 from harness_bench.pretrain.labels.features import HiddenSource, nearest_frames
@@ -40,11 +40,20 @@ def test_audio_is_resampled_to_the_models_rate(tmp_path: Path, rate: int) -> Non
     batch, frames = slow(samples, lengths)
     for row, length in enumerate(LENGTHS):
         (alone,) = slow.encode([samples[row, :length]])
-        (theirs,) = plain.encode([resample(samples[row, :length], 16_000, rate)])
+        heard = torch.from_numpy(resample(samples[row, :length].numpy(), 16_000, rate))
+        (theirs,) = plain.encode([heard])
         assert int(frames[row]) == slow.shape.frames(length) == alone.shape[1]
         torch.testing.assert_close(alone, theirs[:, : alone.shape[1]])
         together = torch.stack([state[row, : frames[row]] for state in batch])
         torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+def test_no_graph_is_traced_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing would keep the audio of the example in the graph."""
+    model = frozen.load_backbone(made(tmp_path, 8_000))
+    monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
+    with pytest.raises(NotImplementedError, match="8000"):
+        model(*padded(LENGTHS))
 
 
 @pytest.mark.parametrize("rate", [24_000, "16k"])

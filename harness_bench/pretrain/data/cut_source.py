@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, override
 import numpy as np
 
 from harness_bench.audio.batching import pick_hours
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.files import digest_strings
 from harness_bench.cuts.fields import identity, language_of, spoken
 from harness_bench.cuts.shar import ShardReader, labels_path, read_metadata, read_shards
@@ -77,6 +78,11 @@ class CutSource(ABC):
     def hours_by_language(self) -> dict[str, float]:
         """Return language -> hours."""
 
+    @property
+    @abstractmethod
+    def resampled(self) -> bool:
+        """Whether some audio is not at 16 kHz; of sharded folders the first shard is looked at."""
+
     @abstractmethod
     def parts(self) -> list[Part]:
         """Return all cuts once, cut into parts; the same for any number of ranks."""
@@ -140,6 +146,12 @@ class ShardedCuts(CutSource):
     @override
     def hours_by_language(self) -> dict[str, float]:
         return _sums(item for shard in self.shards for item in shard.hours.items())
+
+    @property
+    @override
+    def resampled(self) -> bool:
+        firsts = {shard.folder: shard for shard in reversed(self.shards)}
+        return any(_at_other_rate(cut) for cut in read_metadata(firsts.values()))
 
     @override
     def parts(self) -> list[Part]:
@@ -226,6 +238,11 @@ class CutList(CutSource):
     def hours_by_language(self) -> dict[str, float]:
         return _sums((language_of(cut), cut.duration / 3600) for cut in self.cuts)
 
+    @property
+    @override
+    def resampled(self) -> bool:
+        return any(map(_at_other_rate, self.cuts))
+
     @override
     def parts(self) -> list[Part]:
         return [
@@ -257,6 +274,10 @@ class CutList(CutSource):
     @override
     def read(self, window: Window) -> Cut:
         return window.cut
+
+
+def _at_other_rate(cut: Cut) -> bool:
+    return bool(cut.sampling_rate != SAMPLE_RATE)
 
 
 def _weighted(digest: str, weights: Mapping[str, float] | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness_bench.audio.frames import FRAMES_PER_HOUR
+from harness_bench.audio.resample import NAME as RESAMPLER
 from harness_bench.core.config import resolved
 from harness_bench.core.distributed import barrier, together, world
 from harness_bench.core.files import digest_strings, write_json
@@ -130,6 +131,8 @@ def _work(
     fitted: store.Labels | None, balance: Mapping[str, float] | None,
 ) -> WorkDir:  # fmt: skip
     inputs = {"source": source.digest, "config": resolved(config), "cuts": audio.digest}
+    if audio.resampled:
+        inputs["resampler"] = RESAMPLER
     if fitted is not None:
         inputs["labeler"] = fitted.digest
     elif balance is not None:

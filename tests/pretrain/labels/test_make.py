@@ -8,10 +8,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import soundfile as sf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lhotse import MonoCut
+from lhotse import MonoCut, Recording
 from lhotse.cut import Cut
 from safetensors.torch import load_file
 from torchaudio.compliance import kaldi
@@ -251,6 +252,23 @@ def test_precision_is_in_the_key_where_it_is_used(cuts: list[Cut], tmp_path: Pat
     mfcc = make_labels(cuts, tmp_path / "mfcc", MFCC, precision="bf16-mixed")
     values = "mfcc39-kaldi-v1", resolved(MFCC), audio_digest(cuts)
     assert mfcc.digest == digest_strings(map(str, values))
+
+
+def test_the_resampler_is_in_the_key_where_it_is_used(tmp_path: Path) -> None:
+    """Labels of audio at 16 kHz keep theirs; others go with how a training hears the audio now."""
+    cuts = make_cuts(tmp_path / "audio", [8_000, 9_000, 7_000])
+    slow = cuts[1]
+    path = Path(slow.recording.sources[0].source)
+    sf.write(path, sf.read(path)[0], 8_000, subtype="FLOAT")
+    slow.recording = Recording.from_file(path, recording_id=path.stem)
+    slow.duration = slow.recording.duration
+    shards = cut_source.ShardedCuts(write_shards(cuts, tmp_path / "shards"))
+    inputs = "mfcc39-kaldi-v1", resolved(MFCC)
+    for audio in (cut_source.CutList(cuts), shards):
+        assert audio.resampled
+        found = make_labels(audio, tmp_path / type(audio).__name__, MFCC)
+        assert found.digest != digest_strings(map(str, (*inputs, audio.digest)))
+    assert not cut_source.CutList([cuts[0], cuts[2]]).resampled
 
 
 def audio_digest(cuts: list[Cut]) -> str:
