@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
+from harness_bench.audio.base import AudioFault
 from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
-from harness_bench.audio.io import AudioFault, digest_samples, open_audio, read_header
+from harness_bench.audio.io import digest_samples, open_audio, read_header
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from harness_bench.audio.io import Header
+    from harness_bench.audio.base import Header
 
 _DURATION_TOLERANCE = (0.1, 0.02)  # seconds, and share of the stated duration
 _PAST_THE_END = 0.01  # seconds that a segment may end behind its recording: times are rounded

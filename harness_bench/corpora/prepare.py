@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from glob import escape
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, override
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
@@ -79,6 +79,7 @@ class EndsEarly:
     seconds: float  # of these segments
     detail: str  # of the first of them
 
+    @override
     def __str__(self) -> str:
         return (
             f"{self.audio} ends early: {self.segments} of its segments left out, "

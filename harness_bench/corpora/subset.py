@@ -369,7 +369,7 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     The same cuts, seed and amounts give the same bytes, in whatever order folders and cuts come.
     Files are read twice; of each cut some 80 bytes are held in memory.
 
-    Of shards each piece is a folder of shards in `out`, its audio copied (16 bits, as all shards
+    Of shards each piece is a folder of shards in `out`, its audio copied (16 bits, as shards
     have). The ids are the same in any order; the cuts stay in the order of their shards, and
     several folders are mixed evenly. Cuts of an earlier subset in `out` are replaced.
 

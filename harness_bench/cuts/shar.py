@@ -7,12 +7,14 @@ ours with what would else need a pass over all cuts. Labels stand in a folder of
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import tarfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, override
 
 import numpy as np
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lhotse import Recording
     from lhotse.cut import Cut
+    from lhotse.shar.writers.audio import AudioTarWriter
+    from numpy.typing import NDArray
 
 INDEX = "index.json"
 CUTS, AUDIO, LABELS = "cuts", "recording", "labels"
@@ -306,11 +311,38 @@ def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable
     out.mkdir(parents=True, exist_ok=True)
     (out / UNFINISHED).touch()
     remove_shards(out)
-    with SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False) as shar:
+    shar = SharWriter(out, {AUDIO: "flac"}, shard_size=shard_cuts, warn_unused_fields=False)
+    shar.writers[AUDIO] = _archives(out, shard_cuts)
+    with shar:
         yield shar.write
     count = len(list(out.glob(SHARD_PATTERN)))
     write_json(out / INDEX, [describe_shard(out, number) for number in range(count)])
     (out / UNFINISHED).unlink()
+
+
+def _archives(out: Path, shard_cuts: int) -> AudioTarWriter:
+    """Return the writer of audio: FLAC of 16 bits, and float WAV where FLAC would clip."""
+    import soundfile  # noqa: PLC0415 - loads a shared library
+    from lhotse.shar.utils import to_shar_placeholder  # noqa: PLC0415 - slow to import
+    from lhotse.shar.writers.audio import AudioTarWriter  # noqa: PLC0415
+
+    class Unclipped(AudioTarWriter):  # type: ignore[misc] - lhotse has no types
+        @override
+        def write(
+            self, key: str, value: NDArray[np.float32], sampling_rate: int, manifest: Recording,
+            original_format: str | None = None,
+        ) -> None:  # fmt: skip
+            if np.abs(value).max(initial=0.0) <= 1:
+                super().write(key, value, sampling_rate, manifest, original_format)
+                return
+            data = io.BytesIO()
+            soundfile.write(data, value.T, sampling_rate, format="WAV", subtype="FLOAT")
+            data.seek(0)
+            self.tar_writer.write(f"{key}.wav", data)
+            about = json.dumps(to_shar_placeholder(manifest).to_dict()) + "\n"
+            self.tar_writer.write(f"{key}.json", io.BytesIO(about.encode()), count=False)
+
+    return Unclipped(f"{out}/{AUDIO}.%06d.tar", shard_size=shard_cuts, format="flac")
 
 
 def _is_ours(out: Path) -> bool:

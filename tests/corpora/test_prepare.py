@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,25 @@ def test_real_speech(folder: str, manifest: str, counts: dict[str, int], tmp_pat
     report = prepare("tsv", DATA / folder, tmp_path, config)
     assert {name: split.utterances for name, split in report.splits.items()} == counts
     assert report.speaker_disjoint
+
+
+def test_a_recording_cut_off_is_named_once_with_its_cost(tmp_path: Path) -> None:
+    """Three of its four segments are lost: their hours, not three lines, are what one looks for."""
+    folder = tmp_path / "mgb3"
+    audio, segments = folder / "wav" / "comedy_1.wav", folder / "test" / "Ali"
+    audio.parent.mkdir(parents=True)
+    segments.mkdir(parents=True)
+    soundfile.write(audio, np.random.default_rng(0).uniform(-0.5, 0.5, 160_000), 16_000)
+    audio.write_bytes(audio.read_bytes()[:64_044])  # 2 of 10 s
+    times = [(0.0, 1.5), (1.5, 4.0), (4.0, 6.0), (6.0, 9.5)]
+    lines = [f"comedy_1_{n} comedy_1 {a} {b}\n" for n, (a, b) in enumerate(times)]
+    (segments / "segments").write_text("".join(lines))
+    (segments / "text_noverlap").write_text("".join(f"comedy_1_{n} كلام\n" for n in range(4)))
+    for mode in ("decode", "header"):
+        report = prepare("mgb3", folder, tmp_path / mode, max_skipped=1, audio=mode)
+        (early,) = report.ends_early
+        assert (early.audio, early.segments, early.seconds) == (str(audio), 3, 8.0)
+        assert report.kept == 1
+        assert "cut off" in report.summary()
+        told = json.loads((tmp_path / mode / "report.json").read_text())["ends_early"]
+        assert told == [asdict(early)]

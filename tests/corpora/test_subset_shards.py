@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from harness_bench.cli import app
 from harness_bench.core.files import read_ids, read_json
+from harness_bench.core.own_files import UNFINISHED
 from harness_bench.corpora.subset import subset
 from harness_bench.cuts import shar
 from harness_bench.cuts.fields import spoken, with_custom
 from harness_bench.cuts.shar import open_shards, read_metadata, read_shards, write_shards
-from harness_bench.cuts.store import UNFINISHED, write_cuts
+from harness_bench.cuts.store import write_cuts
 from harness_bench.pretrain.data.sources import open_folder
 from tests.corpora.test_subset import wanted
 from tests.pretrain.labels.conftest import make_cuts

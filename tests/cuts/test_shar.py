@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from lhotse.cut import Cut
 
 from harness_bench.audio.frames import frame_count
+from harness_bench.audio.io import load_samples
 from harness_bench.core.fabric import make_fabric
+from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import (
     INDEX,
@@ -167,6 +170,21 @@ def test_a_whole_folder_is_left_alone_and_a_torn_one_is_not(
     assert found["audio_digest"] == "mended"
     (tmp_path / "recording.000001.tar").unlink()
     assert len(write_shards(cuts, tmp_path, shard_cuts=4)) == 4
+
+
+def test_float_audio_is_not_clipped(tmp_path: Path) -> None:
+    """FLAC holds [-1, 1]; what is beyond is kept too, and the rest to half a step of 16 bits."""
+    rng, folder = np.random.default_rng(0), tmp_path / "in"
+    folder.mkdir()
+    for name, peak in (("hot", 3.0), ("usual", 0.9), ("stereo", 1.5)):
+        wave = rng.uniform(-peak, peak, (8_000, 2 if name == "stereo" else 1))
+        soundfile.write(folder / f"{name}.wav", wave, 16_000, subtype="FLOAT")
+    prepare("folder", folder, tmp_path / "cuts")
+    before = {cut.id: cut for cut in read_cuts(tmp_path / "cuts", "train")}
+    write_shards([*before.values()], tmp_path / "shar", shard_cuts=2)
+    for cut in read_shards(open_shards(tmp_path / "shar")):
+        error = np.abs(load_samples(cut) - load_samples(before[cut.id])).max()
+        assert error == 0 if cut.id != "usual" else error <= 0.5 / 32_768 + 1e-9
 
 
 def test_foreign_shards_need_no_index(copy: Path, tmp_path: Path) -> None:
