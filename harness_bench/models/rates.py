@@ -61,7 +61,7 @@ class Resampled(FrozenModel):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, max_layer: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        if torch.jit.is_tracing():
+        if torch.onnx.is_in_onnx_export():
             raise NotImplementedError(
                 f"its audio is resampled to {self.rate} Hz, which no graph does"
             )

@@ -51,7 +51,7 @@ def test_audio_is_resampled_to_the_models_rate(tmp_path: Path, rate: int) -> Non
 def test_no_graph_is_traced_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing would keep the audio of the example in the graph."""
     model = frozen.load_backbone(made(tmp_path, 8_000))
-    monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     with pytest.raises(NotImplementedError, match="8000"):
         model(*padded(LENGTHS))
 
