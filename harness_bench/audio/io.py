@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -55,40 +55,29 @@ def load_samples(cut: Cut) -> NDArray[np.float32]:
 
 def load_finite(cut: Cut) -> NDArray[np.float32]:
     """Read a cut as `load_waveform` does; an empty or not finite one is a ValueError too."""
-    return _finite(load_waveform(cut), f"Cut {cut.id!r}")
-
-
-def _finite(wave: NDArray[np.float32], name: object) -> NDArray[np.float32]:
+    wave = load_waveform(cut)
     if not len(wave):
-        raise ValueError(f"{name} has no samples.")
+        raise ValueError(f"Cut {cut.id!r} has no samples.")
     if not np.isfinite(wave).all():
-        raise ValueError(f"{name} has NaN or infinite samples.")
+        raise ValueError(f"Cut {cut.id!r} has NaN or infinite samples.")
     return wave
 
 
 def read_waveform(path: str | Path) -> NDArray[np.float32]:
-    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged.
+    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged. Imports no torch.
 
     Raises:
-        ValueError: no audio, cut off, empty, or NaN or infinite samples.
+        AudioFault: no such file, no audio, cut off, empty, or NaN or infinite samples.
     """
-    import soundfile  # noqa: PLC0415 - loads a shared library
-    from lhotse import Recording  # noqa: PLC0415 - imports torch
-    from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415
-
-    try:
-        recording = Recording.from_file(path)
-    except (AudioLoadingError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as audio.") from error
-    with suppress(soundfile.SoundFileError), soundfile.SoundFile(str(path)) as stream:
-        lacking = lacking_audio(stream.extra_info, stream.frames / stream.samplerate)
-        if lacking is not None:
-            raise ValueError(f"{path} is {lacking}.")
-    try:
-        wave = load_waveform(recording.to_cut())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read to its end: it is broken or cut off.") from error
-    return _finite(wave, path)
+    with open_audio(path) as recording:
+        if recording.header.lacking:
+            raise AudioFault(Fault.CUT_OFF, recording.header.lacking, path)
+        wave = standard(recording.read().T, recording.header.sampling_rate)
+    if not len(wave):
+        raise AudioFault(Fault.EMPTY, "it has no samples", path)
+    if not np.isfinite(wave).all():
+        raise AudioFault(Fault.UNREADABLE, "it has NaN or infinite samples", path)
+    return wave
 
 
 # What is searched for in folders; a file that is named is read whatever its suffix.

@@ -120,9 +120,8 @@ def predict(
                     features = runner.upstream.model([wav])
                     features = runner.featurizer.model([wav], features)
                     (probs,) = expert.probabilities(features, [len(wav)])
-            except (ValueError, OSError, RuntimeError) as error:  # sound libraries raise the last
-                why = " ".join(str(error).removeprefix(f"{path} ").split()) or type(error).__name__
-                absent = "it is no file" if path.exists() else "there is no such file"
-                yield Answer(path, {}, why if path.is_file() else absent)
+            except (ValueError, RuntimeError) as error:  # models raise the last
+                told = getattr(error, "detail", str(error))  # the file's name stands beside it
+                yield Answer(path, {}, " ".join(told.split()) or type(error).__name__)
             else:
                 yield Answer(path, probs)
