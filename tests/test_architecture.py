@@ -1,6 +1,7 @@
 """The rules of the house that no linter checks: sizes, import direction, no code in data files."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ MAX_LINES, MAX_STATEMENTS = 500, 40
 MAX_ROOMS, MAX_MODULES, MAX_DEPTH = 19, 3, 7  # of harness_bench, plugin folders included
 # Formats that run code when they are read.
 CODE_IN_DATA = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# What decodes or resamples audio; soundfile may be imported to write it.
+SOUND_LIBRARIES = {"audioread", "av", "librosa", "soxr", "torchcodec"}
 # What plugin folders may import of harness_bench: what lies below them, and themselves.
 BELOW_ALL = {"audio", "core", "cuts", "models", "results", "scoring"}
 MAY_IMPORT = {
@@ -78,6 +81,23 @@ def unsafe_loads(module: ast.Module) -> list[int]:
     ]
 
 
+def hears_by_itself(module: ast.Module) -> set[str]:
+    """Name what a file decodes or resamples audio by; writing by soundfile is none of it."""
+    names = imported(module)
+    found = {name for name in names if name.split(".")[0] in SOUND_LIBRARIES}
+    found |= {name for name in names if re.fullmatch(r"torchaudio\..*\.[Rr]esample", name)}
+    aliases = {
+        alias.asname or alias.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "soundfile"
+    }
+    uses = (node for node in ast.walk(module) if isinstance(node, ast.Attribute))
+    read = {ast.unparse(node) for node in uses if ast.unparse(node.value) in aliases}
+    return found | {name for name in read if not name.endswith(".write")}
+
+
 def top_levels(module: ast.Module) -> set[str]:
     return {name.split(".")[0] for name in imported(module)}
 
@@ -116,6 +136,16 @@ def test_nothing_read_can_run_code() -> None:
     """Checkpoints and results come from strangers."""
     assert not breaches(OURS, lambda module: top_levels(module) & CODE_IN_DATA)
     assert not breaches(OURS, unsafe_loads)
+
+
+def test_audio_is_read_and_resampled_in_one_room() -> None:
+    """A format that one room reads and another does not, or hears shorter, is silently lost."""
+    outside = [path for path in files(*SHIPPED) if path.parts[:2] != ("harness_bench", "audio")]
+    assert not breaches(outside, hears_by_itself)
+    told = ast.parse(
+        "import soundfile as sf, av\nfrom torchaudio.functional import resample\nsf.info('a')"
+    )
+    assert hears_by_itself(told) == {"av", "torchaudio.functional.resample", "sf.info"}
 
 
 def test_plugin_folders_are_imported_by_their_installed_name() -> None:
