@@ -49,6 +49,11 @@ if TYPE_CHECKING:
 
 VALID = "valid"  # folder of dev's labels, within those of training
 
+# What checkpoints and graphs are made of, a copied one of other tools too.
+_OF_A_MODEL = frozenset(
+    {".json", ".safetensors", ".onnx", ".pt", ".bin", ".md", ".txt", ".model", ".yaml"}
+)
+
 
 @dataclass(frozen=True)
 class TrainedFamily:
@@ -348,10 +353,18 @@ def export(
 
 @contextmanager
 def replaced(out: Path) -> Iterator[Path]:
-    """Yield where to make a folder that takes a model's place if the block ends without error."""
-    taken = out.is_file() or (out.is_dir() and any(out.iterdir()))
-    if taken and not (out / frozen.CONFIG).is_file():
-        raise ValueError(f"{out} holds no model but something else; name a new or empty folder.")
+    """Yield where to make a folder that takes a model's place if the block ends without error.
+
+    A folder with anything beside a model's own files, such as a repository's, is a ValueError.
+    """
+    there = [out] if out.is_file() else [*out.iterdir()] if out.is_dir() else []
+    others = [path for path in there if path.is_dir() or path.suffix not in _OF_A_MODEL]
+    if there and (others or not (out / frozen.CONFIG).is_file()):
+        named = ", ".join(sorted(path.name for path in others or there)[:3])
+        raise ValueError(
+            f"{out} holds no model but something else, or more than one ({named}), which would be "
+            "lost; name a new or empty folder."
+        )
     partial = out.with_name(f".partial-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -221,6 +221,10 @@ def test_a_model_is_exported_in_half_the_bytes(teacher: Path, tmp_path: Path) ->
     assert weight_bytes(out) < 0.6 * weight_bytes(teacher)
     with pytest.raises(ValueError, match="models holds no model"):
         export(teacher, tmp_path / "models")
+    (out / "train.py").write_text("mine")  # as in a repository that the model lies in
+    with pytest.raises(ValueError, match=r"more than one \(train\.py\)"):
+        export(teacher, out)
+    (out / "train.py").unlink()
     (teacher.parent / "empty").mkdir()
     with pytest.raises(ValueError, match="empty"):
         export(teacher.parent / "empty", tmp_path / "models" / "other")
