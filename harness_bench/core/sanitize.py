@@ -23,11 +23,14 @@ def visible(text: str) -> str:
     '\\u200fa b\\x1b.wav'
     """
     if not text.isprintable():
-        # Joiners of Arabic letters change how these look, so they are seen.
-        text = "".join(
-            char if char.isprintable() or char in _JOINERS else _escape(char) for char in text
-        )
+        hidden = {*unseen(text)}
+        text = "".join(_escape(char) if char in hidden else char for char in text)
     return " ".join(text.split())
+
+
+def unseen(text: str) -> list[str]:
+    """Return the characters that cannot be seen; joiners of Arabic letters change their look."""
+    return [char for char in text if not char.isprintable() and char not in _JOINERS]
 
 
 def _escape(char: str) -> str:

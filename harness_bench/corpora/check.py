@@ -15,6 +15,7 @@ from harness_bench.audio.frames import FRAME_FIELD, SAMPLE_RATE
 from harness_bench.audio.io import digest_samples, open_audio, read_header
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import Reason, Skipped, Utterance
+from harness_bench.corpora.formats.raw_files import near_miss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,10 @@ def _or_skipped[**P](
         try:
             return judge(utterance, *args, **kwargs)
         except Unfit as verdict:
-            return utterance.skipped(*verdict.args)
+            reason, detail = verdict.args
+            if reason is Reason.MISSING_FILE and (hint := near_miss(utterance.audio)):
+                detail += f"; {hint}"
+            return utterance.skipped(reason, detail)
 
     return judged
 
@@ -161,7 +165,9 @@ def _refuse_other(samples: int, rate: int, utterance: Utterance) -> None:
     seconds, stated = samples / rate, utterance.stated_duration
     absolute, relative = _DURATION_TOLERANCE
     if stated is not None and abs(stated - seconds) > max(absolute, relative * stated):
-        raise Unfit(Reason.WRONG_DURATION, f"stated {stated:.3f} s, found {seconds:.3f} s")
+        unit = "; does it say milliseconds?" if 0.9 < stated / seconds / 1000 < 1.1 else ""  # noqa: PLR2004
+        detail = f"stated {stated:.3f} s, found {seconds:.3f} s{unit}"
+        raise Unfit(Reason.WRONG_DURATION, detail)
 
 
 def _refuse_levels(samples: NDArray[np.float32], limits: Limits) -> None:

@@ -25,6 +25,7 @@ from harness_bench.core.sanitize import visible
 from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
+from harness_bench.corpora.formats.raw_files import refuse_archive
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, list_files, write_split
 from harness_bench.corpora.writer import REFERENCES, PreparedSplits
 from harness_bench.cuts.store import REPORT, SKIPPED
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _ALWAYS = (REPORT, SKIPPED, PROVENANCE)
 _WRITTEN = ("cuts.*.jsonl.gz", ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", *_ALWAYS)
 _BATCH = 2048  # utterances handed to the workers at a time
-_NOT_IN_IDS = re.compile(r"[\s/]")
+_NOT_IN_IDS = re.compile(r"[\s/\x00-\x1f\x7f]")
 _SHOWN = 5  # offenders named in an error
 _SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
@@ -178,6 +179,7 @@ def prepare(
     config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
     root, out, rule = Path(root).absolute(), Path(out), getattr(corpus, "split_rule", None)
     earlier = own_files(out, _WRITTEN, lambda: _of_older(out))
+    refuse_archive(root)
     source = corpus.utterances(root)
     found = list(source) if rule else source
     with PreparedSplits(out, corpus.splits) as kept:

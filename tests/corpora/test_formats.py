@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness_bench.core.sanitize import visible
 from harness_bench.corpora.formats import kaldi
-from harness_bench.corpora.formats.raw_files import AudioIndex
+from harness_bench.corpora.formats.raw_files import AudioIndex, near_miss, refuse_archive
 from harness_bench.corpora.formats.transcript_xml import LONGEST, Head, read_segments
+from harness_bench.corpora.prepare import prepare
 from tests.corpora.trees import FIRST, Seg, text, transcript
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
 BOMB = """<?xml version="1.0"?><!DOCTYPE transcript [<!ENTITY a "aaaaaaaaaa">
 <!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]><transcript><body><segments>
@@ -112,3 +117,52 @@ def test_buckwalter_is_a_whole_file_or_none(
     """A Latin line beside Arabic script is Latin; marks and words marked as Latin are none."""
     text(tmp_path / "text", lines)
     assert [words for words, _ in kaldi.read_text(tmp_path / "text").values()] == expected
+
+
+def packed(path: Path, names: Iterable[str]) -> Path:
+    """Write a tar of empty files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as stream:
+        for name in names:
+            stream.addfile(tarfile.TarInfo(name))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("cv-corpus-23.0-ar.tar.gz", "tar -xf"), ("a.tgz", "tar -xf"), ("a.ZIP", "unzip a.ZIP"),
+     ("a.tar.gz.aa", "cat a.tar.gz.* > a.tar.gz; tar -xf a.tar.gz"), ("audio/train_0.tar", "tar")],
+)  # fmt: skip
+def test_archives_are_named_with_the_way_out(name: str, command: str, tmp_path: Path) -> None:
+    """They looked like an empty corpus, or one of another layout."""
+    packed(tmp_path / name, ["x/a.wav"])
+    text(tmp_path / "README.md", [""])
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(ValueError, match=re.escape(Path(name).name)) as caught:
+            refuse_archive(place)
+        assert command in str(caught.value)
+        assert "WebDataset" not in str(caught.value)
+
+
+def test_shards_of_webdataset_are_named(tmp_path: Path) -> None:
+    """Their texts lie beside the audio and get lost where only audio is read."""
+    packed(tmp_path / "shard-000000.tar", ["k1.wav", "k1.json", "k2.wav", "k2.json"])
+    with pytest.raises(ValueError, match=r"WebDataset.*k1\.wav.*prepare tsv"):
+        prepare("folder", tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("beside", ["a.wav", "deep/a.FLAC", "manifest.tsv", "data.parquet"])
+def test_an_archive_beside_its_corpus_is_no_fault(beside: str, tmp_path: Path) -> None:
+    """Who unpacks keeps the download; tables may name audio elsewhere."""
+    packed(tmp_path / "a.tar", ["a.wav"])
+    text(tmp_path / beside, [""])
+    refuse_archive(tmp_path)
+    refuse_archive(tmp_path / "absent")
+
+
+@given(st.text(max_size=12), st.sampled_from(["", "sub/", "C:\\", "\0"]))
+def test_a_hint_on_any_name_is_one_visible_line(name: str, folder: str) -> None:
+    """It ends in the list of what was skipped and on the terminal."""
+    hint = near_miss(Path("/nowhere") / f"{folder}{name}")
+    assert visible(hint) == hint

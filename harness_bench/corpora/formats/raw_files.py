@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import math
 import os
 import re
-from contextlib import contextmanager
+import tarfile
+import unicodedata
+import zlib
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.audio.io import AUDIO_SUFFIXES
+from harness_bench.core.files import paths_below
+from harness_bench.core.sanitize import unseen, visible
 from harness_bench.corpora.base import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO, TextIO
 
 _CHUNK = 1 << 20  # characters read at a time
 _LARGEST = 1 << 27  # characters that one item of a list may have
 _AFTER_A_VALUE = frozenset(" \t\r\n,:]}")
 _SPACES = re.compile(r"[ \t\r\n]*")
+_FEW = 2  # names that are worth telling
+_WINDOWS = re.compile(r"[A-Za-z]:\\")
+_LOOKED_AT = 1000  # files in a tree of archives
+_PACKED = frozenset(
+    {".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z"}
+    | {".rar", ".aa", ".001", ".part1"}
+)
+# The name of the whole, and after it the number of a part.
+_ARCHIVE = re.compile(
+    r"(.*\.(?:tar|tgz|tbz2?|txz|zip|7z|rar)(?:\.(?:gz|bz2|xz|zst|lz4))?)(?:\.(?:[a-z]{2}|(?:part)?\d+))?$",
+    re.IGNORECASE | re.DOTALL,
+)
+_TAR = "tar -xf {} -C FOLDER"
+_TOOLS = {".zip": "unzip {} -d FOLDER", ".7z": "7z x {} -oFOLDER", ".rar": "unrar x {} FOLDER/"}
+_OWN_DATA = re.compile(r"\.(?:tsv|csv|jsonl(?:\.gz)?|parquet|arrow)$", re.IGNORECASE)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -49,6 +72,101 @@ def audio_files(folder: Path) -> list[Path]:
         for path in entries(folder)
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir()
     ]
+
+
+def refuse_archive(root: Path) -> None:
+    """Refuse an archive, or a tree of archives without audio, in place of an unpacked corpus.
+
+    The `ValueError` names them and says how to unpack. A tree with a table or parquet files of its
+    own is not judged, for its audio may lie elsewhere.
+    """
+    if any(_OWN_DATA.search(path.name) for path in entries(root)):
+        return
+    tree = iter([root]) if root.is_file() else paths_below(root, AUDIO_SUFFIXES | _PACKED)
+    archives = []
+    for path in islice(tree, _LOOKED_AT):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            return
+        archives += [path] * bool(_ARCHIVE.match(path.name))
+    if archives:
+        more = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
+        what = "is an archive" if root.is_file() else f"is not unpacked: {archives[0].name}{more}"
+        raise ValueError(f"{root} {what}. {_way_out(archives[0])}")
+
+
+def _way_out(archive: Path) -> str:
+    """Say how to unpack an archive, and what is to be done with what comes out."""
+    match = _ARCHIVE.match(archive.name)
+    whole = match[1] if match else archive.name
+    tool = next((tool for kind, tool in _TOOLS.items() if kind in whole.lower()), _TAR)
+    join = f"cat {whole}.* > {whole}; " if whole != archive.name else ""
+    members = [PurePosixPath(name) for name in _first_members(archive)]
+    keyed = {path.stem for path in members if path.suffix.lower() in AUDIO_SUFFIXES} & {
+        path.stem for path in members if path.suffix.lower() not in AUDIO_SUFFIXES
+    }
+    after = (
+        f"It is a WebDataset, whose texts stand beside the audio ({', '.join(map(str, members))}): "
+        "write them into a table for `harness-bench prepare tsv`."
+        if keyed
+        else "Then give FOLDER."
+    )
+    return f"Unpack all with `{join}{tool.format(whole)}`. {after}"
+
+
+def _first_members(archive: Path) -> list[str]:
+    """Return the names of the first files in a tar; none of what is no tar."""
+    try:
+        with tarfile.open(archive) as stream:
+            return [visible(member.name)[:80] for member in islice(stream, 4) if member.isfile()]
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError):
+        return []
+
+
+def near_miss(path: Path) -> str:
+    """Say why a file that is missing was perhaps not found; empty where nothing is to be said."""
+    name, folder, hints = path.name, path.parent, []
+    if marks := dict.fromkeys(unseen(str(path))):
+        signs = ", ".join(f"U+{ord(m):04X} {unicodedata.name(m, 'control')}" for m in marks)
+        hints.append(f"the path has signs that cannot be seen ({signs})")
+    if _WINDOWS.match(name):
+        hints.append("a path of Windows means nothing here; write it relative to the table, with /")
+    elif "\\" in str(path):
+        hints.append("a folder is written with / here, not with \\")
+    if name[:1] in "\"'" or str(path)[-1:] in "\"'":
+        hints.append("quotes are part of a name in tab-separated tables; take them out")
+    if not folder.is_dir():
+        there = next((above for above in folder.parents if above.is_dir()), folder)
+        hints.append(f"there is no folder {visible(str(folder.relative_to(there)))} in {there}")
+    alike = _names_in(str(folder)).get(_loose(name), [])
+    if 0 < len(alike) <= _FEW:
+        hints.append(f"{visible(' and '.join(map(repr, alike)))} is there{_differs(name, alike)}")
+    return "; ".join(hints)
+
+
+def _differs(name: str, alike: list[str]) -> str:
+    forms = [unicodedata.normalize("NFC", other) for other in alike]
+    if unicodedata.normalize("NFC", name) in forms:
+        return ", in another Unicode form (NFC, NFD) of the same name"
+    return ", written with its suffix" if not Path(name).suffix else ""
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: str) -> dict[str, list[str]]:
+    """Return the audio in a folder by names of which little is required."""
+    names: dict[str, list[str]] = {}
+    with suppress(OSError, ValueError), os.scandir(folder) as found:
+        for entry in found:
+            if os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122 - of many
+                names.setdefault(_loose(entry.name), []).append(entry.name)
+    return names
+
+
+def _loose(name: str) -> str:
+    """Return a name without case, suffix of audio, Unicode form, quotes and what is not seen."""
+    seen = "".join(char for char in name if char.isprintable()).strip(" \"'")
+    stem, suffix = os.path.splitext(seen)  # noqa: PTH122 - of many
+    whole = stem if suffix.lower() in AUDIO_SUFFIXES else seen
+    return unicodedata.normalize("NFC", whole).casefold()
 
 
 def _key(name: str) -> str:
@@ -104,35 +222,12 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield number, text.rstrip("\r\n")
     except UnicodeDecodeError as error:
+        marked = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+        source = " -f UTF-16" if marked else ""  # what is not marked may be anything
         raise ValueError(
             f"{path}:{number} is not UTF-8 (byte {error.start}: {error.reason}). "
-            "Convert the file with `iconv -t UTF-8`, or get it again."
+            f"Convert the file with `iconv{source} -t UTF-8`, or get it again."
         ) from error
-
-
-def table(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, str, dict[str, str] | str]]:
-    """Yield number, first cell, and column -> cell or what is wrong, of a tab-separated file.
-
-    Cells are stripped, quotes are part of the text. A header that lacks needed columns or repeats
-    names is a `ValueError`.
-    """
-    columns: list[str] = []
-    for number, line in lines(path):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if number == 1:
-            columns = cells
-            absent = ", ".join(name for name in needed if name not in columns)
-            if absent or len({*columns, ""}) <= len(columns):
-                raise ValueError(
-                    f"{path}: the header {f'lacks {absent}' if absent else 'repeats names'}; it "
-                    f"reads {', '.join(columns)[:200]!r}. Expected tab-separated column names."
-                )
-        elif line.strip() and len(cells) != len(columns):
-            yield number, cells[0], f"{len(cells)} cells where the header has {len(columns)}"
-        elif line.strip():
-            yield number, cells[0], dict(zip(columns, cells, strict=True))
-    if not columns:
-        raise ValueError(f"{path} is empty; expected a header with {', '.join(needed)}.")
 
 
 def seconds(value: object) -> float | None:

@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
-from harness_bench.corpora.formats.raw_files import folders, table
+from harness_bench.corpora.formats.raw_files import folders
+from harness_bench.corpora.formats.tables import table
 
 if TYPE_CHECKING:
     from pathlib import Path
