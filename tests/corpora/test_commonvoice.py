@@ -8,7 +8,7 @@ import pytest
 
 from harness_bench.corpora.layouts.commonvoice import Corpus
 from harness_bench.corpora.prepare import prepare
-from tests.corpora.trees import build, kept, left_out, refused, text
+from tests.corpora.trees import build, kept, left_out, refused, sound, text
 
 RELEASE = Path("cv-corpus-17.0-2024-03-15")
 
@@ -81,3 +81,55 @@ def test_which_language_and_release(root: Path) -> None:
     (root / RELEASE).rename(root / "cv-corpus-7.0")
     build("commonvoice", root)
     refused(Corpus(), root, "holds several of Common Voice")
+
+
+def test_a_release_of_today(root: Path, tmp_path: Path) -> None:
+    """Tables of sentences and durations lie beside those of clips, and hold no utterances."""
+    folder = root / RELEASE / "ar"
+    text(folder / "clip_durations.tsv", ["clip\tduration[ms]", "common_voice_ar_19058307.mp3\t500"])
+    columns = ("sentence_id", "sentence", "variant", "sentence_domain", "source", "is_used")
+    text(folder / "validated_sentences.tsv", ["\t".join((*columns, "clips_count"))])
+    text(folder / "unvalidated_sentences.tsv", ["\t".join(columns)])
+    for name in ("validated", "other", "invalidated", "reported"):
+        text(folder / f"{name}.tsv", ["client_id\tpath"])
+    (root / RELEASE).rename(root / "cv-corpus-27.0-2026-09-11")
+    report = prepare("commonvoice", root, tmp_path / "out", require=["text"])
+    assert (report.kept, report.skipped) == (4, {})
+
+
+def test_spontaneous_speech_of_today(tmp_path: Path) -> None:
+    """One table, other names; what no one has validated has no split and is left out by rule."""
+    columns = (
+        "client_id audio_id audio_file duration_ms prompt_id prompt transcription votes age gender "
+        "accents variant language prompt_upvotes prompt_reports is_edited split char_per_sec "
+        "quality_tags"
+    )
+    folder = tmp_path / "sps-corpus-5.0-2026-09-11-ar"
+    rows = [columns.replace(" ", "\t")]
+    for number, (split, said) in enumerate(
+        [("train", "اه [noise] نعم"), ("dev", "لا"), ("unassigned", "")]
+    ):
+        clip = sound(folder / "audios" / f"spontaneous-speech-ar-{number}.mp3").name
+        rows.append(
+            f"c{number}\t{number}\t{clip}\t500\t7\tكيف؟\t{said}\t2\ttwenties\tfemale_feminine\t\t"
+            f"\tArabic\t1\t0\t0\t{split}\t9.5\tshort-audio"
+        )
+    text(folder / "ss-corpus-ar.tsv", rows)
+    text(folder / "ss-reported-audios-ar.tsv", ["client_id\taudio_id"])
+    for place in (tmp_path, folder):
+        found = list(Corpus().utterances(place))
+        assert left_out(found) == {"spontaneous-speech-ar-2": "left out by the corpus's rule"}
+        first, second = kept(found).values()
+        assert (first.text, first.split, first.gender) == ("اه [noise] نعم", "train", "female")
+        assert (second.text, second.split, second.language) == ("لا", "dev", "ar")
+    assert prepare("commonvoice", tmp_path, tmp_path / "out", max_skipped=0).kept == 2
+
+
+def test_clips_that_are_still_packed_are_named(tmp_path: Path) -> None:
+    """Mirrors give the tables beside archives of clips."""
+    text(tmp_path / "ar" / "train.tsv", ["client_id\tpath\tsentence", "a\tb.mp3\tc"])
+    (tmp_path / "ar" / "clips.tar").touch()
+    for place, told in ((tmp_path, "tar -xf clips.tar"), (tmp_path / "ar", "no folder clips")):
+        with pytest.raises(ValueError, match=f"{told}.*") as caught:
+            prepare("commonvoice", place, tmp_path / "out", max_skipped=1)
+        assert "clips.tar" in str(caught.value)

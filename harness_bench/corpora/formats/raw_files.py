@@ -15,10 +15,11 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.audio.io import AUDIO_SUFFIXES
-from harness_bench.core.files import paths_below
+from harness_bench.core.files import paths_below, stamp
 from harness_bench.core.sanitize import unseen, visible
 from harness_bench.corpora.base import printable
 
@@ -31,6 +32,7 @@ _LARGEST = 1 << 27  # characters that one item of a list may have
 _AFTER_A_VALUE = frozenset(" \t\r\n,:]}")
 _SPACES = re.compile(r"[ \t\r\n]*")
 _FEW = 2  # names that are worth telling
+_KNOWN = 200_000  # files of a folder that a missing one is compared with
 _WINDOWS = re.compile(r"[A-Za-z]:\\")
 _LOOKED_AT = 1000  # files in a tree of archives
 _PACKED = frozenset(
@@ -42,8 +44,8 @@ _ARCHIVE = re.compile(
     r"(.*\.(?:tar|tgz|tbz2?|txz|zip|7z|rar)(?:\.(?:gz|bz2|xz|zst|lz4))?)(?:\.(?:[a-z]{2}|(?:part)?\d+))?$",
     re.IGNORECASE | re.DOTALL,
 )
-_TAR = "tar -xf {} -C FOLDER"
-_TOOLS = {".zip": "unzip {} -d FOLDER", ".7z": "7z x {} -oFOLDER", ".rar": "unrar x {} FOLDER/"}
+_TAR = "tar -xf {} -C {}"
+_TOOLS = {".zip": "unzip {} -d {}", ".7z": "7z x {} -o{}", ".rar": "unrar x {} {}/"}
 _OWN_DATA = re.compile(r"\.(?:tsv|csv|jsonl(?:\.gz)?|parquet|arrow)$", re.IGNORECASE)
 
 
@@ -90,27 +92,30 @@ def refuse_archive(root: Path) -> None:
         archives += [path] * bool(_ARCHIVE.match(path.name))
     if archives:
         more = f" and {len(archives) - 1} more" if len(archives) > 1 else ""
-        what = "is an archive" if root.is_file() else f"is not unpacked: {archives[0].name}{more}"
-        raise ValueError(f"{root} {what}. {_way_out(archives[0])}")
+        first = visible(archives[0].name)
+        what = "is an archive" if root.is_file() else f"is not unpacked: {first}{more}"
+        folder = "FOLDER" if root.is_file() else quote(visible(str(archives[0].parent)))
+        after = "give FOLDER" if root.is_file() else "prepare it again"
+        raise ValueError(f"{root} {what}. {_way_out(archives[0], folder, after)}")
 
 
-def _way_out(archive: Path) -> str:
-    """Say how to unpack an archive, and what is to be done with what comes out."""
+def _way_out(archive: Path, folder: str, after: str) -> str:
+    """Say how to unpack an archive into a folder, and what is to be done then."""
     match = _ARCHIVE.match(archive.name)
-    whole = match[1] if match else archive.name
+    whole = visible(match[1] if match else archive.name)
     tool = next((tool for kind, tool in _TOOLS.items() if kind in whole.lower()), _TAR)
-    join = f"cat {whole}.* > {whole}; " if whole != archive.name else ""
+    join = f"cat {quote(whole)}.* > {quote(whole)}; " if whole != visible(archive.name) else ""
     members = [PurePosixPath(name) for name in _first_members(archive)]
     keyed = {path.stem for path in members if path.suffix.lower() in AUDIO_SUFFIXES} & {
         path.stem for path in members if path.suffix.lower() not in AUDIO_SUFFIXES
     }
-    after = (
+    then = (
         f"It is a WebDataset, whose texts stand beside the audio ({', '.join(map(str, members))}): "
         "write them into a table for `harness-bench prepare tsv`."
         if keyed
-        else "Then give FOLDER."
+        else f"Then {after}."
     )
-    return f"Unpack all with `{join}{tool.format(whole)}`. {after}"
+    return f"Unpack with `{join}{tool.format(quote(whole), folder)}`. {then}"
 
 
 def _first_members(archive: Path) -> list[str]:
@@ -136,11 +141,23 @@ def near_miss(path: Path) -> str:
         hints.append("quotes are part of a name in tab-separated tables; take them out")
     if not folder.is_dir():
         there = next((above for above in folder.parents if above.is_dir()), folder)
-        hints.append(f"there is no folder {visible(str(folder.relative_to(there)))} in {there}")
-    alike = _names_in(str(folder)).get(_loose(name), [])
+        packed = _archives_in(there) if folder != there else ""
+        absent = visible(str(folder.relative_to(there)))
+        hints.append(f"there is no folder {absent} in {visible(str(there))}{packed}")
+        return "; ".join(hints)
+    alike = _names_in(str(folder), stamp(folder)[1]).get(_loose(name), [])
     if 0 < len(alike) <= _FEW:
         hints.append(f"{visible(' and '.join(map(repr, alike)))} is there{_differs(name, alike)}")
     return "; ".join(hints)
+
+
+@lru_cache(maxsize=64)
+def _archives_in(folder: Path) -> str:
+    """Say which archive waits in a folder to be unpacked."""
+    with suppress(ValueError):
+        found = [path.name for path in entries(folder) if _ARCHIVE.match(path.name)]
+        return f", but {visible(found[0])} is to be unpacked" if found else ""
+    return ""
 
 
 def _differs(name: str, alike: list[str]) -> str:
@@ -151,11 +168,11 @@ def _differs(name: str, alike: list[str]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _names_in(folder: str) -> dict[str, list[str]]:
-    """Return the audio in a folder by names of which little is required."""
+def _names_in(folder: str, _changed: int) -> dict[str, list[str]]:
+    """Return the audio in a folder, kept until it changes, by names of which little is required."""
     names: dict[str, list[str]] = {}
     with suppress(OSError, ValueError), os.scandir(folder) as found:
-        for entry in found:
+        for entry in islice(found, _KNOWN):
             if os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122 - of many
                 names.setdefault(_loose(entry.name), []).append(entry.name)
     return names

@@ -1,4 +1,4 @@
-"""Common Voice: sentences read by volunteers; Arabic and English here, any language likewise.
+"""Common Voice: sentences read by volunteers, or their own words; any language.
 
 lhotse's recipe needs the columns `accents` and `variant`, which releases before 10 lack, writes
 files while it reads, and passes over missing clips; here every row is an utterance or a listed
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness_bench.corpora.base import Found
 
 _NEEDED = ("client_id", "path", "sentence")
+# Spontaneous Speech has one table for all splits, and other names for the same.
+_SPONTANEOUS = {"audio_file": "path", "transcription": "sentence"}
 _KEPT = {"accents": "accent", "accent": "accent", "variant": "variant", "age": "age"}
 _GENDERS = {
     "male_masculine": "male",
@@ -33,11 +35,12 @@ _GENDERS = {
 
 @dataclass(frozen=True, config=STRICT)
 class Corpus:
-    """Common Voice: read sentences of one language, official train, dev and test.
+    """Common Voice: read or spontaneous speech of one language, official train, dev and test.
 
-    Expects `cv-corpus-*/LANGUAGE/{train,dev,test}.tsv` and `clips/*.mp3` below the folder given,
-    which may also be the release's or the language's own. Fields: `accent`, `variant` and `age`
-    where a row has them; older releases lack the columns.
+    Expects `cv-corpus-*/LANGUAGE/{train,dev,test}.tsv` and `clips/*.mp3` below the folder given, or
+    `sps-corpus-*-LANGUAGE/ss-corpus-LANGUAGE.tsv` and `audios/*.mp3` of Spontaneous Speech, or the
+    release's or the language's own folder. Fields: `accent`, `variant` and `age` where a row has
+    them; older releases lack the columns.
 
     Attributes:
         language: the language's folder, such as ar or en.
@@ -48,19 +51,33 @@ class Corpus:
     language: str = "ar"
 
     def utterances(self, root: Path) -> Found:
-        """Yield the rows of train.tsv, dev.tsv and test.tsv, whichever are there."""
+        """Yield the rows of train.tsv, dev.tsv and test.tsv, or of Spontaneous Speech's table."""
         folder = self._folder(root)
         for split in USUAL_SPLITS:
             path = folder / f"{split}.tsv"
             for number, _, row in table(path, _NEEDED) if path.is_file() else ():
                 yield self._utterance(path, split, number, row)
+        path = folder / self._spontaneous
+        for number, _, row in table(path, _NEEDED, _as_read) if path.is_file() else ():
+            split = "spontaneous" if isinstance(row, str) else row.get("split", "")
+            item = self._utterance(path, split, number, row)
+            if split == "unassigned" and isinstance(item, Utterance):
+                item = item.skipped(Reason.BY_RULE, "no split: its transcription is not validated")
+            yield item
+
+    @property
+    def _spontaneous(self) -> str:
+        return f"ss-corpus-{self.language}.tsv"
 
     def _folder(self, root: Path) -> Path:
-        releases = [each for each in folders(root) if each.name.startswith("cv-corpus")]
+        inside = folders(root)
+        releases = [each / self.language for each in inside if each.name.startswith("cv-corpus")]
+        releases += [each for each in inside if each.name.startswith("sps-corpus")]
+        tables = (*(f"{split}.tsv" for split in USUAL_SPLITS), self._spontaneous)
         found = [
             place
-            for place in (root, *(each / self.language for each in (root, *releases)))
-            if any((place / f"{split}.tsv").is_file() for split in USUAL_SPLITS)
+            for place in (root, root / self.language, *releases)
+            if any((place / name).is_file() for name in tables)
         ]
         if len(found) == 1:
             return found[0]
@@ -71,8 +88,8 @@ class Corpus:
             )
         raise ValueError(
             f"{root} holds no Common Voice of language {self.language!r}. Expected "
-            f"cv-corpus-*/{self.language}/train.tsv with clips/*.mp3; another language is chosen "
-            "with the option language=CODE."
+            f"cv-corpus-*/{self.language}/train.tsv with clips/*.mp3, or {self._spontaneous} with "
+            "audios/*.mp3; another language is chosen with the option language=CODE."
         )
 
     def _utterance(
@@ -89,7 +106,7 @@ class Corpus:
         gender = row.get("gender", "")
         return Utterance(
             id=clip.rpartition(".")[0],
-            audio=path.parent / "clips" / clip,
+            audio=path.parent / ("audios" if path.name == self._spontaneous else "clips") / clip,
             split=split,
             text=row["sentence"] or None,
             speaker=row["client_id"] or None,
@@ -98,3 +115,8 @@ class Corpus:
             custom={new: row[name] for name, new in _KEPT.items() if row.get(name)},
             where=where,
         )
+
+
+def _as_read(columns: list[str]) -> list[str]:
+    """Return the columns of Spontaneous Speech under the names of the read sentences' tables."""
+    return [_SPONTANEOUS.get(name, name) for name in columns]
