@@ -6,13 +6,16 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from harness_bench.audio.resample import resample
 from harness_bench.core.files import digest_file, digest_strings
 from harness_bench.core.registry import modules_in
 from harness_bench.models import frozen, types
+from harness_bench.models.types.fbank import fbank
 from tests.models.conftest import padded
 from tests.models.tiny_types import MAKERS
 
@@ -173,3 +176,12 @@ def test_what_no_type_opens_is_named(made_up: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'bert'.*hubert, loudness, .*wav2vec2"):
         frozen.load_backbone(folder)
     assert frozen.checkpoint_digest(folder) != frozen.checkpoint_digest(made_up)
+
+
+def test_fbank_of_a_telephones_audio_is_no_rounding_error() -> None:
+    """Above 4 kHz nothing is left of it: bins that never change have no deviation to divide by."""
+    quiet = np.random.default_rng(0).standard_normal(8_000).astype(np.float32) / 50
+    found = fbank(torch.from_numpy(resample(quiet, 8_000)))
+    assert found.abs().max() < 20
+    assert not found[:, 70:80].any()
+    assert not fbank(torch.from_numpy(quiet[:400])).any()  # a single frame

@@ -60,10 +60,11 @@ def fbank(wave: Tensor) -> Tensor:
     delta = torchaudio.functional.compute_deltas(static.T)
     second = torchaudio.functional.compute_deltas(delta)
     x = torch.cat([static, delta.T, second.T], dim=-1)  # s3prl's layout, or sums differ in a bit
-    # A single frame has no variance, where s3prl gives NaN, and learns from it.
-    deviation = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(x)
+    # What never changes, such as bins above 4 kHz of a telephone's audio or all of a single frame,
+    # has no deviation, where s3prl gives the mean's rounding times 1e10, or NaN.
+    deviation = x.std(0, keepdim=True) if len(x) > 1 else torch.ones_like(x)
     normed: Tensor = (x - x.mean(0, keepdim=True)) / (EPSILON + deviation)
-    return normed
+    return normed.masked_fill(x.amax(0) == x.amin(0), 0.0)
 
 
 class FbankType(ModelType):
