@@ -271,7 +271,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
             return "folder"
         if entry.is_symlink() and not entry.is_file():
             return f"a link to nothing, {Path(entry.path).readlink()}"
-        return "file" if entry.is_file() else "no file of data"
+        return "file" if entry.is_file() else "a pipe, socket or device"
     except OSError as error:  # links in a circle, or through a folder that may not be entered
         return error.strerror or str(error)
 

@@ -72,7 +72,7 @@ def test_what_is_no_audio_is_listed_and_no_fault(
     report = prepare("folder", root, tmp_path / "out", max_skipped=0)
     assert (report.kept, report.found, report.share_skipped) == (4, 4, 0)
     assert {item.id for item in report.skipped_list} == {
-        ".txt: 2 files", ".docx: 1 files", ".db: 1 files",
+        ".txt: 2 files", ".docx: 1 file", ".db: 1 file",
     }  # fmt: skip
     assert "1 files have no suffix of audio" in capsys.readouterr().err
 
@@ -90,6 +90,7 @@ def test_links_reach_other_disks(root: Path, tmp_path: Path) -> None:
         "TN": ("a folder that is read elsewhere", False),
         "EG_annexed": ("missing file", True),
     }
+    assert "git annex get" in report.skipped_list[0].detail
 
 
 def test_two_files_of_one_id_are_both_named(root: Path, tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ def _first_members(archive: Path) -> list[str]:
 def near_miss(path: Path) -> str:
     """Say why a file that is missing was perhaps not found; empty where nothing is to be said."""
     name, folder, hints = path.name, path.parent, []
+    if path.is_symlink():
+        target = visible(str(path.readlink()))
+        annexed = "; `git annex get` fetches it" if ".git/annex" in target else ""
+        return f"it is a link to nothing, {target}{annexed}"
     if marks := dict.fromkeys(unseen(str(path))):
         signs = ", ".join(f"U+{ord(m):04X} {unicodedata.name(m, 'control')}" for m in marks)
         hints.append(f"the path has signs that cannot be seen ({signs})")
@@ -139,8 +143,8 @@ def near_miss(path: Path) -> str:
         hints.append("a folder is written with / here, not with \\")
     if name[:1] in "\"'" or str(path)[-1:] in "\"'":
         hints.append("quotes are part of a name in tab-separated tables; take them out")
-    if not folder.is_dir():
-        there = next((above for above in folder.parents if above.is_dir()), folder)
+    if not os.path.isdir(folder):  # noqa: PTH112 - a name may be too long or hold a NUL
+        there = next((above for above in folder.parents if os.path.isdir(above)), folder)  # noqa: PTH112
         packed = _archives_in(there) if folder != there else ""
         absent = visible(str(folder.relative_to(there)))
         hints.append(f"there is no folder {absent} in {visible(str(there))}{packed}")

@@ -118,9 +118,9 @@ def _passed_over(root: Path, aside: Aside) -> Found:
     for path, other in aside.again:
         yield skipped(path, Reason.READ_ELSEWHERE, f"a link to {other}")
     for suffix, (count, first) in sorted(aside.others.items()):
-        detail = f"{count} files such as {first.relative_to(root)}"
-        item = skipped(first, Reason.OTHER_FILES, detail)
-        yield replace(item, id=f"{printable(suffix) or 'no suffix'}: {count} files")
+        files = f"{count} file{'s' * (count > 1)}"
+        item = skipped(first, Reason.OTHER_FILES, f"{files} such as {first.relative_to(root)}")
+        yield replace(item, id=f"{printable(suffix) or 'no suffix'}: {files}")
     unusual = sum(
         count
         for suffix, (count, first) in aside.others.items()
