@@ -114,7 +114,9 @@ def _passed_over(root: Path, aside: Aside) -> Found:
 
     for path, why in aside.lost:
         missing = path.is_symlink() and not path.exists()
-        yield skipped(path, Reason.MISSING_FILE if missing else Reason.UNREADABLE, why)
+        yield skipped(
+            path, Reason.MISSING_FILE if missing else Reason.UNREADABLE, f"it cannot be read: {why}"
+        )
     for path, other in aside.again:
         yield skipped(path, Reason.READ_ELSEWHERE, f"a link to {other}")
     for suffix, (count, first) in sorted(aside.others.items()):
