@@ -33,18 +33,23 @@ def code_digest(model: nn.Module, packages: Iterable[str] = ()) -> str:
     classes = {base for module in model.modules() for base in type(module).__mro__}
     names = {kind.__module__ for kind in classes} - {"builtins"}
     own = {name for name in names if name.split(".", maxsplit=1)[0] not in ("torch", "typing")}
-    whole = (file for name in packages for file in package_folder(name).rglob("*.py"))
-    return _together([*map(_file_of, own), *whole], _LIBRARIES)
+    return _together([*map(_file_of, own), *_files_of(packages)], _LIBRARIES)
 
 
-def modules_digest(names: Iterable[str], libraries: Iterable[str]) -> str:
-    """Return a digest of the code of imported modules and of the versions of libraries."""
-    return _together(map(_file_of, names), libraries)
+def modules_digest(
+    names: Iterable[str], libraries: Iterable[str], packages: Iterable[str] = ()
+) -> str:
+    """Return a digest of imported modules, whole packages and the versions of libraries."""
+    return _together([*map(_file_of, names), *_files_of(packages)], libraries)
 
 
 def _together(files: Iterable[Path | None], libraries: Iterable[str]) -> str:
     sources = sorted({_digest(file) for file in files if file is not None})
     return digest_strings([str(VERSION), *map(_version, libraries), *sources])
+
+
+def _files_of(packages: Iterable[str]) -> list[Path]:
+    return [file for name in packages for file in package_folder(name).rglob("*.py")]
 
 
 def _file_of(name: str) -> Path | None:

@@ -41,10 +41,7 @@ if TYPE_CHECKING:
 CACHE_MB = 20_480  # 4,300 hours of speech
 TITLE = "Fingerprint cache"
 # What decides a fingerprint beside the audio.
-_MODULES = (
-    "harness_bench.leakage.landmarks",
-    *(f"harness_bench.audio.{name}" for name in ("base", "io", "resample", "sndfile")),
-)
+_MODULES, _PACKAGES = ("harness_bench.leakage.landmarks",), ("harness_bench.audio",)
 _LIBRARIES = ("numpy", "scipy", "lhotse", "soundfile", "av", "soxr")
 _KEY_BYTES = 16
 _BATCH = 64  # utterances handed to the workers at a time; of shards, with their audio
@@ -77,7 +74,7 @@ class Fingerprints:
 
             full = "are full of this run's own; see --cache-mb"
             self._disk = EntryStore(folder, max_mb, title=TITLE, when_full=full)
-            self._code = modules_digest(_MODULES, _LIBRARIES)
+            self._code = modules_digest(_MODULES, _LIBRARIES, _PACKAGES)
 
     def of(self, cut: Cut) -> tuple[Landmarks, str]:
         """Return the fingerprint of a cut, and why its audio could not be read, else "".

@@ -71,5 +71,6 @@ def test_modules_and_libraries_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_digest.modules_digest(names[::-1], libraries) == before
     assert code_digest.modules_digest(names[:1], libraries) != before
     assert code_digest.modules_digest(names, [*libraries, "scipy"]) != before
+    assert code_digest.modules_digest(names, libraries, ["harness_bench.audio"]) != before
     monkeypatch.setattr(code_digest, "_digest", lambda file: f"{file} of tomorrow")
     assert code_digest.modules_digest(names, libraries) != before
