@@ -129,7 +129,9 @@ def models(*, as_json: Json = False) -> None:
 @app.command()
 def prepare(
     corpus: Annotated[str, arg("Layout of the data: tsv, folder, ...")],
-    folder: Annotated[Path, arg("Where the data are.")],
+    folder: Annotated[
+        str, arg("Where the data are; for hf also OWNER/NAME[@REVISION] or a preset.")
+    ],
     out: Out,
     *,
     option: Annotated[Texts, opt("The corpus's own option, as name=value.")] = None,
@@ -147,6 +149,7 @@ def prepare(
     Examples:
       harness-bench prepare tsv data/my_corpus cuts/my_corpus
       harness-bench prepare tsv data/cv_ar cuts/cv_ar --option manifest=asr.tsv --require text
+      harness-bench prepare hf casablanca cuts/casablanca --option config=Egypt,Jordan
     """
     from harness_bench.corpora.prepare import prepare as run
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,19 @@ def check_writable(path: Path, name: str, *, file: bool = False) -> None:
         raise ValueError(
             f"{name} {path} cannot be written: {error.strerror or error}. Name another place."
         ) from error
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what will not fit: `needed` bytes of `what` in a folder not made yet."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ValueError(
+            f"{what} takes {needed / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free "
+            "there. Make room, or name another place."
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, override
+
+from harness_bench.core.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +30,7 @@ class Repository(NamedTuple):
     revision: str | None = None  # a branch, a tag or a commit; None: the default branch
     kind: Kind = "model"
 
+    @override
     def __str__(self) -> str:
         return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
 
@@ -97,6 +100,19 @@ def listing(source: Repository, *, way_out: str = "") -> tuple[Path, dict[str, i
             f"once where there is a network{f', {way_out}' if way_out else '.'}"
         ) from error
     return folder, {file.path: file.size for file in tree}
+
+
+def card(path: Path) -> dict[str, Any]:
+    """Return the metadata at the head of a repository's README.md; {} of none or a broken one."""
+    import yaml  # noqa: PLC0415 - comes with huggingface_hub
+    from huggingface_hub import metadata_load  # noqa: PLC0415 - as above
+
+    try:
+        found = metadata_load(path) if path.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        say(f"{path}: its metadata cannot be read and are passed over ({said(error)})")
+        return {}
+    return found or {}
 
 
 @contextmanager

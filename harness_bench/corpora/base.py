@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 USUAL_SPLITS = ("train", "dev", "test")
 # Custom fields of this beginning are one more transcript each; `prepare` writes them as text.
 REFERENCE = "reference_"
+AUDIO = "audio"  # folder of a prepared one for audio that a corpus keeps inside other files
 
 
 class Reason(StrEnum):
@@ -105,8 +106,11 @@ type Found = Iterator[Utterance | Skipped]
 class Corpus(Protocol):
     """One corpus layout; the class of this name in each corpus module follows it.
 
-    It may also have `limits` (`check.Limits`, where its audio differs from the usual) and
-    `split_rule` (`splits.SplitRule`, where a split is not the corpus's own but made here).
+    It may also have `limits` (`check.Limits`, where its audio differs from the usual),
+    `split_rule` (`splits.SplitRule`, where a split is not the corpus's own but made here), and
+    `opened(root: str, audio: Path) -> Opened`, where users may name something else than a folder,
+    or where audio stands inside other files: it is then written below the folder `audio`, which
+    `prepare` keeps as `AUDIO` beside the cuts, and nowhere else.
     """
 
     @property
@@ -119,6 +123,25 @@ class Corpus(Protocol):
 
         A `root` that has not this layout at all is a `ValueError` that says what was expected.
         """
+        ...
+
+
+class Opened(Corpus, Protocol):
+    """A corpus that was found where its users said; `utterances` is then asked for `root`."""
+
+    @property
+    def root(self) -> Path:
+        """Where it lies on disk."""
+        ...
+
+    @property
+    def called(self) -> str:
+        """What the report calls its place: its path, or a pinned OWNER/NAME@COMMIT."""
+        ...
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options that finding it settled, such as the preset of its name."""
         ...
 
 

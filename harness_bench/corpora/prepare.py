@@ -23,7 +23,7 @@ from harness_bench.core.log import bar, say
 from harness_bench.core.own_files import FILES, own_files, replacing
 from harness_bench.core.sanitize import visible
 from harness_bench.core.workdir import PROVENANCE, write_provenance
-from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance
+from harness_bench.corpora.base import AUDIO, USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
 from harness_bench.corpora.formats.raw_files import refuse_archive
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, list_files, write_split
@@ -31,8 +31,9 @@ from harness_bench.corpora.writer import REFERENCES, PreparedSplits
 from harness_bench.cuts.store import REPORT, SKIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from harness_bench.corpora.base import Corpus, Opened
     from harness_bench.cuts.table import SplitReport
     from harness_bench.leakage.compare import Pair
 
@@ -159,7 +160,7 @@ def prepare(
 
     Args:
         name: the corpus, one of `corpora.available()`.
-        root: where it is on disk.
+        root: where it is on disk; of the corpus hf also OWNER/NAME[@REVISION], or a preset.
         out: the prepared folder, made if absent; cuts of an earlier run in it are replaced.
         config: see `PrepareConfig`.
         settings: fields of `PrepareConfig`, instead of it or over it: require=["text"], jobs=4.
@@ -176,11 +177,13 @@ def prepare(
     kind = corpora.get(name)
     options = configs.typed(kind, config.options)
     corpus = configs.build(kind, options, source=f"options of corpus {name}")
-    config = replace(config, limits=config.limits or getattr(corpus, "limits", Limits()))
-    root, out, rule = Path(root).absolute(), Path(out), getattr(corpus, "split_rule", None)
+    out = Path(out)
     earlier = own_files(out, _WRITTEN, lambda: _of_older(out))
-    refuse_archive(root)
-    source = corpus.utterances(root)
+    corpus, folder, called, settled = _opened(corpus, root, out)
+    limits = config.limits or getattr(corpus, "limits", Limits())
+    config = replace(config, limits=limits, options={**config.options, **settled})
+    rule = getattr(corpus, "split_rule", None)
+    source = corpus.utterances(folder)
     found = list(source) if rule else source
     with PreparedSplits(out, corpus.splits) as kept:
         skipped = []
@@ -189,7 +192,7 @@ def prepare(
                 skipped.append(item)
             else:
                 kept.add(item)
-        report = _report(name, root, kept, skipped, config)
+        report = _report(name, called, kept, skipped, config)
         cuts = kept.filled() if report.complete else []
         ids = _ids(found) if rule else {}
         files = [*_ALWAYS, *list_files(ids), *(name for split in cuts for name in split.files())]
@@ -217,6 +220,19 @@ def _of_older(out: Path) -> list[str]:
     names = [*(about.get("splits") or {}), *USUAL_SPLITS] if "corpus" in about else []
     of_splits = ("cuts.{}.jsonl.gz", "ids.{}.txt", f"{REFERENCES}/{{}}.*.txt")
     return [*_ALWAYS, SPLIT_FILE, *(like.format(escape(n)) for n in names for like in of_splits)]
+
+
+def _opened(
+    corpus: Corpus, root: str | Path, out: Path
+) -> tuple[Corpus, Path, str, dict[str, str]]:
+    """Return a corpus with its folder, what the report calls that, and options it settled."""
+    opener: Callable[[str, Path], Opened] | None = getattr(corpus, "opened", None)
+    if opener is None:
+        refuse_archive(Path(root).absolute())
+        folder = Path(root).absolute()
+        return corpus, folder, str(folder), {}
+    found = opener(str(root), out / AUDIO)
+    return found, found.root, found.called, found.options
 
 
 def _select(
@@ -278,7 +294,7 @@ def _check_all(
 
 
 def _report(
-    name: str, root: Path, kept: PreparedSplits, skipped: list[Skipped], config: PrepareConfig
+    name: str, root: str, kept: PreparedSplits, skipped: list[Skipped], config: PrepareConfig
 ) -> PrepareReport:
     found, pairs = len(kept) + sum(item.counts for item in skipped), kept.leakage()
     tables = [split.table for split in kept.filled()]
@@ -288,7 +304,7 @@ def _report(
     rates = sorted(kept.rates.items())
     return PrepareReport(
         corpus=name,
-        root=str(root),
+        root=root,
         complete=len(kept) > 0 and faults <= config.max_skipped * found,
         found=found,
         kept=len(kept),
