@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness_bench.asr.transcribe.chunks import find_recordings, quiet_place, read_chunks
+from harness_bench.audio.io import standard
 
 RATE = 16_000
 
@@ -29,6 +30,16 @@ def test_the_pieces_are_the_recording(tmp_path: Path, seconds: float) -> None:
     )
     assert all(chunk.duration <= 2.0 for chunk in chunks)
     assert len(chunks) == 1 or all(chunk.duration >= 0.5 for chunk in chunks)
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
+def test_no_joint_is_heard_at_other_rates(tmp_path: Path, rate: int) -> None:
+    """Chunks are cut out of the whole at 16 kHz; each resampled alone would ring at its ends."""
+    wave = np.stack([noise(26.3, 1, rate), noise(26.3, 2, rate)], axis=1)
+    sf.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    chunks = [chunk.samples for chunk in read_chunks(tmp_path / "a.wav", 2.0)]
+    assert len(chunks) > 12
+    np.testing.assert_array_equal(np.concatenate(chunks), standard(wave.T, rate))
 
 
 @settings(max_examples=60, deadline=None)
