@@ -32,6 +32,8 @@ WAV, SEGMENTS, DURATIONS, SAMPLES = "wav.scp", "segments", "reco2dur", "utt2num_
 FILES = (WAV, "text", "utt2spk", SAMPLES)
 SKIPPED = "skipped.tsv"
 type Limits = tuple[float, float]  # shortest and longest utterance to train on, in seconds
+# Resamples as `audio.resample` does; FFmpeg's default lets through what folds back into speech.
+_AS_HERE = f"aresample={SAMPLE_RATE}:filter_size=1024:filter_type=kaiser:kaiser_beta=12:cutoff=0.98"
 # What ESPnet reads by itself, and fast in every epoch; other formats are rewritten once.
 _DIRECT = (".wav", ".flac")
 _SOURCES, _CHECKED = "utt2source", "utt2stamp"  # of files written, and of files as they came
@@ -399,4 +401,4 @@ def _place(path: str, recording: Recording) -> str:
     """Return what wav.scp says of a recording."""
     if recording.num_channels == 1 and path.lower().endswith(_DIRECT):
         return path
-    return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -ar {SAMPLE_RATE} - |"
+    return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -af {_AS_HERE} - |"

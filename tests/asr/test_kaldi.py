@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lhotse import Recording
 
 from harness_bench.asr import kaldi
 from harness_bench.audio.io import load_waveform
@@ -212,9 +216,25 @@ def test_recordings_are_named_and_opened_by_their_files(tmp_path: Path) -> None:
     rows = [cut_files.row(f"u{n}", audio=file, text="x") for n, file in enumerate(files)]
     folder = write(cut_files.write(tmp_path / "cuts", "train", rows), tmp_path / "data")
     places = kaldi.read_table(folder / "wav.scp")
-    pipe = "ffmpeg -v error -i '/data/clip one.mp3' -f wav -ac 1 -ar 16000 - |"
-    assert places.pop("clip_one") == pipe
+    command = shlex.split(places.pop("clip_one"))
+    assert command[:5] == ["ffmpeg", "-v", "error", "-i", "/data/clip one.mp3"]
+    assert command[-2:] == ["-", "|"]
     assert sorted(places.values()) == [*files[:2]]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_kaldis_pipe_hears_what_cuts_give(tmp_path: Path) -> None:
+    """A model that ESPnet's own stages train must hear what `transcribe` will."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(44_100) / 8)
+    spectrum[7600:8100] = 0  # where both fall off; what lies above must not come back below
+    sf.write(tmp_path / "a.ogg", np.fft.irfft(spectrum), 44_100)
+    cut = Recording.from_file(tmp_path / "a.ogg").to_cut()
+    command = shlex.split(kaldi._place(str(tmp_path / "a.ogg"), cut.recording))[:-1]
+    heard, rate = sf.read(io.BytesIO(subprocess.check_output(command)), dtype="float32")
+    expected = load_waveform(cut)
+    assert (rate, len(heard)) == (16_000, len(expected))
+    middle = slice(1000, -1000)
+    assert np.std(heard[middle] - expected[middle]) < 3e-3 * expected.std()
 
 
 SPEAKERS = st.sampled_from(["x", "x$", "x-", "x-a", "xa", "x_", "x y", "x/y", "y", None])
