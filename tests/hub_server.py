@@ -11,12 +11,19 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
 from unittest.mock import patch
+from urllib.parse import unquote
 
 from huggingface_hub import constants
 
 type Files = dict[str, bytes]
-_API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/(?P<verb>[a-z]+)/(?P<revision>[^?/]+))?")
-_FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>[^?]+)")
+# A dataset is called datasets/OWNER/NAME here, as it is in addresses.
+_API = re.compile(
+    r"/api/(models/|(?=datasets/))(?P<repo>(datasets/)?[^/]+/[^/]+)"
+    r"(/(?P<verb>[a-z]+)/(?P<revision>[^?/]+))?"
+)
+_FILE = re.compile(
+    r"/(?P<repo>(datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>[^?]+)"
+)
 
 
 @dataclass
@@ -74,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve what the API tells of a model, or one of its files."""
         if (found := _FILE.match(self.path)) is not None:
-            self._file(found["repo"], found["revision"], found["file"])
+            self._file(found["repo"], unquote(found["revision"]), unquote(found["file"]))
         elif (found := _API.match(self.path)) is not None:
-            self._about(found["repo"], found["verb"], found["revision"] or "main")
+            self._about(found["repo"], found["verb"], unquote(found["revision"] or "main"))
         else:
             self._answer(404, {})
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import harness_bench
 from harness_bench import corpora
 from harness_bench.core.registry import package_folder
+from harness_bench.corpora import presets
 from harness_bench.models import hub as model_hub
 from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.probing.s3prl import arguments, hub
@@ -18,6 +19,7 @@ def inventory() -> Mapping[str, list[str]]:
     board = package_folder("harness_bench.leaderboard")
     return {
         "corpora": [corpora.get(name).__module__ for name in corpora.available()],
+        "datasets": [presets.get(name).title for name in presets.available()],
         "upstreams": hub.own_names(),
         "named models": model_hub.names(),
         "tasks": arguments.tasks(),

@@ -71,9 +71,18 @@ def check_space(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise ValueError(
-            f"{what} takes {needed / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free "
-            "there. Make room, or name another place."
+            f"{what} takes {size_text(needed)} in {folder}, and {size_text(free)} are free there. "
+            "Make room, or name another place."
         )
+
+
+def size_text(size: int) -> str:
+    """Return bytes as people read them.
+
+    >>> size_text(263_400_000_000), size_text(120_000)
+    ('263.4 GB', '0.12 MB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.2f} MB"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -110,7 +110,8 @@ class Corpus(Protocol):
     `split_rule` (`splits.SplitRule`, where a split is not the corpus's own but made here), and
     `opened(root: str, audio: Path) -> Opened`, where users may name something else than a folder,
     or where audio stands inside other files: it is then written below the folder `audio`, which
-    `prepare` keeps as `AUDIO` beside the cuts, and nowhere else.
+    `prepare` keeps as `AUDIO` beside the cuts, and nowhere else. Names that it knows are listed,
+    with a line on each, by `named() -> dict[str, str]`.
     """
 
     @property

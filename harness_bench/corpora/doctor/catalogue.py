@@ -28,6 +28,7 @@ class Entry:
     fields: str  # of its cuts; empty where the description does not tell
     options: dict[str, str]  # name -> default, as --option takes it
     about_options: str  # what each means
+    named: dict[str, str]  # what may be named in place of a folder, and what it is
 
 
 def catalogue(names: Sequence[str] = ()) -> list[Entry]:
@@ -46,6 +47,9 @@ def render(entries: Sequence[Entry], *, full: bool) -> str:
             pairs = (f"--option {name}={value}" for name, value in entry.options.items())
             about += [*wrap(entry.fields), *wrap("  ".join(pairs))]
             about += entry.about_options.splitlines()
+            about += [line for pair in entry.named.items() for line in wrap(": ".join(pair))]
+        elif entry.named:
+            about += wrap(f"Known by name: {', '.join(entry.named)}.")
         lines.append(f"{entry.name:<{width}}{entry.description}")
         lines += textwrap.indent("\n".join(about), " " * width).splitlines()
     return "\n".join(lines)
@@ -66,10 +70,13 @@ def _entry(name: str) -> Entry:
         fields=f"{found.strip()} {fields}" if found else "",
         options={key: _as_option(value) for key, value in defaults.items()},
         about_options=textwrap.dedent(attributes).rstrip(),
+        named=getattr(kind, "named", dict[str, str])(),
     )
 
 
 def _as_option(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

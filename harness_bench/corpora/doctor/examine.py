@@ -14,6 +14,7 @@ from harness_bench.core.files import atomic_path, read_json, write_json, write_t
 from harness_bench.core.log import bar
 from harness_bench.core.tables import columns
 from harness_bench.core.workdir import PROVENANCE
+from harness_bench.corpora import presets
 from harness_bench.corpora.doctor.known import Known, Line, agreement, judge, of_corpus, table_1
 from harness_bench.corpora.doctor.listen import FINDINGS, Findings, Listening, listen, look
 from harness_bench.corpora.doctor.report import Examination, LeftOut, draw, render
@@ -67,7 +68,7 @@ def examine(
     if not shards:
         files = {split: [store.cuts_path(folder, split)] for split in store.splits(folder)}
     prepared = describe(folder)
-    figures = load(Known, known) if known else of_corpus(prepared.corpus)
+    figures = load(Known, known) if known else _known(prepared)
     with (
         atomic_path(out / FINDINGS) as partial,
         partial.open("w", encoding="utf-8") as table,
@@ -107,6 +108,12 @@ def describe(folder: Path) -> Prepared:
     kind = corpora.get(name)
     whole = build(kind, typed(kind, given), source=f"{folder / PROVENANCE}")
     return Prepared(name, resolved(whole), report)
+
+
+def _known(prepared: Prepared) -> Known | None:
+    """Return what is known of a corpus, or of the preset by which it was prepared."""
+    preset = (prepared.options or {}).get("preset")
+    return presets.get(preset).known if preset else of_corpus(prepared.corpus)
 
 
 def _read(path: Path) -> dict[str, Any]:

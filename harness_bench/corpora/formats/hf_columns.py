@@ -58,6 +58,7 @@ class Columns:
         self.scalars = [each.name for each in schema if is_scalar(each.type)]
         self.known = [*schema.names, *more]
         self.of: dict[str, str] = {}  # field -> column, or = and a value
+        self.dropped = [field for field, given in options.items() if given == NONE]
         for field, given in options.items():
             if field != "audio" and (column := self._column(field, given)) is not None:
                 self.of[field] = column
@@ -116,7 +117,7 @@ class Columns:
 
     def rest(self, row: Mapping[str, str]) -> dict[str, str]:
         """Return the values of columns that are no field, under their own names."""
-        used = {*self.of.values(), *OWN, self.audio, PATH}
+        used = {*self.of.values(), *self.dropped, *OWN, self.audio, PATH}
         return {name: text for name, text in row.items() if name not in used}
 
     def _column(self, field: str, given: str) -> str | None:

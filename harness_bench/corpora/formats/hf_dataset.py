@@ -9,8 +9,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core import hub
-from harness_bench.core.files import check_space, paths_below
+from harness_bench.core.files import check_space, paths_below, size_text
 from harness_bench.core.log import say
 from harness_bench.corpora.base import (
     USUAL_SPLITS,
@@ -46,7 +47,7 @@ from harness_bench.corpora.formats.tables import table
 from harness_bench.corpora.splits import Item, SplitRule, dealt, disjoint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from harness_bench.corpora.base import Found
 
@@ -109,7 +110,9 @@ class OpenedDataset:
             names = [path.relative_to(root).as_posix() for path in paths_below(root, _FILES)]
         self.shards = shards_of(root, names, asked, called)
         self.tables = [] if self.shards else [name for name in names if name.endswith(METADATA)]
-        if not self.shards and not self.tables:
+        # Names of audio files may say all.
+        self.named = not self.shards and not self.tables and bool(asked.pattern)
+        if not (self.shards or self.tables or self.named):
             raise ValueError(refusal(names, called))
         self._columns = {each.name: self._of_schema(each) for each in self.shards}
         self._numbers = _numbered(self.shards)
@@ -123,7 +126,7 @@ class OpenedDataset:
             return USUAL_SPLITS[: len(self.asked.disjoint)]
         named = (each.rpartition(":")[2] for each in self.asked.splits)
         of_rows = [*USUAL_SPLITS, *map(our_split, named)]
-        by_row = self.tables or self.asked.columns.get("split")
+        by_row = not self.shards or self.asked.columns.get("split")
         return tuple(dict.fromkeys([*(of_rows if by_row else ()), *(s.split for s in self.shards)]))
 
     @cached_property
@@ -173,7 +176,7 @@ class OpenedDataset:
         )
         if needed:
             check_space(audio, needed, f"Unpacking the audio of {self.called}")
-            say(f"unpacking {needed / 1e9:.2f} GB of audio into {audio}")
+            say(f"unpacking {size_text(needed)} of audio into {audio}")
 
     def _files(self, shard: TableFile) -> unpack.UnpackedShard:
         """Open the folder of a shard's audio."""
@@ -230,13 +233,24 @@ class OpenedDataset:
                     yield Skipped(f"row {number}", Reason.BAD_ROW, cells, where=where)
                     continue
                 columns = columns or self._of_header(name, cells)
-                values = {key: text for key in cells if (text := as_text(cells[key])) is not None}
+                pairs = ((key, as_text(cell)) for key, cell in cells.items())
+                values = {key: text for key, text in pairs if text is not None}
                 file = (PurePosixPath(name).parent / values.get(columns.audio, "")).as_posix()
-                split = our_split(split_in(PurePosixPath(file).parts[:-1]) or "train")
-                row = Row(utterance_id(file), split, values, where)
-                yield self._utterance(root, columns, row, file, None)
+                yield self._of_file(root, columns, values, file, where)
+        if self.named:  # their names say all
+            columns = self._of_header("its files", ["file_name"])
+            for path in paths_below(root, AUDIO_SUFFIXES):
+                yield self._of_file(root, columns, {}, path.relative_to(root).as_posix(), "")
 
-    def _of_header(self, name: str, cells: Mapping[str, Any]) -> Columns:
+    def _of_file(
+        self, root: Path, columns: Columns, values: dict[str, str], file: str, where: str
+    ) -> Utterance | Skipped:
+        """Make an utterance of a file of audio with a row of a table, or without."""
+        split = our_split(split_in(PurePosixPath(file).parts[:-1]) or "train")
+        row = Row(utterance_id(printable(file)), split, values, where or printable(file))
+        return self._utterance(root, columns, row, file, None)
+
+    def _of_header(self, name: str, cells: Iterable[str]) -> Columns:
         import pyarrow as pa  # noqa: PLC0415 - a third of a second
 
         schema = pa.schema([(column, pa.string()) for column in cells])
@@ -269,7 +283,7 @@ class OpenedDataset:
             audio=audio,
             split=our_split(split) if split else row.split,
             stated_duration=seconds(duration),
-            text=columns.field("text", values),
+            text=self._value(columns, "text", values),
             speaker=self._value(columns, "speaker", values),
             language=self._value(columns, "language", values),
             gender=gender_of(self._value(columns, "gender", values)),
@@ -285,7 +299,7 @@ class OpenedDataset:
         """Add what the name of the audio says by the pattern; return what is wrong with it."""
         if not self.asked.pattern:
             return None
-        name = values[PATH].rpartition("/")[2]
+        name = (values[PATH] or values.get("path", "")).rpartition("/")[2]
         if (found := _pattern(self.asked.pattern).search(name)) is None:
             return f"the name {printable(name)!r} does not fit the option pattern"
         values |= {key: text for key, text in found.groupdict().items() if text}

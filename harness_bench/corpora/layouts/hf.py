@@ -18,7 +18,7 @@ from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core import config as configs
 from harness_bench.core import hub
 from harness_bench.core.config import STRICT
-from harness_bench.core.files import check_space
+from harness_bench.core.files import check_space, size_text
 from harness_bench.core.log import say
 from harness_bench.corpora import presets
 from harness_bench.corpora.formats.hf_dataset import Asked, OpenedDataset, shards_of
@@ -51,7 +51,7 @@ class Corpus:
         splits: which splits, as train,validation:dev,test: their names, and after a colon ours.
         files: patterns of files of rows to read instead, such as 2.0.0/utts_ar_*.parquet.
         audio: the column of audio. Options that name a column may be `-` for none, or begin with =
-            for a value of all rows, as in language==ar; if empty, the likely one is taken.
+            for a value of all rows, as in language==ar; empty, they take the likely one.
         sampling_rate: column of the rate of bare samples, or ==16000.
         id: column of unique ids, or audio.path for files' names; if empty: split, shard and row.
         text: column of the transcript, unchanged.
@@ -64,7 +64,8 @@ class Corpus:
         cluster: column of what must not be torn apart, such as the video.
         duration: column of the seconds that the audio must have.
         split: column that names each row's split, where files do not.
-        pattern: regular expression for the names of audio files; its named groups are columns.
+        pattern: regular expression for the names of audio files, which then need no table; its
+            named groups are columns.
         disjoint: shares of train, dev and test, such as 70,10,20, dealt by speakers; for datasets
             without official splits.
         seed: of that deal.
@@ -101,6 +102,11 @@ class Corpus:
             re.compile(self.pattern)
         except re.error as error:
             raise ValueError(f"pattern = {self.pattern!r} is no expression ({error})") from None
+
+    @staticmethod
+    def named() -> dict[str, str]:
+        """Return what may be named in place of a folder, and what each is."""
+        return {name: str(presets.get(name)) for name in presets.available()}
 
     def utterances(self, root: Path) -> Found:
         """Yield the rows of a local dataset; audio inside files is named, and not unpacked."""
@@ -173,13 +179,13 @@ def _fetched(asked: Asked, source: hub.Repository) -> tuple[Path, str, list[str]
     folder, sizes = hub.listing(source, way_out=_WAY_OUT)
     called = hub.source_of(folder, "dataset")
     chosen = [shard.name for shard in shards_of(folder, sizes, asked, called)]
-    if not chosen and any(name.endswith(METADATA) for name in sizes):
+    if not chosen and (asked.pattern or any(name.endswith(METADATA) for name in sizes)):
         kept = (*METADATA, *AUDIO_SUFFIXES)
         chosen = [name for name in sizes if name.lower().endswith(kept)]
     if not chosen:
         raise ValueError(refusal(sizes, called))
     total = sum(sizes[name] for name in chosen)
-    say(f"{called}: {len(chosen)} files, {total / 1e9:.2f} GB, in {folder}")
+    say(f"{called}: {len(chosen)} files, {size_text(total)}, in {folder}")
     lacking = sum(sizes[name] for name in chosen if not (folder / name).exists())
     check_space(folder, lacking, f"Downloading {called}")
     pinned = hub.Repository(source.repo, folder.name, "dataset")

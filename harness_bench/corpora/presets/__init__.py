@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, override
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,7 +16,7 @@ from harness_bench.core.config import STRICT, load
 from harness_bench.core.registry import package_folder
 from harness_bench.corpora.doctor.known import Known
 
-type Value = str | int | float | bool | tuple[str, ...]
+type Value = str | int | float | bool | tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -39,6 +39,13 @@ class Preset:
     # file of the dataset; what is false was reported by others who use it.
     seen: dict[str, bool] = Field(default_factory=dict)
     known: Known | None = None  # figures for `corpora-doctor`
+
+    @override
+    def __str__(self) -> str:
+        doubts = ", ".join(name for name, seen in self.seen.items() if not seen)
+        told = f" Not seen, but reported: {doubts}." if doubts else ""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"{self.title}. {self.hub}{at}; licence: {self.licence}. {self.about}".strip() + told
 
 
 def available() -> list[str]:

@@ -27,7 +27,14 @@ from harness_bench.audio.batching import by_duration, pad
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import open_audio
 from harness_bench.core.cache import MEBIBYTE
-from harness_bench.core.files import atomic_path, digest_file, read_json, stamp, write_json
+from harness_bench.core.files import (
+    atomic_path,
+    digest_file,
+    read_json,
+    size_text,
+    stamp,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -233,7 +240,7 @@ def estimate(shards: Sequence[FeatureShard]) -> str:
     count = sum(len(shard.utterances) for shard in shards)
     rate = total / hours / 1e6 if hours else 0.0
     return (
-        f"{count} utterances, {hours:.2f} h: {_size(total)} "
+        f"{count} utterances, {hours:.2f} h: {size_text(total)} "
         f"({shards[0].dim} numbers of 16 bits a frame, {rate:.0f} MB per hour)"
     )
 
@@ -244,14 +251,10 @@ def check_room(folder: Path, missing: Sequence[FeatureShard], freed: int) -> Non
     free = shutil.disk_usage(folder).free + freed
     if missing and needed > free:
         raise ValueError(
-            f"{folder} needs {_size(needed)} more for features, but its disk has "
-            f"{_size(free)}. Free some, name a folder on another disk, or train "
+            f"{folder} needs {size_text(needed)} more for features, but its disk has "
+            f"{size_text(free)}. Free some, name a folder on another disk, or train "
             "without cached features (the frontend then computes them in every epoch)."
         )
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.2f} MB"  # noqa: PLR2004
 
 
 def record_path(folder: Path, shard: FeatureShard) -> Path:
