@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,12 @@ class AudioFault(ValueError):  # noqa: N818 - a verdict on the data, as `Unfit` 
     """A file gives no audio: `fault` says which kind, `detail` why, without the file's name."""
 
     def __init__(self, fault: Fault, detail: str, name: object = "") -> None:
-        super().__init__(f"{name}: {detail}" if str(name) else detail)
-        self.fault, self.detail = fault, detail
+        super().__init__(fault, detail, str(name))  # as pickle calls this again
+        self.fault, self.detail, self.name = fault, detail, str(name)
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}" if self.name else self.detail
 
 
 class Header(NamedTuple):

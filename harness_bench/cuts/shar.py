@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, override
 
 import numpy as np
 
-from harness_bench.audio.io import without_shell
+from harness_bench.audio.lhotse import install
 from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.log import bar, say
 from harness_bench.core.own_files import UNFINISHED, refusal, refuse_files
@@ -307,7 +307,7 @@ def writing_shards(out: Path, shard_cuts: int = SHARD_CUTS) -> Iterator[Callable
         raise ValueError(refusal(out, prepared))
     from lhotse.shar.writers.shar import SharWriter  # noqa: PLC0415 - slow to import
 
-    without_shell()
+    install()
     out.mkdir(parents=True, exist_ok=True)
     (out / UNFINISHED).touch()
     remove_shards(out)

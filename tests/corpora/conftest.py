@@ -103,7 +103,7 @@ def _bytes(data: bytes) -> Callable[[Path], object]:
 # file name -> how it is written, and the reason it is to be skipped for
 _BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "garbage.wav": (_bytes(b"not audio at all" * 99), "unreadable audio"),
-    "truncated.flac": (_truncated, "unreadable audio"),
+    "truncated.flac": (_truncated, "cut-off audio"),
     "empty.wav": (_bytes(b""), "empty audio"),
     "no_samples.wav": (_of(_speech(0)), "empty audio"),
     "nan.wav": (_with(float("nan")), "NaN or infinite samples"),

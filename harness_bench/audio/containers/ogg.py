@@ -1,0 +1,73 @@
+"""Ogg: its pages, one after the other."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness_bench.audio.containers.about import OTHERS, About, Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HEAD = 27  # bytes of a page's header before the sizes of its segments
+_FIRST, _LAST = 2, 4  # flags of a stream's first and last page
+_NO_POSITION = -1
+_CODECS = (b"\x01vorbis", b"OpusHead")  # that libsndfile reads
+_TAG = 4096  # bytes; some programs write a tag behind the end
+_AHEAD = 1 << 16  # bytes that are read at once
+
+
+class _Page(NamedTuple):
+    place: int
+    end: int
+    flags: int
+    position: int  # samples up to its end
+    serial: int
+    torn: bool
+
+
+def examine(found: Bytes) -> About:
+    """Examine an Ogg file: whether its last page is there, and whether it is several streams."""
+    links: list[int] = []
+    codec, serials, last, page = b"", set[int](), None, None
+    for page in _pages(found):
+        if page.flags & _FIRST:
+            if links and page.serial in serials and last is None:
+                return OTHERS  # pages in disorder
+            if not links or last is not None:
+                links.append(page.place)
+                codec = codec or found.at(page.place + _HEAD + 1, 8)
+                serials, last = set(), None
+            serials.add(page.serial)
+        elif page.position != _NO_POSITION and not page.torn:
+            last = page
+    if not codec or len(serials) > 1 or page is None or not codec.startswith(_CODECS):
+        return OTHERS  # video beside audio, or a codec of its own
+    ends = (*links[1:], found.size)
+    chain = tuple(zip(links, ends, strict=True)) if len(links) > 1 else ()
+    return About(True, _lacking(found, page), links=chain)  # noqa: FBT003
+
+
+def _pages(found: Bytes) -> Iterator[_Page]:
+    place, begin, ahead = 0, 0, b""
+    while True:
+        if place + _HEAD + 255 > begin + len(ahead):
+            begin, ahead = place, found.at(place, _AHEAD)
+        head = ahead[place - begin : place - begin + _HEAD + 255]
+        if len(head) < _HEAD or head[:4] != b"OggS":
+            return
+        flags, position, serial, count = struct.unpack("<5xBqI8xB", head[:_HEAD])
+        end = place + _HEAD + count + sum(head[_HEAD : _HEAD + count])
+        yield _Page(place, end, flags, position, serial, torn=end > found.size)
+        place = end
+
+
+def _lacking(found: Bytes, page: _Page) -> str | None:
+    """Say what lacks; a stream that was recorded often has no last page, yet whole ones."""
+    behind = found.size - page.end
+    if page.torn:
+        return f"its last page (Ogg) is torn: {-behind} of its bytes and all behind them lack"
+    if behind > (_TAG if page.flags & _LAST else 0):
+        return f"{behind} bytes behind its last page (Ogg) are no page: it is cut off or damaged"
+    return None
