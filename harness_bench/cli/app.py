@@ -20,6 +20,7 @@ from harness_bench.cli.models import predict, probe, probe_exports, transcribe
 from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, out_folder, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
 from harness_bench.cli.train import TRAINING_VERBS
+from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
 
 STOPPED = 130  # what typer makes of a KeyboardInterrupt
@@ -158,7 +159,7 @@ def prepare(
         require=require or [], exclude=[str(file.absolute()) for file in exclude or []],
         max_skipped=max_skipped, jobs=jobs, audio=audio,
     )  # fmt: skip
-    typer.echo(report.summary())
+    typer.echo(escaped(report.summary()))
 
 
 def _name_and_value(text: str) -> tuple[str, str]:
@@ -217,7 +218,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, RuntimeError, OSError) as error:
-        typer.echo(f"harness-bench: {error}", err=True)
+        typer.echo(f"harness-bench: {escaped(str(error))}", err=True)
         sys.exit(2)
     except SystemExit as over:
         if over.code == STOPPED:

@@ -9,6 +9,8 @@ from typing import override
 
 from tqdm import tqdm
 
+from harness_bench.core.sanitize import escaped
+
 
 def bar[T](
     items: Iterable[T], *, title: str, total: int | None = None, unit: str = "it"
@@ -53,7 +55,7 @@ def say(message: str) -> None:
         top.propagate = False  # ESPnet gives the root logger a handler, which would say all twice
     if first_rank():
         caller = str(sys._getframe(1).f_globals["__name__"])  # noqa: SLF001 - as `logging` does
-        top.getChild(caller.removeprefix("harness_bench.")).info(message)
+        top.getChild(caller.removeprefix("harness_bench.")).info(escaped(message))
 
 
 def first_rank() -> bool:

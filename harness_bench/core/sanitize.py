@@ -22,19 +22,20 @@ def visible(text: str) -> str:
     >>> visible("\u200fa\tb\x1b.wav")
     '\\u200fa b\\x1b.wav'
     """
-    if not text.isprintable():
-        hidden = {*unseen(text)}
-        text = "".join(_escape(char) if char in hidden else char for char in text)
-    return " ".join(text.split())
+    return " ".join(escaped(text.replace("\r", " ")).split())
+
+
+def escaped(text: str) -> str:
+    """Return lines as they are, but for what a terminal obeys or hides, which is escaped."""
+    if text.isprintable():
+        return text
+    hidden = {*unseen(text)} - {"\t", "\n"}
+    return "".join(ascii(char)[1:-1] if char in hidden else char for char in text)
 
 
 def unseen(text: str) -> list[str]:
     """Return the characters that cannot be seen; joiners of Arabic letters change their look."""
     return [char for char in text if not char.isprintable() and char not in _JOINERS]
-
-
-def _escape(char: str) -> str:
-    return " " if char in "\t\r\n" else ascii(char)[1:-1]
 
 
 def is_name(text: str) -> bool:

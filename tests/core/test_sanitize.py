@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from harness_bench.core.sanitize import (
     check_relative,
     clean,
+    escaped,
     inside,
     is_name,
     read_bounded,
@@ -77,6 +78,12 @@ def test_nothing_is_hidden_and_nothing_is_lost(text: str) -> None:
     if text.isprintable():
         assert shown.split() == text.split()
     assert visible("\u200f\ufeff\xa0\x1b[31m") == r"\u200f\ufeff\xa0\x1b[31m"
+
+
+def test_lines_for_a_terminal_keep_their_form() -> None:
+    """Errors of several lines are indented; a transcript must not colour or overwrite them."""
+    assert escaped("a:\n  نعم\tb") == "a:\n  نعم\tb"
+    assert escaped("a\rb\x1b[31m\u202ec") == r"a\rb\x1b[31m\u202ec"
 
 
 @pytest.mark.parametrize(
