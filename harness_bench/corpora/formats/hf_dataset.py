@@ -124,10 +124,11 @@ class OpenedDataset:
         """The names of its splits here."""
         if self.asked.disjoint:
             return USUAL_SPLITS[: len(self.asked.disjoint)]
-        named = (each.rpartition(":")[2] for each in self.asked.splits)
-        of_rows = [*USUAL_SPLITS, *map(our_split, named)]
         by_row = not self.shards or self.asked.columns.get("split")
-        return tuple(dict.fromkeys([*(of_rows if by_row else ()), *(s.split for s in self.shards)]))
+        named = (each.rpartition(":")[2] for each in self.asked.splits if by_row)
+        there = {*map(our_split, named), *(USUAL_SPLITS if by_row else ())}
+        there |= {shard.split for shard in self.shards}
+        return (*(name for name in USUAL_SPLITS if name in there), *sorted(there - {*USUAL_SPLITS}))
 
     @cached_property
     def split_rule(self) -> SplitRule | None:
