@@ -137,6 +137,9 @@ def test_a_manifest_of_nemo(tmp_path: Path) -> None:
     assert (first.id, first.start, first.duration) == ("long_0000500_0003000", 0.5, 2.5)
     assert isinstance(second, Utterance)
     assert (second.start, second.duration, second.text, second.custom) == (0, 2, None, {"spk": "7"})
+    (half,) = read(tmp_path, '{"path": "a.wav", "text": "\\ud83d"}', "half.jsonl")
+    assert isinstance(half, Utterance)
+    assert half.text == "\\ud83d"  # escaped: no file can hold half a character
     for content, message in (
         ("[{}]", r"jq -c"),
         ("{", "no JSON object"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core.sanitize import is_name, unseen, visible
-from harness_bench.corpora.base import REFERENCE
+from harness_bench.corpora.base import REFERENCE, printable
 from harness_bench.corpora.formats.raw_files import lines
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             '{"audio_filepath": "a.wav", "offset": 0.5, "duration": 2.0, "text": "..."}.'
         )
     if columns:
-        yield 1, [name.strip() for name in columns]
+        yield 1, [printable(name.strip()) for name in columns]
     for number, row in _objects(path):
         yield number, [_cell(row.get(name)) for name in columns]
 
@@ -165,7 +165,8 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(text)  # JSON can write halves of characters
 
 
 def _check_header(path: Path, cells: list[str], columns: list[str], needed: Sequence[str]) -> None:
