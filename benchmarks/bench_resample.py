@@ -54,16 +54,16 @@ def measure(*, tiny: bool = False) -> Rows:
     seconds = 0.2 if tiny else 2.0
     for (rate, to), repeats in (((44_100, SAMPLE_RATE), 1 if tiny else 5), (coprime, 1)):
         signal = np.random.default_rng(0).standard_normal(int(rate * seconds)).astype(np.float32)
-        times = in_turn(*(partial(way, signal, rate, to) for way in ways), repeats=repeats)
-        cost = (1000 * each / seconds for each in times)
+        calls = (partial(way, signal, rate, to) for way in ways)
+        ours, peer = (1000 * each / seconds for each in in_turn(*calls, repeats=repeats))
         name, note = f"resample_{rate}_vs_torchaudio", versus(f"{seconds:g} s to {to} Hz", PEER)
-        yield lower_is_better(name, *cost, "CPU ms / audio s", note=note)
+        yield lower_is_better(name, ours, peer, "CPU ms / audio s", note=note)
     rate, to = coprime
-    sizes = [peak_mebibytes(partial(way, tone(100, rate), rate, to)) for way in ways]
+    ours, peer = (peak_mebibytes(partial(way, tone(100, rate), rate, to)) for way in ways)
     note = versus(
         f"a second at {rate} Hz to {to} Hz, resident memory beyond that before, 1 at least", PEER
     )
-    yield lower_is_better("resample_memory_vs_torchaudio", *sizes, "MiB", note=note)
+    yield lower_is_better("resample_memory_vs_torchaudio", ours, peer, "MiB", note=note)
 
 
 def by_torchaudio(samples: Wave, rate: int, to: int = SAMPLE_RATE) -> Wave:
