@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DURATION_TOLERANCE = (0.1, 0.02)  # seconds, and share of the stated duration
 _PAST_THE_END = 0.01  # seconds that a segment may end behind its recording: times are rounded
+_FAR_OUT = 100  # times the length of its recording, at which no segment ends
 _FAR_ABOVE = 16.0  # 24 dB above full scale, which no float recording reaches
 _CANCELLED = 0.01  # of the power that unrelated channels average to
 _FULL_SCALE = 0.999  # 16 bits reach 0.99997 and -1
@@ -156,6 +157,7 @@ def _stretch(utterance: Utterance, header: Header) -> tuple[int, int]:
         detail = f"it ends at {end:.2f} s and its recording at {there:.2f} s"
         if not whole:
             detail += f": {missing / rate:.2f} of its {wanted / rate:.2f} s are not there"
+            detail += "; are its times milliseconds?" if end > _FAR_OUT * there else ""
         raise Unfit(Reason.OUTSIDE, "; ".join(filter(None, (detail, header.lacking))))
     return first, min(wanted, length - first)
 

@@ -45,6 +45,8 @@ FILE_NAMES = (
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a good tree of each corpus, never changed."""
+    from lhotse.recipes import mgb2  # noqa: F401, PLC0415 - to import torch may take long; no hang
+
     roots = {name: tmp_path_factory.mktemp(name) for name in NAMES}
     for name, root in roots.items():
         build(name, root)
