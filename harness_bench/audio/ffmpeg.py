@@ -30,7 +30,7 @@ _FORMATS = (
     "oma,paf,pvf,qcp,rm,shn,smjpeg,tak,tta,voc,w64,wav,wsaud,wv,xwma"
 )
 # Their headers say how long they are; a duration of other formats is an estimate.
-_PROMISE = ("mov", "matroska", "asf", "flac", "caf", "aiff", "tta", "ape", "wv")
+_PROMISE = ("mov", "matroska", "asf", "flv", "flac", "caf", "aiff", "tta", "ape", "wv")
 # Raw streams are entered at a byte, others at a time.
 _RAW = ("mp3", "aac", "ac3", "eac3", "amr", "gsm")
 # What these decode depends on the second before it, and on no more; one place is enough.
@@ -336,12 +336,12 @@ def _survey(cursor: _Cursor, lacking: str | None) -> _Survey:
             kept = kept if cursor.decoded * kind[1] <= _KEPT else None
         before, longest = cursor.decoded, max(longest, frame.samples)
     if kind is None or not min(kind):
-        raise _nothing(cursor)
+        raise _nothing(cursor, lacking)
     lost = cursor.failed * longest / kind[0]
     if lost > HARMLESS:
         lacking = f"damaged: {cursor.failed} of its packets, about {lost:.2f} s, cannot be decoded"
     else:
-        lacking = _lacking(cursor, kind[0], lacking)
+        lacking = _lacking(cursor, kind[0], longest, lacking)
     surplus = min(_surplus(cursor), cursor.decoded)
     header = Header(cursor.decoded - surplus, *kind, lacking)
     return _Survey(header, cursor.codec, entries, surplus, samples_of(kept) if kept else None)
@@ -364,15 +364,18 @@ def _changed(kind: tuple[int, int], this: tuple[int, int], before: int) -> Audio
     return AudioFault(Fault.UNREADABLE, told.format(before / kind[0], *this, *kind))
 
 
-def _nothing(cursor: _Cursor) -> AudioFault:
-    if cursor.packets - 1 > cursor.failed or not cursor.failed:  # the last packet is empty
-        return AudioFault(Fault.EMPTY, "no samples")
-    return AudioFault(Fault.UNREADABLE, f"none of its {cursor.failed} packets can be decoded")
+def _nothing(cursor: _Cursor, lacking: str | None) -> AudioFault:
+    if lacking := _lacking(cursor, 1, 0, lacking):
+        return AudioFault(Fault.CUT_OFF, lacking)
+    if cursor.packets > 1:  # the last one is empty
+        told = f"none of its {cursor.packets - 1} packets can be decoded"
+        return AudioFault(Fault.UNREADABLE, told)
+    return AudioFault(Fault.EMPTY, "no samples")
 
 
-def _lacking(cursor: _Cursor, rate: int, lacking: str | None) -> str | None:
+def _lacking(cursor: _Cursor, rate: int, frame: int, lacking: str | None) -> str | None:
     """Say what lacks of the length that the header promises, where it does."""
-    if not cursor.format.startswith(_PROMISE):
+    if lacking is not None or not cursor.format.startswith(_PROMISE):
         return lacking
     stream, container = cursor.stream, cursor.container
     if stream.duration is not None:
@@ -380,9 +383,10 @@ def _lacking(cursor: _Cursor, rate: int, lacking: str | None) -> str | None:
     elif container.duration is not None and len(container.streams) == 1:
         promised = container.duration / 1e6
     else:
-        return lacking
+        return None
     there = cursor.decoded / rate
-    if promised - there <= HARMLESS:
+    # Some count what is dropped at both ends, a frame or two.
+    if promised - there <= HARMLESS + 2 * frame / rate:
         return None
     return f"cut off: the header promises {promised:.2f} s, and {there:.2f} s are there"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
 from harness_bench.audio.containers import examine
 from harness_bench.audio.ffmpeg import FfmpegStream, Key
-from harness_bench.audio.parts import PartOfFile
+from harness_bench.audio.parts import PartOfFile, SeekableFile
 from harness_bench.audio.sndfile import ChainedStream, SndfileStream
 
 if TYPE_CHECKING:
@@ -70,34 +70,40 @@ def _opened(file: BinaryIO, name: object, key: Key | None) -> Stream:
         raise AudioFault(fault.fault, fault.detail, name) from fault
     if about.lacking:
         about = about._replace(lacking=f"cut off: {about.lacking}")
+    refused: AudioFault | None = None
     if about.exact:
         try:
             return _by_libsndfile(file, name, about)
-        except AudioFault as first:
-            try:
-                return FfmpegStream(_again(file, key), name, key, about.lacking)
-            except AudioFault:
-                raise first from None  # it knows its formats better
-    return FfmpegStream(_again(file, key), name, key, about.lacking)
+        except AudioFault as fault:
+            if about.links:  # FFmpeg would join what does not belong together
+                raise
+            refused = fault  # FFmpeg is asked, too
+    try:
+        return FfmpegStream(_again(file, key), name, key, about.lacking)
+    except AudioFault as fault:
+        if about.lacking and fault.fault is not Fault.CUT_OFF:
+            raise AudioFault(Fault.CUT_OFF, about.lacking, name) from fault
+        raise (refused or fault) from fault
 
 
 def _by_libsndfile(file: BinaryIO, name: object, about: About) -> Stream:
     if about.links:
         parts = [cast("BinaryIO", PartOfFile(file, *link)) for link in about.links]
-        return ChainedStream([SndfileStream(part, name) for part in parts], name, about.lacking)
+        links = [SndfileStream(part, name, preroll=about.preroll) for part in parts]
+        return ChainedStream(links, name, about.lacking)
     if about.patches:
         size = file.seek(0, os.SEEK_END)
         mended = cast("BinaryIO", PartOfFile(file, 0, size, about.patches))
         return SndfileStream(mended, name, about.lacking)
     file.seek(0)
     source = file.fileno() if isinstance(file, io.FileIO) else file
-    return SndfileStream(source, name, about.lacking, mutters=about.mutters)
+    return SndfileStream(source, name, about.lacking, preroll=about.preroll, mutters=about.mutters)
 
 
 def _again(file: BinaryIO, key: Key | None) -> Callable[[], BinaryIO]:
     """Return what opens a file once more, from its beginning."""
     if key is not None:
-        return lambda: Path(key[0]).open("rb", buffering=0)
+        return lambda: SeekableFile(key[0])
 
     def rewound() -> BinaryIO:
         return cast("BinaryIO", PartOfFile(file, 0, file.seek(0, os.SEEK_END)))
@@ -118,7 +124,14 @@ def read_header(path: Path) -> Header:
 @lru_cache(maxsize=1024)
 def _header(path: Path, _size: int, _changed: int) -> Header:
     with open_audio(path) as stream:
-        return stream.header
+        header = stream.header
+        if not isinstance(stream, SndfileStream) or header.lacking or not stream.frames_may_tear:
+            return header
+        try:
+            stream.read(header.samples - 1)
+        except AudioFault:
+            return header._replace(lacking="cut off: its last frame is torn")
+        return header
 
 
 def _status(path: Path) -> os.stat_result:

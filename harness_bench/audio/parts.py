@@ -10,6 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class SeekableFile(io.FileIO):
+    """A file that answers as C does where it cannot seek; PyAV prints what is raised then."""
+
+    @override
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; -1 if there is none."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -1
+
+
 class PartOfFile(io.RawIOBase):
     """Bytes `begin` to `end` of a file; `patches` stand over its own bytes, each at a place."""
 
@@ -36,9 +48,11 @@ class PartOfFile(io.RawIOBase):
 
     @override
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place in this part."""
+        """Go to a place in this part; before its beginning: -1, as C says."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        self._place = max(start + offset, 0)
+        if start + offset < 0:
+            return -1
+        self._place = start + offset
         return self._place
 
     @override

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# libsndfile decodes 80 ms before a place in Opus, as its standard asks; a third of all stretches
-# then begin otherwise than in the whole, by up to -43 dB. After 4 s none of 400 did.
-_OPUS_REMEMBERS = 5  # seconds
-
-
 class SndfileStream:
     """An audio file, open in libsndfile."""
 
@@ -34,6 +29,7 @@ class SndfileStream:
         name: object,
         lacking: str | None = None,
         *,
+        preroll: int = 0,  # seconds that are decoded before any place but the next
         mutters: bool = False,  # whether its decoder prints what it finds odd
     ) -> None:
         import soundfile  # noqa: PLC0415 - loads a shared library
@@ -47,7 +43,15 @@ class SndfileStream:
             raise AudioFault(Fault.UNREADABLE, _reason(error), name) from error
         rate, channels = int(self._file.samplerate), int(self._file.channels)
         self.header = Header(int(self._file.frames), rate, channels, lacking)
-        self._place = 0  # the sample that is read next
+        self._preroll = preroll * rate
+        # The sample that is read next. The first read of Opus seeks, too: libsndfile drops what
+        # its encoder put before the beginning then alone.
+        self._place = -1 if preroll else 0
+
+    @property
+    def frames_may_tear(self) -> bool:
+        """Whether the last samples may lack of a file that seems whole."""
+        return bool(self._file.format == "FLAC")
 
     def close(self) -> None:
         """Let go of the file, which whoever opened it closes."""
@@ -80,14 +84,10 @@ class SndfileStream:
         return samples
 
     def _seek(self, first: int) -> None:
-        before = max(first - _OPUS_REMEMBERS * self.header.sampling_rate, 0)
-        if self._file.subtype != "OPUS":
-            self._file.seek(first)
-        elif before < self._place < first:
-            self._file.read(first - self._place, dtype="float32")
-        else:
-            self._file.seek(before)
-            self._file.read(first - before, dtype="float32")
+        before = max(first - self._preroll, 0)
+        if not before <= self._place < first or not self._preroll:
+            self._place = self._file.seek(before)
+        self._file.read(first - self._place, dtype="float32")
 
     def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         """Read as `OpenAudio.blocks` says."""

@@ -27,11 +27,9 @@ KINDS: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "pcm.caf": ("caf", "pcm_s16le", ALL),
     "alac.caf": ("caf", "alac", ALL),
     "flac.flac": ("flac", "flac", ALL),
-    "flac.ogg": ("ogg", "flac", ALL),
     "opus.ogg": ("ogg", "libopus", (8000, 16_000, 48_000)),
     "opus.webm": ("webm", "libopus", (16_000, 48_000)),
-    "vorbis.mka": ("matroska", "vorbis", (44_100, 48_000)),
-    "flac.mka": ("matroska", "flac", ALL),
+    "pcm.mka": ("matroska", "pcm_s16le", ALL),
     "aac.mka": ("matroska", "aac", (16_000, 44_100)),
     "mp3.mp3": ("mp3", "libmp3lame", (8000, 16_000, 22_050, 44_100)),
     "aac.m4a": ("ipod", "aac", ALL),
@@ -71,9 +69,7 @@ def write(
     """Encode (samples, channels) by PyAV."""
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
     with av.open(str(path), "w", format=muxer, container_options=options) as out:
-        stream: Any = out.add_stream(
-            codec, rate=rate, layout=layout, options={"strict": "experimental"}
-        )
+        stream: Any = out.add_stream(codec, rate=rate, layout=layout)
         stream.bit_rate = 64_000
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples.T), format="fltp", layout=layout

@@ -81,6 +81,7 @@ _KINDS: dict[bytes, Callable[[Bytes], About]] = {
     b"NIST": plain.examine_sphere,
     b"OggS": ogg.examine,
     b"fLaC": flac.examine,
+    b"\x30\x26\xb2\x75": media.examine_asf,
     b"\x1a\x45\xdf\xa3": media.examine_matroska,
 }
 _MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")

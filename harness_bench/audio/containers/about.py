@@ -16,6 +16,7 @@ class About(NamedTuple):
     exact: bool  # whether libsndfile reads it exactly
     lacking: str | None = None  # what a file that was cut off lacks
     patches: tuple[tuple[int, bytes], ...] = ()  # (place, bytes) without which libsndfile errs
+    preroll: int = 0  # seconds that libsndfile decodes before any place it seeks
     mutters: bool = False  # whether libsndfile's decoder prints what it finds odd
     links: tuple[tuple[int, int], ...] = ()  # (begin, end) of streams that follow one another
 
@@ -52,6 +53,6 @@ def lack(promised: int, there: int, per_second: float) -> str | None:
     """Say what lacks of so many bytes of audio, if it is more than harmless."""
     if promised >= STREAMED and promised >> 32 in (0, 0xFFFFFFFF, 0x7FFFFFFF):
         return None
-    if (promised - there) / max(per_second, 1) < HARMLESS:
+    if (promised - there) / max(per_second, 1) < HARMLESS / 2:  # a block may be torn besides
         return None
     return f"the header promises {promised} bytes of audio, and there are {max(there, 0)}"

@@ -1,4 +1,4 @@
-"""Films' containers, which also hold audio alone: MP4, Matroska and WebM."""
+"""Films' containers, which also hold audio alone: MP4, Matroska, WebM and ASF."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_BOXES = 100_000
+_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # of a whole ASF file
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -75,6 +76,17 @@ def examine_matroska(found: Bytes) -> About:
             lacking=f"the header promises {end} bytes in all, and there are {found.size}"
         )
     return OTHERS
+
+
+def examine_asf(found: Bytes) -> About:
+    """Examine a WMA or ASF file: its header says how long it is, unless it is a stream."""
+    place = found.head.find(_PROPERTIES)
+    numbers = found.unpack("<Q40xI", place + 40) if place > 0 else None
+    if numbers is None or numbers[1] & 1 or numbers[0] <= found.size:
+        return OTHERS
+    return OTHERS._replace(
+        lacking=f"the header promises {numbers[0]} bytes in all, and there are {found.size}"
+    )
 
 
 def _number(found: Bytes, place: int) -> tuple[int, int] | None:

@@ -61,14 +61,13 @@ def examine(found: Bytes, start: int) -> About | None:
     flags, frames, promised = struct.unpack(">3I", info[4:])
     if flags & 3 != _FRAMES | _BYTES or not frames:
         return OTHERS
-    end = _audio_end(found)
-    lost = (promised - (end - start)) * frames * first.samples / max(promised, 1) / first.rate
-    if lost > HARMLESS:
-        told = f"its Info header promises {promised} bytes of audio, and there are {end - start}"
-        return OTHERS._replace(lacking=told)
-    # A frame more or less is what encoders differ by; more is another file joined to this one.
-    agrees = abs(promised - (end - start)) <= max(first.size, _LONGEST)
-    return About(exact=agrees, mutters=True)
+    there, frame_seconds = _audio_end(found) - start, first.samples / first.rate
+    if promised > there and promised != found.size - start:  # some count the tag at the end
+        lost = (promised - there) * frames * frame_seconds / promised + frame_seconds
+        told = f"its Info header promises {promised} bytes of audio, and there are {there}"
+        return OTHERS._replace(lacking=told if lost > HARMLESS else None)
+    # A frame more is what encoders differ by; more is another file joined to this one.
+    return About(exact=there - promised <= max(first.size, _LONGEST), mutters=True)
 
 
 def _audio_end(found: Bytes) -> int:
