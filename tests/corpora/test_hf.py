@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ from harness_bench.core.config import build, typed
 from harness_bench.corpora import presets
 from harness_bench.corpora.base import AUDIO, Skipped, Utterance
 from harness_bench.corpora.formats import unpack
-from harness_bench.corpora.formats.hf_files import find_shards, take_splits
+from harness_bench.corpora.formats.hf_files import TableFile, find_shards, take_splits
 from harness_bench.corpora.layouts.hf import Corpus
 from harness_bench.corpora.prepare import prepare
 from harness_bench.cuts import store
@@ -108,6 +109,12 @@ def test_a_card_says_which_files_are_a_split() -> None:
         find_shards(names, card, where="w")
     with pytest.raises(ValueError, match="no config 'z'"):
         find_shards(names, card, configs=["z"], where="w")
+    forms = ("c/*", ["c/*"], {"train": "c/*"}, {"split": "train", "path": ["c/*"]})
+    for form in forms:
+        (one,) = find_shards(names, {"configs": [{"data_files": form}]}, where="w")
+        assert one == TableFile("", "train", "c/three.parquet")
+    for odd in (3, "x", [[]], [{"data_files": 5}], [{"data_files": [{"path": {"a": 1}}]}]):
+        assert len(find_shards(names, {"configs": odd}, configs=["all"], where="w")) == 3
 
 
 def test_what_is_missing_of_a_dataset_is_told() -> None:
@@ -128,6 +135,26 @@ def test_archives_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "train_01.tar.xz").write_bytes(b"")
     with pytest.raises(ValueError, match=r"MASC\.py, train_01\.tar\.xz.*refs/convert/parquet"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "", "a b", "x/../y", "-x"])
+def test_names_of_splits_and_configs_are_no_paths(tmp_path: Path, name: str) -> None:
+    """A card is somebody's, and what it calls a split becomes a folder."""
+    build_tree(tmp_path / "in")
+    part = {"split": name, "path": "data/train-*"}
+    card = {"configs": [{"config_name": "default", "data_files": [part]}]}
+    (tmp_path / "in/README.md").write_text(f"---\n{json.dumps(card)}\n---\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"no folder's name"):
+        prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1)
+    card = {"configs": [{"config_name": name, "data_files": "data/train-*"}]}
+    (tmp_path / "in/README.md").write_text(f"---\n{json.dumps(card)}\n---\n", encoding="utf-8")
+    for config in ({}, {"config": "all"}):
+        with contextlib.suppress(ValueError):  # of a name like ".." where one is asked for
+            prepare("hf", tmp_path / "in", tmp_path / "out", options=config, jobs=1)
+    assert {path.name for path in tmp_path.iterdir()} <= {"in", "out"}
+    assert {path.name for path in (tmp_path / "out").glob(f"{AUDIO}/*")} <= {
+        unpack.NOTE, "train",
+    }  # fmt: skip
 
 
 # Columns.

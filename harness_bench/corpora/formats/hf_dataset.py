@@ -13,6 +13,7 @@ from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core import hub
 from harness_bench.core.files import check_space, paths_below, size_text
 from harness_bench.core.log import say
+from harness_bench.core.sanitize import visible
 from harness_bench.corpora.base import (
     USUAL_SPLITS,
     Reason,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from harness_bench.corpora.base import Found
 
+_NAME = re.compile(r"\w[\w.-]{0,99}")
 _FILES = (".parquet", ".arrow", ".csv", ".jsonl", ".json", ".md", ".py", ".tar", ".zip", ".tgz",
           ".gz", ".xz", ".bz2", ".zst")  # fmt: skip
 
@@ -87,7 +89,14 @@ def shards_of(folder: Path, names: Collection[str], asked: Asked, called: str) -
     card = hub.card(folder / CARD)
     found = find_shards(names, card, configs=asked.configs, files=asked.files, where=called)
     ours = take_splits(found, asked.splits, called) if found else {}
-    return [replace(each, split=ours[each.split]) for each in found if each.split in ours]
+    chosen = [replace(each, split=ours[each.split]) for each in found if each.split in ours]
+    for each in chosen:  # the card and the files are somebody's
+        for name in (each.split, *filter(None, each.config.split("/"))):
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{called} has a split or config {visible(name)!r}: no folder's name."
+                )
+    return chosen
 
 
 class OpenedDataset:

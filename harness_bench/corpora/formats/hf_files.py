@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 TABLES = (".parquet", ".arrow")
 METADATA = ("metadata.csv", "metadata.jsonl")  # of a folder of audio
@@ -166,22 +166,30 @@ def _saved(folders: Sequence[str], names: Collection[str]) -> bool:
 
 def _of_card(names: Collection[str], card: Mapping[str, Any]) -> list[TableFile]:
     """Find what the configs of a card name; [] where it has none, or none of tables."""
-    found: list[TableFile] = []
-    tables, configs = _tables(names), card.get("configs")
-    for entry in configs if isinstance(configs, list) else ():
-        config = str(entry.get("config_name", "default")) if isinstance(entry, dict) else ""
-        files = entry.get("data_files") if isinstance(entry, dict) else None
-        if isinstance(files, dict):
-            files = [{"split": split, "path": path} for split, path in files.items()]
-        for part in [files] if isinstance(files, str) else files or []:
-            split, path = (
-                (part.get("split"), part.get("path")) if isinstance(part, dict) else ("train", part)
-            )
-            for like in [path] if isinstance(path, str) else path or []:
-                found += [
-                    TableFile(config, str(split), name) for name in _matching(str(like), tables)
-                ]
-    return found
+    tables = _tables(names)
+    return [
+        TableFile(config, split, name)
+        for entry in _listed(card.get("configs"))
+        if isinstance(entry, dict)
+        for config in [str(entry.get("config_name", "default"))]
+        for split, like in _patterns(entry.get("data_files"))
+        for name in _matching(like, tables)
+    ]
+
+
+def _patterns(files: Any) -> Iterator[tuple[str, str]]:
+    """Yield split and pattern of what a card says of a config's files, in any of its forms."""
+    if isinstance(files, dict) and not files.keys() >= {"split", "path"}:
+        files = [{"split": split, "path": path} for split, path in files.items()]
+    for part in _listed(files):
+        split, paths = "train", part
+        if isinstance(part, dict):
+            split, paths = str(part.get("split", split)), part.get("path")
+        yield from ((split, str(like)) for like in _listed(paths))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _matching(like: str, names: Iterable[str]) -> list[str]:

@@ -57,7 +57,8 @@ def is_unpacked(folder: Path) -> bool:
 
 def begin(folder: Path) -> None:
     """Make the folder for unpacked audio; one that holds something else is a `ValueError`."""
-    if folder.exists() and not is_unpacked(folder) and any(folder.iterdir()):
+    others = not is_unpacked(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    if folder.exists() and others:
         raise ValueError(f"{folder} holds what was not unpacked here. Name another output folder.")
     write_json(folder / NOTE, {"version": _VERSION})
 
