@@ -113,6 +113,7 @@ def test_a_card_says_which_files_are_a_split() -> None:
     for form in forms:
         (one,) = find_shards(names, {"configs": [{"data_files": form}]}, where="w")
         assert one == TableFile("", "train", "c/three.parquet")
+    odd: Any
     for odd in (3, "x", [[]], [{"data_files": 5}], [{"data_files": [{"path": {"a": 1}}]}]):
         assert len(find_shards(names, {"configs": odd}, configs=["all"], where="w")) == 3
 
@@ -202,6 +203,30 @@ def test_wrong_options_name_what_there_is(
     build_tree(tmp_path)
     with pytest.raises(ValueError, match=said_of_it):
         read(tmp_path, **options)
+
+
+def test_a_column_may_name_the_split(tmp_path: Path) -> None:
+    """Of one file as of a folder of audio, `splits` chooses and renames."""
+    write(tmp_path / "a/rows.parquet", files_of(range(3)), part=["train", "validation", "x"])
+    report = prepare(
+        "hf", tmp_path / "a", tmp_path / "out", jobs=1, options={"split": "part"}, max_skipped=0.5
+    )
+    assert ([*report.splits], report.skipped) == (["train", "dev"], {"bad split": 1})
+    options = {"split": "part", "splits": "validation:test"}
+    report = prepare("hf", tmp_path / "a", tmp_path / "out", jobs=1, options=options)
+    assert [*report.splits] == ["test"]
+    (tmp_path / "b/dev").mkdir(parents=True)
+    (tmp_path / "b/dev/x.flac").write_bytes(encoded(1))
+    (tmp_path / "b/y.flac").write_bytes(encoded(2))
+    (tmp_path / "b/metadata.jsonl").write_text(
+        '{"file_name": "dev/x.flac", "n": 1}\n{"file_name": "y.flac", "n": null}\n',
+        encoding="utf-8",
+    )
+    assert {item.id: (item.split, item.custom) for item in said(tmp_path / "b")} == {
+        "dev_x": ("dev", {"n": "1"}), "y": ("train", {}),
+    }  # fmt: skip
+    (item,) = said(tmp_path / "b", splits="dev:test")
+    assert (item.id, item.split) == ("dev_x", "test")
 
 
 def test_several_columns_of_audio_must_be_chosen(tmp_path: Path) -> None:
@@ -387,7 +412,7 @@ def test_what_does_not_fit_or_is_not_ours_is_refused_before_work(
 ) -> None:
     build_tree(tmp_path / "in")
     with monkeypatch.context() as patch:
-        usage = shutil._ntuple_diskusage(10**9, 10**9, 10)  # type: ignore[attr-defined]
+        usage = shutil._ntuple_diskusage(10**9, 10**9, 10)
         patch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(ValueError, match=r"takes 0\.\d+ MB.*0\.00 MB are free"):
             prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1)
@@ -475,6 +500,24 @@ def test_revisions_and_what_cannot_be_had(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match=r"lab/unseen.*could not be fetched.*--repo-type dataset"):
         prepare("hf", "lab/unseen", tmp_path / "no", jobs=1)
+
+
+def test_files_that_a_table_names_are_fetched_too(server: Hub, tmp_path: Path) -> None:
+    """A folder of audio on the Hub, its metadata in parquet or CSV, at the root or in a split."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"file_name": ["a.flac"], "text": ["x"]}), stream)
+    server.repo("datasets/lab/parquet").commit({
+        "test/metadata.parquet": stream.getvalue(), "test/a.flac": encoded(1), "b.bin": b"no",
+    })  # fmt: skip
+    server.repo("datasets/lab/csv").commit({
+        "metadata.csv": b"file_name,text\ntest/a.flac,x\n", "test/a.flac": encoded(1), "b.bin": b"",
+    })  # fmt: skip
+    for name in ("parquet", "csv"):
+        report = prepare("hf", f"lab/{name}", tmp_path / name, jobs=1)
+        assert (report.kept, [*report.splits]) == (1, ["test"])
+        (path,) = unpacked(tmp_path / name).values()
+        assert path.read_bytes() == encoded(1)
+    assert not server.fetched("b.bin")
 
 
 def test_a_broken_connection_goes_on_where_it_broke(

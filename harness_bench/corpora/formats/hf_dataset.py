@@ -76,7 +76,7 @@ class Row(NamedTuple):
     """One row of a dataset."""
 
     uid: str
-    split: str  # ours
+    split: str | None  # its name here; None is not asked for
     values: dict[str, str]  # column -> text
     where: str
 
@@ -88,7 +88,8 @@ def shards_of(folder: Path, names: Collection[str], asked: Asked, called: str) -
     """
     card = hub.card(folder / CARD)
     found = find_shards(names, card, configs=asked.configs, files=asked.files, where=called)
-    ours = take_splits(found, asked.splits, called) if found else {}
+    wanted = () if asked.columns.get("split") else asked.splits  # rows say it, and not files
+    ours = take_splits(found, wanted, called) if found else {}
     chosen = [replace(each, split=ours[each.split]) for each in found if each.split in ours]
     for each in chosen:  # the card and the files are somebody's
         for name in (each.split, *filter(None, each.config.split("/"))):
@@ -133,11 +134,16 @@ class OpenedDataset:
         """The names of its splits here."""
         if self.asked.disjoint:
             return USUAL_SPLITS[: len(self.asked.disjoint)]
-        by_row = not self.shards or self.asked.columns.get("split")
-        named = (each.rpartition(":")[2] for each in self.asked.splits if by_row)
-        there = {*map(our_split, named), *(USUAL_SPLITS if by_row else ())}
-        there |= {shard.split for shard in self.shards}
+        there = {shard.split for shard in self.shards}
+        if not self.shards or self.asked.columns.get("split"):  # each row says its own
+            there |= {*self._named.values()} or {*USUAL_SPLITS}
         return (*(name for name in USUAL_SPLITS if name in there), *sorted(there - {*USUAL_SPLITS}))
+
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        """Split as it is called there -> here, of those asked for; {} takes all."""
+        pairs = (each.partition(":") for each in self.asked.splits)
+        return {theirs: ours or our_split(theirs) for theirs, _, ours in pairs}
 
     @cached_property
     def split_rule(self) -> SplitRule | None:
@@ -172,6 +178,11 @@ class OpenedDataset:
         where = f"{self.called}: {printable(shard.name)}"
         return Columns(schema_of(self.root / shard.name), self.asked.columns, more, where)
 
+    @property
+    def names_files(self) -> bool:
+        """Whether tables name files of audio, rather than hold them."""
+        return not all(map(self._is_inside, self.shards))
+
     def _is_inside(self, shard: TableFile) -> bool:
         return self._columns[shard.name].kind is not AudioKind.PATH
 
@@ -204,6 +215,8 @@ class OpenedDataset:
             columns = self._columns[shard.name]
             begin = "-".join(filter(None, (shard.config.replace("/", "-"), shard.split)))
             begin, path = f"{begin}-{self._numbers[shard.name]:05d}", root / shard.name
+            # The table of a folder of audio names what stands beside it.
+            beside = f"{path.parent.relative_to(root)}/" if path.stem == "metadata" else ""
             inside = self.audio is not None and self._is_inside(shard)
             files = self._files(shard) if inside else None
             pairs = self._pairs(columns, path, files)
@@ -211,7 +224,7 @@ class OpenedDataset:
                 where = f"{printable(shard.name)}:{number + 1}"
                 said = values | ({"config": shard.config} if shard.config else {})
                 row = Row(f"{begin}-{number:06d}", shard.split, said, where)
-                yield self._utterance(root, columns, row, name, audio)
+                yield self._utterance(root, columns, row, name and f"{beside}{name}", audio)
 
     def _pairs(
         self, columns: Columns, path: Path, files: unpack.UnpackedShard | None
@@ -256,9 +269,14 @@ class OpenedDataset:
         self, root: Path, columns: Columns, values: dict[str, str], file: str, where: str
     ) -> Utterance | Skipped:
         """Make an utterance of a file of audio with a row of a table, or without."""
-        split = our_split(split_in(PurePosixPath(file).parts[:-1]) or "train")
-        row = Row(utterance_id(printable(file)), split, values, where or printable(file))
+        theirs = split_in(PurePosixPath(file).parts[:-1]) or "train"
+        uid, where = utterance_id(printable(file)), where or printable(file)
+        row = Row(uid, self._ours(theirs), values, where)
         return self._utterance(root, columns, row, file, None)
+
+    def _ours(self, theirs: str) -> str | None:
+        """Return what a row's split is called here; None if it is not asked for."""
+        return self._named.get(theirs) if self._named else our_split(theirs)
 
     def _of_header(self, name: str, cells: Iterable[str]) -> Columns:
         import pyarrow as pa  # noqa: PLC0415 - a third of a second
@@ -287,11 +305,14 @@ class OpenedDataset:
         if duration is not None and not seconds(duration):
             detail = f"duration {printable(duration)!r} is not a number of seconds above 0"
             return Skipped(uid, Reason.BAD_ROW, detail, printable(audio), row.where)
-        split = columns.field("split", values)
+        said_split = columns.field("split", values)
+        split = self._ours(said_split) if said_split else row.split
+        if split is None:
+            return Skipped(uid, Reason.BY_RULE, "of a split that is not asked for", where=row.where)
         return Utterance(
             id=uid,
             audio=audio,
-            split=our_split(split) if split else row.split,
+            split=split,
             stated_duration=seconds(duration),
             text=self._value(columns, "text", values),
             speaker=self._value(columns, "speaker", values),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -129,8 +129,7 @@ class Corpus:
         asked = _over(preset, self).asked(preset)
         settled = {"preset": name} if name else {}
         if not here:
-            folder, called, names = _fetched(asked, _source(root, name, preset))
-            return OpenedDataset(folder, called, asked, names, audio, settled)
+            return _fetched(asked, _source(root, name, preset), audio, settled)
         folder = Path(root).absolute()
         if root in known and not self.preset:
             say(f"{root}: {folder}, and not the preset of this name")
@@ -174,23 +173,31 @@ def _source(root: str, name: str, preset: Preset | None) -> hub.Repository:
     return source
 
 
-def _fetched(asked: Asked, source: hub.Repository) -> tuple[Path, str, list[str]]:
-    """Download what is asked for; return its folder, `OWNER/NAME@COMMIT` and the names of files."""
+def _fetched(
+    asked: Asked, source: hub.Repository, audio: Path | None, settled: dict[str, str]
+) -> OpenedDataset:
+    """Download what is asked for: tables, and files of audio where they are no part of these."""
     folder, sizes = hub.listing(source, way_out=_WAY_OUT)
     called = hub.source_of(folder, "dataset")
-    chosen = [shard.name for shard in shards_of(folder, sizes, asked, called)]
-    if not chosen and (asked.pattern or any(name.endswith(METADATA) for name in sizes)):
-        kept = (*METADATA, *AUDIO_SUFFIXES)
-        chosen = [name for name in sizes if name.lower().endswith(kept)]
-    if not chosen:
-        raise ValueError(refusal(sizes, called))
-    total = sum(sizes[name] for name in chosen)
-    say(f"{called}: {len(chosen)} files, {size_text(total)}, in {folder}")
-    lacking = sum(sizes[name] for name in chosen if not (folder / name).exists())
-    check_space(folder, lacking, f"Downloading {called}")
     pinned = hub.Repository(source.repo, folder.name, "dataset")
-    hub.snapshot(pinned, [CARD, *map(_exactly, chosen)], way_out=_WAY_OUT)
-    return folder, called, chosen
+
+    def fetch(names: list[str]) -> None:
+        total = sum(sizes[name] for name in names)
+        say(f"{called}: {len(names)} files, {size_text(total)}, in {folder}")
+        lacking = sum(sizes[name] for name in names if not (folder / name).exists())
+        check_space(folder, lacking, f"Downloading {called}")
+        hub.snapshot(pinned, [CARD, *map(_exactly, names)], way_out=_WAY_OUT)
+
+    sound = [name for name in sizes if PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES]
+    tables = [shard.name for shard in shards_of(folder, sizes, asked, called)]
+    metadata = [name for name in sizes if name.endswith(METADATA)]
+    if not tables and not metadata and not (asked.pattern and sound):
+        raise ValueError(refusal(sizes, called))
+    fetch(tables or [*metadata, *sound])
+    found = OpenedDataset(folder, called, asked, tables or metadata, audio, settled)
+    if tables and found.names_files:
+        fetch(sound)
+    return found
 
 
 def _exactly(name: str) -> str:
