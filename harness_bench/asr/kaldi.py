@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
-from harness_bench.audio.io import load_waveform, read_header
+from harness_bench.audio.io import AudioFault, load_waveform, read_alike, read_header
 from harness_bench.audio.resample import NAME as RESAMPLER
 from harness_bench.core.files import atomic_path, digest_strings, stamp, write_text
 from harness_bench.core.log import bar
@@ -67,7 +67,12 @@ def format_audio(
     is decoded here, once: what is cut off, empty, NaN or infinite goes to skipped.tsv instead.
     """
     utterances = by_name(cuts, split)
-    direct = {name: path for name, cut in utterances.items() if (path := _direct_path(cut))}
+    checked = read_table(folder / _CHECKED) if (folder / _CHECKED).exists() else {}
+    direct = {
+        name: path
+        for name, cut in utterances.items()
+        if (path := _direct_path(cut)) and (checked.get(name) == _stamp(path) or _plain(path))
+    }
     targets = {name: audio / _file_name(name, suffix) for name in utterances if name not in direct}
     sources = {name: _source(utterances[name]) for name in targets}
     before = read_table(folder / _SOURCES) if (folder / _SOURCES).exists() else {}
@@ -78,7 +83,6 @@ def format_audio(
     # Only now may the table speak of these files: whatever is there later came from these cuts.
     write_table(folder / _SOURCES, sources)
     there = sum(target.exists() for target in targets.values())
-    checked = read_table(folder / _CHECKED) if (folder / _CHECKED).exists() else {}
 
     def job(name: str) -> int | str:
         """Return the samples of an utterance, or why it is left out."""
@@ -287,6 +291,14 @@ def _direct_path(cut: Cut) -> Path | None:
     return path.absolute() if path and path.suffix.lower() in _DIRECT else None
 
 
+def _plain(path: Path) -> bool:
+    """Return whether ESPnet, which knows libsndfile alone, reads a file as cuts do."""
+    try:
+        return read_alike(path)
+    except AudioFault:  # its reading says why
+        return True
+
+
 def _source(cut: Cut) -> str:
     """Return the digest of all that decides the samples of a cut's file."""
     resampled = [] if cut.sampling_rate == SAMPLE_RATE else [RESAMPLER]
@@ -399,6 +411,6 @@ def _names(paths: Iterable[str]) -> dict[str, str]:
 
 def _place(path: str, recording: Recording) -> str:
     """Return what wav.scp says of a recording."""
-    if recording.num_channels == 1 and path.lower().endswith(_DIRECT):
+    if recording.num_channels == 1 and path.lower().endswith(_DIRECT) and _plain(Path(path)):
         return path
     return f"ffmpeg -v error -i {shlex.quote(path)} -f wav -ac 1 -af {_AS_HERE} - |"

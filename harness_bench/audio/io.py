@@ -9,7 +9,7 @@ import numpy as np
 
 from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
 from harness_bench.audio.lhotse import install
-from harness_bench.audio.opening import AUDIO_SUFFIXES, open_audio, read_header
+from harness_bench.audio.opening import AUDIO_SUFFIXES, open_audio, read_alike, read_header
 from harness_bench.audio.resample import resample
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "load_samples",
     "load_waveform",
     "open_audio",
+    "read_alike",
     "read_header",
     "read_waveform",
     "standard",
@@ -71,25 +72,21 @@ def load_finite(cut: Cut) -> NDArray[np.float32]:
     return wave
 
 
-def _finite(wave: NDArray[np.float32], name: object) -> NDArray[np.float32]:
-    if not len(wave):
-        raise ValueError(f"{name} has no samples.")
-    if not np.isfinite(wave).all():
-        raise ValueError(f"{name} has NaN or infinite samples.")
-    return wave
-
-
 def read_waveform(path: str | Path) -> NDArray[np.float32]:
-    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged.
+    """Read a whole file -> (samples,) float32 at 16 kHz, channels averaged. Imports no torch.
 
     Raises:
-        ValueError: no audio, cut off, empty, or NaN or infinite samples.
+        AudioFault: no audio, cut off, empty, or NaN or infinite samples.
     """
     with open_audio(path) as stream:
         if stream.header.lacking:
             raise AudioFault(Fault.CUT_OFF, f"it is {stream.header.lacking}", path)
-        samples = stream.read()
-    return _finite(standard(samples.T, stream.header.sampling_rate), path)
+        wave = standard(stream.read().T, stream.header.sampling_rate)
+    if not len(wave):
+        raise AudioFault(Fault.EMPTY, "it has no samples", path)
+    if not np.isfinite(wave).all():
+        raise AudioFault(Fault.UNREADABLE, "it has NaN or infinite samples", path)
+    return wave
 
 
 def digest_samples(samples: NDArray[np.float32]) -> str:

@@ -62,6 +62,18 @@ def open_audio(source: str | Path | BinaryIO) -> Iterator[OpenAudio]:
             stream.close()
 
 
+def read_alike(path: Path) -> bool:
+    """Return whether programs that know libsndfile alone read what `open_audio` reads.
+
+    Raises:
+        AudioFault: it is no audio, or none of it can be decoded.
+    """
+    _status(path)
+    with path.open("rb") as file:
+        about = examine(file)
+    return about.exact and not about.patches and not about.links
+
+
 def _opened(file: BinaryIO, name: object, key: Key | None) -> Stream:
     """Open a file in the library that reads it exactly."""
     try:

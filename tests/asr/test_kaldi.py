@@ -82,6 +82,20 @@ def test_another_resampler_writes_what_it_hears_anew(
     assert [path for path in before if path.stat().st_mtime_ns == before[path]] == [part]
 
 
+def test_a_file_that_espnet_cannot_read_is_rewritten(mixed_cuts: Path, tmp_path: Path) -> None:
+    """A header that does not say how long the audio is, as pipes leave it: libsndfile fails."""
+    path = tmp_path / "b-direct.wav"
+    head, _, rest = path.read_bytes().partition(b"data")
+    path.write_bytes(head + b"data" + bytes(4) + rest[4:])
+    assert sf.info(path).frames == 0
+    folder = prepare(mixed_cuts, tmp_path)
+    place = kaldi.read_table(folder / "wav.scp")["spk-b-direct"]
+    assert (place, sf.info(place).frames) == (str(tmp_path / "audio/spk-b-direct.flac"), 16_000)
+    assert not kaldi.read_skipped(folder)
+    recordings = write(mixed_cuts, tmp_path / "raw")
+    assert kaldi.read_table(recordings / "wav.scp")["b-direct"].startswith("ffmpeg")
+
+
 def test_audio_of_an_older_cut_in_another_format_is_not_taken(
     mixed_cuts: Path, tmp_path: Path
 ) -> None:
