@@ -290,3 +290,26 @@ def test_odd_ids_and_splits_are_left_out(tmp_path: Path) -> None:
     assert "\x1b" not in (tmp_path / "up" / "out" / "skipped.tsv").read_text()
     assert {path.name for path in (tmp_path / "up").iterdir()} == {"out"}
     assert left_out(read(tmp_path, "path\n\t\nb.wav\tc\n")) == {"b.wav": "bad row"}
+
+
+def test_which_table(tmp_path: Path) -> None:
+    """The table itself is given for its folder; of several none is guessed."""
+    for name in ("manifest.csv", "metadata.csv"):
+        text(tmp_path / name, ["path", "a.wav"])
+    for root, message in ((tmp_path / "metadata.csv", "manifest=metadata.csv"),
+                          (tmp_path, "holds manifest.csv, metadata.csv")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            list(Corpus().utterances(root))
+    (tmp_path / "metadata.csv").unlink()
+    assert len(list(Corpus().utterances(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["path\tduration\na.wav\t2000\n", "path\tstart\tend\na.wav\t500\t1500\n"]
+)
+def test_milliseconds_are_told(header: str, tmp_path: Path) -> None:
+    """Many tools count so, and the figures alone do not say it."""
+    sound(tmp_path / "a.wav", seconds=2.0)
+    (tmp_path / "manifest.tsv").write_text(header)
+    with pytest.raises(ValueError, match=r"milliseconds\?"):
+        prepare("tsv", tmp_path, tmp_path / "out")

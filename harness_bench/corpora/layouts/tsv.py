@@ -65,6 +65,8 @@ class Corpus:
         path = root / self.manifest
         if path.is_file():
             return path
+        if root.is_file():
+            raise ValueError(f"{root} is a file; give its folder, and manifest={root.name}.")
         others = [root / name for name in _OTHERS if (root / name).is_file()]
         if self.manifest == _MANIFEST and len(others) == 1:
             return others[0]
