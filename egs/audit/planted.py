@@ -19,6 +19,7 @@ import soundfile
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
 from harness_bench.audio.io import digest_samples
+from harness_bench.audio.resample import resample
 from harness_bench.core.files import write_text
 from harness_bench.core.tables import columns
 from harness_bench.cuts.fields import DIGEST
@@ -45,6 +46,7 @@ class Planted(NamedTuple):
     kind: str
     what: str
     leak: bool = True
+    cases: int = 1  # found at least
 
 
 PLANTED = (
@@ -55,7 +57,18 @@ PLANTED = (
     Planted("dev", "test", "span", "segments of one video that overlap by their file names"),
     Planted("train", "test", "audio", "a copy of a file under another name"),
     Planted(
-        "test", "pretraining", "near", "quieter, shifted, through MP3; cut short, through Opus"
+        "test",
+        "pretraining",
+        "near",
+        "quieter, shifted, through MP3; cut short, through Opus",
+        cases=2,
+    ),
+    Planted(
+        "dev",
+        "pretraining",
+        "near",
+        "at speed 0.9; at speed 1.1, through MP3; 2 s of it at speed 1.02",
+        cases=3,
     ),
     Planted("train", "test", "text", "a sentence of fourteen words"),
     Planted("train", "test", "short text", "one word", leak=False),
@@ -161,17 +174,25 @@ def _plant_sounds(made: Making) -> None:
     made.add("pretraining", "mp3", shifted, suffix=".mp3", subtype="MPEG_LAYER_III")
     made.add("test", "short", second[3 * RATE : 5 * RATE + 77])
     made.add("pretraining", "opus", second, suffix=".ogg", subtype="OPUS")
+    kinds = {"suffix": ".mp3", "subtype": "MPEG_LAYER_III"}
+    for name, speed, more in (("slow", 0.9, {}), ("fast", 1.1, kinds), ("drift", 1.02, {})):
+        wave = made.fresh(6.0)
+        made.add("dev", name, wave[2 * RATE : 4 * RATE] if name == "drift" else wave)
+        copy = resample(wave, round(speed * RATE), RATE)
+        made.add("pretraining", name, copy, **more)
 
 
 def missed(report: AuditReport) -> list[Planted]:
     """Return what was planted and not found, or found with another verdict."""
     found = {
-        (pair.first, pair.second, finding.kind, finding.leak)
+        (pair.first, pair.second, finding.kind, finding.leak): finding.values
         for pair in report.pairs
         for finding in pair.findings
     }
     return [
-        each for each in PLANTED if (each.first, each.second, each.kind, each.leak) not in found
+        each
+        for each in PLANTED
+        if found.get((each.first, each.second, each.kind, each.leak), 0) < each.cases
     ]
 
 

@@ -33,6 +33,7 @@ def audit(
     allow: Annotated[Texts, opt("Report but do not fail on this kind, such as speaker.")] = None,
     long_text: Annotated[int, opt("Shortest equal text that is a leak, in words.", min=1)] = 12,
     listen: Annotated[bool, opt("Read all audio and compare fingerprints.")] = True,
+    speeds: Annotated[str, opt("Speeds of copies to listen for: LOW-HIGH, or none.")] = "0.9-1.1",
     jobs: Annotated[int, opt("Files read at a time; 0: all cores.", min=0)] = 0,
     cache: Annotated[
         Path | None,
@@ -56,9 +57,18 @@ def audit(
     from harness_bench.leakage.audit import audit as run
     from harness_bench.leakage.audit import write_lists as write
     from harness_bench.leakage.fingerprints import Fingerprints
+    from harness_bench.leakage.index import speed_range
 
     known = Fingerprints(cache, cache_mb)
-    found = run(sets, listen=listen, long_text=long_text, allow=allow or [], jobs=jobs, cache=known)
+    found = run(
+        sets,
+        listen=listen,
+        long_text=long_text,
+        allow=allow or [],
+        jobs=jobs,
+        cache=known,
+        speeds=speed_range(speeds),
+    )
     known.tell()
     if report is not None:
         write_text(report, found.markdown())

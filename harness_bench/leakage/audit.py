@@ -15,6 +15,7 @@ from harness_bench.core.tables import columns, markdown_table
 from harness_bench.leakage.audit_sets import open_sets
 from harness_bench.leakage.compare import ALL_KINDS, LONG_TEXT, MEANING, compare
 from harness_bench.leakage.fingerprints import Fingerprints, Heard, hear
+from harness_bench.leakage.index import SPEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ def audit(
     allow: Sequence[str] = (),
     jobs: int = 0,
     cache: Fingerprints | str | Path | None = None,
+    speeds: tuple[float, float] | None = SPEEDS,
 ) -> AuditReport:
     """Find what any two sets share: speakers, recordings, audio, texts.
 
@@ -48,6 +50,7 @@ def audit(
         allow: kinds that are reported but are no leak, such as speaker.
         jobs: audio files read at a time; 0 takes all cores.
         cache: folder that keeps fingerprints for later audits; None computes all.
+        speeds: of copies that are looked for, the slowest and the fastest; None: unchanged ones.
 
     Raises:
         ValueError: an unknown kind, fewer than two sets, or one that cannot be read.
@@ -65,7 +68,7 @@ def audit(
         )
     tables = [each.table() for each in bar(sets, title="reading", unit="set")]
     known = Fingerprints(Path(cache)) if isinstance(cache, str | Path) else cache
-    heard = hear(sets, tables, jobs, known) if listen else Heard({}, [])
+    heard = hear(sets, tables, jobs, known, speeds) if listen else Heard({}, [])
     pairs = tuple(
         compare(
             tables[first],
@@ -86,6 +89,7 @@ def audit(
         unread=tuple(heard.unread),
         long_text=long_text,
         allowed=tuple(allow),
+        speeds=speeds if listen else None,
     )
 
 
@@ -124,6 +128,7 @@ class AuditReport:
     unread: tuple[Unread, ...]  # utterances whose audio could not be read
     long_text: int
     allowed: tuple[str, ...]
+    speeds: tuple[float, float] | None  # of copies that were looked for; None: unchanged ones
 
     @property
     def leaks(self) -> int:
@@ -147,6 +152,8 @@ class AuditReport:
             "sets": sets,
             "pairs": pairs,
             "heard": self.heard,
+            "speeds": self.speeds,
+            "unheard": self._unheard(),
             "unread": [each._asdict() for each in self.unread],
             "long_text": self.long_text,
             "allowed": self.allowed,
@@ -190,7 +197,7 @@ class AuditReport:
             yield f"{pair.first} and {pair.second}, {MEANING[finding.kind]}{why}: {cases}"
 
     def _notes(self) -> list[str]:
-        notes = [] if self.heard else ["Audio was not listened to: near-identical sound is unseen."]
+        notes = []
         if self.unread:
             notes.append(f"{len(self.unread)} utterances could not be read and were not heard:")
             shown = self.unread[:_UNREAD_SHOWN]
@@ -199,7 +206,22 @@ class AuditReport:
                 notes.append(f"  and {more} more; --json has them all")
         return notes
 
+    def _unheard(self) -> str:
+        """Say which copies were not listened for, or may not be heard (docs/corpora.md)."""
+        if not self.heard:
+            return "Audio was not listened to: near-identical sound is unseen."
+        low, high = self.speeds or (1, 1)
+        speeds = f"below {low:g} or above {high:g}" if self.speeds else "(--speeds)"
+        return (
+            f"Not heard, or not always: copies at speeds {speeds}; tempo or pitch changed alone by "
+            "more than 2 %; sound under 1.5 s, of single words at another speed most; speech no "
+            "louder than the noise on it."
+        )
+
     def _verdict(self) -> str:
+        return f"{self._found()} {self._unheard()}"
+
+    def _found(self) -> str:
         pairs = [f"{pair.first} and {pair.second}" for pair in self.pairs if pair.leaks]
         if not pairs:
             return f"No leak between {len(self.sets)} sets."

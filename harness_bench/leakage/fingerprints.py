@@ -1,16 +1,13 @@
-"""Fingerprints of audio: kept on disk between audits, and searched for the same sound.
+"""Fingerprints of audio: kept on disk between audits, and compared between sets.
 
-A fingerprint is looked up by its landmarks, so no two utterances are ever compared as such: the
-work grows with the audio and not with the number of pairs. The largest set streams past the
-others, which alone stand in memory: about 160 landmarks of 12 bytes for each second of theirs,
-7 MB an hour, and 21 MB while they are sorted.
+The largest set streams past the others, which alone stand in memory: about 160 landmarks of 12
+bytes for each second of theirs, 7 MB an hour, and 21 MB while they are sorted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from array import array
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from pathlib import Path
@@ -25,7 +22,8 @@ from harness_bench.core.files import stamp
 from harness_bench.core.log import bar, say
 from harness_bench.cuts.fields import digest_of
 from harness_bench.leakage.compare import Hit
-from harness_bench.leakage.landmarks import FRAMES_PER_SECOND, Landmarks, landmarks
+from harness_bench.leakage.index import SPEEDS, Builder, Index, Match, grid
+from harness_bench.leakage.landmarks import Fingerprint, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,13 +43,6 @@ _MODULES, _PACKAGES = ("harness_bench.leakage.landmarks",), ("harness_bench.audi
 _LIBRARIES = ("numpy", "scipy", "lhotse", "soundfile", "av", "soxr")
 _KEY_BYTES = 16
 _BATCH = 64  # utterances handed to the workers at a time; of shards, with their audio
-# Landmarks that must agree at one place: so many, this share more of those in the common time, and
-# over so long. Chosen on real speech (benchmarks/fingerprint_recall.py): clicks and tones agree in
-# a single instant.
-MIN_VOTES = 12
-MIN_SHARE = 0.02
-MIN_SECONDS = 0.1
-_OFFSET_BITS = 24  # frames of 16 ms: 37 hours to both sides
 
 
 class Fingerprints:
@@ -76,7 +67,7 @@ class Fingerprints:
             self._disk = EntryStore(folder, max_mb, title=TITLE, when_full=full)
             self._code = modules_digest(_MODULES, _LIBRARIES, _PACKAGES)
 
-    def of(self, cut: Cut) -> tuple[Landmarks, str]:
+    def of(self, cut: Cut) -> tuple[Fingerprint, str]:
         """Return the fingerprint of a cut, and why its audio could not be read, else "".
 
         What could not be read has the fingerprint of silence, and is not kept.
@@ -87,21 +78,21 @@ class Fingerprints:
                 kept = self._disk.read(key)
                 self.found += kept is not None
             if kept is not None:
-                hashes, frames = kept[1:].numpy().reshape(2, -1)
-                return Landmarks(hashes.view(np.uint32), frames, int(kept[0])), ""
+                times, bins = kept[1:].numpy().reshape(2, -1)
+                return Fingerprint(times, bins, int(kept[0])), ""
         try:
             samples = load_waveform(cut)
         except (ValueError, OSError) as error:
-            return landmarks(np.zeros(0, dtype=np.float32)), str(error).splitlines()[0]
-        sound = landmarks(samples)
+            return fingerprint(np.zeros(0, dtype=np.float32)), str(error).splitlines()[0]
+        sound = fingerprint(samples)
         with self._lock:
             self.computed += 1
             if self._disk is not None and key is not None:
                 import torch  # noqa: PLC0415 - heavy
 
-                # One row of int32: its length, its hashes, their frames.
+                # One row of int32: its length, the times of its peaks, their bins.
                 head = np.array([sound.length], dtype=np.int32)
-                row = np.concatenate([head, sound.hashes.view(np.int32), sound.frames])
+                row = np.concatenate([head, sound.times, sound.bins])
                 self._disk.write(key, torch.from_numpy(row))
         return sound, ""
 
@@ -149,111 +140,6 @@ def _content(source: AudioSource, digest: str | None) -> bytes | None:
     return channels + f"{what} {size} {time}".encode()
 
 
-class Match(NamedTuple):
-    """An utterance of the index that holds the same sound as the one looked up."""
-
-    row: int  # number of the utterance
-    votes: int  # landmarks that agree
-    offset: float  # seconds by which the sound stands later in the utterance looked up
-    seconds: float  # from the first landmark that agrees to the last
-
-
-class Builder:
-    """Takes fingerprints in one by one: 12 bytes a landmark."""
-
-    def __init__(self) -> None:
-        self._hashes, self._frames, self._rows = array("I"), array("i"), array("i")
-        self._counts, self._lengths = array("q"), array("q")
-
-    def add(self, found: Landmarks) -> None:
-        """Take in the next utterance; an empty fingerprint keeps its number and is never found."""
-        self._rows.extend([len(self._counts)] * len(found.hashes))
-        self._hashes.frombytes(found.hashes.astype(np.uint32).tobytes())
-        self._frames.frombytes(found.frames.astype(np.int32).tobytes())
-        self._counts.append(len(found.hashes))
-        self._lengths.append(found.length)
-
-    def build(self) -> Index:
-        """Return the index of all that was taken in."""
-        hashes = np.frombuffer(self._hashes, dtype=np.uint32)
-        order = np.argsort(hashes, kind="stable")
-        return Index(
-            hashes=hashes[order],
-            frames=np.frombuffer(self._frames, dtype=np.int32)[order],
-            rows=np.frombuffer(self._rows, dtype=np.int32)[order],
-            counts=np.array(self._counts, dtype=np.int64),
-            lengths=np.array(self._lengths, dtype=np.int64),
-        )
-
-
-class Index(NamedTuple):
-    """Fingerprints sorted by landmark."""
-
-    hashes: NDArray[np.uint32]  # (n,) ascending
-    frames: NDArray[np.int32]  # (n,)
-    rows: NDArray[np.int32]  # (n,)
-    counts: NDArray[np.int64]  # (utterances,) landmarks
-    lengths: NDArray[np.int64]  # (utterances,) frames
-
-    def matches(
-        self,
-        query: Landmarks,
-        *,
-        votes: int = MIN_VOTES,  # landmarks that must agree
-        share: float = MIN_SHARE,  # of those in the time that both have, that must agree besides
-        seconds: float = MIN_SECONDS,  # from the first of them to the last, at least
-    ) -> list[Match]:
-        """Find the utterances that hold the same sound, each at its best place, by number."""
-        places, frames = self._lookup(query)
-        offset = frames - self.frames[places]
-        keys = (self.rows[places].astype(np.int64) << _OFFSET_BITS) + offset
-        keys += 1 << (_OFFSET_BITS - 1)
-        known, counts = np.unique(keys, return_counts=True)
-        # A shift of half a frame spreads the votes over two neighbouring offsets.
-        together = counts.copy()
-        beside = np.flatnonzero(np.diff(known) == 1)
-        together[beside] += counts[beside + 1]
-        found = []
-        for at in _best_of_rows(known, together, votes):
-            inside = (keys == known[at]) | (keys == known[at] + 1)
-            match = self._match(int(known[at]), int(together[at]), frames[inside])
-            needed = votes + share * self._expected(match, query)
-            if match.votes >= needed and match.seconds >= seconds:
-                found.append(match)
-        return found
-
-    def _lookup(self, query: Landmarks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        first = np.searchsorted(self.hashes, query.hashes, side="left")
-        many = np.searchsorted(self.hashes, query.hashes, side="right") - first
-        before = np.cumsum(many) - many
-        places = np.repeat(first - before, many) + np.arange(int(many.sum()))
-        return places, np.repeat(query.frames.astype(np.int64), many)
-
-    def _match(self, key: int, votes: int, frames: NDArray[np.int64]) -> Match:
-        row, offset = key >> _OFFSET_BITS, key & ((1 << _OFFSET_BITS) - 1)
-        offset -= 1 << (_OFFSET_BITS - 1)
-        spread = (int(frames.max()) - int(frames.min())) / FRAMES_PER_SECOND
-        return Match(row, votes, offset / FRAMES_PER_SECOND, round(spread, 2))
-
-    def _expected(self, found: Match, query: Landmarks) -> float:
-        """Return how many landmarks the sparser of the two has in the time that both have."""
-        length, offset = int(self.lengths[found.row]), round(found.offset * FRAMES_PER_SECOND)
-        common = max(0, min(query.length, offset + length) - max(0, offset))
-        ours, theirs = len(query.hashes) / query.length, int(self.counts[found.row]) / length
-        return common * min(ours, theirs)
-
-
-def _best_of_rows(
-    keys: NDArray[np.int64], votes: NDArray[np.int64], least: int
-) -> NDArray[np.int64]:
-    """Return where each utterance has most votes, of those that reach `least`, by utterance."""
-    places = np.flatnonzero(votes >= least)
-    rows = keys[places] >> _OFFSET_BITS
-    order = np.lexsort((-votes[places], rows))
-    _, firsts = np.unique(rows[order], return_index=True)
-    return places[order[firsts]]
-
-
 class Unread(NamedTuple):
     """An utterance whose audio could not be read, so that its sound was not compared."""
 
@@ -274,15 +160,17 @@ def hear(
     tables: Sequence[Table],  # of the same sets
     jobs: int = 0,  # files read at a time; 0 takes all cores
     fingerprints: Fingerprints | None = None,
+    speeds: tuple[float, float] | None = SPEEDS,  # of copies that are looked for; None: unchanged
 ) -> Heard:
     """Find the same sound between any two sets; bare lists of ids have none."""
     fingerprints = fingerprints or Fingerprints()
+    tried = None if speeds is None else grid(*speeds)
     sounding = {number: each.cuts for number, each in enumerate(sets) if each.cuts}
     order = sorted(sounding, key=lambda number: tables[number].hours)
     heard, known = Heard({}, []), dict[int, Index]()
     for number in order:
         table, builder = tables[number], Builder()
-        looked = _looked_up(sounding[number](), [*known.values()], jobs, fingerprints)
+        looked = _looked_up(sounding[number](), [*known.values()], jobs, fingerprints, tried)
         shown = bar(looked, title=f"listening to {table.name}", total=len(table))
         for place, (sound, matches, reason) in enumerate(shown):
             if reason:
@@ -291,25 +179,30 @@ def hear(
                 hits = heard.hits.setdefault((min(number, other), max(number, other)), [])
                 hits += [_hit(place, match, swapped=number > other) for match in found]
             if number != order[-1]:  # which need not stand in memory
-                builder.add(sound)
-        known[number] = builder.build()
+                builder.add(sound.landmarks())
+        if number != order[-1]:
+            known[number] = builder.build()
     return heard
 
 
 def _hit(place: int, match: Match, *, swapped: bool) -> Hit:
     if swapped:
-        return Hit(match.row, place, match.votes, match.offset, match.seconds)
-    return Hit(place, match.row, match.votes, -match.offset, match.seconds)
+        return Hit(match.row, place, match.votes, match.offset, match.seconds, match.speed)
+    return Hit(place, match.row, match.votes, -match.offset, match.seconds, 1 / match.speed)
 
 
 def _looked_up(
-    cuts: Iterable[Cut], indexes: list[Index], jobs: int, fingerprints: Fingerprints
-) -> Iterator[tuple[Landmarks, list[list[Match]], str]]:
+    cuts: Iterable[Cut],
+    indexes: list[Index],
+    jobs: int,
+    fingerprints: Fingerprints,
+    speeds: NDArray[np.float64] | None,
+) -> Iterator[tuple[Fingerprint, list[list[Match]], str]]:
     """Yield each cut's fingerprint, its matches in each index, and why it could not be read."""
 
-    def look(cut: Cut) -> tuple[Landmarks, list[list[Match]], str]:
+    def look(cut: Cut) -> tuple[Fingerprint, list[list[Match]], str]:
         sound, reason = fingerprints.of(cut)
-        return sound, [index.matches(sound) for index in indexes], reason
+        return sound, [index.matches(sound, speeds) for index in indexes], reason
 
     # Threads suffice: decoding, transforms, filters and sorting release the interpreter lock.
     with ThreadPoolExecutor(jobs or os.cpu_count()) as workers:

@@ -62,6 +62,14 @@ def test_every_planted_leak_is_found_and_nothing_else(report: AuditReport) -> No
     assert {*told(report)} == expected
     assert told(report)["train", "dev", "near"] == ("train_over",)
     assert {*told(report)["test", "pretraining", "near"]} == {"test_heard", "test_short"}
+    speeds = {"dev_slow": "0.90", "dev_drift": "1.02", "dev_fast": "1.10"}
+    (near,) = (
+        finding
+        for pair in report.pairs
+        if (pair.first, pair.second) == ("dev", "pretraining")
+        for finding in pair.findings
+    )
+    assert {case.first: case.detail.split()[-1] for case in near.examples} == speeds
 
 
 def test_missing_audio_is_listed_and_nothing_is_fatal(report: AuditReport) -> None:
@@ -105,6 +113,23 @@ def test_the_verb_tells_ci(names: list[str], run: Run, tmp_path: Path) -> None:
     code, out = run("audit", *names, "--no-listen", *kinds)
     assert code == 0
     assert "No leak" in out
+
+
+def test_the_verdict_says_what_is_not_heard(
+    report: AuditReport, unheard: AuditReport, names: list[str], run: Run
+) -> None:
+    """That nothing was found is not that nothing is there."""
+    for said in (report.text().splitlines()[-1], report.markdown().splitlines()[2]):
+        assert all(what in said for what in ("0.9", "1.1", "tempo", "pitch", "noise", "1.5 s"))
+    assert "not listened to" in unheard.text().splitlines()[-1]
+    sets = [names[1], names[3]]
+    code, out = run("audit", *sets, "--speeds", "none", "--json")
+    quiet: dict[str, Any] = json.loads(out)
+    assert (code, quiet["speeds"], quiet["leaks"]) == (0, None, 0)
+    assert "--speeds" in quiet["unheard"]
+    code, out = run("audit", *sets, "--speeds", "0.95-1.05", "--json")
+    (near,) = json.loads(out)["pairs"][0]["findings"]
+    assert (code, [case["first"] for case in near["examples"]]) == (1, ["dev_drift"])
 
 
 def test_a_set_against_itself_is_heard(tmp_path: Path) -> None:

@@ -178,6 +178,17 @@ def test_sound_of_equal_samples_is_told_once() -> None:
     assert {case.first for case in found["near"].examples} == {"b", "c"}
 
 
+def test_another_speed_is_told() -> None:
+    """Nobody finds a copy at another speed by the ids alone; it is among the cases shown."""
+    first, second = (table([row(f"{side}{n}") for n in range(5)]) for side in "xy")
+    hits = [Hit(place, place, 50 - place, 0.0, 1.0) for place in range(4)]
+    hits.append(Hit(4, 4, 20, 0.0, 1.0, 1.098))
+    near = by_kind(compare(first, second, near=hits))["near"]
+    assert near.values == 5
+    assert [case.second for case in near.examples] == ["y0", "y1", "y4"]
+    assert ["speed 1.10" in case.detail for case in near.examples] == [False, False, True]
+
+
 def test_each_declared_kind_is_found_alone() -> None:
     """One kind must not hide behind another, and absent values are no common ones."""
     assert shared(table([row("a")]), table([row("b")])).kinds == ()

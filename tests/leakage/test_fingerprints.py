@@ -10,23 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from lhotse.cut import Cut
 
-from benchmarks import fingerprint_recall as bench
-from egs.audit.planted import voice
 from harness_bench.cuts.fields import with_custom
 from harness_bench.cuts.shar import open_shards, read_shards, write_shards
 from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage import fingerprints as module
 from harness_bench.leakage.audit import audit
 from harness_bench.leakage.fingerprints import Fingerprints
-from harness_bench.leakage.landmarks import Landmarks, landmarks
 from tests.pretrain.labels.conftest import make_cuts
 
 FOLDER = Path(__file__).parents[2]
-DATA = FOLDER.parent / "shared" / "data"
 TWO_AT_ONCE = """
 import sys
 from pathlib import Path
@@ -49,7 +43,7 @@ def heard(cuts: list[Cut], cache: Path | None) -> tuple[list[bytes], int]:
     found = [known.of(cut) for cut in cuts]
     assert not any(reason for _, reason in found)
     assert known.found + known.computed == len(cuts)
-    whole = [b"%d %b %b" % (f.length, f.hashes.tobytes(), f.frames.tobytes()) for f, _ in found]
+    whole = [b"%d %b %b" % (f.length, f.times.tobytes(), f.bins.tobytes()) for f, _ in found]
     return whole, known.found
 
 
@@ -159,7 +153,7 @@ def test_audio_that_is_gone_is_told_though_it_was_heard(cuts: list[Cut], tmp_pat
     known = Fingerprints(tmp_path / "cache")
     sound, reason = known.of(cuts[0])
     assert "cannot be read" in reason
-    assert len(sound.hashes) == known.found == known.computed == 0
+    assert len(sound.times) == known.found == known.computed == 0
 
 
 def test_a_full_cache_is_told_once(
@@ -185,81 +179,3 @@ def test_two_processes_share_a_cache(
     assert "broken" not in "".join(told)
     assert heard(cuts, Path("cache")) == (heard(cuts, None)[0], 6)
     assert not list(Path("cache").glob("**/.partial-*"))
-
-
-SECONDS = 4.0
-INDEX = bench.indexed([landmarks(voice(seed, SECONDS)) for seed in range(8)])
-
-
-@pytest.mark.parametrize("change", bench.VARIANTS)
-def test_every_change_is_seen_through(change: str) -> None:
-    for seed in (0, 5):
-        found = INDEX.matches(landmarks(bench.VARIANTS[change](voice(seed, SECONDS))))
-        assert [match.row for match in found] == [seed]
-
-
-def test_other_speech_is_not_found() -> None:
-    for seed in range(100, 115):
-        assert INDEX.matches(landmarks(voice(seed, SECONDS))) == []
-
-
-@settings(max_examples=15, deadline=None)
-@given(first=st.integers(0, 30_000), length=st.integers(32_000, 34_000))
-def test_a_part_is_found_at_its_place(first: int, length: int) -> None:
-    """Where the sound stands tells a reader what to listen to."""
-    part = voice(2, SECONDS)[first : first + length]
-    (match,) = INDEX.matches(landmarks(part))
-    assert match.row == 2
-    assert match.offset == pytest.approx(-first / 16_000, abs=0.02)
-    assert match.seconds <= length / 16_000
-
-
-def test_the_thresholds_count() -> None:
-    """All votes there are find an utterance; one more does not."""
-    query = landmarks(voice(4, SECONDS))
-    (match,) = INDEX.matches(query)
-    assert INDEX.matches(query, votes=match.votes, share=0)
-    assert not INDEX.matches(query, votes=match.votes + 1, share=0)
-    assert not INDEX.matches(query, seconds=match.seconds + 0.1)
-    assert not INDEX.matches(query, share=1.0)
-
-
-def test_one_instant_is_no_sound() -> None:
-    """A click or a tone agrees with every other, all at one moment."""
-    hashes = np.arange(50, dtype=np.uint32)
-    click = Landmarks(hashes, np.full(50, 10, dtype=np.int32), 200)
-    assert bench.indexed([click]).matches(click) == []
-
-
-def test_votes_of_neighbouring_offsets_count_together() -> None:
-    """A shift of half a frame moves one half of the landmarks by one frame, the others not."""
-    hashes, frames = np.arange(16, dtype=np.uint32), np.arange(0, 160, 10, dtype=np.int32)
-    shifted = Landmarks(hashes, frames + (hashes % 2).astype(np.int32), 200)
-    (match,) = bench.indexed([Landmarks(hashes, frames, 200)]).matches(shifted)
-    assert (match.row, match.votes) == (0, 16)
-
-
-def test_empty_fingerprints_keep_their_number() -> None:
-    """Silence, and audio that could not be read, must not shift the utterances behind them."""
-    empty, sound = landmarks(np.zeros(0, dtype=np.float32)), landmarks(voice(1, 2.0))
-    index = bench.indexed([empty, sound])
-    assert [match.row for match in index.matches(sound)] == [1]
-    assert index.matches(empty) == []
-    assert bench.indexed([]).matches(sound) == []
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no real speech at {DATA}")
-def test_real_speech() -> None:
-    """Small form of benchmarks/fingerprint_recall.py: 30 sentences, each changed in two ways."""
-    waves = [wave for wave in bench.read(DATA / "cv_lid10", every=30) if len(wave) > 24_000][:30]
-    prints = [landmarks(wave) for wave in waves]
-    index = bench.indexed(prints)
-    assert all(
-        [match.row for match in index.matches(each)] == [row] for row, each in enumerate(prints)
-    )
-    for change in ("shifted, -10 dB, opus", "middle half"):
-        heard = [
-            row in {match.row for match in index.matches(landmarks(bench.VARIANTS[change](wave)))}
-            for row, wave in enumerate(waves)
-        ]
-        assert sum(heard) >= 0.95 * len(waves), change

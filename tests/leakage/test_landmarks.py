@@ -1,4 +1,4 @@
-"""Landmarks must be those of the sound, whatever its gain, start or length."""
+"""Landmarks must be those of the sound, whatever its gain, start, length or speed."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egs.audit.planted import voice
+from harness_bench.audio.resample import resample
 from harness_bench.leakage import landmarks as module
-from harness_bench.leakage.landmarks import HOP, landmarks
+from harness_bench.leakage.landmarks import HOP, Landmarks, fingerprint
+
+
+def landmarks(wave: np.ndarray, speed: float = 1.0) -> Landmarks:
+    return fingerprint(wave).landmarks(speed)
+
+
+def pairs(found: Landmarks) -> set[tuple[int, int]]:
+    return {*zip(found.hashes.tolist(), found.frames.tolist(), strict=True)}
 
 
 @settings(max_examples=20, deadline=None)
@@ -56,3 +65,53 @@ def test_every_second_of_speech_has_some() -> None:
     found = landmarks(voice(2, 5.0))
     per_second = np.bincount((found.frames * HOP / 16_000).astype(int))
     assert per_second[:4].min() >= 100
+
+
+@pytest.mark.parametrize("hertz", [440.0, 1003.9, 2345.6])
+def test_a_peak_is_placed_finer_than_a_bin(hertz: float) -> None:
+    """A step of a bin is 3 % at 500 Hz: speeds could not be told apart by it."""
+    time = np.arange(8_000) / 16_000
+    tone = 0.3 * np.hanning(len(time)) * np.sin(2 * np.pi * hertz * time)
+    found = fingerprint(tone.astype(np.float32))
+    loudest = np.argmin(np.abs(found.times / 16 * HOP + 512 - 4_000))
+    assert found.bins[loudest] / 16 * 15.625 == pytest.approx(hertz, abs=15.625 / 5)
+    assert found.times[loudest] / 16 == pytest.approx((4_000 - 512) / HOP, abs=0.25)
+
+
+@pytest.mark.parametrize("speed", [0.9, 0.97, 1.03, 1.1])
+def test_landmarks_of_a_copy_are_moved_back(speed: float) -> None:
+    """By its known speed, where the same peaks unmoved say nothing."""
+    wave = voice(3, 3.0)
+    copy = resample(wave, round(16_000 * speed), 16_000)
+    plain = pairs(landmarks(wave))
+
+    def agreeing(at: float) -> float:  # within a frame: windows begin elsewhere
+        moved = pairs(landmarks(copy, at))
+        near = {(code, frame + step) for code, frame in moved for step in (-1, 0, 1)}
+        return len(plain & near) / len(plain)
+
+    assert agreeing(speed) > 0.2
+    assert agreeing(1.0) < 0.05
+
+
+def test_pairs_at_many_speeds_are_those_at_each() -> None:
+    """The cheap way rounds a distance once, the exact one both its ends: most still agree."""
+    sound = fingerprint(voice(4, 3.0))
+    speeds = np.array([0.9, 1.0, 1.1])
+    moved = sound.moved(speeds, 6)
+    assert np.all(np.diff(moved.speeds) >= 0)
+    for number, speed in enumerate(speeds):
+        here = moved.speeds == number
+        cheap = {*zip(moved.hashes[here].tolist(), moved.frames[here].tolist(), strict=True)}
+        exact = pairs(sound.landmarks(float(speed)))
+        assert len(cheap & exact) > 0.4 * len(exact)
+
+
+def test_parts_together_are_the_whole() -> None:
+    sound = fingerprint(voice(1, 4.0))
+    for first in (0, 40, 90):
+        part, seconds = sound.part(first, first + 50)
+        begun = round(seconds * 62.5)
+        assert (part.times + begun * 16 == sound.times[first : first + 50]).all()
+        assert part.times.min() >= -8
+        assert part.times.max() < part.length * 16 + 16
