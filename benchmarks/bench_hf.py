@@ -22,7 +22,7 @@ STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 def measure(*, tiny: bool = False) -> Rows:
     """Yield CPU seconds of preparing rows of one second, the first time and again."""
-    each, repeats = (5, 1) if tiny else (1_250, 3)
+    each, repeats = (5, 1) if tiny else (250, 3)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_dataset(root / "data", each)

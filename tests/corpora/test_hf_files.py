@@ -1,0 +1,106 @@
+"""Which files of a dataset are which config, split and shard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.corpora.base import AUDIO
+from harness_bench.corpora.formats import unpack
+from harness_bench.corpora.formats.hf_files import TableFile, find_shards, take_splits
+from harness_bench.corpora.prepare import prepare
+from tests.corpora.hf_datasets import read
+from tests.corpora.layouts.hf import build as build_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("data/train-00000-of-00001.parquet", ("", "train")),
+        ("data/train-00000-of-00001-2b1ee1796e96279b.parquet", ("", "train")),
+        ("data/train_clean-00000-of-00001.parquet", ("", "train_clean")),
+        ("Egypt/validation-00000-of-00001.parquet", ("Egypt", "validation")),
+        ("ar_eg/train/0000.parquet", ("ar_eg", "train")),
+        ("default/partial-train/0000.parquet", ("", "train")),
+        ("ar_eg/fleurs-train-00000-of-00001.parquet", ("ar_eg", "train")),
+        ("parquet-data/ar_eg/dev-00000-of-00001.parquet", ("parquet-data/ar_eg", "dev")),
+        ("rows.parquet", ("", "train")),
+    ],
+)
+def test_configs_and_splits_by_names(name: str, expected: tuple[str, str]) -> None:
+    """The names are those of datasets that are on the Hub."""
+    (found,) = find_shards(
+        [name, "index.duckdb", ".cache/x.parquet"], {}, configs=["all"], where="x"
+    )
+    assert (found.config, found.split) == expected
+
+
+def test_a_card_says_which_files_are_a_split() -> None:
+    """Its patterns count before names: `*` stays in a folder, `**` does not."""
+    names = ["a/one.parquet", "a/b/two.parquet", "c/three.parquet"]
+    card = {
+        "configs": [
+            {"config_name": "x", "data_files": [{"split": "test", "path": "a/*"}]},
+            {"config_name": "y", "data_files": [{"split": "train", "path": ["a/**", "c/th?ee.*"]}]},
+        ]
+    }
+    (one,) = find_shards(names, card, configs=["x"], where="w")
+    assert (one.name, one.split) == ("a/one.parquet", "test")
+    assert len(find_shards(names, card, configs=["y"], where="w")) == 3
+    with pytest.raises(ValueError, match=r"w has 2 configs: x, y.*config=NAME"):
+        find_shards(names, card, where="w")
+    with pytest.raises(ValueError, match="no config 'z'"):
+        find_shards(names, card, configs=["z"], where="w")
+    forms = ("c/*", ["c/*"], {"train": "c/*"}, {"split": "train", "path": ["c/*"]})
+    for form in forms:
+        (one,) = find_shards(names, {"configs": [{"data_files": form}]}, where="w")
+        assert one == TableFile("", "train", "c/three.parquet")
+    odd: Any
+    for odd in (3, "x", [[]], [{"data_files": 5}], [{"data_files": [{"path": {"a": 1}}]}]):
+        assert len(find_shards(names, {"configs": odd}, configs=["all"], where="w")) == 3
+
+
+def test_what_is_missing_of_a_dataset_is_told() -> None:
+    """4 of 5 shards are another corpus."""
+    names = [f"data/train-{number:05d}-of-00005.parquet" for number in (0, 1, 3, 4)]
+    with pytest.raises(ValueError, match=r"1 of 5 shards.*train-00002-of-00005"):
+        find_shards(names, {}, where="w")
+    found = find_shards(["data/train-0.parquet", "data/validation-0.parquet"], {}, where="w")
+    assert take_splits(found, ["validation:test"], "w") == {"validation": "test"}
+    assert take_splits(found, [], "w") == {"train": "train", "validation": "dev"}
+    with pytest.raises(ValueError, match=r"no split 'valid'; it has train, validation.*validation"):
+        take_splits(found, ["valid"], "w")
+
+
+def test_archives_are_refused_by_name(tmp_path: Path) -> None:
+    """A loading script would be run, and is not."""
+    (tmp_path / "MASC.py").write_text("", encoding="utf-8")
+    (tmp_path / "train_01.tar.xz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"MASC\.py, train_01\.tar\.xz.*refs/convert/parquet"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "", "a b", "x/../y", "-x"])
+def test_names_of_splits_and_configs_are_no_paths(tmp_path: Path, name: str) -> None:
+    """A card is somebody's, and what it calls a split becomes a folder."""
+    build_tree(tmp_path / "in")
+    part = {"split": name, "path": "data/train-*"}
+    card = {"configs": [{"config_name": "default", "data_files": [part]}]}
+    (tmp_path / "in/README.md").write_text(f"---\n{json.dumps(card)}\n---\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"no folder's name"):
+        prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1)
+    card = {"configs": [{"config_name": name, "data_files": "data/train-*"}]}
+    (tmp_path / "in/README.md").write_text(f"---\n{json.dumps(card)}\n---\n", encoding="utf-8")
+    for config in ({}, {"config": "all"}):
+        with contextlib.suppress(ValueError):  # of a name like ".." where one is asked for
+            prepare("hf", tmp_path / "in", tmp_path / "out", options=config, jobs=1)
+    assert {path.name for path in tmp_path.iterdir()} <= {"in", "out"}
+    assert {path.name for path in (tmp_path / "out").glob(f"{AUDIO}/*")} <= {
+        unpack.NOTE, "train",
+    }  # fmt: skip
