@@ -14,6 +14,7 @@ from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
 from harness_bench.audio.containers import examine
 from harness_bench.audio.ffmpeg import FfmpegStream, Key
 from harness_bench.audio.parts import PartOfFile, SeekableFile
+from harness_bench.audio.resample import LOWEST_RATE
 from harness_bench.audio.sndfile import ChainedStream, SndfileStream
 
 if TYPE_CHECKING:
@@ -75,7 +76,18 @@ def read_alike(path: Path) -> bool:
 
 
 def _opened(file: BinaryIO, name: object, key: Key | None) -> Stream:
-    """Open a file in the library that reads it exactly."""
+    """Open a file in the library that reads it exactly; refuse a rate that no speech has."""
+    stream = _by_its_library(file, name, key)
+    if (rate := stream.header.sampling_rate) < LOWEST_RATE:
+        stream.close()
+        told = (
+            f"its header names {rate} Hz, where speech has {LOWEST_RATE} Hz at the least; mend it"
+        )
+        raise AudioFault(Fault.UNREADABLE, told, name)
+    return stream
+
+
+def _by_its_library(file: BinaryIO, name: object, key: Key | None) -> Stream:
     try:
         about = examine(file)
     except AudioFault as fault:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import (
+    AudioFault,
     digest_samples,
     load_finite,
     load_waveform,
+    read_header,
     read_waveform,
     standard,
 )
@@ -99,3 +101,13 @@ def test_digest_is_of_the_samples_whatever_their_layout() -> None:
     assert not left.flags.c_contiguous
     assert digest_samples(left) == hashlib.blake2b(left.tobytes(), digest_size=16).hexdigest()
     assert digest_samples(left) != digest_samples(stereo[:, 1:])
+
+
+def test_a_rate_that_holds_no_speech_is_told_with_the_file(tmp_path: Path) -> None:
+    """A header of 1 Hz would make 16,000 samples of each, long after `prepare`."""
+    for rate in (1, 999, 1000):
+        soundfile.write(tmp_path / f"{rate}.wav", np.zeros(2000), rate)
+    for rate in (1, 999):
+        with pytest.raises(AudioFault, match=f"{rate}.wav.* {rate} Hz"):
+            read_header(tmp_path / f"{rate}.wav")
+    assert len(read_waveform(tmp_path / "1000.wav")) == 32_000
