@@ -87,11 +87,11 @@ def snapshot(
 def listing(source: Repository, *, way_out: str = "") -> tuple[Path, dict[str, int]]:
     """Return a repository's folder in the cache and the bytes of every file it has, by name.
 
-    Nothing but its README.md is fetched. Errors: as `snapshot`.
+    Of its files only README.md is fetched, and .gitattributes, which all have. Errors: `snapshot`.
     """
     from huggingface_hub import errors, get_cached_repo_tree  # noqa: PLC0415 - as above
 
-    folder = snapshot(source, ["README.md"], way_out=way_out)
+    folder = snapshot(source, ["README.md", ".gitattributes"], way_out=way_out)
     try:  # kept beside the snapshot by what was just called
         tree = get_cached_repo_tree(source.repo, repo_type=source.kind, revision=folder.name)
     except errors.CachedRepoTreeNotFoundError as error:

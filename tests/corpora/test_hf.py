@@ -168,7 +168,12 @@ def test_bare_samples_need_a_rate(tmp_path: Path) -> None:
         "hf", tmp_path / "a", tmp_path / "out", jobs=1, max_skipped=0.5,
         options={"sampling_rate": "hz"},
     )  # fmt: skip
-    assert (report.kept, report.resampled, len(report.skipped_list)) == (2, {"8000": 1}, 1)
+    assert (report.kept, report.resampled, report.skipped) == (2, {"8000": 1}, {"bad row": 1})
+    again = prepare(
+        "hf", tmp_path / "a", tmp_path / "out", jobs=1, max_skipped=0.5,
+        options={"sampling_rate": "hz"},
+    )  # fmt: skip
+    assert again == report  # also in why a row was left out
     same = prepare(
         "hf", tmp_path / "a", tmp_path / "b", options={"sampling_rate": "=16000"}, jobs=1
     )

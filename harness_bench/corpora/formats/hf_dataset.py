@@ -296,9 +296,9 @@ class OpenedDataset:
         uid = _words(
             utterance_id(said) if columns.of.get("id") == PATH and said else said or row.uid
         )
-        if audio is None:
-            audio = _below(root, name)
         if isinstance(audio, str):
+            return Skipped(uid, Reason.BAD_ROW, audio, where=row.where)
+        if isinstance(audio := audio or _below(root, name), str):
             return Skipped(uid, Reason.MISSING_FILE, audio, printable(name or ""), row.where)
         custom = {field: self._value(columns, field, values) for field in CUSTOM}
         duration = columns.field("duration", values)
@@ -362,16 +362,13 @@ def _unpacked(
     if audio.data is not None:
         return files.bytes(audio.data, audio.path)
     if audio.samples is None:
-        files.none()
-        return None if audio.path else "the row has no audio"
+        return files.none()
     if not rate or rate != int(rate):
-        files.none()
-        return f"its samples have no sampling rate but {rate}"
+        return files.none(f"its samples have no sampling rate, but {rate}")
     try:
         return files.samples(audio.samples, int(rate))
     except (RuntimeError, ValueError, TypeError) as error:  # soundfile's are RuntimeErrors
-        files.none()
-        return f"its samples cannot be written ({error})"
+        return files.none(f"its samples cannot be written ({error})")
 
 
 def _below(root: Path, name: str | None) -> Path | str:

@@ -86,12 +86,13 @@ class UnpackedShard:
             source: JSON-ready values that say what is unpacked there.
         """
         self.folder, self.source = folder, {"version": _VERSION, **source}
-        self.written: list[tuple[str, int]] = []  # row -> suffix and bytes; "" has no file
-        self.known: list[tuple[str, int]] | None = None
+        # Of each row the suffix and bytes of its file; or "" and why it has none, if that is known.
+        self.written: list[tuple[str, int | str]] = []
+        self.known: list[tuple[str, int | str]] | None = None
         note = read_json(folder / NOTE) if is_unpacked(folder) else None
         if isinstance(note, dict) and note.get("source") == self.source:
             rows = note.get("files")
-            self.known = None if rows is None else [(str(end), int(size)) for end, size in rows]
+            self.known = None if rows is None else [(end, size) for end, size in rows]
             return
         if note is not None:
             shutil.rmtree(folder)
@@ -114,15 +115,16 @@ class UnpackedShard:
         """Return where the audio of a row stands."""
         return self.folder / f"{row // _PER_FOLDER:03d}" / f"{row:06d}{suffix}"
 
-    def found(self, row: int) -> Path | None:
-        """Return the file of a row where all are there; None of a row without audio inside."""
+    def found(self, row: int) -> Path | str | None:
+        """Return the file of a row of a finished shard, or why it has none; None: it held none."""
         assert self.known is not None
-        suffix = self.known[row][0] if row < len(self.known) else ""
-        return self.path(row, suffix) if suffix else None
+        suffix, size = self.known[row] if row < len(self.known) else ("", "")
+        return self.path(row, suffix) if suffix else str(size) or None
 
-    def none(self) -> None:
-        """Note that the next row has no audio inside."""
-        self.written.append(("", 0))
+    def none(self, why: str = "") -> str | None:
+        """Note that the next row has no audio inside, and why if it should have; return that."""
+        self.written.append(("", why))
+        return why or None
 
     def bytes(self, data: memoryview, name: str | None) -> Path:
         """Write the next row's file as it is, unless it is there."""
