@@ -33,15 +33,15 @@ _FORMATS = (
 _PROMISE = ("mov", "matroska", "asf", "flv", "flac", "caf", "aiff", "tta", "ape", "wv")
 # Raw streams are entered at a byte, others at a time.
 _RAW = ("mp3", "aac", "ac3", "eac3", "amr", "gsm")
-# What these decode depends on the second before it, and on no more; one place is enough.
-_FORGETFUL = ("mp3", "mp2", "flac", "alac", "pcm_", "tta", "wavpack")
-# Seconds before a stretch where its decoding begins: what others decode is right where it is
-# equal from two places.
-_AHEAD = (5, 8)
+# What these decode depends on the second before it, and on no more. Opus forgets by and by: it is
+# right where it is equal from two places. Others draw noise at random or remember all.
+_FORGETFUL = ("mp3", "flac", "alac", "pcm_", "tta", "wavpack", "vorbis")
+_FADING = "opus"
+_AHEAD = (5, 8)  # seconds before a stretch where its decoding begins
 _KEPT = 1 << 22  # samples of all channels: as many stay in memory when they have been decoded
 _BLOCK = 1 << 16  # samples that are decoded at once
 _IDLE = 4  # decoders that wait for the next stretch of their file
-_TRIES = 3  # so often are stretches of a file tried from a little before in vain
+_TRIES = 3  # so many more stretches may fail to be decoded from a little before than not
 _SURVEYS = 256  # files whose packets stay known
 _SCALES = {"u8": (128, 128), "s16": (0, 1 << 15), "s32": (0, 1 << 31)}
 
@@ -144,21 +144,16 @@ class FfmpegStream:
         return samples
 
     def _from_near(self, first: int, end: int) -> NDArray[np.float32] | None:
-        """Decode from a little before; None unless it is what decoding from the start gives.
-
-        A codec that remembers more gives something else from each place where it begins, such as
-        AAC with noise drawn at random.
-        """
-        if _failures[self._key] >= _TRIES:
-            return None
+        """Decode from a little before; None unless it is what decoding from the start gives."""
         if self._survey.codec.startswith(_FORGETFUL):
             return self._jumped(first, end, 1)
+        if self._survey.codec != _FADING or (self._key and _tries[self._key] < -_TRIES):
+            return None
         piece, other = (self._jumped(first, end, seconds) for seconds in _AHEAD)
-        if piece is not None and other is not None and np.array_equal(piece, other):
-            return piece
+        right = piece is not None and other is not None and np.array_equal(piece, other)
         if self._key is not None:
-            _failures[self._key] += 1
-        return None
+            _tries[self._key] += 1 if right else -1
+        return piece if right else None
 
     def _jumped(self, first: int, end: int, seconds: int) -> NDArray[np.float32] | None:
         cursor = self._open()
@@ -204,6 +199,7 @@ class _Cursor:
         self.frames = self._decode()
         self._rest = np.zeros((0, 1), np.float32)  # decoded, and not yet taken
         self._awaited: object = None  # the packet where decoding begins
+        self._anchor: object = None  # the packet from where on samples are counted
         self._expected: dict[object, int] = {}  # samples before some packets
 
     def close(self) -> None:
@@ -226,6 +222,10 @@ class _Cursor:
             if self._awaited is not None and self._awaited != mark:
                 continue
             self._awaited = None
+            if (
+                self._anchor is not None and self._anchor == mark
+            ):  # what was decoded till here is not counted
+                self._anchor, self.decoded = None, self._expected[mark]
             if self._expected.get(mark, self.decoded) != self.decoded:
                 raise _AstrayError
             self.packets += 1
@@ -234,13 +234,14 @@ class _Cursor:
                 self.dropped = int.from_bytes(skipped[:4], "little")
             try:
                 frames = packet.decode()
-            except error:  # FFmpeg's own program leaves it out, too
+            except (error, ValueError):  # FFmpeg's own program leaves it out, too
                 self.failed += 1
                 continue
             for frame in frames:
-                self.decoded += frame.samples
-                yield frame
-        if self._awaited is not None:
+                if self._anchor is None:
+                    self.decoded += frame.samples
+                    yield frame
+        if self._anchor is not None:
             raise _AstrayError
 
     def _mark(self, entry: _Entry) -> object:
@@ -248,12 +249,14 @@ class _Cursor:
         return entry.place if self.format in _RAW else entry[1:]
 
     def jump(self, entries: Sequence[_Entry], target: int, end: int) -> None:
-        """Go to the last packet that begins at `target` or before; nothing was decoded yet.
+        """Go to a packet that begins at `target` or before; nothing was decoded yet.
+
+        Decoding begins a packet earlier in `entries`, as decoders drop samples where they begin.
 
         Raises:
             _AstrayError: here, or when decoding, up to the sample `end`.
         """
-        index = bisect_right(entries, target, key=lambda entry: entry.first) - 1
+        index = bisect_right(entries, target, key=lambda entry: entry.first) - 2
         if index <= 0:
             return
         entry = entries[index]
@@ -265,8 +268,9 @@ class _Cursor:
             self.container.seek(where, stream=self.stream, unsupported_byte_offset=raw)
         except _library().error.FFmpegError as error:
             raise _AstrayError from error
-        self._awaited, self.decoded = self._mark(entry), entry.first
-        for passed in entries[index:]:
+        self._awaited, self._anchor = self._mark(entry), self._mark(entries[index + 1])
+        self.decoded = entries[index + 1].first
+        for passed in entries[index + 1 :]:
             self._expected[self._mark(passed)] = passed.first
             if passed.first > end:
                 break
@@ -474,4 +478,4 @@ class _Idle:
 
 _surveys = _Recent[_Survey](_SURVEYS)
 _idle = _Idle()
-_failures = Counter[Key | None]()  # stretches that cannot be decoded from a little before
+_tries = Counter[Key]()  # stretches that could be decoded from a little before, less others

@@ -44,9 +44,9 @@ class SndfileStream:
         rate, channels = int(self._file.samplerate), int(self._file.channels)
         self.header = Header(int(self._file.frames), rate, channels, lacking)
         self._preroll = preroll * rate
-        # The sample that is read next. The first read of Opus seeks, too: libsndfile drops what
-        # its encoder put before the beginning then alone.
-        self._place = -1 if preroll else 0
+        # The sample that is read next. The first read of Opus seeks, too: only then libsndfile
+        # drops what its encoder put before the beginning. So does that of MP3, for equal bits.
+        self._place = -1 if preroll or mutters else 0
 
     @property
     def frames_may_tear(self) -> bool:

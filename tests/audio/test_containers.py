@@ -1,6 +1,7 @@
 """What was cut off, damaged, or is no audio at all is told by name, and nothing else happens."""
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -164,3 +165,20 @@ def test_mutated_files_are_audio_or_a_named_fault(
         path.unlink()
     assert 0.1 * count < heard < 0.95 * count
     assert capfd.readouterr() == ("", "")
+
+
+def test_mp3_read_from_the_middle_says_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Libmpg123 notes on stderr what it lacks there; what others print still comes."""
+    write(tmp_path / "a.mp3", voice(160_000, 16_000), 16_000, "mp3", "libmp3lame", write_xing="1")
+    with soundfile.SoundFile(tmp_path / "a.mp3") as stream:
+        for first in range(1000, 150_000, 3000):
+            stream.seek(first)
+            stream.read(100)
+    assert "libmpg123" in capfd.readouterr().err  # or this test proves nothing
+    with open_audio(tmp_path / "a.mp3") as stream:
+        for first in range(1000, 150_000, 3000):
+            assert len(stream.read(first, 100)) == 100
+        os.write(2, b"still heard")
+    assert capfd.readouterr().err == "still heard"

@@ -36,7 +36,10 @@ class Bytes:
             self.size = file.seek(0, os.SEEK_END)
 
     def at(self, place: int, count: int) -> bytes:
-        """Return up to `count` bytes that begin at `place`."""
+        """Return up to `count` bytes that begin at `place`; none where a header errs."""
+        count = min(count, self.size - place)
+        if place < 0 or count <= 0:
+            return b""
         if place + count <= len(self.head):
             return self.head[place : place + count]
         self.file.seek(place)
