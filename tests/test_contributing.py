@@ -53,6 +53,12 @@ class Corpus:
                 speaker=f"{split}{int(number) % 4}", custom={"label": word})
 '''
 
+DATASET = """title = "A made-up dataset"
+hub = "nobody/madeup"
+licence = "none"
+homepage = "https://example.org"
+"""
+
 TASK = '''"""A made-up task."""
 
 from harness_bench.probing.head.expert import ClassifierExpert
@@ -126,6 +132,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PRESETS, package / "pretrain" / "paper")
     files = {
         "corpora/layouts/madeup.py": CORPUS,
+        "corpora/presets/madeup.toml": DATASET,
         "models/types/loudness.py": MODEL_TYPE,
         "pretrain/objectives/madeup.py": OBJECTIVE,
         "scoring/metrics/madeup.py": METRIC,
@@ -174,6 +181,11 @@ def test_a_corpus(verb: Callable[..., str], tone_corpus: Path, tmp_path: Path) -
     verb("prepare", "madeup", tone_corpus, tmp_path / "cuts", "--require", "label")
     report = json.loads((tmp_path / "cuts" / "report.json").read_text(encoding="utf-8"))
     assert report["splits"]["train"]["labels"] == {"high": 8, "low": 8, "middle": 8}
+
+
+def test_a_dataset_of_the_hub(verb: Callable[..., str]) -> None:
+    """Its name stands where a folder would."""
+    assert "madeup: A made-up dataset. nobody/madeup; licence: none." in verb("corpora", "hf")
 
 
 def test_a_text_metric(verb: Callable[..., str], texts: Path, tmp_path: Path) -> None:

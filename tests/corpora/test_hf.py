@@ -184,6 +184,18 @@ def test_bare_samples_need_a_rate(tmp_path: Path) -> None:
     assert (report.kept, report.resampled, report.skipped) == (1, {"22050": 1}, {"missing file": 1})
 
 
+def test_broken_audio_is_named_by_its_row(tmp_path: Path) -> None:
+    """A file of 0 bytes, one cut off and one that is none have their reasons, as anywhere."""
+    data = [encoded(1)[:3000], b"garbage", b"", encoded(2)]
+    write(tmp_path / "in/train.parquet", pa.array(data, pa.large_binary()))
+    report = prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1, max_skipped=0.9)
+    assert report.kept == 1
+    assert {item.where: str(item.reason) for item in report.skipped_list} == {
+        "train.parquet:1": "cut-off audio", "train.parquet:2": "unreadable audio",
+        "train.parquet:3": "empty audio",
+    }  # fmt: skip
+
+
 def test_paths_stay_within_the_dataset(tmp_path: Path) -> None:
     """A dataset from elsewhere must not read this machine's files."""
     (tmp_path / "d/clips").mkdir(parents=True)

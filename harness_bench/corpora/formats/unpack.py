@@ -145,7 +145,7 @@ class UnpackedShard:
         wave, subtype = as_pcm(samples)
         suffix = ".wav" if subtype == "FLOAT" else ".flac"
         path = self.path(len(self.written), suffix)
-        if not self._size(len(self.written), suffix):
+        if self._size(len(self.written), suffix) <= 0:
             import soundfile  # noqa: PLC0415 - loads a shared library
 
             with atomic_path(path, sync=False) as partial:
@@ -161,7 +161,7 @@ class UnpackedShard:
         try:
             return self.path(row, suffix).stat().st_size
         except OSError:
-            return 0
+            return -1  # a file of 0 bytes is one, and told as such
 
 
 def as_pcm(samples: NDArray[Any]) -> tuple[NDArray[Any], str]:
