@@ -211,11 +211,11 @@ class AuditReport:
         if not self.heard:
             return "Audio was not listened to: near-identical sound is unseen."
         low, high = self.speeds or (1, 1)
-        speeds = f"below {low:g} or above {high:g}" if self.speeds else "(--speeds)"
+        speeds = f"speeds below {low:g} or above {high:g}" if self.speeds else "another speed"
         return (
-            f"Not heard, or not always: copies at speeds {speeds}; tempo or pitch changed alone by "
-            "more than 2 %; sound under 1.5 s, of single words at another speed most; speech no "
-            "louder than the noise on it."
+            f"Not heard, or not always: copies at {speeds} (--speeds); tempo or pitch changed "
+            "alone by more than 2 %; sound under 1.5 s, single words at another speed above all; "
+            "speech under noise less than 10 dB below it, or under the echo of a room."
         )
 
     def _verdict(self) -> str:
