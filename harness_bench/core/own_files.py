@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_json, write_json
-from harness_bench.core.workdir import PROVENANCE
+from harness_bench.core.workdir import PROVENANCE, is_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -50,14 +50,17 @@ def own_files(
 
 
 def refuse_files(out: Path) -> None:
-    """Refuse a folder that holds files, hidden ones aside; folders in it are no matter."""
+    """Refuse a folder that holds files, but for hidden ones and the note of a `WorkDir`.
+
+    Folders in it are no matter.
+    """
     try:
         files = [path for path in out.iterdir() if not path.name.startswith(".")]
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
         raise ValueError(f"{out} is a file; name a folder to write into.") from error
-    if others := [path for path in files if not path.is_dir()]:
+    if others := [path for path in files if not path.is_dir() and not is_note(path)]:
         raise ValueError(refusal(out, others))
 
 

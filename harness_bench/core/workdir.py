@@ -88,6 +88,17 @@ def read_note(folder: Path, older: Collection[OldNote] = (), name: str = NOTE) -
     return Note(values["key"], values["inputs"], finished, values["begun"], outcome)
 
 
+def is_note(path: Path) -> bool:
+    """Whether a file is the note of a `WorkDir`, under whichever name."""
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    try:
+        values = read_json(path)
+    except (ValueError, OSError):
+        return False
+    return isinstance(values, dict) and values.keys() >= {"key", "inputs", "begun", "finished"}
+
+
 def inputs_key(inputs: Mapping[str, Any]) -> str:
     """Return the digest of named inputs, whatever their order."""
     return digest_strings([json.dumps(inputs, sort_keys=True, default=str)])

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from harness_bench.core.own_files import FILES, UNFINISHED, own_files, replacing
+from harness_bench.core.workdir import WorkDir
 from harness_bench.corpora.prepare import prepare
 from harness_bench.corpora.subset import Wanted, subset
 from harness_bench.cuts.shar import write_shards
@@ -158,3 +159,14 @@ def test_a_list_from_elsewhere_names_nothing_outside(name: str, tmp_path: Path) 
     with pytest.raises(ValueError, match="not made here"):
         own_files(tmp_path / "out", ["*"], list)
     assert (tmp_path / "a.txt").is_file()
+
+
+def test_a_step_may_prepare_into_the_folder_that_it_noted(tmp_path: Path) -> None:
+    """Pretraining and recipes note their inputs there first; other JSON is somebody's."""
+    work = WorkDir(tmp_path / "out", {"corpus": "x"}, note="prepared.json")
+    with work.lock():
+        work.begin()
+    assert own_files(tmp_path / "out", ["cuts.*"], list) == []
+    (tmp_path / "out" / "mine.json").write_text('{"key": 1}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"mine\.json"):
+        own_files(tmp_path / "out", ["cuts.*"], list)
