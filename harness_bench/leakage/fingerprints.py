@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness_bench.cuts.table import Table
     from harness_bench.leakage.audit_sets import AuditSet
 
-CACHE_MB = 20_480  # 4,300 hours of speech
+CACHE_MB = 20_480  # 16,000 hours of speech
 TITLE = "Fingerprint cache"
 # What decides a fingerprint beside the audio.
 _MODULES, _PACKAGES = ("harness_bench.leakage.landmarks",), ("harness_bench.audio",)
