@@ -303,3 +303,28 @@ def test_what_does_not_fit_or_is_not_ours_is_refused_before_work(
     with pytest.raises(ValueError, match="not unpacked here"):
         prepare("hf", tmp_path / "in", tmp_path / "mine", jobs=1)
     assert [path.name for path in (tmp_path / "mine" / AUDIO).iterdir()] == ["song.flac"]
+
+
+def test_what_datasets_saves_to_disk_is_read(tmp_path: Path) -> None:
+    """Arrow files, of one split or several, with the names of classes; the oracle is `datasets`."""
+    import datasets  # noqa: PLC0415 - two seconds
+
+    features = datasets.Features({
+        "audio": datasets.Audio(sampling_rate=16_000), "text": datasets.Value("string"),
+        "dialect": datasets.ClassLabel(names=["EGY", "GLF"]),
+    })  # fmt: skip
+    rows = {"audio": files_of(range(5)).to_pylist(), "text": [*"abcde"], "dialect": [0, 1, 0, 1, 1]}
+    made = datasets.Dataset.from_dict(rows).cast(features)
+    made.save_to_disk(tmp_path / "one", num_shards=2)
+    datasets.DatasetDict({"train": made, "validation": made.select([4])}).save_to_disk(
+        tmp_path / "two"
+    )
+    report = prepare("hf", tmp_path / "one", tmp_path / "a", jobs=1)
+    assert (report.kept, report.splits["train"].labels) == (5, {"EGY": 2, "GLF": 3})
+    report = prepare("hf", tmp_path / "two", tmp_path / "b", jobs=1)
+    assert {name: split.utterances for name, split in report.splits.items()} == {
+        "train": 5, "dev": 1,
+    }  # fmt: skip
+    again = datasets.load_from_disk(str(tmp_path / "two")).with_format("arrow")
+    (dev,) = (path for uid, path in unpacked(tmp_path / "b").items() if uid.startswith("dev"))
+    assert dev.read_bytes() == again["validation"][0]["audio"][0].as_py()["bytes"]

@@ -12,8 +12,9 @@ from harness_bench.corpora.base import AUDIO
 from harness_bench.corpora.formats import unpack
 from harness_bench.corpora.formats.hf_files import TableFile, find_shards, take_splits
 from harness_bench.corpora.prepare import prepare
-from tests.corpora.hf_datasets import read
+from tests.corpora.hf_datasets import files_of, read, write
 from tests.corpora.layouts.hf import build as build_tree
+from tests.corpora.layouts.hf import encoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,3 +105,14 @@ def test_names_of_splits_and_configs_are_no_paths(tmp_path: Path, name: str) -> 
     assert {path.name for path in (tmp_path / "out").glob(f"{AUDIO}/*")} <= {
         unpack.NOTE, "train",
     }  # fmt: skip
+
+
+def test_one_file_is_a_dataset_and_audio_alone_is_none(tmp_path: Path) -> None:
+    """What people try first."""
+    write(tmp_path / "a.parquet", files_of(range(2)))
+    write(tmp_path / "b.parquet", files_of(range(3)))
+    assert (len(read(tmp_path / "a.parquet")), len(read(tmp_path))) == (2, 5)
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "sound/a.flac").write_bytes(encoded(1))
+    with pytest.raises(ValueError, match=r"It holds a\.flac\..*option pattern"):
+        read(tmp_path / "sound")

@@ -123,7 +123,7 @@ class OpenedDataset:
         # Names of audio files may say all.
         self.named = not self.shards and not self.tables and bool(asked.pattern)
         if not (self.shards or self.tables or self.named):
-            raise ValueError(refusal(names, called))
+            raise ValueError(refusal(names or [path.name for path in root.iterdir()], called))
         self._columns = {each.name: self._of_schema(each) for each in self.shards}
         self._numbers = _numbered(self.shards)
         if audio is not None and any(map(self._is_inside, self.shards)):

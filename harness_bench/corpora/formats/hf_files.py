@@ -126,7 +126,8 @@ def refusal(names: Collection[str], where: str) -> str:
     return (
         f"{where} holds no dataset: expected parquet files such as "
         "data/train-00000-of-00005.parquet or CONFIG/train/0000.parquet, a folder of "
-        f"`save_to_disk`, or metadata.csv or metadata.jsonl beside audio. It holds {shown}."
+        "`save_to_disk`, or metadata.csv or metadata.jsonl beside audio. It holds "
+        f"{shown}. Audio alone is read by the corpus folder, or here by the option pattern."
     )
 
 

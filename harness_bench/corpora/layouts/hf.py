@@ -7,7 +7,7 @@ that stands inside the files is unpacked once, as it is (`formats/unpack.py`).
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,8 @@ class Corpus:
         if not here:
             return _fetched(asked, _source(root, name, preset), audio, settled)
         folder = Path(root).absolute()
+        if folder.is_file():
+            folder, asked = folder.parent, replace(asked, files=(folder.name,))
         if root in known and not self.preset:
             say(f"{root}: {folder}, and not the preset of this name")
         return OpenedDataset(folder, str(folder), asked, None, audio, settled)
