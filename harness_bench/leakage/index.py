@@ -139,14 +139,15 @@ class Index(NamedTuple):
     def _at_other_speeds(
         self, sound: Fingerprint, speeds: NDArray[np.float64], known: dict[int, Match]
     ) -> list[Match]:
-        """Find what agrees in full near the speed at which it agrees best in part."""
-        rows: dict[float, set[int]] = {}
-        for row, (votes, speed) in self._coarse(sound, speeds).items():
-            if row not in known or known[row].votes < _MORE * votes:
-                rows.setdefault(speed, set()).add(row)
+        """Find what agrees in full near the speeds at which something agrees best in part."""
+        best = {
+            speed
+            for row, (votes, speed) in self._coarse(sound, speeds).items()
+            if row not in known or known[row].votes < _MORE * votes
+        }
         return [
             each._replace(speed=coarse * fine)
-            for coarse in rows
+            for coarse in sorted(best)
             for fine in _FINER
             for each in self.agreeing(
                 sound.landmarks(coarse * fine),
@@ -154,7 +155,6 @@ class Index(NamedTuple):
                 share=_SPEED_SHARE,
                 seconds=_SPEED_SECONDS,
             )
-            if each.row in rows[coarse]
         ]
 
     def _coarse(

@@ -171,3 +171,12 @@ def test_real_speech() -> None:
             for row, wave in enumerate(waves)
         ]
         assert sum(heard) >= len(waves) - 1, change
+
+
+def test_a_sound_that_many_share_is_found_in_all() -> None:
+    """The coarse search sees few utterances of each landmark; a jingle must not hide behind it."""
+    jingle = voice(50, 2.0)
+    programmes = [np.concatenate([jingle, WHOLE[n * 6_000 :][:16_000]]) for n in range(6)]
+    index = bench.indexed([fingerprint(each) for each in programmes])._replace(few=2)
+    found = index.matches(fingerprint(bench.faster(1.05, jingle)), GRID)
+    assert [match.row for match in found] == [*range(6)]
