@@ -7,6 +7,7 @@ more than that.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections import Counter, OrderedDict
 from functools import cache
@@ -114,8 +115,10 @@ class FfmpegStream:
         first, end = first + self._survey.surplus, end + self._survey.surplus
         if self._survey.kept is not None:
             return self._survey.kept[first:end]
+        if self._cursor is None:
+            self._cursor = _idle.take(self._key, first)
         at = 0 if self._cursor is None else self._cursor.position
-        if not 0 <= first - at <= self._ahead(_AHEAD[1]):
+        if not 0 <= first - at <= self._ahead(sum(_AHEAD)):
             found = self._from_near(first, end)
             if found is not None:
                 return found
@@ -222,9 +225,7 @@ class _Cursor:
             if self._awaited is not None and self._awaited != mark:
                 continue
             self._awaited = None
-            if (
-                self._anchor is not None and self._anchor == mark
-            ):  # what was decoded till here is not counted
+            if self._anchor is not None and self._anchor == mark:
                 self._anchor, self.decoded = None, self._expected[mark]
             if self._expected.get(mark, self.decoded) != self.decoded:
                 raise _AstrayError
@@ -436,6 +437,10 @@ class _Recent[Item]:
             self._items.move_to_end(key)
             return self._items[key]
 
+    def forked(self) -> None:
+        """Begin anew in a forked process, where another thread may have held the lock."""
+        self._lock = Lock()
+
     def put(self, key: Key | None, item: Item) -> None:
         """Keep something, and forget what was longest unused."""
         if key is None:
@@ -452,6 +457,10 @@ class _Idle:
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[tuple[Key, _Cursor]] = []
+
+    def forked(self) -> None:
+        """Begin anew in a forked process: both would move the place in an open file."""
+        self._lock, self._waiting = Lock(), []
 
     def put(self, key: Key | None, cursor: _Cursor) -> None:
         """Keep a decoder open, and close the one that waited longest if there are many."""
@@ -478,4 +487,6 @@ class _Idle:
 
 _surveys = _Recent[_Survey](_SURVEYS)
 _idle = _Idle()
+os.register_at_fork(after_in_child=_surveys.forked)
+os.register_at_fork(after_in_child=_idle.forked)
 _tries = Counter[Key]()  # stretches that could be decoded from a little before, less others

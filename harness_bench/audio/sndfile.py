@@ -72,7 +72,8 @@ class SndfileStream:
                     wanted, dtype="float32", always_2d=True
                 )
         except (soundfile.SoundFileError, ValueError) as error:
-            raise AudioFault(Fault.UNREADABLE, _reason(error), self._name) from error
+            told = f"damaged or cut off: {_reason(error)}"
+            raise AudioFault(Fault.UNREADABLE, told, self._name) from error
         self._place = first + len(samples)
         if len(samples) < wanted:
             raise AudioFault(
@@ -161,6 +162,11 @@ class _Quiet:
             if streams := _stderr():
                 streams[0].value = streams[1]
 
+    def forked(self) -> None:
+        """Begin anew in a forked process, where another thread may have been inside."""
+        self._lock, self._inside = Lock(), 1
+        self.__exit__()
+
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
@@ -183,3 +189,4 @@ def _stderr() -> tuple[ctypes.c_void_p, int, int] | None:
 
 
 _quiet = _Quiet()
+os.register_at_fork(after_in_child=_quiet.forked)

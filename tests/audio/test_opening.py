@@ -189,6 +189,26 @@ def test_threads_read_stretches_of_one_file(long: Path, monkeypatch: pytest.Monk
         assert all(pool.map(same, range(0, len(whole), len(whole) // 24)))
 
 
+def test_a_forked_process_reads_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked while a decoder waits for the next stretch of its file."""
+    monkeypatch.setattr(ffmpeg, "_KEPT", 1000)
+    path = folder / "forked.m4a"
+    write(path, voice(60 * 16_000, 16_000), 16_000, "ipod", "aac")
+    whole = read(path)
+
+    def same(first: int) -> bool:
+        with open_audio(path) as stream:
+            return np.array_equal(stream.read(first, 900), whole[first : first + 900])
+
+    assert same(16_000)
+    child = os.fork()
+    heard = all(map(same, range(20_000, 900_000, 80_000)))
+    if not child:
+        os._exit(0 if heard else 1)
+    assert heard
+    assert os.waitpid(child, 0)[1] == 0
+
+
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.integers(0, 30_000), count=st.none() | st.integers(0, 30_000))
 def test_short_stretches(first: int, count: int | None, folder: Path) -> None:
