@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Begins what a clone holds in place of a large file where Git LFS is not installed.
+LFS_POINTER = b"version https://git-lfs"
 _blake2b_128 = functools.partial(hashlib.blake2b, digest_size=16)
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from harness_bench.core.files import read_json
+from harness_bench.core.files import LFS_POINTER, read_json
 from harness_bench.core.sanitize import check_relative
 from harness_bench.models.hub import WEIGHTS
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 BIN = "pytorch_model.bin"
 INDEX = ".index.json"  # transformers' ending of a table of shards
 _PICKLES = (".bin", ".ckpt", ".pt")
-_POINTER = b"version https://git-lfs"
 # What trainers put before a model's own names: DataParallel, torch.compile, PEFT, Lightning.
 _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "model.")
 _BACKBONES = ("hubert.", "wav2vec2.")
@@ -213,7 +212,7 @@ def _check_bin(path: Path) -> None:
 
 def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as stream:
-        if stream.read(len(_POINTER)) == _POINTER:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise ValueError(
                 f"{path} is a pointer of Git LFS, not the weights themselves. Fetch them with "
                 "`git lfs pull` in their repository."

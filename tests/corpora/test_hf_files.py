@@ -116,3 +116,20 @@ def test_one_file_is_a_dataset_and_audio_alone_is_none(tmp_path: Path) -> None:
     (tmp_path / "sound/a.flac").write_bytes(encoded(1))
     with pytest.raises(ValueError, match=r"It holds a\.flac\..*option pattern"):
         read(tmp_path / "sound")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"),
+        (b"", "cannot be read as parquet"),
+        (b"PAR1" + bytes(400) + b"PAR1", "cannot be read as parquet"),
+    ],
+)
+def test_a_broken_shard_is_named_before_work(tmp_path: Path, data: bytes, reason: str) -> None:
+    """Footers of all shards are read before the first row is."""
+    build_tree(tmp_path / "in")
+    (tmp_path / "in/data/validation-00000-of-00001.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match=f"validation-00000-of-00001.*{reason}"):
+        prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1)
+    assert not (tmp_path / "out" / AUDIO).exists()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from harness_bench.core.files import LFS_POINTER
 from harness_bench.corpora.base import printable
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
         said = " ".join(str(error).split())[:200]
+        with path.open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                said = "it is a pointer of Git LFS, not the file: run `git lfs pull`"
         name = printable(path)
         raise ValueError(f"{name} cannot be read as {path.suffix[1:]} ({said}).") from error
 
