@@ -326,7 +326,7 @@ def _archives(out: Path, shard_cuts: int) -> AudioTarWriter:
     from lhotse.shar.utils import to_shar_placeholder  # noqa: PLC0415 - slow to import
     from lhotse.shar.writers.audio import AudioTarWriter  # noqa: PLC0415
 
-    class Unclipped(AudioTarWriter):  # type: ignore[misc] - lhotse has no types
+    class Unclipped(AudioTarWriter):  # type: ignore[misc]  # lhotse has no types
         @override
         def write(
             self, key: str, value: NDArray[np.float32], sampling_rate: int, manifest: Recording,
