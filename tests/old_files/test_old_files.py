@@ -7,7 +7,6 @@ sentence then. Everything goes through commands, because modules move and comman
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import os
@@ -160,8 +159,16 @@ def test_a_corpus_is_prepared_to_the_cuts_of_then(old: Path, call: Call) -> None
             gzip.decompress((old / at / name).read_bytes()) for at in ("again", "prepared")
         )
         assert now == then
-    for name in ("skipped.tsv", "report.json"):
-        assert (old / "again" / name).read_bytes() == (old / "prepared" / name).read_bytes()
+    found, before = (reported(old / at / "report.json") for at in ("again", "prepared"))
+    assert {key: found[key] for key in before} == before
+
+
+def reported(path: Path) -> dict[str, Any]:
+    """Read a report without the words of the reader that found a file unreadable."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for row in found["skipped_list"]:
+        del row["detail"]
+    return found
 
 
 def test_prepared_folders_and_shards_are_read(old: Path, call: Call) -> None:
