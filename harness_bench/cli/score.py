@@ -88,7 +88,7 @@ def score_asr(
     cluster: Annotated[
         str | None, opt("Unit to resample for intervals, written as --group.")
     ] = None,
-    encoding: Annotated[Texts, opt("utf8 or buckwalter; once, or once per file.")] = None,
+    encoding: Annotated[Texts, opt("auto, utf8 or buckwalter; once, or once per file.")] = None,
     kind: Annotated[
         Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
     ] = None,
@@ -114,7 +114,7 @@ def score_asr(
     from harness_bench.scoring.report import asr_report
     from harness_bench.scoring.texts.score import Grouping, TranscriptFiles
 
-    formats, encodings = tuple(kind or ["auto"]), tuple(encoding or ["utf8"])
+    formats, encodings = tuple(kind or ["auto"]), tuple(encoding or ["auto"])
     files = TranscriptFiles(
         hypothesis=hyp, references=tuple(ref), formats=formats, encodings=encodings, ids=ids
     )

@@ -199,6 +199,13 @@ def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
     yield f"Profile {found['profile']}, {found['utterances']} utterances scored."
     if left_out := [f"{count} {_REASONS[name]}" for name, count in found["ids"].items() if count]:
         yield f"Left out: {', '.join(left_out)}."
+    if found["marks"]["utterances"]:
+        yield (
+            f"{found['marks']['utterances']} references have alternatives or optional words, read "
+            f"as sclite -D does; {found['marks']['not_said']} optional words were not said and "
+            "count as correct."
+        )
+    yield from (f"Note: {note}." for note in found["notes"])
     yield ""
     titles = [f"WER against {name}" for name in found["references"]] + [*map(title_of, rates)]
     values = found["wer"] + [found[name] for name in rates]

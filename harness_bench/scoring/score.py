@@ -11,8 +11,9 @@ from harness_bench.results.predictions import ClassPrediction, TextPrediction, r
 from harness_bench.scoring.classes import join_truth, score_classes
 from harness_bench.scoring.registry import DEFAULT_PROFILE
 from harness_bench.scoring.systems import compare_systems
+from harness_bench.scoring.texts.formats import Source, read_all
 from harness_bench.scoring.texts.joining import join
-from harness_bench.scoring.texts.readers import Transcripts, read_transcripts
+from harness_bench.scoring.texts.readers import Transcripts
 from harness_bench.scoring.texts.score import Grouping, all_metrics, score_joined, score_texts
 
 if TYPE_CHECKING:
@@ -59,17 +60,19 @@ def score(
         if len(known) > 1:
             raise ValueError(f"{len(known)} truths of classes are given; expected one.")
         return score_classes(join_truth(given, known[0], field, ids)[0])
-    hypothesis = _transcripts(given, "hypotheses", "hyp")
-    references = [
-        _transcripts(each, f"reference {number}", "ref") for number, each in enumerate(known, 1)
-    ]
+    hypothesis, *references = read_all(
+        [
+            _source(given, "hypotheses", "hyp"),
+            *(_source(each, f"reference {place}", "ref") for place, each in enumerate(known, 1)),
+        ]
+    )
     joined = join(hypothesis, references, ids)
     return all_metrics({profile: score_joined(joined, profile, Grouping())[1]})
 
 
-def _transcripts(given: Path | Mapping[str, str], name: str, role: str) -> Transcripts:
+def _source(given: Path | Mapping[str, str], name: str, role: str) -> Source | Transcripts:
     if isinstance(given, Path):
-        return read_transcripts(given, role=role)
+        return Source(given, role=role)
     return Transcripts(Path(name), dict(given), {key: {} for key in given})
 
 

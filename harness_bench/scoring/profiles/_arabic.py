@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ALEFS = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا"})
 EASTERN_DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")
 _TABLE = {
@@ -25,3 +31,22 @@ def to_arabic(text: str) -> str:
 def to_buckwalter(text: str) -> str:
     """Turn Arabic script into Buckwalter."""
     return text.translate(_TO_BUCKWALTER)
+
+
+_SCRIPT = re.compile("[\u0621-\u064a]")
+# What Latin words hardly have and every second Arabic word does in Buckwalter.
+_ODD = re.compile(r"(?<=[A-Za-z])[|>&<}*$~`{]|[|>&<}*$~`{](?=[A-Za-z])|(?<=[a-z])[A-Z]")
+_TAG = re.compile(r"[<\[].*[>\]]")
+_SHARE = 0.3  # of words; measured: 0.59 to 0.63 of MGB-3's, 0.0015 of English licences'
+
+
+def looks_buckwalter(texts: Iterable[str]) -> bool:
+    """Tell whether texts without any Arabic letter are Arabic in Buckwalter's Latin letters."""
+    words = odd = 0
+    for text in texts:
+        if _SCRIPT.search(text):
+            return False
+        for word in text.split():
+            words += 1
+            odd += bool(_ODD.search(word)) and not _TAG.fullmatch(word)
+    return odd > _SHARE * words

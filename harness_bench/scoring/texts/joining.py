@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
+from harness_bench.scoring.texts.alternatives import choose, parse
 from harness_bench.scoring.texts.readers import read_transcripts, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from harness_bench.results.predictions import TextPrediction
     from harness_bench.scoring.texts.readers import Transcripts
@@ -35,6 +37,8 @@ class Joined:
     references: dict[str, dict[str, str]]  # name -> id -> raw text
     fields: dict[str, dict[str, str]]  # id -> fields of the first reference
     left_out: dict[str, int]  # reason -> utterances, or words of a CTM
+    marked: frozenset[str] = frozenset()  # ids whose reference has sclite's marks
+    notes: tuple[str, ...] = ()  # what a reader of the figures should know of the files
 
 
 def annotators(rows: Sequence[TextPrediction]) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
     """
     check_ids(ids)
     everything = [hypothesis, *references]
+    marked = _marked(references)
     outside = _cut_to_segments(everything)
     ignored = {key for file in references for key, one in file.segments.items() if one.ignored}
     heard, *written = (set(file.texts) - ignored for file in everything)
@@ -97,7 +102,45 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
         },
         {key: references[0].fields.get(key, {}) for key in common},
         dict(zip(_REASONS, counted, strict=True)),
+        marked.intersection(common),
+        tuple(
+            f"{file.tag_labels} segments of {file.path.name} begin with a tag such as <UNK>, which "
+            "is their label and no word, as sclite reads it"
+            for file in references
+            if file.tag_labels
+        ),
     )
+
+
+def _marked(references: Sequence[Transcripts]) -> frozenset[str]:
+    """Return the ids of a lone reference with alternatives or optional words."""
+    if len(references) > 1 and (with_marks := [file for file in references if file.marked]):
+        file = with_marks[0]
+        raise ValueError(
+            f"{file.path} has alternatives or optional words, first in {min(file.marked)}, and "
+            f"there are {len(references)} references. Score this reference alone, or write one "
+            "transcript per file."
+        )
+    return frozenset(references[0].marked)
+
+
+def resolve(joined: Joined, normalise: Callable[[str], str]) -> tuple[Joined, int]:
+    """Choose the way nearest to the hypothesis in every reference with marks.
+
+    Returns the texts, and the number of optional words that were not said.
+    """
+    if not joined.marked:
+        return joined, 0
+    ((name, texts),) = joined.references.items()
+    hypotheses, references = dict(joined.hypotheses), dict(texts)
+    same, not_said = cache(normalise), 0
+    for key in joined.marked:
+        words = hypotheses[key].split()
+        pairs = choose(parse(texts[key]), words, same)
+        not_said += sum(hyp is not None for _, hyp in pairs) - len(words)
+        references[key] = " ".join(ref for ref, _ in pairs if ref is not None)
+        hypotheses[key] = " ".join(hyp for _, hyp in pairs if hyp is not None)
+    return replace(joined, hypotheses=hypotheses, references={name: references}), not_said
 
 
 def check_ids(ids: str) -> None:
@@ -199,7 +242,7 @@ def clusters(spec: str | None, joined: Joined) -> dict[str, str]:
 
 
 def _from_file(path: Path) -> dict[str, str]:
-    found = read_transcripts(path, kind="text")
+    found = read_transcripts(path, kind="text", encoding="utf8")
     if found.repeated:
         raise ValueError(f"{path} gives {found.repeated[0]!r} twice; keep one line per utterance.")
     return found.texts

@@ -6,25 +6,29 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness_bench.scoring.profiles._arabic import to_arabic
+from harness_bench.scoring.profiles._arabic import looks_buckwalter, to_arabic
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
+from harness_bench.scoring.texts.alternatives import NULL, has_alternatives, is_marked, parse
+from harness_bench.scoring.texts.manifests import id_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-FORMATS = ("auto", "text", "stm", "ctm", "jsonl", "trn")
-ENCODINGS = ("utf8", "buckwalter")
+KINDS = ("text", "stm", "ctm", "jsonl", "trn")
+FORMATS = ("auto", *KINDS)
+ENCODINGS = ("auto", "utf8", "buckwalter")
 IGNORED = "ignore_time_segment_in_scoring"
-_LOOKED_AT = 200  # lines that decide a file's format
-_STM_PLACES, _CTM_PLACES = 5, 5  # fields that every line has
-_CTM_MOST = 8  # ... and confidence, type, speaker
-_TRN = re.compile(r"^(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*$")
+STM_FIELDS, CTM_FIELDS = 5, 5  # that every line has
+CTM_MOST = 8  # ... and confidence, type, speaker
+TRN = re.compile(r"^(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*$")
+_SHOWN = 60  # characters of a text in a message
+CHOICE = ("<ALT_BEGIN>", "<ALT>", "<ALT_END>")  # around and between alternatives of a CTM
 _LABELS = re.compile(r"^<[^<>\s]*>$")
 _LATIN = "@@LAT"  # marks a word in Latin script within Buckwalter, as in the MGB-3 texts
-_ALTERNATIVES = re.compile(r"(^|\s)\{\s.*\s/\s.*\s\}(\s|$)")
+_BRACES = re.compile(r"(^|\s)\{\s.*\s/\s.*\s\}(\s|$)")  # in Buckwalter a brace is a letter
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Transcripts:
     repeated: list[str] = field(default_factory=list)  # ids after their first line
     segments: dict[str, StmSegment] = field(default_factory=dict)  # of an STM
     words: list[CtmWord] = field(default_factory=list)  # of a CTM
+    marked: set[str] = field(default_factory=set)  # ids of texts with sclite's marks
+    tag_labels: int = 0  # segments of an STM whose label is a tag such as <UNK>
+    choice: list[list[CtmWord]] | None = None  # alternatives of a CTM that are being read
 
     def add(self, key: str, text: str, fields: dict[str, str] | None = None) -> None:
         """Take in an utterance; the first line of an id stands and further ones are noted."""
@@ -72,53 +79,69 @@ class Transcripts:
         else:
             self.texts[key], self.fields[key] = text, fields or {}
 
+    def mark(self, key: str, *, reference: bool) -> None:
+        """Note an utterance of a reference whose text has alternatives or optional words."""
+        text = self.texts[key]
+        if reference and is_marked(text):
+            try:
+                parse(text)
+            except ValueError as error:
+                raise LineError(str(error)) from None
+            self.marked.add(key)
+        elif has_alternatives(text):
+            raise LineError("alternatives `{ a / b }` belong into references; a hypothesis has one")
+
 
 class LineError(ValueError):
     """What is wrong with a line; the reader adds its file and number."""
 
 
 def read_transcripts(
-    path: Path, kind: str = "auto", encoding: str = "utf8", role: str = "text"
+    path: Path, kind: str = "text", encoding: str = "auto", role: str = "text"
 ) -> Transcripts:
-    """Read one file of transcripts; of JSON lines the field `role`, or else `text`.
+    """Read one file of transcripts in a known format; of JSON lines the texts of its role.
 
-    The kind `auto` looks at the name and then at the lines; the encoding `buckwalter` turns texts
-    into Arabic script, all but tags such as `<UNK>`. A broken line is a `ValueError` that names
-    its number, as is a file without utterances.
+    The encoding `buckwalter` turns texts into Arabic script, all but tags such as `<UNK>`; `auto`
+    is UTF-8 and refuses what looks like Buckwalter. A role other than `hyp` reads sclite's
+    marks: alternatives and optional words. A broken line is a `ValueError` that names its
+    number, as is a file without utterances.
     """
-    for what, value, known in (("format", kind, FORMATS), ("encoding", encoding, ENCODINGS)):
-        if value not in known:
-            raise ValueError(f"Unknown {what} {value!r}; there are: {', '.join(known)}.")
+    check_choice("format", kind, KINDS)
+    check_choice("encoding", encoding, ENCODINGS)
+    return parsed(path, filled(path), kind, encoding, role)
+
+
+def filled(path: Path) -> list[tuple[int, str]]:
+    """Read the lines with something in them, with their numbers; none is a `ValueError`."""
     lines = [(number, line.strip()) for number, line in filled_lines(path)]
     if not lines:
         raise ValueError(f"{path} holds no utterance; is it the right file?")
+    return lines
+
+
+def parsed(
+    path: Path, lines: Iterable[tuple[int, str]], kind: str, encoding: str, role: str
+) -> Transcripts:
+    """Read lines as `read_transcripts` does a file's."""
     convert = _from_buckwalter if encoding == "buckwalter" else str
     found = Transcripts(path)
-    chosen = format_of(path, [line for _, line in lines]) if kind == "auto" else kind
-    for number, line in lines:
-        try:
-            _READERS[chosen](line, found, convert, role)
-        except LineError as error:
-            raise ValueError(f"{path}:{number} (read as {chosen}): {error}") from None
-    _by_recording(found)
+    place = 0
+    try:
+        for number, line in lines:
+            place = number
+            _READERS[kind](line, found, convert, role)
+        _by_recording(found, reference=role != "hyp")
+    except LineError as error:
+        raise ValueError(f"{path}:{place} (read as {kind}): {error}") from None
+    if encoding == "auto":
+        _refuse_buckwalter(found)
     return found
 
 
-def format_of(path: Path, lines: list[str]) -> str:
-    """Tell a file's format from its name, or else from its lines."""
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix in (*FORMATS[2:], "json"):
-        return "jsonl" if suffix == "json" else suffix
-    looks: dict[str, Callable[[str], Any]] = {
-        "jsonl": _is_object,
-        "trn": _TRN.match,
-        "stm": lambda line: _numbers(line.split()[3:5]) == 2,  # noqa: PLR2004 - start and end
-        "ctm": lambda line: (
-            _numbers(line.split()[2:4]) == 2 and len(line.split()) <= _CTM_MOST  # noqa: PLR2004
-        ),
-    }
-    sample = [line for line in lines if not line.startswith(";;")][:_LOOKED_AT]
-    return next((name for name, test in looks.items() if sample and all(map(test, sample))), "text")
+def check_choice(what: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a format or encoding that there is not."""
+    if value not in known:
+        raise ValueError(f"Unknown {what} {value!r}; there are: {', '.join(known)}.")
 
 
 def spread(
@@ -174,33 +197,34 @@ def _text(line: str, found: Transcripts, convert: Callable[[str], str], _: str) 
     found.add(key, convert("".join(rest)))
 
 
-def _trn(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -> None:
+def _trn(line: str, found: Transcripts, convert: Callable[[str], str], role: str) -> None:
     """Read `words (id)`."""
-    match = _TRN.match(line)
+    match = TRN.match(line)
     if match is None:
         raise LineError("expected `words (id)`")
-    _refuse_alternatives(match["text"])
-    found.add(match["id"], convert(match["text"]))
+    found.add(match["id"], _converted(match["text"], convert))
+    found.mark(match["id"], reference=role != "hyp")
 
 
-def _stm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -> None:
+def _stm(line: str, found: Transcripts, convert: Callable[[str], str], role: str) -> None:
     """Read `recording channel speaker start end [<labels>] words...`."""
     if line.startswith(";;"):
         return
-    parts = line.split(maxsplit=_STM_PLACES)
-    if len(parts) < _STM_PLACES:
+    parts = line.split(maxsplit=STM_FIELDS)
+    if len(parts) < STM_FIELDS:
         raise LineError("expected `recording channel speaker start end [<labels>] words`")
     recording, channel, speaker = parts[:3]
     start, end = _seconds(parts[3]), _seconds(parts[4])
     if end <= start:
         raise LineError(f"the segment ends at {end} and starts at {start}")
-    label, text = _split_labels(parts[5] if len(parts) > _STM_PLACES else "")
-    _refuse_alternatives(text)
+    label, text = _split_labels(parts[5] if len(parts) > STM_FIELDS else "")
     segment = StmSegment(recording, channel, start, end, text.strip().lower() == IGNORED)
     names = label.strip("<>").split(",") if label else []
-    labels = {f"label{place}": name for place, name in enumerate(names, start=1)}
+    labels = {f"label{place}": name for place, name in enumerate(names, start=1) if name}
     fields = {"recording": recording, "channel": channel, "speaker": speaker}
-    found.add(segment.id, convert(text), fields | labels)
+    found.tag_labels += label.upper() in TAGS
+    found.add(segment.id, _converted(text, convert), fields | labels)
+    found.mark(segment.id, reference=role != "hyp")
     found.segments.setdefault(segment.id, segment)
 
 
@@ -209,33 +233,70 @@ def _ctm(line: str, found: Transcripts, convert: Callable[[str], str], _: str) -
     if line.startswith(";;"):
         return
     parts = line.split()
-    if not _CTM_PLACES <= len(parts) <= _CTM_MOST:
+    if not CTM_FIELDS <= len(parts) <= CTM_MOST:
         raise LineError("expected `recording channel start duration word [confidence]`")
+    if parts[4].upper() in CHOICE:
+        _open_or_close(parts[4].upper(), found)
+        return
     (recording, channel), (start, duration) = parts[:2], map(_seconds, parts[2:4])
-    found.words.append(CtmWord(recording, channel, start, duration, convert(parts[4])))
+    word = CtmWord(recording, channel, start, duration, convert(parts[4]))
+    (found.words if found.choice is None else found.choice[-1]).append(word)
+
+
+def _open_or_close(tag: str, found: Transcripts) -> None:
+    """Follow the alternatives of a CTM; all of them become one word `{ a / b }` at their place."""
+    if (tag == CHOICE[0]) == (found.choice is not None):
+        raise LineError(f"{tag} where no alternative is open, or within another")
+    if tag == CHOICE[0]:
+        found.choice = [[]]
+    elif tag == CHOICE[1]:
+        assert found.choice
+        found.choice.append([])
+    else:
+        ways = found.choice or []
+        words = [word for way in ways for word in way]
+        if not words:
+            raise LineError("no alternative has a word")
+        texts = [" ".join(word.text for word in way) or NULL for way in ways]
+        start = min(word.start for word in words)
+        end = max(word.start + word.duration for word in words)
+        text = f"{{ {' / '.join(texts)} }}"
+        one = CtmWord(words[0].recording, words[0].channel, start, end - start, text)
+        found.words.append(one)
+        found.choice = None
 
 
 def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: str) -> None:
-    """Read an object with `id` and `text` (or the file's role, `hyp` or `ref`)."""
+    """Read an object with an id, and the text of its role."""
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:  # deep nesting recurses
         raise LineError(f"not JSON ({error})") from None
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
-        raise LineError("expected an object with a string `id`")
-    name = role if role in row else "text"
-    if not isinstance(row.get(name), str):
-        raise LineError(f"id {row['id']!r} has no string `{role}` or `text`")
+    key = id_of(row) if isinstance(row, dict) else None
+    if not key:
+        raise LineError("expected an object with a string `id`, or with `audio_filepath`")
+    text = text_of(row, role)
+    if text is None:
+        raise LineError(f"id {key!r} has no string `{role}` or `text`")
     values = {**(row["tags"] if isinstance(row.get("tags"), dict) else {}), **row}
     plain = {name: str(one) for name, one in values.items() if isinstance(one, str | int | float)}
-    found.add(row["id"], convert(row[name]), plain)
+    found.add(key, convert(text), plain)
 
 
 _READERS = {"text": _text, "trn": _trn, "stm": _stm, "ctm": _ctm, "jsonl": _jsonl}
 
 
-def _by_recording(found: Transcripts) -> None:
+def _converted(text: str, convert: Callable[[str], str]) -> str:
+    """Turn a text with sclite's marks into Arabic script."""
+    if convert is _from_buckwalter and _BRACES.search(text):
+        raise LineError("alternatives `{ a / b }` in Buckwalter, whose braces are letters")
+    return convert(text)
+
+
+def _by_recording(found: Transcripts, *, reference: bool) -> None:
     """Make one text of each recording of a CTM, or of each channel where there are several."""
+    if found.choice is not None:
+        raise LineError(f"{CHOICE[0]} without {CHOICE[2]}")
     texts = defaultdict(list)
     for word in sorted(found.words, key=lambda one: (one.recording, one.channel, one.start)):
         texts[word.recording, word.channel].append(word.text)
@@ -243,32 +304,35 @@ def _by_recording(found: Transcripts) -> None:
     for (recording, channel), words in texts.items():
         key = recording if channels[recording] == 1 else f"{recording}_{channel}"
         found.add(key, " ".join(words), {"recording": recording, "channel": channel})
+        found.mark(key, reference=reference)
 
 
 def _split_labels(text: str) -> tuple[str, str]:
-    """Part an STM's label such as `<o,f0,male>` from its words."""
+    """Part an STM's label from its words: what begins with `<`, as sclite reads it."""
     first, *rest = text.split(maxsplit=1) or [""]
-    comma = "," in first  # else a tag such as <UNK> may be the first word
-    return (first, "".join(rest)) if comma and _LABELS.match(first) else ("", text)
+    if not first.startswith("<"):
+        return "", text
+    if not _LABELS.match(first):
+        raise LineError(f"{first!r} is no label; expected `<o,f0,male>`, without spaces")
+    return first, "".join(rest)
 
 
-def _refuse_alternatives(text: str) -> None:
-    if _ALTERNATIVES.search(text):
-        raise LineError("alternatives `{ a / b }` are not read; write one transcript per file")
+def _refuse_buckwalter(found: Transcripts) -> None:
+    if looks_buckwalter(found.texts.values()):
+        key, text = next((key, text) for key, text in found.texts.items() if text)
+        raise ValueError(
+            f"{found.path} looks like Buckwalter, Arabic in Latin letters: {key} says "
+            f"{text[:_SHOWN]!r}. Read it with `--encoding buckwalter`, or say that it is none with "
+            "`--encoding utf8`; both can be given once per file, the hypothesis first."
+        )
 
 
 def _seconds(text: str) -> float:
-    if not _numbers([text]) or not 0 <= float(text) < float("inf"):
+    if not numbers([text]) or not 0 <= float(text) < float("inf"):
         raise LineError(f"{text!r} is no time in seconds")
     return float(text)
 
 
-def _numbers(parts: list[str]) -> int:
+def numbers(parts: Iterable[str]) -> int:
+    """Count the parts that are numbers."""
     return sum(bool(re.fullmatch(r"-?\d*\.?\d+(?:[eE][+-]?\d+)?|\d+\.", part)) for part in parts)
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (json.JSONDecodeError, RecursionError):
-        return False

@@ -19,6 +19,7 @@ from harness_bench.scoring.statistics import (
     error_rate,
     text_statistics,
 )
+from harness_bench.scoring.texts.formats import Source, read_all
 from harness_bench.scoring.texts.joining import (
     CODE_SWITCHED,
     GROUP,
@@ -27,9 +28,9 @@ from harness_bench.scoring.texts.joining import (
     group_values,
     join,
     joined_rows,
+    resolve,
 )
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
-from harness_bench.scoring.texts.readers import read_transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +60,7 @@ class TranscriptFiles:
     hypothesis: Path
     references: tuple[Path, ...]
     formats: tuple[str, ...] = ("auto",)  # one for all, or one per file, the hypothesis first
-    encodings: tuple[str, ...] = ("utf8",)  # the same
+    encodings: tuple[str, ...] = ("auto",)  # the same
     ids: str = "strict"
 
 
@@ -86,7 +87,7 @@ def read_joined(files: TranscriptFiles) -> Joined:
     formats = _one_each("--format", files.formats, len(paths))
     encodings = _one_each("--encoding", files.encodings, len(paths))
     roles = ["hyp", *["ref"] * len(files.references)]
-    hypothesis, *references = map(read_transcripts, paths, formats, encodings, roles)
+    hypothesis, *references = read_all([*map(Source, paths, formats, encodings, roles)])
     return join(hypothesis, references, files.ids)
 
 
@@ -94,6 +95,7 @@ def score_joined(
     joined: Joined, profile: str, grouping: Grouping
 ) -> tuple[MultiReferenceScores, dict[str, Any]]:
     """Score under one profile -> counts per utterance, and the object that `--json` prints."""
+    joined, not_said = resolve(joined, get_profile(profile).normalise)
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
     # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
     authors = np.stack([*scores.single.values()], axis=1)
@@ -104,6 +106,8 @@ def score_joined(
         "references": list(joined.references),
         "profile": scores.profile,
         "ids": joined.left_out,
+        "marks": {"utterances": len(joined.marked), "not_said": not_said},
+        "notes": list(joined.notes),
     }
     if None in (*found["wer"], *(found[name] for name in rates if name in found)):
         raise WordlessError(

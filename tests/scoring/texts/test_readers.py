@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.scoring.profiles._arabic import to_buckwalter
+from harness_bench.scoring.texts.formats import Source, read_all
 from harness_bench.scoring.texts.readers import (
     CtmWord,
     StmSegment,
-    format_of,
+    Transcripts,
     read_transcripts,
     spread,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXTS = {
     "text": "u1 قال أحمد\nu2\n\nu3 سؤال <UNK>\n",
@@ -35,12 +39,18 @@ def written(folder: Path, text: str, name: str = "file") -> Path:
     return path
 
 
+def read(path: Path, role: str = "text") -> Transcripts:
+    """Read one file alone, by its name and lines."""
+    (found,) = read_all([Source(path, role=role)])
+    return found
+
+
 @pytest.mark.parametrize("kind", sorted(TEXTS))
 @pytest.mark.parametrize("named", [True, False])
 def test_formats_agree(kind: str, *, named: bool, tmp_path: Path) -> None:
     """The format is told by the name or by the lines, and never changes the words."""
     path = written(tmp_path, TEXTS[kind], f"file.{kind}" if named else "file")
-    assert read_transcripts(path).texts == EXPECTED
+    assert read(path).texts == EXPECTED
 
 
 @pytest.mark.parametrize("kind", sorted(TEXTS))
@@ -55,13 +65,13 @@ def test_buckwalter_is_turned_into_arabic(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["\ufeffu1 قال\r\n", "u1 قال\u2028في بيت\n"])
 def test_marks_make_no_other_id(text: str, tmp_path: Path) -> None:
     """A byte order mark is no part of an id; splitlines would start one after U+2028."""
-    assert set(read_transcripts(written(tmp_path, text)).texts) == {"u1"}
+    assert set(read(written(tmp_path, text)).texts) == {"u1"}
 
 
 def test_tags_of_predictions_are_fields(tmp_path: Path) -> None:
     """A file of this project's predictions can be broken down by `--group genre` too."""
     line = '{"id": "u1", "ref": "قال", "group": "p1", "tags": {"genre": "news", "id": "x"}}\n'
-    (fields,) = read_transcripts(written(tmp_path, line), role="ref").fields.values()
+    (fields,) = read(written(tmp_path, line), role="ref").fields.values()
     assert (fields["genre"], fields["group"], fields["id"]) == ("news", "p1", "u1")
 
 
@@ -70,22 +80,27 @@ rec A spk1 0.00 1.00 <o,f0,male> قال أحمد
 rec A spk2 1.00 2.50 <UNK> في
 rec A spk2 2.50 3.00 <o,f0,female> IGNORE_TIME_SEGMENT_IN_SCORING
 rec A spk2 3.00 4.00
+rec A spk2 4.00 5.00 <> في <UNK>
+rec A spk2 5.00 6.00 <NA> في
 """
 
 
 def test_stm(tmp_path: Path) -> None:
-    """Labels are fields and no words; a tag that looks like a label stays a word."""
-    found = read_transcripts(written(tmp_path, STM))
-    first, second, third, fourth = found.texts
-    assert [found.texts[key] for key in (first, second, fourth)] == ["قال أحمد", "<UNK> في", ""]
+    """What begins with `<` is the label, with a comma or without, even if it is a tag: counted."""
+    found = read(written(tmp_path, STM))
+    first, second, third, fourth, fifth, sixth = found.texts
+    texts = [found.texts[key] for key in (first, second, fourth, fifth, sixth)]
+    assert texts == ["قال أحمد", "في", "", "في <UNK>", "في"]
     assert (found.fields[first]["label3"], found.fields[second]["speaker"]) == ("male", "spk2")
+    assert ("label1" in found.fields[fifth], found.fields[sixth]["label1"]) == (False, "NA")
     assert [key for key, one in found.segments.items() if one.ignored] == [third]
+    assert found.tag_labels == 1
 
 
 def test_ctm_without_segments_is_joined_by_recording(tmp_path: Path) -> None:
     """Words come in order of time, whatever their order in the file; channels are not mixed."""
     lines = ["r1 1 0.5 0.2 في 0.9", "r1 1 0.1 0.2 قال", "r2 A 0 0.1 بيت", "r2 B 0 0.1 كتاب"]
-    found = read_transcripts(written(tmp_path, "\n".join(lines)))
+    found = read(written(tmp_path, "\n".join(lines)))
     assert found.texts == {"r1": "قال في", "r2_A": "بيت", "r2_B": "كتاب"}
 
 
@@ -118,16 +133,23 @@ BROKEN = {
     "stm short": ("stm", "rec A spk 0.0\n", ":1 .*expected `recording channel"),
     "stm order": ("stm", "rec A spk 2.0 1.0 قال\n", ":1 .*ends at 1.0"),
     "stm time": ("stm", "rec A spk x 1.0 قال\n", ":1 .*'x' is no time"),
-    "stm alternatives": ("stm", "rec A spk 0 1 { قال / في }\n", "alternatives"),
+    "stm label": ("stm", "rec A spk 0 1 <o f0> قال\n", ":1 .*'<o' is no label"),
+    "stm open": ("stm", "rec A spk 0 1 { قال / في\n", ":1 .*not closed"),
+    "stm close": ("stm", "rec A spk 0 1 قال } في\n", ":1 .*closes no alternative"),
+    "stm empty": ("stm", "rec A spk 0 1 { قال / } في\n", ":1 .*alternative is empty"),
+    "stm glued": ("stm", "rec A spk 0 1 و{ قال / في }\n", ":1 .*stands in a word"),
+    "ctm alternative": ("ctm", "rec A * * <ALT_BEGIN>\nrec A 0 1 في\n", ":2 .*without <ALT_END>"),
+    "ctm stray": ("ctm", "rec A * * <ALT>\n", ":1 .*no alternative is open"),
+    "ctm none": ("ctm", "r A * * <ALT_BEGIN>\nr A * * <ALT_END>\n", ":2 .*no alternative has a"),
     "ctm short": ("ctm", "rec A 0.1 0.2 قال\nrec A 0.1 0.2\n", ":2 .*expected `recording"),
-    "ctm time": ("ctm", "rec A * * <ALT_BEGIN>\n", r":1 .*'\*' is no time"),
+    "ctm time": ("ctm", "rec A * * قال\n", r":1 .*'\*' is no time"),
     "trn": ("trn", "قال (u1)\nفي\n", r":2 .*expected `words \(id\)`"),
     "deep": ("jsonl", '{"id": "u1", "text": "قال"}\n' + "[" * 100_000, ":2 .*not JSON"),
     "json": ("jsonl", '{"id": "u1", "text": "قال"}\n{"id"\n', ":2 .*not JSON"),
     "json list": ("jsonl", "[1]\n", ":1 .*object with a string `id`"),
     "json text": ("jsonl", '{"id": "u1", "text": 3}\n', ":1 .*'u1' has no string"),
     "empty": ("text", "\n \n", "holds no utterance"),
-    "format": ("mlf", "u1 قال\n", "Unknown format 'mlf'; there are: auto"),
+    "format": ("mlf", "u1 قال\n", "Unknown format 'mlf'; there are: text"),
 }
 
 
@@ -143,18 +165,11 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"u1 a\n" + "u2 قال".encode("cp1256"))
     with pytest.raises(ValueError, match=r"file:2 is not UTF-8.*iconv"):
-        read_transcripts(path)
+        read_transcripts(path, kind="text")
     with pytest.raises(ValueError, match="Unknown encoding 'latin'"):
-        read_transcripts(path, encoding="latin")
+        read_transcripts(path, kind="text", encoding="latin")
     with pytest.raises(ValueError, match="is a folder; name a file"):
-        read_transcripts(tmp_path)
-
-
-@given(words=st.lists(st.sampled_from(["قال", "1", "2.5", "<UNK>", "أحمد"]), max_size=8))
-def test_kaldi_text_is_told_from_the_rest(words: list[str]) -> None:
-    """Words that are numbers make no STM or CTM of a text, unless all its lines look like it."""
-    lines = [" ".join(["u1", *words]), "u2 قال"]
-    assert format_of(Path("text"), lines) == "text"
+        read_transcripts(tmp_path, kind="text")
 
 
 @given(text=st.text(alphabet="قالأحمدإلى", min_size=1))

@@ -1,0 +1,228 @@
+"""Tell the format of transcripts: by the file's name, by all its lines, and by the other side.
+
+Kaldi text, STM and CTM look alike where the words are numbers. A reading is taken only if it is
+the one that makes sense; otherwise the user is asked, with what each would give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from harness_bench.scoring.texts.readers import (
+    CHOICE,
+    CTM_FIELDS,
+    CTM_MOST,
+    ENCODINGS,
+    FORMATS,
+    KINDS,
+    STM_FIELDS,
+    TRN,
+    Transcripts,
+    check_choice,
+    filled,
+    numbers,
+    parsed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_TIMED = ("stm", "ctm")
+_SHOWN = 40  # characters of an utterance in a message
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of transcripts, and how to read it."""
+
+    path: Path
+    kind: str = "auto"
+    encoding: str = "auto"
+    role: str = "text"
+
+
+@dataclass
+class _Reading:
+    """One way to read a file."""
+
+    source: Source
+    kind: str
+    lines: list[tuple[int, str]]
+    sure: bool = True  # the lines alone say so
+
+    @cached_property
+    def found(self) -> Transcripts:
+        return parsed(
+            self.source.path, self.lines, self.kind, self.source.encoding, self.source.role
+        )
+
+    @cached_property
+    def places(self) -> set[tuple[str, str]]:
+        """Recordings and channels of a timed format."""
+        segments = {(one.recording, one.channel) for one in self.found.segments.values()}
+        return segments | {(one.recording, one.channel) for one in self.found.words}
+
+    def agrees(self, other: _Reading) -> bool:
+        """Tell whether two files share an utterance, or a channel where both are timed."""
+        if {self.kind, other.kind} == set(_TIMED):
+            return bool(self.places & other.places)
+        return bool(self.found.texts.keys() & other.found.texts.keys())
+
+    def told(self) -> str:
+        """Say what this reading gives."""
+        texts = self.found.texts
+        key, text = next(iter(texts.items()))
+        words = sum(len(text.split()) for text in texts.values())
+        return (
+            f"as {self.kind} it has {len(texts)} utterances of {words} words, the first of them "
+            f"{key}: {text[:_SHOWN]!r}"
+        )
+
+
+def read_all(sources: Sequence[Source | Transcripts]) -> list[Transcripts]:
+    """Read files that belong together, the hypothesis first; what is read already stays.
+
+    Where lines and ids leave two ways to read a file, a `ValueError` names both and asks for
+    the format.
+    """
+    readings = [
+        [_known(source)] if isinstance(source, Transcripts) else _readings(source)
+        for source in sources
+    ]
+    return [
+        _decided(own, readings[1:] if place == 0 else readings[:1]).found
+        for place, own in enumerate(readings)
+    ]
+
+
+def _known(transcripts: Transcripts) -> _Reading:
+    reading = _Reading(Source(transcripts.path), "text", [])
+    reading.found = transcripts
+    return reading
+
+
+def _readings(source: Source) -> list[_Reading]:
+    """List the ways to read one file that its name and lines allow."""
+    check_choice("format", source.kind, FORMATS)
+    check_choice("encoding", source.encoding, ENCODINGS)
+    lines, suffix = filled(source.path), source.path.suffix.lower().removeprefix(".")
+    named = "jsonl" if suffix == "json" else suffix
+    kind = source.kind if source.kind != "auto" else named
+    if kind in KINDS and (source.kind != "auto" or kind != "text"):
+        return [_Reading(source, kind, lines)]
+    told = [line for _, line in lines if not line.startswith(";;")]
+    if all(map(_is_object, told)):
+        return [_Reading(source, "jsonl", lines)]
+    found = [_Reading(source, kind, lines, _is_sure(kind, told)) for kind in _fitting(told)]
+    unique = _share_of_first([line.split(maxsplit=1)[0] for line in told])
+    if (not found or unique) and len(told) == len(lines):
+        found.append(_Reading(source, "text", lines, sure=False))
+    return found
+
+
+def _fitting(lines: Sequence[str]) -> list[str]:
+    """List the formats but Kaldi text that every line has, and that make sense of the file."""
+    rows = [line.split() for line in lines]
+    kinds = []
+    ids = [match["id"] for match in map(TRN.match, lines) if match]
+    if lines and len(ids) == len(lines) and _share_of_first(ids):
+        kinds.append("trn")
+    if rows and all(map(_is_segment, rows)):
+        kinds.append("stm")
+    if rows and all(map(_is_word, rows)):
+        kinds.append("ctm")
+    return kinds
+
+
+def _is_sure(kind: str, lines: Sequence[str]) -> bool:
+    """Tell whether lines that fit a format can hardly be Kaldi text.
+
+    Times have decimals or recordings go on over lines, and words are mostly no numbers; the ids
+    of a trn differ.
+    """
+    if kind == "trn":
+        return len(lines) > 1
+    rows = [line.split() for line in lines]
+    first, said = (3, slice(STM_FIELDS, None)) if kind == "stm" else (2, slice(4, CTM_FIELDS))
+    timed = _most([any("." in time for time in row[first : first + 2]) for row in rows])
+    spread = not _share_of_first([row[0] for row in rows])
+    spoken = [word for row in rows for word in row[said]]
+    return (timed or spread) and 2 * numbers(spoken) < len(spoken)
+
+
+def _decided(own: Sequence[_Reading], others: Sequence[Sequence[_Reading]]) -> _Reading:
+    """Choose the way to read a file by those of the other side; two that remain are an error."""
+    if len(own) == 1:
+        return own[0]
+    rest = [reading for readings in others for reading in readings]
+    fitting = [one for one in own if any(map(one.agrees, rest))] or list(own)
+    if len(fitting) == 1:
+        lone = [one for one in own if one.sure and one is not fitting[0]]
+        if not lone:  # nothing speaks for another reading but its lines
+            return fitting[0]
+        fitting += lone
+    elif len(sure := [one for one in fitting if one.sure]) == 1:
+        return sure[0]
+    elif not sure and (meant := _beside_ctm(fitting, others)):
+        return meant
+    told = "; ".join(one.told() for one in fitting)
+    raise ValueError(
+        f"{own[0].source.path} can be read in {len(fitting)} ways: {told}. Say which with "
+        "--format, once for all files or once per file, the hypothesis first."
+    )
+
+
+def _beside_ctm(
+    fitting: Sequence[_Reading], others: Sequence[Sequence[_Reading]]
+) -> _Reading | None:
+    """Return the STM of a CTM's recordings and channels, or else Kaldi text of whole times."""
+    timed = [one[0] for one in others if len(one) == 1 and one[0].kind == "ctm"]
+    stm = next((one for one in fitting if one.kind == "stm"), None)
+    if stm and timed and all(map(stm.agrees, timed)):
+        return stm
+    plain = {one.kind: one for one in fitting}
+    whole = all(not any("." in part for part in line.split()[2:5]) for _, line in fitting[0].lines)
+    return plain.get("text") if "trn" not in plain and whole else None
+
+
+def _share_of_first(values: Sequence[str]) -> bool:
+    """Tell whether most values occur once."""
+    return 2 * sum(count == 1 for count in Counter(values).values()) > len(values)
+
+
+def _most(values: Sequence[bool]) -> bool:
+    return 2 * sum(values) > len(values)
+
+
+def _is_segment(row: Sequence[str]) -> bool:
+    return (
+        len(row) >= STM_FIELDS
+        and numbers(row[3:5]) == len(row[3:5])
+        and 0 <= float(row[3]) < float(row[4])
+        and _is_channel(row[1])
+    )
+
+
+def _is_word(row: Sequence[str]) -> bool:
+    if not CTM_FIELDS <= len(row) <= CTM_MOST or not _is_channel(row[1]):
+        return False
+    if row[4].upper() in CHOICE:
+        return True
+    more = row[CTM_FIELDS : CTM_FIELDS + 1]
+    return numbers(row[2:4]) == len(row[2:4]) and all(numbers([one]) or one == "NA" for one in more)
+
+
+def _is_channel(text: str) -> bool:
+    return not (numbers([text]) and "." in text)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (json.JSONDecodeError, RecursionError):
+        return False
