@@ -332,7 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", type=Path, required=True, help="folder of results")
     add("--model", required=True, help="the row's name on the leaderboard")
     add("--model_kind", choices=("baseline", "random", "pretrained", "other"))
-    add("--profile", choices=profile_names(), help="text profile that ranks; default: corpus's")
+    add("--profile", help="text profile that ranks, or several joined by +; default: corpus's")
     add("--profiles", default="all", help="further ones: names between blanks, or all")
     add("--main_metric", help="that ranks; default wer, or mr_wer of several annotators")
     add("--result_split", help="the split's name in the result; default without `CORPUS_`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.registry import attribute, modules_in
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MetricKind = Literal["class", "text", "references"]
 DEFAULT_PROFILE = "mgb2"
+JOINED_BY = "+"  # between profiles that follow one another
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Profile:
 
     @property
     def label(self) -> str:
-        """Name and version as results carry them, such as `mgb2 v1`."""
+        """Name and version as results carry them, `mgb2 v1` or `unicode-clean+mgb2 v1+1`."""
         return f"{self.name} v{self.version}"
 
 
@@ -66,8 +67,19 @@ def profile_names() -> list[str]:
 
 
 def get_profile(name: str) -> Profile:
-    """Return a text profile; an unknown name is a `ValueError` that lists the known ones."""
-    return _find("text profile", name, _profiles())
+    """Return a text profile, or those of `FIRST+SECOND` one after another.
+
+    An unknown name is a `ValueError` that lists the known ones.
+    """
+    parts = [_find("text profile", part, _profiles()) for part in name.split(JOINED_BY)]
+    if len(parts) == 1:
+        return parts[0]
+    return Profile(
+        name,
+        JOINED_BY.join(part.version for part in parts),
+        " Then: ".join(part.rule for part in parts),
+        lambda text: reduce(lambda changed, part: part.normalise(changed), parts, text),
+    )
 
 
 def _find[T](what: str, name: str, known: dict[str, T]) -> T:

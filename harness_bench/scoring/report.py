@@ -27,9 +27,10 @@ from harness_bench.scoring.texts.joining import annotators, check_ids, joined_ro
 from harness_bench.scoring.texts.score import (
     Grouping,
     TranscriptFiles,
+    all_metrics,
     read_joined,
     score_joined,
-    score_texts,
+    score_rows,
     title_of,
     told_rates,
 )
@@ -70,12 +71,15 @@ def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
     if annotators(rows):
         return _joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
     first, *others = _profiles(profile)
-    scores = score_texts(rows, profile=first, also=others)
+    found, wordless = score_rows(rows, first, others)
+    scores = all_metrics(found)
     if profile == ALL:
         scores = {name if "_" in name else f"{name}_{first}": one for name, one in scores.items()}
+    notes = [f"{note}." for one in found.values() for note in one["notes"]] + [*wordless.values()]
     if as_json:
-        return _json({name: score.model_dump() for name, score in scores.items()})
-    return "\n".join(_metric_lines(scores))
+        told = {"notes": notes} if notes else {}
+        return _json({name: score.model_dump() for name, score in scores.items()} | told)
+    return "\n".join([*_metric_lines(scores), *(f"Note: {note}" for note in notes)])
 
 
 def class_report(

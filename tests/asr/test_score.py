@@ -175,7 +175,7 @@ def test_mgb2_without_overlap(tmp_path: Path) -> None:
     decoded = decode(cuts, "mgb2_test", tmp_path / "decode", "نعم لا ok")
     result = score_set(cuts, "mgb2_test", decoded, tmp_path / "out")
     named = (result.corpus, result.split, result.main_metric, result.normaliser)
-    assert named == ("MGB2", "test", "wer", "mgb2 v2")
+    assert named == ("MGB2", "test", "wer", "mgb2 v3-430356f")
     assert result.main.value == pytest.approx(100 / 3)
     assert result.metrics["wer_none"].value == 80
     assert {f"wer_{name}" for name in profile_names()} - {"wer_mgb2"} < result.metrics.keys()
@@ -306,7 +306,7 @@ def test_rows_stand_in_their_columns_beside_the_papers(tmp_path: Path) -> None:
     assert not board.measured.notes
     heads = {column.corpus: column for column in board.measured.columns}
     ranks = {name: (column.metric, column.normaliser) for name, column in heads.items()}
-    assert ranks == {"MGB2": ("wer", "mgb2 v2"), "MGB3": ("mr_wer", "mgb3 v1")}
+    assert ranks == {"MGB2": ("wer", "mgb2 v3-430356f"), "MGB3": ("mr_wer", "mgb3 v1")}
     row = next(row for row in board.measured.rows if row.model == "HArnESS-L")
     papers = {name: row.cells[column].paper for name, column in heads.items()}
     assert (papers["MGB2"] and papers["MGB2"].corpus, papers["MGB3"]) == ("MGB2", None)

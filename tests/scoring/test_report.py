@@ -58,7 +58,7 @@ def test_two_systems_get_an_answer_in_words(compare: Any) -> None:
     assert unsure.startswith("These data cannot tell good and like apart:")
     wer = compare("heard", "perfect")[1]
     assert "perfect is better than heard: wer of perfect minus wer of heard is -" in wer
-    assert "wer in %, lower is better, text profile mgb2 v2; 40 utterances." in wer
+    assert "wer in %, lower is better, text profile mgb2 v3-430356f; 40 utterances." in wer
 
 
 def test_json_is_what_the_library_finds(compare: Any) -> None:

@@ -6,8 +6,13 @@ import unicodedata
 from harness_bench.scoring.profiles._arabic import ALEFS
 
 NAME = "mgb2"
-VERSION = "2"  # 1 put a space in the place of punctuation
-RULE = "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, ئ and ؤ to ء."
+# 1 put a space in the place of punctuation; 2 kept the case of Latin letters, which the organisers'
+# evaluation/stm_norm.stm of qcri/ArabicASRChallenge2016 at this commit has in lower case.
+VERSION = "3-430356f"
+RULE = (
+    "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, ئ and ؤ to ء; Latin letters to "
+    "lower case."
+)
 
 _LETTERS = ALEFS | str.maketrans({"ة": "ه", "ى": "ي", "ئ": "ء", "ؤ": "ء"})
 
@@ -25,4 +30,4 @@ def normalise(text: str) -> str:
     """
     bare = _MARKS.sub("", unicodedata.normalize("NFC", text)).replace(_TATWEEL, "")
     kept = "".join(char for char in bare if unicodedata.category(char)[0] not in "PS")
-    return " ".join(kept.translate(_LETTERS).split())
+    return " ".join(kept.translate(_LETTERS).lower().split())

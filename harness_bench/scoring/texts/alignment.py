@@ -86,7 +86,7 @@ def check_view(path: Path) -> None:
 def utterances(scores: MultiReferenceScores) -> list[AlignedUtterance]:
     """Align every utterance with every reference, in the order of `scores.ids`."""
     lines = [
-        [ReferenceAlignment(name, tuple(steps)) for steps in _aligned(texts, scores.hypotheses)]
+        [ReferenceAlignment(name, tuple(steps)) for steps in aligned(texts, scores.hypotheses)]
         for name, texts in scores.references.items()
     ]
     counts = scores.statistics[:, 0 if len(lines) > 1 else 1].astype(int).tolist()
@@ -149,7 +149,7 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _aligned(references: Sequence[str], hypotheses: Sequence[str]) -> Iterator[list[AlignmentStep]]:
+def aligned(references: Sequence[str], hypotheses: Sequence[str]) -> Iterator[list[AlignmentStep]]:
     """Align texts by jiwer; an empty reference, which it refuses, makes insertions."""
     import jiwer  # noqa: PLC0415 - only text scoring pays for it.
 

@@ -30,6 +30,7 @@ from harness_bench.scoring.texts.joining import (
     joined_rows,
     resolve,
 )
+from harness_bench.scoring.texts.look_alikes import look_alikes, told
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def score_joined(
 ) -> tuple[MultiReferenceScores, dict[str, Any]]:
     """Score under one profile -> counts per utterance, and the object that `--json` prints."""
     joined, not_said = resolve(joined, get_profile(profile).normalise)
+    unseen = look_alikes(joined, get_profile(profile).normalise)
     scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
     # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
     authors = np.stack([*scores.single.values()], axis=1)
@@ -107,7 +109,8 @@ def score_joined(
         "profile": scores.profile,
         "ids": joined.left_out,
         "marks": {"utterances": len(joined.marked), "not_said": not_said},
-        "notes": list(joined.notes),
+        "look_alikes": unseen,
+        "notes": [*joined.notes, *told(unseen, scores.profile)],
     }
     if None in (*found["wer"], *(found[name] for name in rates if name in found)):
         raise WordlessError(

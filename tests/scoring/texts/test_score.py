@@ -131,7 +131,34 @@ def test_all_profiles_in_one_object(asr: Any) -> None:
     each = parsed(asr(("u1 مدرسه احمد\n", "u1 مدرسة أحمد\n"), "--profile", "all", "--json"))
     assert sorted(each) == profile_names()
     assert (each["mgb2"]["wer"], each["none"]["wer"]) == ([0], [100])
-    assert each["mgb2"]["profile"] == "mgb2 v2"
+    assert each["mgb2"]["profile"] == "mgb2 v3-430356f"
+
+
+@given(
+    texts=st.lists(FILLED, min_size=1, max_size=6),
+    marks=st.lists(st.sampled_from(["\u200f{}", "{}\u200c", "{}\ufeff", "{}\u00ad"]), min_size=36),
+)
+@settings(deadline=None)
+def test_words_that_differ_by_marks_alone_are_counted(texts: list[str], marks: list[str]) -> None:
+    """Every error of a hypothesis that only adds marks to its reference is one of them."""
+    add = iter(marks)
+    hyps = [" ".join(next(add).format(word) for word in text.split()) for text in texts]
+    _, found = scored(hyps, texts)
+    words = sum(len(text.split()) for text in texts)
+    assert found["look_alikes"] == {"words": [words], "tags": 0}
+    assert found["sub"] == words
+
+
+def test_the_report_says_what_marks_and_tags_cost(asr: Any) -> None:
+    """The published profile's figure stands; a note names the one that does not count them."""
+    texts = ("u1 \u200fقال أحمد في <UNK>\n", "u1 قال ا\u0654حمد بيت <UNK>\n")
+    out = asr(texts, "--profile", "mgb3")[1]
+    assert "2 words differ from their reference by invisible marks" in out
+    assert "2 words are tags such as <UNK>, and mgb3 scores them as words" in out
+    assert "--profile unicode-clean+mgb3" in out
+    clean = parsed(asr(texts, "--profile", "unicode-clean+mgb3", "--json"))
+    assert (clean["wer"], clean["notes"]) == ([pytest.approx(100 / 3)], [])
+    assert clean["profile"] == "unicode-clean+mgb3 v1+1"
 
 
 def test_ctm_against_stm(asr: Any) -> None:
