@@ -76,11 +76,13 @@ def score_cls(
 
 @score_app.command("asr")
 def score_asr(
-    predictions: Annotated[Path | None, opt("JSON lines of TextPrediction.")] = None,
+    predictions: Annotated[
+        Path | None, opt("TextPrediction, a manifest, or shared counts.")
+    ] = None,
     *,
     hyp: Annotated[Path | None, opt("Hypotheses, instead of predictions.")] = None,
     ref: Annotated[Paths, opt("References; once per annotator.")] = None,
-    profile: Annotated[str, opt("Text profile, or `all`.")] = "mgb2",
+    profile: Annotated[str, opt("Text profile, several joined by +, or `all`.")] = "mgb2",
     ids: Ids = "strict",
     group: Annotated[
         Texts, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
@@ -92,7 +94,13 @@ def score_asr(
     kind: Annotated[
         Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
     ] = None,
+    unscorable: Annotated[
+        str, opt("Leave out references by a rule: none, open-asr or only-tags.")
+    ] = "none",
     align: Annotated[Path | None, out_file("Alignments: OUT.html or OUT.txt.")] = None,
+    counts: Annotated[
+        Path | None, out_file("Counts of each utterance, to share without transcripts.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score texts: WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
@@ -101,13 +109,21 @@ def score_asr(
       harness-bench score asr --hyp hyp.ctm --ref ref.stm --align errors.html
       harness-bench score asr --hyp hyp --ref Ali --ref Omar --profile mgb3 --ids common
       harness-bench score asr --predictions predictions.test.jsonl --profile all
+      harness-bench score asr --predictions nemo_manifest.json --profile unicode-clean+oual-2026
+      harness-bench score asr --predictions MODEL.jsonl --profile all --counts MODEL.counts.jsonl
     """
     if predictions:
         if any((hyp, ref, group, cluster, encoding, kind, align, ids != "strict")):
-            raise typer.BadParameter("--predictions goes with --profile and --json alone")
+            raise typer.BadParameter(
+                "--predictions goes with --profile, --unscorable, --counts and --json alone"
+            )
         from harness_bench.scoring.report import text_report
 
-        typer.echo(text_report(predictions, profile=profile, as_json=as_json))
+        typer.echo(
+            text_report(
+                predictions, profile=profile, unscorable=unscorable, counts=counts, as_json=as_json
+            )
+        )
         return
     if not hyp or not ref:
         raise typer.BadParameter("give --hyp and --ref, or --predictions")
@@ -116,10 +132,15 @@ def score_asr(
 
     formats, encodings = tuple(kind or ["auto"]), tuple(encoding or ["auto"])
     files = TranscriptFiles(
-        hypothesis=hyp, references=tuple(ref), formats=formats, encodings=encodings, ids=ids
-    )
+        hypothesis=hyp, references=tuple(ref), formats=formats, encodings=encodings, ids=ids,
+        unscorable=unscorable,
+    )  # fmt: skip
     parts = Grouping(groups=tuple(group or []), cluster=cluster)
-    typer.echo(asr_report(files, profile=profile, grouping=parts, view=align, as_json=as_json))
+    typer.echo(
+        asr_report(
+            files, profile=profile, grouping=parts, view=align, counts=counts, as_json=as_json
+        )
+    )
 
 
 @score_app.command("compare")

@@ -64,13 +64,36 @@ class TextPrediction(BaseModel):
         return tuple(self.references.values()) or (self.ref,)
 
 
-def write_predictions(path: Path, rows: Iterable[ClassPrediction | TextPrediction]) -> int:
+type _Count = Annotated[int, Field(ge=0)]
+
+
+class TextCounts(BaseModel):
+    """What one utterance adds to the sums of text metrics, to share without its transcripts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    group: str
+    tags: Tags = {}
+    references: Annotated[tuple[str, ...], Field(max_length=20)] = ()  # annotators, if several
+    # Profile and version -> lines of hits, substitutions, deletions, insertions: of words by the
+    # rule of MR-WER; against each of R references of words, of characters, of words by the
+    # authors' costs: 1 + 3 R lines.
+    counts: dict[str, tuple[tuple[_Count, _Count, _Count, _Count], ...]]
+
+
+type Prediction = ClassPrediction | TextPrediction | TextCounts
+
+
+def write_predictions(path: Path, rows: Iterable[Prediction]) -> int:
     """Write predictions sorted by id, atomically; return their number."""
     ordered = sorted(rows, key=lambda row: row.id)
     return write_jsonl(path, (row.model_dump(exclude_defaults=True) for row in ordered))
 
 
-def read_predictions[P: (ClassPrediction, TextPrediction)](path: Path, kind: type[P]) -> list[P]:
+def read_predictions[P: (ClassPrediction, TextPrediction, TextCounts)](
+    path: Path, kind: type[P]
+) -> list[P]:
     """Read predictions of one kind; a broken line or a duplicate id is a `ValueError` with both."""
     rows: dict[str, P] = {}
     for number, value in enumerate(read_jsonl(path), start=1):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.tables import columns
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.predictions import (
+    ClassPrediction,
+    TextCounts,
+    TextPrediction,
+    read_predictions,
+    write_predictions,
+)
 from harness_bench.scoring.classes import (
     BINS,
     calibration_error,
@@ -19,21 +26,31 @@ from harness_bench.scoring.classes import (
     read_table,
     score_classes,
 )
-from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
-from harness_bench.scoring.score import default_metric, read_systems
+from harness_bench.scoring.registry import get_metric, get_profile, profile_names
+from harness_bench.scoring.score import comparable, default_metric, read_systems, read_texts
 from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
-from harness_bench.scoring.texts.joining import annotators, check_ids, joined_rows
+from harness_bench.scoring.texts.joining import (
+    CODE_SWITCHED,
+    GROUP,
+    annotators,
+    check_ids,
+    joined_rows,
+)
 from harness_bench.scoring.texts.score import (
     Grouping,
     TranscriptFiles,
     all_metrics,
+    grouping_of,
     read_joined,
+    score_counts,
     score_joined,
     score_rows,
+    shared_counts,
     title_of,
     told_rates,
 )
+from harness_bench.scoring.texts.unscorable import check_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,33 +70,91 @@ _FEWEST = 2  # systems to compare
 
 
 def asr_report(
-    files: TranscriptFiles, *, profile: str, grouping: Grouping, view: Path | None, as_json: bool
+    files: TranscriptFiles,
+    *,
+    profile: str,
+    grouping: Grouping,
+    view: Path | None = None,
+    counts: Path | None = None,
+    as_json: bool,
 ) -> str:
-    """Score files of transcripts under one profile or all; nothing is written on bad input."""
+    """Score files of transcripts under one profile or all; nothing is written on bad input.
+
+    `view` shows the alignments, and `counts` is a file of `TextCounts`, without transcripts.
+    """
     check_ids(files.ids)
+    check_rule(files.unscorable)
     profiles = _profiles(profile)
     if view is not None:
         check_view(view)
         if len(profiles) > 1:
             raise ValueError("--align shows one text profile; name it instead of `all`.")
-    return _joined_report(read_joined(files), profile, grouping, view=view, as_json=as_json)
+    joined = read_joined(files)
+    report = _joined_report(joined, profile, grouping, view=view, as_json=as_json)
+    if counts is not None:
+        write_predictions(counts, shared_counts(joined, profiles, grouping))
+    return report
 
 
-def text_report(predictions: Path, *, profile: str, as_json: bool) -> str:
-    """Score a file of `TextPrediction`; several annotators are reported as files of references."""
-    rows = read_predictions(predictions, TextPrediction)
-    if annotators(rows):
-        return _joined_report(joined_rows(rows), profile, Grouping(), as_json=as_json)
-    first, *others = _profiles(profile)
-    found, wordless = score_rows(rows, first, others)
+def text_report(
+    predictions: Path,
+    *,
+    profile: str,
+    unscorable: str = "none",
+    counts: Path | None = None,
+    as_json: bool,
+) -> str:
+    """Score a file of `TextPrediction`, a manifest, or counts that were shared.
+
+    Several annotators are reported as files of references.
+    """
+    check_rule(unscorable)
+    rows: Sequence[TextPrediction | TextCounts] = read_texts(predictions)
+    shared = [row for row in rows if isinstance(row, TextCounts)]
+    texts = [row for row in rows if isinstance(row, TextPrediction)]
+    if shared:
+        if counts is not None or unscorable != "none":
+            raise ValueError(f"{predictions} holds counts; --counts and --unscorable need texts.")
+        return _figures_report(score_counts(shared, profile), profile, [], as_json=as_json)
+    joined = replace(joined_rows(texts), unscorable=unscorable)
+    profiles = _profiles(profile)
+    if annotators(texts):
+        report = _joined_report(joined, profile, Grouping(), as_json=as_json)
+    else:
+        found, wordless = score_rows(texts, profiles[0], profiles[1:], unscorable=unscorable)
+        report = _figures_report(found, profile, [*wordless.values()], as_json=as_json)
+    if counts is not None:
+        tags = tuple(
+            name for name in grouping_of(texts).groups if name not in (CODE_SWITCHED, GROUP)
+        )
+        grouping = Grouping(groups=tags, cluster=GROUP)
+        write_predictions(counts, shared_counts(joined, profiles, grouping))
+    return report
+
+
+def _figures_report(
+    found: Mapping[str, Mapping[str, Any]], profile: str, wordless: Sequence[str], *, as_json: bool
+) -> str:
+    """Report the metrics that results carry; of all profiles by metric and profile."""
+    first = next(iter(found))
     scores = all_metrics(found)
     if profile == ALL:
         scores = {name if "_" in name else f"{name}_{first}": one for name, one in scores.items()}
-    notes = [f"{note}." for one in found.values() for note in one["notes"]] + [*wordless.values()]
+    notes = [f"{note}." for one in found.values() for note in _notes(one)] + [*wordless]
     if as_json:
-        told = {"notes": notes} if notes else {}
-        return _json({name: score.model_dump() for name, score in scores.items()} | told)
+        said = {"notes": notes} if notes else {}
+        return _json({name: score.model_dump() for name, score in scores.items()} | said)
     return "\n".join([*_metric_lines(scores), *(f"Note: {note}" for note in notes)])
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    """List what a reader of the figures under one profile should know."""
+    left_out = found.get("unscorable", {"utterances": 0})
+    rule = (
+        f"{left_out['utterances']} utterances left out under {found['profile']}, whose references "
+        f"the rule {left_out['rule']} names unscorable"
+    )
+    return [*([rule] if left_out["utterances"] else []), *found.get("notes", [])]
 
 
 def class_report(
@@ -146,8 +221,8 @@ def compare_report(
     systems = read_systems(paths, names)
     metric = metric or default_metric(systems)
     plugin = get_metric(metric)
-    found = compare_systems(systems, metric=metric, profile=profile)
-    label = None if plugin.kind == "class" else get_profile(profile or DEFAULT_PROFILE).label
+    rows_of, known, label = comparable(systems, metric, profile)
+    found = compare_systems(rows_of, metric=metric, profile=profile, known=known)
     called = dict(zip(systems, map(str, paths), strict=True))
     about = {
         "metric": metric,
@@ -209,7 +284,7 @@ def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
             f"as sclite -D does; {found['marks']['not_said']} optional words were not said and "
             "count as correct."
         )
-    yield from (f"Note: {note}." for note in found["notes"])
+    yield from (f"Note: {note}." for note in _notes(found))
     yield ""
     titles = [f"WER against {name}" for name in found["references"]] + [*map(title_of, rates)]
     values = found["wer"] + [found[name] for name in rates]

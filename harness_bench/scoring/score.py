@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_jsonl
-from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
+from harness_bench.results.predictions import (
+    ClassPrediction,
+    TextCounts,
+    TextPrediction,
+    read_predictions,
+)
 from harness_bench.scoring.classes import join_truth, score_classes
-from harness_bench.scoring.registry import DEFAULT_PROFILE
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
 from harness_bench.scoring.systems import compare_systems
+from harness_bench.scoring.texts.counts import counts_under, labels_of, stand_ins
 from harness_bench.scoring.texts.formats import Source, read_all
-from harness_bench.scoring.texts.joining import join
+from harness_bench.scoring.texts.joining import GROUP, join, joined_rows
+from harness_bench.scoring.texts.manifests import is_manifest, read_manifest
 from harness_bench.scoring.texts.readers import Transcripts
-from harness_bench.scoring.texts.score import Grouping, all_metrics, score_joined, score_texts
+from harness_bench.scoring.texts.score import (
+    Grouping,
+    all_metrics,
+    score_counts,
+    score_joined,
+    score_texts,
+    shared_counts,
+)
 
 if TYPE_CHECKING:
     from harness_bench.results.record import Metric
+    from harness_bench.scoring.statistics import Array
     from harness_bench.scoring.systems import Systems
 
-type Rows = Sequence[ClassPrediction] | Sequence[TextPrediction]
+type Predictions = Sequence[ClassPrediction] | Sequence[TextPrediction]
+type Rows = Predictions | Sequence[TextCounts]
 type ById = str | Path | Mapping[str, str]  # a file, or utterance id -> text or label
 _FEWEST = 2  # systems to compare
 
@@ -54,6 +71,9 @@ def score(
         rows = read_rows(given)
         if isinstance(rows[0], ClassPrediction):
             return score_classes([row for row in rows if isinstance(row, ClassPrediction)])
+        if isinstance(rows[0], TextCounts):
+            shared = [row for row in rows if isinstance(row, TextCounts)]
+            return all_metrics(score_counts(shared, profile))
         texts = [row for row in rows if isinstance(row, TextPrediction)]
         return score_texts(texts, profile=profile)
     if classes:
@@ -88,7 +108,59 @@ def compare(
     By default the metric is `accuracy` of classes or `wer` of texts, and the profile `mgb2`.
     """
     rows = read_systems(systems)
-    return compare_systems(rows, metric=metric or default_metric(rows), profile=profile)
+    metric = metric or default_metric(rows)
+    found, known, _ = comparable(rows, metric, profile)
+    return compare_systems(found, metric=metric, profile=profile, known=known)
+
+
+def comparable(
+    systems: Mapping[str, Rows], metric: str, profile: str | None
+) -> tuple[Mapping[str, Predictions], dict[str, Array] | None, str | None]:
+    """Return what `compare_systems` takes, what it need not align, and the profile's label.
+
+    Where a system is counts that were shared, the others are counted too. Counts of another
+    version of the profile are a `ValueError`.
+    """
+    kind = get_metric(metric).kind
+    if not any(isinstance(rows[0], TextCounts) for rows in systems.values()):
+        label = None if kind == "class" else get_profile(profile or DEFAULT_PROFILE).label
+        return {name: _predicted(rows) for name, rows in systems.items()}, None, label
+    name = profile or DEFAULT_PROFILE
+    shared = {system: _counted(rows, name) for system, rows in systems.items()}
+    labels = {system: labels_of(rows, name)[name] for system, rows in shared.items()}
+    if len(set(labels.values())) > 1:
+        told = ", ".join(f"{system}: {label}" for system, label in labels.items())
+        raise ValueError(
+            f"The systems were counted under different profiles ({told}); score again."
+        )
+    known = {
+        system: _known(counts_under(rows, labels[system]), kind) for system, rows in shared.items()
+    }
+    stands = {system: stand_ins(rows, labels[system]) for system, rows in shared.items()}
+    return stands, known, next(iter(labels.values()))
+
+
+def _predicted(rows: Rows) -> Predictions:
+    return [row for row in rows if not isinstance(row, TextCounts)]  # type: ignore[return-value]
+
+
+def _counted(rows: Rows, profile: str) -> list[TextCounts]:
+    """Return counts as they are, and those of texts under a profile."""
+    shared = [row for row in rows if isinstance(row, TextCounts)]
+    texts = [row for row in rows if isinstance(row, TextPrediction)]
+    if not shared and not texts:
+        raise ValueError("Counts of texts and predictions of classes cannot be compared.")
+    return shared or shared_counts(joined_rows(texts), [profile], Grouping(cluster=GROUP))
+
+
+def _known(counts: Array, kind: str) -> Array:
+    """Take what metrics of a kind read of counts (N, 1 + 3 R, 4)."""
+    many = len(counts[0]) // 3
+    if (kind == "references") != (many > 1):
+        raise ValueError(
+            f"These counts are of {many} reference(s), and the metric is of another kind."
+        )
+    return counts[:, : 1 + 2 * many] if many > 1 else counts[:, 1:3]
 
 
 def default_metric(systems: Mapping[str, Rows]) -> str:
@@ -113,19 +185,33 @@ def read_systems(
 
 
 def read_rows(path: Path) -> Rows:
-    """Read a file of predictions of either kind, which its first line tells."""
+    """Read a file of predictions, a manifest or shared counts, which the first line tells."""
+    if "truth" in _keys(path):
+        return read_predictions(path, ClassPrediction)
+    return read_texts(path)
+
+
+def read_texts(path: Path) -> list[TextPrediction] | list[TextCounts]:
+    """Read predictions of texts, a manifest with references and hypotheses, or shared counts."""
+    keys = _keys(path)
+    if "counts" in keys:
+        return read_predictions(path, TextCounts)
+    if is_manifest(keys):
+        return read_manifest(path)
+    if "ref" not in keys:
+        raise ValueError(
+            f"{path} holds no predictions: a line of classes has `id`, `truth`, `pred`, `probs` "
+            "and `group`, one of texts `id`, `ref`, `hyp` and `group`, one of a manifest `text` "
+            "and `pred_text`; see docs/scoring.md."
+        )
+    return read_predictions(path, TextPrediction)
+
+
+def _keys(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file of predictions.")
     row: Any = next(read_jsonl(path), None)
-    keys = set(row) if isinstance(row, dict) else set()
-    if not keys & {"truth", "ref"}:
-        raise ValueError(
-            f"{path} holds no predictions: a line of classes has `id`, `truth`, `pred`, `probs` "
-            "and `group`, one of texts `id`, `ref`, `hyp` and `group`; see docs/scoring.md."
-        )
-    if "truth" in keys:
-        return read_predictions(path, ClassPrediction)
-    return read_predictions(path, TextPrediction)
+    return row if isinstance(row, dict) else {}
 
 
 def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
@@ -133,7 +219,8 @@ def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
     if names and len(names) != len(paths):
         raise ValueError(f"--name is given {len(names)} times for {len(paths)} files.")
     found = list(names) or _unshared([path.with_suffix("").parts for path in paths])
-    if twice := sorted({name for name in found if found.count(name) > 1}):
+    written = [unicodedata.normalize("NFC", name) for name in found]  # look the same, are the same
+    if twice := sorted({name for name in written if written.count(name) > 1}):
         raise ValueError(f"Two systems are called {twice[0]!r}; tell them apart with --name.")
     return found
 

@@ -10,8 +10,8 @@ NAME = "mgb2"
 # evaluation/stm_norm.stm of qcri/ArabicASRChallenge2016 at this commit has in lower case.
 VERSION = "3-430356f"
 RULE = (
-    "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, ئ and ؤ to ء; Latin letters to "
-    "lower case."
+    "Diacritics and punctuation removed; أ إ آ to ا, ة to ه, ى to ي, ئ and ؤ to ء; Latin letters "
+    "to lower case."
 )
 
 _LETTERS = ALEFS | str.maketrans({"ة": "ه", "ى": "ي", "ئ": "ء", "ؤ": "ء"})

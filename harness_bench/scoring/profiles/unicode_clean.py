@@ -9,7 +9,8 @@ NAME = "unicode-clean"
 VERSION = "1"
 RULE = (
     "Invisible marks removed, presentation forms and ligatures unfolded, Persian and Urdu forms of "
-    "Arabic letters and digits to Arabic, hamza and madda composed (NFC), tags such as <UNK> dropped."
+    "Arabic letters and digits to Arabic, hamza and madda composed (NFC), tags such as <UNK> "
+    "dropped."
 )
 
 # Soft hyphen, direction marks and isolates, joiners, spaces of no width, byte order mark.

@@ -37,6 +37,7 @@ class Joined:
     references: dict[str, dict[str, str]]  # name -> id -> raw text
     fields: dict[str, dict[str, str]]  # id -> fields of the first reference
     left_out: dict[str, int]  # reason -> utterances, or words of a CTM
+    unscorable: str = "none"  # rule of what is left out before scoring, as `unscorable` names it
     marked: frozenset[str] = frozenset()  # ids whose reference has sclite's marks
     notes: tuple[str, ...] = ()  # what a reader of the figures should know of the files
 
@@ -95,15 +96,15 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
     common = sorted(heard.intersection(*written) - repeated)
     counted = [*map(len, unjoined.values()), len(ignored), len(outside)]
     return Joined(
-        {key: hypothesis.texts[key] for key in common},
-        {
+        hypotheses={key: hypothesis.texts[key] for key in common},
+        references={
             name: {key: file.texts[key] for key in common}
             for name, file in zip(_names(references), references, strict=True)
         },
-        {key: references[0].fields.get(key, {}) for key in common},
-        dict(zip(_REASONS, counted, strict=True)),
-        marked.intersection(common),
-        tuple(
+        fields={key: references[0].fields.get(key, {}) for key in common},
+        left_out=dict(zip(_REASONS, counted, strict=True)),
+        marked=marked.intersection(common),
+        notes=tuple(
             f"{file.tag_labels} segments of {file.path.name} begin with a tag such as <UNK>, which "
             "is their label and no word, as sclite reads it"
             for file in references

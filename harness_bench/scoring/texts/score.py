@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,12 @@ from harness_bench.scoring.statistics import (
     error_rate,
     text_statistics,
 )
+from harness_bench.scoring.texts.counts import (
+    counts_to_share,
+    counts_under,
+    joined_counts,
+    labels_of,
+)
 from harness_bench.scoring.texts.formats import Source, read_all
 from harness_bench.scoring.texts.joining import (
     CODE_SWITCHED,
@@ -32,12 +38,13 @@ from harness_bench.scoring.texts.joining import (
 )
 from harness_bench.scoring.texts.look_alikes import look_alikes, told
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
+from harness_bench.scoring.texts.unscorable import scorable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.results.predictions import TextPrediction
+    from harness_bench.results.predictions import TextCounts, TextPrediction
     from harness_bench.results.record import Metric
     from harness_bench.scoring.bootstrap import Value
     from harness_bench.scoring.texts.joining import Joined
@@ -63,6 +70,7 @@ class TranscriptFiles:
     formats: tuple[str, ...] = ("auto",)  # one for all, or one per file, the hypothesis first
     encodings: tuple[str, ...] = ("auto",)  # the same
     ids: str = "strict"
+    unscorable: str = "none"  # rule of `unscorable`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,38 +97,68 @@ def read_joined(files: TranscriptFiles) -> Joined:
     encodings = _one_each("--encoding", files.encodings, len(paths))
     roles = ["hyp", *["ref"] * len(files.references)]
     hypothesis, *references = read_all([*map(Source, paths, formats, encodings, roles)])
-    return join(hypothesis, references, files.ids)
+    return replace(join(hypothesis, references, files.ids), unscorable=files.unscorable)
 
 
 def score_joined(
     joined: Joined, profile: str, grouping: Grouping
 ) -> tuple[MultiReferenceScores, dict[str, Any]]:
     """Score under one profile -> counts per utterance, and the object that `--json` prints."""
-    joined, not_said = resolve(joined, get_profile(profile).normalise)
-    unseen = look_alikes(joined, get_profile(profile).normalise)
-    scores = score_multi_reference(joined.hypotheses, joined.references, profile=profile)
-    # Behind the statistics that metrics read (N, 1 + 2 R, 4), the counts by the authors' costs.
+    chosen, told_of = _chosen(joined, get_profile(profile).normalise)
+    scores = score_multi_reference(chosen.hypotheses, chosen.references, profile=profile)
+    found = figures_of(counts_of(scores), scores.ids, chosen, scores.profile, grouping)
+    notes = [*joined.notes, *told(told_of["look_alikes"], scores.profile)]
+    return scores, found | {"ids": joined.left_out, **told_of, "notes": notes}
+
+
+def _chosen(joined: Joined, normalise: Callable[[str], str]) -> tuple[Joined, dict[str, Any]]:
+    """Return the texts that a profile scores, and what reports tell of those it found."""
+    kept, left_out = scorable(joined, joined.unscorable, normalise)
+    chosen, not_said = resolve(kept, normalise)
+    return chosen, {
+        "unscorable": {"rule": joined.unscorable, "utterances": left_out},
+        "marks": {"utterances": len(kept.marked), "not_said": not_said},
+        "look_alikes": look_alikes(chosen, normalise),
+    }
+
+
+def shared_counts(joined: Joined, profiles: Iterable[str], grouping: Grouping) -> list[TextCounts]:
+    """Count each utterance under some profiles, to be shared without its transcripts."""
+    counted = {}
+    for name in profiles:
+        chosen, _ = _chosen(joined, get_profile(name).normalise)
+        scores = score_multi_reference(chosen.hypotheses, chosen.references, profile=name)
+        counted[scores.profile] = scores.ids, counts_of(scores)
+    tags = dict(group_values(spec, joined) for spec in grouping.groups)
+    groups = clusters(grouping.cluster, joined)
+    return counts_to_share(counted, list(joined.references), groups, tags)
+
+
+def counts_of(scores: MultiReferenceScores) -> Array:
+    """Return the counts of each utterance (N, 1 + 3 R, 4): what metrics read, the authors' last."""
     authors = np.stack([*scores.single.values()], axis=1)
-    counts = np.concatenate([scores.statistics, authors], axis=1)  # (N, 1 + 3 R, 4)
-    many = len(scores.references)
+    return np.concatenate([scores.statistics, authors], axis=1)
+
+
+def figures_of(
+    counts: Array, ids: Sequence[str], joined: Joined, label: str, grouping: Grouping
+) -> dict[str, Any]:
+    """Make figures, intervals and groups of the counts of utterances (N, 1 + 3 R, 4)."""
+    many = len(joined.references)
     rates = _rates(many)
     found = _figures(counts.sum(axis=0), len(counts), rates) | {
         "references": list(joined.references),
-        "profile": scores.profile,
-        "ids": joined.left_out,
-        "marks": {"utterances": len(joined.marked), "not_said": not_said},
-        "look_alikes": unseen,
-        "notes": [*joined.notes, *told(unseen, scores.profile)],
+        "profile": label,
     }
     if None in (*found["wer"], *(found[name] for name in rates if name in found)):
         raise WordlessError(
-            f"A reference is empty in all {len(scores.ids)} utterances after normalisation by "
-            f"{profile!r}. Check the transcripts or choose another text profile."
+            f"A reference is empty in all {len(ids)} utterances after normalisation by "
+            f"{label.partition(' v')[0]!r}. Check the transcripts or choose another text profile."
         )
     of = clusters(grouping.cluster, joined)
     spans = intervals(
         counts[:, : 1 + 2 * many],
-        [of[key] for key in scores.ids],
+        [of[key] for key in ids],
         rates,
         seed=grouping.seed,
         resamples=grouping.resamples,
@@ -130,13 +168,27 @@ def score_joined(
     if grouping.groups:
         found["groups"] = {}
         for name, values in (group_values(spec, joined) for spec in grouping.groups):
-            own = [values[key] for key in scores.ids]
+            own = [values[key] for key in ids]
             sizes = Counter(own)
             sums = zip(sorted(sizes), cluster_sums(counts, own), strict=True)
             found["groups"][name] = {
                 value: _figures(totals, sizes[value], rates) for value, totals in sums
             }
-    return scores, found
+    return found
+
+
+def score_counts(rows: Sequence[TextCounts], profile: str) -> dict[str, dict[str, Any]]:
+    """Score counts that were shared, under one of the profiles they hold or under `all`.
+
+    Returns profile -> figures, as `score_rows` does.
+    """
+    joined = joined_counts(rows)
+    return {
+        name: figures_of(
+            counts_under(rows, label), [*joined.hypotheses], joined, label, Grouping(cluster=GROUP)
+        )
+        for name, label in labels_of(rows, profile).items()
+    }
 
 
 def score_rows(
@@ -144,6 +196,7 @@ def score_rows(
     profile: str = DEFAULT_PROFILE,
     also: Iterable[str] = (),
     grouping: Grouping | None = None,
+    unscorable: str = "none",
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score predictions under a profile and further ones; clusters are the rows' groups.
 
@@ -151,7 +204,8 @@ def score_rows(
     in a reference (of Latin words alone, say) -> why it has no figures. Where the main profile
     does, that is a `WordlessError`.
     """
-    joined, grouping = joined_rows(rows), grouping or Grouping(cluster=GROUP)
+    joined = replace(joined_rows(rows), unscorable=unscorable)
+    grouping = grouping or Grouping(cluster=GROUP)
     # An unknown one fails before any scoring.
     others = dict.fromkeys(get_profile(name).name for name in also if name != profile)
     found = {profile: score_joined(joined, profile, grouping)[1]}
