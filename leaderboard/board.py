@@ -13,7 +13,7 @@ from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
@@ -58,9 +58,10 @@ class ResultCell:
     result: Result
     file: Path
     place: int  # 1 = best; equal figures share a place
-    rank: int  # 1 + the number of models that are better beyond chance; see `ranking.ranks`
+    rank: int  # 1 + the number of models that are better beyond chance; see `ranks`
     best: PairedDifference | None = None  # paired test: this model minus the best
     paper: Result | None = None  # the paper's result of the same model on the same split
+    rank_span: tuple[int, int] | None = None  # the ranks that tests leave open; see `rank_spans`
 
     @property
     def metric(self) -> Metric:
@@ -80,7 +81,7 @@ class ResultCell:
     @property
     def tied(self) -> bool:
         """Whether the split cannot tell this model from the best one."""
-        return self.best is not None and self.best.p_value >= SIGNIFICANT
+        return self.best is not None and self.best.p_holm >= SIGNIFICANT
 
     @property
     def delta(self) -> float | None:
@@ -130,6 +131,15 @@ class ModelRow:
     def mean_rank(self) -> float:
         """Mean of the model's ranks over the columns in which it has a figure."""
         return statistics.mean(cell.rank for cell in self.cells.values())
+
+    @property
+    def rank_span(self) -> tuple[float, float] | None:
+        """Means over the columns of the first and last ranks that tests leave open, if all have."""
+        spans = [cell.rank_span for cell in self.cells.values()]
+        if None in spans:
+            return None
+        first, last = zip(*filter(None, spans), strict=True)
+        return statistics.mean(first), statistics.mean(last)
 
     @property
     def costs(self) -> Costs | None:
@@ -213,6 +223,7 @@ class PairedDifference:
     low: float
     high: float
     p_value: float
+    p_holm: float  # corrected for all pairs of the column; claims follow it
 
 
 @dataclass
@@ -228,7 +239,7 @@ class Evidence:
         for files, found in self.tests:
             if first in files and second in files:
                 at = files.index(first), files.index(second)
-                values = (found.differences, found.low, found.high, found.p_values)
+                values = (found.differences, found.low, found.high, found.p_values, found.p_holm)
                 return PairedDifference(*(float(matrix[at]) for matrix in values))
         return None
 
@@ -268,12 +279,14 @@ def make_table(
     for column, files in grouped.items():
         places = ranks(files, results, column, None)
         ranked = ranks(files, results, column, found := known.get(column))
+        spans = rank_spans(files, found)
         best = min(files, key=lambda file: (places[file], file))
         for file in files:
             result = results[file]
             pair = found.pair(file, best) if found and file != best else None
             paper = printed.get(_question(result))
-            cell = ResultCell(result, file, places[file], ranked[file], pair, paper)
+            span = spans.get(file)
+            cell = ResultCell(result, file, places[file], ranked[file], pair, paper, span)
             cells.setdefault(clean(result.model), {})[column] = cell
     scores = superb_scores(cells)
     rows = [ModelRow(model, own, scores.get(model)) for model, own in cells.items()]
@@ -305,7 +318,7 @@ def ranks(
     """Return 1 + the number of models that are better beyond chance, for each result.
 
     Better beyond chance: a better figure, and where both have predictions of the same utterances
-    p < 0.05 in the paired test too. Models of one rank are a rank group: the column's best ones
+    p by Holm < 0.05 in the paired test too. Models of one rank are a group: the column's best ones
     all have rank 1.
     """
     sign = 1 if column.higher_is_better else -1
@@ -315,8 +328,22 @@ def ranks(
     # Of the models with a better figure, those that the test cannot tell from it do not count.
     for compared, systems in evidence.tests if evidence else ():
         for (i, one), (j, other) in permutations(enumerate(compared), 2):
-            if worth[one] < worth[other] and systems.p_values[i, j] >= SIGNIFICANT:
+            if worth[one] < worth[other] and systems.p_holm[i, j] >= SIGNIFICANT:
                 found[one] -= 1
+    return found
+
+
+def rank_spans(files: Sequence[Path], evidence: Evidence | None) -> dict[Path, tuple[int, int]]:
+    """Return the first and the last rank that the paired tests leave open, for each result.
+
+    Of two models without a test either may be the better. Without any test, nothing is returned.
+    """
+    tests = evidence.tests if evidence else []
+    found = dict.fromkeys(files, (1, len(files))) if tests else {}
+    for compared, systems in tests:
+        unknown = len(files) - len(compared)
+        ends = zip(compared, systems.ranks, systems.last_ranks, strict=True)
+        found |= {file: (first, unknown + last) for file, first, last in ends}
     return found
 
 

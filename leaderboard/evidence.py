@@ -184,6 +184,11 @@ def _compare[P: (ClassPrediction, TextPrediction)](
             )
     if len(right) == len(alike):
         found.tests.append((ordered, systems))
+        if not systems.decidable:
+            found.notes.append(
+                f"{metric} of {len(ordered)} models cannot be told apart: {systems.clusters} "
+                f"clusters allow no p below {systems.smallest_p:.3g} after Holm's correction."
+            )
     else:
         _compare(found, right, results, metric, profile, known)
 

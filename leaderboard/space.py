@@ -28,7 +28,7 @@ MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
 # Building a board imports these rooms, which the app brings along, and these packages.
 _ROOMS = ("core", "results", "scoring", "leaderboard")
-_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich")
+_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich", "scipy")
 _LONGEST_TITLE = 80
 # What this module writes, as patterns; an export removes what an earlier one left.
 _OURS = (

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
     "metric", "main", "value", "spread", "low", "high", "interval", "unit", "higher_is_better",
-    "place", "rank", "minus_best", "p_value", "paper", "minus_paper",
+    "place", "rank", "rank_first", "rank_last", "minus_best", "p_value", "p_holm",
+    "paper", "minus_paper",
     "runtime", "parent", "minus_parent", "minus_parent_low", "minus_parent_high",
     "real_time_factor", "gpu_real_time_factor", "macs_per_second", "peak_bytes", "disk_bytes",
     "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
@@ -44,10 +45,11 @@ SYNTHETIC = (
     "nothing about real speech."
 )
 LEGEND = (
-    "Bold: best figure; underlined: second; ≈: not told apart from the best by a paired bootstrap "
-    "(p ≥ 0.05, no correction for several comparisons). [low, high]: 95 % bootstrap interval. "
-    "±: standard deviation over seeds, of which the figure is the mean. "
+    "Bold: best figure; underlined: second; ≈: not told apart from the best by the sign-flip test "
+    "over clusters (p ≥ 0.05 by Holm for all pairs of the column). [low, high]: 95 % interval over "
+    "clusters. ±: standard deviation over seeds, of which the figure is the mean. "
     "Mean rank: mean over the columns of 1 + the number of models that are better beyond chance; "
+    "1–3 beside it: the ranks that the tests leave open, 95 % for all models of a column together; "
     "(2/3): over the 2 of 3 columns in which the model has a figure."
 )
 SCORE = (
@@ -149,7 +151,8 @@ def _grid(table: BoardTable, markup: Markup) -> Iterator[list[str]]:
         words = [word.capitalize() for word in words]
     yield [*words, *(markup.escape(column.head) for column in table.columns)]
     for row in table.rows:
-        facts = [row.model, parameters(row.parameters), mean_rank(row, len(table.columns))]
+        rank = " ".join(filter(None, [mean_rank(row, len(table.columns)), rank_span(row)]))
+        facts = [row.model, parameters(row.parameters), rank]
         facts += [score(row.score)] * table.scored
         cells = [_written(row.cells.get(column), table, markup) for column in table.columns]
         yield [*map(markup.escape, facts), *cells]
@@ -193,12 +196,15 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
         values |= {"low": span.low, "high": span.high, "interval": span.method}
     if main:  # the metric that was ranked
         values |= {"place": cell.place, "rank": cell.rank, "minus_paper": cell.delta}
+        first, last = cell.rank_span or ("", "")
+        values |= {"rank_first": first, "rank_last": last}
     if main and (parent := result.exported):
         values |= {"runtime": parent.runtime, "parent": parent.parent}
         values |= {"minus_parent": parent.difference, "minus_parent_low": parent.interval.low}
         values["minus_parent_high"] = parent.interval.high
     if main and cell.best:
         values |= {"minus_best": cell.best.difference, "p_value": cell.best.p_value}
+        values["p_holm"] = cell.best.p_holm
     if main and cell.paper:
         values["paper"] = cell.paper.main.value
     return values | {
@@ -271,7 +277,18 @@ def uncertainty(metric: Metric, decimals: int) -> str:
 def mean_rank(row: ModelRow, columns: int) -> str:
     """Write a mean rank; over how many columns, where the model lacks some."""
     part = "" if len(row.cells) == columns else f" ({len(row.cells)}/{columns})"
-    return f"{row.mean_rank:.2f}".rstrip("0").rstrip(".") + part
+    return _plain(row.mean_rank) + part
+
+
+def rank_span(row: ModelRow | ResultCell) -> str:
+    """Write the ranks that tests leave open: 1–4, 2, or nothing where there is no test."""
+    if row.rank_span is None:
+        return ""
+    return "–".join(dict.fromkeys(map(_plain, row.rank_span)))
+
+
+def _plain(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def score(found: SuperbScore | None) -> str:

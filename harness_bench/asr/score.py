@@ -56,7 +56,7 @@ class Scored:
     name: str  # in results, the same as that of the paper's rows
     profile: str = DEFAULT_PROFILE  # the text profile that ranks
     several: bool = False  # scored against several annotators
-    cluster: str = "cluster"  # what to call the clusters that intervals resample
+    cluster: str = "cluster"  # what to call the clusters that intervals rest on
 
 
 CORPORA = {

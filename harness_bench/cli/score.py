@@ -87,9 +87,7 @@ def score_asr(
     group: Annotated[
         Texts, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
     ] = None,
-    cluster: Annotated[
-        str | None, opt("Unit to resample for intervals, written as --group.")
-    ] = None,
+    cluster: Annotated[str | None, opt("Unit of intervals and tests, written as --group.")] = None,
     encoding: Annotated[Texts, opt("auto, utf8 or buckwalter; once, or once per file.")] = None,
     kind: Annotated[
         Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")

@@ -55,7 +55,7 @@ class Answered:
 
 
 def examine(examination: ExportCheck, graph: Run, parent: Run) -> Answered:
-    """Let graph and parent answer the same utterances; compare them by the paired bootstrap."""
+    """Let graph and parent answer the same utterances; compare them, paired by clusters."""
     assert examination.answers is not None
     own, theirs = examination.answers(graph), examination.answers(parent)
     changes = []

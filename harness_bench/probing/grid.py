@@ -286,4 +286,4 @@ def _outcome(
 
 def _scores(predictions: Path) -> dict[str, float]:
     rows = read_predictions(predictions, ClassPrediction)
-    return {name: metric.value for name, metric in score_classes(rows, resamples=1).items()}
+    return {name: metric.value for name, metric in score_classes(rows).items()}

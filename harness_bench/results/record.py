@@ -107,7 +107,7 @@ class Interval(BaseModel):
     low: Finite
     high: Finite
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    method: Name  # such as "cluster bootstrap over 6 speakers, 10000 resamples"
+    method: Name  # such as "jackknife over 6 clusters, t with 4.8 degrees of freedom"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -125,7 +125,7 @@ class Metric(BaseModel):
     higher_is_better: bool
     unit: Name = "%"
     interval: Interval | None = None
-    # Further intervals by other resampling units, such as by utterance; never the default.
+    # Further intervals by other units, such as by utterance; never the default.
     other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
     # Sample standard deviation over the seeds of which `value` is the mean.
     spread: Annotated[Finite, Field(ge=0)] | None = None

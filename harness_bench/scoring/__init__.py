@@ -1,1 +1,1 @@
-"""Scoring: metrics, Arabic text profiles, multi-reference WER and bootstrap intervals."""
+"""Scoring: metrics, Arabic text profiles, multi-reference WER, intervals and paired tests."""

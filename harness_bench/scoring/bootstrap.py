@@ -1,8 +1,15 @@
-"""Bootstrap intervals and paired comparisons from sums of sufficient statistics.
+"""Intervals and paired tests from sums of sufficient statistics, by clusters.
 
-Utterances of one programme or speaker err together, so resampling utterances as if they were
-independent gives intervals that are several times too narrow. The default unit is therefore the
-corpus's natural cluster; the utterance interval stands beside it.
+Utterances of one programme or speaker err together, so intervals that take utterances for
+independent are several times too narrow. The default unit is therefore the corpus's natural
+cluster; the utterance interval stands beside it. What follows stays right with few clusters, where
+a percentile bootstrap does not (docs/scoring.md has the figures of both):
+
+- Intervals: standard error by leaving out one cluster at a time, Student's t with as many degrees
+  of freedom as the unequal sizes of the clusters leave (Bell and McCaffrey, 2002, in spirit),
+  shares on the scale of their log odds and error rates on that of their logarithm.
+- P-values: the sign-flip test. If two systems are equally good, what a cluster adds to their
+  difference could as well have the other sign; exact for any number of clusters.
 """
 
 from __future__ import annotations
@@ -11,23 +18,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from harness_bench.results.record import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from harness_bench.scoring.registry import MetricPlugin
     from harness_bench.scoring.statistics import Array
 
     Value = Callable[[Array], Array]
 
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # draws of signs where there are too many to try them all
 LEVEL = 0.95
-FEW_CLUSTERS = 20  # Fewer cover less than 92 % instead of 95 (docs/scoring.md): the text says so.
-_BLOCK = 1 << 19  # Units whose weights are multiplied at a time.
-_DRAWN = 1 << 14  # Units drawn at a time: larger arrays cost twice, they are mapped anew.
-_TOTALS = 1 << 21  # Sums held at a time, 16 MB: metrics make several arrays of that size.
+FEW_CLUSTERS = (
+    8  # With fewer, coverage was not held to 93-97 % (docs/scoring.md); the text says so.
+)
+_PER_PAIR = 40  # draws at least, so that the smallest p-value survives Holm's correction
+_TOTALS = 1 << 21  # numbers held at a time, 16 MB
 _DIGITS = 9  # of a difference in percent: no test set tells finer ones
+_TIE = 10.0**-_DIGITS
+_TIE_BREAK = 1e-6
+_FACTOR = 1000.0  # Error rates are not bounded beyond this factor; two clusters would by e^50.
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,35 @@ class PairedTest:
     difference: float
     interval: Interval
     p_value: float  # two-sided
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """How a metric differs between runs of one system with several seeds."""
+
+    deviation: float  # sample standard deviation, in the metric's unit
+    seeds: int  # 2 or more
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> SeedSpread | None:
+        """Return the spread of the values of several seeds; None of fewer than two."""
+        many = len(values)
+        return cls(float(np.std(values, ddof=1)), many) if many > 1 else None
+
+    @property
+    def variance(self) -> float:
+        """Variance of the mean over the seeds."""
+        return self.deviation**2 / self.seeds
+
+
+@dataclass(frozen=True, eq=False)
+class PairTables:
+    """Every pair of M systems, first minus second, in the order of `numpy.triu_indices(M, 1)`."""
+
+    differences: Array  # (P,)
+    low: Array
+    high: Array
+    p_values: Array
 
 
 def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
@@ -52,53 +94,148 @@ def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
 
 
 def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
-    """Return what a paired comparison resamples: clusters, or utterances where all are of one."""
+    """Return the units of an interval: clusters, or utterances where all are of one."""
     clusters = cluster_sums(statistics, groups)
     return statistics if len(clusters) == 1 else clusters
 
 
-def resampled(
-    units: Array, metrics: Mapping[str, Value], *, seed: int, resamples: int
-) -> dict[str, Array]:
-    """Return each metric on `resamples` draws of the units with replacement -> (resamples, ...).
+def left_out(units: Array, value: Value) -> Array:
+    """Return the metric without each unit in turn; units (U, ...) -> (U,), or (U, M) of M systems.
 
-    Units are sums of sufficient statistics (U, ...). Metrics are functions of totals (R, ...) ->
-    (R,), or (R, M) where units are (U, M, ...); all see the same draws.
+    Where a metric is not defined without a unit, that unit does not count.
     """
-    flat = units.reshape(len(units), -1)
-    parts: dict[str, list[Array]] = {name: [] for name in metrics}
-    most = max(1, _TOTALS // flat.shape[1])
-    for weights in _weights(len(units), seed, resamples):
-        for start in range(0, len(weights), most):
-            totals = (weights[start : start + most] @ flat).reshape(-1, *units.shape[1:])
-            for name, value in metrics.items():
-                parts[name].append(value(totals))
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    total, step = units.sum(axis=0), max(1, _TOTALS // units[0].size)
+    starts = range(0, len(units), step)
+    found = np.concatenate([value(total - units[at : at + step]) for at in starts])
+    return np.where(np.isnan(found), value(total), found)
+
+
+def standard_error(left: Array) -> Array:
+    """Return the jackknife's standard error from the values with one unit left out (U, ...)."""
+    return np.asarray(np.sqrt((len(left) - 1) * left.var(axis=0)))
+
+
+def degrees_of_freedom(sizes: Array) -> Array:
+    """Return what units of sizes (U, ...) leave: U - 1 where all are equal, never below 1."""
+    effective = sizes.sum(axis=0) ** 2 / np.maximum((sizes**2).sum(axis=0), _TIE)
+    return np.asarray(np.maximum(effective - 1, 1))
+
+
+def contributions(first: Array, second: Array, value: Value) -> Array:
+    """Return what each unit (U, ...) adds to the difference of two systems -> (U, ...).
+
+    It is the difference that remains if both systems gave the mean of their answers in all other
+    units. Exchanging the systems in one unit turns that unit's sign and changes no other, so that
+    flipping signs is an exact test; of ratios with a common denominator they add up to the
+    difference. Counts of few errors add up to the same sum in many ways: small units weigh a
+    millionth more, so that such ties do not cost power.
+    """
+    pooled, step = (first.sum(axis=0) + second.sum(axis=0)) / 2, max(1, _TOTALS // first[0].size)
+    parts = []
+    for at in range(0, len(first), step):
+        half = (first[at : at + step] - second[at : at + step]) / 2
+        parts.append(value(pooled + half) - value(pooled - half))
+    found = np.concatenate(parts).round(_DIGITS)
+    sizes = np.maximum((first + second).reshape(*found.shape, -1).sum(axis=-1), 1)
+    return np.asarray(found * (1 + _TIE_BREAK * sizes.mean(axis=0) / sizes))
+
+
+def sign_flip(added: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Array:
+    """Return the two-sided p-value of each column of contributions (U, P) -> (P,).
+
+    All signs are tried where they are no more than `resamples`, but for a common turn of all;
+    otherwise as many are drawn, and p is (1 + hits) / (1 + draws) (Phipson and Smyth, 2010).
+    """
+    reached = np.abs(added.sum(axis=0)) - _TIE
+    hits, exact = np.zeros(added.shape[1]), is_exact(len(added), resamples)
+    for signs in _signs(len(added), max(added.shape), seed, resamples):
+        hits += (np.abs(signs @ added) >= reached).sum(axis=0)
+    if exact:
+        return np.asarray(hits / 2 ** (len(added) - 1))
+    return np.asarray((1 + hits) / (1 + resamples))
+
+
+def is_exact(units: int, resamples: int = RESAMPLES) -> bool:
+    """Tell whether all signs are tried."""
+    return units - 1 <= int(np.log2(resamples))
+
+
+def smallest_p(clusters: int, pairs: int = 1, resamples: int = RESAMPLES) -> float:
+    """Return the smallest p-value that so many clusters allow, by Holm's correction for pairs."""
+    least = 0.5 ** (clusters - 1)
+    draws = draws_of(pairs, resamples)
+    return min(1.0, pairs * (least if is_exact(clusters, draws) else max(least, 1 / (1 + draws))))
+
+
+def draws_of(pairs: int, resamples: int = RESAMPLES) -> int:
+    """Return how many signs are drawn, or tried, in a table of so many pairs."""
+    return max(resamples, _PER_PAIR * pairs)
+
+
+def holm(p_values: Array) -> Array:
+    """Correct p-values (P,) for their number (Holm, 1979): the chance of any false claim."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = p_values[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty_like(scaled)
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return corrected
 
 
 def intervals(
     statistics: Array,  # (N, ...) per utterance
     groups: Sequence[str],  # (N,)
-    metrics: Mapping[str, Value],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    metrics: Mapping[str, MetricPlugin],
+    seeds: Mapping[str, SeedSpread | None] | None = None,
 ) -> dict[str, tuple[Interval, ...]]:
     """Return for each metric its default interval first, then those by other units.
 
     The default unit is the cluster. With a single cluster nothing is known about how clusters
-    differ: then the utterance interval is all there is and its text says so.
+    differ: then the utterance interval is all there is and its text says so. `seeds` are the
+    spreads of metrics that are means over several runs.
     """
     clusters = cluster_sums(statistics, groups)
     units = [statistics] if len(clusters) in (1, len(statistics)) else [clusters, statistics]
     found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
     for unit in units:
-        method = method_of(len(unit), groups, resamples)
-        samples = resampled(unit, metrics, seed=seed, resamples=resamples)
-        for name, value in metrics.items():
-            estimate = float(value(statistics.sum(axis=0)))
-            found[name] += (_interval(samples[name], estimate, method),)
+        freedom = float(degrees_of_freedom(unit.reshape(len(unit), -1).sum(axis=1)))
+        for name, plugin in metrics.items():
+            error = float(standard_error(left_out(unit, plugin.value)))
+            runs = (seeds or {}).get(name)
+            error, degrees = with_seeds(error, freedom, runs)
+            estimate = float(plugin.value(statistics.sum(axis=0)))
+            low, high = metric_interval(estimate, error, degrees, plugin)
+            method = method_of(len(unit), groups, degrees, runs)
+            found[name] += (Interval(low=low, high=high, level=LEVEL, method=method),)
     return found
+
+
+def metric_interval(
+    estimate: float, error: float, degrees: float, plugin: MetricPlugin
+) -> tuple[float, float]:
+    """Return the ends of an interval: on the log odds of shares, the logarithm of error rates."""
+    reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
+    share = plugin.unit == "%" and plugin.higher_is_better
+    if error == 0 or np.isnan(estimate):
+        return estimate, estimate
+    if share and _TIE < estimate < 100 - _TIE:
+        odds, step = estimate / (100 - estimate), 100 * reach / (estimate * (100 - estimate))
+        with np.errstate(over="ignore"):
+            ends = [100 / (1 + np.exp(turn * step) / odds) for turn in (1, -1)]
+    elif plugin.unit == "%" and not share and estimate > _TIE:
+        factor = np.exp(min(reach / estimate, np.log(_FACTOR)))
+        ends = [estimate / factor, estimate * factor]
+    else:
+        ends = [estimate - reach, estimate + reach]
+    return min(float(ends[0]), estimate), max(float(ends[1]), estimate)
+
+
+def with_seeds(error: float, degrees: float, seeds: SeedSpread | None) -> tuple[float, float]:
+    """Add the variance of a mean over seeds; degrees of freedom by Satterthwaite."""
+    if seeds is None or seeds.variance == 0:
+        return error, degrees
+    total = error**2 + seeds.variance
+    below = error**4 / degrees + seeds.variance**2 / (seeds.seeds - 1)
+    return total**0.5, max(1.0, total**2 / below)
 
 
 def paired(
@@ -109,69 +246,106 @@ def paired(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    seeds: Sequence[SeedSpread | None] = (None, None),
 ) -> PairedTest:
-    """Compare two systems by resampling the same clusters for both.
+    """Compare two systems on the same clusters: interval of the difference, sign-flip p-value.
 
-    The p-value is the two-sided share of draws on the other side of zero, never below
-    1 / (resamples + 1).
+    Where a system is the mean over several seeds, the interval holds their spread, and the p-value
+    is the larger of the sign-flip test's and that of t with both variances.
     """
     if first.shape != second.shape:
         raise ValueError(
             f"The two systems' statistics have shapes {first.shape} and {second.shape}; give the "
             "same utterances in the same order, and the same classes."
         )
-    stacked = np.stack([first, second], axis=1)
-    units = paired_units(stacked, groups)
-
-    def difference(totals: Array) -> Array:
-        return value(totals[..., 0, :, :]) - value(totals[..., 1, :, :])
-
-    draws = resampled(units, {"d": difference}, seed=seed, resamples=resamples)["d"]
-    observed = float(difference(stacked.sum(axis=0)))
-    return paired_test(draws, observed, method_of(len(units), groups, resamples))
-
-
-def paired_test(draws: Array, observed: float, method: str) -> PairedTest:
-    """Make interval and two-sided p-value of a difference from its draws (R,).
-
-    Draws are rounded: counts averaged over heads are not integers, so that the sums of equal
-    systems differ in their last digits.
-    """
-    draws, observed = draws.round(_DIGITS) + 0.0, round(observed, _DIGITS) + 0.0  # -0.0 is 0
-    known = draws[~np.isnan(draws)]
-    side = int(min((known <= 0).sum(), (known >= 0).sum()))
-    p_value = min(1.0, 2 * (side + 1) / (len(known) + 1))
-    return PairedTest(observed, _interval(draws, observed, f"paired {method}"), p_value)
+    units = paired_units(np.stack([first, second], axis=1), groups)
+    clusters = len(set(groups))
+    found = paired_tests(units, clusters, value, seed=seed, resamples=resamples, seeds=seeds)
+    (difference,), (low,), (high,), (p_value,) = (
+        each.tolist() for each in (found.differences, found.low, found.high, found.p_values)
+    )
+    interval = Interval(low=low, high=high, level=LEVEL, method=f"paired {units_of(units, groups)}")
+    return PairedTest(difference, interval, p_value)
 
 
-def _weights(units: int, seed: int, resamples: int) -> Iterator[Array]:
-    """Yield blocks (B, U) of how often each unit is drawn; all share one block's memory."""
+def paired_tests(
+    units: Array,  # (U, M, ...)
+    clusters: int,
+    value: Value,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    seeds: Sequence[SeedSpread | None] = (),
+) -> PairTables:
+    """Test every pair of systems; with a single cluster, whose units are utterances, p is 1."""
+    one, other = np.triu_indices(units.shape[1], 1)
+    sizes = units.reshape(*units.shape[:2], -1).sum(axis=-1)
+    values, left = value(units.sum(axis=0)), left_out(units, value)
+    differences = (values[one] - values[other]).round(_DIGITS) + 0.0  # -0.0 is 0
+    errors, degrees, p_values = (np.ones(len(one)) for _ in range(3))
+    draws, step = draws_of(len(one), resamples), max(1, _TOTALS // len(units))
+    for at in range(0, len(one), step):
+        i, j = one[at : at + step], other[at : at + step]
+        errors[at : at + step] = standard_error(left[:, i] - left[:, j])
+        degrees[at : at + step] = degrees_of_freedom(sizes[:, i] + sizes[:, j])
+        if clusters > 1:
+            pairs = zip(i, j, strict=True)
+            each = [contributions(units[:, a], units[:, b], value) for a, b in pairs]
+            added = np.stack(each, axis=1)
+            p_values[at : at + step] = sign_flip(added, seed=seed, resamples=draws)
+    for pair in range(len(one)) if any(seeds) else ():
+        runs = seeds[one[pair]], seeds[other[pair]]
+        both, errors[pair], degrees[pair] = _seeded(
+            differences[pair], errors[pair], degrees[pair], runs
+        )
+        p_values[pair] = max(p_values[pair], both)
+    reach = stdtrit(degrees, (1 + LEVEL) / 2) * errors
+    low, high = ((differences + turn * reach).round(_DIGITS) + 0.0 for turn in (-1, 1))
+    return PairTables(differences, low, high, p_values)
+
+
+def _seeded(
+    difference: float, error: float, degrees: float, runs: Sequence[SeedSpread | None]
+) -> tuple[float, float, float]:
+    """Add the spread of either system's seeds -> p-value by t (0: no seeds), error, degrees."""
+    for each in runs:
+        error, degrees = with_seeds(error, degrees, each)
+    if not any(runs) or error <= _TIE:
+        return 0.0, error, degrees
+    return float(2 * stdtr(degrees, -abs(difference) / error)), error, degrees
+
+
+def _signs(units: int, widest: int, seed: int, resamples: int) -> Iterator[Array]:
+    """Yield blocks (B, U) of signs: all of them but for a common turn, or drawn ones."""
+    exact = is_exact(units, resamples)
+    many, block = 2 ** (units - 1) if exact else resamples, max(1, _TOTALS // widest)
     generator = np.random.default_rng(seed)
-    most, some = max(1, _BLOCK // units), max(1, _DRAWN // units)
-    weights = np.empty((min(most, resamples), units))
-    rows = np.arange(0, some * units, units, dtype=np.int32)[:, None]
-    for start in range(0, resamples, most):
-        block = weights[: resamples - start]
-        for first in range(0, len(block), some):
-            part = block[first : first + some]
-            drawn = generator.integers(0, units, size=part.shape, dtype=np.int32)
-            drawn += rows[: len(part)]
-            part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
-        yield block
+    for start in range(0, many, block):
+        rows = min(block, many - start)
+        if exact:
+            numbers = np.arange(start, start + rows)[:, None]
+            bits = numbers >> np.arange(units) & 1  # the last unit's is always 0
+        else:
+            bits = generator.integers(0, 2, size=(rows, units), dtype=np.int8)
+        yield 1.0 - 2.0 * bits
 
 
-def _interval(samples: Array, estimate: float, method: str) -> Interval:
-    """Take the percentile interval; it is widened to the estimate where bias would exclude it."""
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(samples, [tail, 100 - tail]).tolist()
-    return Interval(low=min(low, estimate), high=max(high, estimate), level=LEVEL, method=method)
-
-
-def method_of(units: int, groups: Sequence[str], resamples: int) -> str:
+def method_of(
+    units: int, groups: Sequence[str], degrees: float, seeds: SeedSpread | None = None
+) -> str:
     """Say how an interval was made and when not to trust it."""
-    clusters, tail = len(set(groups)), f", {resamples} resamples"
+    clusters = len(set(groups))
+    if units == 1:
+        return "one utterance alone: nothing is known of its spread"
+    spread = f", spread of {seeds.seeds} seeds added" if seeds else ""
+    tail = f", t with {degrees:.1f} degrees of freedom{spread}"
     if units == len(groups):
-        alone = "; one cluster only" if clusters == 1 else ""
-        return f"bootstrap over {units} utterances{tail}{alone}"
+        return f"jackknife over {units} utterances{tail}{'; one cluster only' * (clusters == 1)}"
     few = "; so few clusters give a rough interval" if clusters < FEW_CLUSTERS else ""
-    return f"cluster bootstrap over {clusters} clusters{tail}{few}"
+    return f"jackknife over {clusters} clusters{tail}{few}"
+
+
+def units_of(units: Array, groups: Sequence[str]) -> str:
+    """Say what the intervals of differences rest on."""
+    what = "utterances" if len(units) == len(groups) else "clusters"
+    return f"jackknife over {len(units)} {what}, t"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from harness_bench.core.files import atomic_path
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import ClassPrediction
-from harness_bench.scoring.bootstrap import RESAMPLES, intervals
+from harness_bench.scoring.bootstrap import SeedSpread, intervals
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.texts.joining import check_ids, refuse_unjoined
@@ -166,13 +166,12 @@ def _truth_field(cuts: Sequence[Any], predicted: set[str]) -> str:
     return fitting[0]
 
 
-def score_classes(
-    rows: Sequence[ClassPrediction], *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, Metric]:
+def score_classes(rows: Sequence[ClassPrediction]) -> dict[str, Metric]:
     """Return every `class` metric with its intervals; the order of rows does not matter.
 
     Where rows hold the answers of several heads, accuracy and UAR are the means of the heads'
-    figures, macro F1 is that of their mean counts, and `spread` tells how the heads differ.
+    figures, macro F1 is that of their mean counts, `spread` tells how the heads differ, and
+    intervals hold that spread too.
     """
     if not rows:
         raise ValueError("There is no prediction to score; is the prediction file empty?")
@@ -180,14 +179,15 @@ def score_classes(
     heads = list(head_statistics(ordered, classes_of(ordered)))
     counts = np.mean(heads, axis=0)
     groups = [row.group for row in ordered]
-    plugins = [get_metric(name) for name in metric_names("class")]
-    values = {plugin.name: plugin.value for plugin in plugins}
-    spans = intervals(counts, groups, values, seed=seed, resamples=resamples)
+    plugins = {name: get_metric(name) for name in metric_names("class")}
+    spreads = {}
+    for name, plugin in plugins.items():
+        spreads[name] = SeedSpread.of([float(plugin.value(one.sum(axis=0))) for one in heads])
+    spans = intervals(counts, groups, plugins, spreads)
     found = {}
-    for plugin in plugins:
-        total, *each = (float(plugin.value(one.sum(axis=0))) for one in (counts, *heads))
-        spread = float(np.std(each, ddof=1)) if len(heads) > 1 else None
-        found[plugin.name] = plugin.measured(total, spans[plugin.name], spread)
+    for name, plugin in plugins.items():
+        value, runs = float(plugin.value(counts.sum(axis=0))), spreads[name]
+        found[name] = plugin.measured(value, spans[name], runs.deviation if runs else None)
     return found
 
 

@@ -12,7 +12,6 @@ from harness_bench.leakage.compare import shared
 from harness_bench.models import hub
 from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Leakage, Result, save_result
-from harness_bench.scoring.bootstrap import RESAMPLES
 from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.registry import get_metric, get_profile, metric_names
 from harness_bench.scoring.texts.joining import annotators
@@ -37,12 +36,11 @@ def class_result(
     template: Template,
     *,
     main_metric: str = "accuracy",
-    resamples: int = RESAMPLES,
 ) -> Result:
     """Score a classification run; a main metric of another kind is refused before."""
     if get_metric(main_metric).kind != "class":
         raise ValueError(f"{main_metric!r} is no metric of class predictions; choose another.")
-    return _filled(template, rows, score_classes(rows, resamples=resamples), main_metric)
+    return _filled(template, rows, score_classes(rows), main_metric)
 
 
 def text_result(

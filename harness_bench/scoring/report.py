@@ -231,11 +231,15 @@ def compare_report(
         "profile": label,
         "utterances": len(systems[found.names[0]]),
         "method": found.method,
+        "clusters": found.clusters,
+        "claims_possible": found.decidable,
+        "smallest_p": found.smallest_p,
     }
-    tables = ("differences", "low", "high", "p_values")
+    tables = ("differences", "low", "high", "p_values", "p_holm")
     pairs = {name: getattr(found, name).tolist() for name in tables}
     rows = [
         {"name": name, "file": called[name], "value": value, "rank": rank}
+        | {"rank_interval": [rank, found.last_ranks[place]]}
         | {"to_best": {key.rstrip("s"): table[place][0] for key, table in pairs.items()}}
         for place, (name, value, rank) in enumerate(
             zip(found.names, found.values.tolist(), found.ranks, strict=True)
@@ -320,29 +324,46 @@ def _comparison(
         f"{about['metric']} in {about['unit']}, {better} is better{profile}; "
         f"{about['utterances']} utterances.\n"
     )
-    table = [("system", "rank", about["metric"], "to the best", "95 % interval", "p-value")]
+    one_pair = len(rows) == _FEWEST
+    head = ("system", "rank", about["metric"], "to the best", "95 % interval", "p")
+    table = [head if one_pair else (*head, "p, Holm")]
     for place, row in enumerate(rows):
-        to = row["to_best"]
-        span = f"[{to['low']:+.2f}, {to['high']:+.2f}]"
-        cells = (f"{to['difference']:+.2f}", span, f"{to['p_value']:.4f}")
-        own = (row["name"], str(row["rank"]), f"{row['value']:.2f}")
-        table.append((*own, *(cells if place else ("", "", ""))))
+        to, (first, last) = row["to_best"], row["rank_interval"]
+        span = "not known" if found.too_few else f"[{to['low']:+.2f}, {to['high']:+.2f}]"
+        values = (to["p_value"],) if one_pair else (to["p_value"], to["p_holm"])
+        cells = (f"{to['difference']:+.2f}", span, *(f"{value:.4f}" for value in values))
+        own = (row["name"], rank_range(first, last), f"{row['value']:.2f}")
+        table.append((*own, *(cells if place else [""] * len(cells))))
     yield from (line.rstrip() for line in columns(table))
-    yield f"\nRank: 1 + the number of systems that are better with p < {SIGNIFICANT}."
-    yield f"Intervals and p-values: {found.method}."
-    if len(rows) == _FEWEST:
+    corrected = "p" if one_pair else "p by Holm"
+    yield (
+        f"\nRank: from 1 + the number of systems that are better with {corrected} < {SIGNIFICANT}, "
+        "to the number of systems that are not worse."
+    )
+    yield f"{found.method[0].upper()}{found.method[1:]}."
+    if one_pair:
         yield f"\n{_sentence(found, about['metric'])}"
+    elif not found.decidable:
+        yield "\nThese data cannot tell any two of these systems apart."
+
+
+def rank_range(first: int, last: int) -> str:
+    """Write the ranks that a system may have: 1-4, or 2."""
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _sentence(found: Systems, metric: str) -> str:
     first, second = found.names
     p_value = found.p_values[0, 1]
+    span = f"95 % interval {found.low[0, 1]:+.2f} to {found.high[0, 1]:+.2f}, "
     how = (
         f"{metric} of {first} minus {metric} of {second} is {found.differences[0, 1]:+.2f} points, "
-        f"95 % interval {found.low[0, 1]:+.2f} to {found.high[0, 1]:+.2f}, p = {p_value:.4f}"
+        f"{'' if found.too_few else span}p = {p_value:.4f}"
     )
     if p_value < SIGNIFICANT:
         return f"{first} is better than {second}: {how}."
+    if not found.decidable:
+        how += f"; {found.clusters} clusters allow no p below {found.smallest_p:.3g}, and no claim"
     return f"These data cannot tell {first} and {second} apart: {how}."
 
 

@@ -102,7 +102,7 @@ def compare(
     metric: str | None = None,
     profile: str | None = None,
 ) -> Systems:
-    """Compare two systems or more on the same utterances by the paired bootstrap, best first.
+    """Compare two systems or more on the same utterances by the sign-flip test, best first.
 
     Systems are name -> file of predictions, or its rows; or files, named by what differs in them.
     By default the metric is `accuracy` of classes or `wer` of texts, and the profile `mgb2`.

@@ -1,7 +1,7 @@
 """Sufficient statistics: what each utterance adds to the sums that metrics are made of.
 
-Every metric here is a function of sums over utterances. The bootstrap therefore resamples rows
-of small counts and never touches labels or texts again.
+Every metric here is a function of sums over utterances. Intervals and tests therefore leave out
+or exchange rows of small counts and never touch labels or texts again.
 
 - `class` predictions: per utterance an array (3, classes): CORRECT, TRUE and PREDICTED counts.
 - `text` predictions: per utterance an array (2, 4): for WORDS and CHARACTERS the numbers of

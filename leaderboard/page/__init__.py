@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from harness_bench.results.record import Exported, Leakage, Metric
 
-    from ..board import Board, BoardColumn, BoardTable, Evidence, ModelRow, ResultCell
+    from ..board import (
+        Board,
+        BoardColumn,
+        BoardTable,
+        Evidence,
+        ModelRow,
+        PairedDifference,
+        ResultCell,
+    )
     from ..plots import Plot
 
     Addresses = dict[tuple[str, BoardColumn | str], str]  # source, and column or model -> address
@@ -136,15 +144,17 @@ def _column(table: BoardTable, column: BoardColumn, names: Addresses) -> dict[st
 
 
 def _tests(evidence: Evidence, owner: Mapping[Path, str]) -> list[dict[str, Any]]:
-    """Write the paired tests: models, and one [difference, low, high, p] for every two of them."""
+    """Write the paired tests: models, and a [difference, low, high, p, p by Holm] for each two."""
     return [
         {
             "models": [owner[file] for file in files],
             "method": found.method,
+            "few": found.too_few,
+            "decidable": found.decidable,
             "pairs": [
                 [
                     [round(float(matrix[i, j]), 4) for matrix in
-                     (found.differences, found.low, found.high, found.p_values)]
+                     (found.differences, found.low, found.high, found.p_values, found.p_holm)]
                     for j in range(i)
                 ]
                 for i in range(len(files))
@@ -214,7 +224,7 @@ def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
         "low": span.low if span else None,
         "high": span.high if span else None,
         "place": cell.place,
-        "rank": cell.rank,
+        "rank": tables.rank_span(cell) or str(cell.rank),
         "weights": [round(weight, 4) for weight in cell.result.layer_weights],
         "entries": provenance(cell),
     }
@@ -234,7 +244,7 @@ def provenance(cell: ResultCell) -> list[tuple[str, str]]:
         ("text profile", result.normaliser),
         ("utterances", f"{result.utterances:,}" if result.utterances else None),
         ("hours", None if result.hours is None else f"{result.hours:.2f}"),
-        ("compared with the best", None if cell.best is None else f"p = {cell.best.p_value:.4f}"),
+        ("compared with the best", cell.best and _p_values(cell.best)),
         ("pretraining data", result.pretraining_data),
         ("leakage", _leakage(result.leakage)),
         ("exported", _exported(result.exported)),
@@ -267,6 +277,10 @@ def _metric(metric: Metric) -> str:
     varied = None if metric.spread is None else f"standard deviation over seeds {metric.spread:.2f}"
     texts = [f"{figure(metric, 2)} {metric.unit} {written}".strip(), varied]
     return "; ".join(filter(None, texts))
+
+
+def _p_values(pair: PairedDifference) -> str:
+    return f"p = {pair.p_value:.4f}, {pair.p_holm:.4f} by Holm for all pairs of the column"
 
 
 def _exported(found: Exported | None) -> str | None:

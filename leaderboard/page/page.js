@@ -58,13 +58,13 @@ function scaleOf(column) {
     Math.max(...results.map((each) => each.high ?? each.value))];
 }
 
-// The paired test of two models: [difference, low, high, p, method], first minus second.
+// The paired test of two models: [difference, low, high, p, p by Holm, test], first minus second.
 function paired(column, first, second) {
   for (const test of column.tests) {
     const [a, b] = [test.models.indexOf(first.id), test.models.indexOf(second.id)];
     if (a < 0 || b < 0 || a === b) continue;
-    const [difference, low, high, p] = test.pairs[Math.max(a, b)][Math.min(a, b)];
-    return a > b ? [difference, low, high, p, test.method] : [-difference, -high, -low, p, test.method];
+    const [difference, low, high, p, holm] = test.pairs[Math.max(a, b)][Math.min(a, b)];
+    return [...(a > b ? [difference, low, high] : [-difference, -high, -low]), p, holm, test];
   }
   return null;
 }

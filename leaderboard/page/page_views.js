@@ -1,7 +1,7 @@
 // The page of one task, the page of one model, and two models side by side.
 const paperOf = (result) => [result.paper?.[0] ?? "–", result.paper?.[1] ?? "–"];
-const minus = ([difference, low, high]) =>
-  [signed(difference), make("span", { class: "interval" }, range(low, high))];
+const minus = ([difference, low, high, , , test]) =>
+  [signed(difference), test.few ? null : make("span", { class: "interval" }, range(low, high))];
 const list = (entries) => make("dl", {}, entries.map(([name, value]) =>
   [make("dt", {}, name), make("dd", { dir: "auto" }, String(value))]).flat());
 
@@ -9,14 +9,14 @@ function taskView(column) {
   const models = modelsIn(column).sort((a, b) => a.results[column.id].place - b.results[column.id].place);
   const [best, scale, measured] = [models[0], scaleOf(column), column.source === "measured"];
   const papers = models.some((model) => model.results[column.id].paper);
-  const heads = ["model", column.metric, "rank", ...(measured ? ["minus the best", "p"] : []),
+  const heads = ["model", column.metric, "rank", ...(measured ? ["minus the best", "p", "p, Holm"] : []),
     ...(papers ? ["paper", "minus paper"] : []), "parameters"];
   const rows = models.map((model) => {
     const result = model.results[column.id];
     const test = paired(column, model, best);
     const beside = test ? minus(test) : model === best ? "best" : "–";
-    return [[mark(model), modelLink(model)], scaled(result, scale, model.mark), String(result.rank),
-      ...(measured ? [beside, test ? pValue(test[3]) : "–"] : []),
+    return [[mark(model), modelLink(model)], scaled(result, scale, model.mark), result.rank,
+      ...(measured ? [beside, test ? pValue(test[3]) : "–", test ? pValue(test[4]) : "–"] : []),
       ...(papers ? paperOf(result) : []), model.parameters];
   });
   const methods = [...new Set(column.tests.map((test) => test.method))];
@@ -31,7 +31,7 @@ function taskView(column) {
     make("p", { class: "quiet" }, `${facts}.`),
     grid(`${models.length} model${models.length === 1 ? "" : "s"}`, heads, rows),
     measured ? make("p", { class: "quiet" },
-      "Rank: 1 + the number of models that are better beyond chance (p < 0.05). ",
+      "Rank: from 1 + the number of models that are better beyond chance (p by Holm < 0.05) to the number of those that are not worse; 95 % for all models together. ",
       methods.length ? `Differences: ${methods.join("; ")}.` : "No predictions lie beside these results, so ranks follow the figures alone.") : null,
     make("div", { id: "task-plots", "data-column": column.id }),
     column.breakdowns.map((each) => breakdownTable(column, each, models)),
@@ -61,7 +61,7 @@ function modelView(model) {
   const heads = ["column", "figure", "rank", "place", ...(papers ? ["paper", "minus paper"] : [])];
   const rows = columns.map((column) => {
     const result = model.results[column.id];
-    return [columnLink(column), scaled(result, scaleOf(column), model.mark), String(result.rank),
+    return [columnLink(column), scaled(result, scaleOf(column), model.mark), result.rank,
       `${result.place} of ${modelsIn(column).length}`, ...(papers ? paperOf(result) : [])];
   });
   const facts = { kind: model.kind, figures: sourceName(model.source),
@@ -111,7 +111,8 @@ function verdict(column, first, second, test) {
   const better = (column.up ? a > b : a < b) ? first : second;
   if (column.source === "reported") return "no test: reported figures have no predictions";
   if (!test) return "no test: predictions missing or of other utterances";
-  if (test[3] < 0.05) return [make("strong", { dir: "auto" }, better.name), " is better"];
+  if (test[4] < 0.05) return [make("strong", { dir: "auto" }, better.name), " is better"];
+  if (!test[5].decidable) return "no claim is possible with so few clusters";
   return "cannot be told apart";
 }
 
@@ -126,11 +127,11 @@ function compareView(first, second) {
     const [x, y] = [first, second].map((model) => model.results[column.id]);
     const [test, scale] = [tests.get(column), scaleOf(column)];
     return [columnLink(column), scaled(x, scale, first.mark), scaled(y, scale, second.mark),
-      test ? minus(test) : signed(x.value - y.value), test ? pValue(test[3]) : "–",
+      test ? minus(test) : signed(x.value - y.value), test ? pValue(test[3]) : "–", test ? pValue(test[4]) : "–",
       { words: verdict(column, first, second, test) }];
   });
-  const methods = [...new Set([...tests.values()].filter(Boolean).map((test) => test[4]))];
-  const heads = ["column", first.name, second.name, "difference", "p", { words: "what the data say" }];
+  const methods = [...new Set([...tests.values()].filter(Boolean).map((test) => test[5].method))];
+  const heads = ["column", first.name, second.name, "difference", "p", "p, Holm", { words: "what the data say" }];
   const facts = ["parameters", ...new Set([...Object.keys(first.costs), ...Object.keys(second.costs)])];
   const fact = (model, name) => (name === "parameters" ? model.parameters : model.costs[name] ?? "–");
   return [
@@ -138,7 +139,7 @@ function compareView(first, second) {
     make("p", { class: "form" }, one, " ", two),
     shared.length ? grid("Each figure on its column’s scale; difference: first minus second", heads, rows)
       : make("p", {}, "These two have no column in common."),
-    methods.length ? make("p", { class: "quiet" }, `Difference with its 95 % interval and two-sided p: ${methods.join("; ")}. No correction for several comparisons.`) : null,
+    methods.length ? make("p", { class: "quiet" }, `Difference with its 95 % interval and two-sided p: ${methods.join("; ")}. What the data say follows p by Holm, corrected for all pairs of the column.`) : null,
     make("h3", {}, "Size and cost"),
     grid("Size and cost of the upstreams", ["upstream", first.name, second.name],
       facts.map((name) => [name, fact(first, name), fact(second, name)])),

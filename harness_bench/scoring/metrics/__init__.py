@@ -9,5 +9,5 @@ A metric file provides:
 - `value(totals)`: the metric of one or many sums of statistics at once. `totals` is an array
   (..., 3, classes) for `class`, (..., 2, 4) for `text` and (..., 1 + 2 R, 4) for R `references`;
   the answer is an array (...), NaN where the metric is undefined. Working on sums is what makes
-  the bootstrap fast.
+  intervals and tests fast.
 """

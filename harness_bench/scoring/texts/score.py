@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.scoring.bootstrap import RESAMPLES, cluster_sums, intervals
+from harness_bench.scoring.bootstrap import cluster_sums, intervals
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
     DELETIONS,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from harness_bench.results.predictions import TextCounts, TextPrediction
     from harness_bench.results.record import Metric
-    from harness_bench.scoring.bootstrap import Value
+    from harness_bench.scoring.registry import MetricPlugin
     from harness_bench.scoring.texts.joining import Joined
 
 AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
@@ -75,12 +75,10 @@ class TranscriptFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """By what to group, and what to resample; see `joining.group_values`."""
+    """By what to group, and whose errors hang together; see `joining.group_values`."""
 
     groups: tuple[str, ...] = ()
     cluster: str | None = None
-    seed: int = 0
-    resamples: int = RESAMPLES
 
 
 def grouping_of(rows: Sequence[TextPrediction]) -> Grouping:
@@ -160,8 +158,6 @@ def figures_of(
         counts[:, : 1 + 2 * many],
         [of[key] for key in ids],
         rates,
-        seed=grouping.seed,
-        resamples=grouping.resamples,
     )
     plain = {name: [one.model_dump() for one in ones] for name, ones in spans.items()}
     found["intervals"] = {"wer": [plain.pop(_each(n)) for n in range(many)], **plain}
@@ -223,15 +219,12 @@ def score_texts(
     *,
     profile: str = DEFAULT_PROFILE,
     also: Iterable[str] = (),
-    seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> dict[str, Metric]:
     """Return every text metric with its intervals; the order of rows does not matter.
 
     Metrics under the further profiles of `also` are called `wer_<profile>` and so on.
     """
-    how = Grouping(cluster=GROUP, seed=seed, resamples=resamples)
-    return all_metrics(score_rows(rows, profile, also, how)[0])
+    return all_metrics(score_rows(rows, profile, also, Grouping(cluster=GROUP))[0])
 
 
 def all_metrics(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
@@ -299,19 +292,27 @@ def row_statistics(rows: Sequence[TextPrediction], profile: str, *, several: boo
     return text_statistics([ref for ref, _ in pairs], [hyp for _, hyp in pairs])
 
 
-def _rates(references: int) -> dict[str, Value]:
-    """Return what turns totals (..., 1 + 2 R or more, 4) into the rates of R references, by name.
+def _rates(references: int) -> dict[str, MetricPlugin]:
+    """Return metrics of totals (..., 1 + 2 R or more, 4) of R references, by name.
 
     A text metric is averaged over the references, but WER is reported against each. Metrics of
     several references follow, without `av_X` where X is already that mean.
     """
 
-    def mean(name: str, *places: int) -> Value:
-        value, rows = get_metric(name).value, [[1 + n, 1 + n + references] for n in places]
-        return lambda totals: np.stack([value(totals[..., row, :]) for row in rows], -1).mean(-1)
+    def mean(name: str, *places: int) -> MetricPlugin:
+        plugin, rows = get_metric(name), [[1 + n, 1 + n + references] for n in places]
 
-    def whole(name: str) -> Value:
-        return lambda totals: get_metric(name).value(totals[..., : 1 + 2 * references, :])
+        def value(totals: Array) -> Array:
+            each = [plugin.value(totals[..., row, :]) for row in rows]
+            return np.asarray(np.stack(each, -1).mean(-1))
+
+        return replace(plugin, value=value)
+
+    def whole(name: str) -> MetricPlugin:
+        plugin = get_metric(name)
+        return replace(
+            plugin, value=lambda totals: plugin.value(totals[..., : 1 + 2 * references, :])
+        )
 
     every = range(references)
     means = {name: mean(name, *every) for name in metric_names("text") if name != _EACH}
@@ -325,7 +326,7 @@ def _each(place: int) -> str:
     return f"wer {place}"
 
 
-def _figures(totals: Array, utterances: int, rates: Mapping[str, Value]) -> dict[str, Any]:
+def _figures(totals: Array, utterances: int, rates: Mapping[str, MetricPlugin]) -> dict[str, Any]:
     """Return rates in percent and counts of totals (1 + 3 R, 4); no words give None.
 
     `wer` is jiwer's, one per reference, and `av_wer` its mean; `cer` is the mean over references.
@@ -333,7 +334,7 @@ def _figures(totals: Array, utterances: int, rates: Mapping[str, Value]) -> dict
     holds the single-reference WERs with the substitution cost 2 of MR-WER's authors.
     """
     many = len(totals) // 3
-    values = {name: _known(value(totals)) for name, value in rates.items()}
+    values = {name: _known(rate.value(totals)) for name, rate in rates.items()}
     counted = totals[0 if many > 1 else 1]
     single = error_rate(totals[1 + 2 * many :])
     return {
