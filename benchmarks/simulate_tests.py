@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from harness_bench.core.files import write_text
@@ -60,8 +61,8 @@ class Scenario:
     draw: Draw
 
 
-def _sizes(generator: Generator, shape: tuple[int, ...], mean: int) -> Array:
-    return np.maximum(8, np.exp(generator.normal(np.log(mean), UNEQUAL, shape))).astype(int)
+def _sizes(generator: Generator, shape: tuple[int, ...], mean: int) -> NDArray[np.int64]:
+    return np.maximum(8, np.exp(generator.normal(np.log(mean), UNEQUAL, shape))).astype(np.int64)
 
 
 def _rates(generator: Generator, mean: Array, size: float) -> Array:
@@ -227,7 +228,7 @@ def family_table(repetitions: int) -> Iterator[list[str]]:
         generator = np.random.default_rng(clusters)
         each = [words(0.3, 14)(generator, clusters, repetitions, 0.0) for _ in range(2)]
         hard = each[0][:, :, 0]  # sizes and difficulty of these sets
-        length = hard[..., WORDS, :].sum(axis=-1).astype(int)
+        length = hard[..., WORDS, :].sum(axis=-1).astype(np.int64)
         rate = hard[..., WORDS, SUBSTITUTIONS] / length
         counts = np.zeros((clusters, repetitions, systems, 2, 4))
         for system in range(systems):

@@ -186,8 +186,9 @@ def _compare[P: (ClassPrediction, TextPrediction)](
         found.tests.append((ordered, systems))
         if not systems.decidable:
             found.notes.append(
-                f"{metric} of {len(ordered)} models cannot be told apart: {systems.clusters} "
-                f"clusters allow no p below {systems.smallest_p:.3g} after Holm's correction."
+                f"{metric} cannot tell any of {len(ordered)} models apart: over {systems.clusters} "
+                f"cluster{'s' * (systems.clusters > 1)} p by Holm is never below "
+                f"{systems.smallest_p:.3g}."
             )
     else:
         _compare(found, right, results, metric, profile, known)

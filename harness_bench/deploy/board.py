@@ -72,7 +72,7 @@ def examine(examination: ExportCheck, graph: Run, parent: Run) -> Answered:
                 difference=float(found.differences[here, there]),
                 low=float(found.low[here, there]),
                 high=float(found.high[here, there]),
-                method=found.method,
+                method=found.interval_method,
             )
         )
     return Answered(own, theirs, tuple(changes), examination.profile)

@@ -327,7 +327,7 @@ def _signs(units: int, widest: int, seed: int, resamples: int) -> Iterator[Array
             bits = numbers >> np.arange(units) & 1  # the last unit's is always 0
         else:
             bits = generator.integers(0, 2, size=(rows, units), dtype=np.int8)
-        yield 1.0 - 2.0 * bits
+        yield np.subtract(1.0, 2.0 * bits, dtype=np.float64)
 
 
 def method_of(

@@ -95,6 +95,7 @@ class Systems:
     clusters: int
     smallest_p: float  # that p_holm can reach with so many clusters and pairs
     method: str
+    interval_method: str  # of one pair alone
 
     @property
     def decidable(self) -> bool:
@@ -158,6 +159,7 @@ def compare_systems(
         clusters=clusters,
         smallest_p=smallest_p(clusters, len(p_holm), resamples),
         method=_method(units, groups, len(p_holm), resamples, seeds),
+        interval_method=f"paired {units_of(units, groups)}",
     )
 
 

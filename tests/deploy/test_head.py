@@ -103,7 +103,7 @@ def made(tmp_path: Path, tiny_checkpoint: Path, tone_corpus: Path) -> tuple[Path
         Result, model="tiny", model_kind="pretrained", task="keyword", corpus="tones",
         split="test", synthetic=True, checkpoint_digest=checkpoint_digest(tiny_checkpoint),
     )  # fmt: skip
-    publish(class_result(rows, template, resamples=100), rows, tmp_path / "results")
+    publish(class_result(rows, template), rows, tmp_path / "results")
     return tmp_path / "out", export(source, tmp_path / "out", "onnx-int8", cuts=tone_corpus)
 
 

@@ -28,10 +28,10 @@ def write_results(folder: Path, *, split: str = "test") -> Path:
             Result, model=model, model_kind=kind, task="did", corpus="tones", split=split,
             synthetic=True, parameters=size, command=HOSTILE,
         )  # fmt: skip
-        publish(class_result(rows, row, resamples=200), rows, folder)
+        publish(class_result(rows, row), rows, folder)
         if kind != "random":
             texts = text_rows(count=30, seed=0)
-            found, _ = score_rows(texts, grouping=Grouping(cluster="group", resamples=200))
+            found, _ = score_rows(texts, grouping=Grouping(cluster="group"))
             asr = partial(row, task="asr", synthetic=False)
             publish(text_result(texts, asr, found), texts, folder)
     return folder

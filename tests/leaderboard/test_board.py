@@ -7,14 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.board import Evidence, ModelRow, by_column, make_table, ranks
+from harness_bench.leaderboard.board import (
+    Evidence,
+    ModelRow,
+    by_column,
+    make_table,
+    rank_spans,
+    ranks,
+)
 from harness_bench.leaderboard.tables import mean_rank, score
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.results.record import Metric, Result
-from harness_bench.scoring.systems import Systems
+from harness_bench.scoring.systems import Systems, compare_systems
 from tests.results.test_record import make_result
+from tests.scoring.conftest import class_rows
 
 
 def results(
@@ -39,8 +47,9 @@ def rows(figures: Mapping[tuple[str, str], float], *, up: bool = True) -> dict[s
 def systems(files: tuple[Path, ...], p_values: list[list[float]]) -> Evidence:
     """Make evidence from p-values alone."""
     zeros = np.zeros((len(files), len(files)))
-    ranks = (1,) * len(files)
-    found = Systems((), zeros[0], zeros, zeros, zeros, np.array(p_values), ranks, "made up")
+    many, p = len(files), np.array(p_values)
+    found = Systems((), zeros[0], zeros, zeros, zeros, p, p, (1,) * many, (many,) * many, 24, 0,
+                    "made up", "made up")  # fmt: skip
     return Evidence(tests=[(files, found)])
 
 
@@ -93,6 +102,35 @@ def test_models_that_the_test_cannot_tell_apart_share_a_rank() -> None:
     assert [cells[name].rank for name in "abc"] == [1, 1, 3]
     assert [cells[name].place for name in "abc"] == [1, 2, 3]
     assert [cells[name].tied for name in "abc"] == [False, True, False]
+
+
+def test_ranks_that_tests_leave_open() -> None:
+    """What has no test may be anywhere; without any test nothing is said."""
+    files = [Path(name) for name in "abcd"]
+    zeros, p_values = np.zeros((3, 3)), np.ones((3, 3))
+    tested = Systems((), zeros[0], zeros, zeros, zeros, p_values, p_values, (1, 1, 3), (2, 2, 3),
+                     24, 0, "made up", "made up")  # fmt: skip
+    found = rank_spans(files, Evidence(tests=[(tuple(files[:3]), tested)]))
+    assert found == dict(zip(files, [(1, 3), (1, 3), (3, 4), (1, 4)], strict=True))
+    assert rank_spans(files, None) == rank_spans(files, Evidence()) == {}
+
+
+def test_equal_models_share_all_their_ranks() -> None:
+    """Four models of one quality are 1-4, each of them: the board must not order noise."""
+    rows = {f"m{n}": class_rows(count=300, seed=n, groups=20) for n in range(4)}
+    truths = [row.truth for row in rows["m0"]]
+    groups = [row.group for row in rows["m0"]]
+    alike = {
+        name: [row.model_copy(update={"pred": row.pred if row.pred != row.truth else truth,
+                                      "truth": truth, "group": group})
+               for row, truth, group in zip(each, truths, groups, strict=True)]
+        for name, each in rows.items()
+    }  # fmt: skip
+    found = compare_systems(alike, metric="accuracy")
+    assert (found.ranks, found.last_ranks) == ((1,) * 4, (4,) * 4)
+    worse = [row.model_copy(update={"pred": "?"}) for row in alike["m0"]]
+    found = compare_systems(alike | {"worse": worse}, metric="accuracy")
+    assert (found.ranks, found.last_ranks) == ((1, 1, 1, 1, 5), (4, 4, 4, 4, 5))
 
 
 def test_a_small_p_never_makes_the_worse_figure_better() -> None:

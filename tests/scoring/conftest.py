@@ -79,7 +79,7 @@ def compare_pair(
     *,
     metric: str,
     profile: str | None = None,
-    **how: int,
+    **how: Any,
 ) -> PairedTest:
     """Compare two systems alone, which tables of many must agree with."""
     plugin = get_metric(metric)

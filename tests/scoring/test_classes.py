@@ -262,17 +262,17 @@ def heads(right: tuple[float, ...]) -> list[list[ClassPrediction]]:
 def test_value_and_spread(metric: str) -> None:
     """Accuracy and UAR of the merged rows are the heads' means; spread is theirs by numpy."""
     each = heads((0.4, 0.6, 0.9))
-    singles = [score_classes(rows, resamples=50)[metric].value for rows in each]
-    found = score_classes(merged(each), resamples=50)[metric]
+    singles = [score_classes(rows)[metric].value for rows in each]
+    found = score_classes(merged(each))[metric]
     assert found.value == pytest.approx(np.mean(singles))
     assert found.spread == pytest.approx(np.std(singles, ddof=1))
-    assert score_classes(each[0], resamples=50)[metric].spread is None
+    assert score_classes(each[0])[metric].spread is None
 
 
 def test_equal_heads_change_nothing_but_the_spread() -> None:
     """Three times the same head is that head: value and intervals, spread 0."""
     (rows,) = heads((0.6,))
-    one, three = (score_classes(made, resamples=200) for made in (rows, merged([rows] * 3)))
+    one, three = (score_classes(made) for made in (rows, merged([rows] * 3)))
     for name, metric in one.items():
         assert three[name].value == pytest.approx(metric.value, abs=1e-9)
         assert three[name].figures == pytest.approx(metric.figures, abs=1e-9)
@@ -283,7 +283,7 @@ def test_systems_of_different_numbers_of_heads_are_compared() -> None:
     """Three seeds here and one there: utterances are the unit, not answers."""
     each = heads((0.4, 0.6, 0.9))
     found = compare_pair(merged(each), each[0], resamples=200, metric="accuracy")
-    singles = [score_classes(rows, resamples=50)["accuracy"].value for rows in each]
+    singles = [score_classes(rows)["accuracy"].value for rows in each]
     assert found.difference == pytest.approx(np.mean(singles) - singles[0])
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def test_published_result_comes_back(tmp_path: Path) -> None:
     """The leaderboard reads what scoring wrote, predictions beside it under a relative name."""
     rows = class_rows(count=30, seed=0)
-    result = class_result(rows, TEMPLATE, main_metric="uar", resamples=50)
+    result = class_result(rows, TEMPLATE, main_metric="uar")
     assert list(result.metrics) == ["accuracy", "macro_f1", "uar"]
     path = publish(result, rows, tmp_path)
     found, problems = load_results(tmp_path)
@@ -71,7 +71,7 @@ SINGLE = TextPrediction(id="u1", ref="قال في", hyp="قال", group="g")
 
 def scored(rows: list[TextPrediction], *profiles: str) -> dict[str, Any]:
     main, *others = profiles
-    return score_rows(rows, main, others, Grouping(resamples=20, groups=("group",)))[0]
+    return score_rows(rows, main, others, Grouping(groups=("group",)))[0]
 
 
 def test_figures_by_hand() -> None:
@@ -107,7 +107,7 @@ def test_one_annotator_is_no_multi_reference_figure() -> None:
     for metric in ("mr_wer", "av_wer"):
         with pytest.raises(ValueError, match="one reference; MR-WER and AV-WER need"):
             breakdown([SINGLE], metric=metric)
-    assert not score_texts(ROWS, resamples=20).keys() & {"wer", "cer"}
+    assert not score_texts(ROWS).keys() & {"wer", "cer"}
     with pytest.raises(ValueError, match="'u1' has 2 references"):
         compare_systems({"a": ROWS, "b": ROWS}, metric="wer")
 

@@ -43,10 +43,11 @@ def test_table(compare: Any) -> None:
     code, out, _ = compare("poor", "like", "good", "--metric", "accuracy")
     rows = [line.split() for line in out.splitlines()[3:6]]
     assert code == 0
-    assert [row[:2] for row in rows] == [["good", "1"], ["like", "1"], ["poor", "3"]]
+    assert [row[:2] for row in rows] == [["good", "1-2"], ["like", "1-2"], ["poor", "3"]]
     assert rows[1][3] == "-0.50"
     assert "200 utterances" in out
-    assert "paired cluster bootstrap over 20 clusters, 10000 resamples" in out
+    assert "over 20 clusters" in out
+    assert "Holm for 3 pairs" in out
     assert "better than" not in out, "three systems have no single answer"
 
 

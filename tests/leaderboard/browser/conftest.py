@@ -124,7 +124,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         Result, model=ARABIC, model_kind="pretrained", task="did", corpus="tones", split="test",
         synthetic=True, parameters=316_000_000, layer_weights=(0.5, 0.25, 0.25),
     )  # fmt: skip
-    publish(class_result(tagged, row, resamples=200), tagged, folder)
+    publish(class_result(tagged, row), tagged, folder)
     (folder / "broken <b>.json").write_text("{oops")
     files = build(folder, folder.parent / "out", title=f"Board of {HOSTILE}")
     hashes = {

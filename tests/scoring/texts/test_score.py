@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WORDS = st.lists(st.sampled_from(["كتاب", "بيت", "في", "قال"]), max_size=6).map(" ".join)
 FILLED = WORDS.filter(bool)
-QUICK = Grouping(resamples=20)
+QUICK = Grouping()
 COUNTS = ("ins", "del", "sub", "cor")
 
 
