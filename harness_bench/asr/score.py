@@ -263,6 +263,7 @@ def as_markdown(
         rows.append([figures["profile"], *_values(main, figures), span])
     lines = [f"# {title}", "", f"{main['utterances']} utterances. {meaning}", ""]
     lines += [*_table(head, rows), "", *_counts(main), *(f"Left out: {note}" for note in notes)]
+    lines += [f"Note: {note}." for note in main.get("notes", [])]
     for name, groups in main.get("groups", {}).items():
         lines += ["", f"## By {called.get(name, name)}, profile {main['profile']}", ""]
         most = sorted(groups.items(), key=lambda row: (-row[1]["utterances"], row[0]))

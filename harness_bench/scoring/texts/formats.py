@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_TIMED = ("stm", "ctm")
+_LOOKED_AT = 20  # lines that may show a timed format with a broken line
 _SHOWN = 40  # characters of an utterance in a message
 
 
@@ -69,7 +69,7 @@ class _Reading:
 
     def agrees(self, other: _Reading) -> bool:
         """Tell whether two files share an utterance, or a channel where both are timed."""
-        if {self.kind, other.kind} == set(_TIMED):
+        if {self.kind, other.kind} == {"stm", "ctm"}:
             return bool(self.places & other.places)
         return bool(self.found.texts.keys() & other.found.texts.keys())
 
@@ -116,27 +116,41 @@ def _readings(source: Source) -> list[_Reading]:
     if kind in KINDS and (source.kind != "auto" or kind != "text"):
         return [_Reading(source, kind, lines)]
     told = [line for _, line in lines if not line.startswith(";;")]
-    if all(map(_is_object, told)):
+    if not told:
+        raise ValueError(f"{source.path} holds comments alone; is it the right file?")
+    if all(line.startswith("{") for line in told) and _is_object(told[0]):
         return [_Reading(source, "jsonl", lines)]
     found = [_Reading(source, kind, lines, _is_sure(kind, told)) for kind in _fitting(told)]
     unique = _share_of_first([line.split(maxsplit=1)[0] for line in told])
-    if (not found or unique) and len(told) == len(lines):
+    if not found:
+        _refuse_odd_lines(source.path, [row for row in lines if not row[1].startswith(";;")])
+    if not found or (unique and len(told) == len(lines)):
         found.append(_Reading(source, "text", lines, sure=False))
     return found
 
 
 def _fitting(lines: Sequence[str]) -> list[str]:
     """List the formats but Kaldi text that every line has, and that make sense of the file."""
-    rows = [line.split() for line in lines]
     kinds = []
-    ids = [match["id"] for match in map(TRN.match, lines) if match]
-    if lines and len(ids) == len(lines) and _share_of_first(ids):
-        kinds.append("trn")
-    if rows and all(map(_is_segment, rows)):
-        kinds.append("stm")
-    if rows and all(map(_is_word, rows)):
-        kinds.append("ctm")
-    return kinds
+    if all(map(TRN.match, lines)):
+        ids = [match["id"] for match in map(TRN.match, lines) if match]
+        if _share_of_first(ids):
+            kinds.append("trn")
+    return kinds + [kind for kind, fits in _TIMED.items() if all(fits(ln.split()) for ln in lines)]
+
+
+def _refuse_odd_lines(path: Path, lines: Sequence[tuple[int, str]]) -> None:
+    """Refuse a file whose lines are mostly of a timed format, or that has its comments."""
+    for kind, fits in _TIMED.items():
+        if not any(fits(line.split()) for _, line in lines[:_LOOKED_AT]):
+            continue
+        good = [line for _, line in lines if fits(line.split())]
+        if 2 * len(good) > len(lines) and _is_sure(kind, good):
+            number = next(number for number, line in lines if not fits(line.split()))
+            raise ValueError(
+                f"{path}:{number} is no line of {kind}, as {len(good)} of {len(lines)} lines are. "
+                "Mend it, or say the format with --format."
+            )
 
 
 def _is_sure(kind: str, lines: Sequence[str]) -> bool:
@@ -226,3 +240,6 @@ def _is_object(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except (json.JSONDecodeError, RecursionError):
         return False
+
+
+_TIMED = {"stm": _is_segment, "ctm": _is_word}

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness_bench.scoring.profiles._arabic import looks_buckwalter
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 from harness_bench.scoring.texts.alternatives import choose, parse
 from harness_bench.scoring.texts.readers import read_transcripts, spread
@@ -63,11 +64,18 @@ def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
         raise ValueError(f"{len(rows) - len(found)} ids are given twice; keep one row of each.")
     names = annotators(rows)
     references = {name: {key: row.references[name] for key, row in found.items()} for name in names}
+    sides = {"hypotheses": (row.hyp for row in rows), "references": (row.ref for row in rows)}
     return Joined(
         hypotheses={key: row.hyp for key, row in found.items()},
         references=references or {ONLY: {key: row.ref for key, row in found.items()}},
         fields={key: {**row.tags, GROUP: row.group} for key, row in found.items()},
         left_out=dict.fromkeys(_REASONS, 0),
+        notes=tuple(
+            f"the {side} look like Buckwalter, whose letters no text profile touches; write them "
+            "in Arabic script (`to_arabic` in docs/scoring.md)"
+            for side, texts in sides.items()
+            if looks_buckwalter(texts)
+        ),
     )
 
 

@@ -91,6 +91,21 @@ def test_two_readings_are_a_question(case: str, tmp_path: Path) -> None:
     assert all(part in str(error.value) for part in told)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("u1 A s 0.0 1.0 قال\nu2 A s 0.0 1.5 في\nu3 A s 0.0 x بيت\n", "file0:3 is no line of stm"),
+        (";; a\nr A 0.1 0.2 قال\nr A 0.3\nr A 0.5 0.2 في\n", "file0:3 is no line of ctm"),
+        (";; a\n;; b\n", "comments alone"),
+        ('{"id": "u1", "text": "a"}\n{"id"\n', "file0:2 .*not JSON"),
+    ],
+)
+def test_one_broken_line_makes_no_other_format(text: str, message: str, tmp_path: Path) -> None:
+    """An STM with a typing error would be read as Kaldi text, whose ids are its recordings."""
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)
+
+
 def test_a_format_that_is_said_is_taken(tmp_path: Path) -> None:
     """The way out of the question works, and so does a file's name."""
     hyp, ref, _ = ASKED["text, stm"]
