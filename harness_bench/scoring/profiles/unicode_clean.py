@@ -25,9 +25,15 @@ _LETTERS = str.maketrans(
     | dict(zip("۰۱۲۳۴۵۶۷۸۹", "٠١٢٣٤٥٦٧٨٩", strict=True))
 )  # fmt: skip
 
+_ANY = re.compile(
+    "|".join([_INVISIBLE.pattern, _PRESENTED.pattern, f"[{''.join(map(chr, _LETTERS))}]"])
+)
+
 
 def composed(text: str) -> str:
     """Write each letter in one way; tags stay."""
+    if not _ANY.search(text) and unicodedata.is_normalized("NFC", text):
+        return text  # of most texts this is all
     seen = _PRESENTED.sub(_unfolded, _INVISIBLE.sub("", text))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).translate(_LETTERS))
 
