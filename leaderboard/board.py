@@ -268,7 +268,7 @@ def make_table(
     source: Source,
     evidence: Mapping[BoardColumn, Evidence] | None = None,
 ) -> BoardTable:
-    """Rank results of one source: one row per model, best mean rank first.
+    """Rank results of one source: one row per model, complete ones first, then by mean rank.
 
     Reported results among those of the other source serve as the paper's figures.
     """
@@ -290,7 +290,9 @@ def make_table(
             cells.setdefault(clean(result.model), {})[column] = cell
     scores = superb_scores(cells)
     rows = [ModelRow(model, own, scores.get(model)) for model, own in cells.items()]
-    rows.sort(key=lambda row: (row.mean_rank, _share_better(row, grouped), row.model))
+    # A mean over some columns is no mean over all: such rows stand behind the complete ones.
+    rows.sort(key=lambda row: (len(row.cells) < len(grouped), row.mean_rank,
+                               _share_better(row, grouped), row.model))  # fmt: skip
     found_notes = [note for each in known.values() for note in each.notes]
     notes = (*found_notes, *_split_notes(grouped, results), *_parameter_notes(rows))
     return BoardTable(source, tuple(grouped), tuple(rows), notes, known)

@@ -185,10 +185,11 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     if len(right) == len(alike):
         found.tests.append((ordered, systems))
         if not systems.decidable:
+            each, clusters = results[ordered[0]], systems.clusters
             found.notes.append(
-                f"{metric} cannot tell any of {len(ordered)} models apart: over {systems.clusters} "
-                f"cluster{'s' * (systems.clusters > 1)} p by Holm is never below "
-                f"{systems.smallest_p:.3g}."
+                f"{each.task.upper()}, {each.corpus}: {metric} cannot tell any of {len(ordered)} "
+                f"models apart: over {clusters} cluster{'s' * (clusters > 1)} p by Holm is never "
+                f"below {systems.smallest_p:.3g}."
             )
     else:
         _compare(found, right, results, metric, profile, known)

@@ -50,7 +50,7 @@ LEGEND = (
     "clusters. ±: standard deviation over seeds, of which the figure is the mean. "
     "Mean rank: mean over the columns of 1 + the number of models that are better beyond chance; "
     "1–3 beside it: the ranks that the tests leave open, 95 % for all models of a column together; "
-    "(2/3): over the 2 of 3 columns in which the model has a figure."
+    "(2/3): over the 2 of 3 columns in which the model has a figure; complete models stand first."
 )
 SCORE = (
     "Score, as SUPERB defines it: in each column 0 for FBANK and 1000 for the best model, linear "
@@ -151,7 +151,8 @@ def _grid(table: BoardTable, markup: Markup) -> Iterator[list[str]]:
         words = [word.capitalize() for word in words]
     yield [*words, *(markup.escape(column.head) for column in table.columns)]
     for row in table.rows:
-        rank = " ".join(filter(None, [mean_rank(row, len(table.columns)), rank_span(row)]))
+        span = f"[{rank_span(row)}]" if row.rank_span else ""
+        rank = " ".join(filter(None, [mean_rank(row, len(table.columns)), span]))
         facts = [row.model, parameters(row.parameters), rank]
         facts += [score(row.score)] * table.scored
         cells = [_written(row.cells.get(column), table, markup) for column in table.columns]
