@@ -255,3 +255,37 @@ def test_what_cannot_be_broken_down_is_refused() -> None:
         breakdown(rows, metric="wer")
     with pytest.raises(ValueError, match="holds 'u0000' twice"):
         breakdown([*rows, rows[0]], metric="uar")
+
+
+def test_seeds_take_part_in_the_comparison() -> None:
+    """Heads of other seeds that are no better: the lead of the first head alone is not sure."""
+    right, wrong = (class_rows(count=300, seed=1, groups=20, right=share) for share in (0.95, 0.2))
+    middle = class_rows(count=300, seed=1, groups=20, right=0.5)
+    lucky = [
+        row.model_copy(update={"others": (other.pred,)})
+        for row, other in zip(right, wrong, strict=True)
+    ]
+    found = compare_systems({"lucky": lucky, "steady": middle}, metric="accuracy")
+    assert found.names[0] == "lucky"
+    assert found.p_values[0, 1] > SIGNIFICANT
+    assert found.low[0, 1] < 0 < found.high[0, 1]
+    assert "spread of seeds added" in found.method
+    single = compare_systems({"lucky": right, "steady": middle}, metric="accuracy")
+    assert single.p_values[0, 1] < 0.001
+
+
+@pytest.mark.parametrize(("groups", "few", "told"), [(5, True, False), (6, False, False)])
+def test_what_cannot_be_told_is_said(groups: int, few: bool, told: bool) -> None:  # noqa: FBT001
+    """Three systems over 6 clusters: pairs have p-values, and Holm allows no claim."""
+    rights = enumerate((0.1, 0.5, 0.95))
+    systems = {
+        f"s{n}": class_rows(count=120, seed=0, groups=groups, right=right) for n, right in rights
+    }
+    found = compare_systems(systems, metric="accuracy")
+    assert (found.clusters, found.too_few, found.decidable) == (groups, few, told)
+    assert found.smallest_p == min(1, 3 * 2 ** (1 - groups))
+    assert "no claim is possible" in found.method
+    assert (found.ranks, found.last_ranks) == ((1,) * 3, (3,) * 3)
+    pair = compare_systems({name: systems[name] for name in ("s0", "s2")}, metric="accuracy")
+    assert pair.decidable is not few
+    assert pair.ranks == ((1, 1) if few else (1, 2))
