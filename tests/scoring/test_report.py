@@ -93,6 +93,10 @@ BAD = {
     "one file": (("good",), "1 system to compare"),
     "the same file": (("good", "good"), "Two systems are called"),
     "the same name": (("good", "poor", "--name", "A", "--name", "A"), "Two systems are called 'A'"),
+    "names that look the same": (
+        ("good", "poor", "--name", "\u00e9", "--name", "e\u0301"),
+        "Two systems are called",
+    ),
     "too few names": (("good", "poor", "--name", "A"), "--name is given 1 times for 2 files"),
     "absent": (("absent.jsonl", "good"), "absent.jsonl"),
     "folder": (("good", "runs"), "runs is a folder"),

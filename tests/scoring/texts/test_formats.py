@@ -140,6 +140,7 @@ def test_buckwalter_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "u1 iPhone\n",
         "u1 THE QUICK BROWN FOX\n",
         "u1 the iPhone and McDonald's opened <UNK> today at nine o'clock sharp\n",
         "u1 AT&T and R&B were on the radio all day long in the city of light tonight\n",

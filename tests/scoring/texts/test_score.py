@@ -163,7 +163,7 @@ def test_the_report_says_what_marks_and_tags_cost(asr: Any) -> None:
 
 def test_buckwalter_in_predictions_is_noted(command: Any, tmp_path: Path) -> None:
     """They are this project's own files, so the figures stand, with a note."""
-    row = {"id": "u1", "ref": "قال أحمد", "hyp": "qAl >Hmd", "group": "g"}
+    row = {"id": "u1", "ref": "قال أحمد", "hyp": "qAl >Hmd lbArkAt", "group": "g"}
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps(row), encoding="utf-8")
     assert "Note: the hypotheses look like Buckwalter" in command("asr", "--predictions", path)[1]
