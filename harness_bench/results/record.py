@@ -107,7 +107,7 @@ class Interval(BaseModel):
     low: Finite
     high: Finite
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    method: Name  # such as "jackknife over 6 clusters, t with 4.8 degrees of freedom"
+    method: Name  # such as "jackknife over 6 clusters, t with 4.8 df"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -193,18 +193,19 @@ def intervals(
     differ: then the utterance interval is all there is and its text says so. `seeds` are the
     spreads of metrics that are means over several runs.
     """
-    clusters = cluster_sums(statistics, groups)
-    units = [statistics] if len(clusters) in (1, len(statistics)) else [clusters, statistics]
+    alone = len(set(groups)) in (1, len(statistics))
+    units = [statistics] if alone else [cluster_sums(statistics, groups), statistics]
     found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
     for unit in units:
         freedom = float(degrees_of_freedom(unit.reshape(len(unit), -1).sum(axis=1)))
         for name, plugin in metrics.items():
-            error = float(standard_error(left_out(unit, plugin.value)))
             runs = (seeds or {}).get(name)
-            error, degrees = with_seeds(error, freedom, runs)
+            own_error = float(standard_error(left_out(unit, plugin.value)))
+            error, degrees = with_seeds(own_error, freedom, runs)
             estimate = float(plugin.value(statistics.sum(axis=0)))
             low, high = metric_interval(estimate, error, degrees, plugin)
             method = method_of(len(unit), groups, degrees, runs)
+            method += "; all alike: spread unknown" * (own_error < _TIE < len(unit) - 1)
             found[name] += (Interval(low=low, high=high, level=LEVEL, method=method),)
     return found
 
@@ -226,6 +227,8 @@ def metric_interval(
         ends = [estimate / factor, estimate * factor]
     else:
         ends = [estimate - reach, estimate + reach]
+    if plugin.unit == "%":  # a figure of exactly 0 or 100 has no odds
+        ends = [max(ends[0], 0), min(ends[1], 100) if share else ends[1]]
     return min(float(ends[0]), estimate), max(float(ends[1]), estimate)
 
 
@@ -337,11 +340,11 @@ def method_of(
     clusters = len(set(groups))
     if units == 1:
         return "one utterance alone: nothing is known of its spread"
-    spread = f", spread of {seeds.seeds} seeds added" if seeds else ""
-    tail = f", t with {degrees:.1f} degrees of freedom{spread}"
+    spread = f", spread of {seeds.seeds} seeds" if seeds else ""
+    tail = f", t with {degrees:.1f} df{spread}"  # results allow 120 characters in all
     if units == len(groups):
         return f"jackknife over {units} utterances{tail}{'; one cluster only' * (clusters == 1)}"
-    few = "; so few clusters give a rough interval" if clusters < FEW_CLUSTERS else ""
+    few = "; so few clusters: rough" if clusters < FEW_CLUSTERS else ""
     return f"jackknife over {clusters} clusters{tail}{few}"
 
 

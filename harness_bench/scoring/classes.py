@@ -176,13 +176,14 @@ def score_classes(rows: Sequence[ClassPrediction]) -> dict[str, Metric]:
     if not rows:
         raise ValueError("There is no prediction to score; is the prediction file empty?")
     ordered = sorted(rows, key=lambda row: row.id)
-    heads = list(head_statistics(ordered, classes_of(ordered)))
-    counts = np.mean(heads, axis=0)
+    classes = classes_of(ordered)
+    counts = row_statistics(ordered, classes)
+    heads = [one.sum(axis=0) for one in head_statistics(ordered, classes)]
     groups = [row.group for row in ordered]
     plugins = {name: get_metric(name) for name in metric_names("class")}
     spreads = {}
     for name, plugin in plugins.items():
-        spreads[name] = SeedSpread.of([float(plugin.value(one.sum(axis=0))) for one in heads])
+        spreads[name] = SeedSpread.of([float(plugin.value(one)) for one in heads])
     spans = intervals(counts, groups, plugins, spreads)
     found = {}
     for name, plugin in plugins.items():
