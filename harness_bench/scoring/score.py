@@ -54,7 +54,8 @@ def score(
 
     Args:
         predictions: hypotheses or labels by utterance id; or, without truths, a file of
-            `ClassPrediction` or `TextPrediction` lines, which hold their truth.
+            `ClassPrediction` or `TextPrediction` lines, a manifest, or shared counts, which hold
+            their truth.
         truths: references, one for each annotator; of classes one, and a file is one of prepared
             cuts. Files of texts may be Kaldi text, trn, STM, CTM or JSON lines.
         classes: labels are scored instead of texts.

@@ -13,8 +13,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 NULL = "@"
 _MARKED = re.compile(r"[{}]|(?<!\S)(\(\S*\)|@)(?!\S)")
@@ -22,7 +26,9 @@ _TOKEN = re.compile(r"[{}]|[^\s{}]+")
 _INSIDE = re.compile(r"[{}/]|[^\s{}/]+")
 _FORGOTTEN, _INSERTED, _SUBSTITUTED = 3000, 3000, 4000
 _OPTIONAL, _NOTHING = 2000, 1
+_FAR = 1 << 29  # more than any cost
 
+type Costs = NDArray[np.int32]  # (nodes, hypothesis words + 1)
 type Pair = tuple[str | None, str | None]  # words of reference and hypothesis, None for a gap
 
 
@@ -87,13 +93,23 @@ def choose(arcs: Sequence[Arc], words: Sequence[str], same: Callable[[str], str]
     deletion. An optional word that was not said is paired with itself.
     """
     heard = [same(word) for word in words]
-    table = [_row(0, [], heard, [])]
     into: dict[int, list[Arc]] = {}
     for arc in arcs:
         into.setdefault(arc.end, []).append(arc)
-    for node in range(1, len(into) + 1):
-        table.append(_row(node, into[node], heard, table, same))
-    return [*reversed([*_back(table, words)])]
+    inserted = np.cumsum([0, *(_INSERTED if word else 0 for word in heard)])
+    table = np.zeros((1 + len(into), 1 + len(heard)), np.int32)
+    table[0] = inserted
+    spoken, missing = np.array(heard, dtype=object), np.array([not word for word in heard], bool)
+    for node in range(1, len(table)):
+        best = np.full(len(inserted), _FAR)
+        for arc in into[node]:
+            word, left_out = _cost(arc, same)
+            best = np.minimum(best, table[arc.start] + left_out)
+            if word:
+                said = np.where(spoken == word, 0, np.where(missing, _FAR, _SUBSTITUTED))
+                best[1:] = np.minimum(best[1:], table[arc.start, :-1] + said)
+        table[node] = np.minimum.accumulate(best - inserted) + inserted
+    return [*reversed([*_back(table, into, words, heard, same)])]
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -130,7 +146,7 @@ def _element(part: str, parts: Iterator[str], network: _Network, node: int) -> i
     return network.join(ends)
 
 
-class _Cell(NamedTuple):
+class _Step(NamedTuple):
     cost: int
     rank: int  # among equally cheap ones the lowest is taken
     node: int  # where it comes from
@@ -138,55 +154,45 @@ class _Cell(NamedTuple):
     arc: Arc | None
 
 
-def _row(
-    node: int,
-    into: Sequence[Arc],
-    heard: Sequence[str],
-    table: Sequence[Sequence[_Cell]],
-    same: Callable[[str], str] = str,
-) -> list[_Cell]:
-    """Return the cheapest ways to a node, after each number of hypothesis words."""
-    row: list[_Cell] = []
-    for column in range(len(heard) + 1):
-        ways = [way for arc in into for way in _ways(arc, column, heard, table, same)]
-        if not into and not column:
-            ways.append(_Cell(0, 0, node, 0, None))
-        if column:
-            cost = row[-1].cost + (_INSERTED if heard[column - 1] else 0)
-            ways.append(_Cell(cost, 1, node, column - 1, None))
-        row.append(min(ways, key=lambda way: way[:2]))
-    return row
-
-
-def _ways(
-    arc: Arc,
-    column: int,
-    heard: Sequence[str],
-    table: Sequence[Sequence[_Cell]],
-    same: Callable[[str], str],
-) -> Iterator[_Cell]:
-    """Yield the ways along one arc: its word said, said as another, or not said."""
-    before = table[arc.start]
+def _cost(arc: Arc, same: Callable[[str], str]) -> tuple[str, int]:
+    """Return the word of an arc as it is compared, and what leaving it out costs."""
     if arc.word is None:
-        yield _Cell(before[column].cost, 0, arc.start, column, arc)
-        return
+        return "", 0
     word = "" if arc.word == NULL else same(arc.word)
-    if column and word:
-        step = 0 if word == heard[column - 1] else _SUBSTITUTED
-        if heard[column - 1]:
-            yield _Cell(before[column - 1].cost + step, 0, arc.start, column - 1, arc)
-    step = _FORGOTTEN if word and not arc.optional else _OPTIONAL if word else _NOTHING
-    yield _Cell(before[column].cost + step, 2, arc.start, column, arc)
+    return word, _NOTHING if not word else _OPTIONAL if arc.optional else _FORGOTTEN
 
 
-def _back(table: Sequence[Sequence[_Cell]], words: Sequence[str]) -> Iterator[Pair]:
+def _steps(
+    arc: Arc, column: int, table: Costs, heard: Sequence[str], same: Callable[[str], str]
+) -> Iterator[_Step]:
+    """Yield the steps along one arc: its word said, said as another, or not said."""
+    word, left_out = _cost(arc, same)
+    if column and word and heard[column - 1]:
+        said = 0 if word == heard[column - 1] else _SUBSTITUTED
+        yield _Step(int(table[arc.start, column - 1]) + said, 0, arc.start, column - 1, arc)
+    rank = 0 if arc.word is None else 2
+    yield _Step(int(table[arc.start, column]) + left_out, rank, arc.start, column, arc)
+
+
+def _back(
+    table: Costs,
+    into: Mapping[int, Sequence[Arc]],
+    words: Sequence[str],
+    heard: Sequence[str],
+    same: Callable[[str], str],
+) -> Iterator[Pair]:
     """Yield the pairs of the cheapest way, from its end."""
     node, column = len(table) - 1, len(words)
     while node or column:
-        cell = table[node][column]
-        hyp = words[column - 1] if cell.column < column else None
-        if cell.arc is None:
+        arcs = into.get(node, ())
+        steps = [step for arc in arcs for step in _steps(arc, column, table, heard, same)]
+        if column:
+            cost = int(table[node, column - 1]) + (_INSERTED if heard[column - 1] else 0)
+            steps.append(_Step(cost, 1, node, column - 1, None))
+        step = min(steps, key=lambda one: one[:2])
+        hyp = words[column - 1] if step.column < column else None
+        if step.arc is None:
             yield None, hyp
-        elif cell.arc.word not in (None, NULL):
-            yield cell.arc.word, cell.arc.word if cell.arc.optional and hyp is None else hyp
-        node, column = cell.node, cell.column
+        elif step.arc.word not in (None, NULL):
+            yield step.arc.word, step.arc.word if step.arc.optional and hyp is None else hyp
+        node, column = step.node, step.column
