@@ -73,6 +73,13 @@ class _Reading:
             return bool(self.places & other.places)
         return bool(self.found.texts.keys() & other.found.texts.keys())
 
+    def is_read(self) -> bool:
+        """Tell whether every line can be read in this way."""
+        try:
+            return bool(self.found.texts)
+        except ValueError:
+            return False
+
     def told(self) -> str:
         """Say what this reading gives."""
         texts = self.found.texts
@@ -91,7 +98,7 @@ def read_all(sources: Sequence[Source | Transcripts]) -> list[Transcripts]:
     the format.
     """
     readings = [
-        [_known(source)] if isinstance(source, Transcripts) else _readings(source)
+        [_known(source)] if isinstance(source, Transcripts) else _readable(_readings(source))
         for source in sources
     ]
     return [
@@ -104,6 +111,13 @@ def _known(transcripts: Transcripts) -> _Reading:
     reading = _Reading(Source(transcripts.path), "text", [])
     reading.found = transcripts
     return reading
+
+
+def _readable(readings: list[_Reading]) -> list[_Reading]:
+    """Drop the ways that end in an error, where another does not."""
+    if len(readings) == 1:
+        return readings
+    return [reading for reading in readings if reading.is_read()] or readings
 
 
 def _readings(source: Source) -> list[_Reading]:

@@ -60,6 +60,8 @@ PAIRS = {
     "trn, text": ("قال (u1)\nفي (u2)\n", "u1 قال\nu2 في\n", {"u1", "u2"}, {"u1", "u2"}),
     "trn of one line": ("قال (u1)\n", "كان (u1)\n", {"u1"}, {"u1"}),
     "trn, trn": ("a (noise) (u1)\nb (u2)\n", "a (u1)\nb (u2)\n", {"u1", "u2"}, {"u1", "u2"}),
+    # As an STM the first line has a label that is none.
+    "text of decimals": ("u1 a b 0.1 0.2 <a b\n",) * 2 + ({"u1"},) * 2,
     "jsonl, text": ('{"id": "u1", "text": "a"}\n', "u1 a\n", {"u1"}, {"u1"}),
 }  # fmt: skip
 
