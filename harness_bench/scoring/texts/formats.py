@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOKED_AT = 20  # lines that may show a timed format with a broken line
+_SURE = 2  # of what speaks for a format
 _SHOWN = 40  # characters of an utterance in a message
 
 
@@ -53,7 +54,7 @@ class _Reading:
     source: Source
     kind: str
     lines: list[tuple[int, str]]
-    sure: bool = True  # the lines alone say so
+    evidence: int = _SURE  # of the lines alone
 
     @cached_property
     def found(self) -> Transcripts:
@@ -72,6 +73,11 @@ class _Reading:
         if {self.kind, other.kind} == {"stm", "ctm"}:
             return bool(self.places & other.places)
         return bool(self.found.texts.keys() & other.found.texts.keys())
+
+    def crosses(self, other: _Reading) -> bool:
+        """Tell whether words and segments of the same channels meet, though laid out otherwise."""
+        timed = {self.kind, other.kind} == {"stm", "ctm"}
+        return timed and min(self.evidence, other.evidence) > 0 and self.agrees(other)
 
     def is_read(self) -> bool:
         """Tell whether every line can be read in this way."""
@@ -134,12 +140,12 @@ def _readings(source: Source) -> list[_Reading]:
         raise ValueError(f"{source.path} holds comments alone; is it the right file?")
     if all(line.startswith("{") for line in told) and _is_object(told[0]):
         return [_Reading(source, "jsonl", lines)]
-    found = [_Reading(source, kind, lines, _is_sure(kind, told)) for kind in _fitting(told)]
+    found = [_Reading(source, kind, lines, _evidence(kind, told)) for kind in _fitting(told)]
     unique = _share_of_first([line.split(maxsplit=1)[0] for line in told])
     if not found:
         _refuse_odd_lines(source.path, [row for row in lines if not row[1].startswith(";;")])
     if not found or (unique and len(told) == len(lines)):
-        found.append(_Reading(source, "text", lines, sure=False))
+        found.append(_Reading(source, "text", lines, evidence=0))
     return found
 
 
@@ -159,7 +165,7 @@ def _refuse_odd_lines(path: Path, lines: Sequence[tuple[int, str]]) -> None:
         if not any(fits(line.split()) for _, line in lines[:_LOOKED_AT]):
             continue
         good = [line for _, line in lines if fits(line.split())]
-        if 2 * len(good) > len(lines) and _is_sure(kind, good):
+        if 2 * len(good) > len(lines) and _evidence(kind, good):
             number = next(number for number, line in lines if not fits(line.split()))
             raise ValueError(
                 f"{path}:{number} is no line of {kind}, as {len(good)} of {len(lines)} lines are. "
@@ -167,20 +173,21 @@ def _refuse_odd_lines(path: Path, lines: Sequence[tuple[int, str]]) -> None:
             )
 
 
-def _is_sure(kind: str, lines: Sequence[str]) -> bool:
-    """Tell whether lines that fit a format can hardly be Kaldi text.
+def _evidence(kind: str, lines: Sequence[str]) -> int:
+    """Tell how little lines that fit a format look like Kaldi text.
 
-    Times have decimals or recordings go on over lines, and words are mostly no numbers; the ids
-    of a trn differ.
+    Something speaks for times with decimals, or recordings that go on over lines. All is said if
+    moreover most lines have more than numbers. The ids of several lines of trn differ.
     """
     if kind == "trn":
-        return len(lines) > 1
+        return _SURE if len(lines) > 1 else 0
     rows = [line.split() for line in lines]
-    first, said = (3, slice(STM_FIELDS, None)) if kind == "stm" else (2, slice(4, CTM_FIELDS))
+    first = 3 if kind == "stm" else 2
     timed = _most([any("." in time for time in row[first : first + 2]) for row in rows])
-    spread = not _share_of_first([row[0] for row in rows])
-    spoken = [word for row in rows for word in row[said]]
-    return (timed or spread) and 2 * numbers(spoken) < len(spoken)
+    if not timed and _share_of_first([row[0] for row in rows]):
+        return 0
+    worded = _most([numbers(row[1:]) < len(row) - 1 for row in rows])
+    return _SURE if worded and len(rows) > 1 else 1
 
 
 def _decided(own: Sequence[_Reading], others: Sequence[Sequence[_Reading]]) -> _Reading:
@@ -189,14 +196,15 @@ def _decided(own: Sequence[_Reading], others: Sequence[Sequence[_Reading]]) -> _
         return own[0]
     rest = [reading for readings in others for reading in readings]
     fitting = [one for one in own if any(map(one.agrees, rest))] or list(own)
+    strong = [one for one in fitting if one.evidence == _SURE or any(map(one.crosses, rest))]
     if len(fitting) == 1:
-        lone = [one for one in own if one.sure and one is not fitting[0]]
+        lone = [one for one in own if one.evidence and one is not fitting[0]]
         if not lone:  # nothing speaks for another reading but its lines
             return fitting[0]
         fitting += lone
-    elif len(sure := [one for one in fitting if one.sure]) == 1:
-        return sure[0]
-    elif not sure and (meant := _beside_ctm(fitting, others)):
+    elif len(strong) == 1:
+        return strong[0]
+    elif not strong and (meant := _beside_ctm(fitting, others)):
         return meant
     told = "; ".join(one.told() for one in fitting)
     raise ValueError(
@@ -232,12 +240,12 @@ def _is_segment(row: Sequence[str]) -> bool:
         len(row) >= STM_FIELDS
         and numbers(row[3:5]) == len(row[3:5])
         and 0 <= float(row[3]) < float(row[4])
-        and _is_channel(row[1])
+        and all(map(_is_name, row[1:3]))
     )
 
 
 def _is_word(row: Sequence[str]) -> bool:
-    if not CTM_FIELDS <= len(row) <= CTM_MOST or not _is_channel(row[1]):
+    if not CTM_FIELDS <= len(row) <= CTM_MOST or not _is_name(row[1]):
         return False
     if row[4].upper() in CHOICE:
         return True
@@ -245,7 +253,8 @@ def _is_word(row: Sequence[str]) -> bool:
     return numbers(row[2:4]) == len(row[2:4]) and all(numbers([one]) or one == "NA" for one in more)
 
 
-def _is_channel(text: str) -> bool:
+def _is_name(text: str) -> bool:
+    """Tell whether a channel or speaker may be called so: `1`, but not `0.5`."""
     return not (numbers([text]) and "." in text)
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORDS = st.lists(st.sampled_from(["قال", "1", "25", "<UNK>", "أحمد", "(noise)"]), max_size=8)
+SPOKEN = st.lists(
+    st.sampled_from(["قال", "1", "2.5", "أحمد", "(noise)", "A"]), min_size=1, max_size=8
+)
 DIGITS = st.lists(st.sampled_from([*"0123456789", "15", "700"]), min_size=4, max_size=8)
 
 
@@ -37,6 +40,34 @@ def test_digits_are_words(rows: list[list[str]], tmp_path_factory: pytest.TempPa
     text = kaldi(rows)
     for found in read(tmp_path_factory.mktemp("f"), text, text):
         assert found.texts == {f"u{place}": " ".join(row) for place, row in enumerate(rows)}
+
+
+@given(
+    rows=st.lists(DIGITS | SPOKEN, min_size=1, max_size=5),
+    layout=st.sampled_from(["ctm, stm", "ctm, text", "text, stm", "trn, trn", "text, text"]),
+)
+def test_no_pair_is_misread(
+    rows: list[list[str]], layout: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever the words: each file is read as it was written, or the format is asked for."""
+    texts = {f"r{place}": " ".join(row) for place, row in enumerate(rows)}
+    segments = {f"{key}_A_0.000_{len(text) + 1:.3f}": text for key, text in texts.items()}
+    written = {
+        "text": ("".join(f"{key} {text}\n" for key, text in texts.items()), texts),
+        "trn": ("".join(f"{text} ({key})\n" for key, text in texts.items()), texts),
+        "stm": ("".join(f"{key} A s 0.00 {len(text) + 1:.2f} {text}\n"
+                        for key, text in texts.items()), segments),
+        "ctm": ("".join(f"{key} A {place}.10 0.20 {word}\n" for key, text in texts.items()
+                        for place, word in enumerate(text.split())), texts),
+    }  # fmt: skip
+    pair = [written[name] for name in layout.split(", ")]
+    try:
+        found = read(tmp_path_factory.mktemp("f"), *(text for text, _ in pair))
+    except ValueError as error:
+        assert "--format" in str(error)  # noqa: PT017 - a question, or what was written
+    else:
+        assert layout != "text, stm", "their ids are others"
+        assert [one.texts for one in found] == [texts for _, texts in pair]
 
 
 @given(rows=st.lists(WORDS, min_size=2, max_size=6))
