@@ -25,6 +25,8 @@ from harness_bench.results.record import Interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from harness_bench.scoring.registry import MetricPlugin
     from harness_bench.scoring.statistics import Array
 
@@ -127,29 +129,43 @@ def contributions(first: Array, second: Array, value: Value) -> Array:
     It is the difference that remains if both systems gave the mean of their answers in all other
     units. Exchanging the systems in one unit turns that unit's sign and changes no other, so that
     flipping signs is an exact test; of ratios with a common denominator they add up to the
-    difference. Counts of few errors add up to the same sum in many ways: small units weigh a
-    millionth more, so that such ties do not cost power.
+    difference. In few units counts of errors add up to the same sum in many ways: small units then
+    weigh a millionth more, so that such ties do not cost power.
     """
     pooled, step = (first.sum(axis=0) + second.sum(axis=0)) / 2, max(1, _TOTALS // first[0].size)
     parts = []
     for at in range(0, len(first), step):
         half = (first[at : at + step] - second[at : at + step]) / 2
         parts.append(value(pooled + half) - value(pooled - half))
-    found = np.concatenate(parts).round(_DIGITS)
+    found = np.concatenate(parts)
+    if not is_exact(len(first)):
+        return found
     sizes = np.maximum((first + second).reshape(*found.shape, -1).sum(axis=-1), 1)
     return np.asarray(found * (1 + _TIE_BREAK * sizes.mean(axis=0) / sizes))
 
 
-def sign_flip(added: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Array:
+def sign_flip(
+    added: Array,
+    pairs: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Array:
     """Return the two-sided p-value of each column of contributions (U, P) -> (P,).
 
-    All signs are tried where they are no more than `resamples`, but for a common turn of all;
-    otherwise as many are drawn, and p is (1 + hits) / (1 + draws) (Phipson and Smyth, 2010).
+    With `pairs` (two rows of P columns of `added`) it is that of the columns' differences; so many
+    systems need one sum each. All signs are tried where they are no more than `resamples`, but for
+    a common turn of all; otherwise as many are drawn, and p is (1 + hits) / (1 + draws) (Phipson
+    and Smyth, 2010).
     """
-    reached = np.abs(added.sum(axis=0)) - _TIE
-    hits, exact = np.zeros(added.shape[1]), is_exact(len(added), resamples)
-    for signs in _signs(len(added), max(added.shape), seed, resamples):
-        hits += (np.abs(signs @ added) >= reached).sum(axis=0)
+
+    def of_pairs(sums: Array) -> Array:
+        return np.abs(sums if pairs is None else sums[..., pairs[0]] - sums[..., pairs[1]])
+
+    reached = of_pairs(added.sum(axis=0)) - _TIE
+    hits, exact = np.zeros(len(reached)), is_exact(len(added), resamples)
+    for signs in _signs(len(added), max(len(added), len(reached)), seed, resamples):
+        hits += (of_pairs(signs @ added) >= reached).sum(axis=0)
     if exact:
         return np.asarray(hits / 2 ** (len(added) - 1))
     return np.asarray((1 + hits) / (1 + resamples))
@@ -286,16 +302,13 @@ def paired_tests(
     values, left = value(units.sum(axis=0)), left_out(units, value)
     differences = (values[one] - values[other]).round(_DIGITS) + 0.0  # -0.0 is 0
     errors, degrees, p_values = (np.ones(len(one)) for _ in range(3))
-    draws, step = draws_of(len(one), resamples), max(1, _TOTALS // len(units))
-    for at in range(0, len(one), step):
-        i, j = one[at : at + step], other[at : at + step]
-        errors[at : at + step] = standard_error(left[:, i] - left[:, j])
-        degrees[at : at + step] = degrees_of_freedom(sizes[:, i] + sizes[:, j])
-        if clusters > 1:
-            pairs = zip(i, j, strict=True)
-            each = [contributions(units[:, a], units[:, b], value) for a, b in pairs]
-            added = np.stack(each, axis=1)
-            p_values[at : at + step] = sign_flip(added, seed=seed, resamples=draws)
+    for some in _blocks(len(one), len(units)):
+        i, j = one[some], other[some]
+        errors[some] = standard_error(left[:, i] - left[:, j])
+        degrees[some] = degrees_of_freedom(sizes[:, i] + sizes[:, j])
+    if clusters > 1:
+        draws = draws_of(len(one), resamples)
+        p_values = _flipped(units, value, (one, other), seed=seed, resamples=draws)
     for pair in range(len(one)) if any(seeds) else ():
         runs = seeds[one[pair]], seeds[other[pair]]
         both, errors[pair], degrees[pair] = _seeded(
@@ -305,6 +318,35 @@ def paired_tests(
     reach = stdtrit(degrees, (1 + LEVEL) / 2) * errors
     low, high = ((differences + turn * reach).round(_DIGITS) + 0.0 for turn in (-1, 1))
     return PairTables(differences, low, high, p_values)
+
+
+def _flipped(
+    units: Array,
+    value: Value,
+    pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
+    **how: int,
+) -> Array:
+    """Return the sign-flip test's p-value of each pair of systems; units (U, M, ...) -> (P,)."""
+
+    def added(some: slice) -> Array:
+        each = zip(pairs[0][some], pairs[1][some], strict=True)
+        return np.stack([contributions(units[:, i], units[:, j], value) for i, j in each], axis=1)
+
+    blocks = [*_blocks(len(pairs[0]), len(units))]
+    first = [contributions(units[:, m], units[:, 0], value) for m in range(units.shape[1])]
+    base = np.stack(first, axis=1)
+    # Of ratios with a common denominator, such as WER and accuracy, differences are enough.
+    if all(
+        np.abs(added(some) - base[:, pairs[0][some]] + base[:, pairs[1][some]]).max() < _TIE
+        for some in blocks
+    ):
+        return sign_flip(base, pairs, **how)
+    return np.concatenate([sign_flip(added(some), **how) for some in blocks])
+
+
+def _blocks(pairs: int, units: int) -> Iterator[slice]:
+    step = max(1, _TOTALS // units)
+    yield from (slice(at, at + step) for at in range(0, pairs, step))
 
 
 def _seeded(
@@ -329,7 +371,8 @@ def _signs(units: int, widest: int, seed: int, resamples: int) -> Iterator[Array
             numbers = np.arange(start, start + rows)[:, None]
             bits = numbers >> np.arange(units) & 1  # the last unit's is always 0
         else:
-            bits = generator.integers(0, 2, size=(rows, units), dtype=np.int8)
+            octets = generator.integers(0, 256, size=(rows, -(-units // 8)), dtype=np.uint8)
+            bits = np.unpackbits(octets, axis=1, count=units)
         yield np.subtract(1.0, 2.0 * bits, dtype=np.float64)
 
 
