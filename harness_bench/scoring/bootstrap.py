@@ -324,7 +324,9 @@ def _flipped(
     units: Array,
     value: Value,
     pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
-    **how: int,
+    *,
+    seed: int,
+    resamples: int,
 ) -> Array:
     """Return the sign-flip test's p-value of each pair of systems; units (U, M, ...) -> (P,)."""
 
@@ -340,8 +342,10 @@ def _flipped(
         np.abs(added(some) - base[:, pairs[0][some]] + base[:, pairs[1][some]]).max() < _TIE
         for some in blocks
     ):
-        return sign_flip(base, pairs, **how)
-    return np.concatenate([sign_flip(added(some), **how) for some in blocks])
+        return sign_flip(base, pairs, seed=seed, resamples=resamples)
+    return np.concatenate(
+        [sign_flip(added(some), seed=seed, resamples=resamples) for some in blocks]
+    )
 
 
 def _blocks(pairs: int, units: int) -> Iterator[slice]:
@@ -369,7 +373,7 @@ def _signs(units: int, widest: int, seed: int, resamples: int) -> Iterator[Array
         rows = min(block, many - start)
         if exact:
             numbers = np.arange(start, start + rows)[:, None]
-            bits = numbers >> np.arange(units) & 1  # the last unit's is always 0
+            bits = (numbers >> np.arange(units) & 1).astype(np.uint8)  # the last unit's is always 0
         else:
             octets = generator.integers(0, 256, size=(rows, -(-units // 8)), dtype=np.uint8)
             bits = np.unpackbits(octets, axis=1, count=units)
