@@ -64,6 +64,24 @@ def test_every_profile_is_hand_checked() -> None:
     assert {profile for profile, _, _ in HAND_CHECKED} == set(profile_names())
 
 
+@given(
+    text=st.text(
+        st.sampled_from("و كتاب ءأئؤپڤ٣3«»،؛؟!\\]^[_-\u064b\u0652\u0653\u0640ةىa "), max_size=30
+    )
+)
+@settings(deadline=None)
+def test_oual_2026_letter_by_letter(text: str) -> None:
+    """An oracle that goes through letters and then words, where the board has a row of patterns."""
+    said = {"پ": "ب", "ڤ": "ف", "أ": "ا", "ؤ": "و", "ئ": "ي", "ء": "", "٣": "3"}
+    gone = set("،؛؟!\\]^[_-\u064b\u0652")
+    words = "".join(said.get(char, char) for char in text if char not in gone).split()
+    joined = []
+    while words:
+        word = words.pop(0)
+        joined.append(word + words.pop(0) if word == "و" and words else word)
+    assert get_profile("oual-2026").normalise(text) == " ".join(joined)
+
+
 def test_profiles_follow_one_another() -> None:
     """Any profiles compose, in the order said, and results carry the versions of all."""
     parts = [get_profile(name) for name in ("unicode-clean", "kaldi-mgb2", "mgb2")]
