@@ -28,6 +28,7 @@ from harness_bench.scoring.bootstrap import (
     left_out,
     metric_interval,
     sign_flip,
+    sizes_of,
     standard_error,
     with_seeds,
 )
@@ -156,7 +157,7 @@ def covers(units: Array, plugin: MetricPlugin, truth: float) -> float:
     """Return the percent of intervals that hold the true value; units (U, S, ...)."""
     left, estimates = left_out(units, plugin.value), plugin.value(units.sum(axis=0))
     errors = standard_error(left)
-    freedom = degrees_of_freedom(units.reshape(*units.shape[:2], -1).sum(axis=-1))
+    freedom = degrees_of_freedom(sizes_of(units, plugin))
     held = [
         low <= truth <= high
         for low, high in (

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from harness_bench.results.record import Interval
+from harness_bench.scoring.statistics import INSERTIONS, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,6 +124,13 @@ def degrees_of_freedom(sizes: Array) -> Array:
     return np.asarray(np.maximum(effective - 1, 1))
 
 
+def sizes_of(units: Array, plugin: MetricPlugin) -> Array:
+    """Return how much is asked in each unit (U, ...), whatever is answered: utterances or words."""
+    if plugin.kind == "class":
+        return np.asarray(units[..., TRUE, :].sum(axis=-1))
+    return np.asarray(units[..., :INSERTIONS].sum(axis=(-2, -1)))
+
+
 def contributions(first: Array, second: Array, value: Value) -> Array:
     """Return what each unit (U, ...) adds to the difference of two systems -> (U, ...).
 
@@ -213,8 +221,8 @@ def intervals(
     units = [statistics] if alone else [cluster_sums(statistics, groups), statistics]
     found: dict[str, tuple[Interval, ...]] = dict.fromkeys(metrics, ())
     for unit in units:
-        freedom = float(degrees_of_freedom(unit.reshape(len(unit), -1).sum(axis=1)))
         for name, plugin in metrics.items():
+            freedom = float(degrees_of_freedom(sizes_of(unit, plugin)))
             runs = (seeds or {}).get(name)
             own_error = float(standard_error(left_out(unit, plugin.value)))
             error, degrees = with_seeds(own_error, freedom, runs)
