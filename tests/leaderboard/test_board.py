@@ -15,7 +15,7 @@ from harness_bench.leaderboard.board import (
     rank_spans,
     ranks,
 )
-from harness_bench.leaderboard.tables import mean_rank, score
+from harness_bench.leaderboard.tables import mean_rank, rank_span, score
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -196,3 +196,24 @@ def test_of_several_fbank_rows_the_fullest_is_the_floor() -> None:
     assert {name: (each.value, each.of) for name, each in scores.items() if each} == {
         "fbank": (0, 2), "best": (1000, 2), "half": (250, 2), "a fbank": (250, 2),
     }  # fmt: skip
+
+
+def test_a_model_of_one_column_does_not_lead() -> None:
+    """Its mean rank of 1 is over the column it chose."""
+    figures = {("whole", "did"): 90.0, ("whole", "ser"): 80.0, ("one", "ser"): 80.1}
+    made = list(rows(figures).values())
+    assert [row.model for row in made] == ["whole", "one"]
+    assert [row.mean_rank for row in made] == [1.5, 1]
+
+
+def test_rank_spans_are_written_and_averaged() -> None:
+    """Of two columns with 1-3 and 2-2 the mean reaches from 1.5 to 2.5; without a test nothing."""
+    (row,) = rows({("a", "x"): 1.0, ("a", "y"): 1.0}).values()
+    spans: list[tuple[int, int] | None] = [(1, 3), (2, 2)]
+    cells = dict(
+        zip(row.cells, [replace(cell, rank_span=span) for cell, span in
+                        zip(row.cells.values(), spans, strict=True)], strict=True)
+    )  # fmt: skip
+    assert rank_span(replace(row, cells=cells)) == "1.5–2.5"
+    assert [rank_span(cell) for cell in cells.values()] == ["1–3", "2"]
+    assert rank_span(row) == ""
