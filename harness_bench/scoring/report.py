@@ -149,12 +149,15 @@ def _figures_report(
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
     """List what a reader of the figures under one profile should know."""
-    left_out = found.get("unscorable", {"utterances": 0})
-    rule = (
-        f"{left_out['utterances']} utterances left out under {found['profile']}, whose references "
-        f"the rule {left_out['rule']} names unscorable"
-    )
-    return [*([rule] if left_out["utterances"] else []), *found.get("notes", [])]
+    notes = list(found.get("notes", []))
+    left_out = found.get("unscorable")  # counts that were shared say nothing of it
+    if left_out and left_out["utterances"]:
+        rule = (
+            f"{left_out['utterances']} utterances left out under {found['profile']}, whose "
+            f"references the rule {left_out['rule']} names unscorable"
+        )
+        notes.insert(0, rule)
+    return notes
 
 
 def class_report(

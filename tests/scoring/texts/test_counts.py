@@ -49,6 +49,15 @@ def test_figures_and_intervals_are_those_of_the_transcripts(make: Any, shared: A
         assert score(counts, profile=profile) == score(texts, profile=profile)
 
 
+@pytest.mark.parametrize("how", [("--json",), (), ("--profile", "all")])
+def test_the_command_reads_counts_as_it_reads_transcripts(
+    how: Any, shared: Any, command: Any
+) -> None:
+    texts, counts = shared(text_rows(count=20, seed=1), "model")
+    code, printed, _ = command("asr", "--predictions", counts, *how)
+    assert (code, printed) == (0, command("asr", "--predictions", texts, *how)[1])
+
+
 def test_no_transcript_is_shared(shared: Any) -> None:
     """No word of either side, and no field but ids, clusters, tags and numbers."""
     rows = text_rows(count=20, seed=1)
