@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections import Counter, OrderedDict
+from collections import Counter
 from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from harness_bench.audio.base import AudioFault, Fault, Header
 from harness_bench.audio.containers.about import HARMLESS
+from harness_bench.audio.recent import Idle, Key, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,12 +41,11 @@ _FADING = "opus"
 _AHEAD = (5, 8)  # seconds before a stretch where its decoding begins
 _KEPT = 1 << 22  # samples of all channels: as many stay in memory when they have been decoded
 _BLOCK = 1 << 16  # samples that are decoded at once
+_LONGEST_LOSSY = 4096  # samples of a frame; lossless codecs have longer ones
 _IDLE = 4  # decoders that wait for the next stretch of their file
 _TRIES = 3  # so many more stretches may fail to be decoded from a little before than not
 _SURVEYS = 256  # files whose packets stay known
 _SCALES = {"u8": (128, 128), "s16": (0, 1 << 15), "s32": (0, 1 << 31)}
-
-type Key = tuple[str, int, int]  # a path, its bytes and the time of its last change
 
 
 class _Entry(NamedTuple):
@@ -196,7 +195,9 @@ class _Cursor:
             context.flags2 |= int(av.codec.context.Flags2.skip_manual)  # it would cut the end twice
         self.codec = str(self.stream.codec_context.name)
         self.format = str(self.container.format.name)
+        self.unit = float(self.stream.time_base or 0)  # seconds
         self.decoded, self.packets, self.failed = 0, 0, 0  # samples; and packets so far
+        self.sound = 0  # samples before the first packet that failed
         self.dropped = 0  # samples that FFmpeg dropped before the first
         self.entry = _Entry(0, None, None)  # the packet that was decoded last
         self.frames = self._decode()
@@ -236,6 +237,7 @@ class _Cursor:
             try:
                 frames = packet.decode()
             except (error, ValueError):  # FFmpeg's own program leaves it out, too
+                self.sound = self.sound if self.failed else self.decoded
                 self.failed += 1
                 continue
             for frame in frames:
@@ -327,7 +329,7 @@ def _survey(cursor: _Cursor, lacking: str | None) -> _Survey:
     kind: tuple[int, int] | None = None
     entries: list[_Entry] = []
     kept: list[Any] | None = []
-    before, longest = 0, 0
+    before, longest, gap = 0, 0, _Gap()
     for frame in cursor.frames:
         this = (int(frame.sample_rate), int(frame.layout.nb_channels))
         if kind is None:
@@ -340,16 +342,52 @@ def _survey(cursor: _Cursor, lacking: str | None) -> _Survey:
             kept.append(frame)
             kept = kept if cursor.decoded * kind[1] <= _KEPT else None
         before, longest = cursor.decoded, max(longest, frame.samples)
+        gap.note(cursor, kind[0])
     if kind is None or not min(kind):
         raise _nothing(cursor, lacking)
-    lost = cursor.failed * longest / kind[0]
-    if lost > HARMLESS:
-        lacking = f"damaged: {cursor.failed} of its packets, about {lost:.2f} s, cannot be decoded"
-    else:
-        lacking = _lacking(cursor, kind[0], longest, lacking)
-    surplus = min(_surplus(cursor), cursor.decoded)
-    header = Header(cursor.decoded - surplus, *kind, lacking)
+    lacking = _lacking(cursor, kind[0], longest, lacking)
+    there, lacking = _in_place(cursor, gap, kind[0], longest, lacking)
+    surplus = min(_surplus(cursor), there)
+    header = Header(there - surplus, *kind, lacking)
     return _Survey(header, cursor.codec, entries, surplus, samples_of(kept) if kept else None)
+
+
+class _Gap:
+    """Where the times of packets first run ahead of the samples decoded: some lack there."""
+
+    def __init__(self) -> None:
+        self.place: int | None = None
+        self._usual = -float("inf")  # seconds ahead, by what decoders drop at the beginning
+
+    def note(self, cursor: _Cursor, rate: int) -> None:
+        """Compare the packet that was decoded last."""
+        entry = cursor.entry
+        if self.place is not None or entry.time is None or cursor.format in _RAW:
+            return
+        ahead = entry.time * cursor.unit - entry.first / rate
+        if entry.first < rate / 4:
+            self._usual = max(self._usual, ahead)
+        elif ahead > self._usual + HARMLESS:
+            self.place = entry.first
+
+
+def _in_place(
+    cursor: _Cursor, gap: _Gap, rate: int, frame: int, lacking: str | None
+) -> tuple[int, str | None]:
+    """Return the samples that are where their times say, and what lacks.
+
+    What follows damage comes too early, and segments of it would be others.
+    """
+    there, lost = cursor.decoded, cursor.failed * frame / rate
+    faults = [lacking] if lacking else []
+    if lost > HARMLESS:
+        faults.append(f"{cursor.failed} of its packets, about {lost:.2f} s, cannot be decoded")
+        there = cursor.sound
+    if faults and gap.place is not None:
+        there = min(there, gap.place)
+    if there < cursor.decoded:
+        faults.insert(0, f"damaged at {there / rate:.2f} s, and what follows is out of its place")
+    return there, "; ".join(faults) or None
 
 
 def _surplus(cursor: _Cursor) -> int:
@@ -390,8 +428,9 @@ def _lacking(cursor: _Cursor, rate: int, frame: int, lacking: str | None) -> str
     else:
         return None
     there = cursor.decoded / rate
-    # Some count what is dropped at both ends, a frame or two.
-    if promised - there <= HARMLESS + 2 * frame / rate:
+    # Some count what is dropped at both ends, a frame or two; those with long frames drop nothing.
+    dropped = 2 * frame if frame <= _LONGEST_LOSSY else 0
+    if promised - there <= HARMLESS + dropped / rate:
         return None
     return f"cut off: the header promises {promised:.2f} s, and {there:.2f} s are there"
 
@@ -422,71 +461,8 @@ def _library() -> Any:
     return av
 
 
-class _Recent[Item]:
-    """The last few things that were put in, by file; safe for threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, Lock()
-        self._items: OrderedDict[Key, Item] = OrderedDict()
-
-    def get(self, key: Key | None) -> Item | None:
-        """Return what is known of a file."""
-        with self._lock:
-            if key is None or key not in self._items:
-                return None
-            self._items.move_to_end(key)
-            return self._items[key]
-
-    def forked(self) -> None:
-        """Begin anew in a forked process, where another thread may have held the lock."""
-        self._lock = Lock()
-
-    def put(self, key: Key | None, item: Item) -> None:
-        """Keep something, and forget what was longest unused."""
-        if key is None:
-            return
-        with self._lock:
-            self._items[key] = item
-            if len(self._items) > self._most:
-                self._items.popitem(last=False)
-
-
-class _Idle:
-    """Decoders that wait for the next stretch of their file; safe for threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._waiting: list[tuple[Key, _Cursor]] = []
-
-    def forked(self) -> None:
-        """Begin anew in a forked process: both would move the place in an open file."""
-        self._lock, self._waiting = Lock(), []
-
-    def put(self, key: Key | None, cursor: _Cursor) -> None:
-        """Keep a decoder open, and close the one that waited longest if there are many."""
-        if key is None:
-            cursor.close()
-            return
-        with self._lock:
-            self._waiting.append((key, cursor))
-            over = self._waiting[:-_IDLE]
-            del self._waiting[:-_IDLE]
-        for _, old in over:
-            old.close()
-
-    def take(self, key: Key | None, first: int) -> _Cursor | None:
-        """Return the decoder of a file that is least before a sample."""
-        with self._lock:
-            fit = [item for item in self._waiting if item[0] == key and item[1].position <= first]
-            if not fit:
-                return None
-            best = max(fit, key=lambda item: item[1].position)
-            self._waiting = [item for item in self._waiting if item is not best]
-            return best[1]
-
-
-_surveys = _Recent[_Survey](_SURVEYS)
-_idle = _Idle()
+_surveys = Recent[_Survey](_SURVEYS)
+_idle = Idle[_Cursor](_IDLE)
 os.register_at_fork(after_in_child=_surveys.forked)
 os.register_at_fork(after_in_child=_idle.forked)
 _tries = Counter[Key]()  # stretches that could be decoded from a little before, less others

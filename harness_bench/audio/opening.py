@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from harness_bench.audio.base import AudioFault, Fault, Header, OpenAudio
 from harness_bench.audio.containers import examine
-from harness_bench.audio.ffmpeg import FfmpegStream, Key
+from harness_bench.audio.ffmpeg import FfmpegStream
 from harness_bench.audio.parts import PartOfFile, SeekableFile
 from harness_bench.audio.resample import LOWEST_RATE
 from harness_bench.audio.sndfile import ChainedStream, SndfileStream
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness_bench.audio.containers.about import About
+    from harness_bench.audio.recent import Key
 
 type Stream = SndfileStream | ChainedStream | FfmpegStream
 

@@ -152,7 +152,10 @@ def _stretch(utterance: Utterance, header: Header) -> tuple[int, int]:
         raise Unfit(Reason.CUT_OFF, header.lacking)
     wanted = length - first if utterance.duration is None else round(utterance.duration * rate)
     missing = min(first + wanted - length, wanted)
-    if length and (first >= length or missing > _PAST_THE_END * rate):
+    if not length:
+        reason = Reason.CUT_OFF if header.lacking else Reason.EMPTY
+        raise Unfit(reason, header.lacking or "no samples")
+    if first >= length or missing > _PAST_THE_END * rate:
         end, there = (first + max(wanted, 0)) / rate, length / rate
         detail = f"it ends at {end:.2f} s and its recording at {there:.2f} s"
         if not whole:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness_bench.audio.io import AudioFault, open_audio, read_header
+from harness_bench.audio.io import AudioFault, Fault, open_audio, read_header
 from tests.audio.recordings import KINDS, voice, write
 
 # Streams that say nowhere how long they are: half of one is a whole one.
@@ -60,6 +60,53 @@ def test_a_torn_last_frame_of_flac_is_told(tmp_path: Path) -> None:
     assert "cut off" in str(read_header(tmp_path / "b.flac").lacking)
     with open_audio(tmp_path / "b.flac") as stream, pytest.raises(AudioFault):
         stream.read()
+
+
+@pytest.mark.parametrize("kind", ["a file", "of a pipe"])
+def test_flac_without_a_whole_frame_has_no_length(kind: str, tmp_path: Path) -> None:
+    """Libsndfile takes a length of 0 for one without end, and every segment would be inside."""
+    write(tmp_path / "a.flac", voice(48_000, 16_000), 16_000, "flac", "flac")
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    if kind == "of a pipe":
+        data[21:26] = bytes([data[21] & 0xF0]) + bytes(4)
+    (tmp_path / "torn.flac").write_bytes(data[:-500])
+    header = read_header(tmp_path / "torn.flac")
+    assert "cut off" in str(header.lacking)
+    assert header.samples <= 48_000
+    (tmp_path / "none.flac").write_bytes(data[: data.index(b"\xff\xf8") + 100])
+    with pytest.raises(AudioFault) as caught:
+        read_header(tmp_path / "none.flac")
+    assert caught.value.fault is Fault.CUT_OFF
+
+
+def test_long_frames_are_no_tolerance(tmp_path: Path) -> None:
+    """WavPack's frames have half a second; two of them lack, and not a little padding."""
+    write(tmp_path / "a.wv", voice(96_000, 16_000), 16_000, "wv", "wavpack")
+    data = (tmp_path / "a.wv").read_bytes()
+    (tmp_path / "b.wv").write_bytes(data[: len(data) * 4 // 5])
+    assert "cut off" in str(read_header(tmp_path / "b.wv").lacking)
+
+
+@pytest.mark.parametrize(
+    ("name", "muxer", "codec"),
+    [("a.m4a", "ipod", "alac"), ("a.webm", "webm", "libopus"), ("a.wma", "asf", "wmav2")],
+)
+def test_what_follows_damage_is_not_taken_for_its_place(
+    name: str, muxer: str, codec: str, tmp_path: Path
+) -> None:
+    """Without what cannot be decoded, or is skipped over, all behind it comes too early."""
+    write(tmp_path / name, voice(96_000, 16_000), 16_000, muxer, codec)
+    data = bytearray((tmp_path / name).read_bytes())
+    place = len(data) // 2
+    data[place : place + 3000] = bytes(3000)
+    damaged = tmp_path / f"damaged_{name}"
+    damaged.write_bytes(data)
+    with open_audio(tmp_path / name) as whole, open_audio(damaged) as broken:
+        assert broken.header.lacking
+        there, rate = broken.header.samples, broken.header.sampling_rate
+        assert rate < there < 4.1 * rate
+        near = there - rate // 5  # what is decoded first after damage may sound otherwise
+        np.testing.assert_array_equal(broken.read(0, near), whole.read(0, near))
 
 
 def test_a_header_that_counts_half_is_told(recordings: dict[str, bytes], tmp_path: Path) -> None:

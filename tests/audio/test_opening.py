@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harness_bench.audio import ffmpeg
 from harness_bench.audio.io import AudioFault, Fault, open_audio, read_header
+from harness_bench.audio.recent import Recent
 from tests.audio.recordings import KINDS, decoded, voice, write
 
 # FFmpeg's Opus gives 48 kHz where libsndfile gives the rate that was encoded; its ALAC in CAF
@@ -160,7 +161,7 @@ def long(request: pytest.FixtureRequest, folder: Path) -> Path:
 def test_any_stretch_equals_that_of_the_whole(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Codecs remember: MP3's reservoir, overlapping windows, noise, filters of Opus."""
     monkeypatch.setattr(ffmpeg, "_KEPT", 1000)
-    monkeypatch.setattr(ffmpeg, "_surveys", ffmpeg._Recent(4))
+    monkeypatch.setattr(ffmpeg, "_surveys", Recent(4))
     whole, rng = read(long), np.random.default_rng(0)
     places = rng.integers(0, len(whole), 12).tolist()
     for first in [*places, len(whole) - 3, len(whole) + 5]:
@@ -174,6 +175,18 @@ def test_any_stretch_equals_that_of_the_whole(long: Path, monkeypatch: pytest.Mo
         pieces = list(stream.blocks(70_001))
     assert {len(piece) for piece in pieces[:-1]} == {70_001}
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("samples", [100_000, 133_000])
+def test_the_last_page_of_vorbis_is_read_in_its_place(samples: int, tmp_path: Path) -> None:
+    """Its end is cut to length, and libsndfile seeks too far in it."""
+    path = tmp_path / "a.ogg"
+    path.write_bytes(encoded(voice(samples, 16_000), 16_000, "OGG", "VORBIS"))
+    whole = read(path)
+    assert len(whole) == samples
+    for first in range(samples - 40_000, samples, 1999):
+        with open_audio(path) as stream:
+            np.testing.assert_allclose(stream.read(first, 900), whole[first : first + 900])
 
 
 def test_threads_read_stretches_of_one_file(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:

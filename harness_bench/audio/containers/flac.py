@@ -52,13 +52,15 @@ def examine(found: Bytes, start: int = 0) -> About:
         return About(exact=True)
     if last is None and tail < end:
         last = _last_frame(found, stream, end, end)
-    there = 0
+    there, lacking = 0, None
     if last is not None:
         whole = _checked(found.at(last.place, end - last.place))
         there = last.first + (last.samples if whole else 0)
-    lacking = None
+        lacking = None if whole or stream.total else "its last frame is torn"
     if stream.total - there > HARMLESS * stream.rate:
         lacking = f"the header promises {stream.total} samples, and there are {there}"
+    if not there:  # a length of 0 means that it is unknown: libsndfile would promise 2**63 samples
+        return OTHERS._replace(lacking=lacking)
     return About(exact=True, lacking=lacking, patches=(_patch(found, stream, there),))
 
 

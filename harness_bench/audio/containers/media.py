@@ -39,7 +39,7 @@ def examine_mp4(found: Bytes) -> About:
     if last.end > found.size:
         return OTHERS._replace(
             lacking=f"{last.end - found.size} bytes of its last part "
-            f"({last.kind.decode('latin-1')}) lack"
+            f"({last.kind.decode('latin-1')}) are missing"
         )
     return OTHERS
 

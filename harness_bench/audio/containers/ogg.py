@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 _HEAD = 27  # bytes of a page's header before the sizes of its segments
 _FIRST, _LAST = 2, 4  # flags of a stream's first and last page
 _NO_POSITION = -1
+_VORBIS_RATE = 40  # where the rate stands, counted from the first page's beginning
 # libsndfile decodes 80 ms before a place in Opus, as its standard asks; a third of all stretches
 # then begin otherwise than in the whole, by up to -43 dB. After 4 s none of 400 did.
 _OPUS_REMEMBERS = 5  # seconds
 _CODECS = (b"\x01vorbis", b"OpusHead")  # that libsndfile reads
+# In the last page of Vorbis, whose end is cut to length, libsndfile seeks up to 192 samples too
+# far; decoded from before that page, every place is right.
+_LONGEST_PAGE = 60  # seconds
 _TAG = 4096  # bytes; some programs write a tag behind the end
 _AHEAD = 1 << 16  # bytes that are read at once
 
@@ -34,6 +38,7 @@ def examine(found: Bytes) -> About:
     """Examine an Ogg file: whether its last page is there, and whether it is several streams."""
     links: list[int] = []
     codec, serials, last, page = b"", set[int](), None, None
+    longest = 0  # samples of a page
     for page in _pages(found):
         if page.flags & _FIRST:
             if links and page.serial in serials and last is None:
@@ -44,6 +49,7 @@ def examine(found: Bytes) -> About:
                 serials, last = set(), None
             serials.add(page.serial)
         elif page.position != _NO_POSITION and not page.torn:
+            longest = max(longest, page.position - (last.position if last else 0))
             last = page
     if page is None:
         return OTHERS
@@ -52,7 +58,10 @@ def examine(found: Bytes) -> About:
         return OTHERS._replace(lacking=lacking)  # video beside audio, or a codec of its own
     ends = (*links[1:], found.size)
     chain = tuple(zip(links, ends, strict=True)) if len(links) > 1 else ()
-    preroll = _OPUS_REMEMBERS if codec.startswith(b"OpusHead") else 0
+    preroll = _OPUS_REMEMBERS
+    if not codec.startswith(b"OpusHead"):
+        (rate,) = found.unpack("<I", links[0] + _VORBIS_RATE) or (0,)
+        preroll = min(longest // max(rate, 1) + 1, _LONGEST_PAGE)
     return About(exact=True, lacking=lacking, preroll=preroll, links=chain)
 
 
@@ -74,7 +83,8 @@ def _lacking(found: Bytes, page: _Page) -> str | None:
     """Say what lacks; a stream that was recorded often has no last page, yet whole ones."""
     behind = found.size - page.end
     if page.torn:
-        return f"its last page (Ogg) is torn: {-behind} of its bytes and all behind them lack"
+        told = "its last page (Ogg) is torn: {} bytes of it are missing, and all that followed"
+        return told.format(-behind)
     if behind > (_TAG if page.flags & _LAST else 0):
-        return f"{behind} bytes behind its last page (Ogg) are no page: it is cut off or damaged"
+        return f"{behind} bytes behind its last page (Ogg) are not a page"
     return None
