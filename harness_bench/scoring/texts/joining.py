@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from harness_bench.scoring.profiles._arabic import looks_buckwalter
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 from harness_bench.scoring.texts.alternatives import choose, parse
-from harness_bench.scoring.texts.readers import read_transcripts, spread
+from harness_bench.scoring.texts.readers import overlapping, read_transcripts, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from harness_bench.results.predictions import TextPrediction
     from harness_bench.scoring.texts.readers import Transcripts
@@ -112,13 +112,25 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
         fields={key: references[0].fields.get(key, {}) for key in common},
         left_out=dict(zip(_REASONS, counted, strict=True)),
         marked=marked.intersection(common),
-        notes=tuple(
-            f"{file.tag_labels} segments of {file.path.name} begin with a tag such as <UNK>, which "
-            "is their label and no word, as sclite reads it"
-            for file in references
-            if file.tag_labels
-        ),
+        notes=tuple(_notes(everything)),
     )
+
+
+def _notes(files: Sequence[Transcripts]) -> Iterator[str]:
+    """Say what a reader of the figures should know of a hypothesis and its references."""
+    for file in files[1:]:
+        if file.tag_labels:
+            yield (
+                f"{file.tag_labels} segments of {file.path.name} begin with a tag such as <UNK>, "
+                "which is their label and no word, as sclite reads it"
+            )
+    cut = next((file for file in files[1:] if file.segments), None)
+    crossing = overlapping(cut.segments.values()) if cut else 0
+    if cut and crossing and any(file.words for file in files):
+        yield (
+            f"{crossing} segments of {cut.path.name} begin before another of their channel ends; "
+            "timed words there go to the first segment that holds their middle"
+        )
 
 
 def _marked(references: Sequence[Transcripts]) -> frozenset[str]:

@@ -38,6 +38,11 @@ def text_of(row: Mapping[str, Any], role: str) -> str | None:
     return text if isinstance(text, str) else None
 
 
+def names_hypothesis(row: Mapping[str, Any]) -> bool:
+    """Tell whether a line has a hypothesis under a name that no reference has."""
+    return any(name in row for name in _HYPOTHESES)
+
+
 def is_manifest(row: Any) -> bool:
     """Tell whether a line has a reference and a hypothesis under names of manifests."""
     return (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness_bench.scoring.profiles._arabic import looks_buckwalter, to_arabic
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 from harness_bench.scoring.texts.alternatives import NULL, has_alternatives, is_marked, parse
-from harness_bench.scoring.texts.manifests import id_of, text_of
+from harness_bench.scoring.texts.manifests import id_of, names_hypothesis, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,6 +71,7 @@ class Transcripts:
     marked: set[str] = field(default_factory=set)  # ids of texts with sclite's marks
     tag_labels: int = 0  # segments of an STM whose label is a tag such as <UNK>
     choice: list[list[CtmWord]] | None = None  # alternatives of a CTM that are being read
+    named: bool | None = None  # whether the first of JSON lines names a hypothesis
 
     def add(self, key: str, text: str, fields: dict[str, str] | None = None) -> None:
         """Take in an utterance; the first line of an id stands and further ones are noted."""
@@ -165,6 +166,17 @@ def spread(
         else:
             texts[home.id].append(word.text)
     return {key: " ".join(found) for key, found in texts.items()}, outside
+
+
+def overlapping(segments: Iterable[StmSegment]) -> int:
+    """Count the segments that begin before an earlier one of their channel ends."""
+    ends: dict[tuple[str, str], float] = {}
+    found = 0
+    for one in sorted(segments, key=lambda one: (one.start, one.end)):
+        last = ends.get((one.recording, one.channel), 0)
+        found += one.start < last
+        ends[one.recording, one.channel] = max(last, one.end)
+    return found
 
 
 def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -275,7 +287,13 @@ def _jsonl(line: str, found: Transcripts, convert: Callable[[str], str], role: s
     key = id_of(row) if isinstance(row, dict) else None
     if not key:
         raise LineError("expected an object with a string `id`, or with `audio_filepath`")
-    text = text_of(row, role)
+    text, named = text_of(row, role), names_hypothesis(row)
+    found.named = named if found.named is None else found.named
+    if role == "hyp" and named is not found.named:  # `text` is the reference there
+        raise LineError(
+            f"id {key!r} has {'a' if named else 'no'} hypothesis such as `pred_text`, and the "
+            f"first line has {'none' if named else 'one'}; give it to every line"
+        )
     if text is None:
         raise LineError(f"id {key!r} has no string `{role}` or `text`")
     values = {**(row["tags"] if isinstance(row.get("tags"), dict) else {}), **row}

@@ -54,6 +54,16 @@ def test_a_manifest_of_two_files(tmp_path: Path, command: Any) -> None:
     assert (found["wer"], found["sub"]) == ([100], 1)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_line_without_its_hypothesis_is_no_perfect_one(*, first: bool, tmp_path: Path) -> None:
+    """Its `text` is the reference: taken for the hypothesis it would have no error."""
+    rows = [{"id": "u", "text": "a", "pred_text": "b"}, {"id": "v", "text": "a"}]
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows[:: 1 if first else -1])), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"m.jsonl:2 .*'[uv]' has (no|a) hypothesis"):
+        score(path, path)
+
+
 @pytest.mark.parametrize(("rule", "left_out"), [("none", 0), ("open-asr", 2), ("only-tags", 3)])
 def test_unscorable_references_are_left_out_and_counted(
     rule: str, left_out: int, tmp_path: Path, command: Any

@@ -15,6 +15,7 @@ from harness_bench.scoring.texts.readers import (
     CtmWord,
     StmSegment,
     Transcripts,
+    overlapping,
     read_transcripts,
     spread,
 )
@@ -121,6 +122,13 @@ def test_spread_loses_no_word(times: list[float], cuts: list[float]) -> None:
     for segment in segments:
         inside = {word.text for word in words if segment.start <= word.start < segment.end}
         assert set(texts[segment.id].split()) == inside
+
+
+def test_overlapping_segments_are_counted_by_channel() -> None:
+    """One within another, one that crosses its end; not those that touch, nor other channels."""
+    times = [(0, 5), (1, 2), (4, 6), (6, 7)]
+    segments = [StmSegment("r", "A", *each) for each in times] + [StmSegment("r", "B", 0, 9)]
+    assert overlapping(reversed(segments)) == 2
 
 
 def test_spread_reports_words_of_no_segment() -> None:
