@@ -142,8 +142,11 @@ def append_jsonl(path: Path, row: object) -> None:
 
 
 def read_jsonl(path: Path) -> Iterator[Any]:
-    """Yield the values of a JSON-lines file; a broken line is a `ValueError` with its number."""
-    with path.open(encoding="utf-8") as stream:
+    """Yield the values of a JSON-lines file; a broken line is a `ValueError` with its number.
+
+    A byte order mark, as Windows writes one, is no part of the first line.
+    """
+    with path.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue

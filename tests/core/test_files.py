@@ -106,6 +106,8 @@ def test_json_lines_round_trip(tmp_path: Path) -> None:
     rows = [{"id": "a", "text": "سطر\nسطر"}, {"id": "b", "text": ""}]
     assert write_jsonl(path, rows) == len(path.read_text(encoding="utf-8").splitlines()) == 2
     assert list(read_jsonl(path)) == rows
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert list(read_jsonl(path)) == rows, "a byte order mark is no part of the first line"
 
 
 def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
