@@ -398,7 +398,9 @@ def method_of(
     spread = f", spread of {seeds.seeds} seeds" if seeds else ""
     tail = f", t with {degrees:.1f} df{spread}"  # results allow 120 characters in all
     if units == len(groups):
-        return f"jackknife over {units} utterances{tail}{'; one cluster only' * (clusters == 1)}"
+        few = "; so few: rough" if units < FEW_CLUSTERS else ""
+        warning = "; one cluster only" if clusters == 1 else few
+        return f"jackknife over {units} utterances{tail}{warning}"
     few = "; so few clusters: rough" if clusters < FEW_CLUSTERS else ""
     return f"jackknife over {clusters} clusters{tail}{few}"
 

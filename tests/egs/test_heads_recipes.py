@@ -67,7 +67,7 @@ def test_a_corpus_as_it_came_ends_in_a_result(
     assert (tmp_path / "exp" / "leaderboard" / "index.html").is_file()
     assert ("dev and test share 1 cluster" in done.stdout) == (task == "did")
     # One of the five test utterances comes from a video of dev.
-    assert ("bootstrap over 4 utterances" in done.stdout) == (task == "did")
+    assert ("jackknife over 4 utterances" in done.stdout) == (task == "did")
 
 
 @pytest.mark.slow

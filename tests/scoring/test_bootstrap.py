@@ -83,6 +83,15 @@ def test_method_warns_of_few_clusters(groups: int, said: str) -> None:
     assert ("few" in interval.method) == (groups == 3)
 
 
+def test_method_warns_of_few_utterances_that_are_clusters() -> None:
+    """Three utterances say no more than three speakers."""
+    for count in (3, 30):
+        rows = [row.model_copy(update={"group": row.id}) for row in class_rows(count=count, seed=3)]
+        interval = score_classes(rows)["accuracy"].interval
+        assert interval is not None
+        assert ("so few" in interval.method) == (count == 3)
+
+
 def test_a_figure_of_clusters_that_are_all_alike_is_not_sure() -> None:
     """100 % of every speaker: an interval without width is no certainty, and its text says so."""
     rows = [
