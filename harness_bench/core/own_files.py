@@ -101,6 +101,12 @@ def refusal(out: Path, strangers: Iterable[Path]) -> str:
     )
 
 
+def spoil(out: Path) -> None:
+    """Mark a folder of which something is about to be removed before it is written anew."""
+    if not (out / UNFINISHED).exists():
+        write_json(out / UNFINISHED, {FILES: []})  # those of the earlier run stay in its provenance
+
+
 @contextmanager
 def replacing(out: Path, old: Iterable[Path], files: Collection[str]) -> Iterator[None]:
     """Remove the files of an earlier run; while the block writes `files`, a mark lists both.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +15,12 @@ import soundfile
 from harness_bench.corpora.base import AUDIO, Utterance
 from harness_bench.corpora.formats import unpack
 from harness_bench.corpora.prepare import prepare
+from harness_bench.cuts import store
 from tests.corpora.hf_datasets import files_of, read, said, unpacked, write
 from tests.corpora.layouts.hf import AUDIO as STRUCT
 from tests.corpora.layouts.hf import UTTERANCES, encoded
 from tests.corpora.layouts.hf import build as build_tree
 from tests.corpora.trees import left_out
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_columns_become_fields(tmp_path: Path) -> None:
@@ -150,7 +148,7 @@ def test_files_are_unpacked_bit_for_bit(tmp_path: Path) -> None:
 )
 def test_samples_are_written_exactly(tmp_path: Path, samples: np.ndarray, kind: str) -> None:
     """In the smallest form that loses nothing; the oracle is libsndfile reading it again."""
-    files = unpack.UnpackedShard(tmp_path / "s", file="x")
+    files = unpack.UnpackedShard(tmp_path / "s", tmp_path, file="x")
     path = files.samples(samples, 16_000)
     assert soundfile.info(path).subtype == kind
     again = soundfile.read(path, dtype="float64")[0].T
@@ -328,3 +326,73 @@ def test_what_datasets_saves_to_disk_is_read(tmp_path: Path) -> None:
     again = datasets.load_from_disk(str(tmp_path / "two")).with_format("arrow")
     (dev,) = (path for uid, path in unpacked(tmp_path / "b").items() if uid.startswith("dev"))
     assert dev.read_bytes() == again["validation"][0]["audio"][0].as_py()["bytes"]
+
+
+def test_a_file_in_two_configs_keeps_its_audio_apart(tmp_path: Path) -> None:
+    """Of a card that lists it twice, and of configs whose names begin ids alike."""
+    for name, seeds in (("x", range(2)), ("y", range(2, 4)), ("a-b/train", range(4, 6))):
+        write(tmp_path / "d" / f"{name}.parquet", files_of(seeds), text=list(map(str, seeds)))
+    configs = {"a": ["x.parquet", "y.parquet"], "b": ["y.parquet"], "a/b": [], "a-b": []}
+    configs["a/b"], configs["a-b"] = ["x.parquet"], ["a-b/train.parquet"]
+    card = [{"config_name": name, "data_files": files} for name, files in configs.items()]
+    (tmp_path / "d/README.md").write_text(f"---\nconfigs: {json.dumps(card)}\n---\n")
+    report = prepare("hf", tmp_path / "d", tmp_path / "out", jobs=1, options={"config": "all"})
+    assert (report.kept, report.skipped) == (10, {})
+    for cut in store.read_cuts(tmp_path / "out", "train"):
+        path = Path(cut.recording.sources[0].source)
+        assert path.read_bytes() == encoded(int(cut.supervisions[0].text), kind="FLAC")
+
+
+def test_cuts_never_name_the_audio_of_another_dataset(tmp_path: Path) -> None:
+    """A second dataset's shards replace those of the first; a run cut off then leaves no cuts."""
+    out = tmp_path / "out"
+    write(tmp_path / "a/train.parquet", files_of(range(2)))
+    write(tmp_path / "b/train.parquet", files_of(range(2, 4)))
+    prepare("hf", tmp_path / "a", out, jobs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpack.UnpackedShard, "bytes", None)
+        with pytest.raises(TypeError):
+            prepare("hf", tmp_path / "b", out, jobs=1)
+        with pytest.raises(ValueError, match="cut off there"):
+            store.splits(out)
+    prepare("hf", tmp_path / "b", out, jobs=1)
+    assert [path.read_bytes() for path in unpacked(out).values()] == [
+        encoded(seed, kind="FLAC") for seed in (2, 3)
+    ]
+
+
+_SINE = np.sin(np.arange(16_000) / 9).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan"), 1e12, 8000.5, -1.0, "abc"])
+def test_a_wrong_rate_is_a_bad_row(tmp_path: Path, rate: float | str) -> None:
+    rows = [{"array": _SINE, "sampling_rate": each} for each in (type(rate)(16_000), rate)]
+    write(tmp_path / "d/train.parquet", pa.array(rows))
+    report = prepare("hf", tmp_path / "d", tmp_path / "out", jobs=1, max_skipped=0.5)
+    assert (report.kept, report.skipped) == (1, {"bad row": 1})
+
+
+def test_columns_of_odd_names_and_types_are_told(tmp_path: Path) -> None:
+    """Or read: a dot in a name of an Arrow file is no field of a struct."""
+    audio = files_of(range(2))
+    table = pa.table({"audio": audio, "speaker.id": ["a", "b"]})
+    path = str(tmp_path / "train.arrow")
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    assert [item.speaker for item in said(tmp_path, speaker="speaker.id")] == ["a", "b"]
+    names = ["audio", "text", "text"]
+    twice = pa.Table.from_arrays([audio, pa.array(["a", "b"]), pa.array(["c", "d"])], names=names)
+    pq.write_table(twice, tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="more than one column 'text'"):
+        read(tmp_path, files="train.parquet")
+    for odd in ({"bytes": "abc", "path": "x"}, {"array": "a", "sampling_rate": 16_000}):
+        write(tmp_path / "odd.parquet", pa.array([odd]))
+        with pytest.raises(ValueError, match="holds no audio"):
+            read(tmp_path, files="odd.parquet", audio="audio")
+
+
+def test_no_suffix_is_too_long_and_no_scale_is_guessed() -> None:
+    assert unpack.suffix_of(memoryview(b"?"), "x." + "a" * 300) == ".audio"
+    assert unpack.suffix_of(memoryview(b"?"), "x.GSM") == ".gsm"
+    with pytest.raises(ValueError, match="int64 says no full scale"):
+        unpack.as_pcm(np.arange(9, dtype=np.int64))

@@ -74,6 +74,11 @@ def test_what_is_missing_of_a_dataset_is_told() -> None:
         find_shards(names, {}, where="w")
     found = find_shards(["data/train-0.parquet", "data/validation-0.parquet"], {}, where="w")
     assert take_splits(found, ["validation:test"], "w") == {"validation": "test"}
+    both = [TableFile("", split, "x.parquet") for split in ("Dev", "validation")]
+    with pytest.raises(ValueError, match=r"Dev and validation.*would be dev"):
+        take_splits(both, [], "w")
+    joined = take_splits(both, ["Dev:dev", "validation:dev"], "w")
+    assert joined == {"Dev": "dev", "validation": "dev"}
     assert take_splits(found, [], "w") == {"train": "train", "validation": "dev"}
     with pytest.raises(ValueError, match=r"no split 'valid'; it has train, validation.*validation"):
         take_splits(found, ["valid"], "w")

@@ -54,6 +54,10 @@ class Columns:
     ) -> None:
         """Find every field's column; one that an option names and is not there: ValueError."""
         self.schema, self.where = schema, where
+        if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+            raise ValueError(
+                f"{where} has more than one column {min(twice)!r}. Rename all but one."
+            )
         self.classes = class_names(features_of(schema))
         self.scalars = [each.name for each in schema if is_scalar(each.type)]
         self.known = [*schema.names, *more]

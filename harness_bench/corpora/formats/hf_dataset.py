@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from harness_bench.corpora.base import Found
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
+_HIGHEST_RATE = 1e6  # Hz, of bare samples
 _FILES = (".parquet", ".arrow", ".csv", ".jsonl", ".json", ".md", ".py", ".tar", ".zip", ".tgz",
           ".gz", ".xz", ".bz2", ".zst")  # fmt: skip
 
@@ -109,7 +110,7 @@ class OpenedDataset:
         called: str,
         asked: Asked,
         names: Sequence[str] | None,  # of its files; None: all there are
-        audio: Path | None,  # folder for audio that stands inside files; None leaves it there
+        audio: Path | None,  # for audio inside files, in the prepared folder; None leaves it there
         options: Mapping[str, str],  # that finding it settled
     ) -> None:
         """Find files and columns, and refuse what will not fit on the disk."""
@@ -124,8 +125,8 @@ class OpenedDataset:
         self.named = not self.shards and not self.tables and bool(asked.pattern)
         if not (self.shards or self.tables or self.named):
             raise ValueError(refusal(names or [path.name for path in root.iterdir()], called))
-        self._columns = {each.name: self._of_schema(each) for each in self.shards}
-        self._numbers = _numbered(self.shards)
+        self._columns = {each: self._of_schema(each) for each in self.shards}
+        self._begins = _begins(self.shards)
         if audio is not None and any(map(self._is_inside, self.shards)):
             self._prepare_folder(audio)
 
@@ -184,7 +185,7 @@ class OpenedDataset:
         return not all(map(self._is_inside, self.shards))
 
     def _is_inside(self, shard: TableFile) -> bool:
-        return self._columns[shard.name].kind is not AudioKind.PATH
+        return self._columns[shard].kind is not AudioKind.PATH
 
     def _prepare_folder(self, audio: Path) -> None:
         """Say how much will be unpacked, and refuse what does not fit."""
@@ -192,7 +193,7 @@ class OpenedDataset:
         needed = sum(
             audio_size(self.root / shard.name, columns.audio, columns.kind)
             for shard in self.shards
-            for columns in [self._columns[shard.name]]
+            for columns in [self._columns[shard]]
             if not self._files(shard).is_finished
         )
         if needed:
@@ -202,19 +203,18 @@ class OpenedDataset:
     def _files(self, shard: TableFile) -> unpack.UnpackedShard:
         """Open the folder of a shard's audio."""
         assert self.audio is not None
-        columns, number = self._columns[shard.name], self._numbers[shard.name]
+        columns, (_, number) = self._columns[shard], self._begins[shard]
         config = [shard.config.replace("/", "-")] if shard.config else []
         return unpack.UnpackedShard(
-            self.audio.joinpath(*config, shard.split, f"{number:05d}"),
+            self.audio.joinpath(*config, shard.split, f"{number:05d}"), self.audio.parent,
             file=shard.name, state=unpack.identity(self.root / shard.name),
             column=columns.audio, rate=columns.of.get("sampling_rate", ""),
         )  # fmt: skip
 
     def _of_shards(self, root: Path) -> Found:
         for shard in self.shards:
-            columns = self._columns[shard.name]
-            begin = "-".join(filter(None, (shard.config.replace("/", "-"), shard.split)))
-            begin, path = f"{begin}-{self._numbers[shard.name]:05d}", root / shard.name
+            columns, path = self._columns[shard], root / shard.name
+            begin = "{}-{:05d}".format(*self._begins[shard])
             # The table of a folder of audio names what stands beside it.
             beside = f"{path.parent.relative_to(root)}/" if path.stem == "metadata" else ""
             inside = self.audio is not None and self._is_inside(shard)
@@ -342,14 +342,17 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def _numbered(shards: Sequence[TableFile]) -> dict[str, int]:
-    """Number the shards of each split of each config."""
-    seen: Counter[tuple[str, str]] = Counter()
-    found: dict[str, int] = {}
+def _begins(shards: Sequence[TableFile]) -> dict[TableFile, tuple[str, int]]:
+    """Return how the ids of each shard begin, and its number among those of the same beginning.
+
+    A card may list a file in several configs, and configs such as a/b and a-b begin alike.
+    """
+    seen: Counter[str] = Counter()
+    found: dict[TableFile, tuple[str, int]] = {}
     for shard in shards:
-        key = (shard.config, shard.split)
-        found[shard.name] = seen[key]
-        seen[key] += 1
+        begin = "-".join(filter(None, (shard.config.replace("/", "-"), shard.split)))
+        found[shard] = begin, seen[begin]
+        seen[begin] += 1
     return found
 
 
@@ -358,13 +361,14 @@ def _unpacked(
 ) -> Path | str | None:
     """Write a row's audio; return its file, why there is none, or None where only its name is."""
     audio = columns.audio_at(batch, at)
-    rate = audio.sampling_rate or seconds(columns.field("sampling_rate", values))
+    said = as_text(audio.sampling_rate) or columns.field("sampling_rate", values)
+    rate = seconds(said)
     if audio.data is not None:
         return files.bytes(audio.data, audio.path)
     if audio.samples is None:
         return files.none()
-    if not rate or rate != int(rate):
-        return files.none(f"its samples have no sampling rate, but {rate}")
+    if not rate or rate != int(rate) or rate > _HIGHEST_RATE:
+        return files.none(f"its samples have no sampling rate in Hz, but {printable(str(said))}")
     try:
         return files.samples(audio.samples, int(rate))
     except (RuntimeError, ValueError, TypeError) as error:  # soundfile's are RuntimeErrors

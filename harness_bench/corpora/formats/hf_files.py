@@ -24,10 +24,9 @@ CARD = "README.md"
 ALL = "all"  # as the name of a config
 # What datasets' users call their splits, and what it is here; other names stay.
 _OURS = {
-    "training": "train", "validation": "dev", "valid": "dev", "val": "dev", "testing": "test",
-    "eval": "test", "evaluation": "test",
+    "train": "train", "training": "train", "dev": "dev", "validation": "dev", "valid": "dev",
+    "val": "dev", "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
-_SPLITS = {*_OURS, "train", "dev", "test"}
 _NO_CONFIG = ("data", "default")  # folders that name none
 _SHARD = re.compile(
     r"(?P<base>.*?)-(?P<number>\d{5,9})-of-(?P<total>\d{5,9})(-\w+)?\.\w+", re.ASCII
@@ -45,11 +44,6 @@ class TableFile:
     split: str  # as it is called there
     name: str  # of the file, relative to the dataset
 
-    @property
-    def ours(self) -> str:
-        """The split's name here."""
-        return our_split(self.split)
-
 
 def our_split(name: str) -> str:
     """Return what a split of theirs is here: `validation` is `dev`.
@@ -62,7 +56,7 @@ def our_split(name: str) -> str:
 
 def split_in(folders: Sequence[str]) -> str | None:
     """Return the innermost folder that is called like a split, such as `dev`; None without."""
-    return next((name for name in reversed(folders) if name.lower() in _SPLITS), None)
+    return next((name for name in reversed(folders) if name.lower() in _OURS), None)
 
 
 def find_shards(
@@ -95,17 +89,28 @@ def find_shards(
 def take_splits(found: Sequence[TableFile], wanted: Sequence[str], where: str) -> dict[str, str]:
     """Return split -> its name here, of all splits there are or of those wanted.
 
-    `wanted` are names, or `theirs:ours`. What is not there is a `ValueError`.
+    `wanted` are names, or `theirs:ours`. What is not there, and two that would become one unasked,
+    are a `ValueError`.
     """
-    there = {each.split: each.ours for each in found}
-    if not wanted:
-        return there
-    pairs = [(theirs, ours) for theirs, _, ours in (each.partition(":") for each in wanted)]
+    there = {each.split for each in found}
+    pairs = [
+        (theirs, ours) for theirs, _, ours in (each.partition(":") for each in wanted or there)
+    ]
     for theirs, _ in pairs:
         if theirs not in there:
             shown = ", ".join(sorted(there))
             raise ValueError(
                 f"{where} has no split {theirs!r}; it has {shown}.{_near(theirs, there)}"
+            )
+    unasked = defaultdict[str, list[str]](list)
+    for theirs in sorted(theirs for theirs, ours in pairs if not ours):
+        unasked[our_split(theirs)].append(theirs)
+    for ours, both in unasked.items():
+        if len(both) > 1:
+            told = ",".join(f"{theirs}:{ours}" for theirs in both)
+            raise ValueError(
+                f"{where} has the splits {' and '.join(both)}, and all of them would be {ours} "
+                f"here. Choose with the option splits=, such as {both[0]}; {told} joins them."
             )
     return {theirs: ours or our_split(theirs) for theirs, ours in pairs}
 
@@ -147,7 +152,7 @@ def _by_name(name: str, names: Collection[str]) -> TableFile:
     words = re.split(r"[^a-z0-9]+", base.lower())
     if _saved(folders, names):  # one folder for each split
         split = folders.pop()
-    elif (keyword := next((word for word in words if word in _SPLITS), None)) is not None:
+    elif (keyword := next((word for word in words if word in _OURS), None)) is not None:
         split = base if re.fullmatch(r"\w+", base) and shard else keyword
     elif (found := split_in([name.removeprefix(_PARTIAL) for name in folders])) is not None:
         folders = [name for name in folders if name.removeprefix(_PARTIAL) != found]

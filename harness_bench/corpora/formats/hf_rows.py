@@ -43,7 +43,7 @@ class Audio(NamedTuple):
     data: memoryview | None = None
     path: str | None = None
     samples: NDArray[Any] | None = None  # (samples,) or (channels, samples)
-    sampling_rate: int | None = None  # Hz, of samples
+    sampling_rate: Any = None  # of samples, as the file has it
 
 
 @contextmanager
@@ -100,9 +100,10 @@ def batches(path: Path, columns: Sequence[str], *, whole: bool) -> Iterator[pa.R
     with told(path), pa.memory_map(str(path)) as source, _arrow(source) as reader:
         many = hasattr(reader, "num_record_batches")
         found = map(reader.get_batch, range(reader.num_record_batches)) if many else reader
-        tops = list(dict.fromkeys(name.partition(".")[0] for name in columns))
+        there = reader.schema.names
+        tops = [name if name in there else name.partition(".")[0] for name in columns]
         for batch in found:
-            kept = batch.select(tops)
+            kept = batch.select(list(dict.fromkeys(tops)))
             yield from (kept.slice(first, size) for first in range(0, kept.num_rows, size))
 
 
@@ -129,16 +130,18 @@ def kind_of(column: pa.DataType) -> AudioKind | None:
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     if pa.types.is_struct(column):
-        names = {column.field(number).name for number in range(column.num_fields)}
-        if {"array", "sampling_rate"} <= names:
-            return AudioKind.DECODED
-        return AudioKind.ENCODED if names & {"bytes", "path"} else None
+        parts = {each.name: each.type for each in column}
+        if {"array", "sampling_rate"} <= parts.keys():
+            return AudioKind.DECODED if _is_samples(parts["array"]) else None
+        data, path = parts.get("bytes", pa.null()), parts.get("path", pa.null())
+        fit = (is_binary(data) or pa.types.is_null(data)) and (
+            is_text(path) or pa.types.is_null(path)
+        )
+        return AudioKind.ENCODED if fit and parts.keys() & {"bytes", "path"} else None
     if is_binary(column):
         return AudioKind.BYTES
-    if _is_list(column):
-        inner = column.value_type.value_type if _is_list(column.value_type) else column.value_type
-        number = pa.types.is_floating(inner) or pa.types.is_integer(inner)
-        return AudioKind.SAMPLES if number else None
+    if _is_samples(column):
+        return AudioKind.SAMPLES
     return AudioKind.PATH if is_text(column) else None
 
 
@@ -166,6 +169,16 @@ def is_scalar(column: pa.DataType) -> bool:
         return is_scalar(column.value_type)
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
     return is_text(column) or any(is_kind(column) for is_kind in kinds)
+
+
+def _is_samples(column: pa.DataType) -> bool:
+    """Whether a column holds lists of numbers, or of such lists: one for each channel."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    if not _is_list(column):
+        return False
+    inner = column.value_type.value_type if _is_list(column.value_type) else column.value_type
+    return bool(pa.types.is_floating(inner) or pa.types.is_integer(inner))
 
 
 def _is_list(column: pa.DataType) -> bool:
@@ -210,7 +223,7 @@ def audio_at(column: pa.Array, row: int, kind: AudioKind) -> Audio:
         return Audio(held, path and path.as_py())
     array, rate = fields["array"], fields["sampling_rate"].as_py()
     samples = _samples(array) if array.is_valid else None
-    return Audio(None, None, samples, None if rate is None else int(rate))
+    return Audio(None, None, samples, rate)
 
 
 def _samples(value: pa.ListScalar) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness_bench.core.files import atomic_path, read_json, write_json
+from harness_bench.core.own_files import spoil
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NOTE = "unpacked.json"  # in the folder of all, and of each shard
 _PER_FOLDER = 1000  # files
+_LONGEST_SUFFIX = 8
 _VERSION = 1  # of what is written of equal rows
 # How files of audio begin, after so many bytes.
 _BEGINNINGS = (
@@ -29,6 +31,7 @@ _BEGINNINGS = (
     (4, b"ftyp", ".m4a"), (0, b"\x1a\x45\xdf\xa3", ".webm"), (0, b"FORM", ".aiff"),
     (0, b"caff", ".caf"), (0, b".snd", ".au"), (0, b"NIST_1A", ".sph"),
 )  # fmt: skip
+_WIDEST = 4  # bytes of an integer that is PCM
 _MP3_SYNC = 0xE0  # three bits after a byte of ones
 
 
@@ -44,10 +47,9 @@ def suffix_of(data: memoryview, path: str | None) -> str:
             return suffix
     if head[:1] == b"\xff" and head[1:2] and head[1] & _MP3_SYNC == _MP3_SYNC:
         return ".mp3"
-    name, dot, suffix = (path or "").rpartition(".")
-    return (
-        f".{suffix.lower()}" if dot and name and suffix.isalnum() and suffix.isascii() else ".audio"
-    )
+    name, _, suffix = (path or "").rpartition(".")
+    fit = name and suffix.isalnum() and suffix.isascii() and len(suffix) <= _LONGEST_SUFFIX
+    return f".{suffix.lower()}" if fit else ".audio"
 
 
 def is_unpacked(folder: Path) -> bool:
@@ -78,11 +80,12 @@ def identity(path: Path) -> str:
 class UnpackedShard:
     """The files of one shard's audio: row -> file."""
 
-    def __init__(self, folder: Path, **source: Any) -> None:
+    def __init__(self, folder: Path, out: Path, **source: Any) -> None:
         """Open a shard's folder.
 
         Args:
             folder: of this shard alone; what it holds of another source is removed.
+            out: the prepared folder, marked unfinished then: its cuts would name other audio.
             source: JSON-ready values that say what is unpacked there.
         """
         self.folder, self.source = folder, {"version": _VERSION, **source}
@@ -95,6 +98,7 @@ class UnpackedShard:
             self.known = None if rows is None else [(end, size) for end, size in rows]
             return
         if note is not None:
+            spoil(out)
             shutil.rmtree(folder)
         begin(folder)
         write_json(folder / NOTE, {"source": self.source, "files": None})
@@ -170,6 +174,8 @@ def as_pcm(samples: NDArray[Any]) -> tuple[NDArray[Any], str]:
     if wave.dtype == np.int16:
         return wave, "PCM_16"
     if np.issubdtype(wave.dtype, np.integer):
+        if wave.dtype.itemsize > _WIDEST:
+            raise ValueError(f"{wave.dtype} says no full scale: store int16, int32 or floats")
         full = float(2 ** (8 * wave.dtype.itemsize - 1))
         wave = wave / full - np.issubdtype(wave.dtype, np.unsignedinteger)
     wave = np.asarray(wave, dtype=np.float64)
