@@ -175,7 +175,8 @@ class Index(NamedTuple):
                 row, votes = rest >> _OFFSET_BITS, int(together[at])
                 least = min(needed, _COARSE_VOTES + _COARSE_SHARE * self.counts[row])
                 if votes >= max(least, best.get(row, (0,))[0] + 1):
-                    best[row] = votes, float(speeds[number])
+                    # Numbers from 128 on reach the sign of a key.
+                    best[row] = votes, float(speeds[number % 256])
         return best
 
     def _many(self, hashes: NDArray[np.uint32] | NDArray[np.int32]) -> NDArray[np.int64]:

@@ -180,3 +180,10 @@ def test_a_sound_that_many_share_is_found_in_all() -> None:
     index = bench.indexed([fingerprint(each) for each in programmes])._replace(few=2)
     found = index.matches(fingerprint(bench.faster(1.05, jingle)), GRID)
     assert [match.row for match in found] == [*range(6)]
+
+
+def test_speeds_far_from_one_are_told_right() -> None:
+    """With 151 speeds the number of one reaches the sign of a key."""
+    sound = fingerprint(bench.faster(1.9, voice(2, SECONDS)))
+    (match,) = INDEX.matches(sound, grid(0.5, 2.0))
+    assert (match.row, match.speed) == (2, pytest.approx(1.9, abs=0.006))
