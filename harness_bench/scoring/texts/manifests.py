@@ -19,7 +19,7 @@ _IDS = ("id", "audio_filepath", "path")
 
 def id_of(row: Mapping[str, Any]) -> str | None:
     """Return an utterance's id: `id`, or else its audio file, with `offset` where there is one."""
-    name = next((name for name in _IDS if isinstance(row.get(name), str) and row[name]), None)
+    name = next((name for name in _IDS if _named(row, name)), None)
     if name is None:
         return None
     offset = row.get("offset")
@@ -73,6 +73,12 @@ def read_manifest(path: Path) -> list[TextPrediction]:
             raise ValueError(
                 f"{path}: row {number} repeats {key!r}; give each utterance an `id` or an `offset`."
             )
-        named = (row[name] for name in _GROUPS if isinstance(row.get(name), str) and row[name])
+        named = (str(row[name]) for name in _GROUPS if _named(row, name))
         rows[key] = TextPrediction(id=key, ref=ref, hyp=hyp, group=next(named, key))
     return list(rows.values())
+
+
+def _named(row: Mapping[str, Any], field: str) -> bool:
+    """Tell whether a field holds a name: a text, or a whole number as in tables of speakers."""
+    value = row.get(field)
+    return value != "" and isinstance(value, str | int) and not isinstance(value, bool)

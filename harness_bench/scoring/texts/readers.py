@@ -183,7 +183,13 @@ def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines with something in them, with their numbers; only newlines end a line."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file.")
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+    content = path.read_bytes()
+    if b"\r" in content.strip() and b"\n" not in content:
+        raise ValueError(
+            f"{path} ends its lines with carriage returns alone and would be one line. Convert it, "
+            "for example with `tr '\\r' '\\n'`."
+        )
+    for number, raw in enumerate(content.split(b"\n"), start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

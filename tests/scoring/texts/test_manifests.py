@@ -100,6 +100,15 @@ def test_ids_tell_segments_of_one_file_apart(tmp_path: Path) -> None:
     assert [row.group for row in found] == ["s", "s", "line 3", "u"]
 
 
+def test_numbers_of_utterances_and_speakers_are_names(tmp_path: Path) -> None:
+    """Otherwise utterances of one speaker would pass for independent."""
+    rows = [{"id": place, "text": "a", "pred_text": "a", "speaker": 0} for place in range(2)]
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = read_rows(path)
+    assert [(row.id, row.group) for row in found] == [("0", "0"), ("1", "0")]
+
+
 BROKEN: dict[str, tuple[list[dict[str, Any]], str]] = {
     "repeated": ([{"id": "u", "text": "a", "pred_text": "b"}] * 2, "row 2 repeats 'u'"),
     "null": ([{"id": "u", "text": "a", "pred_text": None}], "row 1 has no string"),

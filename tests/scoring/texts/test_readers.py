@@ -168,6 +168,15 @@ def test_broken_lines_are_named(case: str, tmp_path: Path) -> None:
         read_transcripts(written(tmp_path, text), kind=kind)
 
 
+def test_lines_that_end_with_carriage_returns_alone_are_refused(tmp_path: Path) -> None:
+    """All words of the file would be those of its first utterance."""
+    (tmp_path / "hyp").write_bytes("u1 قال\ru2 في\r".encode())
+    with pytest.raises(ValueError, match="carriage returns alone"):
+        read_transcripts(tmp_path / "hyp")
+    (tmp_path / "hyp").write_bytes("u1 قال\r\nu2 في\r\n".encode())
+    assert read_transcripts(tmp_path / "hyp").texts == {"u1": "قال", "u2": "في"}
+
+
 def test_other_encodings_are_refused(tmp_path: Path) -> None:
     """A file in windows-1256 must not be scored as gibberish."""
     path = tmp_path / "file"
