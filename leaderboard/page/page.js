@@ -69,4 +69,4 @@ function paired(column, first, second) {
   return null;
 }
 const range = (low, high) => `[${signed(low)}, ${signed(high)}]`;
-const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(4));

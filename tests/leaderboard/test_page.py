@@ -171,6 +171,7 @@ def test_the_data_hold_the_paired_tests_and_breakdowns(
                 [cell.best.difference, cell.best.low, cell.best.high, cell.best.p_value,
                  cell.best.p_holm], abs=1e-4,
             )  # fmt: skip
+            assert pair[3:] == pytest.approx([cell.best.p_value, cell.best.p_holm], abs=1e-9)
             assert pair[0] == pytest.approx(cell.metric.value - cells[best].metric.value, abs=1e-3)
     by = {each["by"]: each for each in column["breakdowns"]}
     assert {"class", "group"} <= set(by)

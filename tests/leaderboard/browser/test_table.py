@@ -100,7 +100,7 @@ def test_compare_shows_the_paired_test(look: Look, site: Site) -> None:
     )
     test = compare_pair(first, second, metric="accuracy")
     assert cells[2].split()[0].replace("\N{MINUS SIGN}", "-") == f"{test.difference:+.1f}"
-    assert cells[3] == ("< 0.001" if test.p_value < 0.001 else f"{test.p_value:.3f}")
+    assert cells[3] == ("< 0.001" if test.p_value < 0.001 else f"{test.p_value:.4f}")
 
 
 def test_third_tick_lets_go_of_the_first(look: Look, site: Site) -> None:
