@@ -81,12 +81,13 @@ class FfmpegStream:
         lacking: str | None = None,
     ) -> None:
         self._opener, self._name, self._key = opener, name, key
-        known = _surveys.get(key)
-        self._survey = known or self._look(lacking)
-        self.header = self._survey.header
         self._cursor: _Cursor | None = None
-        if known is None:
-            _surveys.put(key, self._survey._replace(kept=None))
+        with _surveys.turn(key):  # threads that begin with one long file would all decode it
+            known = _surveys.get(key)
+            self._survey = known or self._look(lacking)
+            if known is None:
+                _surveys.put(key, self._survey._replace(kept=None))
+        self.header = self._survey.header
 
     def _look(self, lacking: str | None) -> _Survey:
         cursor = self._open()

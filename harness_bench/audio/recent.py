@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import contextmanager
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 type Key = tuple[str, int, int]  # a path, its bytes and the time of its last change
 
@@ -20,12 +25,28 @@ class Waiting(Protocol):
         """Close the file."""
 
 
+class _Turn:
+    """A lock that goes when no thread holds or awaits it."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+
 class Recent[Item]:
     """The last few things that were put in, by file; safe for threads."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, Lock()
         self._items: OrderedDict[Key, Item] = OrderedDict()
+        self._making: WeakValueDictionary[Key, _Turn] = WeakValueDictionary()
+
+    @contextmanager
+    def turn(self, key: Key | None) -> Iterator[None]:
+        """Wait while another thread makes what will be known of the same file."""
+        with self._lock:
+            mine = _Turn() if key is None else self._making.setdefault(key, _Turn())
+        with mine.lock:
+            yield
 
     def get(self, key: Key | None) -> Item | None:
         """Return what is known of a file."""
@@ -37,7 +58,7 @@ class Recent[Item]:
 
     def forked(self) -> None:
         """Begin anew in a forked process, where another thread may have held the lock."""
-        self._lock = Lock()
+        self._lock, self._making = Lock(), WeakValueDictionary()
 
     def put(self, key: Key | None, item: Item) -> None:
         """Keep something, and forget what was longest unused."""

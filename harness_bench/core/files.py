@@ -52,6 +52,8 @@ def check_writable(path: Path, name: str, *, file: bool = False) -> None:
     file, not a folder, which need not exist yet.
     """
     try:
+        if path.is_symlink() and not path.exists():
+            raise ValueError(f"{name} {path} is a link to nothing, {path.readlink()}; remove it.")
         if path.exists() and path.is_dir() == file:
             raise ValueError(f"{name} {path} is a {'folder' if file else 'file'}; name a new one.")
         place = path.parent if file else path

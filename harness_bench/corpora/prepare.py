@@ -347,11 +347,14 @@ def _too_many(report: PrepareReport, out: Path) -> str:
     shown = [
         f"  {visible(item.id)}: {item.reason} ({visible(item.detail)})" for item in faults[:_SHOWN]
     ]
+    place = f"{report.corpus} at {report.root}"
+    if not report.found:
+        return f"{place}: it names no utterance. Is it the right folder, and its table filled?"
     head = (
-        f"{report.corpus} at {report.root}: {len(faults)} of {report.found} "
-        f"utterances had to be left out ({reasons or 'none were found'}); "
-        f"at most {report.max_skipped:.0%} may be. The first:"
+        f"{place}: {len(faults)} of {report.found} utterances had to be left out ({reasons}); "
+        + (f"at most {report.max_skipped:.0%} may be." if report.kept else "none is left.")
     )
+    head += " The first:" if shown else ""
     shown += [f"  {recording}" for recording in report.ends_early[:_SHOWN]]
     tail = f"All are listed in {out / SKIPPED}. Mend them, or allow more with --max-skipped."
     return "\n".join([head, *shown, tail])

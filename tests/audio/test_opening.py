@@ -192,7 +192,14 @@ def test_the_last_page_of_vorbis_is_read_in_its_place(samples: int, tmp_path: Pa
 def test_threads_read_stretches_of_one_file(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`prepare` checks the segments of one recording in several threads."""
     monkeypatch.setattr(ffmpeg, "_KEPT", 1000)
-    whole = read(long)
+    whole, look, looks = read(long), ffmpeg.FfmpegStream._look, []
+    monkeypatch.setattr(ffmpeg, "_surveys", Recent(4))
+
+    def counted(stream: ffmpeg.FfmpegStream, lacking: str | None) -> ffmpeg._Survey:
+        looks.append(stream)
+        return look(stream, lacking)
+
+    monkeypatch.setattr(ffmpeg.FfmpegStream, "_look", counted)
 
     def same(first: int) -> bool:
         with open_audio(long) as stream:
@@ -200,6 +207,7 @@ def test_threads_read_stretches_of_one_file(long: Path, monkeypatch: pytest.Monk
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(same, range(0, len(whole), len(whole) // 24)))
+    assert len(looks) <= 1  # or each thread would decode the whole file first
 
 
 def test_a_forked_process_reads_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

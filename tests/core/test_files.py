@@ -160,6 +160,7 @@ def test_a_place_to_write_is_left_as_it_was(tmp_path: Path, place: str) -> None:
     [
         ("note", False), ("note/below/it", False), ("note/x.json", True), (".", True),
         ("/proc/no/folder", False), ("/proc/x.json", True), ("n" * 300, False),
+        ("dangling", False), ("dangling", True),
     ],
 )  # fmt: skip
 def test_a_place_where_nothing_can_be_written_is_named(
@@ -167,6 +168,7 @@ def test_a_place_where_nothing_can_be_written_is_named(
 ) -> None:
     """After hours of training it would be an error of the last line."""
     (tmp_path / "note").touch()
+    (tmp_path / "dangling").symlink_to("nothing")
     with pytest.raises(ValueError, match="--out") as caught:
         check_writable(tmp_path / place, "--out", file=file)
     assert str(tmp_path / place) in str(caught.value)
