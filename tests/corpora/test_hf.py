@@ -396,3 +396,17 @@ def test_no_suffix_is_too_long_and_no_scale_is_guessed() -> None:
     assert unpack.suffix_of(memoryview(b"?"), "x.GSM") == ".gsm"
     with pytest.raises(ValueError, match="int64 says no full scale"):
         unpack.as_pcm(np.arange(9, dtype=np.int64))
+
+
+def test_arrow_files_are_not_trusted(tmp_path: Path) -> None:
+    """An offset that leads out of a buffer ended Python, without a word."""
+    table = pa.table({"audio": files_of(range(2)), "text": ["abcdefgh", "ij"]})
+    path = tmp_path / "train.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    offsets = np.array([0, 8, 10], dtype="<i4").tobytes()
+    assert path.read_bytes().count(offsets) == 1
+    wrong = np.array([0, 8, 1 << 30], dtype="<i4").tobytes()
+    path.write_bytes(path.read_bytes().replace(offsets, wrong))
+    with pytest.raises(ValueError, match=r"train\.arrow cannot be read as arrow"):
+        read(tmp_path)

@@ -104,6 +104,7 @@ def batches(path: Path, columns: Sequence[str], *, whole: bool) -> Iterator[pa.R
         tops = [name if name in there else name.partition(".")[0] for name in columns]
         for batch in found:
             kept = batch.select(list(dict.fromkeys(tops)))
+            kept.validate(full=True)  # a wrong offset would be read beyond the file, or end Python
             yield from (kept.slice(first, size) for first in range(0, kept.num_rows, size))
 
 
