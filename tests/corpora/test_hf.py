@@ -385,6 +385,10 @@ def test_columns_of_odd_names_and_types_are_told(tmp_path: Path) -> None:
     pq.write_table(twice, tmp_path / "train.parquet")
     with pytest.raises(ValueError, match="more than one column 'text'"):
         read(tmp_path, files="train.parquet")
+    write(tmp_path / "list.parquet", audio, text=[["a"], ["b"]], sentence=["c", "d"])
+    assert [item.text for item in said(tmp_path, files="list.parquet")] == ["c", "d"]
+    with pytest.raises(ValueError, match=r"'text'.*is of type list"):
+        read(tmp_path, files="list.parquet", text="text")
     for odd in ({"bytes": "abc", "path": "x"}, {"array": "a", "sampling_rate": 16_000}):
         write(tmp_path / "odd.parquet", pa.array([odd]))
         with pytest.raises(ValueError, match="holds no audio"):

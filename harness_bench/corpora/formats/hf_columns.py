@@ -60,7 +60,9 @@ class Columns:
             )
         self.classes = class_names(features_of(schema))
         self.scalars = [each.name for each in schema if is_scalar(each.type)]
+        more = [*more]
         self.known = [*schema.names, *more]
+        self._said = {*self.scalars, *more}  # columns whose values are text here
         self.of: dict[str, str] = {}  # field -> column, or = and a value
         self.dropped = [field for field, given in options.items() if given == NONE]
         for field, given in options.items():
@@ -128,11 +130,17 @@ class Columns:
         if given == NONE:
             return None
         if not given:
-            likely = (name for name in LIKELY.get(field, ()) if name in self.known)
+            likely = (name for name in LIKELY.get(field, ()) if name in self._said)
             return next(likely, None)
-        if given.startswith(SAME) or given in self.known:
+        fit = self.known if field == "audio" else self._said
+        if given.startswith(SAME) or given in fit:
             return given
-        near = difflib.get_close_matches(given, self.known, n=1, cutoff=0.5)
+        if given in self.known:
+            raise ValueError(
+                f"{self.where}: column {given!r} ({field}={given}) is of type "
+                f"{self.schema.field(given).type}; expected text, numbers or classes."
+            )
+        near = difflib.get_close_matches(given, fit, n=1, cutoff=0.5)
         hint = f" Did you mean {field}={near[0]}?" if near else ""
         raise ValueError(
             f"{self.where} has no column {given!r} ({field}={given}); it has "
