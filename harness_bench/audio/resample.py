@@ -88,6 +88,12 @@ def _converter(rate: int, to: int, channels: int) -> Any:
     from soxr import soxr_ext  # noqa: PLC0415 - loads a shared library
 
     of_one_ratio = False  # the ratio of the two rates does not change on the way
-    return soxr_ext.CSoxr(
-        rate, to, channels, soxr_ext.SOXR_FLOAT32_I, _RECIPE, of_one_ratio
-    ).process_float32
+    try:
+        return soxr_ext.CSoxr(
+            rate, to, channels, soxr_ext.SOXR_FLOAT32_I, _RECIPE, of_one_ratio
+        ).process_float32
+    except (AttributeError, TypeError) as error:
+        raise RuntimeError(
+            f"The soxr that is installed is not the one known here ({error}). Install 1.1, as "
+            "requirements.lock has it."
+        ) from error

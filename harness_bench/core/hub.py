@@ -20,6 +20,8 @@ type Kind = Literal["model", "dataset"]
 REPOSITORY = r"(?P<repo>\w[\w.-]*/\w[\w.-]*)"
 REVISION = r"(@(?P<revision>[\w./-]+))?"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+# Of an address: who logs in, and the signature of a file in storage.
+_SECRET = re.compile(r"(?<=://)[^\s/@]+(?=@)|(?<=\?)[^\s'\"]+")
 _NAMED = re.compile(REPOSITORY + REVISION, re.ASCII)
 
 
@@ -149,5 +151,6 @@ def _told(source: Repository, way_out: str) -> Iterator[None]:
 
 
 def said(error: Exception) -> str:
-    """Return what the Hub's client said of an error, in one line."""
-    return " ".join(str(error.__cause__ or error).split())[:200]
+    """Return what the Hub's client said of an error, in one line, without what addresses let in."""
+    text = " ".join(str(error.__cause__ or error).split())
+    return _SECRET.sub("...", text)[:200]

@@ -138,3 +138,10 @@ def test_rates_that_hold_no_speech_are_refused(rate: int) -> None:
     with pytest.raises(ValueError, match=str(rate)):
         resample(np.zeros(100, np.float32), rate)
     assert len(resample(np.zeros(2_822_400, np.float32), 2_822_400)) == SAMPLE_RATE  # of an SACD
+
+
+def test_another_soxr_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its extension is no public part of it; the version is pinned, and may be changed by hand."""
+    monkeypatch.delattr(soxr.soxr_ext, "CSoxr")
+    with pytest.raises(RuntimeError, match=r"soxr that is installed.*requirements\.lock"):
+        resample(np.zeros(100, np.float32), 8000)

@@ -100,6 +100,12 @@ def test_revisions_and_what_cannot_be_had(
         prepare("hf", "lab/unseen", tmp_path / "no", jobs=1)
 
 
+def test_messages_let_nobody_in() -> None:
+    """Files come from addresses that are signed, and a proxy's may have a password."""
+    said = hub.said(OSError("403 for url 'https://me:word@host/x?Signature=abc&Key=d' (Request 1)"))
+    assert said == "403 for url 'https://...@host/x?...' (Request 1)"
+
+
 def test_files_that_a_table_names_are_fetched_too(server: Hub, tmp_path: Path) -> None:
     """A folder of audio on the Hub, its metadata in parquet or CSV, at the root or in a split."""
     stream = io.BytesIO()
