@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Seconds by which transforms may round a length. By default lhotse fills up half a second of a file
+# that became shorter with a mirror image of its end.
+_ROUNDING = 0.01
+
 
 @cache
 def install() -> None:
@@ -22,7 +26,10 @@ def install() -> None:
     What lhotse has of its own runs a shell command for .sph files, whose names become part of it.
     """
     from lhotse.audio import backend  # noqa: PLC0415 - imports torch
-    from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415 - as above
+    from lhotse.audio.utils import (  # noqa: PLC0415 - as above
+        AudioLoadingError,
+        set_audio_duration_mismatch_tolerance,
+    )
 
     def seconds(count: float | None, rate: int) -> int | None:
         return None if count is None else backend.compute_num_samples(count, rate)
@@ -59,3 +66,4 @@ def install() -> None:
             )
 
     backend.set_current_audio_backend(HarnessBackend())
+    set_audio_duration_mismatch_tolerance(_ROUNDING)

@@ -64,6 +64,15 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         load_waveform(cut)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_a_file_of_another_length_than_prepared_is_told(seconds: float, tmp_path: Path) -> None:
+    """A file that was downloaded again is no fault of lhotse's, as lhotse says."""
+    cut = written(tmp_path / "a.wav", chirp(16_000), 16_000)
+    written(tmp_path / "a.wav", chirp(16_000, seconds), 16_000)
+    with pytest.raises(ValueError, match="another length than was prepared"):
+        load_waveform(cut)
+
+
 def test_a_whole_file_is_read_whole_or_refused(tmp_path: Path) -> None:
     """Libsndfile gives what is left of a file that was cut off, and NaN as it stands."""
     sound, kept = chirp(16_000), tmp_path / "whole.wav"
