@@ -51,6 +51,8 @@ def test_says_where_it_is_from_and_what_was_seen(name: str) -> None:
     assert {*preset.values} <= {each.name for each in fields(Corpus)}
     ours = [each.rpartition(":")[2] or each for each in corpus.splits]
     assert {our_split(each) for each in ours} <= {"train", "dev", "test", "all"}
+    assert preset.hub or preset.homepage
+    assert len({*preset.examples}) == (ROWS if corpus.pattern else 0)
     for figure in preset.known.figures if preset.known else ():
         assert {*figure.splits} <= {"train", "dev", "test"}
 
@@ -62,7 +64,7 @@ def test_a_dataset_of_its_columns_prepares(name: str, tmp_path: Path) -> None:
     chosen = {field: getattr(corpus, field) for field in COLUMNS}
     files = places(corpus)
     for number, file in enumerate(files):
-        make(tmp_path / "in" / file, corpus, chosen, preset.values, number)
+        make(tmp_path / "in" / file, corpus, chosen, preset, number)
     report = prepare("hf", tmp_path / "in", tmp_path / "out", options={"preset": name}, jobs=1)
     assert report.kept == report.found == ROWS * len(files)
     wanted = {each.rpartition(":")[2] or each for each in corpus.splits}
@@ -88,20 +90,17 @@ def places(corpus: Corpus) -> list[str]:
 
 
 def make(
-    path: Path, corpus: Corpus, chosen: dict[str, str], values: dict[str, dict[str, str]], seed: int
+    path: Path, corpus: Corpus, chosen: dict[str, str], preset: presets.Preset, seed: int
 ) -> None:
     """Write a parquet file with the columns that a preset names."""
     groups = groups_of(corpus.pattern)
     table: dict[str, list[Any]] = {}
     for field, column in chosen.items():
         made_up = [f"{field}{seed}-{row}" for row in range(ROWS)]
-        known = [*values.get(field, {})] or made_up
+        known = [*preset.values.get(field, {})] or made_up
         if column not in ("", "-", "config", PATH, *groups) and not column.startswith("="):
             table[column] = [known[(seed + row) % len(known)] for row in range(ROWS)]
-    names = [
-        f"{row}-m-20-{row}-{row % 3}-{row}.wav" if groups else f"{seed}_{row}.wav"
-        for row in range(ROWS)
-    ]
+    names = list(preset.examples) if groups else [f"{seed}_{row}.wav" for row in range(ROWS)]
     files = [
         {"bytes": encoded(10 * seed + row, kind="WAV"), "path": n} for row, n in enumerate(names)
     ]

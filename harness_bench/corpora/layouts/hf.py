@@ -166,6 +166,11 @@ def _over(preset: Preset | None, given: Corpus) -> Corpus:
 def _source(root: str, name: str, preset: Preset | None) -> hub.Repository:
     """Read the name of a dataset on the Hub, or take that of a preset."""
     if preset is not None and root == name:
+        if preset.hub is None:
+            raise ValueError(
+                f"No copy of {name} on the Hugging Face Hub is known. Get it from "
+                f"{preset.homepage} and give its folder with --option preset={name}."
+            )
         return hub.Repository(preset.hub, preset.revision, "dataset")
     if (source := hub.repository(root, "dataset")) is None:
         raise ValueError(

@@ -24,7 +24,8 @@ class Preset:
     """One dataset."""
 
     title: str
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    # None: no copy on the Hub is known; a folder is given, and its homepage says how to get it.
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     # A commit where one is known, so that figures stay reproducible; None: the newest.
     revision: Annotated[str, Field(pattern=r"^[\w./-]+$")] | None = None
     licence: str = Field(min_length=1)
@@ -38,6 +39,7 @@ class Preset:
     # Which of licence, revision, files, columns, splits and values were seen on a page or in a
     # file of the dataset; what is false was reported by others who use it.
     seen: dict[str, bool] = Field(default_factory=dict)
+    examples: tuple[str, ...] = ()  # names of its audio files, where the option pattern reads them
     known: Known | None = None  # figures for `corpora-doctor`
 
     @override
@@ -45,7 +47,8 @@ class Preset:
         doubts = ", ".join(name for name, seen in self.seen.items() if not seen)
         told = f" Not seen, but reported: {doubts}." if doubts else ""
         at = f"@{self.revision}" if self.revision else ""
-        return f"{self.title}. {self.hub}{at}; licence: {self.licence}. {self.about}".strip() + told
+        place = f"{self.hub}{at}" if self.hub else f"A folder, from {self.homepage}"
+        return f"{self.title}. {place}; licence: {self.licence}. {self.about}".strip() + told
 
 
 def available() -> list[str]:
