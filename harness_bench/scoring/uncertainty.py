@@ -316,7 +316,7 @@ def paired_tests(
         degrees[some] = degrees_of_freedom(sizes[:, i] + sizes[:, j])
     if clusters > 1:
         draws = draws_of(len(one), resamples)
-        p_values = _flipped(units, value, (one, other), seed=seed, resamples=draws)
+        p_values = _flipped(units, value, (one, other), differences, seed=seed, resamples=draws)
     for pair in range(len(one)) if any(seeds) else ():
         runs = seeds[one[pair]], seeds[other[pair]]
         both, errors[pair], degrees[pair] = _seeded(
@@ -332,11 +332,16 @@ def _flipped(
     units: Array,
     value: Value,
     pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
+    differences: Array,
     *,
     seed: int,
     resamples: int,
 ) -> Array:
-    """Return the sign-flip test's p-value of each pair of systems; units (U, M, ...) -> (P,)."""
+    """Return the sign-flip test's p-value of each pair of systems; units (U, M, ...) -> (P,).
+
+    It is 1 where the contributions add up to the other sign than the difference, as those of macro
+    F1 may: whichever system was claimed to be better, one of the two figures would deny it.
+    """
 
     def added(some: slice) -> Array:
         each = zip(pairs[0][some], pairs[1][some], strict=True)
@@ -350,10 +355,16 @@ def _flipped(
         np.abs(added(some) - base[:, pairs[0][some]] + base[:, pairs[1][some]]).max() < _TIE
         for some in blocks
     ):
-        return sign_flip(base, pairs, seed=seed, resamples=resamples)
-    return np.concatenate(
-        [sign_flip(added(some), seed=seed, resamples=resamples) for some in blocks]
-    )
+        p_values = sign_flip(base, pairs, seed=seed, resamples=resamples)
+        sums = base.sum(axis=0)[pairs[0]] - base.sum(axis=0)[pairs[1]]
+    else:
+        found = []
+        for some in blocks:  # only one block's contributions are held at a time
+            own = added(some)
+            p_of = sign_flip(own, seed=seed, resamples=resamples)
+            found.append((p_of, own.sum(axis=0)))
+        p_values, sums = (np.concatenate(each) for each in zip(*found, strict=True))
+    return np.where(sums * differences < 0, 1, p_values)
 
 
 def _blocks(pairs: int, units: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from benchmarks.bench_coverage import coverage
 from benchmarks.simulate_tests import words
 from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.registry import get_metric, metric_names
+from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.systems import SIGNIFICANT, systems_statistics
 from harness_bench.scoring.texts.score import score_texts
 from harness_bench.scoring.uncertainty import (
@@ -90,6 +91,26 @@ def test_method_warns_of_few_utterances_that_are_clusters() -> None:
         interval = score_classes(rows)["accuracy"].interval
         assert interval is not None
         assert ("so few" in interval.method) == (count == 3)
+
+
+def test_no_claim_goes_against_the_figures() -> None:
+    """Macro F1 may be higher while nearly all clusters speak for the other system."""
+    draw, metric = np.random.default_rng(37886), get_metric("macro_f1")
+    clusters, count, many = (int(draw.integers(*ends)) for ends in ((6, 12), (20, 80), (2, 9)))
+    groups = [f"s{number}" for number in draw.integers(0, clusters, count)]
+    truth = draw.choice(many, count, p=draw.dirichlet(np.ones(many) * 0.5))
+    right, liked = draw.random(2), draw.dirichlet(np.ones(many) * 0.3)
+    one = np.where(draw.random(count) < right[0], truth, draw.choice(many, count, p=liked))
+    other = np.where(draw.random(count) < right[1], truth, draw.choice(many, count))
+    first, second = (
+        class_statistics([*map(str, truth)], [*map(str, each)], [*map(str, range(many))])
+        for each in (one, other)
+    )
+    added = contributions(cluster_sums(first, groups), cluster_sums(second, groups), metric.value)
+    found = paired(first, second, groups, metric.value)
+    assert added.sum() < 0 < found.difference
+    assert sign_flip(added[:, None])[0] < SIGNIFICANT
+    assert found.p_value == 1
 
 
 def test_a_figure_of_clusters_that_are_all_alike_is_not_sure() -> None:
