@@ -138,3 +138,12 @@ def test_a_broken_shard_is_named_before_work(tmp_path: Path, data: bytes, reason
     with pytest.raises(ValueError, match=f"validation-00000-of-00001.*{reason}"):
         prepare("hf", tmp_path / "in", tmp_path / "out", jobs=1)
     assert not (tmp_path / "out" / AUDIO).exists()
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "train.parquet", files_of(range(1)))
+    (tmp_path / "data").symlink_to("data")  # leads in a circle
+    assert len(read(tmp_path)) == 1
+    assert f"{tmp_path}: not read: {tmp_path / 'data'}" in capsys.readouterr().err

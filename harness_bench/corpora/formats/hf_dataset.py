@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.audio.io import AUDIO_SUFFIXES
 from harness_bench.core import hub
-from harness_bench.core.files import check_space, paths_below, size_text
+from harness_bench.core.files import Aside, check_space, paths_below, size_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import visible
 from harness_bench.corpora.base import (
@@ -118,7 +118,10 @@ class OpenedDataset:
         self.options = dict(options)
         self.limits = Limits(max_duration=asked.max_duration)
         if names is None:
-            names = [path.relative_to(root).as_posix() for path in paths_below(root, _FILES)]
+            aside = Aside()
+            names = [path.relative_to(root).as_posix() for path in paths_below(root, _FILES, aside)]
+            if losses := aside.losses():
+                say(f"{called}: {losses}")
         self.shards = shards_of(root, names, asked, called)
         self.tables = [] if self.shards else [name for name in names if name.endswith(METADATA)]
         # Names of audio files may say all.

@@ -67,7 +67,8 @@ def table(
             row.pop("", None)
             yield number, cells[0], row
     if not columns:
-        raise ValueError(f"{path} is empty; expected a header with {', '.join(needed)}.")
+        wanted = f" with {', '.join(needed)}" if needed else ""
+        raise ValueError(f"{path} is empty; expected a header{wanted}.")
 
 
 def understood(columns: Sequence[str], transcript: str | None = None) -> list[str]:
