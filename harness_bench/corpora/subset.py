@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT, resolved
 from harness_bench.core.files import digest_strings, read_settings
 from harness_bench.core.log import bar
-from harness_bench.core.own_files import FILES, UNFINISHED, own_files, replacing
+from harness_bench.core.own_files import FILES, UNFINISHED, own_files, refusal, replacing
 from harness_bench.core.rng import chance
 from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, list_files, write_split
@@ -31,7 +31,7 @@ from harness_bench.cuts.store import REPORT
 from harness_bench.cuts.table import Categories, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lhotse.cut import Cut
@@ -309,19 +309,24 @@ def shard_pieces(out: Path) -> list[Path]:
     return sorted(path for path in out.glob("*") if path.is_dir() and shar.is_sharded(path))
 
 
-def remove_pieces(out: Path) -> None:
+def remove_pieces(out: Path, replaced: Collection[str]) -> None:
     """Remove the shards of an earlier subset; other files and other folders of shards stay.
 
-    Its pieces are those that have a list of ids, or whose writing was cut off.
+    Those of the names `replaced` are left to what writes them, which keeps what else is there.
     """
     for piece in shard_pieces(out):
-        listed = (out / ID_FILES.replace("*", piece.name)).is_file()
-        if not listed and not (piece / UNFINISHED).exists():
+        if piece.name in replaced or not _is_piece(out, piece):
             continue
         shar.remove_shards(piece)
         (piece / UNFINISHED).unlink(missing_ok=True)
         if not any(piece.iterdir()):
             piece.rmdir()
+
+
+def _is_piece(out: Path, folder: Path) -> bool:
+    """Whether shards are of an earlier subset: by a list of ids, or as they were cut off."""
+    listed = (out / ID_FILES.replace("*", folder.name)).is_file()
+    return listed or (folder / UNFINISHED).exists()
 
 
 @plain_dataclass(frozen=True)
@@ -382,9 +387,13 @@ def subset(folders: Sequence[Path], out: Path, wanted: Wanted) -> Drawn:
     candidates = Candidates(files, wanted.seed, wanted.by, languages=bool(wanted.languages))
     numbers = draw(candidates, wanted)
     in_shards = sharded(folders)
+    if in_shards and (others := _others(out, wanted.pieces)):
+        raise ValueError(refusal(out, others))
     rule = SplitRule(_name(wanted), wanted.rule(sharded=in_shards), wanted.seed)
     ids = {name: candidates.ids(numbers == at) for at, name in enumerate(wanted.pieces)}
-    remove_pieces(out)  # before the lists of ids, which tell which they are
+    remove_pieces(
+        out, wanted.pieces if in_shards else ()
+    )  # before the lists of ids, which tell which they are
     written = [*list_files(ids), PROVENANCE]
     if not in_shards:
         written += [store.cuts_path(out, name).name for name in ids]
@@ -462,6 +471,13 @@ def _check_out(folders: Sequence[Path], out: Path) -> list[Path]:
             f"{pieces[0]} is drawn from and would be replaced; write the list into another folder."
         )
     return earlier
+
+
+def _others(out: Path, pieces: Collection[str]) -> list[Path]:
+    """List shards that stand where pieces are to be written, and that no subset wrote."""
+    if (out / UNFINISHED).exists():  # which had begun with its pieces, and not with their lists
+        return []
+    return [p for p in shard_pieces(out) if p.name in pieces and not _is_piece(out, p)]
 
 
 def _of_older(out: Path) -> list[str]:

@@ -122,6 +122,20 @@ def test_an_earlier_list_is_replaced(folders: list[Path], tmp_path: Path) -> Non
     assert open_shards(tmp_path / "out" / "train")
 
 
+def test_what_others_put_into_pieces_stays(folders: list[Path], tmp_path: Path) -> None:
+    """A note beside shards of ours is no reason to lose them; shards of others are not ours."""
+    out = tmp_path / "out"
+    subset(folders, out, wanted(share=50.0))
+    (out / "train" / "notes.txt").touch()
+    subset(folders, out, wanted(share=50.0))
+    assert (out / "train" / "notes.txt").exists()
+    assert open_shards(out / "train")
+    shutil.copytree(folders[0], tmp_path / "other" / "train")
+    with pytest.raises(ValueError, match="holds what was not made here"):
+        subset(folders, tmp_path / "other", wanted(share=50.0))
+    assert sum(each.utterances for each in open_shards(tmp_path / "other" / "train")) == 12
+
+
 def test_a_run_cut_off_is_refused_and_can_be_made_again(
     folders: list[Path], tmp_path: Path
 ) -> None:
