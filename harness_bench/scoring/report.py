@@ -115,7 +115,8 @@ def text_report(
     if shared:
         if counts is not None or unscorable != "none":
             raise ValueError(f"{predictions} holds counts; --counts and --unscorable need texts.")
-        return _figures_report(score_counts(shared, profile), profile, [], as_json=as_json)
+        found, wordless = score_counts(shared, profile)
+        return _figures_report(found, profile, [*wordless.values()], as_json=as_json)
     joined = replace(joined_rows(texts), unscorable=unscorable)
     profiles = _profiles(profile)
     if annotators(texts):

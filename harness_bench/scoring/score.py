@@ -74,7 +74,7 @@ def score(
             return score_classes([row for row in rows if isinstance(row, ClassPrediction)])
         if isinstance(rows[0], TextCounts):
             shared = [row for row in rows if isinstance(row, TextCounts)]
-            return all_metrics(score_counts(shared, profile))
+            return all_metrics(score_counts(shared, profile)[0])
         texts = [row for row in rows if isinstance(row, TextPrediction)]
         return score_texts(texts, profile=profile)
     if classes:

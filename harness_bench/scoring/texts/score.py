@@ -173,18 +173,26 @@ def figures_of(
     return found
 
 
-def score_counts(rows: Sequence[TextCounts], profile: str) -> dict[str, dict[str, Any]]:
+def score_counts(
+    rows: Sequence[TextCounts], profile: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score counts that were shared, under one of the profiles they hold or under `all`.
 
-    Returns profile -> figures, as `score_rows` does.
+    Returns profile -> figures, and profiles without a word in a reference -> why they have none,
+    as `score_rows` does; where no profile has one, that is a `WordlessError`.
     """
+    found: dict[str, dict[str, Any]] = {}
+    wordless: dict[str, str] = {}
     joined = joined_counts(rows)
-    return {
-        name: figures_of(
-            counts_under(rows, label), [*joined.hypotheses], joined, label, Grouping(cluster=GROUP)
-        )
-        for name, label in labels_of(rows, profile).items()
-    }
+    ids, grouping = [*joined.hypotheses], Grouping(cluster=GROUP)
+    for name, label in labels_of(rows, profile).items():
+        try:
+            found[name] = figures_of(counts_under(rows, label), ids, joined, label, grouping)
+        except WordlessError as error:
+            wordless[name] = str(error)
+    if wordless and not found:
+        raise WordlessError(next(iter(wordless.values())))
+    return found, wordless
 
 
 def score_rows(

@@ -58,6 +58,18 @@ def test_the_command_reads_counts_as_it_reads_transcripts(
     assert (code, printed) == (0, command("asr", "--predictions", texts, *how)[1])
 
 
+def test_a_profile_that_leaves_no_word_costs_the_others_nothing(shared: Any, command: Any) -> None:
+    """As with transcripts: under `all` it is a note, alone an error."""
+    rows = [row.model_copy(update={"ref": "..."}) for row in text_rows(count=3, seed=1)]
+    _, counts = shared(rows, "model")
+    code, printed, _ = command("asr", "--predictions", counts, "--profile", "all")
+    assert code == 0
+    assert "wer_none" in printed
+    assert "Note: A reference is empty" in printed
+    assert "wer_mgb2" not in printed
+    assert command("asr", "--predictions", counts, "--profile", "mgb2")[0] != 0
+
+
 def test_no_transcript_is_shared(shared: Any) -> None:
     """No word of either side, and no field but ids, clusters, tags and numbers."""
     rows = text_rows(count=20, seed=1)
