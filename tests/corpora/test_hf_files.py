@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness_bench.corpora.base import AUDIO
 from harness_bench.corpora.formats import unpack
@@ -65,6 +68,26 @@ def test_a_card_says_which_files_are_a_split() -> None:
     odd: Any
     for odd in (3, "x", [[]], [{"data_files": 5}], [{"data_files": [{"path": {"a": 1}}]}]):
         assert len(find_shards(names, {"configs": odd}, configs=["all"], where="w")) == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(like=st.text("ab/*?", min_size=1, max_size=7), name=st.text("ab/", min_size=1, max_size=7))
+def test_patterns_of_cards_fit_as_regular_expressions(like: str, name: str) -> None:
+    signs = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", like)
+    expression = "".join(signs.get(part) or re.escape(part) for part in parts)
+    expected = re.fullmatch(f"{expression}x[.]parquet", f"{name}x.parquet") is not None
+    with (
+        contextlib.nullcontext() if expected else pytest.raises(ValueError, match="no file of rows")
+    ):
+        find_shards([f"{name}x.parquet"], {}, files=[f"{like}x.parquet"], where="w")
+
+
+def test_no_card_takes_for_ever() -> None:
+    """As a regular expression this one would take years."""
+    card = {"configs": [{"config_name": "x", "data_files": "**a" * 12 + "b"}]}
+    (found,) = find_shards(["data/" + "a" * 60 + ".parquet"], card, where="w")
+    assert found.split == "train"
 
 
 def test_what_is_missing_of_a_dataset_is_told() -> None:

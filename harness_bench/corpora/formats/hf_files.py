@@ -201,9 +201,28 @@ def _listed(value: Any) -> list[Any]:
 def _matching(like: str, names: Iterable[str]) -> list[str]:
     """List the tables that fit a pattern, in which `*` stays in its folder and `**` does not."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?)", like.removeprefix("./"))
-    signs = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pattern = re.compile("".join(signs.get(part) or re.escape(part) for part in parts))
-    return [name for name in _tables(names) if pattern.fullmatch(name)]
+    return [name for name in _tables(names) if _fits(name, parts)]
+
+
+def _fits(name: str, parts: Sequence[str]) -> bool:
+    """Whether a name fits the parts of a pattern; no pattern takes long, as a card's `re` might."""
+    places = {0}  # up to which the parts so far may fit
+    for part in parts:
+        if part == "*":
+            ends = {place: (name + "/").index("/", place) for place in places}
+            places = {place for first, end in ends.items() for place in range(first, end + 1)}
+        elif part == "**":
+            places = {*range(min(places), len(name) + 1)}
+        elif part == "**/":
+            first = min(places)
+            places |= {place + 1 for place in range(first, len(name)) if name[place] == "/"}
+        elif part == "?":
+            places = {place + 1 for place in places if name[place : place + 1] not in ("", "/")}
+        else:
+            places = {place + len(part) for place in places if name.startswith(part, place)}
+        if not places:
+            return False
+    return len(name) in places
 
 
 def _of_configs(found: Sequence[TableFile], wanted: Sequence[str], where: str) -> list[TableFile]:
