@@ -106,7 +106,7 @@ def check_samples(
 def check_header(utterance: Utterance, limits: Limits) -> Checked:
     """Return what an utterance is by its file's header, or why it is left out.
 
-    No sample is read: silence, broken ends of files and equal audio stay unseen.
+    Samples are not judged: silence, damage amid a file and equal audio stay unseen.
     """
     try:
         header = read_header(utterance.audio)

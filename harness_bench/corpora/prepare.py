@@ -60,7 +60,7 @@ class PrepareConfig:
         options: the corpus's own options, by name.
         jobs: audio files checked at the same time; 0 takes all cores.
         audio: decode reads every sample; header trusts what the files' headers say, which takes
-            minutes where decoding takes hours, and sees no silence, cut-off or equal audio.
+            minutes where decoding takes hours, and sees neither silence nor damage nor equal audio.
     """
 
     max_skipped: float = Field(default=0.05, ge=0, le=1)
