@@ -7,9 +7,9 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from benchmarks.measure import Rows, higher_is_better, in_turn, lower_is_better, versus
+from harness_bench.scoring.bootstrap import RESAMPLES, cluster_sums, intervals, paired
 from harness_bench.scoring.registry import get_metric
 from harness_bench.scoring.statistics import HITS, INSERTIONS, SUBSTITUTIONS, WORDS, Array
-from harness_bench.scoring.uncertainty import RESAMPLES, cluster_sums, intervals, paired
 
 WER = 30.0  # the true error rate of the simulated recogniser, in percent
 SPREAD = 12.0  # standard deviation between programmes, in points (18 on MGB-3's 24 programmes)

@@ -20,17 +20,7 @@ from scipy.special import stdtrit
 
 from harness_bench.core.files import write_text
 from harness_bench.core.tables import columns
-from harness_bench.scoring.registry import MetricPlugin, get_metric
-from harness_bench.scoring.statistics import (
-    CORRECT,
-    HITS,
-    PREDICTED,
-    SUBSTITUTIONS,
-    TRUE,
-    WORDS,
-    Array,
-)
-from harness_bench.scoring.uncertainty import (
+from harness_bench.scoring.bootstrap import (
     SeedSpread,
     contributions,
     degrees_of_freedom,
@@ -41,6 +31,16 @@ from harness_bench.scoring.uncertainty import (
     sizes_of,
     standard_error,
     with_seeds,
+)
+from harness_bench.scoring.registry import MetricPlugin, get_metric
+from harness_bench.scoring.statistics import (
+    CORRECT,
+    HITS,
+    PREDICTED,
+    SUBSTITUTIONS,
+    TRUE,
+    WORDS,
+    Array,
 )
 
 CLUSTERS = (2, 3, 4, 5, 6, 7, 8, 10, 16, 24, 50)

@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from harness_bench.core.files import atomic_path
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import ClassPrediction
+from harness_bench.scoring.bootstrap import SeedSpread, intervals
 from harness_bench.scoring.registry import get_metric, metric_names
 from harness_bench.scoring.statistics import class_statistics
 from harness_bench.scoring.texts.joining import check_ids, refuse_unjoined
 from harness_bench.scoring.texts.readers import filled_lines
-from harness_bench.scoring.uncertainty import SeedSpread, intervals
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

@@ -11,10 +11,7 @@ import numpy as np
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.scoring import classes
-from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
-from harness_bench.scoring.texts import score as texts
-from harness_bench.scoring.texts.joining import CODE_SWITCHED, NONE, code_switched
-from harness_bench.scoring.uncertainty import (
+from harness_bench.scoring.bootstrap import (
     RESAMPLES,
     SeedSpread,
     cluster_sums,
@@ -26,6 +23,9 @@ from harness_bench.scoring.uncertainty import (
     smallest_p,
     units_of,
 )
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
+from harness_bench.scoring.texts import score as texts
+from harness_bench.scoring.texts.joining import CODE_SWITCHED, NONE, code_switched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,7 @@ def compare_systems(
 ) -> Systems:
     """Compare every pair of systems by the sign-flip test, p-values corrected by Holm.
 
-    Each pair's `p_values` are those of `uncertainty.paired`; claims and ranks follow `p_holm`. The
+    Each pair's `p_values` are those of `bootstrap.paired`; claims and ranks follow `p_holm`. The
     ranks of a system reach from `ranks` to `last_ranks`: all of them are right together in 95 of
     100 such tables (Mogstad et al., 2024). The text profile is `mgb2` unless named. `known` are
     `system_statistics` of texts that need not be aligned again; counts of classes depend on the

@@ -18,7 +18,7 @@ TEST = "9f0aegyc7e_F_0000_73.28_91.11"
 
 
 def test_fields_of_dev_and_test_names(root: Path) -> None:
-    """The source video is the cluster: intervals and leakage reports read it."""
+    """The source video is the cluster: bootstraps and leakage reports read it."""
     found = kept(Corpus().utterances(root))
     assert found[TEST].custom == {
         "dialect": "EGY", "cluster": "9f0aegyc7e", "video_start": "73.28", "video_end": "91.11",

@@ -51,7 +51,7 @@ def evidence_of(folder: Path, task: str) -> Evidence:
     return each
 
 
-def test_every_pair_is_the_paired_test(folder: Path) -> None:
+def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
     """The board must say of two models what `score compare` says of their files."""
     found, _ = load_results(folder)
     for column, each in gather_all(found).items():

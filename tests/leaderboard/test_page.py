@@ -154,7 +154,7 @@ def test_every_result_has_its_provenance(
 def test_the_data_hold_the_paired_tests_and_breakdowns(
     data: dict[str, Any], built: LeaderboardFiles
 ) -> None:
-    """The side-by-side view must show what the paired test says, sign and all."""
+    """The side-by-side view must show what the paired bootstrap says, sign and all."""
     names = {model["id"]: model["name"] for model in data["models"]}
     (column,) = (each for each in data["columns"] if each["task"] == "did" and each["tests"])
     (test,) = column["tests"]

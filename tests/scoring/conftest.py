@@ -11,9 +11,9 @@ import pytest
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
 from harness_bench.results.record import Result
+from harness_bench.scoring.bootstrap import PairedTest, paired
 from harness_bench.scoring.registry import get_metric
 from harness_bench.scoring.systems import systems_statistics
-from harness_bench.scoring.uncertainty import PairedTest, paired
 from tests.cli.conftest import run  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:

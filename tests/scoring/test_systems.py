@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness_bench.results.record import Metric
-    from harness_bench.scoring.uncertainty import PairedTest
+    from harness_bench.scoring.bootstrap import PairedTest
 
 GROUPS = st.sampled_from([1, 3, 10, 10_000])  # one cluster, few, many, one per utterance
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_bench.scoring.bootstrap import cluster_sums, intervals
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
     DELETIONS,
@@ -38,7 +39,6 @@ from harness_bench.scoring.texts.joining import (
 from harness_bench.scoring.texts.look_alikes import look_alikes, told
 from harness_bench.scoring.texts.multiref import MultiReferenceScores, score_multi_reference
 from harness_bench.scoring.texts.unscorable import scorable
-from harness_bench.scoring.uncertainty import cluster_sums, intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness_bench.scoring.bootstrap import intervals
 from harness_bench.scoring.registry import get_metric
 from harness_bench.scoring.texts.multiref import (
     MultiReferenceScores,
@@ -16,7 +17,6 @@ from harness_bench.scoring.texts.multiref import (
     score_multi_reference,
 )
 from harness_bench.scoring.texts.readers import read_transcripts
-from harness_bench.scoring.uncertainty import intervals
 from tests.scoring.conftest import ANNOTATORS, naive_alignment
 
 if TYPE_CHECKING:

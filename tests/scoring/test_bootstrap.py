@@ -13,12 +13,7 @@ from scipy.stats import permutation_test, ttest_1samp, ttest_rel
 
 from benchmarks.bench_coverage import coverage
 from benchmarks.simulate_tests import words
-from harness_bench.scoring.classes import score_classes
-from harness_bench.scoring.registry import get_metric, metric_names
-from harness_bench.scoring.statistics import class_statistics
-from harness_bench.scoring.systems import SIGNIFICANT, systems_statistics
-from harness_bench.scoring.texts.score import score_texts
-from harness_bench.scoring.uncertainty import (
+from harness_bench.scoring.bootstrap import (
     SeedSpread,
     cluster_sums,
     contributions,
@@ -29,6 +24,11 @@ from harness_bench.scoring.uncertainty import (
     sign_flip,
     smallest_p,
 )
+from harness_bench.scoring.classes import score_classes
+from harness_bench.scoring.registry import get_metric, metric_names
+from harness_bench.scoring.statistics import class_statistics
+from harness_bench.scoring.systems import SIGNIFICANT, systems_statistics
+from harness_bench.scoring.texts.score import score_texts
 from tests.scoring.conftest import class_rows, compare_pair, text_rows
 
 if TYPE_CHECKING:
