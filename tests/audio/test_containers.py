@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +231,34 @@ def test_mp3_read_from_the_middle_says_nothing(
             assert len(stream.read(first, 100)) == 100
         os.write(2, b"still heard")
     assert capfd.readouterr().err == "still heard"
+
+
+def pages_of(data: bytes) -> list[bytes]:
+    """Split an Ogg file into its pages."""
+    starts = [match.start() for match in re.finditer(rb"OggS\0", data)]
+    return [data[start:end] for start, end in pairwise([*starts, len(data)])]
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_ogg_without_a_part_of_its_middle_is_refused(subtype: str, tmp_path: Path) -> None:
+    """What comes behind a gap would move forward, under the texts of other segments."""
+    whole = tmp_path / "whole.ogg"
+    soundfile.write(whole, voice(16_000 * 8, 16_000), 16_000, format="OGG", subtype=subtype)
+    pages = pages_of(whole.read_bytes())
+    middle = len(pages) // 2
+    seam = b"".join(pages[:middle])[:-50] + b"".join(pages[middle:])
+    for number, data in enumerate((b"".join(pages[:middle] + pages[middle + 1 :]), seam)):
+        path = tmp_path / f"{number}.ogg"
+        path.write_bytes(data)
+        with pytest.raises(AudioFault, match=r"middle .*missing"):
+            read_header(path)
+    assert read_header(whole).samples == 16_000 * 8
+
+
+def test_a_capture_of_radio_begins_in_the_middle_of_its_stream(tmp_path: Path) -> None:
+    """Its first pages are those of the stream; the next ones are of hours later."""
+    whole, later = tmp_path / "whole.ogg", tmp_path / "later.ogg"
+    soundfile.write(whole, voice(16_000 * 8, 16_000), 16_000, format="OGG", subtype="OPUS")
+    pages = pages_of(whole.read_bytes())
+    later.write_bytes(b"".join(pages[:2] + pages[4:]))
+    assert 0 < read_header(later).samples < read_header(whole).samples

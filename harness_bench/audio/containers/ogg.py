@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness_bench.audio.base import AudioFault, Fault
 from harness_bench.audio.containers.about import OTHERS, About, Bytes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _CODECS = (b"\x01vorbis", b"OpusHead")  # that libsndfile reads
 _LONGEST_PAGE = 60  # seconds
 _TAG = 4096  # bytes; some programs write a tag behind the end
 _AHEAD = 1 << 16  # bytes that are read at once
+_GAP = "a part in its middle (Ogg) is missing or damaged: {}; get it again"
 
 
 class _Page(NamedTuple):
@@ -31,6 +33,7 @@ class _Page(NamedTuple):
     flags: int
     position: int  # samples up to its end
     serial: int
+    number: int  # of the pages of its stream
     torn: bool
 
 
@@ -39,7 +42,10 @@ def examine(found: Bytes) -> About:
     links: list[int] = []
     codec, serials, last, page = b"", set[int](), None, None
     longest = 0  # samples of a page
+    before: _Page | None = None
     for page in _pages(found):
+        _refuse_gap(before, page)
+        before = page
         if page.flags & _FIRST:
             if links and page.serial in serials and last is None:
                 return OTHERS  # pages in disorder
@@ -53,6 +59,8 @@ def examine(found: Bytes) -> About:
             last = page
     if page is None:
         return OTHERS
+    if (behind := found.at(page.end, _AHEAD)) and b"OggS" in behind:
+        raise AudioFault(Fault.UNREADABLE, _GAP.format(f"behind byte {page.end}"))
     lacking = _lacking(found, page)
     if len(serials) > 1 or not codec.startswith(_CODECS):
         return OTHERS._replace(lacking=lacking)  # video beside audio, or a codec of its own
@@ -65,6 +73,19 @@ def examine(found: Bytes) -> About:
     return About(exact=True, lacking=lacking, preroll=preroll, links=chain)
 
 
+def _refuse_gap(before: _Page | None, page: _Page) -> None:
+    """Refuse a stream whose pages do not follow one another: what comes later would move forward.
+
+    A recording of radio has its stream's first pages and begins in its middle: these are no gap.
+    Nor are numbers that do not rise, which some programs do not count.
+    """
+    if before is None or page.serial != before.serial or page.flags & _FIRST:
+        return
+    if before.position not in (0, _NO_POSITION) and page.number > before.number + 1:
+        told = f"page {page.number} follows page {before.number}"
+        raise AudioFault(Fault.UNREADABLE, _GAP.format(told))
+
+
 def _pages(found: Bytes) -> Iterator[_Page]:
     place, begin, ahead = 0, 0, b""
     while True:
@@ -73,9 +94,9 @@ def _pages(found: Bytes) -> Iterator[_Page]:
         head = ahead[place - begin : place - begin + _HEAD + 255]
         if len(head) < _HEAD or head[:4] != b"OggS":
             return
-        flags, position, serial, count = struct.unpack("<5xBqI8xB", head[:_HEAD])
+        flags, position, serial, number, count = struct.unpack("<5xBqII4xB", head[:_HEAD])
         end = place + _HEAD + count + sum(head[_HEAD : _HEAD + count])
-        yield _Page(place, end, flags, position, serial, torn=end > found.size)
+        yield _Page(place, end, flags, position, serial, number, torn=end > found.size)
         place = end
 
 
