@@ -17,7 +17,7 @@ from harness_bench.probing.s3prl.frames import shape_of_upstream
 from tests.upstream.conftest import GROUP_KINDS, KINDS, OURS, build, waves
 
 pytestmark = pytest.mark.s3prl
-EXACT = 1e-5
+EXACT = 3e-5  # the logarithm of weak mel bins widens rounding; what leaks from padding is far above
 # The edges of frames and of s3prl's rounding are likely.
 SAMPLES = st.one_of(
     st.integers(400, 8_000),
