@@ -240,12 +240,15 @@ def _is_segment(row: Sequence[str]) -> bool:
         len(row) >= STM_FIELDS
         and numbers(row[3:5]) == len(row[3:5])
         and 0 <= float(row[3]) < float(row[4])
+        and row[1].isascii()  # a channel is A, B, 1 or 2, and no word of Arabic
         and all(map(_is_name, row[1:3]))
     )
 
 
 def _is_word(row: Sequence[str]) -> bool:
-    if not CTM_FIELDS <= len(row) <= CTM_MOST or not _is_name(row[1]):
+    if not CTM_FIELDS <= len(row) <= CTM_MOST:
+        return False
+    if not (row[1].isascii() and _is_name(row[1])):
         return False
     if row[4].upper() in CHOICE:
         return True

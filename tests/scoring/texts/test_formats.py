@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness_bench.scoring.texts.formats import Source, read_all
@@ -42,6 +42,7 @@ def test_digits_are_words(rows: list[list[str]], tmp_path_factory: pytest.TempPa
         assert found.texts == {f"u{place}": " ".join(row) for place, row in enumerate(rows)}
 
 
+@example(rows=[["قال", "1", "2.5", "قال"]] * 2, layout="ctm, text")
 @given(
     rows=st.lists(DIGITS | SPOKEN, min_size=1, max_size=5),
     layout=st.sampled_from(["ctm, stm", "ctm, text", "text, stm", "trn, trn", "text, text"]),
@@ -50,6 +51,8 @@ def test_no_pair_is_misread(
     rows: list[list[str]], layout: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever the words: each file is read as it was written, or the format is asked for."""
+    # Lines of `recording A 1 2.5 word`, or with 1 for A, are CTM to any reader.
+    assume(not all(row[0].isascii() and {"2.5"} & {*row[1:3]} for row in rows))
     texts = {f"r{place}": " ".join(row) for place, row in enumerate(rows)}
     segments = {f"{key}_A_0.000_{len(text) + 1:.3f}": text for key, text in texts.items()}
     written = {
