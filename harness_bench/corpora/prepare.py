@@ -7,7 +7,6 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from glob import escape
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, override
@@ -26,9 +25,15 @@ from harness_bench.core.workdir import PROVENANCE, write_provenance
 from harness_bench.corpora.base import AUDIO, USUAL_SPLITS, Reason, Skipped, Utterance
 from harness_bench.corpora.check import Checked, Limits, check, check_header
 from harness_bench.corpora.formats.raw_files import refuse_archive
-from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, list_files, write_split
+from harness_bench.corpora.splits import (
+    ID_FILES,
+    SPLIT_FILE,
+    files_of_splits,
+    list_files,
+    write_split,
+)
 from harness_bench.corpora.writer import REFERENCES, PreparedSplits
-from harness_bench.cuts.store import REPORT, SKIPPED
+from harness_bench.cuts.store import CUTS_FILES, REPORT, SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
     from harness_bench.leakage.compare import Pair
 
 _ALWAYS = (REPORT, SKIPPED, PROVENANCE)
-_WRITTEN = ("cuts.*.jsonl.gz", ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", *_ALWAYS)
+_WRITTEN = (CUTS_FILES, ID_FILES, SPLIT_FILE, f"{REFERENCES}/*.txt", *_ALWAYS)
 _BATCH = 2048  # utterances handed to the workers at a time
 _NOT_IN_IDS = re.compile(r"[\s/\x00-\x1f\x7f]")
 _SHOWN = 5  # offenders named in an error
@@ -218,8 +223,7 @@ def _of_older(out: Path) -> list[str]:
     """Return patterns of what versions before, which noted no list of files, wrote there."""
     about = read_settings(out / REPORT)
     names = [*(about.get("splits") or {}), *USUAL_SPLITS] if "corpus" in about else []
-    of_splits = ("cuts.{}.jsonl.gz", "ids.{}.txt", f"{REFERENCES}/{{}}.*.txt")
-    return [*_ALWAYS, SPLIT_FILE, *(like.format(escape(n)) for n in names for like in of_splits)]
+    return [*_ALWAYS, SPLIT_FILE, *files_of_splits(names, f"{REFERENCES}/*.*.txt")]
 
 
 def _opened(

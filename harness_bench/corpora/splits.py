@@ -11,6 +11,7 @@ import hashlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from glob import escape
 from itertools import accumulate, combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from harness_bench.core.files import digest_strings, write_json, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.rng import chance
 from harness_bench.corpora.base import Utterance
+from harness_bench.cuts.store import CUTS_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -179,6 +181,12 @@ def milliseconds(paths: Sequence[Path], title: str) -> list[int]:
     known = sorted(length for length in found if length is not None)
     usual = known[len(known) // 2] if known else 0
     return [usual if length is None else length for length in found]
+
+
+def files_of_splits(names: Iterable[str], *more: str) -> list[str]:
+    """Return the patterns of the cuts, lists and `more` (the first `*` is the split) of splits."""
+    patterns = (CUTS_FILES, ID_FILES, *more)
+    return [like.replace("*", escape(name), 1) for name in names for like in patterns]
 
 
 def list_files(ids: Mapping[str, Collection[str]]) -> list[str]:

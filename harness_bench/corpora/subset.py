@@ -11,7 +11,6 @@ import re
 from contextlib import ExitStack
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
-from glob import escape
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -24,7 +23,14 @@ from harness_bench.core.log import bar
 from harness_bench.core.own_files import FILES, UNFINISHED, own_files, refusal, replacing
 from harness_bench.core.rng import chance
 from harness_bench.core.workdir import PROVENANCE, write_provenance
-from harness_bench.corpora.splits import ID_FILES, SPLIT_FILE, SplitRule, list_files, write_split
+from harness_bench.corpora.splits import (
+    ID_FILES,
+    SPLIT_FILE,
+    SplitRule,
+    files_of_splits,
+    list_files,
+    write_split,
+)
 from harness_bench.cuts import shar, store
 from harness_bench.cuts.fields import UNKNOWN, field_of, language_of
 from harness_bench.cuts.store import REPORT
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
 
 USUAL_SPLIT = "train"
 _ALWAYS = (SPLIT_FILE, PROVENANCE)
-_WRITTEN = ("cuts.*.jsonl.gz", ID_FILES, *_ALWAYS)
+_WRITTEN = (store.CUTS_FILES, ID_FILES, *_ALWAYS)
 SECOND = 1_000_000  # lengths are whole microseconds, so that every machine agrees on sums
 HOUR = 3600 * SECOND
 NONE = -1  # the piece of what is not drawn
@@ -483,5 +489,4 @@ def _others(out: Path, pieces: Collection[str]) -> list[Path]:
 def _of_older(out: Path) -> list[str]:
     """Return patterns of what versions before, which noted no list of files, wrote there."""
     names = read_settings(out / SPLIT_FILE).get("splits") or ()
-    of_splits = ("cuts.{}.jsonl.gz", "ids.{}.txt")
-    return [*_ALWAYS, *(like.format(escape(name)) for name in names for like in of_splits)]
+    return [*_ALWAYS, *files_of_splits(names)]

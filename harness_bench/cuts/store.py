@@ -72,6 +72,7 @@ def parse(line: bytes, path: Path, number: int) -> Row:
 
 
 _PREFIX, _SUFFIX = "cuts.", ".jsonl.gz"
+CUTS_FILES = f"{_PREFIX}*{_SUFFIX}"
 _USUAL_ORDER = ("train", "dev", "test")
 
 
@@ -82,7 +83,7 @@ def cuts_path(folder: Path, split: str) -> Path:
 
 def cuts_files(folder: Path) -> list[Path]:
     """List the files of cuts in a folder, by name."""
-    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+    return sorted(folder.glob(CUTS_FILES))
 
 
 def splits(folder: Path) -> list[str]:
