@@ -1,0 +1,198 @@
+"""One job of a study: what it does, what it waits for, what it needs, and whether it is done.
+
+Jobs are plain data, so that a worker on another machine can run them, and a file on the shared disk
+says what became of each. What a job does stands in `study/kinds/<kind>.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.registry import attribute, modules_in
+from harness_bench.core.workdir import WorkDir, inputs_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KINDS = "harness_bench.study.kinds"
+JOBS = "jobs"  # folder of a study with the notes and states of its jobs
+LOG = "log.txt"
+
+State = Literal["running", "done", "kept", "failed", "left out", "no time"]
+"""What became of a job. kept: an equal one had finished before; left out: one it needs has not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a job occupies while it runs, and an estimate of how long that will be."""
+
+    cpus: int = 1
+    gpus: int = 0
+    memory_gb: float = 2.0
+    hours: float | None = None  # None: no estimate
+    disk_gb: float = 0.0  # what it leaves behind
+    nodes: int = 0  # 1 or more: no worker's task, but a batch job of its own on so many machines
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyJob:
+    """One step of a study. Everything in it is JSON-ready."""
+
+    name: str  # unique in the study, such as "probe ser harness_st"
+    kind: str  # module of study/kinds
+    settings: Mapping[str, Any] = field(default_factory=dict)  # all that decides what it makes
+    folder: str = ""  # below the study's, where it works and logs; empty: it has none of its own
+    after: tuple[str, ...] = ()  # jobs that it cannot do without
+    wants: tuple[str, ...] = ()  # jobs that it waits for, and does without where they failed
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # digests of what is no job's work
+    needs: Needs = field(default_factory=Needs)
+    rank: int = 0  # of jobs that could start, the one with the lowest rank does
+    always: bool = (
+        False  # never taken for done, for jobs that look at what is on disk, and are fast
+    )
+
+    @property
+    def slug(self) -> str:
+        """Its name as a file name; names that differ have slugs that differ."""
+        plain = re.sub(r"[^\w.-]+", "_", self.name)[:100]
+        return plain if plain == self.name else f"{plain}-{digest_strings([self.name])[:8]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of a job, as a worker returns it and the jobs behind it receive it."""
+
+    name: str
+    state: State
+    outcome: Any = None  # JSON-ready: what jobs behind it may want to know
+    why: str = ""  # of one that failed or was left out
+    host: str = ""
+    begun: float = 0.0  # seconds since the epoch
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether what it makes is there."""
+        return self.state in ("done", "kept")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a kind's `run` gets to know beside its settings."""
+
+    out: Path  # the study's folder
+    job: StudyJob
+    found: Mapping[str, Any]  # job that it waited for -> outcome; those that failed are absent
+
+    @property
+    def folder(self) -> Path:
+        """Where the job works."""
+        return self.out / self.job.folder
+
+    @property
+    def log(self) -> Path:
+        """Where the job's processes log; its last line is shown while it runs."""
+        return self.folder / LOG
+
+
+def kinds() -> list[str]:
+    """List the kinds of jobs there are."""
+    return modules_in(KINDS)
+
+
+def keys(jobs: Mapping[str, StudyJob]) -> dict[str, str]:
+    """Return the digest of all that decides what each job makes, the jobs before it included.
+
+    `jobs` stand in an order in which each follows those that it waits for.
+    """
+    found: dict[str, str] = {}
+    for name, job in jobs.items():
+        before = {each: found[each] for each in (*job.after, *job.wants)}
+        found[name] = inputs_key(_inputs(job) | {"before": before})
+    return found
+
+
+def _inputs(job: StudyJob) -> dict[str, Any]:
+    return {"kind": job.kind, "settings": dict(job.settings), "inputs": dict(job.inputs)}
+
+
+def note(out: Path, job: StudyJob, key: str) -> WorkDir:
+    """Return the note of a job: whether one with an equal key has finished."""
+    return WorkDir(out / JOBS, _inputs(job), key=key, note=f"{job.slug}.json")
+
+
+def finished(out: Path, job: StudyJob, key: str) -> bool:
+    """Whether an equal job has finished, and its folder is still there."""
+    return not job.always and note(out, job, key).finished and (out / job.folder).exists()
+
+
+def state_file(out: Path, job: StudyJob) -> Path:
+    """Return the file that says where a job is, for whoever looks from another process."""
+    return out / JOBS / f"{job.slug}.state.json"
+
+
+def run_job(out: Path, job: StudyJob, key: str, before: Mapping[str, Ended]) -> Ended:
+    """Run one job where it is not finished, in this process; every failure is told, not raised.
+
+    `before` holds what became of the jobs that it waited for.
+    """
+    for name in job.after:
+        if not before[name].good:
+            return _told(out, job, Ended(
+                name=job.name, state="left out", why=f"it needs {name!r}: {before[name].state}",
+            ))  # fmt: skip
+    if without := [name for name in job.wants if not before[name].good]:
+        key = inputs_key({"key": key, "without": without})  # to be done anew once they are there
+    work = note(out, job, key)
+    if finished(out, job, key):
+        return Ended(name=job.name, state="kept", outcome=work.outcome)
+    began, host = time.time(), socket.gethostname()
+    running = {"name": job.name, "state": "running", "host": host, "pid": os.getpid()}
+    write_json(state_file(out, job), running | {"begun": began})
+    found = {name: ended.outcome for name, ended in before.items() if ended.good}
+    if job.folder:
+        (out / job.folder).mkdir(parents=True, exist_ok=True)
+    try:
+        outcome = attribute(f"{KINDS}.{job.kind}", "run")(Place(out, job, found))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+        return _told(out, job, Ended(
+            name=job.name, state="failed", why=_reason(out, job, error), host=host, begun=began,
+            seconds=time.time() - began,
+        ))  # fmt: skip
+    work.begin()
+    work.finish(outcome)
+    return _told(out, job, Ended(
+        name=job.name, state="done", outcome=outcome, host=host, begun=began,
+        seconds=time.time() - began,
+    ))  # fmt: skip
+
+
+def _reason(out: Path, job: StudyJob, error: Exception) -> str:
+    """Return what a user reads of a failure; a traceback goes into the log."""
+    if not isinstance(error, ValueError | RuntimeError | OSError):
+        log = out / (job.folder or JOBS) / (LOG if job.folder else f"{job.slug}.txt")
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write("".join(traceback.format_exception(error)))
+        return f"{type(error).__name__}: {error} (traceback in {log})"
+    return str(error)
+
+
+def _told(out: Path, job: StudyJob, ended: Ended) -> Ended:
+    kept = {name: value for name, value in vars(ended).items() if name != "outcome"}
+    write_json(state_file(out, job), kept)
+    return ended
+
+
+def last_state(out: Path, job: StudyJob) -> dict[str, Any]:
+    """Return what a job's state file says, nothing where the job has never begun."""
+    path = state_file(out, job)
+    found: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return found

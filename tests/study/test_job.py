@@ -1,0 +1,84 @@
+"""What became of a job: kept, done, failed, left out; and done anew where its inputs changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.study import job as jobs
+from harness_bench.study.job import Ended, StudyJob, Place, finished, keys, last_state, run_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put a kind in the place of all others: it notes the names of the jobs that it runs."""
+    names: list[str] = []
+
+    def run(place: Place) -> Any:
+        names.append(place.job.name)
+        if place.job.settings.get("fails"):
+            raise ValueError("no such corpus")
+        return {"seen": sorted(place.found)}
+
+    monkeypatch.setattr(jobs, "attribute", lambda _module, _name: run)
+    return names
+
+
+def _all(out: Path, *given: StudyJob) -> dict[str, Ended]:
+    named = {job.name: job for job in given}
+    found, ended = keys(named), {}
+    for name, job in named.items():
+        before = {each: ended[each] for each in (*job.after, *job.wants)}
+        ended[name] = run_job(out, job, found[name], before)
+    return ended
+
+
+FIRST, SECOND = StudyJob(name="a", kind="x"), StudyJob(name="b c", kind="x", after=("a",))
+
+
+def test_a_finished_job_is_kept(tmp_path: Path, ran: list[str]) -> None:
+    first = _all(tmp_path, FIRST, SECOND)
+    again = _all(tmp_path, FIRST, SECOND)
+    assert ran == ["a", "b c"]
+    assert [each.state for each in first.values()] == ["done", "done"]
+    assert [each.state for each in again.values()] == ["kept", "kept"]
+    assert again["b c"].outcome == first["b c"].outcome == {"seen": ["a"]}
+    assert last_state(tmp_path, SECOND)["state"] == "done"
+
+
+def test_what_changes_is_done_anew_with_all_behind_it(tmp_path: Path, ran: list[str]) -> None:
+    _all(tmp_path, FIRST, SECOND)
+    _all(tmp_path, replace(FIRST, settings={"layer": 9}), SECOND)
+    assert ran == ["a", "b c"] * 2
+
+
+def test_a_failure_is_told_and_what_needs_it_left_out(tmp_path: Path, ran: list[str]) -> None:
+    board = StudyJob(name="board", kind="x", wants=("a", "b c"))
+    ended = _all(tmp_path, replace(FIRST, settings={"fails": True}), SECOND, board)
+    assert [each.state for each in ended.values()] == ["failed", "left out", "done"]
+    assert ended["a"].why == "no such corpus"
+    assert ran == ["a", "board"]
+    # Once what it wanted is there, it is done anew; with as much as before, it is kept.
+    again = _all(tmp_path, replace(FIRST, settings={"fails": True}), SECOND, board)
+    assert again["board"].state == "kept"
+    assert not finished(tmp_path, board, keys({j.name: j for j in (FIRST, SECOND, board)})["board"])
+    assert _all(tmp_path, FIRST, SECOND, board)["board"].outcome == {"seen": ["a", "b c"]}
+
+
+def test_a_lost_folder_is_made_again(tmp_path: Path, ran: list[str]) -> None:
+    job = replace(FIRST, folder="work/a")
+    _all(tmp_path, job)
+    (tmp_path / "work/a").rmdir()
+    assert _all(tmp_path, job)["a"].state == "done"
+    assert ran == ["a", "a"]
+
+
+def test_slugs_are_file_names_and_differ() -> None:
+    slugs = {StudyJob(name=name, kind="x").slug for name in ("a b", "a_b", "a/b", "أ", "ب")}
+    assert len(slugs) == 5
+    assert all("/" not in slug for slug in slugs)
