@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_bench.study import job as jobs
-from harness_bench.study.job import Ended, StudyJob, Place, finished, keys, last_state, run_job
+from harness_bench.study.job import Ended, Place, StudyJob, finished, keys, last_state, run_job
 
 if TYPE_CHECKING:
     from pathlib import Path
