@@ -6,17 +6,17 @@ says what became of each. What a job does stands in `study/kinds/<kind>.py`.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.files import digest_strings, read_json, write_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.core.workdir import WorkDir, inputs_key
+from harness_bench.study.alive import Alive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +91,7 @@ class Place:
     out: Path  # the study's folder
     job: StudyJob
     found: Mapping[str, Any]  # job that it waited for -> outcome; those that failed are absent
+    alive: Alive | None = None
 
     @property
     def folder(self) -> Path:
@@ -101,6 +102,11 @@ class Place:
     def log(self) -> Path:
         """Where the job's processes log; its last line is shown while it runs."""
         return self.folder / LOG
+
+    def progress(self, done: float, of: float, unit: str = "") -> None:
+        """Tell how far the job is, as often as one likes; shown where it logs no bar of its own."""
+        if self.alive is not None:
+            self.alive.progress(done, of, unit)
 
 
 def kinds() -> list[str]:
@@ -146,33 +152,30 @@ def run_job(out: Path, job: StudyJob, key: str, before: Mapping[str, Ended]) -> 
     """
     for name in job.after:
         if not before[name].good:
-            return _told(out, job, Ended(
+            return tell(out, job, key, Ended(
                 name=job.name, state="left out", why=f"it needs {name!r}: {before[name].state}",
             ))  # fmt: skip
+    planned = key
     if without := [name for name in job.wants if not before[name].good]:
         key = inputs_key({"key": key, "without": without})  # to be done anew once they are there
     work = note(out, job, key)
     if finished(out, job, key):
         return Ended(name=job.name, state="kept", outcome=work.outcome)
-    began, host = time.time(), socket.gethostname()
-    running = {"name": job.name, "state": "running", "host": host, "pid": os.getpid()}
-    write_json(state_file(out, job), running | {"begun": began})
-    found = {name: ended.outcome for name, ended in before.items() if ended.good}
+    ended = Ended(name=job.name, state="done", host=socket.gethostname(), begun=time.time())
+    found = {name: each.outcome for name, each in before.items() if each.good}
     if job.folder:
         (out / job.folder).mkdir(parents=True, exist_ok=True)
+    running = {"name": job.name, "state": "running", "begun": ended.begun, "key": planned}
     try:
-        outcome = attribute(f"{KINDS}.{job.kind}", "run")(Place(out, job, found))
+        with Alive(state_file(out, job), running) as alive:
+            run = attribute(f"{KINDS}.{job.kind}", "run")
+            ended = replace(ended, outcome=run(Place(out, job, found, alive)))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
-        return _told(out, job, Ended(
-            name=job.name, state="failed", why=_reason(out, job, error), host=host, begun=began,
-            seconds=time.time() - began,
-        ))  # fmt: skip
-    work.begin()
-    work.finish(outcome)
-    return _told(out, job, Ended(
-        name=job.name, state="done", outcome=outcome, host=host, begun=began,
-        seconds=time.time() - began,
-    ))  # fmt: skip
+        ended = replace(ended, state="failed", why=_reason(out, job, error))
+    else:
+        work.begin()
+        work.finish(ended.outcome)
+    return tell(out, job, planned, replace(ended, seconds=time.time() - ended.begun))
 
 
 def _reason(out: Path, job: StudyJob, error: Exception) -> str:
@@ -185,9 +188,10 @@ def _reason(out: Path, job: StudyJob, error: Exception) -> str:
     return str(error)
 
 
-def _told(out: Path, job: StudyJob, ended: Ended) -> Ended:
+def tell(out: Path, job: StudyJob, key: str, ended: Ended) -> Ended:
+    """Write what became of a job into its state file; `key` is its own of `keys`."""
     kept = {name: value for name, value in vars(ended).items() if name != "outcome"}
-    write_json(state_file(out, job), kept)
+    write_json(state_file(out, job), kept | {"key": key})
     return ended
 
 

@@ -1,0 +1,113 @@
+"""OUT/study.json: the jobs of a study, and one session for each time that a driver ran it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import read_json, write_text
+from harness_bench.study.alive import is_alive, kept_alive
+from harness_bench.study.job import Needs, StudyJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+STUDY = "study.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One time that a driver ran a study."""
+
+    begun: float  # seconds since the epoch
+    host: str
+    pid: int
+    command: str
+    engine: str = "local"
+    workers: int = 0  # at a time; 0: nobody knows
+    ended: float | None = None  # None: it runs, or was killed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedStudy:
+    """A study as study.json has it."""
+
+    title: str
+    jobs: Mapping[str, StudyJob]  # by name, without settings and inputs
+    keys: Mapping[str, str]  # of the jobs
+    sessions: tuple[Session, ...] = ()
+    driven: bool = False  # whether the last session's driver lives
+
+
+@contextmanager
+def session(
+    out: Path, jobs: Mapping[str, StudyJob], keys: Mapping[str, str], *, title: str,
+    engine: str = "local", workers: int = 0,
+) -> Iterator[Session]:  # fmt: skip
+    """Write study.json, with one more session, which ends with the block."""
+    path, now = out / STUDY, time.time()
+    before: tuple[Session, ...] = ()
+    if path.is_file():
+        # One that was killed ended when it last gave a sign of life.
+        last = path.stat().st_mtime
+        before = tuple(
+            each if each.ended is not None else replace(each, ended=last)
+            for each in saved_study(out).sessions
+        )
+    this = Session(
+        begun=now, host=socket.gethostname(), pid=os.getpid(), command=shlex.join(sys.argv),
+        engine=engine, workers=workers,
+    )  # fmt: skip
+    rows = [_row(job, keys[name]) for name, job in jobs.items()]
+    _save(path, title, (*before, this), rows)
+    try:
+        with kept_alive(path):
+            yield this
+    finally:
+        _save(path, title, (*before, replace(this, ended=time.time())), rows)
+
+
+def _row(job: StudyJob, key: str) -> dict[str, Any]:
+    kept = {name: value for name, value in vars(job).items() if name not in ("settings", "inputs")}
+    return kept | {"needs": asdict(job.needs), "key": key}
+
+
+def _save(
+    path: Path, title: str, sessions: tuple[Session, ...], rows: list[dict[str, Any]]
+) -> None:
+    """Write a job a line: ten thousand of them take a tenth of a second."""
+    head = {"title": title, "sessions": [asdict(each) for each in sessions]}
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = json.dumps(head, ensure_ascii=False, indent=2).removesuffix("\n}")
+    write_text(path, f'{text},\n  "jobs": [\n{lines}\n]}}\n')
+
+
+def saved_study(out: Path) -> SavedStudy:
+    """Read study.json; a folder without one is a ValueError."""
+    path = out / STUDY
+    if not path.is_file():
+        raise ValueError(
+            f"{out} holds no study: it has no {STUDY}. Give the folder that "
+            "`harness-bench study FILE --out OUT` wrote."
+        )
+    found = read_json(path)
+    jobs, keys = {}, {}
+    for row in found["jobs"]:
+        keys[row["name"]] = row.pop("key")
+        given = row | {"needs": Needs(**row["needs"])}
+        given |= {name: tuple(row[name]) for name in ("after", "wants")}
+        jobs[row["name"]] = StudyJob(**given)
+    sessions = tuple(Session(**each) for each in found["sessions"])
+    driven = bool(sessions) and sessions[-1].ended is None
+    return SavedStudy(
+        title=found["title"], jobs=jobs, keys=keys, sessions=sessions,
+        driven=driven and is_alive(path, asdict(sessions[-1])),
+    )  # fmt: skip
