@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import statistics
-from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import permutations
+from datetime import UTC, datetime
+from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
 
 Source = Literal["measured", "reported"]
-BEST = 1000.0  # SUPERB's score of the best model, where FBANK has 0
+Verdict = Literal["shared", "clean", "not checked"]
+Word = Literal["better", "worse", "equal"]
+SECOND = 2  # the last place with a mark of its own
 
 
 @dataclass(frozen=True, order=True)
@@ -62,6 +64,22 @@ class ResultCell:
     best: PairedDifference | None = None  # paired test: this model minus the best
     paper: Result | None = None  # the paper's result of the same model on the same split
     rank_span: tuple[int, int] | None = None  # the ranks that tests leave open; see `rank_spans`
+    among: int = 1  # models with a figure in the column
+
+    @property
+    def medal(self) -> int:
+        """1 for the best figure and 2 for the second of two models or more, 0 for any other."""
+        return self.place if self.among > 1 and self.place <= SECOND else 0
+
+    @property
+    def leakage(self) -> Verdict:
+        """What was found of training data in the split; "not checked" where nothing says so."""
+        return self.result.leakage.verdict if self.result.leakage else "not checked"
+
+    @property
+    def leaking(self) -> bool:
+        """Whether the model was trained on some of what it is scored on."""
+        return self.leakage == "shared"
 
     @property
     def metric(self) -> Metric:
@@ -88,19 +106,21 @@ class ResultCell:
         """This figure minus the paper's, in the metric's unit."""
         return None if self.paper is None else self.metric.value - self.paper.main.value
 
+    @property
+    def against_paper(self) -> Word | None:
+        """Whether this figure is better or worse than the paper's, to the one digit shown."""
+        if self.delta is None:
+            return None
+        change = round(self.delta, 1) * (1 if self.metric.higher_is_better else -1)
+        return "equal" if change == 0 else "better" if change > 0 else "worse"
+
 
 @dataclass(frozen=True)
 class SuperbScore:
     """SUPERB's score: 0 for FBANK, 1000 for the best model of each column, linear between."""
 
     value: float
-    columns: int  # with a figure of this model
-    of: int  # columns in which some model is better than FBANK
-
-    @property
-    def whole(self) -> bool:
-        """Whether the model has a figure in every column that counts."""
-        return self.columns == self.of
+    columns: int  # in which some model is better than FBANK
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,46 @@ class ModelRow:
 
     model: str
     cells: dict[BoardColumn, ResultCell]
-    score: SuperbScore | None = None  # None without an FBANK row, or without a column that counts
+    # Of complete models; None also without an FBANK row, or a column in which any is better.
+    score: SuperbScore | None = None
+    ranking: tuple[BoardColumn, ...] = ()  # the table's columns with two models or more
+
+    @property
+    def ranked_in(self) -> int:
+        """The number of ranking columns in which the model has a figure."""
+        return sum(column in self.cells for column in self.ranking)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model has a figure in every ranking column: others have no mean rank."""
+        return self.ranked_in == len(self.ranking)
+
+    @property
+    def leakage(self) -> Verdict:
+        """The worst verdict of the model's figures."""
+        found = {cell.leakage for cell in self.cells.values()}
+        verdicts: tuple[Verdict, ...] = ("shared", "not checked", "clean")
+        return next(verdict for verdict in verdicts if verdict in found)
+
+    @property
+    def leaking(self) -> bool:
+        """Whether any of the model's figures leaks."""
+        return self.leakage == "shared"
+
+    @property
+    def licence(self) -> str:
+        """The licence of the weights, "" where it is not known."""
+        return next(filter(None, (clean(each.result.licence) for each in self.cells.values())), "")
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The addresses of paper, weights and homepage, of those that are known; all https."""
+        results = [cell.result for cell in self.cells.values()]
+        first = {
+            name: next(filter(None, (getattr(result, f"{name}_url") for result in results)), None)
+            for name in ("paper", "weights", "homepage")
+        }
+        return {name: link for name, link in first.items() if link}
 
     @property
     def kind(self) -> str:
@@ -128,18 +187,24 @@ class ModelRow:
         return next(iter(self.sizes), None)
 
     @property
-    def mean_rank(self) -> float:
-        """Mean of the model's ranks over the columns in which it has a figure."""
-        return statistics.mean(cell.rank for cell in self.cells.values())
+    def mean_rank(self) -> float | None:
+        """Mean of the model's ranks over the ranking columns; None where it lacks one of them."""
+        return self.mean_rank_in(self.ranking)
+
+    def mean_rank_in(self, columns: tuple[BoardColumn, ...]) -> float | None:
+        """Mean of the model's ranks over some columns; None of none, or where it lacks one."""
+        if not columns or not all(column in self.cells for column in columns):
+            return None
+        return fmean(self.cells[column].rank for column in columns)
 
     @property
     def rank_span(self) -> tuple[float, float] | None:
-        """Means over the columns of the first and last ranks that tests leave open, if all have."""
-        spans = [cell.rank_span for cell in self.cells.values()]
-        if None in spans:
+        """Means over the ranking columns of the first and last ranks that tests leave open."""
+        spans = [self.cells[column].rank_span for column in self.ranking if column in self.cells]
+        if not self.complete or not spans or None in spans:
             return None
         first, last = zip(*filter(None, spans), strict=True)
-        return statistics.mean(first), statistics.mean(last)
+        return fmean(first), fmean(last)
 
     @property
     def costs(self) -> Costs | None:
@@ -167,6 +232,33 @@ class BoardTable:
         """The cells row by row."""
         for row in self.rows:
             yield from (row.cells[column] for column in self.columns if column in row.cells)
+
+    @property
+    def complete(self) -> tuple[ModelRow, ...]:
+        """The models with a figure in every ranking column, by mean rank."""
+        return tuple(row for row in self.rows if row.complete)
+
+    @property
+    def partial(self) -> tuple[ModelRow, ...]:
+        """The models that lack a ranking column: no mean rank or score compares them to others."""
+        return tuple(row for row in self.rows if not row.complete)
+
+    @cached_property
+    def ranking(self) -> tuple[BoardColumn, ...]:
+        """The columns with two models or more; one model alone is ranked nowhere."""
+        many = Counter(column for row in self.rows for column in row.cells)
+        return tuple(column for column in self.columns if many[column] > 1)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[BoardColumn, ...]]:
+        """The ranking columns of each task that has several, where there are other tasks too.
+
+        `ModelRow.mean_rank_in` gives the mean rank of a model within one.
+        """
+        found: dict[str, tuple[BoardColumn, ...]] = {}
+        for column in self.ranking:
+            found[column.task] = (*found.get(column.task, ()), column)
+        return {task: each for task, each in found.items() if 1 < len(each) < len(self.ranking)}
 
     def entries(self, column: BoardColumn) -> list[tuple[ModelRow, ResultCell]]:
         """Return the models with a figure in a column, row by row."""
@@ -208,6 +300,8 @@ class Board:
     reported: BoardTable
     problems: dict[str, str] = field(default_factory=dict)  # file name -> why it is left out
     hidden: int = 0  # results of other splits
+    hidden_leaking: tuple[str, ...] = ()  # models left out of tables and ranks, if asked for
+    built: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def scored(self) -> bool:
@@ -242,163 +336,3 @@ class Evidence:
                 values = (found.differences, found.low, found.high, found.p_values, found.p_holm)
                 return PairedDifference(*(float(matrix[at]) for matrix in values))
         return None
-
-
-def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColumn, list[Path]]:
-    """Group the files of one source by column, columns in order."""
-    grouped: dict[BoardColumn, list[Path]] = {}
-    for file, result in results.items():
-        if result.source == source:
-            column = BoardColumn(
-                task=clean(f"{result.task} ({result.head})" if result.head else result.task),
-                corpus=clean(result.corpus),
-                split=clean(result.split),
-                metric=clean(result.main_metric),
-                normaliser=clean(result.normaliser or ""),
-                unit=clean(result.main.unit),
-                higher_is_better=result.main.higher_is_better,
-                synthetic=result.synthetic,
-            )
-            grouped.setdefault(column, []).append(file)
-    return dict(sorted(grouped.items()))
-
-
-def make_table(
-    results: Mapping[Path, Result],
-    source: Source,
-    evidence: Mapping[BoardColumn, Evidence] | None = None,
-) -> BoardTable:
-    """Rank results of one source: one row per model, complete ones first, then by mean rank.
-
-    Reported results among those of the other source serve as the paper's figures.
-    """
-    known, grouped = dict(evidence or {}), by_column(results, source)
-    reported = [each for each in results.values() if each.source == "reported"]
-    printed = {_question(each): each for each in reported} if source == "measured" else {}
-    cells: dict[str, dict[BoardColumn, ResultCell]] = {}
-    for column, files in grouped.items():
-        places = ranks(files, results, column, None)
-        ranked = ranks(files, results, column, found := known.get(column))
-        spans = rank_spans(files, found)
-        best = min(files, key=lambda file: (places[file], file))
-        for file in files:
-            result = results[file]
-            pair = found.pair(file, best) if found and file != best else None
-            paper = printed.get(_question(result))
-            span = spans.get(file)
-            cell = ResultCell(result, file, places[file], ranked[file], pair, paper, span)
-            cells.setdefault(clean(result.model), {})[column] = cell
-    scores = superb_scores(cells)
-    rows = [ModelRow(model, own, scores.get(model)) for model, own in cells.items()]
-    # A mean over some columns is no mean over all: such rows stand behind the complete ones.
-    rows.sort(key=lambda row: (len(row.cells) < len(grouped), row.mean_rank,
-                               _share_better(row, grouped), row.model))  # fmt: skip
-    found_notes = [note for each in known.values() for note in each.notes]
-    notes = (*found_notes, *_split_notes(grouped, results), *_parameter_notes(rows))
-    return BoardTable(source, tuple(grouped), tuple(rows), notes, known)
-
-
-def _question(result: Result) -> tuple[str, ...]:
-    """Return model, task, corpus, split and metric as both a paper and a config may write them."""
-    task = (result.task, result.head)
-    names = (result.model, *task, result.corpus, result.split, result.main_metric)
-    return tuple(re.sub(r"[\W_]+", "", clean(name).casefold()) for name in names)
-
-
-def _share_better(row: ModelRow, grouped: Mapping[BoardColumn, list[Path]]) -> float:
-    """Order rows of equal mean rank: a second place of five is more than a second of two."""
-    shares = ((cell.place - 1) / len(grouped[column]) for column, cell in row.cells.items())
-    return statistics.mean(shares)
-
-
-def ranks(
-    files: Iterable[Path],
-    results: Mapping[Path, Result],
-    column: BoardColumn,
-    evidence: Evidence | None,
-) -> dict[Path, int]:
-    """Return 1 + the number of models that are better beyond chance, for each result.
-
-    Better beyond chance: a better figure, and where both have predictions of the same utterances
-    p by Holm < 0.05 in the paired test too. Models of one rank are a group: the column's best ones
-    all have rank 1.
-    """
-    sign = 1 if column.higher_is_better else -1
-    worth = {file: sign * results[file].main.value for file in files}
-    ordered = sorted(worth.values())
-    found = {file: 1 + len(ordered) - bisect_right(ordered, value) for file, value in worth.items()}
-    # Of the models with a better figure, those that the test cannot tell from it do not count.
-    for compared, systems in evidence.tests if evidence else ():
-        for (i, one), (j, other) in permutations(enumerate(compared), 2):
-            if worth[one] < worth[other] and systems.p_holm[i, j] >= SIGNIFICANT:
-                found[one] -= 1
-    return found
-
-
-def rank_spans(files: Sequence[Path], evidence: Evidence | None) -> dict[Path, tuple[int, int]]:
-    """Return the first and the last rank that the paired tests leave open, for each result.
-
-    Of two models without a test either may be the better. Without any test, nothing is returned.
-    """
-    tests = evidence.tests if evidence else []
-    found = dict.fromkeys(files, (1, len(files))) if tests else {}
-    for compared, systems in tests:
-        unknown = len(files) - len(compared)
-        ends = zip(compared, systems.ranks, systems.last_ranks, strict=True)
-        found |= {file: (first, unknown + last) for file, first, last in ends}
-    return found
-
-
-def superb_scores(rows: Mapping[str, Mapping[BoardColumn, ResultCell]]) -> dict[str, SuperbScore]:
-    """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
-
-    Every column counts the same, and only if some model is better than FBANK there. A model
-    without a figure in all of them gets the mean over those it has. Of several FBANK rows the one
-    with most columns is the floor, of equal ones the first by name.
-    """
-    floors = [name for name, cells in rows.items() if _is_fbank(name, cells)]
-    floor = min(floors, key=lambda name: (-len(rows[name]), name), default=None)
-    if floor is None:
-        return {}
-    spans = {}
-    for column, cell in rows[floor].items():
-        values = [cells[column].metric.value for cells in rows.values() if column in cells]
-        low, high = cell.metric.value, max(values) if column.higher_is_better else min(values)
-        if low != high:
-            spans[column] = low, high
-    found: dict[str, SuperbScore] = {}
-    for model, cells in rows.items():
-        shares = [
-            (cells[column].metric.value - low) / (high - low)
-            for column, (low, high) in spans.items()
-            if column in cells
-        ]
-        if shares:
-            found[model] = SuperbScore(BEST * statistics.mean(shares), len(shares), len(spans))
-    return found
-
-
-def _is_fbank(model: str, cells: Mapping[BoardColumn, ResultCell]) -> bool:
-    kind = next(iter(cells.values())).result.model_kind
-    return kind == "baseline" and "fbank" in model.casefold()
-
-
-def _split_notes(
-    grouped: Mapping[BoardColumn, list[Path]], results: Mapping[Path, Result]
-) -> Iterable[str]:
-    """Warn of columns whose models did not all see the same utterances."""
-    for column, files in grouped.items():
-        digests = {results[file].split_digest for file in files} - {None}
-        if len(digests) > 1:
-            yield (
-                f"{column.head}: the models were scored on {len(digests)} different sets of "
-                "utterances (split digests differ); their figures cannot be compared."
-            )
-
-
-def _parameter_notes(rows: Iterable[ModelRow]) -> Iterable[str]:
-    """Warn of models whose results disagree on their size."""
-    for row in rows:
-        if len(row.sizes) > 1:
-            written = ", ".join(f"{count:,}" for count in row.sizes)
-            yield f"{row.model}: its results name several parameter counts ({written})."

@@ -12,9 +12,10 @@ from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.sanitize import clean
 from harness_bench.results.record import Result, load_results
 
-from .board import Board, make_table
+from .board import Board
 from .curves import load_curves
 from .evidence import gather_all
+from .ranking import make_table
 from .tables import latex, markdown, to_csv
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from harness_bench.scoring.classes import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
 from harness_bench.scoring.systems import breakdown, compare_systems, question, system_statistics
 
-from .board import BoardColumn, Evidence, by_column
+from .board import BoardColumn, Evidence
+from .ranking import by_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness_bench.core.files import size_text
 from harness_bench.core.sanitize import clean
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 _CSV_FIELDS = (
     "source", "model", "model_kind", "parameters", "task", "corpus", "split", "synthetic",
     "metric", "main", "value", "spread", "low", "high", "interval", "unit", "higher_is_better",
-    "place", "rank", "rank_first", "rank_last", "minus_best", "p_value", "p_holm",
-    "paper", "minus_paper",
+    "place", "rank", "rank_first", "rank_last", "among", "mean_rank", "minus_best", "p_value",
+    "p_holm", "paper", "minus_paper", "against_paper",
     "runtime", "parent", "minus_parent", "minus_parent_low", "minus_parent_high",
     "real_time_factor", "gpu_real_time_factor", "macs_per_second", "peak_bytes", "disk_bytes",
-    "utterances", "hours", "normaliser", "seed", "leakage", "pretraining_data", "citation",
+    "utterances", "hours", "normaliser", "seed", "leakage", "leaking", "licence", "paper_url",
+    "weights_url", "homepage_url", "pretraining_data", "citation",
     "checkpoint_digest", "split_digest", "created", "file",
 )  # fmt: skip
 # How a spreadsheet's formula begins; the wide forms too, which East Asian settings obey.
@@ -37,25 +39,32 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≈": r"$\approx$", "±": r"$\pm$", "–": "--",
+    "†": r"$\dagger$",
     "\u2212": "$-$",
 }  # fmt: skip
 NONE = "–"
+LEAKS = "† leaks"  # behind a model's name; † alone behind its figures that leak
+PARTIAL = "Models without a figure in every column that ranks"
 SYNTHETIC = (
     "Columns marked synthetic compare the models on computer-made speech; their figures say "
     "nothing about real speech."
 )
 LEGEND = (
-    "Bold: best figure; underlined: second; ≈: not told apart from the best by the sign-flip test "
-    "over clusters (p ≥ 0.05 by Holm for all pairs of the column). [low, high]: 95 % interval over "
-    "clusters. ±: standard deviation over seeds, of which the figure is the mean. "
-    "Mean rank: mean over the columns of 1 + the number of models that are better beyond chance; "
-    "1–3 beside it: the ranks that the tests leave open, 95 % for all models of a column together; "
-    "(2/3): over the 2 of 3 columns in which the model has a figure; complete models stand first."
+    "Bold: best figure of two models or more; underlined: second; raised, where shown: rank in the "
+    "column; ≈: not told apart from the best by the sign-flip test over clusters (p ≥ 0.05 by Holm "
+    "for all pairs of the column). [low, high]: 95 % interval over clusters. ±: standard deviation "
+    "over seeds, of which the figure is the mean. "
+    "Mean rank: mean, over the columns with two models or more, of 1 + the number of models that "
+    "are better beyond chance; 1–3 beside it: the ranks that the tests leave open, 95 % for all "
+    "models of a column together. Only a model with a figure in all these columns has one; (2/3): "
+    "it has figures in 2 of 3. "
+    "† leaks: the model was trained on some of what it is scored on, in the columns marked †; not "
+    "checked: nobody has compared its training data with the split."
 )
 SCORE = (
     "Score, as SUPERB defines it: in each column 0 for FBANK and 1000 for the best model, linear "
-    "between; the mean over the columns in which some model is better than FBANK. (2/3): a mean "
-    "over 2 of 3 such columns, not comparable with the others."
+    "between; the mean over the columns in which some model is better than FBANK, for the models "
+    "that have a mean rank."
 )
 MILLION, THOUSAND = 10**6, 10**3
 _STYLES = {1: "bold green", 2: "underline"}  # in the terminal
@@ -69,6 +78,7 @@ class Markup:
     places: dict[int, str]  # of the best and the second figure
     tied: str
     interval: str
+    rank: str
     none: str
 
 
@@ -82,12 +92,13 @@ def _tex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in clean(text))
 
 
-_MARKDOWN = Markup(_md, {1: "**{}**", 2: "<ins>{}</ins>"}, " ≈", " {}", "–")
+_MARKDOWN = Markup(_md, {1: "**{}**", 2: "<ins>{}</ins>"}, " ≈", " {}", " <sup>{}</sup>", "–")
 _TEX = Markup(
     _tex,
     {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"},
     r"\,$\approx$",
     r" {{\scriptsize {}}}",
+    r"\textsuperscript{{{}}}",
     "--",
 )
 
@@ -97,14 +108,16 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
     parts = [f"# {_md(board.title)}"]
     if board.measured.synthetic:
         parts.append(f"**Synthetic data.** {SYNTHETIC}")
+    if board.hidden_leaking:
+        names = ", ".join(map(_md, board.hidden_leaking))
+        parts.append(f"Left out of tables and ranks, since they leak: {names}.")
     if board.hidden:
         parts.append(f"Shown: split `{board.split}`. Not shown, of other splits: {board.hidden}.")
     for table, title in ((board.measured, "Measured"), (board.reported, "Reported elsewhere")):
         if table.rows:
-            head, *rows = _grid(table, _MARKDOWN)
-            lines = _md_lines([head, ["---", *["---:"] * (len(head) - 1)], *rows])
-            parts += [f"## {title}", lines, *(f"- {_md(note)}" for note in table.notes)]
+            parts += [f"## {title}", *_md_rows(table), *(f"- {_md(note)}" for note in table.notes)]
     parts += _md_paper(board.measured)
+    parts += [f"Built {board.built:%Y-%m-%d}."]
     parts += [_md(LEGEND), *[_md(SCORE)] * board.scored]
     parts += [f"![{_md(text)}]({name})" for text, name in plots]
     if board.reported.rows:
@@ -124,12 +137,20 @@ def latex(board: Board) -> str:
     parts = [head]
     for table in (board.measured, board.reported):
         if table.rows:
-            cells = [*_grid(table, _TEX)]
-            heads, *rows = (f"{' & '.join(line)} \\\\" for line in cells)
-            begin = rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}"
-            lines = [f"% {table.source}", begin, r"\toprule", heads, r"\midrule", *rows]
+            heads = _head(table, _TEX)
+            begin = rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}"
+            lines = [f"% {table.source}", begin, r"\toprule", _tex_line(heads)]
+            for rows in filter(None, (table.complete, table.partial)):
+                lines.append(r"\midrule")
+                if rows == table.partial:
+                    lines.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{PARTIAL}}}}} \\")
+                lines += [_tex_line(_line(row, table, _TEX)) for row in rows]
             parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _tex_line(cells: Iterable[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
 
 
 def to_csv(board: Board) -> str:
@@ -137,35 +158,63 @@ def to_csv(board: Board) -> str:
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, _CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
-    for cell in (*board.measured.cells, *board.reported.cells):
-        for name, metric in cell.result.metrics.items():
-            values = _csv_values(cell, name, metric)
-            writer.writerow({key: _csv_safe(value) for key, value in values.items()})
+    for row in (*board.measured.rows, *board.reported.rows):
+        whole = {"model": row.model, "mean_rank": row.mean_rank, "leaking": row.leaking}
+        for cell in row.cells.values():
+            for name, metric in cell.result.metrics.items():
+                values = _csv_values(cell, name, metric) | whole
+                writer.writerow({key: _csv_safe(value) for key, value in values.items()})
     return stream.getvalue()
 
 
-def _grid(table: BoardTable, markup: Markup) -> Iterator[list[str]]:
-    """Yield the head and one line per model; of LaTeX the words of the head begin with capitals."""
-    words = ["model", "parameters", "mean rank", *["score"] * table.scored]
+def _md_rows(table: BoardTable) -> Iterator[str]:
+    """Yield the table of complete models, and behind a heading that of the others."""
+    head = _head(table, _MARKDOWN)
+    for rows in filter(None, (table.complete, table.partial)):
+        if rows == table.partial:
+            yield f"### {PARTIAL}"
+        lines = [_line(row, table, _MARKDOWN) for row in rows]
+        yield _md_lines([head, ["---", *["---:"] * (len(head) - 1)], *lines])
+
+
+def _head(table: BoardTable, markup: Markup) -> list[str]:
+    """Return a table's head; in LaTeX its words begin with capitals."""
+    words = ["model", "parameters", *["leakage"] * _shows_leakage(table, markup), "mean rank"]
+    words += [f"mean rank {task}" for task in table.groups] + ["score"] * table.scored
     if markup is _TEX:
         words = [word.capitalize() for word in words]
-    yield [*words, *(markup.escape(column.head) for column in table.columns)]
-    for row in table.rows:
-        span = f"[{rank_span(row)}]" if row.rank_span else ""
-        rank = " ".join(filter(None, [mean_rank(row, len(table.columns)), span]))
-        facts = [row.model, parameters(row.parameters), rank]
-        facts += [score(row.score)] * table.scored
-        cells = [_written(row.cells.get(column), table, markup) for column in table.columns]
-        yield [*map(markup.escape, facts), *cells]
+    return [*map(markup.escape, [*words, *(column.head for column in table.columns)])]
 
 
-def _written(cell: ResultCell | None, table: BoardTable, markup: Markup) -> str:
+def _shows_leakage(table: BoardTable, markup: Markup) -> bool:
+    """Reported figures are never checked here; in a paper's table the marks are enough."""
+    return markup is _MARKDOWN and table.source == "measured"
+
+
+def _line(row: ModelRow, table: BoardTable, markup: Markup) -> list[str]:
+    span = f"[{rank_span(row)}]" if row.rank_span else ""
+    facts = [f"{row.model} {LEAKS}" if row.leaking else row.model, parameters(row.parameters)]
+    facts += [row.leakage] * _shows_leakage(table, markup)
+    facts.append(" ".join(filter(None, [mean_rank(row), span])))
+    facts += [_mean(row.mean_rank_in(columns)) for columns in table.groups.values()]
+    facts += [score(row.score)] * table.scored
+    # A paper's table has ranks where no mean rank sums them up.
+    ranked = markup is _MARKDOWN or not row.complete
+    cells = [
+        _written(row.cells.get(column), table, markup, ranked=ranked) for column in table.columns
+    ]
+    return [*map(markup.escape, facts), *cells]
+
+
+def _written(cell: ResultCell | None, table: BoardTable, markup: Markup, *, ranked: bool) -> str:
     if cell is None:
         return markup.none
-    value = markup.places.get(cell.place, "{}").format(figure(cell.metric, table.decimals))
+    value = markup.places.get(cell.medal, "{}").format(figure(cell.metric, table.decimals))
+    marks = markup.tied * cell.tied + markup.escape("†") * cell.leaking
     span = uncertainty(cell.metric, table.decimals)
     span = _tex(span) if markup is _TEX else span
-    return value + markup.tied * cell.tied + (markup.interval.format(span) if span else "")
+    rank = markup.rank.format(markup.escape(rank_of(cell))) if ranked and rank_of(cell) else ""
+    return value + marks + (markup.interval.format(span) if span else "") + rank
 
 
 def _md_lines(lines: Iterable[Sequence[str]]) -> str:
@@ -176,14 +225,15 @@ def _md_paper(table: BoardTable) -> list[str]:
     """Write measured figures beside the paper's, where there are both."""
     lines = [
         [_md(row.model), _md(column.head), figure(cell.metric, table.decimals),
-         figure(cell.paper.main, 2), signed(cell.delta or 0, 1)]
+         figure(cell.paper.main, 2), signed(cell.delta or 0, 1), cell.against_paper or ""]
         for row in table.rows
         for column, cell in row.cells.items()
         if cell.paper
     ]  # fmt: skip
     if not lines:
         return []
-    head = [["model", "column", "measured", "paper", "difference"], ["---", "---", *["---:"] * 3]]
+    head = [["model", "column", "measured", "paper", "difference", "that is"],
+            ["---", "---", *["---:"] * 3, "---"]]  # fmt: skip
     return ["## Beside the paper", _md_lines([*head, *lines])]
 
 
@@ -196,7 +246,8 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
     if span:
         values |= {"low": span.low, "high": span.high, "interval": span.method}
     if main:  # the metric that was ranked
-        values |= {"place": cell.place, "rank": cell.rank, "minus_paper": cell.delta}
+        values |= {key: getattr(cell, key) for key in ("place", "rank", "among", "against_paper")}
+        values["minus_paper"] = cell.delta
         first, last = cell.rank_span or ("", "")
         values |= {"rank_first": first, "rank_last": last}
     if main and (parent := result.exported):
@@ -211,7 +262,7 @@ def _csv_values(cell: ResultCell, name: str, metric: Metric) -> dict[str, object
     return values | {
         "metric": name,
         "main": main,
-        "leakage": result.leakage.verdict if result.leakage else "",
+        "leakage": cell.leakage,
         "created": result.created.isoformat(timespec="seconds"),
         "file": cell.file.name,
     }
@@ -229,6 +280,7 @@ def render_terminal(board: Board) -> RichTable:
     """Make a rich table; names are `Text`, so that no markup in them is obeyed."""
     table = board.measured
     marks = "bold: best, underlined: second, ≈: not told apart from the best; 95 % intervals"
+    marks += "; †: leaks" * any(row.leaking for row in table.rows)
     warning = "synthetic data: says nothing about real speech\n" if table.synthetic else ""
     made = RichTable("model", title=Text(board.title), caption=warning + marks)
     made.add_column("parameters", justify="right")
@@ -237,15 +289,17 @@ def render_terminal(board: Board) -> RichTable:
         made.add_column(Text(head), justify="right")
     for row in table.rows:
         cells = [_colored(row.cells.get(column), table.decimals) for column in table.columns]
-        made.add_row(Text(row.model), parameters(row.parameters), *cells)
+        name = f"{row.model} {LEAKS}" if row.leaking else row.model
+        made.add_row(Text(name), parameters(row.parameters), *cells)
     return made
 
 
 def _colored(cell: ResultCell | None, decimals: int) -> Text:
     if cell is None:
         return Text(NONE, style="dim")
-    made = Text(figure(cell.metric, decimals), style=_STYLES.get(cell.place, ""))
-    made.append("≈" if cell.tied else " ", style="not bold not underline")
+    made = Text(figure(cell.metric, decimals), style=_STYLES.get(cell.medal, ""))
+    marks = f"{'≈' * cell.tied}{'†' * cell.leaking}" or " "
+    made.append(marks, style="not bold not underline")
     made.append(uncertainty(cell.metric, decimals), style="dim not bold not underline")
     return made
 
@@ -275,10 +329,19 @@ def uncertainty(metric: Metric, decimals: int) -> str:
     return " ".join(filter(None, [spread, interval(metric.interval, decimals)]))
 
 
-def mean_rank(row: ModelRow, columns: int) -> str:
-    """Write a mean rank; over how many columns, where the model lacks some."""
-    part = "" if len(row.cells) == columns else f" ({len(row.cells)}/{columns})"
-    return _plain(row.mean_rank) + part
+def mean_rank(row: ModelRow) -> str:
+    """Write a mean rank; a dash, and in how many of the ranking columns, where it lacks some."""
+    part = "" if row.complete else f" ({row.ranked_in}/{len(row.ranking)})"
+    return _mean(row.mean_rank) + part
+
+
+def _mean(rank: float | None) -> str:
+    return NONE if rank is None else _plain(rank)
+
+
+def rank_of(cell: ResultCell) -> str:
+    """Write the rank in a column, 3 or 1–4 where tests leave several open; "" of one model."""
+    return (rank_span(cell) or str(cell.rank)) if cell.among > 1 else ""
 
 
 def rank_span(row: ModelRow | ResultCell) -> str:
@@ -293,11 +356,8 @@ def _plain(number: float) -> str:
 
 
 def score(found: SuperbScore | None) -> str:
-    """Write SUPERB's score; over how many columns, where the model lacks some."""
-    if found is None:
-        return NONE
-    part = "" if found.whole else f" ({found.columns}/{found.of})"
-    return f"{found.value:.0f}".replace("-", "\u2212") + part
+    """Write SUPERB's score."""
+    return NONE if found is None else f"{found.value:.0f}".replace("-", "\u2212")
 
 
 def signed(number: float, decimals: int) -> str:
@@ -313,8 +373,8 @@ def costs(found: Costs | None) -> dict[str, str]:
         "real-time factor, CPU": _short(found.real_time_factor, 1),
         "real-time factor, GPU": _short(found.gpu_real_time_factor, 1),
         "GMAC per second of audio": _short(found.macs_per_second, 1e9),
-        "memory (MB)": _short(found.peak_bytes, 1e6),
-        "size on disk (MB)": _short(found.disk_bytes, 1e6),
+        "memory": "" if found.peak_bytes is None else size_text(found.peak_bytes),
+        "size on disk": "" if found.disk_bytes is None else size_text(found.disk_bytes),
         "measured on": clean(found.hardware),
     }
     return {name: value for name, value in values.items() if value}

@@ -80,13 +80,17 @@ def check_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def size_text(size: int) -> str:
+def size_text(size: float) -> str:
     """Return bytes as people read them.
 
-    >>> size_text(263_400_000_000), size_text(120_000)
-    ('263.4 GB', '0.12 MB')
+    >>> size_text(263_400_000_000), size_text(1_900_000_000), size_text(120_000)
+    ('263 GB', '1.9 GB', '120 kB')
     """
-    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.2f} MB"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:  # noqa: PLR2004 - the prefixes' step, to three digits
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,19 @@
 """Sanitise untrusted text and paths."""
 
+import re
 import unicodedata
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 _LONGEST_NAME = 255  # bytes of one part of a path, the limit of common file systems
 _LONGEST_PART = 200  # bytes of a part of a file's name
 _JOINERS = "\u200c\u200d"
+# Unseen, but no category C: combining joiner, variation selectors, fillers, the Braille blank.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+                    "\U000e0100-\U000e01ef]")  # fmt: skip
+# Kinds of compatibility that a reader does not see as another letter; a superscript or a circled
+# digit is another one.
+_SAME_LETTER = re.compile("<(initial|medial|final|isolated|wide|narrow|compat|noBreak)>")
 
 
 def clean(text: str) -> str:
@@ -14,6 +22,24 @@ def clean(text: str) -> str:
     # Control, format (direction), surrogate, private and unassigned characters are category C.
     shown = (char for char in spaced if not unicodedata.category(char).startswith("C"))
     return " ".join("".join(shown).split())
+
+
+@lru_cache(maxsize=1 << 14)
+def canonical(text: str) -> str:
+    """Return a name as it is compared and shown: names that look the same are the same.
+
+    One visible line in NFC; presentation forms, wide letters and ligatures are their letters. Case,
+    superscripts and letters of other scripts stay: a reader sees that they differ.
+    """
+    if text.isascii():
+        return clean(text)
+    shown = _BLANK.sub("", clean(text))
+    plain = (
+        unicodedata.normalize("NFKC", char)
+        if _SAME_LETTER.match(unicodedata.decomposition(char)) else char
+        for char in shown
+    )  # fmt: skip
+    return clean(unicodedata.normalize("NFC", _BLANK.sub("", "".join(plain))))
 
 
 def visible(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness_bench.audio.frames import FRAMES_PER_HOUR
 from harness_bench.core.config import resolved
+from harness_bench.core.files import size_text
 from harness_bench.core.tables import columns
 from harness_bench.models import config as shapes
 from harness_bench.models import hub
@@ -66,7 +67,7 @@ def render_presets(rows: list[dict[str, Any]]) -> str:
     )
     notes = [f"{row['name']}: {row['where']}" for row in rows]
     for name, folder in hub.packaged().items():
-        size = _bytes((folder / hub.WEIGHTS).stat().st_size)
+        size = size_text((folder / hub.WEIGHTS).stat().st_size)
         notes.append(f"{name}: comes with this package ({size}); `-u {name}` needs no checkpoint.")
     return "\n".join([*columns([header, *cells]), "", explained, "", *notes])
 
@@ -204,7 +205,7 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
     labels = sum(row["label_bytes"] or 0 for row in own)
     total = (
         f"In all {usual:,.4g} GPU-hours on H100 at 10 % of its bf16 peak ({goal:,.4g} at 40 %), "
-        f"{_bytes(disk)} of states and checkpoints, {_bytes(labels)} of labels."
+        f"{size_text(disk)} of states and checkpoints, {size_text(labels)} of labels."
     )
     note = "By the operation count of forward and backward pass. Features are never written."
     warnings = [row["lr_warning"] for row in rows if row["lr_warning"]]
@@ -214,7 +215,7 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     shared = row["labels_shared_with"]
-    label_size = "?" if row["label_bytes"] is None else _bytes(row["label_bytes"])
+    label_size = "?" if row["label_bytes"] is None else size_text(row["label_bytes"])
     return (
         row["name"], row["teacher"], f"{row['labels']} -> {row['clusters']}",
         f"{row['parameters_as_fairseq_counts']:,}", f"{row['updates']:,}", str(row["ranks"]),
@@ -223,14 +224,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['audio_hours_seen_at_most']:,.4g} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
         f"{row['gpu_hours_at_10_percent']:,.3g}", f"{row['gpu_hours_at_40_percent']:,.3g}",
-        label_size if shared == row["name"] else f"of {shared}", _bytes(row["disk_bytes"]),
+        label_size if shared == row["name"] else f"of {shared}", size_text(row["disk_bytes"]),
     )  # fmt: skip
-
-
-def _bytes(count: float) -> str:
-    """Return bytes as people read them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - the prefixes' step
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

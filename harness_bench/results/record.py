@@ -23,7 +23,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from harness_bench.core.files import digest_strings, write_text
-from harness_bench.core.sanitize import check_relative, clean, inside, read_bounded, shorten
+from harness_bench.core.sanitize import (
+    canonical,
+    check_relative,
+    clean,
+    inside,
+    read_bounded,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def _visible(text: str) -> str:
-    if not clean(text):
+    if not canonical(text):
         raise ValueError("it has no visible character")
     return text
 
@@ -46,6 +53,16 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Line = Annotated[str, Field(max_length=500)]
 Text = Annotated[str, Field(max_length=20_000)]
 Digest = Annotated[str, Field(max_length=200)]
+# An address that is safe to follow from a page: https alone, no user or password in it, nothing
+# that would have to be escaped.
+Link = Annotated[
+    str,
+    Field(
+        max_length=500,
+        pattern=r"^https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?"
+        r"([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$",
+    ),
+]
 _ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
 _SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
 _SHARES_OF_ERROR = ("calibration_error", "ece")
@@ -63,7 +80,7 @@ def range_problems(name: str, figures: Mapping[str, float], *, higher_is_better:
 
     A text profile may follow an error rate's name, as in `wer_none`; other names are free.
     """
-    shown = clean(name)  # an invisible character makes no other metric
+    shown = canonical(name)  # an invisible character makes no other metric
     known = _RANGES.get(shown) or next(
         (_RANGES[rate] for rate in _ERROR_RATES if shown.startswith(f"{rate}_")), None
     )
@@ -131,6 +148,8 @@ class Metric(BaseModel):
     spread: Annotated[Finite, Field(ge=0)] | None = None
     # A reported figure digit by digit as its source prints it, where that is not two decimals.
     printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
+    # The author's word that a value of at most 1 % is one, and no fraction such as 0.31 for 31 %.
+    is_percent: bool = False
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
@@ -195,7 +214,7 @@ class Exported(BaseModel):
     interval: Interval  # of the difference, paired
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 adds licence, paper_url, weights_url, homepage_url, metrics.*.is_percent
 MAX_BYTES = 4 << 20  # A result is a few kB; anything this large is not one.
 MAX_PROBLEMS = 50  # reported per file
 _SUM_ROUNDING = 1e-3  # layer weights may be written with four digits
@@ -207,7 +226,8 @@ class Result(BaseModel):
 
     model_config = MODEL
 
-    schema_version: Literal[1] = 1
+    # A file of version 1 is read as one of 2 that lacks what 2 adds, and is written as such.
+    schema_version: Annotated[Literal[1, 2], AfterValidator(lambda _: SCHEMA_VERSION)] = 2
     source: Literal["measured", "reported"]
     citation: Line = ""  # where a reported figure stands
     model: Name  # the row's name
@@ -236,6 +256,10 @@ class Result(BaseModel):
     learning_rates: Annotated[dict[Name, Finite], Field(max_length=200)] = {}
     normaliser: Annotated[Name, Field(pattern=r"^\S+ v\S+$")] | None = None  # "mgb2 v1"; ASR only
     pretraining_data: Text = ""  # declaration: corpora, splits and hours
+    licence: Annotated[str, Field(max_length=120)] = ""  # of the weights: SPDX's name, or a line
+    paper_url: Link | None = None
+    weights_url: Link | None = None  # where the weights are to be had
+    homepage_url: Link | None = None
     leakage: Leakage | None = None
     command: Text = ""
     training_config: Text = ""  # of what was trained on the upstream, as its tool wrote it
@@ -298,13 +322,14 @@ class Result(BaseModel):
     def key(self) -> tuple[str, ...]:
         """What makes a result one of its kind."""
         names = (self.model, self.task, self.corpus, self.split, self.head)
-        # Names that look the same are the same: an invisible character makes no second model.
-        return (self.source, *map(clean, names))
+        # Names that look the same are the same: no second model by an invisible character or NFD.
+        return (self.source, *map(canonical, names))
 
     @property
     def file_name(self) -> str:
         """A file name made of model, task, corpus, split and, unless it is the task's own, head."""
-        parts = (self.model, self.task, self.corpus, self.split, *filter(None, [self.head]))
+        names = (self.model, self.task, self.corpus, self.split, *filter(None, [self.head]))
+        parts = tuple(map(canonical, names))
         stem = ".".join(re.sub(r"[^\w+-]+", "-", part) for part in parts)
         if len(stem.encode()) > _MAX_NAME:
             cut = stem.encode()[:_MAX_NAME].decode(errors="ignore")

@@ -61,7 +61,7 @@ def render_page(
         overall=overall,
         data=site_data(board, names),
         write=tables,  # how figures are written everywhere
-        **{each.__name__: each for each in (clean, shorten, sort_score, scales, position)},
+        **{each.__name__: each for each in (clean, shorten, scales, position)},
         style=_read("page.css"),
         # The page may run this one script and load nothing, whatever a result file contains.
         script="".join(map(_read, _SCRIPTS)),
@@ -75,13 +75,6 @@ def _filled(board: Board) -> list[BoardTable]:
 @cache
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
-
-
-def sort_score(row: ModelRow) -> float | str:
-    """Sort scores over all columns before those over some: they are not comparable."""
-    if row.score is None:
-        return ""
-    return row.score.value if row.score.whole else row.score.value - 1e12
 
 
 def scales(table: BoardTable) -> dict[BoardColumn, tuple[float, float]]:
@@ -226,7 +219,8 @@ def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
         "low": span.low if span else None,
         "high": span.high if span else None,
         "place": cell.place,
-        "rank": tables.rank_span(cell) or str(cell.rank),
+        "medal": cell.medal,
+        "rank": tables.rank_of(cell),
         "weights": [round(weight, 4) for weight in cell.result.layer_weights],
         "entries": provenance(cell),
     }

@@ -46,7 +46,7 @@ function scaled(result, [low, high], kind) {
   const at = (value) => (high > low ? `${(100 * (value - low)) / (high - low)}%` : "50%");
   const line = result.low === null ? null : make("span", { class: "span",
     style: { left: at(result.low), right: `calc(100% - ${at(result.high)})` } });
-  return [make("span", { class: `value place-${result.place}` }, result.text),
+  return [make("span", { class: `value place-${result.medal}` }, result.text),
     result.interval ? make("span", { class: "interval" }, result.interval) : null,
     make("span", { class: "scale", "aria-hidden": "true" }, line,
       make("span", { class: `point ${kind}`, style: { left: at(result.value) } }))];

@@ -15,6 +15,7 @@ import pytest
 from harness_bench.leaderboard.build import PAPER, LeaderboardFiles, build, make_board
 
 from harness_bench.cli import app
+from harness_bench.core.sanitize import canonical
 from harness_bench.results.record import save_result
 from tests.leaderboard.conftest import built_of, result, write_results
 
@@ -96,13 +97,16 @@ def test_a_formula_as_a_name_is_text_in_a_spreadsheet(tmp_path: Path) -> None:
     signs = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide forms too
     fields = ("task", "corpus", "pretraining_data", "citation", "split_digest")
     for sign in signs:
-        text = f" \u200b{sign}HYPERLINK(1)"
+        text = f" \u200b{sign}HYPERLINK({ord(sign)})"  # a wide sign is no other name
         changes: dict[str, Any] = dict.fromkeys(fields, text)
         save = result(text, **changes)
         (tmp_path / f"{ord(sign)}.json").write_text(save.model_dump_json())
     rows = csv_rows(build(tmp_path, tmp_path / "out", title="t", include_reported=False))
-    for field in ("model", *fields):
-        assert {row[field] for row in rows} == {f"'{sign}HYPERLINK(1)" for sign in signs}
+    for field in fields:
+        assert {row[field] for row in rows} == {f"'{sign}HYPERLINK({ord(sign)})" for sign in signs}
+    assert {row["model"] for row in rows} == {
+        f"'{canonical(sign)}HYPERLINK({ord(sign)})" for sign in signs
+    }
 
 
 def test_latex_escapes_commands(tmp_path: Path) -> None:
@@ -127,8 +131,8 @@ def test_extreme_but_valid_results_are_drawn(tmp_path: Path) -> None:
 
 def test_names_that_look_the_same_do_not_share_a_row(tmp_path: Path) -> None:
     """An invisible letter would put one stranger's figure into another model's row."""
-    save_result(result("model", 10), tmp_path)
-    save_result(result("mod\u200bel", 99), tmp_path)
+    for number, (name, value) in enumerate((("model", 10), ("mod\u200bel", 99))):
+        (tmp_path / f"{number}.json").write_text(result(name, value).model_dump_json())
     board = make_board(tmp_path, title="t", include_reported=False)
     assert len(board.problems) == 1
     assert len(board.measured.rows) == 1

@@ -7,14 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness_bench.leaderboard.board import (
-    Evidence,
-    ModelRow,
-    by_column,
-    make_table,
-    rank_spans,
-    ranks,
-)
+from harness_bench.leaderboard.board import Evidence, ModelRow
+from harness_bench.leaderboard.ranking import by_column, make_table, rank_spans, ranks
 from harness_bench.leaderboard.tables import mean_rank, rank_span, score
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,27 +59,24 @@ def test_superb_score_by_hand(*, up: bool) -> None:
     found = rows(figures, up=up)
     scores = {name: row.score for name, row in found.items()}
     # No model is better than FBANK on asr, so that column has no scale.
-    assert all(each is not None and each.of == 2 for each in scores.values())
+    assert all(each is not None and each.columns == 2 for each in scores.values())
     values = {name: each.value for name, each in scores.items() if each}
     assert values == pytest.approx({"fbank": 0, "a": 1000, "b": (250 - 1000) / 2})
 
 
-def test_a_partial_score_says_so() -> None:
-    """A model scored on its best task alone must not pass for one scored on all: (1/2) beside it.
+def test_a_partial_model_has_no_score() -> None:
+    """A model scored on its best task alone must not pass for one scored on all.
 
     Without FBANK there is none: a score without its zero would be a figure of our own making.
     """
     figures = {("fbank", "ser"): 1, ("fbank", "did"): 1, ("a", "ser"): 2, ("b", "did"): 3,
                ("b", "ser"): 1.5}  # fmt: skip
     found = rows(figures)
-    partial, whole = found["a"].score, found["b"].score
-    assert partial is not None
+    assert (found["a"].score, found["a"].mean_rank, found["a"].complete) == (None, None, False)
+    whole = found["b"].score
     assert whole is not None
-    assert (partial.value, partial.columns, partial.of, partial.whole) == (1000, 1, 2, False)
-    assert whole.whole
-    assert score(partial) == "1000 (1/2)"
-    assert score(replace(partial, value=-250.4)) == "\u2212250 (1/2)"
-    assert (mean_rank(found["a"], 2), mean_rank(found["b"], 2)) == ("1 (1/2)", "1.5")
+    assert score(replace(whole, value=-250.4)) == "\u2212250"
+    assert (mean_rank(found["a"]), mean_rank(found["b"])) == ("– (1/2)", "1.5")
     others = {key: value for key, value in figures.items() if key[0] != "fbank"}
     assert all(row.score is None for row in rows(others).values())
 
@@ -159,15 +150,18 @@ def test_ranks_without_predictions_are_places(values: list[int], up: bool) -> No
         ({("a", "x"): 1, ("b", "x"): 2, ("c", "x"): 3, ("a", "y"): 9, ("c", "y"): 1}, "cab"),
         # Columns of few models must not push their best below a second place of a long column.
         ({("z", "asr"): 90, ("y", "asr"): 10, ("z", "ser"): 90, ("a", "ser"): 80, ("b", "ser"): 70,
-          ("c", "ser"): 60, ("d", "ser"): 50}, "zaybcd"),
+          ("c", "ser"): 60, ("d", "ser"): 50}, "zabycd"),
     ],
 )  # fmt: skip
 def test_rows_stand_in_the_order_of_their_mean_rank(
     figures: dict[tuple[str, str], float], order: str
 ) -> None:
-    """What the caption promises; of equal means, the one with fewer models before it."""
+    """Complete ones first; of partial ones those with more columns, then with fewer before them."""
     made = list(rows(figures).values())
-    assert [row.mean_rank for row in made] == sorted(row.mean_rank for row in made)
+    ranked = [row.mean_rank for row in made if row.mean_rank is not None]
+    assert ranked == sorted(ranked)
+    assert all(row.complete for row in made[: len(ranked)])
+    assert not any(row.complete for row in made[len(ranked) :])
     assert "".join(row.model for row in made) == order
 
 
@@ -193,22 +187,59 @@ def test_of_several_fbank_rows_the_fullest_is_the_floor() -> None:
     other = next(iter(results({("fbank", "did"): 30.0}).values()))
     found[Path("a.json")] = other.model_copy(update={"model": "a fbank"})
     scores = {row.model: row.score for row in make_table(found, "measured").rows}
-    assert {name: (each.value, each.of) for name, each in scores.items() if each} == {
-        "fbank": (0, 2), "best": (1000, 2), "half": (250, 2), "a fbank": (250, 2),
+    assert {name: (each.value, each.columns) for name, each in scores.items() if each} == {
+        "fbank": (0, 2), "best": (1000, 2), "half": (250, 2),
     }  # fmt: skip
 
 
 def test_a_model_of_one_column_does_not_lead() -> None:
     """Its mean rank of 1 is over the column it chose."""
-    figures = {("whole", "did"): 90.0, ("whole", "ser"): 80.0, ("one", "ser"): 80.1}
+    figures = {("whole", "did"): 90.0, ("whole", "ser"): 80.0, ("one", "ser"): 80.1,
+               ("second", "did"): 80.0, ("second", "ser"): 70.0}  # fmt: skip
     made = list(rows(figures).values())
-    assert [row.model for row in made] == ["whole", "one"]
-    assert [row.mean_rank for row in made] == [1.5, 1]
+    assert [row.model for row in made] == ["whole", "second", "one"]
+    assert [row.mean_rank for row in made] == [1.5, 2.5, None]
+
+
+def test_a_column_of_one_model_ranks_nobody() -> None:
+    """It neither makes the others partial nor has a best; without any other, nobody is ranked."""
+    figures = {("a", "did"): 90.0, ("b", "did"): 80.0, ("a", "own"): 50.0, ("c", "alone"): 1.0}
+    table = make_table(results(figures), "measured")
+    assert [column.task for column in table.ranking] == ["did"]
+    assert [row.model for row in table.complete] == ["a", "b"]
+    assert [row.model for row in table.partial] == ["c"]
+    medals = {(row.model, column.task): cell.medal for row in table.rows
+              for column, cell in row.cells.items()}  # fmt: skip
+    assert medals == {("a", "did"): 1, ("b", "did"): 2, ("a", "own"): 0, ("c", "alone"): 0}
+    (alone,) = rows({("a", "did"): 90.0}).values()
+    assert (alone.complete, alone.mean_rank) == (True, None)
+
+
+def test_without_a_complete_model_a_note_says_so() -> None:
+    """Three models of two columns each, no two the same: ranks by column, and no mean."""
+    pairs = {("a", "x"), ("a", "y"), ("b", "y"), ("b", "z"), ("c", "z"), ("c", "x")}
+    table = make_table(results(dict.fromkeys(pairs, 5.0)), "measured")
+    assert not table.complete
+    assert {row.mean_rank for row in table.rows} == {None}
+    assert any("no mean rank" in note or "none has a mean rank" in note for note in table.notes)
+
+
+def test_a_task_of_several_columns_is_a_group() -> None:
+    """A model complete in all columns of ASR has a mean rank there, and none over the table."""
+    found = results({("a", "asr"): 10.0, ("b", "asr"): 20.0, ("a", "ser"): 1.0, ("c", "ser"): 2.0})
+    other = results({("a", "asr"): 30.0, ("b", "asr"): 20.0}, corpus="another")
+    found |= {path.with_suffix(".2.json"): each for path, each in other.items()}
+    table = make_table(found, "measured")
+    assert list(table.groups) == ["asr"]
+    (columns,) = table.groups.values()
+    ranked = {row.model: (row.mean_rank, row.mean_rank_in(columns)) for row in table.rows}
+    assert ranked == {"a": (pytest.approx(5 / 3), 1.5), "b": (None, 1.5), "c": (None, None)}
 
 
 def test_rank_spans_are_written_and_averaged() -> None:
     """Of two columns with 1-3 and 2-2 the mean reaches from 1.5 to 2.5; without a test nothing."""
-    (row,) = rows({("a", "x"): 1.0, ("a", "y"): 1.0}).values()
+    found = rows({("a", "x"): 1.0, ("a", "y"): 1.0, ("b", "x"): 0.0, ("b", "y"): 0.0})
+    row = found["a"]
     spans: list[tuple[int, int] | None] = [(1, 3), (2, 2)]
     cells = dict(
         zip(row.cells, [replace(cell, rank_span=span) for cell, span in

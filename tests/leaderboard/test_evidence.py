@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from harness_bench.leaderboard import evidence
-from harness_bench.leaderboard.board import Evidence, by_column
+from harness_bench.leaderboard.board import Evidence
 from harness_bench.leaderboard.evidence import check_file, check_systems, gather_all
+from harness_bench.leaderboard.ranking import by_column
 
 from harness_bench.results.predictions import (
     ClassPrediction,

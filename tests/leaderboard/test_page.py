@@ -10,9 +10,10 @@ from typing import Any, override
 from urllib.parse import unquote
 
 import pytest
-from harness_bench.leaderboard.board import Board, make_table
+from harness_bench.leaderboard.board import Board
 from harness_bench.leaderboard.build import LeaderboardFiles
 from harness_bench.leaderboard.page import addresses
+from harness_bench.leaderboard.ranking import make_table
 
 from tests.leaderboard.conftest import result
 

@@ -64,7 +64,7 @@ BROKEN: dict[str, str | dict[str, Any]] = {
     "huge count": {"parameters": 10**400},
     "negative count": {"parameters": -1},
     "long name": {"model": "x" * 10_000},
-    "later schema": {"schema_version": 2},
+    "later schema": {"schema_version": 3},
     **{
         f"learning rate {rate!r}": {"learning_rates": {rate: 1}} for rate in ("0", "-1", "nan", "x")
     },
