@@ -11,7 +11,7 @@ from harness_bench.models import hub as model_hub
 from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.probing.s3prl import arguments, hub
 from harness_bench.scoring.registry import metric_names, profile_names
-from harness_bench.study.config import HERE, load_demo
+from harness_bench.study.old_config import HERE, load_demo
 
 
 def inventory() -> Mapping[str, list[str]]:

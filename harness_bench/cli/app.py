@@ -79,7 +79,7 @@ def demo(
 
     from harness_bench.core.files import check_writable
     from harness_bench.leaderboard.tables import render_terminal
-    from harness_bench.study.config import load_demo
+    from harness_bench.study.old_config import load_demo
     from harness_bench.study.run import run_demo
 
     config = load_demo(data)

@@ -30,7 +30,7 @@ from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result
 from harness_bench.scoring import publish
 from harness_bench.scoring.texts.score import score_rows
-from harness_bench.study.config import (
+from harness_bench.study.old_config import (
     BEST_STUDENT,
     Classification,
     DemoConfig,

@@ -22,7 +22,7 @@ from harness_bench.pretrain.config import (
     load_family,
 )
 from harness_bench.probing.probe import ProbeConfig
-from harness_bench.study.config import DemoConfig
+from harness_bench.study.old_config import DemoConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "config.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)

@@ -20,7 +20,7 @@ from harness_bench.models.hub import FILES, MODELS
 from harness_bench.pretrain.config import PRESETS, checkpoint_folder, load_family
 from harness_bench.pretrain.family import export, find_teacher, train_family
 from harness_bench.pretrain.plan import plan
-from harness_bench.study.config import HERE
+from harness_bench.study.old_config import HERE
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import equal, weights, written
 from tests.pretrain.labels.conftest import make_cuts

@@ -28,7 +28,7 @@ from harness_bench.pretrain.plan import label_owner
 from harness_bench.results.predictions import ClassPrediction, TextPrediction, read_predictions
 from harness_bench.results.record import load_results
 from harness_bench.study import run
-from harness_bench.study.config import DemoSource, family_file, load_demo
+from harness_bench.study.old_config import DemoSource, family_file, load_demo
 from harness_bench.study.run import Demo, DemoRow
 from tests.tiny import DEFAULTS
 

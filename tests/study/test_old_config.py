@@ -9,12 +9,12 @@ import pytest
 
 from harness_bench.core.config import build
 from harness_bench.pretrain.config import load_family
-from harness_bench.study.config import DemoConfig, data_folder, family_file, load_demo
+from harness_bench.study.old_config import DemoConfig, data_folder, family_file, load_demo
 
 ROOT = Path(__file__).parents[2]
 EVIDENCE = ROOT / "egs" / "evidence"
 SHIPPED = [
-    None, *sorted((ROOT / "egs" / "demo").glob("*.toml")),
+    None, ROOT / "egs" / "demo" / "real_arabic.toml",
     EVIDENCE / "evidence.toml", EVIDENCE / "gpu.toml",
 ]  # fmt: skip
 VALUES: dict[str, Any] = {
