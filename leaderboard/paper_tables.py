@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.core.config import STRICT, load
 from harness_bench.core.sanitize import clean
-from harness_bench.corpora.doctor.known import table_1
 from harness_bench.results.record import load_results
 
 from .build import PAPER
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.corpora.doctor.examine import Cell
     from harness_bench.results.record import Metric, Result
 
     from .tables import Markup
@@ -37,11 +35,6 @@ SIZES = (
     "Parameters of ours: with the pretraining head, as fairseq counts them, and in brackets the "
     "exported upstream alone; compression is that of the former, of the latter where it alone is "
     "known."
-)
-HOURS = (
-    "Difference: ours minus the paper's; bold where rounding, or the tolerance of the paper's own "
-    "figures, does not explain it. Lists of the paper's QASR and KSUEmotions are unpublished; ours "
-    "are drawn by a seed."
 )
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -131,44 +124,6 @@ def lay_out(layout: TableLayout, results: Iterable[Result], counts: Mapping[str,
     blocks = tuple(tuple(found.lines(row)) for row in layout.rows)
     notes = [*layout.notes, LEGEND, SIZES, *[SYNTHETIC] * found.synthetic]
     return LaidTable(layout.name, layout.caption, tuple(heads), blocks, tuple(notes))
-
-
-def hours_table(folders: Mapping[str, Path], *, synthetic: bool = False) -> LaidTable:
-    """Fill Table 1: hours of each split as printed, and counted in prepared folders, by their name.
-
-    Folders that do not exist, or hold no corpus of the table, are left out.
-    """
-    from harness_bench.corpora.doctor.examine import describe, reproduce  # noqa: PLC0415 - draws
-
-    corpora = {name: describe(each).corpus for name, each in folders.items()}
-    printed = reproduce(()).cells
-    blocks = []
-    for row in table_1().rows:
-        cells = [LaidCell(cell.printed or NONE) for cell in printed if cell.data == row.data]
-        lines = [[LaidCell(row.data), LaidCell(PRINTED), *cells, LaidCell(row.task)]]
-        for name in (name for name, corpus in corpora.items() if corpus == row.corpus):
-            counted = reproduce([folders[name]]).cells
-            lines += _hours(name, [each for each in counted if each.data == row.data])
-        blocks.append(tuple(map(tuple, lines)))
-    splits = dict.fromkeys(cell.split for cell in printed)
-    heads = [("", "Data"), ("", ""), *(("Hours", split) for split in splits), ("", "Task")]
-    notes = (HOURS, *[SYNTHETIC] * synthetic)
-    return LaidTable(
-        "table1", "Hours of the downstream corpora.", tuple(heads), tuple(blocks), notes
-    )
-
-
-def _hours(name: str, cells: Sequence[Cell]) -> Iterable[list[LaidCell]]:
-    known = [LaidCell(NONE if each.counted is None else f"{each.counted:.2f}") for each in cells]
-    yield [LaidCell(""), LaidCell(name), *known, LaidCell("")]
-    minus = [
-        LaidCell(signed(each.counted - float(each.printed), PRINTED_DECIMALS),
-                 bold=each.verdict == "differs")
-        if each.printed and each.counted is not None else LaidCell()
-        for each in cells
-    ]  # fmt: skip
-    if any(each != LaidCell() for each in minus):
-        yield [LaidCell(""), LaidCell(DIFFERENCE), *minus, LaidCell("")]
 
 
 class _Found:

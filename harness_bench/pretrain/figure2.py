@@ -108,6 +108,36 @@ def compare(
     return Comparison(whole, base.name, teacher.name, tuple(variants))
 
 
+def compare_trained(family: FamilyConfig, names: Sequence[str]) -> Comparison:
+    """Compare iterations that a family makes anyway and that differ in PCA and start alone.
+
+    Raises:
+        ValueError: no such iteration, none with a teacher, or a difference in anything else.
+    """
+    by_name = {step.name: step for step in family.iterations}
+    if odd := [name for name in names if name not in by_name]:
+        raise ValueError(f"{odd[0]!r} is no iteration of {family.name!r}: {', '.join(by_name)}")
+    steps = [by_name[name] for name in names]
+    if not steps or steps[0].teacher is None:
+        raise ValueError(f"Figure 2 compares students of one teacher; given: {[*names]}")
+    alike = {name: _but_labels_and_start(step) for name, step in zip(names, steps, strict=True)}
+    if odd := [name for name in names if alike[name] != alike[names[0]]]:
+        raise ValueError(
+            f"{odd[0]!r} differs from {names[0]!r} in more than PCA and start: Figure 2 would show "
+            "something else"
+        )
+    variants = (
+        Variant(step, bool(step.labels.pca_dim or step.labels.pca_variance)) for step in steps
+    )
+    return Comparison(family, names[0], steps[0].teacher, tuple(variants))
+
+
+def _but_labels_and_start(step: IterationConfig) -> IterationConfig:
+    labels = replace(step.labels, pca_dim=None, pca_variance=None)
+    pretrain = replace(step.pretrain, init="random")
+    return replace(step, name="x", labels=labels, pretrain=pretrain)
+
+
 def _student_name(family: FamilyConfig, name: str | None) -> str:
     names = {step.name for step in family.iterations}
     students = [step for step in family.iterations if step.teacher in names]
@@ -160,11 +190,16 @@ def make_figure(
         found.family, cuts, out, split=split, times=times, restart=restart,
         accelerator=accelerator, devices=devices,
     )  # fmt: skip
+    return draw_figure(found, out, out)
+
+
+def draw_figure(found: Comparison, trained: Path, out: Path) -> dict[str, Any]:
+    """Draw variants that are trained below `trained` into `out`; return the report."""
     curves = []
     for variant in found.variants:
-        labels = out / label_owner(found.family, variant.step).name / "labels" / "report.json"
+        labels = trained / label_owner(found.family, variant.step).name / "labels" / "report.json"
         curve = read_curve(
-            out / variant.step.name, name=variant.title, colour=int(variant.pca),
+            trained / variant.step.name, name=variant.title, colour=int(variant.pca),
             entropy=read_json(labels)["entropy_bits"],
             dashes=int(variant.step.pretrain.init != "random"),
         )  # fmt: skip

@@ -13,17 +13,13 @@ from harness_bench.leaderboard.paper_tables import (
     LayoutColumn,
     LayoutRow,
     TableLayout,
-    hours_table,
     latex,
     lay_out,
     load_layouts,
     markdown,
 )
 
-from harness_bench.corpora.prepare import PrepareConfig, prepare
-from harness_bench.cuts.store import read_cuts
 from harness_bench.results.record import Interval, Metric, Result, load_results
-from tests.corpora.layouts import adi5, ksuemotions
 from tests.leaderboard.conftest import HOSTILE, result
 from tests.leaderboard.test_tables import unescaped
 
@@ -149,7 +145,7 @@ def hold_together(text: str) -> None:
 def test_latex_and_markdown_hold_together() -> None:
     """Whatever the names: one cell more or less, and no LaTeX reads it."""
     tables = [lay_out(layout, PRINTED_ROWS, {}) for layout in LAYOUTS]
-    for table in (*tables, lay_out(LAYOUT, [*made(wer=18), *PRINTED_ROWS], {}), hours_table({})):
+    for table in (*tables, lay_out(LAYOUT, [*made(wer=18), *PRINTED_ROWS], {})):
         text = latex(table)
         hold_together(text)
         assert unescaped(text.partition("\n")[2].replace("{%\n", ""), "%") == 0
@@ -163,32 +159,6 @@ def test_synthetic_speech_is_told() -> None:
     real, *_ = made(wer=20)
     assert "synthetic" not in latex(lay_out(LAYOUT, [real], {}))
     assert "synthetic" in latex(lay_out(LAYOUT, [real.model_copy(update={"synthetic": True})], {}))
-
-
-def test_hours_are_counted_in_prepared_corpora(tmp_path: Path) -> None:
-    """Table 1: both splits of KSUEmotions have a line; what is not there has none."""
-    folders: dict[str, Path] = {"gone": tmp_path / "gone"}
-    for name, module, options in (
-        ("KSUEmotions", ksuemotions, {}),
-        ("KSUEmotions (random split)", ksuemotions, {"split": "random"}),
-        ("ADI5", adi5, {}),
-    ):
-        layout = module.__name__.rpartition(".")[2]
-        if not (raw := tmp_path / layout).is_dir():
-            module.build(raw)
-        folders[name] = tmp_path / "cuts" / name
-        prepare(layout, raw, folders[name], PrepareConfig(options=options))
-    table = hours_table(folders)
-    found = lines_of(table)
-    assert [line[0].text for block in table.blocks for line in block if line[0].text] == [
-        "QASR", "MGB2", "MGB3", "KSUEmotions", "ADI5",
-    ]  # fmt: skip
-    assert found[PRINTED][:4] == ["300", "6.0", "–", "ASR"]
-    assert found.keys() == {PRINTED, DIFFERENCE, *folders} - {"gone"}
-    heard = (read_cuts(folders["ADI5"], split) for split in ("train", "dev", "test"))
-    hours = [sum(cut.duration for cut in cuts) / 3600 for cuts in heard]
-    assert found["ADI5"][:3] == [f"{each:.2f}" for each in hours]
-    assert found[DIFFERENCE][-4:-1] == ["\u221242.89", "\u221210.00", "\u221210.00"]
 
 
 def test_what_a_layout_gets_wrong_is_named(tmp_path: Path) -> None:

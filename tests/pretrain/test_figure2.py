@@ -25,7 +25,7 @@ from harness_bench.pretrain.config import (
     load_family,
 )
 from harness_bench.pretrain.curves import Curve
-from harness_bench.pretrain.figure2 import MAX_POINTS, PLOT, REPORT, TABLE, compare
+from harness_bench.pretrain.figure2 import MAX_POINTS, PLOT, REPORT, TABLE, compare, compare_trained
 from harness_bench.pretrain.monitor import LOG_FILE
 from tests.pretrain.conftest import written
 from tests.tiny import DEFAULTS, TEACHERS
@@ -139,7 +139,37 @@ def test_figure_from_audio_to_files(family: FamilyConfig, cuts: list[Cut], tmp_p
     (out / PLOT).unlink()
     figure2.make_figure(found, cuts, out, times=StageTimes(), accelerator="cpu")
     assert (out / PLOT).is_file()
+    # Whoever has trained the same students draws the same figure by their names alone.
+    (named := tmp_path / "named").mkdir()
+    again = compare_trained(found.family, [variant.step.name for variant in found.variants])
+    assert again.variants == found.variants
+    assert figure2.draw_figure(again, out, named) == report | {"student": "student_random"}
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_papers_family_holds_its_figure_2() -> None:
+    """Rows of the study, drawn without another training: PCA or not, both starts."""
+    family = load_family(CONF / "family.toml")
+    names = [f"harness_s_65m{end}" for end in ("", "_average", "_pca", "_pca_average")]
+    found = compare_trained(family, names)
+    lines = [(variant.pca, variant.step.pretrain.init) for variant in found.variants]
+    assert lines == [*itertools.product((False, True), ("random", "block_average"))]
+    assert found.teacher == "harness_l_it2"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["harness_s_65m", "harness_s"], "'harness_s' differs from 'harness_s_65m'"),
+        (["harness_l_it1"], "students of one teacher"),
+        (["harness_xs"], "'harness_xs' is no iteration"),
+        ([], "students of one teacher"),
+    ],
+)
+def test_lines_that_differ_in_more_are_refused(names: list[str], told: str) -> None:
+    """Their curves would be taken for the work of PCA or of the start."""
+    with pytest.raises(ValueError, match=told):
+        compare_trained(load_family(CONF / "family.toml"), names)
 
 
 def curve(lines: int, name: str = "curve") -> Curve:

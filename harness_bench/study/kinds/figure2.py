@@ -1,0 +1,25 @@
+"""Figure 2 of the paper, of students that the study has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import write_json
+from harness_bench.pretrain.config import load_family
+from harness_bench.pretrain.figure2 import compare_trained, draw_figure
+
+if TYPE_CHECKING:
+    from harness_bench.study.job import Place
+
+
+def run(place: Place) -> dict[str, Any]:
+    """Draw the loss curves, and leave them beside the results, where the board finds them.
+
+    Settings: `family`, its TOML; `variants`, iterations of it that differ in PCA and start alone.
+    """
+    settings = place.job.settings
+    found = compare_trained(load_family(Path(settings["family"])), settings["variants"])
+    report = draw_figure(found, place.out / "pretrain", place.folder)
+    write_json(place.out / "results" / "curves" / f"{place.job.slug}.json", report)
+    return {"share_of_entropy": report["common_share_of_entropy"]}
