@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 _OURS = re.compile(
-    r"00-radar\.png|00-curves-\d+\.png|\d\d+-.*-(bars|parameters|real-time|layers)\.png"
+    r"(reported-)?(00-(overview|radar|(curves|series)-\d+)|"
+    r"\d\d+-.*-(bars|parameters|real-time|layers))\.png"
 )
 PAPER = Path(__file__).parent / "results" / "paper"
 
@@ -70,14 +71,19 @@ def build(
     """
     results, out = Path(results), Path(out)
     board = make_board(results, title=title, include_reported=include_reported, split=split)
-    from .page import render_page  # noqa: PLC0415 - matplotlib and jinja2 take a second.
-    from .plots import draw_overall, draw_plots  # noqa: PLC0415
+    # matplotlib and jinja2 take a second.
+    from .page import model_links, render_page  # noqa: PLC0415
+    from .plots import draw_table  # noqa: PLC0415
 
     curves, broken = load_curves(results / "curves")
     board = replace(board, problems=board.problems | _reasons(broken, "curves/"))
-    drawn, overall = draw_plots(board.measured), draw_overall(board.measured, curves)
-    pictures = {out / f"{p.name}.png": p for p in (*overall, *itertools.chain(*drawn.values()))}
-    for stale in set(out.glob("[0-9][0-9]*-*.png")) - set(pictures):
+    drawn = {
+        table.source: draw_table(table, model_links(board, table.source), lines)
+        for table, lines in ((board.measured, curves), (board.reported, ()))
+    }
+    plots = [*itertools.chain.from_iterable(each.all for each in drawn.values())]
+    pictures = {out / f"{plot.name}.png": plot for plot in plots}
+    for stale in set(out.glob("*.png")) - set(pictures):
         if _OURS.fullmatch(stale.name):  # a picture of somebody's own stays
             stale.unlink()
     for path, plot in pictures.items():
@@ -89,7 +95,7 @@ def build(
     write_text(md, markdown(board, [(plot.title, path.name) for path, plot in pictures.items()]))
     write_text(csv, to_csv(board))
     write_text(tex, latex(board))
-    write_text(html, render_page(board, drawn, overall))  # last: it links to all the others
+    write_text(html, render_page(board, drawn))  # last: it links to all the others
     return LeaderboardFiles(html, md, csv, tex, tuple(pictures), board)
 
 

@@ -34,6 +34,7 @@ _LONGEST_TITLE = 80
 _OURS = (
     "README.md", "app.py", "board.json", "requirements.txt", "results", "harness_bench",
     "index.html", "leaderboard.*", "[0-9][0-9]-*.png",
+    "reported-[0-9][0-9]-*.png",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from harness_bench.core.html import render
 from harness_bench.core.sanitize import clean, shorten
@@ -16,7 +17,7 @@ from .. import tables
 from ..tables import costs, figure, interval, parameters, signed, uncertainty
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from harness_bench.results.record import Exported, Leakage, Metric
 
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
         ModelRow,
         PairedDifference,
         ResultCell,
+        Source,
     )
-    from ..plots import Plot
+    from ..plots import TablePlots
 
     Addresses = dict[tuple[str, BoardColumn | str], str]  # source, and column or model -> address
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_start.js")
+_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_plots.js", "page_start.js")
+_STYLES = ("page.css", "page_plots.css")
 _LONGEST = 2000  # characters of one provenance entry, such as a command
 _P_DIGITS = 9  # with fewer 0.04997 would be 0.05, and the script would not see the claim
 _MOST_VALUES = 60  # of one breakdown, such as programmes; the largest ones
@@ -44,9 +47,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def render_page(
-    board: Board, plots: Mapping[BoardColumn, Sequence[Plot]], overall: Sequence[Plot] = ()
-) -> str:
+def render_page(board: Board, plots: Mapping[Source, TablePlots]) -> str:
     """Write the page; every string from a result file is escaped by the template."""
     names, shown = addresses(board), _filled(board)
     present = {row.kind for table in shown for row in table.rows}
@@ -58,11 +59,10 @@ def render_page(
         names=names,
         kinds={kind: text for kind, text in KINDS.items() if kind in present},
         plots=plots,
-        overall=overall,
         data=site_data(board, names),
         write=tables,  # how figures are written everywhere
         **{each.__name__: each for each in (clean, shorten, scales, position)},
-        style=_read("page.css"),
+        style="".join(map(_read, _STYLES)),
         # The page may run this one script and load nothing, whatever a result file contains.
         script="".join(map(_read, _SCRIPTS)),
     )
@@ -110,6 +110,16 @@ def addresses(board: Board) -> Addresses:
             name = f"{stem}-{number}"
         found[source, thing] = name
     return found
+
+
+def model_links(board: Board, source: Source) -> dict[str, str]:
+    """Return the address of each model's page, as the page's own script writes it."""
+    names = addresses(board)
+    return {
+        model: f"#/model/{quote(name, safe='')}"
+        for (origin, model), name in names.items()
+        if origin == source and isinstance(model, str)
+    }
 
 
 def site_data(board: Board, names: Addresses) -> dict[str, Any]:

@@ -15,10 +15,9 @@ function viewOf(hash) {
     make("p", {}, "This address names no model or task of this page; a later build may have left it out.")];
 }
 
-const plotGroups = [...document.querySelectorAll("#plots .plots[data-column]")];
 function show() {
   const hash = location.hash;
-  document.getElementById("plots")?.append(...plotGroups);
+  returnPlots();
   const other = hash.startsWith("#/") && hash !== "#/";
   boardView.hidden = other;
   otherView.hidden = !other;
@@ -30,10 +29,7 @@ function show() {
   }
   const back = make("p", {}, make("a", { href: "#/" }, "← all models"));
   otherView.append(back, ...viewOf(hash).flat(Infinity).filter(Boolean));
-  if (hash.startsWith("#/task/")) {
-    const place = document.getElementById("task-plots");
-    place?.append(...plotGroups.filter((plots) => plots.dataset.column === place.dataset.column));
-  }
+  if (hash.startsWith("#/task/")) lendPlots(document.getElementById("task-plots"));
   const head = otherView.querySelector("h2");
   document.title = `${head.textContent} · ${title}`;
   scrollTo(0, 0);
@@ -57,5 +53,6 @@ document.getElementById("theme").addEventListener("click", () => {
 if (themes[theme] && theme !== "light dark") setTheme(theme);
 
 startTables();
+startPlots();
 addEventListener("hashchange", show);
 show();

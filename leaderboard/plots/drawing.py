@@ -24,10 +24,12 @@ from matplotlib.figure import Figure
 from harness_bench.core.plotting import BLUE, INK, LINE, MUTED, PURPLE, STYLE, VERMILION
 from harness_bench.core.sanitize import clean
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from .spots import Spot, overlay, tell
 
-    from ..board import BoardColumn, ModelRow, ResultCell
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ..board import BoardColumn, ModelRow, ResultCell, Source
 
 Entry = tuple["ModelRow", "ResultCell"]
 COLOURS = {"pretrained": BLUE, "random": VERMILION, "baseline": "#7f7f7f", "other": PURPLE}
@@ -35,6 +37,11 @@ MARKERS = {"pretrained": "o", "random": "s", "baseline": "D", "other": "^"}
 KINDS = {"pretrained": "pretrained", "random": "not trained", "baseline": "baseline",
          "other": "other"}  # fmt: skip
 ACCENT, CARD = "#005a8f", "#fefefe"
+# The paper's figure of a model that is measured here.
+HOLLOW: dict[str, Any] = {
+    "marker": "D", "markersize": 6, "markerfacecolor": CARD, "markeredgecolor": INK,
+    "markeredgewidth": 1.2,
+}  # fmt: skip
 # Lines on white: two of Okabe and Ito's, a hair off so that each has a CSS variable of its own,
 # and three found by search: the least difference under any kind of colour vision is largest.
 SERIES = ("#0071b2", "#d45e00", "#5000c8", "#c8718c", "#712800", "#1b2225")
@@ -77,6 +84,42 @@ class Plot:
     text: str  # what it shows, for readers who do not see it
     png: bytes
     svg: str  # one <svg> element, colours as CSS variables, no outside reference
+    wide: bool = False  # over the whole width of the page
+
+
+@dataclass(frozen=True)
+class PlotSubject:
+    """What the plots of one column are of."""
+
+    source: Source
+    column: BoardColumn
+    entries: Sequence[Entry]  # best first
+    number: int  # of the column, from 1
+    links: Mapping[str, str]  # model -> address of its page
+
+    @property
+    def title(self) -> str:
+        """What the column is of, in one line."""
+        column = self.column
+        made = " (synthetic)" if column.synthetic else ""
+        said = ", as reported" if self.source == "reported" else ""
+        return f"{column.task.upper()} on {column.corpus}, {column.split}{made}{said}"
+
+    def file(self, kind: str) -> str:
+        """Make a file name of task, corpus and kind; the column's number keeps names apart."""
+        column = self.column
+        slug = re.sub(r"[^A-Za-z0-9_]+", "-", f"{column.task}-{column.corpus}")[:60].strip("-")
+        return f"{prefix(self.source)}{self.number:02}-{slug}-{kind}"
+
+    def link(self, row: ModelRow) -> str:
+        """Return the address of a model's page, "" where it has none."""
+        return self.links.get(row.model, "")
+
+    def stripe(self, axes: Any, place: int, entry: Entry, *more: str) -> Spot:
+        """Make a row of a plot the spot of its model."""
+        row, cell = entry
+        words = tell(row, self.column, cell, *more)
+        return Spot(axes, (0, place), words, self.link(row), "stripe")
 
 
 def heat_ink(step: int) -> str:
@@ -92,39 +135,64 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def sheet(height: float, title: str) -> Figure:
+def sheet(height: float, title: str, width: float = _WIDTH) -> Figure:
     """Return an empty figure of `height` inches below a title of at most 3 lines."""
     lines = textwrap.wrap(
-        clean(title), _TITLE, max_lines=3, placeholder=" …", break_on_hyphens=False
-    ) or [""]
-    canvas = Figure(figsize=(_WIDTH, height + 0.2 * len(lines)), layout="constrained")
-    canvas.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=10.5, fontweight="bold")
+        clean(title), round(_TITLE * width / _WIDTH), max_lines=3, placeholder=" …",
+        break_on_hyphens=False,
+    ) or [""]  # fmt: skip
+    canvas = Figure(figsize=(width, height + 0.2 * len(lines)), layout="constrained")
+    left = 0.015 * _WIDTH / width
+    canvas.suptitle("\n".join(lines), x=left, ha="left", fontsize=10.5, fontweight="bold")
     return canvas
 
 
-def finish(canvas: Figure, name: str, title: str, text: str) -> Plot:
-    """Write a figure as PNG and as SVG for the page."""
+def finish(
+    canvas: Figure, name: str, title: str, text: str, spots: Sequence[Spot] = (),
+    png_alone: Iterable[Any] = (),
+) -> Plot:  # fmt: skip
+    """Write a figure as PNG and as SVG for the page.
+
+    Args:
+        canvas: what matplotlib has drawn.
+        name: of the files, without suffix.
+        title: of the plot.
+        text: what it shows, in words.
+        spots: places that say what they show, in the SVG.
+        png_alone: artists that the SVG does not repeat: the marks of spots.
+    """
     # Straight to the two writers: `savefig` would draw everything once more before each.
     png, svg = BytesIO(), StringIO()
     canvas.set_dpi(_DPI)
     FigureCanvasAgg(canvas).print_png(png, pil_kwargs={"compress_level": 3})
     canvas.set_layout_engine("none")  # keep the layout that the first drawing found
+    over = overlay(canvas, spots) if spots else ""
     canvas.patch.set_visible(False)
+    for artist in png_alone:
+        artist.set_visible(False)
     nothing: dict[str, None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     FigureCanvasSVG(canvas).print_svg(svg, metadata=nothing)
-    return Plot(name, title, text, png.getvalue(), _inline(svg.getvalue(), name))
+    written = _inline(svg.getvalue(), name, over)
+    return Plot(name, title, text, png.getvalue(), written, bool(canvas.get_figwidth() > _WIDTH))
 
 
-def _inline(svg: str, name: str) -> str:
-    """Cut the <svg> element out of a file; ids get a prefix, colours become CSS variables."""
+def _inline(svg: str, name: str, over: str) -> str:
+    """Cut the <svg> element out of a file; ids get a prefix, colours become CSS variables.
+
+    What is drawn is hidden from screen readers: the plot's text and its spots speak for it.
+    """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="at-(\d+)"', r'data-at="\1"', body)
     body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>plot-{name}-", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(f": {colour}", f": {variable}")
     # A right-to-left name orders its parts by its own direction, as the PNG does.
     body = body.replace("<text ", '<text unicode-bidi="plaintext" ')
-    return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", body)
+    body = body.replace("<g ", '<g aria-hidden="true" ', 1)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", body)
+    end = body.rindex("</svg>")
+    return f"{body[:end]}{over}{body[end:]}"
 
 
 def brief(name: str, limit: int = _LABEL) -> str:
@@ -136,16 +204,9 @@ def brief(name: str, limit: int = _LABEL) -> str:
     return f"{line[:head].rstrip()}…{line[len(line) - (limit - 1 - head) :].lstrip()}"
 
 
-def title_of(column: BoardColumn) -> str:
-    """Return what a column is of, in one line."""
-    made = " (synthetic)" if column.synthetic else ""
-    return f"{column.task.upper()} on {column.corpus}, {column.split}{made}"
-
-
-def plot_name(number: int, column: BoardColumn, kind: str) -> str:
-    """Make a file name of task, corpus and kind; the column's number keeps names apart."""
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", f"{column.task}-{column.corpus}")[:60].strip("-")
-    return f"{number:02}-{slug}-{kind}"
+def prefix(source: Source) -> str:
+    """Begin the file names of a source's plots."""
+    return "" if source == "measured" else "reported-"
 
 
 def metric_label(column: BoardColumn) -> str:

@@ -10,10 +10,11 @@ from harness_bench.core.plotting import INK, MUTED
 from harness_bench.core.sanitize import clean
 
 from ..tables import figure
-from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, sheet
+from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, prefix, sheet
+from .spots import Spot, tag, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -45,7 +46,7 @@ class RadarAxis:
         return self.share(row.cells[self.column].metric.value)
 
 
-def radar(table: BoardTable) -> Plot | None:
+def radar(table: BoardTable, links: Mapping[str, str]) -> Plot | None:
     """Draw the best models that have a figure in every column, at most 6.
 
     A column in which all models are equal is no axis. None of fewer than 3 axes or 2 models.
@@ -66,7 +67,7 @@ def radar(table: BoardTable) -> Plot | None:
     if len(rows) < len(whole):
         title += f", best {len(rows)} of the {len(whole)} models with a figure in all"
     canvas = sheet(4.3 + 0.2 * ((len(rows) + 1) // 2), title)
-    _draw(canvas, axes, rows)
+    spots = _draw(canvas, axes, rows, links)
     shares = "; ".join(
         f"{clean(row.model)}: {', '.join(f'{100 * axis.of(row):.0f} %' for axis in axes)}"
         for row in rows
@@ -76,7 +77,8 @@ def radar(table: BoardTable) -> Plot | None:
         f"{title}. Each axis runs from the worst figure of the table's models (inner ring) to the "
         "best one (outer ring)"
     )
-    return finish(canvas, "00-radar", caption, f"Columns: {heads}. {shares}")
+    name, text = f"{prefix(table.source)}00-radar", f"Columns: {heads}. {shares}"
+    return finish(canvas, name, caption, text, spots)
 
 
 def axis_of(table: BoardTable, column: BoardColumn) -> RadarAxis | None:
@@ -89,7 +91,9 @@ def axis_of(table: BoardTable, column: BoardColumn) -> RadarAxis | None:
     return RadarAxis(column, cells[0], cells[-1]) if abs(span) > 1e-12 else None  # noqa: PLR2004
 
 
-def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]) -> None:
+def _draw(
+    canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow], links: Mapping[str, str]
+) -> list[Spot]:
     axes: Any = canvas.add_subplot(projection="polar")
     angles = [2 * math.pi * number / len(columns) for number in range(len(columns))]
     axes.set_theta_zero_location("N")
@@ -98,11 +102,19 @@ def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]
     axes.set_yticks([_HOLE, _HOLE + 0.5, _HOLE + 1], ["", "", ""])
     axes.set_xticks(angles, [""] * len(angles))
     axes.spines["polar"].set_visible(False)
+    spots = []
     for number, row in enumerate(rows):
         shares = [axis.of(row) + _HOLE for axis in columns]
-        axes.plot([*angles, angles[0]], [*shares, shares[0]], color=SERIES[number],
-                  linestyle=DASHES[number], marker=DOTS[number], markersize=5, linewidth=1.7,
-                  label=brief(row.model), clip_on=False, zorder=4 - 0.1 * number)  # fmt: skip
+        (line,) = axes.plot([*angles, angles[0]], [*shares, shares[0]], color=SERIES[number],
+                            linestyle=DASHES[number], marker=DOTS[number], markersize=5,
+                            linewidth=1.7, label=brief(row.model), clip_on=False,
+                            zorder=4 - 0.1 * number)  # fmt: skip
+        tag(line, number)
+        for place, axis in zip(zip(angles, shares, strict=True), columns, strict=True):
+            column = f"{clean(axis.column.task.upper())} on {clean(axis.column.corpus)}"
+            words = tell(row, axis.column, row.cells[axis.column])
+            words.insert(1, column)
+            spots.append(Spot(axes, place, words, links.get(row.model, ""), number=number))
     for angle, axis in zip(angles, columns, strict=True):
         axes.text(angle, 1.08 + _HOLE, _label(axis), fontsize=8.5, color=INK,
                   ha=_side(math.sin(angle), ("right", "center", "left")),
@@ -110,6 +122,7 @@ def _draw(canvas: Figure, columns: Sequence[RadarAxis], rows: Sequence[ModelRow]
     axes.text(0, 0, "worst", fontsize=7, color=MUTED, ha="center", va="center")
     axes.text(angles[1] / 2, 1 + _HOLE, "best", fontsize=8, color=MUTED, ha="center", va="center")
     canvas.legend(loc="outside lower center", ncols=2)
+    return spots
 
 
 def _label(axis: RadarAxis) -> str:
@@ -130,14 +143,19 @@ def curves_plot(curves: Curves, number: int) -> Plot:
     canvas = sheet(5.4 + 0.18 * len(curves.variants), title)
     panels: Any = canvas.subplots(2, 1, sharex=True)
     last = max(variant.curve.updates[-1] for variant in curves.variants)
+    spots = []
     for axes, (field, label) in zip(panels, _PANELS, strict=True):
         for place, variant in enumerate(curves.variants):
             updates, values = variant.curve.updates, getattr(variant.curve, field)
             again, style = divmod(place, len(SERIES))
+            every = max(1, len(updates) // _DOTS)
             axes.plot(updates, values, color=SERIES[style], linewidth=1.7,
                       linestyle=DASHES[(style + again) % len(DASHES)], marker=DOTS[style],
-                      markersize=4.5, markevery=max(1, len(updates) // _DOTS),
+                      markersize=4.5, markevery=every,
                       label=brief(variant.title, 52))  # fmt: skip
+            for at in zip(updates[::every], values[::every], strict=True):
+                words = clean(variant.title), f"{at[1]:.3g} {label}", f"after {at[0]:,} updates"
+                spots.append(Spot(axes, at, words, number=place))
         axes.set_ylabel(label)
         axes.grid(axis="y")
         axes.set_xlim(0, 1.02 * last or 1)
@@ -151,4 +169,4 @@ def curves_plot(curves: Curves, number: int) -> Plot:
         for variant in curves.variants
     )
     caption = " ".join([f"{title}.", *map(clean, curves.caveats)]).removesuffix(".")
-    return finish(canvas, f"00-curves-{number}", caption, words)
+    return finish(canvas, f"00-curves-{number}", caption, words, spots)

@@ -13,28 +13,28 @@ from matplotlib.transforms import Affine2D
 from harness_bench.core.plotting import INK
 from harness_bench.core.sanitize import clean
 
-from ..tables import figure, interval
 from .drawing import (
     CARD,
     COLOURS,
     HEAT,
+    HOLLOW,
     KINDS,
     Entry,
     Plot,
+    PlotSubject,
     best_of,
     brief,
     finish,
     heat_ink,
     metric_label,
-    plot_name,
     sheet,
-    title_of,
 )
+from .spots import sure, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..board import BoardColumn
+    from ..board import ResultCell
 
 _MOST = 30  # models
 # Where the scale's steps meet: weights as multiples of an equal share of all layers, so that
@@ -42,59 +42,69 @@ _MOST = 30  # models
 EDGES = (0.25, 0.5, 0.8, 0.95, 1.05, 1.25, 2.0, 4.0)
 _NUMBERED = 14  # most layers whose cells have room for a number
 _DECIMAL = 8  # most layers whose cells have room for a decimal
+_TOLD = 4  # layers of a tooltip
 _OUTLINED = 40  # most layers whose cells are set apart by a line
 
 
-def bars(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot:
-    """Draw one horizontal bar a model with its interval and figure."""
+def bars(subject: PlotSubject) -> Plot:
+    """Draw one horizontal bar a model with its interval, its figure and the paper's."""
+    entries, column = subject.entries, subject.column
     shown = entries[:_MOST]
-    title = title_of(column) + best_of(shown, entries)
+    title = subject.title + best_of(shown, entries)
     canvas = sheet(1.0 + 0.31 * len(shown), title)
     axes = canvas.add_subplot()
     cells = [cell for _, cell in shown]
-    left, right = min(0, *(cell.low for cell in cells)), max(0, *(cell.high for cell in cells))
+    papers = {place: cell.paper.main.value for place, cell in enumerate(cells) if cell.paper}
+    left = min(0, *(cell.low for cell in cells), *papers.values())
+    right = max(0, *(cell.high for cell in cells), *papers.values())
     width = (right - left) or 1
     for kind, label in KINDS.items():
         places = [place for place, (row, _) in enumerate(shown) if row.kind == kind]
         values = [cells[place].metric.value for place in places]
         if places:
             axes.barh(places, values, height=0.64, color=COLOURS[kind], label=label)
-    measured = [place for place, cell in enumerate(cells) if cell.metric.interval]
-    ends = [cells[place].low for place in measured], [cells[place].high for place in measured]
-    axes.hlines(measured, *ends, color=INK, linewidth=1.3)
-    for marks in ends:
-        axes.plot(marks, measured, "|", color=INK, markersize=6)
+    _intervals(axes, cells)
     for place, cell in enumerate(cells):
-        right_of = max(cell.high, 0) + 0.015 * width
-        axes.text(right_of, place, figure(cell.metric, 1), va="center", fontsize=9)
+        right_of = max(cell.high, papers.get(place, 0), 0) + 0.015 * width
+        axes.text(right_of, place, written(cell), va="center", fontsize=9)
+    if papers:
+        axes.plot([*papers.values()], [*papers], linestyle="none", label="the paper's", **HOLLOW)
     axes.set_yticks(range(len(shown)), [brief(row.model) for row, _ in shown], color=INK)
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(left, right + 0.14 * width))
     axes.grid(axis="x")
     axes.set_xlabel(metric_label(column))
-    if len({row.kind for row, _ in shown}) > 1:
-        canvas.legend(loc="outside lower center", ncols=4)
-    return finish(canvas, plot_name(number, column, "bars"), title, describe(shown, len(entries)))
+    if papers or len({row.kind for row, _ in shown}) > 1:
+        canvas.legend(loc="outside lower center", ncols=5, handletextpad=0.5, columnspacing=1.2)
+    spots = [subject.stripe(axes, place, entry) for place, entry in enumerate(shown)]
+    return finish(canvas, subject.file("bars"), title, describe(shown, len(entries)), spots)
+
+
+def _intervals(axes: Any, cells: Sequence[ResultCell]) -> None:
+    measured = [place for place, cell in enumerate(cells) if cell.metric.interval]
+    if not measured:
+        return
+    ends = [cells[place].low for place in measured], [cells[place].high for place in measured]
+    axes.hlines(measured, *ends, color=INK, linewidth=1.3)
+    for marks in ends:
+        axes.plot(marks, measured, "|", color=INK, markersize=6)
 
 
 def describe(shown: Sequence[Entry], count: int) -> str:
     """Say in words what a plot shows of `count` models."""
-    words = "; ".join(
-        f"{row.model} {figure(cell.metric, 1)} {interval(cell.metric.interval, 1)}".strip()
-        for row, cell in shown
-    )
+    words = "; ".join(f"{row.model} {written(cell)} {sure(cell)}".strip() for row, cell in shown)
     return f"{words}; and {count - len(shown)} more" if count > len(shown) else words
 
 
-def layers(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot | None:
+def layers(subject: PlotSubject) -> Plot | None:
     """Draw layer weights as strips of cells; None where no result has any."""
-    weighed = [entry for entry in entries if entry[1].result.layer_weights]
+    weighed = [entry for entry in subject.entries if entry[1].result.layer_weights]
     if not weighed:
         return None
     shown = weighed[:_MOST]
     strips = [cell.result.layer_weights for _, cell in shown]
     longest = max(map(len, strips))
-    title = f"{title_of(column)}: weights of the layers{best_of(shown, weighed)}"
+    title = f"{subject.title}: weights of the layers{best_of(shown, weighed)}"
     canvas = sheet(1.45 + 0.31 * len(shown), title)
     grid = canvas.add_gridspec(2, 1, height_ratios=[0.31 * len(shown), 0.16])
     axes = canvas.add_subplot(grid[0])
@@ -114,7 +124,17 @@ def layers(column: BoardColumn, entries: Sequence[Entry], number: int) -> Plot |
         f"({100 * max(strip):.0f} %)"
         for (row, _), strip in zip(shown, strips, strict=True)
     )
-    return finish(canvas, plot_name(number, column, "layers"), title, words)
+    spots = [
+        subject.stripe(axes, place, entry, *_largest(entry[1].result.layer_weights))
+        for place, entry in enumerate(shown)
+    ]
+    return finish(canvas, subject.file("layers"), title, words, spots)
+
+
+def _largest(weights: Sequence[float]) -> list[str]:
+    """Write the layers of the largest weights, for a tooltip of a few lines."""
+    ordered = sorted(range(len(weights)), key=lambda layer: -weights[layer])
+    return [f"layer {layer}: {100 * weights[layer]:.1f} %" for layer in ordered[:_TOLD]]
 
 
 def step_of(weight: float, count: int) -> int:

@@ -6,32 +6,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
-from harness_bench.core.plotting import INK, MUTED
+from harness_bench.core.plotting import INK, LINE, MUTED
 from harness_bench.core.sanitize import clean
 
 from ..tables import parameters
 from .drawing import (
     ACCENT,
+    CARD,
     COLOURS,
     KINDS,
     MARKERS,
     Entry,
     Plot,
+    PlotSubject,
     brief,
     finish,
     metric_label,
-    plot_name,
     sheet,
-    title_of,
 )
 from .rows import describe
+from .spots import LARGE, SMALL, Spot, tag, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..board import BoardColumn, ModelRow, ResultCell
+    from ..board import ModelRow, ResultCell
 
 NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
@@ -48,6 +49,11 @@ class Cost:
     label: str
     of: Callable[[ModelRow, ResultCell], float | None]
     written: Callable[[float], str]
+
+    def known(self, row: ModelRow, cell: ResultCell) -> float | None:
+        """Return a model's cost, None where it is not known; 0 is no cost."""
+        found = self.of(row, cell)
+        return None if found is None else max(float(found), _LEAST) if found else 0.0
 
 
 def _real_time(_: ModelRow, cell: ResultCell) -> float | None:
@@ -80,48 +86,160 @@ def pareto(costs: Sequence[float], values: Sequence[float], *, higher_is_better:
     return front
 
 
-def scatter(column: BoardColumn, entries: Sequence[Entry], number: int, cost: Cost) -> Plot | None:
+@dataclass(frozen=True)
+class Frame:
+    """The axis of costs: its ends, and where what has no known cost stands."""
+
+    left: float
+    right: float  # of the known costs
+    apart: float  # 0 where nothing stands apart
+
+    @classmethod
+    def around(cls, costs: Sequence[float], *, apart: bool) -> Frame:
+        """Leave room beside costs above 0, and for those that stand apart."""
+        left, right = min(costs) / 1.5, max(costs) * 1.5
+        return cls(left, right, right * (right / left) ** 0.16 if apart else 0.0)
+
+    @property
+    def end(self) -> float:
+        """The right end of the axes."""
+        return self.apart**2 / self.right if self.apart else self.right
+
+    def place(self, cost: float | None) -> float:
+        """Return where a cost lies; 0, which has no place on a logarithmic axis, at the left."""
+        return self.apart if cost is None else cost or self.left
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A model with its figure and cost; 0 is no cost, None is not known."""
+
+    entry: Entry
+    cost: float | None
+    named: bool
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        return self.entry[1].metric.value
+
+
+def scatter(subject: PlotSubject, cost: Cost) -> Plot | None:
     """Draw each model's figure against a cost; models that cost nothing are dashed lines.
 
     All points are drawn; names stand at the front's and at the best ones alone. None where fewer
-    than 2 costs are known, or none is above 0.
+    than 2 costs are known, or none is above 0. Reported models of unknown size stand apart.
     """
-    priced = [(entry, each) for entry in entries if (each := cost.of(*entry)) is not None]
-    known = [entry for entry, _ in priced]
-    costs = [max(float(each), _LEAST) if each else 0.0 for _, each in priced]
-    if len(known) < 2 or not any(costs):  # noqa: PLR2004 - one alone compares nothing
+    column = subject.column
+    costs = [cost.known(*entry) for entry in subject.entries]
+    known = [each for each in costs if each is not None]
+    if len(known) < 2 or not any(known):  # noqa: PLR2004 - one alone compares nothing
         return None
-    values = [cell.metric.value for _, cell in known]
-    front = pareto(costs, values, higher_is_better=column.higher_is_better)
-    named = sorted({*range(min(NAMED, len(known))), *front})[:_MOST_NAMES]
-    title = f"{title_of(column)}: {column.metric} against {cost.title}"
+    apart = subject.source == "reported" and len(known) < len(costs)
+    frame = Frame.around([each for each in known if each], apart=apart)
+    drawn, front = _priced(subject, costs, apart=apart)
+    title = f"{subject.title}: {column.metric} against {cost.title}"
+    named = [each.entry for each in drawn if each.named]
     canvas = sheet(max(3.4, 1.4 + _NAME_HEIGHT * len(named)), title)
     axes = canvas.add_subplot()
-    _points(axes, known, costs, named)
-    _cost_axis(axes, sorted({*costs} - {0.0}), cost)
-    axes.set_xlabel(_label(cost, known))
+    _cost_axis(axes, frame, sorted({*known} - {0.0}), cost)
+    axes.set_xlabel(_label(cost, [each.entry for each in drawn]))
     axes.set_ylabel(metric_label(column))
-    _front(axes, [(costs[index], values[index]) for index in front])
-    _name_points(axes, [(known[i][0].model, costs[i], values[i]) for i in named])
-    canvas.legend(handles=_marks(known, costs), loc="outside lower center", ncols=4,
+    spots = [_spot(axes, subject, cost, each, frame, n) for n, each in enumerate(drawn)]
+    marks = _draw(axes, drawn, spots)
+    steps = [(frame.place(each.cost), each.value) for each in front]
+    axes.step(*zip(*steps, (frame.right, steps[-1][1]), strict=True), where="post", color=ACCENT,
+              linewidth=1.4, zorder=1.5)  # fmt: skip
+    _name_points(axes, drawn, spots, frame)
+    canvas.legend(handles=_marks(drawn, spots), loc="outside lower center", ncols=4,
                   handletextpad=0.4, columnspacing=1.2)  # fmt: skip
-    best = ", ".join(clean(known[index][0].model) for index in front[:_MOST_NAMES])
-    words = describe([known[i] for i in named], len(known))
     caption = f"{title}. Line: the Pareto front, what no model beats in both"
-    if missing := len(entries) - len(known):
-        caption += f". Not drawn, cost not known: {missing} of {len(entries)} models"
-    text = f"Pareto front, cheapest first: {best}. {words}"
-    return finish(canvas, plot_name(number, column, cost.kind), caption, text)
+    if missing := len(costs) - len(drawn):
+        caption += f". Not drawn, cost not known: {missing} of {len(costs)} models"
+    names = ", ".join(clean(each.entry[0].model) for each in front[:_MOST_NAMES])
+    text = f"Pareto front, cheapest first: {names}. {describe(named, len(drawn))}"
+    return finish(canvas, subject.file(cost.kind), caption, text, spots, marks)
 
 
-def _marks(known: Sequence[Entry], costs: Sequence[float]) -> list[Line2D]:
-    """Return the legend's marks: points and dashed lines of each kind, and the front."""
-    found = {(row.kind, cost > 0) for (row, _), cost in zip(known, costs, strict=True)}
+def _priced(
+    subject: PlotSubject, costs: Sequence[float | None], *, apart: bool
+) -> tuple[list[Priced], list[Priced]]:
+    """Return what is drawn, best first, and the front, cheapest first."""
+    shown = [
+        (entry, each)
+        for entry, each in zip(subject.entries, costs, strict=True)
+        if apart or each is not None
+    ]
+    sized = [(number, each) for number, (_, each) in enumerate(shown) if each is not None]
+    found = pareto([each for _, each in sized],
+                   [shown[number][0][1].metric.value for number, _ in sized],
+                   higher_is_better=subject.column.higher_is_better)  # fmt: skip
+    front = [sized[index][0] for index in found]
+    named = {*sorted({*range(min(NAMED, len(shown))), *front})[:_MOST_NAMES]}
+    drawn = [Priced(*pair, number in named) for number, pair in enumerate(shown)]
+    return drawn, [drawn[number] for number in front]
+
+
+def _spot(
+    axes: Any, subject: PlotSubject, cost: Cost, each: Priced, frame: Frame, number: int
+) -> Spot:  # fmt: skip
+    """Make a model's spot; those without a name are smaller and without their interval."""
+    row, cell = each.entry
+    span, paper = cell.metric.interval, cell.paper if cost is PARAMETERS else None
+    printed = (paper.parameters or each.cost) if paper else None
+    time = [] if cost is PARAMETERS or each.cost is None else [f"{cost.title} {each.cost:.2g}"]
+    return Spot(
+        axes,
+        (frame.place(each.cost), each.value),
+        tell(row, subject.column, cell, *time),
+        subject.link(row),
+        look="dot" if each.cost == 0 else row.kind,
+        size=LARGE if each.named else SMALL,
+        span=(span.low, span.high) if span and each.named and each.cost != 0 else None,
+        paper=(float(printed), paper.main.value) if paper and printed and each.cost else None,
+        number=number,
+    )
+
+
+def _draw(axes: Any, drawn: Sequence[Priced], spots: Sequence[Spot]) -> list[Any]:
+    """Draw points and, at figures that cost nothing, dashed lines; return what spots repeat."""
+    made = []
+    if spans := [(spot.at[0], *spot.span) for spot in spots if spot.span]:
+        made.append(axes.vlines(*zip(*spans, strict=True), color=MUTED, linewidth=1.1))
+    groups: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for spot in spots:
+        groups.setdefault((spot.size, spot.look), []).append(spot.at)
+    made += [
+        axes.scatter(*zip(*places, strict=True), s=size, color=COLOURS[kind], marker=MARKERS[kind],
+                     alpha=1 if size == LARGE else 0.55, linewidths=0, zorder=2 + size / LARGE)
+        for (size, kind), places in sorted(groups.items())
+        if kind in COLOURS
+    ]  # fmt: skip
+    made += [
+        axes.scatter(*spot.paper, s=spot.size, facecolors=CARD, edgecolors=COLOURS[spot.look],
+                     marker=MARKERS[spot.look], linewidths=1.2, zorder=4)
+        for spot in spots
+        if spot.paper
+    ]  # fmt: skip
+    for each, spot in zip(drawn, spots, strict=True):
+        if each.cost == 0:
+            colour = COLOURS[each.entry[0].kind]
+            line = axes.axhline(each.value, color=colour, linestyle="--", linewidth=1.2)
+            tag(line, spot.number)
+    return made
+
+
+def _marks(drawn: Sequence[Priced], spots: Sequence[Spot]) -> list[Line2D]:
+    """Return the legend's marks: points and dashed lines of each kind, the paper's, the front."""
+    found = {(each.entry[0].kind, each.cost != 0) for each in drawn}
     points = [
         Line2D([], [], color=COLOURS[kind], marker=MARKERS[kind], linestyle="none", label=label)
         for kind, label in KINDS.items()
         if (kind, True) in found
     ]
+    if any(spot.paper for spot in spots):
+        points.append(Line2D([], [], color=MUTED, marker="o", markerfacecolor=CARD,
+                             linestyle="none", label="the paper's"))  # fmt: skip
     lines = [
         Line2D([], [], color=COLOURS[kind], linestyle="--", label=f"{label} at no cost")
         for kind, label in KINDS.items()
@@ -130,40 +248,20 @@ def _marks(known: Sequence[Entry], costs: Sequence[float]) -> list[Line2D]:
     return [*points, *lines, Line2D([], [], color=ACCENT, linewidth=1.4, label="Pareto front")]
 
 
-def _points(
-    axes: Any, known: Sequence[Entry], costs: Sequence[float], named: Sequence[int]
-) -> None:
-    """Draw points of each kind, those without a name fainter and without their interval."""
-    spans = [(costs[i], known[i][1].metric.interval) for i in named]
-    drawn = [(at, span.low, span.high) for at, span in spans if at and span]
-    if drawn:
-        axes.vlines(*zip(*drawn, strict=True), color=MUTED, linewidth=1.1)
-    for kind, colour in COLOURS.items():
-        for shown, size, opacity in ((False, 22, 0.55), (True, 44, 1.0)):
-            points = [
-                (costs[i], cell.metric.value)
-                for i, (row, cell) in enumerate(known)
-                if row.kind == kind and costs[i] and (i in named) == shown
-            ]
-            if points:
-                axes.scatter(*zip(*points, strict=True), s=size, color=colour, alpha=opacity,
-                             marker=MARKERS[kind], linewidths=0, zorder=2 + shown)  # fmt: skip
-    for (row, cell), cost in zip(known, costs, strict=True):
-        if not cost:
-            axes.axhline(cell.metric.value, color=COLOURS[row.kind], linestyle="--", linewidth=1.2)
-
-
-def _cost_axis(axes: Any, costs: Sequence[float], cost: Cost) -> None:
+def _cost_axis(axes: Any, frame: Frame, costs: Sequence[float], cost: Cost) -> None:
     """Scale the axis of costs (rising); ticks at the models' own, as far as they have room."""
-    left, right = costs[0] / 1.5, costs[-1] * 1.5
-    axes.set(xscale="log", xlim=(left, right))
-    gap = (right / left) ** 0.21  # a label's width as a factor on the log axis
+    axes.set(xscale="log", xlim=(frame.left, frame.end))
+    gap = (frame.end / frame.left) ** 0.18  # a label's width as a factor on the log axis
     ticks: list[float] = []
     for each in costs:
         if not ticks or each > ticks[-1] * gap:
             ticks.append(each)
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: cost.written(value)))
+    labels = [cost.written(each) for each in ticks]
+    if frame.apart:
+        axes.axvline(frame.right, color=LINE, linewidth=1)
+        keep = [each for each in ticks if each * gap < frame.apart]
+        ticks, labels = [*keep, frame.apart], [*labels[: len(keep)], "not\nknown"]
+    axes.set_xticks(ticks, labels)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y")
 
@@ -176,30 +274,27 @@ def _label(cost: Cost, known: Sequence[Entry]) -> str:
     return cost.label + (f"\nmeasured on {len(machines)} machines" if len(machines) > 1 else "")
 
 
-def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
-    """Draw the best figure that each cost can buy; what costs nothing begins at the left edge."""
-    left, right = axes.get_xlim()
-    steps = [*((max(cost, left), value) for cost, value in points), (right, points[-1][1])]
-    axes.step(*zip(*steps, strict=True), where="post", color=ACCENT, linewidth=1.4, zorder=1.5)
-    axes.set_xlim(left, right)
-
-
-def _name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
+def _name_points(
+    axes: Any, drawn: Sequence[Priced], spots: Sequence[Spot], frame: Frame
+) -> None:  # fmt: skip
     """Write the names at the right, moved apart where they would overlap, lines to the points."""
     low, high = axes.get_ylim()
-    ordered = sorted(points, key=lambda point: point[2])
+    named = [pair for pair in zip(drawn, spots, strict=True) if pair[0].named]
+    named.sort(key=lambda pair: pair[0].value)
     inches = axes.figure.get_size_inches()[1] - 1.25  # the axes' height, about
     gap = _NAME_HEIGHT * (high - low) / inches
-    heights = within(spread([value for _, _, value in ordered], gap), gap, low, high)
+    heights = within(spread([each.value for each, _ in named], gap), gap, low, high)
     axes.set_ylim(low, high)  # else the lines to the names would widen it
-    left, edge = axes.get_xlim()
-    bend = edge * (edge / left) ** 0.04
-    for (model, cost, value), height in zip(ordered, heights, strict=True):
+    bend = frame.end * (frame.end / frame.left) ** 0.04
+    for (each, spot), height in zip(named, heights, strict=True):
         # Outside the axes the line bends to the name; plain lines draw faster than annotations.
-        reach = [cost or edge, edge, bend], [value, value, height]
-        axes.plot(*reach, ":", color=MUTED, linewidth=0.8, clip_on=False, zorder=1)
-        axes.text(1.05, height, brief(model), transform=axes.get_yaxis_transform(), va="center",
-                  fontsize=8.5, color=INK)  # fmt: skip
+        x, y = frame.end if each.cost == 0 else spot.at[0], each.value
+        (line,) = axes.plot([x, frame.end, bend], [y, y, height], ":", color=MUTED, linewidth=0.8,
+                            clip_on=False, zorder=1)  # fmt: skip
+        name = axes.text(1.05, height, brief(each.entry[0].model), va="center", fontsize=8.5,
+                         color=INK, transform=axes.get_yaxis_transform())  # fmt: skip
+        tag(line, spot.number)
+        tag(name, spot.number)
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

@@ -1,0 +1,103 @@
+// Plots: a mark says what it shows when it is pointed at or reached by keys. Tab stops once at each
+// plot, arrow keys walk its marks, Enter opens the model's page, Escape puts the words away.
+const tip = make("div", { class: "tip", "aria-hidden": "true", hidden: true });
+const wordsOf = new WeakMap(); // a mark -> what it says
+let told = null; // the mark whose words are shown
+
+// The browser's own tooltip is for pages without a script: here the title becomes the mark's name.
+function wordsFor(spot) {
+  const title = spot.querySelector("title");
+  if (title) {
+    wordsOf.set(spot, title.textContent.split("\n"));
+    spot.setAttribute("aria-label", wordsOf.get(spot).join(", "));
+    title.remove();
+  }
+  return wordsOf.get(spot);
+}
+
+function tell(spot, x, y) {
+  if (told !== spot) {
+    const [name, ...lines] = wordsFor(spot);
+    tip.replaceChildren(make("strong", { dir: "auto" }, name),
+      lines.map((line) => make("span", { dir: "auto" }, line)));
+    told?.classList.remove("told");
+    spot.classList.add("told");
+    told = spot;
+    tip.hidden = false;
+  }
+  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+  const left = Math.max(8, Math.min(x + 14, document.documentElement.clientWidth - width - 8));
+  tip.style.left = `${left}px`;
+  tip.style.top = `${y + 14 + height > innerHeight ? Math.max(8, y - height - 14) : y + 14}px`;
+}
+
+function hush() {
+  told?.classList.remove("told");
+  told = null;
+  tip.hidden = true;
+}
+
+// Which mark the arrow keys reach; those of models that the filters hide are passed over.
+const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+function walk(event, spot) {
+  const spots = [...spot.parentNode.querySelectorAll(".spot:not(.dim)")];
+  const at = spots.indexOf(spot);
+  const to = event.key === "Home" ? spots[0] : event.key === "End" ? spots.at(-1)
+    : steps[event.key] ? spots[(at + steps[event.key] + spots.length) % spots.length] : null;
+  if (!to) return;
+  event.preventDefault();
+  spot.setAttribute("tabindex", "-1");
+  to.setAttribute("tabindex", "0");
+  to.focus();
+}
+
+// Marks, names and lines of models that the filters hide fade in the plots too.
+function dimPlots() {
+  const gone = new Set();
+  for (const row of document.querySelectorAll("#board table.board > tbody > tr"))
+    if (row.hidden) gone.add(row.querySelector("th a").getAttribute("href"));
+  for (const plot of document.querySelectorAll(".plot")) {
+    const dim = new Set([...plot.querySelectorAll(".spot[href]")]
+      .filter((spot) => gone.has(spot.getAttribute("href"))).map((spot) => spot.dataset.at));
+    for (const part of plot.querySelectorAll("[data-at]"))
+      part.classList.toggle("dim", dim.has(part.dataset.at));
+  }
+}
+
+// The plots of a column are lent to its task's page, and go back to where they stand on the board.
+const homes = new Map([...document.querySelectorAll("[data-plots] .plots[data-column]")]
+  .map((plots) => [plots, plots.parentNode]));
+const returnPlots = () => homes.forEach((home, plots) => home.append(plots));
+function lendPlots(place) {
+  for (const plots of homes.keys())
+    if (plots.dataset.column === place?.dataset.column) place.append(plots);
+}
+
+function startPlots() {
+  document.body.append(tip);
+  const over = (listener) => (event) => {
+    const spot = event.target.closest?.(".spot:not(.dim)");
+    if (spot) listener(event, spot);
+    else if (told && event.type !== "keydown") hush();
+  };
+  document.addEventListener("pointermove", over((event, spot) => tell(spot, event.clientX, event.clientY)));
+  document.addEventListener("focusin", over((event, spot) => {
+    const box = spot.lastElementChild.getBoundingClientRect();
+    if (told !== spot) tell(spot, box.left + Math.min(box.width / 2, 160), (box.top + box.bottom) / 2);
+  }));
+  document.addEventListener("focusout", hush);
+  document.addEventListener("scroll", hush, { passive: true });
+  document.addEventListener("keydown", over(walk));
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
+  // A finger cannot hover: its first tap tells, the second follows the link.
+  let before = null;
+  document.addEventListener("pointerdown", (event) => { before = event.pointerType === "touch" ? told : undefined; }, true);
+  document.addEventListener("click", over((event, spot) => {
+    if (before === undefined || before === spot) hush();
+    else { event.preventDefault(); tell(spot, event.clientX, event.clientY); }
+  }));
+  const rows = new MutationObserver(dimPlots);
+  for (const body of document.querySelectorAll("#board table.board > tbody"))
+    rows.observe(body, { subtree: true, attributes: true, attributeFilter: ["hidden"] });
+  dimPlots();
+}
