@@ -154,8 +154,8 @@ def curves_plot(curves: Curves, number: int) -> Plot:
                       markersize=4.5, markevery=every,
                       label=brief(variant.title, 52))  # fmt: skip
             for at in zip(updates[::every], values[::every], strict=True):
-                words = clean(variant.title), f"{at[1]:.3g} {label}", f"after {at[0]:,} updates"
-                spots.append(Spot(axes, at, words, number=place))
+                told = clean(variant.title), f"{at[1]:.3g} {label}", f"after {at[0]:,} updates"
+                spots.append(Spot(axes, at, told, number=place))
         axes.set_ylabel(label)
         axes.grid(axis="y")
         axes.set_xlim(0, 1.02 * last or 1)

@@ -68,7 +68,8 @@ def tag(artist: Any, number: int) -> None:
 
 def overlay(canvas: Any, spots: Sequence[Spot]) -> str:
     """Write all spots of a drawn figure as one SVG group; Tab stops at the first of them."""
-    scale, made = _INCH / canvas.dpi, []
+    made: list[str] = []
+    scale = _INCH / canvas.dpi
     width, height = canvas.bbox.width * scale, canvas.bbox.height * scale
     for axes, group in groupby(spots, key=lambda spot: spot.axes):
         each = [*group]
