@@ -31,6 +31,7 @@ AXES = {
     "features_pen": "mean square of the extractor's output",
     "grad_norm": "gradient norm before clipping",
     "lr": "learning rate",
+    "seconds": "seconds since the line before",
     "audio_seconds_per_second": "audio seconds per second",
     "padding": "share of padding in what is computed",
     "data_wait": "share of time in which the first rank waits for batches",

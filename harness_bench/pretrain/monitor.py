@@ -196,6 +196,7 @@ class TrainLog:
             **figures,
             "grad_norm": norm,
             "lr": float(run.schedule.get_last_lr()[0]),
+            "seconds": seconds,  # since the line before
             "audio_seconds_per_second": heard.samples / SAMPLE_RATE / seconds,
             "padding": heard.padding,
             "data_wait": self.waited / seconds,  # of this rank

@@ -36,12 +36,17 @@ class Alive:
         self.path = path
         self.facts = {**facts, "host": socket.gethostname(), "pid": os.getpid()}
         self._told: dict[str, Any] | None = None
+        self._first: tuple[float, float] | None = None  # what was done when it was told first
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="alive", daemon=True)
 
     def progress(self, done: float, of: float, unit: str = "") -> None:
         """Tell how far it is; costs next to nothing."""
+        now = time.monotonic()
+        first, since = self._first = self._first or (done, now)
         self._told = {"done": done, "of": of, "unit": unit}
+        if done > first and now > since:
+            self._told["per_second"] = (done - first) / (now - since)
 
     def __enter__(self) -> Self:
         self._write()

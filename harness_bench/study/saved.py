@@ -106,8 +106,14 @@ def saved_study(out: Path) -> SavedStudy:
         given |= {name: tuple(row[name]) for name in ("after", "wants")}
         jobs[row["name"]] = StudyJob(**given)
     sessions = tuple(Session(**each) for each in found["sessions"])
-    driven = bool(sessions) and sessions[-1].ended is None
     return SavedStudy(
         title=found["title"], jobs=jobs, keys=keys, sessions=sessions,
-        driven=driven and is_alive(path, asdict(sessions[-1])),
+        driven=is_driven(out, sessions),
     )  # fmt: skip
+
+
+def is_driven(out: Path, sessions: tuple[Session, ...]) -> bool:
+    """Tell whether the driver of the last session lives."""
+    if not sessions or sessions[-1].ended is not None:
+        return False
+    return is_alive(out / STUDY, asdict(sessions[-1]))

@@ -80,8 +80,8 @@ def test_it_learns(train: Train, tmp_path: Path) -> None:
     assert rows[-1]["accuracy_unmasked"] > rows[0]["accuracy_unmasked"]
     promised = {
         "update", "epoch", "loss_masked", "loss_unmasked", "accuracy_masked", "accuracy_unmasked",
-        "features_pen", "grad_norm", "lr", "audio_seconds_per_second", "padding", "data_wait",
-        "cpu_seconds", "memory_gib",
+        "features_pen", "grad_norm", "lr", "seconds", "audio_seconds_per_second", "padding",
+        "data_wait", "cpu_seconds", "memory_gib",
     }  # fmt: skip
     assert set(rows[0]) == promised
     events = board_events(tmp_path / TENSORBOARD)

@@ -33,10 +33,14 @@ def test_progress_is_written_and_the_file_touched(
     monkeypatch.setattr(alive, "BEAT", 0.02)
     path = tmp_path / "a.json"
     with Alive(path, {"name": "a"}) as running:
+        running.progress(1, 10, "updates")
+        time.sleep(0.01)
         running.progress(3, 10, "updates")
         _wait(lambda: "progress" in json.loads(path.read_text()))
         found = json.loads(path.read_text())
+        speed = found["progress"].pop("per_second")
         assert found["progress"] == {"done": 3, "of": 10, "unit": "updates"}
+        assert 0 < speed < 2 / 0.01
         os.utime(path, (1, 1))
         _wait(lambda: path.stat().st_mtime > 1)
         assert is_alive(path, found)

@@ -1,0 +1,188 @@
+"""How far a running job is, from what trainings log anyway, and from what jobs tell."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import read_json
+from harness_bench.core.sanitize import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_TAIL = 20_000  # bytes of a log
+# Where a job's steps log, below its folder.
+_LOGS = ("log.txt", "*/log.txt")
+_UPDATES = ("train.jsonl", "*/train.jsonl", "*/*/train.jsonl")  # of pretraining
+_EPOCHS = ("asr/latest.pth", "*/asr/latest.pth")  # of ESPnet: a link to Nepoch.pth
+# A bar of tqdm: `title:  40%|████  | 4/10 [00:02<00:03, 1.97it/s, bits=5.1]`
+_BAR = re.compile(
+    r"(?P<title>[^|%]*?):?\s*\d+%\|[^|]*\| *(?P<done>[\d.]+)/(?P<of>[\d.]+) "
+    r"\[(?P<took>[\d:]+)<(?P<left>[\d:?]+), *(?P<rate>[^\],]+)"
+)
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_WHOLE = 10  # from here on a speed needs no decimal
+_EPOCH = re.compile(r"(\d+)epoch\.pth")
+_MAX_EPOCH = re.compile(r"^max_epoch: (\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobProgress:
+    """How far a job is; what nobody knows is None or empty."""
+
+    share: float | None = None  # of the work, 0 to 1
+    rate: str = ""  # such as "12 updates/s"
+    left: float | None = None  # seconds
+    line: str = ""  # the last one of its log
+
+
+def job_progress(folder: Path | None, told: Mapping[str, Any] | None) -> JobProgress:
+    """Read how far a job is: from logs in its folder, and from the `progress` of its state file."""
+    if folder is None:
+        return _told(told)
+    log = _newest(folder, _LOGS)
+    found = _from_log(log) if log else JobProgress()
+    since = _written(log) if log else 0.0
+    if (updates := _newest(folder, _UPDATES)) and _written(updates) >= since:
+        found = _from_updates(updates, found)
+    elif (epochs := _newest(folder, _EPOCHS)) and _written(epochs) >= since:
+        found = _from_epochs(epochs, found)
+    if not told:
+        return found
+    if log and log.parent != folder and found.share is not None:  # of one of several trainings
+        told = {**told, "done": told["done"] + found.share}
+    own = _told(told)
+    return replace(own, rate=found.rate or own.rate, line=found.line)
+
+
+def _newest(folder: Path, patterns: Iterable[str]) -> Path | None:
+    files = (path for pattern in patterns for path in folder.glob(pattern))
+    return max(files, key=_written, default=None)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:  # it has just gone
+        return 0.0
+
+
+def _told(told: Mapping[str, Any] | None) -> JobProgress:
+    if not told or not told["of"]:
+        return JobProgress()
+    share, speed = told["done"] / told["of"], told.get("per_second", 0.0)
+    return JobProgress(
+        share=min(share, 1.0),
+        rate=rate_text(speed, told["unit"]) if speed else "",
+        left=(told["of"] - told["done"]) / speed if speed else None,
+    )
+
+
+def _from_log(log: Path) -> JobProgress:
+    text, bars, line = _read_tail(log), list[re.Match[str]](), ""
+    for piece in reversed(re.split(r"[\r\n]", text)):
+        if "%|" in piece:
+            bars += filter(None, [_BAR.match(_ANSI.sub("", piece))])
+        elif piece.startswith("$ ") or (line := clean(_ANSI.sub("", piece))):
+            break  # bars above it are of what has ended
+    # Of bars in bars, the outermost has run the longest.
+    bar = max(bars, key=lambda found: _seconds(found["took"]) or 0.0, default=None)
+    if bar is None or not 0 < float(bar["of"]) > float(bar["done"]):
+        return JobProgress(line=line)
+    return JobProgress(
+        share=float(bar["done"]) / float(bar["of"]), rate=_bar_rate(bar["rate"]),
+        left=_seconds(bar["left"]), line=line,
+    )  # fmt: skip
+
+
+def _read_tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - _TAIL))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _bar_rate(text: str) -> str:
+    """Return a rate as tqdm writes it, `1.97it/s` or `3.2s/it`, as words."""
+    found = re.match(r" *([\d.]+)(s/)?([^\s/]+)", text)
+    if found is None:
+        return ""
+    number = float(found[1])
+    speed = 1 / number if found[2] and number else number
+    unit = "" if found[3] == "it" else found[3]
+    return rate_text(speed, f"{unit}s" if unit.isalpha() and not unit.endswith("s") else unit)
+
+
+def rate_text(per_second: float, unit: str) -> str:
+    """Return a speed with the unit of time at which it is readable.
+
+    >>> rate_text(12.3, "updates"), rate_text(0.01, "epochs"), rate_text(0.5, "")
+    ('12 updates/s', '36 epochs/h', '30/min')
+    """
+    for factor, time_unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if per_second * factor >= 1 or time_unit == "h":
+            number = per_second * factor
+            return f"{number:.{0 if number >= _WHOLE else 1}f}{' ' * bool(unit)}{unit}/{time_unit}"
+    raise AssertionError
+
+
+def _seconds(clock: str) -> float | None:
+    """Read tqdm's `1:02:03`; what it does not know yet is `?`."""
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in parts):
+        return None
+    return float(sum(int(part) * 60**power for power, part in enumerate(reversed(parts))))
+
+
+def _from_updates(log: Path, found: JobProgress) -> JobProgress:
+    """Read the newest line of a pretraining's log, and where the training ends."""
+    lines = _read_tail(log).splitlines()
+    try:
+        *_, before, row = map(json.loads, ["{}", *lines[-2:]])
+        last = read_json(log.with_name("provenance.json"))["config"]["pretrain"]["max_update"]
+    except (ValueError, KeyError, OSError):  # a line is being written, or a format of old
+        return found
+    made = row["update"] - before.get("update", 0)
+    speed = made / row["seconds"] if "seconds" in row else 0.0
+    line = f"update {row['update']:,}: " + ", ".join(
+        f"{name.replace('_', ' ')} {row[name]:.3g}"
+        for name in ("loss_masked", "accuracy_masked") if name in row
+    )  # fmt: skip
+    since = time.time() - _written(log)
+    return JobProgress(
+        share=row["update"] / last,
+        rate=rate_text(speed, "updates") if speed else "",
+        left=max(0.0, (last - row["update"]) / speed - since) if speed else None,
+        line=line,
+    )
+
+
+def _from_epochs(latest: Path, found: JobProgress) -> JobProgress:
+    """Read which epoch of ESPnet's training ended last, from its files.
+
+    They are newer than the log while it trains; what comes behind the training logs.
+    """
+    folder = latest.parent
+    kept = ((each, _EPOCH.fullmatch(each.name)) for each in folder.glob("*epoch.pth"))
+    ended = sorted((int(name[1]), _written(each)) for each, name in kept if name)
+    config = folder / "config.yaml"
+    of = _MAX_EPOCH.search(config.read_text(encoding="utf-8")) if config.is_file() else None
+    if not ended or of is None:
+        return found
+    (number, since), last = ended[-1], int(of[1])
+    # Epochs that were worse than others have been deleted. With one alone: since the start.
+    before, start = ended[-2] if len(ended) > 1 else (0, _written(config))
+    each = (since - start) / (number - before)
+    if each <= 0:
+        return replace(found, share=number / last)
+    return replace(
+        found, share=number / last, rate=rate_text(1 / each, "epochs"),
+        left=max(0.0, (last - number) * each - (time.time() - since)),
+    )  # fmt: skip
