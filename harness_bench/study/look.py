@@ -47,6 +47,15 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def short_clock(seconds: float) -> str:
+    """Return a time as `clock` does, one below a minute with a decimal.
+
+    >>> short_clock(7.26), short_clock(75.2)
+    ('7.3 s', '1:15')
+    """
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)  # noqa: PLR2004 - of a minute
+
+
 @dataclass
 class Look:
     """A study at one moment."""
@@ -122,7 +131,7 @@ class Look:
         by_kind: dict[str, list[JobStatus]] = {}
         for status in self.statuses.values():
             by_kind.setdefault(status.job.kind, []).append(status)
-        table = _table("stage", "", "done >", "running >", "waiting >", "not done", "time >")
+        table = _table("stage", "", "done >", "running >", "waiting >", "problems", "time >")
         for kind, found in by_kind.items():
             counts = count(found)
             wrong = [
@@ -143,7 +152,7 @@ class Look:
     def _jobs(self, width: int) -> Table:
         """One row for each running job, those that have run the longest first."""
         wide = width >= _WIDE
-        table = _table("running", "node", "for >", "", "%>", *(["rate >"] * wide), "left >")
+        table = _table("running", "node", "for >", "progress", ">", *(["rate >"] * wide), "left >")
         table.expand = True
         table.add_column(Text("log", style="dim"), ratio=1, no_wrap=True, overflow="ellipsis")
         for status in self.running[:_SHOWN]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from harness_bench.core.process import log_lines
 from harness_bench.core.sanitize import clean
 from harness_bench.study.job import LOG
-from harness_bench.study.look import STYLES, Look, clock
+from harness_bench.study.look import STYLES, Look, short_clock
 from harness_bench.study.saved import saved_study
 from harness_bench.study.status import MISSING, JobStatus, Stand, StatusReader
 
@@ -97,7 +97,7 @@ class Watch:
         for each in sorted(ended, key=lambda each: each.ended):
             at = time.strftime("%H:%M:%S", time.localtime(each.ended))
             what = "done in" if each.stand == "done" else "FAILED after"
-            line = f"{at} {clean(each.job.name)}: {what} {_took(each.seconds)} on {each.host}"
+            line = f"{at} {clean(each.job.name)}: {what} {short_clock(each.seconds)} on {each.host}"
             style = STYLES["failed"] if each.stand == "failed" else ""
             self.console.print(Text(line, style=style), soft_wrap=True)
 
@@ -112,10 +112,6 @@ class Watch:
                 for name, share in shares[:_NAMED]]  # fmt: skip
         parts = filter(None, [look.headline(), ", ".join(told), look.left()])
         self.console.print(Text(f"{time.strftime('%H:%M:%S')} {'; '.join(parts)}"), soft_wrap=True)
-
-
-def _took(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)  # noqa: PLR2004 - of a minute
 
 
 def missing(look: Look) -> list[Text]:
