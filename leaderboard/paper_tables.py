@@ -33,8 +33,7 @@ LEGEND = (
 )
 SIZES = (
     "Parameters of ours: with the pretraining head, as fairseq counts them, and in brackets the "
-    "exported upstream alone; compression is that of the former, of the latter where it alone is "
-    "known."
+    "exported upstream alone; compression is that of the former."
 )
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -191,11 +190,8 @@ class _Found:
 
     def _compression(self, model: str) -> str:
         """Return 1 - size / size of the model that compression is measured from, in per cent."""
-        for sizes in (self.counts, self.exported):
-            whole, own = sizes.get(self.layout.compressed), sizes.get(model)
-            if whole and own:
-                return f"{100 * (1 - own / whole):.2f}"
-        return NONE
+        whole, own = self.counts.get(self.layout.compressed), self.counts.get(model)
+        return f"{100 * (1 - own / whole):.2f}" if whole and own and own < whole else NONE
 
 
 def _own(metric: Metric | None) -> LaidCell:
@@ -212,7 +208,8 @@ def _minus(ours: Metric | None, theirs: Metric | None) -> LaidCell:
         return LaidCell(text)
     low, high = span.low - theirs.value, span.high - theirs.value
     moved = span.model_copy(update={"low": low, "high": high})
-    return LaidCell(text, interval(moved, DECIMALS), bold=not low <= 0 <= high)
+    shown = interval(moved, DECIMALS).replace("-", "\u2212")
+    return LaidCell(text, shown, bold=not low <= 0 <= high)
 
 
 def latex(table: LaidTable) -> str:

@@ -88,8 +88,8 @@ def test_without_results_all_of_ours_are_dashes() -> None:
 def test_differences_carry_the_interval_of_ours() -> None:
     """Ours minus the paper's 20.20, shifted by it; bold only where 0 lies outside."""
     for wer, text, small, bold in (
-        (20.7, "+0.5", "[-0.5, 1.5]", False),
-        (18.2, "\u22122.0", "[-3.0, -1.0]", True),
+        (20.7, "+0.5", "[\u22120.5, 1.5]", False),
+        (18.2, "\u22122.0", "[\u22123.0, \u22121.0]", True),
     ):
         table = lay_out(LAYOUT, [*made(wer=wer), *PRINTED_ROWS], {})
         (line,) = (x for block in table.blocks for x in block if x[1].text == DIFFERENCE)
@@ -105,7 +105,7 @@ def test_both_counts_of_parameters() -> None:
     found = lines_of(lay_out(LAYOUT, [*made(wer=20), *PRINTED_ROWS], counts))
     assert found[PRINTED][:2] == ["65 M", "79.4"]
     assert found["wide"][:2] == ["65.1 M", "79.47"]
-    assert found["large"][:2] == ["317 M", "0.00"]
+    assert found["large"][:2] == ["317 M", "–"]
     table = lay_out(LAYOUT, [*made(wer=20), *PRINTED_ROWS], {})
     assert lines_of(table)["wide"][:2] == ["(63 M)", "–"]
 

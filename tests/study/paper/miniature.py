@@ -1,7 +1,7 @@
 """The paper's study in miniature: its own file, word by word, on tiny corpora in their layouts.
 
-`python -m tests.study.paper.miniature ROOT` writes the corpora, the two checkpoints of the Hub, a copy
-of egs/paper and, in the places of what that names, tiny settings of the same structure. Then
+`python -m tests.study.paper.miniature ROOT` writes the corpora, the two checkpoints of the Hub, a
+copy of egs/paper and, in the places of what that names, tiny settings of the same structure. Then
 `. ROOT/environment; harness-bench study ROOT/egs/paper/study.toml` runs it.
 """
 
