@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .tables import Markup
 
+SEED = ".seed"  # behind a split: another seed of what is scored there
 PRINTED, DIFFERENCE = "paper", "difference"
 DECIMALS, PRINTED_DECIMALS = 1, 2  # of ours and of the paper's
 SYNTHETIC = "Figures of synthetic speech say nothing about real speech."
@@ -132,24 +134,28 @@ class _Found:
         self, layout: TableLayout, results: Iterable[Result], counts: Mapping[str, int]
     ) -> None:
         self.layout, self.counts = layout, counts
-        self.results = {each.key: each for each in results if not each.head}
+        # Seeds of ASR are results each: of the splits test, test.seed1, test.seed2.
+        self.results: dict[tuple[str, ...], list[Result]] = {}
+        known = [each for each in results if not each.head]
+        for each in sorted(known, key=lambda result: result.key):
+            source, model, task, corpus, split, _ = each.key
+            key = (source, model, task, corpus, split.partition(SEED)[0])
+            self.results.setdefault(key, []).append(each)
         self.exported = {
             clean(each.model): each.parameters
-            for each in self.results.values()
+            for each in known
             if each.source == "measured" and each.parameters is not None
         }
         wanted = {name for row in layout.rows for name in row.ours}
-        self.synthetic = any(
-            each.synthetic and each.model in wanted for each in self.results.values()
-        )
+        self.synthetic = any(each.synthetic and each.model in wanted for each in known)
 
     def lines(self, row: LayoutRow) -> Iterable[tuple[LaidCell, ...]]:
         """Yield the paper's line where it has one, and ours with its difference for each model."""
         columns, label = self.layout.columns, LaidCell(row.label)
         printed = [self._printed(row, column) for column in columns]
         if row.paper:
-            said = [each.parameters for each in self.results.values() if each.model == row.paper
-                    and each.source == "reported"]  # fmt: skip
+            said = [each.parameters for key, found in self.results.items() for each in found
+                    if key[:2] == ("reported", clean(row.paper))]  # fmt: skip
             size = LaidCell(parameters(next(filter(None, said), None)))
             cells = [LaidCell(figure(each, PRINTED_DECIMALS)) if each else LaidCell()
                      for each in printed]  # fmt: skip
@@ -169,18 +175,18 @@ class _Found:
         return [size, *[LaidCell(compression or NONE)] * bool(self.layout.compressed)]
 
     def _printed(self, row: LayoutRow, column: LayoutColumn) -> Metric | None:
-        found = self._result("reported", row.paper, column.task, column.paper, "test")
-        return found.main if found and column.compared else None
+        found = self._found("reported", row.paper, column.task, column.paper, "test")
+        return found[0].main if found and column.compared else None
 
     def _measured(self, model: str, column: LayoutColumn) -> Metric | None:
         corpus = column.corpus or column.paper
-        found = self._result("measured", model, column.task, corpus, column.split)
-        if found is None:
-            return None
-        return found.metrics.get(column.metric) if column.metric else found.main
+        found = self._found("measured", model, column.task, corpus, column.split)
+        chosen = [each.metrics.get(column.metric or each.main_metric) for each in found]
+        metrics = [each for each in chosen if each]
+        return mean_of(metrics) if metrics else None
 
-    def _result(self, source: str, model: str, *of: str) -> Result | None:
-        return self.results.get((source, *map(clean, (model, *of)), ""))
+    def _found(self, source: str, *of: str) -> list[Result]:
+        return self.results.get((source, *map(clean, of)), [])
 
     def _size(self, model: str) -> LaidCell:
         whole, alone = self.counts.get(model), self.exported.get(clean(model))
@@ -192,6 +198,23 @@ class _Found:
         """Return 1 - size / size of the model that compression is measured from, in per cent."""
         whole, own = self.counts.get(self.layout.compressed), self.counts.get(model)
         return f"{100 * (1 - own / whole):.2f}" if whole and own and own < whole else NONE
+
+
+def mean_of(seeds: Sequence[Metric]) -> Metric:
+    """Return the mean over seeds that were scored on the same utterances, with their spread.
+
+    Its interval is the mean of theirs: never narrower than that of the mean, since the error of a
+    mean is at most the mean error.
+    """
+    first, *others = seeds
+    if not others:
+        return first
+    values, spans = [each.value for each in seeds], [each.interval for each in seeds]
+    update: dict[str, object] = {"value": mean(values), "spread": stdev(values), "interval": None}
+    if all(spans):
+        ends = {end: mean(getattr(span, end) for span in spans) for end in ("low", "high")}
+        update["interval"] = first.interval.model_copy(update=ends) if first.interval else None
+    return first.model_copy(update=update)
 
 
 def _own(metric: Metric | None) -> LaidCell:

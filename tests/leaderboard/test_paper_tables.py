@@ -17,6 +17,7 @@ from harness_bench.leaderboard.paper_tables import (
     lay_out,
     load_layouts,
     markdown,
+    mean_of,
 )
 
 from harness_bench.results.record import Interval, Metric, Result, load_results
@@ -124,6 +125,23 @@ def test_a_mean_over_seeds_shows_its_spread_and_another_metric_can_be_chosen() -
     cells = {line[1].text: line[-1] for block in table.blocks for line in block}
     assert (cells["wide"].text, cells["wide"].small) == ("52.0", "± 0.8 [50.0, 54.0]")
     assert cells[DIFFERENCE].text == "\u22120.8"
+
+
+def test_seeds_of_asr_are_averaged() -> None:
+    """Each seed is a result of its own; a table of single seeds would be chance."""
+    seeds = {"test": 19.0, "test.seed1": 20.0, "test.seed2": 22.5, "dev.seed1": 90.0}
+    ours = [
+        result("wide", value, task="asr", metric="wer", corpus="MGB2", split=split)
+        for split, value in seeds.items()
+    ]
+    table = lay_out(LAYOUT, [*reversed(ours), *PRINTED_ROWS], {})
+    cells = {line[1].text: line[4] for block in table.blocks for line in block}
+    assert cells["wide"] == LaidCell("20.5", "± 1.8 [19.5, 21.5]")
+    assert cells[DIFFERENCE].text == "+0.3"
+    one = ours[0].main
+    assert mean_of([one]) == one
+    bare = one.model_copy(update={"interval": None})
+    assert mean_of([one, bare]).interval is None
 
 
 def hold_together(text: str) -> None:

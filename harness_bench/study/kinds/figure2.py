@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(place: Place) -> dict[str, Any]:
     """Draw the loss curves, and leave them beside the results, where the board finds them.
 
-    Settings: `family`, its TOML; `variants`, iterations of it that differ in PCA and start alone.
+    Settings: `variants`, iterations that differ in PCA and start alone; `family`, its TOML.
     """
     settings = place.job.settings
     found = compare_trained(load_family(Path(settings["family"])), settings["variants"])

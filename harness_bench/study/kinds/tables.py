@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import write_text
 from harness_bench.corpora.doctor.known import table_1
@@ -21,6 +21,8 @@ from harness_bench.leaderboard.paper_tables import (
     read_both,
 )
 from harness_bench.leaderboard.tables import NONE, signed
+from harness_bench.models.config import paper_parameters
+from harness_bench.pretrain.config import load_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,12 +40,13 @@ HOURS = (
 def run(place: Place) -> dict[str, list[str]]:
     """Write each table as NAME.tex, and all of them as tables.md.
 
-    Settings: `layouts`, a TOML of tables (docs/study.md); `cuts`, a corpus's name -> its prepared
-    folder in the study's; `counts`, a model -> its parameters with the pretraining head.
+    Settings: `layouts`, a TOML of tables (docs/study.md) relative to the study's file; the study
+    adds its `base`, the `cuts` of each corpus by its name in results, its `family` and which rows
+    are `iterations` of that.
     """
     settings = place.job.settings
-    results = read_both(place.out / "results")
-    layouts, counts = load_layouts(Path(settings["layouts"])), settings.get("counts", {})
+    layouts = load_layouts(Path(settings["base"], settings["layouts"]))
+    results, counts = read_both(place.out / "results"), parameters(settings)
     folders = {name: place.out / folder for name, folder in settings.get("cuts", {}).items()}
     synthetic = any(each.synthetic for each in results)
     tables = [hours_table(folders, synthetic=synthetic)]
@@ -52,6 +55,18 @@ def run(place: Place) -> dict[str, list[str]]:
         write_text(place.folder / f"{table.name}.tex", latex(table))
     write_text(place.folder / "tables.md", "\n".join(map(markdown, tables)))
     return {"tables": [table.name for table in tables]}
+
+
+def parameters(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Count the parameters of the rows that a family makes, pretraining head included."""
+    if (file := settings.get("family")) is None:
+        return {}
+    steps = {step.name: step for step in load_family(Path(file)).iterations}
+    rows = {row: steps[name] for row, name in settings.get("iterations", {}).items()}
+    return {
+        row: paper_parameters(step.model, step.labels.clusters, step.pretrain.final_dim)
+        for row, step in rows.items()
+    }
 
 
 def hours_table(folders: Mapping[str, Path], *, synthetic: bool = False) -> LaidTable:

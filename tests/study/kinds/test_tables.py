@@ -6,6 +6,7 @@ from harness_bench.leaderboard.paper_tables import DIFFERENCE, PRINTED, latex
 
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts.store import read_cuts
+from harness_bench.pretrain.config import PRESETS
 from harness_bench.results.record import save_result
 from harness_bench.study.job import Place, StudyJob
 from harness_bench.study.kinds.tables import hours_table, run
@@ -50,7 +51,10 @@ def test_the_job_writes_every_table(tmp_path: Path) -> None:
     """With one result of ours and no corpus: all else are dashes, and nothing fails."""
     ours = result("harness_s", 20.7, task="asr", metric="wer", corpus="MGB2", synthetic=True)
     save_result(ours, tmp_path / "results")
-    settings = {"layouts": str(PAPER), "counts": {"harness_s": 48_283_520}}
+    settings = {
+        "base": str(PAPER.parent), "layouts": PAPER.name, "family": str(PRESETS / "family.toml"),
+        "iterations": {"harness_s": "harness_s", "harness_l_it2": "harness_l_it2"},
+    }  # fmt: skip
     place = Place(
         tmp_path, StudyJob(name="tables", kind="tables", folder="t", settings=settings), {}
     )
@@ -60,5 +64,5 @@ def test_the_job_writes_every_table(tmp_path: Path) -> None:
         text = (place.folder / f"{name}.tex").read_text(encoding="utf-8")
         hold_together(text)
         assert "synthetic" in text
-        assert ("+0.5" in text) == (name != "table1")
+        assert ("+0.5" in text, "84.77" in text) == (name != "table1",) * 2
     assert (place.folder / "tables.md").read_text(encoding="utf-8").count("## ") == 3
