@@ -50,7 +50,7 @@ SYNTHETIC = (
     "nothing about real speech."
 )
 LEGEND = (
-    "Bold: best figure of two models or more; underlined: second; raised, where shown: rank in the "
+    "Bold: best figure of two models or more; underlined: second; raised or behind #: rank in the "
     "column; ≈: not told apart from the best by the sign-flip test over clusters (p ≥ 0.05 by Holm "
     "for all pairs of the column). [low, high]: 95 % interval over clusters. ±: standard deviation "
     "over seeds, of which the figure is the mean. "
@@ -196,7 +196,7 @@ def _line(row: ModelRow, table: BoardTable, markup: Markup) -> list[str]:
     facts = [f"{row.model} {LEAKS}" if row.leaking else row.model, parameters(row.parameters)]
     facts += [row.leakage] * _shows_leakage(table, markup)
     facts.append(" ".join(filter(None, [mean_rank(row), span])))
-    facts += [_mean(row.mean_rank_in(columns)) for columns in table.groups.values()]
+    facts += [mean(row.mean_rank_in(columns)) for columns in table.groups.values()]
     facts += [score(row.score)] * table.scored
     # A paper's table has ranks where no mean rank sums them up.
     ranked = markup is _MARKDOWN or not row.complete
@@ -332,10 +332,11 @@ def uncertainty(metric: Metric, decimals: int) -> str:
 def mean_rank(row: ModelRow) -> str:
     """Write a mean rank; a dash, and in how many of the ranking columns, where it lacks some."""
     part = "" if row.complete else f" ({row.ranked_in}/{len(row.ranking)})"
-    return _mean(row.mean_rank) + part
+    return mean(row.mean_rank) + part
 
 
-def _mean(rank: float | None) -> str:
+def mean(rank: float | None) -> str:
+    """Write a mean rank, or a dash where there is none."""
     return NONE if rank is None else _plain(rank)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from functools import cache
 from math import isnan
@@ -36,10 +37,14 @@ if TYPE_CHECKING:
     Addresses = dict[tuple[str, BoardColumn | str], str]  # source, and column or model -> address
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "page_table.js", "page_views.js", "page_plots.js", "page_start.js")
+_SCRIPTS = (
+    "page.js", "page_table.js", "page_address.js", "page_views.js", "page_plots.js",
+    "page_start.js",
+)  # fmt: skip
 _STYLES = ("page.css", "page_plots.css")
 _LONGEST = 2000  # characters of one provenance entry, such as a command
 _P_DIGITS = 9  # with fewer 0.04997 would be 0.05, and the script would not see the claim
+_SIZES = (0, 10, 50, 150, 500, 1500)  # million parameters, the ends of the classes of size
 _MOST_VALUES = 60  # of one breakdown, such as programmes; the largest ones
 KINDS = {
     "pretrained": "pretrained", "random": "not trained (random weights)",
@@ -50,7 +55,8 @@ KINDS = {
 def render_page(board: Board, plots: Mapping[Source, TablePlots]) -> str:
     """Write the page; every string from a result file is escaped by the template."""
     names, shown = addresses(board), _filled(board)
-    present = {row.kind for table in shown for row in table.rows}
+    rows = [row for table in shown for row in table.rows]
+    present, counts = {row.kind for row in rows}, {row.parameters for row in rows}
     return render(
         _read("page.html.j2"),
         board=board,
@@ -58,10 +64,16 @@ def render_page(board: Board, plots: Mapping[Source, TablePlots]) -> str:
         tables=shown,
         names=names,
         kinds={kind: text for kind, text in KINDS.items() if kind in present},
+        # With the smallest first and what is not known last.
+        sizes=dict(map(size_of, sorted(counts, key=lambda count: (count is None, count or 0)))),
+        leaking=sum(row.leaking for row in rows),
         plots=plots,
         data=site_data(board, names),
         write=tables,  # how figures are written everywhere
-        **{each.__name__: each for each in (clean, shorten, scales, position)},
+        **{
+            each.__name__: each
+            for each in (clean, shorten, scales, position, size_of, against_paper)
+        },
         style="".join(map(_read, _STYLES)),
         # The page may run this one script and load nothing, whatever a result file contains.
         script="".join(map(_read, _SCRIPTS)),
@@ -75,6 +87,26 @@ def _filled(board: Board) -> list[BoardTable]:
 @cache
 def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
+
+
+def against_paper(cell: ResultCell) -> str:
+    """Write how a figure differs from the paper's: "+1.2, better than the paper"."""
+    if cell.delta is None or cell.against_paper is None:
+        return ""
+    if cell.against_paper == "equal":
+        return "as the paper"
+    return f"{signed(cell.delta, 1)}, {cell.against_paper} than the paper"
+
+
+def size_of(count: int | None) -> tuple[str, str]:
+    """Return the class of size that a parameter count belongs to: its name, and in words."""
+    if count is None:
+        return "unknown", "not known"
+    place = bisect_left(_SIZES, count / tables.MILLION, lo=1)
+    if place == len(_SIZES):
+        return f"{_SIZES[-1]}M-", f"over {_SIZES[-1]:,} M"
+    low, high = _SIZES[place - 1 : place + 1]
+    return f"{low}-{high}M", f"{low}–{high:,} M" if low else f"up to {high} M"
 
 
 def scales(table: BoardTable) -> dict[BoardColumn, tuple[float, float]]:
@@ -127,6 +159,7 @@ def site_data(board: Board, names: Addresses) -> dict[str, Any]:
     shown = _filled(board)
     return {
         "columns": [_column(table, column, names) for table in shown for column in table.columns],
+        "leaks": tables.LEAKS,
         "models": [_model(table, row, names) for table in shown for row in table.rows],
     }
 
@@ -211,6 +244,9 @@ def _model(table: BoardTable, row: ModelRow, names: Addresses) -> dict[str, Any]
         "parameters": parameters(row.parameters),
         "exact": row.parameters,
         "costs": costs(row.costs),
+        "leaking": row.leaking,
+        "licence": row.licence,
+        "links": row.links,
         "results": {
             names[table.source, column]: _result(row.cells[column], table.decimals)
             for column in table.columns
@@ -230,13 +266,14 @@ def _result(cell: ResultCell, decimals: int) -> dict[str, Any]:
         "high": span.high if span else None,
         "place": cell.place,
         "medal": cell.medal,
+        "leaking": cell.leaking,
         "rank": tables.rank_of(cell),
         "weights": [round(weight, 4) for weight in cell.result.layer_weights],
         "entries": provenance(cell),
     }
     if cell.paper and cell.delta is not None:
         made["paper"] = [
-            figure(cell.paper.main, 2), signed(cell.delta, 1), clean(cell.paper.citation)
+            figure(cell.paper.main, 2), cell.against_paper, against_paper(cell)
         ]  # fmt: skip
     return made
 

@@ -25,6 +25,7 @@ const signed = (number, digits = 1) =>
 const mark = (model) => make("i", { class: `dot ${model.mark}`, "aria-hidden": "true" });
 const modelLink = (model) =>
   make("a", { href: route("model", model.id), dir: "auto" }, model.name);
+const leaks = (model) => (model.leaking ? make("span", { class: "tag leaks" }, data.leaks) : null);
 const columnLink = (column) => make("a", { href: route("task", column.id), dir: "auto" }, column.head);
 
 // A table in a frame that scrolls by itself: behind a row's head stand figures, { words } or { none }.
@@ -47,6 +48,7 @@ function scaled(result, [low, high], kind) {
   const line = result.low === null ? null : make("span", { class: "span",
     style: { left: at(result.low), right: `calc(100% - ${at(result.high)})` } });
   return [make("span", { class: `value place-${result.medal}` }, result.text),
+    result.leaking ? make("span", { class: "leak", title: "trained on some of this split" }, "†") : null,
     result.interval ? make("span", { class: "interval" }, result.interval) : null,
     make("span", { class: "scale", "aria-hidden": "true" }, line,
       make("span", { class: `point ${kind}`, style: { left: at(result.value) } }))];

@@ -69,8 +69,11 @@ const homes = new Map([...document.querySelectorAll("[data-plots] .plots[data-co
   .map((plots) => [plots, plots.parentNode]));
 const returnPlots = () => homes.forEach((home, plots) => home.append(plots));
 function lendPlots(place) {
-  for (const plots of homes.keys())
-    if (plots.dataset.column === place?.dataset.column) place.append(plots);
+  for (const plots of homes.keys()) {
+    if (plots.dataset.column !== place?.dataset.column) continue;
+    plots.hidden = false; // whatever columns the board shows
+    place.append(plots);
+  }
 }
 
 function startPlots() {

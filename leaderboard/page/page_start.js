@@ -1,5 +1,5 @@
-// Addresses after the #: the board, one task, one model, or two models. Plots of a task are lent
-// to its page and go back to the board.
+// Addresses after the #: the board in a state of its own, one task, one model, or two models.
+// Plots of a task are lent to its page and go back to the board.
 const boardView = document.getElementById("board");
 const otherView = document.getElementById("view");
 const title = document.title;
@@ -15,24 +15,42 @@ function viewOf(hash) {
     make("p", {}, "This address names no model or task of this page; a later build may have left it out.")];
 }
 
+const isOther = (hash) => hash.startsWith("#/") && !/^#\/(\?|$)/.test(hash);
+let boardTop = 0; // how far the board was scrolled when another view took its place
+
 function show() {
   const hash = location.hash;
-  returnPlots();
-  const other = hash.startsWith("#/") && hash !== "#/";
+  const other = isOther(hash);
+  if (other && !boardView.hidden) boardTop = scrollY;
+  const isBack = !other && boardView.hidden;
   boardView.hidden = other;
   otherView.hidden = !other;
+  returnPlots();
   otherView.replaceChildren();
   document.title = title;
-  if (!other) {
-    if (hash === "#/") scrollTo(0, 0);
-    return;
-  }
-  const back = make("p", {}, make("a", { href: "#/" }, "← all models"));
+  if (other) showOther(hash);
+  else showBoard(hash, isBack);
+}
+
+// A browser that comes back to the page keeps its boxes; the address knows better.
+function showBoard(hash, isBack) {
+  const isState = hash === "" || hash.startsWith("#/");
+  const isNew = boards.length && isState && showAddress(hash || "#/");
+  if (isBack) {
+    filterPlots();
+    scrollTo({ top: isNew ? 0 : boardTop, behavior: "instant" });
+  } else if (isNew && hash === "#/") scrollTo(0, 0);
+  if (!isState) document.getElementById(hash.slice(1))?.scrollIntoView();
+}
+
+function showOther(hash) {
+  const back = make("p", {}, make("a", { href: current || "#/" }, "← all models"));
   otherView.append(back, ...viewOf(hash).flat(Infinity).filter(Boolean));
   if (hash.startsWith("#/task/")) lendPlots(document.getElementById("task-plots"));
+  for (const head of otherView.querySelectorAll(".scroll thead")) headSizes.observe(head);
   const head = otherView.querySelector("h2");
   document.title = `${head.textContent} · ${title}`;
-  scrollTo(0, 0);
+  scrollTo({ top: 0, behavior: "instant" });
   head.focus({ preventScroll: true });
 }
 
@@ -52,7 +70,7 @@ document.getElementById("theme").addEventListener("click", () => {
 });
 if (themes[theme] && theme !== "light dark") setTheme(theme);
 
-startTables();
+startBoard();
 startPlots();
 addEventListener("hashchange", show);
 show();

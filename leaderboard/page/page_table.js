@@ -1,59 +1,119 @@
-// Sorting by a column's head: first click best (or A) first, second click the other way round.
-// Rows without a figure stay last.
+// The board's tables: what they are sorted by and which rows and columns they show.
 const boards = [...document.querySelectorAll("#board table.board")];
+const headsOf = new Map(boards.map((table) => [table, [...table.tHead.rows[0].cells]]));
+const rowsOf = new Map(boards.map((table) => // as the board was built, whatever they are sorted by
+  [table, [...table.querySelectorAll("tbody tr:not(.apart)")]]));
 
-function sortBy(table, heads, column) {
-  const head = heads[column];
-  const first = head.dataset.better === "up" ? "descending" : "ascending";
-  const other = first === "ascending" ? "descending" : "ascending";
-  const order = head.getAttribute("aria-sort") === first ? other : first;
-  heads.forEach((each) => each.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", order);
-  const sign = order === "ascending" ? 1 : -1;
-  const keyed = [...table.tBodies[0].rows].map((row) => [row.cells[column].dataset.sort, row]);
+// A head's first click sorts best (or A, or smallest) first, the second the other way round.
+const firstOrder = (head) => (head.dataset.better === "up" ? "descending" : "ascending");
+const otherOrder = (order) => (order === "ascending" ? "descending" : "ascending");
+const sortedBy = (table) => headsOf.get(table).find((head) => head.hasAttribute("aria-sort"));
+
+// Sort by a head, or as the board was built. Rows without a figure stay last. Means are compared
+// among complete models alone, so those of other models stand apart then.
+function sortBy(table, head, order) {
+  if (!head && !sortedBy(table)) return;
+  sortedBy(table)?.removeAttribute("aria-sort");
+  head?.setAttribute("aria-sort", order);
+  const [place, sign] = [head?.cellIndex ?? -1, order === "ascending" ? 1 : -1];
+  const keyed = rowsOf.get(table).map((row) => [row.cells[place]?.dataset.sort ?? "", row]);
   keyed.sort(([a], [b]) => {
     if (a === "" || b === "") return (a === "") - (b === "");
-    return sign * (column > 0 ? a - b : a.localeCompare(b));
+    return sign * (place > 0 ? a - b : a.localeCompare(b));
   });
-  table.tBodies[0].append(...keyed.map(([, row]) => row));
+  const together = head && !("mean" in head.dataset);
+  const [complete, partial] = [table.tBodies[0], table.querySelector("tbody.partial")];
+  const bodyOf = (row) => (partial && !together && "partial" in row.dataset ? partial : complete);
+  const found = Map.groupBy(keyed.map(([, row]) => row), bodyOf);
+  for (const [body, rows] of found) body.append(...rows);
+  writeCaption(table);
 }
 
-for (const table of boards) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) =>
-    head.querySelector("button").addEventListener("click", () => sortBy(table, heads, column)));
+function turn(table, head) {
+  const order = head.getAttribute("aria-sort");
+  sortBy(table, head, order === firstOrder(head) ? otherOrder(order) : firstOrder(head));
 }
 
-// Filters: rows by name and kind, columns by their boxes. The count is read out as it changes.
-const checked = (name) => [...document.querySelectorAll(`input[name=${name}]`)];
-function filter() {
-  const wanted = document.getElementById("filter-name").value.trim().toLocaleLowerCase();
-  const kinds = new Set(checked("kind").filter((box) => box.checked).map((box) => box.value));
-  const every = checked("kind").length === 0;
-  let [shown, all] = [0, 0];
+const byOrder = { up: ["best first", "worst first"], down: ["best first", "worst first"],
+  name: ["A to Z", "Z to A"], size: ["smallest first", "largest first"] };
+function orderWords(table) {
+  const head = sortedBy(table);
+  if (!head) return "best mean rank first";
+  const words = byOrder[head.dataset.better][+(head.getAttribute("aria-sort") !== firstOrder(head))];
+  return `sorted by ${columnOf.get(head.dataset.key)?.head ?? head.dataset.label}, ${words}`;
+}
+
+// Filters: rows by name and by what is ticked of their kind and size, columns by their boxes.
+const boxes = (name) => [...document.querySelectorAll(`#board .controls input[name="${name}"]`)];
+const plainName = (name) => name.normalize("NFKC").trim().toLocaleLowerCase();
+const counted = (shown, all, thing) =>
+  `${shown < all ? `${shown} of ` : ""}${all} ${thing}${all === 1 ? "" : "s"}`;
+const columnsOf = (table) => headsOf.get(table).filter((head) => columnOf.has(head.dataset.key));
+const isShown = (element) => !element.hidden;
+
+function filterRows() {
+  const wanted = plainName(document.getElementById("filter-name").value);
+  const lists = ["kind", "size"].map((name) => [name, boxes(name)]).filter(([, all]) => all.length)
+    .map(([name, all]) => [name, new Set(all.filter((box) => box.checked).map((box) => box.value))]);
+  const hidesLeaking = boxes("leaking").some((box) => box.checked);
+  for (const row of boards.flatMap((table) => rowsOf.get(table)))
+    row.hidden = !(plainName(row.cells[0].dataset.sort).includes(wanted)
+      && lists.every(([name, values]) => values.has(row.dataset[name]))
+      && !(hidesLeaking && "leaking" in row.dataset));
+}
+
+function filterColumns() {
+  const hidden = new Set(boxes("column").filter((box) => !box.checked).map((box) => box.value));
   for (const table of boards) {
-    let here = 0;
-    for (const row of table.tBodies[0].rows) {
-      const name = row.cells[0].dataset.sort.toLocaleLowerCase();
-      row.hidden = !(name.includes(wanted) && (every || kinds.has(row.dataset.kind)));
-      here += row.hidden ? 0 : 1;
+    for (const head of headsOf.get(table)) {
+      if (head.hidden === hidden.has(head.dataset.key)) continue;
+      head.hidden = !head.hidden;
+      for (const row of rowsOf.get(table)) row.cells[head.cellIndex].hidden = head.hidden;
     }
-    table.closest("section").querySelector(".empty").hidden = here > 0;
-    shown += here;
-    all += table.tBodies[0].rows.length;
   }
-  document.getElementById("shown").textContent = shown < all ? `${shown} of ${all} models.` : "";
 }
 
-function showColumn(box) {
-  for (const table of boards) {
-    const heads = [...table.tHead.rows[0].cells];
-    const at = heads.findIndex((head) => head.dataset.column === box.value);
-    if (at < 0) continue;
-    for (const row of table.rows) row.cells[at].hidden = !box.checked;
+// Plots follow the columns, wherever they are: one lent to its task's page is always shown there.
+function filterPlots() {
+  const hidden = new Set(boxes("column").filter((box) => !box.checked).map((box) => box.value));
+  const filtered = [...rowsOf.values()].flat().some((row) => row.hidden);
+  for (const section of document.querySelectorAll("#board [data-plots]")) {
+    const groups = [...section.querySelectorAll(".plots")];
+    for (const plots of groups) plots.hidden = hidden.has(plots.dataset.column);
+    section.querySelector(".empty").hidden = groups.some(isShown);
+    section.querySelector(".whole").hidden = !filtered;
   }
-  for (const plots of document.querySelectorAll(".plots[data-column]"))
-    if (plots.dataset.column === box.value) plots.hidden = !box.checked;
+}
+
+function writeCaption(table) {
+  const [rows, columns] = [rowsOf.get(table), columnsOf(table)];
+  const [models, shown] = [rows.filter(isShown).length, columns.filter(isShown).length];
+  const counts = `${counted(models, rows.length, "model")}, ${counted(shown, columns.length, "column")}`;
+  const whole = models < rows.length ? "; ranks and marks are of the whole board" : "";
+  table.querySelector(".counts").textContent = `${counts}, ${orderWords(table)}${whole}.`;
+  const empty = table.closest("section").querySelector(".empty");
+  empty.hidden = models > 0 && shown > 0;
+  empty.textContent = models ? "Nothing matches: no column of this table is chosen."
+    : "Nothing matches: no model here fits the filters.";
+  const apart = table.querySelector("tbody.partial");
+  if (apart) apart.hidden = ![...apart.rows].some((row) => !row.matches(".apart") && isShown(row));
+}
+
+// What the filters leave, in each caption and once for all, which is read out as it changes.
+function filter() {
+  filterRows();
+  filterColumns();
+  filterPlots();
+  boards.forEach(writeCaption);
+  const source = boxes("show").find((box) => box.checked)?.value ?? "both";
+  const tables = boards.filter((table) => source === "both" || table.closest(`section.${source}`));
+  const [rows, columns] = [tables.flatMap((table) => rowsOf.get(table)), tables.flatMap(columnsOf)];
+  const [models, shown] = [rows.filter(isShown).length, columns.filter(isShown).length];
+  const all = models === rows.length && shown === columns.length;
+  document.getElementById("shown").textContent = all ? ""
+    : models && shown ? `${counted(models, rows.length, "model")}, ${counted(shown, columns.length, "column")}.`
+    : "Nothing matches.";
+  document.getElementById("show-all").hidden = all;
 }
 
 // Two ticked models of one table can be compared; a third tick lets go of the first.
@@ -74,17 +134,15 @@ function pick(box) {
   }
 }
 
-function startTables() {
-  for (const element of document.querySelectorAll(".script")) element.hidden = false;
-  if (!boards.length) return;
-  document.getElementById("filter-name").addEventListener("input", filter);
-  checked("kind").forEach((box) => box.addEventListener("change", filter));
-  checked("column").forEach((box) => box.addEventListener("change", () => showColumn(box)));
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("input.pick")) pick(event.target);
-  });
-  // A browser that comes back to the page keeps the boxes: make the rest agree with them.
-  filter();
-  checked("column").forEach(showColumn);
-  document.querySelectorAll("input.pick:checked").forEach(pick);
-}
+// The names get an edge where other columns have moved below them.
+const markMoved = ({ target }) => target.classList?.toggle("moved", target.scrollLeft > 0);
+document.addEventListener("scroll", markMoved, { capture: true, passive: true });
+
+// A head that stays in sight covers nothing that the keyboard reaches: its frame knows its size.
+const headSizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const style = target.closest(".scroll").style;
+    style.setProperty("--head", `${target.offsetHeight}px`);
+    style.setProperty("--first", `${target.rows[0].cells[0].offsetWidth}px`);
+  }
+});

@@ -1,21 +1,22 @@
 // The page of one task, the page of one model, and two models side by side.
-const paperOf = (result) => [result.paper?.[0] ?? "–", result.paper?.[1] ?? "–"];
+const paperHeads = ["paper", "beside the paper"];
+const paperOf = ({ paper }) => (paper ? [paper[0], make("span", { class: paper[1] }, paper[2])] : ["–", "–"]);
 const minus = ([difference, low, high, , , test]) =>
   [signed(difference), test.few ? null : make("span", { class: "interval" }, range(low, high))];
 const list = (entries) => make("dl", {}, entries.map(([name, value]) =>
-  [make("dt", {}, name), make("dd", { dir: "auto" }, String(value))]).flat());
+  [make("dt", {}, name), make("dd", { dir: "auto" }, value instanceof Node ? value : String(value))]).flat());
 
 function taskView(column) {
   const models = modelsIn(column).sort((a, b) => a.results[column.id].place - b.results[column.id].place);
   const [best, scale, measured] = [models[0], scaleOf(column), column.source === "measured"];
   const papers = models.some((model) => model.results[column.id].paper);
   const heads = ["model", column.metric, "rank", ...(measured ? ["minus the best", "p", "p, Holm"] : []),
-    ...(papers ? ["paper", "minus paper"] : []), "parameters"];
+    ...(papers ? paperHeads : []), "parameters"];
   const rows = models.map((model) => {
     const result = model.results[column.id];
     const test = paired(column, model, best);
     const beside = test ? minus(test) : model === best ? "best" : "–";
-    return [[mark(model), modelLink(model)], scaled(result, scale, model.mark), result.rank,
+    return [[mark(model), modelLink(model), leaks(model)], scaled(result, scale, model.mark), result.rank,
       ...(measured ? [beside, test ? pValue(test[3]) : "–", test ? pValue(test[4]) : "–"] : []),
       ...(papers ? paperOf(result) : []), model.parameters];
   });
@@ -48,7 +49,7 @@ function breakdownTable(column, breakdown, models) {
   const size = (at) => Math.max(...shown.map((model) => breakdown.models[model.id][at]?.[1] ?? 0));
   const heads = ["model", ...breakdown.values.map((value, at) =>
     [make("span", { dir: "auto" }, value), make("span", { class: "interval" }, `n = ${size(at)}`)])];
-  const rows = shown.map((model) => [[mark(model), modelLink(model)],
+  const rows = shown.map((model) => [[mark(model), modelLink(model), leaks(model)],
     ...breakdown.models[model.id].map((cell) => (cell
       ? make("span", { class: "heat", style: { "--share": share(cell[0]) } }, cell[0].toFixed(1)) : { none: "–" }))]);
   const more = breakdown.more ? ` The ${breakdown.values.length} largest are shown, ${breakdown.more} are not.` : "";
@@ -58,20 +59,23 @@ function breakdownTable(column, breakdown, models) {
 function modelView(model) {
   const columns = data.columns.filter((column) => model.results[column.id]);
   const papers = columns.some((column) => model.results[column.id].paper);
-  const heads = ["column", "figure", "rank", "place", ...(papers ? ["paper", "minus paper"] : [])];
+  const heads = ["column", "figure", "rank", "place", ...(papers ? paperHeads : [])];
   const rows = columns.map((column) => {
     const result = model.results[column.id];
     return [columnLink(column), scaled(result, scaleOf(column), model.mark), result.rank,
       `${result.place} of ${modelsIn(column).length}`, ...(papers ? paperOf(result) : [])];
   });
-  const facts = { kind: model.kind, figures: sourceName(model.source),
-    parameters: model.exact === null ? "not known" : model.exact.toLocaleString("en"), ...model.costs };
+  const links = Object.entries(model.links).map(([name, href]) =>
+    [name, make("a", { href, rel: "noopener noreferrer", target: "_blank" }, href)]);
+  const facts = [["kind", model.kind], ["figures", sourceName(model.source)],
+    ["parameters", model.exact === null ? "not known" : model.exact.toLocaleString("en")],
+    ...(model.licence ? [["licence", model.licence]] : []), ...links, ...Object.entries(model.costs)];
   const weights = columns.filter((column) => model.results[column.id].weights.length);
   const rivals = data.models.filter((other) => other !== model && other.source === model.source
     && columns.some((column) => other.results[column.id]));
   return [
-    make("h2", { tabindex: "-1", dir: "auto" }, mark(model), model.name),
-    list(Object.entries(facts)),
+    make("h2", { tabindex: "-1", dir: "auto" }, mark(model), model.name, leaks(model)),
+    list(facts),
     grid("All its figures, each on its column’s scale", heads, rows),
     rivals.length ? compareForm(model, rivals) : null,
     weights.length ? [make("h3", {}, "Layer weights"),
@@ -132,8 +136,9 @@ function compareView(first, second) {
   });
   const methods = [...new Set([...tests.values()].filter(Boolean).map((test) => test[5].method))];
   const heads = ["column", first.name, second.name, "difference", "p", "p, Holm", { words: "what the data say" }];
-  const facts = ["parameters", ...new Set([...Object.keys(first.costs), ...Object.keys(second.costs)])];
-  const fact = (model, name) => (name === "parameters" ? model.parameters : model.costs[name] ?? "–");
+  const names = new Set([first, second].flatMap((model) => Object.keys(model.costs)));
+  const facts = ["parameters", ...(first.licence || second.licence ? ["licence"] : []), ...names];
+  const fact = (model, name) => model.costs[name] ?? (model[name] || "–");
   return [
     make("h2", { tabindex: "-1" }, "Two models side by side"),
     make("p", { class: "form" }, one, " ", two),

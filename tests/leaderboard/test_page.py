@@ -120,7 +120,7 @@ def test_reader_without_sight(page: Page, built: LeaderboardFiles) -> None:
     """Tables have captions and scoped heads, plots say in words what they show."""
     assert page.all("html")[0]["lang"] == "en"
     assert len(page.all("caption")) == len(page.all("table")) == 2
-    assert {cell.get("scope") for cell in page.all("th")} == {"col", "row"}
+    assert {cell.get("scope") for cell in page.all("th")} == {"col", "row", "rowgroup"}
     plots = [div for div in page.all("div") if div.get("class") == "plot"]
     assert len(plots) == len(page.all("svg")) == len(built.plots)
     assert all(len(div["aria-label"] or "") > 40 for div in plots)
