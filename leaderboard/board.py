@@ -79,7 +79,7 @@ class ResultCell:
     @property
     def leaking(self) -> bool:
         """Whether the model was trained on some of what it is scored on."""
-        return self.leakage == "shared"
+        return self.result.leaks
 
     @property
     def metric(self) -> Metric:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.core.files import write_bytes, write_text
-from harness_bench.core.sanitize import clean
+from harness_bench.core.sanitize import canonical, clean
 from harness_bench.results.record import Result, load_results
 
 from .board import Board
@@ -53,6 +53,7 @@ def build(
     title: str = "Leaderboard",
     include_reported: bool = True,
     split: str | None = "test",
+    hide_leaking: bool = False,
 ) -> LeaderboardFiles:
     """Read the results and `results/curves`; write tables, plots and the page into `out`.
 
@@ -65,12 +66,17 @@ def build(
         title: the page's heading.
         include_reported: add the paper's figures and related ones, in a table of their own.
         split: the split to show; None shows all.
+        hide_leaking: leave models that were trained on some of a split shown out of tables and
+            ranks.
 
     Raises:
         ValueError: there is no such results folder.
     """
     results, out = Path(results), Path(out)
-    board = make_board(results, title=title, include_reported=include_reported, split=split)
+    board = make_board(
+        results, title=title, include_reported=include_reported, split=split,
+        hide_leaking=hide_leaking,
+    )  # fmt: skip
     # matplotlib and jinja2 take a second.
     from .page import model_links, render_page  # noqa: PLC0415
     from .plots import draw_table  # noqa: PLC0415
@@ -100,24 +106,36 @@ def build(
 
 
 def make_board(
-    results: Path, *, title: str, include_reported: bool = True, split: str | None = "test"
+    results: Path,
+    *,
+    title: str,
+    include_reported: bool = True,
+    split: str | None = "test",
+    hide_leaking: bool = False,
 ) -> Board:
     """Read and rank results without writing anything; arguments and errors as for `build`."""
     found, problems = load_results(results)
     if include_reported:
         found, contradicting = _with_paper(found)
         problems |= contradicting
-    shown: Mapping[Path, Result] = {
-        path: result for path, result in found.items() if split in (None, result.split)
-    }
+    shown = {path: result for path, result in found.items() if split in (None, result.split)}
+    hidden = len(found) - len(shown)
+    leaking = {_row(each) for each in shown.values() if hide_leaking and each.leaks}
+    shown = {path: result for path, result in shown.items() if _row(result) not in leaking}
     return Board(
         title=title,
         split=split,
         measured=make_table(shown, "measured", gather_all(shown)),
         reported=make_table(shown, "reported"),
         problems=_reasons(problems),
-        hidden=len(found) - len(shown),
+        hidden=hidden,
+        hidden_leaking=tuple(sorted(model for _, model in leaking)),
     )
+
+
+def _row(result: Result) -> tuple[str, str]:
+    """Return what makes two results figures of one row: where they come from, and the model."""
+    return result.source, canonical(result.model)
 
 
 def _with_paper(found: Mapping[Path, Result]) -> tuple[dict[Path, Result], dict[Path, str]]:

@@ -28,7 +28,7 @@ MARK = "Made by `harness-bench leaderboard space`"
 _PACKAGE = "harness-ssl-bench"
 # Building a board imports these rooms, which the app brings along, and these packages.
 _ROOMS = ("core", "results", "scoring", "leaderboard")
-_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich", "scipy")
+_LIBRARIES = ("jinja2", "jiwer", "matplotlib", "numpy", "pydantic", "rich", "scipy", "tqdm")
 _LONGEST_TITLE = 80
 # What this module writes, as patterns; an export removes what an earlier one left.
 _OURS = (
@@ -47,6 +47,7 @@ def make_space(
     include_reported: bool = True,
     split: str | None = "test",
     predictions: bool = True,
+    hide_leaking: bool = False,
 ) -> dict[str, str]:
     """Write a Space into `out`; nothing is uploaded.
 
@@ -59,6 +60,7 @@ def make_space(
         split: the split to show; None shows all.
         predictions: `gradio` alone: copy per-utterance predictions, from which the app computes
             paired tests and breakdowns. They hold the utterances' transcripts and labels.
+        hide_leaking: leave models that leak out of tables and ranks.
 
     Returns:
         File name -> why it is left out.
@@ -68,6 +70,7 @@ def make_space(
     """
     options: dict[str, Any] = {
         "title": clean(title), "include_reported": include_reported, "split": split,
+        "hide_leaking": hide_leaking,
     }  # fmt: skip
     found, _ = load_results(results)  # Should there be none, nothing is removed.
     _clear(out, results)

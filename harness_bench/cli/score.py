@@ -34,6 +34,9 @@ Results = Annotated[Path, arg("Folder of result files.")]
 Title = Annotated[str, opt("The page's heading.")]
 Reported = Annotated[bool, opt("Add the paper's figures.")]
 Split = Annotated[str, opt("Split to show, or `all`.")]
+HideLeaking = Annotated[
+    bool, opt("Leave out of tables and ranks what was trained on its test data.", "--hide-leaking")
+]
 
 
 @score_app.command("cls")
@@ -278,6 +281,7 @@ def leaderboard_build(
     title: Title = "Leaderboard",
     reported: Reported = True,
     split: Split = "test",
+    hide_leaking: HideLeaking = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), plots and a static page.
 
@@ -286,7 +290,9 @@ def leaderboard_build(
     """
     from harness_bench.leaderboard.build import build
 
-    files = build(results, out, **_shown(title, split, reported=reported))
+    files = build(
+        results, out, **_shown(title, split, reported=reported, hide_leaking=hide_leaking)
+    )
     left_out(map(": ".join, files.problems.items()))
     typer.echo(f"Leaderboard: {files.html}")
     raise typer.Exit(1 if files.problems else 0)
@@ -303,6 +309,7 @@ def leaderboard_serve(
     title: Title = "Leaderboard",
     reported: Reported = True,
     split: Split = "test",
+    hide_leaking: HideLeaking = False,
 ) -> None:
     """Build the leaderboard and show it in the browser; a reload follows the result files.
 
@@ -312,7 +319,7 @@ def leaderboard_serve(
     from harness_bench.leaderboard.build import build
     from harness_bench.leaderboard.serve import serve
 
-    make = partial(build, **_shown(title, split, reported=reported))
+    make = partial(build, **_shown(title, split, reported=reported, hide_leaking=hide_leaking))
     serve(results, out, make, typer.echo, host=host, port=port, open_browser=open_browser)
 
 
@@ -327,6 +334,7 @@ def leaderboard_space(
     title: Title = "Leaderboard",
     reported: Reported = True,
     split: Split = "test",
+    hide_leaking: HideLeaking = False,
     predictions: Annotated[
         bool, opt("gradio: copy predictions (transcripts and labels) too.")
     ] = True,
@@ -338,13 +346,15 @@ def leaderboard_space(
     """
     from harness_bench.leaderboard.space import make_space
 
-    options = _shown(title, split, reported=reported)
+    options = _shown(title, split, reported=reported, hide_leaking=hide_leaking)
     problems = make_space(results, out, sdk=sdk, predictions=predictions, **options)
     left_out(map(": ".join, problems.items()))
     typer.echo(f"Space: {out}")
     raise typer.Exit(1 if problems else 0)
 
 
-def _shown(title: str, split: str, *, reported: bool) -> dict[str, Any]:
+def _shown(title: str, split: str, *, reported: bool, hide_leaking: bool) -> dict[str, Any]:
     chosen = None if split == "all" else split
-    return {"title": title, "include_reported": reported, "split": chosen}
+    return {
+        "title": title, "include_reported": reported, "split": chosen, "hide_leaking": hide_leaking,
+    }  # fmt: skip

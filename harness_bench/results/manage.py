@@ -7,11 +7,22 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, override
 
-from harness_bench.core.files import atomic_path, digest_file, digest_strings, read_jsonl
-from harness_bench.core.sanitize import clean, inside, shorten
+from harness_bench.core.files import atomic_path, digest_strings, read_jsonl
+from harness_bench.core.log import say
+from harness_bench.core.sanitize import canonical, clean, inside, shorten
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import MAX_PREDICTIONS, TextPrediction, read_predictions
-from harness_bench.results.record import load_result, load_results, read_result, write_result
+from harness_bench.results.record import (
+    fraction_problems,
+    is_copy,
+    load_result,
+    load_results,
+    predictions_path,
+    read_result,
+    same_content,
+    spelled_like,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +62,8 @@ def problem(file: Path, field: str, message: str) -> Problem:
 def check(paths: Iterable[Path]) -> tuple[int, list[Problem]]:
     """Check result files, and every *.json directly in folders -> number of files, problems.
 
-    Beyond what the leaderboard checks, the predictions that a result names must be there: one
+    A copy of another file of its folder is no problem, and a line of the log names it. Beyond what
+    the leaderboard checks, the predictions that a result names must be there: one
     JSON object a line, each with an id of its own, as many as `utterances`. Where the main metric
     is of several annotators, each row has the references of all. A path that is not there is a
     problem like any other.
@@ -63,19 +75,23 @@ def check(paths: Iterable[Path]) -> tuple[int, list[Problem]]:
         if not found:
             problems.append(problem(path, "file", "the folder holds no *.json; give its own path"))
         files |= dict.fromkeys(found)
-    seen: dict[tuple[str, ...], Path] = {}
+    seen: dict[tuple[str, ...], tuple[Path, Result]] = {}
     for file in files:
         result, wrong = read(file)
         problems += wrong
-        first = seen.setdefault((str(file.parent), *result.key), file) if result else file
-        if first is not file:
+        if result is None:
+            continue
+        first, other = seen.setdefault((str(file.parent), *result.key), (file, result))
+        if first is not file and is_copy(file, result, first, other):
+            say(f"{file.name} holds the same as {first.name}: it counts once.")
+        elif first is not file:
             message = f"{first.name} has the same model, task, corpus and split; keep one"
             problems.append(problem(file, "file", message))
     return len(files), problems
 
 
 def read(file: Path) -> tuple[Result | None, list[Problem]]:
-    """Read a result with all checks: None where it is no result, problems of its predictions."""
+    """Read a result with all checks: None where it is no result; what else is wrong with it."""
     try:
         result, wrong = read_result(file)
     except (ValueError, OSError) as error:
@@ -83,6 +99,7 @@ def read(file: Path) -> tuple[Result | None, list[Problem]]:
     if result and result.predictions:
         message = _predictions_problem(inside(file.parent, result.predictions), result)
         wrong = [("predictions", message)] if message else []
+    wrong = [*wrong, *(fraction_problems(result) if result else ())]
     return result, [problem(file, field, message) for field, message in wrong]
 
 
@@ -92,7 +109,7 @@ def load_folder(folder: Path) -> tuple[dict[Path, Result], list[Problem]]:
     problems: list[Problem] = []
     for path, reason in reasons.items():
         result, wrong = read(path)
-        # A valid file that is left out repeats another.
+        # A valid file that is left out repeats another, or a figure of it is asked back.
         problems += [problem(path, "file", reason.removeprefix(f"{path} "))] if result else wrong
     return found, problems
 
@@ -145,13 +162,14 @@ def list_results(
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     """List the results of a folder or of one task or model -> JSON-ready rows, what is left out."""
     found, problems = load_folder(folder)
-    rows = [_row(path, result) for path, result in found.items()]
-    for field, wanted in (("task", task), ("model", model)):
+    rows = chosen = [_row(path, result) for path, result in found.items()]
+    for field, text in (("task", task), ("model", model)):
         known = sorted({row[field] for row in rows})
-        if wanted is not None and wanted not in known:
+        wanted = known if text is None else [canonical(text)]
+        if not {*wanted} <= {*known}:
             there = shorten(", ".join(known), 500)
-            raise ValueError(f"No result of {field} {wanted!r} in {folder}; there are: {there}.")
-    chosen = [row for row in rows if task in (None, row["task"]) and model in (None, row["model"])]
+            raise ValueError(f"No result of {field} {text!r} in {folder}; there are: {there}.")
+        chosen = [row for row in chosen if row[field] in wanted]
     return sorted(chosen, key=lambda row: [row[key] for key in _ORDER]), problems
 
 
@@ -162,7 +180,7 @@ def _row(path: Path, result: Result) -> dict[str, Any]:
         "corpus": result.corpus, "split": result.split, "metric": result.main_metric,
         "unit": main.unit,
     }  # fmt: skip
-    return {key: clean(text) for key, text in texts.items()} | {
+    return {key: canonical(text) for key, text in texts.items()} | {
         "value": main.value,
         "low": main.interval.low if main.interval else None,
         "high": main.interval.high if main.interval else None,
@@ -275,11 +293,12 @@ def add(file: Path, folder: Path, *, replace: bool = False) -> tuple[Path, bool]
     path, old = _place(result, folder)
     if path.exists() and path.samefile(file):
         return path, False
-    source = inside(file.parent, result.predictions) if result.predictions else None
+    source = predictions_path(file, result)
     relative = f"{_FOLDER}/{path.stem}.jsonl" if source else None
     target = inside(folder, relative) if relative else None
     new = result.model_copy(update={"predictions": relative})
-    if old == new and _same_content(source, target):
+    new = spelled_like(new, old) if old else new
+    if old == new and same_content(source, target):
         return path, False
     if path.exists() and not replace:
         raise ValueError(_refusal(path, old, new))
@@ -310,10 +329,3 @@ def _refusal(path: Path, old: Result | None, new: Result) -> str:
     lines = changes or ["They differ in what every run has of its own, such as the time."]
     head = f"{where} holds a different result of the same identity; give --replace to overwrite it."
     return "\n".join([head, *lines])
-
-
-def _same_content(first: Path | None, second: Path | None) -> bool:
-    """Tell whether two files hold the same; no file is the same as no file."""
-    if first is None or second is None:
-        return first is second
-    return second.is_file() and digest_file(first) == digest_file(second)

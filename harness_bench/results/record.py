@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from harness_bench.core.files import digest_strings, write_text
+from harness_bench.core.files import digest_file, digest_strings, write_text
+from harness_bench.core.log import say
 from harness_bench.core.sanitize import (
     canonical,
     check_relative,
@@ -319,6 +320,11 @@ class Result(BaseModel):
         return self.metrics[self.main_metric]
 
     @property
+    def leaks(self) -> bool:
+        """Whether the model was trained on some of what it is scored on."""
+        return self.leakage is not None and self.leakage.verdict == "shared"
+
+    @property
     def key(self) -> tuple[str, ...]:
         """What makes a result one of its kind."""
         names = (self.model, self.task, self.corpus, self.split, self.head)
@@ -390,11 +396,65 @@ def read_result(path: Path) -> tuple[Result | None, list[tuple[str, str]]]:
     return result, found
 
 
+def fraction_problems(result: Result) -> list[tuple[str, str]]:
+    """Return (field, question) of each figure in per cent that may be meant as a fraction.
+
+    That is one above 0 and at most 1. Beyond doubt is one whose author says `is_percent`, that its
+    source prints so, a share whose interval ends above 1, and one with predictions, from which the
+    board scores it again.
+    """
+    if result.source == "measured" and result.predictions:
+        return []
+    another = "`printed`" if result.source == "reported" else "the predictions"
+    asked = (
+        "{} may be a fraction, and figures are per cent: write {:.6g}; or if it is right, "
+        "`is_percent`: true beside it, or add {}"
+    )
+    return [
+        (f"metrics.{shorten(name, 60)}.value", asked.format(one.value, 100 * one.value, another))
+        for name, one in result.metrics.items()
+        if _may_be_fraction(name, one)
+    ]
+
+
+def _may_be_fraction(name: str, metric: Metric) -> bool:
+    if metric.unit != "%" or not 0 < metric.value <= 1 or metric.is_percent or metric.printed:
+        return False
+    share = canonical(name) in _SHARES + _SHARES_OF_ERROR
+    return not (share and max(metric.figures.values()) > 1 + _ROUNDING)
+
+
+def spelled_like(result: Result, other: Result) -> Result:
+    """Return a result with the names of another of the same key, which look the same."""
+    names = ("model", "task", "corpus", "split", "head")
+    return result.model_copy(update={name: getattr(other, name) for name in names})
+
+
+def is_copy(file: Path, result: Result, other_file: Path, other: Result) -> bool:
+    """Tell whether two files of one key hold the same result and predictions, by any path."""
+    alike = spelled_like(result, other).model_copy(update={"predictions": other.predictions})
+    paths = predictions_path(file, result), predictions_path(other_file, other)
+    return alike == other and same_content(*paths)
+
+
+def predictions_path(file: Path, result: Result) -> Path | None:
+    """Return the path of the predictions that a result in a file names, if it names any."""
+    return inside(file.parent, result.predictions) if result.predictions else None
+
+
+def same_content(first: Path | None, second: Path | None) -> bool:
+    """Tell whether two files hold the same; no file is the same as no file."""
+    if first == second or first is None or second is None:
+        return first == second
+    return first.is_file() and second.is_file() and digest_file(first) == digest_file(second)
+
+
 def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
     """Read every *.json of a folder -> results by file, and why each file left out is.
 
-    Left out is a file that is broken, against the schema, or a second one for the same model,
-    task, corpus and split; it does not affect the others.
+    Left out is a file that is broken, against the schema, with a figure that may be a fraction, or
+    a second one for the same model, task, corpus and split; it does not affect the others. A copy
+    of another file counts once, and a line of the log says so.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no results folder {folder}; score something first.")
@@ -407,9 +467,14 @@ def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
         except (ValueError, OSError) as error:
             problems[path] = str(error)
             continue
+        if doubts := [": ".join(each) for each in fraction_problems(result)]:
+            problems[path] = f"{path} is asked back: {'; '.join(doubts)}."
+            continue
         first = seen.setdefault(result.key, path)
         if first is path:
             found[path] = result
+        elif is_copy(path, result, first, found[first]):
+            say(f"{path.name} holds the same as {first.name}: it counts once.")
         else:
             problems[path] = f"{path} repeats the model, task, corpus and split of {first.name}."
     return found, problems

@@ -99,7 +99,7 @@ def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
 def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
     """Return the units of an interval: clusters, or utterances where all are of one."""
     clusters = cluster_sums(statistics, groups)
-    return statistics if len(clusters) == 1 else clusters
+    return statistics.astype(np.float64) if len(clusters) == 1 else clusters
 
 
 def left_out(units: Array, value: Value) -> Array:
@@ -107,7 +107,7 @@ def left_out(units: Array, value: Value) -> Array:
 
     Where a metric is not defined without a unit, that unit does not count.
     """
-    total, step = units.sum(axis=0), max(1, _TOTALS // units[0].size)
+    total, step = units.sum(axis=0, dtype=np.float64), max(1, _TOTALS // units[0].size)
     starts = range(0, len(units), step)
     found = np.concatenate([value(total - units[at : at + step]) for at in starts])
     return np.where(np.isnan(found), value(total), found)
@@ -143,12 +143,15 @@ def contributions(first: Array, second: Array, value: Value) -> Array:
     pooled, step = (first.sum(axis=0) + second.sum(axis=0)) / 2, max(1, _TOTALS // first[0].size)
     parts = []
     for at in range(0, len(first), step):
-        half = (first[at : at + step] - second[at : at + step]) / 2
+        some = slice(at, at + step)
+        half = np.subtract(first[some], second[some], dtype=np.float64) / 2  # counts have no sign
         parts.append(value(pooled + half) - value(pooled - half))
     found = np.concatenate(parts)
     if not is_exact(len(first)):
         return found
-    sizes = np.maximum((first + second).reshape(*found.shape, -1).sum(axis=-1), 1)
+    sizes = np.maximum(
+        np.add(first, second, dtype=np.float64).reshape(*found.shape, -1).sum(axis=-1), 1
+    )
     return np.asarray(found * (1 + _TIE_BREAK * sizes.mean(axis=0) / sizes))
 
 

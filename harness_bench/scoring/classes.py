@@ -193,17 +193,23 @@ def score_classes(rows: Sequence[ClassPrediction]) -> dict[str, Metric]:
 
 
 def row_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Array:
-    """Count what each row adds to the sums, the mean over its heads -> float64 (N, 3, classes)."""
+    """Count what each row adds to the sums, the mean over its heads -> (N, 3, classes).
+
+    Of one head these are uint8, of several float64.
+    """
     heads = head_statistics(rows, classes)
-    total, count = next(heads), 1
+    first = next(heads)
+    if not rows or not rows[0].others:
+        return first
+    total, count = first.astype(np.float64), 1
     for each in heads:  # summed one by one: a hundred heads need the room of two
         total += each
         count += 1
-    return total / count
+    return np.asarray(total / count)
 
 
 def head_statistics(rows: Sequence[ClassPrediction], classes: Sequence[str]) -> Iterator[Array]:
-    """Yield the counts of each head (N, 3, classes); see `ClassPrediction.others`."""
+    """Yield the counts of each head, uint8 (N, 3, classes); see `ClassPrediction.others`."""
     answers = [(row.pred, *row.others) for row in rows]
     many = len(answers[0]) if rows else 1
     if odd := [row.id for row, own in zip(rows, answers, strict=True) if len(own) != many]:
@@ -224,11 +230,13 @@ def classes_of(rows: Sequence[ClassPrediction]) -> list[str]:
 
 def confusion(rows: Sequence[ClassPrediction]) -> DataFrame:
     """Count true (rows) against predicted classes (columns), of several heads by the first."""
-    from pandas import crosstab  # noqa: PLC0415 - loaded for reports only
+    from pandas import DataFrame  # noqa: PLC0415 - loaded for reports only
 
-    counts = crosstab([row.truth for row in rows], [row.pred for row in rows])
     labels = classes_of(rows)
-    return counts.reindex(index=labels, columns=labels, fill_value=0)
+    place = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int32)
+    np.add.at(counts, ([place[row.truth] for row in rows], [place[row.pred] for row in rows]), 1)
+    return DataFrame(counts, index=labels, columns=labels)
 
 
 def confusion_table(counts: DataFrame) -> list[str]:
@@ -236,13 +244,15 @@ def confusion_table(counts: DataFrame) -> list[str]:
     if len(counts) <= _WIDEST:
         cells = [[label, *map(str, row)] for label, *row in counts.itertuples()]
         return columns([["true \\ predicted", *counts.columns], *cells])
-    wrong = sorted(
-        (-count, true, guess)
-        for true, row in counts.to_dict("index").items()
-        for guess, count in row.items()
-        if count and true != guess
-    )
-    cells = [[true, guess, str(-count)] for count, true, guess in wrong[:_WIDEST]]
+    numbers = counts.to_numpy()
+    true, guess = np.nonzero(numbers)
+    true, guess = true[true != guess], guess[true != guess]
+    most = np.argsort(-numbers[true, guess], kind="stable")[:_WIDEST]  # then in the labels' order
+    labels = [*counts.columns]
+    cells = [
+        [labels[i], labels[j], str(numbers[i, j])]
+        for i, j in zip(true[most], guess[most], strict=True)
+    ]
     return columns([["most frequent confusions", "predicted", "times"], *cells])
 
 

@@ -30,10 +30,14 @@ class MetricPlugin:
     value: Callable[[Array], Array]
 
     def measured(self, value: float, spans: Sequence[Any], spread: float | None = None) -> Metric:
-        """Make a figure of a result: its value, and intervals of which the first is the default."""
+        """Make a figure of a result: its value, and intervals of which the first is the default.
+
+        Rates here are per cent by their making, also one of 0.31.
+        """
         found = {"value": value, "interval": spans[0], "other_intervals": spans[1:]}
         how = {"higher_is_better": self.higher_is_better, "unit": self.unit, "spread": spread}
-        return Metric.model_validate(found | how)
+        small = self.unit == "%" and 0 < value <= 1
+        return Metric.model_validate(found | how | {"is_percent": small})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_bench.core.sanitize import (
+    canonical,
     check_relative,
     clean,
     escaped,
@@ -29,6 +30,46 @@ def test_a_path_that_passes_stays_inside(
     except ValueError:
         return
     assert folder.resolve() in path.parents
+
+
+ALIKE = {
+    "NFD": ("Modèle", "Mode\u0300le"),
+    "hamza": ("أحمد", "ا\u0654حمد"),
+    "order of marks": ("ب\u064e\u0651", "ب\u0651\u064e"),
+    "presentation forms": ("لا سلام", "\ufefb ﺳﻼﻡ"),
+    "ligature": ("fine", "ﬁne"),
+    "wide": ("HuBERT-L", "\uff28u\uff22ERT\uff0dL"),
+    "spaces": ("my model", " my \u00a0\u2003model\t"),
+    "direction": ("نموذج", "\u200fنموذج\u202c"),
+    "soft hyphen": ("hubert", "hu\u00adbert"),
+    "selector": ("🦜", "🦜\ufe0f"),
+    "filler": ("a", "a\u3164\u2800\u034f"),
+}
+# What a reader tells apart: case, Persian letters, digits, marks, superscripts, other scripts.
+DIFFERENT = [
+    "HuBERT", "hubert", "ي", "ی", "ى", "ك", "ک", "أ", "ا", "آ", "ة", "ه", "مدرس", "مدرّس", "مـدرس",
+    "x2", "x²", "x②", "٣", "۳", "3", "a", "\u0430", "\U0001d41a", "a-b", "a b", "a_b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_names_that_look_the_same_are_one(kind: str) -> None:
+    """Two of them would be two rows that no reader can tell apart."""
+    one, other = map(canonical, ALIKE[kind])
+    assert one == other == ALIKE[kind][0] == canonical(other)
+
+
+def test_names_that_look_different_stay_different() -> None:
+    """Folding them would put one model's figures into another's row."""
+    assert len({canonical(name) for name in DIFFERENT}) == len(DIFFERENT)
+    assert all(canonical(name) == name for name in DIFFERENT)
+
+
+@given(st.text(max_size=20))
+def test_a_canonical_name_is_a_visible_line(text: str) -> None:
+    """It holds no more than `clean` would leave, and is its own canonical name."""
+    name = canonical(text)
+    assert clean(name) == name == canonical(name)
 
 
 @pytest.mark.parametrize("text", ["predictions/a.jsonl", "a b/ملف.jsonl", "..a/b"])

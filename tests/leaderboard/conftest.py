@@ -53,7 +53,8 @@ def result(model: str, value: float = 50, *, task: str = "did", metric: str = "a
     if metric != "score":
         low, high = max(0, value - 1), value + (1 if value < 99 else 0)
         span = Interval(low=low, high=high, method="made up")
-    figure = Metric(value=value, higher_is_better=metric != "wer", interval=span)
+    unit = "points" if metric == "score" else "%"
+    figure = Metric(value=value, higher_is_better=metric != "wer", interval=span, unit=unit)
     costs = None if real_time is None else Costs(real_time_factor=real_time)
     facts: dict[str, Any] = {
         "source": "measured", "model": model, "model_kind": "pretrained", "task": task,

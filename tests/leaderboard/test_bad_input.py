@@ -37,7 +37,7 @@ def put_bad_files(folder: Path) -> set[str]:
         "outside.json": json.dumps(good | {"model": "out", "predictions": "../../x"}),
         "linked.json": json.dumps(good | {"model": "link", "predictions": "link/passwd"}),
         "\x1b[2J\udcff.json": "not text",
-        "twice.json": json.dumps(good),
+        "twice.json": json.dumps(good | {"seconds": 5.0}),
         "paper.json": json.dumps(
             json.loads((PAPER / "HArnESS-L.did.ADI5.test.json").read_text())
             | {"metrics": {"accuracy": {"value": 99.9, "higher_is_better": True}}}

@@ -153,7 +153,7 @@ def test_second_file_of_one_identity(tmp_path: Path) -> None:
     first = put(tmp_path)
     second = tmp_path / "z.json"
     second.write_bytes(first.read_bytes())
-    edit(second, model="ti\u200bny")
+    edit(second, model="ti\u200bny", metrics=metrics(60))
     (problem,) = check([tmp_path])[1]
     assert problem.file == str(second)
     assert first.name in problem.message

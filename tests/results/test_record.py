@@ -14,6 +14,7 @@ from harness_bench.results.predictions import (
     write_predictions,
 )
 from harness_bench.results.record import (
+    SCHEMA_VERSION,
     Interval,
     Metric,
     Result,
@@ -84,6 +85,45 @@ def test_broken_file_is_told_and_hides_nothing(name: str, tmp_path: Path) -> Non
     assert list(found) == [good]
     assert list(problems) == [bad]
     assert str(bad) in problems[bad]
+
+
+def test_the_first_schema_is_read_as_the_second(tmp_path: Path) -> None:
+    """Older files stay good, and are the same results as if they were written today."""
+    path = save_result(make_result(), tmp_path)
+    new = json.loads(path.read_text())
+    assert new["schema_version"] == SCHEMA_VERSION == 2
+    old = {key: value for key, value in new.items() if key not in LATER} | {"schema_version": 1}
+    path.write_text(json.dumps(old))
+    assert load_result(path).model_dump(mode="json") == new
+
+
+LATER = {"licence", "paper_url", "weights_url", "homepage_url"}
+HREFS = {
+    "https://arxiv.org/abs/2509.14689": True,
+    "https://a.example:8443/x?y=1&z=(2)#part": True,
+    "http://a.example/": False,
+    "javascript:alert(1)": False,
+    "https://user:pass@a.example/": False,
+    "https://a.example/ b": False,
+    'https://a.example/"onclick=': False,
+    "https://a.example/<b>": False,
+    "https://a.example/x\n": False,
+    "https://a.example\\@b.example/": False,
+    "https://\u0430.example/": False,
+    "https://localhost": False,
+    "https:a.example": False,
+    "https://a.example/" + "x" * 500: False,
+}
+
+
+@pytest.mark.parametrize("href", HREFS)
+def test_links_are_safe_to_follow(href: str) -> None:
+    """A page puts them into `href`: https alone, nobody's password, nothing to escape."""
+    if HREFS[href]:
+        assert make_result(paper_url=href, weights_url=href).paper_url == href
+        return
+    with pytest.raises(ValueError, match="homepage_url"):
+        make_result(homepage_url=href)
 
 
 def test_schema_names_every_field() -> None:
