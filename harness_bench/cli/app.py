@@ -19,6 +19,7 @@ from harness_bench.cli.corpora import CORPORA_VERBS
 from harness_bench.cli.models import predict, probe, probe_exports, transcribe
 from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, out_folder, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
+from harness_bench.cli.study import study_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(score_app, name="score")
 app.add_typer(records_app, name="results")
 app.add_typer(board_app, name="leaderboard")
+app.add_typer(study_app, name="study")
 
 
 @app.callback(invoke_without_command=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.progress_bar import ProgressBar
@@ -125,6 +125,20 @@ class Look:
         if self.running:
             parts += [Text(), self._jobs(width)]
         return Group(*parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "title": self.study.title,
+            "driven": self.study.driven,
+            "counts": self.counts,
+            "jobs": [
+                {"name": name, "kind": each.job.kind, "state": each.stand, "host": each.host,
+                 "begun": each.begun, "seconds": each.seconds, "why": each.why}
+                | ({"progress": asdict(self.progress[name])} if name in self.progress else {})
+                for name, each in self.statuses.items()
+            ],
+        }  # fmt: skip
 
     def _stages(self) -> Table:
         """One row for each kind of job, as they come in the plan."""

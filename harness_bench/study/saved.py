@@ -17,7 +17,7 @@ from harness_bench.study.alive import is_alive, kept_alive
 from harness_bench.study.job import Needs, StudyJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 STUDY = "study.json"
@@ -43,6 +43,7 @@ class SavedStudy:
     title: str
     jobs: Mapping[str, StudyJob]  # by name, without settings and inputs
     keys: Mapping[str, str]  # of the jobs
+    chosen: frozenset[str]  # those of the last session: all, or those of --only
     sessions: tuple[Session, ...] = ()
     driven: bool = False  # whether the last session's driver lives
 
@@ -50,9 +51,19 @@ class SavedStudy:
 @contextmanager
 def session(
     out: Path, jobs: Mapping[str, StudyJob], keys: Mapping[str, str], *, title: str,
-    engine: str = "local", workers: int = 0,
+    chosen: Collection[str] | None = None, engine: str = "local", workers: int = 0,
 ) -> Iterator[Session]:  # fmt: skip
-    """Write study.json, with one more session, which ends with the block."""
+    """Write study.json, with one more session, which ends with the block.
+
+    Args:
+        out: the study's folder.
+        jobs: all of the study.
+        keys: of all jobs.
+        title: of the study.
+        chosen: the jobs that this session is for; None: all.
+        engine: where they run.
+        workers: so many run at a time.
+    """
     path, now = out / STUDY, time.time()
     before: tuple[Session, ...] = ()
     if path.is_file():
@@ -63,10 +74,11 @@ def session(
             for each in saved_study(out).sessions
         )
     this = Session(
-        begun=now, host=socket.gethostname(), pid=os.getpid(), command=shlex.join(sys.argv),
-        engine=engine, workers=workers,
+        begun=now, host=socket.gethostname(), pid=os.getpid(), engine=engine, workers=workers,
+        command=shlex.join(["harness-bench", *sys.argv[1:]]),
     )  # fmt: skip
-    rows = [_row(job, keys[name]) for name, job in jobs.items()]
+    mine = jobs.keys() if chosen is None else chosen
+    rows = [_row(job, keys[name], chosen=name in mine) for name, job in jobs.items()]
     _save(path, title, (*before, this), rows)
     try:
         with kept_alive(path):
@@ -75,9 +87,9 @@ def session(
         _save(path, title, (*before, replace(this, ended=time.time())), rows)
 
 
-def _row(job: StudyJob, key: str) -> dict[str, Any]:
+def _row(job: StudyJob, key: str, *, chosen: bool) -> dict[str, Any]:
     kept = {name: value for name, value in vars(job).items() if name not in ("settings", "inputs")}
-    return kept | {"needs": asdict(job.needs), "key": key}
+    return kept | {"needs": asdict(job.needs), "key": key, "chosen": chosen}
 
 
 def _save(
@@ -99,15 +111,17 @@ def saved_study(out: Path) -> SavedStudy:
             "`harness-bench study FILE --out OUT` wrote."
         )
     found = read_json(path)
-    jobs, keys = {}, {}
+    jobs, keys, chosen = {}, {}, set()
     for row in found["jobs"]:
         keys[row["name"]] = row.pop("key")
+        if row.pop("chosen", True):
+            chosen.add(row["name"])
         given = row | {"needs": Needs(**row["needs"])}
         given |= {name: tuple(row[name]) for name in ("after", "wants")}
         jobs[row["name"]] = StudyJob(**given)
     sessions = tuple(Session(**each) for each in found["sessions"])
     return SavedStudy(
-        title=found["title"], jobs=jobs, keys=keys, sessions=sessions,
+        title=found["title"], jobs=jobs, keys=keys, chosen=frozenset(chosen), sessions=sessions,
         driven=is_driven(out, sessions),
     )  # fmt: skip
 

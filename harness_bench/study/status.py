@@ -57,10 +57,14 @@ class StatusReader:
         """Take file names, which cost a digest each, once."""
         self._slugs = {job.slug: job for job in self.study.jobs.values()}
 
-    def read(self) -> dict[str, JobStatus]:
-        """Return where every job is, in the order of the plan."""
-        stamps = self._stamps()
-        return {job.name: self._status(slug, job, stamps) for slug, job in self._slugs.items()}
+    def read(self, *, everything: bool = False) -> dict[str, JobStatus]:
+        """Return where every job is that was chosen, or every one, in the order of the plan."""
+        stamps, chosen = self._stamps(), self.study.chosen
+        return {
+            job.name: self._status(slug, job, stamps)
+            for slug, job in self._slugs.items()
+            if everything or job.name in chosen
+        }
 
     def refresh(self) -> None:
         """Look whether the driver still runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import INK, LINE, MUTED, ORANGE, PALETTE, PURPLE, SKY_BLUE, STYLE
 from harness_bench.core.sanitize import shorten
 from harness_bench.study.look import clock, short_clock
+from harness_bench.study.saved import saved_study
+from harness_bench.study.status import StatusReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -261,3 +264,10 @@ def as_json(times: Times) -> dict[str, Any]:
         "seconds": times.seconds, "workers": times.workers, "idle": times.idle,
         "jobs": [asdict(bar) for bar in times.bars],
     }  # fmt: skip
+
+
+def read_times(out: Path) -> tuple[str, Times]:
+    """Return the title of a study and when its jobs ran, from its folder."""
+    study = saved_study(out)
+    statuses = StatusReader(out, study).read(everything=True)
+    return study.title, study_times(study, statuses.values(), time.time())

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.live import Live
@@ -16,12 +17,11 @@ from harness_bench.core.process import log_lines
 from harness_bench.core.sanitize import clean
 from harness_bench.study.job import LOG
 from harness_bench.study.look import STYLES, Look, short_clock
-from harness_bench.study.saved import saved_study
+from harness_bench.study.saved import STUDY, saved_study
 from harness_bench.study.status import MISSING, JobStatus, Stand, StatusReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -112,6 +112,17 @@ class Watch:
                 for name, share in shares[:_NAMED]]  # fmt: skip
         parts = filter(None, [look.headline(), ", ".join(told), look.left()])
         self.console.print(Text(f"{time.strftime('%H:%M:%S')} {'; '.join(parts)}"), soft_wrap=True)
+
+
+def last_study(folder: Path = Path("runs")) -> Path:
+    """Return the study below a folder that was at work last; ValueError where there is none."""
+    found = [path for path in folder.glob(f"*/{STUDY}") if path.is_file()]
+    if not found:
+        raise ValueError(
+            f"There is no study below {folder.absolute()}. Name its folder: the one given to "
+            "`harness-bench study FILE --out`."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
 
 
 def missing(look: Look) -> list[Text]:
