@@ -32,7 +32,7 @@ def select(jobs: Mapping[str, StudyJob], patterns: Sequence[str]) -> dict[str, S
             known = _known(jobs, pattern)
             raise ValueError(f"--only {pattern!r} names no job of this study. {known}")
         chosen |= found
-    for name in reversed(jobs):  # each stands behind those that it waits for
+    for name in reversed(list(jobs)):  # each stands behind those that it waits for
         if name in chosen:
             chosen |= {*jobs[name].after, *jobs[name].wants}
     waited = {name for job in jobs.values() for name in (*job.after, *job.wants)}

@@ -139,7 +139,7 @@ def missing(look: Look) -> list[Text]:
     for cause, number in causes.most_common():
         jobs = "job needs" if number == 1 else "jobs need"
         lines.append(Text(f"left out: {number} {jobs} {cause}", style=STYLES["left out"]))
-    words = {"cut off": "cut off, and to be gone on with", "no time": "no time was left for",
+    words: dict[Stand, str] = {"cut off": "cut off, and to be gone on with", "no time": "no time was left for",
              "waiting": "not begun"}  # fmt: skip
     for stand, text in words.items():
         if found := by_stand[stand]:

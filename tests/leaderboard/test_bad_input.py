@@ -72,7 +72,7 @@ def test_bad_files_are_listed_and_everything_else_is_built(
     assert "Result files left out" in markdown
     for field in ("seconds: ", "predictions: ", "symbolic link", "shown as the paper prints it"):
         assert field in left_out
-    assert '>good</a>' in page
+    assert ">good</a>" in page
     assert "84.98" in page
     assert "99.9" not in page.partition("Result files left out")[0]
     assert list(csv.DictReader(io.StringIO((out / "leaderboard.csv").read_text())))
