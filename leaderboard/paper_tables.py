@@ -138,7 +138,8 @@ class _Found:
         self.results: dict[tuple[str, ...], list[Result]] = {}
         known = [each for each in results if not each.head]
         for each in sorted(known, key=lambda result: result.key):
-            source, model, task, corpus, split, _ = each.key
+            source, model, task, corpus, split, *_ = each.key
+            corpus = corpus.removeprefix("synthetic " * each.synthetic)
             key = (source, model, task, corpus, split.partition(SEED)[0])
             self.results.setdefault(key, []).append(each)
         self.exported = {
