@@ -13,7 +13,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo --extra onnx
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real evidence evidence-gpu audit-demo test test-slow test-browser lint peers bench bench-gpu lock clean
+.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint peers bench bench-gpu lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,11 @@ demo: setup  ## Run the main job on synthetic Arabic speech; ends with a table a
 
 demo-real: setup  ## The same on real Arabic speech (egs/demo/real_arabic.toml says where it lies).
 	@$(BIN)/harness-bench demo --data egs/demo/real_arabic.toml
+
+paper-mini: setup  ## The paper's whole study on made corpora with tiny models; ends with its tables.
+	@$(BIN)/python -m tests.study.paper.miniature $(RUNS)/paper-mini
+	@. $(RUNS)/paper-mini/environment && $(BIN)/harness-bench study \
+	  $(RUNS)/paper-mini/egs/paper/study.toml --out $(RUNS)/paper-mini/study
 
 evidence: setup  ## What pretraining is worth on real Arabic speech; 75 minutes on two cores.
 	@$(BIN)/harness-bench demo --data egs/evidence/evidence.toml

@@ -16,7 +16,8 @@ PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
 # Below harness_bench/, as docs/architecture.md has it: `models/frozen.py`: `type_of`.
 IN_ROOM = re.compile(r"`([a-z]\w*(?:/\w+)+\.py)`(?:: `(\w+)[\w.]*`)?(?:, `(\w+)`)?")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-VERB = re.compile(r"\bharness-bench ([a-z][a-z0-9-]*)((?: [a-z]+)?)")
+# A path behind it is none of a group's verbs.
+VERB = re.compile(r"\bharness-bench ([a-z][a-z0-9-]*)((?: [a-z]+(?![\w./]))?)")
 TARGET = re.compile(r"`make ([a-z-]+)`|^make ([a-z-]+)", re.MULTILINE)
 # Made where things are built, trained or cloned; or part of a peer.
 MADE = ("docs/result", "egs/egs2")

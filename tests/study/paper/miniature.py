@@ -122,11 +122,13 @@ def study(root: Path) -> Path:
 
     Of that, two things alone are others: the hours of QASR, and that the speech is made.
     """
+    path = root / "egs" / "paper" / "study.toml"
+    if (root / "environment").is_file():  # it is whole: the study goes on where it was
+        return path
     corpora(root / "corpora")
     hub(root / "hub")
     shutil.copytree(PAPER, root / "egs" / "paper")
     settings(root / "egs")
-    path = root / "egs" / "paper" / "study.toml"
     text = path.read_text(encoding="utf-8")
     hours = "{{ train_hours = {train:g}, dev_hours = {dev:g} }}".format
     for before, after in (
