@@ -327,6 +327,8 @@ class Evidence:
     tests: list[tuple[tuple[Path, ...], Systems]] = field(default_factory=list)
     breakdowns: dict[Path, dict[str, list[Slice]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    # Results whose predictions give another figure -> which.
+    contradicted: dict[Path, str] = field(default_factory=dict)
 
     def pair(self, first: Path, second: Path) -> PairedDifference | None:
         """Return the paired test of two results, or None where there is none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.sanitize import canonical, clean
-from harness_bench.results.record import Result, load_results
+from harness_bench.results.record import Result, load_results, may_be_fraction
 
 from .board import Board
 from .curves import load_curves
@@ -19,7 +19,9 @@ from .ranking import make_table
 from .tables import latex, markdown, to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from .board import Evidence
 
 
 _OURS = re.compile(
@@ -122,15 +124,28 @@ def make_board(
     hidden = len(found) - len(shown)
     leaking = {_row(each) for each in shown.values() if hide_leaking and each.leaks}
     shown = {path: result for path, result in shown.items() if _row(result) not in leaking}
+    evidence = gather_all(shown)
+    fractions = _fractions(shown, evidence.values())
+    shown = {path: result for path, result in shown.items() if path not in fractions}
     return Board(
         title=title,
         split=split,
-        measured=make_table(shown, "measured", gather_all(shown)),
+        measured=make_table(shown, "measured", evidence),
         reported=make_table(shown, "reported"),
-        problems=_reasons(problems),
+        problems=_reasons(problems | fractions),
         hidden=hidden,
         hidden_leaking=tuple(sorted(model for _, model in leaking)),
     )
+
+
+def _fractions(results: Mapping[Path, Result], evidence: Iterable[Evidence]) -> dict[Path, str]:
+    """Return the results that their own predictions show to be fractions, and what they say."""
+    return {
+        path: why
+        for found in evidence
+        for path, why in found.contradicted.items()
+        if may_be_fraction(results[path].main_metric, results[path].main)
+    }
 
 
 def _row(result: Result) -> tuple[str, str]:

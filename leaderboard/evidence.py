@@ -119,7 +119,11 @@ def _gather(results: Mapping[Path, Result], column: BoardColumn, files: Iterable
 def _examine[P: (ClassPrediction, TextPrediction)](
     found: Evidence, kind: type[P], results: Mapping[Path, Result], metric: str, profile: str | None
 ) -> None:
-    """Read predictions of one kind, break each down, compare those of the same utterances."""
+    """Read predictions of one kind, break each down, compare those of the same utterances.
+
+    Predictions that do not reproduce their result's figure belong to another run: they are left
+    out.
+    """
     asked: dict[tuple[tuple[str, ...], ...], dict[Path, list[P]]] = {}
     # Texts are aligned once a file; counts of classes depend on the other files, and are cheap.
     known: dict[str, Array] = {}
@@ -128,6 +132,13 @@ def _examine[P: (ClassPrediction, TextPrediction)](
             rows = read_predictions(file.parent / str(result.predictions), kind)
             check_file(rows)
             counts = system_statistics(rows, metric=metric, profile=profile)
+            value = float(get_metric(metric).value(counts.sum(axis=0)))
+            if not abs(value - result.main.value) <= _ROUNDING:
+                found.contradicted[file] = (
+                    f"it says {metric} {result.main.value:.2f} and its predictions give "
+                    f"{value:.2f}; score them again."
+                )
+                continue
             found.breakdowns[file] = breakdown(rows, metric=metric, profile=profile, known=counts)
         except (ValueError, OSError) as error:
             why = str(error).replace(f"{file.parent}/", "")  # no local folders on a public page
@@ -148,6 +159,9 @@ def _examine[P: (ClassPrediction, TextPrediction)](
         for file in alike
         if first
     ]
+    found.notes += [
+        f"{file.name} could not be compared: {why}" for file, why in found.contradicted.items()
+    ]
 
 
 def _compare[P: (ClassPrediction, TextPrediction)](
@@ -158,11 +172,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     profile: str | None,
     known: Mapping[str, Array],
 ) -> None:
-    """Compare every two of some results with the same utterances.
-
-    Predictions that do not reproduce their result's figure belong to another run: they are left
-    out, with a note.
-    """
+    """Compare every two of some results with the same utterances."""
     if len(alike) < 2:  # noqa: PLR2004
         return
     files = {str(file): file for file in alike}
@@ -174,26 +184,14 @@ def _compare[P: (ClassPrediction, TextPrediction)](
         found.notes.append(f"{', '.join(file.name for file in alike)}: no comparison: {error}")
         return
     ordered = tuple(files[name] for name in systems.names)
-    right = dict(alike)
-    for file, value in zip(ordered, systems.values, strict=True):
-        figure = results[file].main.value
-        if abs(value - figure) > _ROUNDING:
-            del found.breakdowns[file], right[file]
-            found.notes.append(
-                f"{file.name} could not be compared: it says {metric} {figure:.2f} and its "
-                f"predictions give {value:.2f}; score them again."
-            )
-    if len(right) == len(alike):
-        found.tests.append((ordered, systems))
-        if not systems.decidable:
-            each, clusters = results[ordered[0]], systems.clusters
-            found.notes.append(
-                f"{each.task.upper()}, {each.corpus}: {metric} cannot tell any of {len(ordered)} "
-                f"models apart: over {clusters} cluster{'s' * (clusters > 1)} p by Holm is never "
-                f"below {systems.smallest_p:.3g}."
-            )
-    else:
-        _compare(found, right, results, metric, profile, known)
+    found.tests.append((ordered, systems))
+    if not systems.decidable:
+        each, clusters = results[ordered[0]], systems.clusters
+        found.notes.append(
+            f"{each.task.upper()}, {each.corpus}: {metric} cannot tell any of {len(ordered)} "
+            f"models apart: over {clusters} cluster{'s' * (clusters > 1)} p by Holm is never "
+            f"below {systems.smallest_p:.3g}."
+        )
 
 
 def _has_predictions(file: Path, result: Result) -> bool:

@@ -180,9 +180,9 @@ def _md_rows(table: BoardTable) -> Iterator[str]:
 def _head(table: BoardTable, markup: Markup) -> list[str]:
     """Return a table's head; in LaTeX its words begin with capitals."""
     words = ["model", "parameters", *["leakage"] * _shows_leakage(table, markup), "mean rank"]
-    words += [f"mean rank {task}" for task in table.groups] + ["score"] * table.scored
+    words += [f"mean rank {task.upper()}" for task in table.groups] + ["score"] * table.scored
     if markup is _TEX:
-        words = [word.capitalize() for word in words]
+        words = [word[0].upper() + word[1:] for word in words]
     return [*map(markup.escape, [*words, *(column.head for column in table.columns)])]
 
 

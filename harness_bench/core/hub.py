@@ -52,6 +52,14 @@ def source_of(folder: Path, kind: Kind = "model") -> str:
     return f"{repo.removeprefix(begin).replace('--', '/', 1)}@{commit}"
 
 
+def address_of(source: str) -> str:
+    """Return the address of the page of `OWNER/NAME@COMMIT`."""
+    from huggingface_hub.constants import HUGGINGFACE_CO_URL_HOME  # noqa: PLC0415 - half a second
+
+    repo, _, commit = source.partition("@")
+    return f"{HUGGINGFACE_CO_URL_HOME}{repo}/tree/{commit}"
+
+
 def snapshot(
     source: Repository, allow: Sequence[str], ignore: Sequence[str] = (), *, way_out: str = ""
 ) -> Path:

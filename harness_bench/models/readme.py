@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import write_text
+from harness_bench.core.sanitize import shorten
 from harness_bench.core.tables import markdown_table
 from harness_bench.models.checkpoint import read_facts
 from harness_bench.models.frozen import config_of, shape_of, type_of, weight_bytes
@@ -22,6 +23,8 @@ README = "README.md"
 OPENING = "Opening it"
 PLACE = "FOLDER"  # stands for the model's place until it is known
 ABSENT = "-"
+_PAPER = re.compile(r"arxiv:([0-9]{4}\.[0-9]{4,5})")  # a tag, as a model hub writes it
+_LONGEST_LICENCE = 120  # characters
 
 
 def write_readme(folder: Path, title: str, **facts: Any) -> None:
@@ -94,6 +97,28 @@ def with_head(text: str, settings: Mapping[str, Any]) -> str:
 def head_of(text: str) -> dict[str, Any]:
     """Return the settings in a card's YAML head."""
     return dict(_card(text).data.to_dict())
+
+
+def published_facts(folder: Path) -> dict[str, str]:
+    """Return licence and paper that the card in a folder names, as fields of a result.
+
+    The card may be anybody's: what is not there, or cannot be read, is left out.
+    """
+    file = folder / README
+    try:
+        head = head_of(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, OSError):
+        return {}
+    licence = head.get("license")
+    named = head.get("license_name") if licence == "other" else licence
+    tags = head.get("tags")
+    papers = map(_PAPER.fullmatch, map(str, tags if isinstance(tags, list) else ()))
+    found = {
+        "licence": shorten(", ".join(map(str, named if isinstance(named, list) else [named or ""])),
+                           _LONGEST_LICENCE),
+        "paper_url": next((f"https://arxiv.org/abs/{each[1]}" for each in papers if each), ""),
+    }  # fmt: skip
+    return {name: text for name, text in found.items() if text}
 
 
 def _card(text: str) -> Any:

@@ -413,11 +413,12 @@ def fraction_problems(result: Result) -> list[tuple[str, str]]:
     return [
         (f"metrics.{shorten(name, 60)}.value", asked.format(one.value, 100 * one.value, another))
         for name, one in result.metrics.items()
-        if _may_be_fraction(name, one)
+        if may_be_fraction(name, one)
     ]
 
 
-def _may_be_fraction(name: str, metric: Metric) -> bool:
+def may_be_fraction(name: str, metric: Metric) -> bool:
+    """Tell whether a figure in per cent is so small that a fraction may be meant."""
     if metric.unit != "%" or not 0 < metric.value <= 1 or metric.is_percent or metric.printed:
         return False
     share = canonical(name) in _SHARES + _SHARES_OF_ERROR

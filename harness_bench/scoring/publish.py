@@ -90,12 +90,16 @@ def split_digest(ids: Iterable[str]) -> str:
 
 
 def upstream_fields(checkpoint: Path) -> dict[str, Any]:
-    """Return the fields of a result that a checkpoint folder tells."""
+    """Return the fields of a result that a checkpoint folder tells, by its card too."""
+    from harness_bench.core.hub import address_of  # noqa: PLC0415 - with the next ones
     from harness_bench.models.frozen import checkpoint_digest, parameter_count  # noqa: PLC0415 - loads torch
+    from harness_bench.models.readme import published_facts  # noqa: PLC0415 - loads torch
 
     source = hub.source_of(checkpoint)
+    known = {"checkpoint_source": source, "weights_url": address_of(source)} if source else {}
     return {
-        **({"checkpoint_source": source} if source else {}),
+        **published_facts(checkpoint),
+        **known,
         "parameters": parameter_count(checkpoint),
         "checkpoint_digest": checkpoint_digest(checkpoint),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from harness_bench.leaderboard import evidence
 from harness_bench.leaderboard.board import Evidence
+from harness_bench.leaderboard.build import make_board
 from harness_bench.leaderboard.evidence import check_file, check_systems, gather_all
 from harness_bench.leaderboard.ranking import by_column
 
@@ -19,7 +20,7 @@ from harness_bench.results.predictions import (
     read_predictions,
     write_predictions,
 )
-from harness_bench.results.record import load_results
+from harness_bench.results.record import load_result, load_results
 from harness_bench.scoring.texts import score
 from tests.leaderboard.conftest import write_results
 from tests.scoring.conftest import class_rows, compare_pair, text_rows
@@ -79,13 +80,14 @@ def test_every_pair_is_the_paired_bootstrap(folder: Path) -> None:
 
 
 def test_other_utterances_are_not_compared(own: Path) -> None:
-    """One utterance less in one file: that model has no test, the others keep theirs."""
+    """Another utterance in one file: that model has no test, the others keep theirs."""
     path = own / "predictions" / "random.did.tones.test.jsonl"
-    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | {"id": "another"}), *others]) + "\n")
     each = evidence_of(own, "did")
-    odd, *others = sorted(own.glob("*.did.*"), key=lambda file: "random" not in file.name)
-    assert all(each.pair(odd, other) is None for other in others)
-    assert each.pair(others[0], others[1]) is not None
+    odd, *alike = sorted(own.glob("*.did.*"), key=lambda file: "random" not in file.name)
+    assert all(each.pair(odd, other) is None for other in alike)
+    assert each.pair(alike[0], alike[1]) is not None
     assert any("random.did" in note and "differ" in note for note in each.notes)
 
 
@@ -128,6 +130,19 @@ def test_predictions_of_another_run_are_left_out(own: Path) -> None:
     assert [len(files) for files, _ in each.tests] == [3]
     assert any(path not in files for files, _ in each.tests)
     assert each.notes[0].startswith(f"{path.name} could not be compared: it says accuracy 99.00")
+
+
+def test_predictions_prove_a_fraction(own: Path) -> None:
+    """0.2 where the predictions give 20 % would be the best error rate: it is not ranked at all."""
+    path = own / "fbank.asr.tones.test.json"
+    figure = load_result(path).main.value
+    assert figure > 1
+    say(path, "wer", figure / 100)
+    board = make_board(own, title="t", include_reported=False)
+    assert list(board.problems) == [path.name]
+    assert f"give {figure:.2f}" in board.problems[path.name]
+    column = next(each for each in board.measured.columns if each.task == "asr")
+    assert all(row.model != "fbank" for row, _ in board.measured.entries(column))
 
 
 def test_a_metric_with_an_invisible_character_costs_nobody_the_test(own: Path) -> None:

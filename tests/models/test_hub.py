@@ -19,6 +19,7 @@ from harness_bench.models import hub
 from harness_bench.models.frozen import checkpoint_digest, load_model
 from harness_bench.scoring.publish import upstream_fields
 from tests.hub_server import Files, Hub, serve
+from tests.results.test_record import make_result
 
 NAME = "lab/hubert-ar"
 
@@ -73,6 +74,8 @@ def test_rows_name_the_model_and_results_the_commit(server: Hub, files: Files) -
     assert hub.model_name(folder) == hub.model_name(NAME) == hub.model_name(f"{NAME}@x") == NAME
     fields = upstream_fields(folder)
     assert fields["checkpoint_source"] == f"{NAME}@{commit}"
+    assert fields["weights_url"].endswith(f"/{NAME}/tree/{commit}")
+    assert make_result(**fields).weights_url == fields["weights_url"]
     assert fields["checkpoint_digest"] == checkpoint_digest(folder)
 
 

@@ -16,6 +16,7 @@ from harness_bench.models.hubert import Hubert
 from harness_bench.models.readme import (
     README,
     head_of,
+    published_facts,
     update_readme,
     with_head,
     with_section,
@@ -76,6 +77,27 @@ def test_another_ones_card_goes_with_the_copy(tmp_path: Path) -> None:
     write_readme(tmp_path, "first")
     update_readme(tmp_path, "second", tmp_path)
     assert "\n# second\n" in (tmp_path / README).read_text()
+
+
+CARDS = {
+    "": {},
+    "no head": {},
+    "---\nlicense: apache-2.0\ntags: [speech, 'arxiv:2106.07447']\n---\n": {
+        "licence": "apache-2.0", "paper_url": "https://arxiv.org/abs/2106.07447",
+    },
+    "---\nlicense: other\nlicense_name: our-terms\ntags: arxiv\n---\n": {"licence": "our-terms"},
+    "---\nlicense: [mit, cc0-1.0]\n---\n": {"licence": "mit, cc0-1.0"},
+    "---\nlicense: other\ntags: ['arxiv:../x', 7]\n---\n": {},
+    "---\nlicense: [\n---\n": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_tells_results_its_licence_and_paper(card: str, tmp_path: Path) -> None:
+    """Whoever reads the board asks for them; a broken card must not stop a measurement."""
+    assert published_facts(tmp_path) == {}
+    (tmp_path / README).write_text(card)
+    assert published_facts(tmp_path) == CARDS[card]
 
 
 def test_a_card_of_ours_goes_with_the_copy_too(tmp_path: Path) -> None:
