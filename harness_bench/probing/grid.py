@@ -159,6 +159,23 @@ def run_grid(
     return outcome
 
 
+def run_trial(
+    subject: Subject, out: Path, config: GridConfig, rate: float, seed: int, *, threads: int = 1
+) -> dict[str, float]:
+    """Train one head of a grid that `run_grid` then finds trained; return its scores on dev.
+
+    Several may run at a time, in one folder; they share features as those of a grid do. Errors:
+    `run_probe`.
+    """
+    settings = replace(config.probe, learning_rate=rate, seed=seed)
+    shared = _features(out) if settings.feature_cache_mb > 0 else {}
+    with one_process(config.probe, threads, shared) as run:
+        found = run_probe(
+            subject, _folder(out, rate, seed), settings, threads=threads, test=False, run=run
+        )
+    return _scores(found.dev_predictions)
+
+
 def _parted(
     found: Mapping[_Pair, ProbeOutcome | HeadDiverged],
 ) -> tuple[dict[_Pair, ProbeOutcome], dict[_Pair, HeadDiverged]]:
@@ -190,12 +207,14 @@ def _shared_features(out: Path, *, share: bool) -> Iterator[dict[str, str]]:
 
     Not this process's own: other grids may run beside.
     """
-    if not share or os.environ.get(FOLDER):
-        yield {}
-        return
-    folder = out / "features"
-    yield {FOLDER: str(folder.absolute())}
-    shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays for the next try
+    found = _features(out) if share else {}
+    yield found
+    if found:
+        shutil.rmtree(found[FOLDER], ignore_errors=True)  # after a failure it stays for the next
+
+
+def _features(out: Path) -> dict[str, str]:
+    return {} if os.environ.get(FOLDER) else {FOLDER: str((out / "features").absolute())}
 
 
 def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -192,9 +192,11 @@ def publish_linear(
     config: LinearConfig,
     row: Mapping[str, Any],
     folder: Path,
+    *,
+    ids: Collection[str] | None = None,
 ) -> Path:
-    """Write the test result of a linear probe into a folder of results; `row` as of a grid."""
-    rows = read_predictions(outcome.test_predictions, ClassPrediction)
+    """Write the test result of a linear probe into a folder; `row` and `ids` as of a grid."""
+    rows = _read(outcome.test_predictions, ids)
     template = partial(
         _template(subject, row, rows), head=config.classifier, seconds=outcome.seconds
     )
@@ -207,14 +209,16 @@ def publish_grid(
     config: GridConfig,
     row: Mapping[str, Any],
     folder: Path,
+    *,
+    ids: Collection[str] | None = None,
 ) -> Path:
     """Write the test result of a grid into a folder of results, predictions of all seeds beside it.
 
     The figures are means over the seeds; their spread stands in `Metric.spread`. `row` holds the
     fields of `Result` that say how the leaderboard names what was probed, and may tell `leakage`
-    where more was heard than the task's train split.
+    where more was heard than the task's train split. `ids` are those of a part of the test split.
     """
-    heads = [read_predictions(path, ClassPrediction) for path in outcome.test_predictions]
+    heads = [_read(path, ids) for path in outcome.test_predictions]
     others = [{each.id: each.pred for each in head} for head in heads[1:]]
     rows = [
         each.model_copy(update={"others": tuple(found[each.id] for found in others)})
@@ -233,6 +237,11 @@ def publish_grid(
         seconds=sum(trial.seconds for trial in outcome.trials),
     )
     return publish(class_result(rows, template, main_metric=config.metric), rows, folder)
+
+
+def _read(path: Path, ids: Collection[str] | None) -> list[ClassPrediction]:
+    rows = read_predictions(path, ClassPrediction)
+    return [row for row in rows if ids is None or row.id in ids]
 
 
 def _template(

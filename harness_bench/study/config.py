@@ -122,7 +122,7 @@ class StudyTask:
             raise ValueError(f"task {self.title!r}: give corpus, or train and test")
         if broadcast and self.type != ASR:
             raise ValueError(f"task {self.title!r}: train and test go with type = 'asr' alone")
-        odd = ("recipe",)
+        odd: Names = ("recipe",)
         if self.type == ASR:
             odd = ("label_field", "parts", "heads", "learning_rates", "linear", "grid")
         if given := [name for name in odd if getattr(self, name)]:

@@ -62,8 +62,7 @@ class StudyJob:
     @property
     def slug(self) -> str:
         """Its name as a file name; names that differ have slugs that differ."""
-        plain = re.sub(r"[^\w.-]+", "_", self.name)[:100]
-        return plain if plain == self.name else f"{plain}-{digest_strings([self.name])[:8]}"
+        return slug_of(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +106,12 @@ class Place:
         """Tell how far the job is, as often as one likes; shown where it logs no bar of its own."""
         if self.alive is not None:
             self.alive.progress(done, of, unit)
+
+
+def slug_of(name: str) -> str:
+    """Return a name as the name of a file; names that differ have slugs that differ."""
+    plain = re.sub(r"[^\w.-]+", "_", name)[:100]
+    return plain if plain == name else f"{plain}-{digest_strings([name])[:8]}"
 
 
 def kinds() -> list[str]:

@@ -1,0 +1,205 @@
+"""From a study's file to its jobs: what is made of what, in an order in which it can be made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.config import resolved
+from harness_bench.pretrain.config import key_values
+from harness_bench.study.config import ASR
+from harness_bench.study.job import Needs, StudyJob, slug_of
+from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, state_on_disk
+from harness_bench.study.task_asr import BroadcastTask, PreparedTask
+from harness_bench.study.task_base import RANKS, audits
+from harness_bench.study.task_heads import HeadsTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from harness_bench.study.opened import Study
+
+BOARD, LEADERBOARD = "board", "leaderboard"
+_MEMORY_GB = 4.0  # of a small training
+
+
+def plan(study: Study) -> dict[str, StudyJob]:
+    """Return the jobs of a study by name; each stands behind those that it waits for.
+
+    Nothing is computed. Corpora and checkpoints are looked at by names, sizes and times of their
+    files; those that are absent have jobs that fail and say how to get them.
+
+    Raises:
+        ValueError: settings that cannot be; names the key, the value and what was expected.
+    """
+    return _Plan(study).jobs()
+
+
+class _Plan:
+    """Makes jobs of one study; methods yield those that they are named after."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.config = study, study.config
+        # Corpora that the recipe of QASR prepares by its own rules.
+        own = {name for task in self.config.tasks if task.broadcast for name in task.corpora}
+        used = {task.corpus for task in self.config.tasks} | {*self.study.heard}
+        self.prepared = [name for name in self.config.corpora if name in used or name not in own]
+
+    def jobs(self) -> dict[str, StudyJob]:
+        found: dict[str, StudyJob] = {}
+        for job in self._all():
+            assert job.name not in found, job.name
+            found[job.name] = self._with_needs(job, found)
+        if odd := [name for name in self.config.needs if name not in self._needy(found)]:
+            known = ", ".join(sorted({job.kind for job in found.values()}))
+            raise ValueError(
+                f"needs.{odd[0]!r}: there is no such kind of job ({known}), nor a job of that name"
+            )
+        return found
+
+    def _needy(self, jobs: Mapping[str, StudyJob]) -> set[str]:
+        return {*jobs, *(job.kind for job in jobs.values())}
+
+    def _with_needs(self, job: StudyJob, _: Mapping[str, StudyJob]) -> StudyJob:
+        values = asdict(job.needs)
+        for name in (job.kind, job.name):
+            if name in self.config.needs:
+                given = resolved(self.config.needs[name])
+                values |= {key: value for key, value in given.items() if value is not None}
+        return replace(job, needs=Needs(**values))
+
+    def _all(self) -> Iterator[StudyJob]:
+        yield from self._data()
+        yield from self._models()
+        shown: list[str] = []
+        for job in _tasks(self.study):
+            shown += [job.name] if job.kind.startswith("publish") else []
+            yield job
+        yield StudyJob(
+            name=BOARD, kind="board", folder=LEADERBOARD, wants=tuple(shown),
+            settings={"title": self.config.title, "reported": self.config.board.reported},
+        )  # fmt: skip
+        for kind, settings in self.config.outputs.items():
+            base = {"base": str(self.study.base), "title": self.config.title}
+            yield StudyJob(
+                name=kind, kind=kind, folder=kind, wants=tuple(shown), settings=base | settings
+            )
+
+    # Corpora
+
+    def _data(self) -> Iterator[StudyJob]:
+        waited = {
+            *self.study.heard,
+            *(task.corpus for task in self.config.tasks if task.type == ASR),
+        }
+        for name in self.prepared:
+            yield from self._corpus(name, RANKS["waited" if name in waited else "data"])
+        if len(names := self.study.heard) > 1:
+            yield StudyJob(
+                name=f"merge {MERGED}", kind="merge", folder=self.study.heard_cuts,
+                rank=RANKS["waited"],
+                settings={"cuts": [self.study.cuts(name) for name in names], "split": "train"},
+                after=tuple(f"prepare {name}" for name in names),
+            )  # fmt: skip
+
+    def _corpus(self, name: str, rank: int) -> Iterator[StudyJob]:
+        corpus, where = self.config.corpora[name], self.study.data
+        if corpus.cuts:
+            folder = self.study.path(corpus.cuts, where)
+            yield StudyJob(
+                name=f"prepare {name}", kind="prepared", rank=rank,
+                settings={"cuts": str(folder)} | self._absent(folder, corpus.get),
+                inputs={"cuts": state_on_disk(folder)},
+            )  # fmt: skip
+            return
+        settings: dict[str, Any] = {
+            "layout": corpus.layout, "options": dict(corpus.options), "audio": corpus.audio,
+            "require": list(corpus.require), "max_skipped": corpus.max_skipped,
+            "exclude": [str(self.study.path(each, where)) for each in corpus.exclude],
+        }  # fmt: skip
+        inputs = {each: state_on_disk(self.study.path(each, where)) for each in corpus.exclude}
+        after: tuple[str, ...] = ()
+        if corpus.synthesis:
+            assert self.config.synthesis is not None
+            made = f"{CORPUS}/{slug_of(name)}"
+            sizes = {"task": corpus.synthesis, "sizes": resolved(self.config.synthesis)}
+            yield StudyJob(
+                name=f"synthesise {name}", kind="synthesise", settings=sizes, folder=made, rank=rank
+            )
+            settings |= {"folder": made}
+            after = (f"synthesise {name}",)
+        else:
+            folder = self.study.path(corpus.folder, where)
+            state = state_on_disk(folder)
+            hub = state is None and corpus.layout == "hf"
+            settings |= {"folder": corpus.folder if hub else str(folder)}
+            settings |= {} if hub else self._absent(folder, corpus.get)
+            inputs |= {"files": state}
+        yield StudyJob(
+            name=f"prepare {name}", kind="prepare", settings=settings, inputs=inputs, after=after,
+            folder=self.study.cuts(name), rank=rank,
+        )  # fmt: skip
+
+    def _absent(self, folder: Path, get: str) -> dict[str, str]:
+        """Say how to get what is not there; what is there has the same key whatever that says."""
+        return {} if folder.exists() else {"get": get}
+
+    # Models
+
+    def _models(self) -> Iterator[StudyJob]:
+        for model in self.config.models:
+            row = self.study.rows[model.title]
+            if model.random:
+                yield StudyJob(
+                    name=row.made_by, kind="random", folder=f"{MODELS}/{row.folder}",
+                    settings={"shape": resolved(self.study.shape(model.random)),
+                              "seed": self.config.seed},
+                )  # fmt: skip
+            elif model.checkpoint or model.hub:
+                path = self.study.path(model.checkpoint) if model.checkpoint else None
+                state = None if path is None else state_on_disk(path)
+                yield StudyJob(
+                    name=row.made_by, kind="checkpoint", inputs={"files": state},
+                    settings={"model": model.hub or str(path), "upstream": row.upstream},
+                )  # fmt: skip
+        yield from self._trainings()
+        for row in self.study.rows.values() if self.config.board.costs else ():
+            if row.made_by:
+                yield StudyJob(
+                    name=f"costs {row.model}", kind="costs", rank=RANKS["costs"], folder="costs",
+                    settings={"model": row.model, "made_by": row.made_by}, after=(row.made_by,),
+                )  # fmt: skip
+
+    def _trainings(self) -> Iterator[StudyJob]:
+        family, file = self.study.family, self.study.family_file
+        if family is None:
+            return
+        steps = {step.name: step for step in family.iterations}
+        for name in self.study.trained():
+            step = steps[name]
+            after = [self.study.heard_job] if self.study.heard_job else []
+            after += [f"{PRETRAIN} {step.teacher}"] if step.teacher in steps else []
+            cuts = self.study.heard_cuts if self.study.heard_job else None
+            data = None if cuts or family.data is None else resolved(family.data)
+            yield StudyJob(
+                name=f"{PRETRAIN} {name}", kind="pretrain", folder=f"{PRETRAIN}/{name}",
+                settings={"family": str(file), "iteration": name, "seed": self.config.seed,
+                          "cuts": cuts, "data": data, "config": key_values(step)},
+                after=tuple(after), rank=RANKS["pretrain"],
+                needs=Needs(memory_gb=_MEMORY_GB),
+            )  # fmt: skip
+
+
+def _tasks(study: Study) -> Iterator[StudyJob]:
+    """Yield the jobs of all tasks, those of heads before the ASR that may ask for their best."""
+    heads = [HeadsTask(study, task) for task in study.config.tasks if task.type != ASR]
+    asr = [
+        (BroadcastTask if task.broadcast else PreparedTask)(study, task, heads)
+        for task in study.config.tasks
+        if task.type == ASR
+    ]
+    yield from chain.from_iterable(task.data() for task in asr)
+    yield from audits([*heads, *asr])
+    yield from chain.from_iterable(task.jobs() for task in (*heads, *asr))

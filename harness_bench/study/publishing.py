@@ -1,0 +1,78 @@
+"""Results of a study: made beside their place, and put there where they say anything new."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.files import read_settings, write_bytes
+from harness_bench.core.workdir import read_note
+from harness_bench.results.manage import OF_THE_RUN
+from harness_bench.results.record import Result, load_result, write_result
+from harness_bench.scoring.publish import PREDICTIONS
+from harness_bench.study.job import JOBS
+from harness_bench.study.opened import SAVED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from harness_bench.study.job import Place
+
+FILES = "results"  # of the outcome of a job that publishes: names of its files
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def publish(place: Place, make: Callable[[Path], Iterable[Path]], **changes: Any) -> dict[str, Any]:
+    """Publish what `make` writes into a folder that it is given, with some fields changed.
+
+    A result that differs from the one there in nothing but times and places of the run stays as it
+    is, so a study that is run again leaves the same bytes. What the same job published before under
+    other names is removed. Returns the outcome of the job.
+    """
+    jobs = place.out / JOBS
+    with TemporaryDirectory(prefix=".publish-", dir=jobs) as staging:
+        paths = [*make(Path(staging))]
+        names = [_put(path, place.folder, place, changes) for path in paths]
+    before = read_note(jobs, name=f"{place.job.slug}.json")
+    if before is not None and before.outcome:
+        remove(place.folder, {*before.outcome[FILES]} - {*names})
+    return {FILES: names}
+
+
+def _put(path: Path, results: Path, place: Place, changes: dict[str, Any]) -> str:
+    result = load_result(path)
+    if not place.job.settings["times"]:
+        changes |= {"created": NO_TIME, "seconds": None, "stage_seconds": {}}
+    called = read_settings(place.out / SAVED).get("called")
+    command = f"harness-bench study {called}" if called else "harness-bench demo"
+    predictions = path.parent / result.predictions if result.predictions else None
+    result = result.model_copy(update={"command": command} | changes)
+    if predictions is not None:
+        relative = f"{PREDICTIONS}/{result.file_name.removesuffix('.json')}.jsonl"
+        result = result.model_copy(update={"predictions": relative})
+        write_bytes(results / relative, predictions.read_bytes())
+    there = results / result.file_name
+    if not _says_the_same(there, result):
+        write_result(there, result)
+    return there.name
+
+
+def _says_the_same(path: Path, result: Result) -> bool:
+    try:
+        return path.is_file() and _said(load_result(path)) == _said(result)
+    except ValueError:  # broken, or of another version
+        return False
+
+
+def _said(result: Result) -> dict[str, Any]:
+    return result.model_dump(mode="json", exclude=OF_THE_RUN)
+
+
+def remove(results: Path, names: Iterable[str]) -> None:
+    """Remove results that the study published and no longer has."""
+    for name in names:
+        (results / name).unlink(missing_ok=True)
+        predictions = f"{name.removesuffix('.json')}.jsonl"
+        (results / PREDICTIONS / predictions).unlink(missing_ok=True)
