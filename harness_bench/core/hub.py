@@ -94,6 +94,24 @@ def snapshot(
         return fetch(local=False)
 
 
+def how_to_get(source: Repository) -> str:
+    """Say how a repository is had that is not in the cache; empty where it is. Asks no one."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - where one is fetched
+
+    file = "config.json" if source.kind == "model" else "README.md"
+    found = try_to_load_from_cache(
+        source.repo, file, revision=source.revision, repo_type=source.kind
+    )
+    if isinstance(found, str):
+        return ""
+    kind = " --repo-type dataset" * (source.kind == "dataset")
+    revision = f" --revision {source.revision}" if source.revision else ""
+    return (
+        "it is fetched from the Hugging Face Hub where there is a network; elsewhere fetch it "
+        f"beforehand: hf download {source.repo}{kind}{revision}"
+    )
+
+
 def listing(source: Repository, *, way_out: str = "") -> tuple[Path, dict[str, int]]:
     """Return a repository's folder in the cache and the bytes of every file it has, by name.
 

@@ -75,18 +75,12 @@ def resolve(name: str) -> Path:
     HARNESS_MODELS comes before the table: a folder with a sub-folder `name` or a file `name.pt`,
     or a TOML file in the table's form. An unavailable model is a ValueError with the way out.
     """
-    mine, table = os.environ.get(MODELS), _read(TABLE)
-    if mine and Path(mine).is_dir():
-        for found in (Path(mine) / name, Path(mine) / f"{name}.pt"):
-            if found.exists():
-                return found
-    elif mine:
-        table |= _read(Path(mine), known=table)
-    source = table[name]
+    source = _source(name)
     if source.folder is not None:
         return source.folder
     if source.hub is not None:
         return _download(source.hub, source.revision)
+    mine = os.environ.get(MODELS)
     looked = f" ({mine} has neither a folder {name} nor a file {name}.pt)" if mine else ""
     raise ValueError(
         f"-u {name}: no weights of this model are public yet{looked}. Give yours with "
@@ -94,6 +88,36 @@ def resolve(name: str) -> Path:
         f"preset {source.preset or name} (`harness-bench family`, see docs/pretraining.md) and "
         f"export it: `harness-bench export RUN models/{name}`."
     )
+
+
+def _source(name: str) -> ModelSource:
+    """Return where a named model is, by HARNESS_MODELS or the table."""
+    mine, table = os.environ.get(MODELS), _read(TABLE)
+    if mine and Path(mine).is_dir():
+        for found in (Path(mine) / name, Path(mine) / f"{name}.pt"):
+            if found.exists():
+                return ModelSource(folder=found)
+    elif mine:
+        table |= _read(Path(mine), known=table)
+    return table[name]
+
+
+def how_to_get(model: str) -> str:
+    """Say how to get a model that is not on this machine; empty where it is. Nothing is fetched."""
+    if Path(model).exists():
+        return ""
+    if model in names():
+        source = _source(model)
+        if source.hub is None:
+            try:
+                resolve(model)
+            except ValueError as error:
+                return str(error)
+            return ""
+        model = source.hub + (f"@{source.revision}" if source.revision else "")
+    if (repository := core_hub.repository(model, "model")) is None:
+        return "there is no such folder, and this is no OWNER/NAME of the Hugging Face Hub"
+    return core_hub.how_to_get(repository)
 
 
 def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, ModelSource]:

@@ -118,9 +118,6 @@ def _row(
 ) -> dict[str, Any]:
     config, cost, parameters = step.pretrain, cost_of(step, ranks), _parameters(step)
     ruled = lr_by_rule(config, ranks)
-    every = config.export_interval_updates
-    exports = 1 + (config.max_update // every if every else 0)
-    states = STATE_COPIES * config.keep_interval_updates
     return {
         "name": step.name,
         "teacher": step.teacher or "-",
@@ -141,10 +138,18 @@ def _row(
         "gpu_hours_at_40_percent": _short(cost.gpu_hours_goal),
         "label_gpu_hours_at_10_percent": hours and _label_gpu_hours(family, step, hours),
         "label_bytes": hours and round(hours * FRAMES_PER_HOUR * LABEL_BYTES),
-        "disk_bytes": FLOAT_BYTES * (states + exports) * parameters,
+        "disk_bytes": disk_bytes(step),
         "parameters_as_fairseq_counts": parameters,
         "parameters_exported": shapes.exported_parameters(step.model),
     }
+
+
+def disk_bytes(step: IterationConfig) -> int:
+    """Return what a training's states and checkpoints take on the disk."""
+    every = step.pretrain.export_interval_updates
+    exports = 1 + (step.pretrain.max_update // every if every else 0)
+    states = STATE_COPIES * step.pretrain.keep_interval_updates
+    return FLOAT_BYTES * (states + exports) * _parameters(step)
 
 
 def _declared_hours(family: FamilyConfig, step: IterationConfig) -> float | None:

@@ -30,6 +30,10 @@ _BETWEEN = 1.0  # seconds between two looks, at least
 _NEWS = (60.0, 600.0)  # seconds between two lines of a log where nothing ends: first, at most
 _NAMED = 3  # jobs of a group that are named
 _TAIL = 12  # lines of a failure
+_LEFT: dict[Stand, str] = {
+    "cut off": "cut off, and to be gone on with", "no time": "no time was left for",
+    "waiting": "not begun",
+}  # fmt: skip
 
 
 @dataclass
@@ -139,9 +143,7 @@ def missing(look: Look) -> list[Text]:
     for cause, number in causes.most_common():
         jobs = "job needs" if number == 1 else "jobs need"
         lines.append(Text(f"left out: {number} {jobs} {cause}", style=STYLES["left out"]))
-    words: dict[Stand, str] = {"cut off": "cut off, and to be gone on with", "no time": "no time was left for",
-             "waiting": "not begun"}  # fmt: skip
-    for stand, text in words.items():
+    for stand, text in _LEFT.items():
         if found := by_stand[stand]:
             names = ", ".join(status.job.name for status in found[:_NAMED])
             more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
