@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_logged(
@@ -108,7 +108,7 @@ class Worker:
 
 
 def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:
-    limits = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
     return {**os.environ, **limits, **(environment or {})}
 
 

@@ -10,7 +10,7 @@ import re
 import socket
 import time
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.files import digest_strings, read_json, write_json
@@ -47,7 +47,7 @@ class StudyJob:
     """One step of a study. Everything in it is JSON-ready."""
 
     name: str  # unique in the study, such as "probe ser harness_st"
-    kind: str  # module of study/kinds
+    kind: str  # module of study/kinds, or the dotted name of one elsewhere
     settings: Mapping[str, Any] = field(default_factory=dict)  # all that decides what it makes
     folder: str = ""  # below the study's, where it works and logs; empty: it has none of its own
     after: tuple[str, ...] = ()  # jobs that it cannot do without
@@ -150,37 +150,81 @@ def state_file(out: Path, job: StudyJob) -> Path:
     return out / JOBS / f"{job.slug}.state.json"
 
 
-def run_job(out: Path, job: StudyJob, key: str, before: Mapping[str, Ended]) -> Ended:
+@dataclass(frozen=True)
+class Attempt:
+    """A run of a study, in which a job may begin so many times before it is given up."""
+
+    run: str = ""  # its id; empty: neither noted nor counted
+    tries: int = 3
+
+
+ONCE = Attempt()
+
+
+def run_job(
+    out: Path, job: StudyJob, key: str, before: Mapping[str, Ended], attempt: Attempt = ONCE
+) -> Ended:
     """Run one job where it is not finished, in this process; every failure is told, not raised.
 
-    `before` holds what became of the jobs that it waited for.
+    `before` holds what became of the jobs that it waited for. Where another process runs it, this
+    one waits until that has ended. A job whose worker dies each time is told as failed at last.
     """
+    from filelock import FileLock  # noqa: PLC0415 - a tenth of a second
+
     for name in job.after:
         if not before[name].good:
             return tell(out, job, key, Ended(
                 name=job.name, state="left out", why=f"it needs {name!r}: {before[name].state}",
             ))  # fmt: skip
+    (out / JOBS / "locks").mkdir(parents=True, exist_ok=True)
+    with FileLock(out / JOBS / "locks" / job.slug):
+        return _run_alone(out, job, key, before, attempt)
+
+
+def _run_alone(
+    out: Path, job: StudyJob, key: str, before: Mapping[str, Ended], attempt: Attempt
+) -> Ended:
     planned = key
     if without := [name for name in job.wants if not before[name].good]:
         key = inputs_key({"key": key, "without": without})  # to be done anew once they are there
-    work = note(out, job, key)
+    work, last = note(out, job, key), last_state(out, job)
+    tries = int(last.get("tries", 0)) if last.get("run", "") == attempt.run != "" else 0
+    if tries and last["state"] in ("done", "failed"):  # the worker that could tell is gone
+        told = {each.name: last[each.name] for each in fields(Ended) if each.name in last}
+        return Ended(**told, outcome=work.outcome)
     if finished(out, job, key):
         return Ended(name=job.name, state="kept", outcome=work.outcome)
+    attempted = {"run": attempt.run, "tries": tries + 1}
     ended = Ended(name=job.name, state="done", host=socket.gethostname(), begun=time.time())
+    if tries >= attempt.tries:
+        ended = replace(ended, state="failed", why=_worker_died(out, job, last))
+        return tell(out, job, planned, ended, attempted)
     found = {name: each.outcome for name, each in before.items() if each.good}
     if job.folder:
         (out / job.folder).mkdir(parents=True, exist_ok=True)
     running = {"name": job.name, "state": "running", "begun": ended.begun, "key": planned}
     try:
-        with Alive(state_file(out, job), running) as alive:
-            run = attribute(f"{KINDS}.{job.kind}", "run")
+        with Alive(state_file(out, job), running | attempted) as alive:
+            run = attribute(job.kind if "." in job.kind else f"{KINDS}.{job.kind}", "run")
             ended = replace(ended, outcome=run(Place(out, job, found, alive)))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         ended = replace(ended, state="failed", why=_reason(out, job, error))
     else:
         work.begin()
         work.finish(ended.outcome)
-    return tell(out, job, planned, replace(ended, seconds=time.time() - ended.begun))
+    ended = replace(ended, seconds=time.time() - ended.begun)
+    return tell(out, job, planned, ended, attempted)
+
+
+def _worker_died(out: Path, job: StudyJob, last: Mapping[str, Any]) -> str:
+    """Say why a job is given up whose worker did not live to say it."""
+    log = f" Its log: {out / job.folder / LOG}." if job.folder else ""
+    return (
+        f"its worker died {last['tries']} times while it ran, at last on {last['host']}: mostly "
+        "for want of memory, of which `dmesg` on that machine tells. It is said to need "
+        f"{job.needs.memory_gb:g} GB: give the workers more by memory_gb of [engine], or have "
+        f"fewer of them by workers, and run the study again.{log}"
+    )
 
 
 def _reason(out: Path, job: StudyJob, error: Exception) -> str:
@@ -193,10 +237,12 @@ def _reason(out: Path, job: StudyJob, error: Exception) -> str:
     return str(error)
 
 
-def tell(out: Path, job: StudyJob, key: str, ended: Ended) -> Ended:
+def tell(
+    out: Path, job: StudyJob, key: str, ended: Ended, more: Mapping[str, Any] | None = None
+) -> Ended:
     """Write what became of a job into its state file; `key` is its own of `keys`."""
     kept = {name: value for name, value in vars(ended).items() if name != "outcome"}
-    write_json(state_file(out, job), kept | {"key": key})
+    write_json(state_file(out, job), kept | {"key": key} | dict(more or {}))
     return ended
 
 

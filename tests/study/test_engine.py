@@ -1,0 +1,104 @@
+"""Jobs run on workers in order, failures stay their own, and what a worker loses is done again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_bench.core.files import read_jsonl
+from harness_bench.study.clusters import EngineConfig
+from harness_bench.study.engine import run
+from harness_bench.study.job import Ended, Needs, StudyJob, last_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KIND = "tests.study.tiny_job"
+TWO = EngineConfig(workers=2)
+
+
+def named(*jobs: StudyJob) -> dict[str, StudyJob]:
+    return {job.name: job for job in jobs}
+
+
+def job(name: str, *after: str, wants: tuple[str, ...] = (), **settings: Any) -> StudyJob:
+    return StudyJob(
+        name=name, kind=KIND, settings=settings, folder=f"work/{name}", after=after, wants=wants
+    )
+
+
+def ran(out: Path) -> list[str]:
+    return [row["name"] for row in read_jsonl(out / "runs.jsonl")]
+
+
+type Study = tuple[Path, dict[str, StudyJob], dict[str, Ended], list[Ended]]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Run once what most tests look at: a failure, a killer, and jobs that go on beside them."""
+    out = tmp_path_factory.mktemp("study")
+    jobs = named(
+        job("data"),
+        job("heads", "data"),
+        job("broken", "data", fails=True),
+        job("behind", "broken"),
+        job("killer", kills=True),
+        StudyJob(name="huge", kind=KIND, needs=Needs(gpus=99)),
+        job("board", wants=("heads", "behind", "killer", "huge")),
+        StudyJob(name="always", kind=KIND, always=True),
+    )
+    heard: list[Ended] = []
+    return out, jobs, run(out, jobs, TWO, watch=heard.append), heard
+
+
+def test_every_job_ends_and_a_failure_stays_its_own(study: Study) -> None:
+    """What needs a failed job is left out; what only wants it goes on without."""
+    _, jobs, ended, heard = study
+    assert list(ended) == list(jobs)
+    assert sorted(each.name for each in heard) == sorted(jobs)
+    states = {name: each.state for name, each in ended.items()}
+    assert states == {
+        "data": "done", "heads": "done", "broken": "failed", "behind": "left out",
+        "killer": "failed", "huge": "failed", "board": "done", "always": "done",
+    }  # fmt: skip
+    assert ended["broken"].why == "no such corpus"
+    assert "gpu" in ended["huge"].why
+
+
+def test_a_job_that_kills_its_workers_is_given_up(study: Study) -> None:
+    out, _, ended, _ = study
+    assert ran(out).count("killer") == TWO.tries
+    assert "memory" in ended["killer"].why
+    assert [ran(out).count(name) for name in ("heads", "broken", "board")] == [1, 1, 1]
+
+
+def test_outcomes_reach_the_jobs_behind(study: Study) -> None:
+    out, *_ = study
+    assert (out / "made/board.txt").read_text() == "board\nheads=7\n"
+
+
+def test_a_jobs_output_is_in_its_log(study: Study) -> None:
+    out, *_ = study
+    assert "heads says hello" in (out / "work/heads/log.txt").read_text()
+    assert last_state(out, study[1]["heads"])["state"] == "done"
+
+
+def test_what_is_finished_is_kept_without_a_worker(study: Study) -> None:
+    out, jobs, *_ = study
+    before = ran(out)
+    chosen = {name: jobs[name] for name in ("data", "heads")}
+    start = time.process_time()
+    ended = run(out, chosen, TWO)
+    assert [each.state for each in ended.values()] == ["kept", "kept"]
+    assert ended["heads"].outcome == 7
+    assert ran(out) == before
+    assert time.process_time() - start < 0.5  # no worker is started for it
+
+
+def test_no_job_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    ended = run(tmp_path, named(job("a"), job("b", "a")), EngineConfig(workers=1), until=0)
+    assert [each.state for each in ended.values()] == ["no time", "no time"]
+    assert not (tmp_path / "runs.jsonl").exists()
