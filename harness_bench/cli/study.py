@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, override
+from typing import TYPE_CHECKING, Annotated, Literal, override
 
 import typer
 from typer.core import TyperGroup
 
-from harness_bench.cli.options import Json, arg, dumped, opt
+from harness_bench.cli.options import Json, Texts, arg, dumped, opt, out_folder, refuse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness_bench.study.look import Look
 
 _RUN = "run"
+Engine = Literal["local", "slurm", "pbs", "lsf", "sge", "htcondor"]
 
 
 class FileFirst(TyperGroup):
@@ -43,6 +44,81 @@ study_app = typer.Typer(
 Folder = Annotated[
     Path | None, arg("Folder of a study; default: the one below runs/ that was at work last.")
 ]
+
+
+@study_app.command(_RUN)
+def run(
+    file: Annotated[Path, arg("TOML of the study (docs/study.md).")],
+    out: Annotated[Path | None, out_folder("Folder of the study; default: runs/<name>.")] = None,
+    *,
+    dry_run: Annotated[
+        bool, opt("Print the jobs, what they cost and what is absent; run nothing.", "--dry-run")
+    ] = False,
+    only: Annotated[
+        Texts, opt("Only jobs of this name, kind, model or task, with all they need; * fits all.")
+    ] = None,
+    jobs: Annotated[int | None, opt("Jobs at a time.", min=1)] = None,
+    engine: Annotated[Engine | None, opt("Where jobs run, instead of the TOML's [engine].")] = None,
+    minutes: Annotated[
+        float | None, opt("Begin no job later than this; show what is finished.", min=0)
+    ] = None,
+    data_root: Annotated[
+        Path | None, opt("Folder that holds the corpora, instead of the TOML's.")
+    ] = None,
+    seed: Annotated[int | None, opt("Added to all seeds, instead of the TOML's.", min=0)] = None,
+    as_json: Annotated[bool, opt("Print the dry run as JSON for programs.", "--json")] = False,
+) -> None:
+    """Run each model on each task and build the board; `study FILE` is the same.
+
+    What is finished from equal inputs is kept, what was cut off goes on, what fails stops nothing
+    else. The exit status is 1 if anything is missing at the end.
+
+    Examples:
+      harness-bench study egs/demo/study.toml
+      harness-bench study egs/paper/study.toml --dry-run
+      harness-bench study my_study.toml --only ser --only "pretrain harness_*" --jobs 4
+      harness-bench study my_study.toml --engine slurm --out /shared/runs/mine
+    """
+    from rich.console import Console
+
+    from harness_bench.study.drive import drive, engine_of, rehearse
+    from harness_bench.study.opened import open_study
+
+    study = open_study(file, out, data_root=data_root, seed=seed)
+    where = engine_of(study, engine, jobs)
+    if dry_run:
+        from harness_bench.study.dry_run import render
+
+        found = rehearse(study, where, only or ())
+        if as_json:
+            typer.echo(dumped(found.as_json()))
+        else:
+            render(found, Console())
+        return
+    if as_json:
+        refuse("--json", "it goes with --dry-run; `study status --json` tells of a run")
+    look = drive(
+        study, console=Console(stderr=True), engine=where, only=only or (), minutes=minutes
+    )
+    show_end(look)
+    raise typer.Exit(0 if look.whole else 1)
+
+
+def show_end(look: Look) -> None:
+    """Print what a study took, its board, and what is missing."""
+    from rich.console import Console
+
+    from harness_bench.study.times import draw, read_times, summary, table
+
+    console = Console()
+    title, found = read_times(look.out)
+    if found.bars:
+        console.print(table(found))
+        picture, _ = draw(found, title, look.out)
+        console.print(f"{summary(found)}: {picture}", soft_wrap=True)
+    _print_missing(console, look)
+    if (board := look.out / "leaderboard" / "index.html").is_file():
+        console.print(f"Leaderboard: {board}", soft_wrap=True)
 
 
 @study_app.command()

@@ -83,6 +83,11 @@ class Look:
         return count(self.statuses.values())
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing is missing."""
+        return self.counts["done"] == len(self.statuses)
+
+    @property
     def workers(self) -> int:
         """How many jobs run at a time."""
         sessions = self.study.sessions

@@ -1,0 +1,109 @@
+"""Run a study from its file to its board: plan, engine, watch, and what is missing at the end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from harness_bench.core.config import build
+from harness_bench.core.files import check_writable
+from harness_bench.study.clusters import POOLS, EngineConfig, pool_of
+from harness_bench.study.dry_run import DryRun, dry_run
+from harness_bench.study.guess import with_guesses
+from harness_bench.study.job import keys
+from harness_bench.study.opened import save_study
+from harness_bench.study.plan import plan
+from harness_bench.study.saved import session
+from harness_bench.study.select import select
+from harness_bench.study.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness_bench.study.job import StudyJob
+    from harness_bench.study.look import Look
+    from harness_bench.study.opened import Study
+
+
+def engine_of(study: Study, kind: str | None = None, jobs: int | None = None) -> EngineConfig:
+    """Return `[engine]` of a study with what the command line says over it."""
+    given: dict[str, Any] = dict(study.config.engine)
+    given |= {"kind": kind} if kind else {}
+    given |= {"workers": jobs} if jobs else {}
+    return build(EngineConfig, given, source=f"[engine] of {study.called or study.config.name}")
+
+
+def workers_for(engine: EngineConfig, jobs: Mapping[str, StudyJob]) -> int:
+    """Return how many jobs will run at a time."""
+    pools = [pool_of(job.needs) for job in jobs.values()]
+    found = ((engine.workers_of(pool).workers or 0, pools.count(pool)) for pool in POOLS)
+    return max(1, sum(min(workers, number) for workers, number in found))
+
+
+def drive(
+    study: Study, *, console: Console, engine: EngineConfig, only: Sequence[str] = (),
+    minutes: float | None = None,
+) -> Look:  # fmt: skip
+    """Run what is not finished of a study; return where it stands at the end.
+
+    Failures are told and stop nothing else. One driver at a time: another is a ValueError.
+
+    Args:
+        study: opened.
+        console: shows how it goes.
+        engine: where the jobs run.
+        only: patterns of `select.select`; none: all jobs.
+        minutes: no job begins later than this.
+    """
+    from harness_bench.study.engine import run  # noqa: PLC0415 - Dask takes a second
+
+    jobs, _ = with_guesses(study, plan(study))
+    chosen = select(jobs, only)
+    until = None if minutes is None else time.time() + 60 * minutes
+    check_writable(study.out, "--out")
+    study.out.mkdir(parents=True, exist_ok=True)
+    with (
+        _alone(study.out),
+        session(
+            study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
+            chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
+        ),
+    ):  # fmt: skip
+        save_study(study)
+        watch = Watch(study.out, console)
+        with watch.shown():
+            run(study.out, chosen, engine, until=until)
+    return Watch(study.out, console).look()
+
+
+def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> DryRun:
+    """Say what `drive` would do."""
+    jobs, sources = with_guesses(study, plan(study))
+    chosen = select(jobs, only)
+    return dry_run(
+        study.out, chosen, title=study.config.title, workers=workers_for(engine, chosen),
+        sources=sorted(sources),
+    )  # fmt: skip
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the study's folder; a second driver is a ValueError."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - a tenth of a second
+
+    lock = FileLock(out / ".driver.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"Another process runs the study in {out}: watch it with `harness-bench study status "
+            f"{out} --follow`, or give another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
