@@ -74,7 +74,7 @@ def run(
     else. The exit status is 1 if anything is missing at the end.
 
     Examples:
-      harness-bench study egs/demo/study.toml
+      harness-bench study run egs/demo/study.toml
       harness-bench study egs/paper/study.toml --dry-run
       harness-bench study my_study.toml --only ser --only "pretrain harness_*" --jobs 4
       harness-bench study my_study.toml --engine slurm --out /shared/runs/mine

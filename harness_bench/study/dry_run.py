@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -21,7 +22,6 @@ from harness_bench.study.status import JobStatus, StatusReader, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -138,17 +138,19 @@ def _stage(kind: str, statuses: Sequence[JobStatus], durations: Durations) -> St
     )  # fmt: skip
 
 
-def _absent(jobs: Mapping[str, StudyJob]) -> Iterator[AbsentInput]:
-    """Yield what is not here, with the jobs that need it."""
+def _absent(jobs: Mapping[str, StudyJob]) -> list[AbsentInput]:
+    """List what is not here, with the jobs that need it."""
     behind: dict[str, list[str]] = {}
     for name, job in jobs.items():
         for each in job.after:
             behind.setdefault(each, []).append(name)
+    found: dict[str, AbsentInput] = {}
     for name, job in jobs.items():
         for what, how, fetched in _absent_of(job):
-            yield AbsentInput(
-                name=what, how=how, jobs=tuple(_closure(name, behind)), fetched=fetched
-            )
+            before = found[what].jobs if what in found else ()
+            needing = tuple(dict.fromkeys([*before, *_closure(name, behind)]))
+            found[what] = AbsentInput(name=what, how=how, jobs=needing, fetched=fetched)
+    return list(found.values())
 
 
 def _closure(name: str, behind: Mapping[str, Sequence[str]]) -> dict[str, None]:
@@ -171,6 +173,10 @@ def _absent_of(job: StudyJob) -> Iterator[tuple[str, str, bool]]:
         source = core_hub.repository(settings["folder"], "dataset")
         if source is not None and (how := core_hub.how_to_get(source)):
             yield settings["folder"], " ".join(filter(None, (preset, how))), True
+    elif job.kind == "pretrain":
+        for source in (settings["data"] or {}).get("sources", ()):
+            if not Path(source["folder"]).exists():
+                yield source["folder"], f"audio of [data] in {settings['family']}", False
     elif isinstance(settings.get("get"), str):
         folder = settings.get("folder") or settings.get("cuts")
         yield f"{job.name.partition(' ')[2]} ({folder})", settings["get"] or _expected(job), False
