@@ -27,9 +27,8 @@ from harness_bench.models.checkpoint import save_checkpoint
 from harness_bench.models.features.config import DISK_MB, DTYPE, FOLDER, MEMORY_MB
 from harness_bench.models.hubert import Hubert, HubertConfig
 from harness_bench.pretrain.config import load_preset
-from harness_bench.probing.grid import run_grid
+from harness_bench.probing.grid import grid_config, run_grid
 from harness_bench.probing.probe import Subject, one_process, own_processes
-from harness_bench.probing.run import grid_config
 from harness_bench.probing.s3prl.arguments import packaged_config
 
 PEER = "espnet-s3prl"

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, typed
 
+CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
 type AudioFormat = Literal["flac", "wav"]
 type TokenType = Literal["char", "word", "bpe"]
 type ModelKind = Literal["baseline", "random", "pretrained", "other"]
@@ -119,6 +120,17 @@ class BroadcastConfig(RecipeConfig):
     split_seed: int = option(0, "of the drawing", ge=0)
     max_skipped: float = option(0.05, "largest share of utterances that may be unfit", ge=0, le=1)
     audio_check: Literal["decode", "header"] = option("decode", "header trusts the files' headers")
+
+
+def corpus_of(name: str) -> str:
+    """Return the corpus of a set: what stands before `_`, or qasr."""
+    before, divided, _ = name.partition("_")
+    return before if divided and before in CORPORA else "qasr"
+
+
+def split_of(name: str) -> str:
+    """Return the split of its corpus that a set is."""
+    return name.removeprefix(f"{corpus_of(name)}_")
 
 
 def parse_options[T](kind: type[T], words: Sequence[str], **values: Any) -> T:

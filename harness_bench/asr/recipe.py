@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness_bench.asr import fit, stages
-from harness_bench.asr.config import BroadcastConfig, PreparedConfig, RecipeConfig, words_of
+from harness_bench.asr.config import (
+    CORPORA,
+    BroadcastConfig,
+    PreparedConfig,
+    RecipeConfig,
+    corpus_of,
+    split_of,
+    words_of,
+)
 from harness_bench.asr.espnet.decode import decode
 from harness_bench.asr.espnet.frames import ctc_frames
 from harness_bench.asr.espnet.run import run
@@ -24,7 +32,6 @@ from harness_bench.core.log import say
 from harness_bench.scoring.registry import get_profile
 
 FBANK = "fbank"
-CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
 TIMES = "stage_times.json"
 # How long a training lasts, and on what, which may change when it goes on.
 _LASTING = re.compile(r"--(max_epoch|patience|num_workers|log_interval|dist_[a-z_]+) +[^ ]+ *")
@@ -300,17 +307,6 @@ def _ended_by_errors(step: Callable[..., object], *arguments: Any, **options: An
         step(*arguments, **options)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-
-
-def corpus_of(name: str) -> str:
-    """Return the corpus of a set: what stands before `_`, or qasr."""
-    before, divided, _ = name.partition("_")
-    return before if divided and before in CORPORA else "qasr"
-
-
-def split_of(name: str) -> str:
-    """Return the split of its corpus that a set is."""
-    return name.removeprefix(f"{corpus_of(name)}_")
 
 
 def splits_of(corpus: str, train_hours: str) -> tuple[str, ...]:

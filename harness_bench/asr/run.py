@@ -22,22 +22,22 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.asr import score
 from harness_bench.asr.config import (
+    CORPORA,
     AsrConfig,
     BroadcastConfig,
     PreparedConfig,
     RecipeConfig,
+    corpus_of,
     list_options,
     parse_options,
     words_of,
 )
 from harness_bench.asr.espnet.run import Step, prepare_spawned, run_steps
 from harness_bench.asr.recipe import (
-    CORPORA,
     FBANK,
     TIMES,
     Recipe,
     complete_broadcast,
-    corpus_of,
     prepare,
 )
 from harness_bench.core import workdir

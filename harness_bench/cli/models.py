@@ -126,8 +126,8 @@ def probe_exports(
     from harness_bench.pretrain.curves import run_folder
     from harness_bench.pretrain.state import PROBE_FILE, exports
     from harness_bench.probing import exports as probes
+    from harness_bench.probing.grid import grid_config
     from harness_bench.probing.probe import Subject
-    from harness_bench.probing.run import grid_config
 
     folder = run_folder(run)
     subject = Subject(

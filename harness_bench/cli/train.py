@@ -149,7 +149,11 @@ def family(
     out: Annotated[Path | None, arg("Default: runs/<name>.", callback=new_folder)] = None,
     *,
     split: Split = "train",
+    into: Annotated[
+        Path | None, out_folder("OUT, where CUTS is left to the family's [data].", "--out")
+    ] = None,
     only: Annotated[str | None, opt("Make only this iteration.")] = None,
+    labels_only: Annotated[bool, opt("Make labels, and train nothing.", "--labels-only")] = False,
     dry_run: Annotated[bool, opt("Print the plan, for --devices ranks.", "--dry-run")] = False,
     hours: Annotated[float | None, opt("Hours of audio, for the plan.")] = None,
     as_json: Json = False,
@@ -178,8 +182,8 @@ def family(
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
     made = train_family(
-        reseeded(found, seed), cuts, out, split=split, only=only, restart=restart,
-        adapt=adapt, accelerator=accelerator, devices=devices,
+        reseeded(found, seed), cuts, out or into, split=split, only=only, restart=restart,
+        adapt=adapt, labels_only=labels_only, accelerator=accelerator, devices=devices,
     )  # fmt: skip
     typer.echo(made.times.summary())
     for name, folder in made.checkpoints.items():

@@ -72,6 +72,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
     only: str | None = None,
     restart: bool = False,
     adapt: bool = False,
+    labels_only: bool = False,
     accelerator: str = "auto",
     devices: int | None = None,
     times: StageTimes | None = None,
@@ -90,6 +91,7 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
         only: make this iteration alone; its teacher must have been made before.
         restart: replace runs of another config or other inputs instead of refusing.
         adapt: go on with runs of another learning rate, clipping or length.
+        labels_only: train nothing; a later call finds the labels made.
         accelerator: auto, cpu or cuda.
         devices: ranks on this machine.
         times: collects a line per stage.
@@ -124,6 +126,8 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
                     owner, source, out / owner.name / "labels", teacher, fabric.device
                 )
             valid = _labelled(step, held_out, labels, teacher, fabric)
+        if labels_only:
+            continue
         with made.times.stage(f"{step.name}: pretraining"):
             made.checkpoints[step.name] = pretrain(
                 step, source, labels, out / step.name / "run", fabric=fabric, teacher=teacher,

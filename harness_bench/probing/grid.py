@@ -14,16 +14,17 @@ from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
 from queue import SimpleQueue
 from threading import Event
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness_bench.core.config import STRICT, resolved
+from harness_bench.core.config import STRICT, build, read_toml, resolved
 from harness_bench.core.files import write_json
 from harness_bench.core.log import say
 from harness_bench.core.workdir import write_provenance
 from harness_bench.models.features.config import FOLDER
+from harness_bench.models.layers import parse_layers
 from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.probe import (
     LOG,
@@ -39,6 +40,7 @@ from harness_bench.results.predictions import ClassPrediction, read_predictions
 from harness_bench.scoring.classes import score_classes
 
 GRID = "grid.json"
+_EVERY = 500  # steps between evaluations, unless fewer are trained
 _Rate = Annotated[float, Field(gt=0, le=1)]
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 type _Pair = tuple[float, int]  # learning rate, seed
@@ -86,6 +88,37 @@ class GridOutcome:
     test_predictions: tuple[Path, ...]  # one file per seed
     layer_weights: tuple[float, ...]  # mean over the seeds
     advice: tuple[str, ...] = ()  # why more may be in it: rates at the end of those tried, steps
+
+
+def grid_config(
+    file: str | Path | Mapping[str, Any] | None = None,
+    *,
+    learning_rates: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    layers: str | int | None = None,
+) -> GridConfig:
+    """Build a grid from a TOML file or its values, and keywords, which win; errors: ValueError."""
+    values: dict[str, Any] = {}
+    source = "probe"
+    if isinstance(file, Mapping):
+        values = {**file}
+    elif file is not None:
+        values, source = read_toml(Path(file)), str(file)
+    settings = values.setdefault("probe", {})
+    if isinstance(settings, dict):  # `build` refuses anything else
+        # One learning rate or seed may stand among the other settings, as in a demo's file.
+        for many, one in (("learning_rates", "learning_rate"), ("seeds", "seed")):
+            if one in settings:
+                values.setdefault(many, [settings[one]])
+        if steps is not None:
+            every = min(settings.get("eval_step", _EVERY), steps)
+            settings |= {"total_steps": steps, "eval_step": every}
+        if layers is not None:
+            settings["layers"] = parse_layers(str(layers))
+    values |= {} if learning_rates is None else {"learning_rates": [*learning_rates]}
+    values |= {} if seeds is None else {"seeds": [*seeds]}
+    return build(GridConfig, values, source=source)
 
 
 def run_grid(

@@ -11,15 +11,13 @@ from typing import Any, Literal, override
 from threadpoolctl import threadpool_limits
 
 from harness_bench.audio.batching import total_hours
-from harness_bench.core.config import build, read_toml
 from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
 from harness_bench.models.hub import locate, model_name
-from harness_bench.models.layers import parse_layers
 from harness_bench.probing.curves import draw_heads
-from harness_bench.probing.grid import GridConfig, GridOutcome, run_grid
+from harness_bench.probing.grid import GridConfig, GridOutcome, grid_config, run_grid
 from harness_bench.probing.head.config import LinearConfig, UnknownLabels
 from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
@@ -29,7 +27,6 @@ from harness_bench.results.record import Metric, Result, load_result
 from harness_bench.scoring.publish import Template, class_result, leakage, publish, upstream_fields
 
 PLOT, CURVES = "layer_weights.png", "learning_curves.png"
-_EVERY = 500  # steps between evaluations, unless fewer are trained
 type Head = Literal["cnn", "linear", "knn"]
 type Kind = Literal["baseline", "random", "pretrained", "other"]
 
@@ -283,34 +280,3 @@ def draw_layers(
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
         with atomic_path(target) as partial:
             figure.savefig(partial, dpi=110, format="png")
-
-
-def grid_config(
-    file: str | Path | Mapping[str, Any] | None = None,
-    *,
-    learning_rates: Sequence[float] | None = None,
-    seeds: Sequence[int] | None = None,
-    steps: int | None = None,
-    layers: str | int | None = None,
-) -> GridConfig:
-    """Build a grid from a TOML file or its values, and keywords, which win; errors: ValueError."""
-    values: dict[str, Any] = {}
-    source = "probe"
-    if isinstance(file, Mapping):
-        values = {**file}
-    elif file is not None:
-        values, source = read_toml(Path(file)), str(file)
-    settings = values.setdefault("probe", {})
-    if isinstance(settings, dict):  # `build` refuses anything else
-        # One learning rate or seed may stand among the other settings, as in a demo's file.
-        for many, one in (("learning_rates", "learning_rate"), ("seeds", "seed")):
-            if one in settings:
-                values.setdefault(many, [settings[one]])
-        if steps is not None:
-            every = min(settings.get("eval_step", _EVERY), steps)
-            settings |= {"total_steps": steps, "eval_step": every}
-        if layers is not None:
-            settings["layers"] = parse_layers(str(layers))
-    values |= {} if learning_rates is None else {"learning_rates": [*learning_rates]}
-    values |= {} if seeds is None else {"seeds": [*seeds]}
-    return build(GridConfig, values, source=source)

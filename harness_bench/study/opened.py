@@ -154,6 +154,15 @@ class Study:
         several = len(self.heard) > 1
         return f"merge {MERGED}" if several else f"prepare {self.heard[0]}" if self.heard else ""
 
+    def audio_of(self, iteration: str) -> str:
+        """Say what an iteration hears of the family's own [data]."""
+        family = self.family
+        if family is None or family.data is None:
+            return "see the model's card"
+        (step,) = (each for each in family.iterations if each.name == iteration)
+        titles = [source.title for source in family.data.sources]
+        return ", ".join(title for title in titles if title in (step.sources or titles))
+
     def title_of(self, corpus: str) -> str:
         """Return what results call a corpus, without a word about how it was made."""
         return self.config.corpora[corpus].title or corpus

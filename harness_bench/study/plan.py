@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import resolved
 from harness_bench.pretrain.config import key_values
+from harness_bench.pretrain.plan import label_owner
 from harness_bench.study.config import ASR
 from harness_bench.study.job import Needs, StudyJob, slug_of
 from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, state_on_disk
@@ -16,9 +18,10 @@ from harness_bench.study.task_base import RANKS, audits
 from harness_bench.study.task_heads import HeadsTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from harness_bench.pretrain.config import IterationConfig
     from harness_bench.study.opened import Study
 
 BOARD, LEADERBOARD = "board", "leaderboard"
@@ -42,6 +45,7 @@ class _Plan:
 
     def __init__(self, study: Study) -> None:
         self.study, self.config = study, study.config
+        self.labelled: set[str] = set()
         # Corpora that the recipe of QASR prepares by its own rules.
         own = {name for task in self.config.tasks if task.broadcast for name in task.corpora}
         used = {task.corpus for task in self.config.tasks} | {*self.study.heard}
@@ -173,23 +177,34 @@ class _Plan:
                 )  # fmt: skip
 
     def _trainings(self) -> Iterator[StudyJob]:
-        family, file = self.study.family, self.study.family_file
+        family = self.study.family
         if family is None:
             return
         steps = {step.name: step for step in family.iterations}
-        for name in self.study.trained():
-            step = steps[name]
+        trained = [steps[name] for name in self.study.trained()]
+        owners = Counter(label_owner(family, step).name for step in trained)
+        for step in trained:
+            owner = label_owner(family, step)
             after = [self.study.heard_job] if self.study.heard_job else []
             after += [f"{PRETRAIN} {step.teacher}"] if step.teacher in steps else []
-            cuts = self.study.heard_cuts if self.study.heard_job else None
-            data = None if cuts or family.data is None else resolved(family.data)
-            yield StudyJob(
-                name=f"{PRETRAIN} {name}", kind="pretrain", folder=f"{PRETRAIN}/{name}",
-                settings={"family": str(file), "iteration": name, "seed": self.config.seed,
-                          "cuts": cuts, "data": data, "config": key_values(step)},
-                after=tuple(after), rank=RANKS["pretrain"],
-                needs=Needs(memory_gb=_MEMORY_GB),
-            )  # fmt: skip
+            if owners[owner.name] > 1:  # or those that share them would wait for one another
+                if (labels := f"labels {owner.name}") not in self.labelled:
+                    self.labelled.add(labels)
+                    yield self._training("labels", owner, after)
+                after.append(labels)
+            yield self._training(PRETRAIN, step, after)
+
+    def _training(self, kind: str, step: IterationConfig, after: Sequence[str]) -> StudyJob:
+        family, cuts = self.study.family, self.study.heard_cuts if self.study.heard_job else None
+        assert family is not None
+        data = None if cuts or family.data is None else resolved(family.data)
+        return StudyJob(
+            name=f"{kind} {step.name}", kind=kind, folder=f"{PRETRAIN}/{step.name}",
+            settings={"family": str(self.study.family_file), "iteration": step.name,
+                      "seed": self.config.seed, "cuts": cuts, "data": data,
+                      "config": key_values(step)},
+            after=tuple(after), rank=RANKS["pretrain"], needs=Needs(memory_gb=_MEMORY_GB),
+        )  # fmt: skip
 
 
 def _tasks(study: Study) -> Iterator[StudyJob]:

@@ -21,10 +21,10 @@ from harness_bench.models import hub
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest
 from harness_bench.pretrain.config import checkpoint_folder, load_family
-from harness_bench.probing.grid import run_grid
+from harness_bench.probing.grid import grid_config, run_grid
 from harness_bench.probing.linear import LinearOutcome, run_linear
 from harness_bench.probing.probe import Subject
-from harness_bench.probing.run import grid_config, publish_grid, publish_linear
+from harness_bench.probing.run import publish_grid, publish_linear
 from harness_bench.results.efficiency import efficiency
 from harness_bench.results.predictions import TextPrediction, read_predictions
 from harness_bench.results.record import Costs, Result

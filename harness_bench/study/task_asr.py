@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, override
 
-from harness_bench.asr.config import AsrConfig, BroadcastConfig
+from harness_bench.asr.config import AsrConfig, BroadcastConfig, corpus_of, split_of
 from harness_bench.core.config import build, resolved
 from harness_bench.study.config import ASR, BEST_STUDENT
 from harness_bench.study.job import Needs, StudyJob, slug_of
@@ -222,8 +222,6 @@ class BroadcastTask(RecognitionTask):
     @property
     @override
     def scored(self) -> list[ScoredSplit]:
-        from harness_bench.asr.recipe import corpus_of, split_of  # noqa: PLC0415 - imports torch
-
         titles = {
             self.config.corpora[name].layout: self.study.title_of(name)
             for name in self.task.corpora

@@ -110,7 +110,9 @@ class StudyTaskJobs:
             return "see the model's card"
         names = ", ".join(self.study.title_of(name) for name in row.heard)
         kind = "synthetic " * self.config.synthetic
-        return {"text": f"{kind}{names}, train", "job": self.study.heard_job} if names else "none"
+        if not names:  # the family names its audio itself
+            return f"{kind}{self.study.audio_of(row.made_by.removeprefix('pretrain '))}"
+        return {"text": f"{kind}{names}, train", "job": self.study.heard_job}
 
 
 def audits(tasks: Iterable[StudyTaskJobs]) -> Iterator[StudyJob]:

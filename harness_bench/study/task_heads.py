@@ -45,7 +45,7 @@ class HeadsTask(StudyTaskJobs):
     @cached_property
     def grid(self) -> GridConfig:
         """Return what is tried: [heads], over it the task's file, over that what it says itself."""
-        from harness_bench.probing.run import grid_config  # noqa: PLC0415 - imports torch
+        from harness_bench.probing.grid import grid_config  # noqa: PLC0415 - a second
 
         heads, task = self.config.heads, self.task
         values: dict[str, Any] = {"probe": {**heads.probe}, "linear": {**heads.linear}}

@@ -13,7 +13,13 @@ import pytest
 
 from harness_bench.models.features.config import FOLDER
 from harness_bench.probing import grid
-from harness_bench.probing.grid import GridConfig, GridOutcome, explain_choice, run_grid
+from harness_bench.probing.grid import (
+    GridConfig,
+    GridOutcome,
+    explain_choice,
+    grid_config,
+    run_grid,
+)
 from harness_bench.probing.head.config import DIVERGED
 from harness_bench.probing.probe import (
     HeadDiverged,
@@ -24,7 +30,7 @@ from harness_bench.probing.probe import (
     own_processes,
     run_probe,
 )
-from harness_bench.probing.run import ProbeReport, draw_layers, grid_config, publish_grid
+from harness_bench.probing.run import ProbeReport, draw_layers, publish_grid
 from harness_bench.results.manage import check
 from harness_bench.results.predictions import ClassPrediction, write_predictions
 from harness_bench.results.record import load_result
