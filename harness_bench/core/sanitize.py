@@ -18,6 +18,8 @@ _SAME_LETTER = re.compile("<(initial|medial|final|isolated|wide|narrow|compat|no
 
 def clean(text: str) -> str:
     """Make an untrusted string one visible line: no control or direction characters."""
+    if text.isascii() and text.isprintable():  # which nearly all strings of a board are
+        return " ".join(text.split())
     spaced = (" " if char.isspace() else char for char in text)
     # Control, format (direction), surrogate, private and unassigned characters are category C.
     shown = (char for char in spaced if not unicodedata.category(char).startswith("C"))
