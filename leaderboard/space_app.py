@@ -46,11 +46,13 @@ def frame(page: Path) -> str:
     """Return the HTML of a frame with the built page.
 
     A frame with `srcdoc` would have no address of its own, and the page's links to its views
-    (#/model/1) would lead out of it. Without `allow-same-origin` the page cannot touch the app.
+    (#/model/1) would lead out of it. Without `allow-same-origin` the page cannot touch the app;
+    with `allow-popups` its links to papers and weights open beside it.
     """
     address = html.escape(f"gradio_api/file={page.as_posix()}", quote=True)
     return (
-        f'<iframe src="{address}" title="Leaderboard" sandbox="allow-scripts allow-downloads" '
+        f'<iframe src="{address}" title="Leaderboard" sandbox="allow-scripts allow-downloads '
+        'allow-popups allow-popups-to-escape-sandbox" '
         'style="width:100%;height:85vh;border:0"></iframe>'
     )
 

@@ -9,7 +9,7 @@ function choices(name, inputs) {
   if (inputs[0].type === "search") return inputs[0].value ? [[name, inputs[0].value]] : [];
   if (inputs.every((input) => input.checked === input.defaultChecked)) return [];
   const [ticked, others] = [true, false].map((on) => inputs.filter((input) => input.checked === on));
-  const isFewer = inputs[0].type === "checkbox" && others.length < ticked.length;
+  const isFewer = inputs.length > 1 && inputs[0].type === "checkbox" && others.length < ticked.length;
   const [key, named] = isFewer ? [`no-${name}`, others] : [name, ticked];
   return named.length ? valuesOf(named).map((value) => [key, value]) : [[key, ""]];
 }
@@ -67,11 +67,9 @@ function showAddress(hash) {
 function startBoard() {
   for (const element of document.querySelectorAll(".script")) element.hidden = false;
   if (!boards.length) return;
-  for (const [table, heads] of headsOf) {
-    headSizes.observe(table.tHead);
+  for (const [table, heads] of headsOf)
     for (const head of heads)
       head.querySelector("button").addEventListener("click", () => { turn(table, head); writeAddress(); });
-  }
   document.getElementById("filter-name").addEventListener("input", () => { filter(); writeAddress(true); });
   document.getElementById("show-all").addEventListener("click", () => {
     document.getElementById("filter-name").value = "";

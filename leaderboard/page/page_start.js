@@ -47,7 +47,6 @@ function showOther(hash) {
   const back = make("p", {}, make("a", { href: current || "#/" }, "← all models"));
   otherView.append(back, ...viewOf(hash).flat(Infinity).filter(Boolean));
   if (hash.startsWith("#/task/")) lendPlots(document.getElementById("task-plots"));
-  for (const head of otherView.querySelectorAll(".scroll thead")) headSizes.observe(head);
   const head = otherView.querySelector("h2");
   document.title = `${head.textContent} · ${title}`;
   scrollTo({ top: 0, behavior: "instant" });

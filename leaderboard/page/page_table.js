@@ -138,11 +138,16 @@ function pick(box) {
 const markMoved = ({ target }) => target.classList?.toggle("moved", target.scrollLeft > 0);
 document.addEventListener("scroll", markMoved, { capture: true, passive: true });
 
-// A head that stays in sight covers nothing that the keyboard reaches: its frame knows its size.
-const headSizes = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    const style = target.closest(".scroll").style;
-    style.setProperty("--head", `${target.offsetHeight}px`);
-    style.setProperty("--first", `${target.rows[0].cells[0].offsetWidth}px`);
-  }
-});
+// What the keyboard reaches lies below the head and beside the names, never under them.
+function uncover({ target }) {
+  const frame = target.closest?.(".scroll");
+  if (!frame || target === frame || !target.matches(":focus-visible")) return;
+  const [box, head, corner, here] = [frame, frame.querySelector("thead"),
+    frame.querySelector("thead th"), target].map((each) => each.getBoundingClientRect());
+  const [over, beside] = [head.bottom + 8 - here.top, corner.right + 8 - here.left];
+  if (over > 0 && !target.closest("thead")) frame.scrollTop -= over;
+  if (target.closest("tr > :first-child")) return;
+  if (beside > 0) frame.scrollLeft -= beside;
+  else if (here.right + 8 > box.right) frame.scrollLeft += Math.min(-beside, here.right + 8 - box.right);
+}
+document.addEventListener("focusin", uncover);

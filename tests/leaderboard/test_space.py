@@ -203,7 +203,8 @@ def test_frame_is_escaped_and_shut() -> None:
     """The page runs its script and has no access to the app around it."""
     text = frame(Path('/tmp/a"b/index.html'))  # noqa: S108 - text, no file
     assert 'src="gradio_api/file=/tmp/a&quot;b/index.html"' in text
-    assert 'sandbox="allow-scripts allow-downloads"' in text
+    allowed = "allow-scripts allow-downloads allow-popups allow-popups-to-escape-sandbox"
+    assert f'sandbox="{allowed}"' in text
 
 
 def test_table_is_the_csv(built: LeaderboardFiles) -> None:

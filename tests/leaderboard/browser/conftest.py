@@ -20,7 +20,7 @@ from harness_bench.leaderboard.page import render_page
 from harness_bench.leaderboard.plots.drawing import KINDS
 
 from harness_bench.core.files import write_text
-from harness_bench.results.record import Result
+from harness_bench.results.record import Leakage, Result
 from harness_bench.scoring.publish import class_result, publish
 from tests.leaderboard.conftest import HOSTILE, result, write_results
 from tests.scoring.conftest import class_rows
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 ARABIC = "نموذج اللهجات"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-VIEWS = ("board", "task", "model", "compare")
+VIEWS = ("board", "dense", "task", "model", "compare")
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
 
 
 @dataclass
@@ -129,11 +130,36 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     files = build(folder, folder.parent / "out", title=f"Board of {HOSTILE}")
     hashes = {
         "board": "#/",
+        "dense": "#/?rows=dense&ranks=shown",
         "task": "#/task/measured-did-tones-accuracy",
         "model": "#/model/measured-" + ARABIC.replace(" ", "-"),
         "compare": "#/compare/measured-student/measured-fbank",
     }
     return Site(files, hashes)
+
+
+@pytest.fixture(scope="package")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render models that leak, lack a column, have links and stand beside the paper's figures."""
+    folder = tmp_path_factory.mktemp("marked")
+    links = {"paper_url": "https://arxiv.org/abs/2106.07447", "licence": "apache-2.0",
+             "weights_url": "https://huggingface.co/facebook/hubert-large-ll60k"}  # fmt: skip
+    # The paper has 22.6, 51.2 and 64.14 for HuBERT-L.
+    figures = {"HuBERT-L": (20.0, 53.0, 64.14), "leaky": (21.0, 54.0, 60.0),
+               "partial": (19.0, None, 65.0), ARABIC: (40.0, 60.0, 30.0)}  # fmt: skip
+    sizes = {"HuBERT-L": 316_000_000, "leaky": 95_000_000, "partial": 28_000_000}
+    columns = (("asr", "MGB2", "wer"), ("asr", "MGB3", "wer"), ("did", "ADI5", "accuracy"))
+    shared = Leakage(verdict="shared", compared_with=("MGB2 train",), detail="412 utterances")
+    for model, values in figures.items():
+        for (task, corpus, metric), value in zip(columns, values, strict=True):
+            if value is not None:
+                leaks = {"leakage": shared} if (model, corpus) == ("leaky", "MGB2") else {}
+                made = result(model, value, task=task, metric=metric, corpus=corpus, **leaks,
+                              parameters=sizes.get(model),
+                              **(links if model == "HuBERT-L" else {}))  # fmt: skip
+                (folder / made.file_name).write_text(made.model_dump_json(), "utf-8")
+    write_text(folder / "index.html", render_page(make_board(folder, title="Marked"), {}))
+    return folder / "index.html"
 
 
 @pytest.fixture(scope="package")
