@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -131,7 +130,7 @@ class ModelRow:
     cells: dict[BoardColumn, ResultCell]
     # Of complete models; None also without an FBANK row, or a column in which any is better.
     score: SuperbScore | None = None
-    ranking: tuple[BoardColumn, ...] = ()  # the table's columns with two models or more
+    ranking: tuple[BoardColumn, ...] = ()  # the table's columns that count in mean ranks
 
     @property
     def ranked_in(self) -> int:
@@ -243,11 +242,10 @@ class BoardTable:
         """The models that lack a ranking column: no mean rank or score compares them to others."""
         return tuple(row for row in self.rows if not row.complete)
 
-    @cached_property
+    @property
     def ranking(self) -> tuple[BoardColumn, ...]:
-        """The columns with two models or more; one model alone is ranked nowhere."""
-        many = Counter(column for row in self.rows for column in row.cells)
-        return tuple(column for column in self.columns if many[column] > 1)
+        """The columns that count in mean ranks; see `ranking.ranking_columns`."""
+        return self.rows[0].ranking if self.rows else ()
 
     @cached_property
     def groups(self) -> dict[str, tuple[BoardColumn, ...]]:

@@ -49,8 +49,8 @@ def make_table(
 ) -> BoardTable:
     """Rank results of one source: one row per model, complete ones first, by mean rank.
 
-    Complete is a model with a figure in every column that ranks, that is with two models or more.
-    Others follow, those with the most columns first.
+    Complete is a model with a figure in all `ranking_columns`. Others follow, those with the most
+    columns first.
 
     Reported results among those of the other source serve as the paper's figures.
     """
@@ -72,16 +72,35 @@ def make_table(
                 result, file, places[file], ranked[file], pair, paper, span, len(files)
             )
             cells.setdefault(canonical(result.model), {})[column] = cell
-    ranking = tuple(column for column, files in grouped.items() if len(files) > _ALONE)
+    ranking = ranking_columns(grouped)
     scores = superb_scores(cells, ranking)
     rows = [ModelRow(model, own, scores.get(model), ranking) for model, own in cells.items()]
     rows.sort(key=_order)
     found_notes = [note for each in known.values() for note in each.notes]
     notes = (
         *found_notes, *_split_notes(grouped, results), *_parameter_notes(rows),
-        *_rank_notes(rows, ranking),
+        *_rank_notes(rows, grouped, ranking),
     )  # fmt: skip
     return BoardTable(source, tuple(grouped), tuple(rows), notes, known)
+
+
+def ranking_columns(grouped: Mapping[BoardColumn, Sequence[Path]]) -> tuple[BoardColumn, ...]:
+    """Return the columns that count in mean ranks and in the question which models are complete.
+
+    One model alone is ranked nowhere. Of the columns of one task, corpus and split, which differ by
+    metric or text profile, a model has one: the column with the most models counts, of equal ones
+    the last by name, which has the later version.
+    """
+    slots: dict[tuple[str, ...], BoardColumn] = {}
+    for column, files in sorted(grouped.items(), key=lambda each: len(each[1])):
+        if len(files) > _ALONE:
+            slots[_slot(column)] = column
+    chosen = {*slots.values()}
+    return tuple(column for column in grouped if column in chosen)
+
+
+def _slot(column: BoardColumn) -> tuple[str, ...]:
+    return column.task, column.corpus, column.split
 
 
 def _question(result: Result) -> tuple[str, ...]:
@@ -136,7 +155,7 @@ def rank_spans(files: Sequence[Path], evidence: Evidence | None) -> dict[Path, t
 
 
 def superb_scores(
-    rows: Mapping[str, Mapping[BoardColumn, ResultCell]], ranking: Iterable[BoardColumn]
+    rows: Mapping[str, Mapping[BoardColumn, ResultCell]], ranking: Sequence[BoardColumn]
 ) -> dict[str, SuperbScore]:
     """Return each model's score as SUPERB defines it (Feng et al., SLT 2022): 0 FBANK, 1000 best.
 
@@ -149,12 +168,12 @@ def superb_scores(
     if floor is None:
         return {}
     spans = {}
-    for column, cell in rows[floor].items():
+    for column in filter(rows[floor].get, ranking):
+        cell = rows[floor][column]
         values = [cells[column].metric.value for cells in rows.values() if column in cells]
         low, high = cell.metric.value, max(values) if column.higher_is_better else min(values)
         if low != high:
             spans[column] = low, high
-    needed = {*ranking, *spans}
     return {
         model: SuperbScore(
             BEST * fmean((cells[column].metric.value - low) / (high - low)
@@ -162,7 +181,7 @@ def superb_scores(
             len(spans),
         )
         for model, cells in rows.items()
-        if spans and needed <= cells.keys()
+        if spans and {*ranking} <= cells.keys()
     }  # fmt: skip
 
 
@@ -192,8 +211,20 @@ def _parameter_notes(rows: Iterable[ModelRow]) -> Iterable[str]:
             yield f"{row.model}: its results name several parameter counts ({written})."
 
 
-def _rank_notes(rows: Sequence[ModelRow], ranking: Sequence[BoardColumn]) -> Iterable[str]:
-    """Say why nobody has a mean rank, where several models are compared."""
+def _rank_notes(
+    rows: Sequence[ModelRow],
+    grouped: Mapping[BoardColumn, Sequence[Path]],
+    ranking: Sequence[BoardColumn],
+) -> Iterable[str]:
+    """Say which columns do not count, and why nobody has a mean rank where several could."""
+    counted = {_slot(column): column for column in ranking}
+    for column in grouped:
+        other = counted.get(_slot(column), column)
+        if other != column:
+            yield (
+                f"{column.head}: does not count in mean ranks, since the models of {other.head} "
+                "are scored in another way; score them alike."
+            )
     if ranking and not any(row.complete for row in rows):
         yield (
             f"No model has a figure in all {len(ranking)} columns that rank (two models or more), "

@@ -59,8 +59,9 @@ LEGEND = (
     "models of a column together. Only a model with a figure in all these columns has one; (2/3): "
     "it has figures in 2 of 3. "
     "† leaks: the model was trained on some of what it is scored on, in the columns marked †; not "
-    "checked: nobody has compared its training data with the split."
+    "checked: its training data were not compared with the split."
 )
+LEAKS_NOTE = f"{LEAKS}: trained on some of what it is scored on, in the columns marked †."
 SCORE = (
     "Score, as SUPERB defines it: in each column 0 for FBANK and 1000 for the best model, linear "
     "between; the mean over the columns in which some model is better than FBANK, for the models "
@@ -145,7 +146,11 @@ def latex(board: Board) -> str:
                 if rows == table.partial:
                     lines.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{PARTIAL}}}}} \\")
                 lines += [_tex_line(_line(row, table, _TEX)) for row in rows]
-            parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+            lines.append(r"\bottomrule")
+            if any(row.leaking for row in table.rows):
+                note = rf"\footnotesize {_tex(LEAKS_NOTE)}"
+                lines.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{{note}}} \\")
+            parts.append("\n".join([*lines, r"\end{tabular}"]))
     return "\n\n".join(parts) + "\n"
 
 

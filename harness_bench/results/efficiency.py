@@ -14,6 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from harness_bench.audio.frames import SAMPLE_RATE
+from harness_bench.core.files import size_text
 from harness_bench.core.log import say
 from harness_bench.core.tables import columns
 from harness_bench.core.workdir import hardware
@@ -148,7 +149,7 @@ def cost_checks(folder: Path) -> list[Check]:
     speed, memory = row.real_time_factor, row.peak_bytes
     return [
         Check("speed", f"{speed:.3g} s a second of audio, one CPU thread", value=speed),
-        Check("memory", f"{memory / 1e6:,.0f} MB that loading and running adds", value=memory),
+        Check("memory", f"{size_text(memory)} that loading and running adds", value=memory),
         Check("operations", f"{row.macs_per_second / 1e9:.3g} GMAC a second of audio",
               value=row.macs_per_second),
     ]  # fmt: skip
@@ -239,11 +240,11 @@ def render(rows: Sequence[Efficiency]) -> str:
         (
             row.name,
             f"{row.parameters:,}",
-            f"{row.disk_bytes / 1e6:,.1f} MB",
+            size_text(row.disk_bytes),
             f"{row.macs_per_second / 1e9:.3g}",
             f"{row.real_time_factor:.3g}",
             "-" if row.gpu_real_time_factor is None else f"{row.gpu_real_time_factor:.3g}",
-            f"{row.peak_bytes / 1e6:,.0f} MB",
+            size_text(row.peak_bytes),
             "-" if row.compression is None else f"{row.compression:.1%}",
             ", ".join(f"{task} {kept:.0%}" for task, kept in (row.retention or {}).items()) or "-",
         )

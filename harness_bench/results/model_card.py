@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.files import write_text
+from harness_bench.core.files import size_text, write_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import shorten
 from harness_bench.models.checkpoint import read_facts
@@ -126,16 +126,16 @@ def costs_text(costs: Costs) -> str:
     given = {
         "seconds of computing per second of audio, one CPU thread": costs.real_time_factor,
         "the same on a GPU": costs.gpu_real_time_factor,
-        "GMAC per second of audio": _scaled(costs.macs_per_second, 1e9),
-        "MB of memory that loading and running adds": _scaled(costs.peak_bytes, 1e6),
-        "MB on disk": _scaled(costs.disk_bytes, 1e6),
+        "GMAC per second of audio": costs.macs_per_second and costs.macs_per_second / 1e9,
     }
-    rows = [{"cost": name, "": f"{value:.3g}"} for name, value in given.items() if value]
+    sizes = {
+        "memory that loading and running adds": costs.peak_bytes,
+        "on disk": costs.disk_bytes,
+    }
+    written = {name: f"{value:.3g}" for name, value in given.items() if value}
+    written |= {name: size_text(size) for name, size in sizes.items() if size}
+    rows = [{"cost": name, "": value} for name, value in written.items()]
     return f"{table(rows)}\n\nMeasured on {shorten(costs.hardware, _LONG) or 'unknown hardware'}."
-
-
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value / unit
 
 
 def evaluated(found: Sequence[Result]) -> list[Any]:

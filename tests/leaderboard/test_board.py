@@ -224,6 +224,29 @@ def test_without_a_complete_model_a_note_says_so() -> None:
     assert any("no mean rank" in note or "none has a mean rank" in note for note in table.notes)
 
 
+def test_of_columns_that_no_model_shares_the_fullest_counts() -> None:
+    """Three models scored anew under a later profile must not cost all five their mean rank."""
+    figures = {
+        (name, "asr"): value for name, value in zip("fabcd", (90, 10, 20, 30, 5), strict=True)
+    }
+    found = {
+        path: each.model_copy(update={
+            "normaliser": "mgb2 v2" if each.model in "cd" else "mgb2 v3",
+            "model_kind": "baseline" if each.model == "f" else "pretrained",
+            "model": "fbank" if each.model == "f" else each.model,
+        })
+        for path, each in results(figures, up=False).items()
+    }  # fmt: skip
+    found |= results({(name, "did"): 50.0 for name in ("fbank", *"abcd")})
+    table = make_table(found, "measured")
+    assert [column.normaliser for column in table.ranking] == ["mgb2 v3", ""]
+    assert [row.model for row in table.complete] == ["a", "b", "fbank"]
+    assert [row.score and row.score.value for row in table.complete] == [1000, 875, 0]
+    assert [row.model for row in table.partial] == ["d", "c"]
+    (note,) = (note for note in table.notes if "mean rank" in note)
+    assert "mgb2 v2" in note
+
+
 def test_a_task_of_several_columns_is_a_group() -> None:
     """A model complete in all columns of ASR has a mean rank there, and none over the table."""
     found = results({("a", "asr"): 10.0, ("b", "asr"): 20.0, ("a", "ser"): 1.0, ("c", "ser"): 2.0})

@@ -4,12 +4,13 @@ import csv
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 from harness_bench.leaderboard.build import LeaderboardFiles, make_board
-from harness_bench.leaderboard.tables import render_terminal
+from harness_bench.leaderboard.tables import markdown, render_terminal, to_csv
 from rich.console import Console
 
-from harness_bench.results.record import Exported, Interval
+from harness_bench.results.record import Exported, Interval, Result, save_result
 from tests.leaderboard.conftest import MODELS, built_of, result, write_results
 
 
@@ -158,3 +159,88 @@ def test_the_spread_over_seeds_stands_beside_the_figure(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(render_terminal(files.board))
     assert "± 3.2 [59.0, 61.0]" in console.export_text()
+
+
+def leaky(model: str, value: float, verdict: str | None, **fields: Any) -> Result:
+    """Make a result with a verdict on its training data."""
+    leakage = None if verdict is None else {"verdict": verdict}
+    return result(model, value, leakage=leakage, **fields)
+
+
+def test_leaks_are_marked_by_word_and_sign(tmp_path: Path) -> None:
+    """A model that has heard the test set leads many boards; whoever copies a table must see it."""
+    files = built_of(
+        tmp_path, leaky("cheat", 90, "shared"), leaky("cheat", 40, "clean", task="ser"),
+        leaky("honest", 80, "clean"), leaky("honest", 50, "clean", task="ser"),
+        leaky("unknown", 70, None), leaky("unknown", 30, "clean", task="ser"),
+    )  # fmt: skip
+    text, tex = (path.read_text(encoding="utf-8") for path in (files.markdown, files.latex))
+    lines = {line.split(" |")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
+    cheat, honest, unknown = (lines[each] for each in ("cheat † leaks", "honest", "unknown"))
+    assert "| shared |" in cheat
+    assert "**90.0**†" in cheat
+    assert "40.0†" not in cheat
+    assert "| clean |" in honest
+    assert "| not checked |" in unknown
+    assert "†" not in honest + unknown
+    assert "† leaks: " in text.partition("Bold: ")[2]
+    assert r"cheat $\dagger$ leaks &" in tex
+    assert r"\textbf{90.0}$\dagger$" in tex
+    assert tex.count(r"\footnotesize $\dagger$ leaks: ") == 1
+    rows = csv.DictReader(io.StringIO(files.csv.read_text(encoding="utf-8")))
+    found = {(row["model"], row["task"]): (row["leakage"], row["leaking"]) for row in rows}
+    assert found["cheat", "did"] == ("shared", "True")
+    assert found["cheat", "ser"] == ("clean", "True")
+    assert found["unknown", "did"] == ("not checked", "False")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_terminal(files.board))
+    assert "cheat † leaks" in console.export_text()
+
+
+def test_leaking_models_are_left_out_of_ranks_if_asked_for(tmp_path: Path) -> None:
+    """All of a model goes, by any spelling of its name, and it is said which."""
+    honest = [leaky(name, value, None) for name, value in (("a", 80), ("b", 70))]
+    cheat = [leaky("che\u200bat", 90, "shared"), leaky("cheat", 99, "clean", task="ser")]
+    for each in (*honest, *cheat):
+        save_result(each, tmp_path)
+    board = make_board(tmp_path, title="b", include_reported=False)
+    assert {row.model: row.complete for row in board.measured.rows}["cheat"]
+    assert (board.measured.rows[0].model, board.hidden_leaking) == ("cheat", ())
+    board = make_board(tmp_path, title="b", include_reported=False, hide_leaking=True)
+    assert [(row.model, row.mean_rank) for row in board.measured.rows] == [("a", 1), ("b", 2)]
+    assert board.hidden_leaking == ("cheat",)
+    assert len(board.measured.columns) == 1
+    assert "they leak: cheat" in markdown(board)
+
+
+def test_partial_models_stand_below_a_rule(tmp_path: Path) -> None:
+    """Markdown has a heading there and LaTeX a rule; ranks in the columns are all they have."""
+    whole = [result(name, value, task=task) for task in ("did", "ser")
+             for name, value in (("a", 80), ("b", 70))]  # fmt: skip
+    files = built_of(tmp_path, *whole, result("one", 90, task="ser"))
+    above, _, below = files.markdown.read_text(encoding="utf-8").partition("### ")
+    assert "| a |" in above
+    assert "| one |" not in above
+    (line,) = (line for line in below.splitlines() if line.startswith("| one |"))
+    assert "| – (1/2) | – | **90.0** [89.0, 91.0] <sup>1</sup> |" in line
+    _, top, bottom = files.latex.read_text(encoding="utf-8").split(r"\midrule")
+    assert "one" not in top
+    assert r"\textsuperscript{1}" in bottom
+    assert r"\textsuperscript" not in top
+
+
+def test_csv_tells_ranks_and_what_the_paper_had(tmp_path: Path) -> None:
+    """Better and worse follow the metric's direction; one digit is what tables show."""
+    for value in (15.5, 15.46, 14.0, 20.0):
+        save_result(result("HArnESS-L", value, task="asr", metric="wer", corpus="MGB2",
+                           paper_url="https://a.example/p", licence="MIT"), tmp_path)  # fmt: skip
+        board = make_board(tmp_path, title="b")
+        (row,) = (row for row in csv.DictReader(io.StringIO(to_csv(board)))
+                  if row["source"] == "measured")  # fmt: skip
+        word = "equal" if round(value, 1) == 15.5 else "better" if value < 15 else "worse"
+        assert (row["against_paper"], row["paper"]) == (word, "15.5")
+        assert (row["among"], row["rank"], row["mean_rank"]) == ("1", "1", "")
+        assert (row["paper_url"], row["licence"]) == ("https://a.example/p", "MIT")
+        assert f"| {word} |" in markdown(board)
+    (model,) = board.measured.rows
+    assert (model.links, model.licence) == ({"paper": "https://a.example/p"}, "MIT")
