@@ -168,6 +168,7 @@ def family(
     Examples:
       harness-bench family egs/harness/pretrain1/conf/family_tiny.toml
       harness-bench family my_family.toml cuts/qasr runs/family
+      harness-bench family my_family_with_data.toml --out runs/family
       harness-bench family egs/harness/pretrain1/conf/family.toml --dry-run
       torchrun --nproc-per-node 8 -m harness_bench.cli family my_family.toml shar/qasr runs/family
     """

@@ -85,10 +85,28 @@ class _Plan:
             name=BOARD, kind="board", folder=LEADERBOARD, wants=tuple(shown),
             settings={"title": self.config.title, "reported": self.config.board.reported},
         )  # fmt: skip
+        yield from self._outputs(shown)
+
+    def _outputs(self, shown: list[str]) -> Iterator[StudyJob]:
+        """Yield what is made of results, trainings and corpora, of those that there are."""
+        study, file = self.study, self.study.family_file
+        cuts = {study.title_of(name): study.cuts(name) for name in self.prepared}
+        made = [f"prepare {name}" for name in self.prepared]
+        for task in (
+            BroadcastTask(study, each, []) for each in self.config.tasks if each.broadcast
+        ):
+            cuts |= task.prepared()
+            made += task.data_jobs
+        made += [f"{PRETRAIN} {name}" for name in study.trained()]
+        facts = {
+            "base": str(study.base), "title": self.config.title, "cuts": cuts,
+            "family": None if file is None else str(file),
+            "iterations": {each.title: each.iteration for each in self.config.models
+                           if each.iteration},
+        }  # fmt: skip
         for kind, settings in self.config.outputs.items():
-            base = {"base": str(self.study.base), "title": self.config.title}
             yield StudyJob(
-                name=kind, kind=kind, folder=kind, wants=tuple(shown), settings=base | settings
+                name=kind, kind=kind, folder=kind, wants=(*made, *shown), settings=facts | settings
             )
 
     # Corpora

@@ -219,6 +219,11 @@ class BroadcastTask(RecognitionTask):
             for name in self.task.corpora
         }
 
+    def prepared(self) -> dict[str, str]:
+        """Return the prepared folders by the names that results have of their corpora."""
+        layouts = {name: self.config.corpora[name].layout for name in self.task.corpora}
+        return {self.study.title_of(name): self.place(CUTS, each) for name, each in layouts.items()}
+
     @property
     @override
     def scored(self) -> list[ScoredSplit]:

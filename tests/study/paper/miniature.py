@@ -120,7 +120,7 @@ def hub(root: Path) -> None:
 def study(root: Path) -> Path:
     """Write the whole miniature; return the study's file.
 
-    Of that, two things alone are others: the hours of QASR, and that the speech is made.
+    Of that, three things alone are others: the hours of QASR, the units, and that speech is made.
     """
     path = root / "egs" / "paper" / "study.toml"
     if (root / "environment").is_file():  # it is whole: the study goes on where it was
@@ -133,6 +133,7 @@ def study(root: Path) -> Path:
     hours = "{{ train_hours = {train:g}, dev_hours = {dev:g} }}".format
     for before, after in (
         (hours(train=300, dev=6), hours(**HOURS)), ("synthetic = false", "synthetic = true"),
+        ('token_type = "bpe"', 'token_type = "bpe"\nnbpe = 22'),
     ):  # fmt: skip
         assert text.count(before) == 1
         text = text.replace(before, after)

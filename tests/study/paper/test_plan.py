@@ -1,4 +1,4 @@
-"""Every number of the paper, typed in from it, against the settings of the jobs that are planned."""
+"""Every number of the paper, typed in from it, against the settings of the planned jobs."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import yaml
 from harness_bench.leaderboard.paper_tables import load_layouts
 
-from harness_bench.models.config import HubertConfig, paper_parameters
+from harness_bench.models.config import paper_parameters
 from harness_bench.pretrain.config import load_family
 from harness_bench.probing.head.config import HeadConfig
 from harness_bench.study.job import StudyJob
@@ -82,7 +82,7 @@ def test_each_model_is_trained_as_the_paper_says(
     assert (pretrain["max_update"], pretrain["max_seconds"]) == (updates, seconds)
     assert study.family is not None
     step = next(step for step in study.family.iterations if step.name == name)
-    assert paper_parameters(HubertConfig(**model), 1000, 768) == parameters
+    assert paper_parameters(step.model, 1000, 768) == parameters
     assert step.paper is not None
     assert (step.paper.gpus, step.paper.parameters) == (gpus, parameters)
 
@@ -130,7 +130,7 @@ def test_heads_are_the_papers(study: Study, jobs: dict[str, StudyJob]) -> None:
         keys = ("hidden", "dropout", "batch_size", "total_steps", "layers")
         assert [probe[key] for key in keys] == [80, 0.4, 4, 10_000, "mean"]
         assert len(set(grid["seeds"])) == 3
-    assert HeadConfig.__dataclass_fields__["kernel"].default == 5
+    assert HeadConfig.__dataclass_fields__["kernel_size"].default == 5
 
 
 def test_asr_is_the_papers(study: Study, jobs: dict[str, StudyJob]) -> None:
@@ -160,8 +160,8 @@ def test_every_corpus_is_prepared_as_the_paper_has_it(jobs: dict[str, StudyJob])
     splits = {job.settings["options"]["split"] for job in of_kind(jobs, "prepare")
               if job.settings["layout"] == "ksuemotions"}  # fmt: skip
     assert splits == {"speaker_disjoint", "random"}
-    parts = [each["part"] for job in of_kind(jobs, "publish_heads")
-             for each in job.settings["scored"] if each["corpus"] == "ADI5 (videos not in dev)"]  # fmt: skip
+    scored = [each for job in of_kind(jobs, "publish_heads") for each in job.settings["scored"]]
+    parts = [each["part"] for each in scored if each["corpus"] == "ADI5 (videos not in dev)"]
     assert {tuple(part) for part in parts} == {("overlap", "none")}
     assert len(parts) == len(SHAPES) + len(OTHERS)
 
