@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import tracemalloc
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from harness_bench.results.predictions import ClassPrediction
 from harness_bench.scoring.classes import (
     calibration_error,
     confusion,
+    confusion_table,
     join_truth,
     per_class,
     plot_confusion,
@@ -215,6 +219,27 @@ def test_many_classes_are_told_by_their_confusions(command: Any, tmp_path: Path)
     out = command("cls", "--tsv", tmp_path / "t.tsv")[1]
     assert "most frequent confusions" in out
     assert "true \\ predicted" not in out
+
+
+def test_thousands_of_classes_fit_into_memory() -> None:
+    """Speakers as classes: counts in float64 would take 72 MB here, confusions as objects more."""
+    draw = random.Random(0)
+    rows = [
+        row(f"u{n}", f"s{draw.randrange(1500):04}", f"s{draw.randrange(1500):04}")
+        for n in range(2000)
+    ]
+    tracemalloc.start()
+    found, lines = score_classes(rows), confusion_table(confusion(rows))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 70e6
+    right = sum(each.truth == each.pred for each in rows)
+    assert found["accuracy"].value == pytest.approx(right / 20)
+    wrong = Counter((each.truth, each.pred) for each in rows if each.truth != each.pred)
+    most = sorted(wrong, key=lambda pair: (-wrong[pair], pair))[: len(lines) - 1]
+    assert [tuple(line.split()) for line in lines[1:]] == [
+        (*pair, str(wrong[pair])) for pair in most
+    ]
 
 
 @pytest.mark.parametrize(
