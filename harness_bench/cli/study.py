@@ -112,7 +112,7 @@ def show_end(look: Look) -> None:
 
     console = Console()
     title, found = read_times(look.out)
-    if found.bars:
+    if look.ran:
         console.print(table(found))
         picture, _ = draw(found, title, look.out)
         console.print(f"{summary(found)}: {picture}", soft_wrap=True)
@@ -123,7 +123,7 @@ def show_end(look: Look) -> None:
 
 @study_app.command()
 def status(
-    out: Folder = None,
+    folder: Folder = None,
     *,
     follow: Annotated[bool, opt("Show it until its driver ends.", "--follow", "-f")] = False,
     as_json: Json = False,
@@ -141,8 +141,8 @@ def status(
 
     from harness_bench.study.watch import Watch, last_study
 
-    folder, console = out or last_study(), Console()
-    watch = Watch(folder, console)
+    console = Console()
+    watch = Watch(folder or last_study(), console)
     if as_json:
         typer.echo(dumped(watch.look().as_json()))
         return
@@ -155,7 +155,7 @@ def status(
 
 
 @study_app.command()
-def times(out: Folder = None, *, as_json: Json = False) -> None:
+def times(folder: Folder = None, *, as_json: Json = False) -> None:
     """Show what the jobs of a study took, and draw which worker did what when (Gantt).
 
     Examples:
@@ -168,7 +168,7 @@ def times(out: Folder = None, *, as_json: Json = False) -> None:
     from harness_bench.study.times import draw, read_times, summary, table
     from harness_bench.study.watch import last_study
 
-    folder = out or last_study()
+    folder = folder or last_study()
     title, found = read_times(folder)
     if as_json:
         typer.echo(dumped(for_programs(found)))

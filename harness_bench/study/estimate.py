@@ -59,10 +59,10 @@ def time_left(
     """Return the seconds that are left, and whether all jobs that are left were counted.
 
     Whichever is longer: the work over the workers, or the longest chain of jobs. None where nothing
-    is known of any job that is left.
+    is known of most jobs that are left.
     """
     ends: dict[str, float] = {}
-    work, counted, whole = 0.0, False, True
+    work, known, unknown = 0.0, 0, 0
     for status in statuses:
         job = status.job
         before = max((ends.get(name, 0.0) for name in (*job.after, *job.wants)), default=0.0)
@@ -71,12 +71,12 @@ def time_left(
             continue
         seconds = durations.seconds(job)
         if seconds is None:
-            whole = False
+            unknown += 1
             continue
-        counted = True
+        known += 1
         left = max(0.0, seconds - status.seconds) if status.stand == "running" else seconds
         work += left
         ends[job.name] += left
-    if not counted:
-        return None, whole
-    return max(work / max(workers, 1), *ends.values()), whole
+    if known <= unknown:
+        return None, not unknown
+    return max(work / max(workers, 1), *ends.values()), not unknown

@@ -88,6 +88,12 @@ class Look:
         return self.counts["done"] == len(self.statuses)
 
     @property
+    def ran(self) -> bool:
+        """Whether the last session ran any job."""
+        begun = self.study.sessions[-1].begun if self.study.sessions else 0.0
+        return any(each.begun >= begun for each in self.statuses.values())
+
+    @property
     def workers(self) -> int:
         """How many jobs run at a time."""
         sessions = self.study.sessions
@@ -173,6 +179,7 @@ class Look:
         wide = width >= _WIDE
         table = _table("running", "node", "for >", "progress", ">", *(["rate >"] * wide), "left >")
         table.expand = True
+        table.columns[3].min_width = _JOB_BAR
         table.add_column(Text("log", style="dim"), ratio=1, no_wrap=True, overflow="ellipsis")
         for status in self.running[:_SHOWN]:
             found = self.progress[status.job.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.live import Live
+from rich.padding import Padding
 from rich.text import Text
 
 from harness_bench.core.process import log_lines
@@ -23,7 +24,7 @@ from harness_bench.study.status import MISSING, JobStatus, Stand, StatusReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 _SHARE = 150  # a look costs 1/150 of a core: it is taken so many times as seldom as it is long
 _BETWEEN = 1.0  # seconds between two looks, at least
@@ -76,7 +77,11 @@ class Watch:
             self._follow(self._say_news)
             return
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
-            self._follow(lambda look: live.update(look.picture(self.console.width), refresh=True))
+            self._follow(lambda look: live.update(self._below(look), refresh=True))
+
+    def _below(self, look: Look) -> RenderableType:
+        """Draw the table a line below what has been told."""
+        return Padding(look.picture(self.console.width), (1, 0, 0, 0))
 
     def _follow(self, show: Callable[[Look], None]) -> None:
         while True:
