@@ -37,6 +37,7 @@ from harness_bench.core.distributed import barrier, world
 from harness_bench.core.fabric import launched, make_fabric
 from harness_bench.core.files import check_writable, read_json, write_json
 from harness_bench.core.log import bar, cpu_seconds, say
+from harness_bench.core.process import bound
 from harness_bench.core.workdir import WorkDir, write_provenance
 from harness_bench.models.features.shards import (
     FACTS,
@@ -223,7 +224,7 @@ def run(options: argparse.Namespace) -> None:
         # Fabric would start those of the program that runs, which may be the launcher with a chain.
         torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         command = [sys.executable, "-m", *torchrun, "-m", __spec__.name, *sys.argv[1:]]
-        if code := subprocess.run(command, check=False).returncode:
+        if code := subprocess.run([*bound(), *command], check=False).returncode:
             sys.exit(code)
         _tell_unheard(options)
         return

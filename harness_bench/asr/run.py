@@ -44,7 +44,7 @@ from harness_bench.core import workdir
 from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.log import say
-from harness_bench.core.process import run_logged
+from harness_bench.core.process import bound, run_logged
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
 
@@ -248,7 +248,9 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     environment = {**os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout)}
 
     def call(*command: str, cwd: Path | None = None) -> None:
-        if code := subprocess.run(command, cwd=cwd, env=environment, check=False).returncode:
+        if code := subprocess.run(
+            [*bound(), *command], cwd=cwd, env=environment, check=False
+        ).returncode:
             sys.exit(code)
 
     call("bash", str(c.recipe / "setup.sh"), str(work))

@@ -8,6 +8,8 @@ import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness_bench.core.process import die_with_parent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -112,5 +114,7 @@ def make_fabric(
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Batches come with their rank's share already; Fabric need not wrap a loader.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    if "LOCAL_RANK" in os.environ and launched(os.environ) is None:
+        die_with_parent()  # this rank was started by the first one, without which it is lost
     fabric.launch()
     return fabric

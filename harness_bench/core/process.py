@@ -1,16 +1,22 @@
 """Run another program with its output in a log, and show the log's end when it fails."""
 
+import ctypes
 import json
 import os
 import shlex
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from shutil import which
 from types import TracebackType
 from typing import Self
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -33,7 +39,7 @@ def run_logged(
         stream.write(f"$ {shlex.join(command)}\n")
         stream.flush()
         done = subprocess.run(
-            command,
+            [*bound(), *command],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -77,7 +83,7 @@ class Worker:
     def _ordered(self, order: Mapping[str, object]) -> int:
         if self._process is None:
             self._process = subprocess.Popen(
-                self.command,
+                [*bound(), *self.command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -105,6 +111,25 @@ class Worker:
         process, self._process = self._process, None
         if process is not None:
             process.communicate()
+
+
+@cache
+def bound() -> tuple[str, ...]:
+    """Return words before a command that let it end with the thread that starts it, by a SIGTERM.
+
+    So no training goes on alone, beside the one that takes its place, where its parent was killed.
+    Linux's `setpriv` does it, which becomes the command; elsewhere there is no such word.
+    """
+    found = which("setpriv") if sys.platform == "linux" else None
+    words = (found, "--pdeathsig", "TERM", "--") if found else ()
+    tried = subprocess.run([*words, "true"], capture_output=True, check=False) if words else None
+    return words if tried is not None and tried.returncode == 0 else ()
+
+
+def die_with_parent() -> None:
+    """Have this process killed as soon as the thread that started it is gone; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:

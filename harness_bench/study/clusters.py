@@ -1,50 +1,44 @@
 """Where a study's jobs run: Dask's workers on this machine, or jobs of a cluster that are workers.
 
-`[engine]` describes the workers of jobs without a GPU, `[engine.gpu]` those of jobs with one; what
-that leaves out is as in `[engine]`. Each worker is a process that runs one job at a time.
+`[engine]` describes the workers of jobs without a GPU, `[engine.gpu]` those of jobs with one,
+`[engine.batch]` the jobs of a cluster that trainings on several machines are. What the last two
+leave out is as in `[engine]`. Each worker is a process that runs one job at a time.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import os
-from contextlib import contextmanager
+import shlex
 from dataclasses import KW_ONLY, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
-from harness_bench.core.log import say
 from harness_bench.core.process import THREAD_VARIABLES
-from harness_bench.study.job import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
-
-    from distributed import Client
-
-    from harness_bench.study.job import Needs, StudyJob
+    from harness_bench.study.job import Needs
 
 type EngineKind = Literal["local", "slurm", "pbs", "lsf", "sge", "htcondor"]
 type Pool = Literal["cpu", "gpu", "batch"]
 POOLS: tuple[Pool, ...] = ("cpu", "gpu")
-_DASK = {
-    "distributed.worker.daemon": False,  # jobs start processes of their own
-    "distributed.worker.profile.enabled": False,
-    # Jobs count their tries themselves (`job.Attempt`), because Dask would blame each that waited.
-    "distributed.scheduler.allowed-failures": 1_000_000,
-    # Jobs take minutes to days and return little: memory and bandwidth do not decide.
-    "distributed.scheduler.work-stealing-interval": "200ms",
-    "distributed.deploy.lost-worker-timeout": "5s",
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
+# Jobs start processes of their own; they take minutes to days and return little.
+DASK: dict[str, Any] = {
+    "worker.daemon": False,
+    "worker.profile.enabled": False,
+    "worker.memory.target": False,
+    "worker.memory.spill": False,
+    "worker.memory.pause": False,
+    # Jobs count their tries themselves (`job.Attempt`): Dask would blame each that waited, too.
+    "scheduler.allowed-failures": 1_000_000,
+    "scheduler.work-stealing-interval": "200ms",
+    "deploy.lost-worker-timeout": "30s",
 }
+_TIME = r"^\d+:[0-5]\d:[0-5]\d$"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -55,6 +49,17 @@ class WorkersConfig:
     cpus: int | None = Field(default=None, ge=1)  # of one worker; None: 1
     gpus: int | None = Field(default=None, ge=1)  # of one worker of `[engine.gpu]`; None: 1
     memory_gb: float | None = Field(default=None, gt=0)  # of one worker; None: no limit
+    # Of clusters alone:
+    walltime: str | None = Field(default=None, pattern=_TIME)  # hours:minutes:seconds of one worker
+    queue: str | None = Field(default=None, min_length=1)  # SLURM's partition
+    account: str | None = Field(default=None, min_length=1)  # LSF's and SGE's project
+    directives: tuple[str, ...] | None = None  # further lines of the job script, such as "--qos=x"
+
+    @property
+    def seconds(self) -> int:
+        """The walltime, 0 where there is none."""
+        hours, minutes, seconds = map(int, (self.walltime or "0:0:0").split(":"))
+        return 3600 * hours + 60 * minutes + seconds
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,46 +69,87 @@ class EngineConfig(WorkersConfig):
     _: KW_ONLY
     kind: EngineKind = "local"
     gpu: WorkersConfig = Field(default_factory=WorkersConfig)
+    batch: WorkersConfig = Field(default_factory=WorkersConfig)
     tries: int = Field(default=3, ge=1)  # of a job whose worker dies while it runs
     dashboard: int | None = Field(
         default=None, ge=0, le=65535
     )  # port of Dask's; 0: any; None: none
+    # Of clusters alone:
+    interface: str | None = Field(default=None, min_length=1)  # network of all nodes, such as "ib0"
+    prologue: tuple[str, ...] = ()  # shell lines before a worker starts, such as "module load cuda"
+    idle_minutes: float = Field(default=10, ge=0)  # without a job, then a worker is given back
+
+    def __post_init__(self) -> None:
+        """Refuse clusters whose schedulers would not know what to give."""
+        if self.kind == "local":
+            return
+        missing = [
+            name for name in ("workers", "memory_gb", "walltime") if getattr(self, name) is None
+        ]
+        if missing:
+            raise ValueError(
+                f"kind = {self.kind!r} needs {', '.join(missing)}: how many workers there may be "
+                "at a time, and what the scheduler is asked for each, such as workers = 8, "
+                'memory_gb = 16, walltime = "12:00:00"'
+            )
+        if self.kind == "htcondor" and (self.queue or self.gpu.queue):
+            raise ValueError('HTCondor has no queues; use directives = ["requirements = ..."]')
 
     def workers_of(self, pool: Pool) -> WorkersConfig:
-        """Return the settings of a pool with nothing left open."""
-        cpus, memory = self.cpus or 1, self.memory_gb
-        if pool == "gpu":
-            count = (
-                _gpus() // (self.gpu.gpus or 1) if self.gpu.workers is None else self.gpu.workers
-            )
-            return replace(
-                self.gpu, workers=count, cpus=self.gpu.cpus or cpus, gpus=self.gpu.gpus or 1,
-                memory_gb=self.gpu.memory_gb or memory,
-            )  # fmt: skip
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        count = max(1, (cores or 1) // cpus) if self.workers is None else self.workers
-        return WorkersConfig(workers=count, cpus=cpus, memory_gb=memory)
+        """Return the settings of a pool with nothing left open that this engine needs."""
+        if pool == "cpu":
+            base = {each: getattr(self, each) for each in _FIELDS}
+            base |= {"cpus": self.cpus or 1, "gpus": None, "directives": self.directives or ()}
+            return WorkersConfig(**base | {"workers": self._cpu_workers()})
+        base = vars(replace(self.workers_of("cpu"), workers=0))
+        own = self.gpu if pool == "gpu" else self.batch
+        named = {each: getattr(own, each) for each in _FIELDS if getattr(own, each) is not None}
+        found = WorkersConfig(**{each: base[each] for each in _FIELDS} | {"gpus": 1} | named)
+        if pool == "gpu" and own.workers is None and self.kind == "local":
+            return replace(found, workers=_gpus() // (found.gpus or 1))
+        return found
+
+    def _cpu_workers(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        known = hasattr(os, "sched_getaffinity")
+        cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        return max(1, cores // (self.cpus or 1))
 
     def lacks(self, needs: Needs) -> str:
         """Say why no worker can ever run a job, with the way out; nothing where one can."""
         pool = pool_of(needs)
         if pool == "batch":
-            return f"it needs {needs.nodes} machines of its own, which kind = {self.kind!r} lacks"
+            return self._lacks_batch(needs)
         table = "[engine.gpu]" if pool == "gpu" else "[engine]"
         there = self.workers_of(pool)
         if not there.workers:
             return (
-                f"it needs {needs.gpus or 'no'} GPU, and {table} has no worker for it "
-                f"(workers = {there.workers}). Give it one, or run the study where there is one."
+                f"it needs {f'{needs.gpus} GPU' if needs.gpus else 'a worker'}, and {table} has no "
+                "worker for it. Give it workers, or run the study where there is one."
             )
         if needs.gpus > (there.gpus or 0):
-            return f"it needs {needs.gpus} GPUs, and {table} gpus = {there.gpus} of one worker."
+            return f"it needs {needs.gpus} GPUs, and {table} gives a worker {there.gpus} (gpus)."
         if needs.memory_gb > (there.memory_gb or needs.memory_gb):
             return (
-                f"it needs {needs.memory_gb:g} GB of memory, and {table} memory_gb = "
-                f"{there.memory_gb:g} of one worker. Raise it, and lower workers."
+                f"it needs {needs.memory_gb:g} GB of memory, and {table} gives a worker "
+                f"{there.memory_gb:g} (memory_gb). Raise it, and have fewer workers if need be."
             )
         return ""
+
+    def _lacks_batch(self, needs: Needs) -> str:
+        """Jobs of several machines are told to SLURM alone."""
+        if self.kind == "slurm":
+            return ""
+        return (
+            f"it needs {needs.nodes} machines of its own, which a study asks of SLURM alone, not "
+            f"of kind = {self.kind!r} of [engine]. Give it nodes = 0, and one worker trains it; "
+            "where that takes too long, train it before in its folder by a script of your own "
+            "that calls torchrun (docs/pretraining.md): the worker finds it finished."
+        )
+
+
+_FIELDS = tuple(WorkersConfig.__annotations__)
 
 
 def pool_of(needs: Needs) -> Pool:
@@ -121,71 +167,73 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-@contextmanager
-def open_workers(out: Path, engine: EngineConfig, jobs: Collection[StudyJob]) -> Iterator[Client]:
-    """Start the workers that `jobs` have use for; yield Dask's client; stop all at the end."""
-    import dask  # noqa: PLC0415 - a second, with distributed
-    from distributed import Client, Scheduler, SpecCluster  # noqa: PLC0415 - as above
+def job_class(kind: EngineKind) -> Any:
+    """Return dask-jobqueue's class of a scheduler's jobs."""
+    import dask_jobqueue  # noqa: PLC0415 - a second, with distributed
 
-    with dask.config.set(_DASK), _variables(_threads(engine.cpus or 1)):
-        spec: dict[str, dict[str, Any]] = {}
-        for pool in POOLS:
-            count = sum(pool_of(job.needs) == pool for job in jobs)
-            spec |= _local(out, engine, pool, count)
-        options: dict[str, Any] = {"host": "127.0.0.1", "dashboard": False}
-        if engine.dashboard is not None:
-            options |= {"dashboard": True, "dashboard_address": f":{engine.dashboard}"}
-        with (
-            SpecCluster(
-                workers=spec, scheduler={"cls": Scheduler, "options": options},
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):  # fmt: skip
-            if engine.dashboard is not None:
-                _say_dashboard(client)
-            yield client
+    return {
+        "slurm": dask_jobqueue.slurm.SLURMJob, "pbs": dask_jobqueue.pbs.PBSJob,
+        "lsf": dask_jobqueue.lsf.LSFJob, "sge": dask_jobqueue.sge.SGEJob,
+        "htcondor": dask_jobqueue.htcondor.HTCondorJob,
+    }[kind]  # fmt: skip
 
 
-def _local(out: Path, engine: EngineConfig, pool: Pool, count: int) -> dict[str, dict[str, Any]]:
-    """Describe the workers of a pool on this machine; a worker has GPUs of its own."""
-    from distributed import Nanny  # noqa: PLC0415 - see `open_workers`
+def job_options(engine: EngineConfig, pool: Pool, logs: Path) -> dict[str, Any]:
+    """Return what dask-jobqueue's job is told of one worker of a pool.
 
-    there, found = engine.workers_of(pool), {}
-    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
-    for number in range(min(there.workers or 0, count)):
-        variables = _threads(there.cpus or 1)
-        if pool == "gpu":
-            size = there.gpus or 1
-            mine = range(number * size, (number + 1) * size)
-            names = [visible[each] if visible else str(each) for each in mine]
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(names)
-        found[f"{pool}-{number}"] = {"cls": Nanny, "options": {
-            "nthreads": 1, "resources": {pool: 1}, "env": variables, "dashboard": False,
-            "memory_limit": int((there.memory_gb or 0) * 1e9), "local_directory": str(out / JOBS),
-            "host": "127.0.0.1", "silence_logs": logging.CRITICAL,
-        }}  # fmt: skip
-    return found
-
-
-def _threads(cpus: int) -> dict[str, str]:
-    return dict.fromkeys(THREAD_VARIABLES, str(cpus))
+    A job of the cluster is one worker of one thread, and what it asks for is there for the job
+    that it runs. It ends some minutes before its walltime, so that its job goes on elsewhere.
+    """
+    there = engine.workers_of(pool)
+    margin = min(300, there.seconds // 10)  # and each a little earlier or later than the others
+    options: dict[str, Any] = {
+        "cores": there.cpus, "memory": f"{there.memory_gb}GB", "processes": 1, "job_name": "study",
+        "log_directory": str(logs), "death_timeout": 120, "interface": engine.interface,
+        "job_script_prologue": [*engine.prologue, *_prologue(engine.kind, there.cpus or 1)],
+        "worker_extra_args": [
+            "--nthreads", "1", "--resources", f"{pool}=1", "--no-dashboard",
+            "--lifetime", f"{there.seconds - 2 * margin}s", "--lifetime-stagger", f"{margin}s",
+        ],
+    }  # fmt: skip
+    return options | _asked(engine.kind, there, there.gpus or 0 if pool == "gpu" else 0)
 
 
-@contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set what workers inherit as they start; Dask would leave it set for good."""
-    before = dict(os.environ)
-    os.environ |= {**values, "DASK_LOGGING__DISTRIBUTED": "critical"}
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ |= before
+def _prologue(kind: EngineKind, cpus: int) -> list[str]:
+    """Return shell lines before a worker starts."""
+    variables = dict.fromkeys(THREAD_VARIABLES, str(cpus))
+    for name, value in DASK.items():
+        words = name.upper().replace("-", "_").replace(".", "__")
+        variables[f"DASK_DISTRIBUTED__{words}"] = str(value)
+    variables["DASK_LOGGING__DISTRIBUTED"] = "warning"
+    # Else a training would take itself for one rank of a task of srun.
+    lines = ['unset "${!SLURM_@}"'] if kind == "slurm" else []
+    lines.append(f"cd {shlex.quote(str(Path.cwd()))}")
+    return lines + [f"export {name}={value}" for name, value in variables.items()]
 
 
-def _say_dashboard(client: Client) -> None:
-    if importlib.util.find_spec("bokeh") is None:
-        say("No dashboard: Dask draws it with bokeh, which is absent (pip install bokeh).")
+def _asked(kind: EngineKind, there: WorkersConfig, gpus: int) -> dict[str, Any]:
+    """Say in a scheduler's own words what one worker asks for beside cores and memory."""
+    cpus, memory, directives = there.cpus or 1, there.memory_gb or 0, list(there.directives or ())
+    if kind == "htcondor":  # knows no walltime; the worker ends by itself
+        pairs = dict(part.split("=", maxsplit=1) for part in directives)
+        pairs |= {"accounting_group": there.account} if there.account else {}
+        pairs |= {"request_gpus": str(gpus)} if gpus else {}
+        more = {name.strip(): value for name, value in pairs.items()}
+        return {"disk": "4GB", "job_extra_directives": more}
+    asked: dict[str, Any] = {"queue": there.queue, "walltime": there.walltime}
+    if kind == "slurm":
+        asked |= {"account": there.account}
+        directives += ["--no-requeue"]  # a lost worker is sent anew by the driver
+        directives += [f"--gres=gpu:{gpus}"] if gpus else []
+    elif kind == "pbs":
+        spec = f"select=1:ncpus={cpus}:mem={memory:g}gb" + (f":ngpus={gpus}" if gpus else "")
+        asked |= {"account": there.account, "resource_spec": spec}
+    elif kind == "lsf":
+        hours, minutes, _ = (there.walltime or "").split(":")
+        asked |= {"project": there.account, "walltime": f"{hours}:{minutes}"}
+        directives += [f'-gpu "num={gpus}"'] if gpus else []
     else:
-        say(f"Dask's dashboard: {client.dashboard_link}")
+        asked |= {"project": there.account, "resource_spec": f"mem_free={memory:g}G"}
+        directives += [f"-pe smp {cpus}"] if cpus > 1 else []
+        directives += [f"-l gpu={gpus}"] if gpus else []
+    return asked | {"job_extra_directives": directives}

@@ -11,11 +11,14 @@ import os
 import sys
 import time
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.study.clusters import EngineConfig, open_workers, pool_of
+from harness_bench.study.batch import run_batch
+from harness_bench.study.clusters import EngineConfig, Pool, pool_of
 from harness_bench.study.job import (
     JOBS,
     LOG,
@@ -28,13 +31,13 @@ from harness_bench.study.job import (
     run_job,
     tell,
 )
+from harness_bench.study.workers import open_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from dask.highlevelgraph import HighLevelGraph
-    from distributed import Client
 
 type Watch = Callable[[Ended], None]
 
@@ -73,11 +76,23 @@ def run(
             told(tell(out, job, found[name], Ended(name=name, state="failed", why=lack)))
     left = {name: job for name, job in jobs.items() if name not in ended}
     if left:
-        with open_workers(out, engine, left.values()) as client:
-            task = _Task(out, Attempt(uuid.uuid4().hex, engine.tries), until)
+        with open_workers(out, engine, partial(_demand, left, ended, engine)) as client:
+            task = _Task(out, engine, uuid.uuid4().hex, until)
             for one in _results(client, left, _graph(left, found, ended, task)):
                 told(one)
     return {name: ended[name] for name in jobs}
+
+
+def _demand(
+    left: Mapping[str, StudyJob], ended: Mapping[str, Ended], engine: EngineConfig
+) -> Counter[Pool]:
+    """Count the jobs of each pool that have use for workers: on a cluster, those that could run."""
+    return Counter(
+        pool_of(job.needs)
+        for name, job in left.items()
+        if name not in ended
+        and (engine.kind == "local" or all(each in ended for each in job.after + job.wants))
+    )
 
 
 def _kept(ended: Mapping[str, Ended], name: str) -> bool:
@@ -89,16 +104,20 @@ class _Task:
     """What every job of a run is told; it goes to the workers."""
 
     out: Path
-    attempt: Attempt
+    engine: EngineConfig
+    run: str
     until: float | None
 
     def __call__(self, job: StudyJob, key: str, *before: Ended) -> Ended:
         """Run a job in a worker's process, with its output in its log."""
         if self.until is not None and time.time() > self.until:
             return tell(self.out, job, key, Ended(name=job.name, state="no time"))
-        log = self.out / (job.folder or JOBS) / LOG
-        with _output_into(log):
-            return run_job(self.out, job, key, {each.name: each for each in before}, self.attempt)
+        found = {each.name: each for each in before}
+        attempt = Attempt(self.run, self.engine.tries, partial(run_batch, self.engine))
+        if job.needs.nodes:  # in the driver's process
+            return run_job(self.out, job, key, found, attempt)
+        with _output_into(self.out / (job.folder or JOBS) / LOG):
+            return run_job(self.out, job, key, found, attempt)
 
 
 def _graph(
@@ -131,9 +150,7 @@ def _key(name: str) -> tuple[str, str]:
     return ("job", name)
 
 
-def _results(
-    client: Client, left: Mapping[str, StudyJob], graph: HighLevelGraph
-) -> Iterator[Ended]:
+def _results(client: Any, left: Mapping[str, StudyJob], graph: HighLevelGraph) -> Iterator[Ended]:
     from distributed import as_completed  # noqa: PLC0415 - a second
 
     futures = client.get(graph, [_key(name) for name in left], sync=False)

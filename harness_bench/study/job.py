@@ -19,7 +19,7 @@ from harness_bench.core.workdir import WorkDir, inputs_key
 from harness_bench.study.alive import Alive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 KINDS = "harness_bench.study.kinds"
@@ -63,6 +63,11 @@ class StudyJob:
     def slug(self) -> str:
         """Its name as a file name; names that differ have slugs that differ."""
         return slug_of(self.name)
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """All that decides what it makes, but for the jobs before it."""
+        return {"kind": self.kind, "settings": dict(self.settings), "inputs": dict(self.inputs)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,11 @@ def kinds() -> list[str]:
     return modules_in(KINDS)
 
 
+def part(kind: str, name: str) -> Any:
+    """Return a function of a kind: `run`, or where a cluster runs it, `command` and `outcome`."""
+    return attribute(kind if "." in kind else f"{KINDS}.{kind}", name)
+
+
 def keys(jobs: Mapping[str, StudyJob]) -> dict[str, str]:
     """Return the digest of all that decides what each job makes, the jobs before it included.
 
@@ -127,17 +137,13 @@ def keys(jobs: Mapping[str, StudyJob]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, job in jobs.items():
         before = {each: found[each] for each in (*job.after, *job.wants)}
-        found[name] = inputs_key(_inputs(job) | {"before": before})
+        found[name] = inputs_key(job.made_from | {"before": before})
     return found
-
-
-def _inputs(job: StudyJob) -> dict[str, Any]:
-    return {"kind": job.kind, "settings": dict(job.settings), "inputs": dict(job.inputs)}
 
 
 def note(out: Path, job: StudyJob, key: str) -> WorkDir:
     """Return the note of a job: whether one with an equal key has finished."""
-    return WorkDir(out / JOBS, _inputs(job), key=key, note=f"{job.slug}.json")
+    return WorkDir(out / JOBS, job.made_from, key=key, note=f"{job.slug}.json")
 
 
 def finished(out: Path, job: StudyJob, key: str) -> bool:
@@ -156,6 +162,7 @@ class Attempt:
 
     run: str = ""  # its id; empty: neither noted nor counted
     tries: int = 3
+    batch: Callable[[Place], Any] | None = None  # runs jobs that need machines of their own
 
 
 ONCE = Attempt()
@@ -205,7 +212,7 @@ def _run_alone(
     running = {"name": job.name, "state": "running", "begun": ended.begun, "key": planned}
     try:
         with Alive(state_file(out, job), running | attempted) as alive:
-            run = attribute(job.kind if "." in job.kind else f"{KINDS}.{job.kind}", "run")
+            run = attempt.batch if job.needs.nodes and attempt.batch else part(job.kind, "run")
             ended = replace(ended, outcome=run(Place(out, job, found, alive)))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         ended = replace(ended, state="failed", why=_reason(out, job, error))

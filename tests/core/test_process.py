@@ -1,11 +1,13 @@
 """A stage's process must leave a log, and its failure must be told where it is seen."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from harness_bench.core.process import Worker, log_lines, run_logged
+from harness_bench.core.process import Worker, bound, log_lines, run_logged
 
 
 def python(code: str) -> list[str]:
@@ -96,3 +98,24 @@ def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
             worker.run(["do", "it"], ["die"], log)
         worker.run(["do", "it"], ["again"], log)
     assert "again by" in log.read_text()
+
+
+@pytest.mark.skipif(not bound(), reason="no setpriv here")
+@pytest.mark.parametrize("how", ["run_logged", "Worker"])
+def test_a_command_ends_with_its_killed_parent(how: str, tmp_path: Path) -> None:
+    """A training that goes on alone would write beside the one that is started in its place."""
+    code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    starts = {
+        "run_logged": f"run_logged({python(code)}, Path('log'), threads=1)",
+        "Worker": f"Worker({python(code)}, threads=1).run(['x'], [], Path('log'))",
+    }[how]
+    lines = "from pathlib import Path; from harness_bench.core.process import *; "
+    parent = subprocess.Popen([sys.executable, "-c", lines + starts], cwd=tmp_path)
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -31,7 +31,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def _all(out: Path, *given: StudyJob) -> dict[str, Ended]:
     named = {job.name: job for job in given}
-    found, ended = keys(named), {}
+    found = keys(named)
+    ended: dict[str, Ended] = {}
     for name, job in named.items():
         before = {each: ended[each] for each in (*job.after, *job.wants)}
         ended[name] = run_job(out, job, found[name], before)

@@ -14,7 +14,7 @@ from harness_bench.asr.espnet.run import run
 from harness_bench.asr.kaldi import read_skipped, read_table, write_table
 from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
-from harness_bench.core.process import log_lines
+from harness_bench.core.process import bound, log_lines
 from harness_bench.core.workdir import OldNote, WorkDir
 
 BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
@@ -104,7 +104,7 @@ def _run_beside(parts: Sequence[WorkDir], arguments: Sequence[str]) -> None:
         words = _command(part.folder, arguments)
         command = [sys.executable, "-m", "harness_bench.asr.espnet.run", "-m", _PROGRAM, *words]
         with _log(part.folder).open("wb") as stream:
-            running.append((part, Popen(command, stdout=stream, stderr=STDOUT)))
+            running.append((part, Popen([*bound(), *command], stdout=stream, stderr=STDOUT)))
     failed: list[Path] = []
     try:
         while running:  # Each is noted as it ends: whatever befalls the others, it is kept.
