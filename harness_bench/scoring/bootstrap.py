@@ -85,12 +85,17 @@ class PairTables:
 
 
 def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
-    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name."""
+    """Sum statistics (N, ...) within groups -> (clusters, ...), ordered by group name.
+
+    Where each utterance is a cluster, they keep their kind: counts of many classes are large.
+    """
     if len(groups) != len(statistics):
         raise ValueError(f"{len(groups)} groups for {len(statistics)} utterances; give one each.")
     # Not by `np.unique`: an array of texts gives every one of them the room of the longest.
     place = {name: number for number, name in enumerate(sorted(set(groups)))}
     index = np.array([place[name] for name in groups], dtype=np.intp)
+    if len(place) == len(statistics):
+        return np.asarray(statistics[np.argsort(index)])
     sums = np.zeros((len(place), *statistics.shape[1:]))
     np.add.at(sums, index, statistics)
     return sums
@@ -99,7 +104,7 @@ def cluster_sums(statistics: Array, groups: Sequence[str]) -> Array:
 def paired_units(statistics: Array, groups: Sequence[str]) -> Array:
     """Return the units of an interval: clusters, or utterances where all are of one."""
     clusters = cluster_sums(statistics, groups)
-    return statistics.astype(np.float64) if len(clusters) == 1 else clusters
+    return statistics if len(clusters) == 1 else clusters
 
 
 def left_out(units: Array, value: Value) -> Array:

@@ -240,10 +240,12 @@ def system_statistics(
 def _joint_units(statistics: Iterator[Array], groups: Sequence[str], systems: int) -> Array:
     """Put all systems' resampling units side by side -> (U, M, ...), copying each of them once."""
     first = paired_units(next(statistics), groups)
-    units: Array = np.empty((len(first), systems, *first.shape[1:]))
+    units: Array = np.empty((len(first), systems, *first.shape[1:]), dtype=first.dtype)
     units[:, 0] = first
     for place, counts in enumerate(statistics, start=1):
-        units[:, place] = paired_units(counts, groups)
+        own = paired_units(counts, groups)
+        units = units.astype(np.result_type(units, own), copy=False)  # means of heads are no uint8
+        units[:, place] = own
     return units
 
 

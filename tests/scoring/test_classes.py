@@ -27,6 +27,7 @@ from harness_bench.scoring.classes import (
     read_table,
     score_classes,
 )
+from harness_bench.scoring.systems import compare_systems
 from tests.scoring.conftest import class_rows, compare_pair
 
 if TYPE_CHECKING:
@@ -233,6 +234,11 @@ def test_thousands_of_classes_fit_into_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 70e6
+    tracemalloc.start()
+    compare_systems({"a": rows, "b": rows[::-1]}, metric="uar", resamples=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 110e6, "in float64 the two take 144 MB, and each once more"
     right = sum(each.truth == each.pred for each in rows)
     assert found["accuracy"].value == pytest.approx(right / 20)
     wrong = Counter((each.truth, each.pred) for each in rows if each.truth != each.pred)
