@@ -40,8 +40,8 @@ def engine_of(study: Study, kind: str | None = None, jobs: int | None = None) ->
 def workers_for(engine: EngineConfig, jobs: Mapping[str, StudyJob]) -> int:
     """Return how many jobs will run at a time."""
     pools = [pool_of(job.needs) for job in jobs.values()]
-    found = ((engine.workers_of(pool).workers or 0, pools.count(pool)) for pool in POOLS)
-    return max(1, sum(min(workers, number) for workers, number in found))
+    found = {pool: pools.count(pool) for pool in POOLS if pool in pools}  # GPUs: by torch's seconds
+    return max(1, sum(min(engine.workers_of(p).workers or 0, n) for p, n in found.items()))
 
 
 def drive(
@@ -67,7 +67,7 @@ def drive(
     check_writable(study.out, "--out")
     study.out.mkdir(parents=True, exist_ok=True)
     with (
-        _alone(study.out),
+        alone(study.out),
         session(
             study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
             chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
@@ -91,7 +91,7 @@ def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> Dr
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[None]:
     """Hold the study's folder; a second driver is a ValueError."""
     from filelock import FileLock, Timeout  # noqa: PLC0415 - a tenth of a second
 

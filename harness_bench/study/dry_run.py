@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _HOUR = 3600.0
 _HUB_LAYOUT = "hf"
 _LEAST_GB = 0.001
+_WIDE = 100  # characters, from which on there is room for bars
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +208,8 @@ def about(hours: float) -> str:
 
 
 def _one_digit(number: float) -> float:
+    if not number:
+        return 0.0
     digits = 10 ** math.floor(math.log10(number))
     return round(number / digits) * digits
 
@@ -215,19 +218,21 @@ def render(found: DryRun, console: Console) -> None:
     """Print it for people."""
     console.print(Text(found.title, style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("stage")
-    table.add_column("")
+    bars = console.width >= _WIDE
+    for head in ("stage", *([""] * bars)):
+        table.add_column(head, no_wrap=True)
     for head in ("jobs", "finished", "cut off", "CPU hours", "GPU hours", "disk"):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     for stage in found.stages:
-        known = stage.unknown < stage.jobs - stage.finished
+        left = stage.jobs - stage.finished
         counts = count(()) | {"done": stage.finished, "cut off": stage.cut_off,
-                              "waiting": stage.jobs - stage.finished - stage.cut_off}  # fmt: skip
-        more = " +?" if stage.unknown and known else "?" if stage.unknown else ""
+                              "waiting": left - stage.cut_off}  # fmt: skip
+        unsaid = "" if not stage.unknown else "?" if stage.unknown == left else " + ?"
         table.add_row(
-            stage.kind, stacked_bar(counts, 16), str(stage.jobs), str(stage.finished or ""),
-            str(stage.cut_off or ""), about(stage.cpu_hours) + more * (not stage.gpu_hours),
-            about(stage.gpu_hours) + more * bool(stage.gpu_hours),
+            stage.kind, *([stacked_bar(counts, 16)] * bars), str(stage.jobs),
+            str(stage.finished or ""), str(stage.cut_off or ""),
+            about(stage.cpu_hours) + unsaid * (not stage.gpu_hours),
+            about(stage.gpu_hours) + unsaid * bool(stage.gpu_hours),
             f"{_one_digit(stage.disk_gb):,.3g} GB" if stage.disk_gb >= _LEAST_GB else "",
         )  # fmt: skip
     console.print(table)
@@ -244,7 +249,8 @@ def summary(found: DryRun) -> list[Text]:
     unknown = sum(stage.unknown for stage in found.stages)
     workers = f"{found.workers} worker{'s' * (found.workers != 1)}"
     parts = [f"{about(cpu) or '0'} of CPU cores", f"{about(gpu)} of GPUs" * bool(gpu)]
-    parts += [f"{_one_digit(disk):,.3g} GB of disk ({found.free_gb:,.0f} GB free)" * bool(disk)]
+    if disk >= _LEAST_GB:
+        parts.append(f"{_one_digit(disk):,.3g} GB of disk ({found.free_gb:,.0f} GB free)")
     total = f"{found.left} jobs are left, by estimate {', '.join(filter(None, parts))}"
     total += f"; about {about(found.hours) or '0'} on {workers}." if found.hours else "."
     lines = [Text(), Text(total)]
