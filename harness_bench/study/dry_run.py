@@ -210,8 +210,8 @@ def about(hours: float) -> str:
 def _one_digit(number: float) -> float:
     if not number:
         return 0.0
-    digits = 10 ** math.floor(math.log10(number))
-    return round(number / digits) * digits
+    digits: float = 10.0 ** math.floor(math.log10(number))
+    return float(round(number / digits) * digits)
 
 
 def render(found: DryRun, console: Console) -> None:

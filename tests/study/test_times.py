@@ -53,7 +53,7 @@ def test_time_without_a_driver_counts_for_nothing() -> None:
     statuses = [_ran("a 1", 1000, 10), _ran("a 2", 90_000, 10)]
     found = study_times(_study((1000, 1010), (90_000, 90_010), workers=1), statuses, now=1e9)
     assert found.seconds == 20
-    assert found.pauses == (10,)
+    assert list(found.pauses) == [10]
     assert [bar.begun for bar in found.bars] == [0, 10]
     assert found.idle == 0
     # A session in which all was kept says nothing of the workers.
