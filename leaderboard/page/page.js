@@ -26,12 +26,15 @@ const mark = (model) => make("i", { class: `dot ${model.mark}`, "aria-hidden": "
 const modelLink = (model) =>
   make("a", { href: route("model", model.id), dir: "auto" }, model.name);
 const leaks = (model) => (model.leaking ? make("span", { class: "tag leaks" }, data.leaks) : null);
-const columnLink = (column) => make("a", { href: route("task", column.id), dir: "auto" }, column.head);
+const named = (model) => make("div", { class: "who" }, mark(model),
+  make("div", { class: "name" }, modelLink(model), leaks(model)));
+const columnLink = (column) => make("a", { href: route("task", column.id), dir: "auto" },
+  column.head.replace(/ (?=[↑↓]$)/, "\u00a0")); // an arrow alone would begin a line
 
 // A table in a frame that scrolls by itself: behind a row's head stand figures, { words } or { none }.
 function grid(caption, heads, rows) {
   const cells = (contents, tag, scope) => contents.map((content, place) => {
-    const kind = place === 0 || content.words ? null : content.none ? "number none" : "number";
+    const kind = place === 0 ? null : content.words ? "words" : content.none ? "number none" : "number";
     return make(place ? tag : "th", { scope: place && tag === "td" ? null : scope, class: kind },
       content.words ?? content.none ?? content);
   });

@@ -86,5 +86,6 @@ function startBoard() {
   });
   document.querySelectorAll("input.pick:checked").forEach(pick);
   // On a phone the tables come first.
-  document.getElementById("filters").open = !matchMedia("(max-width: 40rem)").matches;
+  if (matchMedia("(max-width: 40rem)").matches)
+    for (const each of document.querySelectorAll("details[data-narrow]")) each.open = false;
 }

@@ -9,15 +9,16 @@ const list = (entries) => make("dl", {}, entries.map(([name, value]) =>
 function taskView(column) {
   const models = modelsIn(column).sort((a, b) => a.results[column.id].place - b.results[column.id].place);
   const [best, scale, measured] = [models[0], scaleOf(column), column.source === "measured"];
+  const tested = column.tests.length > 0;
   const papers = models.some((model) => model.results[column.id].paper);
-  const heads = ["model", column.metric, "rank", ...(measured ? ["minus the best", "p", "p, Holm"] : []),
+  const heads = ["model", column.metric, "rank", ...(tested ? ["minus the best", "p", "p, Holm"] : []),
     ...(papers ? paperHeads : []), "parameters"];
   const rows = models.map((model) => {
     const result = model.results[column.id];
     const test = paired(column, model, best);
     const beside = test ? minus(test) : model === best ? "best" : "–";
-    return [[mark(model), modelLink(model), leaks(model)], scaled(result, scale, model.mark), result.rank,
-      ...(measured ? [beside, test ? pValue(test[3]) : "–", test ? pValue(test[4]) : "–"] : []),
+    return [named(model), scaled(result, scale, model.mark), result.rank,
+      ...(tested ? [beside, test ? pValue(test[3]) : "–", test ? pValue(test[4]) : "–"] : []),
       ...(papers ? paperOf(result) : []), model.parameters];
   });
   const methods = [...new Set(column.tests.map((test) => test.method))];
@@ -49,7 +50,7 @@ function breakdownTable(column, breakdown, models) {
   const size = (at) => Math.max(...shown.map((model) => breakdown.models[model.id][at]?.[1] ?? 0));
   const heads = ["model", ...breakdown.values.map((value, at) =>
     [make("span", { dir: "auto" }, value), make("span", { class: "interval" }, `n = ${size(at)}`)])];
-  const rows = shown.map((model) => [[mark(model), modelLink(model), leaks(model)],
+  const rows = shown.map((model) => [named(model),
     ...breakdown.models[model.id].map((cell) => (cell
       ? make("span", { class: "heat", style: { "--share": share(cell[0]) } }, cell[0].toFixed(1)) : { none: "–" }))]);
   const more = breakdown.more ? ` The ${breakdown.values.length} largest are shown, ${breakdown.more} are not.` : "";
@@ -75,6 +76,7 @@ function modelView(model) {
     && columns.some((column) => other.results[column.id]));
   return [
     make("h2", { tabindex: "-1", dir: "auto" }, mark(model), model.name, leaks(model)),
+    model.leaking ? make("p", { class: "warning" }, "† This model was trained on some of what it is scored on, in the columns marked so; “Where the figures come from” says what was found.") : null,
     list(facts),
     grid("All its figures, each on its column’s scale", heads, rows),
     rivals.length ? compareForm(model, rivals) : null,

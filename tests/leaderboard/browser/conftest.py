@@ -142,7 +142,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render models that leak, lack a column, have links and stand beside the paper's figures."""
     folder = tmp_path_factory.mktemp("marked")
-    links = {"paper_url": "https://arxiv.org/abs/2106.07447", "licence": "apache-2.0",
+    links: dict[str, Any] = {"paper_url": "https://arxiv.org/abs/2106.07447", "licence": "apache-2.0",
              "weights_url": "https://huggingface.co/facebook/hubert-large-ll60k"}  # fmt: skip
     # The paper has 22.6, 51.2 and 64.14 for HuBERT-L.
     figures = {"HuBERT-L": (20.0, 53.0, 64.14), "leaky": (21.0, 54.0, 60.0),
@@ -153,7 +153,9 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for model, values in figures.items():
         for (task, corpus, metric), value in zip(columns, values, strict=True):
             if value is not None:
-                leaks = {"leakage": shared} if (model, corpus) == ("leaky", "MGB2") else {}
+                leaks: dict[str, Any] = (
+                    {"leakage": shared} if (model, corpus) == ("leaky", "MGB2") else {}
+                )
                 made = result(model, value, task=task, metric=metric, corpus=corpus, **leaks,
                               parameters=sizes.get(model),
                               **(links if model == "HuBERT-L" else {}))  # fmt: skip

@@ -65,11 +65,11 @@ def test_heads_and_names_stay_in_sight(
         assert found["corner"] == found["name"] == [1, True], (x, y)
         assert found["covered"], "figures shine through the names"
         assert found["painted"], (x, y)
-        if found["moved"][1] > 200:  # more than the caption's height
+        moved = found["moved"]
+        if moved[1] > 200:  # more than the caption's height
             assert found["head"] == [1], (x, y)
-    assert found["moved"][0] > 0
-    if board == "large":
-        assert found["moved"][1] > 0
+        assert moved[0] > 0 or x == 0, "nothing to scroll sideways proves nothing"
+        assert moved[1] > 0 or y == 0 or board == "marked"
 
 
 @pytest.mark.parametrize("board", ["site", "marked"])

@@ -87,7 +87,7 @@ def test_compare_shows_the_paired_test(look: Look, site: Site) -> None:
     """Tick two models: difference and p are those of the library's own paired comparison."""
     page = look.open(site.files.html)
     pick = page.locator(f"{MEASURED} input.pick")
-    names = page.locator(f"{MEASURED} tbody th a").all_inner_texts()
+    names = page.locator(f"{MEASURED} tbody .name > a").all_inner_texts()
     assert not page.locator("#compare-link").is_visible()
     pick.nth(names.index("student")).check()
     pick.nth(names.index("fbank")).check()
@@ -162,7 +162,7 @@ def test_keyboard_alone(look: Look, site: Site) -> None:
 def test_every_model_has_a_page(look: Look, site: Site) -> None:
     """Each link of both tables leads to a page that names its model and its figures."""
     page = look.open(site.files.html)
-    links = page.locator("#board table.board tbody th a").evaluate_all(
+    links = page.locator("#board table.board tbody .name > a").evaluate_all(
         "links => links.map(link => [link.getAttribute('href'), link.textContent])"
     )
     assert len(links) > len(MODELS)
