@@ -109,8 +109,9 @@ def load_layouts(path: Path) -> tuple[TableLayout, ...]:
 
 
 def read_both(results: Path) -> list[Result]:
-    """Read the results of a folder that can be read, and the paper's own."""
-    return [*load_results(results)[0].values(), *load_results(PAPER)[0].values()]
+    """Read the results of a folder that can be read, if there is one, and the paper's own."""
+    own = load_results(results)[0] if results.is_dir() else {}
+    return [*own.values(), *load_results(PAPER)[0].values()]
 
 
 def lay_out(layout: TableLayout, results: Iterable[Result], counts: Mapping[str, int]) -> LaidTable:

@@ -81,11 +81,11 @@ class _Plan:
         for job in _tasks(self.study):
             shown += [job.name] if job.kind.startswith("publish") else []
             yield job
-        yield StudyJob(
-            name=BOARD, kind="board", folder=LEADERBOARD, wants=tuple(shown),
+        yield from self._outputs(shown)
+        yield StudyJob(  # last: it shows the curves that outputs leave beside the results
+            name=BOARD, kind="board", folder=LEADERBOARD, wants=(*shown, *self.config.outputs),
             settings={"title": self.config.title, "reported": self.config.board.reported},
         )  # fmt: skip
-        yield from self._outputs(shown)
 
     def _outputs(self, shown: list[str]) -> Iterator[StudyJob]:
         """Yield what is made of results, trainings and corpora, of those that there are."""

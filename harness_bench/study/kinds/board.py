@@ -18,7 +18,7 @@ def run(place: Place) -> dict[str, Any]:
     """Write the board into the job's folder."""
     results = place.out / RESULTS
     results.mkdir(exist_ok=True)
-    there = {name for outcome in place.found.values() for name in outcome[FILES]}
+    there = {name for outcome in place.found.values() for name in outcome.get(FILES, ())}
     remove(results, _ever_published(place) - there)
     settings = place.job.settings
     made = build(
