@@ -86,7 +86,7 @@ def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> Dr
     chosen = select(jobs, only)
     return dry_run(
         study.out, chosen, title=study.config.title, workers=workers_for(engine, chosen),
-        sources=sorted(sources),
+        sources=sorted(sources), lacks=engine.lacks,
     )  # fmt: skip
 
 

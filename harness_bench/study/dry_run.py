@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,11 @@ from harness_bench.study.saved import SavedStudy
 from harness_bench.study.status import JobStatus, StatusReader, count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
-    from harness_bench.study.job import StudyJob
+    from harness_bench.study.job import Needs, StudyJob
 
 _HOUR = 3600.0
 _HUB_LAYOUT = "hf"
@@ -64,6 +65,7 @@ class DryRun:
     title: str
     stages: tuple[StageCost, ...]
     absent: tuple[AbsentInput, ...]
+    lacking: dict[str, int]  # why no worker can run jobs -> how many of them
     workers: int
     hours: float | None  # from the first to the last job, on so many workers
     free_gb: float
@@ -81,7 +83,7 @@ class DryRun:
 
 def dry_run(
     out: Path, jobs: Mapping[str, StudyJob], *, title: str, workers: int,
-    sources: Sequence[str] = (),
+    sources: Sequence[str] = (), lacks: Callable[[Needs], str] = lambda _: "",
 ) -> DryRun:  # fmt: skip
     """Look at what is finished and what is absent; nothing is made, and nobody is asked.
 
@@ -91,6 +93,7 @@ def dry_run(
         title: of the study.
         workers: so many jobs run at a time.
         sources: where those hours are from.
+        lacks: says why no worker can ever run a job with such needs, and nothing where one can.
     """
     statuses = _statuses(out, jobs, title)
     durations = Durations.measured(statuses.values())
@@ -106,6 +109,7 @@ def dry_run(
         title=title,
         stages=tuple(_stage(kind, found, durations) for kind, found in by_kind.items()),
         absent=tuple(_absent(jobs)),
+        lacking=dict(Counter(filter(None, (lacks(job.needs) for job in jobs.values())))),
         workers=workers,
         hours=None if seconds is None else seconds / _HOUR,
         free_gb=shutil.disk_usage(place).free / 1e9,
@@ -262,6 +266,11 @@ def summary(found: DryRun) -> list[Text]:
         jobs = f"{len(each.jobs)} job{'s' * (len(each.jobs) != 1)} cannot do without"
         style = "yellow" if each.fetched else "red"
         lines += [Text(f"{what}: {each.name} ({jobs})", style), Text(f"  {each.how}")]
-    if any(not each.fetched for each in found.absent):
-        lines.append(Text("Everything else runs. The same command goes on once more is there."))
+    for why, number in found.lacking.items():
+        lines += [
+            Text(f"no worker: for {number} job{'s' * (number != 1)}", "red"),
+            Text(f"  {why}"),
+        ]
+    if found.lacking or any(not each.fetched for each in found.absent):
+        lines.append(Text("Everything else runs. The same command goes on once that is there."))
     return lines

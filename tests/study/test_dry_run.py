@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness_bench.pretrain.plan import cost_of
 from harness_bench.study import guess as guessing
+from harness_bench.study.clusters import EngineConfig
 from harness_bench.study.dry_run import about, dry_run, render
 from harness_bench.study.guess import corpus_hours, guess, with_guesses
 from harness_bench.study.job import Ended, Needs, StudyJob, keys, run_job, tell
@@ -91,7 +92,8 @@ def test_hours_are_of_cpus_and_gpus(tmp_path: Path) -> None:
             StudyJob(name="c", kind="odd"),
         )
     }
-    found = dry_run(tmp_path, jobs, title="x", workers=8)
+    engine = EngineConfig(workers=8)
+    found = dry_run(tmp_path, jobs, title="x", workers=8, lacks=engine.lacks)
     by_kind = {stage.kind: stage for stage in found.stages}
     assert by_kind["big"].gpu_hours == 24
     assert by_kind["big"].cpu_hours == 0
@@ -106,6 +108,8 @@ def test_hours_are_of_cpus_and_gpus(tmp_path: Path) -> None:
     text = console.file.getvalue()
     assert "20 h" in text, "one digit"
     assert "24" not in text
+    assert sum(found.lacking.values()) == 1, "there are no three machines with GPUs here"
+    assert next(iter(found.lacking)) in text.replace("\n", " ")
 
 
 def test_guesses_follow_the_operation_count_and_the_settings(study: Study) -> None:
