@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.files import digest_strings, read_json, write_json, write_text
 from harness_bench.core.log import say
 from harness_bench.core.process import THREAD_VARIABLES, log_lines
-from harness_bench.core.workdir import inputs_key
 from harness_bench.study.job import part
 
 if TYPE_CHECKING:
@@ -46,15 +45,16 @@ exit "$code"
 """
 
 
-def run_batch(engine: EngineConfig, place: Place) -> Any:
+def run_batch(engine: EngineConfig, place: Place, key: str) -> Any:
     """Have SLURM run a job on machines of its own, wait for its end, return its outcome.
 
-    Its kind has `command(place)`, what each rank starts, and `outcome(place)`.
+    `key` is that of all that the job is made from. Its kind has `command(place)`, what each rank
+    starts, and `outcome(place)`.
 
     Raises:
         RuntimeError: SLURM takes no such job, or it failed; with the end of its log.
     """
-    job = _submitted(engine, place, part(place.job.kind, "command")(place))
+    job = _submitted(engine, place, key)
     gone: float | None = None
     while not (place.folder / CODE).is_file():
         time.sleep(_PERIOD)
@@ -75,23 +75,24 @@ def run_batch(engine: EngineConfig, place: Place) -> Any:
     return part(place.job.kind, "outcome")(place)
 
 
-def _submitted(engine: EngineConfig, place: Place, command: Sequence[str]) -> str:
+def _submitted(engine: EngineConfig, place: Place, key: str) -> str:
     """Return the id of the cluster's job: of one that is there, else of a new one."""
-    folder, made = place.folder, inputs_key(place.job.made_from)
+    folder = place.folder
     note = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
     # The name finds the job of a driver that died between sending it and noting its id.
-    name = f"study-{digest_strings([str(folder), made])[:16]}"
+    name = f"study-{digest_strings([str(folder), key])[:16]}"
     queued = _slurm("squeue", "--noheader", "--me", f"--name={name}", "--format=%i").split()
-    if queued or note.get("made_from") == made:
+    if queued or note.get("key") == key:
         job = queued[0] if queued else str(note["job"])
         say(f"{place.job.name}: waiting for SLURM's job {job}, which was sent before.")
     else:
         _refuse_another(folder, note)
         (folder / CODE).unlink(missing_ok=True)
+        command = part(place.job.kind, "command")(place)
         write_text(folder / SCRIPT, batch_script(engine, place, command, name))
         job = _slurm("sbatch", "--parsable", str(folder / SCRIPT)).strip().partition(";")[0]
         say(f"{place.job.name}: SLURM's job {job} on {place.job.needs.nodes} machines.")
-    write_json(folder / NOTE, {"job": job, "made_from": made, "name": name})
+    write_json(folder / NOTE, {"job": job, "key": key, "name": name})
     return job
 
 

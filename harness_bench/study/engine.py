@@ -116,7 +116,9 @@ class _Task:
         attempt = Attempt(self.run, self.engine.tries, partial(run_batch, self.engine))
         if job.needs.nodes:  # in the driver's process
             return run_job(self.out, job, key, found, attempt)
-        with _output_into(self.out / (job.folder or JOBS) / LOG):
+        from harness_bench.study.ended_early import running  # noqa: PLC0415 - imports Dask
+
+        with _output_into(self.out / (job.folder or JOBS) / LOG), running(self.out, job):
             return run_job(self.out, job, key, found, attempt)
 
 
@@ -153,6 +155,9 @@ def _key(name: str) -> tuple[str, str]:
 def _results(client: Any, left: Mapping[str, StudyJob], graph: HighLevelGraph) -> Iterator[Ended]:
     from distributed import as_completed  # noqa: PLC0415 - a second
 
+    from harness_bench.study.ended_early import EndedEarly  # noqa: PLC0415 - as above
+
+    client.register_plugin(EndedEarly())
     futures = client.get(graph, [_key(name) for name in left], sync=False)
     waiting = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
     for batch in waiting.batches():

@@ -64,11 +64,6 @@ class StudyJob:
         """Its name as a file name; names that differ have slugs that differ."""
         return slug_of(self.name)
 
-    @property
-    def made_from(self) -> dict[str, Any]:
-        """All that decides what it makes, but for the jobs before it."""
-        return {"kind": self.kind, "settings": dict(self.settings), "inputs": dict(self.inputs)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
@@ -137,13 +132,17 @@ def keys(jobs: Mapping[str, StudyJob]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, job in jobs.items():
         before = {each: found[each] for each in (*job.after, *job.wants)}
-        found[name] = inputs_key(job.made_from | {"before": before})
+        found[name] = inputs_key(_inputs(job) | {"before": before})
     return found
+
+
+def _inputs(job: StudyJob) -> dict[str, Any]:
+    return {"kind": job.kind, "settings": dict(job.settings), "inputs": dict(job.inputs)}
 
 
 def note(out: Path, job: StudyJob, key: str) -> WorkDir:
     """Return the note of a job: whether one with an equal key has finished."""
-    return WorkDir(out / JOBS, job.made_from, key=key, note=f"{job.slug}.json")
+    return WorkDir(out / JOBS, _inputs(job), key=key, note=f"{job.slug}.json")
 
 
 def finished(out: Path, job: StudyJob, key: str) -> bool:
@@ -156,13 +155,18 @@ def state_file(out: Path, job: StudyJob) -> Path:
     return out / JOBS / f"{job.slug}.state.json"
 
 
+def cut_file(out: Path, job: StudyJob) -> Path:
+    """Return the file that says that a worker ended in time, and the job was not why."""
+    return out / JOBS / "locks" / f"{job.slug}.cut"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """A run of a study, in which a job may begin so many times before it is given up."""
 
     run: str = ""  # its id; empty: neither noted nor counted
     tries: int = 3
-    batch: Callable[[Place], Any] | None = None  # runs jobs that need machines of their own
+    batch: Callable[[Place, str], Any] | None = None  # runs jobs that need machines of their own
 
 
 ONCE = Attempt()
@@ -196,7 +200,11 @@ def _run_alone(
         key = inputs_key({"key": key, "without": without})  # to be done anew once they are there
     work, last = note(out, job, key), last_state(out, job)
     tries = int(last.get("tries", 0)) if last.get("run", "") == attempt.run != "" else 0
-    if tries and last["state"] in ("done", "failed"):  # the worker that could tell is gone
+    if cut_file(out, job).exists():
+        cut_file(out, job).unlink()
+        tries = max(0, tries - 1)
+    if last.get("run", "") == attempt.run != "" and last["state"] in ("done", "failed"):
+        # The worker that could tell is gone.
         told = {each.name: last[each.name] for each in fields(Ended) if each.name in last}
         return Ended(**told, outcome=work.outcome)
     if finished(out, job, key):
@@ -212,8 +220,12 @@ def _run_alone(
     running = {"name": job.name, "state": "running", "begun": ended.begun, "key": planned}
     try:
         with Alive(state_file(out, job), running | attempted) as alive:
-            run = attempt.batch if job.needs.nodes and attempt.batch else part(job.kind, "run")
-            ended = replace(ended, outcome=run(Place(out, job, found, alive)))
+            place = Place(out, job, found, alive)
+            if job.needs.nodes and attempt.batch:
+                outcome = attempt.batch(place, key)
+            else:
+                outcome = part(job.kind, "run")(place)
+        ended = replace(ended, outcome=outcome)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         ended = replace(ended, state="failed", why=_reason(out, job, error))
     else:

@@ -15,13 +15,25 @@ if TYPE_CHECKING:
     from harness_bench.study.job import Place
 
 
+NAMES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME", "SLURM_PROCID")
+
+
+def _steps(place: Place) -> int:
+    """Return how far a run has come that was cut off."""
+    path = place.folder / "steps.txt"
+    return int(path.read_text()) if path.is_file() else 0
+
+
 def run(place: Place) -> Any:
     """Write the job's file, out of its name and the outcomes before it."""
     settings = place.job.settings
-    seen = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+    seen = {name: os.environ.get(name) for name in NAMES}
     row = {"name": place.job.name, "pid": os.getpid(), "time": time.time()}
     append_jsonl(place.out / "runs.jsonl", row | seen)
     sys.stdout.write(f"{place.job.name} says hello\n")
+    for step in range(_steps(place), settings.get("steps", 0)):
+        time.sleep(1)
+        write_text(place.folder / "steps.txt", str(step + 1))
     if settings.get("fails"):
         raise ValueError("no such corpus")
     if settings.get("kills"):
@@ -33,3 +45,17 @@ def run(place: Place) -> Any:
     text = "".join(f"{name}={place.found[name]}\n" for name in sorted(place.found))
     write_text(place.out / "made" / f"{place.job.slug}.txt", f"{place.job.name}\n{text}")
     return len(text)
+
+
+def command(_place: Place) -> list[str]:
+    """Return what each rank of a job on several machines starts."""
+    code = (
+        "import os, time; rank = os.environ['SLURM_PROCID']; time.sleep(8); "
+        "print('rank', rank, 'of', os.environ['SLURM_NTASKS'], 'on', os.environ['SLURMD_NODENAME'])"
+    )
+    return [sys.executable, "-c", code]
+
+
+def outcome(place: Place) -> Any:
+    """Return how many ranks ended well."""
+    return sum(line.startswith("rank ") for line in place.log.read_text().splitlines())
