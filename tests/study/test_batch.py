@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 import pytest
 
@@ -124,6 +124,7 @@ def test_a_failure_shows_the_logs_end_and_the_next_run_sends_it_anew(
 class Lost(dict[str, str]):
     """A queue that forgets what it is told."""
 
+    @override
     def __setitem__(self, key: str, value: str) -> None: ...
 
 
