@@ -11,7 +11,7 @@ from harness_bench.models import hub as model_hub
 from harness_bench.pretrain.config import load_preset, preset_names
 from harness_bench.probing.s3prl import arguments, hub
 from harness_bench.scoring.registry import metric_names, profile_names
-from harness_bench.study.old_config import HERE, load_demo
+from harness_bench.study.opened import DEMO, FAMILIES, open_study
 
 
 def inventory() -> Mapping[str, list[str]]:
@@ -31,7 +31,12 @@ def inventory() -> Mapping[str, list[str]]:
             path.name for path in board.glob("page/page*.*") if path.suffix != ".py"
         ),
         "reported": sorted(path.name for path in board.glob("results/paper/*.json")),
-        "demo files": [load_demo(None).name, *sorted(path.name for path in HERE.glob("*.toml"))],
+        "demo files": [
+            open_study(None).config.name,
+            *sorted(
+                path.name for folder in (FAMILIES, DEMO.parent) for path in folder.glob("*.toml")
+            ),
+        ],
     }
 
 

@@ -16,7 +16,7 @@ from harness_bench import __version__
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
 CONFIGS = Path("egs/harness/pretrain1/conf")
-SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS))
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS), "egs/demo")
 NEW = Path("downstream/new_task/config.yaml")
 BOXED = [
     Path("harness_bench/models/box/new_model", name)

@@ -9,7 +9,6 @@ import json
 import re
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,7 @@ from harness_bench.cli.corpora import CORPORA_VERBS
 from harness_bench.cli.models import predict, probe, probe_exports, transcribe
 from harness_bench.cli.options import Json, Out, Paths, Texts, arg, opt, out_folder, refuse
 from harness_bench.cli.score import board_app, records_app, score_app
-from harness_bench.cli.study import study_app
+from harness_bench.cli.study import run_all, run_study, study_app
 from harness_bench.cli.train import TRAINING_VERBS
 from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
@@ -31,7 +30,8 @@ app = typer.Typer(
     help=(
         "Arabic self-supervised speech models: pretrain, distil, benchmark, compare.\n\n"
         "Start with `harness-bench demo`; then the same steps on your own data: prepare, family "
-        "(or labels and pretrain), export, score, leaderboard."
+        "(or labels and pretrain), export, score, leaderboard. `study` is all of them for many "
+        "models and tasks, `run-all` one more model in a study."
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -55,10 +55,10 @@ def root(*, version: Annotated[bool, opt("Print the version.", "--version")] = F
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, opt("TOML that names the data; default: synthetic speech.")
+        Path | None, opt("TOML of a study on your data; default: synthetic speech.")
     ] = None,
     out: Annotated[Path | None, out_folder("Run folder; default: runs/<name>.")] = None,
-    jobs: Annotated[int, opt("Single-threaded stages to run in parallel.", min=1)] = 2,
+    jobs: Annotated[int | None, opt("Single-threaded jobs to run in parallel.", min=1)] = None,
     data_root: Annotated[
         Path | None, opt("Folder that holds the data, instead of the TOML's.")
     ] = None,
@@ -66,7 +66,7 @@ def demo(
         int | None, opt("Added to all seeds of models and heads, instead of the TOML's.", min=0)
     ] = None,
     minutes: Annotated[
-        float | None, opt("Begin no stage later than this; show what is finished.", min=0)
+        float | None, opt("Begin no job later than this; show what is finished.", min=0)
     ] = None,
 ) -> None:
     """Run the main job: corpus, pretraining, heads, ASR, scores, leaderboard.
@@ -77,25 +77,7 @@ def demo(
       harness-bench demo --seed 1 --out runs/demo_seed1
       harness-bench demo --data egs/evidence/gpu.toml --jobs 10 --minutes 5.5
     """
-    from rich.console import Console
-
-    from harness_bench.core.files import check_writable
-    from harness_bench.leaderboard.tables import render_terminal
-    from harness_bench.study.old_config import load_demo
-    from harness_bench.study.run import run_demo
-
-    config = load_demo(data)
-    config = config if seed is None else replace(config, seed=seed)
-    folder = out or Path("runs") / config.name
-    check_writable(folder, "--out")  # the default too
-    console = Console(stderr=True)
-    files, schedule = run_demo(
-        config, data, folder, console=console, jobs=jobs, data_root=data_root, minutes=minutes
-    )
-    screen = Console()
-    screen.print(schedule.summary())
-    screen.print(render_terminal(files.board))
-    screen.print(f"Leaderboard: {files.html}", soft_wrap=True)
+    run_study(data, out, jobs=jobs, data_root=data_root, seed=seed, minutes=minutes)
 
 
 @app.command()
@@ -171,7 +153,7 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-for verb in (*CORPORA_VERBS, *TRAINING_VERBS, probe, probe_exports, predict, transcribe):
+for verb in (run_all, *CORPORA_VERBS, *TRAINING_VERBS, probe, probe_exports, predict, transcribe):
     app.command()(verb)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, override
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, override
 
 import typer
 from typer.core import TyperGroup
@@ -11,9 +11,12 @@ from typer.core import TyperGroup
 from harness_bench.cli.options import Json, Texts, arg, dumped, opt, out_folder, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from harness_bench.study.look import Look
+    from harness_bench.study.opened import Study
 
 _RUN = "run"
 Engine = Literal["local", "slurm", "pbs", "lsf", "sge", "htcondor"]
@@ -79,29 +82,85 @@ def run(
       harness-bench study my_study.toml --only ser --only "pretrain harness_*" --jobs 4
       harness-bench study my_study.toml --engine slurm --out /shared/runs/mine
     """
+    if not dry_run:
+        if as_json:
+            refuse("--json", "it goes with --dry-run; `study status --json` tells of a run")
+        run_study(
+            file, out, jobs=jobs, data_root=data_root, seed=seed, minutes=minutes, engine=engine,
+            only=only or (),
+        )  # fmt: skip
     from rich.console import Console
 
-    from harness_bench.study.drive import drive, engine_of, rehearse
+    from harness_bench.study.drive import engine_of, rehearse
+    from harness_bench.study.dry_run import render
     from harness_bench.study.opened import open_study
 
     study = open_study(file, out, data_root=data_root, seed=seed)
-    where = engine_of(study, engine, jobs)
-    if dry_run:
-        from harness_bench.study.dry_run import render
-
-        found = rehearse(study, where, only or ())
-        if as_json:
-            typer.echo(dumped(found.as_json()))
-        else:
-            render(found, Console())
-        return
+    found = rehearse(study, engine_of(study, engine, jobs), only or ())
     if as_json:
-        refuse("--json", "it goes with --dry-run; `study status --json` tells of a run")
+        typer.echo(dumped(found.as_json()))
+    else:
+        render(found, Console())
+
+
+def run_study(
+    file: Path | None, out: Path | None, *, jobs: int | None, data_root: Path | None,
+    seed: int | None, minutes: float | None, engine: Engine | None = None,
+    only: Sequence[str] = (),
+) -> NoReturn:  # fmt: skip
+    """Open and drive a study, None for the demo, show its end, and leave with its status."""
+    from harness_bench.study.opened import open_study
+
+    study = open_study(file, out, data_root=data_root, seed=seed)
+    _drive(study, jobs=jobs, minutes=minutes, engine=engine, only=only)
+
+
+def _drive(
+    study: Study, *, jobs: int | None, minutes: float | None, engine: Engine | None,
+    only: Sequence[str] = (),
+) -> NoReturn:  # fmt: skip
+    from rich.console import Console
+
+    from harness_bench.study.drive import drive, engine_of
+
     look = drive(
-        study, console=Console(stderr=True), engine=where, only=only or (), minutes=minutes
-    )
+        study, console=Console(stderr=True), engine=engine_of(study, engine, jobs), only=only,
+        minutes=minutes,
+    )  # fmt: skip
     show_end(look)
     raise typer.Exit(0 if look.whole else 1)
+
+
+def run_all(
+    model: Annotated[
+        str,
+        arg("Checkpoint folder, named model, OWNER/NAME[@REVISION], or an upstream without one."),
+    ],
+    study: Annotated[Path, arg("Folder of a study: its tasks, and the board to join.")],
+    *,
+    name: Annotated[str, opt("Row of the board; default: by the model.")] = "",
+    upstream: Annotated[str, opt("What opens the checkpoint; default: harness_local.")] = "",
+    pretraining_data: Annotated[str, opt("Declaration, in words.")] = "",
+    only: Annotated[Texts, opt("Only these of the study's tasks.")] = None,
+    jobs: Annotated[int | None, opt("Jobs at a time.", min=1)] = None,
+    engine: Annotated[Engine | None, opt("Where jobs run, instead of the study's.")] = None,
+) -> None:
+    """Run one more model on every task of a study, and put it on the study's board.
+
+    What the study has finished is kept; later runs of its own file keep the model.
+
+    Examples:
+      harness-bench run-all models/mine runs/demo
+      harness-bench run-all facebook/hubert-base-ls960 runs/paper --only ser --only did
+      harness-bench run-all mfcc runs/demo
+    """
+    from harness_bench.study.run_all import joined
+
+    found = joined(
+        study, model, name=name, upstream=upstream, pretraining_data=pretraining_data,
+        tasks=only or (),
+    )  # fmt: skip
+    _drive(found, jobs=jobs, minutes=None, engine=engine)
 
 
 def show_end(look: Look) -> None:
@@ -118,6 +177,10 @@ def show_end(look: Look) -> None:
         console.print(f"{summary(found)}: {picture}", soft_wrap=True)
     _print_missing(console, look)
     if (board := look.out / "leaderboard" / "index.html").is_file():
+        from harness_bench.leaderboard.tables import render_terminal
+        from harness_bench.study.kinds.board import board_of
+
+        console.print(render_terminal(board_of(look.out)))
         console.print(f"Leaderboard: {board}", soft_wrap=True)
 
 

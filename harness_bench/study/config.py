@@ -9,8 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
 from harness_bench.demo.plan import DemoCorpusConfig
+from harness_bench.models import hub
 
 ASR = "asr"
+FBANK_UPSTREAMS = ("fbank", "fbank_cached")  # what the ASR recipes compute themselves
 BROADCAST = ("qasr", "mgb2", "mgb3")  # layouts of the ASR recipe that tests on other corpora
 # In `models` of an ASR task: the student that heads found best on dev.
 BEST_STUDENT = "best student"
@@ -81,7 +83,13 @@ class StudyModel:
         """The name of its row."""
         made = self.hub or self.iteration or (self.random and f"random_{self.random}")
         # s3prl's own FBANK, bit for bit, is kept in memory between epochs.
-        return self.name or made or self.checkpoint or self.upstream.removesuffix("_cached")
+        named = hub.model_name(self.checkpoint) if self.checkpoint else ""
+        return self.name or made or named or self.upstream.removesuffix("_cached")
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it is more than an upstream's name."""
+        return bool(self.checkpoint or self.hub or self.iteration or self.random)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -132,6 +140,10 @@ class StudyTask:
     def title(self) -> str:
         """What folders and jobs call it."""
         return self.name or self.type
+
+    def takes(self, model: StudyModel) -> bool:
+        """Whether a model can be tried: ASR knows FBANK alone of what has no checkpoint."""
+        return self.type != ASR or model.has_weights or model.upstream in FBANK_UPSTREAMS
 
     @property
     def broadcast(self) -> bool:

@@ -110,7 +110,7 @@ class _Task:
 
     def __call__(self, job: StudyJob, key: str, *before: Ended) -> Ended:
         """Run a job in a worker's process, with its output in its log."""
-        if self.until is not None and time.time() > self.until:
+        if self.until is not None and time.time() > self.until and not job.late:
             return tell(self.out, job, key, Ended(name=job.name, state="no time"))
         found = {each.name: each for each in before}
         attempt = Attempt(self.run, self.engine.tries, partial(run_batch, self.engine))

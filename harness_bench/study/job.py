@@ -58,6 +58,7 @@ class StudyJob:
     always: bool = (
         False  # never taken for done, for jobs that look at what is on disk, and are fast
     )
+    late: bool = False  # begins though the time is over: it is short, and shows what is finished
 
     @property
     def slug(self) -> str:

@@ -8,23 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness_bench.core.config import build, load, resolved
+from harness_bench.core.config import build, read_toml, resolved
 from harness_bench.core.files import digest_strings, read_json, stamp, write_json
 from harness_bench.core.registry import package_folder
 from harness_bench.pretrain.config import load_family, load_preset, preset_names
-from harness_bench.study.config import StudyConfig
+from harness_bench.study.config import StudyConfig, StudyModel
 from harness_bench.study.job import slug_of
 
 if TYPE_CHECKING:
     from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import FamilyConfig
-    from harness_bench.study.config import StudyModel
+    from harness_bench.study.config import StudyTask
 
 _PACKAGED = Path(__file__).parent / "shipped"  # in an installed wheel
 _CHECKOUT = Path(__file__).parents[2] / "egs" / "demo"
 DEMO = (_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT) / "study.toml"
 FAMILIES = package_folder("harness_bench.demo")  # with the family of the demo
 SAVED = "config.json"  # in a study's folder: what it was asked for
+JOINED = "joined.json"  # and the models that joined it later
 CUTS, CORPUS, PRETRAIN, MODELS = "cuts", "corpus", "pretrain", "models"  # folders of a study
 MERGED = "pretraining"  # name of the merged corpora that a family hears
 type RowKind = Literal["baseline", "random", "pretrained", "other"]
@@ -56,6 +57,7 @@ class Study:
     data: Path  # where corpora lie
     out: Path
     called: str = ""  # its file as the user named it
+    given: StudyConfig  # the same without models that joined later
 
     @cached_property
     def family_file(self) -> Path | None:
@@ -83,9 +85,9 @@ class Study:
         return (base or self.base) / Path(os.path.expandvars(name)).expanduser()
 
     def students(self) -> list[str]:
-        """List the rows of the family that no other model of it learns from."""
-        steps = self.family.iterations if self.family else ()
-        teachers = {step.teacher for step in steps}
+        """List the rows of the family that no other model that is trained learns from."""
+        trained, steps = self.trained(), self.family.iterations if self.family else ()
+        teachers = {step.teacher for step in steps if step.name in trained}
         return [
             model.title
             for model in self.config.models
@@ -184,21 +186,27 @@ def open_study(
         ValueError: the file is none, or says what cannot be; names the key and its value.
     """
     file = path or DEMO
-    config = load(StudyConfig, file)
+    values = read_toml(file)
+    if old := {"pretraining", "classification", "recipe", "baselines"} & values.keys():
+        raise ValueError(
+            f"{file} has the form of versions before, with {min(old)!r}. A demo is a study now: "
+            "name corpora, models and tasks as egs/demo/real_arabic.toml does (docs/study.md)."
+        )
+    config = build(StudyConfig, values, source=str(file))
     if seed is not None:
         config = replace(config, seed=seed)
     base = file.absolute().parent
     root = Path(os.path.expandvars(config.data_root)).expanduser()
-    return Study(
-        config=config, base=base, data=(data_root or base / root).absolute(),
+    return with_joined(Study(
+        config=config, given=config, base=base, data=(data_root or base / root).absolute(),
         out=(out or Path("runs") / config.name).absolute(), called=str(path or ""),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def save_study(study: Study) -> None:
     """Write what was asked for into the study's folder, for `run-all` and for who reads it."""
     places = {name: str(getattr(study, name)) for name in ("base", "data", "called")}
-    write_json(study.out / SAVED, {"config": resolved(study.config), **places})
+    write_json(study.out / SAVED, {"config": resolved(study.given), **places})
 
 
 def reopen_study(out: Path) -> Study:
@@ -211,8 +219,38 @@ def reopen_study(out: Path) -> Study:
         )
     found: dict[str, Any] = read_json(path)
     config = build(StudyConfig, found["config"], source=str(path))
-    base, data = Path(found["base"]), Path(found["data"])
-    return Study(config=config, base=base, data=data, out=out.absolute(), called=found["called"])
+    return with_joined(Study(
+        config=config, given=config, base=Path(found["base"]), data=Path(found["data"]),
+        out=out.absolute(), called=found["called"],
+    ))  # fmt: skip
+
+
+def joined_entries(out: Path) -> list[dict[str, Any]]:
+    """Return the models that joined a study by `run-all`, each with its tasks."""
+    path = out / JOINED
+    found: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    return found
+
+
+def with_joined(study: Study) -> Study:
+    """Return a study with the models that joined it; those of its file come first."""
+    config = study.given
+    for entry in joined_entries(study.out):
+        model = build(StudyModel, entry["model"], source=str(study.out / JOINED))
+        if model.title not in {each.title for each in config.models}:
+            tasks = (
+                _joined_by(task, model.title, config, wanted=task.title in entry["tasks"])
+                for task in config.tasks
+            )
+            config = replace(config, models=(*config.models, model), tasks=tuple(tasks))
+    return replace(study, config=config)
+
+
+def _joined_by(task: StudyTask, title: str, config: StudyConfig, *, wanted: bool) -> StudyTask:
+    if wanted:
+        return replace(task, models=(*task.models, title)) if task.models else task
+    able = (each for each in config.models if task.takes(each))
+    return task if task.models else replace(task, models=tuple(each.title for each in able))
 
 
 def state_on_disk(path: Path) -> str | None:

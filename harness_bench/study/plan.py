@@ -85,6 +85,7 @@ class _Plan:
         yield StudyJob(  # last: it shows the curves that outputs leave beside the results
             name=BOARD, kind="board", folder=LEADERBOARD, wants=(*shown, *self.config.outputs),
             settings={"title": self.config.title, "reported": self.config.board.reported},
+            late=True,
         )  # fmt: skip
 
     def _outputs(self, shown: list[str]) -> Iterator[StudyJob]:
@@ -106,8 +107,9 @@ class _Plan:
         }  # fmt: skip
         for kind, settings in self.config.outputs.items():
             yield StudyJob(
-                name=kind, kind=kind, folder=kind, wants=(*made, *shown), settings=facts | settings
-            )
+                name=kind, kind=kind, folder=kind, wants=(*made, *shown), late=True,
+                settings=facts | settings,
+            )  # fmt: skip
 
     # Corpora
 

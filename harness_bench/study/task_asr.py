@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness_bench.study.opened import Study, StudyRow
     from harness_bench.study.task_heads import HeadsTask
 
-_FBANK = ("fbank", "fbank_cached")  # what the ASR recipes compute themselves
 _ROOT = Path(__file__).parents[2]  # recipes are named from the repository's
 _ASR_MEMORY_GB = 4.0
 # Options of the recipe of QASR: of how corpora are read, and of all that models share.
@@ -47,8 +46,7 @@ class RecognitionTask(StudyTaskJobs):
 
     def names(self) -> list[str]:
         """List the models; by default all that the recipes can compute."""
-        rows = self.study.rows.values()
-        able = [row.model for row in rows if row.made_by or row.upstream in _FBANK]
+        able = [model.title for model in self.config.models if self.task.takes(model)]
         names = list(self.task.models or able)
         if odd := [name for name in names if name != BEST_STUDENT and name not in able]:
             raise ValueError(

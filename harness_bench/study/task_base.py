@@ -81,7 +81,7 @@ class StudyTaskJobs:
         wants += [each["job"] for row in rows if not isinstance(each := self._heard(row), str)]
         return {
             "after": (job,), "wants": tuple(dict.fromkeys(wants)), "rank": RANKS["publish"],
-            "folder": RESULTS,
+            "folder": RESULTS, "late": True,
         }  # fmt: skip
 
     def facts(self, rows: Iterable[StudyRow]) -> dict[str, Any]:

@@ -69,11 +69,15 @@ def test_a_model_of_the_hub_serves_every_room(
     from harness_bench.models import check, hub  # noqa: PLC0415
     from harness_bench.pretrain.family import export, find_teacher  # noqa: PLC0415
     from harness_bench.probing.s3prl import hub as upstreams  # noqa: PLC0415
-    from harness_bench.study.run import _other_model  # noqa: PLC0415
+    from harness_bench.study.job import Place, StudyJob  # noqa: PLC0415
+    from harness_bench.study.kinds import checkpoint  # noqa: PLC0415
 
     asked = Mock(return_value=tiny_checkpoint)
     monkeypatch.setattr(hub, "_download", asked)
     name = "lab/tiny@v1"
+    job = StudyJob(
+        name="checkpoint", kind="checkpoint", settings={"model": name, "upstream": "harness_local"}
+    )
     for found in (
         probed(name, tmp_path, monkeypatch),
         on_the_command_line(name),
@@ -82,7 +86,7 @@ def test_a_model_of_the_hub_serves_every_room(
         upstream_folder(name),
         HarnessFrontend(name).upstream.path,
         find_teacher(name, {}),
-        _other_model(name),
+        Path(checkpoint.run(Place(tmp_path, job, {}))["checkpoint"]),
     ):
         assert found == tiny_checkpoint
     assert frozen.load_model(name).shape.num_layers == 2

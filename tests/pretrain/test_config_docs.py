@@ -22,7 +22,16 @@ from harness_bench.pretrain.config import (
     load_family,
 )
 from harness_bench.probing.probe import ProbeConfig
-from harness_bench.study.old_config import DemoConfig
+from harness_bench.study.config import (
+    JobNeeds,
+    StudyBoard,
+    StudyConfig,
+    StudyCorpus,
+    StudyFamily,
+    StudyHeads,
+    StudyModel,
+    StudyTask,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "config.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -35,6 +44,13 @@ TABLES: dict[str, Any] = {
     "[data.sources]": SourceConfig,
     "probe": ProbeConfig,
     "recipe": AsrConfig,
+    "corpora.NAME": StudyCorpus,
+    "family": StudyFamily,
+    "[models]": StudyModel,
+    "[tasks]": StudyTask,
+    "heads": StudyHeads,
+    "board": StudyBoard,
+    "needs.KIND": JobNeeds,
 }
 
 WORDS = ("required", "unset", "a table")
@@ -74,11 +90,12 @@ def test_examples_are_read(tmp_path: Path) -> None:
         if "iterations" in values:
             made = load_family(tmp_path / "example.toml").iterations
             assert [step.pretrain.precision for step in made] == ["bf16-mixed"] * 3
-        elif "classification" in values:
-            config = build(DemoConfig, values, source="docs")
-            assert resolved(build(ProbeConfig, config.probe, source="docs"))["total_steps"] == 5000
-            assert build(AsrConfig, config.recipe, source="docs").max_epoch == 20
+        elif "tasks" in values:
+            config = build(StudyConfig, values, source="docs")
+            probe = build(ProbeConfig, config.heads.probe, source="docs")
+            assert resolved(probe)["total_steps"] == 5000
+            assert build(AsrConfig, config.asr, source="docs").max_epoch == 20
         else:
             assert build(IterationConfig, values, source="docs").labels.clusters == 100
-        read.add(("iterations" in values, "classification" in values))
+        read.add(("iterations" in values, "tasks" in values))
     assert len(read) == 3

@@ -20,7 +20,7 @@ from harness_bench.models.hub import FILES, MODELS
 from harness_bench.pretrain.config import PRESETS, checkpoint_folder, load_family
 from harness_bench.pretrain.family import export, find_teacher, train_family
 from harness_bench.pretrain.plan import plan
-from harness_bench.study.old_config import HERE
+from harness_bench.study.opened import FAMILIES
 from tests.models.conftest import small_config
 from tests.pretrain.conftest import equal, weights, written
 from tests.pretrain.labels.conftest import make_cuts
@@ -97,7 +97,7 @@ def test_tiny_family_is_the_papers_in_miniature() -> None:
 
 def test_embedded_family_has_both_kinds_of_labels() -> None:
     """The demo trains a first iteration and a smaller student of the model in the package."""
-    first, student = load_family(HERE / "family.toml").iterations
+    first, student = load_family(FAMILIES / "family.toml").iterations
     assert first.labels.source == "mfcc"
     assert (student.labels.source, student.teacher) == ("hidden", "harness_mini")
     shape = shape_of(hub.resolve("harness_mini"))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+import soundfile
+
+from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import resolved
 from harness_bench.demo.plan import TINY
 from harness_bench.study.job import Ended, StudyJob, keys, run_job
@@ -83,3 +88,19 @@ def run_here(out: Path, jobs: Mapping[str, StudyJob]) -> dict[str, Ended]:
         before = {each: ended[each] for each in (*job.after, *job.wants)}
         ended[name] = run_job(out, job, found[name], before)
     return ended
+
+
+def tiny_speech(root: Path) -> None:
+    """Write what gpu.toml reads, as noise: words, languages, sentences, speech without labels."""
+    rng = np.random.default_rng(0)
+    names = {"asc40": "manifest", "cv_lid10": "manifest", "asc_sentences": "manifest",
+             "cv_ar": "manifest", "cv_ar/": "asr"}  # fmt: skip
+    for number, (name, manifest) in enumerate(names.items()):
+        (folder := root / name).mkdir(parents=True, exist_ok=True)
+        lines = ["path\tspeaker\tlabel\ttranscript\tsplit"]
+        for split, index in itertools.product(("train", "dev", "test"), range(6)):
+            path = folder / f"{number}_{split}{index}.wav"
+            soundfile.write(path, 0.1 * rng.standard_normal(24_000), SAMPLE_RATE)
+            label, text = "ab"[index % 2], ("كتاب جديد", "بيت كبير")[index % 2]
+            lines.append(f"{path.name}\t{split}{index % 3}\t{label}\t{text}\t{split}")
+        (folder / f"{manifest}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.files import read_settings
 from harness_bench.core.workdir import read_note
-from harness_bench.leaderboard.build import build
+from harness_bench.leaderboard.build import build, make_board
 from harness_bench.study.job import JOBS
+from harness_bench.study.opened import SAVED
 from harness_bench.study.publishing import FILES, remove
 from harness_bench.study.task_base import RESULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_bench.leaderboard.board import Board
     from harness_bench.study.job import Place
 
 
@@ -25,6 +30,12 @@ def run(place: Place) -> dict[str, Any]:
         results, place.folder, title=settings["title"], include_reported=settings["reported"]
     )
     return {"page": str(made.html.relative_to(place.out)), "problems": made.problems}
+
+
+def board_of(out: Path) -> Board:
+    """Return the board of a study's folder, for a terminal."""
+    title = read_settings(out / SAVED)["config"]["title"]
+    return make_board(out / RESULTS, title=title, include_reported=False)
 
 
 def _ever_published(place: Place) -> set[str]:
