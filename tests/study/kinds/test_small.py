@@ -138,7 +138,7 @@ def _publish(out: Path, corpus: str, *, times: bool = True, rows: Any = ROWS) ->
     work.begin()
     work.finish(outcome)
     (name,) = outcome["results"]
-    return here.folder / name
+    return here.folder / str(name)
 
 
 def test_what_says_the_same_keeps_its_bytes(tmp_path: Path) -> None:
