@@ -13,7 +13,7 @@ from harness_bench.core.sanitize import canonical, clean
 from harness_bench.results.record import Result, load_results, may_be_fraction
 
 from .board import Board
-from .curves import load_curves
+from .curves import load_curves, load_series
 from .evidence import gather_all
 from .ranking import make_table
 from .tables import latex, markdown, to_csv
@@ -57,7 +57,7 @@ def build(
     split: str | None = "test",
     hide_leaking: bool = False,
 ) -> LeaderboardFiles:
-    """Read the results and `results/curves`; write tables, plots and the page into `out`.
+    """Read the results, their folders `curves` and `series`; write tables, plots and the page.
 
     Invalid result files, which may come from strangers, are listed on the page, in the Markdown
     and in what is returned. Plots of an earlier build with other columns are removed.
@@ -84,9 +84,13 @@ def build(
     from .plots import draw_table  # noqa: PLC0415
 
     curves, broken = load_curves(results / "curves")
-    board = replace(board, problems=board.problems | _reasons(broken, "curves/"))
+    series, odd = load_series(results / "series")
+    told = _reasons(broken, "curves/") | _reasons(odd, "series/")
+    board = replace(board, problems=board.problems | told)
+    if include_reported:
+        series = [*load_series(PAPER / "series")[0], *series]
     drawn = {
-        table.source: draw_table(table, model_links(board, table.source), lines)
+        table.source: draw_table(table, model_links(board, table.source), lines, series)
         for table, lines in ((board.measured, curves), (board.reported, ()))
     }
     plots = [*itertools.chain.from_iterable(each.all for each in drawn.values())]

@@ -1,4 +1,4 @@
-"""Curves of pretraining beside the results: files `figure2.json`, which are untrusted input."""
+"""Curves of pretraining and series of models beside the results: files that are untrusted input."""
 
 from __future__ import annotations
 
@@ -59,32 +59,57 @@ class Curves(_Stranger):
     variants: Annotated[tuple[CurveVariant, ...], Field(min_length=1, max_length=12)]
 
 
+class SeriesPoint(_Stranger):
+    """One model of a series, and what it stands for."""
+
+    model: Name
+    label: Annotated[Name, Field(max_length=24)]
+
+
+class Series(_Stranger):
+    """Models that differ in one thing, such as students of several widths, in its order."""
+
+    title: Name
+    axis: Name  # what differs
+    points: Annotated[tuple[SeriesPoint, ...], Field(min_length=2, max_length=8)]
+
+
 def load_curves(folder: Path) -> tuple[list[Curves], dict[Path, str]]:
+    """Read every figure2.json of a folder, by whatever name; see `_load`."""
+    return _load(folder, Curves, "is no figure2.json", "`harness-bench figure2` makes one.")
+
+
+def load_series(folder: Path) -> tuple[list[Series], dict[Path, str]]:
+    """Read every series of models of a folder; see `_load`."""
+    return _load(folder, Series, "is no series of models", "docs/leaderboard.md shows one.")
+
+
+def _load[M: BaseModel](
+    folder: Path, model: type[M], fault: str, way_out: str
+) -> tuple[list[M], dict[Path, str]]:
     """Read every *.json of a folder, if there is one; a bad file does not affect the others.
 
     Returns:
-        The curves in the order of file names, and the reason for each file left out.
+        What was read in the order of file names, and the reason for each file left out.
     """
     if not folder.exists() and not folder.is_symlink():
         return [], {}
     if not folder.is_dir():
-        return [], {folder: f"{folder} is no folder; curves are files in a folder of this name."}
-    found: list[Curves] = []
+        return [], {folder: f"{folder} is no folder; its files lie in a folder of this name."}
+    found: list[M] = []
     problems: dict[Path, str] = {}
     for path in sorted(folder.glob("*.json")):
         if len(found) == MAX_FILES:
             problems[path] = f"{path} is one too many: the first {MAX_FILES} are shown."
             continue
         try:
-            curves, wrong = read_model(path, Curves, MAX_BYTES)
+            one, wrong = read_model(path, model, MAX_BYTES)
         except (ValueError, OSError) as error:
             problems[path] = str(error)
             continue
-        if curves:
-            found.append(curves)
+        if one:
+            found.append(one)
         else:
             lines = "; ".join(f"{field}: {message}" for field, message in wrong[:5])
-            problems[path] = (
-                f"{path} is no figure2.json: {lines}. `harness-bench figure2` makes one."
-            )
+            problems[path] = f"{path} {fault}: {lines}. {way_out}"
     return found, problems

@@ -19,7 +19,7 @@ function tell(spot, x, y) {
   if (told !== spot) {
     const [name, ...lines] = wordsFor(spot);
     tip.replaceChildren(make("strong", { dir: "auto" }, name),
-      lines.map((line) => make("span", { dir: "auto" }, line)));
+      ...lines.map((line) => make("span", { dir: "auto" }, line)));
     told?.classList.remove("told");
     spot.classList.add("told");
     told = spot;
@@ -29,6 +29,12 @@ function tell(spot, x, y) {
   const left = Math.max(8, Math.min(x + 14, document.documentElement.clientWidth - width - 8));
   tip.style.left = `${left}px`;
   tip.style.top = `${y + 14 + height > innerHeight ? Math.max(8, y - height - 14) : y + 14}px`;
+}
+
+// Where the words of a mark stand that keys have reached: beside it, wherever the page scrolls.
+function tellBeside(spot) {
+  const box = spot.lastElementChild.getBoundingClientRect();
+  tell(spot, box.left + Math.min(box.width / 2, 160), (box.top + box.bottom) / 2);
 }
 
 function hush() {
@@ -84,20 +90,23 @@ function startPlots() {
     else if (told && event.type !== "keydown") hush();
   };
   document.addEventListener("pointermove", over((event, spot) => tell(spot, event.clientX, event.clientY)));
-  document.addEventListener("focusin", over((event, spot) => {
-    const box = spot.lastElementChild.getBoundingClientRect();
-    if (told !== spot) tell(spot, box.left + Math.min(box.width / 2, 160), (box.top + box.bottom) / 2);
-  }));
+  document.addEventListener("focusin", over((event, spot) => { if (told !== spot) tellBeside(spot); }));
   document.addEventListener("focusout", hush);
-  document.addEventListener("scroll", hush, { passive: true });
+  document.addEventListener("scroll", () => {
+    if (told && told === document.activeElement) tellBeside(told);
+    else hush();
+  }, { passive: true, capture: true });
   document.addEventListener("keydown", over(walk));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
   // A finger cannot hover: its first tap tells, the second follows the link.
-  let before = null;
-  document.addEventListener("pointerdown", (event) => { before = event.pointerType === "touch" ? told : undefined; }, true);
+  let untold = false;
+  document.addEventListener("pointerdown", (event) => {
+    const spot = event.target.closest?.(".spot");
+    untold = event.pointerType === "touch" && spot !== null && spot !== told;
+  }, true);
   document.addEventListener("click", over((event, spot) => {
-    if (before === undefined || before === spot) hush();
-    else { event.preventDefault(); tell(spot, event.clientX, event.clientY); }
+    if (untold) { event.preventDefault(); tell(spot, event.clientX, event.clientY); } else hush();
+    untold = false;
   }));
   const rows = new MutationObserver(dimPlots);
   for (const body of document.querySelectorAll("#board table.board > tbody"))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import Plot, PlotSubject, drawing
 from .overall import curves_plot, radar
+from .overview import overview
 from .rows import bars, layers
 from .scatter import PARAMETERS, REAL_TIME, scatter
+from .series import series_plot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..board import BoardColumn, BoardTable
-    from ..curves import Curves
+    from ..curves import Curves, Series
 
 __all__ = ["Plot", "TablePlots", "draw_overall", "draw_plots", "draw_table"]
+
+
+_kept: deque[tuple[Any, TablePlots]] = deque(maxlen=2)  # what was drawn of reported tables
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,24 @@ class TablePlots:
 
 
 def draw_table(
-    table: BoardTable, links: Mapping[str, str], curves: Sequence[Curves] = ()
+    table: BoardTable,
+    links: Mapping[str, str],
+    curves: Sequence[Curves] = (),
+    series: Sequence[Series] = (),
 ) -> TablePlots:
-    """Draw all plots of a table; arguments as of the two functions below."""
-    return TablePlots(draw_overall(table, curves, links), draw_plots(table, links))
+    """Draw all plots of a table; arguments as of the two functions below.
+
+    Reported figures seldom change: a server that builds again draws them once.
+    """
+    asked = table, dict(links), tuple(curves), tuple(series)
+    if table.source == "reported":
+        for before, drawn in _kept:
+            if before == asked:
+                return drawn
+    drawn = TablePlots(draw_overall(table, curves, links, series), draw_plots(table, links))
+    if table.source == "reported":
+        _kept.appendleft((asked, drawn))
+    return drawn
 
 
 def draw_plots(
@@ -64,10 +84,22 @@ def draw_plots(
 
 
 def draw_overall(
-    table: BoardTable, curves: Sequence[Curves] = (), links: Mapping[str, str] | None = None
+    table: BoardTable,
+    curves: Sequence[Curves] = (),
+    links: Mapping[str, str] | None = None,
+    series: Sequence[Series] = (),
 ) -> list[Plot]:
-    """Draw the radar of all columns, where there are enough, and the curves of pretraining."""
+    """Draw what goes over all columns, where there are enough: overview, radar, series, curves.
+
+    Args:
+        table: measured or reported figures.
+        curves: of pretraining.
+        links: model -> the address that its marks lead to.
+        series: of models that differ in one thing; those of which the table has too few go.
+    """
     with drawing():
-        drawn = [curves_plot(each, number) for number, each in enumerate(curves, start=1)]
-        over_all = radar(table, links or {})
-    return [over_all, *drawn] if over_all else drawn
+        drawn = [overview(table, links or {}), radar(table, links or {})]
+        drawn += [series_plot(table, each, number, links or {})
+                  for number, each in enumerate(series, start=1)]  # fmt: skip
+        drawn += [curves_plot(each, number) for number, each in enumerate(curves, start=1)]
+    return [plot for plot in drawn if plot]

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from harness_bench.core.plotting import BLUE, INK, LINE, MUTED, PURPLE, STYLE, VERMILION
 from harness_bench.core.sanitize import clean
 
+from .labels import Label, draw_labels
 from .spots import Spot, overlay, tell
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ _STYLE = STYLE | {
 }  # fmt: skip
 _LABEL = 24  # characters of the longest model name in a plot
 _WIDTH, _DPI = 5.2, 160  # inches, and their dots
-_TITLE = 60  # characters of a line of the title
+_LINE, _TOP = 0.2, 0.34  # inches: a line of the title, the first one and the room below it
+_TITLE = 56  # characters of a line of the title
 
 
 @dataclass(frozen=True)
@@ -135,21 +137,34 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def sheet(height: float, title: str, width: float = _WIDTH) -> Figure:
-    """Return an empty figure of `height` inches below a title of at most 3 lines."""
+def sheet(height: float, title: str, width: float = _WIDTH, *, placed: bool = False) -> Figure:
+    """Return an empty figure of `height` inches below a title of at most 3 lines.
+
+    What is drawn finds its room by itself, unless it is `placed` by who draws it.
+    """
     lines = textwrap.wrap(
         clean(title), round(_TITLE * width / _WIDTH), max_lines=3, placeholder=" …",
         break_on_hyphens=False,
     ) or [""]  # fmt: skip
-    canvas = Figure(figsize=(width, height + 0.2 * len(lines)), layout="constrained")
-    left = 0.015 * _WIDTH / width
-    canvas.suptitle("\n".join(lines), x=left, ha="left", fontsize=10.5, fontweight="bold")
+    whole = height + _LINE * len(lines)
+    canvas = Figure(figsize=(width, whole), layout=None if placed else "constrained")
+    top = {"y": 1 - 0.06 / whole} if placed else {}
+    canvas.suptitle("\n".join(lines), x=0.015 * _WIDTH / width, ha="left", fontsize=10.5,
+                    fontweight="bold", **top)  # fmt: skip
     return canvas
+
+
+def settle(canvas: Figure, axes: Any, left: float, right: float, bottom: float) -> None:
+    """Give axes all of a placed figure below its title but for margins, in inches."""
+    width, height = canvas.get_size_inches()
+    top = height - _LINE * canvas.get_suptitle().count("\n") - _TOP
+    box = left, bottom, width - left - right, top - bottom
+    axes.set_position([*(part / side for part, side in zip(box, (width, height) * 2, strict=True))])
 
 
 def finish(
     canvas: Figure, name: str, title: str, text: str, spots: Sequence[Spot] = (),
-    png_alone: Iterable[Any] = (),
+    png_alone: Iterable[Any] = (), labels: Sequence[Label] = (),
 ) -> Plot:  # fmt: skip
     """Write a figure as PNG and as SVG for the page.
 
@@ -160,19 +175,28 @@ def finish(
         text: what it shows, in words.
         spots: places that say what they show, in the SVG.
         png_alone: artists that the SVG does not repeat: the marks of spots.
+        labels: texts; they need a figure whose layout is settled.
     """
     # Straight to the two writers: `savefig` would draw everything once more before each.
     png, svg = BytesIO(), StringIO()
     canvas.set_dpi(_DPI)
+    shapes = draw_labels(labels)
+    for shape in shapes:
+        canvas.add_artist(shape)
     FigureCanvasAgg(canvas).print_png(png, pil_kwargs={"compress_level": 3})
     canvas.set_layout_engine("none")  # keep the layout that the first drawing found
     over = overlay(canvas, spots) if spots else ""
+    high = canvas.get_figheight() * 72
+    texts = "".join(label.svg(high) for label in labels)
     canvas.patch.set_visible(False)
-    for artist in png_alone:
+    for artist in (*png_alone, *shapes):
         artist.set_visible(False)
     nothing: dict[str, None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     FigureCanvasSVG(canvas).print_svg(svg, metadata=nothing)
-    written = _inline(svg.getvalue(), name, over)
+    drawn = svg.getvalue()
+    end = drawn.rindex("</svg>")
+    drawn = f'{drawn[:end]}<g aria-hidden="true">{texts}</g>{drawn[end:]}'
+    written = _inline(drawn, name, over)
     return Plot(name, title, text, png.getvalue(), written, bool(canvas.get_figwidth() > _WIDTH))
 
 
@@ -207,6 +231,12 @@ def brief(name: str, limit: int = _LABEL) -> str:
 def prefix(source: Source) -> str:
     """Begin the file names of a source's plots."""
     return "" if source == "measured" else "reported-"
+
+
+def made_of(columns: Sequence[BoardColumn]) -> str:
+    """Say which columns are synthetic, for a title; nothing where none is."""
+    made = [column.synthetic for column in columns]
+    return " (synthetic)" if all(made) else " (some synthetic)" if any(made) else ""
 
 
 def metric_label(column: BoardColumn) -> str:

@@ -10,7 +10,7 @@ from harness_bench.core.plotting import INK, MUTED
 from harness_bench.core.sanitize import clean
 
 from ..tables import figure
-from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, prefix, sheet
+from .drawing import DASHES, DOTS, SERIES, Plot, brief, finish, made_of, prefix, sheet
 from .spots import Spot, tag, tell
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def radar(table: BoardTable, links: Mapping[str, str]) -> Plot | None:
     which = f"{len(axes)} columns"
     if len(axes) < len(known):
         which = f"The first {len(axes)} of {len(known)} columns"
-    made = [axis.column.synthetic for axis in axes]
-    title = f"{which} together" + (
-        " (synthetic)" if all(made) else " (some synthetic)" if any(made) else ""
-    )
+    title = f"{which} together{made_of([axis.column for axis in axes])}"
     if len(rows) < len(whole):
         title += f", best {len(rows)} of the {len(whole)} models with a figure in all"
     canvas = sheet(4.3 + 0.2 * ((len(rows) + 1) // 2), title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import PathPatch
@@ -27,14 +28,16 @@ from .drawing import (
     finish,
     heat_ink,
     metric_label,
+    settle,
     sheet,
 )
+from .labels import Label, width_of
 from .spots import sure, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..board import ResultCell
+    from ..board import ModelRow, ResultCell
 
 _MOST = 30  # models
 # Where the scale's steps meet: weights as multiples of an equal share of all layers, so that
@@ -51,33 +54,61 @@ def bars(subject: PlotSubject) -> Plot:
     entries, column = subject.entries, subject.column
     shown = entries[:_MOST]
     title = subject.title + best_of(shown, entries)
-    canvas = sheet(1.0 + 0.31 * len(shown), title)
+    canvas = sheet(1.0 + 0.31 * len(shown), title, placed=True)
     axes = canvas.add_subplot()
     cells = [cell for _, cell in shown]
     papers = {place: cell.paper.main.value for place, cell in enumerate(cells) if cell.paper}
     left = min(0, *(cell.low for cell in cells), *papers.values())
     right = max(0, *(cell.high for cell in cells), *papers.values())
     width = (right - left) or 1
+    marks: list[Any] = []
     for kind, label in KINDS.items():
-        places = [place for place, (row, _) in enumerate(shown) if row.kind == kind]
-        values = [cells[place].metric.value for place in places]
-        if places:
-            axes.barh(places, values, height=0.64, color=COLOURS[kind], label=label)
+        values = {n: cells[n].metric.value for n, (row, _) in enumerate(shown) if row.kind == kind}
+        if values:
+            whole = [_rectangle(0, n - 0.32, 0.64, value) for n, value in values.items()]
+            marks.append(_fill(axes, Outline.make_compound_path(*whole), COLOURS[kind]))
+            marks[-1].set_label(label)
     _intervals(axes, cells)
-    for place, cell in enumerate(cells):
-        right_of = max(cell.high, papers.get(place, 0), 0) + 0.015 * width
-        axes.text(right_of, place, written(cell), va="center", fontsize=9)
     if papers:
-        axes.plot([*papers.values()], [*papers], linestyle="none", label="the paper's", **HOLLOW)
-    axes.set_yticks(range(len(shown)), [brief(row.model) for row, _ in shown], color=INK)
-    axes.tick_params(axis="y", length=0)
+        marks += axes.plot([*papers.values()], [*papers], linestyle="none", label="the paper's",
+                           **HOLLOW)  # fmt: skip
     axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(left, right + 0.14 * width))
     axes.grid(axis="x")
     axes.set_xlabel(metric_label(column))
-    if papers or len({row.kind for row, _ in shown}) > 1:
-        canvas.legend(loc="outside lower center", ncols=5, handletextpad=0.5, columnspacing=1.2)
+    figures = [
+        Label(axes, (max(cell.high, papers.get(place, 0), 0), place), written(cell), size=9,
+              shift=(4, 0))
+        for place, cell in enumerate(cells)
+    ]  # fmt: skip
+    key = len(marks) > 1
+    if key:
+        canvas.legend(handles=marks, loc="lower center", ncols=5, handletextpad=0.5,
+                      columnspacing=1.2)  # fmt: skip
+    names = name_rows(axes, [row for row, _ in shown])
+    settle(canvas, axes, names.room, 0.15, 0.52 + 0.25 * key)
     spots = [subject.stripe(axes, place, entry) for place, entry in enumerate(shown)]
-    return finish(canvas, subject.file("bars"), title, describe(shown, len(entries)), spots)
+    words = describe(shown, len(entries))
+    return finish(canvas, subject.file("bars"), title, words, spots,
+                  labels=[*names.labels, *figures])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RowNames:
+    """Names at the left of rows."""
+
+    labels: list[Label]
+    room: float  # inches that they take
+
+
+def name_rows(axes: Any, rows: Sequence[ModelRow], size: float = 10) -> RowNames:
+    """Write models' names at the left of rows 1 high, which begin at 0."""
+    axes.yaxis.set_major_locator(NullLocator())
+    names = [brief(row.model) for row in rows]
+    labels = [
+        Label(axes, (0, place), name, "right", size=size, beside=True, shift=(-6, 0))
+        for place, name in enumerate(names)
+    ]
+    return RowNames(labels, width_of(names, size) + 0.2)
 
 
 def _intervals(axes: Any, cells: Sequence[ResultCell]) -> None:
@@ -105,20 +136,22 @@ def layers(subject: PlotSubject) -> Plot | None:
     strips = [cell.result.layer_weights for _, cell in shown]
     longest = max(map(len, strips))
     title = f"{subject.title}: weights of the layers{best_of(shown, weighed)}"
-    canvas = sheet(1.45 + 0.31 * len(shown), title)
-    grid = canvas.add_gridspec(2, 1, height_ratios=[0.31 * len(shown), 0.16])
-    axes = canvas.add_subplot(grid[0])
+    canvas = sheet(1.45 + 0.31 * len(shown), title, placed=True)
+    axes, scale = canvas.add_subplot(), canvas.add_subplot(label="scale")
     _cells(axes, strips, edge=0.8 if longest <= _OUTLINED else 0)
-    if longest <= _NUMBERED:
-        _numbers(axes, strips, decimals=int(longest <= _DECIMAL))
-    axes.set_yticks(range(len(shown)), [brief(row.model) for row, _ in shown], color=INK)
+    labels = _numbers(axes, strips, int(longest <= _DECIMAL)) if longest <= _NUMBERED else []
     axes.set(xlim=(-0.5, longest - 0.5), ylim=(len(shown) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    numbers = "; numbers: weight in %" if longest <= _NUMBERED else ""
-    axes.set_xlabel(f"layer (0: what goes into the first one){numbers}", fontsize=9)
-    _scale(canvas.add_subplot(grid[1]))
+    numbers = "; numbers in %" if labels else ""
+    axes.set_xlabel(f"layer (0: input of the first){numbers}", fontsize=9, loc="right")
+    _scale(scale)
+    names = name_rows(axes, [row for row, _ in shown])
+    settle(canvas, axes, names.room, 0.1, 1.15)
+    width, height = canvas.get_size_inches()
+    beside = 1 - (names.room + 0.1) / width
+    scale.set_position((names.room / width, 0.45 / height, beside, 0.16 / height))
     words = "; ".join(
         f"{clean(row.model)}: most on layer {strip.index(max(strip))} of 0 to {len(strip) - 1} "
         f"({100 * max(strip):.0f} %)"
@@ -128,7 +161,8 @@ def layers(subject: PlotSubject) -> Plot | None:
         subject.stripe(axes, place, entry, *_largest(entry[1].result.layer_weights))
         for place, entry in enumerate(shown)
     ]
-    return finish(canvas, subject.file("layers"), title, words, spots)
+    return finish(canvas, subject.file("layers"), title, words, spots,
+                  labels=[*names.labels, *labels])  # fmt: skip
 
 
 def _largest(weights: Sequence[float]) -> list[str]:
@@ -150,30 +184,34 @@ def _cells(axes: Any, strips: Sequence[Sequence[float]], edge: float) -> None:
             cell = _rectangle(layer - 0.5, place - 0.41, height=0.82)
             found.setdefault(step_of(weight, len(strip)), []).append(cell)
     for step, outlines in found.items():
-        _fill(axes, Outline.make_compound_path(*outlines), step, edge)
+        _fill(axes, Outline.make_compound_path(*outlines), HEAT[step], edge)
 
 
-def _rectangle(left: float, bottom: float, height: float = 1.0) -> Outline:
-    return Outline.unit_rectangle().transformed(Affine2D().scale(1, height).translate(left, bottom))
+def _rectangle(left: float, bottom: float, height: float, width: float = 1.0) -> Outline:
+    move = Affine2D().scale(width, height).translate(left, bottom)
+    return Outline.unit_rectangle().transformed(move)
 
 
-def _fill(axes: Any, outline: Outline, step: int, edge: float) -> None:
+def _fill(axes: Any, outline: Outline, colour: str, edge: float = 0.0) -> PathPatch:
     # As a plain artist: the limits are known, and to find a patch's is slow.
-    axes.add_artist(PathPatch(outline, facecolor=HEAT[step], edgecolor=CARD, linewidth=edge))
+    patch = PathPatch(outline, facecolor=colour, edgecolor=CARD, linewidth=edge)
+    axes.add_artist(patch)
+    return patch
 
 
-def _numbers(axes: Any, strips: Sequence[Sequence[float]], decimals: int) -> None:
-    for place, strip in enumerate(strips):
-        for layer, weight in enumerate(strip):
-            ink = heat_ink(step_of(weight, len(strip)))
-            axes.text(layer, place, f"{100 * weight:.{decimals}f}", color=ink, fontsize=8,
-                      ha="center", va="center")  # fmt: skip
+def _numbers(axes: Any, strips: Sequence[Sequence[float]], decimals: int) -> list[Label]:
+    return [
+        Label(axes, (layer, place), f"{100 * weight:.{decimals}f}", "center", size=8,
+              colour=heat_ink(step_of(weight, len(strip))))
+        for place, strip in enumerate(strips)
+        for layer, weight in enumerate(strip)
+    ]  # fmt: skip
 
 
 def _scale(axes: Any) -> None:
     """Draw the steps of the colour scale, which is the same in all of these plots."""
     for step in range(len(HEAT)):
-        _fill(axes, _rectangle(step, 0), step, 0.8)
+        _fill(axes, _rectangle(step, 0, 1.0), HEAT[step], 0.8)
     axes.set(xlim=(0, len(HEAT)), ylim=(0, 1))
     axes.set_xticks(range(1, len(HEAT)), [f"{edge:g}" for edge in EDGES], fontsize=8)
     axes.yaxis.set_major_locator(NullLocator())

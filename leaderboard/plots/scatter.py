@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from harness_bench.core.plotting import INK, LINE, MUTED
+from harness_bench.core.plotting import LINE, MUTED
 from harness_bench.core.sanitize import clean
 
 from ..tables import parameters
@@ -24,8 +24,10 @@ from .drawing import (
     brief,
     finish,
     metric_label,
+    settle,
     sheet,
 )
+from .labels import Label, width_of
 from .rows import describe
 from .spots import LARGE, SMALL, Spot, tag, tell
 
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
 _LEAST = 1e-9  # of a cost above 0: no real one is less, and a logarithmic axis needs an end
-_NAME_HEIGHT = 0.165  # inches
+_NAME_HEIGHT = 0.165  # inches, as all below but for the size of the names, in points
+_LEFT, _GAP, _BELOW, _TWO_LINES, _KEY, _SIZE = 0.68, 0.3, 0.52, 0.16, 0.2, 8.5
+_KEYS = 3  # of the legend beside each other
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def scatter(subject: PlotSubject, cost: Cost) -> Plot | None:
     drawn, front = _priced(subject, costs, apart=apart)
     title = f"{subject.title}: {column.metric} against {cost.title}"
     named = [each.entry for each in drawn if each.named]
-    canvas = sheet(max(3.4, 1.4 + _NAME_HEIGHT * len(named)), title)
+    canvas = sheet(max(3.4, 1.4 + _NAME_HEIGHT * len(named)), title, placed=True)
     axes = canvas.add_subplot()
     _cost_axis(axes, frame, sorted({*known} - {0.0}), cost)
     axes.set_xlabel(_label(cost, [each.entry for each in drawn]))
@@ -150,15 +154,21 @@ def scatter(subject: PlotSubject, cost: Cost) -> Plot | None:
     steps = [(frame.place(each.cost), each.value) for each in front]
     axes.step(*zip(*steps, (frame.right, steps[-1][1]), strict=True), where="post", color=ACCENT,
               linewidth=1.4, zorder=1.5)  # fmt: skip
-    _name_points(axes, drawn, spots, frame)
-    canvas.legend(handles=_marks(drawn, spots), loc="outside lower center", ncols=4,
-                  handletextpad=0.4, columnspacing=1.2)  # fmt: skip
+    marked = _marks(drawn, spots)
+    beside = min(len(marked), _KEYS)
+    canvas.legend(handles=marked, loc="lower center", ncols=beside, handletextpad=0.4,
+                  columnspacing=1.2)  # fmt: skip
+    room = width_of([brief(row.model) for row, _ in named], _SIZE) + _GAP
+    key = _KEY * -(-len(marked) // beside)
+    below = _BELOW + (_TWO_LINES if apart or "\n" in axes.get_xlabel() else 0)
+    settle(canvas, axes, _LEFT, room, below + key)
+    labels = _name_points(axes, drawn, spots, frame)
     caption = f"{title}. Line: the Pareto front, what no model beats in both"
     if missing := len(costs) - len(drawn):
         caption += f". Not drawn, cost not known: {missing} of {len(costs)} models"
     names = ", ".join(clean(each.entry[0].model) for each in front[:_MOST_NAMES])
     text = f"Pareto front, cheapest first: {names}. {describe(named, len(drawn))}"
-    return finish(canvas, subject.file(cost.kind), caption, text, spots, marks)
+    return finish(canvas, subject.file(cost.kind), caption, text, spots, marks, labels=labels)
 
 
 def _priced(
@@ -276,25 +286,29 @@ def _label(cost: Cost, known: Sequence[Entry]) -> str:
 
 def _name_points(
     axes: Any, drawn: Sequence[Priced], spots: Sequence[Spot], frame: Frame
-) -> None:  # fmt: skip
-    """Write the names at the right, moved apart where they would overlap, lines to the points."""
+) -> list[Label]:
+    """Write the names at the right, moved apart where they would overlap, lines to the points.
+
+    The axes' place in the figure must be settled.
+    """
     low, high = axes.get_ylim()
     named = [pair for pair in zip(drawn, spots, strict=True) if pair[0].named]
     named.sort(key=lambda pair: pair[0].value)
-    inches = axes.figure.get_size_inches()[1] - 1.25  # the axes' height, about
+    inches = axes.figure.get_figheight() * axes.get_position().height
     gap = _NAME_HEIGHT * (high - low) / inches
     heights = within(spread([each.value for each, _ in named], gap), gap, low, high)
     axes.set_ylim(low, high)  # else the lines to the names would widen it
     bend = frame.end * (frame.end / frame.left) ** 0.04
+    labels = []
     for (each, spot), height in zip(named, heights, strict=True):
         # Outside the axes the line bends to the name; plain lines draw faster than annotations.
         x, y = frame.end if each.cost == 0 else spot.at[0], each.value
         (line,) = axes.plot([x, frame.end, bend], [y, y, height], ":", color=MUTED, linewidth=0.8,
                             clip_on=False, zorder=1)  # fmt: skip
-        name = axes.text(1.05, height, brief(each.entry[0].model), va="center", fontsize=8.5,
-                         color=INK, transform=axes.get_yaxis_transform())  # fmt: skip
         tag(line, spot.number)
-        tag(name, spot.number)
+        name = brief(each.entry[0].model)
+        labels.append(Label(axes, (1.05, height), name, beside=True, number=spot.number))
+    return labels
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

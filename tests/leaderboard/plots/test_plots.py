@@ -22,7 +22,8 @@ def test_plots_are_images(built: LeaderboardFiles) -> None:
     for path in built.plots:
         assert path.read_bytes().startswith(b"\x89PNG\r\n")
     own = [path.stem for path in built.plots if not path.stem.startswith("reported-")]
-    assert [name.rpartition("-")[2] for name in own] == ["bars", "parameters"] * 2
+    kinds = [name.rpartition("-")[2] for name in own]
+    assert kinds == ["overview", *["bars", "parameters"] * 2]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_every_colour_of_the_page_is_a_variable(every_kind: list[Plot]) -> None:
     """A fixed colour would vanish on a dark ground; a font of its own would load nothing."""
     plots = every_kind
     kinds = {plot.name.removeprefix("00-").split("-", 3)[-1] for plot in plots}
-    assert kinds >= {"bars", "parameters", "real-time", "layers", "radar"}
+    assert kinds >= {"bars", "parameters", "real-time", "layers", "radar", "overview"}
     used: set[str] = set()
     for plot in plots:
         assert not re.findall(r"(?:fill|stroke|color): (?!none|var|color-mix)[^;\"]*", plot.svg)
