@@ -8,7 +8,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path  # pydantic reads the annotations
@@ -161,9 +161,10 @@ def run_grid(
             finally:
                 idle.put(run)
 
-        return dict(zip(pairs, _run_all(trial, pairs, jobs), strict=True))
+        return dict(zip(pairs, _run_all(trial, pairs, pool), strict=True))
 
-    with ExitStack() as stack:
+    # One pool for all: a process ends with the thread that started it.
+    with ThreadPoolExecutor(jobs) as pool, ExitStack() as stack:
         share = number > 1 and config.probe.feature_cache_mb > 0
         shared = stack.enter_context(_shared_features(out, share=share))
         for _ in range(jobs):
@@ -250,8 +251,8 @@ def _features(out: Path) -> dict[str, str]:
     return {} if os.environ.get(FOLDER) else {FOLDER: str((out / "features").absolute())}
 
 
-def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list[R]:
-    """Run all, `jobs` at a time; none that waits is begun once one has failed."""
+def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], pool: Executor) -> list[R]:
+    """Run all in a pool and wait for them; none that waits is begun once one has failed."""
     failed = Event()
 
     def guarded(item: T) -> R:
@@ -263,8 +264,9 @@ def _run_all[T, R](run: Callable[[T], R], items: Sequence[T], jobs: int) -> list
             failed.set()
             raise
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(guarded, items))
+    futures = [pool.submit(guarded, item) for item in items]
+    wait(futures)
+    return [future.result() for future in futures]
 
 
 def explain_choice(
