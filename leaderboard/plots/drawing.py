@@ -121,7 +121,7 @@ class PlotSubject:
         """Make a row of a plot the spot of its model."""
         row, cell = entry
         words = tell(row, self.column, cell, *more)
-        return Spot(axes, (0, place), words, self.link(row), "stripe")
+        return Spot(axes, (0, place), words, self.link(row), "stripe", number=place)
 
 
 def heat_ink(step: int) -> str:

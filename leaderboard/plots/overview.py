@@ -89,7 +89,8 @@ def overview(table: BoardTable, links: Mapping[str, str]) -> Plot | None:
         for place, row in enumerate(rows):
             told = [panel.points[place].told for panel in band if place in panel.points]
             words = [clean(row.model), *told]
-            spots.append(Spot(drawn[0][0], (0, place), words, links.get(row.model, ""), "stripe"))
+            link = links.get(row.model, "")
+            spots.append(Spot(drawn[0][0], (0, place), words, link, "stripe", number=place))
     papers = any(point.paper is not None for panel in panels for point in panel.points.values())
     canvas.legend(handles=_marks(rows, papers=papers), loc="lower left", ncols=5)
     text = "; ".join(", ".join(spot.words) for spot in spots)

@@ -40,7 +40,7 @@ NAMED = 12  # best models that get a name, beside those of the front
 _MOST_NAMES = 28
 _LEAST = 1e-9  # of a cost above 0: no real one is less, and a logarithmic axis needs an end
 _NAME_HEIGHT = 0.165  # inches, as all below but for the size of the names, in points
-_LEFT, _GAP, _BELOW, _TWO_LINES, _KEY, _SIZE = 0.68, 0.3, 0.52, 0.16, 0.2, 8.5
+_LEFT, _GAP, _BELOW, _TWO_LINES, _KEY, _SIZE = 0.68, 0.3, 0.52, 0.2, 0.2, 8.5
 _KEYS = 3  # of the legend beside each other
 
 

@@ -67,6 +67,8 @@ def test_a_mark_leads_to_its_model(look: Look, site: Site) -> None:
 def test_keys_walk_the_marks(look: Look, site: Site) -> None:
     """One stop a plot; arrows, Home and End reach every mark and tell it; Enter opens its model."""
     page = look.open(site.files.html)
+    assert page.locator('.spot[tabindex="0"]').count() == page.locator(".plot").count()
+    page.locator("figure a[href$='.png']").first.focus()
     tab_to(page, "[data-column='measured-did-tones-accuracy'] .spot")
     bars = plot(page, "02-did-tones-bars")
     spots = bars.locator(".spot")
@@ -100,12 +102,17 @@ def test_models_that_filters_hide_fade(look: Look, site: Site) -> None:
     page.wait_for_function("() => document.querySelector('.spot.dim')")
     assert "dim" in (spot(page, name, "fbank").get_attribute("class") or "")
     assert "dim" not in (spot(page, name, "student").get_attribute("class") or "")
+    for kind in ("02-did-tones-bars", "00-overview"):
+        assert plot(page, kind).locator(".spot:not(.dim)").count() == 1
     # Every other model's mark; and of each the name beside the axes and the line to it.
     assert plot(page, name).locator(".spot.dim").count() == 4
-    assert plot(page, name).locator("g.dim").count() >= 8
-    left = plot(page, name).locator("g.dim text").all_text_contents()
+    assert plot(page, name).locator("g.dim").count() >= 4
+    left = plot(page, name).locator("text.dim").all_text_contents()
     assert "student" not in left
     assert "fbank" in left
+    spot(page, "00-overview", "student").focus()
+    page.keyboard.press("ArrowDown")  # no other is left to walk to
+    assert page.locator(TIP).locator("strong").inner_text() == "student"
     page.fill("#filter-name", "")
     page.wait_for_function("() => !document.querySelector('.dim')")
 
