@@ -131,6 +131,7 @@ def run_grid(
     process: Callable[
         [ProbeConfig, int, Mapping[str, str]], AbstractContextManager[Run]
     ] = one_process,
+    tell: Callable[[int, int, str], None] = lambda _done, _of, _unit: None,
 ) -> GridOutcome:
     """Try every learning rate, train the best with every seed, write OUT/grid.json.
 
@@ -138,11 +139,13 @@ def run_grid(
     otherwise, several trials share the upstream's features in OUT/features, which is deleted when
     the grid is done. `threads` are of each trial, `jobs` trials at a time, each in one of so many
     processes (`own_processes`: each in its own, for the same bits). A learning rate that
-    diverges is left out and told. Errors: `run_probe`.
+    diverges is left out and told. `tell` hears how many trials of how many have ended. Errors:
+    `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
-
-    idle: SimpleQueue[Run] = SimpleQueue()
+    steps = number + (len(config.learning_rates) > 1)  # the chosen rate's first head is tested
+    ended, idle = iter(range(1, steps + 1)), SimpleQueue[Run]()
+    tell(0, steps, "trials")
 
     def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome | HeadDiverged]:
         def trial(pair: _Pair) -> ProbeOutcome | HeadDiverged:
@@ -160,6 +163,7 @@ def run_grid(
                 return error
             finally:
                 idle.put(run)
+                tell(next(ended), steps, "trials")
 
         return dict(zip(pairs, _run_all(trial, pairs, pool), strict=True))
 

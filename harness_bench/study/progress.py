@@ -26,6 +26,7 @@ _BAR = re.compile(
     r"\[(?P<took>[\d:]+)<(?P<left>[\d:?]+), *(?P<rate>[^\],]+)"
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COMMAND = 500  # characters; people write shorter lines
 _WHOLE = 10  # from here on a speed needs no decimal
 _EPOCH = re.compile(r"(\d+)epoch\.pth")
 _MAX_EPOCH = re.compile(r"^max_epoch: (\d+)$", re.MULTILINE)
@@ -54,10 +55,13 @@ def job_progress(folder: Path | None, told: Mapping[str, Any] | None) -> JobProg
         found = _from_epochs(epochs, found)
     if not told:
         return found
-    if log and log.parent != folder and found.share is not None:  # of one of several trainings
-        told = {**told, "done": told["done"] + found.share}
-    own = _told(told)
-    return replace(own, rate=found.rate or own.rate, line=found.line)
+    inner = log is not None and log.parent != folder  # the log of one of several trainings
+    own = _told({**told, "done": told["done"] + (found.share or 0.0) * inner})
+    last = told["of"] - told["done"] <= 1
+    return replace(
+        own, rate=found.rate or own.rate, line=found.line,
+        left=found.left if inner and last else own.left,
+    )  # fmt: skip
 
 
 def _newest(folder: Path, patterns: Iterable[str]) -> Path | None:
@@ -88,6 +92,8 @@ def _from_log(log: Path) -> JobProgress:
     for piece in reversed(re.split(r"[\r\n]", text)):
         if "%|" in piece:
             bars += filter(None, [_BAR.match(_ANSI.sub("", piece))])
+        elif len(piece) > _COMMAND:  # that a program says of itself
+            continue
         elif piece.startswith("$ ") or (line := clean(_ANSI.sub("", piece))):
             break  # bars above it are of what has ended
     # Of bars in bars, the outermost has run the longest.

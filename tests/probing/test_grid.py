@@ -95,6 +95,20 @@ def subject(cuts: Path) -> Subject:
     return Subject(upstream="fbank_cached", checkpoint=None, task="did", cuts=cuts)
 
 
+@pytest.mark.parametrize("seeds", [(1,), SEEDS])
+@pytest.mark.parametrize("rates", [(1e-3,), tuple(RIGHT)])
+def test_a_grid_tells_how_far_it_is(
+    rates: tuple[float, ...], seeds: tuple[int, ...], tmp_path: Path, tone_corpus: Path,
+    trials: list[tuple[float, int]],
+) -> None:  # fmt: skip
+    told: list[tuple[int, int, str]] = []
+    config = GridConfig(learning_rates=rates, seeds=seeds)
+    run_grid(subject(tone_corpus), tmp_path, config, tell=lambda *each: told.append(each))
+    assert trials
+    of = told[0][1]
+    assert told == [(done, of, "trials") for done in range(of + 1)]
+
+
 def test_only_dev_chooses_and_only_the_chosen_is_repeated(
     outcome: GridOutcome, trials: list[tuple[float, int]], tmp_path: Path
 ) -> None:

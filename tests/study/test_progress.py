@@ -75,7 +75,7 @@ def test_updates_of_a_pretraining(tmp_path: Path) -> None:
 def test_epochs_of_espnet(tmp_path: Path) -> None:
     folder, now = tmp_path / "asr", time.time()
     folder.mkdir()
-    (tmp_path / "log.txt").write_text("12:00:00 Stage 11: training\n")
+    (tmp_path / "log.txt").write_text("12:00:00 Stage 11: training\n" + "x" * 2000 + "\n")
     os.utime(tmp_path / "log.txt", (now - 900, now - 900))
     (folder / "config.yaml").write_text("batch_size: 20\nmax_epoch: 16\nseed: 0\n")
     for number in (2, 4):  # 3 was worse and is gone

@@ -23,7 +23,7 @@ def run(place: Place) -> dict[str, Any]:
     subject = subject_of(place)
     if settings["head"] == "cnn":
         grid = build(GridConfig, settings["grid"], source=place.job.name)
-        outcome = run_grid(subject, place.folder, grid, threads=threads)
+        outcome = run_grid(subject, place.folder, grid, threads=threads, tell=place.progress)
         chosen = [trial for trial in outcome.trials if trial.learning_rate == outcome.learning_rate]
         dev = fmean(trial.dev["accuracy"] for trial in chosen)
         return {"dev": dev, "outcome": resolved(outcome)}
