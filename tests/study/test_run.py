@@ -107,8 +107,8 @@ def test_audio_to_leaderboard(tmp_path: Path, tiny_checkpoint: Path) -> None:
     again = open_study(tmp_path / "chain.toml", out)  # the file itself keeps what joined
     assert {each.state for each in run_here(out, plan(again)).values()} == {"kept"}
 
-    models = tuple(model for model in study.given.models if model.title != "random")
-    run_here(out, plan(replace(study, config=replace(study.given, models=models))))
+    fewer = tuple(model for model in study.given.models if model.title != "random")
+    run_here(out, plan(replace(study, config=replace(study.given, models=fewer))))
     assert shown(out) == {row for row in expected if row[0] != "random"}
     assert (out / "results" / "strange.json").is_file()  # of somebody else
 

@@ -18,7 +18,7 @@ def test_every_kind_runs_a_place(kind: str) -> None:
     signature = inspect.signature(run)
     assert list(signature.parameters) == ["place"]
     assert signature.parameters["place"].annotation == "Place"
-    assert inspect.getmodule(run).__doc__  # type: ignore[union-attr]
+    assert inspect.getmodule(run).__doc__
 
 
 def test_kinds_are_imported_when_they_run() -> None:

@@ -28,7 +28,7 @@ def place(out: Path, found: dict[str, Any] | None = None, **settings: Any) -> Pl
 
 
 def test_what_is_absent_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
-    given = {"layout": "tsv", "folder": "/no/corpus", "get": "Ask the archive."}
+    given: dict[str, Any] = {"layout": "tsv", "folder": "/no/corpus", "get": "Ask the archive."}
     with pytest.raises(ValueError, match=r"no /no/corpus\. Ask the archive\."):
         prepare.run(place(tmp_path, **given))
     with pytest.raises(ValueError, match=r"no /no/cuts\. .*--data-root"):
@@ -50,14 +50,14 @@ def test_prepared_corpora_are_opened_and_merged(tone_corpus: Path, tmp_path: Pat
 
 def test_an_audit_finds_what_was_heard_of_the_split(tone_corpus: Path, tmp_path: Path) -> None:
     """Pretraining speech that holds the scored split's audio is told; of a part, the part's."""
-    for split in ("train", "test"):
-        cuts = read_cuts(tone_corpus, split)
+    splits = {split: list(read_cuts(tone_corpus, split)) for split in ("train", "test")}
+    for split, cuts in splits.items():
         for cut in cuts:
             cut.supervisions[0].text = None
         write_cuts(tmp_path / "cuts" / "did", split, cuts)
-        write_cuts(tmp_path / "cuts" / "ssl", "train", cuts[:6])
+    write_cuts(tmp_path / "cuts" / "ssl", "train", splits["test"][:6])
     test = {"corpus": "DID", "cuts": "cuts/did", "split": "test", "part": None}
-    speaker = cuts[11].supervisions[0].speaker
+    speaker = splits["test"][11].supervisions[0].speaker
     part = test | {"corpus": "DID (one)", "part": ["speaker", speaker]}
     own = ["DID train", "cuts/did", "train"]
     alone = audit.run(place(tmp_path, training=[own], scored=[test, part]))
