@@ -85,6 +85,8 @@ def test_each_model_is_trained_as_the_paper_says(
     assert paper_parameters(step.model, 1000, 768) == parameters
     assert step.paper is not None
     assert (step.paper.gpus, step.paper.parameters) == (gpus, parameters)
+    needs = jobs[f"pretrain {name}"].needs
+    assert max(needs.nodes, 1) * needs.gpus == gpus
 
 
 def test_the_audio_of_each_iteration(study: Study) -> None:
@@ -147,6 +149,7 @@ def test_asr_is_the_papers(study: Study, jobs: dict[str, StudyJob]) -> None:
                      ("num_blocks", "attention_heads", "linear_units")]  # fmt: skip
             assert sizes == [2, 8, 2048]
         assert config["max_epoch"] == 70
+        assert (given["ngpu"], job.needs.gpus) == (1, 1)
         assert 0 < config["model_conf"]["ctc_weight"] < 1
     assert len({job.settings["given"]["seed"] for job in runs}) == 3
     (data,) = of_kind(jobs, "asr_data")
