@@ -139,7 +139,8 @@ class WorkDir:
     @property
     def finished(self) -> bool:
         """Whether the folder is whole and made from equal inputs."""
-        return self._equal is not None and self._equal.finished
+        note = self._equal
+        return note is not None and note.finished
 
     @property
     def begun(self) -> bool:
@@ -149,7 +150,8 @@ class WorkDir:
     @property
     def outcome(self) -> Any:
         """What `finish` noted for equal inputs, None if nothing."""
-        return self._equal.outcome if self._equal is not None else None
+        note = self._equal
+        return note.outcome if note is not None else None
 
     @property
     def differences(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ says what became of each. What a job does stands in `study/kinds/<kind>.py`.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
@@ -13,7 +14,7 @@ import traceback
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.files import atomic_path, digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.core.workdir import WorkDir, inputs_key
 from harness_bench.study.alive import Alive
@@ -230,7 +231,6 @@ def _run_alone(
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         ended = replace(ended, state="failed", why=_reason(out, job, error))
     else:
-        work.begin()
         work.finish(ended.outcome)
     ended = replace(ended, seconds=time.time() - ended.begun)
     return tell(out, job, planned, ended, attempted)
@@ -262,7 +262,8 @@ def tell(
 ) -> Ended:
     """Write what became of a job into its state file; `key` is its own of `keys`."""
     kept = {name: value for name, value in vars(ended).items() if name != "outcome"}
-    write_json(state_file(out, job), kept | {"key": key} | dict(more or {}))
+    with atomic_path(state_file(out, job), sync=False) as partial:  # the note is what counts
+        partial.write_text(json.dumps(kept | {"key": key} | dict(more or {})), encoding="utf-8")
     return ended
 
 

@@ -40,7 +40,8 @@ NAMED = AGAINST_FAIRSEQ | {
         "head_grid_vs_today",
     ],
 }  # fmt: skip
-MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow]}  # probe: s3prl starts, twice
+# probe: s3prl starts, twice; study: Dask does.
+MARKS = {"espnet": [pytest.mark.espnet]} | dict.fromkeys(("probe", "study"), [pytest.mark.slow])
 NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 
 
