@@ -46,6 +46,7 @@ function orderWords(table) {
 // Filters: rows by name and by what is ticked of their kind and size, columns by their boxes.
 const boxes = (name) => [...document.querySelectorAll(`#board .controls input[name="${name}"]`)];
 const plainName = (name) => name.normalize("NFKC").trim().toLocaleLowerCase();
+const nameOf = new Map([...rowsOf.values()].flat().map((row) => [row, plainName(row.cells[0].dataset.sort)]));
 const counted = (shown, all, thing) =>
   `${shown < all ? `${shown} of ` : ""}${all} ${thing}${all === 1 ? "" : "s"}`;
 const columnsOf = (table) => headsOf.get(table).filter((head) => columnOf.has(head.dataset.key));
@@ -56,10 +57,9 @@ function filterRows() {
   const lists = ["kind", "size"].map((name) => [name, boxes(name)]).filter(([, all]) => all.length)
     .map(([name, all]) => [name, new Set(all.filter((box) => box.checked).map((box) => box.value))]);
   const hidesLeaking = boxes("leaking").some((box) => box.checked);
-  for (const row of boards.flatMap((table) => rowsOf.get(table)))
-    row.hidden = !(plainName(row.cells[0].dataset.sort).includes(wanted)
-      && lists.every(([name, values]) => values.has(row.dataset[name]))
-      && !(hidesLeaking && "leaking" in row.dataset));
+  for (const [row, name] of nameOf)
+    row.hidden = !(name.includes(wanted) && !(hidesLeaking && "leaking" in row.dataset)
+      && lists.every(([key, values]) => values.has(row.dataset[key])));
 }
 
 function filterColumns() {
@@ -101,6 +101,9 @@ function writeCaption(table) {
 
 // What the filters leave, in each caption and once for all, which is read out as it changes.
 function filter() {
+  const board = document.getElementById("board"); // by class: rules with :has() make filters slow
+  board.classList.toggle("dense", boxes("rows").some((box) => box.checked && box.value === "dense"));
+  board.classList.toggle("ranks", boxes("ranks").some((box) => box.checked));
   filterRows();
   filterColumns();
   filterPlots();

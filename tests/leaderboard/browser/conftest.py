@@ -142,8 +142,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Render models that leak, lack a column, have links and stand beside the paper's figures."""
     folder = tmp_path_factory.mktemp("marked")
-    links: dict[str, Any] = {"paper_url": "https://arxiv.org/abs/2106.07447", "licence": "apache-2.0",
-             "weights_url": "https://huggingface.co/facebook/hubert-large-ll60k"}  # fmt: skip
     # The paper has 22.6, 51.2 and 64.14 for HuBERT-L.
     figures = {"HuBERT-L": (20.0, 53.0, 64.14), "leaky": (21.0, 54.0, 60.0),
                "partial": (19.0, None, 65.0), ARABIC: (40.0, 60.0, 30.0)}  # fmt: skip
@@ -152,13 +150,14 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = Leakage(verdict="shared", compared_with=("MGB2 train",), detail="412 utterances")
     for model, values in figures.items():
         for (task, corpus, metric), value in zip(columns, values, strict=True):
+            facts: dict[str, Any] = {"parameters": sizes.get(model)}
+            if model == "HuBERT-L":
+                facts |= {"paper_url": "https://example.org/abs/1", "licence": "apache-2.0"}
+                facts["weights_url"] = "https://example.org/hubert"
+            if (model, corpus) == ("leaky", "MGB2"):
+                facts["leakage"] = shared
             if value is not None:
-                leaks: dict[str, Any] = (
-                    {"leakage": shared} if (model, corpus) == ("leaky", "MGB2") else {}
-                )
-                made = result(model, value, task=task, metric=metric, corpus=corpus, **leaks,
-                              parameters=sizes.get(model),
-                              **(links if model == "HuBERT-L" else {}))  # fmt: skip
+                made = result(model, value, task=task, metric=metric, corpus=corpus, **facts)
                 (folder / made.file_name).write_text(made.model_dump_json(), "utf-8")
     write_text(folder / "index.html", render_page(make_board(folder, title="Marked"), {}))
     return folder / "index.html"

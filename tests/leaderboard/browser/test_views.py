@@ -124,7 +124,32 @@ def test_paper(look: Look, site: Site, view: str) -> None:
     overflows = "fs => fs.map(f => getComputedStyle(f).overflowX)"
     found = page.locator("main:visible .scroll").evaluate_all(overflows)
     assert set(found) == {"visible"}
+    heads = page.locator("main:visible thead").evaluate_all(
+        "heads => heads.map(head => getComputedStyle(head).position)"
+    )
+    assert set(heads) == {"static"}, "a head that sticks would cover rows"
     assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_reduced_motion(look: Look, site: Site) -> None:
+    """Whoever asks for less motion gets jumps instead of smooth scrolling."""
+    page = look.open(site.files.html)
+    behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
+    assert page.evaluate(behaviour) == "smooth"
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(behaviour) == "auto"
+
+
+@pytest.mark.parametrize("look", [{"java_script_enabled": False}], ids=["no script"], indirect=True)
+def test_without_a_script(look: Look, marked: Path) -> None:
+    """All rows, marks and the legend are there; what needs a script is not shown."""
+    page = look.open(marked)
+    for name in ("HuBERT-L", "leaky", "partial", ARABIC):
+        assert page.locator("#measured-table").get_by_text(name, exact=True).is_visible()
+    assert page.locator("#measured-table .leaks").first.is_visible()
+    assert page.get_by_text("need JavaScript").is_visible()
+    for control in ("#filter-name", "#rows-dense", "#show-ranks", "input.pick", "#theme"):
+        assert page.locator(f"{control}:visible").count() == 0, control
 
 
 def test_the_look_sees_faults(look: Look) -> None:
