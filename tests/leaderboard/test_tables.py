@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, make_board
 from harness_bench.leaderboard.tables import markdown, render_terminal, to_csv
 from rich.console import Console
@@ -229,18 +230,20 @@ def test_partial_models_stand_below_a_rule(tmp_path: Path) -> None:
     assert r"\textsuperscript" not in top
 
 
-def test_csv_tells_ranks_and_what_the_paper_had(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "word"), [(15.5, "equal"), (15.46, "equal"), (14.0, "better"), (20.0, "worse")]
+)
+def test_csv_tells_ranks_and_what_the_paper_had(value: float, word: str, tmp_path: Path) -> None:
     """Better and worse follow the metric's direction; one digit is what tables show."""
-    for value in (15.5, 15.46, 14.0, 20.0):
-        save_result(result("HArnESS-L", value, task="asr", metric="wer", corpus="MGB2",
-                           paper_url="https://a.example/p", licence="MIT"), tmp_path)  # fmt: skip
-        board = make_board(tmp_path, title="b")
-        (row,) = (row for row in csv.DictReader(io.StringIO(to_csv(board)))
-                  if row["source"] == "measured")  # fmt: skip
-        word = "equal" if round(value, 1) == 15.5 else "better" if value < 15 else "worse"
-        assert (row["against_paper"], row["paper"]) == (word, "15.5")
-        assert (row["among"], row["rank"], row["mean_rank"]) == ("1", "1", "")
-        assert (row["paper_url"], row["licence"]) == ("https://a.example/p", "MIT")
-        assert f"| {word} |" in markdown(board)
+    made = result("HArnESS-L", value, task="asr", metric="wer", corpus="MGB2",
+                  paper_url="https://a.example/p", licence="MIT")  # fmt: skip
+    save_result(made, tmp_path)
+    board = make_board(tmp_path, title="b")
+    lines = csv.DictReader(io.StringIO(to_csv(board)))
+    (row,) = (row for row in lines if row["source"] == "measured")
+    assert (row["against_paper"], row["paper"]) == (word, "15.5")
+    assert (row["among"], row["rank"], row["mean_rank"]) == ("1", "1", "")
+    assert (row["paper_url"], row["licence"]) == ("https://a.example/p", "MIT")
+    assert f"| {word} |" in markdown(board)
     (model,) = board.measured.rows
     assert (model.links, model.licence) == ({"paper": "https://a.example/p"}, "MIT")
