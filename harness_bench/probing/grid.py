@@ -143,9 +143,7 @@ def run_grid(
     `run_probe`.
     """
     first, number = config.seeds[0], len(config.learning_rates) + len(config.seeds) - 1
-    steps = number + (len(config.learning_rates) > 1)  # the chosen rate's first head is tested
-    ended, idle = iter(range(1, steps + 1)), SimpleQueue[Run]()
-    tell(0, steps, "trials")
+    idle, told = SimpleQueue[Run](), _trials_told(config, tell)
 
     def trials(pairs: Sequence[_Pair], *, test: bool) -> dict[_Pair, ProbeOutcome | HeadDiverged]:
         def trial(pair: _Pair) -> ProbeOutcome | HeadDiverged:
@@ -163,14 +161,14 @@ def run_grid(
                 return error
             finally:
                 idle.put(run)
-                tell(next(ended), steps, "trials")
+                told()
 
         return dict(zip(pairs, _run_all(trial, pairs, pool), strict=True))
 
     # One pool for all: a process ends with the thread that started it.
     with ThreadPoolExecutor(jobs) as pool, ExitStack() as stack:
-        share = number > 1 and config.probe.feature_cache_mb > 0
-        shared = stack.enter_context(_shared_features(out, share=share))
+        keep = number > 1 and config.probe.feature_cache_mb > 0
+        shared = stack.enter_context(_shared_features(out, share=keep))
         for _ in range(jobs):
             idle.put(stack.enter_context(process(config.probe, threads, shared)))
         tried = [(rate, first) for rate in config.learning_rates]
@@ -191,10 +189,20 @@ def run_grid(
         say(line)
     outcome = _outcome(out, config, outcomes, rate, (*advice, *more))
     write_json(out / GRID, resolved(outcome))
-    settings = {"subject": resolved(subject), "grid": resolved(config)}
-    keys = {_folder(out, *pair).name: each.key for pair, each in outcomes.items()}
-    write_provenance(out, config=settings, seed=first, inputs=keys)
+    write_provenance(
+        out, config={"subject": resolved(subject), "grid": resolved(config)}, seed=first,
+        inputs={_folder(out, *pair).name: each.key for pair, each in outcomes.items()},
+    )  # fmt: skip
     return outcome
+
+
+def _trials_told(config: GridConfig, tell: Callable[[int, int, str], None]) -> Callable[[], None]:
+    """Return what is to be called for each trial that has ended."""
+    rates, seeds = len(config.learning_rates), len(config.seeds)
+    steps = rates + seeds - (rates == 1)  # the chosen rate's first head is tested apart
+    ended = iter(range(1, steps + 1))
+    tell(0, steps, "trials")
+    return lambda: tell(next(ended), steps, "trials")
 
 
 def run_trial(
