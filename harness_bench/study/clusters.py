@@ -106,7 +106,7 @@ class EngineConfig(WorkersConfig):
         named = {each: getattr(own, each) for each in _FIELDS if getattr(own, each) is not None}
         found = WorkersConfig(**{each: base[each] for each in _FIELDS} | {"gpus": 1} | named)
         if pool == "gpu" and own.workers is None and self.kind == "local":
-            return replace(found, workers=_gpus() // (found.gpus or 1))
+            return replace(found, workers=gpu_count() // (found.gpus or 1))
         return found
 
     def _cpu_workers(self) -> int:
@@ -160,7 +160,7 @@ def pool_of(needs: Needs) -> Pool:
 
 
 @cache
-def _gpus() -> int:
+def gpu_count() -> int:
     """Count the GPUs that this process may use."""
     import torch  # noqa: PLC0415 - seconds
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
 from harness_bench.core.files import check_writable
-from harness_bench.study.clusters import POOLS, EngineConfig, pool_of
+from harness_bench.study.clusters import POOLS, EngineConfig, gpu_count, pool_of
+from harness_bench.study.config import ASR
 from harness_bench.study.dry_run import DryRun, dry_run
 from harness_bench.study.guess import with_guesses
 from harness_bench.study.job import keys
@@ -63,6 +64,7 @@ def drive(
 
     jobs, _ = with_guesses(study, plan(study))
     chosen = select(jobs, only)
+    require_gpus(chosen, engine)
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
     study.out.mkdir(parents=True, exist_ok=True)
@@ -88,6 +90,21 @@ def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> Dr
         study.out, chosen, title=study.config.title, workers=workers_for(engine, chosen),
         sources=sorted(sources), lacks=engine.lacks,
     )  # fmt: skip
+
+
+def require_gpus(jobs: Mapping[str, StudyJob], engine: EngineConfig) -> None:
+    """Refuse ASR on GPUs that are not here: ESPnet would, after all the pretraining.
+
+    The engine tells of jobs that have a GPU each; this is of those that share one.
+    """
+    for job in jobs.values() if engine.kind == "local" else ():
+        given = job.settings.get("recipe" if job.kind == ASR else "given") or {}
+        number = int(given.get("ngpu", 0))
+        if number and not job.needs.gpus and number > (found := gpu_count()):
+            raise ValueError(
+                f"{job.name}: ngpu = {number}, but torch sees {found} GPUs here. Look at "
+                "nvidia-smi and `harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
+            )
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""What is looked at before a study begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness_bench.study import drive
+from harness_bench.study.clusters import EngineConfig
+from harness_bench.study.opened import open_study
+from harness_bench.study.plan import plan
+
+GPU = Path(__file__).parents[2] / "egs" / "evidence" / "gpu.toml"
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_hours_of_pretraining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ESPnet would say so after everything else; on two GPUs one is enough."""
+    jobs = plan(open_study(GPU, tmp_path))
+    monkeypatch.setattr(drive, "gpu_count", lambda: 0)
+    with pytest.raises(ValueError, match="ngpu = 1"):
+        drive.require_gpus(jobs, EngineConfig())
+    drive.require_gpus(jobs, EngineConfig(kind="slurm"))  # those of its nodes count
+    monkeypatch.setattr(drive, "gpu_count", lambda: 2)
+    drive.require_gpus(jobs, EngineConfig())
