@@ -16,7 +16,8 @@ from harness_bench import __version__
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
 CONFIGS = Path("egs/harness/pretrain1/conf")
-SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS), "egs/demo")
+DEMO = Path("egs/demo")  # its studies alone; recipes stay with the repository
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS))
 NEW = Path("downstream/new_task/config.yaml")
 BOXED = [
     Path("harness_bench/models/box/new_model", name)
@@ -36,7 +37,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for name in SHIPPED:
         shutil.copytree(ROOT / name, folder / name, ignore=GENERATED)
-    for name in BUILD_FILES:
+    (folder / DEMO).mkdir()
+    for name in (*BUILD_FILES, *(path.relative_to(ROOT) for path in (ROOT / DEMO).glob("*.toml"))):
         shutil.copy(ROOT / name, folder / name)
     (folder / "downstream" / "new_task").mkdir()
     (folder / NEW).with_name("__init__.py").write_text('"""New."""\n')
@@ -87,6 +89,8 @@ def installed_as(path: Path) -> str:
     """Return where a wheel holds a file of the source."""
     if path.is_relative_to(CONFIGS):
         return f"harness_bench/pretrain/paper/{path.relative_to(CONFIGS)}"
+    if path.is_relative_to(DEMO):
+        return f"harness_bench/study/shipped/{path.relative_to(DEMO)}"
     return f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
 
 
@@ -99,7 +103,7 @@ def test_the_wheel_holds_every_file_of_the_source_and_nothing_else(
     """
     expected = {
         installed_as(path)
-        for folder in SHIPPED
+        for folder in (*SHIPPED, DEMO)
         for path in (each.relative_to(source) for each in (source / folder).rglob("*"))
         if (source / path).is_file()
     }

@@ -22,6 +22,7 @@ def test_a_gpu_that_is_not_there_is_missed_before_hours_of_pretraining(
     monkeypatch.setattr(drive, "gpu_count", lambda: 0)
     with pytest.raises(ValueError, match="ngpu = 1"):
         drive.require_gpus(jobs, EngineConfig())
-    drive.require_gpus(jobs, EngineConfig(kind="slurm"))  # those of its nodes count
+    cluster = EngineConfig(kind="slurm", workers=1, memory_gb=8, walltime="1:00:00")
+    drive.require_gpus(jobs, cluster)  # GPUs of its nodes count, and not those of this machine
     monkeypatch.setattr(drive, "gpu_count", lambda: 2)
     drive.require_gpus(jobs, EngineConfig())
