@@ -426,8 +426,12 @@ def may_be_fraction(name: str, metric: Metric) -> bool:
 
 
 def spelled_like(result: Result, other: Result) -> Result:
-    """Return a result with the names of another of the same key, which look the same."""
-    names = ("model", "task", "corpus", "split", "head")
+    """Return a result with the names of another of the same key, which look the same.
+
+    A file that says no time of its own has that of the other, too.
+    """
+    names = ["model", "task", "corpus", "split", "head"]
+    names += ["created"] * ("created" not in result.model_fields_set & other.model_fields_set)
     return result.model_copy(update={name: getattr(other, name) for name in names})
 
 

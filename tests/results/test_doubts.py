@@ -35,6 +35,19 @@ def test_a_copy_makes_no_difference(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [each.file for each in check([tmp_path])[1]] == [str(tmp_path / "y.json")]
 
 
+def test_a_file_without_a_time_is_a_copy_too(tmp_path: Path) -> None:
+    """Written by hand it has no `created`: the time of reading makes no second result."""
+    made = {"source", "model", "model_kind", "task", "corpus", "split", "synthetic"}
+    text = make_result().model_dump_json(include=made | {"main_metric", "metrics"})
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(text)
+    found, problems = load_results(tmp_path)
+    assert (list(found), problems) == ([tmp_path / "a.json"], {})
+    assert check([tmp_path]) == (2, [])
+    other = tmp_path / "other"
+    assert [add(tmp_path / name, other)[1] for name in ("a.json", "b.json")] == [True, False]
+
+
 FRACTIONS: tuple[tuple[dict[str, Any], bool], ...] = (
     ({"metrics": metrics(0.87)}, True),
     ({"metrics": metrics(1)}, True),
