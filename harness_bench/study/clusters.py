@@ -38,6 +38,7 @@ DASK: dict[str, Any] = {
     "scheduler.work-stealing-interval": "200ms",
     "deploy.lost-worker-timeout": "20s",
 }
+BATCH_JOBS = 64  # on several machines, at a time
 _TIME = r"^\d+:[0-5]\d:[0-5]\d$"
 
 
@@ -115,6 +116,10 @@ class EngineConfig(WorkersConfig):
         known = hasattr(os, "sched_getaffinity")
         cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
         return max(1, cores // (self.cpus or 1))
+
+    def slots(self, pool: Pool) -> int:
+        """Return how many jobs of a pool run at a time."""
+        return BATCH_JOBS if pool == "batch" else self.workers_of(pool).workers or 0
 
     def lacks(self, needs: Needs) -> str:
         """Say why no worker can ever run a job, with the way out; nothing where one can."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.log import say
 from harness_bench.core.process import THREAD_VARIABLES
 from harness_bench.study.clusters import (
+    BATCH_JOBS,
     DASK,
     POOLS,
     EngineConfig,
@@ -34,7 +35,6 @@ type Demand = Callable[[], Mapping[Pool, int]]
 LOGS = "workers"  # folder of JOBS with the logs of a cluster's workers
 _PERIOD = 5.0  # seconds between two looks at the workers
 _PATIENCE = 180.0  # seconds until a user is told that no worker has come
-_BATCH = 64  # jobs on several machines at a time
 
 
 @contextmanager
@@ -144,7 +144,8 @@ def _waiter() -> dict[str, Any]:
     from distributed import Worker  # noqa: PLC0415 - see `open_workers`
 
     return {"cls": Worker, "options": {
-        "nthreads": _BATCH, "resources": {"batch": _BATCH}, "dashboard": False, "memory_limit": 0,
+        "nthreads": BATCH_JOBS, "resources": {"batch": BATCH_JOBS}, "dashboard": False,
+        "memory_limit": 0,
     }}  # fmt: skip
 
 

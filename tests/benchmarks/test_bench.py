@@ -41,7 +41,7 @@ NAMED = AGAINST_FAIRSEQ | {
     ],
 }  # fmt: skip
 # probe: s3prl starts, twice; study: Dask does.
-MARKS = {"espnet": [pytest.mark.espnet]} | dict.fromkeys(("probe", "study"), [pytest.mark.slow])
+MARKS = {"espnet": [pytest.mark.espnet], "probe": [pytest.mark.slow], "study": [pytest.mark.slow]}
 NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 
 
