@@ -175,13 +175,13 @@ def show_end(look: Look) -> None:
         console.print(table(found))
         picture, _ = draw(found, title, look.out)
         console.print(f"{summary(found)}: {picture}", soft_wrap=True)
-    _print_missing(console, look)
     if (board := look.out / "leaderboard" / "index.html").is_file():
         from harness_bench.leaderboard.tables import render_terminal
         from harness_bench.study.kinds.board import board_of
 
         console.print(render_terminal(board_of(look.out)))
         console.print(f"Leaderboard: {board}", soft_wrap=True)
+    _print_missing(console, look)
 
 
 @study_app.command()

@@ -17,6 +17,7 @@ from harness_bench.study.opened import save_study
 from harness_bench.study.plan import plan
 from harness_bench.study.saved import session
 from harness_bench.study.select import select
+from harness_bench.study.task_base import RESULTS
 from harness_bench.study.watch import Watch
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def drive(
     require_gpus(chosen, engine)
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
-    study.out.mkdir(parents=True, exist_ok=True)
+    (study.out / RESULTS).mkdir(parents=True, exist_ok=True)  # to be served from the beginning
     with (
         alone(study.out),
         session(
