@@ -57,17 +57,29 @@ function walk(event, spot) {
   to.focus();
 }
 
-// Marks, names and lines of models that the filters hide fade in the plots too.
-function dimPlots() {
-  const gone = new Set();
-  for (const row of document.querySelectorAll("#board table.board > tbody > tr"))
-    if (row.hidden) gone.add(row.querySelector("th a").getAttribute("href"));
-  for (const plot of document.querySelectorAll(".plot")) {
-    const dim = new Set([...plot.querySelectorAll(".spot[href]")]
-      .filter((spot) => gone.has(spot.getAttribute("href"))).map((spot) => spot.dataset.at));
-    for (const part of plot.querySelectorAll("[data-at]"))
-      part.classList.toggle("dim", dim.has(part.dataset.at));
+// Marks, names and lines of models that the filters hide fade in the plots too: at once in those in
+// sight, in others as they come into it, since a board of hundreds of models has tens of thousands.
+let gone = new Set(); // addresses of the hidden models
+const faded = new WeakMap(); // a plot -> the set that it shows
+function fade(plot) {
+  if (faded.get(plot) === gone) return;
+  faded.set(plot, gone);
+  const dim = new Set([...plot.querySelectorAll(".spot[href]")]
+    .filter((spot) => gone.has(spot.getAttribute("href"))).map((spot) => spot.dataset.at));
+  for (const part of plot.querySelectorAll("[data-at]"))
+    part.classList.toggle("dim", dim.has(part.dataset.at));
+}
+const everyPlot = [...document.querySelectorAll(".plot")];
+const inSight = new Set();
+const sight = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) {
+    if (isIntersecting) { inSight.add(target); fade(target); } else inSight.delete(target);
   }
+}, { rootMargin: "300px" });
+function dimPlots() {
+  const rows = [...document.querySelectorAll("#board table.board > tbody > tr[hidden]")];
+  gone = new Set(rows.map((row) => row.querySelector("th a").getAttribute("href")));
+  inSight.forEach(fade);
 }
 
 // The plots of a column are lent to its task's page, and go back to where they stand on the board.
@@ -112,4 +124,9 @@ function startPlots() {
   for (const body of document.querySelectorAll("#board table.board > tbody"))
     rows.observe(body, { subtree: true, attributes: true, attributeFilter: ["hidden"] });
   dimPlots();
+  for (const plot of everyPlot) {
+    faded.set(plot, gone.size ? null : gone);
+    sight.observe(plot);
+  }
+  addEventListener("beforeprint", () => everyPlot.forEach(fade));
 }

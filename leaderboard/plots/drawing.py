@@ -86,7 +86,12 @@ class Plot:
     text: str  # what it shows, for readers who do not see it
     png: bytes
     svg: str  # one <svg> element, colours as CSS variables, no outside reference
-    wide: bool = False  # over the whole width of the page
+    size: tuple[float, float]  # inches
+
+    @property
+    def wide(self) -> bool:
+        """Whether it goes over the whole width of the page."""
+        return self.size[0] > _WIDTH
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,8 @@ def finish(
     end = drawn.rindex("</svg>")
     drawn = f'{drawn[:end]}<g aria-hidden="true">{texts}</g>{drawn[end:]}'
     written = _inline(drawn, name, over)
-    return Plot(name, title, text, png.getvalue(), written, bool(canvas.get_figwidth() > _WIDTH))
+    size = float(canvas.get_figwidth()), float(canvas.get_figheight())
+    return Plot(name, title, text, png.getvalue(), written, size)
 
 
 def _inline(svg: str, name: str, over: str) -> str:

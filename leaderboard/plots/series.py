@@ -52,7 +52,9 @@ def series_plot(
         axes.set_axis_off()
     canvas.supxlabel(clean(series.axis), fontsize=9, color=MUTED)
     words = "; ".join(", ".join(spot.words) for spot in spots)
-    return finish(canvas, f"{prefix(table.source)}00-series-{number}", title, words, spots)
+    papers = any(cell.paper for column in columns for _, _, cell in drawn[column])
+    caption = title + ". Dashed: the paper's figures" * papers
+    return finish(canvas, f"{prefix(table.source)}00-series-{number}", caption, words, spots)
 
 
 def _plain(model: str) -> str:

@@ -99,7 +99,10 @@ def test_models_that_filters_hide_fade(look: Look, site: Site) -> None:
     page = look.open(site.files.html)
     page.fill("#filter-name", "stud")
     name = "02-did-tones-parameters"
-    page.wait_for_function("() => document.querySelector('.spot.dim')")
+    for each in ("02-did-tones-bars", name, "00-overview"):  # a plot fades as it comes into sight
+        center(spot(page, each, "student"))
+        dim = plot(page, each).locator(".spot.dim").first
+        dim.wait_for(state="attached")
     assert "dim" in (spot(page, name, "fbank").get_attribute("class") or "")
     assert "dim" not in (spot(page, name, "student").get_attribute("class") or "")
     for kind in ("02-did-tones-bars", "00-overview"):
@@ -114,7 +117,9 @@ def test_models_that_filters_hide_fade(look: Look, site: Site) -> None:
     page.keyboard.press("ArrowDown")  # no other is left to walk to
     assert page.locator(TIP).locator("strong").inner_text() == "student"
     page.fill("#filter-name", "")
-    page.wait_for_function("() => !document.querySelector('.dim')")
+    plot(page, "00-overview").locator(".dim").first.wait_for(state="detached")
+    center(spot(page, name, "student"))
+    plot(page, name).locator(".dim").first.wait_for(state="detached")
 
 
 @pytest.mark.parametrize("look", [PHONE], ids=["390 px"], indirect=True)
