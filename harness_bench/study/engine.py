@@ -76,7 +76,7 @@ def run(
     left = {name: job for name, job in jobs.items() if name not in ended}
     if left:
         with open_workers(out, engine, partial(_demand, left, ended, engine)) as client:
-            task = _Task(out, engine, uuid.uuid4().hex, until)
+            task = Task(out, engine, uuid.uuid4().hex, until)
             for one in _results(client, left, found, ended, task):
                 told(one)
     return {name: ended[name] for name in jobs}
@@ -99,7 +99,7 @@ def _kept(ended: Mapping[str, Ended], name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What every job of a run is told; it goes to the workers."""
 
     out: Path
@@ -123,7 +123,7 @@ class _Task:
 
 def _results(
     client: Any, left: Mapping[str, StudyJob], found: Mapping[str, str],
-    ended: Mapping[str, Ended], task: _Task,
+    ended: Mapping[str, Ended], task: Task,
 ) -> Iterator[Ended]:  # fmt: skip
     """Give jobs to Dask as they can begin, the lowest rank first; yield what became of each.
 

@@ -9,14 +9,14 @@ import pytest
 
 from harness_bench.core.files import read_jsonl
 from harness_bench.study.clusters import EngineConfig
-from harness_bench.study.engine import run
+from harness_bench.study.engine import Task, run
 from harness_bench.study.job import Ended, Needs, StudyJob, last_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KIND = "tests.study.tiny_job"
-TWO = EngineConfig(workers=2)
+TWO = EngineConfig(workers=2, tries=2)
 
 
 def named(*jobs: StudyJob) -> dict[str, StudyJob]:
@@ -99,6 +99,7 @@ def test_what_is_finished_is_kept_without_a_worker(study: Study) -> None:
 
 
 def test_no_job_begins_when_the_time_is_over(tmp_path: Path) -> None:
-    ended = run(tmp_path, named(job("a"), job("b", "a")), EngineConfig(workers=1), until=0)
-    assert [each.state for each in ended.values()] == ["no time", "no time"]
+    ended = Task(tmp_path, TWO, "run", until=0)(job("a"), "key")
+    assert ended.state == "no time"
+    assert last_state(tmp_path, job("a"))["state"] == "no time"
     assert not (tmp_path / "runs.jsonl").exists()

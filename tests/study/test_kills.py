@@ -27,7 +27,7 @@ PATIENCE = 60.0  # seconds without any progress that mean that a study hangs
 
 
 def study() -> dict[str, StudyJob]:
-    heads = [job(f"head {n}", "data", seconds=0.2, python=CHILD) for n in range(8)]
+    heads = [job(f"head {n}", "data", seconds=0.2, python=CHILD) for n in range(6)]
     return named(
         job("data", python=CHILD), *heads,
         job("score", *(each.name for each in heads[:4]), python=CHILD),
