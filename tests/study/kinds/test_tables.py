@@ -20,6 +20,7 @@ PAPER = Path(__file__).parents[3] / "egs" / "paper" / "tables.toml"
 def test_hours_are_counted_in_prepared_corpora(tmp_path: Path) -> None:
     """Table 1: both splits of KSUEmotions have a line; what is not there has none."""
     folders: dict[str, Path] = {"gone": tmp_path / "gone"}
+    options: dict[str, str | int | float | bool]
     for name, module, options in (
         ("KSUEmotions", ksuemotions, {}),
         ("KSUEmotions (random split)", ksuemotions, {"split": "random"}),
