@@ -15,7 +15,7 @@ from harness_bench.core.sanitize import clean
 from harness_bench.results.record import load_results
 
 from .build import PAPER
-from .tables import _MARKDOWN, _TEX, NONE, figure, interval, parameters, signed, uncertainty
+from .tables import MARKDOWN, NONE, TEX, figure, interval, parameters, signed, uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -243,16 +243,16 @@ def latex(table: LaidTable) -> str:
     groups = [(name, len([*same])) for name, same in groupby(group for group, _ in table.heads)]
     spanned, rules, at = [], [], 1
     for name, width in groups:
-        across = rf"\multicolumn{{{width}}}{{c}}{{{_TEX.escape(name)}}}"
+        across = rf"\multicolumn{{{width}}}{{c}}{{{TEX.escape(name)}}}"
         spanned.append(across if name else " & " * (width - 1))
         rules += [rf"\cmidrule(lr){{{at}-{at + width - 1}}}"] * bool(name)
         at += width
-    heads = " & ".join(_TEX.escape(head) for _, head in table.heads)
+    heads = " & ".join(TEX.escape(head) for _, head in table.heads)
     top = [rf"{' & '.join(spanned)} \\", " ".join(rules)] if rules else []
     return "\n".join([
         "% Needs the packages booktabs and graphicx.",
         r"\begin{table*}[t]", r"\centering",
-        rf"\caption{{{_TEX.escape(' '.join([table.caption, *table.notes]))}}}",
+        rf"\caption{{{TEX.escape(' '.join([table.caption, *table.notes]))}}}",
         rf"\label{{tab:{table.name}}}",
         r"\resizebox{\linewidth}{!}{%",
         rf"\begin{{tabular}}{{ll{'r' * (len(table.heads) - 2)}}}",
@@ -264,15 +264,15 @@ def latex(table: LaidTable) -> str:
 def markdown(table: LaidTable) -> str:
     """Write a table as GitHub Markdown."""
     heads = [" ".join(filter(None, head)) for head in table.heads]
-    lines = [[*map(_MARKDOWN.escape, heads)], ["---", "---", *["---:"] * (len(heads) - 2)]]
-    lines += [[_cell(cell, _MARKDOWN) for cell in line] for block in table.blocks for line in block]
+    lines = [[*map(MARKDOWN.escape, heads)], ["---", "---", *["---:"] * (len(heads) - 2)]]
+    lines += [[_cell(cell, MARKDOWN) for cell in line] for block in table.blocks for line in block]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    notes = "\n".join(f"- {_MARKDOWN.escape(note)}" for note in table.notes)
-    return f"## {_MARKDOWN.escape(table.caption)}\n\n{rows}\n\n{notes}\n"
+    notes = "\n".join(f"- {MARKDOWN.escape(note)}" for note in table.notes)
+    return f"## {MARKDOWN.escape(table.caption)}\n\n{rows}\n\n{notes}\n"
 
 
 def _tex_line(block: Sequence[Sequence[LaidCell]]) -> str:
-    return "\n".join(rf"{' & '.join(_cell(cell, _TEX) for cell in line)} \\" for line in block)
+    return "\n".join(rf"{' & '.join(_cell(cell, TEX) for cell in line)} \\" for line in block)
 
 
 def _rules(blocks: Sequence[str]) -> Iterable[str]:

@@ -93,8 +93,8 @@ def _tex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in clean(text))
 
 
-_MARKDOWN = Markup(_md, {1: "**{}**", 2: "<ins>{}</ins>"}, " ≈", " {}", " <sup>{}</sup>", "–")
-_TEX = Markup(
+MARKDOWN = Markup(_md, {1: "**{}**", 2: "<ins>{}</ins>"}, " ≈", " {}", " <sup>{}</sup>", "–")
+TEX = Markup(
     _tex,
     {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"},
     r"\,$\approx$",
@@ -138,14 +138,14 @@ def latex(board: Board) -> str:
     parts = [head]
     for table in (board.measured, board.reported):
         if table.rows:
-            heads = _head(table, _TEX)
+            heads = _head(table, TEX)
             begin = rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}"
             lines = [f"% {table.source}", begin, r"\toprule", _tex_line(heads)]
             for rows in filter(None, (table.complete, table.partial)):
                 lines.append(r"\midrule")
                 if rows == table.partial:
                     lines.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{PARTIAL}}}}} \\")
-                lines += [_tex_line(_line(row, table, _TEX)) for row in rows]
+                lines += [_tex_line(_line(row, table, TEX)) for row in rows]
             lines.append(r"\bottomrule")
             if any(row.leaking for row in table.rows):
                 note = rf"\footnotesize {_tex(LEAKS_NOTE)}"
@@ -174,11 +174,11 @@ def to_csv(board: Board) -> str:
 
 def _md_rows(table: BoardTable) -> Iterator[str]:
     """Yield the table of complete models, and behind a heading that of the others."""
-    head = _head(table, _MARKDOWN)
+    head = _head(table, MARKDOWN)
     for rows in filter(None, (table.complete, table.partial)):
         if rows == table.partial:
             yield f"### {PARTIAL}"
-        lines = [_line(row, table, _MARKDOWN) for row in rows]
+        lines = [_line(row, table, MARKDOWN) for row in rows]
         yield _md_lines([head, ["---", *["---:"] * (len(head) - 1)], *lines])
 
 
@@ -186,14 +186,14 @@ def _head(table: BoardTable, markup: Markup) -> list[str]:
     """Return a table's head; in LaTeX its words begin with capitals."""
     words = ["model", "parameters", *["leakage"] * _shows_leakage(table, markup), "mean rank"]
     words += [f"mean rank {task.upper()}" for task in table.groups] + ["score"] * table.scored
-    if markup is _TEX:
+    if markup is TEX:
         words = [word[0].upper() + word[1:] for word in words]
     return [*map(markup.escape, [*words, *(column.head for column in table.columns)])]
 
 
 def _shows_leakage(table: BoardTable, markup: Markup) -> bool:
     """Reported figures are never checked here; in a paper's table the marks are enough."""
-    return markup is _MARKDOWN and table.source == "measured"
+    return markup is MARKDOWN and table.source == "measured"
 
 
 def _line(row: ModelRow, table: BoardTable, markup: Markup) -> list[str]:
@@ -204,7 +204,7 @@ def _line(row: ModelRow, table: BoardTable, markup: Markup) -> list[str]:
     facts += [mean(row.mean_rank_in(columns)) for columns in table.groups.values()]
     facts += [score(row.score)] * table.scored
     # A paper's table has ranks where no mean rank sums them up.
-    ranked = markup is _MARKDOWN or not row.complete
+    ranked = markup is MARKDOWN or not row.complete
     cells = [
         _written(row.cells.get(column), table, markup, ranked=ranked) for column in table.columns
     ]
@@ -217,7 +217,7 @@ def _written(cell: ResultCell | None, table: BoardTable, markup: Markup, *, rank
     value = markup.places.get(cell.medal, "{}").format(figure(cell.metric, table.decimals))
     marks = markup.tied * cell.tied + markup.escape("†") * cell.leaking
     span = uncertainty(cell.metric, table.decimals)
-    span = _tex(span) if markup is _TEX else span
+    span = _tex(span) if markup is TEX else span
     rank = markup.rank.format(markup.escape(rank_of(cell))) if ranked and rank_of(cell) else ""
     return value + marks + (markup.interval.format(span) if span else "") + rank
 
