@@ -52,6 +52,7 @@ class StatusReader:
     study: SavedStudy
     _seen: dict[str, tuple[tuple[int, int], dict[str, Any]]] = field(default_factory=dict)
     _slugs: dict[str, StudyJob] = field(default_factory=dict)
+    _done: dict[str, JobStatus] = field(default_factory=dict)  # by slug; what is done stays so
 
     def __post_init__(self) -> None:
         """Take file names, which cost a digest each, once."""
@@ -60,24 +61,31 @@ class StatusReader:
     def read(self, *, everything: bool = False) -> dict[str, JobStatus]:
         """Return where every job is that was chosen, or every one, in the order of the plan."""
         stamps, chosen = self._stamps(), self.study.chosen
-        return {
-            job.name: self._status(slug, job, stamps)
-            for slug, job in self._slugs.items()
-            if everything or job.name in chosen
-        }
+        found: dict[str, JobStatus] = {}
+        for slug, job in self._slugs.items():
+            if everything or job.name in chosen:
+                status = self._done.get(slug) or self._status(slug, job, stamps)
+                found[job.name] = status
+                if status.stand == "done":
+                    self._done[slug] = status
+        return found
 
     def refresh(self) -> None:
         """Look whether the driver still runs."""
         self.study = replace(self.study, driven=is_driven(self.out, self.study.sessions))
 
     def _stamps(self) -> dict[str, tuple[int, int]]:
-        """Return time of change and size of each file of jobs; one look into the folder."""
+        """Return time of change and size of the files of jobs that are not done."""
         folder = self.out / JOBS
         if not folder.is_dir():
             return {}
         with os.scandir(folder) as entries:
-            found = (entry for entry in entries if not entry.name.startswith("."))
-            return {entry.name: _stamp(entry) for entry in found if entry.name.endswith(".json")}
+            return {
+                entry.name: _stamp(entry)
+                for entry in entries
+                if entry.name.endswith(".json") and not entry.name.startswith(".")
+                and entry.name.removesuffix(".json").removesuffix(".state") not in self._done
+            }  # fmt: skip
 
     def _status(self, slug: str, job: StudyJob, stamps: Mapping[str, tuple[int, int]]) -> JobStatus:
         name = slug + _STATE

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _SHARE = 150  # a look costs 1/150 of a core: it is taken so many times as seldom as it is long
-_BETWEEN = 1.0  # seconds between two looks, at least
+_BETWEEN, _SELDOM = 1.0, 20.0  # seconds between two looks, at least and at most
 _NEWS = (60.0, 600.0)  # seconds between two lines of a log where nothing ends: first, at most
 _NAMED = 3  # jobs of a group that are named
 _TAIL = 12  # lines of a failure
@@ -92,7 +92,7 @@ class Watch:
                 return
             show(look)
             cost = time.thread_time() - cost
-            self._over.wait(max(_BETWEEN, _SHARE * cost))
+            self._over.wait(max(_BETWEEN, min(_SHARE * cost, _SELDOM)))
             self._reader.refresh()
 
     def _say_ended(self, look: Look) -> None:
