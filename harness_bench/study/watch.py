@@ -63,7 +63,9 @@ class Watch:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show it, from a thread of its own."""
-        thread = threading.Thread(target=self.follow, name="watch", daemon=True)
+        thread = threading.Thread(
+            target=self.follow, kwargs={"ours": True}, name="watch", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -71,24 +73,30 @@ class Watch:
             self._over.set()
             thread.join()
 
-    def follow(self) -> None:
-        """Show it until `shown` ends, or until no driver runs any more."""
+    def follow(self, *, ours: bool = False) -> None:
+        """Show it until no driver runs any more; where the driver is `ours`, until `shown` ends."""
         if not self.console.is_terminal:
-            self._follow(self._say_news)
+            self._follow(self._say_news, ours=ours)
             return
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
-            self._follow(lambda look: live.update(self._below(look), refresh=True))
+            self._follow(lambda look: live.update(self._below(look), refresh=True), ours=ours)
 
     def _below(self, look: Look) -> RenderableType:
         """Draw the table a line below what has been told."""
         return Padding(look.picture(self.console.width), (1, 0, 0, 0))
 
-    def _follow(self, show: Callable[[Look], None]) -> None:
+    def _follow(self, show: Callable[[Look], None], *, ours: bool) -> None:
         while True:
             over, cost = self._over.is_set(), time.thread_time()
-            look = self.look()
+            try:
+                look = self.look()
+            except OSError:  # a disk of a network that is away for a moment
+                if over:
+                    return
+                self._over.wait(_SELDOM)
+                continue
             self._say_ended(look)
-            if over or not look.study.driven:
+            if over or not (ours or look.study.driven):
                 return
             show(look)
             cost = time.thread_time() - cost

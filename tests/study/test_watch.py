@@ -13,7 +13,7 @@ from rich.console import Console
 from harness_bench.study import watch as watching
 from harness_bench.study.alive import Alive
 from harness_bench.study.job import LOG, Ended, Needs, StudyJob, keys, state_file, tell
-from harness_bench.study.look import clock, stacked_bar
+from harness_bench.study.look import Look, clock, stacked_bar
 from harness_bench.study.saved import session
 from harness_bench.study.status import count
 from harness_bench.study.watch import Watch, last_study, missing
@@ -71,6 +71,28 @@ def test_a_log_gets_plain_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "1 running" in news[0]
     assert "probe y" in news[0]
     assert not any("\x1b" in line for line in lines)
+
+
+def test_a_disk_that_is_away_for_a_moment_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_BETWEEN", 0.01)
+    monkeypatch.setattr(watching, "_SELDOM", 0.01)
+    console, looks = _console(terminal=False), iter([OSError(5, "away"), None, OSError(5, "away")])
+    with session(tmp_path, JOBS, KEYS, title="A study"):
+        watch = Watch(tmp_path, console, since=time.time() - 5)
+        real = watch.look
+
+        def look() -> Look:
+            if error := next(looks, None):
+                raise error
+            return real()
+
+        monkeypatch.setattr(watch, "look", look)
+        with watch.shown():
+            time.sleep(0.2)
+            _tell(tmp_path, "prepare a", "done")
+    assert "prepare a: done" in _text(console)
 
 
 def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
