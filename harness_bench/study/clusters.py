@@ -228,7 +228,8 @@ def _asked(kind: EngineKind, there: WorkersConfig, gpus: int) -> dict[str, Any]:
     asked: dict[str, Any] = {"queue": there.queue, "walltime": there.walltime}
     if kind == "slurm":
         asked |= {"account": there.account}
-        directives += ["--no-requeue"]  # a lost worker is sent anew by the driver
+        # One whose node is lost before the driver has heard of it, comes again by itself.
+        directives += ["--requeue"]
         directives += [f"--gres=gpu:{gpus}"] if gpus else []
     elif kind == "pbs":
         spec = f"select=1:ncpus={cpus}:mem={memory:g}gb" + (f":ngpus={gpus}" if gpus else "")

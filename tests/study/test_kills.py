@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ class Study:
         try:
             children = psutil.Process(self.driver.pid).children()
             return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return []
 
     def kill(self, what: str, rng: random.Random) -> None:
@@ -85,16 +85,19 @@ class Study:
             self.killed |= {each.pid for each in workers}
             self.driver.kill()
             self.driver.wait()
-            psutil.wait_procs(workers, timeout=10)
-            assert not any(each.is_running() for each in workers)  # they end with the driver
+            _, alive = psutil.wait_procs(workers, timeout=20)
+            assert not alive  # they end with the driver
             self.start()
         elif workers:
             chosen = rng.choice(workers)
             self.killed.add(chosen.pid)
-            family = chosen.children(recursive=True) if what == "node" else []
-            for each in (chosen, *family):
-                if each.is_running():
-                    os.kill(each.pid, signal.SIGKILL)
+            # What has ended meanwhile need not be killed.
+            with suppress(psutil.NoSuchProcess):
+                family = chosen.children(recursive=True) if what == "node" else []
+                chosen.kill()
+                for each in family:
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
 
     def wait(self) -> None:
         """Wait for the end; no progress for long is a failure."""
@@ -146,7 +149,7 @@ def check(run: Study, undisturbed: dict[str, bytes]) -> None:
             assert row["pid"] in run.killed
             assert last[row["pid"]] is row or last[row["pid"]] == row
     children = [int(line) for line in (run.out / "children").read_text().split()]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(psutil.pid_exists(child) for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
