@@ -38,7 +38,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SHIPPED:
         shutil.copytree(ROOT / name, folder / name, ignore=GENERATED)
     (folder / DEMO).mkdir()
-    for name in (*BUILD_FILES, *(path.relative_to(ROOT) for path in (ROOT / DEMO).glob("*.toml"))):
+    studies = (str(path.relative_to(ROOT)) for path in (ROOT / DEMO).glob("*.toml"))
+    for name in (*BUILD_FILES, *studies):
         shutil.copy(ROOT / name, folder / name)
     (folder / "downstream" / "new_task").mkdir()
     (folder / NEW).with_name("__init__.py").write_text('"""New."""\n')

@@ -20,7 +20,7 @@ from harness_bench.models.checkpoint import read_facts
 from harness_bench.models.readme import ABSENT, points, section, table, write_readme
 from harness_bench.pretrain.config import CHECKPOINT, SUPERVISION, UNDECIDING, load_family
 from harness_bench.pretrain.curves import LOSS, plot_runs
-from harness_bench.pretrain.data.sources import open_folder, source_folder
+from harness_bench.pretrain.data.sources import open_folder
 from harness_bench.pretrain.monitor import LOG_FILE, VALID_FILE, read_log
 from harness_bench.pretrain.plan import cost_of, label_text
 from harness_bench.pretrain.state import PROBE_FILE
@@ -205,7 +205,7 @@ def _hours(
             " with licence and origin."
         )
     return {
-        source.title: open_folder(source_folder(source, out / "data"), source.split).hours
+        source.title: open_folder(source.found_in(out / "data"), source.split).hours
         for source in used
     }
 

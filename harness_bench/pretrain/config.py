@@ -277,6 +277,15 @@ class SourceConfig:
         """Return what iterations call it."""
         return self.name or Path(self.folder).name
 
+    @property
+    def ready(self) -> bool:
+        """Whether its folder holds cuts or shards."""
+        return self.corpus in (PREPARED, SHARDED)
+
+    def found_in(self, out: Path) -> Path:
+        """Return where its cuts or shards are; `out` holds what is prepared on the way."""
+        return Path(self.folder) if self.ready else out / self.title
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingDataConfig:

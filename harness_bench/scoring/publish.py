@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lhotse.cut import Cut
 
+    from harness_bench.cuts.fields import Row
     from harness_bench.results.predictions import ClassPrediction, TextPrediction
     from harness_bench.results.record import Metric
     from harness_bench.scoring.registry import MetricKind
@@ -106,7 +107,7 @@ def upstream_fields(checkpoint: Path) -> dict[str, Any]:
 
 
 def leakage(
-    training: Iterable[tuple[str, Iterable[Cut]]], scored: Iterable[Cut], split: str
+    training: Iterable[tuple[str, Iterable[Cut | Row]]], scored: Iterable[Cut | Row], split: str
 ) -> Leakage:
     """Compare named training sets with the split that was scored; equal texts are no verdict."""
     test = Table(split).extend(scored)

@@ -17,7 +17,7 @@ from harness_bench.study.job import slug_of
 
 if TYPE_CHECKING:
     from harness_bench.models.config import HubertConfig
-    from harness_bench.pretrain.config import FamilyConfig
+    from harness_bench.pretrain.config import FamilyConfig, SourceConfig
     from harness_bench.study.config import StudyTask
 
 _PACKAGED = Path(__file__).parent / "shipped"  # in an installed wheel
@@ -27,6 +27,7 @@ FAMILIES = package_folder("harness_bench.demo")  # with the family of the demo
 SAVED = "config.json"  # in a study's folder: what it was asked for
 JOINED = "joined.json"  # and the models that joined it later
 CUTS, CORPUS, PRETRAIN, MODELS = "cuts", "corpus", "pretrain", "models"  # folders of a study
+DATA = "data"  # below that of pretraining: corpora that a family prepares on the way
 MERGED = "pretraining"  # name of the merged corpora that a family hears
 type RowKind = Literal["baseline", "random", "pretrained", "other"]
 
@@ -41,6 +42,7 @@ class StudyRow:
     made_by: str = ""  # the job whose outcome tells where the checkpoint is; empty: it has none
     pretraining_data: str = ""  # in words; empty: what `heard` says
     heard: tuple[str, ...] = ()  # corpora of the study
+    sets: tuple[tuple[str, str, str], ...] = ()  # what it was pretrained on: name, folder, split
 
     @property
     def folder(self) -> str:
@@ -130,9 +132,16 @@ class Study:
         else:
             kind, made, upstream = "baseline", "", model.upstream
         heard = model.heard or (self.heard if model.iteration else ())
+        sets = [(f"{self.title_of(name)} train", self.cuts(name), "train") for name in heard]
+        if model.iteration and not heard:
+            on_the_way = Path(PRETRAIN, DATA)
+            sets = [
+                (f"{source.title} {source.split}", str(source.found_in(on_the_way)), source.split)
+                for source in self.audio_of(model.iteration)
+            ]
         return StudyRow(
             model=model.title, kind=model.kind or kind, upstream=upstream, made_by=made,
-            pretraining_data=model.pretraining_data, heard=heard,
+            pretraining_data=model.pretraining_data, heard=heard, sets=tuple(sets),
         )  # fmt: skip
 
     def cuts(self, corpus: str) -> str:
@@ -156,14 +165,14 @@ class Study:
         several = len(self.heard) > 1
         return f"merge {MERGED}" if several else f"prepare {self.heard[0]}" if self.heard else ""
 
-    def audio_of(self, iteration: str) -> str:
-        """Say what an iteration hears of the family's own [data]."""
+    def audio_of(self, iteration: str) -> list[SourceConfig]:
+        """Return what an iteration hears of the family's own [data]."""
         family = self.family
         if family is None or family.data is None:
-            return "see the model's card"
+            return []
         (step,) = (each for each in family.iterations if each.name == iteration)
-        titles = [source.title for source in family.data.sources]
-        return ", ".join(title for title in titles if title in (step.sources or titles))
+        sources = family.data.sources
+        return [each for each in sources if not step.sources or each.title in step.sources]
 
     def title_of(self, corpus: str) -> str:
         """Return what results call a corpus, without a word about how it was made."""

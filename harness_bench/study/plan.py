@@ -18,7 +18,7 @@ from harness_bench.study.task_base import RANKS, audits
 from harness_bench.study.task_heads import HeadsTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from harness_bench.pretrain.config import IterationConfig
@@ -54,19 +54,20 @@ class _Plan:
     def jobs(self) -> dict[str, StudyJob]:
         found: dict[str, StudyJob] = {}
         for job in self._all():
-            assert job.name not in found, job.name
-            found[job.name] = self._with_needs(job, found)
-        if odd := [name for name in self.config.needs if name not in self._needy(found)]:
-            known = ", ".join(sorted({job.kind for job in found.values()}))
+            if job.name in found:
+                raise ValueError(
+                    f"two jobs would be called {job.name!r}; give tasks or models other names"
+                )
+            found[job.name] = self._with_needs(job)
+        kinds = {job.kind for job in found.values()}
+        if odd := [name for name in self.config.needs if name not in found.keys() | kinds]:
+            known = ", ".join(sorted(kinds))
             raise ValueError(
                 f"needs.{odd[0]!r}: there is no such kind of job ({known}), nor a job of that name"
             )
         return found
 
-    def _needy(self, jobs: Mapping[str, StudyJob]) -> set[str]:
-        return {*jobs, *(job.kind for job in jobs.values())}
-
-    def _with_needs(self, job: StudyJob, _: Mapping[str, StudyJob]) -> StudyJob:
+    def _with_needs(self, job: StudyJob) -> StudyJob:
         values = asdict(job.needs)
         for name in (job.kind, job.name):
             if name in self.config.needs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.study.config import ASR
@@ -70,7 +71,8 @@ class StudyTaskJobs:
 
     def audit(self, row: StudyRow) -> str:
         """Return the job that holds what a row has heard against the splits that are scored."""
-        return job_name("audit", self.task.title, ("with " + " ".join(row.heard)) * bool(row.heard))
+        heard = row.heard or [name.rpartition(" ")[0] for name, *_ in row.sets]
+        return job_name("audit", self.task.title, ("with " + " ".join(heard)) * bool(heard))
 
     def publishing(self, job: str, rows: Iterable[StudyRow]) -> dict[str, Any]:
         """Return what all jobs that publish results have in common."""
@@ -111,22 +113,21 @@ class StudyTaskJobs:
         names = ", ".join(self.study.title_of(name) for name in row.heard)
         kind = "synthetic " * self.config.synthetic
         if not names:  # the family names its audio itself
-            return f"{kind}{self.study.audio_of(row.made_by.removeprefix('pretrain '))}"
+            return f"{kind}{', '.join(name for name, *_ in row.sets)}" or "see the model's card"
         return {"text": f"{kind}{names}, train", "job": self.study.heard_job}
 
 
 def audits(tasks: Iterable[StudyTaskJobs]) -> Iterator[StudyJob]:
     """Yield one audit of each task and set of corpora that rows have heard; rows alike share it."""
     for task in tasks:
-        study = task.study
-        for heard in dict.fromkeys(row.heard for row in task.rows()):
-            row = next(row for row in task.rows() if row.heard == heard)
-            sets = [task.training]
-            sets += [(f"{study.title_of(name)} train", study.cuts(name), "train") for name in heard]
-            after = [*task.data_jobs, *(f"prepare {name}" for name in heard)]
+        for sets in dict.fromkeys(row.sets for row in task.rows()):
+            row = next(row for row in task.rows() if row.sets == sets)
+            after = [*task.data_jobs, *(f"prepare {name}" for name in row.heard)]
+            if not row.heard and any(not Path(folder).is_absolute() for _, folder, _ in sets):
+                after.append(row.made_by)  # which prepares them on the way
             yield StudyJob(
                 name=task.audit(row), kind="audit", rank=RANKS["audit"],
-                settings={"training": [list(each) for each in dict.fromkeys(sets)],
+                settings={"training": [*map(list, dict.fromkeys([task.training, *sets]))],
                           "scored": [asdict(each) for each in task.scored]},
                 after=tuple(dict.fromkeys(after)),
             )  # fmt: skip

@@ -22,6 +22,7 @@ from harness_bench.models import hub as models
 from harness_bench.models.checkpoint import save_random
 from harness_bench.models.frozen import checkpoint_digest, hidden_states, parameter_count
 from harness_bench.probing import linear, run
+from harness_bench.probing.grid import grid_config
 from harness_bench.probing.head.config import DataConfig, LinearConfig
 from harness_bench.probing.head.data import learn_classes, read_split
 from harness_bench.probing.linear import LinearOutcome, pool, run_linear
@@ -246,7 +247,7 @@ def test_one_file_serves_both_heads(subject: Subject, tmp_path: Path) -> None:
     """Tables of either head stand beside the other's; an unknown key is refused by both."""
     file = tmp_path / "probe.toml"
     file.write_text("[probe]\ntotal_steps = 7\neval_step = 7\n[linear]\nsegments = 1\nc = [1.0]\n")
-    config = run.grid_config(file)
+    config = grid_config(file)
     assert (config.probe.total_steps, config.linear.segments) == (7, 1)
     done = run.probe(
         subject.upstream, subject.task, subject.cuts, tmp_path / "out", head="linear",

@@ -94,7 +94,7 @@ def open_data(
         raise ValueError("data.exclude leaves no utterance to train on.")
     if not allow_test_data:
         refuse_held_out(
-            sifted.kept, [*(source_folder(each, out) for each in chosen), *protected], "[data]"
+            sifted.kept, [*(each.found_in(out) for each in chosen), *protected], "[data]"
         )
     _refuse_twins(sifted.kept)
     return CutList(sifted.kept, origin, weights)
@@ -114,7 +114,7 @@ def valid_folders(config: TrainingDataConfig, out: Path, names: Sequence[str] = 
     sets.
     """
     prepared = (each for each in _chosen(config, names) if each.corpus != SHARDED)
-    return [*(source_folder(each, out) for each in prepared), *map(Path, config.protect)]
+    return [*(each.found_in(out) for each in prepared), *map(Path, config.protect)]
 
 
 def open_valid(folders: Sequence[Path], config: PretrainConfig) -> CutList:
@@ -175,16 +175,10 @@ def _of_source(shard: Shard, source: SourceConfig) -> Shard:
 
 
 def _read(source: SourceConfig, out: Path) -> list[Cut]:
-    folder = source_folder(source, out)
+    folder = source.found_in(out)
     if source.corpus != PREPARED:
         _prepare_once(source, Path(source.folder), folder)
     return [spoken(cut, source.language) for cut in read_cuts(folder, source.split)]
-
-
-def source_folder(source: SourceConfig, out: Path) -> Path:
-    """Return where the cuts or shards of a source are; `out` holds what was prepared on the way."""
-    ready = source.corpus in (PREPARED, SHARDED)
-    return Path(source.folder) if ready else out / source.title
 
 
 def _prepare_once(source: SourceConfig, root: Path, folder: Path) -> None:
