@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         StudyJob(name="always", kind=KIND, always=True),
     )
     heard: list[Ended] = []
-    return out, jobs, run(out, jobs, TWO, watch=heard.append), heard
+    before = dict(os.environ)
+    ended = run(out, jobs, TWO, watch=heard.append)
+    assert dict(os.environ) == before  # Dask sets some for its workers
+    return out, jobs, ended, heard
 
 
 def test_every_job_ends_and_a_failure_stays_its_own(study: Study) -> None:
