@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOUR = 3600.0
 _HUB_LAYOUT = "hf"
 _LEAST_GB = 0.001
+_VARIABLE = re.compile(r"\$\w+")  # of a path that was not expanded
 _WIDE = 100  # characters, from which on there is room for bars
 
 
@@ -181,7 +183,8 @@ def _absent_of(job: StudyJob) -> Iterator[tuple[str, str, bool]]:
     elif job.kind == "pretrain":
         for source in (settings["data"] or {}).get("sources", ()):
             if not Path(source["folder"]).exists():
-                yield source["folder"], f"audio of [data] in {settings['family']}", False
+                family = Path(settings["family"]).resolve()
+                yield source["folder"], f"audio of [data] in {family}", False
     elif isinstance(settings.get("get"), str):
         folder = settings.get("folder") or settings.get("cuts")
         yield f"{job.name.partition(' ')[2]} ({folder})", settings["get"] or _expected(job), False
@@ -271,6 +274,8 @@ def summary(found: DryRun) -> list[Text]:
             Text(f"no worker: for {number} job{'s' * (number != 1)}", "red"),
             Text(f"  {why}"),
         ]
+    if unset := sorted({name for each in found.absent for name in _VARIABLE.findall(each.name)}):
+        lines.append(Text(f"not set in the environment: {', '.join(unset)}", "red"))
     if found.lacking or any(not each.fetched for each in found.absent):
         lines.append(Text("Everything else runs. The same command goes on once that is there."))
     return lines

@@ -261,3 +261,26 @@ def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(
     for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "fbank", "a/b@"):
         assert hub.locate(text) == Path(text)
     assert not server.requests
+
+
+def test_how_to_get_a_model_is_told_and_nobody_is_asked(
+    server: Hub, files: Files, tiny_checkpoint: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A plan of many models must not download them, and says what is absent."""
+    server.repo(NAME).commit(files)
+    assert f"hf download {NAME}" in hub.how_to_get(NAME)
+    assert "--revision v1" in hub.how_to_get(f"{NAME}@v1")
+    assert "nowhere" not in hub.names()
+    assert hub.how_to_get("nowhere")
+    for here in ("harness_mini", str(tiny_checkpoint)):
+        assert not hub.how_to_get(here)
+    assert "harness_st" in hub.how_to_get("harness_st")
+    monkeypatch.setenv(hub.MODELS, str(tmp_path / "mine"))
+    shutil.copytree(tiny_checkpoint, tmp_path / "mine" / "harness_st")
+    assert not hub.how_to_get("harness_st")
+    assert not server.requests
+    hub.locate(NAME)
+    server.requests.clear()
+    assert not hub.how_to_get(NAME)
+    assert not server.requests
