@@ -49,8 +49,8 @@ FOUND = """async ([x, y]) => { const frame = document.querySelector("#board .scr
         .every((head) => at(edges(head)[1] - 3, top.bottom - 4) === head) }; }"""
 
 
-@pytest.mark.parametrize("rows", ["tall", "dense"])
-@pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"], indirect=True)
+@pytest.mark.parametrize(("look", "rows"), [(DESK, "tall"), (PHONE, "dense")],
+                         ids=["desk", "phone"], indirect=["look"])  # fmt: skip
 @pytest.mark.parametrize("board", ["large", "marked"])
 def test_heads_and_names_stay_in_sight(
     look: Look, board: str, rows: str, request: pytest.FixtureRequest
