@@ -179,7 +179,8 @@ def show_end(look: Look) -> None:
         from harness_bench.leaderboard.tables import render_terminal
         from harness_bench.study.kinds.board import board_of
 
-        console.print(render_terminal(board_of(look.out)))
+        if (table_of := board_of(look.out)) is not None:
+            console.print(render_terminal(table_of))
         console.print(f"Leaderboard: {board}", soft_wrap=True)
     _print_missing(console, look)
 

@@ -8,17 +8,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import resolved
+from harness_bench.corpora import available
 from harness_bench.pretrain.config import key_values
 from harness_bench.pretrain.plan import label_owner
+from harness_bench.probing.s3prl.arguments import tasks
 from harness_bench.study.config import ASR
-from harness_bench.study.job import Needs, StudyJob, slug_of
+from harness_bench.study.job import Needs, StudyJob, kinds, slug_of
 from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, state_on_disk
 from harness_bench.study.task_asr import BroadcastTask, PreparedTask
 from harness_bench.study.task_base import RANKS, audits
 from harness_bench.study.task_heads import HeadsTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harness_bench.pretrain.config import IterationConfig
@@ -50,6 +52,13 @@ class _Plan:
         own = {name for task in self.config.tasks if task.broadcast for name in task.corpora}
         used = {task.corpus for task in self.config.tasks} | {*self.study.heard}
         self.prepared = [name for name in self.config.corpora if name in used or name not in own]
+        layouts = {
+            f"corpora.{name}: layout": each.layout for name, each in study.config.corpora.items()
+        }
+        _known(layouts, available())
+        types = {f"task {task.title!r}: type": task.type for task in self.config.tasks}
+        _known(types, [*tasks(), ASR])
+        _known({f"outputs.{name}": name for name in self.config.outputs}, kinds())
 
     def jobs(self) -> dict[str, StudyJob]:
         found: dict[str, StudyJob] = {}
@@ -59,9 +68,9 @@ class _Plan:
                     f"two jobs would be called {job.name!r}; give tasks or models other names"
                 )
             found[job.name] = self._with_needs(job)
-        kinds = {job.kind for job in found.values()}
-        if odd := [name for name in self.config.needs if name not in found.keys() | kinds]:
-            known = ", ".join(sorted(kinds))
+        used = {job.kind for job in found.values()}
+        if odd := [name for name in self.config.needs if name not in found.keys() | used]:
+            known = ", ".join(sorted(used))
             raise ValueError(
                 f"needs.{odd[0]!r}: there is no such kind of job ({known}), nor a job of that name"
             )
@@ -226,6 +235,13 @@ class _Plan:
                       "config": key_values(step)},
             after=tuple(after), rank=RANKS["pretrain"], needs=Needs(memory_gb=_MEMORY_GB),
         )  # fmt: skip
+
+
+def _known(given: Mapping[str, str], known: Collection[str]) -> None:
+    """Refuse a name that is none of those that there are, before anything is computed."""
+    for where, name in given.items():
+        if name not in known:
+            raise ValueError(f"{where} = {name!r} is not there; known: {', '.join(known)}.")
 
 
 def _tasks(study: Study) -> Iterator[StudyJob]:

@@ -13,7 +13,7 @@ import pytest
 
 from harness_bench.core.config import build
 from harness_bench.pretrain.config import load_preset
-from harness_bench.study.config import JobNeeds, StudyConfig
+from harness_bench.study.config import JobNeeds, StudyConfig, StudyCorpus
 from harness_bench.study.job import StudyJob, keys, kinds
 from harness_bench.study.opened import DEMO, Study, open_study
 from harness_bench.study.plan import plan
@@ -185,6 +185,14 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
     mfcc = (replace(models[0], upstream="mfcc"), *models[1:])
     with pytest.raises(ValueError, match="'mfcc' has no checkpoint"):
         changed(study, models=mfcc, tasks=(replace(tasks[1], models=("mfcc",)),))
+    with pytest.raises(ValueError, match=r"'didd' is not there; known:.*did"):
+        changed(study, tasks=(replace(tasks[0], type="didd"),))
+    with pytest.raises(ValueError, match=r"corpora\.did: layout = 'tsw'.*tsv"):
+        changed(
+            study, corpora={**study.config.corpora, "did": StudyCorpus(folder="x", layout="tsw")}
+        )
+    with pytest.raises(ValueError, match=r"outputs\.figure9.*figure2"):
+        changed(study, outputs={"figure9": {}})
     with pytest.raises(ValueError, match="random = 'it9'"):
         changed(study, models=(replace(models[1], random="it9"),), tasks=tasks[:1])
 

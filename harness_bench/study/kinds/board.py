@@ -12,6 +12,8 @@ from harness_bench.study.opened import SAVED
 from harness_bench.study.publishing import FILES, remove
 from harness_bench.study.task_base import RESULTS
 
+_MOST_SHOWN = 300  # results; more take long to compare, and fill no screen
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,8 +34,10 @@ def run(place: Place) -> dict[str, Any]:
     return {"page": str(made.html.relative_to(place.out)), "problems": made.problems}
 
 
-def board_of(out: Path) -> Board:
-    """Return the board of a study's folder, for a terminal."""
+def board_of(out: Path) -> Board | None:
+    """Return the board of a study's folder, for a terminal; None where it is too large for one."""
+    if len([*(out / RESULTS).glob("*.json")]) > _MOST_SHOWN:
+        return None
     title = read_settings(out / SAVED)["config"]["title"]
     return make_board(out / RESULTS, title=title, include_reported=False)
 
