@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, override
 
@@ -28,6 +30,12 @@ def running(out: Path, job: StudyJob) -> Iterator[None]:
 
 class EndedEarly(WorkerPlugin):
     """Notes as its worker closes that the running job is not to blame."""
+
+    @override
+    def setup(self, worker: Worker) -> None:
+        # Ctrl-C is for the driver, which ends its workers without a traceback of each.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda *_: None)  # children have their own again
 
     @override
     def teardown(self, worker: Worker) -> None:
