@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.leaderboard.browser.conftest import PHONE
 from tests.leaderboard.browser.test_table import tab_to
-from tests.leaderboard.browser.test_views import PHONE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
