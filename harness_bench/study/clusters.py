@@ -36,7 +36,6 @@ DASK: dict[str, Any] = {
     # Jobs count their tries themselves (`job.Attempt`): Dask would blame each that waited, too.
     "scheduler.allowed-failures": 1_000_000,
     "scheduler.work-stealing-interval": "200ms",
-    "deploy.lost-worker-timeout": "20s",
 }
 BATCH_JOBS = 64  # on several machines, at a time
 _TIME = r"^\d+:[0-5]\d:[0-5]\d$"

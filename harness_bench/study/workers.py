@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 type Demand = Callable[[], Mapping[Pool, int]]
 """How many jobs of each pool have use for a worker."""
+LOST = "distributed.deploy.lost-worker-timeout"
 LOGS = "workers"  # folder of JOBS with the logs of a cluster's workers
 _PERIOD = 5.0  # seconds between two looks at the workers
 _PATIENCE = 180.0  # seconds until a user is told that no worker has come
@@ -48,6 +49,8 @@ def open_workers(out: Path, engine: EngineConfig, demand: Demand) -> Iterator[Cl
     from distributed import Client, Scheduler, SpecCluster  # noqa: PLC0415 - as above
 
     settings = {f"distributed.{name}": value for name, value in DASK.items()}
+    # Until a worker that is gone counts as lost; one whose process alone died is back by then.
+    settings[LOST] = "20s" if engine.kind == "local" else "10s"
     with dask.config.set(settings), _variables(_threads(engine.cpus or 1)):
         options: dict[str, Any] = {"host": "127.0.0.1"} if engine.kind == "local" else {}
         options |= {"interface": engine.interface} if engine.interface else {}

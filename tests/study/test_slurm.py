@@ -53,18 +53,21 @@ def engine(**given: object) -> EngineConfig:
 def lost_nodes(times: int, out: Path, rng: random.Random, over: threading.Event) -> Iterator[str]:
     """Take a node away and give it back, so many times, whenever both are at work."""
     for _ in range(times):
-        while not over.is_set():
-            time.sleep(0.5)
-            running = slurm("squeue", "--noheader", "--states=running", "--format=%N").split()
-            if len(running) == 2 and (out / "runs.jsonl").is_file():
-                break
-        else:
-            return
-        time.sleep(rng.uniform(4, 14))  # a worker takes seconds to start
+        while at_work(out) != {"n1", "n2"}:
+            if over.wait(0.2):
+                return
+        time.sleep(rng.uniform(0, 4))
         node = rng.choice(("n1", "n2"))
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         slurm("scontrol", "update", f"nodename={node}", "state=resume")
-        yield f"{time.strftime('%H:%M:%S')} {node} lost"
+        yield f"{clock(time.time())} {node} lost"
+        over.wait(6)
+
+
+def at_work(out: Path) -> set[str]:
+    """Return the nodes on which a job has begun in the last seconds."""
+    rows = read_jsonl(out / "runs.jsonl") if (out / "runs.jsonl").is_file() else ()
+    return {row["SLURMD_NODENAME"] for row in rows if row["time"] > time.time() - 5}
 
 
 @pytest.mark.parametrize("losses", [1, 20])
