@@ -180,7 +180,7 @@ def _absent_of(job: StudyJob) -> Iterator[tuple[str, str, bool]]:
         source = core_hub.repository(settings["folder"], "dataset")
         if source is not None and (how := core_hub.how_to_get(source)):
             yield settings["folder"], " ".join(filter(None, (preset, how))), True
-    elif job.kind == "pretrain":
+    elif job.kind in {"labels", "pretrain"}:
         for source in (settings["data"] or {}).get("sources", ()):
             if not Path(source["folder"]).exists():
                 family = Path(settings["family"]).resolve()

@@ -28,6 +28,7 @@ _MAX_EPOCH = re.compile(r"^max_epoch: *(\d+)", re.MULTILINE)
 # Of one core (AMD EPYC), with the demo's models and speech.
 CORE_OPERATIONS = 50e9  # a second, in pretraining: 52 and 56 of its two models
 DECODED = 1200.0  # seconds of audio a second, in `prepare`: 1,200 and 1,480 of two corpora
+LABELLED = 300.0  # seconds of audio a second, in labels from MFCC
 HEAD = 2.8e-3  # seconds for an utterance of a step of the CNN head
 RECOGNISED = 115.0  # seconds of audio a second, in training ASR on FBANK
 # Seconds of jobs that are as long in any study, nearly: of one with tiny models, on a busy machine.
@@ -65,8 +66,8 @@ def with_guesses(
 def guess(study: Study, job: StudyJob) -> Guess | None:
     """Return what a job will take; None where that cannot be said."""
     by_kind: dict[str, Callable[[Study, StudyJob], Guess | None]] = {
-        "prepare": _prepare, "pretrain": _pretrain, "probe": _probe, "trial": _probe, "asr": _asr,
-        "broadcast": _asr,
+        "prepare": _prepare, "labels": _labels, "pretrain": _pretrain, "probe": _probe,
+        "trial": _probe, "asr": _asr, "broadcast": _asr,
     }  # fmt: skip
     if job.kind in by_kind:
         return by_kind[job.kind](study, job)
@@ -123,6 +124,28 @@ def _pretrain(study: Study, job: StudyJob) -> Guess | None:
     cost = cost_of(step, job.needs.gpus * max(job.needs.nodes, 1) or None)
     operations = cost.audio_hours * _HOUR * cost.flop_per_second
     return Guess(_computed(operations, job), OPERATIONS, disk_bytes(step) / 1e9)
+
+
+def _labels(study: Study, job: StudyJob) -> Guess | None:
+    steps = {step.name: step for step in (study.family.iterations if study.family else ())}
+    step, hours = steps.get(job.settings["iteration"]), _heard_hours(study, job)
+    if step is None or hours is None:
+        return None
+    if step.labels.source != "hidden":
+        return Guess(hours / LABELLED / job.needs.cpus, SPEEDS)
+    if step.teacher not in steps:
+        return None
+    operations = hours * _HOUR * forward_per_second(steps[step.teacher].model)
+    return Guess(_computed(operations, job), OPERATIONS)
+
+
+def _heard_hours(study: Study, job: StudyJob) -> float | None:
+    """Return the hours that a family hears: of the study's corpora, or as its [data] declares."""
+    if data := job.settings["data"]:
+        hours = [source["hours"] for source in data["sources"]]
+    else:
+        hours = [_train(study, name) for name in study.heard]
+    return sum(hours) if hours and all(hours) else None
 
 
 def _forward(study: Study, made_by: str) -> float:

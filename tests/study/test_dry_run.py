@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from harness_bench.models.config import forward_per_second
 from harness_bench.pretrain.plan import cost_of
 from harness_bench.study import guess as guessing
 from harness_bench.study.clusters import EngineConfig
@@ -138,6 +139,22 @@ def test_guesses_follow_the_operation_count_and_the_settings(study: Study) -> No
     assert prepare.hours == pytest.approx(240 / guessing.DECODED)
     assert guess(study, jobs["prepare did"]) is None, "nobody knows yet"
     assert with_hours["prepare did"].needs.hours is None
+
+
+def test_labels_are_one_pass_of_the_teacher(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = plan(study)["pretrain student"]
+    job = replace(job, kind="labels")
+    assert guess(study, job) is None, "nobody knows the hours yet"
+    monkeypatch.setattr(guessing, "corpus_hours", lambda *_: {"train": 2.0, "test": 1.0})
+    found = guess(study, job)
+    assert found is not None
+    assert study.family is not None
+    each = forward_per_second(study.family.iterations[0].model)
+    # Two corpora are heard, of whose three hours each two are train.
+    assert found.hours == pytest.approx(4 * each / guessing.CORE_OPERATIONS)
+    first = guess(study, replace(plan(study)["pretrain it1"], kind="labels"))
+    assert first is not None
+    assert first.hours == pytest.approx(4 / guessing.LABELLED)
 
 
 def test_a_heads_grid_takes_its_trials(study: Study) -> None:
