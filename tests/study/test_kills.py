@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from harness_bench.core.files import read_jsonl
+from harness_bench.core.files import read_json, read_jsonl
 from harness_bench.study.job import Ended, StudyJob, keys, run_job
+from harness_bench.study.opened import open_study, save_study
+from harness_bench.study.plan import plan
+from tests.study.chain import STUDY, run_here, write_study
 from tests.study.test_engine import job, named
 
 if TYPE_CHECKING:
@@ -53,8 +56,8 @@ assert all(each.good for each in ended.values()), ended
 class Study:
     """A study whose driver is a process of its own, to be killed and started again."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, words: tuple[str, ...] = ("-c", DRIVER)) -> None:
+        self.out, self.words = out, words
         self.killed: set[int] = set()  # workers
         self.start()
 
@@ -62,7 +65,7 @@ class Study:
         """Start a driver, with `python -c` as a user's shell would."""
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER], cwd=self.out, env=os.environ | {"PYTHONPATH": path}
+            [sys.executable, *self.words], cwd=self.out, env=os.environ | {"PYTHONPATH": path}
         )
 
     def rows(self) -> list[dict[str, int | str]]:
@@ -169,3 +172,53 @@ def test_driver_worker_and_node_at_random_moments(
     kills = ["driver", "worker", "node"]
     rng.shuffle(kills)
     check(run_with_kills(tmp_path, iter(kills), rng), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.s3prl
+@pytest.mark.espnet
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_study_has_the_same_board(
+    seed: int, tmp_path: Path, undisturbed_board: dict[str, bytes]
+) -> None:
+    """With real trainings, heads and ASR, as `harness-bench study` runs them."""
+    rng = random.Random(seed)
+    kills = ["driver", "worker", "node"]
+    rng.shuffle(kills)
+    out = tmp_path / "out"
+    out.mkdir()
+    file = write_study(tmp_path, WITHOUT_TIMES)
+    words = ("-m", "harness_bench.cli", "study", "run", str(file), "--out", ".", "--jobs", "2")
+    study = Study(out, words)
+    for what in kills:
+        done = states(out).count("done") + rng.randint(2, 7)
+        while states(out).count("done") < done and study.driver.poll() is None:
+            time.sleep(0.1)
+        time.sleep(rng.uniform(0, 3))
+        study.kill(what, rng)
+    assert study.driver.wait() == 0
+    assert board(out) == undisturbed_board
+
+
+@pytest.fixture(scope="module")
+def undisturbed_board(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the board where nothing happens, without Dask."""
+    folder = tmp_path_factory.mktemp("board")
+    study = open_study(write_study(folder, WITHOUT_TIMES), folder / "out")
+    save_study(study)
+    run_here(study.out, plan(study))
+    return board(study.out)
+
+
+WITHOUT_TIMES = STUDY.replace("seed = 3\n", "seed = 3\n[board]\ntimes = false\n", 1)
+
+
+def states(out: Path) -> list[str]:
+    """Return where the jobs are that have begun."""
+    return [read_json(path)["state"] for path in out.glob("jobs/*.state.json")]
+
+
+def board(out: Path) -> dict[str, bytes]:
+    """Return the files of the board and of the results below it."""
+    paths = (path for name in ("leaderboard", "results") for path in (out / name).rglob("*"))
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths if path.is_file()}

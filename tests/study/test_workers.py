@@ -49,7 +49,7 @@ def test_a_clusters_idle_worker_is_given_back_and_comes_again(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    demand: Counter[Pool] = Counter(cpu=3)
+    demand: Counter[Pool] = Counter({"cpu": 3})
     staff = _Staff(tmp_path, SLURM, lambda: demand)
 
     def after(seconds: float, busy: set[str]) -> set[str]:
