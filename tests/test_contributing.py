@@ -18,6 +18,7 @@ from harness_bench.results.predictions import TextPrediction, write_predictions
 from tests import cut_files, warm
 from tests.models.test_types import MADE_UP
 from tests.pretrain.objectives.test_contract import MADE_UP as OBJECTIVE
+from tests.study.chain import STUDY, write_study
 from tests.tiny import DEFAULTS
 
 ROOT = Path(__file__).parent.parent
@@ -121,6 +122,16 @@ def normalise(text):
 '''
 
 
+JOB = '''"""A made-up kind of job."""
+
+
+def run(place):
+    """Return what it was told, and what there was before it."""
+    place.progress(1, 2, "letters")
+    return {"letters": place.job.settings["letters"], "found": sorted(place.found)}
+'''
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder for PYTHONPATH with the package and its made-up plugins."""
@@ -137,6 +148,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pretrain/objectives/madeup.py": OBJECTIVE,
         "scoring/metrics/madeup.py": METRIC,
         "scoring/profiles/madeup.py": PROFILE,
+        "study/kinds/madeup.py": JOB,
         "upstream/madeup/__init__.py": "",
         "upstream/madeup/expert.py": UPSTREAM,
         "upstream/madeup/hubconf.py": HUBCONF,
@@ -248,6 +260,20 @@ def test_a_model_type(
     assert "24 utterances" in said
     (cost,) = json.loads(verb("efficiency", loudness, "--json"))
     assert cost["parameters"] == 1
+
+
+def test_a_kind_of_job(verb: Callable[..., str], tmp_path: Path) -> None:
+    """A study plans it behind all results, and a worker runs it."""
+    text = STUDY.replace("[synthesis]", "[outputs.madeup]\nletters = 3\n[synthesis]")
+    path = write_study(tmp_path, text)
+    plan = json.loads(verb("study", path, "--dry-run", "--json", "--only", "madeup"))
+    assert {"madeup", "publish_heads", "prepare"} <= {each["kind"] for each in plan["stages"]}
+    code = (
+        "from pathlib import Path\nfrom harness_bench.study.job import StudyJob, run_job\n"
+        "job = StudyJob(name='a', kind='madeup', settings={'letters': 3})\n"
+        "print(run_job(Path('out'), job, 'key', {}).outcome)"
+    )
+    assert verb(command=("-c", code)) == "{'letters': 3, 'found': []}\n"
 
 
 @pytest.mark.s3prl
