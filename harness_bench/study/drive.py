@@ -15,6 +15,7 @@ from harness_bench.study.guess import with_guesses
 from harness_bench.study.job import keys
 from harness_bench.study.opened import save_study
 from harness_bench.study.plan import plan
+from harness_bench.study.ranking import by_critical_path
 from harness_bench.study.saved import session
 from harness_bench.study.select import select
 from harness_bench.study.task_base import RESULTS
@@ -64,6 +65,7 @@ def drive(
     from harness_bench.study.engine import run  # noqa: PLC0415 - Dask takes a second
 
     jobs, _ = with_guesses(study, plan(study))
+    jobs = by_critical_path(jobs)
     chosen = select(jobs, only)
     require_gpus(chosen, engine)
     until = None if minutes is None else time.time() + 60 * minutes

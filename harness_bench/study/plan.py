@@ -16,7 +16,7 @@ from harness_bench.study.config import ASR
 from harness_bench.study.job import Needs, StudyJob, kinds, slug_of
 from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, state_on_disk
 from harness_bench.study.task_asr import BroadcastTask, PreparedTask
-from harness_bench.study.task_base import RANKS, audits
+from harness_bench.study.task_base import audits
 from harness_bench.study.task_heads import HeadsTask
 
 if TYPE_CHECKING:
@@ -124,26 +124,21 @@ class _Plan:
     # Corpora
 
     def _data(self) -> Iterator[StudyJob]:
-        waited = {
-            *self.study.heard,
-            *(task.corpus for task in self.config.tasks if task.type == ASR),
-        }
         for name in self.prepared:
-            yield from self._corpus(name, RANKS["waited" if name in waited else "data"])
+            yield from self._corpus(name)
         if len(names := self.study.heard) > 1:
             yield StudyJob(
                 name=f"merge {MERGED}", kind="merge", folder=self.study.heard_cuts,
-                rank=RANKS["waited"],
                 settings={"cuts": [self.study.cuts(name) for name in names], "split": "train"},
                 after=tuple(f"prepare {name}" for name in names),
             )  # fmt: skip
 
-    def _corpus(self, name: str, rank: int) -> Iterator[StudyJob]:
+    def _corpus(self, name: str) -> Iterator[StudyJob]:
         corpus, where = self.config.corpora[name], self.study.data
         if corpus.cuts:
             folder = self.study.path(corpus.cuts, where)
             yield StudyJob(
-                name=f"prepare {name}", kind="prepared", rank=rank,
+                name=f"prepare {name}", kind="prepared",
                 settings={"cuts": str(folder)} | self._absent(folder, corpus.get),
                 inputs={"cuts": state_on_disk(folder)},
             )  # fmt: skip
@@ -160,7 +155,7 @@ class _Plan:
             made = f"{CORPUS}/{slug_of(name)}"
             sizes = {"task": corpus.synthesis, "sizes": resolved(self.config.synthesis)}
             yield StudyJob(
-                name=f"synthesise {name}", kind="synthesise", settings=sizes, folder=made, rank=rank
+                name=f"synthesise {name}", kind="synthesise", settings=sizes, folder=made
             )
             settings |= {"folder": made}
             after = (f"synthesise {name}",)
@@ -173,7 +168,7 @@ class _Plan:
             inputs |= {"files": state}
         yield StudyJob(
             name=f"prepare {name}", kind="prepare", settings=settings, inputs=inputs, after=after,
-            folder=self.study.cuts(name), rank=rank,
+            folder=self.study.cuts(name),
         )  # fmt: skip
 
     def _absent(self, folder: Path, get: str) -> dict[str, str]:
@@ -202,7 +197,7 @@ class _Plan:
         for row in self.study.rows.values() if self.config.board.costs else ():
             if row.made_by:
                 yield StudyJob(
-                    name=f"costs {row.model}", kind="costs", rank=RANKS["costs"], folder="costs",
+                    name=f"costs {row.model}", kind="costs", folder="costs",
                     settings={"model": row.model, "made_by": row.made_by}, after=(row.made_by,),
                 )  # fmt: skip
 
@@ -233,7 +228,7 @@ class _Plan:
             settings={"family": str(self.study.family_file), "iteration": step.name,
                       "seed": self.config.seed, "cuts": cuts, "data": data,
                       "config": key_values(step)},
-            after=tuple(after), rank=RANKS["pretrain"], needs=Needs(memory_gb=_MEMORY_GB),
+            after=tuple(after), needs=Needs(memory_gb=_MEMORY_GB),
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from harness_bench.core.config import build, resolved
 from harness_bench.study.config import ASR, BEST_STUDENT
 from harness_bench.study.job import Needs, StudyJob, slug_of
 from harness_bench.study.opened import CUTS, state_on_disk
-from harness_bench.study.task_base import RANKS, ScoredSplit, StudyTaskJobs, job_name
+from harness_bench.study.task_base import ScoredSplit, StudyTaskJobs, job_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +115,7 @@ class RecognitionTask(StudyTaskJobs):
             folder=self.place(*filter(None, [name, suffix])),
             after=(*self.data_jobs, *(() if best else filter(None, [rows[0].made_by]))),
             wants=(*(row.made_by for row in rows), *(job for _, job in heads)) if best else (),
-            rank=RANKS[ASR], needs=Needs(gpus=gpus, memory_gb=_ASR_MEMORY_GB),
+            needs=Needs(gpus=gpus, memory_gb=_ASR_MEMORY_GB),
         )  # fmt: skip
         yield job
         yield StudyJob(
@@ -250,7 +250,6 @@ class BroadcastTask(RecognitionTask):
             name=self.data_jobs[0], kind="asr_data", folder=self.place(),
             settings={"sources": sources, "given": kept} | ({"get": absent} if absent else {}),
             inputs={name: state_on_disk(Path(folder)) for name, folder in sources.items()},
-            rank=RANKS["waited"],
         )  # fmt: skip
 
     @override

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.study.config import ASR
 from harness_bench.study.job import StudyJob
 
 if TYPE_CHECKING:
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
     from harness_bench.study.opened import Study, StudyRow
 
 RESULTS = "results"
-# Of jobs that could start, the one with the lowest rank does. The longest chain goes from
-# pretraining over the students' heads to ASR; results are shown as soon as they are there.
-RANKS = {
-    "waited": -1, "pretrain": 0, "publish": 1, ASR: 1, "students": 2, "data": 5, "audit": 8,
-    "costs": 9, "others": 10,
-}  # fmt: skip
 
 
 def job_name(*parts: str) -> str:
@@ -82,7 +75,7 @@ class StudyTaskJobs:
         wants += [f"costs {row.model}" for row in rows if costs and row.made_by]
         wants += [each["job"] for row in rows if not isinstance(each := self._heard(row), str)]
         return {
-            "after": (job,), "wants": tuple(dict.fromkeys(wants)), "rank": RANKS["publish"],
+            "after": (job,), "wants": tuple(dict.fromkeys(wants)),
             "folder": RESULTS, "late": True,
         }  # fmt: skip
 
@@ -126,7 +119,7 @@ def audits(tasks: Iterable[StudyTaskJobs]) -> Iterator[StudyJob]:
             if not row.heard and any(not Path(folder).is_absolute() for _, folder, _ in sets):
                 after.append(row.made_by)  # which prepares them on the way
             yield StudyJob(
-                name=task.audit(row), kind="audit", rank=RANKS["audit"],
+                name=task.audit(row), kind="audit",
                 settings={"training": [*map(list, dict.fromkeys([task.training, *sets]))],
                           "scored": [asdict(each) for each in task.scored]},
                 after=tuple(dict.fromkeys(after)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, override
 
 from harness_bench.core.config import read_toml, resolved
 from harness_bench.study.job import StudyJob, slug_of
-from harness_bench.study.task_base import RANKS, ScoredSplit, StudyTaskJobs, job_name
+from harness_bench.study.task_base import ScoredSplit, StudyTaskJobs, job_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,14 +73,11 @@ class HeadsTask(StudyTaskJobs):
 
     @override
     def jobs(self) -> Iterator[StudyJob]:
-        students = self.study.students()
-        for number, row in enumerate(self.rows()):
-            # ASR waits for the students' heads, so these go before the others.
-            rank = RANKS["students"] if row.model in students else RANKS["others"] + number
+        for row in self.rows():
             for head in self.kinds():
-                yield from self._of_row(row, head, rank)
+                yield from self._of_row(row, head)
 
-    def _of_row(self, row: StudyRow, head: str, rank: int) -> Iterator[StudyJob]:
+    def _of_row(self, row: StudyRow, head: str) -> Iterator[StudyJob]:
         title = self.task.title if head == "cnn" else f"{self.task.title}.{head}"
         folder = f"{PROBES}/{slug_of(title)}/{row.folder}"
         grid = resolved(self.grid)
@@ -93,15 +90,14 @@ class HeadsTask(StudyTaskJobs):
             "linear": linear if head != "cnn" else None,
         }  # fmt: skip
         after = (*self.data_jobs, *filter(None, [row.made_by]))
-        common: dict[str, Any] = {"settings": settings, "rank": rank}
         trials: list[str] = []
         if head == "cnn" and self.config.heads.apart:
-            for trial in self._trials(row, folder, after, common):
+            for trial in self._trials(row, folder, after, settings):
                 trials.append(trial.name)
                 yield trial
         probe = StudyJob(
             name=self.job_name(row, head), kind="probe", folder=folder, after=(*after, *trials),
-            **common,
+            settings=settings,
         )  # fmt: skip
         yield probe
         yield StudyJob(
@@ -113,23 +109,21 @@ class HeadsTask(StudyTaskJobs):
         )  # fmt: skip
 
     def _trials(
-        self, row: StudyRow, folder: str, after: tuple[str, ...], common: Mapping[str, Any]
+        self, row: StudyRow, folder: str, after: tuple[str, ...], settings: Mapping[str, Any]
     ) -> Iterator[StudyJob]:
         """Yield a job for each rate, and behind these one for each further seed."""
         rates, seeds = self.grid.learning_rates, self.grid.seeds
         if len(rates) + len(seeds) == 2:  # noqa: PLR2004 - one of each: nothing to part
             return
-        name, settings = self.job_name(row, "cnn", "trial"), common["settings"]
+        name = self.job_name(row, "cnn", "trial")
         tried = {f"{name} lr{rate:g}": rate for rate in rates}
         for title, rate in tried.items():
-            own = settings | {"rate": rate, "tried": [], "seed": seeds[0]}
+            own = {**settings, "rate": rate, "tried": [], "seed": seeds[0]}
             yield StudyJob(
                 name=title, kind="trial", folder=folder, after=after, settings=own,
-                rank=common["rank"],
             )  # fmt: skip
         for seed in seeds[1:]:
             yield StudyJob(
                 name=f"{name} seed{seed}", kind="trial", folder=folder, after=(*after, *tried),
-                settings=settings | {"rate": None, "tried": list(tried), "seed": seed},
-                rank=common["rank"],
+                settings={**settings, "rate": None, "tried": list(tried), "seed": seed},
             )  # fmt: skip
