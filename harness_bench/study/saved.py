@@ -66,11 +66,10 @@ def session(
     """
     path, now = out / STUDY, time.time()
     before: tuple[Session, ...] = ()
-    if path.is_file():
-        # One that was killed ended when it last gave a sign of life.
+    if path.is_file():  # whoever ran it does so no longer, though it was alive a moment ago
         last = path.stat().st_mtime
         before = tuple(
-            each if each.ended is not None else replace(each, ended=last)
+            replace(each, ended=last if each.ended is None else each.ended)
             for each in saved_study(out).sessions
         )
     this = Session(
@@ -120,9 +119,13 @@ def saved_study(out: Path) -> SavedStudy:
         given |= {name: tuple(row[name]) for name in ("after", "wants")}
         jobs[row["name"]] = StudyJob(**given)
     sessions = tuple(Session(**each) for each in found["sessions"])
+    driven = is_driven(out, sessions)
+    if sessions and sessions[-1].ended is None and not driven:
+        # One that was killed ended when it last gave a sign of life.
+        sessions = (*sessions[:-1], replace(sessions[-1], ended=path.stat().st_mtime))
     return SavedStudy(
         title=found["title"], jobs=jobs, keys=keys, chosen=frozenset(chosen), sessions=sessions,
-        driven=is_driven(out, sessions),
+        driven=driven,
     )  # fmt: skip
 
 

@@ -147,7 +147,9 @@ def draw(times: Times, title: str, folder: Path) -> list[Path]:
         _draw_bars(axes, times)
         _draw_axes(axes, times)
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=12, fontweight="bold")
-        axes.set_title(summary(times), loc="left", color=MUTED, fontsize=9)
+        axes.set_title(
+            summary(times), loc="left", color=MUTED, fontsize=9, pad=16 if times.pauses else 6
+        )
         paths = [folder / name for name in PICTURES]
         for path in paths:
             plain = {".svg": {"Date": None}, ".png": {"Software": None}}[path.suffix]
@@ -162,8 +164,7 @@ def _colours(times: Times) -> dict[str, str]:
     for bar in times.bars:
         took[bar.kind] += bar.seconds
     least = _SHOWN * sum(took.values())
-    large = sorted(took, key=lambda kind: -took[kind])[: len(PALETTE)]
-    large = [kind for kind in times.kinds if kind in large and took[kind] >= least]
+    large = [kind for kind in sorted(took, key=lambda kind: -took[kind]) if took[kind] >= least]
     return dict.fromkeys(times.kinds, MUTED) | dict(zip(large, PALETTE, strict=False))
 
 
