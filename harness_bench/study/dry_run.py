@@ -72,6 +72,7 @@ class DryRun:
     hours: float | None  # from the first to the last job, on so many workers
     free_gb: float
     sources: tuple[str, ...]  # of the estimates
+    jobs: tuple[dict[str, Any], ...]  # name, kind, state, hours
 
     @property
     def left(self) -> int:
@@ -116,7 +117,12 @@ def dry_run(
         hours=None if seconds is None else seconds / _HOUR,
         free_gb=shutil.disk_usage(place).free / 1e9,
         sources=(*measured, *sources),
-    )
+        jobs=tuple(
+            {"name": name, "kind": each.job.kind, "state": each.stand, "after": each.job.after,
+             "hours": None if (left := durations.seconds(each.job)) is None else left / _HOUR}
+            for name, each in statuses.items()
+        ),
+    )  # fmt: skip
 
 
 def _statuses(out: Path, jobs: Mapping[str, StudyJob], title: str) -> dict[str, JobStatus]:

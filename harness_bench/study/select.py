@@ -59,4 +59,4 @@ def _known(jobs: Mapping[str, StudyJob], pattern: str) -> str:
     kinds = ", ".join(dict.fromkeys(job.kind for job in jobs.values()))
     near: Collection[str] = get_close_matches(pattern, jobs, 3)
     like = f" Names like it: {', '.join(near)}." if near else ""
-    return f"Kinds: {kinds}.{like} `--dry-run` lists the jobs."
+    return f"Kinds: {kinds}.{like} `--dry-run --json` lists the jobs."

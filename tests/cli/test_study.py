@@ -49,6 +49,7 @@ def test_a_dry_run_makes_nothing(file: Path, run: Run, tmp_path: Path) -> None:
         found.append(json.loads(out) | {"free_gb": 0})
     assert found[0] == found[1] == found[2]
     assert found[0]["left"] == 5
+    assert [job["name"] for job in found[0]["jobs"]] == list(_jobs())
     assert not (tmp_path / "runs").exists()
     code, out, errors = run("study", file, "--dry-run", "--only", "probe y")
     assert code == 0, errors
