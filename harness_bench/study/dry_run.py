@@ -264,8 +264,9 @@ def summary(found: DryRun) -> list[Text]:
     parts = [f"{about(cpu) or '0'} of CPU cores", f"{about(gpu)} of GPUs" * bool(gpu)]
     if disk >= _LEAST_GB:
         parts.append(f"{_one_digit(disk):,.3g} GB of disk ({found.free_gb:,.0f} GB free)")
-    total = f"{found.left} jobs are left, by estimate {', '.join(filter(None, parts))}"
-    total += f"; about {about(found.hours) or '0'} on {workers}." if found.hours else "."
+    least = "at least " * bool(unknown)
+    total = f"{found.left} jobs are left, by estimate {least}{', '.join(filter(None, parts))}"
+    total += f"; {least or 'about '}{about(found.hours)} on {workers}." if found.hours else "."
     lines = [Text(), Text(total)]
     if unknown:
         lines.append(Text(f"?: of {unknown} of them nobody can say how long they take.", "dim"))
