@@ -5,11 +5,16 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from harness_bench.core.registry import attribute
-from harness_bench.study.job import KINDS, kinds
+from harness_bench.study.job import KINDS, Place, kinds
+from harness_bench.study.opened import open_study
+from harness_bench.study.plan import plan
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -31,3 +36,15 @@ def test_kinds_are_imported_when_they_run() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "labels"])
+def test_trainings_can_be_batch_jobs(kind: str, tmp_path: Path) -> None:
+    """Over several machines the engine sends the command, and asks for the outcome at the end."""
+    jobs = plan(open_study(ROOT / "egs" / "evidence" / "gpu.toml", tmp_path))
+    place = Place(tmp_path, jobs[f"{kind} harness_st"], {})
+    command = attribute(f"{KINDS}.{kind}", "command")(place)
+    cuts, out = str(tmp_path / "cuts" / "pretraining"), str(tmp_path / "pretrain")
+    assert command[5:9] == [cuts, out, "--only", "harness_st"]
+    assert ("--labels-only" in command) == (kind == "labels")
+    assert {*attribute(f"{KINDS}.{kind}", "outcome")(place)} <= {"checkpoint"}
