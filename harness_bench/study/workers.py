@@ -18,7 +18,6 @@ from harness_bench.study.clusters import (
     POOLS,
     EngineConfig,
     Pool,
-    job_class,
     job_options,
 )
 from harness_bench.study.job import JOBS
@@ -35,6 +34,7 @@ type Demand = Callable[[], Mapping[Pool, int]]
 LOST = "distributed.deploy.lost-worker-timeout"
 LOGS = "workers"  # folder of JOBS with the logs of a cluster's workers
 _PERIOD = 5.0  # seconds between two looks at the workers
+_AGAIN = 60.0  # seconds until a worker that was refused is sent again
 _PATIENCE = 180.0  # seconds until a user is told that no worker has come
 
 
@@ -55,7 +55,7 @@ def open_workers(out: Path, engine: EngineConfig, demand: Demand) -> Iterator[Cl
         options: dict[str, Any] = {"host": "127.0.0.1"} if engine.kind == "local" else {}
         options |= {"interface": engine.interface} if engine.interface else {}
         options["dashboard"] = engine.dashboard is not None
-        options["dashboard_address"] = f":{engine.dashboard or 0}"
+        options["dashboard_address"] = f"{options.get('host', '')}:{engine.dashboard or 0}"
         staff = _Staff(out, engine, demand)
         with (
             SpecCluster(
@@ -65,6 +65,10 @@ def open_workers(out: Path, engine: EngineConfig, demand: Demand) -> Iterator[Cl
             Client(cluster, set_as_default=False) as client,
             staff.looked_after(cluster),
         ):  # fmt: skip
+            if staff.refused:
+                raise RuntimeError(
+                    f"{engine.kind} takes no worker as [engine] describes it: {staff.refused[-1]}"
+                )
             if engine.dashboard is not None:
                 _say_dashboard(client)
             yield client
@@ -76,8 +80,9 @@ class _Staff:
     def __init__(self, out: Path, engine: EngineConfig, demand: Demand) -> None:
         self.out, self.engine, self.demand = out, engine, demand
         self._idle: dict[str, float] = {}  # worker -> since when
-        self._began = time.monotonic()
+        self._began = self._tried = time.monotonic()
         self._complained = False
+        self.refused: list[str] = []  # what a cluster's scheduler said of workers
         self.spec: dict[str, dict[str, Any]] = {}
         self._adjust(set())
 
@@ -92,6 +97,7 @@ class _Staff:
         def look() -> None:
             while not over.wait(_PERIOD):
                 self._adjust(cluster.sync(busy))
+                self._try_again(cluster)
                 cluster.worker_spec = dict(self.spec)
                 cluster.scale(len(self.spec))  # starts what is lacking, stops what is too much
                 self._complain(len(cluster.scheduler_info["workers"]))
@@ -127,8 +133,20 @@ class _Staff:
     def _worker(self, pool: Pool, name: str) -> dict[str, Any]:
         if self.engine.kind == "local":
             return _local(self.engine, pool, int(name.rpartition("-")[2]))
+        from harness_bench.study.sent import worker_class  # noqa: PLC0415 - imports Dask
+
         options = job_options(self.engine, pool, self.out / JOBS / LOGS)
-        return {"cls": job_class(self.engine.kind), "options": options}
+        return {"cls": worker_class(self.engine.kind, self.refused), "options": options}
+
+    def _try_again(self, cluster: Any) -> None:
+        """Forget workers that the cluster's scheduler has refused, so that they are sent anew."""
+        if self.refused and time.monotonic() - self._tried > _AGAIN:
+            self._tried = time.monotonic()
+            say(f"{self.engine.kind} takes no worker; tried again each minute: {self.refused[-1]}")
+            self.refused.clear()
+            for name, worker in list(cluster.workers.items()):
+                if getattr(worker, "job_id", "") is None:
+                    del cluster.workers[name]
 
     def _complain(self, workers: int) -> None:
         if workers or not self.spec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_bench.study.clusters import EngineConfig, WorkersConfig
-from harness_bench.study.workers import _Staff
+from harness_bench.study.workers import _Staff, open_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +79,13 @@ def test_a_user_is_told_once_that_no_worker_comes(
     staff._complain(0)
     assert len(told) == 1
     assert str(tmp_path / "jobs/workers") in told[0]
+
+
+def test_what_a_cluster_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `sbatch` here is such a case; Dask alone would end in an assertion of its own."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(RuntimeError, match=r"(?s)slurm takes no worker.*sbatch"),
+        open_workers(tmp_path, SLURM, lambda: {"cpu": 1}),
+    ):
+        pass
