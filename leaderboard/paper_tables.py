@@ -31,8 +31,8 @@ DECIMALS, PRINTED_DECIMALS = 1, 2  # of ours and of the paper's
 SYNTHETIC = "Figures of synthetic speech say nothing about real speech."
 LEGEND = (
     "Difference: ours minus the paper's, with the 95 % interval of ours, as the paper gives none; "
-    "bold where it leaves 0 out. ±: standard deviation over seeds, of which the figure is the mean; "
-    "intervals of ASR are the mean of its seeds' intervals, and do not hold that spread."
+    "bold where it leaves 0 out. ±: standard deviation over seeds, whose mean the figure is. "
+    "Intervals of ASR are the mean of its seeds' intervals, and do not hold that spread."
 )
 SIZES = (
     "Parameters of ours: with the pretraining head, as fairseq counts them, and in brackets the "
