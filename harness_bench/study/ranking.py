@@ -30,7 +30,7 @@ def by_critical_path(jobs: Mapping[str, StudyJob]) -> dict[str, StudyJob]:
     """
     behind: dict[str, float] = defaultdict(float)  # seconds of the longest chain behind a job
     ranked: dict[str, StudyJob] = {}
-    for name, job in reversed(jobs.items()):
+    for name, job in reversed(list(jobs.items())):
         known = None if job.needs.hours is None else 3600 * job.needs.hours
         chain = behind[name] + (_UNKNOWN.get(job.kind, _OTHERS) if known is None else known)
         for before in (*job.after, *job.wants):
