@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from harness_bench.core.config import STRICT, load
-from harness_bench.core.sanitize import clean
+from harness_bench.core.sanitize import canonical
 from harness_bench.results.record import load_results
 
 from .build import PAPER
@@ -145,12 +145,12 @@ class _Found:
             key = (source, model, task, corpus, split.partition(SEED)[0])
             self.results.setdefault(key, []).append(each)
         self.exported = {
-            clean(each.model): each.parameters
+            canonical(each.model): each.parameters
             for each in known
             if each.source == "measured" and each.parameters is not None
         }
-        wanted = {name for row in layout.rows for name in row.ours}
-        self.synthetic = any(each.synthetic and each.model in wanted for each in known)
+        wanted = {canonical(name) for row in layout.rows for name in row.ours}
+        self.synthetic = any(each.synthetic and canonical(each.model) in wanted for each in known)
 
     def lines(self, row: LayoutRow) -> Iterable[tuple[LaidCell, ...]]:
         """Yield the paper's line where it has one, and ours with its difference for each model."""
@@ -158,7 +158,7 @@ class _Found:
         printed = [self._printed(row, column) for column in columns]
         if row.paper:
             said = [each.parameters for key, found in self.results.items() for each in found
-                    if key[:2] == ("reported", clean(row.paper))]  # fmt: skip
+                    if key[:2] == ("reported", canonical(row.paper))]  # fmt: skip
             size = LaidCell(parameters(next(filter(None, said), None)))
             cells = [LaidCell(figure(each, PRINTED_DECIMALS)) if each else LaidCell()
                      for each in printed]  # fmt: skip
@@ -189,10 +189,10 @@ class _Found:
         return mean_of(metrics) if metrics else None
 
     def _found(self, source: str, *of: str) -> list[Result]:
-        return self.results.get((source, *map(clean, of)), [])
+        return self.results.get((source, *map(canonical, of)), [])
 
     def _size(self, model: str) -> LaidCell:
-        whole, alone = self.counts.get(model), self.exported.get(clean(model))
+        whole, alone = self.counts.get(model), self.exported.get(canonical(model))
         if whole is None:
             return LaidCell(NONE if alone is None else f"({parameters(alone)})")
         return LaidCell(parameters(whole), "" if alone is None else f"({parameters(alone)})")

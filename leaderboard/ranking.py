@@ -107,7 +107,12 @@ def _question(result: Result) -> tuple[str, ...]:
     """Return model, task, corpus, split and metric as both a paper and a config may write them."""
     task = (result.task, result.head)
     names = (result.model, *task, result.corpus, result.split, result.main_metric)
-    return tuple(re.sub(r"[\W_]+", "", canonical(name).casefold()) for name in names)
+    return tuple(map(plain, names))
+
+
+def plain(name: str) -> str:
+    """Return a name without what a paper and a config may write in two ways: case and signs."""
+    return re.sub(r"[\W_]+", "", canonical(name).casefold())
 
 
 def _order(row: ModelRow) -> tuple[int, float, float, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.plotting import BLUE, INK, MUTED
 from harness_bench.core.sanitize import clean
 
+from ..ranking import plain
 from .drawing import CARD, Plot, brief, finish, made_of, prefix, sheet
 from .spots import Spot, tag, tell, written
 
@@ -27,9 +27,9 @@ def series_plot(
 
     Models are found by their names as a paper and a config may both write them.
     """
-    rows = {_plain(row.model): row for row in table.rows}
+    rows = {plain(row.model): row for row in table.rows}
     known = [(place, row) for place, point in enumerate(series.points)
-             if (row := rows.get(_plain(point.model)))]  # fmt: skip
+             if (row := rows.get(plain(point.model)))]  # fmt: skip
     entries = {
         column: [(place, row, row.cells[column]) for place, row in known if column in row.cells]
         for column in table.columns
@@ -55,10 +55,6 @@ def series_plot(
     papers = any(cell.paper for column in columns for _, _, cell in drawn[column])
     caption = title + ". Dashed: the paper's figures" * papers
     return finish(canvas, f"{prefix(table.source)}00-series-{number}", caption, words, spots)
-
-
-def _plain(model: str) -> str:
-    return re.sub(r"[\W_]+", "", clean(model).casefold())
 
 
 def _panel(

@@ -194,3 +194,13 @@ def test_what_a_layout_gets_wrong_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ValueError, match=name):
             load_layouts(path)
+
+
+def test_names_are_found_however_they_are_composed() -> None:
+    """A layout typed in NFD means the results of the same name in NFC, theirs and ours."""
+    row = LayoutRow(label="S", ours=("Mode\u0300le",))
+    column = LayoutColumn(group="g", task="did", paper="Corpus e\u0301tendu")
+    layout = TableLayout(name="t", caption="c", columns=(column,), rows=(row,))
+    ours = result("Mod\u00e8le", 61, corpus="Corpus \u00e9tendu", parameters=2_000_000)
+    (line,) = lay_out(layout, [ours], {}).blocks[0]
+    assert [cell.text for cell in line[2:]] == ["(2 M)", "61.0"]

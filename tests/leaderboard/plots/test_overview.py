@@ -64,6 +64,16 @@ def test_series_are_the_papers_tables(drawn: dict[str, Plot]) -> None:
     assert drawn["reported-00-series-2"].svg.count('<a class="spot') == 8
 
 
+def test_a_series_finds_names_however_they_are_composed(tmp_path: Path) -> None:
+    """An accent typed as a mark of its own is no other model."""
+    points = [{"model": name, "label": name} for name in ("mode\u0300le", "plain")]
+    series = Series.model_validate({"title": "t", "axis": "a", "points": points})
+    drawn = draw_overall(
+        table(tmp_path, result("mod\u00e8le", 60), result("plain", 50)), (), {}, [series]
+    )
+    assert [plot.svg.count('<a class="spot') for plot in drawn] == [2]
+
+
 def test_the_papers_models_are_of_the_board() -> None:
     """A typing error in a series would drop a model of it without a word."""
     known = {each.model for each in load_results(PAPER)[0].values()}
