@@ -49,18 +49,6 @@ SYNTHETIC = (
     "Columns marked synthetic compare the models on computer-made speech; their figures say "
     "nothing about real speech."
 )
-LEGEND = (
-    "Bold: best figure of two models or more; underlined: second; raised or behind #: rank in the "
-    "column; ≈: not told apart from the best by the sign-flip test over clusters (p ≥ 0.05 by Holm "
-    "for all pairs of the column). [low, high]: 95 % interval over clusters. ±: standard deviation "
-    "over seeds, of which the figure is the mean. "
-    "Mean rank: mean, over the columns with two models or more, of 1 + the number of models that "
-    "are better beyond chance; 1–3 beside it: the ranks that the tests leave open, 95 % for all "
-    "models of a column together. Only a model with a figure in all these columns has one; (2/3): "
-    "it has figures in 2 of 3. "
-    "† leaks: the model was trained on some of what it is scored on, in the columns marked †; not "
-    "checked: its training data were not compared with the split."
-)
 LEAKS_NOTE = f"{LEAKS}: trained on some of what it is scored on, in the columns marked †."
 SCORE = (
     "Score, as SUPERB defines it: in each column 0 for FBANK and 1000 for the best model, linear "
@@ -119,7 +107,7 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
             parts += [f"## {title}", *_md_rows(table), *(f"- {_md(note)}" for note in table.notes)]
     parts += _md_paper(board.measured)
     parts += [f"Built {board.built:%Y-%m-%d}."]
-    parts += [_md(LEGEND), *[_md(SCORE)] * board.scored]
+    parts += [_md(legend(board))]
     parts += [f"![{_md(text)}]({name})" for text, name in plots]
     if board.reported.rows:
         cited = "\n".join(f"- {_md(text)}" for text in board.reported.sources)
@@ -135,6 +123,8 @@ def latex(board: Board) -> str:
     head = f"% {_tex(board.title)}. Needs the packages booktabs and, for other scripts, fontspec."
     if board.measured.synthetic:
         head += f"\n% Synthetic data. {SYNTHETIC}"
+    if board.hidden_leaking:
+        head += f"\n% Left out, since they leak: {_tex(', '.join(board.hidden_leaking))}."
     parts = [head]
     for table in (board.measured, board.reported):
         if table.rows:
@@ -307,6 +297,33 @@ def _colored(cell: ResultCell | None, decimals: int) -> Text:
     made.append(marks, style="not bold not underline")
     made.append(uncertainty(cell.metric, decimals), style="dim not bold not underline")
     return made
+
+
+def legend(board: Board) -> str:
+    """Explain the marks and figures that a board has."""
+    tables = board.measured, board.reported
+    cells = [cell for table in tables for cell in table.cells]
+    tested = any(cell.rank_span for cell in cells)
+    partial = any(table.partial for table in tables)
+    told = {
+        "Bold: best figure of two models or more; underlined: second; raised or behind #: rank in "
+        f"the column, 1 + the number of models with a better figure{' beyond chance' * tested}, of "
+        "all that have one there.": True,
+        "≈: not told apart from the best by the sign-flip test over clusters (p ≥ 0.05 by Holm for "
+        "all pairs of the column).": any(cell.tied for cell in cells),
+        "[low, high]: 95 % interval over clusters.": any(cell.metric.interval for cell in cells),
+        "±: standard deviation over seeds, of which the figure is the mean.":
+            any(cell.metric.spread is not None for cell in cells),
+        "Mean rank: mean of the ranks over the columns with two models or more.": True,
+        "1–3 beside it: the ranks that the tests leave open, 95 % for all models of a column "
+        "together.": tested,
+        "Only a model with a figure in all these columns has a mean rank; (2/3): it has figures in "
+        "2 of 3.": partial,
+        f"{LEAKS}: the model was trained on some of what it is scored on, in the columns marked "
+        "†.": any(cell.leaking for cell in cells),
+        SCORE: board.scored,
+    }  # fmt: skip
+    return " ".join(text for text, shown in told.items() if shown)
 
 
 def parameters(count: int | None) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from harness_bench.leaderboard.build import LeaderboardFiles, make_board
-from harness_bench.leaderboard.tables import markdown, render_terminal, to_csv
+from harness_bench.leaderboard.tables import latex, legend, markdown, render_terminal, to_csv
 from rich.console import Console
 
-from harness_bench.results.record import Exported, Interval, Result, save_result
+from harness_bench.results.record import Exported, Interval, Leakage, Metric, Result, save_result
 from tests.leaderboard.conftest import MODELS, built_of, result, write_results
 
 
@@ -212,6 +212,7 @@ def test_leaking_models_are_left_out_of_ranks_if_asked_for(tmp_path: Path) -> No
     assert board.hidden_leaking == ("cheat",)
     assert len(board.measured.columns) == 1
     assert "they leak: cheat" in markdown(board)
+    assert "they leak: cheat" in latex(board)
 
 
 def test_partial_models_stand_below_a_rule(tmp_path: Path) -> None:
@@ -247,3 +248,17 @@ def test_csv_tells_ranks_and_what_the_paper_had(value: float, word: str, tmp_pat
     assert f"| {word} |" in markdown(board)
     (model,) = board.measured.rows
     assert (model.links, model.licence) == ({"paper": "https://a.example/p"}, "MIT")
+
+
+def test_the_legend_explains_what_the_board_has_alone(tmp_path: Path) -> None:
+    """Marks, intervals and leaks that no row has are not explained; ranks always are."""
+    marks = ("[low, high]", "≈", "±", "1–3", "† leaks", "SUPERB")
+    paper = legend(make_board(tmp_path, title="the paper's"))
+    assert not [mark for mark in marks if mark in paper]
+    assert all(word in paper for word in ("Bold", "Mean rank", "(2/3)"))
+    whole = write_results(tmp_path / "results")
+    shared = Leakage(verdict="shared", compared_with=("train",), detail="1 utterance")
+    spread = Metric(value=9, higher_is_better=True, unit="%", spread=0.5)
+    save_result(result("leaky", leakage=shared, metrics={"accuracy": spread}), whole)
+    told = legend(make_board(whole, title="all", include_reported=False))
+    assert [mark for mark in marks if mark not in told] == []
