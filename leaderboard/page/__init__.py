@@ -134,13 +134,15 @@ def addresses(board: Board) -> Addresses:
     ]
     things += [(table.source, row.model, (row.model,)) for table in tables for row in table.rows]
     found: Addresses = {}
+    given: set[str] = set()
     for source, thing, parts in things:
         stem = re.sub(r"[^\w.]+", "-", "-".join(filter(None, (source, *parts)))).strip("-")[:80]
-        name, number, given = stem, 1, {*found.values()}
+        name, number = stem, 1
         while name in given:
             number += 1
             name = f"{stem}-{number}"
         found[source, thing] = name
+        given.add(name)
     return found
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS, _MOST_COLUMNS, _BESIDE = 30, 12, 6  # panels beside each other
 # Inches: panels, the room for figures in them, rows, heads, ticks, the legend.
-_PANEL, _FIGURES, _ROW, _HEAD, _FOOT, _LEGEND = 1.65, 0.5, 0.25, 0.6, 0.3, 0.3
+_PANEL, _FIGURES, _ROW, _HEAD, _FOOT, _LEGEND = 1.65, 0.58, 0.25, 0.6, 0.3, 0.3
 
 _NAMES = 9  # points, the size of models' names
 
