@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from harness_bench.core.files import write_bytes, write_text
 from harness_bench.core.sanitize import canonical, clean
-from harness_bench.results.record import Result, load_results, may_be_fraction
+from harness_bench.results.record import (
+    Result,
+    asked_back,
+    fraction_problems,
+    load_results,
+    may_be_fraction,
+)
 
 from .board import Board
 from .curves import load_curves, load_series
@@ -143,12 +149,18 @@ def make_board(
 
 
 def _fractions(results: Mapping[Path, Result], evidence: Iterable[Evidence]) -> dict[Path, str]:
-    """Return the results that their own predictions show to be fractions, and what they say."""
+    """Return the results that may be fractions and that no predictions prove, and why.
+
+    Those without predictions are asked back when they are read.
+    """
+    known = [*evidence]
+    why = {path: text for found in known for path, text in found.contradicted.items()}
+    proved = {path for found in known for path in found.breakdowns}
     return {
-        path: why
-        for found in evidence
-        for path, why in found.contradicted.items()
-        if may_be_fraction(results[path].main_metric, results[path].main)
+        path: why.get(path)
+        or asked_back(path, fraction_problems(result.model_copy(update={"predictions": None})))
+        for path, result in results.items()
+        if may_be_fraction(result.main_metric, result.main) and path not in proved
     }
 
 

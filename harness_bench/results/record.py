@@ -34,7 +34,7 @@ from harness_bench.core.sanitize import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -54,15 +54,26 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Line = Annotated[str, Field(max_length=500)]
 Text = Annotated[str, Field(max_length=20_000)]
 Digest = Annotated[str, Field(max_length=200)]
-# An address that is safe to follow from a page: https alone, no user or password in it, nothing
-# that would have to be escaped.
+_LINK = (
+    r"^https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?"
+    r"([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$"
+)
+
+
+def _https(text: str) -> str:
+    """Refuse an address that is not safe to follow from a page."""
+    if not re.fullmatch(_LINK.removesuffix("$"), text):
+        raise ValueError(
+            f"{shorten(text, 80)!r} is no https address of a public host; give one such as "
+            "https://example.org/paper, without user names, other letters written as %C3%A9"
+        )
+    return text
+
+
 Link = Annotated[
     str,
-    Field(
-        max_length=500,
-        pattern=r"^https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?"
-        r"([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$",
-    ),
+    Field(max_length=500, json_schema_extra={"pattern": _LINK}),
+    AfterValidator(_https),
 ]
 _ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
 _SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
@@ -417,6 +428,11 @@ def fraction_problems(result: Result) -> list[tuple[str, str]]:
     ]
 
 
+def asked_back(path: Path, doubts: Sequence[tuple[str, str]]) -> str:
+    """Say what a file is asked, of the (field, question) pairs of its doubts."""
+    return f"{path} is asked back: {'; '.join(map(': '.join, doubts))}."
+
+
 def may_be_fraction(name: str, metric: Metric) -> bool:
     """Tell whether a figure in per cent is so small that a fraction may be meant."""
     if metric.unit != "%" or not 0 < metric.value <= 1 or metric.is_percent or metric.printed:
@@ -472,8 +488,8 @@ def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
         except (ValueError, OSError) as error:
             problems[path] = str(error)
             continue
-        if doubts := [": ".join(each) for each in fraction_problems(result)]:
-            problems[path] = f"{path} is asked back: {'; '.join(doubts)}."
+        if doubts := fraction_problems(result):
+            problems[path] = asked_back(path, doubts)
             continue
         first = seen.setdefault(result.key, path)
         if first is path:

@@ -145,6 +145,22 @@ def test_predictions_prove_a_fraction(own: Path) -> None:
     assert all(row.model != "fbank" for row, _ in board.measured.entries(column))
 
 
+@pytest.mark.parametrize("rows", [None, "{oops"])
+def test_predictions_that_prove_nothing_are_no_excuse(rows: str | None, own: Path) -> None:
+    """A result of 0.3 that only names predictions would be ranked first as 0.3 %."""
+    path = own / "fbank.asr.tones.test.json"
+    say(path, "wer", load_result(path).main.value / 100)
+    predictions = own / str(load_result(path).predictions)
+    if rows is None:
+        predictions.unlink()
+    else:
+        predictions.write_text(rows)
+    board = make_board(own, title="t", include_reported=False)
+    assert list(board.problems) == [path.name]
+    assert "may be a fraction" in board.problems[path.name]
+    assert all(cell.file != path for cell in board.measured.cells)
+
+
 def test_a_metric_with_an_invisible_character_costs_nobody_the_test(own: Path) -> None:
     """It stands in the same column, and its name is what the column shows."""
     path = own / "fbank.did.tones.test.json"
