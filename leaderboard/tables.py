@@ -321,6 +321,8 @@ def legend(board: Board) -> str:
         "2 of 3.": partial,
         f"{LEAKS}: the model was trained on some of what it is scored on, in the columns marked "
         "†.": any(cell.leaking for cell in cells),
+        "Not checked: the training data were not compared with the split.":
+            any(row.leakage == "not checked" for row in board.measured.rows),
         SCORE: board.scored,
     }  # fmt: skip
     return " ".join(text for text, shown in told.items() if shown)

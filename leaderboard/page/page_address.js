@@ -27,9 +27,11 @@ function boardAddress() {
 function restore(hash) {
   const given = new URLSearchParams(hash.split("?").slice(1).join("?"));
   for (const [name, inputs] of controls) {
-    const [only, without] = [given.getAll(name), given.getAll(`no-${name}`)];
+    const known = new Set(["", ...valuesOf(inputs)]);
+    const [only, without] = [name, `no-${name}`].map((key) =>
+      given.getAll(key).filter((value) => known.has(value)));
     for (const input of inputs) {
-      if (input.type === "search") input.value = only[0] ?? "";
+      if (input.type === "search") input.value = given.get(name) ?? "";
       else if (only.length) input.checked = only.includes(input.value);
       else input.checked = without.length ? !without.includes(input.value) : input.defaultChecked;
     }

@@ -252,7 +252,7 @@ def test_csv_tells_ranks_and_what_the_paper_had(value: float, word: str, tmp_pat
 
 def test_the_legend_explains_what_the_board_has_alone(tmp_path: Path) -> None:
     """Marks, intervals and leaks that no row has are not explained; ranks always are."""
-    marks = ("[low, high]", "≈", "±", "1–3", "† leaks", "SUPERB")
+    marks = ("[low, high]", "≈", "±", "1–3", "† leaks", "Not checked", "SUPERB")
     paper = legend(make_board(tmp_path, title="the paper's"))
     assert not [mark for mark in marks if mark in paper]
     assert all(word in paper for word in ("Bold", "Mean rank", "(2/3)"))
