@@ -132,7 +132,7 @@ def _examine[P: (ClassPrediction, TextPrediction)](
             rows = read_predictions(file.parent / str(result.predictions), kind)
             check_file(rows)
             counts = system_statistics(rows, metric=metric, profile=profile)
-            value = float(get_metric(metric).value(counts.sum(axis=0)))
+            value = float(get_metric(metric).value(counts.sum(axis=0, dtype=float)))
             if not abs(value - result.main.value) <= _ROUNDING:
                 found.contradicted[file] = (
                     f"it says {metric} {result.main.value:.2f} and its predictions give "

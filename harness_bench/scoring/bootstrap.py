@@ -234,7 +234,7 @@ def intervals(
             runs = (seeds or {}).get(name)
             own_error = float(standard_error(left_out(unit, plugin.value)))
             error, degrees = with_seeds(own_error, freedom, runs)
-            estimate = float(plugin.value(statistics.sum(axis=0)))
+            estimate = float(plugin.value(statistics.sum(axis=0, dtype=np.float64)))
             low, high = metric_interval(estimate, error, degrees, plugin)
             method = method_of(len(unit), groups, degrees, runs)
             method += "; all alike: spread unknown" * (own_error < _TIE < len(unit) - 1)
@@ -315,7 +315,7 @@ def paired_tests(
     """Test every pair of systems; with a single cluster, whose units are utterances, p is 1."""
     one, other = np.triu_indices(units.shape[1], 1)
     sizes = units.reshape(*units.shape[:2], -1).sum(axis=-1)
-    values, left = value(units.sum(axis=0)), left_out(units, value)
+    values, left = value(units.sum(axis=0, dtype=np.float64)), left_out(units, value)
     differences = (values[one] - values[other]).round(_DIGITS) + 0.0  # -0.0 is 0
     errors, degrees, p_values = (np.ones(len(one)) for _ in range(3))
     for some in _blocks(len(one), len(units)):

@@ -178,7 +178,7 @@ def score_classes(rows: Sequence[ClassPrediction]) -> dict[str, Metric]:
     ordered = sorted(rows, key=lambda row: row.id)
     classes = classes_of(ordered)
     counts = row_statistics(ordered, classes)
-    heads = [one.sum(axis=0) for one in head_statistics(ordered, classes)]
+    heads = [one.sum(axis=0, dtype=np.float64) for one in head_statistics(ordered, classes)]
     groups = [row.group for row in ordered]
     plugins = {name: get_metric(name) for name in metric_names("class")}
     spreads = {}
@@ -187,7 +187,7 @@ def score_classes(rows: Sequence[ClassPrediction]) -> dict[str, Metric]:
     spans = intervals(counts, groups, plugins, spreads)
     found = {}
     for name, plugin in plugins.items():
-        value, runs = float(plugin.value(counts.sum(axis=0))), spreads[name]
+        value, runs = float(plugin.value(counts.sum(axis=0, dtype=np.float64))), spreads[name]
         found[name] = plugin.measured(value, spans[name], runs.deviation if runs else None)
     return found
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05  # a p-value below says that two systems differ
 CLASS, GROUP = "class", "group"
 _RECALL = "uar"  # within one true class it is that class's recall
+_SLICES = 256  # measured at a time
 _FIRST = 3  # utterances that a message names
 
 
@@ -129,7 +130,7 @@ def compare_systems(
     plugin = get_metric(metric)
     groups, statistics = systems_statistics(systems, plugin, profile, known)
     units = _joint_units(statistics, groups, len(systems))
-    values = plugin.value(units.sum(axis=0))
+    values = plugin.value(units.sum(axis=0, dtype=np.float64))
     names, sign = list(systems), -1 if plugin.higher_is_better else 1
     if undefined := [name for name, value in zip(names, values, strict=True) if np.isnan(value)]:
         raise ValueError(
@@ -197,7 +198,11 @@ def _seeds(
     for rows in systems.values():
         own = [row for row in rows if isinstance(row, ClassPrediction) and row.others]
         heads = classes.head_statistics(own, classes.classes_of(own)) if own else ()
-        found.append(SeedSpread.of([float(plugin.value(head.sum(axis=0))) for head in heads]))
+        found.append(
+            SeedSpread.of(
+                [float(plugin.value(head.sum(axis=0, dtype=np.float64))) for head in heads]
+            )
+        )
     return found
 
 
@@ -306,6 +311,11 @@ def _dimensions(rows: Sequence[ClassPrediction | TextPrediction]) -> dict[str, l
 def _slices(counts: Array, values: Sequence[str], plugin: MetricPlugin) -> list[Slice]:
     """Measure the utterances of each value; most utterances first, then by value."""
     sizes = sorted(Counter(values).items())
-    figures = plugin.value(cluster_sums(counts, values)).tolist()
+    sums = cluster_sums(counts, values)
+    figures = [  # some at a time: where each utterance is a slice they are as large as the counts
+        figure
+        for at in range(0, len(sums), _SLICES)
+        for figure in plugin.value(sums[at : at + _SLICES].astype(np.float64)).tolist()
+    ]
     found = [Slice(*size, figure) for size, figure in zip(sizes, figures, strict=True)]
     return sorted(found, key=lambda one: -one.utterances)

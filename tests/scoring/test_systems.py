@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
 from harness_bench.results.predictions import ClassPrediction, TextPrediction
+from harness_bench.scoring import systems
 from harness_bench.scoring.classes import score_classes
-from harness_bench.scoring.registry import metric_names
+from harness_bench.scoring.registry import MetricPlugin, get_metric, metric_names
+from harness_bench.scoring.statistics import PREDICTED, TRUE
 from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems, breakdown, compare_systems
 from harness_bench.scoring.texts.score import score_texts
 from tests.scoring.conftest import class_rows, compare_pair, text_rows
@@ -289,3 +291,25 @@ def test_what_cannot_be_told_is_said(groups: int, few: bool, told: bool) -> None
     pair = compare_systems({name: systems[name] for name in ("s0", "s2")}, metric="accuracy")
     assert pair.decidable is not few
     assert pair.ranks == ((1, 1) if few else (1, 2))
+
+
+def test_a_metric_may_subtract_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are unsigned bytes inside; one of more false than true alarms must not wrap around."""
+    bias = MetricPlugin(
+        "bias", "class", higher_is_better=True, unit="points",
+        value=lambda sums: sums[..., PREDICTED, 0] - sums[..., TRUE, 0],
+    )  # fmt: skip
+    monkeypatch.setattr(
+        systems, "get_metric", lambda name: bias if name == "bias" else get_metric(name)
+    )
+    rows = [
+        row.model_copy(update={"pred": "GLF", "tags": {"file": row.id}})
+        for row in class_rows(count=300, seed=1)
+    ]
+    missed = sum(row.truth == "EGY" for row in rows)
+    found = {one.value: one.figure for one in breakdown(rows, metric="bias")["file"]}
+    assert found == {row.id: -float(row.truth == "EGY") for row in rows}
+    right = [row.model_copy(update={"pred": row.truth}) for row in rows]
+    tested = compare_systems({"right": right, "never": rows}, metric="bias")
+    one, other = (tested.names.index(name) for name in ("right", "never"))
+    assert tested.differences[one, other] == missed

@@ -62,7 +62,7 @@ def measure(
     losses: Sequence[Tensor], truths: list[str], preds: list[str], classes: list[str]
 ) -> dict[str, float]:
     """Return the mean loss of batches, and accuracy and macro F1 in percent."""
-    totals = class_statistics(truths, preds, classes).sum(axis=0)
+    totals = class_statistics(truths, preds, classes).sum(axis=0, dtype=float)
     return {
         "loss": float(torch.stack([*losses]).float().cpu().numpy().mean()),
         "accuracy": float(accuracy.value(totals)),
