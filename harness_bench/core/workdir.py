@@ -187,17 +187,22 @@ class WorkDir:
             yield
             barrier()
 
-    def begin(self, clear: Collection[str] = (), **provenance: Any) -> bool:
+    def begin(
+        self, clear: Collection[str] = (), *, keep_outcome: bool = False, **provenance: Any
+    ) -> bool:
         """Note the inputs, as not finished; return whether equal inputs had begun here.
 
-        Unless they had, what fits a pattern of `clear` goes. `provenance`: see `write_provenance`.
+        Unless they had, what fits a pattern of `clear` goes. `keep_outcome` leaves the last outcome
+        in the note until there is another. `provenance`: see `write_provenance`.
         """
-        equal = self._equal
+        found = self.found
+        equal = found if found is not None and found.key == self.digest else None
+        last = found.outcome if found is not None and keep_outcome else None
         barrier()  # every rank has looked before any of them writes
         if world()[0] == 0:
             if equal is None:
                 self._clear(clear)
-            self._write(self.folder, equal.begun if equal else "", finished=False)
+            self._write(self.folder, equal.begun if equal else "", finished=False, outcome=last)
             if provenance:
                 self._provenance(self.folder, **provenance)
         barrier()

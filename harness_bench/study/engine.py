@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
@@ -21,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.study.batch import run_batch
 from harness_bench.study.clusters import EngineConfig, Pool, pool_of
 from harness_bench.study.job import (
-    JOBS,
-    LOG,
     Attempt,
     Ended,
     StudyJob,
     finished,
     keys,
-    note,
+    outcome_of,
     run_job,
     tell,
 )
@@ -69,8 +67,7 @@ def run(
     for name, job in jobs.items():
         settled = all(_kept(ended, each) for each in job.after + job.wants)
         if settled and finished(out, job, found[name]):
-            outcome = note(out, job, found[name]).outcome
-            told(Ended(name=name, state="kept", outcome=outcome))
+            told(Ended(name=name, state="kept", outcome=outcome_of(out, job, found[name])))
         elif lack := engine.lacks(job.needs):
             told(tell(out, job, found[name], Ended(name=name, state="failed", why=lack)))
     left = {name: job for name, job in jobs.items() if name not in ended}
@@ -112,13 +109,13 @@ class Task:
         if self.until is not None and time.time() > self.until and not job.late:
             return tell(self.out, job, key, Ended(name=job.name, state="no time"))
         found = {each.name: each for each in before}
-        attempt = Attempt(self.run, self.engine.tries, partial(run_batch, self.engine))
+        attempt = Attempt(self.run, self.engine.tries, batch=partial(run_batch, self.engine))
         if job.needs.nodes:  # in the driver's process
             return run_job(self.out, job, key, found, attempt)
         from harness_bench.study.ended_early import running  # noqa: PLC0415 - imports Dask
 
-        with _output_into(self.out / (job.folder or JOBS) / LOG), running(self.out, job):
-            return run_job(self.out, job, key, found, attempt)
+        with running(self.out, job):
+            return run_job(self.out, job, key, found, replace(attempt, output=_output_into))
 
 
 def _results(
@@ -169,7 +166,6 @@ def _results(
 @contextmanager
 def _output_into(log: Path) -> Iterator[None]:
     """Append what this process and its children print to a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]

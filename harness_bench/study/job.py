@@ -11,6 +11,7 @@ import re
 import socket
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,11 +22,14 @@ from harness_bench.study.alive import Alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 KINDS = "harness_bench.study.kinds"
 JOBS = "jobs"  # folder of a study with the notes and states of its jobs
 LOG = "log.txt"
+FILES = "results"  # of an outcome: names of files in the job's folder, without which it is undone
+_HERE = "{study}"  # in the outcome of a note: the study's folder
 
 State = Literal["running", "done", "kept", "failed", "left out", "no time"]
 """What became of a job. kept: an equal one had finished before; left out: one it needs has not."""
@@ -148,8 +152,39 @@ def note(out: Path, job: StudyJob, key: str) -> WorkDir:
 
 
 def finished(out: Path, job: StudyJob, key: str) -> bool:
-    """Whether an equal job has finished, and its folder is still there."""
-    return not job.always and note(out, job, key).finished and (out / job.folder).exists()
+    """Whether an equal job has finished, and what it made is still there."""
+    found = None if job.always else note(out, job, key).found
+    if found is None or found.key != key or not found.finished:
+        return False
+    outcome = found.outcome if isinstance(found.outcome, dict) else {}
+    made = [out / job.folder, *(out / job.folder / name for name in outcome.get(FILES, ()))]
+    made += [out / _opened(out, outcome["checkpoint"])] if "checkpoint" in outcome else []
+    return all(path.exists() for path in made)
+
+
+def outcome_of(out: Path, job: StudyJob, key: str) -> Any:
+    """Return what a job with an equal key noted, its paths those of where the study lies now."""
+    return _opened(out, note(out, job, key).outcome)
+
+
+def _movable(out: Path, outcome: Any) -> Any:
+    """Return an outcome whose paths below the study's folder outlast a move of that."""
+    return _renamed(outcome, f"{out}/", f"{_HERE}/")
+
+
+def _opened(out: Path, outcome: Any) -> Any:
+    return _renamed(outcome, f"{_HERE}/", f"{out}/")
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    """Replace the beginning of all strings in a JSON-ready value."""
+    if isinstance(value, str):
+        return new + value.removeprefix(old) if value.startswith(old) else value
+    if isinstance(value, dict):
+        return {name: _renamed(each, old, new) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(each, old, new) for each in value]
+    return value
 
 
 def state_file(out: Path, job: StudyJob) -> Path:
@@ -169,6 +204,7 @@ class Attempt:
     run: str = ""  # its id; empty: neither noted nor counted
     tries: int = 3
     batch: Callable[[Place, str], Any] | None = None  # runs jobs that need machines of their own
+    output: Callable[[Path], AbstractContextManager[Any]] = nullcontext  # fills a job's log
 
 
 ONCE = Attempt()
@@ -208,9 +244,9 @@ def _run_alone(
     if last.get("run", "") == attempt.run != "" and last["state"] in ("done", "failed"):
         # The worker that could tell is gone.
         told = {each.name: last[each.name] for each in fields(Ended) if each.name in last}
-        return Ended(**told, outcome=work.outcome)
+        return Ended(**told, outcome=outcome_of(out, job, key))
     if finished(out, job, key):
-        return Ended(name=job.name, state="kept", outcome=work.outcome)
+        return Ended(name=job.name, state="kept", outcome=outcome_of(out, job, key))
     attempted = {"run": attempt.run, "tries": tries + 1}
     ended = Ended(name=job.name, state="done", host=socket.gethostname(), begun=time.time())
     if tries >= attempt.tries:
@@ -221,17 +257,21 @@ def _run_alone(
         (out / job.folder).mkdir(parents=True, exist_ok=True)
     running = {"name": job.name, "state": "running", "begun": ended.begun, "key": planned}
     try:
-        with Alive(state_file(out, job), running | attempted) as alive:
+        work.begin(keep_outcome=True)  # what other inputs made is finished no longer
+        with (
+            Alive(state_file(out, job), running | attempted) as alive,
+            attempt.output(out / (job.folder or JOBS) / LOG),
+        ):
             place = Place(out, job, found, alive)
             if job.needs.nodes and attempt.batch:
                 outcome = attempt.batch(place, key)
             else:
                 outcome = part(job.kind, "run")(place)
         ended = replace(ended, outcome=outcome)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, other jobs go on
         ended = replace(ended, state="failed", why=_reason(out, job, error))
     else:
-        work.finish(ended.outcome)
+        work.finish(_movable(out, ended.outcome))
     ended = replace(ended, seconds=time.time() - ended.begun)
     return tell(out, job, planned, ended, attempted)
 
@@ -247,7 +287,7 @@ def _worker_died(out: Path, job: StudyJob, last: Mapping[str, Any]) -> str:
     )
 
 
-def _reason(out: Path, job: StudyJob, error: Exception) -> str:
+def _reason(out: Path, job: StudyJob, error: BaseException) -> str:
     """Return what a user reads of a failure; a traceback goes into the log."""
     if not isinstance(error, ValueError | RuntimeError | OSError):
         log = out / (job.folder or JOBS) / (LOG if job.folder else f"{job.slug}.txt")

@@ -12,7 +12,7 @@ from harness_bench.core.workdir import read_note
 from harness_bench.results.manage import OF_THE_RUN
 from harness_bench.results.record import Result, load_result, write_result
 from harness_bench.scoring.publish import PREDICTIONS
-from harness_bench.study.job import JOBS
+from harness_bench.study.job import FILES, JOBS
 from harness_bench.study.opened import SAVED
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from harness_bench.study.job import Place
 
-FILES = "results"  # of the outcome of a job that publishes: names of its files
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 

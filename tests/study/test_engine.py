@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -107,3 +108,11 @@ def test_no_job_begins_when_the_time_is_over(tmp_path: Path) -> None:
     assert ended.state == "no time"
     assert last_state(tmp_path, job("a"))["state"] == "no time"
     assert not (tmp_path / "runs.jsonl").exists()
+
+
+def test_a_worker_makes_a_deleted_folder_again(tmp_path: Path) -> None:
+    """A log that is opened before the note is read would make the folder, and the job be kept."""
+    here, once = job("a"), Task(tmp_path, TWO, "run", until=None)
+    assert once(here, "key").state == "done"
+    shutil.rmtree(tmp_path / "work/a")
+    assert Task(tmp_path, TWO, "another", until=None)(here, "key").state == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,3 +84,54 @@ def test_slugs_are_file_names_and_differ() -> None:
     slugs = {StudyJob(name=name, kind="x").slug for name in ("a b", "a_b", "a/b", "أ", "ب")}
     assert len(slugs) == 5
     assert all("/" not in slug for slug in slugs)
+
+
+def test_work_begun_by_other_inputs_is_finished_no_longer(tmp_path: Path, ran: list[str]) -> None:
+    """A job whose settings go back after others failed or were cut off must not trust its note."""
+    _all(tmp_path, FIRST)
+    _all(tmp_path, replace(FIRST, settings={"fails": True}))
+    assert _all(tmp_path, FIRST)["a"].state == "done"
+    assert ran == ["a"] * 3
+
+
+def test_a_job_that_exits_fails_and_does_not_end_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "attribute", lambda *_: lambda _place: sys.exit("no licence"))
+    ended = _all(tmp_path, FIRST)["a"]
+    assert ended.state == "failed"
+    assert "SystemExit: no licence" in ended.why
+
+
+def test_a_study_that_was_moved_finds_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outcomes may name files by absolute paths; those below the study move with it."""
+
+    def run(place: Place) -> Any:
+        (place.folder / "head.ckpt").touch()
+        return {"head": [str(place.folder / "head.ckpt")], "other": "/elsewhere"}
+
+    monkeypatch.setattr(jobs, "attribute", lambda *_: run)
+    job = replace(FIRST, folder="work")
+    first = _all(tmp_path / "old", job)["a"]
+    (tmp_path / "old").rename(tmp_path / "new")
+    again = _all(tmp_path / "new", job)["a"]
+    assert again.state == "kept"
+    assert first.outcome["head"] == [str(tmp_path / "old/work/head.ckpt")]
+    assert again.outcome == {"head": [str(tmp_path / "new/work/head.ckpt")], "other": "/elsewhere"}
+
+
+@pytest.mark.parametrize("outcome", [{"results": ["a.json"]}, {"checkpoint": "work/a.json"}])
+def test_what_was_deleted_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: dict[str, Any]
+) -> None:
+    def run(place: Place) -> Any:
+        (place.folder / "a.json").touch()
+        return outcome
+
+    monkeypatch.setattr(jobs, "attribute", lambda *_: run)
+    job = replace(FIRST, folder="work")
+    assert [_all(tmp_path, job)["a"].state for _ in range(2)] == ["done", "kept"]
+    (tmp_path / "work/a.json").unlink()
+    assert _all(tmp_path, job)["a"].state == "done"

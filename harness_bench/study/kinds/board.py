@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.files import read_settings
 from harness_bench.core.workdir import read_note
 from harness_bench.leaderboard.build import build, make_board
-from harness_bench.study.job import JOBS
+from harness_bench.study.job import FILES, JOBS
 from harness_bench.study.opened import SAVED
-from harness_bench.study.publishing import FILES, remove
+from harness_bench.study.publishing import remove
+from harness_bench.study.saved import STUDY, saved_study
 from harness_bench.study.task_base import RESULTS
 
 _MOST_SHOWN = 300  # results; more take long to compare, and fill no screen
@@ -25,8 +26,7 @@ def run(place: Place) -> dict[str, Any]:
     """Write the board into the job's folder."""
     results = place.out / RESULTS
     results.mkdir(exist_ok=True)
-    there = {name for outcome in place.found.values() for name in outcome.get(FILES, ())}
-    remove(results, _ever_published(place) - there)
+    drop_outdated(place)
     settings = place.job.settings
     made = build(
         results, place.folder, title=settings["title"], include_reported=settings["reported"]
@@ -42,12 +42,18 @@ def board_of(out: Path) -> Board | None:
     return make_board(out / RESULTS, title=title, include_reported=False)
 
 
-def _ever_published(place: Place) -> set[str]:
-    """Return the results that any job of this study published, those of before too."""
-    jobs = place.out / JOBS
-    notes = (
-        read_note(jobs, name=path.name)
-        for path in jobs.glob("publish*.json")
-        if not path.name.endswith(".state.json")
-    )
-    return {name for note in notes if note and note.outcome for name in note.outcome[FILES]}
+def drop_outdated(place: Place) -> None:
+    """Remove results of jobs that the study no longer has, or that could not be made this time.
+
+    Those of its jobs that --only left out stay.
+    """
+    there = {name for outcome in place.found.values() for name in outcome.get(FILES, ())}
+    planned = saved_study(place.out).jobs if (place.out / STUDY).is_file() else {}
+    others = {job.slug for name, job in planned.items() if name not in place.job.wants}
+    published: set[str] = set()
+    for path in (place.out / JOBS).glob("publish*.json"):
+        note = None if path.name.endswith(".state.json") else read_note(path.parent, name=path.name)
+        if note and note.outcome:
+            kept = there if path.stem in others else published
+            kept |= {*note.outcome[FILES]}
+    remove(place.out / RESULTS, published - there)

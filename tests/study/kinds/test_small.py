@@ -12,10 +12,11 @@ from harness_bench.results.predictions import ClassPrediction
 from harness_bench.results.record import Result, load_result
 from harness_bench.scoring import publish as publisher
 from harness_bench.study.job import JOBS, Place, StudyJob, note
-from harness_bench.study.kinds import audit, checkpoint, costs, merge, prepare, prepared
+from harness_bench.study.kinds import audit, board, checkpoint, costs, merge, prepare, prepared
 from harness_bench.study.opened import SAVED
 from harness_bench.study.outcomes import chosen_row, facts_of, leakage_of
 from harness_bench.study.publishing import publish
+from harness_bench.study.saved import session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,3 +168,25 @@ def test_without_times_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
     one = _publish(tmp_path / "a", "words", times=False).read_bytes()
     assert one == _publish(tmp_path / "b", "words", times=False).read_bytes()
     assert load_result(_publish(tmp_path / "a", "words", times=False)).seconds is None
+
+
+def test_a_board_drops_results_of_jobs_that_are_no_more(tmp_path: Path) -> None:
+    """Results of jobs that --only left out stay, as do those of others than the study."""
+    (tmp_path / JOBS).mkdir()
+    (tmp_path / "results").mkdir()
+    jobs = {name: StudyJob(name=f"publish {name}", kind="x") for name in ("now", "left", "gone")}
+    for name in (*jobs, "strange"):
+        (tmp_path / "results" / f"{name}.json").touch()
+    for name, job in jobs.items():
+        work = note(tmp_path, job, "key")
+        work.begin()
+        work.finish({"results": [f"{name}.json"]})
+    planned = {jobs[name].name: jobs[name] for name in ("now", "left")}
+    job = StudyJob(name="board", kind="board", wants=("publish now",))
+    here = Place(tmp_path, job, {"publish now": {"results": ["now.json"]}})
+    with session(tmp_path, planned, dict.fromkeys(planned, "key"), title="t"):
+        board.drop_outdated(here)
+        left = {path.name for path in (tmp_path / "results").glob("*.json")}
+        assert left == {"now.json", "left.json", "strange.json"}
+        board.drop_outdated(Place(tmp_path, job, {}))  # it failed this time
+    assert not (tmp_path / "results" / "now.json").exists()
