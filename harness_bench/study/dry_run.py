@@ -189,7 +189,7 @@ def _absent_of(job: StudyJob) -> Iterator[tuple[str, str, bool]]:
     elif job.kind in {"labels", "pretrain"}:
         for source in (settings["data"] or {}).get("sources", ()):
             if not Path(source["folder"]).exists():
-                family = Path(settings["family"]).resolve()
+                family = Path(job.paths["family"]).resolve()
                 yield source["folder"], f"audio of [data] in {family}", False
     elif isinstance(settings.get("get"), str):
         folder = settings.get("folder") or settings.get("cuts")

@@ -58,6 +58,8 @@ class StudyJob:
     after: tuple[str, ...] = ()  # jobs that it cannot do without
     wants: tuple[str, ...] = ()  # jobs that it waits for, and does without where they failed
     inputs: Mapping[str, Any] = field(default_factory=dict)  # digests of what is no job's work
+    # Where such files lie now. No part of the key: a repository may be moved.
+    paths: Mapping[str, str] = field(default_factory=dict)
     needs: Needs = field(default_factory=Needs)
     rank: int = 0  # of jobs that could start, the one with the lowest rank does
     always: bool = (

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.config import build, read_toml, resolved
-from harness_bench.core.files import digest_strings, read_json, stamp, write_json
+from harness_bench.core.files import digest_file, digest_strings, read_json, stamp, write_json
 from harness_bench.core.registry import package_folder
 from harness_bench.pretrain.config import load_family, load_preset, preset_names
 from harness_bench.study.config import StudyConfig, StudyModel
 from harness_bench.study.job import slug_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import FamilyConfig, SourceConfig
     from harness_bench.study.config import StudyTask
@@ -28,6 +30,7 @@ SAVED = "config.json"  # in a study's folder: what it was asked for
 JOINED = "joined.json"  # and the models that joined it later
 CUTS, CORPUS, PRETRAIN, MODELS = "cuts", "corpus", "pretrain", "models"  # folders of a study
 DATA = "data"  # below that of pretraining: corpora that a family prepares on the way
+_LONGEST = 256  # characters of a setting that may name a file
 MERGED = "pretraining"  # name of the merged corpora that a family hears
 type RowKind = Literal["baseline", "random", "pretrained", "other"]
 
@@ -260,6 +263,12 @@ def _joined_by(task: StudyTask, title: str, config: StudyConfig, *, wanted: bool
         return replace(task, models=(*task.models, title)) if task.models else task
     able = (each for each in config.models if task.takes(each))
     return task if task.models else replace(task, models=tuple(each.title for each in able))
+
+
+def named_files(values: Iterable[Any], base: Path) -> dict[str, str]:
+    """Return the digests of the files that some of the settings name, by these; for small files."""
+    named = {each for each in values if isinstance(each, str) and 0 < len(each) < _LONGEST}
+    return {each: digest_file(base / each) for each in sorted(named) if (base / each).is_file()}
 
 
 def state_on_disk(path: Path) -> str | None:

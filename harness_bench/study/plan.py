@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import resolved
@@ -14,14 +15,13 @@ from harness_bench.pretrain.plan import label_owner
 from harness_bench.probing.s3prl.arguments import tasks
 from harness_bench.study.config import ASR
 from harness_bench.study.job import Needs, StudyJob, kinds, slug_of
-from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, state_on_disk
+from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, named_files, state_on_disk
 from harness_bench.study.task_asr import BroadcastTask, PreparedTask
 from harness_bench.study.task_base import audits
 from harness_bench.study.task_heads import HeadsTask
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from harness_bench.pretrain.config import IterationConfig
     from harness_bench.study.opened import Study
@@ -110,15 +110,15 @@ class _Plan:
             made += task.data_jobs
         made += [f"{PRETRAIN} {name}" for name in study.trained()]
         facts = {
-            "base": str(study.base), "title": self.config.title, "cuts": cuts,
-            "family": None if file is None else str(file),
+            "title": self.config.title, "cuts": cuts,
             "iterations": {each.title: each.iteration for each in self.config.models
                            if each.iteration},
         }  # fmt: skip
         for kind, settings in self.config.outputs.items():
             yield StudyJob(
                 name=kind, kind=kind, folder=kind, wants=(*made, *shown), late=True,
-                settings=facts | settings,
+                settings=facts | settings, inputs=named_files(settings.values(), study.base),
+                paths={"base": str(study.base)} | ({"family": str(file)} if file else {}),
             )  # fmt: skip
 
     # Corpora
@@ -223,11 +223,19 @@ class _Plan:
         family, cuts = self.study.family, self.study.heard_cuts if self.study.heard_job else None
         assert family is not None
         data = None if cuts or family.data is None else resolved(family.data)
+        inputs: dict[str, Any] = {}
+        if step.teacher and step.teacher not in {each.name for each in family.iterations}:
+            inputs["teacher"] = [step.teacher, state_on_disk(Path(step.teacher))]
+        if data:
+            inputs |= {
+                each.folder: state_on_disk(Path(each.folder))
+                for each in self.study.audio_of(step.name)
+            }
         return StudyJob(
             name=f"{kind} {step.name}", kind=kind, folder=f"{PRETRAIN}/{step.name}",
-            settings={"family": str(self.study.family_file), "iteration": step.name,
-                      "seed": self.config.seed, "cuts": cuts, "data": data,
-                      "config": key_values(step)},
+            settings={"iteration": step.name, "seed": self.config.seed, "cuts": cuts,
+                      "data": data, "config": key_values(step)},
+            inputs=inputs, paths={"family": str(self.study.family_file)},
             after=tuple(after), needs=Needs(memory_gb=_MEMORY_GB),
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY = "study.json"
+_OF_WORKERS = ("settings", "inputs", "paths")  # of jobs; whoever looks at a study has no need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def session(
 
 
 def _row(job: StudyJob, key: str, *, chosen: bool) -> dict[str, Any]:
-    kept = {name: value for name, value in vars(job).items() if name not in ("settings", "inputs")}
+    kept = {name: value for name, value in vars(job).items() if name not in _OF_WORKERS}
     return kept | {"needs": asdict(job.needs), "key": key, "chosen": chosen}
 
 

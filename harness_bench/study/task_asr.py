@@ -11,7 +11,7 @@ from harness_bench.asr.config import AsrConfig, BroadcastConfig, corpus_of, spli
 from harness_bench.core.config import build, resolved
 from harness_bench.study.config import ASR, BEST_STUDENT
 from harness_bench.study.job import Needs, StudyJob, slug_of
-from harness_bench.study.opened import CUTS, state_on_disk
+from harness_bench.study.opened import CUTS, named_files, state_on_disk
 from harness_bench.study.task_base import ScoredSplit, StudyTaskJobs, job_name
 
 if TYPE_CHECKING:
@@ -75,6 +75,18 @@ class RecognitionTask(StudyTaskJobs):
         folder = self.study.path(self.task.recipe).resolve()
         return str(folder.relative_to(_ROOT) if folder.is_relative_to(_ROOT) else folder)
 
+    @property
+    def recipe_folder(self) -> Path:
+        """Return the folder of the recipe that is used."""
+        raise NotImplementedError
+
+    @cached_property
+    def recipe_files(self) -> dict[str, str]:
+        """Return the digests of run.sh, of all conf/, and of further files that settings name."""
+        folder = self.recipe_folder
+        names = ["run.sh", *(str(each.relative_to(folder)) for each in folder.glob("conf/**/*"))]
+        return named_files([*names, *self.settings().values()], folder)
+
     def seeds(self) -> list[int]:
         """Return the seeds, the study's added."""
         given = self.task.seeds or (int(self.settings().get("seed", 0)),)
@@ -115,7 +127,7 @@ class RecognitionTask(StudyTaskJobs):
             folder=self.place(*filter(None, [name, suffix])),
             after=(*self.data_jobs, *(() if best else filter(None, [rows[0].made_by]))),
             wants=(*(row.made_by for row in rows), *(job for _, job in heads)) if best else (),
-            needs=Needs(gpus=gpus, memory_gb=_ASR_MEMORY_GB),
+            needs=Needs(gpus=gpus, memory_gb=_ASR_MEMORY_GB), inputs=self.recipe_files,
         )  # fmt: skip
         yield job
         yield StudyJob(
@@ -152,6 +164,11 @@ class PreparedTask(RecognitionTask):
         recipe = self.recipe()
         values = self.settings() | ({"recipe": recipe} if recipe else {})
         return build(AsrConfig, values, source=f"[asr] and settings of task {self.task.title!r}")
+
+    @property
+    @override
+    def recipe_folder(self) -> Path:
+        return _ROOT / self.asr.recipe
 
     @property
     @override
@@ -208,6 +225,11 @@ class BroadcastTask(RecognitionTask):
                 values[name] = str(_ROOT / recipe / values[name])
         return values | {"recipe": recipe}
 
+    @property
+    @override
+    def recipe_folder(self) -> Path:
+        return _ROOT / str(self.given["recipe"])
+
     def sources(self) -> dict[str, str]:
         """Return the folders of the corpora by layout."""
         return {
@@ -249,7 +271,8 @@ class BroadcastTask(RecognitionTask):
         yield StudyJob(
             name=self.data_jobs[0], kind="asr_data", folder=self.place(),
             settings={"sources": sources, "given": kept} | ({"get": absent} if absent else {}),
-            inputs={name: state_on_disk(Path(folder)) for name, folder in sources.items()},
+            inputs={name: state_on_disk(Path(folder)) for name, folder in sources.items()}
+            | named_files(["run.sh"], self.recipe_folder),
         )  # fmt: skip
 
     @override

@@ -120,6 +120,50 @@ def test_a_corpus_on_disk_changes_what_is_read_of_it(tmp_path: Path) -> None:
     assert not other & {"prepare b", "probe ser fbank"}
 
 
+def test_files_that_settings_name_change_what_is_made_of_them(tmp_path: Path) -> None:
+    """A recipe's conf/ and the layouts of tables count by what they hold."""
+    folder = tmp_path / "recipe"
+    (folder / "conf").mkdir(parents=True)
+    files = [folder / "run.sh", folder / "conf" / "demo.yaml", tmp_path / "layouts.toml"]
+    for file in files:
+        file.write_text("")
+    study = chain(tmp_path)
+    config = replace(
+        study.config, asr=study.config.asr | {"recipe": str(folder)},
+        outputs={"tables": {"layouts": "layouts.toml"}},
+    )  # fmt: skip
+    study, other = replace(study, config=config), set[str]()
+    for file, job in zip(files, ("asr fbank", "asr fbank", "tables"), strict=True):
+        before = keys(plan(study))
+        file.write_text("another")
+        after = keys(plan(study))
+        other = {name for name in before if before[name] != after[name]}
+        assert job in other
+        assert not {name for name in other if name.startswith(("prepare", "probe", "pretrain"))}
+    assert "asr fbank" not in other
+
+
+def test_a_study_whose_files_were_moved_is_the_same(tmp_path: Path) -> None:
+    places = [tmp_path / "old", tmp_path / "new"]
+    for each in places:
+        each.mkdir()
+    old, new = (keys(plan(chain(each))) for each in places)
+    assert old == new
+
+
+def test_a_teacher_from_outside_counts(tmp_path: Path) -> None:
+    teacher, found = tmp_path / "teacher", []
+    for text in (None, "a", "bc"):
+        study = chain(tmp_path)
+        family = tmp_path / "family.toml"
+        family.write_text(family.read_text().replace('teacher = "it1"', f'teacher = "{teacher}"'))
+        if text:
+            teacher.write_text(text)
+        found.append(keys(plan(study)))
+    assert len({each["pretrain student"] for each in found}) == 3
+    assert len({each["pretrain it1"] for each in found}) == 1
+
+
 def test_iterations_that_no_row_needs_are_not_trained(tmp_path: Path) -> None:
     study = chain(tmp_path)
     alone = tuple(model for model in study.config.models if not model.iteration)

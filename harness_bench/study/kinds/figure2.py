@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def run(place: Place) -> dict[str, Any]:
     """Draw the loss curves, and leave them beside the results, where the board finds them.
 
-    Settings: `variants`, iterations that differ in PCA and start alone; `family`, its TOML.
+    Settings: `variants`, iterations that differ in PCA and start alone. Paths: `family`, its TOML.
     """
     settings = place.job.settings
-    found = compare_trained(load_family(Path(settings["family"])), settings["variants"])
+    found = compare_trained(load_family(Path(place.job.paths["family"])), settings["variants"])
     report = draw_figure(found, place.out / "pretrain", place.folder)
     write_json(place.out / "results" / "curves" / f"{place.job.slug}.json", report)
     return {"share_of_entropy": report["common_share_of_entropy"]}

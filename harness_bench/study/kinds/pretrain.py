@@ -21,7 +21,7 @@ def run(place: Place) -> dict[str, Any]:
 def command(place: Place) -> list[str]:
     """Return the command line; `torchrun` starts the same for several ranks."""
     settings, family = place.job.settings, place.folder.parent
-    words = [sys.executable, "-m", "harness_bench.cli", "family", settings["family"]]
+    words = [sys.executable, "-m", "harness_bench.cli", "family", place.job.paths["family"]]
     if settings["cuts"] is None:
         words += ["--out", str(family)]
     else:

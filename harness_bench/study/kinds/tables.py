@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_bench.core.files import write_text
 from harness_bench.corpora.doctor.known import table_1
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from harness_bench.corpora.doctor.examine import Cell
-    from harness_bench.study.job import Place
+    from harness_bench.study.job import Place, StudyJob
 
 HOURS = (
     "Difference: ours minus the paper's; bold where rounding, or the tolerance of the paper's own "
@@ -41,12 +41,12 @@ def run(place: Place) -> dict[str, list[str]]:
     """Write each table as NAME.tex, and all of them as tables.md.
 
     Settings: `layouts`, a TOML of tables (docs/study.md) relative to the study's file; the study
-    adds its `base`, the `cuts` of each corpus by its name in results, its `family` and which rows
-    are `iterations` of that.
+    adds the `cuts` of each corpus by its name in results, and which rows are `iterations` of its
+    family. Paths: `base`, the folder of its file, and `family`, where it has one.
     """
     settings = place.job.settings
-    layouts = load_layouts(Path(settings["base"], settings["layouts"]))
-    results, counts = read_both(place.out / "results"), parameters(settings)
+    layouts = load_layouts(Path(place.job.paths["base"], settings["layouts"]))
+    results, counts = read_both(place.out / "results"), parameters(place.job)
     folders = {name: place.out / folder for name, folder in settings.get("cuts", {}).items()}
     synthetic = any(each.synthetic for each in results)
     tables = [hours_table(folders, synthetic=synthetic)]
@@ -57,12 +57,12 @@ def run(place: Place) -> dict[str, list[str]]:
     return {"tables": [table.name for table in tables]}
 
 
-def parameters(settings: Mapping[str, Any]) -> dict[str, int]:
+def parameters(job: StudyJob) -> dict[str, int]:
     """Count the parameters of the rows that a family makes, pretraining head included."""
-    if (file := settings.get("family")) is None:
+    if (file := job.paths.get("family")) is None:
         return {}
     steps = {step.name: step for step in load_family(Path(file)).iterations}
-    rows = {row: steps[name] for row, name in settings.get("iterations", {}).items()}
+    rows = {row: steps[name] for row, name in job.settings.get("iterations", {}).items()}
     return {
         row: paper_parameters(step.model, step.labels.clusters, step.pretrain.final_dim)
         for row, step in rows.items()

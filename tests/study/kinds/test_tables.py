@@ -54,11 +54,14 @@ def test_the_job_writes_every_table(tmp_path: Path) -> None:
     ours = result("harness_s", 20.7, task="asr", metric="wer", corpus="MGB2", synthetic=True)
     save_result(ours, tmp_path / "results")
     settings = {
-        "base": str(PAPER.parent), "layouts": PAPER.name, "family": str(PRESETS / "family.toml"),
+        "layouts": PAPER.name,
         "iterations": {"harness_s": "harness_s", "harness_l_it2": "harness_l_it2"},
     }  # fmt: skip
+    paths = {"base": str(PAPER.parent), "family": str(PRESETS / "family.toml")}
     place = Place(
-        tmp_path, StudyJob(name="tables", kind="tables", folder="t", settings=settings), {}
+        tmp_path,
+        StudyJob(name="tables", kind="tables", folder="t", settings=settings, paths=paths),
+        {},
     )
     place.folder.mkdir()
     assert run(place) == {"tables": ["table1", *(layout.name for layout in LAYOUTS)]}
