@@ -14,6 +14,11 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uf
 # Kinds of compatibility that a reader does not see as another letter; a superscript or a circled
 # digit is another one.
 _SAME_LETTER = re.compile("<(initial|medial|final|isolated|wide|narrow|compat|noBreak)>")
+# https alone, no user or password, nothing that would have to be escaped.
+LINK = (
+    r"^https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?"
+    r"([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$"
+)
 
 
 def clean(text: str) -> str:
@@ -119,3 +124,13 @@ def inside(folder: Path, relative: str) -> Path:
     if not path.is_relative_to(root):
         raise ValueError(f"{shorten(relative, 80)!r} leads out of its folder by a symbolic link")
     return path
+
+
+def check_link(text: str) -> str:
+    """Return an address that is safe to follow from a page; a `ValueError` for any other."""
+    if not re.fullmatch(LINK.removesuffix("$"), text):
+        raise ValueError(
+            f"{shorten(text, 80)!r} is no https address of a public host; give one such as "
+            "https://example.org/paper, without user names, other letters written as %C3%A9"
+        )
+    return text

@@ -25,7 +25,9 @@ from pydantic_core import PydanticCustomError
 from harness_bench.core.files import digest_file, digest_strings, write_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import (
+    LINK,
     canonical,
+    check_link,
     check_relative,
     clean,
     inside,
@@ -54,26 +56,8 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 Line = Annotated[str, Field(max_length=500)]
 Text = Annotated[str, Field(max_length=20_000)]
 Digest = Annotated[str, Field(max_length=200)]
-_LINK = (
-    r"^https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?"
-    r"([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$"
-)
-
-
-def _https(text: str) -> str:
-    """Refuse an address that is not safe to follow from a page."""
-    if not re.fullmatch(_LINK.removesuffix("$"), text):
-        raise ValueError(
-            f"{shorten(text, 80)!r} is no https address of a public host; give one such as "
-            "https://example.org/paper, without user names, other letters written as %C3%A9"
-        )
-    return text
-
-
 Link = Annotated[
-    str,
-    Field(max_length=500, json_schema_extra={"pattern": _LINK}),
-    AfterValidator(_https),
+    str, Field(max_length=500, json_schema_extra={"pattern": LINK}), AfterValidator(check_link)
 ]
 _ROUNDING = 1e-9  # A mean of shares that are all 100 may come out a hair above it.
 _SHARES = ("accuracy", "macro_f1", "uar", "f1", "precision", "recall")
