@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCRIPT, NOTE, CODE = "batch.sh", "batch.json", "batch.code"
 _PERIOD = 5.0  # seconds between two looks at the queue
 _GONE = 60.0  # seconds without the job in the queue nor its code: network disks lag behind
+_FORGOTTEN = "invalid job id"  # of one that ended minutes ago
 _TAIL = 25  # lines of a log that an error shows
 
 _SCRIPT = """\
@@ -58,7 +59,7 @@ def run_batch(engine: EngineConfig, place: Place, key: str) -> Any:
     gone: float | None = None
     while not (place.folder / CODE).is_file():
         time.sleep(_PERIOD)
-        if _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T", check=False).strip():
+        if _in_queue(job):
             gone = None
         elif gone is None:
             gone = time.monotonic()
@@ -99,7 +100,7 @@ def _submitted(engine: EngineConfig, place: Place, key: str) -> str:
 def _refuse_another(folder: Path, note: dict[str, Any]) -> None:
     """Never let two trainings run in one folder."""
     job = note.get("job")
-    if job and _slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T", check=False).strip():
+    if job and _in_queue(job):
         raise RuntimeError(
             f"SLURM's job {job} trains in {folder} by other settings. `scancel {job}` ends it; or "
             "take the settings back, and the study waits for it."
@@ -130,7 +131,15 @@ def batch_script(engine: EngineConfig, place: Place, command: Sequence[str], nam
     )
 
 
-def _slurm(*command: str, check: bool = True) -> str:
+def _in_queue(job: str) -> bool:
+    """Whether a job waits or runs; yes, too, while SLURM gives no answer."""
+    try:
+        return bool(_slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T").strip())
+    except RuntimeError as error:
+        return _FORGOTTEN not in str(error).lower()
+
+
+def _slurm(*command: str) -> str:
     """Return what a command of SLURM prints; its failure is a RuntimeError in its own words."""
     # A driver that is itself a job of SLURM has settings that are not for those that it sends.
     found = {
@@ -144,7 +153,7 @@ def _slurm(*command: str, check: bool = True) -> str:
         raise RuntimeError(
             f"{command[0]} is not here: a study with kind = 'slurm' runs where jobs are sent from."
         ) from error
-    if done.returncode and check:
+    if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 

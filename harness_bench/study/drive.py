@@ -13,7 +13,7 @@ from harness_bench.study.config import ASR
 from harness_bench.study.dry_run import DryRun, dry_run
 from harness_bench.study.guess import with_guesses
 from harness_bench.study.job import keys
-from harness_bench.study.opened import save_study
+from harness_bench.study.opened import refuse_another, save_study
 from harness_bench.study.plan import plan
 from harness_bench.study.ranking import by_critical_path
 from harness_bench.study.saved import session
@@ -70,6 +70,7 @@ def drive(
     require_gpus(chosen, engine)
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
+    refuse_another(study)
     (study.out / RESULTS).mkdir(parents=True, exist_ok=True)  # to be served from the beginning
     with (
         alone(study.out),

@@ -6,6 +6,7 @@ run again, whoever dies: its note on the disk says so (`study/job.py`).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -115,7 +116,9 @@ class Task:
         from harness_bench.study.ended_early import running  # noqa: PLC0415 - imports Dask
 
         with running(self.out, job):
-            return run_job(self.out, job, key, found, replace(attempt, output=_output_into))
+            ended = run_job(self.out, job, key, found, replace(attempt, output=_output_into))
+        _free_gpu()
+        return ended
 
 
 def _results(
@@ -161,6 +164,14 @@ def _results(
                 yield result
             else:  # Dask itself could not run it
                 yield Ended(name=name, state="failed", why=str(future.exception()))
+
+
+def _free_gpu() -> None:
+    """Leave a GPU's memory to the processes of the next jobs; torch would keep it for this one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @contextmanager

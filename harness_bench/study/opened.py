@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness_bench.core.config import build, read_toml, resolved
-from harness_bench.core.files import digest_file, digest_strings, read_json, stamp, write_json
+from harness_bench.core.files import (
+    digest_file,
+    digest_strings,
+    read_json,
+    read_settings,
+    stamp,
+    write_json,
+)
 from harness_bench.core.registry import package_folder
 from harness_bench.pretrain.config import load_family, load_preset, preset_names
 from harness_bench.study.config import StudyConfig, StudyModel
@@ -219,6 +226,18 @@ def save_study(study: Study) -> None:
     """Write what was asked for into the study's folder, for `run-all` and for who reads it."""
     places = {name: str(getattr(study, name)) for name in ("base", "data", "called")}
     write_json(study.out / SAVED, {"config": resolved(study.given), **places})
+
+
+def refuse_another(study: Study) -> None:
+    """Raise a ValueError where another study's results lie in this one's folder."""
+    path = study.out / SAVED
+    saved = read_settings(path).get("config") if path.is_file() else None
+    name = saved.get("name") if isinstance(saved, dict) else None
+    if name not in (None, study.config.name):
+        raise ValueError(
+            f"{study.out} holds the study {name!r}, whose results {study.config.name!r} would take "
+            f"from the board. Give another --out; or delete {path} where it is the same, renamed."
+        )
 
 
 def reopen_study(out: Path) -> Study:

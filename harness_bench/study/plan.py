@@ -48,6 +48,7 @@ class _Plan:
     def __init__(self, study: Study) -> None:
         self.study, self.config = study, study.config
         self.labelled: set[str] = set()
+        self.audio: dict[str, str | None] = {}  # of the family's own: folder -> state on disk
         # Corpora that the recipe of QASR prepares by its own rules.
         own = {name for task in self.config.tasks if task.broadcast for name in task.corpora}
         used = {task.corpus for task in self.config.tasks} | {*self.study.heard}
@@ -227,10 +228,10 @@ class _Plan:
         if step.teacher and step.teacher not in {each.name for each in family.iterations}:
             inputs["teacher"] = [step.teacher, state_on_disk(Path(step.teacher))]
         if data:
-            inputs |= {
-                each.folder: state_on_disk(Path(each.folder))
-                for each in self.study.audio_of(step.name)
-            }
+            for folder in (each.folder for each in self.study.audio_of(step.name)):
+                if folder not in self.audio:
+                    self.audio[folder] = state_on_disk(Path(folder))
+                inputs[folder] = self.audio[folder]
         return StudyJob(
             name=f"{kind} {step.name}", kind=kind, folder=f"{PRETRAIN}/{step.name}",
             settings={"iteration": step.name, "seed": self.config.seed, "cuts": cuts,

@@ -37,9 +37,8 @@ class Queue:
         self.names: dict[str, str] = {}  # of jobs in the queue, by id
         self.ends: int | None = 0
 
-    def __call__(self, *command: str, check: bool = True) -> str:
+    def __call__(self, *command: str) -> str:
         """Answer `squeue` and `sbatch`."""
-        _ = check
         options = dict(word.partition("=")[::2] for word in command if word.startswith("--"))
         if command[0] == "sbatch":
             script = (self.folder / SCRIPT).read_text()
@@ -104,6 +103,23 @@ def test_a_new_driver_waits_for_the_same(place: Place, queue: Queue) -> None:
     assert run_batch(changed, place, "key") == 2
     assert run_batch(ENGINE, place, "key") == 2  # and once it has ended, nobody sends it again
     assert queue.sent == [job]
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [("slurm_load_jobs error: Invalid job id specified", False),
+     ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True)],
+)  # fmt: skip
+def test_a_silent_slurm_has_lost_no_job(
+    monkeypatch: pytest.MonkeyPatch, said: str, *, there: bool
+) -> None:
+    """Its controller restarts now and then; a training of days must outlast that."""
+
+    def squeue(*_: str) -> str:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(batch, "_slurm", squeue)
+    assert batch._in_queue("7") is there
 
 
 @pytest.mark.parametrize(("code", "said"), [(3, "Exit code 3"), (None, "is gone")])

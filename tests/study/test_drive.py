@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness_bench.study import drive
 from harness_bench.study.clusters import EngineConfig
-from harness_bench.study.opened import open_study
+from harness_bench.study.opened import open_study, refuse_another, save_study
 from harness_bench.study.plan import plan
 
 GPU = Path(__file__).parents[2] / "egs" / "evidence" / "gpu.toml"
@@ -26,3 +27,13 @@ def test_a_gpu_that_is_not_there_is_missed_before_hours_of_pretraining(
     drive.require_gpus(jobs, cluster)  # GPUs of its nodes count, and not those of this machine
     monkeypatch.setattr(drive, "gpu_count", lambda: 2)
     drive.require_gpus(jobs, EngineConfig())
+
+
+def test_a_folder_holds_one_study(tmp_path: Path) -> None:
+    """The board of a second one would remove the results of the first."""
+    first = open_study(None, tmp_path)
+    refuse_another(first)
+    save_study(first)
+    refuse_another(first)
+    with pytest.raises(ValueError, match="holds the study 'demo'"):
+        refuse_another(replace(first, config=replace(first.config, name="other")))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,3 +118,14 @@ def test_a_worker_makes_a_deleted_folder_again(tmp_path: Path) -> None:
     assert once(here, "key").state == "done"
     shutil.rmtree(tmp_path / "work/a")
     assert Task(tmp_path, TWO, "another", until=None)(here, "key").state == "done"
+
+
+def test_a_worker_leaves_no_memory_of_a_gpu_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next job's process may need all of it; a process without torch does not import it."""
+    freed: list[int] = []
+    cuda = SimpleNamespace(is_initialized=lambda: True, empty_cache=lambda: freed.append(1))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    Task(tmp_path, TWO, "run", until=None)(job("a", fails=True), "key")
+    assert freed == [1]
