@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from harness_bench.core.files import atomic_path
+from harness_bench.core.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 BEAT = 15.0  # seconds between two signs of life
@@ -76,22 +77,36 @@ class Alive:
 
 
 @contextmanager
-def kept_alive(path: Path) -> Iterator[None]:
-    """Touch a file every `BEAT` seconds while the block runs."""
+def repeated(call: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Call something every so many seconds while the block runs, in a thread; failures are told."""
     over = threading.Event()
 
-    def beat() -> None:
-        while not over.wait(BEAT):
-            with suppress(OSError):
-                os.utime(path)
+    def calls() -> None:
+        while not over.wait(seconds):
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - the next call may do better
+                say(f"{type(error).__name__}: {error}; tried again in {seconds:g} s.")
 
-    thread = threading.Thread(target=beat, name="alive", daemon=True)
+    thread = threading.Thread(target=calls, name="repeated", daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def kept_alive(path: Path) -> Iterator[None]:
+    """Touch a file every `BEAT` seconds while the block runs."""
+
+    def touch() -> None:
+        with suppress(OSError):
+            os.utime(path)
+
+    with repeated(touch, BEAT):
+        yield
 
 
 def is_alive(path: Path, facts: Mapping[str, Any]) -> bool:

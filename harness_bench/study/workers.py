@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.log import say
 from harness_bench.core.process import THREAD_VARIABLES
+from harness_bench.study.alive import repeated
 from harness_bench.study.clusters import (
     BATCH_JOBS,
     DASK,
@@ -89,26 +89,19 @@ class _Staff:
     @contextmanager
     def looked_after(self, cluster: Any) -> Iterator[None]:
         """Look at the workers every few seconds while the block runs."""
-        over = threading.Event()
 
         async def busy() -> set[str]:
             return {each.name for each in cluster.scheduler.workers.values() if each.processing}
 
         def look() -> None:
-            while not over.wait(_PERIOD):
-                self._adjust(cluster.sync(busy))
-                self._try_again(cluster)
-                cluster.worker_spec = dict(self.spec)
-                cluster.scale(len(self.spec))  # starts what is lacking, stops what is too much
-                self._complain(len(cluster.scheduler_info["workers"]))
+            self._adjust(cluster.sync(busy))
+            self._try_again(cluster)
+            cluster.worker_spec = dict(self.spec)
+            cluster.scale(len(self.spec))  # starts what is lacking, stops what is too much
+            self._complain(len(cluster.scheduler_info["workers"]))
 
-        thread = threading.Thread(target=look, name="staff", daemon=True)
-        thread.start()
-        try:
+        with repeated(look, _PERIOD):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def _adjust(self, busy: set[str]) -> None:
         """Add workers for jobs that could run; drop those that had none for long."""

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from harness_bench.study import alive
-from harness_bench.study.alive import Alive, is_alive
+from harness_bench.study.alive import Alive, is_alive, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,3 +63,20 @@ def test_a_process_that_is_gone_is_not_alive(tmp_path: Path) -> None:
     os.utime(path, (time.time() - 2 * alive.SILENT,) * 2)
     assert not is_alive(path, {"host": "elsewhere", "pid": gone.pid})
     assert not is_alive(tmp_path / "none.json", here)
+
+
+def test_what_is_repeated_goes_on_after_a_failure() -> None:
+    """Or one slow answer of Dask's scheduler would end the replacing of lost workers for good."""
+    calls, enough = list[int](), threading.Event()
+
+    def call() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            enough.set()
+        raise TimeoutError("no answer")
+
+    with repeated(call, 0.01):
+        assert enough.wait(5)
+    made = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == made
