@@ -108,7 +108,7 @@ class Place:
     @property
     def log(self) -> Path:
         """Where the job's processes log; its last line is shown while it runs."""
-        return self.folder / LOG
+        return log_of(self.out, self.job)
 
     def progress(self, done: float, of: float, unit: str = "") -> None:
         """Tell how far the job is, as often as one likes; shown where it logs no bar of its own."""
@@ -194,6 +194,12 @@ def state_file(out: Path, job: StudyJob) -> Path:
     return out / JOBS / f"{job.slug}.state.json"
 
 
+def log_of(out: Path, job: StudyJob) -> Path:
+    """Return the log of a job: in its folder, unless it shares that, as late ones do."""
+    own = job.folder and not job.late
+    return out / job.folder / LOG if own else out / JOBS / f"{job.slug}.txt"
+
+
 def cut_file(out: Path, job: StudyJob) -> Path:
     """Return the file that says that a worker ended in time, and the job was not why."""
     return out / JOBS / "locks" / f"{job.slug}.cut"
@@ -262,7 +268,7 @@ def _run_alone(
         work.begin(keep_outcome=True)  # what other inputs made is finished no longer
         with (
             Alive(state_file(out, job), running | attempted) as alive,
-            attempt.output(out / (job.folder or JOBS) / LOG),
+            attempt.output(log_of(out, job)),
         ):
             place = Place(out, job, found, alive)
             if job.needs.nodes and attempt.batch:
@@ -280,19 +286,18 @@ def _run_alone(
 
 def _worker_died(out: Path, job: StudyJob, last: Mapping[str, Any]) -> str:
     """Say why a job is given up whose worker did not live to say it."""
-    log = f" Its log: {out / job.folder / LOG}." if job.folder else ""
     return (
         f"its worker died {last['tries']} times while it ran, at last on {last['host']}: mostly "
         "for want of memory, of which `dmesg` on that machine tells. It is said to need "
         f"{job.needs.memory_gb:g} GB: give the workers more by memory_gb of [engine], or have "
-        f"fewer of them by workers, and run the study again.{log}"
+        f"fewer of them by workers, and run the study again. Its log: {log_of(out, job)}."
     )
 
 
 def _reason(out: Path, job: StudyJob, error: BaseException) -> str:
     """Return what a user reads of a failure; a traceback goes into the log."""
     if not isinstance(error, ValueError | RuntimeError | OSError):
-        log = out / (job.folder or JOBS) / (LOG if job.folder else f"{job.slug}.txt")
+        log = log_of(out, job)
         with log.open("a", encoding="utf-8") as stream:
             stream.write("".join(traceback.format_exception(error)))
         return f"{type(error).__name__}: {error} (traceback in {log})"

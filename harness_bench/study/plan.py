@@ -198,7 +198,7 @@ class _Plan:
         for row in self.study.rows.values() if self.config.board.costs else ():
             if row.made_by:
                 yield StudyJob(
-                    name=f"costs {row.model}", kind="costs", folder="costs",
+                    name=f"costs {row.model}", kind="costs",
                     settings={"model": row.model, "made_by": row.made_by}, after=(row.made_by,),
                 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harness_bench.core.process import log_lines
 from harness_bench.core.sanitize import clean
-from harness_bench.study.job import LOG
+from harness_bench.study.job import log_of
 from harness_bench.study.look import STYLES, Look, short_clock
 from harness_bench.study.saved import STUDY, saved_study
 from harness_bench.study.status import MISSING, JobStatus, Stand, StatusReader
@@ -167,8 +167,8 @@ def missing(look: Look) -> list[Text]:
 def _reason(look: Look, status: JobStatus) -> list[str]:
     """Return why a job failed, with the end of its log unless the reason has it."""
     why = [clean(line) for line in status.why.splitlines()]
-    log = look.out / status.job.folder / LOG
-    if len(why) == 1 and status.job.folder and log.is_file():
+    log = log_of(look.out, status.job)
+    if len(why) == 1 and log.is_file() and log.stat().st_size:
         why += [f"The end of {log}:", *map(clean, log_lines(log)[-_TAIL:])]
     return [*why[:2], *why[2:][-_TAIL:]]
 

@@ -135,3 +135,11 @@ def test_what_was_deleted_is_made_again(
     assert [_all(tmp_path, job)["a"].state for _ in range(2)] == ["done", "kept"]
     (tmp_path / "work/a.json").unlink()
     assert _all(tmp_path, job)["a"].state == "done"
+
+
+def test_jobs_that_share_a_folder_share_no_log(tmp_path: Path) -> None:
+    """A failure is shown with the end of its log: another job's would mislead."""
+    shared = [StudyJob(name=name, kind="x", folder="results", late=True) for name in "xy"]
+    logs = [jobs.log_of(tmp_path, job) for job in (*shared, SECOND)]
+    assert logs == [tmp_path / "jobs" / f"{job.slug}.txt" for job in (*shared, SECOND)]
+    assert jobs.log_of(tmp_path, replace(FIRST, folder="work")) == tmp_path / "work" / "log.txt"

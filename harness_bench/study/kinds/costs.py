@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
     from harness_bench.study.job import Place
 
+COSTS = "costs"  # folder of a study
+
 
 def run(place: Place) -> dict[str, Any]:
     """Return the costs as results have them."""
     settings = place.job.settings
     checkpoint = checkpoint_of(place, settings["made_by"])
     assert checkpoint is not None
-    return measure(checkpoint, place.folder / f"{slug_of(settings['model'])}.json").model_dump()
+    return measure(
+        checkpoint, place.out / COSTS / f"{slug_of(settings['model'])}.json"
+    ).model_dump()
 
 
 def measure(checkpoint: Path, kept: Path) -> Costs:
