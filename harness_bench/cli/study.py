@@ -28,7 +28,10 @@ class FileFirst(TyperGroup):
     @override
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         verbs = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, [_RUN, *args] if args and args[0] not in verbs else args)
+        file = bool(args) and args[0] not in verbs
+        if file and args[0].isalpha() and not Path(args[0]).exists():
+            file = False  # a verb, mistyped: click names the near ones
+        return super().parse_args(ctx, [_RUN, *args] if file else args)
 
 
 study_app = typer.Typer(
@@ -173,7 +176,10 @@ def show_end(look: Look) -> None:
     title, found = read_times(look.out)
     if look.ran:
         console.print(table(found))
-        picture, _ = draw(found, title, look.out)
+        try:
+            picture = f"{draw(found, title, look.out)[0]}"
+        except OSError as error:  # a full disk: what is missing is told all the same
+            picture = f"no picture ({error})"
         console.print(f"{summary(found)}: {picture}", soft_wrap=True)
     if (board := look.out / "leaderboard" / "index.html").is_file():
         from harness_bench.leaderboard.tables import render_terminal

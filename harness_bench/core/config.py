@@ -24,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; a missing or broken one is a `ValueError` that says where it breaks."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ValueError(f"There is no config file {path}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
@@ -91,7 +91,7 @@ def resolved(config: object) -> dict[str, Any]:
 
 
 def _explain(kind: type, problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = list(_fields(_dataclass_at(kind, problem["loc"][:-1])))
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=3, cutoff=0.5)
@@ -101,9 +101,10 @@ def _explain(kind: type, problem: Any) -> str:
         return f"key {key!r} is missing; add it."
     if problem["type"] == "value_error":
         # From a __post_init__, which quotes what matters of its table; the input is all of it.
-        return f"{key}: {problem['ctx']['error']}."
+        return ": ".join(filter(None, (key, f"{problem['ctx']['error']}.")))
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{key} = {problem['input']!r}: {message}{_allowed(kind, problem['loc'])}."
+    given = f"{key} = {problem['input']!r}".removeprefix(" = ")
+    return f"{given}: {message}{_allowed(kind, problem['loc'])}."
 
 
 def _allowed(kind: type, parts: tuple[Any, ...]) -> str:

@@ -188,6 +188,11 @@ def job_options(engine: EngineConfig, pool: Pool, logs: Path) -> dict[str, Any]:
     A job of the cluster is one worker of one thread, and what it asks for is there for the job
     that it runs. It ends some minutes before its walltime, so that its job goes on elsewhere.
     """
+    if " " in str(logs):
+        raise ValueError(
+            f"{logs}: scripts of {engine.kind} cannot name a folder with a space in it. Give --out "
+            "a path without."
+        )
     there = engine.workers_of(pool)
     margin = min(300, there.seconds // 10)  # and each a little earlier or later than the others
     options: dict[str, Any] = {

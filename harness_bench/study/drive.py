@@ -88,6 +88,7 @@ def drive(
 
 def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> DryRun:
     """Say what `drive` would do."""
+    refuse_another(study)
     jobs, sources = with_guesses(study, plan(study))
     chosen = select(jobs, only)
     return dry_run(

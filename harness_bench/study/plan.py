@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, replace
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from harness_bench.corpora import available
 from harness_bench.pretrain.config import key_values
 from harness_bench.pretrain.plan import label_owner
 from harness_bench.probing.s3prl.arguments import tasks
+from harness_bench.probing.s3prl.hub import options
 from harness_bench.study.config import ASR
 from harness_bench.study.job import Needs, StudyJob, kinds, slug_of
 from harness_bench.study.opened import CORPUS, MERGED, MODELS, PRETRAIN, named_files, state_on_disk
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 BOARD, LEADERBOARD = "board", "leaderboard"
 _MEMORY_GB = 4.0  # of a small training
+_LISTED = 50  # names; of more, only those near a wrong one are told
 
 
 def plan(study: Study) -> dict[str, StudyJob]:
@@ -59,6 +62,12 @@ class _Plan:
         _known(layouts, available())
         types = {f"task {task.title!r}: type": task.type for task in self.config.tasks}
         _known(types, [*tasks(), ASR])
+        upstreams = {
+            f"model {each.title!r}: upstream": each.upstream
+            for each in self.config.models
+            if each.upstream
+        }
+        _known(upstreams, options())
         _known({f"outputs.{name}": name for name in self.config.outputs}, kinds())
 
     def jobs(self) -> dict[str, StudyJob]:
@@ -245,6 +254,8 @@ def _known(given: Mapping[str, str], known: Collection[str]) -> None:
     """Refuse a name that is none of those that there are, before anything is computed."""
     for where, name in given.items():
         if name not in known:
+            near = get_close_matches(name, known, 3) if len(known) > _LISTED else ()
+            known = near or known
             raise ValueError(f"{where} = {name!r} is not there; known: {', '.join(known)}.")
 
 

@@ -236,9 +236,9 @@ def _unit(seconds: float) -> tuple[float, str]:
 def summary(times: Times) -> str:
     """Say in one line what ran where, and how much of the time was not used."""
     workers = f"{times.workers} worker{'s' * (times.workers != 1)}"
+    jobs = f"{len(times.bars):,} job{'s' * (len(times.bars) != 1)}"
     return (
-        f"{len(times.bars):,} jobs on {workers} in {clock(times.seconds)}, {times.idle:.0%} of "
-        "the workers' time idle"
+        f"{jobs} on {workers} in {clock(times.seconds)}, {times.idle:.0%} of the workers' time idle"
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from harness_bench.study import drive, engine
+from harness_bench.study import drive, engine, times
 from harness_bench.study.job import Needs, StudyJob, last_state
 from tests.study.chain import run_here, write_study
 
@@ -63,6 +64,12 @@ def test_bad_words_are_refused_before_anything_is_made(
         code, _, errors = run("study", file, *words)
         assert code == 2
         assert words[0] in errors
+    code, _, errors = run("study", "statu")
+    assert code == 2
+    assert "status" in errors
+    code, _, errors = run("study", file, "--dry-run", "--out", file)
+    assert code == 2
+    assert str(file) in errors
     code, _, errors = run("study", tmp_path / "none.toml")
     assert code == 2
     assert "none.toml" in errors
@@ -96,8 +103,10 @@ def test_a_study_runs_is_told_and_goes_on(
     assert "failed: probe x" in out
 
     monkeypatch.setattr(drive, "plan", lambda _study: _jobs())
+    monkeypatch.setattr(times, "draw", Mock(side_effect=OSError("No space left on device")))
     code, out, errors = run("study", file, "--jobs", "1", "--out", "made")
     assert code == 0, out
+    assert "no picture (No space left on device)" in out, "a picture ends no study"
     assert "prepare a: done" not in errors, "it is kept"
     code, out, _ = run("study", "times", "made", "--json")
     assert code == 0

@@ -67,7 +67,7 @@ def test_message_names_key_value_and_what_is_allowed(
         # A family has many iterations: in which one is the key wrong? It is pages long, too.
         (FamilyConfig, {"name": "f", "iterations": [WHOLE, {**WHOLE, "model": {**MODEL, "x": 3}}]},
          r"'iterations\.1\.model\.x'; known keys", 1),
-        (FamilyConfig, {"name": "f", "iterations": [WHOLE, WHOLE]}, "'it1' is there twice", 1),
+        (FamilyConfig, {"name": "f", "iterations": [WHOLE, WHOLE]}, r"x: iteration 'it1' is th", 1),
     ],
 )  # fmt: skip
 def test_all_faults_are_told_with_their_place_alone(
@@ -160,7 +160,9 @@ def test_a_broken_file_is_named(
         read(path)
 
 
-@pytest.mark.parametrize(("read", "name"), [(read_toml, "absent.toml"), (read_yaml, ".")])
+@pytest.mark.parametrize(
+    ("read", "name"), [(read_toml, "none"), (read_toml, "."), (read_yaml, ".")]
+)
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], object], name: str) -> None:
     with pytest.raises(ValueError, match="no config file "):
         read(tmp_path / name)

@@ -78,6 +78,11 @@ def test_a_scheduler_is_asked_in_its_own_words(kind: str, tmp_path: Path) -> Non
     assert "--resources gpu=1" in gpu
 
 
+def test_a_path_that_no_script_can_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"my run: .*slurm.*--out"):
+        job_options(engine("slurm"), "cpu", tmp_path / "my run")
+
+
 def test_directives_are_added_as_they_are(tmp_path: Path) -> None:
     assert "#SBATCH --qos=low\n" in script("slurm", "cpu", tmp_path, directives=["--qos=low"])
     condor = script("htcondor", "cpu", tmp_path, directives=["requirements = Arch == x"])

@@ -37,3 +37,5 @@ def test_a_folder_holds_one_study(tmp_path: Path) -> None:
     refuse_another(first)
     with pytest.raises(ValueError, match="holds the study 'demo'"):
         refuse_another(replace(first, config=replace(first.config, name="other")))
+    with pytest.raises(ValueError, match="holds the study 'demo'"):  # a dry run says so, too
+        drive.rehearse(replace(first, config=replace(first.config, name="x")), EngineConfig())

@@ -229,6 +229,8 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
     mfcc = (replace(models[0], upstream="mfcc"), *models[1:])
     with pytest.raises(ValueError, match="'mfcc' has no checkpoint"):
         changed(study, models=mfcc, tasks=(replace(tasks[1], models=("mfcc",)),))
+    with pytest.raises(ValueError, match=r"'mffc': upstream = 'mffc' is not there; known: mfcc"):
+        changed(study, models=(replace(mfcc[0], upstream="mffc"), *models[1:]), tasks=tasks[:1])
     with pytest.raises(ValueError, match=r"'didd' is not there; known:.*did"):
         changed(study, tasks=(replace(tasks[0], type="didd"),))
     with pytest.raises(ValueError, match=r"corpora\.did: layout = 'tsw'.*tsv"):

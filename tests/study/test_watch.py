@@ -121,8 +121,12 @@ def test_what_is_missing_is_told_with_why(tmp_path: Path) -> None:
         pass
     _tell(tmp_path, "prepare a", "done")
     (tmp_path / "probes/x").mkdir(parents=True)
-    (tmp_path / "probes/x" / LOG).write_text("first\nOut of memory\n")
+    log = tmp_path / "probes/x" / LOG
+    log.write_text("")
     _tell(tmp_path, "probe x", "failed", why="exit code 1")
+    lines = [line.plain for line in missing(Watch(tmp_path, _console(terminal=False)).look())]
+    assert not any(str(log) in line for line in lines), "nothing follows"
+    log.write_text("first\nOut of memory\n")
     _tell(tmp_path, "publish x", "left out", why="it needs 'probe x'")
     _tell(tmp_path, "board", "left out", why="it needs 'publish x'")
     _tell(tmp_path, "probe y", "no time")
