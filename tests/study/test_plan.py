@@ -54,6 +54,14 @@ def test_every_shipped_study_is_planned(path: Path, tmp_path: Path) -> None:
     assert keys(jobs) == keys(plan(open_study(path, tmp_path)))
 
 
+def test_the_example_of_the_docs_is_planned(tmp_path: Path) -> None:
+    """Newcomers copy it as it stands."""
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    jobs = plan(open_study(tmp_path / "mine.toml"))
+    assert {"did", "asr"} <= {name.split()[1] for name in jobs if name.startswith("publish")}
+
+
 def test_shipped_studies_are_there() -> None:
     assert DEMO in STUDIES
     assert {path.stem for path in STUDIES} >= {"study", "real_arabic", "evidence", "gpu"}
