@@ -18,6 +18,7 @@ BROADCAST = ("qasr", "mgb2", "mgb3")  # layouts of the ASR recipe that tests on 
 BEST_STUDENT = "best student"
 type Options = dict[str, str | int | float | bool]
 type Names = tuple[str, ...]
+type Rates = tuple[Annotated[float, Field(gt=0)], ...]
 type Heads = tuple[Literal["cnn", "linear", "knn"], ...]
 type Shown = Annotated[str, Field(min_length=1, max_length=120)]
 type Title = Annotated[str, Field(max_length=120)]
@@ -119,7 +120,7 @@ class StudyTask:
     # study's file. What stands here comes over it, and that over [heads] or [asr].
     grid: str = ""
     recipe: str = ""
-    learning_rates: tuple[float, ...] = ()
+    learning_rates: Rates = ()
     seeds: tuple[int, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)  # over [heads.probe], or over [asr]
     linear: dict[str, Any] = Field(default_factory=dict)  # over [heads.linear]
@@ -162,7 +163,7 @@ class StudyHeads:
 
     kinds: Heads = Field(default=("cnn",), min_length=1)
     # The grid, as in a file of `harness-bench probe --config`.
-    learning_rates: tuple[float, ...] = ()
+    learning_rates: Rates = ()
     seeds: tuple[int, ...] = ()
     probe: dict[str, Any] = Field(default_factory=dict)
     linear: dict[str, Any] = Field(default_factory=dict)

@@ -57,6 +57,8 @@ def test_names_are_made_of_what_is_there() -> None:
         ({"tasks": [{"type": "asr", "corpus": "words", "grid": "x"}]}, "'asr' has no grid"),
         ({"tasks": [ASR | {"type": "did"}]}, "go with type = 'asr'"),
         ({"tasks": [ASR]}, "'speech' has the layout 'tsv'; .*qasr, mgb2, mgb3"),
+        ({"tasks": [VALUES["tasks"][0] | {"learning_rates": [-1.0]}]}, "tasks.0.learning_rates.0"),
+        ({"heads": {"learning_rates": [0.0]}}, "heads.learning_rates.0 = 0"),
         ({"tsks": []}, "did you mean tasks"),
         ({"needs": {"probe": {"cpus": 0}}}, "needs.probe.cpus = 0"),
     ],
