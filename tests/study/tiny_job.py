@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from harness_bench.study.job import Place
 
 
-NAMES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME", "SLURM_PROCID")
+NAMES = (
+    "OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_", "CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME",
+    "SLURM_PROCID",
+)  # fmt: skip
 
 
 def _steps(place: Place) -> int:
@@ -24,11 +28,20 @@ def _steps(place: Place) -> int:
     return int(path.read_text()) if path.is_file() else 0
 
 
+def _faults() -> int:
+    """Count the pages of 4 kB that 50 blocks of 8 MB, one after the other, make anew."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        assert len(b"1" * (8 << 20))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def run(place: Place) -> Any:
     """Write the job's file, out of its name and the outcomes before it."""
     settings = place.job.settings
-    seen = {name: os.environ.get(name) for name in NAMES}
+    seen: dict[str, Any] = {name: os.environ.get(name) for name in NAMES}
     row = {"name": place.job.name, "pid": os.getpid(), "time": time.time()}
+    seen |= {"faults": _faults()} if settings.get("memory") else {}
     append_jsonl(place.out / "runs.jsonl", row | seen)
     sys.stdout.write(f"{place.job.name} says hello\n")
     for step in range(_steps(place), settings.get("steps", 0)):
