@@ -240,7 +240,7 @@ def test_a_full_disk_is_seen_before_the_pass(job: Job, dump: Path, tmp_path: Pat
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     with (
         patch("shutil.disk_usage", return_value=usage),
-        pytest.raises(ValueError, match=r"MB more for features, but its disk has 0.00 MB"),
+        pytest.raises(ValueError, match=r"MB more for features, but its disk has 1 kB"),
     ):
         written(job, dump, tmp_path)
 
