@@ -38,11 +38,13 @@ def check_readable(page: Page, *, plots: bool = True) -> None:
                 for rule in found["violations"]] == [], (width, scheme)  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_readable_by_all(look: Look, site: Site, view: str) -> None:
     check_readable(look.open(site.files.html, site.hashes[view]), plots=view != "dense")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["", "#/?rows=dense&ranks=shown", "#/?name=zzz",
                                      "#/model/measured-HuBERT-L"])  # fmt: skip
 def test_marks_are_readable_by_all(look: Look, marked: Path, address: str) -> None:
