@@ -11,12 +11,28 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT, build, typed
 
 CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
+REPOSITORY = Path(__file__).parents[2]  # from which recipes are named
 type AudioFormat = Literal["flac", "wav"]
 type TokenType = Literal["char", "word", "bpe"]
 type ModelKind = Literal["baseline", "random", "pretrained", "other"]
 type Layers = Annotated[str, Field(pattern=r"^(weighted|mean|-?\d+)$")]
 # Kept as it was typed: prepared.json of a prepared corpus has it so.
 type Decimal = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")]
+
+
+def recipe_folder(recipe: Path | str) -> Path:
+    """Return the folder with run.sh.
+
+    Raises:
+        ValueError: it is not there (recipes are part of the repository, not of the wheel).
+    """
+    folder = (REPOSITORY / recipe).absolute()
+    if not (folder / "run.sh").is_file():
+        raise ValueError(
+            f"There is no {folder / 'run.sh'}. Recipes come with the repository: clone it and "
+            "install it with `pip install -e`, or name another folder in `recipe`."
+        )
+    return folder
 
 
 def option(default: Any, description: str, **limits: Any) -> Any:

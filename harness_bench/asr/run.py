@@ -30,6 +30,7 @@ from harness_bench.asr.config import (
     corpus_of,
     list_options,
     parse_options,
+    recipe_folder,
     words_of,
 )
 from harness_bench.asr.espnet.run import Step, prepare_spawned, run_steps
@@ -137,25 +138,9 @@ def run_asr(
     return outcome
 
 
-def recipe_folder(config: AsrConfig) -> Path:
-    """Return the folder with run.sh.
-
-    Raises:
-        ValueError: it is not there (recipes are part of the repository, not of the wheel).
-    """
-    root = Path(__file__).parents[2]
-    folder = (root / config.recipe).absolute()
-    if not (folder / "run.sh").is_file():
-        raise ValueError(
-            f"There is no {folder / 'run.sh'}. Recipes come with the repository: clone it and "
-            "install it with `pip install -e`, or name another folder in `recipe`."
-        )
-    return folder
-
-
 def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> dict[str, str]:
     """Return the digests of all that decides the result."""
-    folder = recipe_folder(config)
+    folder = recipe_folder(config.recipe)
     files = (folder / config.asr_config, folder / config.inference_config)
     digests = _VERSION | {file.name: digest_file(file) for file in files}
     for split in dict.fromkeys((config.train_set, config.valid_set, *config.test_sets)):
@@ -172,7 +157,7 @@ def _input_digests(checkpoint: Path | None, cuts: Path, config: AsrConfig) -> di
 
 def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) -> list[str]:
     """Return the recipe's command line."""
-    folder = recipe_folder(config)
+    folder = recipe_folder(config.recipe)
     options: dict[str, Any] = {name: getattr(config, name) for name in resolved(config)}
     options |= {
         "recipe": None,

@@ -139,10 +139,12 @@ def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str,
 
 def _require_success(code: int, command: Sequence[str], log: Path) -> None:
     if code:
-        raise RuntimeError(
-            f"Exit code {code} of: {shlex.join(command)}\nThe end of {log}:\n"
-            + "\n".join(log_lines(log)[-_TAIL_LINES:])
-        )
+        raise RuntimeError(f"Exit code {code} of: {shlex.join(command)}\n{end_of(log)}")
+
+
+def end_of(log: Path) -> str:
+    """Return the last lines of a log, below a line that names it."""
+    return f"The end of {log}:\n" + "\n".join(log_lines(log)[-_TAIL_LINES:])
 
 
 def log_lines(log: Path) -> list[str]:

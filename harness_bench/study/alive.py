@@ -72,8 +72,13 @@ class Alive:
                 touched = time.monotonic()
 
     def _write(self) -> None:
-        with atomic_path(self.path, sync=False) as partial:
-            partial.write_text(json.dumps(self.facts), encoding="utf-8")
+        write_state(self.path, self.facts)
+
+
+def write_state(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a state file whole; a power cut may tear it, for notes are what counts."""
+    with atomic_path(path, sync=False) as partial:
+        partial.write_text(json.dumps(facts), encoding="utf-8")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import digest_strings, read_json, write_json, write_text
 from harness_bench.core.log import say
-from harness_bench.core.process import THREAD_VARIABLES, log_lines
+from harness_bench.core.process import THREAD_VARIABLES, end_of
 from harness_bench.study.job import part
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ SCRIPT, NOTE, CODE = "batch.sh", "batch.json", "batch.code"
 _PERIOD = 5.0  # seconds between two looks at the queue
 _GONE = 60.0  # seconds without the job in the queue nor its code: network disks lag behind
 _FORGOTTEN = "invalid job id"  # of one that ended minutes ago
-_TAIL = 25  # lines of a log that an error shows
 
 _SCRIPT = """\
 #!/bin/bash
@@ -67,12 +66,12 @@ def run_batch(engine: EngineConfig, place: Place, key: str) -> Any:
             (place.folder / NOTE).unlink()
             raise RuntimeError(
                 f"SLURM's job {job} is gone and left no exit code: it was cancelled, or its "
-                f"machine was lost. Run the study again to send another. {_end(place.log)}"
+                f"machine was lost. Run the study again to send another. {end_of(place.log)}"
             )
     code = (place.folder / CODE).read_text(encoding="utf-8").strip()
     if code != "0":
         (place.folder / NOTE).unlink()
-        raise RuntimeError(f"Exit code {code} of SLURM's job {job}. {_end(place.log)}")
+        raise RuntimeError(f"Exit code {code} of SLURM's job {job}. {end_of(place.log)}")
     return part(place.job.kind, "outcome")(place)
 
 
@@ -156,7 +155,3 @@ def _slurm(*command: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
-
-
-def _end(log: Path) -> str:
-    return f"The end of {log}:\n" + "\n".join(log_lines(log)[-_TAIL:])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.asr.config import words_of
+from harness_bench.asr.config import recipe_folder, words_of
 from harness_bench.core.process import run_logged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from harness_bench.study.job import Place
 
 DECODED = "decoded"  # below a training's folder
-_ROOT = Path(__file__).parents[2]
 
 
 def run_stages(
@@ -27,12 +26,7 @@ def run_stages(
         ValueError: there is no such recipe.
         RuntimeError: a stage failed; shows the end of its log.
     """
-    script = _ROOT / given["recipe"] / "run.sh"
-    if not script.is_file():
-        raise ValueError(
-            f"There is no {script}. Recipes come with the repository: clone it and install it with "
-            "`pip install -e`, or name another folder in `recipe`."
-        )
+    script = recipe_folder(given["recipe"]) / "run.sh"
     options = {name: _word(value) for name, value in given.items() if name != "recipe"}
     command = ["bash", str(script), *words_of(
         **options, **more, expdir=expdir, stage=first, stop_stage=last, python=sys.executable

@@ -5,15 +5,15 @@ Right within a factor of three or so: enough to choose between a laptop and a cl
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.asr.config import REPOSITORY
 from harness_bench.core.files import read_json
 from harness_bench.corpora.doctor.known import of_corpus
 from harness_bench.models.config import USUAL_UTILISATION, forward_per_second, gpu_hours
 from harness_bench.pretrain.plan import cost_of, disk_bytes
+from harness_bench.study.progress import max_epoch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness_bench.study.opened import Study
 
 _HOUR = 3600.0
-_ROOT = Path(__file__).parents[2]  # recipes are named from the repository's
-_MAX_EPOCH = re.compile(r"^max_epoch: *(\d+)", re.MULTILINE)
 # Of one core (AMD EPYC), with the demo's models and speech.
 CORE_OPERATIONS = 50e9  # a second, in pretraining: 52 and 56 of its two models
 DECODED = 1200.0  # seconds of audio a second, in `prepare`: 1,200 and 1,480 of two corpora
@@ -193,6 +191,5 @@ def _epochs(recipe: Mapping[str, Any]) -> int | None:
     """Return the epochs of a recipe, of its settings or of the file that they name."""
     if recipe.get("max_epoch"):
         return int(recipe["max_epoch"])
-    file = _ROOT / recipe["recipe"] / recipe.get("asr_config", "conf/train_asr.yaml")
-    found = _MAX_EPOCH.search(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return int(found[1]) if found else None
+    folder = REPOSITORY / recipe["recipe"]
+    return max_epoch_of(folder / recipe.get("asr_config", "conf/train_asr.yaml"))

@@ -6,7 +6,6 @@ says what became of each. What a job does stands in `study/kinds/<kind>.py`.
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
@@ -15,10 +14,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness_bench.core.files import atomic_path, digest_strings, read_json
+from harness_bench.core.files import digest_strings, read_json
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.core.workdir import WorkDir, inputs_key
-from harness_bench.study.alive import Alive
+from harness_bench.study.alive import Alive, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,9 +61,7 @@ class StudyJob:
     paths: Mapping[str, str] = field(default_factory=dict)
     needs: Needs = field(default_factory=Needs)
     rank: int = 0  # of jobs that could start, the one with the lowest rank does
-    always: bool = (
-        False  # never taken for done, for jobs that look at what is on disk, and are fast
-    )
+    always: bool = False  # never taken for done: it looks at what is on disk, and is fast
     late: bool = False  # begins though the time is over: it is short, and shows what is finished
 
     @property
@@ -309,8 +306,7 @@ def tell(
 ) -> Ended:
     """Write what became of a job into its state file; `key` is its own of `keys`."""
     kept = {name: value for name, value in vars(ended).items() if name != "outcome"}
-    with atomic_path(state_file(out, job), sync=False) as partial:  # the note is what counts
-        partial.write_text(json.dumps(kept | {"key": key} | dict(more or {})), encoding="utf-8")
+    write_state(state_file(out, job), kept | {"key": key} | dict(more or {}))
     return ended
 
 

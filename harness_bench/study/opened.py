@@ -21,6 +21,7 @@ from harness_bench.core.registry import package_folder
 from harness_bench.pretrain.config import load_family, load_preset, preset_names
 from harness_bench.study.config import StudyConfig, StudyModel
 from harness_bench.study.job import slug_of
+from harness_bench.study.saved import file_of_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -242,14 +243,8 @@ def refuse_another(study: Study) -> None:
 
 def reopen_study(out: Path) -> Study:
     """Open the study that a folder holds as it was asked for; ValueError where it holds none."""
-    path = out / SAVED
-    if not path.is_file():
-        raise ValueError(
-            f"{out} holds no study: it has no {SAVED}. Give a folder that `harness-bench study` or "
-            "`harness-bench demo` wrote."
-        )
-    found: dict[str, Any] = read_json(path)
-    config = build(StudyConfig, found["config"], source=str(path))
+    found = file_of_study(out, SAVED)
+    config = build(StudyConfig, found["config"], source=str(out / SAVED))
     return with_joined(Study(
         config=config, given=config, base=Path(found["base"]), data=Path(found["data"]),
         out=out.absolute(), called=found["called"],

@@ -29,7 +29,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _COMMAND = 500  # characters; people write shorter lines
 _WHOLE = 10  # from here on a speed needs no decimal
 _EPOCH = re.compile(r"(\d+)epoch\.pth")
-_MAX_EPOCH = re.compile(r"^max_epoch: (\d+)$", re.MULTILINE)
+_MAX_EPOCH = re.compile(r"^max_epoch: *(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +170,12 @@ def _from_updates(log: Path, found: JobProgress) -> JobProgress:
     )
 
 
+def max_epoch_of(config: Path) -> int | None:
+    """Return the epochs of a training config of ESPnet; None without such a file, or line."""
+    found = _MAX_EPOCH.search(config.read_text(encoding="utf-8")) if config.is_file() else None
+    return int(found[1]) if found else None
+
+
 def _from_epochs(latest: Path, found: JobProgress) -> JobProgress:
     """Read which epoch of ESPnet's training ended last, from its files.
 
@@ -179,10 +185,10 @@ def _from_epochs(latest: Path, found: JobProgress) -> JobProgress:
     kept = ((each, _EPOCH.fullmatch(each.name)) for each in folder.glob("*epoch.pth"))
     ended = sorted((int(name[1]), _written(each)) for each, name in kept if name)
     config = folder / "config.yaml"
-    of = _MAX_EPOCH.search(config.read_text(encoding="utf-8")) if config.is_file() else None
-    if not ended or of is None:
+    last = max_epoch_of(config)
+    if not ended or last is None:
         return found
-    (number, since), last = ended[-1], int(of[1])
+    number, since = ended[-1]
     # Epochs that were worse than others have been deleted. With one alone: since the start.
     before, start = ended[-2] if len(ended) > 1 else (0, _written(config))
     each = (since - start) / (number - before)

@@ -102,15 +102,21 @@ def _save(
     write_text(path, f'{text},\n  "jobs": [\n{lines}\n]}}\n')
 
 
-def saved_study(out: Path) -> SavedStudy:
-    """Read study.json; a folder without one is a ValueError."""
-    path = out / STUDY
+def file_of_study(out: Path, name: str) -> dict[str, Any]:
+    """Read a JSON file that a driver wrote into a study's folder; ValueError where it is absent."""
+    path = out / name
     if not path.is_file():
         raise ValueError(
-            f"{out} holds no study: it has no {STUDY}. Give the folder that "
-            "`harness-bench study FILE --out OUT` wrote."
+            f"{out} holds no study: it has no {name}. Give a folder that `harness-bench study` or "
+            "`harness-bench demo` wrote."
         )
-    found = read_json(path)
+    found: dict[str, Any] = read_json(path)
+    return found
+
+
+def saved_study(out: Path) -> SavedStudy:
+    """Read study.json; a folder without one is a ValueError."""
+    found = file_of_study(out, STUDY)
     jobs, keys, chosen = {}, {}, set()
     for row in found["jobs"]:
         keys[row["name"]] = row.pop("key")
@@ -123,7 +129,7 @@ def saved_study(out: Path) -> SavedStudy:
     driven = is_driven(out, sessions)
     if sessions and sessions[-1].ended is None and not driven:
         # One that was killed ended when it last gave a sign of life.
-        sessions = (*sessions[:-1], replace(sessions[-1], ended=path.stat().st_mtime))
+        sessions = (*sessions[:-1], replace(sessions[-1], ended=(out / STUDY).stat().st_mtime))
     return SavedStudy(
         title=found["title"], jobs=jobs, keys=keys, chosen=frozenset(chosen), sessions=sessions,
         driven=driven,

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, override
 
-from harness_bench.asr.config import AsrConfig, BroadcastConfig, corpus_of, split_of
+from harness_bench.asr.config import REPOSITORY, AsrConfig, BroadcastConfig, corpus_of, split_of
 from harness_bench.core.config import build, resolved
 from harness_bench.study.config import ASR, BEST_STUDENT
 from harness_bench.study.job import Needs, StudyJob, slug_of
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness_bench.study.opened import Study, StudyRow
     from harness_bench.study.task_heads import HeadsTask
 
-_ROOT = Path(__file__).parents[2]  # recipes are named from the repository's
 _ASR_MEMORY_GB = 4.0
 # Options of the recipe of QASR: of how corpora are read, and of all that models share.
 _OF_SOURCES = ("train_hours", "dev_hours", "split_seed", "max_skipped", "audio_check")
@@ -73,7 +72,7 @@ class RecognitionTask(StudyTaskJobs):
         if not self.task.recipe:
             return None
         folder = self.study.path(self.task.recipe).resolve()
-        return str(folder.relative_to(_ROOT) if folder.is_relative_to(_ROOT) else folder)
+        return str(folder.relative_to(REPOSITORY) if folder.is_relative_to(REPOSITORY) else folder)
 
     @property
     def recipe_folder(self) -> Path:
@@ -168,7 +167,7 @@ class PreparedTask(RecognitionTask):
     @property
     @override
     def recipe_folder(self) -> Path:
-        return _ROOT / self.asr.recipe
+        return REPOSITORY / self.asr.recipe
 
     @property
     @override
@@ -222,13 +221,13 @@ class BroadcastTask(RecognitionTask):
         build(BroadcastConfig, values | {"recipe": recipe}, source=source)
         for name in ("asr_config", "inference_config", "lm_config", "feature_cache"):
             if values.get(name):  # as in the recipe's folder
-                values[name] = str(_ROOT / recipe / values[name])
+                values[name] = str(REPOSITORY / recipe / values[name])
         return values | {"recipe": recipe}
 
     @property
     @override
     def recipe_folder(self) -> Path:
-        return _ROOT / str(self.given["recipe"])
+        return REPOSITORY / str(self.given["recipe"])
 
     def sources(self) -> dict[str, str]:
         """Return the folders of the corpora by layout."""
@@ -283,7 +282,7 @@ class BroadcastTask(RecognitionTask):
     @override
     def publish_settings(self) -> dict[str, Any]:
         inference = self.given.get("inference_config")
-        recipe = _ROOT / self.given["recipe"]
+        recipe = REPOSITORY / self.given["recipe"]
         return {
             "sets": self.given["test_sets"], "expdir": self.place(),
             "inference_config": inference or str(recipe / "conf" / "decode.yaml"),

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness_bench.asr import run
-from harness_bench.asr.config import AsrConfig
-from harness_bench.asr.run import AsrOutcome, recipe_folder, run_asr
+from harness_bench.asr.config import AsrConfig, recipe_folder
+from harness_bench.asr.run import AsrOutcome, run_asr
 from harness_bench.core.config import resolved
 from harness_bench.core.files import digest_file, digest_strings, write_json
 from harness_bench.cuts.fields import text_of
@@ -104,7 +104,7 @@ def test_a_run_cut_off_is_continued(tmp_path: Path, start: Callable[..., AsrOutc
 def test_a_run_of_the_scripts_before_is_finished(tone_corpus: Path, tmp_path: Path) -> None:
     """Its digest covered run.sh and asr.sh, of which nothing else is left."""
     config = AsrConfig()
-    conf = recipe_folder(config) / "conf"
+    conf = recipe_folder(config.recipe) / "conf"
     inputs = {
         "run.sh": "02cf5242e1d9eb22abdcecbb59abdcaa", "asr.sh": "57c40877f4830db56f43f0844b859b42",
         "config": digest_strings(f"{name} {value}" for name, value in resolved(config).items()),
@@ -133,9 +133,9 @@ def test_checkpoint_and_upstream_must_fit(
 
 def test_the_demo_recipe_is_found() -> None:
     """Its path is relative to the repository, wherever the command is called."""
-    assert (recipe_folder(AsrConfig()) / "conf" / "demo.yaml").is_file()
+    assert (recipe_folder(AsrConfig().recipe) / "conf" / "demo.yaml").is_file()
     with pytest.raises(ValueError, match="Recipes come with the repository"):
-        recipe_folder(AsrConfig(recipe=Path("egs/nowhere")))
+        recipe_folder(Path("egs/nowhere"))
 
 
 @pytest.mark.espnet

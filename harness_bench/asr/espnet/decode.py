@@ -14,7 +14,7 @@ from harness_bench.asr.espnet.run import run
 from harness_bench.asr.kaldi import read_skipped, read_table, write_table
 from harness_bench.core.files import digest_file, digest_strings, stamp
 from harness_bench.core.log import say
-from harness_bench.core.process import bound, log_lines
+from harness_bench.core.process import bound, end_of
 from harness_bench.core.workdir import OldNote, WorkDir
 
 BEST, JOINED = "1best_recog", ("text", "token", "token_int", "score")
@@ -120,10 +120,7 @@ def _run_beside(parts: Sequence[WorkDir], arguments: Sequence[str]) -> None:
         for _, process in running:  # Of a run that is broken off: none goes on alone.
             process.terminate()
     if failed:
-        end = "\n".join(log_lines(failed[0])[-25:])
-        raise ValueError(
-            f"Decoding failed in {len(failed)} processes. The end of {failed[0]}:\n{end}"
-        )
+        raise ValueError(f"Decoding failed in {len(failed)} processes. {end_of(failed[0])}")
 
 
 def _log(part: Path) -> Path:

@@ -54,6 +54,5 @@ def drop_outdated(place: Place) -> None:
     for path in (place.out / JOBS).glob("publish*.json"):
         note = None if path.name.endswith(".state.json") else read_note(path.parent, name=path.name)
         if note and note.outcome:
-            kept = there if path.stem in others else published
-            kept |= {*note.outcome[FILES]}
+            (there if path.stem in others else published).update(note.outcome[FILES])
     remove(place.out / RESULTS, published - there)
