@@ -129,8 +129,7 @@ class Index(NamedTuple):
         known, together = _counted(keys)
         found = []
         for at in _best_of_rows(known, together, votes):
-            inside = (keys == known[at]) | (keys == known[at] + 1)
-            match = _match(int(known[at]), int(together[at]), frames[inside])
+            match = _match(int(known[at]), keys, frames)
             needed = votes + share * self._expected(match, query)
             if match.votes >= needed and match.seconds >= seconds:
                 found.append(match)
@@ -269,11 +268,14 @@ def _counted(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return known, together
 
 
-def _match(key: int, votes: int, frames: NDArray[np.int64]) -> Match:
+def _match(key: int, keys: NDArray[np.int64], frames: NDArray[np.int64]) -> Match:
+    """Return what the votes of a key and of the next say together: the offset is their mean."""
+    inside = (keys == key) | (keys == key + 1)
+    frames, votes = frames[inside], int(np.count_nonzero(inside))
     row, offset = key >> _OFFSET_BITS, key & ((1 << _OFFSET_BITS) - 1)
-    offset -= _ZERO
+    between = np.count_nonzero(keys == key + 1) / votes
     spread = (int(frames.max()) - int(frames.min())) / FRAMES_PER_SECOND
-    return Match(row, votes, offset / FRAMES_PER_SECOND, round(spread, 2))
+    return Match(row, votes, (offset - _ZERO + between) / FRAMES_PER_SECOND, round(spread, 2))
 
 
 def _best_of_rows(
