@@ -1,363 +1,205 @@
-"""The verbs that use models: `probe`, `predict` and `transcribe`."""
+"""The verbs for checkpoints: export them, check and measure them, upload them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import typer
 
-from harness_bench.cli.options import arg, left_out, new_folder, opt, out_folder, refuse
+from harness_bench.cli.help import Verbs
+from harness_bench.cli.options import Json, Out, Texts, arg, opt, out_folder, refuse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from harness_bench.asr.transcribe.chunks import Recording
-    from harness_bench.asr.transcribe.transcript import Transcript
-
-_SEED = 1337  # s3prl's
-_MANY = 100  # seeds
-Head = Literal["cnn", "linear", "knn"]
-LinearHead = Literal["linear", "knn"]
-UnknownLabels = Literal["error", "skip"]
-Kind = Literal["pretrained", "baseline", "random", "other"]
-Format = Literal["txt", "json", "srt", "vtt", "tsv"]
+verbs = Verbs("Models")
 
 
-def probe(
-    upstream: Annotated[str, opt("Any name that -u takes.", "--upstream", "-u")],
-    task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
-    cuts: Annotated[Path, opt("Prepared cuts with train, dev and test.")],
-    out: Annotated[Path, out_folder("Folder for trials, grid.json and the plot.")],
-    *,
-    head: Annotated[Head, opt("cnn: the paper's; linear or knn: in seconds.")] = "cnn",
-    checkpoint: Annotated[
-        Path | None, opt("The upstream's: a path, or OWNER/NAME[@REVISION].", "--checkpoint", "-k")
-    ] = None,
-    lr: Annotated[str | None, opt("Learning rates to try, with commas; default: 1e-3.")] = None,
-    seeds: Annotated[
-        str | None, opt("How many (3), or which (1,2,3; one is 7,); default: 1337 alone.")
-    ] = None,
-    steps: Annotated[int | None, opt("Training steps; default: 10000.", min=1)] = None,
-    config: Annotated[
-        Path | None, opt("TOML with the grid and tables [probe], [linear]; options win over it.")
-    ] = None,
-    layers: Annotated[
-        str | None, opt("weighted (learned sum), mean, or a layer's number; default: weighted.")
-    ] = None,
-    label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
-    unknown_labels: Annotated[
-        UnknownLabels, opt("Labels of dev or test that train lacks: error, or skip them.")
-    ] = "error",
-    results: Annotated[
-        Path | None, out_folder("Folder of result files; default: OUT/results.")
-    ] = None,
-    model: Annotated[str | None, opt("Row of the leaderboard; default: from -k or -u.")] = None,
-    corpus: Annotated[str | None, opt("Default: the cuts folder's name.")] = None,
-    kind: Annotated[Kind, opt("Kind of the leaderboard row.")] = "pretrained",
-    synthetic: Annotated[bool, opt("Mark the corpus as computer-made.")] = False,
-    pretraining_data: Annotated[str, opt("Declaration of the pretraining data, in words.")] = "",
-    threads: Annotated[int, opt("CPU threads of a trial.", min=1)] = 1,
-    jobs: Annotated[int, opt("Trials at a time.", min=1)] = 1,
-) -> None:
-    """Train heads over a grid of learning rates and seeds; test the best; write a result.
-
-    SUPERB's rule: only the learning rate is tuned, on dev, with the first seed; the best one is
-    trained with the other seeds too. A killed grid goes on where it was. --head linear and knn
-    fit every hidden state; dev chooses one.
-
-    Examples:
-      harness-bench probe -u harness_local -k models/harness_st -d did --cuts cuts/adi5
-        --out runs/did --lr 1e-3,1e-4 --seeds 3
-      harness-bench probe -u fbank_cached -d ser --cuts cuts/ksuemotions --out runs/fbank
-        --kind baseline
-      harness-bench probe -u harness_local -k models/harness_st -d did --cuts cuts/adi5
-        --out runs/did_linear --head linear
-    """
-    from harness_bench.probing.run import probe as run
-
-    done = run(
-        upstream, task, cuts, out, head=head, checkpoint=checkpoint, config=config,
-        learning_rates=None if lr is None else _numbers(lr, "--lr", float),
-        seeds=None if seeds is None else _seeds(seeds),
-        steps=steps, layers=layers, label_field=label_field,
-        unknown_labels=unknown_labels, results=results, model=model,
-        corpus=corpus, kind=kind, synthetic=synthetic, pretraining_data=pretraining_data,
-        threads=threads, jobs=jobs,
-    )  # fmt: skip
-    typer.echo(done)
-    if done.plot is not None:
-        typer.echo(f"Layers: {done.plot}")
-    if done.curves is not None:
-        typer.echo(f"Learning curves: {done.curves}")
-    if done.checkpoint is not None:
-        typer.echo(f"Head: {done.checkpoint}  (try: harness-bench predict {out} AUDIO...)")
-    typer.echo(f"Result: {done.result}")
-
-
-def probe_exports(
+@verbs.command()
+def export(
     run: Annotated[
-        Path, arg("Folder of a pretraining run, or of a family's iteration.", callback=new_folder)
+        Path,
+        arg(
+            "Pretraining run, fairseq .pt file, OWNER/NAME[@REVISION], or with --random a preset. "
+            "With --to: checkpoint, folder of `probe`, or ASR model."
+        ),
     ],
-    task: Annotated[str, opt("ser, did, ...", "--downstream", "-d")],
-    cuts: Annotated[Path, opt("Prepared cuts with train and dev.")],
+    out: Out,
     *,
-    head: Annotated[LinearHead, opt("linear or knn.")] = "linear",
-    config: Annotated[Path | None, opt("TOML with a table [linear].")] = None,
-    label_field: Annotated[str | None, opt("Default: the task's own.")] = None,
-    baseline: Annotated[
-        str, opt('Upstream without checkpoint to draw as a level line; "" for none.')
-    ] = "fbank_cached",
-    threads: Annotated[int, opt("CPU threads.", min=1)] = 1,
-) -> None:
-    """Probe every export of a pretraining run, also while it trains: accuracy on dev by updates.
-
-    Exports are made by export_interval_updates. Test sets are not read. What was probed before is
-    left alone; rows go into probe.jsonl of the run, and `harness-bench curves` draws them.
-
-    Example:
-      harness-bench probe-exports runs/family/harness_st -d keyword --cuts cuts/asc40
-    """
-    from threadpoolctl import threadpool_limits
-
-    from harness_bench.core.tables import columns
-    from harness_bench.pretrain.curves import run_folder
-    from harness_bench.pretrain.state import PROBE_FILE, exports
-    from harness_bench.probing import exports as probes
-    from harness_bench.probing.grid import grid_config
-    from harness_bench.probing.probe import Subject
-
-    folder = run_folder(run)
-    subject = Subject(
-        upstream="harness_local", checkpoint=None, task=task, cuts=cuts, label_field=label_field
-    )
-    linear = replace(grid_config(config).linear, classifier=head)
-    with threadpool_limits(threads):
-        rows = probes.probe_exports(
-            exports(folder), folder / PROBE_FILE, subject, linear, baseline=baseline
-        )
-    names = ("accuracy", "layer", "setting")
-    lines = [[str(row.get("update", row.get("upstream"))),
-              *(f"{row[name]:g}" for name in names)] for row in rows]  # fmt: skip
-    typer.echo("\n".join(columns([("update", *names), *lines])))
-    typer.echo(f"Rows: {folder / PROBE_FILE}")
-
-
-def _seeds(text: str) -> list[int]:
-    """Read how many seeds, or which."""
-    given = _numbers(text.rstrip(","), "--seeds", int)
-    if "," in text:
-        return given
-    if not 1 <= given[0] <= _MANY:
-        raise typer.BadParameter(
-            f"--seeds {text} asks for {text} heads; expected 1 to {_MANY}. For the seed {text} "
-            f"alone, write --seeds {text},"
-        )
-    return [*range(_SEED, _SEED + given[0])]
-
-
-def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
-    found: list[N] = []
-    for part in text.split(","):
-        try:
-            found.append(kind(part))
-        except ValueError:
-            refuse(option, f"{part!r} is not a number")
-    return found
-
-
-def predict(
-    head: Annotated[
-        Path, arg("Folder of a probe, its dev-best.ckpt, or an exported head, here or OWNER/NAME.")
-    ],
-    audio: Annotated[list[Path], arg("Audio files.")],
-    *,
-    top: Annotated[int, opt("Classes shown for each file.", min=1)] = 3,
-    upstream_checkpoint: Annotated[
-        Path | None, opt("Where the upstream lies, if it was moved.")
+    random: Annotated[
+        bool, opt("Export an untrained model of a preset's shape.", "--random")
+    ] = False,
+    seed: Annotated[int, opt("With --random: seed of the weights.")] = 0,
+    dtype: Annotated[
+        Literal["float32", "float16"],
+        opt("Precision of the weights; float16 is for frozen use and omits the pretraining head."),
+    ] = "float32",
+    card: Annotated[
+        Path | None, opt("TOML with licences and figures for the model card (README.md).")
     ] = None,
-    as_json: Annotated[bool, opt("One JSON object a line.", "--json")] = False,
-) -> None:
-    """Classify your own audio with a trained head: emotion, dialect, word.
-
-    Files that cannot be used (no audio, cut off, empty, too short, NaN or infinite samples) are
-    reported on stderr, with --json on stdout too (`problem`); the exit status is then 1.
-
-    Examples:
-      harness-bench predict runs/did speech.wav
-      harness-bench predict runs/did recordings/*.flac --json
-      harness-bench predict OWNER/did-int8 speech.wav
-    """
-    from harness_bench.models.hub import locate
-    from harness_bench.models.runtime import is_export
-
-    failed, head = 0, locate(head)
-    if is_export(head):
-        if upstream_checkpoint is not None:
-            refuse("--upstream-checkpoint", f"the graph in {head} has its upstream in it")
-        from harness_bench.deploy.predict import predict as by_graph
-
-        answers = by_graph(head, audio)
-    else:
-        from harness_bench.probing.s3prl.predict import predict as by_torch
-
-        answers = by_torch(head, audio, upstream_checkpoint=upstream_checkpoint)
-    for answer in answers:
-        if answer.problem:
-            failed += 1
-            left_out([f"{answer.file}: {answer.problem}"])
-        if as_json:
-            line = {"file": str(answer.file), "label": answer.label or None, "probs": answer.probs}
-            line |= {"problem": answer.problem} if answer.problem else {}
-            typer.echo(json.dumps(line, ensure_ascii=False, allow_nan=False))
-        elif not answer.problem:
-            best = list(answer.probs.items())[:top]
-            shares = "  ".join(f"{label} {100 * share:.1f} %" for label, share in best)
-            typer.echo(f"{answer.file}  {shares}")
-    raise typer.Exit(1 if failed else 0)
-
-
-def transcribe(
-    model: Annotated[Path, arg("Model pack, unpacked or not, asr folder, or exported graph.")],
-    audio: Annotated[list[Path], arg("Audio files, or folders of them.")],
-    *,
-    style: Annotated[
-        Format, opt("txt, json (one object a line), srt, vtt or tsv.", "--format")
-    ] = "txt",
-    as_json: Annotated[bool, opt("Same as --format json.", "--json")] = False,
-    out: Annotated[
-        Path | None, opt("File NAME.<format>, or a folder for a file per recording.")
-    ] = None,
-    device: Annotated[str, opt("cpu, cuda, cuda:1, ...")] = "cpu",
-    beam: Annotated[
-        int | None, opt("Width of the search; default: the pack's, or 10.", min=1)
-    ] = None,
-    ctc_weight: Annotated[
-        float | None,
-        opt(
-            "CTC's share in the search; default: the pack's.",
-            "--ctc-weight",
-            "--ctc_weight",
-            min=0,
-            max=1,
+    results: Annotated[
+        Path | None,
+        out_folder(
+            "Folder of results: those of the same weights, by digest, go into the model card. With "
+            "--to: folder with the parent's result, to which the graph's result on --cuts is "
+            "added; default: the probe's."
         ),
     ] = None,
-    batch_size: Annotated[
-        int, opt("Chunks decoded at a time.", "--batch-size", "--batch_size", min=1)
-    ] = 1,
-    max_seconds: Annotated[float, opt("Longer recordings are cut at quiet places.", min=1)] = 20.0,
-    model_file: Annotated[str, opt("Weights of an asr folder.")] = "valid.acc.ave.pth",
+    to: Annotated[
+        Literal["onnx", "onnx-int8", "torchscript"] | None,
+        opt("Export an ONNX graph, which runs without torch, or a TorchScript graph."),
+    ] = None,
+    cuts: Annotated[
+        Path | None, opt("With --to: prepared cuts on which the graph is scored.")
+    ] = None,
+    split: Annotated[str, opt("With --to: split of --cuts.")] = "test",
     upstream_checkpoint: Annotated[
-        Path | None, opt("Where the frontend's checkpoint lies, if it was moved.")
+        Path | None,
+        opt("With --to: checkpoint of the upstream of a head or ASR model, if it was moved."),
     ] = None,
 ) -> None:
-    """Transcribe recordings of any length, with the time of every word.
+    """Export a run as a checkpoint folder, or as a graph.
 
-    Recordings that cannot be read are reported on stderr; the exit status is then 1.
+    s3prl and ESPnet open the checkpoint folder; its README lists further toolkits. With --to, OUT
+    is a graph that contains the upstream (of an ASR model: encoder and CTC), checked against its
+    parent, with size and speed of both.
 
     Examples:
-      harness-bench transcribe model.zip speech.wav
-      harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
-      harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
-      harness-bench transcribe models/asr_int8 speech.wav
+      harness-bench export runs/it1 models/harness_l_it1
+      harness-bench export runs/family/mini/run models/mini --dtype float16 --card card.toml
+      harness-bench export facebook/hubert-base-ls960@main models/hubert_base
+      harness-bench export runs/did models/did_int8 --to onnx-int8 --cuts cuts/adi5
     """
-    from harness_bench.asr.transcribe.chunks import find_recordings
-    from harness_bench.models.hub import locate
-    from harness_bench.models.runtime import is_export
+    if to is not None:
+        if random or dtype != "float32" or card is not None:
+            refuse("--to", "it cannot be combined with --random, --dtype or --card; export that "
+                   "model first, then the exported folder with --to")  # fmt: skip
+        from harness_bench.deploy.run import export as to_graph
 
-    chosen: Format = "json" if as_json else style
-    recordings = find_recordings(audio)
-    _check_output(recordings, chosen, out)  # before a minute is spent on the model
-    model = locate(model)
-    if is_export(model):
-        if device != "cpu" or (beam, ctc_weight, upstream_checkpoint) != (None, None, None):
-            refuse("MODEL", f"{model} is an exported graph: its most probable path on the CPU, "
-                   "without --device, --beam, --ctc-weight and --upstream-checkpoint")  # fmt: skip
-        from harness_bench.deploy.transcribe import transcribe as by_graph
-
-        heard = by_graph(model, recordings, max_seconds)
-        raise typer.Exit(1 if _deliver(heard, len(recordings), chosen, out) else 0)
-    from harness_bench.core.fabric import check_device
-
-    check_device(device)
-    from harness_bench.asr.transcribe.transcriber import transcribe as run
-
-    found = run(
-        model, recordings, max_seconds=max_seconds, device=device, batch_size=batch_size,
-        beam=beam, ctc_weight=ctc_weight, upstream_checkpoint=upstream_checkpoint,
-        model_file=model_file,
-    )  # fmt: skip
-    raise typer.Exit(1 if _deliver(found, len(recordings), chosen, out) else 0)
-
-
-def _check_output(recordings: list[Recording], style: Format, out: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    from harness_bench.asr.transcribe.transcript import ONE_FILE_EACH
-    from harness_bench.core.files import check_writable
-
-    count = len(recordings)
-    if out is not None:
-        check_writable(out, "--out", file=_is_file(out, style) or out.is_file())
-    if out is None or _is_file(out, style):
-        if count > 1 and style in ONE_FILE_EACH:
-            refuse("--format", f"{style} is a file of one recording, and {count} were given; name "
-                   "a folder for them with --out")  # fmt: skip
+        typer.echo(
+            to_graph(
+                run,
+                out,
+                to,
+                cuts=cuts,
+                split=split,
+                results=results,
+                upstream_checkpoint=upstream_checkpoint,
+            )
+        )
+        typer.echo(f"\nGraph: {out}")
         return
-    if out.is_file():
-        refuse("--out", f"{out} is a file, and no .{style}; name a folder or a file NAME.{style}")
-    if out.suffix[1:] in {*get_args(Format), "jsonl"} and not out.is_dir():
-        # Rather than a folder of this name.
-        refuse("--out", f"{out} is no name of a {style} file; name a file NAME.{style} or a "
-               "folder, or choose another --format")  # fmt: skip
-    places: dict[Path, Path] = {}
-    for recording in recordings:
-        place = _place(recording.name, style, out)
-        if (other := places.setdefault(place, recording.path)) != recording.path:
-            refuse("--out", f"{other} and {recording.path} would both be written to {place}; "
-                   "transcribe them into two folders")  # fmt: skip
+    if cuts is not None or upstream_checkpoint is not None:
+        refuse("--to", "it is required with --cuts and --upstream-checkpoint")
+    from harness_bench.pretrain import family as families
+
+    families.export(run, out, random=random, seed=seed, dtype=dtype, card=card, results=results)
+    typer.echo(f"Checkpoint: {out}")
 
 
-def _is_file(out: Path, style: Format) -> bool:
-    return out.suffix == f".{style}" and not out.is_dir()
+@verbs.command()
+def check_model(
+    model: Annotated[str, arg("Checkpoint, named model, or OWNER/NAME[@REVISION].")],
+    audio: Annotated[
+        Path | None, arg("Audio file to check it on; default: generated audio.")
+    ] = None,
+    *,
+    costs: Annotated[bool, opt("Also measure speed and memory.", "--costs/--no-costs")] = True,
+    as_json: Json = False,
+) -> None:
+    """Check that a checkpoint works as an upstream.
+
+    Checks frame counts, features in a batch against features alone, determinism, input level, NaN
+    and costs. The exit status is 1 where a check fails.
+
+    Examples:
+      harness-bench check-model models/harness_st
+      harness-bench check-model facebook/hubert-base-ls960@main speech.wav
+      harness-bench check-model models/harness_st --json > check.json
+    """
+    from harness_bench.models import check, hub
+    from harness_bench.results.efficiency import cost_checks
+
+    path = hub.locate(model)
+    found = check.check_model(path, audio)
+    if costs and check.passed(found):
+        found += cost_checks(path)
+    told = json.dumps(check.report(model, found), indent=2) if as_json else check.render(found)
+    typer.echo(told)
+    raise typer.Exit(0 if check.passed(found) else 1)
 
 
-def _place(name: Path, style: Format, out: Path) -> Path:
-    return out / name.with_suffix(f".{style}")
+@verbs.command()
+def efficiency(
+    folders: Annotated[list[Path], arg("Checkpoints, named models, or OWNER/NAME[@REVISION].")],
+    *,
+    teacher: Annotated[Path | None, opt("Checkpoint of the teacher to compare with.")] = None,
+    results: Annotated[
+        Path | None, opt("With --teacher: folder of results, for retention.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        out_folder(
+            "Folder of results of these models, to which the costs are added.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure parameters, operations, speed and memory.
+
+    With --teacher, also compression and the share of the teacher's scores that is retained.
+
+    Examples:
+      harness-bench efficiency models/harness_st --teacher models/harness_l --results runs/results
+      harness-bench efficiency models/harness_st models/harness_s --into runs/results
+      harness-bench efficiency models/harness_st --teacher facebook/hubert-large-ll60k
+    """
+    from harness_bench.results.efficiency import compare_costs, render, write_into
+
+    rows = compare_costs(folders, teacher, results)
+    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))
+    for line in write_into(rows, into) if into else ():
+        typer.echo(line, err=as_json)
 
 
-def _deliver(found: Iterable[Transcript], total: int, style: Format, out: Path | None) -> int:
-    """Print or write the transcripts as they come; return how many recordings were left out."""
-    from harness_bench.core.files import write_text
-    from harness_bench.core.log import say
+@verbs.command()
+def push(
+    folder: Annotated[Path, arg("Folder of `harness-bench export`, or in transformers' format.")],
+    repo: Annotated[str, arg("Repository OWNER/NAME on the Hugging Face Hub.")],
+    *,
+    dry_run: Annotated[
+        bool, opt("Show the files and the model card; upload nothing.", "--dry-run")
+    ] = False,
+    results: Annotated[
+        Path | None, opt("Folder of results; those of the same weights go into the model card.")
+    ] = None,
+    licence: Annotated[str, opt("SPDX licence of the weights; default: the card's.")] = "",
+    language: Annotated[Texts, opt("ISO 639-1 language code; may be repeated.")] = None,
+    public: Annotated[
+        bool, opt("Make a new repository public; default: private.", "--public")
+    ] = False,
+    costs: Annotated[
+        bool, opt("Measure speed and memory for the card.", "--costs/--no-costs")
+    ] = True,
+) -> None:
+    """Upload a checkpoint to the Hugging Face Hub.
 
-    problems: list[str] = []
-    if out is None:
-        for part in _parts(found, total, style, problems):
-            typer.echo(part, nl=False)
-    elif _is_file(out, style):
-        write_text(out, "".join(_parts(found, total, style, problems)))
-    else:
-        for transcript in found:
-            text = "".join(_parts([transcript], 1, style, problems))
-            if not transcript.problem:
-                write_text(_place(transcript.name, style, out), text)
-    if problems:
-        say(f"{len(problems)} of {total} recordings were left out:")
-        left_out(problems)
-    return len(problems)
+    Writes a model card and uploads the files of the checkpoint in one commit; other files of the
+    folder are not uploaded. A new repository is private unless --public is given.
 
+    Examples:
+      harness-bench push models/harness_st lab/harness-st --dry-run --results runs/results
+      harness-bench push models/harness_st lab/harness-st --results runs/results
+        --licence cc-by-4.0 --language ar
+    """
+    from harness_bench.deploy import push as pushing
 
-def _parts(
-    found: Iterable[Transcript], total: int, style: Format, problems: list[str]
-) -> Iterator[str]:
-    """Yield what one file holds; only JSON tells of the recordings left out."""
-    from harness_bench.asr.transcribe.transcript import FORMATS, HEADERS
-
-    yield HEADERS.get(style, "")
-    for transcript in found:
-        if transcript.problem:
-            problems.append(f"{transcript.file}: {transcript.problem}")
-        if not transcript.problem or style == "json":
-            yield FORMATS[style](transcript, alone=total == 1)
+    parcel = pushing.pack_up(
+        folder, repo, results=results, licence=licence, languages=language or (), costs=costs
+    )
+    typer.echo(parcel)
+    if dry_run:
+        typer.echo(f"\n{parcel.card}")
+        return
+    typer.echo(f"Pushed: {pushing.push(parcel, public=public)}")

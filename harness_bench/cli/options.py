@@ -17,9 +17,12 @@ def arg(text: str, **rules: Any) -> Any:
     return typer.Argument(help=text, **rules)
 
 
-def opt(text: str, *flags: str, **rules: Any) -> Any:
-    """Declare an option by what help says of it, its flags (default: its name) and its bounds."""
-    return typer.Option(*flags, help=text, **rules)
+def opt(text: str, *flags: str, panel: str | None = None, **rules: Any) -> Any:
+    """Declare an option by what help says of it, its flags (default: its name) and its bounds.
+
+    A verb of many options shows them under their `panel`, such as "Output".
+    """
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **rules)
 
 
 def new_folder(ctx: typer.Context, param: typer.CallbackParam, value: Path | None) -> Path | None:
@@ -55,8 +58,8 @@ def out_file(text: str, *flags: str, **rules: Any) -> Any:
 
 Texts = list[str] | None  # of an option that may stand several times
 Paths = list[Path] | None
-Json = Annotated[bool, opt("Print JSON for programs.", "--json")]
-Out = Annotated[Path, arg("Where to write.", callback=new_folder)]
+Json = Annotated[bool, opt("Print JSON instead of text.", "--json", panel="Output")]
+Out = Annotated[Path, arg("Folder to write.", callback=new_folder)]
 
 
 def dumped(found: object) -> str:

@@ -1,59 +1,60 @@
-"""The verbs `score`, `results` and `leaderboard`."""
+"""The verb `score`: classes, texts, and several systems side by side."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
+from harness_bench.cli.help import Verbs
 from harness_bench.cli.options import (
     Json,
-    Out,
     Paths,
     Texts,
     arg,
-    dumped,
-    left_out,
-    new_folder,
     opt,
     out_file,
-    out_folder,
 )
 
-score_app = typer.Typer(no_args_is_help=True, help="Score predictions, and compare systems.")
-records_app = typer.Typer(
-    no_args_is_help=True, help="Result files: `validate`, `add`, `list`, `diff`, `schema`."
-)
-board_app = typer.Typer(no_args_is_help=True, help="Build, show or host the leaderboard.")
+verbs = Verbs("Evaluation")
+score_app = Verbs(help="Score predictions: classes or texts; compare systems.")
+verbs.group("score", score_app)
 
-Ids = Annotated[str, opt("strict, or common: score the ids that all files have.")]
-Results = Annotated[Path, arg("Folder of result files.")]
-Title = Annotated[str, opt("The page's heading.")]
-Reported = Annotated[bool, opt("Add the paper's figures.")]
-Split = Annotated[str, opt("Split to show, or `all`.")]
-HideLeaking = Annotated[
-    bool, opt("Leave out of tables and ranks what was trained on its test data.", "--hide-leaking")
+Ids = Annotated[
+    str,
+    opt(
+        "strict: all files must have the same ids; common: score the ids that all have.",
+        panel="Scoring",
+    ),
 ]
 
 
 @score_app.command("cls")
 def score_cls(
-    predictions: Annotated[Path | None, opt("JSON lines of ClassPrediction.")] = None,
-    *,
-    pred: Annotated[Path | None, opt("Lines `id label`, or JSON with id, pred, probs.")] = None,
-    cuts: Annotated[Path | None, opt("The truth: prepared cuts.")] = None,
-    field: Annotated[
-        str | None, opt("Field of the cuts with the true label; default: the one that fits.")
+    predictions: Annotated[
+        Path | None, opt("Predictions in JSON lines, as `probe` writes them.")
     ] = None,
-    tsv: Annotated[Path | None, opt("Columns id, truth, prediction.")] = None,
+    *,
+    pred: Annotated[
+        Path | None, opt("Predictions: lines `id label`, or JSON lines with id, pred and probs.")
+    ] = None,
+    cuts: Annotated[Path | None, opt("With --pred: prepared cuts with the true labels.")] = None,
+    field: Annotated[
+        str | None, opt("With --cuts: field with the true label; default: the one that fits.")
+    ] = None,
+    tsv: Annotated[
+        Path | None, opt("Tab-separated file with the columns id, truth and prediction.")
+    ] = None,
     ids: Ids = "strict",
-    plot: Annotated[Path | None, out_file("Picture of the confusion matrix.")] = None,
+    plot: Annotated[
+        Path | None, out_file("Plot of the confusion matrix to write: .png, .svg or .pdf.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score classes: accuracy, macro-F1, unweighted average recall, with 95 % intervals.
+    """Score class predictions: accuracy, macro-F1 and recall.
+
+    Recall is the unweighted average over classes. Every score has a 95 % interval.
 
     Examples:
       harness-bench score cls --predictions runs/demo/probes/did/fbank/run/predictions.test.jsonl
@@ -65,9 +66,9 @@ def score_cls(
     if sum(map(bool, (predictions, pred or cuts or field, tsv))) != 1:
         raise typer.BadParameter("give one of --predictions, --tsv, or --pred with --cuts")
     if ids != "strict" and not pred:
-        raise typer.BadParameter("--ids goes with --pred and --cuts alone")
+        raise typer.BadParameter("--ids needs --pred and --cuts")
     if not (predictions or tsv or (pred and cuts)):
-        raise typer.BadParameter("--pred and --cuts go together")
+        raise typer.BadParameter("--pred needs --cuts, and --cuts needs --pred")
     both = (pred, cuts) if pred and cuts else None
     typer.echo(
         class_report(
@@ -80,43 +81,78 @@ def score_cls(
 @score_app.command("asr")
 def score_asr(
     predictions: Annotated[
-        Path | None, opt("TextPrediction, a manifest, or shared counts.")
+        Path | None,
+        opt("Predictions in JSON lines, a NeMo manifest, or counts.", panel="Input"),
     ] = None,
     *,
-    hyp: Annotated[Path | None, opt("Hypotheses, instead of predictions.")] = None,
-    ref: Annotated[Paths, opt("References; once per annotator.")] = None,
-    profile: Annotated[str, opt("Text profile, several joined by +, or `all`.")] = "mgb2",
+    hyp: Annotated[
+        Path | None, opt("File of hypotheses, instead of --predictions.", panel="Input")
+    ] = None,
+    ref: Annotated[
+        Paths, opt("File of references; repeat for each annotator.", panel="Input")
+    ] = None,
+    profile: Annotated[
+        str, opt("Text normalisation: a profile, several joined by +, or all.", panel="Scoring")
+    ] = "mgb2",
     ids: Ids = "strict",
     group: Annotated[
-        Texts, opt("Rows per group: FIELD, NAME=FILE, NAME:N or code-switched.")
+        Texts,
+        opt(
+            "Also score each group: FIELD, NAME=FILE (id and value), NAME:N (first N parts of the "
+            "id) or code-switched; may be repeated.",
+            panel="Scoring",
+        ),
     ] = None,
-    cluster: Annotated[str | None, opt("Unit of intervals and tests, written as --group.")] = None,
-    encoding: Annotated[Texts, opt("auto, utf8 or buckwalter; once, or once per file.")] = None,
+    cluster: Annotated[
+        str | None,
+        opt(
+            "Unit that intervals resample, such as speaker; written as in --group.", panel="Scoring"
+        ),
+    ] = None,
+    encoding: Annotated[
+        Texts,
+        opt(
+            "Encoding: auto, utf8 or buckwalter; once, or once per file (--hyp first).",
+            panel="Input",
+        ),
+    ] = None,
     kind: Annotated[
-        Texts, opt("auto, text, stm, ctm, jsonl or trn; once or per file.", "--format")
+        Texts,
+        opt(
+            "Format: auto, text, stm, ctm, jsonl or trn; once, or once per file (--hyp first).",
+            "--format",
+            panel="Input",
+        ),
     ] = None,
     unscorable: Annotated[
-        str, opt("Leave out references by a rule: none, open-asr or only-tags.")
+        str,
+        opt(
+            "Rule for references that are not scored: none, open-asr or only-tags.",
+            panel="Scoring",
+        ),
     ] = "none",
-    align: Annotated[Path | None, out_file("Alignments: OUT.html or OUT.txt.")] = None,
+    align: Annotated[
+        Path | None, out_file("Word alignments to write: .html or .txt.", panel="Output")
+    ] = None,
     counts: Annotated[
-        Path | None, out_file("Counts of each utterance, to share without transcripts.")
+        Path | None,
+        out_file("Edit counts of each utterance to write, without transcripts.", panel="Output"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score texts: WER, CER and, for several references, AV-WER and MR-WER, with 95 % intervals.
+    """Score transcripts: WER and CER, with 95 % intervals.
+
+    With several references, also AV-WER and MR-WER.
 
     Examples:
       harness-bench score asr --hyp hyp.ctm --ref ref.stm --align errors.html
       harness-bench score asr --hyp hyp --ref Ali --ref Omar --profile mgb3 --ids common
       harness-bench score asr --predictions predictions.test.jsonl --profile all
-      harness-bench score asr --predictions nemo_manifest.json --profile unicode-clean+oual-2026
-      harness-bench score asr --predictions MODEL.jsonl --profile all --counts MODEL.counts.jsonl
     """
     if predictions:
         if any((hyp, ref, group, cluster, encoding, kind, align, ids != "strict")):
             raise typer.BadParameter(
-                "--predictions goes with --profile, --unscorable, --counts and --json alone"
+                "--predictions goes only with --profile, --unscorable, --counts and --json"
             )
         from harness_bench.scoring.report import text_report
 
@@ -146,14 +182,22 @@ def score_asr(
 
 @score_app.command("compare")
 def score_compare(
-    files: Annotated[list[Path], arg("Predictions of the same utterances, a file per system.")],
+    files: Annotated[
+        list[Path], arg("Files of predictions for the same utterances, one per system.")
+    ],
     *,
-    name: Annotated[Texts, opt("Name of each system, in order; default: from the paths.")] = None,
-    metric: Annotated[str | None, opt("Default: accuracy of classes, wer of texts.")] = None,
-    profile: Annotated[str | None, opt("Text profile; default: mgb2.")] = None,
+    name: Annotated[
+        Texts, opt("Name of a system; repeat in the order of FILES; default: from the paths.")
+    ] = None,
+    metric: Annotated[
+        str | None, opt("Metric to compare; default: accuracy for classes, wer for texts.")
+    ] = None,
+    profile: Annotated[str | None, opt("Text normalisation profile; default: mgb2.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Paired comparison of two or more systems: ranks, differences, intervals, p-values.
+    """Compare two or more systems by paired tests.
+
+    Prints ranks, differences, 95 % intervals and corrected p-values.
 
     Examples:
       harness-bench score compare A.jsonl B.jsonl --metric wer --profile mgb2
@@ -164,197 +208,3 @@ def score_compare(
     typer.echo(
         compare_report(files, names=name or (), metric=metric, profile=profile, as_json=as_json)
     )
-
-
-@records_app.command("schema")
-def results_schema() -> None:
-    """Print the JSON Schema of a result file, for other tools that write or check one.
-
-    Example:
-      harness-bench results schema > result.schema.json
-    """
-    from harness_bench.results.record import schema_text
-
-    typer.echo(schema_text(), nl=False)
-
-
-@records_app.command("validate")
-def results_validate(
-    paths: Annotated[list[Path], arg("Result files, or folders of them.")],
-    *,
-    as_json: Json = False,
-) -> None:
-    """Check result files; print every problem with file and field.
-
-    The exit status is 1 if any file is bad.
-
-    Example:
-      harness-bench results validate runs/demo/results new.json
-    """
-    from harness_bench.results.manage import check
-
-    count, problems = check(paths)
-    if as_json:
-        found = [asdict(problem) for problem in problems]
-        typer.echo(dumped({"files": count, "problems": found}))
-    else:
-        for problem in problems:
-            typer.echo(str(problem))
-        bad = len({problem.file for problem in problems})
-        typer.echo(f"{count} files checked, {len(problems)} problems in {bad} of them")
-    raise typer.Exit(1 if problems else 0)
-
-
-@records_app.command("add")
-def results_add(
-    file: Annotated[Path, arg("The result file.")],
-    folder: Annotated[Path, arg("Folder of results to add it to.", callback=new_folder)],
-    *,
-    replace: Annotated[
-        bool, opt("Overwrite a different result of the same identity.", "--replace")
-    ] = False,
-) -> None:
-    """Check a result and copy it, with its predictions, into a folder of results.
-
-    Example:
-      harness-bench results add new.json runs/demo/results
-    """
-    from harness_bench.results.manage import add
-
-    path, written = add(file, folder, replace=replace)
-    typer.echo(f"added: {path}" if written else f"already there: {path}")
-
-
-@records_app.command("list")
-def results_list(
-    folder: Annotated[Path, arg("Folder of results.")],
-    *,
-    task: Annotated[str | None, opt("Only this task's.")] = None,
-    model: Annotated[str | None, opt("Only this model's.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List results with their main figures, intervals, and whether measured or reported.
-
-    Files that are no valid results are named on stderr; then the exit status is 1.
-
-    Example:
-      harness-bench results list runs/demo/results --task asr
-    """
-    from harness_bench.results.manage import list_results, render
-
-    rows, problems = list_results(folder, task=task, model=model)
-    typer.echo(dumped(rows) if as_json else render(rows))
-    left_out(problems)
-    raise typer.Exit(1 if problems else 0)
-
-
-@records_app.command("diff")
-def results_diff(
-    first: Annotated[Path, arg("Folder of results, or one file.")],
-    second: Annotated[Path, arg("The same kind of thing.")],
-    *,
-    as_json: Json = False,
-) -> None:
-    """Report which results changed, appeared or vanished; times and machines are not compared.
-
-    The exit status is 1 if anything differs or a file is left out.
-
-    Example:
-      harness-bench results diff runs/before/results runs/after/results
-    """
-    from harness_bench.results.manage import diff
-
-    differences, problems = diff(first, second)
-    if as_json:
-        typer.echo(dumped([asdict(difference) for difference in differences]))
-    for difference in () if as_json else differences:
-        typer.echo(str(difference))
-    left_out(problems)
-    raise typer.Exit(1 if differences or problems else 0)
-
-
-@board_app.command("build")
-def leaderboard_build(
-    results: Results,
-    out: Out,
-    *,
-    title: Title = "Leaderboard",
-    reported: Reported = True,
-    split: Split = "test",
-    hide_leaking: HideLeaking = False,
-) -> None:
-    """Write tables (Markdown, CSV, LaTeX), plots and a static page.
-
-    Example:
-      harness-bench leaderboard build runs/demo/results runs/demo/leaderboard
-    """
-    from harness_bench.leaderboard.build import build
-
-    files = build(
-        results, out, **_shown(title, split, reported=reported, hide_leaking=hide_leaking)
-    )
-    left_out(map(": ".join, files.problems.items()))
-    typer.echo(f"Leaderboard: {files.html}")
-    raise typer.Exit(1 if files.problems else 0)
-
-
-@board_app.command("serve")
-def leaderboard_serve(
-    results: Results,
-    *,
-    out: Annotated[Path | None, out_folder("Where to build; default: a temporary folder.")] = None,
-    port: Annotated[int, opt("0: any free one.", min=0, max=65535)] = 8000,
-    host: Annotated[str, opt("0.0.0.0 shows it to other machines.")] = "127.0.0.1",
-    open_browser: Annotated[bool, opt("Open the browser.", "--open")] = False,
-    title: Title = "Leaderboard",
-    reported: Reported = True,
-    split: Split = "test",
-    hide_leaking: HideLeaking = False,
-) -> None:
-    """Build the leaderboard and show it in the browser; a reload follows the result files.
-
-    Example:
-      harness-bench leaderboard serve runs/demo/results --open
-    """
-    from harness_bench.leaderboard.build import build
-    from harness_bench.leaderboard.serve import serve
-
-    make = partial(build, **_shown(title, split, reported=reported, hide_leaking=hide_leaking))
-    serve(results, out, make, typer.echo, host=host, port=port, open_browser=open_browser)
-
-
-@board_app.command("space")
-def leaderboard_space(
-    results: Results,
-    out: Out,
-    *,
-    sdk: Annotated[
-        Literal["static", "gradio"], opt("The built page, or an app that builds it when it starts.")
-    ] = "static",
-    title: Title = "Leaderboard",
-    reported: Reported = True,
-    split: Split = "test",
-    hide_leaking: HideLeaking = False,
-    predictions: Annotated[
-        bool, opt("gradio: copy predictions (transcripts and labels) too.")
-    ] = True,
-) -> None:
-    """Write a folder ready to push as a Hugging Face Space; nothing is uploaded.
-
-    Example:
-      harness-bench leaderboard space runs/demo/results space --title "Our lab's models"
-    """
-    from harness_bench.leaderboard.space import make_space
-
-    options = _shown(title, split, reported=reported, hide_leaking=hide_leaking)
-    problems = make_space(results, out, sdk=sdk, predictions=predictions, **options)
-    left_out(map(": ".join, problems.items()))
-    typer.echo(f"Space: {out}")
-    raise typer.Exit(1 if problems else 0)
-
-
-def _shown(title: str, split: str, *, reported: bool, hide_leaking: bool) -> dict[str, Any]:
-    chosen = None if split == "all" else split
-    return {
-        "title": title, "include_reported": reported, "split": chosen, "hide_leaking": hide_leaking,
-    }  # fmt: skip

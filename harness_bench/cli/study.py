@@ -1,4 +1,4 @@
-"""`harness-bench study`: models x tasks x seeds as one command; parsing and printing alone."""
+"""The verbs `study` and `run-all`: models x tasks x seeds; parsing and printing alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, override
 
 import typer
-from typer.core import TyperGroup
 
+from harness_bench.cli.help import VerbGroup, Verbs
 from harness_bench.cli.options import Json, Texts, arg, dumped, opt, out_folder, refuse
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _RUN = "run"
 Engine = Literal["local", "slurm", "pbs", "lsf", "sge", "htcondor"]
 
 
-class FileFirst(TyperGroup):
+class FileFirst(VerbGroup):
     """A group whose first word may be a file: `study FILE` is `study run FILE`."""
 
     @override
@@ -34,60 +34,65 @@ class FileFirst(TyperGroup):
         return super().parse_args(ctx, [_RUN, *args] if file else args)
 
 
-study_app = typer.Typer(
+verbs = Verbs("Studies")
+study_app = Verbs(
     cls=FileFirst,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help=(
-        "Run models x tasks x seeds as one command, and watch it. `study FILE` is `study run "
-        "FILE`.\n\n"
-        "\b\nExamples:\n"
-        "  harness-bench study egs/paper/study.toml --dry-run\n"
-        "  harness-bench study my_study.toml --only ser --jobs 4\n"
-        "  harness-bench study status runs/my_study --follow"
-    ),
+    help="Run many models on many tasks, and watch the run.\n\n`study FILE` is `study run FILE`.",
 )
+verbs.group("study", study_app)
+_alone = Verbs("Studies")  # listed behind the group
+verbs.add_typer(_alone)
 Folder = Annotated[
-    Path | None, arg("Folder of a study; default: the one below runs/ that was at work last.")
+    Path | None, arg("Folder of a study; default: the study below runs/ that ran last.")
 ]
 
 
 @study_app.command(_RUN)
 def run(
-    file: Annotated[Path, arg("TOML of the study (docs/study.md).")],
+    file: Annotated[Path, arg("TOML of the study; docs/study.md lists its keys.")],
     out: Annotated[Path | None, out_folder("Folder of the study; default: runs/<name>.")] = None,
     *,
     dry_run: Annotated[
-        bool, opt("Print the jobs, what they cost and what is absent; run nothing.", "--dry-run")
+        bool, opt("Print jobs, costs and missing corpora or checkpoints; run nothing.", "--dry-run")
     ] = False,
     only: Annotated[
-        Texts, opt("Only jobs of this name, kind, model or task, with all they need; * fits all.")
+        Texts,
+        opt(
+            "Run only jobs whose name, kind, model or task matches this pattern (* matches "
+            "anything), and the jobs they depend on. May be repeated."
+        ),
     ] = None,
-    jobs: Annotated[int | None, opt("Jobs at a time.", min=1)] = None,
-    engine: Annotated[Engine | None, opt("Where jobs run, instead of the TOML's [engine].")] = None,
+    jobs: Annotated[
+        int | None, opt("Jobs to run at a time; default: [engine] of the TOML.", min=1)
+    ] = None,
+    engine: Annotated[
+        Engine | None, opt("Where the jobs run; default: [engine] of the TOML, else local.")
+    ] = None,
     minutes: Annotated[
-        float | None, opt("Begin no job later than this; show what is finished.", min=0)
+        float | None, opt("Start no job after this many minutes; show what is finished.", min=0)
     ] = None,
     data_root: Annotated[
-        Path | None, opt("Folder that holds the corpora, instead of the TOML's.")
+        Path | None, opt("Folder that contains the corpora; default: the TOML's data_root.")
     ] = None,
-    seed: Annotated[int | None, opt("Added to all seeds, instead of the TOML's.", min=0)] = None,
-    as_json: Annotated[bool, opt("Print the dry run as JSON for programs.", "--json")] = False,
+    seed: Annotated[
+        int | None, opt("Offset added to every seed; default: the TOML's.", min=0)
+    ] = None,
+    as_json: Annotated[bool, opt("With --dry-run: print JSON instead of text.", "--json")] = False,
 ) -> None:
-    """Run each model on each task and build the board; `study FILE` is the same.
+    """Run every model on every task and build the leaderboard.
 
-    What is finished from equal inputs is kept, what was cut off goes on, what fails stops nothing
-    else. The exit status is 1 if anything is missing at the end.
+    `study FILE` is the same. Finished jobs with unchanged inputs are kept, interrupted jobs resume,
+    and a failed job stops only the jobs that depend on it. The exit status is 1 if a result is
+    missing at the end.
 
     Examples:
-      harness-bench study run egs/demo/study.toml
-      harness-bench study egs/paper/study.toml --dry-run
+      harness-bench study run egs/paper/study.toml --dry-run
       harness-bench study my_study.toml --only ser --only "pretrain harness_*" --jobs 4
       harness-bench study my_study.toml --engine slurm --out /shared/runs/mine
     """
     if not dry_run:
         if as_json:
-            refuse("--json", "it goes with --dry-run; `study status --json` tells of a run")
+            refuse("--json", "it needs --dry-run; `study status --json` reports on a running study")
         run_study(
             file, out, jobs=jobs, data_root=data_root, seed=seed, minutes=minutes, engine=engine,
             only=only or (),
@@ -134,23 +139,30 @@ def _drive(
     raise typer.Exit(0 if look.whole else 1)
 
 
+@_alone.command()
 def run_all(
     model: Annotated[
         str,
-        arg("Checkpoint folder, named model, OWNER/NAME[@REVISION], or an upstream without one."),
+        arg(
+            "Checkpoint folder, named model, OWNER/NAME[@REVISION], or an upstream that needs no "
+            "checkpoint, such as fbank."
+        ),
     ],
-    study: Annotated[Path, arg("Folder of a study: its tasks, and the board to join.")],
+    study: Annotated[Path, arg("Folder of a study, whose tasks and leaderboard the model joins.")],
     *,
-    name: Annotated[str, opt("Row of the board; default: by the model.")] = "",
-    upstream: Annotated[str, opt("What opens the checkpoint; default: harness_local.")] = "",
-    pretraining_data: Annotated[str, opt("Declaration, in words.")] = "",
-    only: Annotated[Texts, opt("Only these of the study's tasks.")] = None,
-    jobs: Annotated[int | None, opt("Jobs at a time.", min=1)] = None,
-    engine: Annotated[Engine | None, opt("Where jobs run, instead of the study's.")] = None,
+    name: Annotated[str, opt("Name of the leaderboard row; default: from MODEL.")] = "",
+    upstream: Annotated[
+        str, opt("Upstream that loads the checkpoint; default: harness_local.")
+    ] = "",
+    pretraining_data: Annotated[str, opt("Free text: what the model was pretrained on.")] = "",
+    only: Annotated[Texts, opt("Run only this task of the study; may be repeated.")] = None,
+    jobs: Annotated[int | None, opt("Jobs to run at a time; default: the study's.", min=1)] = None,
+    engine: Annotated[Engine | None, opt("Where the jobs run; default: the study's.")] = None,
 ) -> None:
-    """Run one more model on every task of a study, and put it on the study's board.
+    """Run one more model on every task of a study.
 
-    What the study has finished is kept; later runs of its own file keep the model.
+    The model joins the study's leaderboard. Finished results are kept, and later runs of the
+    study's own file keep the model.
 
     Examples:
       harness-bench run-all models/mine runs/demo
@@ -195,12 +207,15 @@ def show_end(look: Look) -> None:
 def status(
     folder: Folder = None,
     *,
-    follow: Annotated[bool, opt("Show it until its driver ends.", "--follow", "-f")] = False,
+    follow: Annotated[
+        bool, opt("Refresh the table until the study ends.", "--follow", "-f")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where a study is, from any shell and any machine that sees its folder.
+    """Show the state of every job of a study.
 
-    After a kill, too: what was running then is told as cut off.
+    Works from any shell and any machine that can read the study's folder, also after the study was
+    killed: jobs that were running then are shown as interrupted.
 
     Examples:
       harness-bench study status
@@ -226,7 +241,7 @@ def status(
 
 @study_app.command()
 def times(folder: Folder = None, *, as_json: Json = False) -> None:
-    """Show what the jobs of a study took, and draw which worker did what when (Gantt).
+    """Show the time of every job, and draw a Gantt chart of workers.
 
     Examples:
       harness-bench study times
