@@ -374,8 +374,8 @@ def transcribe(
         if device != "cpu" or (beam, ctc_weight, upstream_checkpoint) != (None, None, None):
             refuse(
                 "MODEL",
-                f"{model} is an exported graph and decodes greedily on the CPU; leave out --device, "
-                "--beam, --ctc-weight and --upstream-checkpoint",
+                f"{model} is an exported graph and decodes greedily on the CPU; leave out "
+                "--device, --beam, --ctc-weight and --upstream-checkpoint",
             )
         from harness_bench.deploy.transcribe import transcribe as by_graph
 
