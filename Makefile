@@ -13,7 +13,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo --extra onnx
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint peers bench bench-gpu lock clean
+.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint docs docs-serve peers bench bench-gpu lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -55,6 +55,12 @@ test-browser: setup  ## Prove the leaderboard's page in an installed Chromium (H
 
 lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+docs: setup  ## Build the documentation site into build/site; it opens from the disk.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q && echo $(CURDIR)/build/site/index.html
+
+docs-serve: setup  ## Show the documentation to writers, built anew at each change.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 peers: setup  ## Install fairseq beside the environment, for its tests and benchmarks.
 	@bash tools/peers.sh $(VENV) build/peers
