@@ -28,6 +28,26 @@ Ids = Annotated[
         panel="Scoring",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    opt("Unit that intervals resample, such as speaker; written as --group is.", panel="Scoring"),
+]
+References = Annotated[Paths, opt("File of references; repeat for each annotator.", panel="Input")]
+Encoding = Annotated[
+    Texts,
+    opt(
+        "Encoding: auto, utf8 or buckwalter; once, or once per file (hypotheses first).",
+        panel="Input",
+    ),
+]
+Format = Annotated[
+    Texts,
+    opt(
+        "Format: auto, text, stm, ctm, jsonl or trn; once, or once per file (hypotheses first).",
+        "--format",
+        panel="Input",
+    ),
+]
 
 
 @score_app.command("cls")
@@ -88,9 +108,7 @@ def score_asr(
     hyp: Annotated[
         Path | None, opt("File of hypotheses, instead of --predictions.", panel="Input")
     ] = None,
-    ref: Annotated[
-        Paths, opt("File of references; repeat for each annotator.", panel="Input")
-    ] = None,
+    ref: References = None,
     profile: Annotated[
         str, opt("Text normalisation: a profile, several joined by +, or all.", panel="Scoring")
     ] = "mgb2",
@@ -103,27 +121,9 @@ def score_asr(
             panel="Scoring",
         ),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        opt(
-            "Unit that intervals resample, such as speaker; written as in --group.", panel="Scoring"
-        ),
-    ] = None,
-    encoding: Annotated[
-        Texts,
-        opt(
-            "Encoding: auto, utf8 or buckwalter; once, or once per file (--hyp first).",
-            panel="Input",
-        ),
-    ] = None,
-    kind: Annotated[
-        Texts,
-        opt(
-            "Format: auto, text, stm, ctm, jsonl or trn; once, or once per file (--hyp first).",
-            "--format",
-            panel="Input",
-        ),
-    ] = None,
+    cluster: Cluster = None,
+    encoding: Encoding = None,
+    kind: Format = None,
     unscorable: Annotated[
         str,
         opt(
@@ -183,9 +183,11 @@ def score_asr(
 @score_app.command("compare")
 def score_compare(
     files: Annotated[
-        list[Path], arg("Files of predictions for the same utterances, one per system.")
+        list[Path],
+        arg("Predictions, or hypotheses with --ref, of the same utterances; one file per system."),
     ],
     *,
+    ref: References = None,
     name: Annotated[
         Texts, opt("Name of a system; repeat in the order of FILES; default: from the paths.")
     ] = None,
@@ -193,6 +195,10 @@ def score_compare(
         str | None, opt("Metric to compare; default: accuracy for classes, wer for texts.")
     ] = None,
     profile: Annotated[str | None, opt("Text normalisation profile; default: mgb2.")] = None,
+    ids: Ids = "strict",
+    cluster: Cluster = None,
+    encoding: Encoding = None,
+    kind: Format = None,
     as_json: Json = False,
 ) -> None:
     """Compare two or more systems by paired tests.
@@ -200,11 +206,24 @@ def score_compare(
     Prints ranks, differences, 95 % intervals and corrected p-values.
 
     Examples:
+      harness-bench score compare base.ctm ours.ctm --ref ref.stm
       harness-bench score compare A.jsonl B.jsonl --metric wer --profile mgb2
       harness-bench score compare base.jsonl s.jsonl xs.jsonl --name base --name S --name XS --json
     """
     from harness_bench.scoring.report import compare_report
+    from harness_bench.scoring.score import Against
 
+    against = None
+    if ref:
+        against = Against(
+            tuple(ref), profile, ids=ids, cluster=cluster,
+            formats=tuple(kind or ["auto"]), encodings=tuple(encoding or ["auto"]),
+        )  # fmt: skip
+    elif any((cluster, encoding, kind, ids != "strict")):
+        raise typer.BadParameter("--ids, --cluster, --encoding and --format go with --ref")
     typer.echo(
-        compare_report(files, names=name or (), metric=metric, profile=profile, as_json=as_json)
-    )
+        compare_report(
+            files, names=name or (), metric=metric, profile=profile, against=against,
+            as_json=as_json,
+        )
+    )  # fmt: skip

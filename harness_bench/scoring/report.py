@@ -27,7 +27,13 @@ from harness_bench.scoring.classes import (
     score_classes,
 )
 from harness_bench.scoring.registry import get_metric, get_profile, profile_names
-from harness_bench.scoring.score import comparable, default_metric, read_systems, read_texts
+from harness_bench.scoring.score import (
+    Against,
+    comparable,
+    default_metric,
+    read_systems,
+    read_texts,
+)
 from harness_bench.scoring.systems import SIGNIFICANT, Systems, compare_systems
 from harness_bench.scoring.texts.alignment import check_view, write_alignment
 from harness_bench.scoring.texts.joining import (
@@ -219,10 +225,14 @@ def compare_report(
     names: Sequence[str] = (),
     metric: str | None = None,
     profile: str | None = None,
+    against: Against | None = None,
     as_json: bool = False,
 ) -> str:
-    """Compare two files or more of predictions of the same utterances, best first."""
-    systems = read_systems(paths, names)
+    """Compare two files or more of predictions of the same utterances, best first.
+
+    `against` has the references where the files are hypotheses alone.
+    """
+    systems = read_systems(paths, names, against)
     metric = metric or default_metric(systems)
     plugin = get_metric(metric)
     rows_of, known, label = comparable(systems, metric, profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ from harness_bench.scoring.texts.manifests import is_manifest, read_manifest
 from harness_bench.scoring.texts.readers import Transcripts
 from harness_bench.scoring.texts.score import (
     Grouping,
+    TranscriptFiles,
     all_metrics,
+    read_joined,
     score_counts,
     score_joined,
     score_texts,
@@ -102,13 +105,26 @@ def compare(
     *,
     metric: str | None = None,
     profile: str | None = None,
+    references: Sequence[str | Path] = (),
+    ids: str = "strict",
+    cluster: str | None = None,
 ) -> Systems:
     """Compare two systems or more on the same utterances by the sign-flip test, best first.
 
-    Systems are name -> file of predictions, or its rows; or files, named by what differs in them.
-    By default the metric is `accuracy` of classes or `wer` of texts, and the profile `mgb2`.
+    Args:
+        systems: name -> file of predictions, or its rows; or files, named by what differs in them.
+        metric: default: `accuracy` of classes, `wer` of texts, `mr_wer` of several references.
+        profile: the text profile; default: `mgb2`.
+        references: files of references, one for each annotator; the systems' files are then
+            hypotheses alone, in any format that `score` reads.
+        ids: strict refuses ids that do not join with the references, common leaves them out.
+        cluster: unit of intervals and tests, such as `speaker`; default: as for `score`.
     """
-    rows = read_systems(systems)
+    against = None
+    if references:
+        paths = tuple(map(Path, references))
+        against = Against(paths, profile, ids=ids, cluster=cluster)
+    rows = read_systems(systems, against=against)
     metric = metric or default_metric(rows)
     found, known, _ = comparable(rows, metric, profile)
     return compare_systems(found, metric=metric, profile=profile, known=known)
@@ -166,21 +182,48 @@ def _known(counts: Array, kind: str) -> Array:
 
 def default_metric(systems: Mapping[str, Rows]) -> str:
     """Return the metric that systems are compared by unless one is named."""
-    classes = isinstance(next(iter(systems.values()))[0], ClassPrediction)
-    return "accuracy" if classes else "wer"
+    row = next(iter(systems.values()))[0]
+    if isinstance(row, ClassPrediction):
+        return "accuracy"
+    return "mr_wer" if row.references else "wer"
+
+
+@dataclass(frozen=True)
+class Against:
+    """The references that files of hypotheses are compared against, and how they are read."""
+
+    references: tuple[Path, ...]
+    profile: str | None = None
+    _: KW_ONLY
+    ids: str = "strict"
+    cluster: str | None = None
+    formats: tuple[str, ...] = ("auto",)
+    encodings: tuple[str, ...] = ("auto",)
+
+    def counted(self, hypothesis: Path) -> list[TextCounts]:
+        """Count one system's errors in each utterance."""
+        files = TranscriptFiles(
+            hypothesis=hypothesis, references=self.references, formats=self.formats,
+            encodings=self.encodings, ids=self.ids,
+        )  # fmt: skip
+        profiles = [self.profile or DEFAULT_PROFILE]
+        return shared_counts(read_joined(files), profiles, Grouping(cluster=self.cluster))
 
 
 def read_systems(
-    systems: Mapping[str, str | Path | Rows] | Sequence[str | Path], names: Sequence[str] = ()
+    systems: Mapping[str, str | Path | Rows] | Sequence[str | Path],
+    names: Sequence[str] = (),
+    against: Against | None = None,
 ) -> dict[str, Rows]:
     """Return the rows of each system by its name; arguments and errors as for `compare`."""
+    read = against.counted if against else read_rows
     if len(systems) < _FEWEST:
         raise ValueError(f"{len(systems)} system to compare; give two or more.")
     if not isinstance(systems, Mapping):
         paths = [*map(Path, systems)]
         systems = dict(zip(_names(paths, names), paths, strict=True))
     return {
-        name: read_rows(Path(given)) if isinstance(given, str | Path) else given
+        name: read(Path(given)) if isinstance(given, str | Path) else given
         for name, given in systems.items()
     }
 

@@ -1,0 +1,72 @@
+"""What is scored may be given in any form; every form gives the same figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_bench.results.predictions import TextPrediction, write_predictions
+from harness_bench.scoring.score import compare
+from tests.scoring.conftest import text_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def _files_of(rows: list[TextPrediction], folder: Path, name: str) -> tuple[Path, Path]:
+    """Write the same texts as predictions, and as Kaldi text without their references."""
+    predictions, hypotheses = folder / f"{name}.jsonl", folder / f"{name}.txt"
+    write_predictions(predictions, rows)
+    hypotheses.write_text("".join(f"{row.id} {row.hyp}\n" for row in rows), encoding="utf-8")
+    return predictions, hypotheses
+
+
+@pytest.mark.parametrize("annotators", [1, 2])
+def test_hypotheses_and_references_compare_as_predictions_do(
+    tmp_path: Path, annotators: int
+) -> None:
+    """Two ways to give the same texts must not give two verdicts, WER or MR-WER by default."""
+    own = {row.id: row for row in text_rows(count=30, seed=0)}
+    others = [row.hyp for row in text_rows(count=30, seed=1)]
+    seconds = {key: row.ref.replace("ا", "و") for key, row in own.items()}
+    if annotators > 1:
+        own = {
+            key: row.model_copy(update={"references": {"a": row.ref, "b": seconds[key]}})
+            for key, row in own.items()
+        }
+    pairs = zip(own.values(), others, strict=True)
+    rows = {
+        "one": [*own.values()],
+        "two": [row.model_copy(update={"hyp": hyp}) for row, hyp in pairs],
+    }
+    references = [tmp_path / "ref.txt", tmp_path / "second.txt"][:annotators]
+    for path, texts in zip(references, ({k: r.ref for k, r in own.items()}, seconds), strict=False):
+        path.write_text("".join(f"{k} {text}\n" for k, text in texts.items()), encoding="utf-8")
+    speakers = tmp_path / "speakers"
+    speakers.write_text("".join(f"{row.id} {row.group}\n" for row in own.values()))
+    files = {name: _files_of(each, tmp_path, name) for name, each in rows.items()}
+    plain = compare({name: each for name, (each, _) in files.items()})
+    joined = compare(
+        {name: each for name, (_, each) in files.items()},
+        references=references,
+        cluster=f"speaker={speakers}",
+    )
+    assert joined.names == plain.names
+    assert joined.clusters == plain.clusters
+    for table in ("values", "differences", "low", "high", "p_values"):
+        assert getattr(joined, table) == pytest.approx(getattr(plain, table))
+
+
+def test_options_of_references_need_references(
+    tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Predictions carry their clusters: an option that would do nothing is refused."""
+    files = [
+        str(_files_of(text_rows(count=9, seed=0), tmp_path, name)[0]) for name in ("one", "two")
+    ]
+    assert command("compare", *files)[0] == 0
+    status, _, errors = command("compare", *files, "--cluster", "speaker")
+    assert status == 2
+    assert "--ref" in errors
