@@ -9,8 +9,17 @@ import typer
 from harness_bench.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = "harness_bench|upstream|downstream|leaderboard|egs|tests|benchmarks|docs|tools"
+FORMS = sorted((ROOT / ".github").rglob("*.[ym]*"))  # YAML and Markdown
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *FORMS,
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+]
+FOLDERS = (
+    "harness_bench|upstream|downstream|leaderboard|egs|tests|benchmarks|docs|tools|containers"
+    "|notebooks"
+)
 MODULE = re.compile(r"\bharness_bench(?:\.[a-z_]\w*)+")
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
 # Below harness_bench/, as docs/architecture.md has it: `models/frozen.py`: `type_of`.
