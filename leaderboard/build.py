@@ -63,22 +63,22 @@ def build(
     split: str | None = "test",
     hide_leaking: bool = False,
 ) -> LeaderboardFiles:
-    """Read the results, their folders `curves` and `series`; write tables, plots and the page.
+    """Build the leaderboard of a folder of results: tables, plots and the page.
 
-    Invalid result files, which may come from strangers, are listed on the page, in the Markdown
-    and in what is returned. Plots of an earlier build with other columns are removed.
+    The folders `curves` and `series` of the results are read too. Invalid result files are listed
+    on the page, in the Markdown and in the return value. Plots of an earlier build with other
+    columns are removed.
 
     Args:
         results: folder of result files.
         out: folder for leaderboard.md, .csv, .tex, index.html and the plots.
-        title: the page's heading.
-        include_reported: add the paper's figures and related ones, in a table of their own.
+        title: heading of the page.
+        include_reported: add the scores of the paper and of related papers, in a separate table.
         split: the split to show; None shows all.
-        hide_leaking: leave models that were trained on some of a split shown out of tables and
-            ranks.
+        hide_leaking: hide models that were trained on data of a split shown from tables and ranks.
 
     Raises:
-        ValueError: there is no such results folder.
+        ValueError: the results folder does not exist.
     """
     results, out = Path(results), Path(out)
     board = make_board(

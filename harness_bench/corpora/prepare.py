@@ -52,20 +52,20 @@ _SKIPPED_COLUMNS = ("id", "reason", "detail", "audio", "where")
 
 @config_dataclass(frozen=True, config=configs.STRICT)
 class PrepareConfig:
-    """How a corpus is prepared.
+    """Settings of `prepare`.
 
     Attributes:
-        max_skipped: largest share of utterances that may be left out, 0 to 1; more is an error.
-            What the corpus's own rule or `exclude` leaves out does not count.
-        limits: what the audio must be like; None takes the corpus's own, or else the usual ones.
+        max_skipped: largest share of utterances that may be skipped, 0 to 1; more is an error.
+            Utterances skipped by the corpus's own rule or by `exclude` do not count.
+        limits: requirements on the audio; None: the corpus's own, or else the defaults.
         require: fields every utterance must have: text, speaker, gender, language or any other
             field of the corpus, such as label.
-        exclude: files of utterance ids, one a line, that are left out, such as those that
-            `harness-bench audit` found to leak.
-        options: the corpus's own options, by name.
-        jobs: audio files checked at the same time; 0 takes all cores.
-        audio: decode reads every sample; header trusts what the files' headers say, which takes
-            minutes where decoding takes hours, and sees neither silence nor damage nor equal audio.
+        exclude: files of utterance ids to skip, one per line, such as the leaks that
+            `harness-bench audit` lists.
+        options: options of the corpus layout, by name.
+        jobs: audio files checked in parallel; 0: one per CPU core.
+        audio: decode: read every sample; header: trust the file headers, which takes minutes
+            instead of hours, but finds neither silence nor damage nor duplicate audio.
     """
 
     max_skipped: float = Field(default=0.05, ge=0, le=1)
@@ -161,19 +161,19 @@ def prepare(
 ) -> PrepareReport:
     """Check a corpus on disk and write its cuts, report, skipped list and provenance.
 
-    The same data give byte-identical cuts. Audio stays where it is: cuts hold absolute paths.
+    The same data give byte-identical cuts. Audio is not copied: cuts contain absolute paths.
 
     Args:
-        name: the corpus, one of `corpora.available()`.
-        root: where it is on disk; of the corpus hf also OWNER/NAME[@REVISION], or a preset.
-        out: the prepared folder, made if absent; cuts of an earlier run in it are replaced.
-        config: see `PrepareConfig`.
-        settings: fields of `PrepareConfig`, instead of it or over it: require=["text"], jobs=4.
+        name: corpus layout, one of `corpora.available()`.
+        root: its folder; for the layout hf also OWNER/NAME[@REVISION], or a preset.
+        out: folder to write, created if missing; cuts of an earlier run in it are replaced.
+        config: settings, see `PrepareConfig`.
+        settings: fields of `PrepareConfig`, which override `config`: require=["text"], jobs=4.
 
     Raises:
-        ValueError: no such corpus, option or list to exclude, another layout, or more than
-            `max_skipped` left out. In the last case report.json and skipped.tsv are written all
-            the same, and no cuts.
+        ValueError: an unknown corpus or option, a missing list to exclude, another layout, or
+            more than `max_skipped` skipped. In the last case report.json and skipped.tsv are
+            still written, but no cuts.
     """
     config = config or PrepareConfig()
     if settings:

@@ -100,7 +100,7 @@ def splits(folder: Path) -> list[str]:
 
 
 def read_cuts(folder: str | Path, split: str) -> list[Cut]:
-    """Read all cuts of one split, in the file's order; no such split is a ValueError."""
+    """Read all cuts of one split, in the file's order; ValueError if there is no such split."""
     folder = Path(folder)
     if split not in (known := splits(folder)):
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(known)}.")

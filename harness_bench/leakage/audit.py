@@ -41,16 +41,16 @@ def audit(
     cache: Fingerprints | str | Path | None = None,
     speeds: tuple[float, float] | None = SPEEDS,
 ) -> AuditReport:
-    """Find what any two sets share: speakers, recordings, audio, texts.
+    """Find speakers, recordings, audio or texts that any two sets share.
 
     Args:
-        names: see `open_sets`.
-        listen: read all audio and compare its fingerprints.
-        long_text: words from which an equal text is a leak.
-        allow: kinds that are reported but are no leak, such as speaker.
-        jobs: audio files read at a time; 0 takes all cores.
-        cache: folder that keeps fingerprints for later audits; None computes all.
-        speeds: of copies that are looked for, the slowest and the fastest; None: unchanged ones.
+        names: sets as [NAME=]PATH[:SPLIT][@IDS], see `open_sets`.
+        listen: read all audio and compare acoustic fingerprints.
+        long_text: number of words from which an equal text is a leak.
+        allow: kinds that are reported but do not count as a leak, such as speaker.
+        jobs: audio files read in parallel; 0: one per CPU core.
+        cache: folder that caches fingerprints for later audits; None: no cache.
+        speeds: slowest and fastest speed factor at which copies are found; None: only 1.
 
     Raises:
         ValueError: an unknown kind, fewer than two sets, or one that cannot be read.

@@ -195,7 +195,7 @@ def load_backbone(path: Path) -> FrozenModel:
 
 
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
-    """Open a checkpoint of any type, by path or by a name of `hub.locate`; else a ValueError."""
+    """Open a checkpoint of any type by path or name (see `hub.locate`); ValueError if unknown."""
     return load_backbone(hub.locate(model)).to(device).requires_grad_(requires_grad=False)
 
 
@@ -208,16 +208,17 @@ def hidden_states(
     """Compute the hidden states of one utterance, as labels, probes and the ASR frontend do.
 
     Args:
-        model: an open model, or what `load_model` opens; open it once for many utterances.
-        audio: a file of any rate, or (samples,) float at 16 kHz.
-        layer: 0 (the input of the first block) to the number of blocks; None: all.
+        model: an open model, or what `load_model` accepts; open it once for many utterances.
+        audio: a file of any sampling rate, or (samples,) float at 16 kHz.
+        layer: number of one hidden state, 0 (input of the first block) to the number of blocks;
+            None: all.
 
     Returns:
-        (layers + 1, frames, dim) float32, or (frames, dim) of one layer; a frame per 20 ms.
+        (layers + 1, frames, dim) float32, or (frames, dim) for one layer; a frame per 20 ms.
 
     Raises:
-        ValueError: what cannot be opened or read, several channels, no frame, no such layer, or
-            samples that are not finite.
+        ValueError: the model or audio cannot be opened, or the audio has several channels, less
+            than one frame or non-finite samples, or there is no such layer.
     """
     opened = model if isinstance(model, FrozenModel) else load_model(model)
     device = next((each.device for each in opened.parameters()), torch.device("cpu"))

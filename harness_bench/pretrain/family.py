@@ -77,28 +77,28 @@ def train_family(  # noqa: PLR0913 - one keyword per option of the verb
     devices: int | None = None,
     times: StageTimes | None = None,
 ) -> TrainedFamily:
-    """Train the models of a family: labels, pretraining, export, iteration by iteration.
+    """Label, pretrain and export the models of a family, iteration by iteration.
 
-    Each iteration has its own folder `out/NAME` with `labels/` and `run/`; one whose labels would
-    be the same as an earlier one's reads those. Finished stages whose inputs are unchanged are left
-    alone, interrupted ones resume.
+    Each iteration has its own folder `out/NAME` with `labels/` and `run/`; iterations with equal
+    label settings share their labels. Finished stages with unchanged inputs are kept, interrupted
+    ones resume.
 
     Args:
         config: a family, or its TOML file.
-        cuts: a prepared or sharded folder, or utterances; None takes the family's [data].
-        out: where to write; default runs/NAME.
-        split: of `cuts`, a folder.
-        only: make this iteration alone; its teacher must have been made before.
-        restart: replace runs of another config or other inputs instead of refusing.
-        adapt: go on with runs of another learning rate, clipping or length.
-        labels_only: train nothing; a later call finds the labels made.
+        cuts: a prepared or sharded folder, or utterances; None: the family's [data].
+        out: folder to write; default runs/NAME.
+        split: split to read, if `cuts` is a folder.
+        only: train only this iteration; its teacher must have been trained before.
+        restart: replace runs of another config or other inputs instead of raising an error.
+        adapt: resume runs although learning rate, clipping or length changed.
+        labels_only: compute labels and train nothing; a later call uses the labels.
         accelerator: auto, cpu or cuda.
         devices: ranks on this machine.
-        times: collects a line per stage.
+        times: records the time of each stage.
 
     Raises:
-        ValueError: a config that is wrong, no audio, no iteration of that name, or its teacher is
-            not there yet.
+        ValueError: an invalid config, no audio, an unknown iteration, or a teacher that is not
+            trained yet.
     """
     family = config if isinstance(config, FamilyConfig) else load_family(Path(config))
     folder = Path(cuts) if isinstance(cuts, str | Path) else None

@@ -104,33 +104,34 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
     threads: int = 1,
     jobs: int = 1,
 ) -> ProbeReport:
-    """Train heads on a frozen upstream over learning rates and seeds; test the best on dev.
+    """Train heads on a frozen upstream over learning rates and seeds; test the best one on dev.
 
-    Errors as in `probing.probe.run_probe`; settings of the CNN head are refused for other heads.
+    Errors are those of `probing.probe.run_probe`. Settings of the CNN head are rejected for other
+    heads.
 
     Args:
-        upstream: any name that `-u` takes, such as harness_local or fbank_cached.
+        upstream: name as for s3prl's `-u`, such as harness_local or fbank_cached.
         task: a folder of `downstream/`, such as ser or did.
         cuts: prepared folder with train, dev and test.
-        out: folder of the trials; a grid that was killed resumes there.
-        head: "cnn", the task's own, which the paper trains; "linear" or "knn", classifiers of
-            scikit-learn on pooled hidden states, in seconds.
-        checkpoint: the upstream's, where it takes one: a path, or a name of `hub.locate`.
-        config: TOML of the grid with a table [probe], or with a table [linear]; keywords win.
-        learning_rates: to try; default 1e-3.
-        seeds: of the heads; default 1337 alone.
-        steps: training steps; default 10000.
+        out: folder of the trials; an interrupted grid resumes there.
+        head: "cnn", the task's own, as in the paper; "linear" or "knn", classifiers of
+            scikit-learn on pooled hidden states, fitted in seconds.
+        checkpoint: checkpoint of the upstream, if it needs one: a path, or a name of `hub.locate`.
+        config: TOML of the grid with a table [probe] or [linear]; keywords override it.
+        learning_rates: learning rates to try; default 1e-3.
+        seeds: seeds of the heads; default only 1337.
+        steps: training steps of each head; default 10000.
         layers: weighted (learned sum, the default), mean, or the number of a hidden state.
-        label_field: default: the task's own.
-        unknown_labels: "skip" leaves utterances of dev and test out whose label train lacks.
-        results: folder of result files; default OUT/results.
-        model: row of the leaderboard; default: from the checkpoint or the upstream.
-        corpus: default: the name of the cuts' folder.
-        kind: what the row is.
-        synthetic: mark the corpus as computer-made.
-        pretraining_data: declaration, in words.
-        threads: CPU threads of a trial.
-        jobs: trials at a time.
+        label_field: field of the cuts with the label; default: that of the task.
+        unknown_labels: "skip" skips utterances of dev and test whose label is not in train.
+        results: folder for the result file; default OUT/results.
+        model: name of the leaderboard row; default: from the checkpoint or the upstream.
+        corpus: name of the corpus; default: the name of the folder of cuts.
+        kind: kind of model, shown on the leaderboard.
+        synthetic: mark the corpus as synthetic speech.
+        pretraining_data: free text: what the model was pretrained on.
+        threads: CPU threads of each trial.
+        jobs: trials to run in parallel.
     """
     cuts, out = Path(cuts), Path(out)
     given = None if checkpoint is None else locate(checkpoint)

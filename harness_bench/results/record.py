@@ -113,7 +113,7 @@ _Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e18)]
 
 
 class Interval(BaseModel):
-    """A confidence interval and how it was made."""
+    """A confidence interval and its method."""
 
     model_config = MODEL
 
@@ -130,7 +130,7 @@ class Interval(BaseModel):
 
 
 class Metric(BaseModel):
-    """One figure: value in `unit`, interval where it was measured, direction of better."""
+    """One score: value in `unit`, interval if it was measured, and which direction is better."""
 
     model_config = MODEL
 
@@ -142,9 +142,9 @@ class Metric(BaseModel):
     other_intervals: Annotated[tuple[Interval, ...], Field(max_length=10)] = ()
     # Sample standard deviation over the seeds of which `value` is the mean.
     spread: Annotated[Finite, Field(ge=0)] | None = None
-    # A reported figure digit by digit as its source prints it, where that is not two decimals.
+    # A reported score digit by digit as its source prints it, if it does not have two decimals.
     printed: Annotated[str, Field(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
-    # The author's word that a value of at most 1 % is one, and no fraction such as 0.31 for 31 %.
+    # Confirms that a value of at most 1 % is in per cent, not a fraction such as 0.31 for 31 %.
     is_percent: bool = False
 
     @model_validator(mode="after")
@@ -174,7 +174,7 @@ class Metric(BaseModel):
 
 
 class Leakage(BaseModel):
-    """Whether what the model was trained on shares anything with the split it was scored on."""
+    """Whether the training data share anything with the split that was scored."""
 
     model_config = MODEL
 
@@ -184,7 +184,7 @@ class Leakage(BaseModel):
 
 
 class Costs(BaseModel):
-    """What running the model costs; measured by `harness-bench efficiency`, see docs/scoring.md."""
+    """Speed, memory and size of a model, by `harness-bench efficiency`; see docs/scoring.md."""
 
     model_config = MODEL
 
@@ -197,14 +197,14 @@ class Costs(BaseModel):
 
 
 class Exported(BaseModel):
-    """What an exported graph keeps of the model that it was made from."""
+    """How an exported graph differs from its parent model."""
 
     model_config = MODEL
 
     runtime: Literal["onnx", "onnx-int8", "torchscript"]
-    parent: Name  # its row
+    parent: Name  # name of its leaderboard row
     parent_digest: Digest  # of the head or ASR model
-    max_difference: _Amount  # of any number that comes out
+    max_difference: _Amount  # largest difference of any output value
     # Of the main metric, this minus the parent's on the same utterances; of ASR, by greedy CTC.
     difference: Finite
     interval: Interval  # of the difference, paired
@@ -218,35 +218,35 @@ _MAX_NAME = 200  # bytes of a file name without its suffix
 
 
 class Result(BaseModel):
-    """What one model scored on one split of one task, and everything needed to trust it."""
+    """The scores of one model on one split of one task, with their provenance."""
 
     model_config = MODEL
 
     # A file of version 1 is read as one of 2 that lacks what 2 adds, and is written as such.
     schema_version: Annotated[Literal[1, 2], AfterValidator(lambda _: SCHEMA_VERSION)] = 2
     source: Literal["measured", "reported"]
-    citation: Line = ""  # where a reported figure stands
-    model: Name  # the row's name
+    citation: Line = ""  # source of a reported score
+    model: Name  # name of the leaderboard row
     model_kind: Literal["baseline", "random", "pretrained", "other"]
     task: Name  # ser, did, asr, ... : the downstream folder's or recipe's name
-    # What read the upstream where it is not the task's own head: "linear", "knn".
+    # The head, if it is not the task's own: "linear", "knn".
     head: Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9-]*$")] = ""
     corpus: Name
     split: Name
     synthetic: bool
     main_metric: Name
     metrics: Annotated[dict[Name, Metric], Field(min_length=1, max_length=50)]
-    parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream alone
-    costs: Costs | None = None  # of the upstream alone; of an exported graph, of all of it
+    parameters: Annotated[int, Field(ge=0, le=10**15)] | None = None  # of the upstream only
+    costs: Costs | None = None  # of the upstream only; of an exported graph, all of it
     exported: Exported | None = None
     # Share of each of the upstream's hidden states in the learned weighted sum, the input first.
     layer_weights: Annotated[tuple[Share, ...], Field(max_length=500)] = ()
     checkpoint_digest: Digest | None = None
-    checkpoint_source: Line = ""  # OWNER/NAME@COMMIT, of one from the Hugging Face Hub
+    checkpoint_source: Line = ""  # OWNER/NAME@COMMIT, if it came from the Hugging Face Hub
     split_digest: Digest | None = None  # digest of the sorted utterance ids
     utterances: Annotated[int, Field(ge=1, le=10**12)] | None = None
     hours: Annotated[Finite, Field(ge=0)] | None = None
-    seed: Seed | None = None  # the run's; the first one where there are several
+    seed: Seed | None = None  # the run's; the first of several
     seeds: Annotated[tuple[Seed, ...], Field(max_length=100)] = ()  # all that were averaged over
     # The grid: learning rate tried -> score on the dev set.
     learning_rates: Annotated[dict[Name, Finite], Field(max_length=200)] = {}
@@ -254,7 +254,7 @@ class Result(BaseModel):
     pretraining_data: Text = ""  # declaration: corpora, splits and hours
     licence: Annotated[str, Field(max_length=120)] = ""  # of the weights: SPDX's name, or a line
     paper_url: Link | None = None
-    weights_url: Link | None = None  # where the weights are to be had
+    weights_url: Link | None = None  # where the weights can be downloaded
     homepage_url: Link | None = None
     leakage: Leakage | None = None
     command: Text = ""
@@ -455,11 +455,11 @@ def same_content(first: Path | None, second: Path | None) -> bool:
 
 
 def load_results(folder: Path) -> tuple[dict[Path, Result], dict[Path, str]]:
-    """Read every *.json of a folder -> results by file, and why each file left out is.
+    """Read every *.json of a folder; return file -> result, and file -> why it was left out.
 
-    Left out is a file that is broken, against the schema, with a figure that may be a fraction, or
-    a second one for the same model, task, corpus and split; it does not affect the others. A copy
-    of another file counts once, and a line of the log says so.
+    A file is left out if it is unreadable, violates the schema, has a score that may be a fraction,
+    or is a second one for the same model, task, corpus and split. The others are not affected. A
+    copy of another file counts once, with a message in the log.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no results folder {folder}; score something first.")

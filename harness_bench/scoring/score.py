@@ -53,18 +53,17 @@ def score(
     profile: str = DEFAULT_PROFILE,
     ids: str = "strict",
 ) -> dict[str, Metric]:
-    """Score one system -> metric's name -> value with 95 % intervals.
+    """Score one system; return metric name -> value with a 95 % interval.
 
     Args:
-        predictions: hypotheses or labels by utterance id; or, without truths, a file of
-            `ClassPrediction` or `TextPrediction` lines, a manifest, or shared counts, which hold
-            their truth.
-        truths: references, one for each annotator; of classes one, and a file is one of prepared
+        predictions: hypotheses or labels by utterance id; or, without truths, a file that contains
+            them: `ClassPrediction` or `TextPrediction` lines, a manifest, or counts.
+        truths: references, one per annotator; for classes only one, whose file must be prepared
             cuts. Files of texts may be Kaldi text, trn, STM, CTM or JSON lines.
-        classes: labels are scored instead of texts.
-        field: of the cuts, that holds the true label; default: the one that fits.
-        profile: the text profile.
-        ids: strict refuses ids that do not join, common leaves them out.
+        classes: score labels instead of texts.
+        field: field of the cuts with the true label; default: the one that fits.
+        profile: text normalisation profile.
+        ids: strict: all files must have the same ids; common: score the ids that all have.
     """
     given, *known = (
         one if isinstance(one, Mapping) else Path(one) for one in (predictions, *truths)
@@ -109,16 +108,18 @@ def compare(
     ids: str = "strict",
     cluster: str | None = None,
 ) -> Systems:
-    """Compare two systems or more on the same utterances by the sign-flip test, best first.
+    """Compare two or more systems on the same utterances by the sign-flip test, best first.
 
     Args:
-        systems: name -> file of predictions, or its rows; or files, named by what differs in them.
-        metric: default: `accuracy` of classes, `wer` of texts, `mr_wer` of several references.
-        profile: the text profile; default: `mgb2`.
-        references: files of references, one for each annotator; the systems' files are then
-            hypotheses alone, in any format that `score` reads.
-        ids: strict refuses ids that do not join with the references, common leaves them out.
-        cluster: unit of intervals and tests, such as `speaker`; default: as for `score`.
+        systems: name -> file of predictions, or its rows; or files, named by the parts of their
+            paths that differ.
+        metric: metric to compare; default: `accuracy` for classes, `wer` for texts, `mr_wer` for
+            several references.
+        profile: text normalisation profile; default: `mgb2`.
+        references: files of references, one per annotator; the systems' files are then hypotheses
+            in any format that `score` reads.
+        ids: strict: the ids must equal those of the references; common: score the shared ids.
+        cluster: unit that intervals and tests resample, such as `speaker`; default: as in `score`.
     """
     against = None
     if references:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -36,22 +37,20 @@ def _verbs(group: Any, context: typer.Context, level: int = 2) -> Iterator[str]:
         command = group.get_command(context, name)
         inner = typer.Context(command, info_name=name, parent=context)
         yield f"\n{'#' * level} {inner.command_path.partition(' ')[2]}\n"
-        yield from _help(command.help or "")
+        yield from _help(command.help or "", command.epilog or "")
         yield f"```text\n{command.get_usage(inner).removeprefix('Usage: ')}\n```\n"
         yield from _options(command, inner)
         if hasattr(command, "list_commands"):
             yield from _verbs(command, inner, level + 1)
 
 
-def _help(text: str) -> Iterator[str]:
-    """Write the paragraphs of a help; what is set line by line there becomes code."""
+def _help(text: str, examples: str) -> Iterator[str]:
+    """Write the paragraphs of a help, and its examples as code."""
     for paragraph in re.split(r"\n\s*\n", text.strip()):
-        if not paragraph.startswith("\b"):
-            yield f"{_plain(paragraph)}\n"
-            continue
-        title, _, lines = paragraph.removeprefix("\b\n").partition("\n")
-        code = "\n".join(line.strip() for line in lines.splitlines())
-        yield f"{title}\n\n```bash\n{code}\n```\n"
+        yield f"{_plain(paragraph)}\n"
+    if examples:
+        title, _, lines = examples.partition("\n")
+        yield f"{title}\n\n```bash\n{dedent(lines)}\n```\n"
 
 
 def _options(command: Any, context: typer.Context) -> Iterator[str]:

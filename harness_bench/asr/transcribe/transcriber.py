@@ -146,20 +146,21 @@ def transcribe(
     max_seconds: float = MAX_SECONDS,
     **opening: Any,
 ) -> Iterator[Transcript]:
-    """Yield a transcript per recording, in order; each comes once the next is begun.
+    """Yield a transcript per recording, in order; each is yielded when the next has started.
 
     Args:
-        model: a pack, an unpacked one or a training's folder (see `open_model`), or an open one.
-        audio: files of any length, rate and number of channels, or folders of them.
+        model: a model pack, an unpacked one, a folder that ESPnet trained (see `open_model`), or an
+            open model.
+        audio: files of any length, sampling rate and number of channels, or folders of them.
         max_seconds: longest chunk, see `read_chunks`. Silent chunks are not decoded.
-        opening: fields of `OpenOptions`, such as device="cuda" or beam=5, for a model to be opened.
+        opening: fields of `OpenOptions`, such as device="cuda" or beam=5, for opening `model`.
 
     Returns:
-        one transcript per recording; one that cannot be read has its reason as `problem` and does
-        not affect the others.
+        one transcript per recording. For an unreadable one, `problem` contains the reason; the
+        others are not affected.
 
     Raises:
-        ValueError: no model there, or a folder without audio.
+        ValueError: there is no such model, or a folder has no audio.
     """
     given = [audio] if isinstance(audio, str | Path) else [*audio]
     recordings = [

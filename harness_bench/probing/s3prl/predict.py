@@ -95,15 +95,15 @@ def predict(
     *,
     upstream_checkpoint: str | Path | None = None,
 ) -> Iterator[Answer]:
-    """Classify audio files one by one, in the order given; yield an answer for each.
+    """Classify audio files one by one, in order; yield an answer for each.
 
     Args:
-        probe: see `find_checkpoint`; a head of another project's task is a ValueError, as is one
-            that was trained on another upstream.
-        audio: a file, or files, of any length, rate and number of channels, no folders. One that
-            cannot be read, is cut off, too short or empty, or has NaN or infinite samples gets its
-            reason as the answer; the others are not affected.
-        upstream_checkpoint: where the upstream's checkpoint is now, if it was moved.
+        probe: folder of `probe` or its checkpoint, see `find_checkpoint`. A head of another
+            project's task, or one trained on another upstream, is a ValueError.
+        audio: a file, or files, of any length, sampling rate and number of channels; no folders.
+            For a file that is unreadable, truncated, too short, empty or not finite, the answer
+            contains the reason; the others are not affected.
+        upstream_checkpoint: path of the upstream's checkpoint, if it was moved.
     """
     import torch  # noqa: PLC0415 - heavy
 
