@@ -63,6 +63,7 @@ class StudyJob:
     rank: int = 0  # of jobs that could start, the one with the lowest rank does
     always: bool = False  # never taken for done: it looks at what is on disk, and is fast
     late: bool = False  # begins though the time is over: it is short, and shows what is finished
+    log_apart: bool = False  # its folder is another job's too, or takes no files but its own
 
     @property
     def slug(self) -> str:
@@ -193,7 +194,7 @@ def state_file(out: Path, job: StudyJob) -> Path:
 
 def log_of(out: Path, job: StudyJob) -> Path:
     """Return the log of a job: in its folder, unless it shares that, as late ones do."""
-    own = job.folder and not job.late
+    own = job.folder and not job.late and not job.log_apart
     return out / job.folder / LOG if own else out / JOBS / f"{job.slug}.txt"
 
 

@@ -24,7 +24,7 @@ from harness_bench.study.job import slug_of
 from harness_bench.study.saved import file_of_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from harness_bench.models.config import HubertConfig
     from harness_bench.pretrain.config import FamilyConfig, SourceConfig
@@ -38,6 +38,7 @@ SAVED = "config.json"  # in a study's folder: what it was asked for
 JOINED = "joined.json"  # and the models that joined it later
 CUTS, CORPUS, PRETRAIN, MODELS = "cuts", "corpus", "pretrain", "models"  # folders of a study
 DATA = "data"  # below that of pretraining: corpora that a family prepares on the way
+_NOT_EMPTY = ("seeds", "learning_rates", "models", "heads")  # lists of tasks and of [heads]
 _LONGEST = 256  # characters of a setting that may name a file
 MERGED = "pretraining"  # name of the merged corpora that a family hears
 type RowKind = Literal["baseline", "random", "pretrained", "other"]
@@ -71,6 +72,7 @@ class Study:
     out: Path
     called: str = ""  # its file as the user named it
     given: StudyConfig  # the same without models that joined later
+    joining: Mapping[str, Any] | None = None  # the one that joins now, and its tasks
 
     @cached_property
     def family_file(self) -> Path | None:
@@ -212,6 +214,7 @@ def open_study(
             f"{file} has the form of versions before, with {min(old)!r}. A demo is a study now: "
             "name corpora, models and tasks as egs/demo/real_arabic.toml does (docs/study.md)."
         )
+    _refuse_empty(values, file)
     config = build(StudyConfig, values, source=str(file))
     if seed is not None:
         config = replace(config, seed=seed)
@@ -223,8 +226,27 @@ def open_study(
     ))  # fmt: skip
 
 
+def _refuse_empty(values: Mapping[str, Any], file: Path) -> None:
+    """Refuse a list of nothing, which would be taken for one that is not there."""
+    tasks = values.get("tasks")
+    rows = tasks if isinstance(tasks, list) else ()
+    tables = {f"tasks[{number}]": each for number, each in enumerate(rows)}
+    for table, given in (tables | {"heads": values.get("heads")}).items():
+        for name in _NOT_EMPTY if isinstance(given, dict) else ():
+            if given.get(name) == []:
+                raise ValueError(
+                    f"{file}: {table}.{name} = [] names none. Leave {name} out for the default, or "
+                    "name one or more."
+                )
+
+
 def save_study(study: Study) -> None:
-    """Write what was asked for into the study's folder, for `run-all` and for who reads it."""
+    """Write what was asked for into the study's folder, for `run-all` and for who reads it.
+
+    The folder is the caller's alone meanwhile (`drive.alone`).
+    """
+    if study.joining is not None:
+        write_json(study.out / JOINED, _with_entry(joined_entries(study.out), study.joining))
     places = {name: str(getattr(study, name)) for name in ("base", "data", "called")}
     write_json(study.out / SAVED, {"config": resolved(study.given), **places})
 
@@ -260,8 +282,8 @@ def joined_entries(out: Path) -> list[dict[str, Any]]:
 
 def with_joined(study: Study) -> Study:
     """Return a study with the models that joined it; those of its file come first."""
-    config = study.given
-    for entry in joined_entries(study.out):
+    config, entries = study.given, joined_entries(study.out)
+    for entry in entries if study.joining is None else _with_entry(entries, study.joining):
         model = build(StudyModel, entry["model"], source=str(study.out / JOINED))
         if model.title not in {each.title for each in config.models}:
             tasks = (
@@ -270,6 +292,13 @@ def with_joined(study: Study) -> Study:
             )
             config = replace(config, models=(*config.models, model), tasks=tuple(tasks))
     return replace(study, config=config)
+
+
+def _with_entry(
+    entries: Iterable[Mapping[str, Any]], more: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return the entries with one more, which takes the place of an earlier one of its model."""
+    return [*(each for each in entries if each["model"]["name"] != more["model"]["name"]), more]
 
 
 def _joined_by(task: StudyTask, title: str, config: StudyConfig, *, wanted: bool) -> StudyTask:

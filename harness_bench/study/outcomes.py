@@ -74,6 +74,11 @@ def facts_of(place: Place, model: str) -> dict[str, Any]:
     }
 
 
+def trained_before(place: Place, model: str) -> Any:
+    """Return the outcome of the job that has trained a row by its own name; None without one."""
+    return place.found.get(place.job.settings.get("trained", {}).get(model, ""))
+
+
 def chosen_row(place: Place) -> str:
     """Return the row of an ASR job: the only one, or the student that its heads find best on dev.
 

@@ -178,7 +178,7 @@ class _Plan:
             inputs |= {"files": state}
         yield StudyJob(
             name=f"prepare {name}", kind="prepare", settings=settings, inputs=inputs, after=after,
-            folder=self.study.cuts(name),
+            folder=self.study.cuts(name), log_apart=True,
         )  # fmt: skip
 
     def _absent(self, folder: Path, get: str) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_settings, write_bytes
@@ -16,10 +16,12 @@ from harness_bench.study.job import FILES, JOBS
 from harness_bench.study.opened import SAVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from harness_bench.study.job import Place
 
+_OLD_STAGING = ".publish-*"  # folders of JOBS, as versions before called them
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,16 +30,39 @@ def publish(place: Place, make: Callable[[Path], Iterable[Path]], **changes: Any
 
     A result that differs from the one there in nothing but times and places of the run stays as it
     is, so a study that is run again leaves the same bytes. What the same job published before under
-    other names is removed. Returns the outcome of the job.
+    other names is removed, unless another has published it, too. Returns the outcome of the job.
     """
     jobs = place.out / JOBS
-    with TemporaryDirectory(prefix=".publish-", dir=jobs) as staging:
-        paths = [*make(Path(staging))]
-        names = [_put(path, place.folder, place, changes) for path in paths]
+    with _staging(jobs / f".staging-{place.job.slug}") as staging:
+        names = [_put(path, place.folder, place, changes) for path in make(staging)]
     before = read_note(jobs, name=f"{place.job.slug}.json")
-    if before is not None and before.outcome:
-        remove(place.folder, {*before.outcome[FILES]} - {*names})
+    if before is not None and before.outcome and (gone := {*before.outcome[FILES]} - {*names}):
+        others = published(place.out)
+        others.pop(place.job.slug, None)
+        remove(place.folder, gone.difference(*others.values()))
     return {FILES: names}
+
+
+def published(out: Path) -> dict[str, list[str]]:
+    """Return the names of the results that jobs of a study have published, by the jobs' slugs."""
+    found: dict[str, list[str]] = {}
+    for path in (out / JOBS).glob("publish*.json"):
+        note = None if path.name.endswith(".state.json") else read_note(path.parent, name=path.name)
+        if note and note.outcome:
+            found[path.stem] = list(note.outcome[FILES])
+    return found
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Make an empty folder, for the time of the block; what a job cut off has left of it goes."""
+    for each in (folder, *folder.parent.glob(_OLD_STAGING)):
+        shutil.rmtree(each, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _put(path: Path, results: Path, place: Place, changes: dict[str, Any]) -> str:

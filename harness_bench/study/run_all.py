@@ -5,21 +5,15 @@ What joins is noted in the study's folder, so that a later run of the study's ow
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_bench.core.config import resolved
-from harness_bench.core.files import write_json
 from harness_bench.models import hub
 from harness_bench.study.config import StudyModel
-from harness_bench.study.opened import (
-    JOINED,
-    joined_entries,
-    open_study,
-    reopen_study,
-    with_joined,
-)
+from harness_bench.study.opened import open_study, reopen_study, with_joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +26,7 @@ def joined(
     where: Path, model: str, *, name: str = "", upstream: str = "", pretraining_data: str = "",
     tasks: Sequence[str] = (),
 ) -> Study:  # fmt: skip
-    """Return a study with one more model.
+    """Return a study with one more model, which `save_study` notes as one that joined.
 
     Args:
         where: the folder of a study, or its TOML, whose folder is then runs/NAME.
@@ -52,9 +46,7 @@ def joined(
             f"{where} has a row {more.title!r} of its own; give this model another name by --name."
         )
     entry = {"model": resolved(more), "tasks": _chosen(study.given, more, tasks)}
-    others = [each for each in joined_entries(study.out) if each["model"]["name"] != more.title]
-    write_json(study.out / JOINED, [*others, entry])
-    return with_joined(study)
+    return with_joined(replace(study, joining=entry))
 
 
 def _model(model: str, *, name: str, upstream: str, pretraining_data: str) -> StudyModel:

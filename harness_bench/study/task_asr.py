@@ -99,7 +99,7 @@ class RecognitionTask(StudyTaskJobs):
     @override
     def jobs(self) -> Iterator[StudyJob]:
         seeds = self.seeds()
-        for name in self.names():
+        for name in sorted(self.names(), key=lambda each: each == BEST_STUDENT):  # waits for others
             for number, seed in enumerate(seeds):
                 suffix = f"seed{seed}" * (len(seeds) > 1)
                 yield from self._of_model(name, seed, suffix, first=number == 0)
@@ -121,11 +121,16 @@ class RecognitionTask(StudyTaskJobs):
                 row.model: [job for other, job in heads if other == row] for row in rows
             } if best else {},
         }  # fmt: skip
+        # The best may turn out to be a row that is trained by its own name.
+        own = [row.model for row in rows if best and row.model in self.names()]
+        trained = {each: job_name(ASR, self.task.title, each, suffix) for each in own}
+        settings |= {"trained": trained} if trained else {}
         job = StudyJob(
             name=job_name(ASR, self.task.title, name, suffix), kind=self.kind, settings=settings,
             folder=self.place(*filter(None, [name, suffix])),
             after=(*self.data_jobs, *(() if best else filter(None, [rows[0].made_by]))),
-            wants=(*(row.made_by for row in rows), *(job for _, job in heads)) if best else (),
+            wants=(*(row.made_by for row in rows), *(job for _, job in heads), *trained.values())
+            if best else (),
             needs=Needs(gpus=gpus, memory_gb=_ASR_MEMORY_GB), inputs=self.recipe_files,
         )  # fmt: skip
         yield job

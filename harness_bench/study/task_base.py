@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness_bench.study.opened import Study, StudyRow
 
 RESULTS = "results"
+CURVES = "curves"  # folder of them, whose files the board draws
 
 
 def job_name(*parts: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness_bench.probing.grid import GridConfig
+    from harness_bench.study.config import StudyHeads, StudyTask
     from harness_bench.study.opened import StudyRow
 
 PROBES = "probes"
@@ -49,15 +50,12 @@ class HeadsTask(StudyTaskJobs):
 
         heads, task = self.config.heads, self.task
         values: dict[str, Any] = {"probe": {**heads.probe}, "linear": {**heads.linear}}
-        levels: list[Mapping[str, Any]] = [vars(heads)]
-        if task.grid:
+        levels: list[Mapping[str, Any]] = [_tried(heads)]
+        if task.grid:  # an empty list of it is refused with the rest
             levels.append(read_toml(self.study.path(task.grid)))
-        own = {"probe": task.settings, "linear": task.linear}
-        levels.append(own | {"learning_rates": task.learning_rates, "seeds": task.seeds})
+        levels.append({"probe": task.settings, "linear": task.linear} | _tried(task))
         for level in levels:
-            values |= {
-                name: list(level[name]) for name in ("learning_rates", "seeds") if level.get(name)
-            }
+            values |= {name: level[name] for name in ("learning_rates", "seeds") if name in level}
             for name in ("probe", "linear"):
                 values[name] |= level.get(name, {})
         grid = grid_config(values)
@@ -120,10 +118,17 @@ class HeadsTask(StudyTaskJobs):
         for title, rate in tried.items():
             own = {**settings, "rate": rate, "tried": [], "seed": seeds[0]}
             yield StudyJob(
-                name=title, kind="trial", folder=folder, after=after, settings=own,
+                name=title, kind="trial", folder=folder, after=after, settings=own, log_apart=True,
             )  # fmt: skip
         for seed in seeds[1:]:
             yield StudyJob(
                 name=f"{name} seed{seed}", kind="trial", folder=folder, after=(*after, *tried),
                 settings={**settings, "rate": None, "tried": list(tried), "seed": seed},
+                log_apart=True,
             )  # fmt: skip
+
+
+def _tried(given: StudyHeads | StudyTask) -> dict[str, list[Any]]:
+    """Return the rates and seeds that are named; without one, what stands before them counts."""
+    named = {"learning_rates": given.learning_rates, "seeds": given.seeds}
+    return {name: list(values) for name, values in named.items() if values}

@@ -9,7 +9,8 @@ import pytest
 from harness_bench.core.config import build, resolved
 from harness_bench.study.config import StudyConfig
 from harness_bench.study.opened import open_study, reopen_study, save_study, state_on_disk
-from tests.study.chain import write_study
+from harness_bench.study.plan import plan
+from tests.study.chain import STUDY, write_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,3 +117,20 @@ def test_the_state_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
     (folder / "wav" / "a.wav").write_bytes(b"12")
     assert state_on_disk(folder) != first
     assert state_on_disk(folder / "wav" / "a.wav") not in (None, first)
+
+
+@pytest.mark.parametrize("line", ["seeds = []", "learning_rates = []", "models = []", "heads = []"])
+def test_a_list_of_nothing_is_refused(line: str, tmp_path: Path) -> None:
+    """It would be taken for one that is not there: three seeds, say, where none was wanted."""
+    for table in ('label_field = "dialect"', "[heads]")[: 1 + line.startswith(("seeds", "learn"))]:
+        path = write_study(tmp_path, STUDY.replace(table, f"{table}\n{line}"))
+        with pytest.raises(ValueError, match=rf"{line.split(maxsplit=1)[0]} = \[\] names none"):
+            open_study(path, tmp_path)
+
+
+def test_a_grid_without_a_seed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text("seeds = []\n")
+    table = 'label_field = "dialect"'
+    study = open_study(write_study(tmp_path, STUDY.replace(table, f'{table}\ngrid = "grid.toml"')))
+    with pytest.raises(ValueError, match="seeds"):
+        plan(study)

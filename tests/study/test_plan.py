@@ -14,7 +14,7 @@ import pytest
 from harness_bench.core.config import build
 from harness_bench.pretrain.config import load_preset
 from harness_bench.study.config import JobNeeds, StudyConfig, StudyCorpus
-from harness_bench.study.job import StudyJob, keys, kinds
+from harness_bench.study.job import StudyJob, keys, kinds, log_of
 from harness_bench.study.opened import DEMO, Study, open_study
 from harness_bench.study.plan import plan
 from tests.study.chain import write_study
@@ -215,6 +215,27 @@ def test_every_rate_and_seed_as_a_job_of_its_own(tmp_path: Path) -> None:
         assert rates <= {*jobs[name].after}
     assert rates | seeds <= {*jobs["probe did it1"].after}
     assert {jobs[name].folder for name in rates} == {jobs["probe did it1"].folder}
+    logs = [log_of(tmp_path, job) for job in jobs.values() if job.kind in ("trial", "probe")]
+    assert len({*logs}) == len(logs), "each has a log of its own"
+
+
+def test_no_log_stands_where_a_corpus_is_prepared(tmp_path: Path) -> None:
+    """`prepare` refuses a folder that holds what is not its own, such as a log."""
+    job = plan(chain(tmp_path))["prepare did"]
+    assert log_of(tmp_path, job).parent == tmp_path / "jobs"
+
+
+def test_the_best_student_waits_for_those_with_a_name_of_their_own(tmp_path: Path) -> None:
+    """So that the same training is not done twice; whatever the order of the names."""
+    study = chain(tmp_path)
+    asr = replace(study.config.tasks[1], models=("best student", "fbank", "student"))
+    jobs = plan(replace(study, config=replace(study.config, tasks=(study.config.tasks[0], asr))))
+    best = jobs["asr best student"]
+    assert best.settings["trained"] == {"student": "asr student"}
+    assert "asr student" in best.wants
+    names = [*jobs]
+    assert names.index("asr student") < names.index("asr best student")
+    assert "trained" not in plan(study)["asr best student"].settings
 
 
 def test_tables_come_one_over_the_other(tmp_path: Path) -> None:

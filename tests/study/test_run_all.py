@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
+from harness_bench.study.clusters import EngineConfig
+from harness_bench.study.drive import alone, drive
 from harness_bench.study.opened import JOINED, open_study, save_study
 from harness_bench.study.plan import plan
 from harness_bench.study.run_all import joined
@@ -13,6 +17,8 @@ from tests.study.chain import write_study
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness_bench.study.opened import Study
 
 
 @pytest.fixture
@@ -22,10 +28,17 @@ def out(tmp_path: Path) -> Path:
     return study.out
 
 
+def join(out: Path, model: str, **options: Any) -> Study:
+    """Have a model join, and be noted, as a driver does that holds the folder."""
+    study = joined(out, model, **options)
+    save_study(study)
+    return study
+
+
 def test_a_model_is_what_its_name_says(out: Path, tiny_checkpoint: Path) -> None:
-    study = joined(out, str(tiny_checkpoint), name="folder")
-    study = joined(out, "harness_mini")
-    study = joined(out, "lab/model@v2", pretraining_data="much")
+    join(out, str(tiny_checkpoint), name="folder")
+    join(out, "harness_mini")
+    join(out, "lab/model@v2", pretraining_data="much")
     study = joined(out, "mfcc")
     rows = {row.model: row for row in study.rows.values()}
     assert [*rows][-4:] == ["folder", "harness_mini", "lab/model", "mfcc"]
@@ -42,7 +55,7 @@ def test_what_the_study_had_keeps_its_keys(out: Path) -> None:
     from harness_bench.study.job import keys  # noqa: PLC0415
 
     before = keys(plan(open_study(out.parent / "chain.toml", out)))
-    after = keys(plan(joined(out, "harness_mini", tasks=["did"])))
+    after = keys(plan(join(out, "harness_mini", tasks=["did"])))
     assert {name for name in before if before[name] != after[name]} == {"board"}
     assert {name for name in after.keys() - before.keys() if name.startswith("asr")} == set()
     again = keys(plan(open_study(out.parent / "chain.toml", out)))  # its own file keeps the model
@@ -50,11 +63,23 @@ def test_what_the_study_had_keeps_its_keys(out: Path) -> None:
 
 
 def test_a_model_that_joins_twice_is_one_row(out: Path) -> None:
-    joined(out, "harness_mini", tasks=["did"])
-    study = joined(out, "harness_mini", tasks=["asr"])
+    join(out, "harness_mini", tasks=["did"])
+    study = join(out, "harness_mini", tasks=["asr"])
     assert [*study.rows].count("harness_mini") == 1
     assert "asr harness_mini" in plan(study)
     assert "probe did harness_mini" not in plan(study)
+
+
+def test_a_model_is_noted_by_whoever_holds_the_folder(out: Path) -> None:
+    """Not while another driver is at work there, which would lose it, or take it for its own."""
+    console = Console(file=io.StringIO())
+    first, second = joined(out, "mfcc"), joined(out, "harness_mini")
+    with alone(out), pytest.raises(ValueError, match="Another process"):
+        drive(first, console=console, engine=EngineConfig(workers=1))
+    assert not (out / JOINED).exists()
+    save_study(first)
+    save_study(second)  # opened before the first was noted
+    assert {"mfcc", "harness_mini"} <= open_study(out.parent / "chain.toml", out).rows.keys()
 
 
 def test_mistakes_leave_the_study_as_it_was(out: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.files import read_settings
 from harness_bench.core.workdir import read_note
 from harness_bench.leaderboard.build import build, make_board
-from harness_bench.study.job import FILES, JOBS
+from harness_bench.study.job import FILES, JOBS, slug_of
 from harness_bench.study.opened import SAVED
-from harness_bench.study.publishing import remove
+from harness_bench.study.publishing import published, remove
 from harness_bench.study.saved import STUDY, saved_study
-from harness_bench.study.task_base import RESULTS
+from harness_bench.study.task_base import CURVES, RESULTS
 
 _MOST_SHOWN = 300  # results; more take long to compare, and fill no screen
 
@@ -43,16 +43,18 @@ def board_of(out: Path) -> Board | None:
 
 
 def drop_outdated(place: Place) -> None:
-    """Remove results of jobs that the study no longer has, or that could not be made this time.
+    """Remove results and curves of jobs that the study no longer has, or that failed this time.
 
     Those of its jobs that --only left out stay.
     """
     there = {name for outcome in place.found.values() for name in outcome.get(FILES, ())}
     planned = saved_study(place.out).jobs if (place.out / STUDY).is_file() else {}
     others = {job.slug for name, job in planned.items() if name not in place.job.wants}
-    published: set[str] = set()
-    for path in (place.out / JOBS).glob("publish*.json"):
-        note = None if path.name.endswith(".state.json") else read_note(path.parent, name=path.name)
-        if note and note.outcome:
-            (there if path.stem in others else published).update(note.outcome[FILES])
-    remove(place.out / RESULTS, published - there)
+    outdated: set[str] = set()
+    for slug, names in published(place.out).items():
+        (there if slug in others else outdated).update(names)
+    remove(place.out / RESULTS, outdated - there)
+    made = {slug_of(name) for name in place.found} | others
+    for path in (place.out / RESULTS / CURVES).glob("*.json"):
+        if path.stem not in made and read_note(place.out / JOBS, name=path.name) is not None:
+            path.unlink()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from harness_bench.core.files import write_json
 from harness_bench.pretrain.config import load_family
 from harness_bench.pretrain.figure2 import compare_trained, draw_figure
+from harness_bench.study.job import FILES
+from harness_bench.study.task_base import CURVES, RESULTS
 
 if TYPE_CHECKING:
     from harness_bench.study.job import Place
@@ -21,5 +23,9 @@ def run(place: Place) -> dict[str, Any]:
     settings = place.job.settings
     found = compare_trained(load_family(Path(place.job.paths["family"])), settings["variants"])
     report = draw_figure(found, place.out / "pretrain", place.folder)
-    write_json(place.out / "results" / "curves" / f"{place.job.slug}.json", report)
-    return {"share_of_entropy": report["common_share_of_entropy"]}
+    shown = place.out / RESULTS / CURVES / f"{place.job.slug}.json"
+    write_json(shown, report)
+    return {
+        "share_of_entropy": report["common_share_of_entropy"],
+        FILES: [str(shown.relative_to(place.folder, walk_up=True))],
+    }

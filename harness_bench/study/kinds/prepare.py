@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.corpora.prepare import PrepareConfig, prepare
+from harness_bench.study.job import LOG
 from harness_bench.study.outcomes import refuse_absent
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ def run(place: Place) -> dict[str, Any]:
     layout, folder = given.pop("layout"), given.pop("folder")
     # A path below the study's folder where the study made the corpus itself.
     root = place.out / folder if (place.out / folder).exists() else Path(folder)
-    place.log.unlink(
-        missing_ok=True
-    )  # of an earlier failure; `prepare` refuses what is not its own
+    # Of a version before, whose failure left it; `prepare` refuses what is not its own.
+    (place.folder / LOG).unlink(missing_ok=True)
     report = prepare(
         layout, str(root), place.folder,
         PrepareConfig(

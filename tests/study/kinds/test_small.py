@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,17 @@ from harness_bench.results.predictions import ClassPrediction
 from harness_bench.results.record import Result, load_result
 from harness_bench.scoring import publish as publisher
 from harness_bench.study.job import JOBS, Place, StudyJob, note
-from harness_bench.study.kinds import audit, board, checkpoint, costs, merge, prepare, prepared
+from harness_bench.study.kinds import (
+    asr,
+    audit,
+    board,
+    broadcast,
+    checkpoint,
+    costs,
+    merge,
+    prepare,
+    prepared,
+)
 from harness_bench.study.opened import SAVED
 from harness_bench.study.outcomes import chosen_row, facts_of, leakage_of
 from harness_bench.study.publishing import publish
@@ -20,6 +31,7 @@ from harness_bench.study.saved import session
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 
 def place(out: Path, found: dict[str, Any] | None = None, **settings: Any) -> Place:
@@ -161,7 +173,27 @@ def test_a_result_under_another_name_takes_the_place_of_the_old(tmp_path: Path) 
     second = _publish(tmp_path, "digits")
     assert sorted(tmp_path.glob("work/*.json")) == sorted([second, strange])
     assert len([*tmp_path.glob("work/predictions/*")]) == 1
-    assert [*tmp_path.glob("jobs/.publish-*")] == []
+
+
+def test_what_another_job_published_too_stays(tmp_path: Path) -> None:
+    """The best student may be a row with a job of its own, and then another."""
+    first = _publish(tmp_path, "words")
+    work = note(tmp_path, StudyJob(name="publish asr own", kind="x"), "key")
+    work.begin()
+    work.finish({"results": [first.name]})
+    second = _publish(tmp_path, "digits")
+    assert sorted(tmp_path.glob("work/*.json")) == sorted([first, second])
+
+
+def test_what_a_killed_job_left_of_its_results_goes(tmp_path: Path) -> None:
+    """Of this version, and of those before, which gave the folders names that nobody knows."""
+    staging = (tmp_path / JOBS / f".staging-{StudyJob(name='a job', kind='x').slug}", ".publish-x")
+    for name in staging:
+        (tmp_path / JOBS / name / "predictions").mkdir(parents=True)
+        (tmp_path / JOBS / name / "half.json").touch()
+    (name,) = [path.name for path in _publish(tmp_path, "words").parent.glob("*.json")]
+    assert "words" in name
+    assert [*(tmp_path / JOBS).glob(".*")] == []
 
 
 def test_without_times_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
@@ -190,3 +222,31 @@ def test_a_board_drops_results_of_jobs_that_are_no_more(tmp_path: Path) -> None:
         assert left == {"now.json", "left.json", "strange.json"}
         board.drop_outdated(Place(tmp_path, job, {}))  # it failed this time
     assert not (tmp_path / "results" / "now.json").exists()
+
+
+def test_a_board_drops_curves_of_a_figure_that_is_no_more(tmp_path: Path) -> None:
+    """Those of somebody else stay, and those of a figure that --only left out."""
+    curves = tmp_path / "results" / "curves"
+    curves.mkdir(parents=True)
+    figure = StudyJob(name="figure2", kind="figure2", folder="figure2")
+    for name in ("figure2", "strange"):
+        write_json(curves / f"{name}.json", {})
+    note(tmp_path, figure, "key").begin()
+    job = StudyJob(name="board", kind="board", wants=("figure2",))
+    board.drop_outdated(Place(tmp_path, job, {"figure2": {}}))
+    with session(tmp_path, {"figure2": figure}, {"figure2": "key"}, title="t"):
+        board.drop_outdated(Place(tmp_path, replace(job, wants=()), {}))
+        assert {path.stem for path in curves.iterdir()} == {"figure2", "strange"}
+    with session(tmp_path, {}, {}, title="t"):
+        board.drop_outdated(Place(tmp_path, replace(job, wants=()), {}))
+    assert {path.stem for path in curves.iterdir()} == {"strange"}
+
+
+@pytest.mark.parametrize("kind", [asr, broadcast])
+def test_the_best_student_is_not_trained_twice(kind: ModuleType, tmp_path: Path) -> None:
+    """One that is named itself has been trained by its own job."""
+    rows: dict[str, Any] = {"a": {"made_by": "pretrain a", "kind": "pretrained"}, "b": {}}
+    heads = {"a": ["ser a"], "b": ["ser b"]}
+    found = {"ser a": {"dev": 9.0}, "ser b": {"dev": 1.0}, "asr a": {"model": "a", "asr": "asr/a"}}
+    here = place(tmp_path, found, heads=heads, rows=rows, trained={"a": "asr a"})
+    assert kind.run(here) == found["asr a"]
