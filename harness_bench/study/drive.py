@@ -93,7 +93,8 @@ def rehearse(study: Study, engine: EngineConfig, only: Sequence[str] = ()) -> Dr
     chosen = select(jobs, only)
     return dry_run(
         study.out, chosen, title=study.config.title, workers=workers_for(engine, chosen),
-        sources=sorted(sources), lacks=engine.lacks,
+        sources=sorted(sources),
+        lacks=lambda job: engine.lacks(job.needs) or lacks_gpus(job, engine),
     )  # fmt: skip
 
 
@@ -102,14 +103,23 @@ def require_gpus(jobs: Mapping[str, StudyJob], engine: EngineConfig) -> None:
 
     The engine tells of jobs that have a GPU each; this is of those that share one.
     """
-    for job in jobs.values() if engine.kind == "local" else ():
-        given = job.settings.get("recipe" if job.kind == ASR else "given") or {}
-        number = int(given.get("ngpu", 0))
-        if number and not job.needs.gpus and number > (found := gpu_count()):
-            raise ValueError(
-                f"{job.name}: ngpu = {number}, but torch sees {found} GPUs here. Look at "
-                "nvidia-smi and `harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
-            )
+    for job in jobs.values():
+        if why := lacks_gpus(job, engine):
+            raise ValueError(f"{job.name}: {why}")
+
+
+def lacks_gpus(job: StudyJob, engine: EngineConfig) -> str:
+    """Say which GPUs a job of ASR that shares them would miss here; nothing where it can run."""
+    if engine.kind != "local" or job.needs.gpus:
+        return ""
+    given = job.settings.get("recipe" if job.kind == ASR else "given") or {}
+    number = int(given.get("ngpu", 0)) if isinstance(given, dict) else 0
+    if not number or number <= (found := gpu_count()):
+        return ""
+    return (
+        f"ngpu = {number}, but torch sees {found} GPUs here. Look at nvidia-smi and "
+        "`harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
+    )
 
 
 @contextmanager

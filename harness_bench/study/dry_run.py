@@ -16,6 +16,7 @@ from rich.text import Text
 from harness_bench.core import hub as core_hub
 from harness_bench.corpora.doctor.catalogue import catalogue
 from harness_bench.models import hub
+from harness_bench.probing.s3prl.hub import own_names
 from harness_bench.study.estimate import Durations, time_left
 from harness_bench.study.job import finished, keys
 from harness_bench.study.look import stacked_bar
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness_bench.study.job import Needs, StudyJob
+    from harness_bench.study.job import StudyJob
 
 _HOUR = 3600.0
 _HUB_LAYOUT = "hf"
@@ -52,12 +53,13 @@ class StageCost:
 
 @dataclass(frozen=True, kw_only=True)
 class AbsentInput:
-    """A corpus or checkpoint that is not here."""
+    """A corpus or checkpoint that is not here, or cannot be opened."""
 
     name: str
-    how: str  # to get it
+    how: str  # to get it; of a broken one, what is wrong with it
     jobs: tuple[str, ...]  # that cannot run without it
     fetched: bool  # the study gets it itself where there is a network
+    broken: bool = False  # it is here, and is not what it is said to be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class DryRun:
 
 def dry_run(
     out: Path, jobs: Mapping[str, StudyJob], *, title: str, workers: int,
-    sources: Sequence[str] = (), lacks: Callable[[Needs], str] = lambda _: "",
+    sources: Sequence[str] = (), lacks: Callable[[StudyJob], str] = lambda _: "",
 ) -> DryRun:  # fmt: skip
     """Look at what is finished and what is absent; nothing is made, and nobody is asked.
 
@@ -96,7 +98,7 @@ def dry_run(
         title: of the study.
         workers: so many jobs run at a time.
         sources: where those hours are from.
-        lacks: says why no worker can ever run a job with such needs, and nothing where one can.
+        lacks: says why no worker can ever run a job, and nothing where one can.
     """
     statuses = _statuses(out, jobs, title)
     durations = Durations.measured(statuses.values())
@@ -112,7 +114,7 @@ def dry_run(
         title=title,
         stages=tuple(_stage(kind, found, durations) for kind, found in by_kind.items()),
         absent=tuple(_absent(jobs)),
-        lacking=dict(Counter(filter(None, (lacks(job.needs) for job in jobs.values())))),
+        lacking=dict(Counter(filter(None, map(lacks, jobs.values())))),
         workers=workers,
         hours=None if seconds is None else seconds / _HOUR,
         free_gb=shutil.disk_usage(place).free / 1e9,
@@ -159,10 +161,13 @@ def _absent(jobs: Mapping[str, StudyJob]) -> list[AbsentInput]:
             behind.setdefault(each, []).append(name)
     found: dict[str, AbsentInput] = {}
     for name, job in jobs.items():
-        for what, how, fetched in _absent_of(job):
+        told = [(what, how, fetched, False) for what, how, fetched in _absent_of(job)]
+        for what, how, fetched, broken in told or [(*each, False, True) for each in _broken(job)]:
             before = found[what].jobs if what in found else ()
             needing = tuple(dict.fromkeys([*before, *_closure(name, behind)]))
-            found[what] = AbsentInput(name=what, how=how, jobs=needing, fetched=fetched)
+            found[what] = AbsentInput(
+                name=what, how=how, jobs=needing, fetched=fetched, broken=broken
+            )
     return list(found.values())
 
 
@@ -197,6 +202,34 @@ def _absent_of(job: StudyJob) -> Iterator[tuple[str, str, bool]]:
     else:
         for name, how in settings.get("get", {}).items():
             yield name, how or _expected(job), False
+
+
+def _broken(job: StudyJob) -> Iterator[tuple[str, str]]:
+    """Yield what one job reads that is here and cannot be used: its path, and why not.
+
+    Settings and headers are read, no weights and no audio.
+    """
+    from harness_bench.cuts.store import splits  # noqa: PLC0415 - where there is something to open
+
+    path: Path | None = None
+    look: Callable[[Path], object] = splits
+    if job.kind == "prepared":
+        path = Path(job.settings["cuts"])
+    elif job.kind == "checkpoint" and job.settings["upstream"] in own_names():
+        path, look = Path(job.settings["model"]), _shape_of
+    elif "teacher" in job.inputs:
+        path, look = Path(job.inputs["teacher"][0]), _shape_of
+    if path is not None and path.exists():
+        try:
+            look(path)
+        except ValueError as error:
+            yield str(path), str(error)
+
+
+def _shape_of(path: Path) -> object:
+    from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - loads torch
+
+    return shape_of(path)
 
 
 def _expected(job: StudyJob) -> str:
@@ -272,7 +305,7 @@ def summary(found: DryRun) -> list[Text]:
         lines.append(Text(f"?: of {unknown} of them nobody can say how long they take.", "dim"))
     lines += [Text(f"Estimated {source}.", "dim") for source in found.sources]
     for each in found.absent:
-        what = "to be fetched" if each.fetched else "absent"
+        what = "to be fetched" if each.fetched else "unusable" if each.broken else "absent"
         jobs = f"{len(each.jobs)} job{'s' * (len(each.jobs) != 1)} cannot do without"
         style = "yellow" if each.fetched else "red"
         lines += [Text(f"{what}: {each.name} ({jobs})", style), Text(f"  {each.how}")]

@@ -271,7 +271,7 @@ class BroadcastTask(RecognitionTask):
         for name in self.task.corpora:
             corpus = self.config.corpora[name]
             if not Path(sources[corpus.layout]).is_dir():
-                absent[name] = corpus.get
+                absent[f"{name} ({sources[corpus.layout]})"] = corpus.get
         yield StudyJob(
             name=self.data_jobs[0], kind="asr_data", folder=self.place(),
             settings={"sources": sources, "given": kept} | ({"get": absent} if absent else {}),

@@ -25,6 +25,9 @@ def test_a_gpu_that_is_not_there_is_missed_before_hours_of_pretraining(
         drive.require_gpus(jobs, EngineConfig())
     cluster = EngineConfig(kind="slurm", workers=1, memory_gb=8, walltime="1:00:00")
     drive.require_gpus(jobs, cluster)  # GPUs of its nodes count, and not those of this machine
+    told = drive.rehearse(open_study(GPU, tmp_path), EngineConfig(workers=1)).lacking
+    asr = [name for name, job in jobs.items() if job.kind == "asr"]
+    assert [(number, "ngpu = 1" in why) for why, number in told.items()] == [(len(asr), True)]
     monkeypatch.setattr(drive, "gpu_count", lambda: 2)
     drive.require_gpus(jobs, EngineConfig())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,35 @@ def test_what_is_absent_is_told_with_how_to_get_it_and_what_needs_it(study: Stud
     assert not study.out.exists(), "nothing is made"
 
 
+def test_what_is_here_and_is_not_what_it_should_be_is_told(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    """By its settings and headers, before hours of other work; what is whole is not mentioned."""
+    torn = tmp_path / "torn"
+    shutil.copytree(tiny_checkpoint, torn)
+    weights = torn / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    no_cuts = tmp_path / "no cuts"
+    no_cuts.mkdir()
+    jobs = {}
+    for path in (tiny_checkpoint, torn, no_cuts):
+        settings = {"model": str(path), "upstream": "harness_local"}
+        jobs[path.name] = StudyJob(name=path.name, kind="checkpoint", settings=settings)
+    jobs["cuts"] = StudyJob(name="cuts", kind="prepared", settings={"cuts": str(no_cuts)})
+    labels = StudyJob(
+        name="labels", kind="labels", settings={"data": None}, inputs={"teacher": [str(torn), "x"]}
+    )
+    found = {each.name: each for each in dry_run(
+        tmp_path, jobs | {"labels": labels}, title="x", workers=1
+    ).absent}  # fmt: skip
+    assert found.keys() == {str(torn), str(no_cuts)}
+    assert all(
+        each.broken and not each.fetched and each.name in each.how for each in found.values()
+    )
+    assert found[str(torn)].jobs == ("torn", "labels")
+    assert found[str(no_cuts)].jobs == ("no cuts", "cuts")
+
+
 def test_finished_and_cut_off_jobs_are_counted(tmp_path: Path) -> None:
     jobs = {
         name: StudyJob(name=name, kind="tests.study.tiny_job", needs=Needs(hours=2.0, cpus=3))
@@ -94,7 +124,7 @@ def test_hours_are_of_cpus_and_gpus(tmp_path: Path) -> None:
         )
     }
     engine = EngineConfig(workers=8)
-    found = dry_run(tmp_path, jobs, title="x", workers=8, lacks=engine.lacks)
+    found = dry_run(tmp_path, jobs, title="x", workers=8, lacks=lambda job: engine.lacks(job.needs))
     by_kind = {stage.kind: stage for stage in found.stages}
     assert by_kind["big"].gpu_hours == 24
     assert by_kind["big"].cpu_hours == 0

@@ -169,12 +169,15 @@ def test_every_corpus_is_prepared_as_the_paper_has_it(jobs: dict[str, StudyJob])
     assert len(parts) == len(SHAPES) + len(OTHERS)
 
 
-def test_what_is_absent_says_how_to_get_it(jobs: dict[str, StudyJob]) -> None:
+def test_what_is_absent_says_how_to_get_it(study: Study, jobs: dict[str, StudyJob]) -> None:
     """A licensed corpus is not to be guessed: each is named with its way."""
     ways = [job.settings["get"] for job in of_kind(jobs, "prepare")]
     assert all(isinstance(way, str) and len(way) > 20 for way in ways)
     (data,) = of_kind(jobs, "asr_data")
-    assert data.settings["get"].keys() == {"QASR", "MGB2", "MGB3"}
+    told = dict(each.removesuffix(")").split(" (") for each in data.settings["get"])
+    assert told.keys() == {"QASR", "MGB2", "MGB3"}
+    assert {*told.values()} == {*data.settings["sources"].values()}
+    assert all(Path(folder).is_relative_to(study.data) for folder in told.values())
 
 
 def test_the_family_is_the_one_that_is_used_by_hand(study: Study) -> None:
