@@ -350,13 +350,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Score one set; bad input ends it with one line, not a traceback."""
+def score(arguments: Sequence[str] | None = None) -> Path:
+    """Score one set as a command line says, this process's by default; see `run`."""
     options = _parser().parse_args(arguments)
     if (options.asr_model or options.inference_config) and not options.asr:
-        sys.exit("error: --asr_model and --inference_config go with --asr DIR")
+        raise ValueError("--asr_model and --inference_config go with --asr DIR")
+    return run(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score one set; bad input ends it with one line, not a traceback."""
     try:
-        path = run(options)
+        path = score(arguments)
     except ValueError as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"Result: {path}\n")

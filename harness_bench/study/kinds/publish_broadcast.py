@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.asr.config import words_of
-from harness_bench.core.process import run_logged
+from harness_bench.asr.score import score
 from harness_bench.results.record import load_result, write_result
 from harness_bench.study.broadcast import DECODED
 from harness_bench.study.outcomes import facts_of, leakage_of
@@ -29,17 +28,15 @@ def _results(place: Place, folder: Path) -> Iterator[Path]:
     model, asr, expdir = found["model"], place.out / found["asr"], place.out / settings["expdir"]
     facts, kind = facts_of(place, model), "synthetic " * settings["synthetic"]
     for name, scored in zip(settings["sets"], settings["scored"], strict=True):
-        results = folder / name
         corpus = Path(scored["cuts"]).name
-        command = [sys.executable, "-m", "harness_bench.asr.score", *words_of(
+        # In this process: one of its own would import for seconds what is here from job to job.
+        path = score(words_of(
             cuts=expdir / "data", split=name, decoded=asr / DECODED / name, corpus=corpus,
-            out=asr / DECODED, results=results, model=model, model_kind=facts["model_kind"],
+            out=asr / DECODED, results=folder / name, model=model, model_kind=facts["model_kind"],
             asr=asr, asr_model=settings["asr_model"], result_split=scored["split"],
             inference_config=settings["inference_config"], synthetic=settings["synthetic"],
             profile=settings["profile"],
-        )]  # fmt: skip
-        run_logged(command, asr / DECODED / "scores.log", threads=1)
-        (path,) = results.glob("*.json")
+        ))  # fmt: skip
         result = load_result(path).model_copy(
             update=facts | {
                 "corpus": f"{kind}{scored['corpus']}",
