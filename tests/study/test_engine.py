@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness_bench.core.files import read_jsonl
-from harness_bench.study.clusters import EngineConfig
+from harness_bench.study.clusters import EngineConfig, WorkersConfig
 from harness_bench.study.engine import Task, run
 from harness_bench.study.job import Ended, Needs, StudyJob, last_state
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 KIND = "tests.study.tiny_job"
 TWO = EngineConfig(workers=2, tries=2)
+GPUS, ON_GPUS = ("4", "7"), ("gpu a", "gpu b", "gpu c", "gpu d")
 
 
 def named(*jobs: StudyJob) -> dict[str, StudyJob]:
@@ -51,13 +54,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         job("behind", "broken"),
         job("killer", kills=True),
         StudyJob(name="huge", kind=KIND, needs=Needs(gpus=99)),
+        *(replace(job(name, seconds=0.2), needs=Needs(gpus=1)) for name in ON_GPUS),
         job("board", wants=("heads", "behind", "killer", "huge")),
         StudyJob(name="always", kind=KIND, always=True),
     )
     heard: list[Ended] = []
-    before = dict(os.environ)
-    ended = run(out, jobs, TWO, watch=heard.append)
-    assert dict(os.environ) == before  # Dask sets some for its workers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", ",".join(GPUS))
+        before = dict(os.environ)
+        ended = run(out, jobs, replace(TWO, gpu=WorkersConfig(workers=2)), watch=heard.append)
+        assert dict(os.environ) == before  # Dask sets some for its workers
     return out, jobs, ended, heard
 
 
@@ -70,9 +76,24 @@ def test_every_job_ends_and_a_failure_stays_its_own(study: Study) -> None:
     assert states == {
         "data": "done", "heads": "done", "broken": "failed", "behind": "left out",
         "killer": "failed", "huge": "failed", "board": "done", "always": "done",
-    }  # fmt: skip
+    } | dict.fromkeys(ON_GPUS, "done")  # fmt: skip
     assert ended["broken"].why == "no such corpus"
     assert "gpu" in ended["huge"].why
+
+
+def test_a_gpu_has_one_job_at_a_time_which_sees_no_other(study: Study) -> None:
+    """The devices are made up: what counts is which worker gets which job, and what it is told."""
+    out, _, ended, _ = study
+    rows = [row for row in read_jsonl(out / "runs.jsonl") if row["name"] in ON_GPUS]
+    seen = {(row["pid"], row["CUDA_VISIBLE_DEVICES"]) for row in rows}
+    assert {device for _, device in seen} <= {*GPUS}
+    assert len({pid for pid, _ in seen}) == len({device for _, device in seen}) == len(seen)
+    for pid, _ in seen:
+        mine = [ended[row["name"]] for row in rows if row["pid"] == pid]
+        spans = sorted((each.begun, each.begun + each.seconds) for each in mine)
+        assert all(end <= begun for (_, end), (begun, _) in itertools.pairwise(spans))
+    others = [row for row in read_jsonl(out / "runs.jsonl") if row["name"] not in ON_GPUS]
+    assert not {row["pid"] for row in others} & {pid for pid, _ in seen}
 
 
 def test_a_job_that_kills_its_workers_is_given_up(study: Study) -> None:
