@@ -230,7 +230,7 @@ def _minus(ours: Metric | None, theirs: Metric | None) -> LaidCell:
     if ours is None or theirs is None:
         return LaidCell()
     text = signed(ours.value - theirs.value, DECIMALS)
-    if (span := ours.interval) is None:
+    if (span := ours.interval) is None or not span.is_known:
         return LaidCell(text)
     low, high = span.low - theirs.value, span.high - theirs.value
     moved = span.model_copy(update={"low": low, "high": high})

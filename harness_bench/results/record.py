@@ -122,6 +122,11 @@ class Interval(BaseModel):
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     method: Name  # such as "jackknife over 6 clusters, t with 4.8 df"
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it says anything: one utterance alone, or units all alike, have no width."""
+        return self.low < self.high
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low > self.high:

@@ -100,6 +100,19 @@ def test_differences_carry_the_interval_of_ours() -> None:
         assert lines_of(table)["wide"][2:] == [f"{wer:.1f}", "–", "60.0"]
 
 
+def test_an_interval_without_width_claims_nothing() -> None:
+    """One utterance, or all alike: its spread is unknown, so no difference is certain."""
+    found = made(wer=30)
+    known = found[0].main.interval
+    assert known is not None
+    alone = known.model_copy(update={"low": 30, "high": 30})
+    metric = found[0].main.model_copy(update={"interval": alone})
+    one = found[0].model_copy(update={"metrics": {found[0].main_metric: metric}})
+    table = lay_out(LAYOUT, [one, *found[1:], *PRINTED_ROWS], {})
+    (line,) = (x for block in table.blocks for x in block if x[1].text == DIFFERENCE)
+    assert (line[4].text, line[4].small, line[4].bold) == ("+9.8", "", False)
+
+
 def test_both_counts_of_parameters() -> None:
     """With the pretraining head, as the paper counts, and the exported upstream alone."""
     counts = {"large": 316_993_408, "wide": 65_068_928}
