@@ -16,6 +16,7 @@ from harness_bench.pretrain.scaling import lr_by_rule, lr_warning, seconds_per_u
 if TYPE_CHECKING:
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
 
+_LEAST = 0.01  # GPU-hours that are told apart from none
 LABEL_BYTES = 2  # uint16
 FLOAT_BYTES = 4
 STATE_COPIES = 3  # weights and Adam's two moments
@@ -196,6 +197,11 @@ def _short(figure: float) -> float:
     return float(f"{figure:.4g}")  # the digits that an estimate has
 
 
+def _hours(figure: float) -> str:
+    """Write GPU-hours for people: those of a laptop's models are next to none."""
+    return f"< {_LEAST}" if 0 < figure < _LEAST else f"{figure:,.4g}"
+
+
 def render_plan(rows: list[dict[str, Any]]) -> str:
     """Return the plan as a table with its totals below."""
     header = (
@@ -209,8 +215,8 @@ def render_plan(rows: list[dict[str, Any]]) -> str:
     own = [row for row in rows if row["labels_shared_with"] == row["name"]]
     labels = sum(row["label_bytes"] or 0 for row in own)
     total = (
-        f"In all {usual:,.4g} GPU-hours on H100 at 10 % of its bf16 peak ({goal:,.4g} at 40 %), "
-        f"{size_text(disk)} of states and checkpoints, {size_text(labels)} of labels."
+        f"In all {_hours(usual)} GPU-hours on H100 at 10 % of its bf16 peak ({_hours(goal)} at "
+        f"40 %), {size_text(disk)} of states and checkpoints, {size_text(labels)} of labels."
     )
     note = "By the operation count of forward and backward pass. Features are never written."
     warnings = [row["lr_warning"] for row in rows if row["lr_warning"]]
@@ -228,6 +234,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         "-" if row["lr_by_rule"] is None else f"{row['lr_by_rule']:.2g}",
         f"{row['audio_hours_seen_at_most']:,.4g} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
-        f"{row['gpu_hours_at_10_percent']:,.3g}", f"{row['gpu_hours_at_40_percent']:,.3g}",
+        _hours(row["gpu_hours_at_10_percent"]), _hours(row["gpu_hours_at_40_percent"]),
         label_size if shared == row["name"] else f"of {shared}", size_text(row["disk_bytes"]),
     )  # fmt: skip
