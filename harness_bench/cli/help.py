@@ -108,20 +108,20 @@ def _record(param: Any, ctx: Any) -> Record | None:
 
 def _write_parameters(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
     arguments: list[Record] = []
-    panels: dict[str, list[Record]] = {}
-    rest: list[Record] = []  # options without a panel; --help is one
+    options: list[tuple[str, Record]] = []  # panel and record, as declared; --help has no panel
     for param in params:
         if (record := _record(param, ctx)) is None:
             continue
         if param.param_type_name == "argument":
             arguments.append(record)
-        elif panel := getattr(param, "rich_help_panel", None):
-            panels.setdefault(panel, []).append(record)
         else:
-            rest.append(record)
-    if sum(map(len, panels.values())) + len(rest) <= MANY_OPTIONS:
-        panels, rest = {}, [row for rows in panels.values() for row in rows] + rest
-    for title, rows in (("Arguments", arguments), *panels.items(), ("Options", rest)):
+            options.append((getattr(param, "rich_help_panel", None) or "Options", record))
+    if len(options) - 1 <= MANY_OPTIONS:
+        options = [("Options", record) for _, record in options]
+    panels: dict[str, list[Record]] = {"Arguments": arguments}
+    for panel, record in sorted(options, key=lambda option: option[0] == "Options"):
+        panels.setdefault(panel, []).append(record)
+    for title, rows in panels.items():
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
