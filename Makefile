@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := runs
-# The extra `fairseq` stays out of the environment: see tools/peers.sh.
+# The dependency group `peers` stays out of the environment: see tools/peers.sh.
 # Tests side by side, a file each; every process may hold a GB and more of libraries. In the order of
 # names: by numbers of tests the longest would come last, and one process would wait for the other.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

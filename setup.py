@@ -1,4 +1,4 @@
-"""Ship the plugin folders that stand beside the package inside it.
+"""Ship the plugin folders that stand beside the package inside it, and a README for PyPI.
 
 ``upstream/`` becomes ``harness_bench.upstream`` and so on: as top-level packages they would
 collide with other distributions (a PyPI package named ``downstream`` exists, for one). The
@@ -7,19 +7,44 @@ the demo's study as ``harness_bench.study.shipped``.
 Everything else is in pyproject.toml.
 """
 
-from setuptools import find_packages, setup
+import re
+import tomllib
+from pathlib import Path
 
+from setuptools import find_namespace_packages, find_packages, setup
+
+ROOT = Path(__file__).parent
 FOLDERS = ("upstream", "downstream", "leaderboard")
 PRESETS = {
     "harness_bench.pretrain.paper": "egs/harness/pretrain1/conf",
     "harness_bench.study.shipped": "egs/demo",
 }
+# [words](place), with a ! before a picture, whose place is a path of the repository.
+RELATIVE = re.compile(r"(!?)\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)")
+
+
+def readme() -> str:
+    """Return README.md as PyPI can show it: with links to the repository, or without any."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    source = project.get("urls", {}).get("Source", "").rstrip("/")
+
+    def place(found: re.Match[str]) -> str:
+        picture, words, path = found.groups()
+        if source:
+            return f"{picture}[{words}]({source}/{'raw' if picture else 'blob'}/main/{path})"
+        return "" if picture else words
+
+    return RELATIVE.sub(place, (ROOT / "README.md").read_text(encoding="utf-8"))
+
 
 setup(
     packages=[
         *find_packages(include=["harness_bench*"]),
+        *find_namespace_packages(include=["harness_bench.models.box*"]),  # folders of files alone
         *PRESETS,
         *(f"harness_bench.{name}" for name in find_packages(include=[f"{f}*" for f in FOLDERS])),
     ],
     package_dir={f"harness_bench.{folder}": folder for folder in FOLDERS} | PRESETS,
+    long_description=readme(),
+    long_description_content_type="text/markdown",
 )

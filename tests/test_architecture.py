@@ -4,14 +4,20 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from harness_bench.core.extras import OPTIONAL
 
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
@@ -29,6 +35,10 @@ MAY_IMPORT = {
     "downstream": BELOW_ALL | {"downstream", "probing"},
     "leaderboard": BELOW_ALL | {"leaderboard"},
 }
+# Modules whose distribution has another name, or is brought and pinned by another.
+MODULES = {"dask": "distributed", "pydantic_core": "pydantic", "sklearn": "scikit-learn",
+           "yaml": "pyyaml"}  # fmt: skip
+ONLY_ELSEWHERE = {"gradio"}  # imported in the Space alone, which has requirements of its own
 # Class names that plugins have by convention.
 FIXED_NAMES = {"Corpus", "DownstreamExpert", "UpstreamExpert"}
 # The only parts of harness_bench that may name the leaderboard; plugins are found, never named.
@@ -167,6 +177,19 @@ def test_core_names_no_plugin() -> None:
     assert core != every
     assert not breaches(core, lambda module: parts_imported(module) & set(PLUGIN_FOLDERS))
     assert not breaches(every, lambda module: parts_imported(module) & {"upstream", "downstream"})
+
+
+def test_what_is_imported_is_declared() -> None:
+    """What a library of ours happens to bring today may be gone with its next version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    named = MODULES | {module: library.distribution for module, library in OPTIONAL.items()}
+    found = {name for path in files(*SHIPPED) for name in top_levels(tree(path))}
+    found -= {*sys.stdlib_module_names, "harness_bench", "", *ONLY_ELSEWHERE}
+    used = {canonicalize_name(named.get(name, name)) for name in found}
+    assert used - declared == {"wandb"}  # one's own choice, as OPTIONAL says
+    assert declared - used == {"urllib3"}  # see pyproject.toml
 
 
 def test_class_names_are_unique() -> None:

@@ -2,16 +2,23 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
+from packaging.utils import canonicalize_name
+from readme_renderer import markdown
 
 from harness_bench import __version__
+from tools import third_party
 
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
@@ -23,7 +30,10 @@ BOXED = [
     Path("harness_bench/models/box/new_model", name)
     for name in ("model.safetensors", "it1.train.jsonl", "curves.png", "LICENSE.md")
 ]
-BUILD_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
+BUILD_FILES = (
+    "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "THIRD_PARTY.md",
+    "CHANGELOG.md",
+)  # fmt: skip
 INVENTORY = Path(__file__).with_name("packaging_inventory.py")
 GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
 
@@ -51,11 +61,24 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path) -> Path:
+def sdist(source: Path) -> Path:
     """Build with the setuptools that is here; nothing is downloaded."""
+    (source / "tests").mkdir()
+    (source / "tests" / "test_new.py").touch()  # what setuptools takes along unless it is told
+    return built("--sdist", source)
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    """Build from the tree, as from a clone."""
+    return built("--wheel", source)
+
+
+def built(kind: str, source: Path) -> Path:
+    """Build one distribution of a folder into its dist/; return the file."""
     out = source / "dist"
-    run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source))
-    (made,) = out.glob("*.whl")
+    run("-m", "build", kind, "--no-isolation", "--outdir", str(out), str(source))
+    (made,) = out.glob("*.whl" if kind == "--wheel" else "*.tar.gz")
     return made
 
 
@@ -112,9 +135,71 @@ def test_the_wheel_holds_every_file_of_the_source_and_nothing_else(
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if not name.startswith(facts)} == expected
     assert {installed_as(NEW), "harness_bench/py.typed", *map(str, BOXED)} <= expected
-    assert f"{facts}/licenses/LICENSE" in names
-    metadata = zipfile.ZipFile(wheel).read(f"{facts}/METADATA").decode()
-    assert "License-Expression: Apache-2.0" in metadata
+    licences = {"LICENSE", "THIRD_PARTY.md", "harness_bench/models/box/harness_mini/LICENSE.md"}
+    assert {f"{facts}/licenses/{name}" for name in licences} <= {*names}
+
+
+def test_the_sdist_makes_the_same_wheel(
+    source: Path, sdist: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """Whoever packages it for a cluster or a distribution builds from the sdist alone."""
+    with tarfile.open(sdist) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    brought = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
+    made_by_setuptools = {Path("PKG-INFO"), Path("setup.cfg")}
+    extra = {path for path in brought - made_by_setuptools if not (source / path).is_file()}
+    assert {path.parts[0] for path in extra} <= {"harness_ssl_bench.egg-info"}
+    assert not any(path.parts[0] == "tests" for path in brought)
+    assert {*map(Path, BUILD_FILES)} <= brought
+    assert contents(built("--wheel", unpacked)) == contents(wheel)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Return every file of a wheel; the last lists the others."""
+    with zipfile.ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def test_the_metadata_are_whole_and_the_readme_renders(wheel: Path) -> None:
+    """PyPI refuses broken metadata at the upload, and shows a README it cannot render as text."""
+    (name,) = (name for name in contents(wheel) if name.endswith(".dist-info/METADATA"))
+    found = Metadata.from_email(contents(wheel)[name], validate=True)
+    assert (found.name, str(found.version)) == ("harness-ssl-bench", __version__)
+    assert found.license_expression == "Apache-2.0 AND CC-BY-4.0"
+    assert {*(found.provides_extra or ())} == {"demo", "espnet", "onnx", "s3prl"}
+    readme = found.description or ""
+    page = markdown.render(readme, stream=sys.stderr)
+    assert page is not None
+    assert "<table>" in page
+    links = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert not [link for link in links if not link.startswith(("https://", "#"))]
+
+
+def test_links_of_the_readme_lead_to_the_repository(source: Path, tmp_path: Path) -> None:
+    """Pages and pictures of the repository are not on PyPI."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    urls = '[project.urls]\nSource = "https://example.org/h"\n\n[project.scripts]'
+    (tmp_path / "pyproject.toml").write_text(project.replace("[project.scripts]", urls))
+    (tmp_path / "README.md").write_text("![a](b.png) [c](d.md#e) [f](https://g) [h](#i)")
+    shutil.copy(source / "setup.py", tmp_path)
+    code = "import setuptools; setuptools.setup = lambda **k: print(k['long_description'])"
+    told = run("-c", f"{code}; import runpy; runpy.run_path('setup.py')", cwd=tmp_path)
+    assert told.split() == [
+        "![a](https://example.org/h/raw/main/b.png)", "[c](https://example.org/h/blob/main/d.md#e)",
+        "[f](https://g)", "[h](#i)",
+    ]  # fmt: skip
+
+
+def test_every_dependency_has_its_licence() -> None:
+    """`third_party` refuses a dependency without a use, a licence or, of GPL kind, a word on it."""
+    kept = third_party.PAGE.read_text(encoding="utf-8").splitlines()
+    due = third_party.page().splitlines()
+    assert not [line for line in due if line not in kept], "run tools/third_party.py"
+    # Python 3.13 brings more; nothing else is left over.
+    names = {canonicalize_name(each.name) for each in distributions()}
+    left = [line for line in kept if line not in due and line.startswith("| ")]
+    assert not [line for line in left if line.split(" | ")[0].strip("| ") in names]
 
 
 def test_the_installed_wheel_finds_what_the_clone_finds(installed: Path) -> None:

@@ -43,6 +43,7 @@ from harness_bench.asr.recipe import (
 )
 from harness_bench.core import workdir
 from harness_bench.core.config import STRICT, build, resolved
+from harness_bench.core.extras import require
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.log import say
 from harness_bench.core.process import bound, run_logged
@@ -50,6 +51,7 @@ from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
 
 LOG, OUTCOME = "log.txt", "outcome.json"
+_BY_ESPNET = {7, 8, 11, 12, 14}  # stages; 5 as well, where tokens are sentencepiece's
 _PREDICTIONS_STAGE = 13  # the next one packs the model
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
@@ -122,6 +124,7 @@ def run_asr(
         if work.finished and all(path.is_file() for path in predictions.values()):
             outcome = build(AsrOutcome, read_json(out / OUTCOME), source=str(out / OUTCOME))
             return replace(outcome, predictions=predictions)  # it may have been moved
+        require("espnet2")
         # ESPnet would go on with what other inputs left.
         work.begin(clear=_PRODUCTS, config=config, seed=config.seed)
         (out / LOG).unlink(missing_ok=True)
@@ -206,7 +209,11 @@ def _chosen(name: str, script: str, *words: str) -> tuple[list[Step], Path | Non
             run_official(recipe, Path(root))
             return [], None
         found = recipe.steps()
-    steps = [(f"Stage {step.number}: {step.title}", step.run) for step in found]
+    chosen = [*found]
+    by_espnet = _BY_ESPNET | ({5} if config.token_type == "bpe" else set())  # noqa: S105 - no secret
+    if any(step.number in by_espnet for step in chosen):
+        require("espnet2")  # before hours of data preparation, not after
+    steps = [(f"Stage {step.number}: {step.title}", step.run) for step in chosen]
     if not steps:
         raise ValueError(
             f"no stage is left to run: --stage {config.stage} --stop_stage {config.stop_stage} "

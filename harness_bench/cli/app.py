@@ -14,6 +14,7 @@ import typer
 from harness_bench.cli import corpora, evaluate, models, results, score, start, study, train
 from harness_bench.cli.help import Verbs
 from harness_bench.cli.options import opt
+from harness_bench.core.extras import explain
 from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
 
@@ -50,6 +51,11 @@ def main() -> None:
         app()
     except (ValueError, RuntimeError, OSError) as error:
         typer.echo(f"harness-bench: {escaped(str(error))}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (way_out := explain(error)) is None:
+            raise
+        typer.echo(f"harness-bench: {way_out}", err=True)
         sys.exit(2)
     except SystemExit as over:
         if over.code == STOPPED:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from harness_bench.core.extras import OPTIONAL, PACKAGE, Optional, is_installed
 from harness_bench.core.workdir import PACKAGES
 
 SUPPORTED = ((3, 12), (3, 14))
-# distribution, module, what it serves, how to get it
-OPTIONAL = (
-    ("espnet-s3prl", "s3prl", "SER and DID heads", "uv pip install 'harness-ssl-bench[s3prl]'"),
-    ("espnet", "espnet2", "ASR recipes", "uv pip install 'harness-ssl-bench[espnet]'"),
-    ("espeakng-loader", "espeakng_loader", "the synthetic demo corpus (GPL, a program of its own)",
-     "uv pip install 'harness-ssl-bench[demo]'"),
-)  # fmt: skip
 LEAST_FREE_GB = 5
 
 
@@ -34,9 +27,11 @@ class Diagnosis:
 
 def diagnose() -> list[Diagnosis]:
     """Look at Python, libraries, optional parts, devices and the disk."""
-    libraries = [_library(name) for name in PACKAGES if name not in {row[0] for row in OPTIONAL}]
-    optional = [_optional(*row) for row in OPTIONAL]
-    return [_python(), *libraries, *optional, _clash(), _device(), _bash(), _disk()]
+    extras = {module: each for module, each in OPTIONAL.items() if each.extra}
+    optional = {each.distribution for each in extras.values()}
+    libraries = [_library(name) for name in PACKAGES if name not in optional]
+    parts = [_optional(module, library) for module, library in extras.items()]
+    return [_python(), *libraries, *parts, _clash(), _device(), _bash(), _disk()]
 
 
 def _python() -> Diagnosis:
@@ -56,24 +51,27 @@ def _version(name: str) -> str | None:
 def _library(name: str) -> Diagnosis:
     version = _version(name)
     verdict: Literal["ok", "broken"] = "ok" if version else "broken"
-    return Diagnosis(name, verdict, version or "not installed; run `make setup`")
+    return Diagnosis(name, verdict, version or f"not installed; `pip install {PACKAGE}` brings it")
 
 
-def _optional(name: str, module: str, purpose: str, how: str) -> Diagnosis:
-    if importlib.util.find_spec(module) is None:
-        return Diagnosis(name, "missing", f"serves {purpose}; get it with: {how}")
-    return Diagnosis(name, "ok", f"{importlib.metadata.version(name)}, serves {purpose}")
+def _optional(module: str, library: Optional) -> Diagnosis:
+    name, serves = library.distribution, f"serves {library.serves}"
+    if not is_installed(module):
+        return Diagnosis(name, "missing", f"{serves}; get it with: {library.command}")
+    return Diagnosis(name, "ok", f"{importlib.metadata.version(name)}, {serves}")
 
 
 def _clash() -> Diagnosis:
     """s3prl and its maintained fork share files: only one may be installed."""
     if (version := _version("s3prl")) is None:
         return Diagnosis("s3prl clash", "ok", "only the maintained fork, or none")
-    detail = f"s3prl {version} is installed too; run: uv pip uninstall s3prl espnet-s3prl, then "
-    return Diagnosis("s3prl clash", "broken", detail + "uv pip install espnet-s3prl")
+    detail = f"s3prl {version} is installed too; run: pip uninstall s3prl espnet-s3prl, then "
+    return Diagnosis("s3prl clash", "broken", detail + "pip install espnet-s3prl")
 
 
 def _device() -> Diagnosis:
+    if not is_installed("torch"):
+        return Diagnosis("device", "missing", "torch tells of GPUs, and is not installed")
     import torch
 
     detail = f"no GPU; CPU with {torch.get_num_threads()} threads (everything works on it)"

@@ -19,6 +19,7 @@ import numpy as np
 
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.audio.io import standard
+from harness_bench.core.extras import require
 from harness_bench.core.files import digest_strings, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import PROVENANCE, OldNote, WorkDir
@@ -102,13 +103,8 @@ def plan_digest(planned: list[Planned]) -> str:
 
 def _wheel_version() -> str:
     """Return the version of eSpeak NG's wheel, without loading it."""
-    try:
-        return importlib.metadata.version(_WHEEL)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ValueError(
-            f"The demo corpus needs eSpeak NG, which the optional package {_WHEEL} brings. "
-            "Install it with `pip install 'harness-ssl-bench[demo]'`."
-        ) from error
+    require("espeakng_loader")
+    return importlib.metadata.version(_WHEEL)
 
 
 def _speak_all(folder: Path, task: str, planned: list[Planned], seed: int) -> dict[str, float]:

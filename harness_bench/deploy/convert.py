@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from harness_bench.core.extras import require
 from harness_bench.core.files import atomic_path, write_json, write_text
 from harness_bench.core.workdir import versions
 from harness_bench.deploy.board import examine
@@ -26,7 +27,6 @@ from harness_bench.models.runtime import (
     WAVEFORMS,
     GraphConfig,
     Runtime,
-    extra,
     open_session,
     write_config,
 )
@@ -103,7 +103,7 @@ def _write_graph(subject: Exportable, folder: Path, to: Runtime) -> Run:
     if to == "torchscript":
         return _checked(subject, _to_script(subject, folder / SCRIPT))
     for name in ("onnx", "onnxruntime"):
-        extra(name)
+        require(name)
     with TemporaryDirectory() as spare:
         whole = Path(spare) / GRAPH if to == "onnx-int8" else folder / GRAPH
         _to_onnx(subject, whole)

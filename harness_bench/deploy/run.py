@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, override
 
+from harness_bench.core.extras import require
 from harness_bench.deploy.board import SOME, ExportCheck, parents_result, publish_beside
 from harness_bench.deploy.checkpoint import checkpoint_subject
 from harness_bench.deploy.convert import write_export
@@ -74,6 +75,7 @@ def _opened(
         head = open_head(source, upstream_checkpoint)
         return head.subject, None if cuts is None else head.examine(cuts, split)
     if is_asr(source):
+        require("espnet2")
         from harness_bench.deploy.ctc import TrainedCtc  # noqa: PLC0415 - ESPnet
 
         ctc = TrainedCtc(source, upstream_checkpoint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build
+from harness_bench.core.extras import load
 from harness_bench.core.files import read_json, write_text
 from harness_bench.models import hub
 
@@ -130,7 +130,7 @@ class Graph:
 
 def open_session(path: Path, threads: int | None = None) -> Any:
     """Open a graph on the CPU; one that onnxruntime refuses is a ValueError."""
-    ort = extra("onnxruntime")
+    ort = load("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its warnings are for its developers; errors are raised too
     count = int(os.environ.get("OMP_NUM_THREADS") or 0) if threads is None else threads
@@ -143,17 +143,6 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         if not path.is_file():
             raise ValueError(f"There is no file {path}; export the model again.") from error
         raise ValueError(f"{path} is no graph that onnxruntime runs: {error}") from error
-
-
-def extra(name: str) -> Any:
-    """Import a library of the extra `onnx`; its absence is a ValueError that says how."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(
-            f"Exported models need {name}, which is not installed: pip install "
-            "'harness-ssl-bench[onnx]'."
-        ) from error
 
 
 def padded(waves: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

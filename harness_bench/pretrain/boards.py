@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness_bench.core.config import resolved
+from harness_bench.core.extras import require
 from harness_bench.core.files import read_json, write_json
 from harness_bench.core.log import say
 from harness_bench.pretrain.state import WANDB_FILE
@@ -114,11 +114,8 @@ class WeightsAndBiases:
 
 def check_boards(config: PretrainConfig) -> None:
     """Refuse a board whose package is missing: a `ValueError` that says how to install it."""
-    if config.wandb_project is not None and find_spec("wandb") is None:
-        raise ValueError(
-            f"wandb_project = {config.wandb_project!r} needs the package wandb; `pip install "
-            "'wandb>=0.31'`, or leave the key out."
-        )
+    if config.wandb_project is not None:
+        require("wandb", f"wandb_project = {config.wandb_project!r}")
 
 
 def open_boards(run: Run) -> list[FigureBoard]:

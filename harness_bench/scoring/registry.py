@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MetricKind = Literal["class", "text", "references"]
 DEFAULT_PROFILE = "mgb2"
+ABSENT = "absent"  # version of a profile whose library is not installed
 JOINED_BY = "+"  # between profiles that follow one another
 
 
@@ -66,8 +67,8 @@ def get_metric(name: str) -> MetricPlugin:
 
 
 def profile_names() -> list[str]:
-    """List the text profiles there are."""
-    return sorted(_profiles())
+    """List the text profiles whose libraries are installed."""
+    return sorted(name for name, profile in _profiles().items() if profile.version != ABSENT)
 
 
 def get_profile(name: str) -> Profile:

@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT
+from harness_bench.core.extras import is_installed
 from harness_bench.core.process import THREAD_VARIABLES
 
 if TYPE_CHECKING:
@@ -165,7 +166,9 @@ def pool_of(needs: Needs) -> Pool:
 
 @cache
 def gpu_count() -> int:
-    """Count the GPUs that this process may use."""
+    """Count the GPUs that this process may use; without torch none."""
+    if not is_installed("torch"):
+        return 0
     import torch  # noqa: PLC0415 - seconds
 
     return torch.cuda.device_count()

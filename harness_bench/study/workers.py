@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.extras import MissingLibraryError, require
 from harness_bench.core.log import say
 from harness_bench.core.process import THREAD_VARIABLES
 from harness_bench.study.alive import repeated
@@ -201,7 +201,9 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _say_dashboard(client: Client) -> None:
-    if importlib.util.find_spec("bokeh") is None:
-        say("No dashboard: Dask draws it with bokeh, which is absent (pip install bokeh).")
+    try:
+        require("bokeh")
+    except MissingLibraryError as missing:
+        say(f"No dashboard: {missing}")
     else:
         say(f"Dask's dashboard: {client.dashboard_link}")

@@ -1,5 +1,6 @@
 """The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -119,6 +120,25 @@ def test_a_run_of_the_scripts_before_is_finished(tone_corpus: Path, tmp_path: Pa
     (tmp_path / "predictions.test.jsonl").touch()
     write_json(tmp_path / "outcome.json", asdict(outcome))
     assert run_asr(upstream="fbank", checkpoint=None, cuts=tone_corpus, out=tmp_path) == outcome
+
+
+def test_without_espnet_nothing_begins(
+    tone_corpus: Path, tmp_path: Path, start: Callable[..., AsrOutcome],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Stages 1 to 10 take hours on the corpora of the paper, and do without it."""
+    monkeypatch.setitem(sys.modules, "espnet2", None)
+    with pytest.raises(ValueError, match=r"harness-ssl-bench\[espnet\]"):
+        start(out=tmp_path / "out")
+    assert not runs(tmp_path)
+    recipe = recipe_folder(AsrConfig().recipe)
+    conf = recipe / "conf"
+    words = ["prepared", str(recipe / "run.sh"), "--cuts", str(tone_corpus),
+             "--asr_config", str(conf / "train_asr.yaml"), "--expdir", str(tmp_path / "exp"),
+             "--inference_config", str(conf / "decode.yaml")]  # fmt: skip
+    with pytest.raises(SystemExit, match=r"harness-ssl-bench\[espnet\]"):
+        run.main(words)
+    assert not (tmp_path / "exp").exists()
 
 
 @pytest.mark.parametrize("upstream", ["fbank", "harness"])

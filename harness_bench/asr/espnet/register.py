@@ -1,7 +1,8 @@
 """Make ESPnet know the frontend `harness` and the data type `harness_features`."""
 
 import importlib
-import importlib.util
+
+from harness_bench.core.extras import is_installed, require
 
 # espnet3 keeps its own copy of espnet2's table of frontends.
 _TASKS = ("espnet2.tasks.asr", "espnet3.systems.esp2_asr.task")
@@ -17,7 +18,9 @@ def register() -> None:
     """Add the frontend to every ASR task of the installed ESPnet, and the type of cached features.
 
     Repeating it is harmless. A DataLoader's workers need no entry: they get the open reader.
+    ESPnet not being installed is a `ValueError` that says how to install it.
     """
+    require("espnet2")
     from espnet2.train.dataset import DATA_TYPES  # noqa: PLC0415 - heavy
 
     from harness_bench.asr.espnet.frontend import HarnessFrontend  # noqa: PLC0415 - heavy
@@ -27,5 +30,5 @@ def register() -> None:
     DATA_TYPES[DATA_TYPE] = {"func": FeatureReader, "kwargs": [], "help": _HELP}
 
     for task in _TASKS:
-        if importlib.util.find_spec(task.partition(".")[0]) is not None:
+        if is_installed(task.partition(".")[0]):
             importlib.import_module(task).frontend_choices.classes[NAME] = HarnessFrontend

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness_bench.core.extras import require
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import first_rank, say
 from harness_bench.core.stage_times import StageTimes
@@ -106,6 +107,8 @@ def main() -> None:
         times, words = Path(*words[1:2]), words[2:]
     try:
         commands = parse(words)
+        if any(module.startswith("espnet") for _, module, _ in commands):
+            require("espnet2")
         _ = StageTimes(times).rows  # before hours of training, not after
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -9,10 +9,10 @@ import ast
 import difflib
 import functools
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
+from harness_bench.core.extras import require
 from harness_bench.core.registry import package_folder, packages_in
 from harness_bench.models import hub as models
 
@@ -60,12 +60,8 @@ def index() -> dict[str, str]:
 
 def s3prl_folder() -> Path:
     """Return the folder of the installed s3prl without importing it."""
-    spec = importlib.util.find_spec("s3prl")
-    if spec is None or spec.origin is None:
-        raise ValueError(
-            "s3prl is not installed. Install it with `pip install 'harness-ssl-bench[s3prl]'`."
-        )
-    return Path(spec.origin).parent
+    require("s3prl")
+    return package_folder("s3prl")
 
 
 def checkpoint_of(upstream: str, given: str | Path | None) -> Path | None:

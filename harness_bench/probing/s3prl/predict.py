@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness_bench.core.extras import require
 from harness_bench.core.files import read_json, write_json
 from harness_bench.models.hub import locate, source_of
 from harness_bench.probing.grid import GRID
@@ -59,6 +60,7 @@ def find_checkpoint(probe: Path) -> Path:
 
 def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None) -> Any:
     """Make s3prl's runner with the weights of a checkpoint, its models in eval mode."""
+    require("s3prl")
     activate()
     from s3prl.downstream.runner import Runner  # noqa: PLC0415 - heavy, and only once activated
 

@@ -2,11 +2,11 @@
 
 import importlib.metadata
 
+from harness_bench.core.extras import is_installed
+from harness_bench.scoring.registry import ABSENT
+
 NAME = "lhotse"
-try:
-    VERSION = importlib.metadata.version("lhotse")
-except importlib.metadata.PackageNotFoundError:  # A page is made without it.
-    VERSION = "absent"
+VERSION = importlib.metadata.version("lhotse") if is_installed("lhotse") else ABSENT
 RULE = (
     "Punctuation and diacritics removed, Eastern digits to Western, lower case, "
     "words of one letter dropped."
