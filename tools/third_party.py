@@ -181,10 +181,10 @@ def page() -> str:
     lines += ["", "## NVIDIA's libraries\n", NVIDIA]
     lines += ["", "## What these bring in turn\n", "| package | brought by | licence |",
               "| --- | --- | --- |"]  # fmt: skip
-    for name in sorted({each for found in everything.values() for each in found} - own):
-        brings = [group for group, found in everything.items() if name in found]
+    for other in sorted({each for found in everything.values() for each in found} - own):
+        brings = [group for group, found in everything.items() if other in found]
         where = CORE if CORE in brings else ", ".join(f"`[{group}]`" for group in brings)
-        lines.append(f"| {name} | {where} | {licence(distribution(name))} |")
+        lines.append(f"| {other} | {where} | {licence(distribution(other))} |")
     return "\n".join(lines) + "\n"
 
 
