@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from harness_bench.study.job import Place
 
 _OLD_STAGING = ".publish-*"  # folders of JOBS, as versions before called them
+# Of costs, what differs from one measurement to the next.
+_UNMEASURED = {
+    "real_time_factor": None, "gpu_real_time_factor": None, "peak_bytes": None, "hardware": "",
+}  # fmt: skip
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,12 +71,12 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 def _put(path: Path, results: Path, place: Place, changes: dict[str, Any]) -> str:
     result = load_result(path)
-    if not place.job.settings["times"]:
-        changes |= {"created": NO_TIME, "seconds": None, "stage_seconds": {}}
     called = read_settings(place.out / SAVED).get("called")
     command = f"harness-bench study {called}" if called else "harness-bench demo"
     predictions = path.parent / result.predictions if result.predictions else None
     result = result.model_copy(update={"command": command} | changes)
+    if not place.job.settings["times"]:
+        result = _without_times(result)
     if predictions is not None:
         relative = f"{PREDICTIONS}/{result.file_name.removesuffix('.json')}.jsonl"
         result = result.model_copy(update={"predictions": relative})
@@ -81,6 +85,14 @@ def _put(path: Path, results: Path, place: Place, changes: dict[str, Any]) -> st
     if not _says_the_same(there, result):
         write_result(there, result)
     return there.name
+
+
+def _without_times(result: Result) -> Result:
+    """Return a result without what differs from one run of the same work to the next."""
+    update: dict[str, Any] = {"created": NO_TIME, "seconds": None, "stage_seconds": {}}
+    if result.costs is not None:
+        update["costs"] = result.costs.model_copy(update=_UNMEASURED)
+    return result.model_copy(update=update)
 
 
 def _says_the_same(path: Path, result: Result) -> bool:

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,8 +187,8 @@ def test_a_killed_study_has_the_same_board(
     rng.shuffle(kills)
     out = tmp_path / "out"
     out.mkdir()
-    file = write_study(tmp_path, WITHOUT_TIMES)
-    words = ("-m", "harness_bench.cli", "study", "run", str(file), "--out", ".", "--jobs", "2")
+    write_study(tmp_path, WITHOUT_TIMES)
+    words = ("-m", "harness_bench.cli", "study", "run", CALLED, "--out", ".", "--jobs", "2")
     study = Study(out, words)
     for what in kills:
         done = states(out).count("done") + rng.randint(2, 7)
@@ -204,12 +204,16 @@ def test_a_killed_study_has_the_same_board(
 def undisturbed_board(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the board where nothing happens, without Dask."""
     folder = tmp_path_factory.mktemp("board")
-    study = open_study(write_study(folder, WITHOUT_TIMES), folder / "out")
+    write_study(folder, WITHOUT_TIMES)
+    (folder / "out").mkdir()
+    with chdir(folder / "out"):
+        study = open_study(Path(CALLED), Path())
     save_study(study)
     run_here(study.out, plan(study))
     return board(study.out)
 
 
+CALLED = "../chain.toml"  # results name the study as it was called
 WITHOUT_TIMES = STUDY.replace("seed = 3\n", "seed = 3\n[board]\ntimes = false\n", 1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness_bench.core.files import read_json, write_json
 from harness_bench.cuts.store import read_cuts, write_cuts
 from harness_bench.results.predictions import ClassPrediction
-from harness_bench.results.record import Result, load_result
+from harness_bench.results.record import Costs, Result, load_result
 from harness_bench.scoring import publish as publisher
 from harness_bench.study.job import JOBS, Place, StudyJob, note
 from harness_bench.study.kinds import (
@@ -137,7 +137,9 @@ ROWS = [
 ]
 
 
-def _publish(out: Path, corpus: str, *, times: bool = True, rows: Any = ROWS) -> Path:
+def _publish(
+    out: Path, corpus: str, *, times: bool = True, rows: Any = ROWS, **changes: Any
+) -> Path:
     def make(folder: Path) -> list[Path]:
         template = publisher.Template(
             Result, model="m", model_kind="other", task="did", corpus=corpus, split="test",
@@ -146,7 +148,7 @@ def _publish(out: Path, corpus: str, *, times: bool = True, rows: Any = ROWS) ->
         return [publisher.publish(publisher.class_result(rows, template), rows, folder)]
 
     here = place(out, times=times)
-    outcome = publish(here, make)
+    outcome = publish(here, make, **changes)
     work = note(out, here.job, "key")
     work.begin()
     work.finish(outcome)
@@ -199,7 +201,12 @@ def test_what_a_killed_job_left_of_its_results_goes(tmp_path: Path) -> None:
 def test_without_times_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
     one = _publish(tmp_path / "a", "words", times=False).read_bytes()
     assert one == _publish(tmp_path / "b", "words", times=False).read_bytes()
-    assert load_result(_publish(tmp_path / "a", "words", times=False)).seconds is None
+    costs = Costs(real_time_factor=0.1, peak_bytes=7, disk_bytes=9, hardware="here")
+    found = load_result(_publish(tmp_path / "a", "words", times=False, costs=costs))
+    assert found.seconds is None
+    assert found.costs == Costs(disk_bytes=9)  # the rest is measured, each time a little else
+    timed = load_result(_publish(tmp_path / "c", "words", costs=costs))
+    assert (timed.seconds, timed.costs) == (1.0, costs)
 
 
 def test_a_board_drops_results_of_jobs_that_are_no_more(tmp_path: Path) -> None:
