@@ -162,7 +162,7 @@ def _clear(out: Path, shards: Sequence[FeatureShard], identity: str, job: Job) -
     if old and (out / FACTS).is_file():
         before = read_json(out / FACTS)
         changed = [key for key, value in job.facts.items() if before.get(key) != value]
-        say(f"Made anew, because of other {', '.join(changed) or 'audio'}: {len(old)} shards.")
+        say(f"Computed again, for changed {', '.join(changed) or 'audio'}: {len(old)} shards.")
     for path in (out / TABLE, out / SHAPES, out / FACTS, out / SKIPPED, *partial):
         path.unlink(missing_ok=True)
     kept = {record_path(out, shard) for shard in shards if shard.name in fresh}
@@ -205,7 +205,7 @@ def _write_tables(
     ]
     if not places:
         first = "; ".join(map(": ".join, list(unheard.items())[:1]))
-        raise ValueError(f"{out}: none of {len(unheard)} utterances can be heard. {first}")
+        raise ValueError(f"{out}: none of {len(unheard)} utterances is usable. {first}")
     inputs = {name: str(value) for name, value in job.facts.items()}
     write_provenance(out, config=resolved(job.config), seed=None, inputs=inputs)
     write_json(out / FACTS, job.facts)

@@ -253,7 +253,7 @@ def read_table(path: Path) -> dict[str, str]:
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         key, _, value = line.partition(" ")
         if key in rows:
-            raise ValueError(f"{path}:{number} repeats {key!r}; every key must stand once.")
+            raise ValueError(f"{path}:{number} repeats {key!r}; every key must occur once.")
         if key:
             rows[key] = value
     return rows

@@ -103,7 +103,10 @@ class Recipe:
         """Stage 5: list for this model's training what has too few frames for it, of all sets."""
         c, upstream = self.config, None
         if Path(c.asr_exp, stages.BEGUN).is_file() and not fit.has_list(self.lists / self.fit):
-            say(f"{c.asr_exp} holds a training of an older version, which goes on with all of them")
+            say(
+                f"{c.asr_exp} contains a training of an older version, which resumes with all "
+                "utterances"
+            )
             return
         if self.checkpoint:
             from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
@@ -452,7 +455,7 @@ def complete_broadcast(c: BroadcastConfig) -> BroadcastConfig:
             listed = " ".join(known)
             raise ValueError(f"set {name!r}: {corpus} has no split {split!r}; it has: {listed}")
         if not (folder := getattr(c, corpus)):
-            raise ValueError(f"--{corpus} DIR is missing; --stage 2 goes on with prepared data")
+            raise ValueError(f"--{corpus} DIR is missing; --stage 2 starts from prepared data")
         if not Path(folder).is_dir():
             raise ValueError(f"--{corpus} {folder}: there is no such folder")
     return replace(c, cuts=cuts, test_sets=tests)

@@ -137,7 +137,7 @@ def training_fields(
     elif kind == "pretrained" and checkpoint:
         if Path(checkpoint).exists():
             return fields | upstream_fields(Path(checkpoint))
-        say(f"checkpoint {checkpoint} is not there: the result tells neither its digest nor size")
+        say(f"checkpoint {checkpoint} is missing: the result has neither its digest nor its size")
     return fields
 
 
@@ -165,7 +165,7 @@ def config_text(settings: dict[str, Any]) -> str:
     if len(text) > _MAX_TEXT:
         raise ValueError(
             f"The training config has {len(text)} letters without its tokens, a result takes "
-            f"{_MAX_TEXT}. Take out of {CONFIG} what is no setting."
+            f"{_MAX_TEXT}. Remove from {CONFIG} what is not a setting."
         )
     return text
 

@@ -52,7 +52,7 @@ def prepare_once(corpus: str, root: Path, out: Path, options: dict[str, Any], **
     with work.lock():  # runs of several models share the folder
         if work.finished:
             splits(out)  # refuses a folder whose writing was cut off
-            say(f"{out} was prepared like this before; remove it to read {root} anew")
+            say(f"{out} was prepared with equal settings before; delete it to read {root} again")
             return False
         work.begin()
         report = prepare(corpus, root, out, config)
@@ -138,7 +138,7 @@ def audio(
         if unheard := kaldi.read_skipped(folder):
             shown = "; ".join(map(": ".join, list(unheard.items())[:_SHOWN]))
             listed = folder / kaldi.SKIPPED
-            say(f"{split}: {len(unheard)} utterances cannot be heard ({listed}): {shown}")
+            say(f"{split}: {len(unheard)} utterances are unusable ({listed}): {shown}")
 
 
 def select(
@@ -154,7 +154,7 @@ def select(
         kept, skipped = kaldi.select(data / split, out / split, None if split in tests else limits)
         say(f"{split}: {kept} utterances kept, {skipped} left out")
         if skipped and split in tests:
-            say(f"{split}: what cannot be heard is scored with an empty hypothesis")
+            say(f"{split}: unusable utterances are scored with an empty hypothesis")
     rows = {
         f"{number}-{name}" if number else name: text
         for number, path in enumerate(texts)

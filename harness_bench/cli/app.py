@@ -61,5 +61,5 @@ def main() -> None:
         if over.code == STOPPED:
             # SLURM ends all ranks once one has gone; the status is to say that nothing failed.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            typer.echo("harness-bench: stopped; run the same command again to go on.", err=True)
+            typer.echo("harness-bench: stopped; run the same command again to resume.", err=True)
         raise

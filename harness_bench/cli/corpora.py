@@ -333,7 +333,7 @@ def _percent(text: str | None) -> float | None:
     try:
         percent = float(text.strip().removesuffix("%"))
     except ValueError:
-        refuse("--share", f"{text!r} is no share such as 30%")
+        refuse("--share", f"{text!r} is not a share such as 30%")
     if percent < 1 and "%" not in text:  # 0.3 may be meant as 30 % or as 0.3 %
         sure = f"{100 * percent:g}% or {text.strip()}%"
         refuse("--share", f"{text!r} is below 1 without a sign: write {sure}")

@@ -273,4 +273,4 @@ def _print_missing(console: Console, look: Look) -> None:
     for line in lines:
         console.print(line, soft_wrap=True)
     if lines and look.study.sessions:
-        console.print(f"To go on: {look.study.sessions[-1].command}", soft_wrap=True, markup=False)
+        console.print(f"To resume: {look.study.sessions[-1].command}", soft_wrap=True, markup=False)

@@ -138,7 +138,7 @@ def card(path: Path) -> dict[str, Any]:
     try:
         found = metadata_load(path) if path.is_file() else None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        say(f"{path}: its metadata cannot be read and are passed over ({said(error)})")
+        say(f"{path}: its metadata cannot be read and are ignored ({said(error)})")
         return {}
     return found or {}
 
@@ -170,9 +170,9 @@ def _told(source: Repository, way_out: str) -> Iterator[None]:
     except (OSError, errors.HTTPError) as error:
         type_of = "" if kind == "model" else f"--repo-type {kind} "
         raise ValueError(
-            f"There is no folder or file {source} here, it is not whole in the local cache, and it "
-            f"could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
-            f"`hf download {type_of}{source.repo}` where there is a network{end}"
+            f"There is no folder or file {source} here, it is not complete in the local cache, and "
+            f"it could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, "
+            f"or `hf download {type_of}{source.repo}` where there is a network{end}"
         ) from error
 
 

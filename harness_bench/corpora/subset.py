@@ -138,8 +138,8 @@ class Candidates:
             twin = int(order[1:][same].min())  # the first cut whose id came before
             path = files[int(np.searchsorted(ends, twin, side="right"))]
             raise ValueError(
-                f"The id {table.id(twin)!r} comes twice ({path} and before). A list could not tell "
-                "the two apart: leave one folder out, or prepare it with other ids."
+                f"The id {table.id(twin)!r} occurs twice ({path} and before). A list could not "
+                "distinguish them: leave one folder out, or prepare it with other ids."
             )
 
     def __len__(self) -> int:
@@ -228,7 +228,7 @@ def _by_language(candidates: Candidates, wanted: Wanted) -> dict[str, int]:
     weights = wanted.languages
     if set(weights) != set(there):
         raise ValueError(
-            f"The weights speak of {', '.join(sorted(weights))}, and the cuts are in "
+            f"The weights name {', '.join(sorted(weights))}, and the cuts are in "
             f"{', '.join(sorted(there))}; give each of these a weight and no other. Cuts that do "
             f"not say their language are {UNKNOWN!r}: prepare them with --option language=..."
         )
@@ -287,7 +287,7 @@ def copy_shards(
     counts = [sum(shard.utterances for shard in each) for each in shards]
     if sum(counts) != len(numbers):
         raise ValueError(
-            f"{', '.join(map(str, folders))}: the index speaks of {sum(counts)} cuts, and "
+            f"{', '.join(map(str, folders))}: the index names {sum(counts)} cuts, and "
             f"{len(numbers)} are there. Shard the corpus again."
         )
     parts = np.split(numbers, np.cumsum(counts)[:-1])

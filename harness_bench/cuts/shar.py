@@ -222,7 +222,7 @@ def open_shards(folder: Path) -> list[Shard]:
         shards = _indexed(folder)
         if [shard.number for shard in shards] != numbers:
             raise ValueError(
-                f"{folder / INDEX} speaks of other shards than lie there; shard again."
+                f"{folder / INDEX} names other shards than the folder contains; shard again."
             )
     else:
         shards = [
@@ -240,7 +240,7 @@ def _indexed(folder: Path) -> list[Shard]:
         isinstance(row, dict) and all(isinstance(row.get(key), kind) for key, kind in _ROW.items())
         for row in rows
     ):
-        raise ValueError(f"{folder / INDEX} is no index of shards. Delete it to count them anew.")
+        raise ValueError(f"{folder / INDEX} is no index of shards. Delete it to rebuild it.")
     return [Shard(folder=folder, **{key: row[key] for key in _ROW}) for row in rows]
 
 
@@ -273,7 +273,7 @@ def write_shards(
             if _holds(shards := open_shards(out), chosen, shard_cuts):
                 return shards
         except (ValueError, OSError, tarfile.TarError) as error:
-            say(f"{out} is broken and is written anew: {error}")
+            say(f"{out} is damaged and is written again: {error}")
     with writing_shards(out, shard_cuts) as write:
         for cut in bar(chosen, title=f"sharding into {out.name}", unit="utt"):
             write(cut)

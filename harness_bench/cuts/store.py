@@ -65,9 +65,11 @@ def parse(line: bytes, path: Path, number: int) -> Row:
             and isinstance(said.get("custom") or {}, dict)
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}:{number} is no cut of one supervision ({error!r}).") from error
+        raise ValueError(
+            f"{path}:{number} is not a cut with one supervision ({error!r})."
+        ) from error
     if not fits:
-        raise ValueError(f"{path}:{number} is no cut with an id and a length above 0.")
+        raise ValueError(f"{path}:{number} is not a cut with an id and a duration above 0.")
     return row
 
 

@@ -145,7 +145,9 @@ class TrainedCtc:
         opened = Transcriber(source, opening)
         asr, grid = opened.asr, opened.grid
         if grid is None:
-            raise ValueError(f"{source} has no CTC, and an attention decoder is no graph.")
+            raise ValueError(
+                f"{source} has no CTC, and attention decoders cannot be exported as a graph."
+            )
         frontend, precise = _frontend(asr, source)
         graph = CtcGraph(asr, frontend).eval()
 

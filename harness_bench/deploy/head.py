@@ -127,7 +127,7 @@ def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedH
     expert = runner.downstream.model
     if not isinstance(upstream, FrozenExpert):
         raise ValueError(  # noqa: TRY004 - user input
-            f"{checkpoint} stands on s3prl's own upstream {runner.args.upstream!r}; heads on "
+            f"{checkpoint} was trained on s3prl's own upstream {runner.args.upstream!r}; heads on "
             "checkpoints of this project's model types can be exported (-u harness_local)."
         )
 

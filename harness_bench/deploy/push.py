@@ -120,11 +120,11 @@ def _files(folder: Path) -> dict[str, Path]:
     own = [folder / CONFIG, folder / graph] if is_export(folder) else type_of(folder).files(folder)
     if odd := [path.name for path in own if path.suffix in _PICKLES]:
         raise ValueError(
-            f"{folder}: {odd[0]} can run any code when it is opened, so it is not given away. Save "
+            f"{folder}: {odd[0]} can run any code when it is opened, so it is not uploaded. Save "
             "the model as safetensors (transformers' save_pretrained does)."
         )
     if missing := [path for path in own if not path.is_file()]:
-        raise ValueError(f"{folder} has no {missing[0].name}, so it is no whole checkpoint.")
+        raise ValueError(f"{folder} has no {missing[0].name}, so it is not a complete checkpoint.")
     beside = [path for like in _BESIDE for path in folder.glob(like) if path.is_file()]
     return {path.name: path for path in (*own, *beside)}
 

@@ -118,9 +118,9 @@ def refuse_held_out(cuts: Iterable[Cut], folders: Sequence[Path], where: str) ->
             parts.append(f"{len(places)} utterances of {table.name} ({shown})")
     if parts:
         raise ValueError(
-            f"{where} would train on {'; '.join(parts)}. Figures on those sets would be worth "
-            "nothing. Train on another split, list these ids in a file named by data.exclude, or "
-            "set pretrain.allow_test_data = true if that is what you want."
+            f"{where} would train on {'; '.join(parts)}. Scores on those sets would be "
+            "meaningless. Train on another split, list these ids in a file named by data.exclude, "
+            "or set pretrain.allow_test_data = true if that is what you want."
         )
 
 

@@ -165,12 +165,12 @@ def layers(subject: Tested) -> Check:
 def frames(subject: Tested) -> Check:
     """Utterances of every length have the frames that the settings say: labels count on it."""
     found = [subject.encode(cut).shape[1] for cut in subject.cuts]
-    told = [subject.shape.frames(len(cut)) for cut in subject.cuts]
-    odd = [(len(cut), a, b) for cut, a, b in zip(subject.cuts, found, told, strict=True) if a != b]
-    figure = f"as told, at {len(told)} lengths from {len(subject.cuts[0])} samples"
+    due = [subject.shape.frames(len(cut)) for cut in subject.cuts]
+    odd = [(len(cut), a, b) for cut, a, b in zip(subject.cuts, found, due, strict=True) if a != b]
+    figure = f"as configured, at {len(due)} lengths from {len(subject.cuts[0])} samples"
     if odd:
         figure = f"{odd[0][1]} of {odd[0][0]} samples"
-    return Check("frames", figure, _verdict(not odd), str(odd[0][2]) if odd else "as told")
+    return Check("frames", figure, _verdict(not odd), str(odd[0][2]) if odd else "as configured")
 
 
 def finite(subject: Tested) -> Check:
@@ -179,7 +179,7 @@ def finite(subject: Tested) -> Check:
         len(cut): float((~subject.encode(cut).isfinite()).float().mean()) for cut in subject.cuts
     }
     samples, worst = max(shares.items(), key=lambda each: each[1])
-    figure = "all numbers" if worst == 0 else f"{1 - worst:.2%} of the numbers, {samples} samples"
+    figure = "all finite" if worst == 0 else f"{1 - worst:.2%} of the numbers, {samples} samples"
     return Check("finite", figure, _verdict(worst == 0), "all", worst)
 
 
@@ -214,7 +214,7 @@ def repeated(subject: Tested) -> Check:
     subject.encode(subject.wave.flip(0)[: len(subject.wave) // 2])
     later = subject.encode(subject.wave)
     worst = max(_difference(each, subject.states) for each in (again, later))
-    figure = "the same bits" if worst == 0 else f"differ by {worst:.2g}"
+    figure = "bit-identical" if worst == 0 else f"differ by {worst:.2g}"
     return Check("twice, and after other audio", figure, _verdict(worst == 0), "the same", worst)
 
 
@@ -244,9 +244,9 @@ def broken_neighbour(subject: Tested) -> Check:
     theirs, ours = subject.model.encode([broken, sound])
     worst = _difference(ours, subject.encode(sound))
     kept = not bool(theirs.isfinite().all())
-    figure = f"neighbour differs by {worst:.2g}, " + ("shows" if kept else "does not show")
+    figure = f"neighbour differs by {worst:.2g}, " + ("NaN kept" if kept else "NaN lost")
     passed = worst <= BATCH_LIMIT and kept
-    return Check("NaN in a batch", figure, _verdict(passed), "in its own features alone", worst)
+    return Check("NaN in a batch", figure, _verdict(passed), "only in its own features", worst)
 
 
 def too_short(subject: Tested) -> Check:

@@ -28,7 +28,7 @@ def require_16_khz(folder: Path) -> None:
     """Refuse a model of bins at another rate, whose windows are counted in samples at 16 kHz."""
     if (rate := rate_of(folder)) != SAMPLE_RATE:
         raise ValueError(
-            f"{folder}: sampling_rate is {rate}; models of its kind hear {SAMPLE_RATE} Hz here."
+            f"{folder}: sampling_rate is {rate}; models of this kind expect {SAMPLE_RATE} Hz here."
         )
 
 
@@ -38,8 +38,8 @@ def shape_at(shape: ModelShape, rate: int, folder: Path) -> ModelShape:
     if rest:
         raise ValueError(
             f"{folder}: its audio has {rate} Hz and a frame per {shape.downsample_rate} samples, "
-            f"which is no whole number of samples at {SAMPLE_RATE} Hz, the rate of all audio here. "
-            "Convert the model's input, or take one of another rate."
+            f"which is not a whole number of samples at {SAMPLE_RATE} Hz, the rate of all audio "
+            "here. Convert the model's input, or take one of another rate."
         )
     field = -(-shape.receptive_field * SAMPLE_RATE // rate)
     return ModelShape(shape.hidden_size, shape.num_layers, shift, field)

@@ -130,7 +130,7 @@ def _card(text: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(
             f"The head of {README}, between two lines of ---, is no YAML of settings "
-            f"({' '.join(str(error).split())[:200]}). Mend or remove it."
+            f"({' '.join(str(error).split())[:200]}). Repair or remove it."
         ) from error
 
 

@@ -188,7 +188,7 @@ def check_widths(config: HubertConfig, teacher: HubertConfig, how: str) -> None:
         if config.has_projection != teacher.has_projection:
             raise ValueError(
                 f"Teacher and student are {config.encoder_embed_dim} wide, and post_extract_proj "
-                "gives a projection to one of them alone; set it alike."
+                "gives a projection to only one of them; set it the same for both."
             )
         return
     ours, theirs = config.encoder_attention_heads, teacher.encoder_attention_heads

@@ -150,7 +150,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "unpickling anything else can run code; save it as safetensors."
         ) from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, where weights by name belong.")  # noqa: TRY004 - user input
+        raise ValueError(  # noqa: TRY004 - user input
+            f"{path} holds a {type(state).__name__}, expected a dictionary of weights by name."
+        )
     for key in ("state_dict", "model"):  # of Lightning and others, beside optimizers
         if isinstance(inner := state.get(key), dict):
             state = inner
@@ -194,8 +196,8 @@ def _header(path: Path) -> dict[str, Any]:
             return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} ({path.stat().st_size:,} bytes) is no whole safetensors file ({error}). Was "
-            "its download cut off? Get it again."
+            f"{path} ({path.stat().st_size:,} bytes) is not a complete safetensors file ({error}). "
+            "Was its download interrupted? Download it again."
         ) from error
 
 
@@ -205,8 +207,8 @@ def _check_bin(path: Path) -> None:
         legacy = stream.read(2) == b"\x80\x02"  # torch before 1.6
     if not legacy and not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{path} ({path.stat().st_size:,} bytes) is no whole file of torch.save. Was its "
-            "download cut off? Get it again."
+            f"{path} ({path.stat().st_size:,} bytes) is not a complete file of torch.save. Was its "
+            "download interrupted? Download it again."
         )
 
 

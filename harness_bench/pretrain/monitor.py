@@ -243,5 +243,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number < len(lines):
                 raise ValueError(f"{path}:{number} is not valid JSON ({error.msg}).") from error
-            say(f"{path}: the last line is cut off and left out")
+            say(f"{path}: the last line is incomplete and was removed")
     return rows

@@ -133,8 +133,8 @@ def _write(state: dict[str, Any], path: Path, keep: int) -> None:
         free = shutil.disk_usage(path.parent).free
         raise OSError(
             f"The state {path} could not be written ({error}). It takes some {size / 1e6:.3g} MB, "
-            f"and its disk has {free / 1e6:.3g} MB left. Make room and start again: the run goes "
-            "on from the state before."
+            f"and its disk has {free / 1e6:.3g} MB left. Free some space and start again: the run "
+            "resumes from the previous state."
         ) from error
     _delete(path.parent, states(path.parent)[:-keep])
 
@@ -214,7 +214,7 @@ def _load(run: Run, state: dict[str, Any]) -> None:
     ranks, progress = state["ranks"], run.progress
     own = ranks[run.fabric.global_rank % len(ranks)]
     if "position" not in own:
-        say(f"{run.out} was begun by an older version: its audio is heard from the start.")
+        say(f"{run.out} was started by an older version: its audio is read from the start.")
     else:
         _, progress.epoch, progress.bad = own["progress"].tolist()
         if "left_by" in own:  # saved before a batch was taken
@@ -223,7 +223,7 @@ def _load(run: Run, state: dict[str, Any]) -> None:
             progress.position = tuple(own["position"].tolist())
         else:
             say(
-                f"{run.out} was saved by {len(ranks)} ranks and goes on with "
+                f"{run.out} was saved by {len(ranks)} ranks and resumes with "
                 f"{run.fabric.world_size}, at the blocks of batches that those were in."
             )
             progress.left_by = [tuple(each["position"].tolist()) for each in ranks]

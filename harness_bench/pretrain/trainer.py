@@ -173,8 +173,8 @@ def _open_hubert(path: Path) -> Hubert:
     model = load_backbone(path)
     if not isinstance(model, Backbone):
         raise ValueError(  # noqa: TRY004 - a user's path
-            f"{path} is not of HuBERT's architecture, whose weights alone start students; "
-            'init = "random" takes labels from it all the same.'
+            f"{path} is not of HuBERT's architecture, and only HuBERT's weights can initialise "
+            'students; init = "random" uses only its labels.'
         )
     return model.hubert
 

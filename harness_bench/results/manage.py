@@ -131,7 +131,7 @@ def _predictions_problem(path: Path, result: Result) -> str:
 def _count_predictions(path: Path) -> int:
     """Count the rows of a file of predictions; anything wrong with them is a `ValueError`."""
     if not path.is_file():
-        raise ValueError(f"there is no file {path}; put it there or leave the field out")
+        raise ValueError(f"there is no file {path}; add it or leave the field out")
     if (size := path.stat().st_size) > MAX_PREDICTIONS:
         raise ValueError(f"{path} has {size} bytes; at most {MAX_PREDICTIONS} are read")
     ids: set[str] = set()

@@ -21,7 +21,7 @@ def _several(references: dict[str, str]) -> dict[str, str]:
     """Refuse one reference among several: an MR-WER of it would be a plain WER."""
     if len(references) == 1:
         raise ValueError(
-            f"there is one alone, {next(iter(references))!r}; give two or more, or none and `ref`"
+            f"there is only one, {next(iter(references))!r}; give two or more, or none and `ref`"
         )
     return references
 

@@ -290,7 +290,7 @@ class Result(BaseModel):
             with suppress(ValueError):
                 if 0 < float(rate) < float("inf"):
                     continue
-            raise ValueError(f"{shorten(rate, 40)!r} is no learning rate above 0")
+            raise ValueError(f"{shorten(rate, 40)!r} is not a learning rate above 0")
         return rates
 
     @field_validator("predictions")
@@ -307,7 +307,7 @@ class Result(BaseModel):
         if self.source == "reported" and not clean(self.citation):
             _refuse("citation", "a reported result needs a citation")
         if self.source == "measured" and any(metric.printed for metric in self.metrics.values()):
-            _refuse("metrics", "`printed` is for reported results alone")
+            _refuse("metrics", "`printed` is only for reported results")
         if self.layer_weights and abs(sum(self.layer_weights) - 1) > _SUM_ROUNDING:
             _refuse("layer_weights", f"they add up to {sum(self.layer_weights):.6g}, not to 1")
         if self.seeds and self.seed is not None and self.seed not in self.seeds:

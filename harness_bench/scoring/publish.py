@@ -72,7 +72,7 @@ def text_ranking(rows: Sequence[TextPrediction], main_metric: str | None = None)
     name = main_metric or MAIN[count > 1]
     if get_metric(name).kind != kind:
         raise ValueError(
-            f"{name!r} is no figure of a hypothesis against {count} reference(s); there are: "
+            f"{name!r} is not a metric of a hypothesis against {count} reference(s); there are: "
             f"{', '.join(metric_names(kind))}."
         )
     return name

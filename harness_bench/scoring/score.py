@@ -266,7 +266,9 @@ def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
     found = list(names) or _unshared([path.with_suffix("").parts for path in paths])
     written = [unicodedata.normalize("NFC", name) for name in found]  # look the same, are the same
     if twice := sorted({name for name in written if written.count(name) > 1}):
-        raise ValueError(f"Two systems are called {twice[0]!r}; tell them apart with --name.")
+        raise ValueError(
+            f"Two systems are called {twice[0]!r}; give them different names with --name."
+        )
     return found
 
 

@@ -67,7 +67,7 @@ def open_workers(out: Path, engine: EngineConfig, demand: Demand) -> Iterator[Cl
         ):  # fmt: skip
             if staff.refused:
                 raise RuntimeError(
-                    f"{engine.kind} takes no worker as [engine] describes it: {staff.refused[-1]}"
+                    f"{engine.kind} accepts no worker as [engine] describes it: {staff.refused[-1]}"
                 )
             if engine.dashboard is not None:
                 _say_dashboard(client)
@@ -135,7 +135,7 @@ class _Staff:
         """Forget workers that the cluster's scheduler has refused, so that they are sent anew."""
         if self.refused and time.monotonic() - self._tried > _AGAIN:
             self._tried = time.monotonic()
-            say(f"{self.engine.kind} takes no worker; tried again each minute: {self.refused[-1]}")
+            say(f"{self.engine.kind} accepts no worker; retrying every minute: {self.refused[-1]}")
             self.refused.clear()
             for name, worker in list(cluster.workers.items()):
                 if getattr(worker, "job_id", "") is None:

@@ -67,7 +67,7 @@ def test_what_is_asked_for_is_fetched_once_and_pinned(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in (NAME, f"{NAME}@{commit}"):
         assert prepare("hf", name, tmp_path / "out", options=options, jobs=1) == report
-    with pytest.raises(ValueError, match=f"{NAME}.*not whole in the local cache"):
+    with pytest.raises(ValueError, match=f"{NAME}.*not complete in the local cache"):
         prepare("hf", NAME, tmp_path / "other", options={"config": "Yemen"}, jobs=1)
 
 

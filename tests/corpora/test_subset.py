@@ -160,7 +160,7 @@ ERRORS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"hours": {"train": 0.02, "dev": 0.02}}, "beside the pieces before it"),
     ({"hours": {"train": 0.0001}}, "nearer to none than to one utterance"),
     ({"share": 50.0, "by": "speaker"}, "has no speaker"),
-    ({"languages": {"ar": 1, "en": 1}}, "speak of ar, en, and the cuts are in"),
+    ({"languages": {"ar": 1, "en": 1}}, "name ar, en, and the cuts are in"),
     ({"hours": {"train": 1}, "languages": {"ar": 1}}, "at most 0.0222"),
     ({}, "say how much is wanted"),
     ({"hours": {"train": 1}, "share": 3.0}, "not both"),
@@ -177,7 +177,7 @@ def test_what_cannot_be_drawn_is_said(options: dict[str, Any], message: str) -> 
     """An id that comes twice too: labels and predictions are found by it."""
     with pytest.raises(ValueError, match=message):
         drawn([MADE], **options)
-    with pytest.raises(ValueError, match=r"The id 'u7' comes twice"):
+    with pytest.raises(ValueError, match=r"The id 'u7' occurs twice"):
         drawn([MADE, [row("v"), row("u7")]], share=50.0)
 
 

@@ -162,12 +162,12 @@ def test_mistakes_are_explained(cuts: list[Cut], folders: list[Path], tmp_path: 
     with pytest.raises(ValueError, match="is drawn from and would be replaced"):
         subset(folders, tmp_path, wanted(share=50.0))
     shutil.copytree(folders[0], tmp_path / "twin")
-    with pytest.raises(ValueError, match="comes twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         subset([folders[0], tmp_path / "twin"], tmp_path / "out", wanted(share=50.0))
     index = read_json(folders[0] / "index.json")
     index[0]["utterances"] += 1
     (folders[0] / "index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="speaks of 21 cuts, and 20"):
+    with pytest.raises(ValueError, match="names 21 cuts, and 20"):
         subset(folders, tmp_path / "out", wanted(share=50.0))
 
 

@@ -294,7 +294,7 @@ def test_sharding_again_mends(
     """It is what every message about broken shards advises."""
     BREAKS[how](copy)
     found = write_shards(cuts, copy, shard_cuts=4)
-    assert "is broken and is written anew" in capsys.readouterr().err
+    assert "is damaged and is written again" in capsys.readouterr().err
     assert {cut.id for cut in read_shards(found)} == {cut.id for cut in cuts}
 
 

@@ -186,7 +186,7 @@ def test_what_cannot_be_imported_is_said(
 def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pt")
-    for name, message in (("none", "no file"), ("text", "no whole file"), ("list", "a list")):
+    for name, message in (("none", "no file"), ("text", "not a complete file"), ("list", "a list")):
         with pytest.raises(ValueError, match=message):
             read_fairseq(tmp_path / f"{name}.pt")
 

@@ -212,7 +212,7 @@ def test_a_killed_download_is_never_taken_for_a_whole_one(
     assert arrived == expected
     with monkeypatch.context() as patch:
         offline(patch)
-        with pytest.raises(ValueError, match=f"{NAME}.*not whole in the local cache"):
+        with pytest.raises(ValueError, match=f"{NAME}.*not complete in the local cache"):
             hub.locate(NAME)
     server.requests.clear()
     assert (hub.locate(NAME) / hub.WEIGHTS).read_bytes() == files[hub.WEIGHTS]
@@ -245,7 +245,7 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
             hub.locate(name)
     assert not server.fetched("pytorch_model.bin")
     offline(monkeypatch)
-    with pytest.raises(ValueError, match=r"lab/unseen.*not whole.*network"):
+    with pytest.raises(ValueError, match=r"lab/unseen.*not complete.*network"):
         hub.locate("lab/unseen")
 
 

@@ -159,8 +159,8 @@ def a_list_of_settings(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a pointer of Git LFS": (pointer, "git lfs pull"),
-    "a cut-off file": (cut_off, r"model\.safetensors \(.* no whole safetensors"),
-    "a cut-off .bin": (cut_off_bin, r"pytorch_model\.bin \(.* no whole file"),
+    "a cut-off file": (cut_off, r"model\.safetensors \(.* not a complete safetensors"),
+    "a cut-off .bin": (cut_off_bin, r"pytorch_model\.bin \(.* not a complete file"),
     "an empty file": (empty, r"model\.safetensors \(0 bytes"),
     "adapters alone": (adapters_alone, "merge_and_unload"),
     "cut-off settings": (cut_off_settings, r"config\.json is not valid JSON"),

@@ -191,7 +191,7 @@ def test_an_interrupted_pretraining_goes_on(old: Path, call: Call) -> None:
     """
     done = call("pretrain", "iteration.toml", "cuts", "labels", "run_interrupted")
     assert "resumed run_interrupted at update" in done.err
-    assert "its audio is heard from the start" in done.err
+    assert "its audio is read from the start" in done.err
     log = rows(old / "run_interrupted/train.jsonl")
     assert [row["update"] for row in log] == list(range(5, 61, 5))
 
@@ -329,7 +329,7 @@ def test_old_cached_features_are_kept_or_made_anew_with_a_reason(old: Path) -> N
     before = stamps(old / "asr_demo/features")
     said = recipe("--stage", "10", "--stop_stage", "10")
     if stamps(old / "asr_demo/features") != before:
-        assert said.count("Made anew, because of other ") == 3, said  # train, dev, test
+        assert said.count("Computed again, for changed ") == 3, said  # train, dev, test
     for name in ("feats.scp", "speech_shape"):
         for path in KEPT.glob(f"asr_demo/features/*/*/{name}"):
             assert (old / path.relative_to(KEPT)).read_bytes() == path.read_bytes()

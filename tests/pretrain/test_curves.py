@@ -44,7 +44,7 @@ def test_a_cut_last_line_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixtu
     curve = read_curve(run)
     assert curve.updates.tolist() == [10, 20, 30, 40, 50]
     assert curve.values.tolist() == LOSSES
-    assert "last line is cut off" in capsys.readouterr().err
+    assert "last line is incomplete" in capsys.readouterr().err
     assert read_curve(tmp_path / "it1").name == curve.name == "it1"
 
 

@@ -135,7 +135,7 @@ def test_a_run_is_of_one_upstream(
     with pytest.raises(ValueError, match=f"{digests[0]}.*{digests[1]}"):
         completed(*by_weights, other)
     assert completed(*RUN, *words, other, "-i", made)["init_ckpt"] == str(made)  # a new training
-    assert not capsys.readouterr().err.count("could not be checked")
+    assert not capsys.readouterr().err.count("could not be compared")
     shutil.copy(other / "model.safetensors", mine)
     with pytest.raises(ValueError, match=f"{digests[0]}.*{digests[1]}"):
         completed(*tests[0])
@@ -163,7 +163,7 @@ def test_an_older_checkpoint_opens_and_says_that_it_could_not_be_checked(
     made = make_checkpoint(tmp_path, 4, *words, str(tiny_checkpoint))
     completed("-m", "evaluate", "-e", made)
     completed(*RUN, "-a", "-p", tmp_path, *words, f"{tiny_checkpoint}/")
-    assert capsys.readouterr().err.count("could not be checked") == 2
+    assert capsys.readouterr().err.count("could not be compared") == 2
     with pytest.raises(ValueError, match="-k"):
         completed(*RUN, "-a", "-p", tmp_path, *words, other)
 

@@ -216,7 +216,7 @@ TWO, OTHERS = {"Ali": "x", "Omar": "y"}, {"Ali": "x", "Alaa": "y"}
         ([{}, {}], "there are: none"),
         ([TWO, {}], "there are: Ali, Omar; none"),
         ([TWO, OTHERS], "there are: Alaa, Ali; Ali, Omar"),
-        ([{"Ali": "x"}, TWO], "row 1, field 'references': Value error, there is one alone"),
+        ([{"Ali": "x"}, TWO], "row 1, field 'references': Value error, there is only one"),
     ],
 )
 def test_predictions_of_one_annotator_give_no_mr_wer(

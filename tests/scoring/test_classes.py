@@ -253,8 +253,8 @@ def test_thousands_of_classes_fit_into_memory() -> None:
     [
         ((), "give one of --predictions, --tsv, or --pred with --cuts"),
         (("--tsv", "t", "--pred", "p"), "give one of"),
-        (("--pred", "p"), "--pred and --cuts go together"),
-        (("--tsv", "t", "--ids", "common"), "--ids goes with --pred"),
+        (("--pred", "p"), "--pred needs --cuts"),
+        (("--tsv", "t", "--ids", "common"), "--ids needs --pred"),
         (("--tsv", "t", "--plot", "c.bmp"), "must end in .png"),
         (("--tsv", "absent"), "absent"),
         (("--tsv", "/"), "is a folder"),

@@ -85,7 +85,7 @@ def test_what_a_cluster_refuses_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     """No `sbatch` here is such a case; Dask alone would end in an assertion of its own."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
-        pytest.raises(RuntimeError, match=r"(?s)slurm takes no worker.*sbatch"),
+        pytest.raises(RuntimeError, match=r"(?s)slurm accepts no worker.*sbatch"),
         open_workers(tmp_path, SLURM, lambda: {"cpu": 1}),
     ):
         pass

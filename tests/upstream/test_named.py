@@ -169,14 +169,14 @@ def make_error(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (make_error(errors.LocalEntryNotFoundError), "not whole.*hf download owner"),
+        (make_error(errors.LocalEntryNotFoundError), "not complete.*hf download owner"),
         (make_error(errors.HfHubHTTPError), "not be fetched.*HARNESS_MODELS"),
         (make_error(errors.OfflineModeIsEnabled), "not be fetched.*as told"),
         (ConnectionError("no route"), "not be fetched.*no route"),
         (make_error(errors.GatedRepoError), "gated.*hf auth login"),
         (make_error(errors.RepositoryNotFoundError), "no such model.*hf auth login"),
         (make_error(errors.RevisionNotFoundError), "no revision 'abc123'"),
-        (DOWNLOAD, "not whole"),  # the library itself, offline, with an empty cache
+        (DOWNLOAD, "not complete"),  # the library itself, offline, with an empty cache
     ],
 )
 def test_what_the_hub_refuses_is_explained(

@@ -57,7 +57,7 @@ def decode(
     if unheard is not None and (silent := read_skipped(unheard)):
         text = out / BEST / JOINED[0]
         write_table(text, read_table(text) | dict.fromkeys(silent, ""))
-        say(f"{len(silent)} utterances that cannot be heard have an empty hypothesis")
+        say(f"{len(silent)} unusable utterances have an empty hypothesis")
     say(f"{len(todo)} parts decoded, results in {out / BEST}")
     return len(todo)
 

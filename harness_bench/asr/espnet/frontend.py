@@ -114,8 +114,9 @@ class HarnessFrontend(AbsFrontend):
         """Check features (B, F, D) that were made before; return them."""
         if not self.freeze:
             raise ValueError(
-                "frontend_conf.freeze is false, but ready features came in: the upstream would "
-                "learn nothing. Train from audio (wav.scp,speech,sound), or set freeze: true."
+                "frontend_conf.freeze is false, but the input is cached features: the upstream "
+                "would not be trained. Train from audio (wav.scp,speech,sound), or set freeze: "
+                "true."
             )
         if features.shape[2] != self.output_size():
             raise ValueError(

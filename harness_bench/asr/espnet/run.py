@@ -199,9 +199,9 @@ def mend(folder: Path | None) -> None:
         epoch, model = states["reporter"]["epoch"], states["model"]
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no whole checkpoint of ESPnet ({error}). A run was killed while it wrote "
-            f"it. Delete the file to train anew; --init_param {folder}/<N>epoch.pth starts from "
-            "the last epoch's weights."
+            f"{path} is not a complete checkpoint of ESPnet ({error}). A run was killed while it "
+            f"wrote it. Delete the file to train again; --init_param {folder}/<N>epoch.pth starts "
+            "from the last epoch's weights."
         ) from error
     target = folder / f"{epoch}epoch.pth"
     if not target.exists():

@@ -134,7 +134,7 @@ class _Taker:
 
     def copy(self, source: Path, place: str) -> None:
         if not source.is_file():
-            raise ValueError(f"{source} is not there, but belongs to the model.")
+            raise ValueError(f"{source} is missing, but is part of the model.")
         target = self.stage / place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -371,7 +371,7 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)
     if there is None:
         raise ValueError(
-            f"The frontend's checkpoint {places[0]} is not there. Say where it lies with "
+            f"The frontend's checkpoint {places[0]} is missing. Give its path with "
             "--upstream-checkpoint DIR."
         )
     settings["checkpoint"] = str(there.absolute())

@@ -172,7 +172,7 @@ class OpenedDataset:
         if lacking := [item.id for item in good if not item.speaker]:
             raise ValueError(
                 f"{self.called}: {len(lacking)} rows name no speaker, first {lacking[0]}, so that "
-                "disjoint= cannot deal by speakers. Name the column with speaker=COLUMN."
+                "disjoint= cannot assign whole speakers. Name the column with speaker=COLUMN."
             )
         shares = dict(zip(USUAL_SPLITS, self.asked.disjoint, strict=False))
         return dealt(found, lambda items: disjoint(items, shares, self.asked.seed), _item)

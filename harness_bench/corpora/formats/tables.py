@@ -130,7 +130,7 @@ def _csv_rows(
     except csv.Error as error:
         raise ValueError(
             f"{path}:{before + reader.line_num} is no line of CSV ({error}). A cell with quotes, "
-            f'line ends or {separator!r} in it stands in quotes, and a quote inside is written "".'
+            f'line ends or {separator!r} in it must be in quotes, and a quote inside is written "".'
         ) from error
 
 

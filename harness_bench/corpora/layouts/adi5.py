@@ -40,7 +40,7 @@ class Corpus:
     """ADI5 (MGB-3): five Arabic dialects, 53.6 h train, official dev 10 h and test 10 h.
 
     Expects `train/EGY/*.wav`, `dev/EGY/*.wav` and test either likewise or flat with a file
-    `reference` of lines `name N`, 1 to 5 for EGY, GLF, LAV, MSA, NOR (a folder `wav` may stand
+    `reference` of lines `name N`, 1 to 5 for EGY, GLF, LAV, MSA, NOR (a folder `wav` may be in
     between). Fields: `dialect` (LAV becomes LEV, the paper's name), `cluster` (the source
     video of dev and test), `overlap` (test: `dev` where dev has cuts of the same
     video, else `none`), `video_start` and `video_end` in seconds.

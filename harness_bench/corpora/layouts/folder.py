@@ -60,7 +60,7 @@ class Corpus:
         """Refuse tags that would be read as absent: a cut has these beside its other fields."""
         if self.tag in ("speaker", "text"):
             raise ValueError(
-                f"tag = {self.tag!r} is no tag; speaker_level takes speakers from folders"
+                f"tag = {self.tag!r} is not a tag; speaker_level reads speakers from folders"
             )
 
     @property

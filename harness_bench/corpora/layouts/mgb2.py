@@ -30,7 +30,7 @@ class Corpus:
 
     Expects `train/{wav,xml/utf8}`, `dev/{wav,segments*,text*,xml/utf8}` and `test/{wav,segments*,
     text*,stm_*.stm}` below the folder given (or below DB in it). The challenge scores dev and
-    test without overlapping speech; segments of overlap are splits of their own, dev_overlap and
+    test without overlapping speech; segments with overlap are in the splits dev_overlap and
     test_overlap. The field `text_source` says which file a text of dev and test comes from.
 
     Attributes:

@@ -34,8 +34,8 @@ class Corpus:
     """QASR: Al Jazeera, 2,000 h of train aligned with captions; dev and test transcribed by hand.
 
     Expects `wav/`, `release/train_20210109/xml/` and `release/{dev,test}/{wav,xml,
-    text.verbatim.nonoverlap}` below the folder given (the root is called mgb2.1). Text is UTF-8
-    as it stands, punctuation included.
+    text.verbatim.nonoverlap}` below the folder given (the root is called mgb2.1). Text is
+    unchanged UTF-8, punctuation included.
 
     Attributes:
         max_wmer: leave out train segments of a higher word match error rate, in percent.

@@ -38,7 +38,7 @@ class Corpus:
     Expects `manifest.tsv` (or .csv, .jsonl) in the folder given, and the audio where it says: UTF-8
     with a header; only `path`, relative to the table, is needed. Columns `start` and `end` (or
     `duration`), in seconds, make segments. Without a `split` column all is train. Other usual names
-    are understood (audio, text, sentence, offset, speaker_id, ...); what is not is kept as a field.
+    are recognised (audio, text, sentence, offset, speaker_id, ...); other columns become fields.
     An empty cell, `-`, `nan`, `None`, `null` or `NA` means absent.
 
     Attributes:
@@ -104,7 +104,8 @@ class _Reader:
         if (self.segmented and not ends) or (not self.segmented and "end" in ends):
             raise ValueError(
                 f"{self.path}: segments need a column start, and end or duration, in seconds; the "
-                f"header reads {visible(', '.join(columns))[:200]!r}. Rename what is no time."
+                f"header reads {visible(', '.join(columns))[:200]!r}. Rename "
+                "the columns that are not times."
             )
         if len(self.texts) > 1:
             self._compare(names)

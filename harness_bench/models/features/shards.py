@@ -113,7 +113,9 @@ class FeatureReader(Mapping[str, Any]):
         if name not in self._shards:
             path = self.table.parent / name
             if not path.is_file():
-                raise ValueError(f"There is no {path}, which {self.table} names. Run the stage.")
+                raise ValueError(
+                    f"There is no {path}, which {self.table} names. Run the stage that writes it."
+                )
             self._shards[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         return self._shards[name]
 

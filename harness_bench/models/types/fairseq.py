@@ -247,13 +247,13 @@ def load_inert(path: Path) -> dict[str, Any]:
     try:
         named = _globals(path, in_zip=in_zip)
     except Exception as error:
-        raise ValueError(f"{path} is no whole file that torch.save wrote: {error!r}") from error
+        raise ValueError(f"{path} is not a complete file of torch.save: {error!r}") from error
     refused = sorted(name for name in named if not INERT_NAMES.fullmatch(name))
     if refused:
         raise ValueError(
             f"{path} names {', '.join(refused)}, which no checkpoint of fairseq needs. It was not "
             "read, since unpickling such a file can run any code. If you trust it, save its "
-            "weights and settings anew as tensors and dictionaries alone."
+            "weights and settings again as only tensors and dictionaries."
         )
     # torch fills items into real dictionaries alone.
     stands = {"collections.defaultdict": _plain_dict}

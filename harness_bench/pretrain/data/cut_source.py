@@ -305,9 +305,9 @@ def _pools(
         units[language, source if weights else None].append((seconds, number))
     if balance is not None and set(balance) != {language for language, _ in units}:
         raise ValueError(
-            f"pretrain.balance speaks of {', '.join(sorted(balance))}, but the audio is in "
+            f"pretrain.balance names {', '.join(sorted(balance))}, but the audio is in "
             f"{', '.join(sorted(str(language) for language, _ in units))}; give each of these a "
-            "weight and no other. Utterances that do not say their language are "
+            "weight and no other. Utterances without a language are "
             '"unknown": set `language` of their source.'
         )
     parts = {key: (weights or {}).get(key[1] or "", 1.0) for key in units}

@@ -211,6 +211,6 @@ def _refuse_twins(cuts: Sequence[Cut]) -> None:
     for name, count in Counter(str(cut.id) for cut in cuts).items():
         if count > 1:
             raise ValueError(
-                f"Two sources hold an utterance {name!r}; labels could not tell them apart. "
+                f"Two sources hold an utterance {name!r}; their labels could not be distinguished. "
                 "Leave one of the sources out, or prepare it with other ids."
             )

@@ -126,7 +126,7 @@ class HiddenSource:
         layers = self.model.shape.num_layers
         if layer > layers:
             raise ValueError(
-                f"Layer {layer} was asked of {folder}, which has {layers}; give 0 to {layers}."
+                f"Layer {layer} was requested of {folder}, which has {layers}; give 0 to {layers}."
             )
         self.layer, self.device, self.bf16 = layer, device, bf16
         self.dim = self.model.shape.hidden_size

@@ -82,8 +82,8 @@ def checkpoint_of(upstream: str, given: str | Path | None) -> Path | None:
     if not takes_checkpoint(upstream):
         raise ValueError(
             f"Upstream {upstream} takes no checkpoint: it would compute its own features, which "
-            f"would stand under the name of -k {given}. Leave -k out, or open that checkpoint with "
-            "-u harness_local."
+            f"would be reported under the name of -k {given}. Leave -k out, or open that "
+            "checkpoint with -u harness_local."
         )
     own = upstream in own_upstreams()
     path = models.locate(given) if own else Path(given)

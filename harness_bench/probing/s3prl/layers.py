@@ -22,7 +22,7 @@ def layers_of(settings: Mapping[str, Any]) -> str:
     if asked not in (WEIGHTED, MEAN):
         raise ValueError(
             f"config.runner.{KEY} = {asked!r}; expected {WEIGHTED} (learned sum) or {MEAN} (plain "
-            "mean). One state alone is -l NUMBER."
+            "mean). For one hidden state, use -l NUMBER."
         )
     return str(asked)
 

@@ -80,8 +80,8 @@ def refuse_other_upstream(
     """
     if (noted := state.get(KEY, {}).get(UPSTREAM)) is None:
         say(
-            f"{source} does not say on which upstream it was trained (an older version, or s3prl "
-            "alone, wrote it): whether this is the one could not be checked."
+            f"{source} does not record the upstream that it was trained on (an older version, or "
+            "s3prl alone, wrote it): it could not be compared with this upstream."
         )
         return
     now = upstream_of(arguments)

@@ -79,7 +79,7 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
     kept = settings.get("upstream_ckpt")
     if kept is not None and not (Path(kept).exists() or source_of(Path(kept))):
         raise ValueError(
-            f"The upstream's checkpoint {kept} of {checkpoint} is not there any more; say where it "
+            f"The upstream's checkpoint {kept} of {checkpoint} was moved or deleted; give its "
             "lies now with --upstream-checkpoint."
         )
     arguments = argparse.Namespace(**settings)

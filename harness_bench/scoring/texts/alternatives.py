@@ -118,7 +118,7 @@ def _parts(text: str) -> Iterator[str]:
     while match := (_INSIDE if depth else _TOKEN).search(text, place):
         part, place = match[0], match.end()
         if part == "{" and match.start() and text[match.start() - 1] not in " \t{/}":
-            raise ValueError("`{` stands in a word; write a space before it")
+            raise ValueError("`{` is inside a word; write a space before it")
         depth += (part == "{") - (part == "}")
         if depth < 0:
             raise ValueError("`}` closes no alternative `{ a / b }`")

@@ -137,7 +137,7 @@ def _readings(source: Source) -> list[_Reading]:
         return [_Reading(source, kind, lines)]
     told = [line for _, line in lines if not line.startswith(";;")]
     if not told:
-        raise ValueError(f"{source.path} holds comments alone; is it the right file?")
+        raise ValueError(f"{source.path} contains only comments; is it the right file?")
     if all(line.startswith("{") for line in told) and _is_object(told[0]):
         return [_Reading(source, "jsonl", lines)]
     found = [_Reading(source, kind, lines, _evidence(kind, told)) for kind in _fitting(told)]
@@ -169,7 +169,7 @@ def _refuse_odd_lines(path: Path, lines: Sequence[tuple[int, str]]) -> None:
             number = next(number for number, line in lines if not fits(line.split()))
             raise ValueError(
                 f"{path}:{number} is no line of {kind}, as {len(good)} of {len(lines)} lines are. "
-                "Mend it, or say the format with --format."
+                "Correct it, or name the format with --format."
             )
 
 

@@ -139,7 +139,7 @@ def _marked(references: Sequence[Transcripts]) -> frozenset[str]:
         file = with_marks[0]
         raise ValueError(
             f"{file.path} has alternatives or optional words, first in {min(file.marked)}, and "
-            f"there are {len(references)} references. Score this reference alone, or write one "
+            f"there are {len(references)} references. Score only this reference, or write one "
             "transcript per file."
         )
     return frozenset(references[0].marked)

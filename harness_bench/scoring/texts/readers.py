@@ -90,7 +90,9 @@ class Transcripts:
                 raise LineError(str(error)) from None
             self.marked.add(key)
         elif has_alternatives(text):
-            raise LineError("alternatives `{ a / b }` belong into references; a hypothesis has one")
+            raise LineError(
+                "alternatives `{ a / b }` are only allowed in references; a hypothesis has one"
+            )
 
 
 class LineError(ValueError):
@@ -186,7 +188,7 @@ def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
     content = path.read_bytes()
     if b"\r" in content.strip() and b"\n" not in content:
         raise ValueError(
-            f"{path} ends its lines with carriage returns alone and would be one line. Convert it, "
+            f"{path} ends its lines with carriage returns only and would be one line. Convert it, "
             "for example with `tr '\\r' '\\n'`."
         )
     for number, raw in enumerate(content.split(b"\n"), start=1):

@@ -156,7 +156,9 @@ def test_a_torn_checkpoint_is_explained(tmp_path: Path, cut: int) -> None:
     """One that was written without our launcher; ESPnet would speak of unsafe loading."""
     path = checkpoint(tmp_path, 2)
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ValueError, match=r"checkpoint\.pth is no whole checkpoint.*--init_param"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint\.pth is not a complete checkpoint.*--init_param"
+    ):
         run.mend(tmp_path)
 
 

@@ -149,7 +149,7 @@ def test_the_frontend_may_stay_out(trained: Path, tmp_path: Path, tiny_checkpoin
     )
     with zipfile.ZipFile(made) as archive:
         assert not [name for name in archive.namelist() if "frontend" in name]
-    with pytest.raises(ValueError, match=r"models/harness_s is not there.*--upstream-checkpoint"):
+    with pytest.raises(ValueError, match=r"models/harness_s is missing.*--upstream-checkpoint"):
         open_model(made)
     assert hypotheses(made, upstream_checkpoint=tiny_checkpoint) == hypotheses(trained)
     other = other_checkpoint(tiny_checkpoint, tmp_path / "other")

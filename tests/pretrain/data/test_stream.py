@@ -142,7 +142,7 @@ def replace_id(cut: Cut) -> Cut:
 
 def test_weights_that_do_not_fit_are_refused() -> None:
     source = CutList(silent(lengths(9, 5.0)) + silent(lengths(9, 5.0), "en"))
-    with pytest.raises(ValueError, match="speaks of ar, but the audio is in ar, en"):
+    with pytest.raises(ValueError, match="names ar, but the audio is in ar, en"):
         AudioStream(source, replace(CONFIG, balance={"ar": 1.0}), 0, 1)
 
 

@@ -162,10 +162,10 @@ def test_trn(scored: Any) -> None:
 def test_marks_that_are_not_scored_are_refused(scored: Any, tmp_path: Path) -> None:
     """Several references, a hypothesis that says two things, braces that are letters."""
     (tmp_path / "other.stm").write_text(STM, encoding="utf-8")
-    assert "Score this reference alone" in scored(
+    assert "Score only this reference" in scored(
         STM, CTM, ("stm", "ctm"), "--ref", str(tmp_path / "other.stm")
     )
-    assert "belong into references" in scored(STM, "{ a / b } (u1)\n", ("stm", "trn"))
+    assert "only allowed in references" in scored(STM, "{ a / b } (u1)\n", ("stm", "trn"))
     how = ("--encoding", "buckwalter")
     assert "whose braces are letters" in scored("r A s 0 1 { >a / b }\n", CTM, ("stm", "ctm"), *how)
 

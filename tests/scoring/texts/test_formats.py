@@ -132,7 +132,7 @@ def test_two_readings_are_a_question(case: str, tmp_path: Path) -> None:
     [
         ("u1 A s 0.0 1.0 قال\nu2 A s 0.0 1.5 في\nu3 A s 0.0 x بيت\n", "file0:3 is no line of stm"),
         (";; a\nr A 0.1 0.2 قال\nr A 0.3\nr A 0.5 0.2 في\n", "file0:3 is no line of ctm"),
-        (";; a\n;; b\n", "comments alone"),
+        (";; a\n;; b\n", "only comments"),
         ('{"id": "u1", "text": "a"}\n{"id"\n', "file0:2 .*not JSON"),
     ],
 )

@@ -145,7 +145,7 @@ BROKEN = {
     "stm open": ("stm", "rec A spk 0 1 { قال / في\n", ":1 .*not closed"),
     "stm close": ("stm", "rec A spk 0 1 قال } في\n", ":1 .*closes no alternative"),
     "stm empty": ("stm", "rec A spk 0 1 { قال / } في\n", ":1 .*alternative is empty"),
-    "stm glued": ("stm", "rec A spk 0 1 و{ قال / في }\n", ":1 .*stands in a word"),
+    "stm glued": ("stm", "rec A spk 0 1 و{ قال / في }\n", ":1 .*is inside a word"),
     "ctm alternative": ("ctm", "rec A * * <ALT_BEGIN>\nrec A 0 1 في\n", ":2 .*without <ALT_END>"),
     "ctm stray": ("ctm", "rec A * * <ALT>\n", ":1 .*no alternative is open"),
     "ctm none": ("ctm", "r A * * <ALT_BEGIN>\nr A * * <ALT_END>\n", ":2 .*no alternative has a"),
@@ -171,7 +171,7 @@ def test_broken_lines_are_named(case: str, tmp_path: Path) -> None:
 def test_lines_that_end_with_carriage_returns_alone_are_refused(tmp_path: Path) -> None:
     """All words of the file would be those of its first utterance."""
     (tmp_path / "hyp").write_bytes("u1 قال\ru2 في\r".encode())
-    with pytest.raises(ValueError, match="carriage returns alone"):
+    with pytest.raises(ValueError, match="carriage returns only"):
         read_transcripts(tmp_path / "hyp")
     (tmp_path / "hyp").write_bytes("u1 قال\r\nu2 في\r\n".encode())
     assert read_transcripts(tmp_path / "hyp").texts == {"u1": "قال", "u2": "في"}
