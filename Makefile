@@ -13,7 +13,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo --extra onnx
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint docs docs-serve peers bench bench-gpu lock clean
+.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint docs docs-serve peers bench bench-gpu notebook lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -71,6 +71,9 @@ bench: setup  ## Measure against the peers; writes build/bench.json.
 
 bench-gpu: setup  ## What pretraining does on one GPU, in 8 minutes; build/gpu_step.json and .md.
 	@$(BIN)/python benchmarks/bench_gpu_step.py
+
+notebook: setup  ## Run notebooks/quickstart.ipynb and keep its outputs in it.
+	@$(BIN)/python tools/execute_notebook.py notebooks/quickstart.ipynb
 
 lock:  ## Pin anew what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --universal --python-version 3.12 $(EXTRAS) --group dev \

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness_bench.asr.transcribe.transcriber import transcribe
     from harness_bench.corpora.prepare import prepare
     from harness_bench.cuts.store import read_cuts
+    from harness_bench.demo.synth import synthesise
     from harness_bench.leaderboard.build import build as build_leaderboard
     from harness_bench.leakage.audit import audit
     from harness_bench.models.frozen import hidden_states, load_model
@@ -39,6 +40,7 @@ _PUBLIC = {
     "read_cuts": "cuts.store:read_cuts",
     "read_results": "results.record:load_results",
     "score": "scoring.score:score",
+    "synthesise": "demo.synth:synthesise",
     "train_family": "pretrain.family:train_family",
     "transcribe": "asr.transcribe.transcriber:transcribe",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "read_cuts",
     "read_results",
     "score",
+    "synthesise",
     "train_family",
     "transcribe",
 ]

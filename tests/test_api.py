@@ -17,7 +17,7 @@ from tests.tiny import DEFAULTS, TEACHERS
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 # (extra that the block needs or nothing, code)
 BLOCKS = re.findall(r"```python ?(\w*)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-MARKS = {"": (), "s3prl": (pytest.mark.s3prl,), "espnet": (pytest.mark.espnet,)}
+MARKS = {"": (), "demo": (), "s3prl": (pytest.mark.s3prl,), "espnet": (pytest.mark.espnet,)}
 
 
 class Notebook:

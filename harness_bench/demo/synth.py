@@ -13,7 +13,8 @@ import sys
 import tempfile
 import zlib
 from dataclasses import asdict
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,11 +24,10 @@ from harness_bench.core.extras import require
 from harness_bench.core.files import digest_strings, write_text
 from harness_bench.core.log import bar
 from harness_bench.core.workdir import PROVENANCE, OldNote, WorkDir
-from harness_bench.demo.plan import DemoCorpusConfig, plan
+from harness_bench.demo.plan import DemoCorpusConfig, SplitSizes, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -74,6 +74,39 @@ about real speech. It exists so that the whole chain can be tried in minutes.
   language, synthetic, spoken (the diacritised text given to the synthesiser); `-` is absent.
 - provenance.json says from which settings, seed and versions it was made.
 """
+
+
+def synthesise(
+    folder: str | Path,
+    task: Literal["ser", "did", "asr"],
+    *,
+    train: int,
+    dev: int,
+    test: int,
+    seed: int = 0,
+) -> Path:
+    """Make a small synthetic Arabic corpus that `prepare("tsv", ...)` reads; return its folder.
+
+    One that stands there from the same settings is kept. Needs the extra `demo` (eSpeak NG).
+
+    Args:
+        folder: where audio, manifest.tsv and a README go.
+        task: ser has six emotion-like and did five dialect-like classes in the column label; asr
+            has transcripts.
+        train: utterances of some 2 to 4 seconds.
+        dev: the same; speakers, voices and sentences of asr differ between splits.
+        test: the same.
+        seed: decides texts, speakers, prosody and noise.
+
+    Raises:
+        ValueError: another task, a split without an utterance, or no eSpeak NG.
+    """
+    if task not in _CLASS_COLUMN and task != "asr":
+        raise ValueError(f"task is {task!r}; expected one of {', '.join(_CLASS_COLUMN)} and asr.")
+    sizes: dict[str, Any] = {task: SplitSizes(train=train, dev=dev, test=test)}
+    config = DemoCorpusConfig(seed=seed, **sizes)
+    make_demo_task(folder := Path(folder), task, config)
+    return folder
 
 
 def make_demo_task(folder: Path, task: str, config: DemoCorpusConfig) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,8 @@ from harness_bench.core.workdir import NOTE
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
 from harness_bench.demo import synth
-from harness_bench.demo.plan import TASKS, TINY
-from harness_bench.demo.synth import make_demo_task
+from harness_bench.demo.plan import SPLITS, TASKS, TINY, DemoCorpusConfig, SplitSizes
+from harness_bench.demo.synth import make_demo_task, synthesise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +100,14 @@ def test_a_failure_of_the_synthesiser_is_told() -> None:
     job = {"text": "نعم", "voice": "no-such-voice", "rate": 160, "pitch": 50, "range": 50}
     with pytest.raises(ValueError, match="no voice 'no-such-voice'"):
         list(synth._speech([job]))
+
+
+def test_a_notebook_makes_one_corpus_in_one_call(tmp_path: Path) -> None:
+    """The sizes asked for, and the speech of the demo at those sizes."""
+    folder = synthesise(tmp_path / "did", "did", train=5, dev=5, test=5, seed=3)
+    rows = [row.split("\t") for row in (folder / "manifest.tsv").read_text("utf-8").splitlines()]
+    assert Counter(row[rows[0].index("split")] for row in rows[1:]) == dict.fromkeys(SPLITS, 5)
+    sizes = SplitSizes(train=5, dev=5, test=5)
+    assert not make_demo_task(folder, "did", DemoCorpusConfig(seed=3, did=sizes))
+    with pytest.raises(ValueError, match="'ssl'"):
+        synthesise(tmp_path, "ssl", train=5, dev=5, test=5)  # type: ignore[arg-type]
