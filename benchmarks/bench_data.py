@@ -42,7 +42,7 @@ class Corpus:
         waves = [0.1 * rng.standard_normal(length) for length in speech_lengths(count, rng)]
         (folder / "audio").mkdir()
         write_shards(write_cuts(folder / "audio", waves), folder / "shar", shard_cuts=100)
-        self.folder = folder / "shar"
+        self.folder, self.count = folder / "shar", count
         self.source = ShardedCuts(open_shards(self.folder))
         self.config = PretrainConfig(max_update=6, max_seconds=seconds, num_workers=WORKERS)
         labels = LabelConfig(source="mfcc", clusters=10, kmeans_iterations=1, fit_frames=5000)
@@ -71,7 +71,8 @@ def sampled(corpus: Corpus, skip: int = 0) -> Iterator[Any]:
     shards = CutSet.from_shar(fields=files, shuffle_shards=True)
     sampler = DynamicBucketingSampler(
         shards.repeat(), max_duration=corpus.config.max_seconds, num_buckets=30, shuffle=True,
-        buffer_size=4000, num_cuts_for_bins_estimate=1000,
+        buffer_size=min(4000, 10 * corpus.count),
+        num_cuts_for_bins_estimate=min(1000, corpus.count),
     )  # fmt: skip
     batches: Iterator[Any] = itertools.islice(sampler, skip, None)
     return iter(DataLoader(Reading(), sampler=batches, batch_size=None, num_workers=WORKERS))

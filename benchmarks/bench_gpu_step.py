@@ -148,11 +148,16 @@ def run(
         if not sizes.tiny:
             costs[kind] = time.monotonic() - begun
         print(f"{model}, {kind}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        gc.collect()  # a model and its optimizer hold each other
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        _free(device)
     report.seconds = time.monotonic() - start
     return report
+
+
+def _free(device: torch.device) -> None:
+    """Free a GPU's memory of what came before: a model and its optimizer hold each other."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _report(device: torch.device, sizes: Sizes) -> Report:
@@ -200,7 +205,7 @@ def _case(
     padded: bool,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Return audio seconds and operations a second, and the peak memory in GiB."""
-    gc.collect()  # the last case's optimizer
+    _free(device)
     shortest = SHORTEST if padded else 1.0
     batch = crops(config, sizes.crop, count, shortest=shortest).to(device)
     if isinstance(step, TransformersStep):

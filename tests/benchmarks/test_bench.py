@@ -15,6 +15,7 @@ from benchmarks import fairseq_peer, run
 from benchmarks.bench_probe import RESULTS, require_equal_bits, require_equal_results
 from benchmarks.measure import higher_is_better, in_turn, lower_is_better
 from harness_bench.core.files import read_json, write_jsonl
+from tests import warm
 
 AGAINST_FAIRSEQ = {
     "labels": ["label_pass_vs_fairseq", "label_assignment_vs_fairseq"],
@@ -49,12 +50,15 @@ NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in run.names()]
 def measured(name: str, *, fairseq: bool) -> tuple[list[dict[str, Any]], str]:
     """Run a benchmark with tiny sizes; return its rows and what it said.
 
-    On one thread, as two wait for each other with the processor busy: speed is not looked at.
+    On one thread, as two wait for each other with the processor busy, and the start-up without
+    importing torch twice: speed is not looked at.
     """
     said = io.StringIO()
     with contextlib.redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
         patch.setattr(fairseq_peer, "fairseq_available", lambda: fairseq)
         patch.setattr(torch, "set_num_threads", lambda _: None)
+        if name == "startup":
+            patch.setattr(sys, "executable", warm.python())
         return [dict(row) for row in run.rows([name], tiny=True)], said.getvalue()
 
 

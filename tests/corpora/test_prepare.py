@@ -3,8 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from harness_bench.corpora.check import Limits
 from harness_bench.corpora.prepare import PrepareConfig, prepare
 from harness_bench.cuts import fields, store
 from harness_bench.cuts.shar import open_shards, read_shards, write_shards
+from tests import warm
 from tests.corpora.conftest import MixedCorpus, WriteCorpus
 
 LIMITS = Limits(max_duration=4.0)
@@ -164,7 +163,7 @@ def test_a_kill_leaves_nothing_half(where: str, write_corpus: WriteCorpus, tmp_p
         f"{_KILLED[where]}\n"
         "prepare.prepare('tsv', Path(sys.argv[1]), Path(sys.argv[2]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, root, out], check=False, capture_output=True)
+    done = warm.run(["-c", code, root, out])
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(ValueError, match="cut off" if where == "writing" else "holds no cuts"):
         store.read_cuts(out, "train")

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from harness_bench.cuts.store import write_cuts
 from harness_bench.leakage import fingerprints as module
 from harness_bench.leakage.audit import audit
 from harness_bench.leakage.fingerprints import Fingerprints
+from tests import warm
 from tests.pretrain.labels.conftest import make_cuts
 
 FOLDER = Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def test_two_processes_share_a_cache(
     write_cuts(Path("corpus"), "train", cuts[:3])
     write_cuts(Path("corpus"), "test", cuts[3:])
     environment = {**os.environ, "PYTHONPATH": str(FOLDER), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TWO_AT_ONCE]
+    command = [warm.python(), "-c", TWO_AT_ONCE]
     runs = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
     told = [run.communicate(timeout=100)[1].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], told
