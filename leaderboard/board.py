@@ -59,7 +59,7 @@ class ResultCell:
     result: Result
     file: Path
     place: int  # 1 = best; equal figures share a place
-    rank: int  # 1 + the number of models that are better beyond chance; see `ranks`
+    rank: int  # 1 + the number of models that are significantly better; see `ranks`
     best: PairedDifference | None = None  # paired test: this model minus the best
     paper: Result | None = None  # the paper's result of the same model on the same split
     rank_span: tuple[int, int] | None = None  # the ranks that tests leave open; see `rank_spans`

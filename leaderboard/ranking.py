@@ -129,7 +129,7 @@ def ranks(
 ) -> dict[Path, int]:
     """Return 1 + the number of models that are better beyond chance, for each result.
 
-    Better beyond chance: a better figure, and where both have predictions of the same utterances
+    Significantly better: a better figure, and where both have predictions of the same utterances
     p by Holm < 0.05 in the paired test too. Models of one rank are a group: the column's best ones
     all have rank 1.
     """

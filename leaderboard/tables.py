@@ -274,7 +274,8 @@ def _csv_safe(value: object) -> object:
 def render_terminal(board: Board) -> RichTable:
     """Make a rich table; names are `Text`, so that no markup in them is obeyed."""
     table = board.measured
-    marks = "bold: best, underlined: second, ≈: not told apart from the best; 95 % intervals"
+    marks = "bold: best, underlined: second, ≈: not significantly different from the best"
+    marks += "; 95 % intervals"
     marks += "; †: leaks" * any(row.leaking for row in table.rows)
     warning = "synthetic data: says nothing about real speech\n" if table.synthetic else ""
     made = RichTable("model", title=Text(board.title), caption=warning + marks)
@@ -307,10 +308,10 @@ def legend(board: Board) -> str:
     partial = any(table.partial for table in tables)
     told = {
         "Bold: best figure of two models or more; underlined: second; raised or behind #: rank in "
-        f"the column, 1 + the number of models with a better figure{' beyond chance' * tested}, of "
+        f"the column, 1 + the number of models with a {'significantly ' * tested}better figure, of "
         "all that have one there.": True,
-        "≈: not told apart from the best by the sign-flip test over clusters (p ≥ 0.05 by Holm for "
-        "all pairs of the column).": any(cell.tied for cell in cells),
+        "≈: not significantly different from the best by the sign-flip test over clusters (p ≥ "
+        "0.05 by Holm for all pairs of the column).": any(cell.tied for cell in cells),
         "[low, high]: 95 % interval over clusters.": any(cell.metric.interval for cell in cells),
         "±: standard deviation over seeds, of which the figure is the mean.":
             any(cell.metric.spread is not None for cell in cells),

@@ -358,7 +358,7 @@ def _comparison(
     if one_pair:
         yield f"\n{_sentence(found, about['metric'])}"
     elif not found.decidable:
-        yield "\nThese data cannot tell any two of these systems apart."
+        yield "\nNo difference between these systems can be significant."
 
 
 def rank_range(first: int, last: int) -> str:
@@ -378,7 +378,7 @@ def _sentence(found: Systems, metric: str) -> str:
         return f"{first} is better than {second}: {how}."
     if not found.decidable:
         how += f"; {found.clusters} clusters allow no p below {found.smallest_p:.3g}, and no claim"
-    return f"These data cannot tell {first} and {second} apart: {how}."
+    return f"{first} and {second} do not differ significantly: {how}."
 
 
 def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:

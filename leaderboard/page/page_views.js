@@ -33,8 +33,8 @@ function taskView(column) {
     make("p", { class: "quiet" }, `${facts}.`),
     grid(`${models.length} model${models.length === 1 ? "" : "s"}`, heads, rows),
     measured ? make("p", { class: "quiet" },
-      "Rank: from 1 + the number of models that are better beyond chance (p by Holm < 0.05) to the number of those that are not worse; 95 % for all models together. ",
-      methods.length ? `Differences: ${methods.join("; ")}.` : "No predictions lie beside these results, so ranks follow the figures alone.") : null,
+      "Rank: from 1 + the number of models that are significantly better (p by Holm < 0.05) to the number of those that are not worse; 95 % for all models together. ",
+      methods.length ? `Differences: ${methods.join("; ")}.` : "These results have no predictions, so ranks follow the figures alone.") : null,
     make("div", { id: "task-plots", "data-column": column.id }),
     column.breakdowns.map((each) => breakdownTable(column, each, models)),
   ];
@@ -119,7 +119,7 @@ function verdict(column, first, second, test) {
   if (!test) return "no test: predictions missing or of other utterances";
   if (test[4] < 0.05) return [make("strong", { dir: "auto" }, better.name), " is better"];
   if (!test[5].decidable) return "no claim is possible with so few clusters";
-  return "cannot be told apart";
+  return "no significant difference";
 }
 
 function compareView(first, second) {
