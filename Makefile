@@ -13,7 +13,7 @@ EXTRAS := --extra s3prl --extra espnet --extra demo --extra onnx
 # Some environments forbid compiled modules; without them every process starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser lint docs docs-serve peers bench bench-gpu notebook lock clean
+.PHONY: help setup demo demo-real paper-mini evidence evidence-gpu audit-demo test test-slow test-browser test-install lint docs docs-serve peers bench bench-gpu notebook lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -52,6 +52,10 @@ test-slow: setup  ## Run the tests that take minutes each.
 
 test-browser: setup  ## Prove the leaderboard's page in an installed Chromium (HB_CHROMIUM names one).
 	@$(BIN)/python -m pytest -m browser -s
+
+test-install: setup  ## Install into empty environments of Python 3.12 and 3.13, core and extras; needs a network.
+	@rm -rf build/dist && $(BIN)/python -m build --no-isolation --outdir build/dist . > build/dist.log
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/check_install.py --dist build/dist
 
 lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

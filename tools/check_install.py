@@ -57,6 +57,7 @@ SCORING = (
     "harness-bench leaderboard build results board --no-reported",
 )
 CORE = (*SCORING, "harness-bench doctor", "harness-bench prepare tsv corpus cuts")
+BESIDE = ("harness-bench doctor", "harness-bench prepare tsv corpus cuts")  # of an extra
 
 
 @dataclass
@@ -175,7 +176,7 @@ def try_out(kind: str, python: str, dist: Path, backend: str) -> Tried:
         tried.seconds = time.monotonic() - begun
         environment.measure(tried)
         write_inputs(environment.work)
-        commands = SCORING if kind == "scores" else CORE
+        commands = {"scores": SCORING, "wheel": CORE, "sdist": CORE}.get(kind, BESIDE)
         tried.wrong = [*filter(None, (works(environment, each.split()) for each in commands))]
         if kind in EXTRAS:
             tried.wrong += filter(None, [works(environment, NEED[kind])])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness_bench.core.extras import require
 from harness_bench.core.files import digest_file
 from harness_bench.core.log import bar
 from harness_bench.deploy.board import SOME, ExportCheck
@@ -24,7 +25,6 @@ from harness_bench.models.frozen import checkpoint_digest, parameter_count, weig
 from harness_bench.models.runtime import GraphConfig
 from harness_bench.probing.head.data import prediction_rows, read_split
 from harness_bench.probing.s3prl.predict import find_checkpoint, open_runner
-from harness_bench.probing.s3prl.upstream import FrozenExpert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness_bench.models.frozen import ModelShape
     from harness_bench.probing.head.expert import ClassifierExpert
     from harness_bench.probing.head.model import CnnAttentionHead
+    from harness_bench.probing.s3prl.upstream import FrozenExpert
     from harness_bench.results.predictions import ClassPrediction
 
 
@@ -121,6 +122,9 @@ def is_head(source: Path) -> bool:
 def open_head(source: Path, upstream_checkpoint: Path | None = None) -> TrainedHead:
     """Open a head, of any place that `predict` takes; other upstreams are a ValueError."""
     checkpoint = find_checkpoint(source)
+    require("s3prl")
+    from harness_bench.probing.s3prl.upstream import FrozenExpert  # noqa: PLC0415 - s3prl
+
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         runner = open_runner(checkpoint, Path(folder), upstream_checkpoint)
     upstream, featurizer = runner.upstream.model, runner.featurizer.model

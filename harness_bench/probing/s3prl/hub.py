@@ -36,7 +36,9 @@ def own_names() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import the hubconf that defines upstream `name`, and remember its function."""
-    if name.startswith("_") or name not in index():
+    if name.startswith("_"):  # Python asks for those of any module, also where s3prl is absent
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in index():
         raise AttributeError(f"s3prl's hub has no upstream {name!r}{_near(name)}")
     value = getattr(importlib.import_module(index()[name]), name)
     globals()[name] = value
