@@ -41,7 +41,8 @@ make_demo_task(Path("spoken"), "did", TINY)
 assert len(list(Path("spoken").rglob("*.flac")) + list(Path("spoken").rglob("*.wav"))) == 20
 """
 PROBE = (
-    "harness-bench probe -u fbank_cached -d did --cuts cuts --out probe --steps 2 --kind baseline"
+    "harness-bench probe -u fbank_cached -d did --cuts cuts --label-field label --out probe "
+    "--steps 2 --kind baseline"
 )
 TRAIN = "python -m harness_bench.asr.espnet.run -m espnet2.bin.asr_train --help"
 SPEAK = ["python", "-c", _SYNTHESISE]
