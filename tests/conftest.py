@@ -32,9 +32,8 @@ TONES = {"high": 1100.0, "low": 220.0, "middle": 500.0}  # class -> Hz
 SPLITS = {"train": 24, "dev": 12, "test": 12}
 
 
-@pytest.fixture(scope="session")
-def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields.
+def write_tones(folder: Path) -> Path:
+    """Write a prepared folder: three classes of noisy tones, 0.5 to 0.8 s, all label fields.
 
     The classes alternate; each split has four speakers of its own.
     """
@@ -42,7 +41,8 @@ def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from tests import cut_files  # noqa: PLC0415 - as above
 
-    folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
     for split, count in SPLITS.items():
         rows = []
         for number in range(count):
@@ -59,14 +59,18 @@ def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a checkpoint folder: a random HuBERT of 2 blocks, 32 dimensions."""
+def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of `write_tones`."""
+    return write_tones(tmp_path_factory.mktemp("tones"))
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint folder: a random HuBERT of 2 blocks, 32 dimensions."""
     import torch  # noqa: PLC0415 - keeps collection light
 
     from harness_bench.models.checkpoint import save_checkpoint  # noqa: PLC0415
     from harness_bench.models.hubert import Hubert, HubertConfig  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     config = HubertConfig(
         encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=64,
         encoder_attention_heads=4, conv_dim=(32,) * 7, conv_pos=16, conv_pos_groups=4,
@@ -75,6 +79,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         save_checkpoint(folder, Hubert(config))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of `write_checkpoint`."""
+    return write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
 
 
 @pytest.fixture(scope="session")
