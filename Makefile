@@ -61,7 +61,8 @@ lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 docs: setup  ## Build the documentation site into build/site; it opens from the disk.
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q && echo $(CURDIR)/build/site/index.html
+	@# Not -q: strict mode counts the warnings that are shown.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build && echo $(CURDIR)/build/site/index.html
 
 docs-serve: setup  ## Show the documentation to writers, built anew at each change.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve

@@ -44,7 +44,7 @@ def audit(
     """Find speakers, recordings, audio or texts that any two sets share.
 
     Args:
-        names: sets as [NAME=]PATH[:SPLIT][@IDS], see `open_sets`.
+        names: sets as `[NAME=]PATH[:SPLIT][@IDS]`, see `open_sets`.
         listen: read all audio and compare acoustic fingerprints.
         long_text: number of words from which an equal text is a leak.
         allow: kinds that are reported but do not count as a leak, such as speaker.
