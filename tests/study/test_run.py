@@ -100,6 +100,7 @@ def test_audio_to_leaderboard(tmp_path: Path, tiny_checkpoint: Path) -> None:
     assert {path for path in before if before[path] != after[path]} == set()
 
     more = joined(out, str(tiny_checkpoint), name="mine", tasks=("did",))
+    save_study(more)  # as its driver does
     (out / "results" / "strange.json").write_text("{}")
     ended = run_here(out, plan(more))
     assert ended["probe did it1"].state == "kept"
