@@ -299,7 +299,7 @@ class Board:
     problems: dict[str, str] = field(default_factory=dict)  # file name -> why it is left out
     hidden: int = 0  # results of other splits
     hidden_leaking: tuple[str, ...] = ()  # models left out of tables and ranks, if asked for
-    built: datetime = field(default_factory=lambda: datetime.now(UTC))
+    built: datetime | None = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def scored(self) -> bool:

@@ -62,6 +62,7 @@ def build(
     include_reported: bool = True,
     split: str | None = "test",
     hide_leaking: bool = False,
+    dated: bool = True,
 ) -> LeaderboardFiles:
     """Build the leaderboard of a folder of results: tables, plots and the page.
 
@@ -76,6 +77,7 @@ def build(
         include_reported: add the scores of the paper and of related papers, in a separate table.
         split: the split to show; None shows all.
         hide_leaking: hide models that were trained on data of a split shown from tables and ranks.
+        dated: say when it was built; without it, equal results give equal bytes.
 
     Raises:
         ValueError: the results folder does not exist.
@@ -93,6 +95,8 @@ def build(
     series, odd = load_series(results / "series")
     told = _reasons(broken, "curves/") | _reasons(odd, "series/")
     board = replace(board, problems=board.problems | told)
+    if not dated:
+        board = replace(board, built=None)
     if include_reported:
         series = [*load_series(PAPER / "series")[0], *series]
     drawn = {

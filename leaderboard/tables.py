@@ -106,7 +106,7 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
         if table.rows:
             parts += [f"## {title}", *_md_rows(table), *(f"- {_md(note)}" for note in table.notes)]
     parts += _md_paper(board.measured)
-    parts += [f"Built {board.built:%Y-%m-%d}."]
+    parts += [f"Built {board.built:%Y-%m-%d}."] if board.built else []
     parts += [_md(legend(board))]
     parts += [f"![{_md(text)}]({name})" for text, name in plots]
     if board.reported.rows:

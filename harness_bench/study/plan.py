@@ -104,7 +104,10 @@ class _Plan:
         yield from self._outputs(shown)
         yield StudyJob(  # last: it shows the curves that outputs leave beside the results
             name=BOARD, kind="board", folder=LEADERBOARD, wants=(*shown, *self.config.outputs),
-            settings={"title": self.config.title, "reported": self.config.board.reported},
+            settings={
+                "title": self.config.title, "reported": self.config.board.reported,
+                "times": self.config.board.times,
+            },
             late=True,
         )  # fmt: skip
 

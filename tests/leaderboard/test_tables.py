@@ -3,11 +3,14 @@
 import csv
 import io
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from harness_bench.leaderboard.build import LeaderboardFiles, make_board
+from harness_bench.leaderboard import board
+from harness_bench.leaderboard.build import LeaderboardFiles, build, make_board
 from harness_bench.leaderboard.tables import latex, legend, markdown, render_terminal, to_csv
 from rich.console import Console
 
@@ -262,3 +265,20 @@ def test_the_legend_explains_what_the_board_has_alone(tmp_path: Path) -> None:
     save_result(result("leaky", leakage=shared, metrics={"accuracy": spread}), whole)
     told = legend(make_board(whole, title="all", include_reported=False))
     assert [mark for mark in marks if mark not in told] == []
+
+
+def test_a_board_without_its_date_has_no_clock_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal results give equal pages, whenever they are built."""
+    folder = write_results(tmp_path / "results")
+    pages = []
+    for year in (2070, 2071):
+        now = datetime(year, 1, 1, tzinfo=UTC)
+        monkeypatch.setattr(board, "datetime", SimpleNamespace(now=lambda _, at=now: at))
+        for dated in (False, True):
+            files = build(folder, tmp_path / f"{year}{dated}", dated=dated)
+            texts = [path.read_text() for path in (files.html, files.markdown)]
+            assert all((f"{year}-01-01" in text) == dated for text in texts)
+            pages += [] if dated else [texts]
+    assert pages[0] == pages[1]

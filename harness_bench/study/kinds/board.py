@@ -29,8 +29,9 @@ def run(place: Place) -> dict[str, Any]:
     drop_outdated(place)
     settings = place.job.settings
     made = build(
-        results, place.folder, title=settings["title"], include_reported=settings["reported"]
-    )
+        results, place.folder, title=settings["title"], include_reported=settings["reported"],
+        dated=settings["times"],
+    )  # fmt: skip
     return {"page": str(made.html.relative_to(place.out)), "problems": made.problems}
 
 
