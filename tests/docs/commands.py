@@ -21,17 +21,33 @@ _OPTIONAL = re.compile(r"\[(-[^\]]*)\](?:\.\.\.)?")  # of a synopsis
 def commands(text: str) -> Iterator[list[str]]:
     """Yield the arguments of every `harness-bench` in a text for bash."""
     text = _HEREDOC.sub("", text).replace("\\\n", " ")
-    for line in _OPTIONAL.sub(r"\1 ...", text).splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")
-        lexer.whitespace_split = True
+    for told in _lines(_OPTIONAL.sub(r"\1 ...", text)):
         words = list[str]()
-        for word in [*lexer, ";"]:
+        for word in [*told, ";"]:
             if not _OPERATOR.fullmatch(word):
                 words.append(word)
                 continue
             for name in {"harness-bench", "harness_bench.cli"} & {*words}:
                 yield words[words.index(name) + 1 :]
             words = []
+
+
+def _lines(text: str) -> Iterator[list[str]]:
+    """Yield the words of each line; a quotation may go on over several."""
+    begun = ""
+    for line in text.splitlines():
+        begun += line
+        lexer = shlex.shlex(begun, posix=True, punctuation_chars="();<>|&")
+        lexer.whitespace_split = True
+        try:
+            words = [*lexer]
+        except ValueError:  # no closing quotation yet
+            begun += "\n"
+            continue
+        yield words
+        begun = ""
+    if begun:
+        raise ValueError(f"A quotation does not end: {begun!r}")
 
 
 def check(words: list[str]) -> None:
@@ -60,4 +76,8 @@ def check(words: list[str]) -> None:
         if whole and param.required and given.get(param.name) in (None, ()):
             raise ValueError(f"{context.info_name} needs {param.name}.")
         if (value := given.get(param.name)) not in (None, True, False):
-            param.get_runtime_param().coerce(value, param=param, ctx=context)
+            try:
+                param.get_runtime_param().coerce(value, param=param, ctx=context)
+            except typer.BadParameter as error:
+                if "does not exist" not in str(error):
+                    raise
