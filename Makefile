@@ -54,7 +54,7 @@ test-browser: setup  ## Prove the leaderboard's page in an installed Chromium (H
 	@$(BIN)/python -m pytest -m browser -s
 
 test-install: setup  ## Install into empty environments of Python 3.12 and 3.13, core and extras; needs a network.
-	@rm -rf build/dist && $(BIN)/python -m build --no-isolation --outdir build/dist . > build/dist.log
+	@rm -rf build/dist && mkdir -p build && $(BIN)/python -m build --no-isolation --outdir build/dist . > build/dist.log
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/check_install.py --dist build/dist
 
 lint: setup  ## Check style, types and import directions.
