@@ -345,9 +345,7 @@ def figure(metric: Metric, decimals: int) -> str:
 
 def interval(span: Interval | None, decimals: int) -> str:
     """Write an interval as [low, high], or nothing where there is none or its width is unknown."""
-    if span is None or not span.is_known:
-        return ""
-    return f"[{span.low:.{decimals}f}, {span.high:.{decimals}f}]"
+    return span.text(decimals) if span else ""
 
 
 def uncertainty(metric: Metric, decimals: int) -> str:

@@ -58,7 +58,8 @@ def _optional(module: str, library: Optional) -> Diagnosis:
     name, serves = library.distribution, f"serves {library.serves}"
     if not is_installed(module):
         return Diagnosis(name, "missing", f"{serves}; get it with: {library.command}")
-    return Diagnosis(name, "ok", f"{importlib.metadata.version(name)}, {serves}")
+    version = _version(name) or "from another distribution"  # onnxruntime-gpu, the original s3prl
+    return Diagnosis(name, "ok", f"{version}, {serves}")
 
 
 def _clash() -> Diagnosis:

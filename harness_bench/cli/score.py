@@ -36,14 +36,16 @@ References = Annotated[Paths, opt("File of references; repeat for each annotator
 Encoding = Annotated[
     Texts,
     opt(
-        "Encoding: auto, utf8 or buckwalter; once, or once per file (hypotheses first).",
+        "Encoding: auto, utf8 or buckwalter; one for all files, or one for hypotheses, then one "
+        "per --ref.",
         panel="Input",
     ),
 ]
 Format = Annotated[
     Texts,
     opt(
-        "Format: auto, text, stm, ctm, jsonl or trn; once, or once per file (hypotheses first).",
+        "Format: auto, text, stm, ctm, jsonl or trn; one for all files, or one for hypotheses, "
+        "then one per --ref.",
         "--format",
         panel="Input",
     ),
@@ -192,7 +194,11 @@ def score_compare(
         Texts, opt("Name of a system; repeat in the order of FILES; default: from the paths.")
     ] = None,
     metric: Annotated[
-        str | None, opt("Metric to compare; default: accuracy for classes, wer for texts.")
+        str | None,
+        opt(
+            "Metric to compare; default: accuracy for classes, wer for texts, mr_wer for several "
+            "references."
+        ),
     ] = None,
     profile: Annotated[str | None, opt("Text normalisation profile; default: mgb2.")] = None,
     ids: Ids = "strict",

@@ -81,13 +81,22 @@ def explain(error: ModuleNotFoundError) -> str | None:
     if module in OPTIONAL:
         return _sentence(module)
     distribution = _name(_RENAMED.get(module, module))
-    if distribution not in {_name(line) for line in importlib.metadata.requires(PACKAGE) or ()}:
+    if distribution not in _required():
         return None
     return (
         f"This needs {distribution}, which is not installed. {PACKAGE} was installed without its "
         f"dependencies; `pip install {PACKAGE}` brings them. Scores, results and leaderboards "
         "need fewer (docs/install.md)."
     )
+
+
+def _required() -> set[str]:
+    """Return the distributions that the core asks for; none where only its source is there."""
+    try:
+        lines = importlib.metadata.requires(PACKAGE) or ()
+    except importlib.metadata.PackageNotFoundError:
+        return set()
+    return {_name(line) for line in lines if "extra ==" not in line}
 
 
 def _sentence(module: str, use: str = "") -> str:

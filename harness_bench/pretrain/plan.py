@@ -16,6 +16,7 @@ from harness_bench.pretrain.scaling import lr_by_rule, lr_warning, seconds_per_u
 if TYPE_CHECKING:
     from harness_bench.pretrain.config import FamilyConfig, IterationConfig
 
+_THOUSAND = 1000
 _LEAST = 0.01  # GPU-hours that are told apart from none
 LABEL_BYTES = 2  # uint16
 FLOAT_BYTES = 4
@@ -199,7 +200,12 @@ def _short(figure: float) -> float:
 
 def _hours(figure: float) -> str:
     """Write GPU-hours for people: those of a laptop's models are next to none."""
-    return f"< {_LEAST}" if 0 < figure < _LEAST else f"{figure:,.4g}"
+    return f"< {_LEAST}" if 0 < figure < _LEAST else _plain(figure)
+
+
+def _plain(figure: float) -> str:
+    """Write a figure of four digits without an exponent."""
+    return f"{figure:,.0f}" if figure >= _THOUSAND else f"{figure:.4g}"
 
 
 def render_plan(rows: list[dict[str, Any]]) -> str:
@@ -232,7 +238,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['parameters_as_fairseq_counts']:,}", f"{row['updates']:,}", str(row["ranks"]),
         f"{row['audio_seconds_per_update']:,.5g}", f"{row['lr']:.2g}",
         "-" if row["lr_by_rule"] is None else f"{row['lr_by_rule']:.2g}",
-        f"{row['audio_hours_seen_at_most']:,.4g} h",
+        f"{_plain(row['audio_hours_seen_at_most'])} h",
         "?" if row["epochs"] is None else f"{row['epochs']:g}",
         _hours(row["gpu_hours_at_10_percent"]), _hours(row["gpu_hours_at_40_percent"]),
         label_size if shared == row["name"] else f"of {shared}", size_text(row["disk_bytes"]),

@@ -71,8 +71,7 @@ def _grid_table(outcome: GridOutcome) -> str:
 def _linear_table(outcome: LinearOutcome, metrics: Mapping[str, Metric]) -> str:
     lines = [(str(layer), f"{share:.2f}") for layer, share in outcome.dev.items()]
     figures = (
-        f"{name} {each.value:.2f}"
-        + (f" [{each.interval.low:.2f}, {each.interval.high:.2f}]" if each.interval else "")
+        f"{name} {each.value:.2f} {each.interval.text(2) if each.interval else ''}".rstrip()
         for name, each in metrics.items()
     )
     chosen = f"hidden state {outcome.layer}, {outcome.name} = {outcome.setting:g}"

@@ -199,7 +199,7 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
     value = row["printed"] or f"{row['value']:.2f}"
-    if row["low"] is not None:
+    if row["low"] not in (None, row["high"]):  # see `Interval.is_known`
         value += f" [{row['low']:.2f}, {row['high']:.2f}]"
     kind = row["source"] + (", synthetic" if row["synthetic"] else "")
     place = f"{row['corpus']}/{row['split']}"

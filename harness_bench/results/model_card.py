@@ -73,7 +73,7 @@ def with_results(text: str, found: Sequence[Result], whose: str = "") -> str:
 
 def _results(found: Sequence[Result], whose: str) -> str:
     parts = [table([_row(each) for each in found])]
-    spans = [span for each in found if (span := each.main.interval)]
+    spans = [span for each in found if (span := each.main.interval) and span.is_known]
     notes = _unique(f"Intervals of {100 * span.level:g} %: {_cell(span.method)}." for span in spans)
     if any(each.synthetic for each in found):
         notes.append(
@@ -109,8 +109,8 @@ def _row(result: Result) -> dict[str, Any]:
 def figure(metric: Metric) -> str:
     """Write a figure with its spread over seeds and its interval."""
     spread = f" ± {metric.spread:.1f}" if metric.spread is not None else ""
-    span = f" [{metric.interval.low:.1f}, {metric.interval.high:.1f}]" if metric.interval else ""
-    return f"{metric.value:.1f}{spread}{span} {_cell(metric.unit)}"
+    span = metric.interval.text(1) if metric.interval else ""
+    return f"{metric.value:.1f}{spread}{' ' * bool(span)}{span} {_cell(metric.unit)}"
 
 
 def _cell(text: str) -> str:

@@ -127,6 +127,10 @@ class Interval(BaseModel):
         """Whether it says anything: one utterance alone, or units all alike, have no width."""
         return self.low < self.high
 
+    def text(self, decimals: int) -> str:
+        """Write it as [low, high]; nothing where it says nothing."""
+        return f"[{self.low:.{decimals}f}, {self.high:.{decimals}f}]" if self.is_known else ""
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low > self.high:
@@ -168,10 +172,9 @@ class Metric(BaseModel):
     def figures(self) -> dict[str, float]:
         """The value and the ends of all intervals, by field."""
         named = {f"other_intervals.{i}": span for i, span in enumerate(self.other_intervals)}
-        spans = {"interval": self.interval, **named}
         ends = {
             f"{field}.{end}": getattr(span, end)
-            for field, span in spans.items()
+            for field, span in ({"interval": self.interval} | named).items()
             if span
             for end in ("low", "high")
         }

@@ -14,6 +14,7 @@ from harness_bench.results.predictions import (
     read_predictions,
     write_predictions,
 )
+from harness_bench.results.record import Interval, Metric
 from harness_bench.scoring.classes import (
     BINS,
     calibration_error,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from harness_bench.results.record import Metric
     from harness_bench.scoring.texts.joining import Joined
 
 ALL = "all"
@@ -309,8 +309,8 @@ def _text_lines(found: Mapping[str, Any]) -> Iterable[str]:
     spans = found["intervals"]["wer"] + [found["intervals"][name] for name in rates]
     width = max(map(len, titles))
     for title, value, (first, *_) in zip(titles, values, spans, strict=True):
-        interval = f"[{first['low']:.2f}, {first['high']:.2f}]"
-        yield f"{title:<{width}}  {value:6.2f} %  {interval}  {first['method']}"
+        span = Interval(**{key: first[key] for key in ("low", "high", "method")})
+        yield f"{title:<{width}}  {value:6.2f} %  {_written(span)}"
     if several:
         listed = ", ".join(f"{value:.2f}" for value in found["authors_costs"]["wer"])
         mean = found["authors_costs"]["av_wer"]
@@ -381,11 +381,14 @@ def _sentence(found: Systems, metric: str) -> str:
     return f"{first} and {second} do not differ significantly: {how}."
 
 
+def _written(span: Interval) -> str:
+    return f"{span.text(2) or 'no interval:'}  {span.method}"
+
+
 def _metric_lines(scores: Mapping[str, Metric]) -> list[str]:
     width = max(map(len, scores))
     lines = []
     for name, score in scores.items():
-        found = score.interval
-        span = f"  [{found.low:.2f}, {found.high:.2f}]  {found.method}" if found else ""
+        span = f"  {_written(score.interval)}" if score.interval else ""
         lines.append(f"{name:<{width}}  {score.value:6.2f} {score.unit}{span}")
     return lines

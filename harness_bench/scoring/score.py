@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_jsonl
+from harness_bench.core.log import say
 from harness_bench.results.predictions import (
     ClassPrediction,
     TextCounts,
@@ -118,9 +119,16 @@ def compare(
         profile: text normalisation profile; default: `mgb2`.
         references: files of references, one per annotator; the systems' files are then hypotheses
             in any format that `score` reads.
-        ids: strict: the ids must equal those of the references; common: score the shared ids.
-        cluster: unit that intervals and tests resample, such as `speaker`; default: as in `score`.
+        ids: with references: strict: all files must have the same ids; common: compare on the ids
+            that all have.
+        cluster: with references: unit that intervals and tests resample, such as `speaker`;
+            default: as in `score`.
+
+    Raises:
+        ValueError: fewer than two systems, or systems of other utterances or kinds.
     """
+    if not references and (ids != "strict" or cluster is not None):
+        raise ValueError("ids and cluster go with references; predictions have groups of their own")
     against = None
     if references:
         paths = tuple(map(Path, references))
@@ -223,10 +231,28 @@ def read_systems(
     if not isinstance(systems, Mapping):
         paths = [*map(Path, systems)]
         systems = dict(zip(_names(paths, names), paths, strict=True))
-    return {
+    rows = [name for name, given in systems.items() if not isinstance(given, str | Path)]
+    if against and rows:
+        raise ValueError(
+            f"{rows[0]!r} is rows of predictions, which have references of their own; give a file "
+            "of hypotheses, or no references."
+        )
+    found = {
         name: read(Path(given)) if isinstance(given, str | Path) else given
         for name, given in systems.items()
     }
+    return _shared(found) if against and against.ids == "common" else found
+
+
+def _shared(systems: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Keep the utterances that all systems have: each may lack others of the references."""
+    ids = [{row.id for row in rows} for rows in systems.values()]
+    kept = set.intersection(*ids)
+    if not kept:
+        raise ValueError(f"No utterance is in all of the files of {', '.join(systems)}.")
+    if less := len(set.union(*ids)) - len(kept):
+        say(f"{less} utterances are left out: not every system has them")
+    return {name: [row for row in rows if row.id in kept] for name, rows in systems.items()}  # type: ignore[misc]
 
 
 def read_rows(path: Path) -> Rows:

@@ -12,7 +12,9 @@ import torch
 import yaml
 
 from harness_bench.asr.transcribe.pack import MODEL, open_model
-from harness_bench.core.extras import OPTIONAL, MissingLibraryError, explain
+from harness_bench.cli.doctor import diagnose
+from harness_bench.core import extras
+from harness_bench.core.extras import OPTIONAL, MissingLibraryError, explain, is_installed
 from harness_bench.demo.plan import DemoCorpusConfig
 from harness_bench.demo.synth import make_demo_task
 from harness_bench.models.runtime import open_session
@@ -83,8 +85,26 @@ def test_an_absent_library_of_the_core_is_told_too() -> None:
     assert "scikit-learn" in str(explain(ModuleNotFoundError(name="sklearn")))
     assert OPTIONAL["wandb"].command in str(explain(ModuleNotFoundError(name="wandb")))
     assert explain(ModuleNotFoundError(name="harness_bench.absent")) is None
-    assert explain(ModuleNotFoundError(name="nltk")) is None
+    for name in ("nltk", "sentencepiece"):  # of ESPnet: the core does not bring it
+        assert explain(ModuleNotFoundError(name=name)) is None
     assert explain(ModuleNotFoundError()) is None
+
+
+def test_a_checkout_that_is_not_installed_knows_no_requirements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extras, "PACKAGE", "no-such-distribution")
+    assert explain(ModuleNotFoundError(name="torch")) is None
+
+
+def test_the_doctor_takes_a_library_of_another_distribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as onnxruntime-gpu, or the original s3prl, whose clash the next line tells."""
+    library = OPTIONAL["onnxruntime"]._replace(distribution="no-such-distribution")
+    monkeypatch.setitem(OPTIONAL, "onnxruntime", library)
+    (found,) = (each for each in diagnose() if each.name == "no-such-distribution")
+    assert found.verdict == ("ok" if is_installed("onnxruntime") else "missing")
 
 
 def test_extras_are_those_of_the_package() -> None:

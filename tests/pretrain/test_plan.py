@@ -101,6 +101,8 @@ def test_given_hours_decide(tmp_path: Path) -> None:
     text = render_plan(plan(family, 1000.0))
     assert "of one" in text
     assert "GPU-hours on H100 at 10 % of its bf16 peak" in text
+    rows = [row | {"audio_hours_seen_at_most": 208_300.0} for row in plan(family, 1000.0)]
+    assert "208,300 h" in render_plan(rows)  # hours with exponents are for nobody
 
 
 def test_a_start_that_cannot_work_is_found_before_the_teacher_is_trained(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness_bench.results.model_card import figure
 from harness_bench.results.predictions import (
     ClassPrediction,
     TextPrediction,
@@ -49,6 +50,14 @@ def test_saved_result_comes_back(tmp_path: Path) -> None:
     path = save_result(result, tmp_path)
     assert load_result(path) == result
     assert path.name == "tiny.did.tones.test.json"
+
+
+def test_an_interval_without_width_is_not_written() -> None:
+    """One utterance alone, or all alike: its bounds would look like certainty."""
+    wide, none = (Interval(low=low, high=50, method="jackknife") for low in (40, 50))
+    assert (wide.text(1), none.text(1)) == ("[40.0, 50.0]", "")
+    shown = [Metric(value=50, higher_is_better=True, interval=span) for span in (wide, none, None)]
+    assert [*map(figure, shown)] == ["50.0 [40.0, 50.0] %", "50.0 %", "50.0 %"]
 
 
 BROKEN: dict[str, str | dict[str, Any]] = {

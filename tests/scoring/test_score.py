@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from harness_bench.scoring.systems import Systems
+
 
 def _files_of(rows: list[TextPrediction], folder: Path, name: str) -> tuple[Path, Path]:
     """Write the same texts as predictions, and as Kaldi text without their references."""
@@ -57,6 +59,44 @@ def test_hypotheses_and_references_compare_as_predictions_do(
     assert joined.clusters == plain.clusters
     for table in ("values", "differences", "low", "high", "p_values"):
         assert getattr(joined, table) == pytest.approx(getattr(plain, table))
+
+
+def test_common_are_the_ids_of_all_systems(tmp_path: Path) -> None:
+    """Each may lack others of the references: a paired test needs the same utterances."""
+    rows = text_rows(count=30, seed=0)
+    reference = tmp_path / "ref.txt"
+    reference.write_text("".join(f"{row.id} {row.ref}\n" for row in rows), encoding="utf-8")
+    parts = {"one": rows[:20], "two": rows[5:], "none": rows[25:], "other": rows[:5]}
+    files = {name: _files_of(part, tmp_path, name)[1] for name, part in parts.items()}
+
+    def compared(*names: str) -> Systems:
+        chosen = {name: files[name] for name in names}
+        return compare(chosen, references=[reference], ids="common")
+
+    assert compared("one", "two").clusters == 15
+    with pytest.raises(ValueError, match="No utterance is in all"):
+        compared("none", "other")
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    """Predictions have clusters and references of their own."""
+    rows = {name: text_rows(count=9, seed=0) for name in ("one", "two")}
+    for options in ({"cluster": "speaker"}, {"ids": "common"}):
+        with pytest.raises(ValueError, match="references"):
+            compare(rows, **options)
+    with pytest.raises(ValueError, match="'one' is rows"):
+        compare(rows, references=[tmp_path / "ref.txt"])
+
+
+def test_an_utterance_alone_has_no_interval(
+    tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "ref.txt").write_text("u1 a b c\n")
+    (tmp_path / "hyp.txt").write_text("u1 a b d\n")
+    status, out, _ = command(
+        "asr", "--hyp", str(tmp_path / "hyp.txt"), "--ref", str(tmp_path / "ref.txt")
+    )
+    assert (status, "33.33" in out, "[33.33" in out) == (0, True, False)
 
 
 def test_options_of_references_need_references(

@@ -80,7 +80,7 @@ def open_runner(checkpoint: Path, folder: Path, upstream_checkpoint: Path | None
     if kept is not None and not (Path(kept).exists() or source_of(Path(kept))):
         raise ValueError(
             f"The upstream's checkpoint {kept} of {checkpoint} was moved or deleted; give its "
-            "lies now with --upstream-checkpoint."
+            "path with --upstream-checkpoint."
         )
     arguments = argparse.Namespace(**settings)
     way_out = "Give that one with --upstream-checkpoint, or train a head on this one."
