@@ -94,6 +94,11 @@ class EndsEarly:
         )
 
 
+def _length(hours: float) -> str:
+    """Return a length in hours, or in minutes where two decimals of an hour say little."""
+    return f"{hours:.2f} h" if hours >= 0.1 else f"{60 * hours:.1f} min"  # noqa: PLR2004
+
+
 @dataclass(frozen=True)
 class PrepareReport:
     """One run of `prepare` in figures; the same run on the same data gives the same report."""
@@ -137,7 +142,7 @@ class PrepareReport:
         """Say in a few lines what was kept, skipped and changed."""
         lines = [f"{self.corpus}: kept {self.kept} of {self.found} utterances"]
         lines += [
-            f"  {name}: {split.utterances} utterances, {split.hours:.2f} h, "
+            f"  {name}: {split.utterances} utterances, {_length(split.hours)}, "
             f"{split.speakers} speakers"
             for name, split in self.splits.items()
         ]

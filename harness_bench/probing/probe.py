@@ -228,7 +228,8 @@ def packaged_settings(subject: Subject, names: Sequence[str] = SPLITS) -> dict[s
     if missing := set(names) - set(splits(subject.cuts)):
         raise ValueError(
             f"{subject.cuts} has no {', '.join(sorted(missing))} split; this needs "
-            f"{', '.join(names)}."
+            f"{', '.join(names)}. Name each utterance's split before `harness-bench prepare` (for "
+            f"a manifest.tsv: a column `split`, no speaker in two of them), and prepare it again."
         )
     return read_yaml(packaged_config(subject.task))
 

@@ -124,6 +124,16 @@ def test_a_vanished_split_leaves_no_cuts_behind(write_corpus: WriteCorpus, tmp_p
     assert store.splits(tmp_path / "out") == ["train"]
 
 
+def test_a_short_corpus_has_its_length_in_minutes(
+    write_corpus: WriteCorpus, tmp_path: Path
+) -> None:
+    """Every small corpus was told as 0.00 h."""
+    report = prepare("tsv", write_corpus(["a.wav"], ["a.wav\t-\ts\t-\t-\ttrain"]), tmp_path / "out")
+    minutes = 60 * report.splits["train"].hours
+    assert minutes > 0
+    assert f"train: 1 utterances, {minutes:.1f} min, 1 speakers" in report.summary()
+
+
 def test_speakers_shared_by_splits_are_told(write_corpus: WriteCorpus, tmp_path: Path) -> None:
     """A score on speakers heard in training is another figure; the report must say so."""
     rows = ["a.wav\t-\ts1\t-\tA\ttrain", "b.wav\t-\ts1\t-\tB\tdev", "c.wav\t-\ts2\t-\tC\ttest"]

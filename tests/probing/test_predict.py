@@ -21,7 +21,7 @@ def test_a_head_is_found_where_people_look(tmp_path: Path) -> None:
     """The checkpoint, the experiment folder, a probe's and a grid's folder, moved or not."""
     folder = tmp_path / "probe" / "s3prl"
     folder.mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"holds no trained head: expected dev-best\.ckpt"):
+    with pytest.raises(ValueError, match=r"expected dev-best\.ckpt.*`--head cnn`"):
         find_checkpoint(tmp_path)
     head = folder / "dev-best.ckpt"
     head.write_bytes(b"")

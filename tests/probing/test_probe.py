@@ -25,6 +25,7 @@ from harness_bench.probing.probe import (
     Run,
     Subject,
     own_processes,
+    packaged_settings,
     run_probe,
 )
 from harness_bench.probing.s3prl.arguments import packaged_config
@@ -71,6 +72,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcome(folder: Path, start: Start) -> ProbeOutcome:
     """Train and, in a second process, test from the chosen checkpoint."""
     return start(folder)
+
+
+def test_cuts_of_one_split_are_told_how_to_get_the_others(tmp_path: Path) -> None:
+    """A manifest without a column `split` is all train: the probe is the first to need more."""
+    cuts_path(tmp_path, "train").touch()
+    subject = Subject(upstream="fbank_cached", checkpoint=None, task="did", cuts=tmp_path)
+    with pytest.raises(ValueError, match=r"no dev, test split.*manifest\.tsv.*`split`"):
+        packaged_settings(subject)
 
 
 def test_beats_chance_clearly(outcome: ProbeOutcome) -> None:

@@ -54,7 +54,8 @@ def find_checkpoint(probe: Path) -> Path:
                 return there
     raise ValueError(
         f"{probe} holds no trained head: expected {BEST}, an experiment folder of "
-        "`python -m harness_bench.run_downstream`, or the folder of `harness-bench probe`."
+        "`python -m harness_bench.run_downstream`, or the folder of `harness-bench probe` with "
+        "`--head cnn`, its default. `--head linear` and knn keep their scores, not the head."
     )
 
 
