@@ -29,7 +29,7 @@ from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
-from harness_bench.models.hub import locate, source_of
+from harness_bench.models.hub import locate, packaged, source_of
 
 CONFIG = "config.yaml"
 MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
@@ -177,6 +177,8 @@ def _take_frontend(
         settings["checkpoint"] = options.leave_out_frontend
         return
     source = near(Path(settings["checkpoint"]), options.asr)
+    if not source.exists() and _is_named(Path(settings["checkpoint"])):
+        source = locate(settings["checkpoint"])
     if not source.exists():
         raise ValueError(
             f"The upstream's checkpoint {source} is not there any more. Put it back, or leave it "
@@ -361,13 +363,18 @@ def _anchored(value: Any, root: Path) -> Any:
     return value
 
 
+def _is_named(checkpoint: Path) -> bool:
+    """Return whether a config names a model that can be had without its path."""
+    return str(checkpoint) in packaged() or bool(source_of(checkpoint))
+
+
 def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOptions) -> None:
     """Say where the upstream lies; its digest is checked when the weights are loaded."""
     places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
         places = [locate(opening.upstream_checkpoint)]
-    elif not any(place.exists() for place in places) and source_of(places[0]):
-        places = [locate(places[0])]  # it was trained on a model of the Hub, elsewhere
+    elif not any(place.exists() for place in places) and _is_named(places[0]):
+        places = [locate(places[0])]  # of the Hub, fetched elsewhere, or part of this package
     there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)
     if there is None:
         raise ValueError(

@@ -32,6 +32,7 @@ from harness_bench.asr.transcribe.pack import (
 )
 from harness_bench.models.checkpoint import load_hubert
 from harness_bench.models.frozen import checkpoint_digest
+from harness_bench.models.hub import packaged
 from tests import warm
 from tests.asr.tiny_asr import speech
 from tests.asr.trainings import other_checkpoint
@@ -139,6 +140,14 @@ def test_a_frontend_may_be_one_file(trained: Path, tmp_path: Path, tiny_checkpoi
     made = pack(PackOptions(asr=trained, out=tmp_path / "model.zip"))
     shutil.rmtree(tmp_path / "run")
     assert hypotheses(made) == expected
+
+
+def test_a_config_may_name_a_model_of_the_package(tmp_path: Path) -> None:
+    """In a recipe of one's own, `checkpoint: harness_mini` trains; transcribe wanted a path."""
+    settings: dict[str, Any] = {"checkpoint": "harness_mini"}
+    parts = packing._Parts(tmp_path / "config.yaml", tmp_path / "model.pth", tmp_path)
+    packing._place_frontend(settings, parts, OpenOptions())
+    assert Path(settings["checkpoint"]) == packaged()["harness_mini"].absolute()
 
 
 @espnet
