@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from harness_bench.cli.options import (
     arg,
     opt,
     out_file,
+    out_folder,
 )
 
 verbs = Verbs("Evaluation")
@@ -140,6 +142,23 @@ def score_asr(
         Path | None,
         out_file("Edit counts of each utterance to write, without transcripts.", panel="Output"),
     ] = None,
+    results: Annotated[
+        Path | None,
+        out_folder(
+            "Folder for a result file with its predictions, for the leaderboard; needs --model and "
+            "--corpus.",
+            panel="Output",
+        ),
+    ] = None,
+    model: Annotated[str | None, opt("Name of the leaderboard row.", panel="Result")] = None,
+    corpus: Annotated[str | None, opt("Name of the corpus.", panel="Result")] = None,
+    split: Annotated[str, opt("Split of the corpus.", panel="Result")] = "test",
+    synthetic: Annotated[
+        bool, opt("Mark the corpus as synthetic speech.", "--synthetic", panel="Result")
+    ] = False,
+    pretraining_data: Annotated[
+        str, opt("Free text: what the recogniser was trained on.", panel="Result")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Score transcripts: WER and CER, with 95 % intervals.
@@ -150,9 +169,15 @@ def score_asr(
       harness-bench score asr --hyp hyp.ctm --ref ref.stm --align errors.html
       harness-bench score asr --hyp hyp --ref Ali --ref Omar --profile mgb3 --ids common
       harness-bench score asr --predictions predictions.test.jsonl --profile all
+      harness-bench score asr --hyp ours.txt --ref ref.txt --results results --model ours
+        --corpus mgb2
     """
+    if results is None and (model or corpus):
+        raise typer.BadParameter("--model and --corpus go with --results FOLDER")
+    if results is not None and not (model and corpus):
+        raise typer.BadParameter("--results needs --model and --corpus, which name the result")
     if predictions:
-        if any((hyp, ref, group, cluster, encoding, kind, align, ids != "strict")):
+        if any((hyp, ref, group, cluster, encoding, kind, align, results, ids != "strict")):
             raise typer.BadParameter(
                 "--predictions goes only with --profile, --unscorable, --counts and --json"
             )
@@ -166,6 +191,7 @@ def score_asr(
         return
     if not hyp or not ref:
         raise typer.BadParameter("give --hyp and --ref, or --predictions")
+    from harness_bench.results.record import Result
     from harness_bench.scoring.report import asr_report
     from harness_bench.scoring.texts.score import Grouping, TranscriptFiles
 
@@ -175,11 +201,19 @@ def score_asr(
         unscorable=unscorable,
     )  # fmt: skip
     parts = Grouping(groups=tuple(group or []), cluster=cluster)
+    publish_as = None
+    if results is not None:
+        template = partial(
+            Result, model=model, model_kind="other", task="asr", corpus=corpus, split=split,
+            synthetic=synthetic, pretraining_data=pretraining_data, hardware="",
+        )  # fmt: skip
+        publish_as = template, results
     typer.echo(
         asr_report(
-            files, profile=profile, grouping=parts, view=align, counts=counts, as_json=as_json
+            files, profile=profile, grouping=parts, view=align, counts=counts,
+            publish_as=publish_as, as_json=as_json,
         )
-    )
+    )  # fmt: skip
 
 
 @score_app.command("compare")

@@ -14,8 +14,9 @@ from harness_bench.results.predictions import write_predictions
 from harness_bench.results.record import Leakage, Result, save_result
 from harness_bench.scoring.classes import score_classes
 from harness_bench.scoring.registry import get_metric, get_profile, metric_names
-from harness_bench.scoring.texts.joining import annotators
-from harness_bench.scoring.texts.score import MAIN, all_metrics
+from harness_bench.scoring.texts.joining import annotators, predicted
+from harness_bench.scoring.texts.score import MAIN, all_metrics, score_rows
+from harness_bench.scoring.texts.unscorable import scorable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from harness_bench.results.predictions import ClassPrediction, TextPrediction
     from harness_bench.results.record import Metric
     from harness_bench.scoring.registry import MetricKind
+    from harness_bench.scoring.texts.joining import Joined
+    from harness_bench.scoring.texts.score import Grouping
 
 Template = partial[Result]  # with all that predictions do not tell: model, task, corpus, split
 PREDICTIONS = "predictions"  # folder below the results
@@ -83,6 +86,25 @@ def publish(result: Result, rows: Sequence[ClassPrediction | TextPrediction], fo
     relative = f"{PREDICTIONS}/{result.file_name.removesuffix('.json')}.jsonl"
     write_predictions(folder / relative, rows)
     return save_result(result.model_copy(update={"predictions": relative}), folder)
+
+
+def publish_joined(
+    joined: Joined,
+    template: Template,
+    folder: Path,
+    *,
+    profile: str,
+    also: Iterable[str],
+    grouping: Grouping,
+) -> Path:
+    """Score files of transcripts, and publish them: hypotheses of any recogniser.
+
+    What the rule of `joined` leaves out under the main profile is in no file that is written.
+    """
+    kept, _ = scorable(joined, joined.unscorable, get_profile(profile).normalise)
+    rows = predicted(kept, grouping.groups, grouping.cluster)
+    found, _ = score_rows(rows, profile, also)
+    return publish(text_result(rows, template, found), rows, folder)
 
 
 def split_digest(ids: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from harness_bench.scoring.classes import (
     read_table,
     score_classes,
 )
-from harness_bench.scoring.registry import get_metric, get_profile, profile_names
+from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, profile_names
 from harness_bench.scoring.score import (
     Against,
     comparable,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from harness_bench.scoring.publish import Template
     from harness_bench.scoring.texts.joining import Joined
 
 ALL = "all"
@@ -82,11 +83,13 @@ def asr_report(
     grouping: Grouping,
     view: Path | None = None,
     counts: Path | None = None,
+    publish_as: tuple[Template, Path] | None = None,
     as_json: bool,
 ) -> str:
     """Score files of transcripts under one profile or all; nothing is written on bad input.
 
     `view` shows the alignments, and `counts` is a file of `TextCounts`, without transcripts.
+    `publish_as` is what the files do not tell of a result, and the folder of results.
     """
     check_ids(files.ids)
     check_rule(files.unscorable)
@@ -97,6 +100,12 @@ def asr_report(
             raise ValueError("--align shows one text profile; name it instead of `all`.")
     joined = read_joined(files)
     report = _joined_report(joined, profile, grouping, view=view, as_json=as_json)
+    if publish_as is not None:
+        from harness_bench.scoring.publish import publish_joined  # noqa: PLC0415 - for it alone
+
+        main = DEFAULT_PROFILE if profile == ALL else profiles[0]
+        path = publish_joined(joined, *publish_as, profile=main, also=profiles, grouping=grouping)
+        report += "" if as_json else f"\n\nResult: {path}"
     if counts is not None:
         write_predictions(counts, shared_counts(joined, profiles, grouping))
     return report

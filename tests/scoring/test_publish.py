@@ -153,3 +153,46 @@ def test_predictions_keep_references_and_the_command_scores_them(
     assert code == 0
     assert json.loads(out)["mr_wer"] == 25
     assert "MR-WER" in command("asr", "--predictions", path)[1]
+
+
+def test_transcripts_of_a_recogniser_become_a_result(command: Any, tmp_path: Path) -> None:
+    """Who has files only needs no Python to come onto a board; the figures are the report's."""
+    texts = {
+        "hyp": "a_1 قال احمد\na_2 نعم\nb_1 لا\n",
+        "Ali": "a_1 قال أحمد\na_2 نعم\nb_1 كلا\n",
+        "Omar": "a_1 قال أحمد\na_2 اجل\nb_1 كلا\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    files = [f"--{'hyp' if name == 'hyp' else 'ref'}={tmp_path / name}" for name in texts]
+    named = [f"--results={tmp_path / 'results'}", "--model=ours", "--corpus=mgb3", "--split=dev"]
+    code, out, problem = command("asr", *files, "--group=letter:1", "--cluster=letter:1", *named)
+    assert not code, problem
+    found, problems = load_results(tmp_path / "results")
+    assert not problems
+    ((path, result),) = found.items()
+    assert out.splitlines()[-1] == f"Result: {path}"
+    assert (result.model, result.corpus, result.split) == ("ours", "mgb3", "dev")
+    assert (result.main_metric, result.main.value) == ("mr_wer", 25.0)
+    assert result.metrics["wer_against_Omar"].value == 50.0
+    assert result.predictions
+    rows = read_predictions(path.parent / result.predictions, TextPrediction)
+    assert [(row.id, row.group, row.tags) for row in rows] == [
+        ("a_1", "a", {"letter": "a"}), ("a_2", "a", {"letter": "a"}), ("b_1", "b", {"letter": "b"}),
+    ]  # fmt: skip
+    assert rows[1].references == {"Ali": "نعم", "Omar": "اجل"}
+
+
+def test_a_result_is_named_and_keeps_plain_texts(command: Any, tmp_path: Path) -> None:
+    """A row without a name cannot be shown; alternatives would be scored as words by the board."""
+    (tmp_path / "hyp.trn").write_text("نعم (a)\n", encoding="utf-8")
+    (tmp_path / "ref.trn").write_text("{ نعم / اجل } (a)\n", encoding="utf-8")
+    files = [f"--hyp={tmp_path / 'hyp.trn'}", f"--ref={tmp_path / 'ref.trn'}"]
+    results = tmp_path / "results"
+    code, _, problem = command("asr", *files, f"--results={results}")
+    assert code
+    assert "--model" in problem
+    code, _, problem = command("asr", *files, f"--results={results}", "--model=m", "--corpus=c")
+    assert code
+    assert "alternatives" in problem
+    assert not results.exists()

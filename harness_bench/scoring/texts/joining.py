@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness_bench.results.predictions import TextPrediction
 from harness_bench.scoring.profiles._arabic import looks_buckwalter
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
 from harness_bench.scoring.texts.alternatives import choose, parse
@@ -16,7 +17,6 @@ from harness_bench.scoring.texts.readers import overlapping, read_transcripts, s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from harness_bench.results.predictions import TextPrediction
     from harness_bench.scoring.texts.readers import Transcripts
 
 GROUP = "group"  # the field that holds the cluster
@@ -77,6 +77,33 @@ def joined_rows(rows: Sequence[TextPrediction]) -> Joined:
             if looks_buckwalter(texts)
         ),
     )
+
+
+def predicted(joined: Joined, groups: Iterable[str], cluster: str | None) -> list[TextPrediction]:
+    """Return joined files as predictions: what `joined_rows` reads, groupings as tags.
+
+    References with alternatives or optional words are a `ValueError`: a prediction has one text.
+    """
+    if joined.marked:
+        raise ValueError(
+            f"{len(joined.marked)} references have alternatives or optional words, first "
+            f"{min(joined.marked)!r}, and a result keeps one text of each annotator. Write one "
+            "transcript per file, or score without a result."
+        )
+    of = clusters(cluster, joined)
+    tags = dict(group_values(spec, joined) for spec in groups if spec != CODE_SWITCHED)
+    texts = {key: {name: one[key] for name, one in joined.references.items()} for key in of}
+    return [
+        TextPrediction(
+            id=key,
+            ref=next(iter(texts[key].values())),
+            hyp=hyp,
+            references=texts[key] if len(texts[key]) > 1 else {},
+            group=of[key],
+            tags={name: values[key] for name, values in tags.items()},
+        )
+        for key, hyp in joined.hypotheses.items()
+    ]
 
 
 def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = "strict") -> Joined:
