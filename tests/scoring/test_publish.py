@@ -98,11 +98,11 @@ def test_a_result_of_several_references_names_every_measure() -> None:
 
 def test_one_annotator_is_no_multi_reference_figure() -> None:
     """The WER against one annotator must not be published as MR-WER, by no way in."""
-    with pytest.raises(ValidationError, match="one alone, 'Ali'"):
+    with pytest.raises(ValidationError, match="only one, 'Ali'"):
         annotated("u1", "قال", "قال")
-    with pytest.raises(ValueError, match=r"'mr_wer' is no figure .* 1 reference"):
+    with pytest.raises(ValueError, match=r"'mr_wer' is not a metric .* 1 reference"):
         text_result([SINGLE], TEMPLATE, scored([SINGLE], "none"), main_metric="mr_wer")
-    with pytest.raises(ValueError, match=r"'wer' is no figure .* 2 reference"):
+    with pytest.raises(ValueError, match=r"'wer' is not a metric .* 2 reference"):
         text_result(ROWS, TEMPLATE, scored(ROWS, "none"), main_metric="wer")
     for metric in ("mr_wer", "av_wer"):
         with pytest.raises(ValueError, match="one reference; MR-WER and AV-WER need"):

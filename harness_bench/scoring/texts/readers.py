@@ -339,7 +339,10 @@ def _split_labels(text: str) -> tuple[str, str]:
     if not first.startswith("<"):
         return "", text
     if not _LABELS.match(first):
-        raise LineError(f"{first!r} is no label; expected `<o,f0,male>`, without spaces")
+        raise LineError(
+            f"{first!r} is no label; expected `<o,f0,male>`, without spaces. If it is a word, "
+            "such as `<yh` in Buckwalter, write the empty label `<>` before it"
+        )
     return first, "".join(rest)
 
 
