@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness_bench.probing.s3prl import autoload
 from harness_bench.probing.s3prl.hub import s3prl_folder
 from tests.probing.conftest import Python
 
@@ -43,18 +44,20 @@ def checkout(tmp_path: Path) -> Path:
     return place
 
 
-def test_three_ways_give_equal_figures(
+def test_four_ways_give_equal_figures(
     checkout: Path, tmp_path: Path, tone_corpus: Path, tiny_checkpoint: Path, python: Python
 ) -> None:
-    """Our names on a checkout, copies by our command, copies by s3prl's own."""
+    """Our names on a checkout by our command and by its script, copies by ours and s3prl's own."""
     override = (
         f"config.downstream_expert.datarc.cuts={tone_corpus},,config.runner.total_steps=4,,"
         "config.runner.eval_step=2"
     )
     config = checkout / "s3prl" / "downstream" / "my_ser" / "config.yaml"
+    script = str(checkout / "s3prl" / "run_downstream.py")
     copies = ("-u", "my_harness_local", "-d", "my_ser", "-c", str(config), "--device", "cpu")
     ways = {
         "ours": ("-m", "harness_bench.run_downstream", "-u", "harness_local", "-d", "ser"),
+        "script": (script, "-u", "harness_local", "-d", "ser"),
         "copies": ("-m", "harness_bench.run_downstream", *copies),
         "stock": ("-c", STOCK, *copies),
     }
@@ -62,8 +65,10 @@ def test_three_ways_give_equal_figures(
     for name, words in ways.items():
         folder = tmp_path / name
         further = ("-m", "train", "-k", str(tiny_checkpoint), "-p", str(folder), "-o", override)
-        python(*words, *further, PYTHONPATH=str(checkout))
+        first = f"{autoload.__path__[0]}:" if name == "script" else ""
+        python(*words, *further, PYTHONPATH=f"{first}{checkout}")
         found[name] = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    assert found["ours"] == found["script"]
     assert found["ours"].replace('"ser"', "") == found["copies"].replace('"my_ser"', "")
     assert found["copies"] == found["stock"]
     assert found["stock"].count("\n") >= 2

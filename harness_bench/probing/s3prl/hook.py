@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import override
 
 HUB, TASKS = "harness_bench.probing.s3prl.hub", "harness_bench.downstream"
-COMMAND = "s3prl.run_downstream"
+COMMAND, SCRIPT = "s3prl.run_downstream", "run_downstream.py"
 RUNNER = "s3prl.downstream.runner"
 
 
@@ -27,6 +28,16 @@ def activate() -> None:
         # First, because s3prl's own files would otherwise win. Extending
         # `s3prl.downstream.__path__` instead is lost in spawned DataLoader workers.
         sys.meta_path.insert(0, S3prlFinder())
+
+
+def complete_script() -> None:
+    """Do for `python3 run_downstream.py` in a checkout what the finder does for `python -m`."""
+    script = Path(getattr(sys, "argv", [""])[0])
+    if script.name == SCRIPT and (script.resolve().parent / "downstream" / "runner.py").is_file():
+        from harness_bench.probing.s3prl import arguments, bridges  # noqa: PLC0415 - heavy
+
+        arguments.complete_command()
+        bridges.apply()
 
 
 class S3prlFinder(MetaPathFinder):

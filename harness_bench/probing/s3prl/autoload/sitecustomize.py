@@ -5,7 +5,7 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 
-from harness_bench.probing.s3prl.hook import activate
+from harness_bench.probing.s3prl.hook import activate, complete_script
 
 
 def run_hidden() -> None:
@@ -19,3 +19,4 @@ def run_hidden() -> None:
 
 activate()
 run_hidden()
+complete_script()
