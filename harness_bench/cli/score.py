@@ -202,7 +202,7 @@ def score_asr(
     )  # fmt: skip
     parts = Grouping(groups=tuple(group or []), cluster=cluster)
     publish_as = None
-    if results is not None:
+    if results and model and corpus:
         template = partial(
             Result, model=model, model_kind="other", task="asr", corpus=corpus, split=split,
             synthetic=synthetic, pretraining_data=pretraining_data, hardware="",
