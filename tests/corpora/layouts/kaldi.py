@@ -13,13 +13,13 @@ UTTERANCES = {"a-one": "train", "a-two": "train", "b-1": "dev", "c-1": "test"}
 
 
 def build(root: Path) -> None:
-    """Write the folders and their audio, with paths that start at the folder above."""
+    """Write the folders and their audio; paths start at the root, so that it may be copied."""
     for uid, split in UTTERANCES.items():
         sound(root / "wavs" / f"{uid}.wav", 0.5 if split == "train" else 1.0)
         folder, speaker = root / split, uid.partition("-")[0]
         folder.mkdir(exist_ok=True)
         files = {
-            "wav.scp": f"{uid} {root.name}/wavs/{uid}.wav",
+            "wav.scp": f"{uid} wavs/{uid}.wav",
             "text": f"{uid} نَعَم {speaker}",
             "utt2spk": f"{uid} {speaker}",
         }
