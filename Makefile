@@ -53,9 +53,9 @@ test-slow: setup  ## Run the tests that take minutes each.
 test-browser: setup  ## Prove the leaderboard's page in an installed Chromium (HB_CHROMIUM names one).
 	@$(BIN)/python -m pytest -m browser -s
 
-test-install: setup  ## Install into empty environments of Python 3.12 and 3.13, core and extras; needs a network.
+test-install: setup  ## Install into empty environments of Python 3.12 and 3.13, core and extras; PYTHONS="3.12 PATH" names others.
 	@rm -rf build/dist && mkdir -p build && $(BIN)/python -m build --no-isolation --outdir build/dist . > build/dist.log
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/check_install.py --dist build/dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/check_install.py --dist build/dist $(if $(PYTHONS),--python $(PYTHONS))
 
 lint: setup  ## Check style, types and import directions.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

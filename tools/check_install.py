@@ -125,10 +125,15 @@ class Environment:
         tried.distributions = sum(1 for _ in packages.glob("*.dist-info"))
 
 
+def run_uv(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run uv, that of the path or of this environment."""
+    name = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    return subprocess.run([name, *words], capture_output=True, text=True, check=False)
+
+
 def uv(*words: str) -> None:
     """Run uv; what fails ends the whole check with its message."""
-    name = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run([name, *words], capture_output=True, text=True, check=False)
+    done = run_uv(*words)
     if done.returncode:
         raise RuntimeError(f"uv {' '.join(words)}\n{done.stderr}")
 
@@ -222,6 +227,9 @@ def main() -> None:
     parser.add_argument("--backend", default="", help="uv's --torch-backend: cpu, cu130, ...")
     parser.add_argument("--json", type=Path, help="write what was measured")
     given: Any = parser.parse_args()
+    for python in given.python:
+        if run_uv("python", "find", "--no-python-downloads", python).returncode:
+            parser.error(f"no Python {python} is found; install it, or give its path to --python")
     print("| Python | installed | time | beside torch | torch | packages | largest, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     found = []
