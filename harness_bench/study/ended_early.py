@@ -51,9 +51,13 @@ class EndedEarly(WorkerPlugin):
     @override
     def setup(self, worker: Worker) -> None:
         keep_memory()
-        # Ctrl-C is for the driver, which ends its workers without a traceback of each.
+        # Ctrl-C is for the driver, which ends its workers without a traceback of each. A terminal
+        # sends it to a whole process group: a program of a job would end, and the job be told as
+        # failed.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, lambda *_: None)  # children have their own again
+        if os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)
 
     @override
     def teardown(self, worker: Worker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CHILD = "import os, time; open('children', 'a').write(f'{os.getpid()}\\n'); time.sleep(0.3)"
+SLEEPER = "import time; open('asleep', 'w').close(); time.sleep(60)"
 PATIENCE = 60.0  # seconds without any progress that mean that a study hangs
 
 
@@ -56,8 +58,8 @@ assert all(each.good for each in ended.values()), ended
 class Study:
     """A study whose driver is a process of its own, to be killed and started again."""
 
-    def __init__(self, out: Path, words: tuple[str, ...] = ("-c", DRIVER)) -> None:
-        self.out, self.words = out, words
+    def __init__(self, out: Path, words: tuple[str, ...] = ("-c", DRIVER), **options: bool) -> None:
+        self.out, self.words, self.options = out, words, options
         self.killed: set[int] = set()  # workers
         self.start()
 
@@ -65,8 +67,9 @@ class Study:
         """Start a driver, with `python -c` as a user's shell would."""
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.driver = subprocess.Popen(
-            [sys.executable, *self.words], cwd=self.out, env=os.environ | {"PYTHONPATH": path}
-        )
+            [sys.executable, *self.words], cwd=self.out, env=os.environ | {"PYTHONPATH": path},
+            **self.options,
+        )  # fmt: skip
 
     def rows(self) -> list[dict[str, int | str]]:
         """Return the runs so far."""
@@ -161,6 +164,21 @@ def check(run: Study, undisturbed: dict[str, bytes]) -> None:
 def test_a_lost_worker_and_a_lost_driver(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     rng = random.Random(0)
     check(run_with_kills(tmp_path, iter(("worker", "driver")), rng), undisturbed)
+
+
+def test_ctrl_c_fails_no_job(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group of the driver: programs of jobs must not get it."""
+    driver = DRIVER.replace("study()", "{'long': job('long', python=SLEEPER)}").replace(
+        "import study", "import SLEEPER, job"
+    )
+    run = Study(tmp_path, ("-c", driver), start_new_session=True)
+    since = time.monotonic()
+    while not (tmp_path / "asleep").is_file():
+        assert time.monotonic() - since < PATIENCE
+        time.sleep(0.05)
+    os.killpg(run.driver.pid, signal.SIGINT)
+    assert run.driver.wait(timeout=PATIENCE) != 0
+    assert "failed" not in states(tmp_path)
 
 
 @pytest.mark.slow
