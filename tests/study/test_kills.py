@@ -58,8 +58,10 @@ assert all(each.good for each in ended.values()), ended
 class Study:
     """A study whose driver is a process of its own, to be killed and started again."""
 
-    def __init__(self, out: Path, words: tuple[str, ...] = ("-c", DRIVER), **options: bool) -> None:
-        self.out, self.words, self.options = out, words, options
+    def __init__(
+        self, out: Path, words: tuple[str, ...] = ("-c", DRIVER), *, apart: bool = False
+    ) -> None:
+        self.out, self.words, self.apart = out, words, apart
         self.killed: set[int] = set()  # workers
         self.start()
 
@@ -68,7 +70,7 @@ class Study:
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.driver = subprocess.Popen(
             [sys.executable, *self.words], cwd=self.out, env=os.environ | {"PYTHONPATH": path},
-            **self.options,
+            start_new_session=self.apart,
         )  # fmt: skip
 
     def rows(self) -> list[dict[str, int | str]]:
@@ -171,7 +173,7 @@ def test_ctrl_c_fails_no_job(tmp_path: Path) -> None:
     driver = DRIVER.replace("study()", "{'long': job('long', python=SLEEPER)}").replace(
         "import study", "import SLEEPER, job"
     )
-    run = Study(tmp_path, ("-c", driver), start_new_session=True)
+    run = Study(tmp_path, ("-c", driver), apart=True)
     since = time.monotonic()
     while not (tmp_path / "asleep").is_file():
         assert time.monotonic() - since < PATIENCE
