@@ -218,7 +218,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
         score_set(cuts, "qasr_test", tmp_path / "empty", tmp_path / "out")
     decoded = decode(cuts, "qasr_test", tmp_path / "decode", "نعم")
     wrong = ("--main_metric", "mr_wer", "--profiles", "mgb4")  # the metric is looked at first
-    with pytest.raises(SystemExit, match=r"'mr_wer' is no figure .* 1 reference.*: cer, wer"):
+    with pytest.raises(SystemExit, match=r"'mr_wer' is not a metric .* 1 reference.*: cer, wer"):
         score_set(cuts, "qasr_test", decoded, tmp_path / "out", *wrong)
     with pytest.raises(SystemExit, match="Unknown text profile 'mgb4'"):
         score_set(cuts, "qasr_test", decoded, tmp_path / "out", "--profiles", "mgb4")
@@ -275,7 +275,7 @@ def test_trainings_without_an_upstream(tmp_path: Path, capsys: pytest.CaptureFix
     assert "checkpoint_digest" not in told
     asr = training(tmp_path / "asr", frontend_conf={"checkpoint": str(tmp_path / "gone")})
     assert "checkpoint_digest" not in training_fields(asr)
-    assert "gone is not there" in capsys.readouterr().err
+    assert "gone is missing" in capsys.readouterr().err
 
 
 def test_broken_training_folders(tmp_path: Path) -> None:

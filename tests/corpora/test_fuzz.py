@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAMES = tuple(corpora.available())
 FEW = 60
-ANYWHERE = ("tsv",)  # a manifest may name audio beside its folder; nothing is written there
+ANYWHERE = ("tsv", "kaldi")  # tables may name audio beside their folder; nothing is written there
 PIECES = (
     b"\0", b"\xff\xfe", b"\t", b"\n", b"\r\n", b"../../../etc/passwd", b"-1", b"1e999", b"NaN",
     b'"', b"{", b"[[[[", b"]", b"null", b"\\ud800", b",", b" ", "\u2028".encode(),

@@ -67,9 +67,12 @@ def test_ids_have_no_space_and_no_slash(relative: str) -> None:
         ("path\tsplit\na.wav\t-\n", ""),  # a row whose split was forgotten is not for training
     ],
 )
-def test_without_a_split_column_all_is_train(manifest: str, split: str, tmp_path: Path) -> None:
+def test_without_a_split_column_all_is_train(
+    manifest: str, split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A byte order mark is no part of the first column."""
     (item,) = read(tmp_path, manifest)
+    assert ("all is train" in capsys.readouterr().err) == ("split" not in manifest)
     assert isinstance(item, Utterance)
     assert (item.id, item.split) == ("a", split)
 

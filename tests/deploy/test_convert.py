@@ -200,9 +200,9 @@ def test_what_is_not_installed_is_told(
 ) -> None:
     """The libraries are an extra; the sentence says which."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"need onnxruntime.*harness-ssl-bench\[onnx\]"):
+    with pytest.raises(ValueError, match=r"onnxruntime is needed.*harness-ssl-bench\[onnx\]"):
         frozen.load_backbone(exported)
-    with pytest.raises(ValueError, match=r"need onnxruntime.*harness-ssl-bench\[onnx\]"):
+    with pytest.raises(ValueError, match=r"onnxruntime is needed.*harness-ssl-bench\[onnx\]"):
         export(parent, tmp_path / "out", "onnx")
 
 

@@ -71,7 +71,7 @@ MISTAKES = {
     "audio": "holds no cuts",
     "audio/utt000.wav": "no list of ids in UTF-8",
     "empty.txt": "holds no ids",
-    "broken.jsonl.gz": "broken.jsonl.gz:2 is no cut",
+    "broken.jsonl.gz": "broken.jsonl.gz:2 is not a cut",
     "torn.jsonl.gz": "torn.jsonl.gz cannot be read as cuts",
     "corpus:train@other.txt": "holds no utterances",
 }

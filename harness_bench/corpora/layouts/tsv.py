@@ -97,6 +97,8 @@ class _Reader:
             say(f"{self.path}: read {visible(', '.join(changed))}")
         if "" in names:
             say(f"{self.path}: columns without a name are not read")
+        if "split" not in names:
+            say(f"{self.path}: without a column split, all is train; heads and ASR need dev, too")
         self.texts = ["transcript"] if self.options.transcript else transcripts(names)
         self.segmented = "start" in names
         self.known = {*_PLAIN, *self.texts, *(_TIMES if self.segmented else ())}

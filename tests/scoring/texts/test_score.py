@@ -267,5 +267,5 @@ def test_bad_input_is_one_message(case: str, asr: Any, tmp_path: Path) -> None:
 def test_options_that_do_not_go_together(command: Any) -> None:
     """An option that would be overlooked is refused."""
     assert "give --hyp and --ref, or --predictions" in command("asr", "--hyp", "a")[2]
-    assert "alone" in command("asr", "--predictions", "a", "--hyp", "a")[2]
-    assert "alone" in command("asr", "--predictions", "a", "--ids", "common")[2]
+    assert "goes only with" in command("asr", "--predictions", "a", "--hyp", "a")[2]
+    assert "goes only with" in command("asr", "--predictions", "a", "--ids", "common")[2]
