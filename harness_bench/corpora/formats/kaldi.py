@@ -117,15 +117,21 @@ def make_id(recording: str, speaker: str, start: float, end: float) -> str:
     return f"{recording}_spk-{name}_seg-{first:07d}:{last:07d}"
 
 
+def keyed(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield the first word of each filled line, what follows it, and the number of the line."""
+    for number, line in filled(path):
+        key, *rest = line.split(maxsplit=1)
+        yield key, "".join(rest), number
+
+
 def read_text(path: Path) -> dict[str, tuple[str, int]]:
     """Read `id words...` as id -> words and line number; the first line of an id stands.
 
     A file without a single Arabic letter is Buckwalter and is turned into Arabic script.
     """
     found: dict[str, tuple[str, int]] = {}
-    for number, line in filled(path):
-        key, *rest = line.split(maxsplit=1)
-        found.setdefault(key, ("".join(rest), number))
+    for key, text, number in keyed(path):
+        found.setdefault(key, (text, number))
     if any(_ARABIC.search(text) for text, _ in found.values()):
         return found
     return {key: (to_arabic(text), number) for key, (text, number) in found.items()}

@@ -11,7 +11,7 @@ from harness_bench.core.config import STRICT
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import visible
 from harness_bench.corpora.base import USUAL_SPLITS, Reason, Skipped, Utterance, printable
-from harness_bench.corpora.formats.kaldi import Span, filled, read_segments
+from harness_bench.corpora.formats.kaldi import Span, keyed, read_segments
 from harness_bench.corpora.formats.raw_files import folders
 
 if TYPE_CHECKING:
@@ -109,16 +109,14 @@ class _DataFolder:
     def _map(self, name: str) -> dict[str, str]:
         path = self.folder / name
         found: dict[str, str] = {}
-        for _, line in filled(path) if path.is_file() else ():
-            key, *rest = line.split(maxsplit=1)
-            found.setdefault(key, "".join(rest))
+        for key, text, _ in keyed(path) if path.is_file() else ():
+            found.setdefault(key, text)
         return found
 
     def _recordings(self) -> Iterator[tuple[str, str, str]]:
         path = self.folder / _SCP
-        for number, line in filled(path):
-            key, *rest = line.split(maxsplit=1)
-            yield key, "".join(rest), f"{printable(path)}:{number}"
+        for key, source, number in keyed(path):
+            yield key, source, f"{printable(path)}:{number}"
 
     def _whole(self) -> Iterator[Utterance | Skipped]:
         for uid, source, where in self._recordings():
