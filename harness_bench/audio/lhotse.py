@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,10 +27,7 @@ def install() -> None:
     What lhotse has of its own runs a shell command for .sph files, whose names become part of it.
     """
     from lhotse.audio import backend  # noqa: PLC0415 - imports torch
-    from lhotse.audio.utils import (  # noqa: PLC0415 - as above
-        AudioLoadingError,
-        set_audio_duration_mismatch_tolerance,
-    )
+    from lhotse.audio.utils import AudioLoadingError  # noqa: PLC0415 - as above
 
     def seconds(count: float | None, rate: int) -> int | None:
         return None if count is None else backend.compute_num_samples(count, rate)
@@ -67,6 +64,5 @@ def install() -> None:
             )
 
     backend.set_current_audio_backend(HarnessBackend())
-    with warnings.catch_warnings():  # lhotse warns of any that is below its own
-        warnings.simplefilter("ignore")
-        set_audio_duration_mismatch_tolerance(_ROUNDING)
+    # lhotse's setter would log a line, and configure the root logger of the program to do so.
+    os.environ["LHOTSE_AUDIO_DURATION_MISMATCH_TOLERANCE"] = str(_ROUNDING)

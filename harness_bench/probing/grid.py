@@ -306,7 +306,8 @@ def explain_steps(heads: Sequence[ProbeOutcome], config: ProbeConfig) -> list[st
     if not rising:
         return []
     what = f"dev was best at the last evaluation, step {last}, of {rising} of {len(heads)} heads"
-    return [f"{what}: more steps may do better. Raise total_steps; patience ends what is done."]
+    way = "Raise total_steps; with `patience` a head that no longer improves stops early."
+    return [f"{what}: more steps may do better. {way}"]
 
 
 def _folder(out: Path, rate: float, seed: int) -> Path:

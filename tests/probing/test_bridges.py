@@ -33,6 +33,9 @@ def audio_without_torchcodec():
     samples, rate = torchaudio.load(wave)
     assert (samples.shape, samples.dtype, rate) == ((2, 160), torch.float32, 16000)
 
+def no_audio_backend_to_choose():
+    torchaudio.set_audio_backend("sox_io")  # as the original s3prl's command does
+
 def plain_isinstance():
     import s3prl.utility.helper
     s3prl.utility.helper.hack_isinstance()

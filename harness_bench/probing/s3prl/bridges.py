@@ -20,6 +20,7 @@ def apply() -> None:
     hub_names()
     checkpoint_arguments()
     plain_isinstance()
+    no_audio_backend_to_choose()
     audio_without_torchcodec()
     no_gpu_to_choose()
     light_optimizers()
@@ -61,6 +62,14 @@ def plain_isinstance() -> None:
     import s3prl.utility.helper  # noqa: PLC0415 - heavy
 
     s3prl.utility.helper.hack_isinstance = _do_nothing
+
+
+def no_audio_backend_to_choose() -> None:
+    """The original s3prl chooses torchaudio's backend; since 2.9 torchaudio has none to choose."""
+    import torchaudio  # noqa: PLC0415 - heavy
+
+    if not hasattr(torchaudio, "set_audio_backend"):
+        torchaudio.set_audio_backend = _do_nothing
 
 
 def audio_without_torchcodec() -> None:
