@@ -43,6 +43,7 @@ class Step(NamedTuple):
     number: int
     title: str
     run: Callable[[], object]
+    espnet: bool = False  # whether ESPnet must be installed
 
 
 class Recipe:
@@ -95,7 +96,8 @@ class Recipe:
         select = _own(stages.select, raw / "org", raw, self.sets, c.test_sets, limits, texts)
         yield Step(4, "leave out unfit utterances", select)
         tokens = _own(stages.token_list, text, Path(self.tokens), c.token_type, c.nbpe)
-        yield Step(5, "token list", tokens)
+        bpe = c.token_type == "bpe"  # noqa: S105 - no secret
+        yield Step(5, "token list", tokens, espnet=bpe)  # sentencepiece comes with it
         title = f"leave out what has too few frames [{c.asr_tag}]"
         yield Step(5, title, _own(self.leave_out))
 
@@ -138,6 +140,7 @@ class Recipe:
             6, f"lengths of the language model's text [{c.lm_tag}]",
             train(collect_stats=True, train_shape_file=text, valid_shape_file=valid,
                   output_dir=shapes, ngpu=0),
+            espnet=True,
         )  # fmt: skip
         settings = {"seed": str(c.seed), "lm_args": _decisive(c.lm_args)}
         files = {"lm_config": str(c.lm_config), "tokens": tokens, "text": text}
@@ -148,6 +151,7 @@ class Recipe:
             train(train_shape_file=f"{shapes}/train/text_shape",
                   valid_shape_file=f"{shapes}/valid/text_shape", fold_length=150,
                   output_dir=c.lm_exp, resume=True, ngpu=c.ngpu, multiprocessing_distributed=True),
+            espnet=True,
         )  # fmt: skip
         # Of dev, whose texts are never empty; a test set's may be.
         perplexity = _program(
@@ -155,7 +159,7 @@ class Recipe:
             train_config=f"{c.lm_exp}/config.yaml", model_file=f"{c.lm_exp}/{c.inference_lm}",
             output_dir=f"{c.lm_exp}/perplexity_test", ngpu=min(c.ngpu, 1),
         )  # fmt: skip
-        yield Step(8, f"perplexity of {c.valid_set} [{c.lm_tag}]", perplexity)
+        yield Step(8, f"perplexity of {c.valid_set} [{c.lm_tag}]", perplexity, espnet=True)
 
     def lengths(self) -> Iterator[Step]:
         """Stage 10: lengths for batching, and the checkpoint's features where they are kept."""
@@ -201,7 +205,7 @@ class Recipe:
             output_dir=c.asr_exp, resume=True, num_workers=c.nj, ngpu=c.ngpu,
             multiprocessing_distributed=True, seed=c.seed,
         )  # fmt: skip
-        yield Step(11, f"training [{c.asr_tag}]", training)
+        yield Step(11, f"training [{c.asr_tag}]", training, espnet=True)
 
     def begin(self, settings: dict[str, str], files: dict[str, str]) -> None:
         """Stage 11: note what decides the training, and the lengths of what it is trained on."""
@@ -258,7 +262,8 @@ class Recipe:
             words = (*arguments, *c.inference_args.split())
             unheard = Path(self.raw, "org", name)
             decoding = _own(decode, keys, out, c.inference_nj, words, unheard=unheard)
-            yield Step(12, f"decoding {name} [{c.asr_tag}/{c.inference_tag}]", decoding)
+            title = f"decoding {name} [{c.asr_tag}/{c.inference_tag}]"
+            yield Step(12, title, decoding, espnet=True)
 
     def scoring(self) -> Iterator[Step]:
         """Stage 13: predictions, and their scores unless the caller makes those."""
@@ -292,7 +297,7 @@ class Recipe:
                 inference_config=c.inference_config, out=c.pack, lm=c.lm_exp if c.use_lm else None,
                 lm_model=c.inference_lm if c.use_lm else None,
             )  # fmt: skip
-            yield Step(14, f"model pack [{c.asr_tag}]", pack)
+            yield Step(14, f"model pack [{c.asr_tag}]", pack, espnet=True)
 
 
 def _program(module: str, *more: str, **options: Any) -> Callable[[], None]:

@@ -51,7 +51,6 @@ from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
 
 LOG, OUTCOME = "log.txt", "outcome.json"
-_BY_ESPNET = {7, 8, 11, 12, 14}  # stages; 5 as well, where tokens are sentencepiece's
 _PREDICTIONS_STAGE = 13  # the next one packs the model
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
@@ -210,8 +209,7 @@ def _chosen(name: str, script: str, *words: str) -> tuple[list[Step], Path | Non
             return [], None
         found = recipe.steps()
     chosen = [*found]
-    by_espnet = _BY_ESPNET | ({5} if config.token_type == "bpe" else set())  # noqa: S105 - no secret
-    if any(step.number in by_espnet for step in chosen):
+    if any(step.espnet for step in chosen):
         require("espnet2")  # before hours of data preparation, not after
     steps = [(f"Stage {step.number}: {step.title}", step.run) for step in chosen]
     if not steps:

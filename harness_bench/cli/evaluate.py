@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from harness_bench.cli.help import Verbs
-from harness_bench.cli.options import arg, left_out, new_folder, opt, out_folder, refuse
+from harness_bench.cli.options import (
+    arg,
+    cuts_given,
+    in_file,
+    left_out,
+    new_folder,
+    opt,
+    out_folder,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +52,12 @@ def probe(
     task: Annotated[
         str, opt("Task of the head: ser, did, keyword, ...", "--downstream", "-d", panel="Input")
     ],
-    cuts: Annotated[Path, opt("Folder of prepared cuts with train, dev and test.", panel="Input")],
+    cuts: Annotated[
+        Path,
+        opt(
+            "Folder of prepared cuts with train, dev and test.", panel="Input", callback=cuts_given
+        ),
+    ],
     out: Annotated[Path, out_folder("Folder for the trials, grid.json and plots.", panel="Output")],
     *,
     head: Annotated[
@@ -78,7 +92,7 @@ def probe(
     ] = None,
     config: Annotated[
         Path | None,
-        opt(
+        in_file(
             "TOML of the grid with tables [probe] and [linear]; options override it.",
             panel="Training",
         ),
@@ -165,11 +179,11 @@ def probe_exports(
         Path, arg("Folder of a pretraining run or of a family's iteration.", callback=new_folder)
     ],
     task: Annotated[str, opt("Task of the head: ser, did, keyword, ...", "--downstream", "-d")],
-    cuts: Annotated[Path, opt("Folder of prepared cuts with train and dev.")],
+    cuts: Annotated[Path, opt("Folder of prepared cuts with train and dev.", callback=cuts_given)],
     *,
     head: Annotated[LinearHead, opt("Classifier to fit on the hidden states.")] = "linear",
     config: Annotated[
-        Path | None, opt("TOML with a table [linear]; default: its defaults.")
+        Path | None, in_file("TOML with a table [linear]; default: its defaults.")
     ] = None,
     label_field: Annotated[
         str | None, opt("Field of the cuts with the label; default: that of the task.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Kind = Literal["file", "folder", "file or folder"]
 
 
 def arg(text: str, **rules: Any) -> Any:
@@ -41,9 +43,36 @@ def _writable(
     if value is not None and not ctx.resilient_parsing:
         from harness_bench.core.files import check_writable
 
-        last = param.opts[-1]  # the name alone of an argument
-        check_writable(value, last if last.startswith("-") else last.upper(), file=file)
+        check_writable(value, _called(param), file=file)
     return value
+
+
+def _called(param: typer.CallbackParam) -> str:
+    last = param.opts[-1]  # the name alone of an argument
+    return last if last.startswith("-") else last.upper()
+
+
+def given(kind: Kind = "file", way_out: str = "") -> Callable[..., Any]:
+    """Return a typer callback that refuses, before the verb runs, an input that does not exist.
+
+    `way_out` is a sentence that says what writes such an input.
+    """
+
+    def check(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+        from harness_bench.core.files import check_given
+
+        paths = value if isinstance(value, list | tuple) else [value]
+        for path in () if ctx.resilient_parsing else paths:
+            if path is not None:
+                check_given(path, _called(param), kind, way_out)
+        return value
+
+    return check
+
+
+def in_file(text: str, *flags: str, **rules: Any) -> Any:
+    """Declare an option that names a file to read."""
+    return opt(text, *flags, callback=given("file"), **rules)
 
 
 def out_folder(text: str, *flags: str, **rules: Any) -> Any:
@@ -60,6 +89,10 @@ Texts = list[str] | None  # of an option that may stand several times
 Paths = list[Path] | None
 Json = Annotated[bool, opt("Print JSON instead of text.", "--json", panel="Output")]
 Out = Annotated[Path, arg("Folder to write.", callback=new_folder)]
+cuts_given = given("folder", "`harness-bench prepare CORPUS FROM TO` writes such a folder.")
+results_given = given(
+    "folder", "`harness-bench probe` and `score asr --results` write result files."
+)
 
 
 def dumped(found: object) -> str:

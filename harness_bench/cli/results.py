@@ -15,10 +15,12 @@ from harness_bench.cli.options import (
     Out,
     arg,
     dumped,
+    given,
     left_out,
     new_folder,
     opt,
     out_folder,
+    results_given,
 )
 
 verbs = Verbs("Results")
@@ -29,7 +31,7 @@ board_app = Verbs(help="Build, serve or publish the leaderboard page.")
 verbs.group("results", records_app)
 verbs.group("leaderboard", board_app)
 
-Results = Annotated[Path, arg("Folder of result files.")]
+Results = Annotated[Path, arg("Folder of result files.", callback=results_given)]
 Title = Annotated[str, opt("Heading of the page.")]
 Reported = Annotated[bool, opt("Also show the figures reported in the paper.")]
 Split = Annotated[str, opt("Split to show: test, dev, ..., or all.")]
@@ -41,7 +43,7 @@ HideLeaking = Annotated[
 
 @records_app.command("list")
 def results_list(
-    folder: Annotated[Path, arg("Folder of result files.")],
+    folder: Annotated[Path, arg("Folder of result files.", callback=results_given)],
     *,
     task: Annotated[str | None, opt("Only results of this task, such as asr.")] = None,
     model: Annotated[str | None, opt("Only results of this model.")] = None,
@@ -65,7 +67,7 @@ def results_list(
 
 @records_app.command("add")
 def results_add(
-    file: Annotated[Path, arg("Result file to add.")],
+    file: Annotated[Path, arg("Result file to add.", callback=given())],
     folder: Annotated[Path, arg("Folder of result files to add it to.", callback=new_folder)],
     *,
     replace: Annotated[
@@ -115,8 +117,12 @@ def results_validate(
 
 @records_app.command("diff")
 def results_diff(
-    first: Annotated[Path, arg("Folder of result files, or one file: before.")],
-    second: Annotated[Path, arg("Folder or file to compare it with: after.")],
+    first: Annotated[
+        Path, arg("Folder of result files, or one file: before.", callback=given("file or folder"))
+    ],
+    second: Annotated[
+        Path, arg("Folder or file to compare it with: after.", callback=given("file or folder"))
+    ],
     *,
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,8 @@ from harness_bench.cli.options import (
     Paths,
     Texts,
     arg,
+    given,
+    in_file,
     opt,
     out_file,
     out_folder,
@@ -34,7 +36,9 @@ Cluster = Annotated[
     str | None,
     opt("Unit that intervals resample, such as speaker; written as --group is.", panel="Scoring"),
 ]
-References = Annotated[Paths, opt("File of references; repeat for each annotator.", panel="Input")]
+References = Annotated[
+    Paths, in_file("File of references; repeat for each annotator.", panel="Input")
+]
 Encoding = Annotated[
     Texts,
     opt(
@@ -57,18 +61,25 @@ Format = Annotated[
 @score_app.command("cls")
 def score_cls(
     predictions: Annotated[
-        Path | None, opt("Predictions in JSON lines, as `probe` writes them.")
+        Path | None, in_file("Predictions in JSON lines, as `probe` writes them.")
     ] = None,
     *,
     pred: Annotated[
-        Path | None, opt("Predictions: lines `id label`, or JSON lines with id, pred and probs.")
+        Path | None,
+        in_file("Predictions: lines `id label`, or JSON lines with id, pred and probs."),
     ] = None,
-    cuts: Annotated[Path | None, opt("With --pred: prepared cuts with the true labels.")] = None,
+    cuts: Annotated[
+        Path | None,
+        opt(
+            "With --pred: prepared cuts with the true labels.",
+            callback=given("file or folder", "`harness-bench prepare` writes cuts."),
+        ),
+    ] = None,
     field: Annotated[
         str | None, opt("With --cuts: field with the true label; default: the one that fits.")
     ] = None,
     tsv: Annotated[
-        Path | None, opt("Tab-separated file with the columns id, truth and prediction.")
+        Path | None, in_file("Tab-separated file with the columns id, truth and prediction.")
     ] = None,
     ids: Ids = "strict",
     plot: Annotated[
@@ -106,11 +117,11 @@ def score_cls(
 def score_asr(
     predictions: Annotated[
         Path | None,
-        opt("Predictions in JSON lines, a NeMo manifest, or counts.", panel="Input"),
+        in_file("Predictions in JSON lines, a NeMo manifest, or counts.", panel="Input"),
     ] = None,
     *,
     hyp: Annotated[
-        Path | None, opt("File of hypotheses, instead of --predictions.", panel="Input")
+        Path | None, in_file("File of hypotheses, instead of --predictions.", panel="Input")
     ] = None,
     ref: References = None,
     profile: Annotated[
@@ -220,7 +231,10 @@ def score_asr(
 def score_compare(
     files: Annotated[
         list[Path],
-        arg("Predictions, or hypotheses with --ref, of the same utterances; one file per system."),
+        arg(
+            "Predictions, or hypotheses with --ref, of the same utterances; one file per system.",
+            callback=given(),
+        ),
     ],
     *,
     ref: References = None,

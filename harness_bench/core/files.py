@@ -10,11 +10,14 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # Begins what a clone holds in place of a large file where Git LFS is not installed.
 LFS_POINTER = b"version https://git-lfs"
+_LISTED = 2000  # names of a folder that are compared with a wrong one
 _blake2b_128 = functools.partial(hashlib.blake2b, digest_size=16)
 
 
@@ -65,6 +68,37 @@ def check_writable(path: Path, name: str, *, file: bool = False) -> None:
         raise ValueError(
             f"{name} {path} cannot be written: {error.strerror or error}. Name another place."
         ) from error
+
+
+def check_given(
+    path: Path, name: str, kind: Literal["file", "folder", "file or folder"], way_out: str = ""
+) -> None:
+    """Refuse an input that does not exist or is of another kind, before anything is read.
+
+    `name` is what the user calls it, and `way_out` says what writes such an input. The `ValueError`
+    names the folder that lacks it, and similar names there.
+    """
+    try:
+        if path.exists():
+            if kind == "file" and path.is_dir():
+                raise ValueError(f"{name} {path} is a folder; name a file.")
+            if kind == "folder" and not path.is_dir():
+                raise ValueError(f"{name} {path} is a file; name a folder. {way_out}".rstrip())
+            return
+        lacking = next(part for part in (*reversed(path.parents), path) if not part.exists())
+        if lacking.is_symlink():
+            raise ValueError(f"{name} {path}: {lacking} is a link to {lacking.readlink()}, which "
+                             "does not exist.")  # fmt: skip
+        folder = lacking.parent
+        names = [each.name for each in islice(folder.iterdir(), _LISTED)]
+    except OSError as error:
+        raise ValueError(f"{name} {path} cannot be read: {error.strerror or error}.") from error
+    similar = " or ".join(str(folder / one) for one in get_close_matches(lacking.name, names))
+    advice = [f"Did you mean {similar}?"] * bool(similar) + [way_out] * bool(way_out)
+    raise ValueError(
+        f"{name} {path}: there is no such {kind}; {folder.absolute()} does not contain "
+        f"{lacking.name!r}. {' '.join(advice) or 'Check the path.'}"
+    )
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

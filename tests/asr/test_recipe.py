@@ -49,6 +49,24 @@ def test_decoding_is_called_as_it_always_was(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_steps_say_whether_they_need_espnet(tmp_path: Path) -> None:
+    """Who lacks it learns so before hours of data preparation: all its programs are marked."""
+    config = CONF / "train_lm.yaml"
+    made = recipe(tmp_path, use_lm=True, pack="model.zip", token_type="bpe", lm_config=config)  # noqa: S106 - no secret
+    needing = {step.title: step.espnet for step in made.steps()}
+    programs = {
+        step.title: step.run.args[0].startswith("espnet2.")
+        for step in made.steps()
+        if isinstance(step.run, partial) and isinstance(step.run.args[0], str)
+    }
+    assert sum(programs.values()) == 4  # the language model's three, and the training
+    others = {name for name, needs in needing.items() if needs and not programs.get(name)}
+    assert all(needing[name] for name, is_espnet in programs.items() if is_espnet)
+    assert {name.partition(" [")[0] for name in others} == {
+        "token list", "decoding test", "model pack"
+    }  # fmt: skip
+
+
 def test_options_given_last_win_over_those_of_the_recipe(tmp_path: Path) -> None:
     """ESPnet takes the last value of an option; --asr_args must be behind the recipe's own."""
     words = words_of(recipe(tmp_path, max_epoch=3, asr_args="--max_epoch 4 --seed 7"), "training [")

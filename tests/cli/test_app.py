@@ -110,7 +110,7 @@ def test_models(run: Run) -> None:
     assert rows["harness_st_28m"]["compression_percent"] == pytest.approx(91.02, abs=0.005)
 
 
-PROBE = ("-u", "fbank", "-d", "ser", "--cuts", "cuts", "--out", "out")
+PROBE = ("-u", "fbank", "-d", "ser", "--cuts", ".", "--out", "out")
 MISTAKES = {
     "no such verb": (["trian"], "trian"),
     "no such option": (["demo", "--dta", "x"], "--dta"),
@@ -136,11 +136,10 @@ MISTAKES = {
     "no such model for a graph": (["export", "absent", "out", "--to", "onnx"], "absent"),
     "a graph in float16": (["export", "a", "out", "--to", "onnx", "--dtype", "float16"], "--dtype"),
     "cuts without a graph": (["export", "a", "out", "--cuts", "c"], "--cuts"),
-    "no such predictions": (["score", "cls", "--predictions", "absent.jsonl"], "absent.jsonl"),
-    "no result to add": (["results", "add", "absent.json", "out"], "absent.json"),
-    "no such folder of results": (["results", "list", "absent"], "no results folder absent"),
+    "no result to add": (["results", "add", "absent.json", "out"], "FILE absent.json"),
+    "no such folder of results": (["results", "list", "absent"], "FOLDER absent"),
     "no such ASR model": (["transcribe", "absent.zip", "x.wav"], "absent.zip is no ASR model"),
-    "no such results": (["leaderboard", "build", "absent", "out"], "no results folder absent"),
+    "no such results": (["leaderboard", "build", "absent", "out"], "RESULTS absent"),
 }  # fmt: skip
 
 
@@ -182,6 +181,50 @@ def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
         assert code == 130
         assert "run the same command again" in err
         assert handlers == {signal.SIGTERM: signal.SIG_IGN}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "score asr --ref here --hyp X", "score asr --hyp here --ref X", "score asr --predictions X",
+        "score asr --hyp here --ref here --ref X", "score cls --predictions X", "score cls --tsv X",
+        "score cls --cuts here --pred X", "score cls --pred here --cuts X",
+        "score compare here here --ref X", "probe -u fbank -d ser --out out --cuts X",
+        "probe -u fbank -d ser --out out --cuts . --config X", "probe-exports . -d ser --cuts X",
+        "probe-exports . -d ser --cuts . --config X",
+    ],
+)  # fmt: skip
+def test_an_input_that_does_not_exist_is_named_with_its_option(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """With its folder, too: the usual reason is a command that runs in another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("u1 a b\n")
+    code, out, err = run(*words.replace("X", "sub/absent").split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    option = words.split()[-2]
+    assert f"{option} sub/absent: " in err
+    assert f"{tmp_path} does not contain 'sub'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ("score compare here absent", "FILES"), ("results diff absent here", "FIRST"),
+        ("results diff here absent", "SECOND"), ("leaderboard serve absent", "RESULTS"),
+        ("leaderboard space absent out", "RESULTS"),
+        ("score asr --hyp here --ref here --group g=absent", "group or cluster g, file"),
+        ("score asr --hyp here --ref here --cluster g=absent", "group or cluster g, file"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_does_not_exist_is_named(
+    words: str, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("u1 a b\n")
+    code, out, err = run(*words.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{called} absent: " in err
 
 
 def test_every_place_to_write_is_looked_at_before_the_work(tmp_path: Path, run: Run) -> None:

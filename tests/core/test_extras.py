@@ -58,7 +58,7 @@ def test_an_absent_library_is_told_with_its_command(
 # (module, what is run where no optional library is installed, and asks for this one)
 COMMANDS = (
     ("s3prl", "harness_bench.run_downstream -m train -u fbank -d ser"),
-    ("s3prl", "harness_bench.cli probe -u fbank_cached -d did --cuts cuts --out out"),
+    ("s3prl", "harness_bench.cli probe -u fbank_cached -d did --cuts . --out out"),
     ("espnet2", "harness_bench.asr.espnet.run -m espnet2.bin.asr_train --config train.yaml"),
     ("onnx", "harness_bench.cli export harness_mini out --to onnx-int8"),
 )
@@ -105,6 +105,25 @@ def test_the_doctor_takes_a_library_of_another_distribution(
     monkeypatch.setitem(OPTIONAL, "onnxruntime", library)
     (found,) = (each for each in diagnose() if each.name == "no-such-distribution")
     assert found.verdict == ("ok" if is_installed("onnxruntime") else "missing")
+
+
+def test_the_doctor_parts_what_is_not_installed_from_what_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment for scores alone is whole; a library that cannot be imported is not."""
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "jiwer", raising=False)
+    (tmp_path / "jiwer.py").write_text('raise OSError("libx.so:\\n cannot open")')
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {each.name: each for each in diagnose()}
+    absent, broken = found["transformers"], found["jiwer"]
+    assert absent.verdict == "missing"
+    assert all(part in absent.detail for part in ("probes", "pip install harness-ssl-bench"))
+    assert broken.verdict == "broken"
+    assert "OSError: libx.so: cannot open" in broken.detail
+    assert found["numpy"].verdict == "ok"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert {each.verdict for each in diagnose() if each.name in {"torch", "device"}} == {"missing"}
 
 
 def test_extras_are_those_of_the_package() -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from harness_bench.core.files import (
     Aside,
     atomic_path,
+    check_given,
     check_writable,
     digest_file,
     digest_strings,
@@ -173,6 +174,30 @@ def test_a_place_where_nothing_can_be_written_is_named(
         check_writable(tmp_path / place, "--out", file=file)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "told"),
+    [
+        ("hyps.txt", "file", "Did you mean .*hyp.txt"), ("none", "file", "Check the path"),
+        ("rums/x", "folder", "does not contain 'rums'. Did you mean .*runs"),
+        ("runs", "file", "is a folder"), ("hyp.txt", "folder", "is a file"),
+        ("hyp.txt/x", "file", "cannot be read|does not contain 'x'"),
+        ("dangling", "file or folder", "is a link to nothing"), ("n" * 300, "file", "too long"),
+    ],
+)  # fmt: skip
+def test_an_input_that_cannot_be_is_named(
+    tmp_path: Path, place: str, kind: Literal["file", "folder", "file or folder"], told: str
+) -> None:
+    """`No such file: x` leaves open which option it was, and where it was looked for."""
+    (tmp_path / "hyp.txt").touch()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "dangling").symlink_to("nothing")
+    with pytest.raises(ValueError, match=told) as caught:
+        check_given(tmp_path / place, "--hyp", kind)
+    assert str(caught.value).startswith(f"--hyp {tmp_path / place}")
+    for there, of in (("hyp.txt", "file"), ("runs", "folder"), ("runs", "file or folder")):
+        check_given(tmp_path / there, "--hyp", of)  # type: ignore[arg-type]
 
 
 def tree(root: Path, *names: str) -> Path:

@@ -263,8 +263,12 @@ def test_thousands_of_classes_fit_into_memory() -> None:
     ids=str,
 )
 def test_options_that_do_not_go_together(
-    arguments: tuple[str, ...], message: str, command: Any
-) -> None:
+    arguments: tuple[str, ...], message: str, command: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in "tp":
+        (tmp_path / name).touch()
     code, out, error = command("cls", *arguments)
     assert (code, out) == (2, "")
     assert message in error

@@ -24,7 +24,7 @@ from harness_bench.asr.config import list_options, option, parse_options
 from harness_bench.asr.espnet.register import NAME, register
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import STRICT, read_yaml
-from harness_bench.core.files import atomic_path, check_writable, write_text
+from harness_bench.core.files import atomic_path, check_given, check_writable, write_text
 from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
@@ -181,8 +181,8 @@ def _take_frontend(
         source = locate(settings["checkpoint"])
     if not source.exists():
         raise ValueError(
-            f"The upstream's checkpoint {source} is not there any more. Put it back, or leave it "
-            "out of the pack and say where it will be found: --leave_out_frontend DIR."
+            f"The upstream's checkpoint {source} does not exist any more. Restore it, or make the "
+            "pack without it: --leave_out_frontend DIR, its path where the pack will be used."
         )
     state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     trained = bytes(map(int, state["frontend.upstream_digest"].tolist())).hex()
@@ -301,7 +301,10 @@ def _parts(model: Path, unpacked: Path, opening: OpenOptions) -> _Parts:
             weights = weights_of(folder, opening.model_file)
             return _Parts(folder / CONFIG, weights, folder)
     if not model.exists():
-        raise ValueError(f"{model} is no ASR model: there is no such file or folder.")
+        raise ValueError(
+            f"{model} is no ASR model: there is no such file or folder. Give a model pack (.zip or "
+            "unpacked), the folder of a training, or OWNER/NAME of the Hugging Face Hub."
+        )
     # A recipe's --expdir holds a folder for each training.
     below = ", ".join(str(one.parent) for one in sorted(model.glob("asr_*/config.yaml")))
     raise ValueError(
@@ -373,6 +376,8 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
         places = [locate(opening.upstream_checkpoint)]
+        way_out = "Give a checkpoint's folder, a model of `harness-bench models` or OWNER/NAME."
+        check_given(places[0], "--upstream-checkpoint", "file or folder", way_out)
     elif not any(place.exists() for place in places) and _is_named(places[0]):
         places = [locate(places[0])]  # of the Hub, fetched elsewhere, or part of this package
     there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)

@@ -160,6 +160,8 @@ def test_the_frontend_may_stay_out(trained: Path, tmp_path: Path, tiny_checkpoin
         assert not [name for name in archive.namelist() if "frontend" in name]
     with pytest.raises(ValueError, match=r"models/harness_s is missing.*--upstream-checkpoint"):
         open_model(made)
+    with pytest.raises(ValueError, match=r"--upstream-checkpoint .*absent: there is no such file"):
+        open_model(made, OpenOptions(upstream_checkpoint=tmp_path / "absent"))
     assert hypotheses(made, upstream_checkpoint=tiny_checkpoint) == hypotheses(trained)
     other = other_checkpoint(tiny_checkpoint, tmp_path / "other")
     with pytest.raises(ValueError, match="another upstream checkpoint"):

@@ -264,8 +264,12 @@ def test_bad_input_is_one_message(case: str, asr: Any, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == len(texts), "nothing is written"
 
 
-def test_options_that_do_not_go_together(command: Any) -> None:
+def test_options_that_do_not_go_together(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An option that would be overlooked is refused."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").touch()
     assert "give --hyp and --ref, or --predictions" in command("asr", "--hyp", "a")[2]
     assert "goes only with" in command("asr", "--predictions", "a", "--hyp", "a")[2]
     assert "goes only with" in command("asr", "--predictions", "a", "--ids", "common")[2]
