@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import platform
 import shutil
@@ -9,11 +10,15 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from harness_bench.core.extras import OPTIONAL, PACKAGE, Optional, is_installed
+from harness_bench.core.extras import OPTIONAL, PACKAGE, is_installed
 from harness_bench.core.workdir import PACKAGES
 
 SUPPORTED = ((3, 12), (3, 14))
 LEAST_FREE_GB = 5
+
+
+_SCORES = ("numpy", "jiwer")  # scores alone need them, as docs/install.md says
+_MODULES = {"scikit-learn": "sklearn"}  # whose name is not the distribution's
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Diagnosis:
     """One thing looked at."""
 
     name: str
-    verdict: Literal["ok", "missing", "broken"]  # missing: optional and absent
+    verdict: Literal["ok", "missing", "broken"]  # broken: installed, and does not work
     detail: str
 
 
@@ -29,9 +34,12 @@ def diagnose() -> list[Diagnosis]:
     """Look at Python, libraries, optional parts, devices and the disk."""
     extras = {module: each for module, each in OPTIONAL.items() if each.extra}
     optional = {each.distribution for each in extras.values()}
-    libraries = [_library(name) for name in PACKAGES if name not in optional]
-    parts = [_optional(module, library) for module, library in extras.items()]
-    return [_python(), *libraries, *parts, _clash(), _device(), _bash(), _disk()]
+    libraries = [_core(name) for name in PACKAGES if name not in optional]
+    parts = [
+        _library(library.distribution, module, library.serves, library.command)
+        for module, library in extras.items()
+    ]
+    return [_python(), *libraries, *parts, _clash(), _device(libraries), _bash(), _disk()]
 
 
 def _python() -> Diagnosis:
@@ -48,18 +56,24 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _library(name: str) -> Diagnosis:
-    version = _version(name)
-    verdict: Literal["ok", "broken"] = "ok" if version else "broken"
-    return Diagnosis(name, verdict, version or f"not installed; `pip install {PACKAGE}` brings it")
+def _core(name: str) -> Diagnosis:
+    use = "scores" if name in _SCORES else "corpora, pretraining, models and probes"
+    return _library(name, _MODULES.get(name, name), use, f"pip install {PACKAGE}")
 
 
-def _optional(module: str, library: Optional) -> Diagnosis:
-    name, serves = library.distribution, f"serves {library.serves}"
+def _library(name: str, module: str, use: str, command: str) -> Diagnosis:
     if not is_installed(module):
-        return Diagnosis(name, "missing", f"{serves}; get it with: {library.command}")
+        return Diagnosis(
+            name, "missing", f"not installed; needed for {use}; get it with: {command}"
+        )
     version = _version(name) or "from another distribution"  # onnxruntime-gpu, the original s3prl
-    return Diagnosis(name, "ok", f"{version}, {serves}")
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - a library can raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        again = f"install it again: pip install --force-reinstall {name}"
+        return Diagnosis(name, "broken", f"{version}, which cannot be imported ({reason}); {again}")
+    return Diagnosis(name, "ok", f"{version}, for {use}")
 
 
 def _clash() -> Diagnosis:
@@ -70,9 +84,9 @@ def _clash() -> Diagnosis:
     return Diagnosis("s3prl clash", "broken", detail + "pip install espnet-s3prl")
 
 
-def _device() -> Diagnosis:
-    if not is_installed("torch"):
-        return Diagnosis("device", "missing", "torch tells of GPUs, and is not installed")
+def _device(libraries: list[Diagnosis]) -> Diagnosis:
+    if any(each.name == "torch" and each.verdict != "ok" for each in libraries):
+        return Diagnosis("device", "missing", "not known without torch, which finds GPUs")
     import torch
 
     detail = f"no GPU; CPU with {torch.get_num_threads()} threads (everything works on it)"

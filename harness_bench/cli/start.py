@@ -50,7 +50,8 @@ def demo(
 def doctor(*, as_json: Json = False) -> None:
     """Report versions, devices, and what is missing here.
 
-    The exit status is 1 if something required is missing or broken.
+    Libraries that are not installed are listed with what needs them and how to install them. The
+    exit status is 1 if something that is installed does not work.
 
     Example:
       harness-bench doctor

@@ -74,7 +74,7 @@ def test_scores_and_boards_need_what_the_page_names(tmp_path: Path) -> None:
         "score cls --tsv cls.tsv", "score compare a.jsonl b.jsonl",
         "results validate results", "results list results", "results diff results results",
         "leaderboard build results board --no-reported",
-        "--help",
+        "doctor", "--help",
     )  # fmt: skip
     given = json.dumps([absent, [words.split() for words in commands]])
     done = subprocess.run(
@@ -83,4 +83,5 @@ def test_scores_and_boards_need_what_the_page_names(tmp_path: Path) -> None:
     )  # fmt: skip
     assert not done.returncode, done.stderr[-2000:]
     assert "WER" in done.stdout
+    assert re.search(r"^missing +torch .*not installed", done.stdout, re.MULTILINE)
     assert (tmp_path / "board" / "index.html").is_file()
