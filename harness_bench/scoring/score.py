@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from harness_bench.scoring.classes import join_truth, score_classes
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile
 from harness_bench.scoring.systems import compare_systems
 from harness_bench.scoring.texts.counts import counts_under, labels_of, stand_ins
-from harness_bench.scoring.texts.formats import Source, read_all
+from harness_bench.scoring.texts.formats import Source, open_source, read_all
 from harness_bench.scoring.texts.joining import GROUP, join, joined_rows
 from harness_bench.scoring.texts.manifests import is_manifest, read_manifest
 from harness_bench.scoring.texts.readers import Transcripts
@@ -36,9 +37,12 @@ from harness_bench.scoring.texts.score import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness_bench.results.record import Metric
     from harness_bench.scoring.statistics import Array
     from harness_bench.scoring.systems import Systems
+    from harness_bench.scoring.texts.formats import Opened
 
 type Predictions = Sequence[ClassPrediction] | Sequence[TextPrediction]
 type Rows = Predictions | Sequence[TextCounts]
@@ -209,14 +213,17 @@ class Against:
     formats: tuple[str, ...] = ("auto",)
     encodings: tuple[str, ...] = ("auto",)
 
-    def counted(self, hypothesis: Path) -> list[TextCounts]:
-        """Count one system's errors in each utterance."""
+    def counted(
+        self, hypothesis: Path, open_reference: Callable[[Source], Opened] = open_source
+    ) -> list[TextCounts]:
+        """Count one system's errors in each utterance; see `read_joined`."""
         files = TranscriptFiles(
             hypothesis=hypothesis, references=self.references, formats=self.formats,
             encodings=self.encodings, ids=self.ids,
         )  # fmt: skip
+        joined = read_joined(files, open_reference)
         profiles = [self.profile or DEFAULT_PROFILE]
-        return shared_counts(read_joined(files), profiles, Grouping(cluster=self.cluster))
+        return shared_counts(joined, profiles, Grouping(cluster=self.cluster))
 
 
 def read_systems(
@@ -225,7 +232,8 @@ def read_systems(
     against: Against | None = None,
 ) -> dict[str, Rows]:
     """Return the rows of each system by its name; arguments and errors as for `compare`."""
-    read = against.counted if against else read_rows
+    # References are read once for all systems.
+    read = partial(against.counted, open_reference=cache(open_source)) if against else read_rows
     if len(systems) < _FEWEST:
         raise ValueError(f"{len(systems)} system to compare; give two or more.")
     if not isinstance(systems, Mapping):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness_bench.results.predictions import TextPrediction, write_predictions
-from harness_bench.scoring.score import compare
+from harness_bench.scoring.score import compare, score
+from harness_bench.scoring.texts import formats
 from tests.scoring.conftest import text_rows
 
 if TYPE_CHECKING:
@@ -76,6 +78,27 @@ def test_common_are_the_ids_of_all_systems(tmp_path: Path) -> None:
     assert compared("one", "two").clusters == 15
     with pytest.raises(ValueError, match="No utterance is in all"):
         compared("none", "other")
+
+
+def test_references_are_read_once_for_all_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And joining one system leaves them as they were: a CTM's words go to segments each time."""
+    (tmp_path / "ref.stm").write_text("show 1 amal 0 2 a b\nshow 1 amal 2 4 c d\n")
+    systems = {"same": "abcd", "last": "abcx", "first": "xbcd", "none": "xxxx"}
+    for name, words in {"second": "abcd", **systems}.items():
+        lines = (f"show 1 {place}.2 0.5 {word}\n" for place, word in enumerate(words))
+        (tmp_path / f"{name}.ctm").write_text("".join(lines))
+    references = (tmp_path / "ref.stm", tmp_path / "second.ctm")
+    files = {name: tmp_path / f"{name}.ctm" for name in systems}
+    alone = {name: score(file, *references)["mr_wer"].value for name, file in files.items()}
+    read: Counter[Path] = Counter()
+    lines_of = formats.filled
+    monkeypatch.setattr(formats, "filled", lambda path: read.update([path]) or lines_of(path))
+    found = compare(files, references=references)
+    assert read == Counter([*references, *files.values()])
+    assert dict(zip(found.names, found.values.tolist(), strict=True)) == alone
+    assert sorted(alone.values()) == [0, 25, 25, 100]
 
 
 def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:

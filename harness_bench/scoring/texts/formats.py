@@ -97,14 +97,32 @@ class _Reading:
         )
 
 
-def read_all(sources: Sequence[Source | Transcripts]) -> list[Transcripts]:
+@dataclass(frozen=True)
+class Opened:
+    """A file that was read, and the ways in which its lines can be understood."""
+
+    readings: list[_Reading]
+
+
+def open_source(source: Source) -> Opened:
+    """Read a file for `read_all`, which may take it several times, as several systems' reference.
+
+    Raises:
+        ValueError: a file without utterances, or with lines of no format.
+    """
+    return Opened(_readable(_readings(source)))
+
+
+def read_all(sources: Sequence[Source | Opened | Transcripts]) -> list[Transcripts]:
     """Read files that belong together, the hypothesis first; what is read already stays.
 
     Where lines and ids leave two ways to read a file, a `ValueError` names both and asks for
     the format.
     """
     readings = [
-        [_known(source)] if isinstance(source, Transcripts) else _readable(_readings(source))
+        [_known(source)]
+        if isinstance(source, Transcripts)
+        else (source if isinstance(source, Opened) else open_source(source)).readings
         for source in sources
     ]
     return [

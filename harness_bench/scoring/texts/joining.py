@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness_bench.core.files import check_given
 from harness_bench.results.predictions import TextPrediction
 from harness_bench.scoring.profiles._arabic import looks_buckwalter
 from harness_bench.scoring.profiles.kaldi_mgb2 import TAGS
@@ -116,7 +117,8 @@ def join(hypothesis: Transcripts, references: Sequence[Transcripts], ids: str = 
     check_ids(ids)
     everything = [hypothesis, *references]
     marked = _marked(references)
-    outside = _cut_to_segments(everything)
+    everything, outside = _cut_to_segments(everything)
+    hypothesis, *references = everything
     ignored = {key for file in references for key, one in file.segments.items() if one.ignored}
     heard, *written = (set(file.texts) - ignored for file in everything)
     repeated = {key for file in everything for key in file.repeated} - ignored
@@ -221,22 +223,24 @@ def refuse_unjoined(
         )
 
 
-def _cut_to_segments(files: Sequence[Transcripts]) -> list[str]:
-    """Give timed words to the first STM's segments, in place -> words of no segment.
+def _cut_to_segments(files: Sequence[Transcripts]) -> tuple[list[Transcripts], list[str]]:
+    """Give timed words to the first STM's segments -> files cut so, and words of no segment.
 
     A segment without words stands for silence, but a recording without any word is missing.
     """
     segments = next((list(file.segments.values()) for file in files[1:] if file.segments), [])
+    found: list[Transcripts] = []
     outside: list[str] = []
-    for file in files if segments else ():
-        if not file.words:
+    for file in files:
+        if not (segments and file.words):
+            found.append(file)
             continue
         heard = {(word.recording, word.channel) for word in file.words}
         known = [one for one in segments if (one.recording, one.channel) in heard]
-        file.texts, strays = spread(file.words, known)
-        file.fields, file.repeated = {}, []
+        texts, strays = spread(file.words, known)
+        found.append(replace(file, texts=texts, fields={}, repeated=[]))
         outside += [f"{word.text} at {word.start} s of {word.recording}" for word in strays]
-    return outside
+    return found, outside
 
 
 def _names(references: Sequence[Transcripts]) -> list[str]:
@@ -257,6 +261,7 @@ def group_values(spec: str, joined: Joined) -> tuple[str, dict[str, str]]:
     """
     name, by_file, path = spec.partition("=")
     if by_file:
+        check_given(Path(path), f"group or cluster {name}, file", "file")
         values = _from_file(Path(path))
     elif match := re.fullmatch(r"(.+):([1-9]\d*)", spec):
         name = match[1]

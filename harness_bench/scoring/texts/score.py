@@ -25,7 +25,7 @@ from harness_bench.scoring.texts.counts import (
     joined_counts,
     labels_of,
 )
-from harness_bench.scoring.texts.formats import Source, read_all
+from harness_bench.scoring.texts.formats import Source, open_source, read_all
 from harness_bench.scoring.texts.joining import (
     CODE_SWITCHED,
     GROUP,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from harness_bench.results.predictions import TextCounts, TextPrediction
     from harness_bench.results.record import Metric
     from harness_bench.scoring.registry import MetricPlugin
+    from harness_bench.scoring.texts.formats import Opened
     from harness_bench.scoring.texts.joining import Joined
 
 AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
@@ -88,13 +89,16 @@ def grouping_of(rows: Sequence[TextPrediction]) -> Grouping:
     return Grouping(groups=(*tags, CODE_SWITCHED, *clustered), cluster=GROUP)
 
 
-def read_joined(files: TranscriptFiles) -> Joined:
-    """Read and join all files."""
+def read_joined(
+    files: TranscriptFiles, open_reference: Callable[[Source], Opened] = open_source
+) -> Joined:
+    """Read and join all files; `open_reference` may keep references for the next hypothesis."""
     paths = [files.hypothesis, *files.references]
     formats = _one_each("--format", files.formats, len(paths))
     encodings = _one_each("--encoding", files.encodings, len(paths))
     roles = ["hyp", *["ref"] * len(files.references)]
-    hypothesis, *references = read_all([*map(Source, paths, formats, encodings, roles)])
+    first, *others = map(Source, paths, formats, encodings, roles)
+    hypothesis, *references = read_all([first, *map(open_reference, others)])
     return replace(join(hypothesis, references, files.ids), unscorable=files.unscorable)
 
 
