@@ -96,7 +96,7 @@ COPYLEFT = {
 }
 NVIDIA = (
     "torch's CUDA builds bring NVIDIA's libraries (`nvidia-*`, `cuda-toolkit`) under NVIDIA's own "
-    "terms; torch's CPU build brings none ([docs/install.md](docs/install.md))."
+    "terms; torch's CPU build brings none ([Installation](docs/install.md))."
 )
 _LIBRARIES = re.compile(
     r"/(lib(?:x26[45]|gomp|gfortran|quadmath|sndfile|espeak|gnutls|nettle|hogweed|gmp|unistring"
@@ -106,9 +106,9 @@ _SHORT = 60  # characters of a licence's name; longer is its text
 HEAD = """\
 # Third-party licences
 
-Written by `tools/third_party.py` from the metadata of installed packages; a test keeps it whole.
-The wheel of this project holds none of these: pip installs them. Whoever passes on an environment
-or a container image passes them on too, with their licences.
+`tools/third_party.py` writes this page from the metadata of the installed packages, and a test
+compares the two. The wheel of this project contains none of these packages: pip installs them. If
+you distribute an environment or a container image, you distribute them too, under their licences.
 
 The code of this project is under Apache-2.0; the weights of the models in the package are under
 CC-BY-4.0 (`harness_bench/models/box/NAME/LICENSE.md`).

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness_bench.results.record import Metric
     from harness_bench.scoring.statistics import Array
     from harness_bench.scoring.systems import Systems
-    from harness_bench.scoring.texts.formats import Opened
+    from harness_bench.scoring.texts.formats import SourceReadings
 
 type Predictions = Sequence[ClassPrediction] | Sequence[TextPrediction]
 type Rows = Predictions | Sequence[TextCounts]
@@ -214,7 +214,7 @@ class Against:
     encodings: tuple[str, ...] = ("auto",)
 
     def counted(
-        self, hypothesis: Path, open_reference: Callable[[Source], Opened] = open_source
+        self, hypothesis: Path, open_reference: Callable[[Source], SourceReadings] = open_source
     ) -> list[TextCounts]:
         """Count one system's errors in each utterance; see `read_joined`."""
         files = TranscriptFiles(

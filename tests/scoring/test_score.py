@@ -9,7 +9,7 @@ import pytest
 
 from harness_bench.results.predictions import TextPrediction, write_predictions
 from harness_bench.scoring.score import compare, score
-from harness_bench.scoring.texts import formats
+from harness_bench.scoring.texts.readers import filled
 from tests.scoring.conftest import text_rows
 
 if TYPE_CHECKING:
@@ -93,8 +93,12 @@ def test_references_are_read_once_for_all_systems(
     files = {name: tmp_path / f"{name}.ctm" for name in systems}
     alone = {name: score(file, *references)["mr_wer"].value for name, file in files.items()}
     read: Counter[Path] = Counter()
-    lines_of = formats.filled
-    monkeypatch.setattr(formats, "filled", lambda path: read.update([path]) or lines_of(path))
+
+    def counted(path: Path) -> list[tuple[int, str]]:
+        read[path] += 1
+        return filled(path)
+
+    monkeypatch.setattr("harness_bench.scoring.texts.formats.filled", counted)
     found = compare(files, references=references)
     assert read == Counter([*references, *files.values()])
     assert dict(zip(found.names, found.values.tolist(), strict=True)) == alone

@@ -22,7 +22,8 @@ EXTERNAL = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?(?:/[^\s<>\
 
 def test_each_document_is_a_page_that_others_lead_to(site: Site) -> None:
     sources = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
-    made = [Path("contributing.md"), Path("changelog.md")]
+    names = ("CONTRIBUTING", "CHANGELOG", "CODE_OF_CONDUCT", "SECURITY", "THIRD_PARTY")
+    made = [Path(f"{name.lower()}.md") for name in names]
     expected = {site.folder / path.with_suffix(".html") for path in (*sources, *made)}
     assert site.pages.keys() - {site.folder / "404.html"} == expected
     led_to = {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+NAMES = ("CONTRIBUTING", "CHANGELOG", "CODE_OF_CONDUCT", "SECURITY", "THIRD_PARTY")
+PAGES = {f"{name}.md": f"{name.lower()}.md" for name in NAMES}
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

@@ -98,22 +98,22 @@ class _Reading:
 
 
 @dataclass(frozen=True)
-class Opened:
+class SourceReadings:
     """A file that was read, and the ways in which its lines can be understood."""
 
     readings: list[_Reading]
 
 
-def open_source(source: Source) -> Opened:
+def open_source(source: Source) -> SourceReadings:
     """Read a file for `read_all`, which may take it several times, as several systems' reference.
 
     Raises:
         ValueError: a file without utterances, or with lines of no format.
     """
-    return Opened(_readable(_readings(source)))
+    return SourceReadings(_readable(_readings(source)))
 
 
-def read_all(sources: Sequence[Source | Opened | Transcripts]) -> list[Transcripts]:
+def read_all(sources: Sequence[Source | SourceReadings | Transcripts]) -> list[Transcripts]:
     """Read files that belong together, the hypothesis first; what is read already stays.
 
     Where lines and ids leave two ways to read a file, a `ValueError` names both and asks for
@@ -122,7 +122,7 @@ def read_all(sources: Sequence[Source | Opened | Transcripts]) -> list[Transcrip
     readings = [
         [_known(source)]
         if isinstance(source, Transcripts)
-        else (source if isinstance(source, Opened) else open_source(source)).readings
+        else (source if isinstance(source, SourceReadings) else open_source(source)).readings
         for source in sources
     ]
     return [

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from harness_bench.results.predictions import TextCounts, TextPrediction
     from harness_bench.results.record import Metric
     from harness_bench.scoring.registry import MetricPlugin
-    from harness_bench.scoring.texts.formats import Opened
+    from harness_bench.scoring.texts.formats import SourceReadings
     from harness_bench.scoring.texts.joining import Joined
 
 AGAINST = "wer_against_"  # and the annotator: the WER against that one alone
@@ -90,7 +90,7 @@ def grouping_of(rows: Sequence[TextPrediction]) -> Grouping:
 
 
 def read_joined(
-    files: TranscriptFiles, open_reference: Callable[[Source], Opened] = open_source
+    files: TranscriptFiles, open_reference: Callable[[Source], SourceReadings] = open_source
 ) -> Joined:
     """Read and join all files; `open_reference` may keep references for the next hypothesis."""
     paths = [files.hypothesis, *files.references]
