@@ -12,7 +12,7 @@ from harness_bench.core.sanitize import clean
 from harness_bench.scoring.systems import SIGNIFICANT, Slice, Systems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from harness_bench.results.record import Costs, Metric, Result
@@ -297,7 +297,7 @@ class Board:
     measured: BoardTable
     reported: BoardTable
     problems: dict[str, str] = field(default_factory=dict)  # file name -> why it is left out
-    hidden: int = 0  # results of other splits
+    hidden: Mapping[str, int] = field(default_factory=dict)  # another split -> its results
     hidden_leaking: tuple[str, ...] = ()  # models left out of tables and ranks, if asked for
     built: datetime | None = field(default_factory=lambda: datetime.now(UTC))
 
@@ -305,6 +305,14 @@ class Board:
     def scored(self) -> bool:
         """Whether any table shows SUPERB's score."""
         return self.measured.scored or self.reported.scored
+
+    @property
+    def not_shown(self) -> str:
+        """What of other splits is left out, in words; empty where nothing is."""
+        if not self.hidden:
+            return ""
+        counts = ", ".join(f"{clean(name)} {count}" for name, count in sorted(self.hidden.items()))
+        return f"Shown: split {self.split}. Not shown: results of other splits ({counts})."
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +136,7 @@ def make_board(
         found, contradicting = _with_paper(found)
         problems |= contradicting
     shown = {path: result for path, result in found.items() if split in (None, result.split)}
-    hidden = len(found) - len(shown)
+    hidden = Counter(result.split for path, result in found.items() if path not in shown)
     leaking = {_row(each) for each in shown.values() if hide_leaking and each.leaks}
     shown = {path: result for path, result in shown.items() if _row(result) not in leaking}
     evidence = gather_all(shown)

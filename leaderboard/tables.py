@@ -100,8 +100,8 @@ def markdown(board: Board, plots: Iterable[tuple[str, str]] = ()) -> str:
     if board.hidden_leaking:
         names = ", ".join(map(_md, board.hidden_leaking))
         parts.append(f"Left out of tables and ranks, since they leak: {names}.")
-    if board.hidden:
-        parts.append(f"Shown: split `{board.split}`. Not shown, of other splits: {board.hidden}.")
+    if board.not_shown:
+        parts.append(_md(board.not_shown))
     for table, title in ((board.measured, "Measured"), (board.reported, "Reported elsewhere")):
         if table.rows:
             parts += [f"## {title}", *_md_rows(table), *(f"- {_md(note)}" for note in table.notes)]

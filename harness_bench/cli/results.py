@@ -182,6 +182,8 @@ def leaderboard_build(
         results, out, **_shown(title, split, reported=reported, hide_leaking=hide_leaking)
     )
     left_out(map(": ".join, files.problems.items()))
+    if files.board.not_shown:
+        typer.echo(f"{files.board.not_shown} Choose another with --split, or --split all.")
     typer.echo(f"Leaderboard: {files.html}")
     raise typer.Exit(1 if files.problems else 0)
 

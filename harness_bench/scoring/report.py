@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.log import bar
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import (
     ClassPrediction,
@@ -281,7 +282,8 @@ def _joined_report(
     joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
 ) -> str:
     found: dict[str, dict[str, Any]] = {}
-    for name in _profiles(profile):
+    profiles = _profiles(profile)
+    for name in bar(profiles, title="Scoring", unit="profile") if profile == ALL else profiles:
         scores, found[name] = score_joined(joined, name, grouping)
         if view is not None:
             write_alignment(view, scores, _summary(found[name]))

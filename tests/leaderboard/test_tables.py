@@ -104,7 +104,7 @@ def test_other_splits_and_reported_rows_are_options(tmp_path: Path) -> None:
     board = make_board(tmp_path, title="b", include_reported=False, split="dev")
     assert len(board.measured.rows) == len(MODELS)
     assert not board.reported.rows
-    assert make_board(tmp_path, title="b").hidden == 7
+    assert make_board(tmp_path, title="b").hidden == {"dev": 7}
 
 
 def test_different_utterances_are_told(tmp_path: Path) -> None:

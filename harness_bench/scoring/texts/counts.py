@@ -52,9 +52,10 @@ def labels_of(rows: Sequence[TextCounts], name: str) -> dict[str, str]:
         return held
     if name not in held:
         get_profile(name)  # an unknown one is said first
+        way = f"give the profile {' or '.join(held)}, or " if held else ""
         raise ValueError(
-            f"These counts were made under {', '.join(sorted(labels)) or 'no common profile'}; "
-            f"those under {name!r} need the transcripts."
+            f"These counts were made under {', '.join(sorted(labels)) or 'no common profile'}, "
+            f"not under {name!r}: {way}count the transcripts again under {name!r}."
         )
     return {name: held[name]}
 
