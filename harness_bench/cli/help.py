@@ -98,7 +98,7 @@ def _joined(lines: list[str]) -> Iterable[str]:
         yield f"{line} \\" if continued else line
 
 
-def _record(param: Any, ctx: Any) -> Record | None:
+def parameter_record(param: Any, ctx: Any) -> Record | None:
     """Return the two columns of a parameter; `<list[Path]>` reads `<path>`, its value each time."""
     if (found := param.get_help_record(ctx)) is None:
         return None
@@ -110,7 +110,7 @@ def _write_parameters(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
     arguments: list[Record] = []
     options: list[tuple[str, Record]] = []  # panel and record, as declared; --help has no panel
     for param in params:
-        if (record := _record(param, ctx)) is None:
+        if (record := parameter_record(param, ctx)) is None:
             continue
         if param.param_type_name == "argument":
             arguments.append(record)

@@ -90,6 +90,7 @@ def test_the_command_line_is_there_with_all_options(site: Site) -> None:
     for name, flags in found.items():
         lost = [flag for flag in flags if flag not in sections[name.replace(" ", "-")]]
         assert not lost, name
+    assert not re.findall(r"list\[\w+\]| range&gt;", page), "values read otherwise than in --help"
 
 
 def test_the_public_api_is_there(site: Site) -> None:

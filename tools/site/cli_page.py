@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from harness_bench.cli.app import app
+from harness_bench.cli.help import parameter_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,7 +76,7 @@ def _options(command: Any, context: typer.Context) -> Iterator[str]:
     """Write a table of the arguments and options of each panel, as help words them."""
     shown = [one for one in command.get_params(context) if one.name != "help"]
     for panel, members in _by_panel(shown):
-        rows = list(filter(None, (one.get_help_record(context) for one in members)))
+        rows = list(filter(None, (parameter_record(one, context) for one in members)))
         if rows:
             yield f"| {panel or 'argument or option'} | meaning |\n|---|---|"
             yield from (f"| `{names}` | {_plain(text)} |" for names, text in rows)
