@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import harness_bench
 from harness_bench import corpora
+from harness_bench.asr.config import REPOSITORY
 from harness_bench.core.registry import package_folder
 from harness_bench.corpora import presets
 from harness_bench.models import hub as model_hub
@@ -31,6 +32,11 @@ def inventory() -> Mapping[str, list[str]]:
             path.name for path in board.glob("page/page*.*") if path.suffix != ".py"
         ),
         "reported": sorted(path.name for path in board.glob("results/paper/*.json")),
+        "recipes": sorted(
+            str(path.relative_to(REPOSITORY))
+            for path in REPOSITORY.glob("egs/*/asr1/**/*")
+            if path.is_file()
+        ),
         "demo files": [
             open_study(None).config.name,
             *sorted(

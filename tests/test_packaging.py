@@ -23,8 +23,10 @@ from tools import third_party
 ROOT = Path(__file__).parent.parent
 PLUGIN_FOLDERS = ("upstream", "downstream", "leaderboard")
 CONFIGS = Path("egs/harness/pretrain1/conf")
-DEMO = Path("egs/demo")  # its studies alone; recipes stay with the repository
-SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS))
+DEMO = Path("egs/demo")  # its studies
+RECIPES = ("egs/demo/asr1", "egs/qasr/asr1")  # those of ASR; the others stay with the repository
+SHELL = Path("egs/python.sh")
+SHIPPED = ("harness_bench", *PLUGIN_FOLDERS, str(CONFIGS), *RECIPES)
 NEW = Path("downstream/new_task/config.yaml")
 BOXED = [
     Path("harness_bench/models/box/new_model", name)
@@ -47,9 +49,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for name in SHIPPED:
         shutil.copytree(ROOT / name, folder / name, ignore=GENERATED)
-    (folder / DEMO).mkdir()
     studies = (str(path.relative_to(ROOT)) for path in (ROOT / DEMO).glob("*.toml"))
-    for name in (*BUILD_FILES, *studies):
+    for name in (*BUILD_FILES, str(SHELL), *studies):
         shutil.copy(ROOT / name, folder / name)
     (folder / "downstream" / "new_task").mkdir()
     (folder / NEW).with_name("__init__.py").write_text('"""New."""\n')
@@ -113,8 +114,10 @@ def installed_as(path: Path) -> str:
     """Return where a wheel holds a file of the source."""
     if path.is_relative_to(CONFIGS):
         return f"harness_bench/pretrain/paper/{path.relative_to(CONFIGS)}"
-    if path.is_relative_to(DEMO):
-        return f"harness_bench/study/shipped/{path.relative_to(DEMO)}"
+    if path.parent == DEMO:
+        return f"harness_bench/study/shipped/{path.name}"
+    if path.parts[0] == SHELL.parts[0]:
+        return f"harness_bench/asr/shipped/{path}"
     return f"harness_bench/{path}" if path.parts[0] in PLUGIN_FOLDERS else str(path)
 
 
@@ -125,11 +128,9 @@ def test_the_wheel_holds_every_file_of_the_source_and_nothing_else(
 
     Two distributions that install `downstream/` would overwrite each other without a word.
     """
+    held = [path for folder in (*SHIPPED, DEMO) for path in (source / folder).rglob("*")]
     expected = {
-        installed_as(path)
-        for folder in (*SHIPPED, DEMO)
-        for path in (each.relative_to(source) for each in (source / folder).rglob("*"))
-        if (source / path).is_file()
+        installed_as(path.relative_to(source)) for path in [*held, source / SHELL] if path.is_file()
     }
     facts = f"harness_ssl_bench-{__version__}.dist-info"
     names = zipfile.ZipFile(wheel).namelist()

@@ -11,7 +11,10 @@ from pydantic.dataclasses import dataclass
 from harness_bench.core.config import STRICT, build, typed
 
 CORPORA = ("mgb3", "mgb2", "qasr")  # the one that takes hours comes last
-REPOSITORY = Path(__file__).parents[2]  # from which recipes are named
+_PACKAGED = Path(__file__).parent / "shipped"  # in an installed wheel: the recipes of ASR
+# Recipes are named from here.
+REPOSITORY = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2]
+OFFICIAL = "espnet2"  # below --expdir: where a checkout's asr.sh runs
 type AudioFormat = Literal["flac", "wav"]
 type TokenType = Literal["char", "word", "bpe"]
 type ModelKind = Literal["baseline", "random", "pretrained", "other"]
@@ -21,16 +24,18 @@ type Decimal = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
 
 def recipe_folder(recipe: Path | str) -> Path:
-    """Return the folder with run.sh.
+    """Return the folder with run.sh and conf/; a wheel holds it too.
 
     Raises:
-        ValueError: it is not there (recipes are part of the repository, not of the wheel).
+        ValueError: it is not there.
     """
     folder = (REPOSITORY / recipe).absolute()
     if not (folder / "run.sh").is_file():
+        there = sorted(path.parent for path in REPOSITORY.glob("egs/*/asr1/run.sh"))
+        known = ", ".join(str(path.relative_to(REPOSITORY)) for path in there)
         raise ValueError(
-            f"There is no {folder / 'run.sh'}. Recipes come with the repository: clone it and "
-            "install it with `pip install -e`, or name another folder in `recipe`."
+            f"There is no {folder / 'run.sh'}. Name in `recipe` one of {known}, or the path of a "
+            "folder with run.sh and conf/."
         )
     return folder
 
@@ -44,7 +49,7 @@ def option(default: Any, description: str, **limits: Any) -> Any:
 class AsrConfig:
     """Settings that decide an ASR model; the defaults are those of a demo ([recipe])."""
 
-    recipe: Path = option(Path("egs/demo/asr1"), "folder with run.sh and conf/, in the repository")
+    recipe: Path = option(Path("egs/demo/asr1"), "folder with run.sh and conf/")
     asr_config: Path = option(Path("conf/demo.yaml"), "training config")
     inference_config: Path = option(Path("conf/decode_demo.yaml"), "decoding config")
     train_set: str = option("train", "set to train on")

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from harness_bench.asr import score
 from harness_bench.asr.config import (
     CORPORA,
+    OFFICIAL,
     AsrConfig,
     BroadcastConfig,
     PreparedConfig,
@@ -52,6 +53,7 @@ from harness_bench.cuts.store import cuts_path
 
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one packs the model
+_COMMAND = "HARNESS_COMMAND"  # for local/score.sh: asr.sh divides its options at blanks
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
 _PRODUCTS = ("data", "dump", "token_list", "stats", "features", "asr", "decode")
@@ -231,11 +233,15 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     """
     c = recipe.config
     assert isinstance(c, BroadcastConfig)
-    work = Path(c.expdir).resolve() / "espnet2"
-    data = _data_words(c)
-    _check_official(c, [*data, recipe.checkpoint, str(work), sys.executable])
+    work = Path(c.expdir).resolve() / OFFICIAL
+    data, scores = _data_words(c), _score_words(c, work)
+    _check_official(c, [*data, *scores, recipe.checkpoint, str(work)])
     checkout = checkout.resolve()
-    environment = {**os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout)}
+    command = f"ESPNET_ROOT={checkout} {recipe.command}"
+    environment = {
+        **os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout),
+        _COMMAND: command,
+    }  # fmt: skip
 
     def call(*command: str, cwd: Path | None = None) -> None:
         if code := subprocess.run(
@@ -248,12 +254,12 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     if c.scoring and c.runs(13) and not _has_sclite(work, environment):
         say("this checkout has no sclite: asr.sh goes to stage 12, our scorer does stage 13")
         last = min(12, last)
-    scores = _score_words(c, work)
     if c.stage <= last:
         options = _asr_sh_words(recipe, data=" ".join(data), scores=" ".join(scores))
         call("./asr.sh", "--stop_stage", str(last), *options, cwd=work)
     if c.scoring and c.runs(13) and last == 12:  # noqa: PLR2004 - a stage
-        run_steps(scores_of_sets([*scores, str(Path(c.asr_exp).resolve())]), None)
+        words = [*scores, "--command", command, str(Path(c.asr_exp).resolve())]
+        run_steps(scores_of_sets(words), None)
     run_steps([(step.title, step.run) for step in recipe.packing() if c.runs(step.number)], None)
 
 
@@ -294,7 +300,8 @@ def _score_words(c: RecipeConfig, work: Path) -> list[str]:
     """Return the options of local/score.sh, which finds sets and corpora by their names."""
     return words_of(
         cuts=work / "data", python=sys.executable, model=c.model.replace(" ", "_"),
-        model_kind=c.model_kind, results=Path(c.expdir).resolve() / "results",
+        model_kind=c.model_kind, train_set=c.train_set, asr_model=c.inference_asr_model,
+        inference_config=c.inference_config.resolve(), results=Path(c.expdir).resolve() / "results",
         synthetic=c.synthetic, profile=c.score_profile,
         pretraining_data=c.pretraining_data.replace(" ", "_"),
     )  # fmt: skip
@@ -344,6 +351,8 @@ def scores_of_sets(words: Sequence[str]) -> list[Step]:
             f"ASR_EXP {asr_exp or 'is missing'}: expected a trained model's folder behind options"
         )
     given = {"cuts": "data", "model": asr_exp.name}
+    if command := os.environ.get(_COMMAND):
+        given["command"] = command
     given |= {name.removeprefix("--"): value for name, value in batched(words[:-1], 2)}
     given.pop("python", None)
     # asr.sh decodes the development set below org; our own stages leave ESPnet's 1best_recog.

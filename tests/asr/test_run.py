@@ -154,7 +154,7 @@ def test_checkpoint_and_upstream_must_fit(
 def test_the_demo_recipe_is_found() -> None:
     """Its path is relative to the repository, wherever the command is called."""
     assert (recipe_folder(AsrConfig().recipe) / "conf" / "demo.yaml").is_file()
-    with pytest.raises(ValueError, match="Recipes come with the repository"):
+    with pytest.raises(ValueError, match="egs/demo/asr1, egs/qasr/asr1"):
         recipe_folder(Path("egs/nowhere"))
 
 

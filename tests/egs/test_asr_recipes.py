@@ -264,6 +264,9 @@ def test_the_official_script_gets_our_data_configs_and_launcher(
     # Of what is divided at blanks, too, every option of ours reaches the scorer.
     told = "--synthetic true --profile none --pretraining_data QASR,_1_h"
     assert told in given["local_score_opts"]
+    # What own stages tell of a result, too: leaks, the layers' weights, how it was decoded.
+    told = "--train_set train --asr_model valid.acc.ave.pth --inference_config /"
+    assert told in given["local_score_opts"]
     # Our configs take utterance_mvn, and asr.sh would put global_mvn over it.
     assert given["feats_normalize"] == "utterance_mvn"
     for name in ("train", "dev", "mgb2_test", "mgb3_test"):
@@ -321,14 +324,17 @@ def test_a_checkout_without_kaldis_scripts_is_told(checkout: Path, tmp_path: Pat
     assert "has no utils; get Kaldi's scripts" in done.stderr
 
 
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Call it through a link, as a checkout's recipe folder has it."""
     link = folder / "local" / "score.sh"
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(QASR / "local" / "score.sh")
     command = ["local/score.sh", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -350,7 +356,8 @@ def decoded(tmp_path: Path) -> Path:
 def test_every_decoded_set_is_scored(decoded: Path) -> None:
     """By the same program as in our own stages, results in the decode folder."""
     words = ("--synthetic", "true", "--profile", "none", "--pretraining_data", "made_up")
-    done = call(decoded, "--python", warm.python(), "--model", "ours", *words, "exp/asr_train")
+    options = ("--python", warm.python(), "--model", "ours", *words)
+    done = call(decoded, *options, "exp/asr_train", HARNESS_COMMAND="bash run.sh --nj 2")
     assert done.returncode == 0, done.stderr
     tag = decoded / "exp" / "asr_train" / "decode_beam20"
     found, problems = load_results(tag / "results")
@@ -358,9 +365,8 @@ def test_every_decoded_set_is_scored(decoded: Path) -> None:
     assert {(r.model, r.corpus, r.split, r.main.value) for r in found.values()} == {
         ("ours", "QASR", "test", 0), ("ours", "QASR", "dev", 50),
     }  # fmt: skip
-    assert {(r.synthetic, r.normaliser, r.pretraining_data) for r in found.values()} == {
-        (True, "none v1", "made_up")
-    }
+    told = {(r.synthetic, r.normaliser, r.pretraining_data, r.command) for r in found.values()}
+    assert told == {(True, "none v1", "made_up", "bash run.sh --nj 2")}
     assert (tag / "scores.qasr_test.md").is_file()
     assert (tag / "predictions.qasr_dev.jsonl").is_file()
 

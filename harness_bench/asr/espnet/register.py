@@ -1,6 +1,7 @@
 """Make ESPnet know the frontend `harness` and the data type `harness_features`."""
 
 import importlib
+import sys
 
 from harness_bench.core.extras import is_installed, require
 
@@ -12,6 +13,15 @@ _HELP = """Features of a frozen checkpoint, by harness_bench.asr.features
    utterance_id_a feats-00000.npy 0 523
    utterance_id_b feats-00000.npy 527 88
    ...  (shard, first row, frames)"""
+
+
+def register_if_used() -> None:
+    """Register if an ASR task is imported: a task takes seconds, and most programs need none.
+
+    asr.sh starts ESPnet's tokeniser six times for each test set.
+    """
+    if sys.modules.keys() & {*_TASKS}:
+        register()
 
 
 def register() -> None:

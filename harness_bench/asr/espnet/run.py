@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness_bench.asr.espnet.register import register, register_if_used
 from harness_bench.core.extras import require
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import first_rank, say
@@ -58,13 +59,10 @@ def parse(words: Sequence[str]) -> list[tuple[str, str, list[str]]]:
 
 def run(module: str, arguments: Sequence[str]) -> None:
     """Run one module's `main` with its arguments as the command line."""
-    if module.startswith("espnet"):
-        from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
-
-        register()
     program = importlib.import_module(module)
     if not hasattr(program, "main"):
         raise ValueError(f"{module} is not a program: it has no `main`. Usage: {_USAGE}")
+    register_if_used()
     if _TRAINING.fullmatch(module):
         watch_losses()
     if _TRAINING.fullmatch(module) and first_rank():
@@ -215,8 +213,6 @@ def prepare_spawned() -> None:
 
     Such a process imports the main module as `__mp_main__` without passing through `main`.
     """
-    from harness_bench.asr.espnet.register import register  # noqa: PLC0415 - heavy
-
     register()
     save_atomically()
     watch_losses()

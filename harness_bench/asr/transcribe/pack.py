@@ -20,7 +20,7 @@ import torch
 import yaml
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from harness_bench.asr.config import list_options, option, parse_options
+from harness_bench.asr.config import OFFICIAL, list_options, option, parse_options
 from harness_bench.asr.espnet.register import NAME, register
 from harness_bench.audio.frames import SAMPLE_RATE
 from harness_bench.core.config import STRICT, read_yaml
@@ -152,14 +152,34 @@ class _Taker:
 def near(path: Path, asr: Path) -> Path:
     """Find what a training config names: recipes write paths from where they were started.
 
-    Return the path from here, or from the nearest folder above the training's where it exists.
+    Return the path from the nearest folder above the training's where it exists (our recipe starts
+    a checkout's asr.sh in a folder beside the training), else from here. Here comes last, because
+    files of other recipes have the same names.
     """
-    folders = () if path.is_absolute() else asr.absolute().parents
-    return next((each for f in folders if (each := f / path).exists() and not path.exists()), path)
+    above = () if path.is_absolute() else asr.absolute().parents
+    places = (each / path for folder in above for each in (folder, folder / OFFICIAL))
+    return next((place for place in places if place.exists()), path)
+
+
+def _check_files(config: dict[str, Any], asr: Path) -> None:
+    """Refuse a config whose sentencepiece model or statistics are gone; ESPnet names no way out."""
+    bpe = config.get("token_type") == "bpe"
+    named = {
+        "bpemodel": config.get("bpemodel") if bpe else None,
+        "stats_file": (config.get("normalize_conf") or {}).get("stats_file"),
+    }
+    for name, value in named.items():
+        if value and not near(Path(value), asr).is_file():
+            raise ValueError(
+                f"{name} {value} of the model's config is missing: it was looked for from {asr}, "
+                "from the folders above it, and from here. Put it back, or start in the folder "
+                "in which asr.sh ran."
+            )
 
 
 def _take_text(config: dict[str, Any], take: _Taker) -> None:
     """Take what turns tokens into text; whisper's and transformers' names are no files."""
+    _check_files(config, take.asr)
     if isinstance(config.get("token_list"), list):
         tokens = "".join(f"{token}\n" for token in config["token_list"])
         write_text(take.stage / TOKENS_AT, tokens)
@@ -259,6 +279,7 @@ def open_model(model: Path, opening: OpenOptions | None = None) -> Any:
 
 def _speech2text(parts: _Parts, opening: OpenOptions, folder: Path) -> Any:
     config = _anchored(read_yaml(parts.config), parts.root)
+    _check_files(config, parts.root)
     if config.get("frontend") == NAME:
         _place_frontend(config["frontend_conf"], parts, opening)
     _check_weights(parts.weights)

@@ -19,13 +19,14 @@ import soundfile as sf
 import torch
 import yaml
 
-from harness_bench.asr.config import words_of
+from harness_bench.asr.config import OFFICIAL, words_of
 from harness_bench.asr.stages import write_tokens
 from harness_bench.asr.transcribe import pack as packing
 from harness_bench.asr.transcribe.pack import (
     MODEL,
     OpenOptions,
     PackOptions,
+    near,
     open_model,
     pack,
     unpack,
@@ -312,6 +313,21 @@ def test_a_broken_pack_is_told(fbank_asr: Path, tmp_path: Path) -> None:
         open_model(made)
 
 
+def test_a_recipe_finds_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of the recipe in whose folder one stands: asr.sh calls them the same everywhere."""
+    name, asr = Path("data/token_list/bpe.model"), tmp_path / "own" / "exp" / "asr"
+    asr.mkdir(parents=True)
+    others, recipe, official = tmp_path / "others", tmp_path / "own", asr.parent / OFFICIAL
+    (others / name).parent.mkdir(parents=True)
+    (others / name).touch()
+    monkeypatch.chdir(others)
+    assert near(name, asr) == name
+    for folder in (recipe, official):  # the second is nearer: a checkout's asr.sh ran there
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+        assert near(name, asr) == folder / name
+
+
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is no ASR model: there is no such file"):
         open_model(tmp_path / "absent.zip")
@@ -327,6 +343,10 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("a: [", encoding="utf-8")
     (tmp_path / "valid.acc.ave.pth").touch()
     with pytest.raises(ValueError, match="is not valid YAML"):
+        open_model(tmp_path)
+    gone = "token_type: bpe\nbpemodel: data/bpe.model\n"
+    (tmp_path / "config.yaml").write_text(gone, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bpemodel data/bpe\.model .*in which asr\.sh ran"):
         open_model(tmp_path)
     with pytest.raises(ValueError, match=r"last\.pth is not there; .*: valid\.acc\.ave\.pth\."):
         open_model(tmp_path, OpenOptions(model_file="last.pth"))
