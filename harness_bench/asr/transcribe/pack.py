@@ -29,7 +29,7 @@ from harness_bench.core.log import say
 from harness_bench.core.sanitize import check_relative, inside, shorten
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import checkpoint_digest, type_of
-from harness_bench.models.hub import locate, packaged, source_of
+from harness_bench.models.hub import locate, names, source_of
 
 CONFIG = "config.yaml"
 MODEL = "valid.acc.ave.pth"  # ESPnet's mean of the best epochs
@@ -389,12 +389,13 @@ def _anchored(value: Any, root: Path) -> Any:
 
 def _is_named(checkpoint: Path) -> bool:
     """Return whether a config names a model that can be had without its path."""
-    return str(checkpoint) in packaged() or bool(source_of(checkpoint))
+    return str(checkpoint) in names() or bool(source_of(checkpoint))
 
 
 def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOptions) -> None:
     """Say where the upstream lies; its digest is checked when the weights are loaded."""
-    places = [Path(str(settings["checkpoint"])), parts.root / FRONTEND_AT]
+    told = Path(str(settings["checkpoint"]))
+    places = [told if _is_named(told) else near(told, parts.root), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
         places = [locate(opening.upstream_checkpoint)]
         way_out = "Give a checkpoint's folder, a model of `harness-bench models` or OWNER/NAME."

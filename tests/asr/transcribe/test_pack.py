@@ -143,12 +143,26 @@ def test_a_frontend_may_be_one_file(trained: Path, tmp_path: Path, tiny_checkpoi
     assert hypotheses(made) == expected
 
 
-def test_a_config_may_name_a_model_of_the_package(tmp_path: Path) -> None:
-    """In a recipe of one's own, `checkpoint: harness_mini` trains; transcribe wanted a path."""
-    settings: dict[str, Any] = {"checkpoint": "harness_mini"}
-    parts = packing._Parts(tmp_path / "config.yaml", tmp_path / "model.pth", tmp_path)
-    packing._place_frontend(settings, parts, OpenOptions())
-    assert Path(settings["checkpoint"]) == packaged()["harness_mini"].absolute()
+def test_a_config_may_name_a_model(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `frontend_conf.checkpoint` trains by, opens the model: a name, a path of the recipe."""
+    models, asr = tmp_path / "models", tmp_path / "recipe" / "exp" / "asr"
+    asr.mkdir(parents=True)
+    models.mkdir()
+    (models / "harness_s").symlink_to(tiny_checkpoint)
+    (tmp_path / "recipe" / "mine").symlink_to(tiny_checkpoint)
+    monkeypatch.setenv("HARNESS_MODELS", str(models))
+    for named, place in {
+        "harness_mini": packaged()["harness_mini"],
+        "harness_s": models / "harness_s",
+        "mine": tmp_path / "recipe" / "mine",
+        "../models/harness_s": tmp_path / "recipe" / ".." / "models" / "harness_s",
+    }.items():
+        settings: dict[str, Any] = {"checkpoint": named}
+        parts = packing._Parts(asr / "config.yaml", asr / "model.pth", asr)
+        packing._place_frontend(settings, parts, OpenOptions())
+        assert Path(settings["checkpoint"]) == place.absolute()
 
 
 @espnet
