@@ -24,9 +24,12 @@ if ! { [ -x "$venv/bin/python" ] && suitable "$venv/bin/python"; }; then
   "$python" -m venv --clear "$venv"
 fi
 if [ ! -x "$venv/bin/uv" ]; then
+  echo "Installing uv, which installs the rest"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     "$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
 fi
-echo "Installing requirements.lock"
-"$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" requirements.lock
+echo "Installing what requirements.lock pins: up to 3 GB to download, 7 GB on disk"
+quiet=(--quiet)
+if [ -t 2 ]; then quiet=(); fi # uv shows its downloads on a terminal
+"$venv/bin/uv" pip sync "${quiet[@]}" --python "$venv/bin/python" requirements.lock
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
