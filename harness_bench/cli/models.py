@@ -116,6 +116,7 @@ def check_model(
       harness-bench check-model facebook/hubert-base-ls960@main speech.wav
       harness-bench check-model models/harness_st --json > check.json
     """
+    from harness_bench.core.tables import terminal_width
     from harness_bench.models import check, hub
     from harness_bench.results.efficiency import cost_checks
 
@@ -123,8 +124,8 @@ def check_model(
     found = check.check_model(path, audio)
     if costs and check.passed(found):
         found += cost_checks(path)
-    told = json.dumps(check.report(model, found), indent=2) if as_json else check.render(found)
-    typer.echo(told)
+    told = check.render(found, terminal_width())
+    typer.echo(json.dumps(check.report(model, found), indent=2) if as_json else told)
     raise typer.Exit(0 if check.passed(found) else 1)
 
 
@@ -155,10 +156,12 @@ def efficiency(
       harness-bench efficiency models/harness_st models/harness_s --into runs/results
       harness-bench efficiency models/harness_st --teacher facebook/hubert-large-ll60k
     """
+    from harness_bench.core.tables import terminal_width
     from harness_bench.results.efficiency import compare_costs, render, write_into
 
     rows = compare_costs(folders, teacher, results)
-    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else render(rows))
+    told = render(rows, terminal_width())
+    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else told)
     for line in write_into(rows, into) if into else ():
         typer.echo(line, err=as_json)
 

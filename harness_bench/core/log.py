@@ -4,7 +4,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import override
 
 from tqdm import tqdm
@@ -31,6 +31,20 @@ def bar[T](
         leave=interactive,
         disable=not first_rank(),
     )
+
+
+def steps[T](items: Collection[T], *, title: str, name: Callable[[T], str]) -> Iterator[T]:
+    """Yield a few items that take seconds each, with a bar that names the one at work.
+
+    On a terminal alone: a log would have a line for each.
+    """
+    interactive = sys.stderr.isatty()
+    with tqdm(total=len(items), desc=title, dynamic_ncols=True, disable=not interactive) as shown:
+        for item in items:
+            shown.set_postfix_str(name(item))
+            yield item
+            shown.update()
+        shown.set_postfix_str("")
 
 
 class _AboveBars(logging.Handler):

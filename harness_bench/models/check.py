@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT, SAMPLE_RATE
 from harness_bench.audio.io import read_waveform
-from harness_bench.core.log import bar
+from harness_bench.core.log import steps
 from harness_bench.core.tables import columns
 from harness_bench.models import hub
 from harness_bench.models.frozen import load_backbone, shape_of, type_of
@@ -93,7 +93,8 @@ def check_model(model: str | Path, audio: str | Path | None = None) -> list[Chec
     wave = made_up_audio() if audio is None else _read(audio, opened.shape)
     subject = Tested(opened, wave)
     with torch.inference_mode():
-        measured = [_tried(check, subject) for check in bar(CHECKS, title="checks")]
+        shown = steps(CHECKS, title="checks", name=lambda check: check.__name__.replace("_", " "))
+        measured = [_tried(check, subject) for check in shown]
     return [*facts, *measured, *uses(path, opened.shape)]
 
 
@@ -281,10 +282,12 @@ def uses(path: Path, shape: ModelShape) -> list[Check]:
     return [Check("teacher of labels", teacher), Check("frontend of ASR", asr)]
 
 
-def render(checks: Sequence[Check]) -> str:
-    """Return the table for people."""
+def render(checks: Sequence[Check], width: int | None = None) -> str:
+    """Return the table for people; texts of lines longer than `width` continue below."""
     rows = [(check.name, check.verdict, check.figure, check.limit) for check in checks]
-    return "\n".join(columns([("check", "verdict", "figure", "limit"), *rows], texts=True))
+    return "\n".join(
+        columns([("check", "verdict", "figure", "limit"), *rows], texts=True, width=width)
+    )
 
 
 def report(model: str, checks: Sequence[Check]) -> dict[str, Any]:

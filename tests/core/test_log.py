@@ -2,10 +2,11 @@
 
 import logging
 import re
+import sys
 
 import pytest
 
-from harness_bench.core.log import bar, say
+from harness_bench.core.log import bar, say, steps
 
 
 def test_a_bar_in_a_log_file_is_short(capfd: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +46,18 @@ def test_a_module_can_be_silenced(capfd: pytest.CaptureFixture[str]) -> None:
     output = capfd.readouterr()
     assert output.out == ""
     assert re.fullmatch(r"\d\d:\d\d:\d\d shown\n", output.err)
+
+
+def test_a_few_long_steps_are_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A bar alone does not say which of them takes so long; a log needs neither."""
+    assert list(steps(["load", "run"], title="checks", name=str.upper)) == ["load", "run"]
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(steps(["load", "run"], title="checks", name=str.upper)) == ["load", "run"]
+    drawn = capfd.readouterr().err.split("\r")
+    named = [word for text in drawn for word in ("LOAD", "RUN") if word in text]
+    assert list(dict.fromkeys(named)) == ["LOAD", "RUN"]
+    assert "2/2" in drawn[-1]
+    assert "RUN" not in drawn[-1]

@@ -32,3 +32,22 @@ def test_a_row_that_lacks_a_cell_is_an_error() -> None:
     """Cut to the shortest row, a table would lose a column of all rows without a word."""
     with pytest.raises(ValueError, match="shorter"):
         columns([("a", "b"), ("c",)])
+
+
+@given(rows=TABLES, width=st.integers(1, 60))
+def test_a_narrow_terminal_cuts_no_word(rows: list[list[str]], width: int) -> None:
+    """All words are there, and lines fit where the longest words do."""
+    lines = columns(rows, texts=True, width=width)
+    assert sorted("".join(lines).replace(" ", "")) == sorted("".join(map("".join, rows)))
+    longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    assert max(map(len, lines)) <= max(width, sum(longest) + 2 * (len(longest) - 1))
+
+
+def test_a_long_cell_continues_below_itself() -> None:
+    rows = [("check", "figure", "limit"), ("level", "matters, cosine 0.9474", "none")]
+    assert columns(rows, texts=True, width=24) == [
+        "check  figure      limit",
+        "level  matters,    none",
+        "       cosine",
+        "       0.9474",
+    ]
