@@ -177,11 +177,14 @@ def source_of(path: Path) -> str:
 def model_name(model: str | Path) -> str:
     """Return what a model is called where no one says; never a word such as `checkpoint`.
 
-    The name in harness.json, else that of the folder, else of the first folder above that has one;
-    on the Hub OWNER/NAME. One on the way (`export-00001000`) has its number behind. `_name_or_path`
-    of config.json is not asked: of a fine-tuned model it names the one that it was made from.
+    Of a model in this package its name in the table, else the name in harness.json, else that of
+    the folder, or of the first folder above that has one; on the Hub OWNER/NAME. One on the way
+    (`export-00001000`) has its number behind. `_name_or_path` of config.json is not asked: of a
+    fine-tuned model it names the one that it was made from.
     """
     path = Path(model).absolute()
+    if name := next((name for name, box in packaged().items() if box == path), ""):
+        return name
     if source := source_of(path) or (not path.exists() and is_repository(str(model)) and model):
         repo = str(source).partition("@")[0]
         return f"{repo}/{path.name}" if path.is_file() else repo

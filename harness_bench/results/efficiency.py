@@ -60,6 +60,7 @@ def efficiency(folder: Path) -> Efficiency:
     from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
 
     shape_of(folder)  # Fail here, not in the subprocess.
+    say(f"Measuring the costs of {model_name(folder)}: size, operations, speed, memory")
     done = subprocess.run(
         [sys.executable, "-m", "harness_bench.results.efficiency", str(folder)],
         capture_output=True, text=True, check=False, env={**os.environ, **THREADS},
@@ -162,14 +163,23 @@ def compare_costs(
 
     They are paths or names of `hub.locate`.
     """
+    if teacher is None and results is not None:
+        raise ValueError(
+            f"results = {str(results)!r} without a teacher: they tell which share of a teacher's "
+            "scores a model retains. Name the teacher with --teacher, or give the folder as --into "
+            "to add the costs to the results of these models."
+        )
     folders = [locate(folder) for folder in folders]
     if teacher is None:
-        if results is not None:
-            raise ValueError("Retention is against a teacher; name one with --teacher.")
         return [efficiency(folder) for folder in folders]
     known = [] if results is None else [*_told_results(results).values()]
     reference = efficiency(locate(teacher))
     rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
+    if results is not None and not any(row.retention for row in rows):
+        say(
+            f"No retention: {results} has no test results of {reference.name} and of one of these "
+            "models on the same task and corpus."
+        )
     return [reference, *rows]
 
 
@@ -230,8 +240,8 @@ def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
     return found
 
 
-def render(rows: Sequence[Efficiency]) -> str:
-    """Return a table of costs, one model a line."""
+def render(rows: Sequence[Efficiency], width: int | None = None) -> str:
+    """Return a table of costs, one model a line; what is longer than `width` continues below."""
     header = (
         "model", "parameters", "on disk", "GMAC / s", "RTF (CPU)", "RTF (GPU)", "memory",
         "compression", "retention",
@@ -254,7 +264,7 @@ def render(rows: Sequence[Efficiency]) -> str:
         f"RTF: seconds of computing per second of audio, an utterance of {SECONDS:g} s, one thread "
         "(CPU time); memory: what loading and running adds; MACs by formula."
     )
-    return "\n".join([*columns([header, *cells], texts=True), "", note])
+    return "\n".join([*columns([header, *cells], texts=True, width=width), "", note])
 
 
 if __name__ == "__main__":

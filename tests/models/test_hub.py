@@ -92,6 +92,8 @@ def test_names_of_folders(tmp_path: Path, tiny_checkpoint: Path) -> None:
     write_json(run / "harness.json", {"name": "student"})
     assert hub.model_name(run) == "student"
     assert "checkpoint_source" not in upstream_fields(tiny_checkpoint)
+    # Its harness.json has the name of the iteration that it was.
+    assert hub.model_name(hub.locate("harness_mini")) == "harness_mini"
 
 
 def test_a_path_of_another_cache_is_found_again(

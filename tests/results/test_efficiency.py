@@ -165,7 +165,21 @@ def test_a_broken_result_is_told_and_stays(
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="name one with --teacher"):
+    with pytest.raises(ValueError, match=r"--teacher.*--into"):
         compare_costs([tmp_path], results=tmp_path)
     with pytest.raises(ValueError, match="not a checkpoint folder"):
         compare_costs([tmp_path])
+
+
+def test_no_retention_is_told_with_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A column of dashes does not say that the teacher has no result."""
+    monkeypatch.setattr(measuring, "efficiency", lambda folder: replace(COSTS, name=folder.name))
+    put(tmp_path, model="student", checkpoint_digest=DIGEST)
+    compare_costs([tmp_path / "student"], tmp_path / "teacher", tmp_path)
+    assert capsys.readouterr().err == ""
+    (path,) = tmp_path.glob("*.json")
+    path.unlink()
+    compare_costs([tmp_path / "student"], tmp_path / "teacher", tmp_path)
+    assert "No retention" in capsys.readouterr().err
