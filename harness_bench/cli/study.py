@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, override
 
@@ -129,14 +130,26 @@ def _drive(
 ) -> NoReturn:  # fmt: skip
     from rich.console import Console
 
+    console = Console(stderr=True)
+    _say_where(console, study.out)
     from harness_bench.study.drive import drive, engine_of
 
     look = drive(
-        study, console=Console(stderr=True), engine=engine_of(study, engine, jobs), only=only,
-        minutes=minutes,
-    )  # fmt: skip
+        study, console=console, engine=engine_of(study, engine, jobs), only=only, minutes=minutes
+    )
     show_end(look)
     raise typer.Exit(0 if look.whole else 1)
+
+
+def _say_where(console: Console, out: Path) -> None:
+    """Say where a study is, and how to watch, stop and resume it, before anything is planned."""
+    short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    watch = shlex.join(["harness-bench", "study", "status", str(short), "--follow"])
+    console.print(
+        f"Study: {short}\nTo watch it from another shell: {watch}\n"
+        "Ctrl-C stops it; the same command resumes it.",
+        soft_wrap=True, markup=False, highlight=False,
+    )  # fmt: skip
 
 
 @_alone.command()
@@ -224,10 +237,12 @@ def status(
     """
     from rich.console import Console
 
-    from harness_bench.study.watch import Watch, last_study
+    from harness_bench.study.watch import Watch, last_study, wait_for_plan
 
-    console = Console()
-    watch = Watch(folder or last_study(), console)
+    console, folder = Console(), folder or last_study()
+    if follow:
+        wait_for_plan(folder)
+    watch = Watch(folder, console)
     if as_json:
         typer.echo(dumped(watch.look().as_json()))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
@@ -16,7 +16,7 @@ from harness_bench.study.job import keys
 from harness_bench.study.opened import refuse_another, save_study
 from harness_bench.study.plan import plan
 from harness_bench.study.ranking import by_critical_path
-from harness_bench.study.saved import session
+from harness_bench.study.saved import planning, session
 from harness_bench.study.select import select
 from harness_bench.study.task_base import RESULTS
 from harness_bench.study.watch import Watch
@@ -64,25 +64,28 @@ def drive(
     """
     from harness_bench.study.engine import run  # noqa: PLC0415 - Dask takes a second
 
-    jobs, _ = with_guesses(study, plan(study))
-    jobs = by_critical_path(jobs)
-    chosen = select(jobs, only)
-    require_gpus(chosen, engine)
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
     refuse_another(study)
-    (study.out / RESULTS).mkdir(parents=True, exist_ok=True)  # to be served from the beginning
-    with (
-        alone(study.out),
-        session(
-            study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
-            chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
-        ),
-    ):  # fmt: skip
-        save_study(study)
-        watch = Watch(study.out, console)
-        with watch.shown():
-            run(study.out, chosen, engine, until=until)
+    with ExitStack() as planned:
+        planned.enter_context(planning(study.out))
+        jobs, _ = with_guesses(study, plan(study))
+        jobs = by_critical_path(jobs)
+        chosen = select(jobs, only)
+        require_gpus(chosen, engine)
+        (study.out / RESULTS).mkdir(exist_ok=True)  # to be served from the beginning
+        with (
+            alone(study.out),
+            session(
+                study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
+                chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
+            ),
+        ):  # fmt: skip
+            planned.close()
+            save_study(study)
+            watch = Watch(study.out, console)
+            with watch.shown():
+                run(study.out, chosen, engine, until=until)
     return Watch(study.out, console).look()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WIDE, _STAGE_BAR, _JOB_BAR = 120, 16, 12  # characters
 _SHOWN = 24  # running jobs in the table
+_NO_LINE = "no output yet"  # of a job that starts
 STYLES: dict[Stand, str] = {
     "done": "green", "running": "cyan", "failed": "bold red", "left out": "red",
     "cut off": "yellow", "no time": "yellow", "waiting": "dim",
@@ -184,6 +185,7 @@ class Look:
         for status in self.running[:_SHOWN]:
             found = self.progress[status.job.name]
             bar: RenderableType = ""
+            line = found.line or (_NO_LINE if found.share is None else "")
             if found.share is not None:
                 bar = ProgressBar(
                     total=1.0, completed=found.share, width=_JOB_BAR, complete_style="cyan",
@@ -192,7 +194,7 @@ class Look:
             table.add_row(
                 clean(status.job.name), status.host.split(".")[0], clock(status.seconds), bar,
                 "" if found.share is None else f"{found.share:.0%}", *([found.rate] * wide),
-                clock(found.left), Text(found.line, style="dim"),
+                clock(found.left), Text(line, style="dim"),
             )  # fmt: skip
         if len(self.running) > _SHOWN:
             table.add_row(f"and {len(self.running) - _SHOWN} more")

@@ -8,12 +8,12 @@ import shlex
 import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.files import read_json, write_text
-from harness_bench.study.alive import is_alive, kept_alive
+from harness_bench.study.alive import Alive, is_alive, kept_alive
 from harness_bench.study.job import Needs, StudyJob
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY = "study.json"
+PLANNING = ".planning.json"  # while a driver plans a study
 _OF_WORKERS = ("settings", "inputs", "paths")  # of jobs; whoever looks at a study has no need
 
 
@@ -47,6 +48,30 @@ class SavedStudy:
     chosen: frozenset[str]  # those of the last session: all, or those of --only
     sessions: tuple[Session, ...] = ()
     driven: bool = False  # whether the last session's driver lives
+
+
+@contextmanager
+def planning(out: Path) -> Iterator[None]:
+    """Note in a study's folder that a driver plans it; remove new folders that stay empty."""
+    made = [each for each in (out, *out.parents) if not each.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with Alive(out / PLANNING, {}):
+            yield
+    finally:
+        (out / PLANNING).unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # it is not empty: the study has begun
+                folder.rmdir()
+
+
+def is_planned(out: Path) -> bool:
+    """Tell whether a driver plans the study of a folder, which has no study.json before."""
+    path = out / PLANNING
+    try:
+        return is_alive(path, read_json(path))
+    except (OSError, ValueError):  # there is none, or it is being replaced
+        return False
 
 
 @contextmanager
@@ -106,9 +131,14 @@ def file_of_study(out: Path, name: str) -> dict[str, Any]:
     """Read a JSON file that a driver wrote into a study's folder; ValueError where it is absent."""
     path = out / name
     if not path.is_file():
+        if is_planned(out):
+            raise ValueError(
+                f"The study in {out} is being planned: its jobs are known in some seconds. "
+                "`harness-bench study status --follow` waits for them."
+            )
         raise ValueError(
             f"{out} holds no study: it has no {name}. Give a folder that `harness-bench study` or "
-            "`harness-bench demo` wrote."
+            "`harness-bench demo` wrote; they write it some seconds after their start."
         )
     found: dict[str, Any] = read_json(path)
     return found

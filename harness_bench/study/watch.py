@@ -18,7 +18,7 @@ from harness_bench.core.process import log_lines
 from harness_bench.core.sanitize import clean
 from harness_bench.study.job import log_of
 from harness_bench.study.look import STYLES, Look, short_clock
-from harness_bench.study.saved import STUDY, saved_study
+from harness_bench.study.saved import PLANNING, STUDY, is_planned, saved_study
 from harness_bench.study.status import MISSING, JobStatus, Stand, StatusReader
 
 if TYPE_CHECKING:
@@ -131,9 +131,15 @@ class Watch:
         self.console.print(Text(f"{time.strftime('%H:%M:%S')} {'; '.join(parts)}"), soft_wrap=True)
 
 
+def wait_for_plan(out: Path) -> None:
+    """Wait while a driver plans the study of a folder that has none yet."""
+    while not (out / STUDY).is_file() and is_planned(out):
+        time.sleep(_BETWEEN)
+
+
 def last_study(folder: Path = Path("runs")) -> Path:
     """Return the study below a folder that was at work last; ValueError where there is none."""
-    found = [path for path in folder.glob(f"*/{STUDY}") if path.is_file()]
+    found = [path for name in (STUDY, PLANNING) for path in folder.glob(f"*/{name}")]
     if not found:
         raise ValueError(
             f"There is no study below {folder.absolute()}. Name its folder: the one given to "

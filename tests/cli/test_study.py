@@ -90,6 +90,8 @@ def test_a_study_runs_is_told_and_goes_on(
     assert "left out: 1 job needs probe x" in out
     assert f"To resume: harness-bench study {file} --jobs 1 --out made" in out
     assert "prepare a: done" in errors
+    assert errors.startswith("Study: made\n"), "where it is, before anything is planned"
+    assert "harness-bench study status made --follow" in errors
     assert (tmp_path / "made" / "times.png").is_file()
     assert last_state(tmp_path / "made", _jobs()["board"])["state"] == "done"
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness_bench.core.files import write_text
+from harness_bench.study import watch
 from harness_bench.study.job import Needs, StudyJob, keys
-from harness_bench.study.saved import STUDY, saved_study, session
+from harness_bench.study.saved import STUDY, planning, saved_study, session
+from harness_bench.study.watch import last_study, wait_for_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +61,30 @@ def test_a_session_that_was_killed_ended_with_its_last_sign_of_life(tmp_path: Pa
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=STUDY):
         saved_study(tmp_path)
+
+
+def test_a_study_that_is_planned_is_no_folder_without_one(tmp_path: Path) -> None:
+    """The driver of a large study plans for a minute before there is a study.json."""
+    out = tmp_path / "runs" / "large"
+    with planning(out):
+        assert last_study(tmp_path / "runs") == out
+        with pytest.raises(ValueError, match="being planned"):
+            saved_study(out)
+    assert not (tmp_path / "runs").exists(), "nothing is left of what was never begun"
+    with planning(out):
+        write_text(out / STUDY, "")
+    assert [each.name for each in out.iterdir()] == [STUDY]
+
+
+def test_a_plan_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`study status --follow` may begin before the study."""
+    monkeypatch.setattr(watch, "_BETWEEN", 0.01)
+    wait_for_plan(tmp_path)  # there is none to wait for
+    with planning(tmp_path):
+        waiting = Thread(target=wait_for_plan, args=(tmp_path,))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+        write_text(tmp_path / STUDY, "")
+        waiting.join(10)
+        assert not waiting.is_alive()

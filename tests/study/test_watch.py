@@ -116,6 +116,17 @@ def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
     assert any(line.split()[:3:2] == ["probe", "0/2"] for line in lines)
 
 
+def test_a_job_that_starts_says_that_it_has_said_nothing(tmp_path: Path) -> None:
+    """A row without a bar and a line, for half a minute of imports, looks like one that hangs."""
+    with session(tmp_path, JOBS, KEYS, title="A study"):
+        running = {"state": "running", "begun": time.time(), "key": KEYS["probe x"]}
+        with Alive(state_file(tmp_path, JOBS["probe x"]), running):
+            console = _console(terminal=True)
+            console.print(Watch(tmp_path, console).look().picture(100))
+    (row,) = (line for line in _text(console).splitlines() if line.startswith("probe x"))
+    assert row.rstrip().endswith("no output yet")
+
+
 def test_what_is_missing_is_told_with_why(tmp_path: Path) -> None:
     with session(tmp_path, JOBS, KEYS, title="A study"):
         pass
