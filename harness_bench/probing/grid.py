@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from harness_bench.core.bars import shown
 from harness_bench.core.config import STRICT, build, read_toml, resolved
 from harness_bench.core.files import write_json
 from harness_bench.core.log import say
@@ -155,7 +156,8 @@ def run_grid(
             settings = replace(config.probe, learning_rate=rate, seed=seed)
             run = idle.get()
             try:
-                return run_probe(subject, folder, settings, threads=threads, test=test, run=run)
+                with shown(folder / LOG, f"learning rate {rate:g}, seed {seed}"):
+                    return run_probe(subject, folder, settings, threads=threads, test=test, run=run)
             except HeadDiverged as error:  # a rate that is too high is no reason to lose the others
                 say(str(error))
                 return error

@@ -346,4 +346,4 @@ def own_processes(
 
 def _variables(config: ProbeConfig) -> dict[str, str]:
     # s3prl's bars go into a file: redraw them seldom.
-    return {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "10"}
+    return {MEMORY_MB: str(config.feature_cache_mb), "TQDM_MININTERVAL": "5"}

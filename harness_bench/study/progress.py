@@ -8,25 +8,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.bars import last_bar, read_tail
 from harness_bench.core.files import read_json
-from harness_bench.core.sanitize import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_TAIL = 20_000  # bytes of a log
 # Where a job's steps log, below its folder.
 _LOGS = ("log.txt", "*/log.txt")
 _UPDATES = ("train.jsonl", "*/train.jsonl", "*/*/train.jsonl")  # of pretraining
 _EPOCHS = ("asr/latest.pth", "*/asr/latest.pth")  # of ESPnet: a link to Nepoch.pth
-# A bar of tqdm: `title:  40%|████  | 4/10 [00:02<00:03, 1.97it/s, bits=5.1]`
-_BAR = re.compile(
-    r"(?P<title>[^|%]*?):?\s*\d+%\|[^|]*\| *(?P<done>[\d.]+)/(?P<of>[\d.]+) "
-    r"\[(?P<took>[\d:]+)<(?P<left>[\d:?]+), *(?P<rate>[^\],]+)"
-)
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_COMMAND = 500  # characters; people write shorter lines
 _WHOLE = 10  # from here on a speed needs no decimal
 _EPOCH = re.compile(r"(\d+)epoch\.pth")
 _MAX_EPOCH = re.compile(r"^max_epoch: *(\d+)", re.MULTILINE)
@@ -88,31 +80,10 @@ def _told(told: Mapping[str, Any] | None) -> JobProgress:
 
 
 def _from_log(log: Path) -> JobProgress:
-    text, bars, line = _read_tail(log), list[re.Match[str]](), ""
-    for piece in reversed(re.split(r"[\r\n]", text)):
-        if "%|" in piece:
-            bars += filter(None, [_BAR.match(_ANSI.sub("", piece))])
-        elif len(piece) > _COMMAND:  # that a program says of itself
-            continue
-        elif piece.startswith("$ ") or (line := clean(_ANSI.sub("", piece))):
-            break  # bars above it are of what has ended
-    # Of bars in bars, the outermost has run the longest.
-    bar = max(bars, key=lambda found: _seconds(found["took"]) or 0.0, default=None)
-    if bar is None or not 0 < float(bar["of"]) > float(bar["done"]):
+    bar, line = last_bar(read_tail(log))
+    if bar is None:
         return JobProgress(line=line)
-    return JobProgress(
-        share=float(bar["done"]) / float(bar["of"]), rate=_bar_rate(bar["rate"]),
-        left=_seconds(bar["left"]), line=line,
-    )  # fmt: skip
-
-
-def _read_tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - _TAIL))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return JobProgress(share=bar.done / bar.of, rate=_bar_rate(bar.rate), left=bar.left, line=line)
 
 
 def _bar_rate(text: str) -> str:
@@ -139,17 +110,9 @@ def rate_text(per_second: float, unit: str) -> str:
     raise AssertionError
 
 
-def _seconds(clock: str) -> float | None:
-    """Read tqdm's `1:02:03`; what it does not know yet is `?`."""
-    parts = clock.split(":")
-    if not all(part.isdigit() for part in parts):
-        return None
-    return float(sum(int(part) * 60**power for power, part in enumerate(reversed(parts))))
-
-
 def _from_updates(log: Path, found: JobProgress) -> JobProgress:
     """Read the newest line of a pretraining's log, and where the training ends."""
-    lines = _read_tail(log).splitlines()
+    lines = read_tail(log).splitlines()
     try:
         *_, before, row = map(json.loads, ["{}", *lines[-2:]])
         last = read_json(log.with_name("provenance.json"))["config"]["pretrain"]["max_update"]

@@ -10,6 +10,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -28,6 +29,8 @@ def activate() -> None:
         # First, because s3prl's own files would otherwise win. Extending
         # `s3prl.downstream.__path__` instead is lost in spawned DataLoader workers.
         sys.meta_path.insert(0, S3prlFinder())
+        # s3prl's runner warns at its first step, in what is shown of a head's log.
+        warnings.filterwarnings("ignore", r".*torch\.cuda\.amp\.autocast", FutureWarning)
 
 
 def complete_script() -> None:
