@@ -13,6 +13,7 @@ import typer
 
 from harness_bench.cli import corpora, evaluate, models, results, score, start, study, train
 from harness_bench.cli.help import Verbs
+from harness_bench.cli.loading import told_while_loading
 from harness_bench.cli.options import opt
 from harness_bench.core.extras import explain
 from harness_bench.core.sanitize import escaped
@@ -48,7 +49,8 @@ def root(*, version: Annotated[bool, opt("Print the version.", "--version")] = F
 def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
     try:
-        app()
+        with told_while_loading():
+            app()
     except (ValueError, RuntimeError, OSError) as error:
         typer.echo(f"harness-bench: {escaped(str(error))}", err=True)
         sys.exit(2)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Record = tuple[str, str]
 
 MANY_OPTIONS = 10  # a verb with more shows them in groups
+# The first column of an option with choices: `--to [onnx|torchscript]`.
+_CHOICES = re.compile(r"(?P<option>--[\w-]+).* .(?P<values>[^ ]*\|[^ ]*).")
 _EXAMPLES = re.compile(r"^Examples?:$", re.MULTILINE)
 
 
@@ -29,6 +31,29 @@ class Verb(TyperCommand):
         if found := _EXAMPLES.search(text):
             self.help = text[: found.start()].rstrip()
             self.epilog = "\n".join(_joined(text[found.start() :].splitlines()))
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for each in args for word in each.split("=", 1)]
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # "No such option", which typer does not export: --format onnx is --to onnx.
+            if hasattr(error, "possibilities"):
+                name: str = getattr(error, "option_name", "")
+                value = words[words.index(name) + 1 :][:1] if name in words else []
+                found = self._with_value(ctx, {name.lstrip("-"), *value})
+                error.possibilities = found or error.possibilities
+            raise
+
+    def _with_value(self, ctx: Any, values: set[str]) -> list[str]:
+        """Return options that take one of some values, with it."""
+        shown = [record[0] for each in self.get_params(ctx) if (record := _record(each, ctx))]
+        choices = (_CHOICES.fullmatch(each) for each in shown)
+        return [
+            f"{found['option']} {value}"
+            for found in choices if found for value in found["values"].split("|") if value in values
+        ]  # fmt: skip
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -126,3 +126,15 @@ def test_a_new_verb_needs_no_list(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "Data:\n  count  Count cuts\n" in shown
     assert "Example:\n  harness-bench count \\\n    cuts\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [("export a b --format onnx", "--to onnx"), ("export a b --format=onnx", "--to onnx"),
+     ("export a b --onnx", "--to onnx"), ("probe --classifier linear", "--head linear"),
+     ("export a b --resluts c", "--results")],
+)  # fmt: skip
+def test_an_option_of_another_name_is_found_by_its_value(words: str, named: str, run: Run) -> None:
+    code, _, errors = run(*words.split())
+    assert code == 2
+    assert named in errors.splitlines()[-1]
