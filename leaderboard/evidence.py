@@ -188,7 +188,7 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     if not systems.decidable:
         each, clusters = results[ordered[0]], systems.clusters
         found.notes.append(
-            f"{each.task.upper()}, {each.corpus}: no difference in {metric} between these "
+            f"{each.task_and_head.upper()}, {each.corpus}: no difference in {metric} between these "
             f"{len(ordered)} models can be significant: over {clusters} "
             f"cluster{'s' * (clusters > 1)} p by Holm is never below {systems.smallest_p:.3g}."
         )

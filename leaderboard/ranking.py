@@ -29,7 +29,7 @@ def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColum
     for file, result in results.items():
         if result.source == source:
             column = BoardColumn(
-                task=canonical(f"{result.task} ({result.head})" if result.head else result.task),
+                task=canonical(result.task_and_head),
                 corpus=canonical(result.corpus),
                 split=canonical(result.split),
                 metric=canonical(result.main_metric),

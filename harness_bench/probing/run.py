@@ -76,7 +76,10 @@ def _linear_table(outcome: LinearOutcome, metrics: Mapping[str, Metric]) -> str:
     )
     chosen = f"hidden state {outcome.layer}, {outcome.name} = {outcome.setting:g}"
     summary = f"{chosen}, test (95 % interval, %): {', '.join(figures)}"
-    return "\n".join([*columns([("hidden state", "dev accuracy"), *lines]), "", summary])
+    missing = [n for n, each in metrics.items() if each.interval and not each.interval.is_known]
+    why = f"No interval for {', '.join(missing)}: test has one cluster, or all score the same."
+    ends = [summary, why] if missing else [summary]
+    return "\n".join([*columns([("hidden state", "dev accuracy"), *lines]), "", *ends])
 
 
 def probe(  # noqa: PLR0913 - public: one keyword per setting

@@ -5,6 +5,7 @@ They come from strangers: a small file must not cost minutes or all the memory.
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +110,24 @@ def test_too_many_models_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch)
         assert len(each.breakdowns) == 2
         assert best in each.breakdowns
         assert any("best 2 models" in note for note in each.notes)
+
+
+def test_a_note_names_the_column_of_another_head(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a column DID, "DID" would be taken for that."""
+    for path in own.glob("*.json"):
+        said = json.loads(path.read_text())
+        if said["task"] == "did":
+            path.write_text(json.dumps(said | {"head": "linear"}))
+    few = SimpleNamespace(decidable=False, clusters=2, smallest_p=1.0)
+    compare = evidence.compare_systems
+    monkeypatch.setattr(
+        evidence, "compare_systems",
+        lambda rows, **more: SimpleNamespace(**vars(few), names=compare(rows, **more).names),
+    )  # fmt: skip
+    (note,) = evidence_of(own, "did (linear)").notes
+    assert note.startswith("DID (LINEAR), ")
 
 
 def test_another_version_of_the_profile_is_not_scored_anew(own: Path) -> None:

@@ -15,6 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from harness_bench.audio.io import load_waveform
 from harness_bench.core.cache import BoundedStore
+from harness_bench.core.files import read_json, write_json
 from harness_bench.core.workdir import WorkDir
 from harness_bench.cuts.fields import label_of
 from harness_bench.cuts.store import read_cuts, write_cuts
@@ -233,6 +234,13 @@ def test_both_heads_of_a_model_are_columns_of_one_board(subject: Subject, tmp_pa
     assert done.plot.is_file()
     assert isinstance(done.outcome, LinearOutcome)
     assert f"hidden state {done.outcome.layer}, C = {done.outcome.setting:g}" in str(done)
+    saved = read_json(done.result)
+    for each in saved["metrics"].values():
+        each["interval"] = dict.fromkeys(("low", "high"), each["value"]) | {
+            "method": "jackknife over 2 clusters"
+        }
+    write_json(done.result, saved)
+    assert "No interval for accuracy" in str(done), "a figure without one and without a word"
     assert done.checkpoint is None
 
 
