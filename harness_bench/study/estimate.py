@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ class Durations:
 
 
 def time_left(
-    statuses: Sequence[JobStatus], durations: Durations, workers: int
-) -> tuple[float | None, bool]:
+    statuses: Sequence[JobStatus], durations: Durations, workers: int,
+    told: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[float | None, bool]:  # fmt: skip
     """Return the seconds that are left, and whether all jobs that are left were counted.
 
     Whichever is longer: the work over the workers, or the longest chain of jobs. None where nothing
-    is known of most jobs that are left.
+    is known of most jobs that are left. `told` are seconds that running jobs say are left of what
+    they are at; no estimate is below them.
     """
     ends: dict[str, float] = {}
     work, known, unknown = 0.0, 0, 0
@@ -70,11 +73,13 @@ def time_left(
         if status.stand not in ("running", "waiting", "cut off"):
             continue
         seconds = durations.seconds(job)
-        if seconds is None:
+        if seconds is None and job.name not in told:
             unknown += 1
             continue
         known += 1
-        left = max(0.0, seconds - status.seconds) if status.stand == "running" else seconds
+        left = seconds or 0.0
+        if status.stand == "running":
+            left = max(0.0, left - status.seconds, told.get(job.name, 0.0))
         work += left
         ends[job.name] += left
     if known <= unknown:

@@ -103,7 +103,8 @@ class Look:
     def left(self) -> str:
         """Say how long it will take."""
         statuses = list(self.statuses.values())
-        seconds, whole = time_left(statuses, Durations.measured(statuses), self.workers)
+        told = {name: each.left for name, each in self.progress.items() if each.left is not None}
+        seconds, whole = time_left(statuses, Durations.measured(statuses), self.workers, told)
         if seconds is None or not self.study.driven:
             return ""
         return f"about {clock(seconds)} left" if whole else f"more than {clock(seconds)} left"
