@@ -156,7 +156,7 @@ def run_grid(
             settings = replace(config.probe, learning_rate=rate, seed=seed)
             run = idle.get()
             try:
-                with shown(folder / LOG, f"learning rate {rate:g}, seed {seed}"):
+                with shown(folder / LOG, f"lr {rate:g}, seed {seed}"):
                     return run_probe(subject, folder, settings, threads=threads, test=test, run=run)
             except HeadDiverged as error:  # a rate that is too high is no reason to lose the others
                 say(str(error))
