@@ -52,6 +52,11 @@ class BoardColumn:
         )
 
 
+def task_and_head(result: Result) -> str:
+    """Return the task of a result's column, with the head if it is not the task's own."""
+    return f"{result.task} ({result.head})" if result.head else result.task
+
+
 @dataclass(frozen=True)
 class ResultCell:
     """One model's figure in one column."""

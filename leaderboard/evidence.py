@@ -14,7 +14,7 @@ from harness_bench.scoring.classes import classes_of
 from harness_bench.scoring.registry import get_metric, get_profile
 from harness_bench.scoring.systems import breakdown, compare_systems, question, system_statistics
 
-from .board import BoardColumn, Evidence
+from .board import BoardColumn, Evidence, task_and_head
 from .ranking import by_column
 
 if TYPE_CHECKING:
@@ -187,8 +187,9 @@ def _compare[P: (ClassPrediction, TextPrediction)](
     found.tests.append((ordered, systems))
     if not systems.decidable:
         each, clusters = results[ordered[0]], systems.clusters
+        task = task_and_head(each).upper()
         found.notes.append(
-            f"{each.task_and_head.upper()}, {each.corpus}: no difference in {metric} between these "
+            f"{task}, {each.corpus}: no difference in {metric} between these "
             f"{len(ordered)} models can be significant: over {clusters} "
             f"cluster{'s' * (clusters > 1)} p by Holm is never below {systems.smallest_p:.3g}."
         )

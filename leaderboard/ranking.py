@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from harness_bench.core.sanitize import canonical
 from harness_bench.scoring.systems import SIGNIFICANT
 
-from .board import BoardColumn, BoardTable, Evidence, ModelRow, ResultCell, Source, SuperbScore
+from .board import (
+    BoardColumn,
+    BoardTable,
+    Evidence,
+    ModelRow,
+    ResultCell,
+    Source,
+    SuperbScore,
+    task_and_head,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +38,7 @@ def by_column(results: Mapping[Path, Result], source: Source) -> dict[BoardColum
     for file, result in results.items():
         if result.source == source:
             column = BoardColumn(
-                task=canonical(result.task_and_head),
+                task=canonical(task_and_head(result)),
                 corpus=canonical(result.corpus),
                 split=canonical(result.split),
                 metric=canonical(result.main_metric),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Record = tuple[str, str]
 
 MANY_OPTIONS = 10  # a verb with more shows them in groups
-# The first column of an option with choices: `--to [onnx|torchscript]`.
+# The first column of an option with choices: `--to <onnx|torchscript>`.
 _CHOICES = re.compile(r"(?P<option>--[\w-]+).* .(?P<values>[^ ]*\|[^ ]*).")
 _EXAMPLES = re.compile(r"^Examples?:$", re.MULTILINE)
 
@@ -48,8 +48,8 @@ class Verb(TyperCommand):
 
     def _with_value(self, ctx: Any, values: set[str]) -> list[str]:
         """Return options that take one of some values, with it."""
-        shown = [record[0] for each in self.get_params(ctx) if (record := _record(each, ctx))]
-        choices = (_CHOICES.fullmatch(each) for each in shown)
+        shown = (parameter_record(each, ctx) for each in self.get_params(ctx))
+        choices = (_CHOICES.fullmatch(each[0]) for each in shown if each)
         return [
             f"{found['option']} {value}"
             for found in choices if found for value in found["values"].split("|") if value in values

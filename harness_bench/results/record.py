@@ -335,11 +335,6 @@ class Result(BaseModel):
         return (self.source, *map(canonical, names))
 
     @property
-    def task_and_head(self) -> str:
-        """The task, with the head if it is not the task's own, as columns are called."""
-        return f"{self.task} ({self.head})" if self.head else self.task
-
-    @property
     def file_name(self) -> str:
         """A file name made of model, task, corpus, split and, unless it is the task's own, head."""
         names = (self.model, self.task, self.corpus, self.split, *filter(None, [self.head]))
