@@ -74,8 +74,8 @@ class Session:
         """Run a block, and those before it that need and cost no more; return what it printed."""
         last = self.blocks[number]
         for each, block in enumerate(self.blocks[: number + 1]):
-            needs = block.notes.get("needs")
-            fits = needs in (None, last.notes.get("needs"))
+            needs, there = (one.notes.get("needs", "").split() for one in (block, last))
+            fits = set(needs) <= set(there)
             fits &= "slow" not in block.notes or "slow" in last.notes
             if each not in self.printed and fits:
                 self.printed[each] = ""  # once, also if it fails
