@@ -206,6 +206,8 @@ def show_end(look: Look) -> None:
         except OSError as error:  # a full disk: what is missing is told all the same
             picture = f"no picture ({error})"
         console.print(f"{summary(found)}: {picture}", soft_wrap=True)
+    elif look.whole:
+        console.print(f"All {len(look.statuses)} jobs had finished before; none was run.")
     if (board := look.out / "leaderboard" / "index.html").is_file():
         from harness_bench.leaderboard.tables import render_terminal
         from harness_bench.study.kinds.board import board_of

@@ -26,6 +26,7 @@ _BAR = re.compile(
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _COMMAND = 500  # characters; people write shorter lines
+_SAID = re.compile(r"\d\d:\d\d:\d\d \S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +41,21 @@ class LoggedBar:
 
 
 def last_bar(text: str) -> tuple[LoggedBar | None, str]:
-    """Return the bar that moves at the end of a log, and the last line that is none.
+    """Return the bar that moves at the end of a log, and the last line that is for people.
 
-    Of bars in bars it is the outermost; one that has ended, or stands above a line, is none.
+    Of bars in bars it is the outermost; one that has ended, or stands above a line, is none. Of the
+    lines of a command it is the last that begins with the time of day, as `log.say` writes them,
+    where there is one; others are what libraries say of themselves.
     """
     bars, line = list[re.Match[str]](), ""
-    for piece in reversed(re.split(r"[\r\n]", text)):
-        if "%|" in piece:
-            bars += filter(None, [_BAR.match(_ANSI.sub("", piece))])
-        elif len(piece) > _COMMAND:  # that a program says of itself
-            continue
-        elif piece.startswith("$ ") or (line := clean(_ANSI.sub("", piece))):
-            break  # bars above it are of what has ended
+    for piece in reversed([_ANSI.sub("", each) for each in re.split(r"[\r\n]", text)]):
+        if piece.startswith("$ ") or _SAID.match(piece):
+            line = line if piece.startswith("$ ") else clean(piece)
+            break
+        if "%|" in piece:  # bars above a line are of what has ended
+            bars += filter(None, [None if line else _BAR.match(piece)])
+        elif len(piece) <= _COMMAND:
+            line = line or clean(piece)
     # Of bars in bars, the outermost has run the longest.
     bar = max(bars, key=lambda found: _seconds(found["took"]) or 0.0, default=None)
     if bar is None or not 0 < int(bar["of"]) > int(bar["done"]):

@@ -110,6 +110,10 @@ def test_a_study_runs_is_told_and_goes_on(
     assert code == 0, out
     assert "no picture (No space left on device)" in out, "a picture ends no study"
     assert "prepare a: done" not in errors, "it is kept"
+    assert "none was run" not in out
+    code, out, errors = run("study", file, "--jobs", "1", "--out", "made")
+    assert code == 0, errors
+    assert "All 5 jobs had finished before; none was run." in out
     code, out, _ = run("study", "times", "made", "--json")
     assert code == 0
     assert len(json.loads(out)["jobs"]) == 5

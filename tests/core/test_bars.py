@@ -63,5 +63,8 @@ def test_the_bar_of_a_log_in_numbers(tmp_path: Path) -> None:
     found, line = bars.last_bar("12:00:00 a line\n" + bars.read_tail(log))
     assert found is not None
     assert (found.title, found.done, found.of, line) == ("overall", 1, 4, "12:00:00 a line")
+    other = "12:00:00 Stage 11: training\nFailed to import a library\n1. /a/path\n"
+    assert bars.last_bar(f"$ run\n{other}")[1] == "12:00:00 Stage 11: training"
+    assert bars.last_bar(f"{other}$ run\nstarts\n")[1] == "starts", "above it is another command's"
     assert bars.read_tail(log, log.stat().st_size) == ""
     assert bars.last_bar(bars.read_tail(tmp_path / "none")) == (None, "")
