@@ -255,7 +255,7 @@ def training_inputs(
         if work.found is None:
             raise ValueError(
                 f"{folder} holds a training that did not note its inputs ({NOTE}), such as one of "
-                "a checkout's asr.sh, whose tokens are others. Choose another --asr_tag (--lm_tag) "
+                "a checkout's asr.sh, whose tokens may differ. Choose another --asr_tag (--lm_tag) "
                 "or --expdir, or remove it."
             )
         work.refuse_others(

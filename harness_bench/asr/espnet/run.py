@@ -68,6 +68,7 @@ def run(module: str, arguments: Sequence[str]) -> None:
     if _TRAINING.fullmatch(module) and first_rank():
         save_atomically()
         try:
+            check_statistics(arguments)
             mend(output_dir(arguments))
         except ValueError as error:
             sys.exit(f"error: {error}")
@@ -168,9 +169,31 @@ def _watched[**P](epoch: Callable[P, Any]) -> Callable[P, Any]:
 
 def output_dir(arguments: Sequence[str]) -> Path | None:
     """Return the `--output_dir` that an ESPnet program is given; None without one."""
+    given = _given("--output_dir", arguments)
+    return Path(given[-1]) if given else None
+
+
+def check_statistics(arguments: Sequence[str]) -> None:
+    """Refuse a training by statistics that stage 10 did not write, as with our config.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    for setting in _given("--normalize_conf", arguments):
+        name, _, value = setting.partition("=")
+        if name == "stats_file" and not Path(value).is_file():
+            raise ValueError(
+                f"--normalize_conf {setting}: there is no such file. asr.sh normalises by "
+                "global_mvn, whatever the config says, and extract_feats_in_collect_stats: false "
+                "writes no statistics for it. Give asr.sh --feats_normalize utterance_mvn."
+            )
+
+
+def _given(name: str, arguments: Sequence[str]) -> list[str]:
+    """Return the values of one option in a command line, in its order."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--output_dir", type=Path)
-    found: Path | None = parser.parse_known_args(arguments)[0].output_dir
+    parser.add_argument(name, dest="values", action="append", default=[])
+    found: list[str] = parser.parse_known_args(arguments)[0].values
     return found
 
 

@@ -172,6 +172,15 @@ def test_the_output_folder_is_found(arguments: list[str], expected: Path | None)
     assert run.output_dir(arguments) == expected
 
 
+def test_statistics_that_were_not_written_are_explained(tmp_path: Path) -> None:
+    """The slip of many a first run: asr.sh takes global_mvn unless it is told otherwise."""
+    words = ["--normalize=global_mvn", "--normalize_conf", f"stats_file={tmp_path / 'stats.npz'}"]
+    with pytest.raises(ValueError, match=r"stats\.npz: .*--feats_normalize utterance_mvn"):
+        run.check_statistics(words)
+    (tmp_path / "stats.npz").touch()
+    run.check_statistics([*words, "--normalize_conf", "norm_vars=false"])
+
+
 @pytest.mark.espnet
 def test_a_training_that_learns_nothing_ends_with_a_sentence(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
