@@ -53,6 +53,7 @@ from harness_bench.cuts.store import cuts_path
 
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one packs the model
+_STOPPED = 130  # a shell's status of Ctrl-C
 _COMMAND = "HARNESS_COMMAND"  # for local/score.sh: asr.sh divides its options at blanks
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
@@ -180,8 +181,16 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the stages that the command line asks for; bad input ends it with one line."""
+    """Run the stages that the command line asks for; bad input and Ctrl-C end it with one line."""
     kind, *words = sys.argv[1:] if arguments is None else arguments
+    try:
+        _run(kind, words)
+    except KeyboardInterrupt:
+        say("stopped; the same command resumes the training")
+        sys.exit(_STOPPED)
+
+
+def _run(kind: str, words: Sequence[str]) -> None:
     try:
         steps, times = _chosen(kind, *words) if kind in _KINDS else (scores_of_sets(words), None)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """The recipe as one call: skipped, continued, made anew; and the whole of it once on tiny data."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -139,6 +140,22 @@ def test_without_espnet_nothing_begins(
     with pytest.raises(SystemExit, match=r"harness-ssl-bench\[espnet\]"):
         run.main(words)
     assert not (tmp_path / "exp").exists()
+
+
+def test_ctrl_c_ends_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not with the traceback of wherever the run was."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_steps", stop)
+    monkeypatch.setattr(run, "_chosen", lambda *_: ([("a stage", stop)], None))
+    with pytest.raises(SystemExit) as ended:
+        run.main(["prepared", "run.sh"])
+    assert ended.value.code == 128 + signal.SIGINT
+    assert "resumes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("upstream", ["fbank", "harness"])
