@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 
 from harness_bench.core.config import STRICT, build, resolved
-from harness_bench.core.log import say
+from harness_bench.core.log import say, steps
 from harness_bench.core.skipped import PATTERN as SKIPPED
 from harness_bench.core.workdir import WorkDir, versions
 from harness_bench.models.frozen import checkpoint_digest
@@ -213,7 +213,9 @@ def fit(train: Pooled, dev: Pooled, config: LinearConfig) -> list[Fitted]:
     found = []
     if config.classifier == "knn":
         config = _with_neighbours(config, len(train.data.labels))
-    for layer, (states, held_out) in enumerate(zip(train.states, dev.states, strict=True)):
+    layers = list(enumerate(zip(train.states, dev.states, strict=True)))
+    shown = steps(layers, title="Fitting hidden states", name=lambda each: f"state {each[0]}")
+    for layer, (states, held_out) in shown:
         for setting, classifier in _classifiers(config):
             classifier.fit(states, train.data.labels)
             correct = float(np.mean(classifier.predict(held_out) == np.array(dev.data.labels)))

@@ -47,7 +47,8 @@ class Efficiency:
     hardware: str  # where times and memory were measured
     checkpoint_digest: str  # of the weights, as results name them
     compression: float | None = None  # 1 - parameters / the teacher's
-    retention: dict[str, float] | None = None  # task/corpus -> share of the teacher's score
+    # task/corpus, or task/head/corpus -> share of the teacher's score
+    retention: dict[str, float] | None = None
 
     @property
     def costs(self) -> Costs:
@@ -236,7 +237,8 @@ def _scores(row: Efficiency, results: Iterable[Result]) -> dict[str, float]:
         own = result.checkpoint_digest
         if own == row.checkpoint_digest if own else result.model == row.name:
             value, up = result.main.value, result.main.higher_is_better
-            found[f"{result.task}/{result.corpus}"] = value if up else max(0.0, 100 - value)
+            column = "/".join(filter(None, (result.task, result.head, result.corpus)))
+            found[column] = value if up else max(0.0, 100 - value)
     return found
 
 

@@ -105,6 +105,16 @@ def test_retention_is_the_share_of_the_teachers_score() -> None:
     assert found.retention == pytest.approx({"did/c": 0.75, "asr/c": 0.5})
 
 
+def test_heads_are_compared_with_their_like() -> None:
+    """A student's CNN head beside its teacher's linear probe says nothing of the models."""
+    results = [
+        result("teacher", "did", 80.0, head="linear"), result("student", "did", 20.0),
+        result("student", "did", 60.0, head="linear"),
+    ]  # fmt: skip
+    found = against_teacher(replace(COSTS, name="student"), COSTS, results)
+    assert found.retention == pytest.approx({"did/linear/c": 0.75})
+
+
 def test_a_results_digest_goes_before_its_models_name() -> None:
     """Another checkpoint of the same name has other scores; another name changes none."""
     student = replace(COSTS, name="student", checkpoint_digest="d" * 32)
