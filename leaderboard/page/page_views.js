@@ -32,7 +32,7 @@ function taskView(column) {
     column.synthetic ? make("p", { class: "warning" }, "Synthetic data: the figures say nothing about real speech.") : null,
     make("p", { class: "quiet" }, `${facts}.`),
     grid(`${models.length} model${models.length === 1 ? "" : "s"}`, heads, rows),
-    measured ? make("p", { class: "quiet" },
+    measured && models.length > 1 ? make("p", { class: "quiet" },
       "Rank: from 1 + the number of models that are significantly better (p by Holm < 0.05) to the number of those that are not worse; 95 % for all models together. ",
       methods.length ? `Differences: ${methods.join("; ")}.` : "These results have no predictions, so ranks follow the figures alone.") : null,
     make("div", { id: "task-plots", "data-column": column.id }),

@@ -72,11 +72,12 @@ def bars(subject: PlotSubject) -> Plot:
     if papers:
         marks += axes.plot([*papers.values()], [*papers], linestyle="none", label="the paper's",
                            **HOLLOW)  # fmt: skip
-    axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(left, right + 0.14 * width))
+    room = 0.14 * width  # of a figure behind its bar
+    axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(left, right + room))
     axes.grid(axis="x")
     axes.set_xlabel(metric_label(column))
     figures = [
-        Label(axes, (max(cell.high, papers.get(place, 0), 0), place), written(cell), size=9,
+        Label(axes, (figure_at(cell.high, papers.get(place), room), place), written(cell), size=9,
               shift=(4, 0))
         for place, cell in enumerate(cells)
     ]  # fmt: skip
@@ -90,6 +91,15 @@ def bars(subject: PlotSubject) -> Plot:
     words = describe(shown, len(entries))
     return finish(canvas, subject.file("bars"), title, words, spots,
                   labels=[*names.labels, *figures])  # fmt: skip
+
+
+def figure_at(high: float, paper: float | None, room: float) -> float:
+    """Return where a bar's figure stands: behind it, or behind a mark of the paper's that is there.
+
+    Behind a mark farther away it would be taken for the paper's.
+    """
+    end = max(high, 0.0)
+    return paper if paper is not None and end <= paper < end + room else end
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from harness_bench.leaderboard.plots import draw_plots
-from harness_bench.leaderboard.plots.rows import EDGES, step_of
+from harness_bench.leaderboard.plots.rows import EDGES, figure_at, step_of
 
 from tests.leaderboard.conftest import result, table
 
@@ -29,3 +29,12 @@ def test_numbers_as_far_as_they_have_room(tmp_path: Path) -> None:
     (plots,) = draw_plots(table(tmp_path / "many", *many)).values()
     assert ">0.2<" not in plots[-1].svg
     assert len(plots[-1].svg) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("high", "paper", "at"),
+    [(50, None, 50), (50, 40, 50), (50, 52, 52), (50, 69.8, 50), (-5, None, 0)],
+)
+def test_a_figure_stands_at_its_bar(high: float, paper: float | None, at: float) -> None:
+    """Behind the paper's mark far away it would read as the paper's; in front it would hide it."""
+    assert figure_at(high, paper, 10) == at
