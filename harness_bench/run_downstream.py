@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from harness_bench.core.process import share_cores
 from harness_bench.probing.s3prl.arguments import complete_command
 from harness_bench.probing.s3prl.hook import activate
 
@@ -14,6 +15,7 @@ activate()
 
 def main() -> None:
     """Check and complete the command line, then hand it to s3prl."""
+    share_cores()
     complete_command()
     from s3prl.run_downstream import main as s3prl_main  # noqa: PLC0415 - heavy
 

@@ -16,6 +16,7 @@ from harness_bench.cli.help import Verbs
 from harness_bench.cli.loading import told_while_loading
 from harness_bench.cli.options import opt
 from harness_bench.core.extras import explain
+from harness_bench.core.process import share_cores
 from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
 
@@ -48,6 +49,7 @@ def root(*, version: Annotated[bool, opt("Print the version.", "--version")] = F
 
 def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
+    share_cores()
     try:
         with told_while_loading():
             app()

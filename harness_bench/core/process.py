@@ -18,7 +18,20 @@ from typing import Self
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
+# Rounds that a waiting thread spins, some 30 microseconds. GNU OpenMP's own 300,000 outlast many
+# time slices of a core that others use too.
+_SPINS = "10000"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def share_cores() -> None:
+    """Let torch's threads sleep soon while they wait; call it before torch is imported.
+
+    Beside other work, two threads that spin until the other has its turn take several times the
+    CPU seconds (docs/pretraining.md). A user's GOMP_SPINCOUNT or OMP_WAIT_POLICY stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def run_logged(

@@ -1,5 +1,6 @@
 """A stage's process must leave a log, and its failure must be told where it is seen."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.core.process import Worker, bound, log_lines, run_logged
+from harness_bench.core.process import Worker, bound, log_lines, run_logged, share_cores
 
 
 def python(code: str) -> list[str]:
@@ -119,3 +120,26 @@ def test_a_command_ends_with_its_killed_parent(how: str, tmp_path: Path) -> None
     while Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_waiting_threads_sleep_soon_unless_the_user_says_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both variables of GNU OpenMP are the user's; torch reads them when it is imported."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    share_cores()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    share_cores()
+    assert 0 < int(os.environ["GOMP_SPINCOUNT"]) < 300_000
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    share_cores()
+    assert os.environ["GOMP_SPINCOUNT"] == "5"
+
+
+@pytest.mark.parametrize("program", ["harness_bench.cli.app", "harness_bench.run_downstream"])
+def test_torch_is_imported_after_it_is_told_to_share(program: str) -> None:
+    """A library that is loaded already reads no variable."""
+    code = f"import sys, {program}; sys.exit('torch' in sys.modules)"
+    subprocess.run(python(code), check=True)

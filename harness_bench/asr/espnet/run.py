@@ -28,6 +28,7 @@ from harness_bench.asr.espnet.register import register, register_if_used
 from harness_bench.core.extras import require
 from harness_bench.core.files import atomic_path
 from harness_bench.core.log import first_rank, say
+from harness_bench.core.process import share_cores
 from harness_bench.core.stage_times import StageTimes
 
 CHECKPOINT = "checkpoint.pth"
@@ -101,6 +102,7 @@ def run_steps(steps: Iterable[Step], times: Path | None) -> None:
 
 def main() -> None:
     """Run the commands of the command line in turn; the first error ends the run."""
+    share_cores()
     words, times = sys.argv[1:], None
     if words[:1] == ["--times"]:
         times, words = Path(*words[1:2]), words[2:]
