@@ -31,5 +31,5 @@ fi
 echo "Installing what requirements.lock pins: up to 3 GB to download, 7 GB on disk"
 quiet=(--quiet)
 if [ -t 2 ]; then quiet=(); fi # uv shows its downloads on a terminal
-"$venv/bin/uv" pip sync "${quiet[@]}" --python "$venv/bin/python" requirements.lock
+"$venv/bin/uv" pip sync ${quiet[@]+"${quiet[@]}"} --python "$venv/bin/python" requirements.lock
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .

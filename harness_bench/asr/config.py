@@ -34,8 +34,8 @@ def recipe_folder(recipe: Path | str) -> Path:
         there = sorted(path.parent for path in REPOSITORY.glob("egs/*/asr1/run.sh"))
         known = ", ".join(str(path.relative_to(REPOSITORY)) for path in there)
         raise ValueError(
-            f"There is no {folder / 'run.sh'}. Name in `recipe` one of {known}, or the path of a "
-            "folder with run.sh and conf/."
+            f"There is no {folder / 'run.sh'}. Name in `recipe` one of {known}, or the absolute "
+            "path of a folder with run.sh and conf/."
         )
     return folder
 

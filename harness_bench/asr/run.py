@@ -47,7 +47,7 @@ from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.extras import require
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.log import say
-from harness_bench.core.process import bound, run_logged
+from harness_bench.core.process import bound, run_logged, share_cores
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
 
@@ -182,11 +182,12 @@ def _command(checkpoint: Path | None, cuts: Path, out: Path, config: AsrConfig) 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stages that the command line asks for; bad input and Ctrl-C end it with one line."""
+    share_cores()
     kind, *words = sys.argv[1:] if arguments is None else arguments
     try:
         _run(kind, words)
     except KeyboardInterrupt:
-        say("stopped; the same command resumes the training")
+        say("stopped; the same command goes on from here")
         sys.exit(_STOPPED)
 
 
@@ -246,7 +247,7 @@ def run_official(recipe: Recipe, checkout: Path) -> None:
     data, scores = _data_words(c), _score_words(c, work)
     _check_official(c, [*data, *scores, recipe.checkpoint, str(work)])
     checkout = checkout.resolve()
-    command = f"ESPNET_ROOT={checkout} {recipe.command}"
+    command = f"ESPNET_ROOT={shlex.quote(str(checkout))} {recipe.command}"
     environment = {
         **os.environ, "HARNESS_PYTHON": sys.executable, "ESPNET_ROOT": str(checkout),
         _COMMAND: command,

@@ -33,7 +33,8 @@ def told_while_loading(patience: float = PATIENCE) -> Iterator[None]:
             if over.is_set():
                 return
             if _imports(main):
-                sys.stderr.write("loading libraries ...\n")
+                if "tqdm" not in sys.modules:  # a bar may be on the screen already
+                    sys.stderr.write("loading libraries ...\n")
                 return
             over.wait(_PERIOD)
 

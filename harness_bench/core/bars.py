@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from harness_bench.core.process import read_tail
 from harness_bench.core.sanitize import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_TAIL = 20_000  # bytes of a log
 _PERIOD = 1.0  # seconds between two looks at a log
 # A bar of tqdm: `title:  40%|████  | 4/10 [00:02<00:03, 1.97it/s, bits=5.1]`
 _BAR = re.compile(
@@ -61,19 +61,9 @@ def last_bar(text: str) -> tuple[LoggedBar | None, str]:
     if bar is None or not 0 < int(bar["of"]) > int(bar["done"]):
         return None, line
     return LoggedBar(
-        title=bar["title"].strip(), done=int(bar["done"]), of=int(bar["of"]),
-        left=_seconds(bar["left"]), rate=bar["rate"],
+        title=clean(bar["title"]).strip(), done=int(bar["done"]), of=int(bar["of"]),
+        left=_seconds(bar["left"]), rate=clean(bar["rate"]),
     ), line  # fmt: skip
-
-
-def read_tail(path: Path, start: int = 0) -> str:
-    """Return the end of a log, of what stands behind `start` bytes; nothing where it is gone."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(start, stream.seek(0, 2) - _TAIL))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 @contextmanager

@@ -160,12 +160,19 @@ def end_of(log: Path) -> str:
     return f"The end of {log}:\n" + "\n".join(log_lines(log)[-_TAIL_LINES:])
 
 
+def read_tail(path: Path, start: int = 0) -> str:
+    """Return the end of a log, of what stands behind `start` bytes; nothing where it is gone."""
+    try:
+        with path.open("rb") as stream:
+            end = stream.seek(0, 2)
+            # A log that is shorter than it was has been begun anew.
+            stream.seek(max(start if start <= end else 0, end - _TAIL_BYTES))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def log_lines(log: Path) -> list[str]:
     """Return the last lines of a log that are not empty; a redrawn progress bar is one line."""
-    if not log.is_file():
-        return []
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = stream.read().decode(errors="replace")
-    latest = (line.rsplit("\r", maxsplit=1)[-1].rstrip() for line in text.split("\n"))
+    latest = (line.rsplit("\r", maxsplit=1)[-1].rstrip() for line in read_tail(log).split("\n"))
     return [line for line in latest if line]

@@ -36,12 +36,58 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness_bench.core.config import resolved
-from harness_bench.core.distributed import barrier, world
+from harness_bench.core.distributed import barrier, together, world
 from harness_bench.core.files import digest_strings, read_json, write_json
+from harness_bench.core.log import say
 from harness_bench.core.version import __version__
 
 NOTE = "inputs.json"
 _LONGEST = 40  # characters of a value that an error quotes
+
+
+@contextmanager
+def alone(lock: Path, refusal: str, *, patience: float = 0) -> Iterator[None]:
+    """Hold a file for work of hours, for whose end no other process waits.
+
+    One that a cluster starts again may meet the end of the one before it: hence `patience`, in
+    seconds. Of several ranks the first holds it. Where files cannot be locked, that is said.
+
+    Raises:
+        ValueError: `refusal`, and the file's name; another process still holds it.
+    """
+    held: Any = None
+    with together():
+        if world()[0] == 0:
+            held = _acquired(lock, refusal, patience)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
+
+
+def _acquired(path: Path, refusal: str, patience: float) -> Any:
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - a tenth of a second
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if patience:
+            say(f"another process works in {path.parent}: waiting up to {patience:g} s for its end")
+    except (OSError, NotImplementedError) as error:  # no locks on this file system
+        say(f"{path} cannot be locked ({error}): see to it that one process alone works there")
+        return None
+    else:
+        return lock
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise ValueError(
+            f"{refusal} If you know that no process works there, delete {path}."
+        ) from None
+    return lock
 
 
 class Note(NamedTuple):

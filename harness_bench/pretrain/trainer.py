@@ -15,7 +15,7 @@ from harness_bench.core.files import digest_strings
 from harness_bench.core.log import say
 from harness_bench.core.skipped import SkipList
 from harness_bench.core.watchdog import watchdog
-from harness_bench.core.workdir import OldNote, WorkDir
+from harness_bench.core.workdir import OldNote, WorkDir, alone
 from harness_bench.models.checkpoint import FACTS
 from harness_bench.models.frozen import CONFIG, checkpoint_digest, load_backbone
 from harness_bench.models.initialization import initialise
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 
 SAVE, LOOK = "save", "look"
+PATIENCE = 180  # seconds in which a run that was told to end has written its state
 
 
 def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
@@ -94,7 +95,8 @@ def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
             lists what was changed at which update.
 
     Raises:
-        ValueError: nothing to train on, or `out` holds a different run.
+        ValueError: nothing to train on, `out` holds a different run, or another process trains
+            in it.
         RuntimeError: gradients are not finite or the loss diverges, again and again; the batch is
             in `out/diverged`. Or another rank's error, such as one of these.
         OSError: a state cannot be written; the one before is whole.
@@ -105,22 +107,26 @@ def pretrain(  # noqa: PLR0913 - `restart` and `adapt` are options of two verbs
     work, folder = run_dir(out, step, source, labels, teacher), out / CHECKPOINT
     if work.finished and (folder / CONFIG).is_file():
         return folder
-    adapted = work.differences if adapt and not restart else {}
-    if not restart and not (adapted and set(adapted) <= ADAPTABLE):
-        work.refuse_others(ADVICE)
-    run = build_run(step, work.digest, out, fabric, teacher, source.hours)
-    restore(run, restart=restart, adapt=bool(adapted))
-    changes = note_changes(run, adapted)
-    work.begin(config=step, seed=step.pretrain.seed, changes=changes)
-    if adapted:
-        save_state(run)  # under the new key
-        wait_for_state(run)
-    if (warning := lr_warning(step, fabric.world_size)) is not None:
-        say(warning)
-    _train(run, source, labels, valid)
-    if fabric.global_rank == 0:
-        export(run, folder)
-    work.finish()
+    refusal = f"Another process trains in {out}: end it, wait for it, or give another folder."
+    with alone(out / ".lock", refusal, patience=PATIENCE):
+        if work.finished and (folder / CONFIG).is_file():  # it ended while this one waited
+            return folder
+        adapted = work.differences if adapt and not restart else {}
+        if not restart and not (adapted and set(adapted) <= ADAPTABLE):
+            work.refuse_others(ADVICE)
+        run = build_run(step, work.digest, out, fabric, teacher, source.hours)
+        restore(run, restart=restart, adapt=bool(adapted))
+        changes = note_changes(run, adapted)
+        work.begin(config=step, seed=step.pretrain.seed, changes=changes)
+        if adapted:
+            save_state(run)  # under the new key
+            wait_for_state(run)
+        if (warning := lr_warning(step, fabric.world_size)) is not None:
+            say(warning)
+        _train(run, source, labels, valid)
+        if fabric.global_rank == 0:
+            export(run, folder)
+        work.finish()
     return folder
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
 from harness_bench.core.files import check_writable
+from harness_bench.core.workdir import alone
 from harness_bench.study.clusters import POOLS, EngineConfig, gpu_count, pool_of
 from harness_bench.study.config import ASR
 from harness_bench.study.dry_run import DryRun, dry_run
@@ -22,8 +23,7 @@ from harness_bench.study.task_base import RESULTS
 from harness_bench.study.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -64,6 +64,10 @@ def drive(
     """
     from harness_bench.study.engine import run  # noqa: PLC0415 - Dask takes a second
 
+    refusal = (
+        f"Another process runs the study in {study.out}: watch it with `harness-bench study status "
+        f"{study.out} --follow`, or give another --out."
+    )
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
     refuse_another(study)
@@ -75,7 +79,7 @@ def drive(
         require_gpus(chosen, engine)
         (study.out / RESULTS).mkdir(exist_ok=True)  # to be served from the beginning
         with (
-            alone(study.out),
+            alone(study.out / ".driver.lock", refusal),
             session(
                 study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
                 chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
@@ -123,22 +127,3 @@ def lacks_gpus(job: StudyJob, engine: EngineConfig) -> str:
         f"ngpu = {number}, but torch sees {found} GPUs here. Look at nvidia-smi and "
         "`harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
     )
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the study's folder; a second driver is a ValueError."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - a tenth of a second
-
-    lock = FileLock(out / ".driver.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"Another process runs the study in {out}: watch it with `harness-bench study status "
-            f"{out} --follow`, or give another --out."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.bars import last_bar, read_tail
+from harness_bench.core.bars import last_bar
 from harness_bench.core.files import read_json
+from harness_bench.core.process import read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

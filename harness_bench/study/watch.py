@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,13 +139,17 @@ def wait_for_plan(out: Path) -> None:
 
 def last_study(folder: Path = Path("runs")) -> Path:
     """Return the study below a folder that was at work last; ValueError where there is none."""
-    found = [path for name in (STUDY, PLANNING) for path in folder.glob(f"*/{name}")]
+    found: dict[Path, float] = {}
+    for path in (path for name in (STUDY, PLANNING) for path in folder.glob(f"*/{name}")):
+        if path.name == STUDY or is_planned(path.parent):
+            with suppress(FileNotFoundError):  # what was planned runs now
+                found[path.parent] = path.stat().st_mtime
     if not found:
         raise ValueError(
             f"There is no study below {folder.absolute()}. Name its folder: the one given to "
             "`harness-bench study FILE --out`."
         )
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    return max(found, key=lambda out: found[out])
 
 
 def missing(look: Look) -> list[Text]:

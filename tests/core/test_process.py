@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_bench.core.process import Worker, bound, log_lines, run_logged, share_cores
+from harness_bench.core.process import Worker, bound, log_lines, read_tail, run_logged, share_cores
 
 
 def python(code: str) -> list[str]:
@@ -138,8 +138,26 @@ def test_waiting_threads_sleep_soon_unless_the_user_says_how(
     assert os.environ["GOMP_SPINCOUNT"] == "5"
 
 
-@pytest.mark.parametrize("program", ["harness_bench.cli.app", "harness_bench.run_downstream"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "harness_bench.cli.app",
+        "harness_bench.run_downstream",
+        "harness_bench.asr.run",
+        "harness_bench.asr.espnet.run",
+    ],
+)
 def test_torch_is_imported_after_it_is_told_to_share(program: str) -> None:
     """A library that is loaded already reads no variable."""
     code = f"import sys, {program}; sys.exit('torch' in sys.modules)"
     subprocess.run(python(code), check=True)
+
+
+def test_the_end_of_a_log_that_was_begun_anew(tmp_path: Path) -> None:
+    """What stood there before is no longer; a log that is gone has no end."""
+    log = tmp_path / "log.txt"
+    assert not read_tail(log)
+    log.write_text("old lines\n")
+    log.write_text("new\n")
+    assert read_tail(log, start=10) == "new\n"
+    assert read_tail(log, start=2) == "w\n"

@@ -1,17 +1,26 @@
 """A folder is whole, from equal inputs, or it says what differs; older folders count as well."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from harness_bench.core.files import read_json, write_json, write_text
-from harness_bench.core.workdir import NOTE, PROVENANCE, OldNote, WorkDir, inputs_key
+from harness_bench.core.workdir import NOTE, PROVENANCE, OldNote, WorkDir, alone, inputs_key
 
 INPUTS = {"corpus": "adi5", "options": {"split": "train", "rate": 16000}, "files": "f" * 32}
 
+_ALONE = """
+import sys
+from pathlib import Path
+from harness_bench.core.workdir import alone
+with alone(Path(sys.argv[1]), "Busy.", patience=60):
+    pass
+"""
 FILL = """
 import os, signal, sys, time
 from pathlib import Path
@@ -246,3 +255,32 @@ def test_later_ranks_neither_lock_nor_write(
         work.begin()
         work.finish()
     assert not any(tmp_path.iterdir())
+
+
+def test_a_second_process_waits_a_moment_and_is_refused(tmp_path: Path) -> None:
+    """Two trainings in one folder would write over each other; one that is ending is waited for."""
+    lock = tmp_path / "run" / ".lock"
+    with alone(lock, "Busy."):
+        for patience in (0, 0.1):
+            refused = pytest.raises(ValueError, match=r"^Busy\..* delete .*run/\.lock")
+            with refused, alone(lock, "Busy.", patience=patience):
+                pass
+        ends = subprocess.Popen(
+            [sys.executable, "-c", _ALONE, str(lock)], stderr=subprocess.PIPE, text=True
+        )
+        assert ends.stderr is not None
+        assert "waiting" in ends.stderr.readline()
+    assert ends.wait(60) == 0
+
+
+def test_without_locks_of_files_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Some file systems of clusters have none; then the user has to take care."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with alone(tmp_path / "run" / ".lock", "Busy."):
+        assert "cannot be locked" in capfd.readouterr().err

@@ -122,7 +122,7 @@ def test_our_recipe_gives_the_same_by_the_official_script(
         assert ours == theirs, like
     expected, found = (load_results(out / "results")[0] for out in (own, official))
     rows = {row.corpus: row for row in expected.values()}
-    assert rows.keys() == {"MGB2", "MGB3"}
+    assert rows.keys() == {"MGB2", "MGB3"} == {row.corpus for row in found.values()}
     for row in found.values():
         other = rows[row.corpus]
         told = ("metrics", "layer_weights", "leakage", "checkpoint_digest", "normaliser", "model")

@@ -20,7 +20,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from harness_bench.core.fabric import make_fabric
 from harness_bench.core.files import read_jsonl
-from harness_bench.core.workdir import NOTE
+from harness_bench.core.workdir import NOTE, PROVENANCE, WorkDir, alone
 from harness_bench.models.checkpoint import load_hubert, read_facts
 from harness_bench.pretrain import trainer
 from harness_bench.pretrain.boards import TENSORBOARD
@@ -70,6 +70,23 @@ def test_resume_is_bit_equal(train: Train, tmp_path: Path, monkeypatch: pytest.M
     assert equal(straight, train(small_step(), tmp_path / "b"))
     updates = [row["update"] for row in log(tmp_path / "b")]
     assert updates == sorted(set(updates))
+
+
+def test_one_process_trains_in_a_folder(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second is refused before it touches anything, or finds what the first has finished."""
+    monkeypatch.setattr(trainer, "PATIENCE", 0.1)
+    with alone(tmp_path / "run" / ".lock", "another"):
+        with pytest.raises(ValueError, match="Another process trains in"):
+            train(small_step(), tmp_path / "run")
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    train(small_step(), tmp_path / "run")
+    before = (tmp_path / "run" / PROVENANCE).stat().st_mtime_ns
+    looks = iter([False, True])  # it ended between the two looks
+    monkeypatch.setattr(WorkDir, "finished", property(lambda _: next(looks)))
+    train(small_step(), tmp_path / "run")
+    assert (tmp_path / "run" / PROVENANCE).stat().st_mtime_ns == before
 
 
 def test_it_learns(train: Train, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from harness_bench.core.files import write_json
 from harness_bench.study import watch as watching
 from harness_bench.study.alive import Alive
 from harness_bench.study.job import LOG, Ended, Needs, StudyJob, keys, state_file, tell
 from harness_bench.study.look import Look, clock, stacked_bar
-from harness_bench.study.saved import session
+from harness_bench.study.saved import PLANNING, session
 from harness_bench.study.status import count
 from harness_bench.study.watch import Watch, last_study, missing
 
@@ -165,6 +166,8 @@ def test_the_study_at_work_last_is_found(tmp_path: Path) -> None:
     for name in ("b", "a"):
         with session(tmp_path / name, JOBS, KEYS, title=name):
             time.sleep(0.01)
+    # Planned last, by a driver that was killed: there is no such process.
+    write_json(tmp_path / "b" / PLANNING, {"host": socket.gethostname(), "pid": 2**22})
     assert last_study(tmp_path) == tmp_path / "a"
 
 
