@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(kind, words)
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
+        say("stopped; run the same command again to resume")
         sys.exit(_STOPPED)
 
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import platform
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,7 @@ LEAST_FREE_GB = 5
 
 _SCORES = ("numpy", "jiwer")  # scores alone need them, as docs/install.md says
 _MODULES = {"scikit-learn": "sklearn"}  # whose name is not the distribution's
+_APART = ("espeakng_loader",)  # GPL: only a process of its own may load it
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,24 @@ def _library(name: str, module: str, use: str, command: str) -> Diagnosis:
             name, "missing", f"not installed; needed for {use}; get it with: {command}"
         )
     version = _version(name) or "from another distribution"  # onnxruntime-gpu, the original s3prl
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 - a library can raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if reason := _fault(module):
         again = f"install it again: pip install --force-reinstall {name}"
         return Diagnosis(name, "broken", f"{version}, which cannot be imported ({reason}); {again}")
     return Diagnosis(name, "ok", f"{version}, for {use}")
+
+
+def _fault(module: str) -> str:
+    """Import a library, and say why that fails; nothing where it does not."""
+    if module in _APART:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False
+        )
+        return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - a library can raise anything
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return ""
 
 
 def _clash() -> Diagnosis:

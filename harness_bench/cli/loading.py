@@ -33,8 +33,9 @@ def told_while_loading(patience: float = PATIENCE) -> Iterator[None]:
             if over.is_set():
                 return
             if _imports(main):
-                if "tqdm" not in sys.modules:  # a bar may be on the screen already
-                    sys.stderr.write("loading libraries ...\n")
+                from tqdm import tqdm
+
+                tqdm.write("loading libraries ...", file=sys.stderr)  # above a bar that runs
                 return
             over.wait(_PERIOD)
 

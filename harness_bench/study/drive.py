@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
@@ -24,6 +24,7 @@ from harness_bench.study.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -64,10 +65,6 @@ def drive(
     """
     from harness_bench.study.engine import run  # noqa: PLC0415 - Dask takes a second
 
-    refusal = (
-        f"Another process runs the study in {study.out}: watch it with `harness-bench study status "
-        f"{study.out} --follow`, or give another --out."
-    )
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
     refuse_another(study)
@@ -79,7 +76,7 @@ def drive(
         require_gpus(chosen, engine)
         (study.out / RESULTS).mkdir(exist_ok=True)  # to be served from the beginning
         with (
-            alone(study.out / ".driver.lock", refusal),
+            held(study.out),
             session(
                 study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
                 chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
@@ -127,3 +124,12 @@ def lacks_gpus(job: StudyJob, engine: EngineConfig) -> str:
         f"ngpu = {number}, but torch sees {found} GPUs here. Look at nvidia-smi and "
         "`harness-bench doctor`, or set ngpu = 0: ASR on the CPU."
     )
+
+
+def held(out: Path) -> AbstractContextManager[None]:
+    """Hold the study's folder; a second driver is a ValueError."""
+    refusal = (
+        f"Another process runs the study in {out}: watch it with `harness-bench study status {out} "
+        "--follow`, or give another --out."
+    )
+    return alone(out / ".driver.lock", refusal)

@@ -243,7 +243,7 @@ def _refuse_empty(values: Mapping[str, Any], file: Path) -> None:
 def save_study(study: Study) -> None:
     """Write what was asked for into the study's folder, for `run-all` and for who reads it.
 
-    The folder is the caller's alone meanwhile (`drive.alone`).
+    The folder is the caller's alone meanwhile (`drive.held`).
     """
     if study.joining is not None:
         write_json(study.out / JOINED, _with_entry(joined_entries(study.out), study.joining))

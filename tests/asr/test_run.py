@@ -155,7 +155,7 @@ def test_ctrl_c_ends_with_a_line(
     with pytest.raises(SystemExit) as ended:
         run.main(["prepared", "run.sh"])
     assert ended.value.code == 128 + signal.SIGINT
-    assert "resumes" in capsys.readouterr().err
+    assert "resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("upstream", ["fbank", "harness"])

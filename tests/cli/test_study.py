@@ -120,7 +120,7 @@ def test_a_study_runs_is_told_and_goes_on(
 
 
 def test_a_second_driver_is_refused(file: Path, run: Run, tmp_path: Path) -> None:
-    with drive.alone(tmp_path):
+    with drive.held(tmp_path):
         code, _, errors = run("study", file, "--out", tmp_path)
     assert code == 2
     assert "study status" in errors

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from harness_bench.core import bars
+from harness_bench.core import bars, process
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def test_a_log_of_a_cluster_gets_no_bar(tmp_path: Path, capfd: pytest.CaptureFix
 def test_the_bar_of_a_log_in_numbers(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     draw(log, 1, 4, "overall")
-    found, line = bars.last_bar("12:00:00 a line\n" + bars.read_tail(log))
+    found, line = bars.last_bar("12:00:00 a line\n" + process.read_tail(log))
     assert found is not None
     assert (found.title, found.done, found.of, line) == ("overall", 1, 4, "12:00:00 a line")
     other = "12:00:00 Stage 11: training\nFailed to import a library\n1. /a/path\n"
     assert bars.last_bar(f"$ run\n{other}")[1] == "12:00:00 Stage 11: training"
     assert bars.last_bar(f"{other}$ run\nstarts\n")[1] == "starts", "above it is another command's"
-    assert bars.read_tail(log, log.stat().st_size) == ""
-    assert bars.last_bar(bars.read_tail(tmp_path / "none")) == (None, "")
+    assert process.read_tail(log, log.stat().st_size) == ""
+    assert bars.last_bar(process.read_tail(tmp_path / "none")) == (None, "")

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness_bench.study.clusters import EngineConfig
-from harness_bench.study.drive import alone, drive
+from harness_bench.study.drive import drive, held
 from harness_bench.study.opened import JOINED, open_study, save_study
 from harness_bench.study.plan import plan
 from harness_bench.study.run_all import joined
@@ -74,7 +74,7 @@ def test_a_model_is_noted_by_whoever_holds_the_folder(out: Path) -> None:
     """Not while another driver is at work there, which would lose it, or take it for its own."""
     console = Console(file=io.StringIO())
     first, second = joined(out, "mfcc"), joined(out, "harness_mini")
-    with alone(out), pytest.raises(ValueError, match="Another process"):
+    with held(out), pytest.raises(ValueError, match="Another process"):
         drive(first, console=console, engine=EngineConfig(workers=1))
     assert not (out / JOINED).exists()
     save_study(first)
