@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from tests import warm
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")  # names of its program
 
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
 # `make test` says the same.
@@ -120,3 +123,23 @@ def warm_python() -> Iterator[str]:
         patch.setattr(sys, "executable", path)
         patch.setattr(probe, "_ALONE", (path, *probe._ALONE[1:]))
         yield path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start the system's Chromium, or that of HB_CHROMIUM; without it, or playwright, skip.
+
+    One for all tests: playwright refuses a second event loop in a process.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = os.environ.get("HB_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip(
+            f"no Chromium: install one ({', '.join(CHROMIUM)}), or name its program in HB_CHROMIUM"
+        )
+    # Chromium's own sandbox cannot start as root; the pages opened here are files of the tests.
+    switches = ["--disable-gpu", *(["--no-sandbox"] * (os.geteuid() == 0))]
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=switches)
+        yield started
+        started.close()

@@ -1,4 +1,4 @@
-"""The documentation site, built once for all tests of it, and a browser to look at it."""
+"""The documentation site, built once for all tests of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import NamedTuple, override
 
 import pytest
-
-from tests.leaderboard.browser.conftest import browser
-
-__all__ = ["browser"]  # the fixture
 
 ROOT = Path(__file__).parents[2]
 # Attributes that browsers follow by themselves.

@@ -1,15 +1,9 @@
-"""One Chromium, pages that report every fault, and boards to look at.
-
-Chromium is the system's: HB_CHROMIUM names another one. Without it, or without playwright, the
-tests skip and say so.
-"""
+"""Pages of the browser that report every fault, and boards to look at."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Route
 
 ARABIC = "نموذج اللهجات"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 VIEWS = ("board", "dense", "task", "model", "compare")
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
 
@@ -56,23 +49,6 @@ class Look:
         """Open a file, at an address after its #, as a reader who follows a link would."""
         self.page.goto(path.as_uri() + address)
         return self.page
-
-
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Start Chromium once; it ends with this folder's tests, and its event loop with it."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = os.environ.get("HB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(
-            f"no Chromium: install one ({', '.join(NAMES)}), or name its program in HB_CHROMIUM"
-        )
-    # Chromium's own sandbox cannot start as root; the pages opened here are files of the tests.
-    switches = ["--disable-gpu", *(["--no-sandbox"] * (os.geteuid() == 0))]
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=switches)
-        yield started
-        started.close()
 
 
 @pytest.fixture
