@@ -47,13 +47,18 @@ from harness_bench.core.config import STRICT, build, resolved
 from harness_bench.core.extras import require
 from harness_bench.core.files import digest_file, digest_strings, read_json, write_json
 from harness_bench.core.log import say
-from harness_bench.core.process import bound, run_logged, share_cores
+from harness_bench.core.process import (
+    HOW_TO_RESUME,
+    STOPPED,
+    bound,
+    run_logged,
+    share_cores,
+)
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.cuts.store import cuts_path
 
 LOG, OUTCOME = "log.txt", "outcome.json"
 _PREDICTIONS_STAGE = 13  # the next one packs the model
-_STOPPED = 130  # a shell's status of Ctrl-C
 _COMMAND = "HARNESS_COMMAND"  # for local/score.sh: asr.sh divides its options at blanks
 _MODEL = "valid.acc.ave.pth"  # decoded with: the mean of the best epochs
 # What a recipe writes below a run's folder; nothing else there is ever removed.
@@ -187,8 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(kind, words)
     except KeyboardInterrupt:
-        say("stopped; run the same command again to resume")
-        sys.exit(_STOPPED)
+        say(HOW_TO_RESUME)
+        sys.exit(STOPPED)
 
 
 def _run(kind: str, words: Sequence[str]) -> None:

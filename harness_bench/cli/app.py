@@ -16,11 +16,9 @@ from harness_bench.cli.help import Verbs
 from harness_bench.cli.loading import told_while_loading
 from harness_bench.cli.options import opt
 from harness_bench.core.extras import explain
-from harness_bench.core.process import share_cores
+from harness_bench.core.process import HOW_TO_RESUME, STOPPED, share_cores
 from harness_bench.core.sanitize import escaped
 from harness_bench.core.version import __version__
-
-STOPPED = 130  # what typer makes of a KeyboardInterrupt
 
 app = Verbs(
     name="harness-bench",
@@ -65,5 +63,5 @@ def main() -> None:
         if over.code == STOPPED:
             # SLURM ends all ranks once one has gone; the status is to say that nothing failed.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            typer.echo("harness-bench: stopped; run the same command again to resume.", err=True)
+            typer.echo(f"harness-bench: {HOW_TO_RESUME}.", err=True)
         raise

@@ -124,8 +124,10 @@ def check_model(
     found = check.check_model(path, audio)
     if costs and check.passed(found):
         found += cost_checks(path)
-    told = check.render(found, terminal_width())
-    typer.echo(json.dumps(check.report(model, found), indent=2) if as_json else told)
+    if as_json:
+        typer.echo(json.dumps(check.report(model, found), indent=2))
+    else:
+        typer.echo(check.render(found, terminal_width()))
     raise typer.Exit(0 if check.passed(found) else 1)
 
 
@@ -160,8 +162,10 @@ def efficiency(
     from harness_bench.results.efficiency import compare_costs, render, write_into
 
     rows = compare_costs(folders, teacher, results)
-    told = render(rows, terminal_width())
-    typer.echo(json.dumps([vars(row) for row in rows], indent=2) if as_json else told)
+    if as_json:
+        typer.echo(json.dumps([vars(row) for row in rows], indent=2))
+    else:
+        typer.echo(render(rows, terminal_width()))
     for line in write_into(rows, into) if into else ():
         typer.echo(line, err=as_json)
 

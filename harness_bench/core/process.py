@@ -16,6 +16,8 @@ from shutil import which
 from types import TracebackType
 from typing import Self
 
+STOPPED = 130  # the exit status after Ctrl-C, as of a shell and of typer
+HOW_TO_RESUME = "stopped; run the same command again to resume"
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TAIL_BYTES, _TAIL_LINES = 20_000, 25
 # Rounds that a waiting thread spins, some 30 microseconds. GNU OpenMP's own 300,000 outlast many

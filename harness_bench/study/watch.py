@@ -149,7 +149,7 @@ def last_study(folder: Path = Path("runs")) -> Path:
             f"There is no study below {folder.absolute()}. Name its folder: the one given to "
             "`harness-bench study FILE --out`."
         )
-    return max(found, key=lambda out: found[out])
+    return max(found, key=found.__getitem__)
 
 
 def missing(look: Look) -> list[Text]:
