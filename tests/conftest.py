@@ -139,6 +139,7 @@ def browser() -> Iterator[Any]:
         )
     # Chromium's own sandbox cannot start as root; the pages opened here are files of the tests.
     switches = ["--disable-gpu", *(["--no-sandbox"] * (os.geteuid() == 0))]
+    sync_api.expect.set_options(timeout=60_000)  # five seconds are few on a busy machine
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=switches)
         yield started

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.leaderboard.browser.conftest import PHONE
+from tests.leaderboard.browser.conftest import PHONE, expect
 from tests.site.conftest import ROOT, Site
 
 if TYPE_CHECKING:
@@ -58,21 +58,16 @@ def test_search_finds_words_from_a_disk(
 ) -> None:
     page.goto((site.folder / start).as_uri())
     page.locator("input[name=query]").fill(word)
-    links = page.locator(".md-search-result__item a")
-    links.first.wait_for(state="attached")
-    targets = [link.get_attribute("href") or "" for link in links.all()]
-    assert any(f"/{found}" in target for target in targets), targets
+    links = page.locator(f".md-search-result__item a[href*='/{found}']")
+    expect(links.first).to_be_attached()
 
 
 @pytest.mark.parametrize(("page", "first"), [({}, "default"), (DARK, "slate")], indirect=["page"])
 def test_colours_follow_the_system_until_one_chooses(page: Page, site: Site, first: str) -> None:
     page.goto((site.folder / "index.html").as_uri())
-    assert page.locator(f"body[data-md-color-scheme={first}]").count() == 1
-    seen = []
-    for _ in range(3):
+    for scheme in (first, "default", "slate", first):
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", scheme)
         page.locator("label[for^=__palette]:visible").click()
-        seen.append(page.locator("body").get_attribute("data-md-color-scheme"))
-    assert seen == ["default", "slate", first]
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
@@ -85,4 +80,4 @@ def test_pages_fit_a_phone_and_their_code_can_be_copied(page: Page, site: Site) 
         )
         assert page.evaluate("document.documentElement.scrollWidth") == 390, name
         blocks = page.locator(".highlight pre > code").count()
-        assert page.locator(".highlight button[data-clipboard-target]").count() == blocks, name
+        expect(page.locator(".highlight button[data-clipboard-target]")).to_have_count(blocks)

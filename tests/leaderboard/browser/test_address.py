@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.leaderboard.browser.conftest import ARABIC
+from tests.leaderboard.browser.conftest import ARABIC, expect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 SHOWN = """() => { const visible = (e) => e.checkVisibility();
-  return [...document.querySelectorAll("#board table.board")].filter(visible).map((table) => [
+  const tables = [...document.querySelectorAll("#board table.board")].filter(visible);
+  return JSON.stringify(tables.map((table) => [
     table.caption.innerText,
     [...table.tHead.rows[0].cells].filter(visible).map((head) => head.innerText),
     [...table.querySelectorAll("tbody .name")].filter(visible).map((name) => name.innerText),
     [...table.querySelectorAll(".interval")].filter(visible).length,
-    [...table.querySelectorAll("[aria-sort]")].map((head) => head.ariaSort)]); }"""
+    [...table.querySelectorAll("[aria-sort]")].map((head) => head.ariaSort)])); }"""
 
 
-def shown(page: Page) -> Any:
-    """Return the captions, heads, names and numbers of intervals that a reader sees."""
-    return page.evaluate(SHOWN)
+def shown(page: Page) -> str:
+    """Return the captions, heads, names and numbers of intervals that a reader sees, as JSON."""
+    return str(page.evaluate(SHOWN))
+
+
+def shows(page: Page, wanted: str) -> None:
+    """Wait until a reader sees what was `shown` before."""
+    page.wait_for_function(f"wanted => ({SHOWN})() === wanted", arg=wanted)
 
 
 def state(page: Page) -> list[tuple[str, str]]:
@@ -82,11 +89,10 @@ def test_back_undoes_one_choice(look: Look, marked: Path) -> None:
     page.wait_for_selector("#view h2")
     for step in reversed(steps):
         page.go_back()
-        page.wait_for_selector("#board:not([hidden])")
-        assert shown(page) == step
+        shows(page, step)
     page.go_forward()
     page.go_forward()
-    assert shown(page) == steps[2]
+    shows(page, steps[2])
     assert page.locator("#filter-name").input_value() == "leaky"
 
 
@@ -97,12 +103,11 @@ def test_the_way_back_from_a_view_keeps_the_state(look: Look, marked: Path) -> N
     for address in ("#/model/measured-leaky", "#/task/measured-did-ADI5-accuracy"):
         page.evaluate("address => { location.hash = address; }", address)
         page.get_by_text("← all models").click()
-        page.wait_for_selector("#board:not([hidden])")
-        assert shown(page) == found
+        shows(page, found)
     page.locator("#home").click()
-    page.wait_for_url("**#/")
-    assert page.locator("#filter-name").input_value() == ""
-    assert len(shown(page)[0][2]) > len(found[0][2])
+    expect(page.locator("#filter-name")).to_have_value("")
+    assert page.url.endswith("#/")
+    assert len(json.loads(shown(page))[0][2]) > len(json.loads(found)[0][2])
 
 
 @pytest.mark.parametrize("state", [
@@ -118,7 +123,7 @@ def test_odd_addresses_do_no_harm(look: Look, marked: Path, state: str) -> None:
     if "size=&" not in state and "name=%" not in state:  # those two ask for nothing on purpose
         assert page.locator("#show-all").is_hidden()
     page.locator("#home").click()
-    assert page.locator("#measured-table tbody .name > a:visible").count() == 4
+    expect(page.locator("#measured-table tbody .name > a:visible")).to_have_count(4)
 
 
 def test_captions_say_what_the_filters_leave(look: Look, marked: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.leaderboard.browser.conftest import PHONE, Look, Site
+from tests.leaderboard.browser.conftest import PHONE, Look, Site, expect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,6 +165,7 @@ def test_differences_to_the_paper_in_words_and_colour(look: Look, marked: Path) 
         assert len(colours) == 3
         page.evaluate("location.hash = '#/model/measured-HuBERT-L'")
     page.evaluate("location.hash = '#/task/measured-asr-MGB2-wer'")
+    expect(page.locator("#view h2")).to_contain_text("MGB")
     assert page.locator("#view .better").inner_text() == words["better"]
 
 
@@ -185,7 +186,7 @@ def test_licence_and_links(look: Look, marked: Path) -> None:
     page = look.open(marked)
     for root in ("#measured-table", "#view"):
         links = page.locator(f"{root} a[href^=https]")
-        assert links.count() == 2
+        expect(links).to_have_count(2)
         for link in links.all():
             assert link.get_attribute("rel") == "noopener noreferrer"
             assert link.get_attribute("target") == "_blank"

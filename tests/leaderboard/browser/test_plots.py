@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.leaderboard.browser.conftest import PHONE
+from tests.leaderboard.browser.conftest import PHONE, expect
 from tests.leaderboard.browser.test_table import tab_to
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def test_a_pointer_is_told(look: Look, site: Site, kind: str) -> None:
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= page.viewport_size["width"]  # type: ignore[index]
     page.mouse.move(2, 2)
-    assert tip.is_hidden()
+    expect(tip).to_be_hidden()
 
 
 def test_a_mark_leads_to_its_model(look: Look, site: Site) -> None:
     page = look.open(site.files.html)
     page.mouse.click(*center(spot(page, "02-did-tones-parameters", "student")))
     assert page.locator("#view h2").inner_text() == "student"
-    assert page.locator(TIP).is_hidden()
+    expect(page.locator(TIP)).to_be_hidden()
 
 
 def test_keys_walk_the_marks(look: Look, site: Site) -> None:
@@ -149,8 +149,8 @@ def test_plots_of_a_task_stand_on_its_page(look: Look, site: Site) -> None:
     page = look.open(site.files.html)
     before = page.locator("#board figure").count()
     page.evaluate("location.hash = '#/task/reported-asr-MGB2-wer'")
-    assert page.locator("#view .plot").count() == 2
+    expect(page.locator("#view .plot")).to_have_count(2)
     page.mouse.move(*center(page.locator("#view .spot").first))
-    assert page.locator(TIP).is_visible()
+    expect(page.locator(TIP)).to_be_visible()
     page.locator("#home").click()
-    assert page.locator("#board figure").count() == before
+    expect(page.locator("#board figure")).to_have_count(before)

@@ -92,6 +92,7 @@ def test_compare_shows_the_paired_test(look: Look, site: Site) -> None:
     pick.nth(names.index("student")).check()
     pick.nth(names.index("fbank")).check()
     page.locator("#compare-link").click()
+    page.wait_for_selector("#view h2")
     assert page.url.endswith(site.hashes["compare"])
     row = page.locator("#view tbody tr", has_text="tones").filter(has_text="DID").first
     cells = row.locator("td").all_inner_texts()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.leaderboard.browser.conftest import ARABIC, PHONE, VIEWS, Look, Site
+from tests.leaderboard.browser.conftest import ARABIC, PHONE, VIEWS, Look, Site, expect
 from tests.leaderboard.conftest import HOSTILE
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_one_view_at_a_time(look: Look, site: Site, view: str) -> None:
     assert page.locator("#view").is_visible() is (view not in {"board", "dense"})
     assert page.locator("main:visible table.board").count() >= 1
     page.locator("#home").click()
-    assert page.locator("#board").is_visible()
+    expect(page.locator("#board")).to_be_visible()
 
 
 def test_unknown_addresses_are_told(look: Look, site: Site) -> None:
@@ -82,6 +82,7 @@ def test_hostile_names_are_text(look: Look, site: Site) -> None:
     assert page.locator("#view h2").inner_text() == shown
     assert "alert(1)" in page.title()
     page.go_back()
+    expect(page.locator("#board")).to_be_visible()
     page.evaluate("""() => { const boxes = document.querySelectorAll("#measured-table input.pick");
         for (const box of boxes) if (box.ariaLabel.includes("script")) box.click();
         for (const box of boxes) if (box.ariaLabel.includes("student")) box.click(); }""")
