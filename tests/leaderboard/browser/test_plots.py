@@ -28,11 +28,25 @@ def spot(page: Page, name: str, model: str) -> Locator:
     return plot(page, name).locator(f'.spot[href$="-{model}"]')
 
 
-def center(found: Locator) -> tuple[float, float]:
-    found.evaluate("each => each.scrollIntoView({ block: 'center', behavior: 'instant' })")
-    box = found.locator(":scope > :not(title, .span)").first.bounding_box()
-    assert box
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+def mark(spot: Locator) -> Locator:
+    """Bring into sight and return what is drawn of a mark.
+
+    Who then hovers over it or clicks waits until the page stands still: scrolling hushes a mark.
+    """
+    spot.evaluate("spot => spot.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    return spot.locator(":scope > :not(title, .span)").first
+
+
+def until(page: Page, name: str, *, dim: bool) -> None:
+    """Wait until a plot in sight has faded marks, or none: it fades only as it comes into sight.
+
+    It is scrolled to again and again: what is laid out above it meanwhile pushes it away.
+    """
+    page.wait_for_function(
+        """([plot, dim]) => { plot.scrollIntoView({ block: "center", behavior: "instant" });
+        return Boolean(plot.querySelector(".dim")) === dim; }""",
+        arg=[plot(page, name).element_handle(), dim],
+    )
 
 
 @pytest.mark.parametrize("kind", ["bars", "parameters"])
@@ -40,7 +54,7 @@ def test_a_pointer_is_told(look: Look, site: Site, kind: str) -> None:
     """Model, figure, interval and size stand in words, and go when the pointer goes."""
     page = look.open(site.files.html)
     found = spot(page, f"02-did-tones-{kind}", "student")
-    page.mouse.move(*center(found))
+    mark(found).hover()
     tip = page.locator(TIP)
     assert tip.locator("strong").inner_text() == "student"
     (row,) = (row for row in site.files.board.measured.rows if row.model == "student")
@@ -59,7 +73,7 @@ def test_a_pointer_is_told(look: Look, site: Site, kind: str) -> None:
 
 def test_a_mark_leads_to_its_model(look: Look, site: Site) -> None:
     page = look.open(site.files.html)
-    page.mouse.click(*center(spot(page, "02-did-tones-parameters", "student")))
+    mark(spot(page, "02-did-tones-parameters", "student")).click()
     assert page.locator("#view h2").inner_text() == "student"
     expect(page.locator(TIP)).to_be_hidden()
 
@@ -99,10 +113,8 @@ def test_models_that_filters_hide_fade(look: Look, site: Site) -> None:
     page = look.open(site.files.html)
     page.fill("#filter-name", "stud")
     name = "02-did-tones-parameters"
-    for each in ("02-did-tones-bars", name, "00-overview"):  # a plot fades as it comes into sight
-        center(spot(page, each, "student"))
-        dim = plot(page, each).locator(".spot.dim").first
-        dim.wait_for(state="attached")
+    for each in ("02-did-tones-bars", name, "00-overview"):
+        until(page, each, dim=True)
     assert "dim" in (spot(page, name, "fbank").get_attribute("class") or "")
     assert "dim" not in (spot(page, name, "student").get_attribute("class") or "")
     for kind in ("02-did-tones-bars", "00-overview"):
@@ -117,20 +129,19 @@ def test_models_that_filters_hide_fade(look: Look, site: Site) -> None:
     page.keyboard.press("ArrowDown")  # no other is left to walk to
     assert page.locator(TIP).locator("strong").inner_text() == "student"
     page.fill("#filter-name", "")
-    plot(page, "00-overview").locator(".dim").first.wait_for(state="detached")
-    center(spot(page, name, "student"))
-    plot(page, name).locator(".dim").first.wait_for(state="detached")
+    for each in ("00-overview", name):
+        until(page, each, dim=False)
 
 
 @pytest.mark.parametrize("look", [PHONE], ids=["390 px"], indirect=True)
 def test_a_finger_is_told_before_it_leaves(look: Look, site: Site) -> None:
     """Nothing hovers: the first tap tells, the second on the same mark opens the model."""
     page = look.open(site.files.html)
-    place = center(spot(page, "02-did-tones-bars", "student"))
-    page.touchscreen.tap(*place)
+    found = mark(spot(page, "02-did-tones-bars", "student"))
+    found.tap()
     assert page.locator(TIP).locator("strong").inner_text() == "student"
     assert page.locator("#board").is_visible()
-    page.touchscreen.tap(*place)
+    found.tap()
     assert page.locator("#view h2").inner_text() == "student"
 
 
@@ -150,7 +161,7 @@ def test_plots_of_a_task_stand_on_its_page(look: Look, site: Site) -> None:
     before = page.locator("#board figure").count()
     page.evaluate("location.hash = '#/task/reported-asr-MGB2-wer'")
     expect(page.locator("#view .plot")).to_have_count(2)
-    page.mouse.move(*center(page.locator("#view .spot").first))
+    mark(page.locator("#view .spot").first).hover()
     expect(page.locator(TIP)).to_be_visible()
     page.locator("#home").click()
     expect(page.locator("#board figure")).to_have_count(before)
