@@ -15,7 +15,9 @@ from harness_bench.cli.options import (
     Paths,
     Texts,
     arg,
+    cuts_given,
     dumped,
+    in_file,
     opt,
     out_file,
     out_folder,
@@ -25,7 +27,9 @@ from harness_bench.core.sanitize import escaped
 
 verbs = Verbs("Data")
 
-Folders = Annotated[list[Path], arg("Folders written by `prepare` or `shard`.")]
+Folders = Annotated[
+    list[Path], arg("Folders written by `prepare` or `shard`.", callback=cuts_given)
+]
 
 
 @verbs.command()
@@ -69,7 +73,7 @@ def prepare(
         Texts, opt("Skip utterances without this field, such as text; may be repeated.")
     ] = None,
     exclude: Annotated[
-        Paths, opt("File of utterance ids to skip, one per line; may be repeated.")
+        Paths, in_file("File of utterance ids to skip, one per line; may be repeated.")
     ] = None,
     max_skipped: Annotated[
         float, opt("Fail if more than this share of the utterances is skipped, 0 to 1.")
@@ -111,7 +115,8 @@ def corpora_doctor(
         str, opt("Audio to decode: all, none, or the number of utterances per split.")
     ] = "all",
     known: Annotated[
-        Path | None, opt("TOML of expected figures; default: the published ones of the corpus.")
+        Path | None,
+        in_file("TOML of expected figures; default: the published ones of the corpus."),
     ] = None,
     table1: Annotated[
         bool, opt("Compare hours with Table 1 of the paper, and do nothing else.", "--table1")
@@ -275,7 +280,7 @@ def subset(
 
 @verbs.command()
 def shard(
-    cuts: Annotated[Path, arg("Folder written by `harness-bench prepare`.")],
+    cuts: Annotated[Path, arg("Folder written by `harness-bench prepare`.", callback=cuts_given)],
     out: Out,
     *,
     split: Annotated[str, opt("Split to read.")] = "train",

@@ -15,10 +15,12 @@ from harness_bench.cli.options import (
     cuts_given,
     in_file,
     left_out,
+    model_given,
     new_folder,
     opt,
     out_folder,
     refuse,
+    some_given,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def probe(
             "--checkpoint",
             "-k",
             panel="Input",
+            callback=model_given(),
         ),
     ] = None,
     lr: Annotated[
@@ -253,13 +256,21 @@ def _numbers[N: (int, float)](text: str, option: str, kind: type[N]) -> list[N]:
 @verbs.command()
 def predict(
     head: Annotated[
-        Path, arg("Folder of `probe`, its dev-best.ckpt, or an exported head (folder, OWNER/NAME).")
+        Path,
+        arg(
+            "Folder of `probe`, its dev-best.ckpt, or an exported head (folder, OWNER/NAME).",
+            callback=model_given(
+                "Give a folder that `harness-bench probe` wrote, its dev-best.ckpt, or an exported "
+                "head: its folder, or OWNER/NAME[@REVISION] of the Hugging Face Hub."
+            ),
+        ),
     ],
-    audio: Annotated[list[Path], arg("Audio files to classify.")],
+    audio: Annotated[list[Path], arg("Audio files to classify.", callback=some_given)],
     *,
     top: Annotated[int, opt("Number of classes to print per file.", min=1)] = 3,
     upstream_checkpoint: Annotated[
-        Path | None, opt("Checkpoint of the upstream, if it was moved.")
+        Path | None,
+        opt("Checkpoint of the upstream, if it was moved.", callback=model_given()),
     ] = None,
     as_json: Annotated[bool, opt("Print one JSON object per line.", "--json")] = False,
 ) -> None:
@@ -308,9 +319,16 @@ def predict(
 @verbs.command()
 def transcribe(
     model: Annotated[
-        Path, arg("Model pack (.zip or unpacked), folder of the ASR recipe, or exported graph.")
+        Path,
+        arg(
+            "Model pack (.zip or unpacked), folder of the ASR recipe, or exported graph.",
+            callback=model_given(
+                "Give a model pack (.zip or unpacked), the folder of a training, or "
+                "OWNER/NAME[@REVISION] of the Hugging Face Hub."
+            ),
+        ),
     ],
-    audio: Annotated[list[Path], arg("Audio files, or folders of them.")],
+    audio: Annotated[list[Path], arg("Audio files, or folders of them.", callback=some_given)],
     *,
     style: Annotated[
         Format,
@@ -364,7 +382,8 @@ def transcribe(
         str, opt("File of the weights in a folder of the ASR recipe.", panel="Input")
     ] = "valid.acc.ave.pth",
     upstream_checkpoint: Annotated[
-        Path | None, opt("Checkpoint of the frontend, if it was moved.", panel="Input")
+        Path | None,
+        opt("Checkpoint of the frontend, if it was moved.", panel="Input", callback=model_given()),
     ] = None,
 ) -> None:
     """Transcribe recordings of any length, with word times.

@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 import typer
 
 from harness_bench.cli.help import Verbs
-from harness_bench.cli.options import Json, Out, Texts, arg, opt, out_folder, refuse
+from harness_bench.cli.options import (
+    Json,
+    Out,
+    Texts,
+    arg,
+    cuts_given,
+    given,
+    in_file,
+    model_given,
+    opt,
+    out_folder,
+    refuse,
+    results_given,
+)
 
 verbs = Verbs("Models")
 
@@ -34,7 +47,7 @@ def export(
         opt("Precision of the weights; float16 is for frozen use and omits the pretraining head."),
     ] = "float32",
     card: Annotated[
-        Path | None, opt("TOML with licences and figures for the model card (README.md).")
+        Path | None, in_file("TOML with licences and figures for the model card (README.md).")
     ] = None,
     results: Annotated[
         Path | None,
@@ -49,12 +62,16 @@ def export(
         opt("Export an ONNX graph, which runs without torch, or a TorchScript graph."),
     ] = None,
     cuts: Annotated[
-        Path | None, opt("With --to: prepared cuts on which the graph is scored.")
+        Path | None,
+        opt("With --to: prepared cuts on which the graph is scored.", callback=cuts_given),
     ] = None,
     split: Annotated[str, opt("With --to: split of --cuts.")] = "test",
     upstream_checkpoint: Annotated[
         Path | None,
-        opt("With --to: checkpoint of the upstream of a head or ASR model, if it was moved."),
+        opt(
+            "With --to: checkpoint of the upstream of a head or ASR model, if it was moved.",
+            callback=model_given(),
+        ),
     ] = None,
 ) -> None:
     """Export a run as a checkpoint folder, or as a graph.
@@ -69,6 +86,10 @@ def export(
       harness-bench export facebook/hubert-base-ls960@main models/hubert_base
       harness-bench export runs/did models/did_int8 --to onnx-int8 --cuts cuts/adi5
     """
+    if not random:
+        from harness_bench.models.hub import check_known
+
+        check_known(run, "RUN")
     if to is not None:
         if random or dtype != "float32" or card is not None:
             refuse("--to", "it cannot be combined with --random, --dtype or --card; export that "
@@ -98,9 +119,11 @@ def export(
 
 @verbs.command()
 def check_model(
-    model: Annotated[str, arg("Checkpoint, named model, or OWNER/NAME[@REVISION].")],
+    model: Annotated[
+        str, arg("Checkpoint, named model, or OWNER/NAME[@REVISION].", callback=model_given())
+    ],
     audio: Annotated[
-        Path | None, arg("Audio file to check it on; default: generated audio.")
+        Path | None, arg("Audio file to check it on; default: generated audio.", callback=given())
     ] = None,
     *,
     costs: Annotated[bool, opt("Also measure speed and memory.", "--costs/--no-costs")] = True,
@@ -133,11 +156,17 @@ def check_model(
 
 @verbs.command()
 def efficiency(
-    folders: Annotated[list[Path], arg("Checkpoints, named models, or OWNER/NAME[@REVISION].")],
+    folders: Annotated[
+        list[Path],
+        arg("Checkpoints, named models, or OWNER/NAME[@REVISION].", callback=model_given()),
+    ],
     *,
-    teacher: Annotated[Path | None, opt("Checkpoint of the teacher to compare with.")] = None,
+    teacher: Annotated[
+        Path | None, opt("Checkpoint of the teacher to compare with.", callback=model_given())
+    ] = None,
     results: Annotated[
-        Path | None, opt("With --teacher: folder of results, for retention.")
+        Path | None,
+        opt("With --teacher: folder of results, for retention.", callback=results_given),
     ] = None,
     into: Annotated[
         Path | None,
@@ -172,14 +201,24 @@ def efficiency(
 
 @verbs.command()
 def push(
-    folder: Annotated[Path, arg("Folder of `harness-bench export`, or in transformers' format.")],
+    folder: Annotated[
+        Path,
+        arg(
+            "Folder of `harness-bench export`, or in transformers' format.",
+            callback=given("folder", "`harness-bench export` writes such a folder."),
+        ),
+    ],
     repo: Annotated[str, arg("Repository OWNER/NAME on the Hugging Face Hub.")],
     *,
     dry_run: Annotated[
         bool, opt("Show the files and the model card; upload nothing.", "--dry-run")
     ] = False,
     results: Annotated[
-        Path | None, opt("Folder of results; those of the same weights go into the model card.")
+        Path | None,
+        opt(
+            "Folder of results; those of the same weights go into the model card.",
+            callback=results_given,
+        ),
     ] = None,
     licence: Annotated[str, opt("SPDX licence of the weights; default: the card's.")] = "",
     language: Annotated[Texts, opt("ISO 639-1 language code; may be repeated.")] = None,

@@ -58,16 +58,54 @@ def given(kind: Kind = "file", way_out: str = "") -> Callable[..., Any]:
     `way_out` is a sentence that says what writes such an input.
     """
 
-    def check(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    def check(path: Path, called: str) -> None:
         from harness_bench.core.files import check_given
 
-        paths = value if isinstance(value, list | tuple) else [value]
-        for path in () if ctx.resilient_parsing else paths:
-            if path is not None:
-                check_given(path, _called(param), kind, way_out)
+        check_given(path, called, kind, way_out)
+
+    return _each(check)
+
+
+def model_given(way_out: str = "") -> Callable[..., Any]:
+    """Return a typer callback that refuses what is no model: no path, no name, none of the Hub.
+
+    `way_out` is a sentence that says what to give; default: a checkpoint.
+    """
+
+    def check(path: Path, called: str) -> None:
+        from harness_bench.models.hub import check_known
+
+        check_known(path, called, way_out)
+
+    return _each(check)
+
+
+def _each(check: Callable[[Path, str], None]) -> Callable[..., Any]:
+    """Return a typer callback that checks a value, or each of several."""
+
+    def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+        values = value if isinstance(value, list | tuple) else [value]
+        for one in () if ctx.resilient_parsing else values:
+            if one is not None:
+                check(one, _called(param))
         return value
 
-    return check
+    return checked
+
+
+def some_given(ctx: typer.Context, param: typer.CallbackParam, value: list[Path]) -> list[Path]:
+    """Refuse inputs of which none exists; of several, the verb tells which it leaves out."""
+    if not ctx.resilient_parsing and not any(path.exists() for path in value):
+        from harness_bench.core.files import check_given
+
+        check_given(value[0], _called(param), "file or folder")
+    return value
+
+
+def _iteration(path: Path, called: str) -> None:
+    from harness_bench.pretrain.config import check_iteration
+
+    check_iteration(path, called)
 
 
 def in_file(text: str, *flags: str, **rules: Any) -> Any:
@@ -92,6 +130,10 @@ Out = Annotated[Path, arg("Folder to write.", callback=new_folder)]
 cuts_given = given("folder", "`harness-bench prepare CORPUS FROM TO` writes such a folder.")
 results_given = given(
     "folder", "`harness-bench probe` and `score asr --results` write result files."
+)
+iteration_given = _each(_iteration)
+study_given = given(
+    "folder", "`harness-bench study` and `demo` write such a folder some seconds after their start."
 )
 
 

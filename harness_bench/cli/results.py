@@ -21,6 +21,7 @@ from harness_bench.cli.options import (
     opt,
     out_folder,
     results_given,
+    some_given,
 )
 
 verbs = Verbs("Results")
@@ -90,7 +91,7 @@ def results_add(
 
 @records_app.command("validate")
 def results_validate(
-    paths: Annotated[list[Path], arg("Result files, or folders of them.")],
+    paths: Annotated[list[Path], arg("Result files, or folders of them.", callback=some_given)],
     *,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness_bench.cli.help import Verbs
-from harness_bench.cli.options import Json, opt, out_folder
+from harness_bench.cli.options import Json, given, in_file, opt, out_folder
 from harness_bench.cli.study import run_study
 
 verbs = Verbs("Start")
@@ -18,14 +18,18 @@ verbs = Verbs("Start")
 @verbs.command()
 def demo(
     data: Annotated[
-        Path | None, opt("TOML of a study on your own data; default: synthetic speech.")
+        Path | None, in_file("TOML of a study on your own data; default: synthetic speech.")
     ] = None,
     out: Annotated[Path | None, out_folder("Run folder; default: runs/<name>.")] = None,
     jobs: Annotated[
         int | None, opt("Single-threaded jobs at a time; default: one per CPU core.", min=1)
     ] = None,
     data_root: Annotated[
-        Path | None, opt("Folder that contains the data; default: the TOML's data_root.")
+        Path | None,
+        opt(
+            "Folder that contains the data; default: the TOML's data_root.",
+            callback=given("folder"),
+        ),
     ] = None,
     seed: Annotated[
         int | None,

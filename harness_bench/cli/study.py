@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, override
 
 import typer
 
 from harness_bench.cli.help import VerbGroup, Verbs
-from harness_bench.cli.options import Json, Texts, arg, dumped, opt, out_folder, refuse
+from harness_bench.cli.options import (
+    Json,
+    Texts,
+    arg,
+    dumped,
+    given,
+    opt,
+    out_folder,
+    refuse,
+    study_given,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +53,16 @@ verbs.group("study", study_app)
 _alone = Verbs("Studies")  # listed behind the group
 verbs.add_typer(_alone)
 Folder = Annotated[
-    Path | None, arg("Folder of a study; default: the study below runs/ that ran last.")
+    Path | None,
+    arg("Folder of a study; default: the study below runs/ that ran last.", callback=study_given),
 ]
 
 
 @study_app.command(_RUN)
 def run(
-    file: Annotated[Path, arg("TOML of the study; docs/study.md lists its keys.")],
+    file: Annotated[
+        Path, arg("TOML of the study; docs/study.md lists its keys.", callback=given())
+    ],
     out: Annotated[Path | None, out_folder("Folder of the study; default: runs/<name>.")] = None,
     *,
     dry_run: Annotated[
@@ -130,26 +142,14 @@ def _drive(
 ) -> NoReturn:  # fmt: skip
     from rich.console import Console
 
-    console = Console(stderr=True)
-    _say_where(console, study.out)
     from harness_bench.study.drive import drive, engine_of
 
+    console = Console(stderr=True)
     look = drive(
         study, console=console, engine=engine_of(study, engine, jobs), only=only, minutes=minutes
     )
     show_end(look)
     raise typer.Exit(0 if look.whole else 1)
-
-
-def _say_where(console: Console, out: Path) -> None:
-    """Say where a study is, and how to watch, stop and resume it, before anything is planned."""
-    short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
-    watch = shlex.join(["harness-bench", "study", "status", str(short), "--follow"])
-    console.print(
-        f"Study: {short}\nTo watch it from another shell: {watch}\n"
-        "Ctrl-C stops it; the same command resumes it.",
-        soft_wrap=True, markup=False, highlight=False,
-    )  # fmt: skip
 
 
 @_alone.command()
@@ -161,7 +161,12 @@ def run_all(
             "checkpoint, such as fbank."
         ),
     ],
-    study: Annotated[Path, arg("Folder of a study, whose tasks and leaderboard the model joins.")],
+    study: Annotated[
+        Path,
+        arg(
+            "Folder of a study, whose tasks and leaderboard the model joins.", callback=study_given
+        ),
+    ],
     *,
     name: Annotated[str, opt("Name of the leaderboard row; default: from MODEL.")] = "",
     upstream: Annotated[

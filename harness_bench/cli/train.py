@@ -13,6 +13,10 @@ from harness_bench.cli.options import (
     Json,
     Out,
     arg,
+    cuts_given,
+    given,
+    iteration_given,
+    model_given,
     new_folder,
     opt,
     out_file,
@@ -21,18 +25,34 @@ from harness_bench.cli.options import (
 
 verbs = Verbs("Pretraining")
 
-Cuts = Annotated[Path, arg("Folder written by `harness-bench prepare` or `shard`.")]
-LabelFolder = Annotated[Path, arg("Folder written by `harness-bench labels`.")]
-IterationFile = Annotated[Path, arg("TOML of one iteration, or a preset's name.")]
-FamilyFile = Annotated[Path, arg("TOML of the family; docs/config.md lists its keys.")]
+Cuts = Annotated[
+    Path, arg("Folder written by `harness-bench prepare` or `shard`.", callback=cuts_given)
+]
+LabelFolder = Annotated[
+    Path,
+    arg(
+        "Folder written by `harness-bench labels`.",
+        callback=given("folder", "`harness-bench labels CONFIG CUTS OUT` writes such a folder."),
+    ),
+]
+IterationFile = Annotated[
+    Path, arg("TOML of one iteration, or a preset's name.", callback=iteration_given)
+]
+FamilyFile = Annotated[
+    Path, arg("TOML of the family; docs/config.md lists its keys.", callback=given())
+]
 FamilyCuts = Annotated[
-    Path | None, arg("Folder written by `prepare` or `shard`; default: the family's [data].")
+    Path | None,
+    arg(
+        "Folder written by `prepare` or `shard`; default: the family's [data].", callback=cuts_given
+    ),
 ]
 Teacher = Annotated[
     Path | None,
     opt(
         "Teacher of the iteration: checkpoint, named model, or OWNER/NAME[@REVISION]; needed where "
-        "labels come from hidden states or weights from a teacher."
+        "labels come from hidden states or weights from a teacher.",
+        callback=model_given(),
     ),
 ]
 Split = Annotated[str, opt("Split of CUTS to read.", panel="Input")]
@@ -80,8 +100,17 @@ def models(*, as_json: Json = False) -> None:
 
 @verbs.command()
 def augment_preview(
-    config: Annotated[Path, arg("TOML with a table [pretrain.augment], or the name of a preset.")],
-    audio: Annotated[Path, arg("Audio file, or folder written by `prepare`.")],
+    config: Annotated[
+        Path,
+        arg(
+            "TOML with a table [pretrain.augment], or the name of a preset.",
+            callback=iteration_given,
+        ),
+    ],
+    audio: Annotated[
+        Path,
+        arg("Audio file, or folder written by `prepare`.", callback=given("file or folder")),
+    ],
     out: Out,
     *,
     seed: Annotated[int, opt("Seed of all random draws.", min=0)] = 0,
@@ -317,7 +346,11 @@ def figure2(
 @verbs.command()
 def curves(
     runs: Annotated[
-        list[Path], arg("Folders of pretraining runs or iterations, or folders of `probe`.")
+        list[Path],
+        arg(
+            "Folders of pretraining runs or iterations, or folders of `probe`.",
+            callback=given("folder"),
+        ),
     ],
     out: Annotated[Path, out_file("Plot to write: .png, .svg or .pdf.")],
     *,

@@ -16,6 +16,8 @@ from typing import Any, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from harness_bench.core.files import check_given
+
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -24,8 +26,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; a missing or broken one is a `ValueError` that says where it breaks."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ValueError(f"There is no config file {path}.") from error
+    except (FileNotFoundError, IsADirectoryError):
+        check_given(path, "Config file", "file")
+        raise
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
 
@@ -36,8 +39,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ValueError(f"There is no config file {path}.") from error
+    except (FileNotFoundError, IsADirectoryError):
+        check_given(path, "Config file", "file")
+        raise
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from error
     if found is not None and not isinstance(found, dict):

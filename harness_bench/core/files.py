@@ -89,16 +89,22 @@ def check_given(
         if lacking.is_symlink():
             raise ValueError(f"{name} {path}: {lacking} is a link to {lacking.readlink()}, which "
                              "does not exist.")  # fmt: skip
-        folder = lacking.parent
-        names = [each.name for each in islice(folder.iterdir(), _LISTED)]
+        advice = [each for each in (did_you_mean(path), way_out) if each]
     except OSError as error:
         raise ValueError(f"{name} {path} cannot be read: {error.strerror or error}.") from error
-    similar = " or ".join(str(folder / one) for one in get_close_matches(lacking.name, names))
-    advice = [f"Did you mean {similar}?"] * bool(similar) + [way_out] * bool(way_out)
     raise ValueError(
-        f"{name} {path}: there is no such {kind}; {folder.absolute()} does not contain "
+        f"{name} {path}: there is no such {kind}; {lacking.parent.absolute()} does not contain "
         f"{lacking.name!r}. {' '.join(advice) or 'Check the path.'}"
     )
+
+
+def did_you_mean(path: Path) -> str:
+    """Ask for what lies where a path ends to exist and has a similar name; empty for none."""
+    lacking = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
+    folder = lacking.parent
+    names = [each.name for each in islice(folder.iterdir(), _LISTED)]
+    similar = " or ".join(str(folder / one) for one in get_close_matches(lacking.name, names))
+    return f"Did you mean {similar}?" if similar else ""
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

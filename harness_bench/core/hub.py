@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, override
 
+from harness_bench.core.files import did_you_mean
 from harness_bench.core.log import say
 
 if TYPE_CHECKING:
@@ -164,16 +165,21 @@ def _told(source: Repository, way_out: str) -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ValueError(
-            f"There is no folder or file {source} here, and the Hugging Face Hub has no such "
-            f"{kind}, or you may not read it. Log in with `hf auth login` if it is private{end}"
+            f"{_not_here(source)} The Hugging Face Hub has no such {kind} either, or you may not "
+            f"read it. Log in with `hf auth login` if it is private{end}"
         ) from error
     except (OSError, errors.HTTPError) as error:
         type_of = "" if kind == "model" else f"--repo-type {kind} "
         raise ValueError(
-            f"There is no folder or file {source} here, it is not complete in the local cache, and "
-            f"it could not be fetched from the Hugging Face Hub ({said(error)}). Run this again, "
-            f"or `hf download {type_of}{source.repo}` where there is a network{end}"
+            f"{_not_here(source)} The local cache does not hold all of it, and it could not "
+            f"be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
+            f"`hf download {type_of}{source.repo}` where there is a network{end}"
         ) from error
+
+
+def _not_here(source: Repository) -> str:
+    """Say that a path of this form is none, either: a folder's name may have been mistyped."""
+    return f"There is no folder or file {source} here. {did_you_mean(Path(source.repo))}".rstrip()
 
 
 def said(error: Exception) -> str:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from harness_bench.audio.frames import SAMPLE_RATE, frame_count
 from harness_bench.audio.io import read_waveform
 from harness_bench.core.code_digest import code_digest
-from harness_bench.core.files import digest_file, digest_strings, read_settings
+from harness_bench.core.files import check_given, digest_file, digest_strings, read_settings
 from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models import hub
 from harness_bench.models.layers import MEAN, Layers, checked_layers
@@ -271,6 +271,7 @@ def _nested(path: Path) -> dict[str, Any]:
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
     """Raise the ValueError that says why a path is none of the known `model_type`s."""
+    check_given(path, "Model", "file or folder")
     if path.is_file():
         raise ValueError(f"{path} is one file of a checkpoint: give its folder, {path.parent}.")
     if not (path / CONFIG).is_file():

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.core import hub as core_hub
 from harness_bench.core.config import STRICT, build, read_toml
-from harness_bench.core.files import read_settings
+from harness_bench.core.files import check_given, read_settings
 from harness_bench.core.log import say
 
 TABLE = Path(__file__).with_name("hub.toml")
@@ -138,17 +138,32 @@ def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, 
     return values
 
 
-def locate(model: str | Path) -> Path:
+def check_known(model: str | Path, called: str = "Model", way_out: str = "") -> None:
+    """Refuse what is no path that exists, no named model and no OWNER/NAME of the Hub; ask no host.
+
+    `called` is what the user calls it, and `way_out` says what may be given; default: a checkpoint.
+    """
+    path, text = Path(model), str(model)
+    if text in names() or source_of(path) or is_repository(text):
+        return
+    default = (
+        f"Give a checkpoint's folder, a named model ({', '.join(names())}), or "
+        "OWNER/NAME[@REVISION] of the Hugging Face Hub."
+    )
+    check_given(path, called, "file or folder", way_out or default)
+
+
+def locate(model: str | Path, called: str = "Model", way_out: str = "") -> Path:
     """Return the local path of a model as users name it.
 
     That is, in this order, a path that exists, a name of the family (`resolve`), or `OWNER/NAME` or
     `OWNER/NAME@REVISION` of the Hugging Face Hub, which is downloaded once and then found in its
     cache, also offline; of MMS also `OWNER/NAME/adapter.LANGUAGE.safetensors`. A path in the cache
     of then or of another machine, which heads and ASR models keep, is found again by its commit.
-    Anything else is returned as a path, for its reader to refuse.
 
     Raises:
-        ValueError: a model that is not to be had, or has no weights in safetensors.
+        ValueError: anything else (see `check_known`), or a model that is not to be had or has no
+            weights in safetensors.
     """
     path, text = Path(model), str(model)
     if path.exists():
@@ -161,6 +176,7 @@ def locate(model: str | Path) -> Path:
         text = source.replace("@", f"/{path.name}@") if path.suffix else source
     if (found := _REPOSITORY.fullmatch(text)) is not None:
         return _download(found["repo"], found["revision"], found["adapter"])
+    check_known(model, called, way_out)
     return path
 
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from harness_bench.audio.frames import FRAME_FIELD, FRAME_SHIFT
 from harness_bench.core.config import STRICT, build, read_toml, resolved
+from harness_bench.core.files import check_given
 from harness_bench.core.registry import modules_in
 from harness_bench.core.skipped import MAX_SKIPPED
 from harness_bench.models import hub
@@ -415,14 +416,18 @@ def _preset(name: str) -> dict[str, Any]:
     return read_toml(PRESETS / f"{name}.toml")
 
 
+def check_iteration(path: Path, called: str = "Config") -> None:
+    """Refuse what is neither a file nor the name of a preset."""
+    if str(path) not in preset_names():
+        way_out = f"Give a TOML file, or a preset: {', '.join(preset_names())}."
+        check_given(path, called, "file", way_out)
+
+
 def read_iteration(path: Path) -> IterationConfig:
     """Read one iteration from TOML, or a preset of the paper by its name."""
+    check_iteration(path)
     if str(path) in preset_names():
         return load_preset(str(path))
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is neither a TOML file nor a preset; presets: {', '.join(preset_names())}."
-        )
     return build(IterationConfig, _with_paths(read_toml(path), path.parent), source=str(path))
 
 

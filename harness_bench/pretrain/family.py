@@ -171,14 +171,13 @@ def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
         return made[name]
     if "/" not in name and name in hub.names():
         return hub.resolve(name)
-    path = hub.locate(name)
-    if not path.exists():
-        raise ValueError(
-            f"teacher = {name!r} is no iteration ({', '.join(made) or 'none'}), no checkpoint "
-            f"folder or file, no named model ({', '.join(hub.names())}), and no OWNER/NAME of the "
-            "Hugging Face Hub."
-        )
-    return path
+    iterations = f"an iteration ({', '.join(made)}), " if made else ""
+    return hub.locate(
+        name,
+        "Teacher",
+        f"Give {iterations}a checkpoint's folder or file, a named model "
+        f"({', '.join(hub.names())}), or OWNER/NAME[@REVISION] of the Hugging Face Hub.",
+    )
 
 
 def check_teacher(step: IterationConfig, path: Path) -> None:

@@ -136,7 +136,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         jobs: trials to run in parallel.
     """
     cuts, out = Path(cuts), Path(out)
-    given = None if checkpoint is None else locate(checkpoint)
+    given = None if checkpoint is None else locate(checkpoint, f"-u {upstream} -k")
     grid: dict[str, Any] = {
         "learning_rates": learning_rates, "seeds": seeds, "steps": steps, "layers": layers
     }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_bench.core.config import build
@@ -23,8 +25,7 @@ from harness_bench.study.task_base import RESULTS
 from harness_bench.study.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -68,19 +69,17 @@ def drive(
     until = None if minutes is None else time.time() + 60 * minutes
     check_writable(study.out, "--out")
     refuse_another(study)
-    with ExitStack() as planned:
+    with held(study.out), ExitStack() as planned:
+        say_where(console, study.out)
         planned.enter_context(planning(study.out))
         jobs, _ = with_guesses(study, plan(study))
         jobs = by_critical_path(jobs)
         chosen = select(jobs, only)
         require_gpus(chosen, engine)
         (study.out / RESULTS).mkdir(exist_ok=True)  # to be served from the beginning
-        with (
-            held(study.out),
-            session(
-                study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
-                chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
-            ),
+        with session(
+            study.out, jobs | chosen, keys(jobs) | keys(chosen), title=study.config.title,
+            chosen=chosen, engine=engine.kind, workers=workers_for(engine, chosen),
         ):  # fmt: skip
             planned.close()
             save_study(study)
@@ -126,10 +125,35 @@ def lacks_gpus(job: StudyJob, engine: EngineConfig) -> str:
     )
 
 
-def held(out: Path) -> AbstractContextManager[None]:
-    """Hold the study's folder; a second driver is a ValueError."""
+def say_where(console: Console, out: Path) -> None:
+    """Say where a study is, and how to watch, stop and resume it, before anything is planned."""
+    short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    console.print(
+        f"Study: {short}\nTo watch it from another shell: {_watching(short)}\n"
+        "Ctrl-C stops it; the same command resumes it.",
+        soft_wrap=True, markup=False, highlight=False,
+    )  # fmt: skip
+
+
+def _watching(out: Path) -> str:
+    return shlex.join(["harness-bench", "study", "status", str(out), "--follow"])
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold the study's folder; a second driver is a ValueError. A new one that stays empty goes."""
+    made = [each for each in (out, *out.parents) if not each.exists()]
+    lock = out / ".driver.lock"
     refusal = (
-        f"Another process runs the study in {out}: watch it with `harness-bench study status {out} "
-        "--follow`, or give another --out."
+        f"Another process runs the study in {out}: watch it with `{_watching(out)}`, or give "
+        "another --out."
     )
-    return alone(out / ".driver.lock", refusal)
+    with alone(lock, refusal):
+        try:
+            yield
+        finally:
+            if made and [*out.iterdir()] == [lock]:
+                lock.unlink()
+            for folder in made:
+                with suppress(OSError):  # it is not empty: the study has begun
+                    folder.rmdir()

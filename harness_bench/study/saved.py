@@ -8,7 +8,7 @@ import shlex
 import socket
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +52,12 @@ class SavedStudy:
 
 @contextmanager
 def planning(out: Path) -> Iterator[None]:
-    """Note in a study's folder that a driver plans it; remove new folders that stay empty."""
-    made = [each for each in (out, *out.parents) if not each.exists()]
-    out.mkdir(parents=True, exist_ok=True)
+    """Note in a study's folder that a driver plans it."""
     try:
         with Alive(out / PLANNING, {}):
             yield
     finally:
         (out / PLANNING).unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):  # it is not empty: the study has begun
-                folder.rmdir()
 
 
 def is_planned(out: Path) -> bool:

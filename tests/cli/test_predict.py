@@ -15,6 +15,8 @@ def test_json_is_valid_and_tells_what_was_left_out(
 ) -> None:
     """A program that reads it must get one object for each file, as of `transcribe`."""
     found = [Answer(Path("a.wav"), {"x": 1.0}), Answer(Path("b.wav"), {}, "cut off")]
+    monkeypatch.chdir(tmp_path)
+    Path("a.wav").touch()
     monkeypatch.setattr(predict, "predict", lambda *_, **__: iter(found))
     code, said, errors = run("predict", tmp_path, "a.wav", "b.wav", "--json")
     first, second = map(json.loads, said.splitlines())

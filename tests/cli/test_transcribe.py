@@ -23,6 +23,8 @@ COMMAND = ("transcribe", "model.zip")
 @pytest.fixture
 def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of three recordings; the model hears their names, and cannot read `bad`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / COMMAND[1]).touch()
     folder = tmp_path / "talks"
     for name in ("one.wav", "more/two.ogg", "bad.wav"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

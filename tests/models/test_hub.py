@@ -1,5 +1,6 @@
 """Models by OWNER/NAME@REVISION: the library's own client against a hub on loopback."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -214,7 +215,7 @@ def test_a_killed_download_is_never_taken_for_a_whole_one(
     assert arrived == expected
     with monkeypatch.context() as patch:
         offline(patch)
-        with pytest.raises(ValueError, match=f"{NAME}.*not complete in the local cache"):
+        with pytest.raises(ValueError, match=f"{NAME}.*The local cache does not hold all"):
             hub.locate(NAME)
     server.requests.clear()
     assert (hub.locate(NAME) / hub.WEIGHTS).read_bytes() == files[hub.WEIGHTS]
@@ -247,7 +248,7 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
             hub.locate(name)
     assert not server.fetched("pytorch_model.bin")
     offline(monkeypatch)
-    with pytest.raises(ValueError, match=r"lab/unseen.*not complete.*network"):
+    with pytest.raises(ValueError, match=r"lab/unseen.*local cache.*network"):
         hub.locate("lab/unseen")
 
 
@@ -261,8 +262,22 @@ def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(
     assert hub.locate(f"{NAME}@main") != Path(NAME)
     server.requests.clear()
     for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "fbank", "a/b@"):
-        assert hub.locate(text) == Path(text)
+        with pytest.raises(ValueError, match=re.escape(f"Model {Path(text)}: there is no such")):
+            hub.locate(text)
     assert not server.requests
+
+
+def test_a_mistyped_folder_is_guessed_though_it_has_the_form_of_a_repository(
+    server: Hub, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "models" / "harness_st")
+    for text in ("models/harnes_st", "./models/harnes_st"):
+        with pytest.raises(ValueError, match=r"Did you mean models/harness_st\?"):
+            hub.locate(text)
+    assert server.requests, "the first has the form of a name on the Hub"
+    offline(monkeypatch)
+    with pytest.raises(ValueError, match=r"Did you mean models/harness_st\?"):
+        hub.locate("models/harnes_st")
 
 
 def test_how_to_get_a_model_is_told_and_nobody_is_asked(

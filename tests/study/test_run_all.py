@@ -72,10 +72,11 @@ def test_a_model_that_joins_twice_is_one_row(out: Path) -> None:
 
 def test_a_model_is_noted_by_whoever_holds_the_folder(out: Path) -> None:
     """Not while another driver is at work there, which would lose it, or take it for its own."""
-    console = Console(file=io.StringIO())
+    console = Console(file=(said := io.StringIO()))
     first, second = joined(out, "mfcc"), joined(out, "harness_mini")
     with held(out), pytest.raises(ValueError, match="Another process"):
         drive(first, console=console, engine=EngineConfig(workers=1))
+    assert said.getvalue() == "", "how to watch and stop it is said of a study that runs"
     assert not (out / JOINED).exists()
     save_study(first)
     save_study(second)  # opened before the first was noted

@@ -321,11 +321,7 @@ def _parts(model: Path, unpacked: Path, opening: OpenOptions) -> _Parts:
         if (folder / CONFIG).is_file():
             weights = weights_of(folder, opening.model_file)
             return _Parts(folder / CONFIG, weights, folder)
-    if not model.exists():
-        raise ValueError(
-            f"{model} is no ASR model: there is no such file or folder. Give a model pack (.zip or "
-            "unpacked), the folder of a training, or OWNER/NAME of the Hugging Face Hub."
-        )
+    check_given(model, "ASR model", "file or folder")
     # A recipe's --expdir holds a folder for each training.
     below = ", ".join(str(one.parent) for one in sorted(model.glob("asr_*/config.yaml")))
     raise ValueError(
@@ -397,9 +393,7 @@ def _place_frontend(settings: dict[str, Any], parts: _Parts, opening: OpenOption
     told = Path(str(settings["checkpoint"]))
     places = [told if _is_named(told) else near(told, parts.root), parts.root / FRONTEND_AT]
     if opening.upstream_checkpoint is not None:
-        places = [locate(opening.upstream_checkpoint)]
-        way_out = "Give a checkpoint's folder, a model of `harness-bench models` or OWNER/NAME."
-        check_given(places[0], "--upstream-checkpoint", "file or folder", way_out)
+        places = [locate(opening.upstream_checkpoint, "--upstream-checkpoint")]
     elif not any(place.exists() for place in places) and _is_named(places[0]):
         places = [locate(places[0])]  # of the Hub, fetched elsewhere, or part of this package
     there = next((at for at in places if at.is_file() or (at / "config.json").is_file()), None)

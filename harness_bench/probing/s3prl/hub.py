@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_bench.core.extras import require
+from harness_bench.core.files import check_given
 from harness_bench.core.registry import package_folder, packages_in
 from harness_bench.models import hub as models
 
@@ -87,14 +88,12 @@ def checkpoint_of(upstream: str, given: str | Path | None) -> Path | None:
             f"would be reported under the name of -k {given}. Leave -k out, or open that "
             "checkpoint with -u harness_local."
         )
-    own = upstream in own_upstreams()
-    path = models.locate(given) if own else Path(given)
-    if (own or upstream.endswith("_local")) and not path.exists():
-        raise ValueError(
-            f"-u {upstream} -k {given} is not a checkpoint: there is no such folder or file. "
-            "Export a run with `harness-bench export`."
-        )
-    return path
+    called = f"-u {upstream} -k"
+    if upstream in own_upstreams():
+        return models.locate(given, called)
+    if upstream.endswith("_local"):
+        check_given(Path(given), called, "file or folder")
+    return Path(given)
 
 
 def takes_checkpoint(upstream: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_bench.core.extras import require
-from harness_bench.core.files import read_json, write_json
+from harness_bench.core.files import check_given, read_json, write_json
 from harness_bench.models.hub import locate, source_of
 from harness_bench.probing.grid import GRID
 from harness_bench.probing.head.config import BEST, CLASSES
@@ -40,6 +40,7 @@ def find_checkpoint(probe: Path) -> Path:
     `probe` is the checkpoint itself, s3prl's experiment folder, or a folder of `run_probe` or of
     `run_grid`, whose best trial is taken.
     """
+    check_given(probe, "Head", "file or folder")
     if probe.is_file():
         return probe
     if (probe / BEST).is_file():

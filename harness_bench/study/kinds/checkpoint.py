@@ -16,11 +16,6 @@ def run(place: Place) -> dict[str, Any]:
     """Return where the checkpoint is; one that cannot be opened is a ValueError."""
     name, upstream = place.job.settings["model"], place.job.settings["upstream"]
     path = hub.locate(name)
-    if not path.exists():
-        raise ValueError(
-            f"{name} is no checkpoint folder, no named model ({', '.join(hub.names())}) and no "
-            "OWNER/NAME of the Hugging Face Hub. Make or copy it there, or name another."
-        )
     if upstream in own_names():  # of what s3prl alone opens nothing is known
         shape_of(path)
     return {"checkpoint": str(path.absolute()), "digest": checkpoint_digest(path)}
