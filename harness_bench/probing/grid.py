@@ -185,10 +185,7 @@ def run_grid(
         if diverged:  # a mean over the seeds that happened to end well would flatter
             raise next(iter(diverged.values()))
         outcomes |= others
-    for line in (
-        more := explain_steps([outcomes[rate, seed] for seed in config.seeds], config.probe)
-    ):
-        say(line)
+    more = explain_steps([outcomes[rate, seed] for seed in config.seeds], config.probe)
     outcome = _outcome(out, config, outcomes, rate, (*advice, *more))
     write_json(out / GRID, resolved(outcome))
     write_provenance(
@@ -236,7 +233,7 @@ def _choose(
 ) -> tuple[float, list[str]]:
     """Return the learning rate with the best score on dev, the first of equal ones; say why.
 
-    And what speaks against trusting that.
+    And return what speaks against trusting that.
     """
     dev = {rate: _scores(each.dev_predictions) for (rate, _), each in outcomes.items()}
     if metric not in (known := next(iter(dev.values()))):
@@ -244,8 +241,7 @@ def _choose(
     scores = {rate: found[metric] for rate, found in dev.items()}
     chosen = max(scores, key=lambda rate: scores[rate])
     why, *advice = explain_choice(scores, chosen, metric, diverged)
-    for line in (why, *advice):
-        say(line)
+    say(why)
     return chosen, advice
 
 

@@ -55,11 +55,11 @@ class ProbeReport:
 
 def _grid_table(outcome: GridOutcome) -> str:
     names = list(outcome.test_mean)
-    lines = [("learning rate", "seed", *(f"{s} {name}" for s in ("dev", "test") for name in names))]
+    lines = [("learning rate", "seed", *(f"{name} dev / test" for name in names))]
     for trial in outcome.trials:
-        dev = (f"{trial.dev[name]:.2f}" for name in names)
-        test = (f"{trial.test[name]:.2f}" if trial.test else "-" for name in names)
-        lines.append((f"{trial.learning_rate:g}", str(trial.seed), *dev, *test))
+        test = {name: f"{value:5.2f}" for name, value in (trial.test or {}).items()}
+        figures = (f"{trial.dev[name]:.2f} / {test.get(name, '    -')}" for name in names)
+        lines.append((f"{trial.learning_rate:g}", str(trial.seed), *figures))
     spread = {name: f" ± {value:.2f}" for name, value in outcome.test_deviation.items()}
     chosen = (f"{name} {outcome.test_mean[name]:.2f}{spread.get(name, '')}" for name in names)
     seeds = len(outcome.test_predictions)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from harness_bench.core.config import build, resolved
+from harness_bench.core.log import say
 from harness_bench.probing.grid import GridConfig, run_grid
 from harness_bench.probing.head.config import LinearConfig
 from harness_bench.probing.linear import run_linear
@@ -24,6 +25,8 @@ def run(place: Place) -> dict[str, Any]:
     if settings["head"] == "cnn":
         grid = build(GridConfig, settings["grid"], source=place.job.name)
         outcome = run_grid(subject, place.folder, grid, threads=threads, tell=place.progress)
+        for line in outcome.advice:
+            say(line)
         chosen = [trial for trial in outcome.trials if trial.learning_rate == outcome.learning_rate]
         dev = fmean(trial.dev["accuracy"] for trial in chosen)
         return {"dev": dev, "outcome": resolved(outcome)}
