@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from harness_bench.core.log import bar
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import (
     ClassPrediction,
@@ -53,7 +52,7 @@ from harness_bench.scoring.texts.score import (
     read_joined,
     score_counts,
     score_joined,
-    score_rows,
+    score_profiles,
     shared_counts,
     title_of,
     told_rates,
@@ -138,7 +137,7 @@ def text_report(
     if annotators(texts):
         report = _joined_report(joined, profile, Grouping(), as_json=as_json)
     else:
-        found, wordless = score_rows(texts, profiles[0], profiles[1:], unscorable=unscorable)
+        found, wordless = score_profiles(joined, profiles, Grouping(cluster=GROUP))
         report = _figures_report(found, profile, [*wordless.values()], as_json=as_json)
     if counts is not None:
         tags = tuple(
@@ -281,15 +280,16 @@ def _json(value: object) -> str:
 def _joined_report(
     joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
 ) -> str:
-    found: dict[str, dict[str, Any]] = {}
-    profiles = _profiles(profile)
-    for name in bar(profiles, title="Scoring", unit="profile") if profile == ALL else profiles:
-        scores, found[name] = score_joined(joined, name, grouping)
+    if profile != ALL:
+        scores, one = score_joined(joined, profile, grouping)
         if view is not None:
-            write_alignment(view, scores, _summary(found[name]))
+            write_alignment(view, scores, _summary(one))
+        return _json(one) if as_json else "\n".join(_text_lines(one))
+    found, wordless = score_profiles(joined, profile_names(), grouping)
     if as_json:
-        return _json(found if profile == ALL else found[profile])
-    return "\n\n".join("\n".join(_text_lines(one)) for one in found.values())
+        return _json(found | {name: {"notes": [why]} for name, why in wordless.items()})
+    parts = ["\n".join(_text_lines(one)) for one in found.values()]
+    return "\n\n".join([*parts, *(f"Note: {why}" for why in wordless.values())])
 
 
 def _profiles(profile: str) -> list[str]:

@@ -279,7 +279,7 @@ def test_trainings_without_an_upstream(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_broken_training_folders(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"There is no config file .*config\.yaml"):
+    with pytest.raises(ValueError, match=r"Config file .*config\.yaml"):
         training_fields(tmp_path)
     with pytest.raises(ValueError, match=r"no model .*nothing.pth"):
         training_fields(training(tmp_path / "asr"), "nothing.pth")

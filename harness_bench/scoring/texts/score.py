@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_bench.core.log import bar
 from harness_bench.scoring.bootstrap import cluster_sums, intervals
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
@@ -113,6 +114,27 @@ def score_joined(
     return scores, found | {"ids": joined.left_out, **told_of, "notes": notes}
 
 
+def score_profiles(
+    joined: Joined, profiles: Sequence[str], grouping: Grouping
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Score under some profiles, with a bar for several.
+
+    Returns profile -> figures, and profiles without a word in a reference -> why they have none;
+    where no profile has one, that is a `WordlessError`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    wordless: dict[str, str] = {}
+    several = len(profiles) > 1
+    for name in bar(profiles, title="Scoring", unit="profile") if several else profiles:
+        try:
+            found[name] = score_joined(joined, name, grouping)[1]
+        except WordlessError as error:
+            wordless[name] = str(error)
+    if wordless and not found:
+        raise WordlessError(next(iter(wordless.values())))
+    return found, wordless
+
+
 def _chosen(joined: Joined, normalise: Callable[[str], str]) -> tuple[Joined, dict[str, Any]]:
     """Return the texts that a profile scores, and what reports tell of those it found."""
     kept, left_out = scorable(joined, joined.unscorable, normalise)
@@ -182,8 +204,7 @@ def score_counts(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score counts that were shared, under one of the profiles they hold or under `all`.
 
-    Returns profile -> figures, and profiles without a word in a reference -> why they have none,
-    as `score_rows` does; where no profile has one, that is a `WordlessError`.
+    Returns and raises what `score_profiles` does.
     """
     found: dict[str, dict[str, Any]] = {}
     wordless: dict[str, str] = {}
@@ -216,13 +237,9 @@ def score_rows(
     grouping = grouping or Grouping(cluster=GROUP)
     # An unknown one fails before any scoring.
     others = dict.fromkeys(get_profile(name).name for name in also if name != profile)
-    found = {profile: score_joined(joined, profile, grouping)[1]}
-    wordless: dict[str, str] = {}
-    for name in others:
-        try:
-            found[name] = score_joined(joined, name, grouping)[1]
-        except WordlessError as error:
-            wordless[name] = str(error)
+    found, wordless = score_profiles(joined, [profile, *others], grouping)
+    if profile in wordless:
+        raise WordlessError(wordless[profile])
     return found, wordless
 
 

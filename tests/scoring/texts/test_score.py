@@ -134,6 +134,19 @@ def test_all_profiles_in_one_object(asr: Any) -> None:
     assert each["mgb2"]["profile"] == "mgb2 v3-430356f"
 
 
+def test_a_profile_that_leaves_no_word_costs_the_others_nothing(asr: Any) -> None:
+    """Of a vowel sign alone, most profiles leave nothing."""
+    given = ("u1 \u064b\n", "u1 \u064b\n")
+    each = parsed(asr(given, "--profile", "all", "--json"))
+    assert sorted(each) == profile_names()
+    assert each["none"]["wer"] == [0]
+    assert "wer" not in each["mgb2"]
+    (why,) = each["mgb2"]["notes"]
+    assert "empty in all 1 utterances" in why
+    code, told, _ = asr(given, "--profile", "all")
+    assert (code, f"Note: {why}" in told) == (0, True)
+
+
 @given(
     texts=st.lists(FILLED, min_size=1, max_size=6),
     marks=st.lists(st.sampled_from(["\u200f{}", "{}\u200c", "{}\ufeff", "{}\u00ad"]), min_size=36),
