@@ -171,8 +171,8 @@ def _told(source: Repository, way_out: str) -> Iterator[None]:
     except (OSError, errors.HTTPError) as error:
         type_of = "" if kind == "model" else f"--repo-type {kind} "
         raise ValueError(
-            f"{_not_here(source)} The local cache does not hold all of it, and it could not "
-            f"be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
+            f"{_not_here(source)} The {kind} is not complete in the local cache, and could "
+            f"not be fetched from the Hugging Face Hub ({said(error)}). Run this again, or "
             f"`hf download {type_of}{source.repo}` where there is a network{end}"
         ) from error
 

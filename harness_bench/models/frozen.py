@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TYPES = "harness_bench.models.types"
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", hub.WEIGHTS, "preprocessor_config.json"
 PROCESSOR = "processor_config.json"  # of transformers 5, in place of the one before
 
@@ -167,7 +166,7 @@ def type_of(path: Path) -> ModelType:
 
 def model_types() -> list[ModelType]:
     """Return one instance of every model type, by looking into the folder."""
-    return [attribute(f"{TYPES}.{name}", "TYPE") for name in modules_in(TYPES)]
+    return [attribute(f"{hub.TYPES}.{name}", "TYPE") for name in modules_in(hub.TYPES)]
 
 
 def shape_of(path: Path) -> ModelShape:
@@ -271,14 +270,12 @@ def _nested(path: Path) -> dict[str, Any]:
 
 def refuse(path: Path, known: Sequence[str] = ()) -> NoReturn:
     """Raise the ValueError that says why a path is none of the known `model_type`s."""
-    check_given(path, "Model", "file or folder")
+    export = "`harness-bench export RUN FOLDER` writes a checkpoint's folder."
+    check_given(path, "Model", "file or folder", export)
     if path.is_file():
         raise ValueError(f"{path} is one file of a checkpoint: give its folder, {path.parent}.")
     if not (path / CONFIG).is_file():
-        raise ValueError(
-            f"{path} is not a checkpoint folder: it has no {CONFIG}. Export a run with "
-            "`harness-bench export RUN FOLDER`."
-        )
+        raise ValueError(f"{path} is not a checkpoint folder: it has no {CONFIG}. {export}")
     known = known or sorted(name for each in model_types() for name in each.model_types)
     raise ValueError(
         f"{path / CONFIG}: model_type is {config_of(path).get('model_type')!r}; expected one of "

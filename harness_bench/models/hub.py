@@ -17,7 +17,9 @@ from harness_bench.core import hub as core_hub
 from harness_bench.core.config import STRICT, build, read_toml
 from harness_bench.core.files import check_given, read_settings
 from harness_bench.core.log import say
+from harness_bench.core.registry import modules_in
 
+TYPES = "harness_bench.models.types"
 TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
@@ -141,10 +143,11 @@ def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, 
 def check_known(model: str | Path, called: str = "Model", way_out: str = "") -> None:
     """Refuse what is no path that exists, no named model and no OWNER/NAME of the Hub; ask no host.
 
+    The name of a model type, such as fbank, passes: some need no path, and the others refuse it.
     `called` is what the user calls it, and `way_out` says what may be given; default: a checkpoint.
     """
     path, text = Path(model), str(model)
-    if text in names() or source_of(path) or is_repository(text):
+    if text in (*names(), *modules_in(TYPES)) or source_of(path) or is_repository(text):
         return
     default = (
         f"Give a checkpoint's folder, a named model ({', '.join(names())}), or "

@@ -418,9 +418,8 @@ def _preset(name: str) -> dict[str, Any]:
 
 def check_iteration(path: Path, called: str = "Config") -> None:
     """Refuse what is neither a file nor the name of a preset."""
-    if str(path) not in preset_names():
-        way_out = f"Give a TOML file, or a preset: {', '.join(preset_names())}."
-        check_given(path, called, "file", way_out)
+    if str(path) not in (known := preset_names()):
+        check_given(path, called, "file", f"Give a TOML file, or a preset: {', '.join(known)}.")
 
 
 def read_iteration(path: Path) -> IterationConfig:

@@ -159,7 +159,7 @@ def test_the_demo_ends_in_a_result(tone_corpus: Path, tmp_path: Path) -> None:
         (["--speed_perturb_factors", "0.9 x"], "speed_perturb_factors.1 = 'x'"),
         (["--asr_config", "none.yaml"], "--asr_config none.yaml"),
         (["--train_hours", "many"], "train_hours = 'many'"),
-        (["--upstream", "wav2vec9"], "wav2vec9 is neither fbank, nor a checkpoint folder"),
+        (["--upstream", "wav2vec9"], "--upstream wav2vec9: there is no such"),
         (["--upstream", "/"], "/ is not a checkpoint folder: it has no config.json"),
         (["--feature_cache", "CACHE"], "--feature_cache needs a checkpoint"),
         # A learned sum changes with every step; a cache of it would freeze it at its start.

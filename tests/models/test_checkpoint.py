@@ -100,7 +100,7 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
     (tmp_path / frozen.CONFIG).write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ValueError, match="model_type is 'bert'"):
         frozen.load_backbone(tmp_path)
-    with pytest.raises(ValueError, match="not a checkpoint folder"):
+    with pytest.raises(ValueError, match="there is no such file or folder"):
         frozen.load_backbone(tmp_path / "nothing")
 
 

@@ -215,7 +215,7 @@ def test_a_killed_download_is_never_taken_for_a_whole_one(
     assert arrived == expected
     with monkeypatch.context() as patch:
         offline(patch)
-        with pytest.raises(ValueError, match=f"{NAME}.*The local cache does not hold all"):
+        with pytest.raises(ValueError, match=f"{NAME}.*not complete in the local cache"):
             hub.locate(NAME)
     server.requests.clear()
     assert (hub.locate(NAME) / hub.WEIGHTS).read_bytes() == files[hub.WEIGHTS]
@@ -248,7 +248,7 @@ def test_what_cannot_be_had_is_refused_with_its_reason(
             hub.locate(name)
     assert not server.fetched("pytorch_model.bin")
     offline(monkeypatch)
-    with pytest.raises(ValueError, match=r"lab/unseen.*local cache.*network"):
+    with pytest.raises(ValueError, match=r"lab/unseen.*not complete.*network"):
         hub.locate("lab/unseen")
 
 
@@ -261,9 +261,12 @@ def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(
     assert hub.locate(NAME) == hub.locate(Path(NAME)) == Path(NAME)
     assert hub.locate(f"{NAME}@main") != Path(NAME)
     server.requests.clear()
-    for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "fbank", "a/b@"):
+    for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "a/b@"):
         with pytest.raises(ValueError, match=re.escape(f"Model {Path(text)}: there is no such")):
             hub.locate(text)
+    assert hub.locate("fbank") == Path("fbank"), "a model without a path"
+    with pytest.raises(ValueError, match="Model hubert: there is no such"):
+        load_model("hubert")
     assert not server.requests
 
 

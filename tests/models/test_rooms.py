@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.model_rooms import differences
 from harness_bench.core.registry import modules_in
-from harness_bench.models import frozen
+from harness_bench.models import frozen, hub
 from harness_bench.results.efficiency import _measure
 from tests.models.tiny_types import MAKERS
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.s3prl, pytest.mark.espnet]
 QUANTISED = 1 / 32_000  # of the range: half a step of 16 bits, and float32
 
 
-@pytest.mark.parametrize("kind", [name for name in modules_in(frozen.TYPES) if name != "fbank"])
+@pytest.mark.parametrize("kind", [name for name in modules_in(hub.TYPES) if name != "fbank"])
 def test_every_type_serves_every_room(kind: str, tmp_path: Path) -> None:
     """Heads, labels, ASR from audio and from features on disk; and costs can be measured."""
     path = MAKERS[kind](tmp_path / "model")

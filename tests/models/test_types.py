@@ -75,10 +75,10 @@ def made_up(tmp_path: Path) -> Iterator[Path]:
     types.__path__.append(str(place))
     yield folder
     types.__path__.remove(str(place))
-    sys.modules.pop(f"{frozen.TYPES}.loudness", None)
+    sys.modules.pop(f"{types.__name__}.loudness", None)
 
 
-@pytest.fixture(params=modules_in(frozen.TYPES))
+@pytest.fixture(params=modules_in(types.__name__))
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return a checkpoint of each type that there is."""
     return MAKERS[request.param](tmp_path / "model")

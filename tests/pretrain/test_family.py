@@ -51,7 +51,7 @@ def test_chain_of_iterations(cuts: list[Cut], tmp_path: Path) -> None:
 
 def test_only_needs_its_teacher(cuts: list[Cut], tmp_path: Path) -> None:
     family = written(tmp_path, TINY)
-    with pytest.raises(ValueError, match="not a checkpoint folder"):
+    with pytest.raises(ValueError, match="first/run/checkpoint: there is no such"):
         train_family(family, cuts, tmp_path, only="second", accelerator="cpu")
     with pytest.raises(ValueError, match="no iteration 'third'; it has first, second, student"):
         train_family(family, cuts, tmp_path, only="third")
@@ -194,7 +194,7 @@ def test_mistakes_are_found_at_once(cuts: list[Cut], teacher: Path, tmp_path: Pa
         with pytest.raises(ValueError, match=what):
             made(cuts, tmp_path, text)
         assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match=r"'fist' is no iteration.*first.*harness_l"):
+    with pytest.raises(ValueError, match=r"Teacher fist: there is no such.*first.*harness_l"):
         find_teacher("fist", {"first": teacher})
 
 

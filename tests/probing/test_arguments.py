@@ -105,7 +105,7 @@ def test_only_training_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         (["-u", "harnes_local"], r"no upstream \(-u\) 'harnes_local'; did you mean harness_local"),
         (["-u", "fbank", "-d", "sre"], r"no task \(-d\) 'sre'; did you mean ser"),
         (["-u", "harness_local", "-d", "ser"], "give it with -k"),
-        (["-u", "harness_local", "-d", "ser", "-k", "/nowhere"], "/nowhere is not a checkpoint"),
+        (["-u", "harness_local", "-d", "ser", "-k", "/nowhere"], "-k /nowhere: there is no such"),
         (["-c", "/nowhere.yaml"], r"-c /nowhere\.yaml: there is no such file"),
         (["-p", "/proc/none"], "-p /proc/none cannot be written"),
         (["-o", "config.a=1,,config.b=x=y"], "exactly one '='"),

@@ -237,9 +237,14 @@ def test_no_head_outlives_who_wanted_it(tmp_path: Path, tone_corpus: Path) -> No
         assert process.stdin is not None
         process.stdin.write(order)
         process.stdin.flush()
-        while process.poll() is None and not list((tmp_path / "run").glob("states-*.ckpt")):
+        end = time.monotonic() + 300
+        while not list((tmp_path / "run").glob("states-*.ckpt")):
             time.sleep(0.01)
-        assert process.poll() is None, (tmp_path / "log.txt").read_text()
+            # A worker that could not train says so in its log, and waits for another order.
+            log = (tmp_path / "log.txt").read_text() if (tmp_path / "log.txt").exists() else ""
+            assert process.poll() is None, log
+            assert "error: " not in log, log
+            assert time.monotonic() < end, log
         process.stdin.close()  # as the end of the process at its other end does
         assert process.wait(timeout=20)
 

@@ -186,6 +186,8 @@ def test_no_retention_is_told_with_why(
 ) -> None:
     """A column of dashes does not say that the teacher has no result."""
     monkeypatch.setattr(measuring, "efficiency", lambda folder: replace(COSTS, name=folder.name))
+    for name in ("student", "teacher"):
+        (tmp_path / name).mkdir()
     put(tmp_path, model="student", checkpoint_digest=DIGEST)
     compare_costs([tmp_path / "student"], tmp_path / "teacher", tmp_path)
     assert capsys.readouterr().err == ""

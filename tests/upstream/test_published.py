@@ -120,7 +120,7 @@ def test_a_model_of_another_type_is_refused(name: str, tiny_checkpoint: Path) ->
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """s3prl would go on with the published weights."""
-    with pytest.raises(ValueError, match="there is no such folder or file"):
+    with pytest.raises(ValueError, match="there is no such file or folder"):
         hub.xls_r_300m(ckpt=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="is not a checkpoint folder"):
         hub.xls_r_300m(ckpt=str(tmp_path))

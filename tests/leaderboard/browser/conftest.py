@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         ConsoleMessage,
         Dialog,
         Locator,
-        LocatorAssertions,
         Page,
         Route,
     )
@@ -70,7 +69,7 @@ class Look:
         return self.page
 
 
-def expect(found: Locator) -> LocatorAssertions:
+def expect(found: Locator) -> Any:
     """Look again until an element is as a test says: a view follows its address only later."""
     from playwright.sync_api import expect  # noqa: PLC0415 - without it, these tests are skipped
 
