@@ -28,13 +28,6 @@ verbs = Verbs("Pretraining")
 Cuts = Annotated[
     Path, arg("Folder written by `harness-bench prepare` or `shard`.", callback=cuts_given)
 ]
-LabelFolder = Annotated[
-    Path,
-    arg(
-        "Folder written by `harness-bench labels`.",
-        callback=given("folder", "`harness-bench labels CONFIG CUTS OUT` writes such a folder."),
-    ),
-]
 IterationFile = Annotated[
     Path, arg("TOML of one iteration, or a preset's name.", callback=iteration_given)
 ]
@@ -164,7 +157,15 @@ def labels(
 
 @verbs.command()
 def label_quality(
-    label_folder: LabelFolder,
+    label_folder: Annotated[
+        Path,
+        arg(
+            "Folder written by `harness-bench labels`.",
+            callback=given(
+                "folder", "`harness-bench labels CONFIG CUTS OUT` writes such a folder."
+            ),
+        ),
+    ],
     cuts: Cuts,
     *,
     units: Annotated[
@@ -207,7 +208,10 @@ def label_quality(
 def pretrain(
     config: IterationFile,
     cuts: Cuts,
-    label_folder: LabelFolder,
+    label_folder: Annotated[
+        Path,
+        arg('Folder written by `harness-bench labels`; not read where labels.source = "none".'),
+    ],
     out: Out,
     *,
     teacher: Teacher = None,

@@ -439,9 +439,8 @@ def load_family(path: Path) -> FamilyConfig:
     """
     values = {"iterations": []} | read_toml(path)
     defaults = values.pop("defaults", {})
-    values["iterations"] = [
-        _with_paths(_with_defaults(entry, defaults), path.parent) for entry in values["iterations"]
-    ]
+    whole = (_with_defaults(entry, defaults) for entry in values["iterations"])
+    values["iterations"] = [_with_paths(entry, path.parent) for entry in whole]
     if isinstance(values.get("data"), dict):
         values["data"] = resolve_paths(values["data"], path.parent)
     return build(FamilyConfig, values, source=str(path))

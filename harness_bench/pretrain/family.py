@@ -283,8 +283,8 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
     unlabelled = step.labels.source == "none"
     if not unlabelled and not (label_folder / REPORT_FILE).is_file():
         raise ValueError(
-            f"{label_folder} holds no finished labels (no {REPORT_FILE}); run `harness-bench "
-            "labels` (again)."
+            f"LABEL_FOLDER {label_folder} holds no finished labels (no {REPORT_FILE}); run "
+            "`harness-bench labels` (again)."
         )
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)

@@ -46,7 +46,7 @@ def test_what_is_absent_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
         prepare.run(place(tmp_path, **given))
     with pytest.raises(ValueError, match=r"no /no/cuts\. .*--data-root"):
         prepared.run(place(tmp_path, cuts="/no/cuts", get=""))
-    with pytest.raises(ValueError, match=r"/no/model is no checkpoint folder.*harness_mini"):
+    with pytest.raises(ValueError, match=r"/no/model: there is no such.*harness_mini"):
         checkpoint.run(place(tmp_path, model="/no/model", upstream="harness_local"))
 
 
