@@ -103,6 +103,10 @@ def make_fabric(
         find_unused_parameters=unused_parameters,
         gradient_as_bucket_view=True,  # no second copy of all gradients
     )
+    # Lightning's advice where SLURM is installed and one process is wanted.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+    # Batches come with their rank's share already; Fabric need not wrap a loader.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     fabric = Fabric(
         accelerator="cpu" if on_cpu else accelerator,
         devices=layout.devices,
@@ -110,10 +114,6 @@ def make_fabric(
         strategy=strategy if layout.devices * layout.nodes > 1 else "auto",
         precision=precision,
     )
-    # Lightning's advice where SLURM is installed and one process is wanted.
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-    # Batches come with their rank's share already; Fabric need not wrap a loader.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     if "LOCAL_RANK" in os.environ and launched(os.environ) is None:
         die_with_parent()  # this rank was started by the first one, without which it is lost
     fabric.launch()

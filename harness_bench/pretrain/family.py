@@ -279,13 +279,13 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
     """Train one iteration, a config's or preset's, on ready labels; return its checkpoint."""
     step = read_iteration(config)
     objective_class(step)
-    fabric = _fabric(step, accelerator, devices)
     unlabelled = step.labels.source == "none"
     if not unlabelled and not (label_folder / REPORT_FILE).is_file():
         raise ValueError(
             f"LABEL_FOLDER {label_folder} holds no finished labels (no {REPORT_FILE}); run "
             "`harness-bench labels` (again)."
         )
+    fabric = _fabric(step, accelerator, devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)
     validates, valid = step.pretrain.validate_interval_updates is not None, None
