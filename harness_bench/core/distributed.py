@@ -58,10 +58,10 @@ def counts_of_ranks(count: int, device: torch.device) -> list[int]:
 
 def gather_rows(rows: Tensor) -> Tensor:
     """Join the rows (n, D) of all ranks, in the order of ranks; every rank may have another n."""
-    import torch  # noqa: PLC0415 - as above
-
     if world()[1] == 1:
         return rows
+    import torch  # noqa: PLC0415 - as above
+
     sizes = counts_of_ranks(len(rows), rows.device)
     padded = rows.new_zeros(max(sizes), rows.shape[1])
     padded[: len(rows)] = rows
@@ -93,10 +93,10 @@ def together() -> Iterator[None]:
 
 def _texts_of_ranks(text: str) -> str:
     """Join the texts of all ranks, in their order."""
-    import torch  # noqa: PLC0415 - as above
-
     if world()[1] == 1:
         return text
+    import torch  # noqa: PLC0415 - as above
+
     own = torch.tensor(list(text.encode()), dtype=torch.uint8)
     if not sum(counts_of_ranks(len(own), own.device)):
         return ""

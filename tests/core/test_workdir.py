@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from harness_bench.core.workdir import alone
 with alone(Path(sys.argv[1]), "Busy.", patience=60):
-    pass
+    assert "torch" not in sys.modules, "a second before the first line of a study"
 """
 FILL = """
 import os, signal, sys, time
