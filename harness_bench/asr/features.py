@@ -229,7 +229,8 @@ def run(options: argparse.Namespace) -> None:
         _tell_unheard(options)
         return
     fabric = make_fabric(accelerator=config.accelerator, devices=1 if alone else config.devices)
-    job = open_job(locate(options.checkpoint), parse_layers(options.layers), config, fabric.device)
+    checkpoint = locate(options.checkpoint, pathless=True)
+    job = open_job(checkpoint, parse_layers(options.layers), config, fabric.device)
     for split in options.splits:
         make_features(job, options.data / split, options.out / split)
     if world()[1] == 1:  # of several processes, who started them tells

@@ -397,12 +397,7 @@ def upstream_folder(upstream: str, layers: str = "weighted") -> Path:
     from harness_bench.models.frozen import shape_of  # noqa: PLC0415 - torch
     from harness_bench.models.layers import checked_layers, parse_layers  # noqa: PLC0415
 
-    folder = hub.locate(
-        upstream,
-        "--upstream",
-        f"Give {FBANK}, a checkpoint's folder, a named model ({', '.join(hub.names())}), or "
-        "OWNER/NAME[@REVISION] of the Hugging Face Hub.",
-    )
+    folder = hub.locate(upstream, "--upstream", hub.choices(FBANK))
     checked_layers(parse_layers(layers), shape_of(folder).num_layers)
     return folder.absolute()
 

@@ -12,6 +12,7 @@ import typer
 from harness_bench.cli.help import Verbs
 from harness_bench.cli.options import (
     arg,
+    check_some,
     cuts_given,
     in_file,
     left_out,
@@ -20,7 +21,6 @@ from harness_bench.cli.options import (
     opt,
     out_folder,
     refuse,
-    some_given,
 )
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ def probe(
     ] = "cnn",
     checkpoint: Annotated[
         Path | None,
-        opt(
-            "Checkpoint of the upstream: a path, or OWNER/NAME[@REVISION].",
-            "--checkpoint",
-            "-k",
-            panel="Input",
-            callback=model_given(),
-        ),
+        opt("Checkpoint: a path, or OWNER/NAME[@REVISION].", "--checkpoint", "-k", panel="Input"),
     ] = None,
     lr: Annotated[
         str | None,
@@ -103,8 +97,7 @@ def probe(
     layers: Annotated[
         str | None,
         opt(
-            "Hidden states to use: weighted (learned sum), mean, or the number of one; default: "
-            "weighted.",
+            "Hidden states: weighted (learned sum), mean, or a number; default: weighted.",
             panel="Training",
         ),
     ] = None,
@@ -265,7 +258,7 @@ def predict(
             ),
         ),
     ],
-    audio: Annotated[list[Path], arg("Audio files to classify.", callback=some_given)],
+    audio: Annotated[list[Path], arg("Audio files to classify.")],
     *,
     top: Annotated[int, opt("Number of classes to print per file.", min=1)] = 3,
     upstream_checkpoint: Annotated[
@@ -284,6 +277,8 @@ def predict(
       harness-bench predict runs/did recordings/*.flac --json
       harness-bench predict OWNER/did-int8 speech.wav
     """
+    if not as_json:  # programs get a line for each file
+        check_some(audio, "AUDIO")
     from harness_bench.models.hub import locate
     from harness_bench.models.runtime import is_export
 
@@ -328,7 +323,7 @@ def transcribe(
             ),
         ),
     ],
-    audio: Annotated[list[Path], arg("Audio files, or folders of them.", callback=some_given)],
+    audio: Annotated[list[Path], arg("Audio files, or folders of them.")],
     *,
     style: Annotated[
         Format,
@@ -395,11 +390,13 @@ def transcribe(
       harness-bench transcribe runs/demo/asr/fbank recordings/ --format srt --out subtitles/
       harness-bench transcribe model.zip *.mp3 --json --beam 1 > words.jsonl
     """
+    chosen: Format = "json" if as_json else style
+    if chosen != "json":  # programs get a line for each recording
+        check_some(audio, "AUDIO")
     from harness_bench.asr.transcribe.chunks import find_recordings
     from harness_bench.models.hub import locate
     from harness_bench.models.runtime import is_export
 
-    chosen: Format = "json" if as_json else style
     recordings = find_recordings(audio)
     _check_output(recordings, chosen, out)  # before a minute is spent on the model
     model = locate(model)

@@ -89,7 +89,7 @@ def export(
     if not random:
         from harness_bench.models.hub import check_known
 
-        check_known(run, "RUN")
+        check_known(run, "RUN", pathless=to is not None)
     if to is not None:
         if random or dtype != "float32" or card is not None:
             refuse("--to", "it cannot be combined with --random, --dtype or --card; export that "
@@ -119,9 +119,7 @@ def export(
 
 @verbs.command()
 def check_model(
-    model: Annotated[
-        str, arg("Checkpoint, named model, or OWNER/NAME[@REVISION].", callback=model_given())
-    ],
+    model: Annotated[str, arg("Checkpoint, named model, or OWNER/NAME[@REVISION].")],
     audio: Annotated[
         Path | None, arg("Audio file to check it on; default: generated audio.", callback=given())
     ] = None,
@@ -139,14 +137,17 @@ def check_model(
       harness-bench check-model facebook/hubert-base-ls960@main speech.wav
       harness-bench check-model models/harness_st --json > check.json
     """
+    from harness_bench.models import hub
+
+    if not as_json:  # a program gets the check that failed
+        hub.check_known(model, "MODEL", pathless=True)
     from harness_bench.core.tables import terminal_width
-    from harness_bench.models import check, hub
+    from harness_bench.models import check
     from harness_bench.results.efficiency import cost_checks
 
-    path = hub.locate(model)
-    found = check.check_model(path, audio)
+    found = check.check_model(model, audio)
     if costs and check.passed(found):
-        found += cost_checks(path)
+        found += cost_checks(hub.locate(model, pathless=True))
     if as_json:
         typer.echo(json.dumps(check.report(model, found), indent=2))
     else:
@@ -158,7 +159,10 @@ def check_model(
 def efficiency(
     folders: Annotated[
         list[Path],
-        arg("Checkpoints, named models, or OWNER/NAME[@REVISION].", callback=model_given()),
+        arg(
+            "Checkpoints, named models, or OWNER/NAME[@REVISION].",
+            callback=model_given(pathless=True),
+        ),
     ],
     *,
     teacher: Annotated[

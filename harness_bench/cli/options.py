@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     Kind = Literal["file", "folder", "file or folder"]
 
@@ -66,16 +67,13 @@ def given(kind: Kind = "file", way_out: str = "") -> Callable[..., Any]:
     return _each(check)
 
 
-def model_given(way_out: str = "") -> Callable[..., Any]:
-    """Return a typer callback that refuses what is no model: no path, no name, none of the Hub.
-
-    `way_out` is a sentence that says what to give; default: a checkpoint.
-    """
+def model_given(way_out: str = "", *, pathless: bool = False) -> Callable[..., Any]:
+    """Return a typer callback that refuses what is no model; see `models.hub.check_known`."""
 
     def check(path: Path, called: str) -> None:
         from harness_bench.models.hub import check_known
 
-        check_known(path, called, way_out)
+        check_known(path, called, way_out, pathless=pathless)
 
     return _each(check)
 
@@ -93,13 +91,26 @@ def _each(check: Callable[[Path, str], None]) -> Callable[..., Any]:
     return checked
 
 
-def some_given(ctx: typer.Context, param: typer.CallbackParam, value: list[Path]) -> list[Path]:
-    """Refuse inputs of which none exists; of several, the verb tells which it leaves out."""
-    if not ctx.resilient_parsing and not any(path.exists() for path in value):
+def check_some(paths: Sequence[Path], called: str) -> None:
+    """Refuse inputs of which none exists; where one does, the verb tells of those it leaves out."""
+    from harness_bench.core.files import check_given
+
+    with suppress(OSError):  # a name too long, or a folder that may not be read: the verb tells
+        if any(path.exists() for path in paths):
+            return
+        if len(paths) > 1:
+            shown = ", ".join(map(str, paths[:_SHOWN])) + ", ..." * (len(paths) > _SHOWN)
+            raise ValueError(f"{called}: none of the {len(paths)} exists: {shown}")
+        check_given(paths[0], called, "file or folder")
+
+
+def check_cuts(path: Path | None, called: str) -> None:
+    """Refuse a folder of cuts that does not exist."""
+    if path is not None:
         from harness_bench.core.files import check_given
 
-        check_given(value[0], _called(param), "file or folder")
-    return value
+        way_out = "`harness-bench prepare CORPUS FROM TO` writes such a folder."
+        check_given(path, called, "folder", way_out)
 
 
 def _iteration(path: Path, called: str) -> None:
@@ -123,18 +134,20 @@ def out_file(text: str, *flags: str, **rules: Any) -> Any:
     return opt(text, *flags, callback=new_file, **rules)
 
 
+_SHOWN = 5  # paths that a message lists
 Texts = list[str] | None  # of an option that may stand several times
 Paths = list[Path] | None
 Json = Annotated[bool, opt("Print JSON instead of text.", "--json", panel="Output")]
 Out = Annotated[Path, arg("Folder to write.", callback=new_folder)]
-cuts_given = given("folder", "`harness-bench prepare CORPUS FROM TO` writes such a folder.")
+cuts_given = _each(check_cuts)
 results_given = given(
     "folder", "`harness-bench probe` and `score asr --results` write result files."
 )
 iteration_given = _each(_iteration)
-study_given = given(
-    "folder", "`harness-bench study` and `demo` write such a folder some seconds after their start."
+STUDY_WAY_OUT = (
+    "`harness-bench study` and `demo` write a study's folder some seconds after their start."
 )
+study_given = given("folder", STUDY_WAY_OUT)
 
 
 def dumped(found: object) -> str:

@@ -21,7 +21,6 @@ from harness_bench.cli.options import (
     opt,
     out_folder,
     results_given,
-    some_given,
 )
 
 verbs = Verbs("Results")
@@ -91,7 +90,7 @@ def results_add(
 
 @records_app.command("validate")
 def results_validate(
-    paths: Annotated[list[Path], arg("Result files, or folders of them.", callback=some_given)],
+    paths: Annotated[list[Path], arg("Result files, or folders of them.")],
     *,
     as_json: Json = False,
 ) -> None:

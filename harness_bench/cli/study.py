@@ -9,6 +9,7 @@ import typer
 
 from harness_bench.cli.help import VerbGroup, Verbs
 from harness_bench.cli.options import (
+    STUDY_WAY_OUT,
     Json,
     Texts,
     arg,
@@ -164,7 +165,8 @@ def run_all(
     study: Annotated[
         Path,
         arg(
-            "Folder of a study, whose tasks and leaderboard the model joins.", callback=study_given
+            "Folder of a study, or its TOML; the model joins its tasks and its leaderboard.",
+            callback=given("file or folder", STUDY_WAY_OUT),
         ),
     ],
     *,

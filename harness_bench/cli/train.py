@@ -13,6 +13,7 @@ from harness_bench.cli.options import (
     Json,
     Out,
     arg,
+    check_cuts,
     cuts_given,
     given,
     iteration_given,
@@ -35,10 +36,7 @@ FamilyFile = Annotated[
     Path, arg("TOML of the family; docs/config.md lists its keys.", callback=given())
 ]
 FamilyCuts = Annotated[
-    Path | None,
-    arg(
-        "Folder written by `prepare` or `shard`; default: the family's [data].", callback=cuts_given
-    ),
+    Path | None, arg("Folder written by `prepare` or `shard`; default: the family's [data].")
 ]
 Teacher = Annotated[
     Path | None,
@@ -295,6 +293,7 @@ def family(
         rows = plan(found, hours, devices)
         typer.echo(json.dumps(rows, indent=2) if as_json else render_plan(rows))
         return
+    check_cuts(cuts, "CUTS")
     made = train_family(
         reseeded(found, seed), cuts, out or into, split=split, only=only, restart=restart,
         adapt=adapt, labels_only=labels_only, accelerator=accelerator, devices=devices,
@@ -333,6 +332,7 @@ def figure2(
       harness-bench figure2 egs/harness/pretrain1/conf/figure2_tiny.toml cuts/cv_ar runs/figure2
       harness-bench figure2 my_family.toml cuts/qasr runs/family --student harness_st
     """
+    check_cuts(cuts, "CUTS")
     from harness_bench.core.stage_times import StageTimes
     from harness_bench.pretrain import figure2 as figures
     from harness_bench.pretrain.config import load_family

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
@@ -99,12 +99,17 @@ def check_given(
 
 
 def did_you_mean(path: Path) -> str:
-    """Ask for what lies where a path ends to exist and has a similar name; empty for none."""
-    lacking = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
-    folder = lacking.parent
-    names = [each.name for each in islice(folder.iterdir(), _LISTED)]
-    similar = " or ".join(str(folder / one) for one in get_close_matches(lacking.name, names))
-    return f"Did you mean {similar}?" if similar else ""
+    """Ask for what lies where a path ends to exist and has a similar name.
+
+    Empty where nothing has, and where the place cannot be read.
+    """
+    with suppress(OSError):
+        lacking = next(part for part in (*reversed(path.parents), path) if not part.exists())
+        names = [each.name for each in islice(lacking.parent.iterdir(), _LISTED)]
+        found = get_close_matches(lacking.name, [name for name in names if name != lacking.name])
+        if found:
+            return f"Did you mean {' or '.join(str(lacking.parent / name) for name in found)}?"
+    return ""
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def checkpoint_subject(source: Path) -> Exportable:
     """Open a checkpoint folder, a run's, or a named model; an exported one is a ValueError."""
-    folder = hub.locate(source)
+    folder = hub.locate(source, pathless=True)  # fbank has no graph, which is said below
     folder = folder / CHECKPOINT if (folder / CHECKPOINT).is_dir() else folder
     if is_export(folder):
         raise ValueError(f"{folder} is an export already; name the checkpoint it was made from.")

@@ -85,8 +85,8 @@ def check_model(model: str | Path, audio: str | Path | None = None) -> list[Chec
 
     A model that cannot be opened is the one failing line; unreadable audio is a ValueError.
     """
-    path = hub.locate(model)
     try:
+        path = hub.locate(model, pathless=True)
         facts, opened = describe(path), load_backbone(path)
     except ValueError as error:
         return [Check("opens", str(error), "fail", "a checkpoint of a known type")]

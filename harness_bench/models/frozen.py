@@ -195,7 +195,8 @@ def load_backbone(path: Path) -> FrozenModel:
 
 def load_model(model: str | Path, device: str = "cpu") -> FrozenModel:
     """Open a checkpoint of any type by path or name (see `hub.locate`); ValueError if unknown."""
-    return load_backbone(hub.locate(model)).to(device).requires_grad_(requires_grad=False)
+    opened = load_backbone(hub.locate(model, pathless=True))
+    return opened.to(device).requires_grad_(requires_grad=False)
 
 
 def hidden_states(

@@ -17,9 +17,9 @@ from harness_bench.core import hub as core_hub
 from harness_bench.core.config import STRICT, build, read_toml
 from harness_bench.core.files import check_given, read_settings
 from harness_bench.core.log import say
-from harness_bench.core.registry import modules_in
 
 TYPES = "harness_bench.models.types"
+PATHLESS = ("fbank",)  # model types that compute features without a checkpoint
 TABLE = Path(__file__).with_name("hub.toml")
 # Environment variable: a folder of models by name, or a file like the table.
 MODELS = "HARNESS_MODELS"
@@ -140,23 +140,34 @@ def _read(path: Path, known: dict[str, ModelSource] | None = None) -> dict[str, 
     return values
 
 
-def check_known(model: str | Path, called: str = "Model", way_out: str = "") -> None:
+def check_known(
+    model: str | Path, called: str = "Model", way_out: str = "", *, pathless: bool = False
+) -> None:
     """Refuse what is no path that exists, no named model and no OWNER/NAME of the Hub; ask no host.
 
-    The name of a model type, such as fbank, passes: some need no path, and the others refuse it.
-    `called` is what the user calls it, and `way_out` says what may be given; default: a checkpoint.
+    `called` is what the user calls it, and `way_out` says what may be given; default: `choices`.
+    With `pathless`, a type without a checkpoint passes too, such as fbank.
     """
     path, text = Path(model), str(model)
-    if text in (*names(), *modules_in(TYPES)) or source_of(path) or is_repository(text):
+    if text in (*names(), *(PATHLESS if pathless else ())) or source_of(path):
         return
-    default = (
-        f"Give a checkpoint's folder, a named model ({', '.join(names())}), or "
-        "OWNER/NAME[@REVISION] of the Hugging Face Hub."
-    )
-    check_given(path, called, "file or folder", way_out or default)
+    if not is_repository(text):
+        check_given(path, called, "file or folder", way_out or choices())
 
 
-def locate(model: str | Path, called: str = "Model", way_out: str = "") -> Path:
+def choices(*more: str) -> str:
+    """Say what may be given where a model is asked for: what `locate` finds, after something else.
+
+    Each of `more` is a word or two, such as "fbank".
+    """
+    named = f"a named model ({', '.join(names())})"
+    first = [*more, "a checkpoint's folder or file", named]
+    return f"Give {', '.join(first)}, or OWNER/NAME[@REVISION] of the Hugging Face Hub."
+
+
+def locate(
+    model: str | Path, called: str = "Model", way_out: str = "", *, pathless: bool = False
+) -> Path:
     """Return the local path of a model as users name it.
 
     That is, in this order, a path that exists, a name of the family (`resolve`), or `OWNER/NAME` or
@@ -164,8 +175,14 @@ def locate(model: str | Path, called: str = "Model", way_out: str = "") -> Path:
     cache, also offline; of MMS also `OWNER/NAME/adapter.LANGUAGE.safetensors`. A path in the cache
     of then or of another machine, which heads and ASR models keep, is found again by its commit.
 
+    Args:
+        model: what the user wrote.
+        called: what the user calls it, for the message.
+        way_out: what else may be given, for the message; default: `choices`.
+        pathless: whether a type without a checkpoint, such as fbank, is returned as its name.
+
     Raises:
-        ValueError: anything else (see `check_known`), or a model that is not to be had or has no
+        ValueError: anything else, or a model that is not to be had or has no
             weights in safetensors.
     """
     path, text = Path(model), str(model)
@@ -179,7 +196,7 @@ def locate(model: str | Path, called: str = "Model", way_out: str = "") -> Path:
         text = source.replace("@", f"/{path.name}@") if path.suffix else source
     if (found := _REPOSITORY.fullmatch(text)) is not None:
         return _download(found["repo"], found["revision"], found["adapter"])
-    check_known(model, called, way_out)
+    check_known(model, called, way_out, pathless=pathless)
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness_bench.core.fabric import make_fabric
+from harness_bench.core.files import check_given
 from harness_bench.core.stage_times import StageTimes
 from harness_bench.models import checkpoint, frozen, hub
 from harness_bench.models.initialization import check_start
@@ -171,13 +172,8 @@ def find_teacher(name: str, made: Mapping[str, Path]) -> Path:
         return made[name]
     if "/" not in name and name in hub.names():
         return hub.resolve(name)
-    iterations = f"an iteration ({', '.join(made)}), " if made else ""
-    return hub.locate(
-        name,
-        "Teacher",
-        f"Give {iterations}a checkpoint's folder or file, a named model "
-        f"({', '.join(hub.names())}), or OWNER/NAME[@REVISION] of the Hugging Face Hub.",
-    )
+    iterations = [f"an iteration ({', '.join(made)})"] if made else []
+    return hub.locate(name, "Teacher", hub.choices(*iterations))
 
 
 def check_teacher(step: IterationConfig, path: Path) -> None:
@@ -280,11 +276,8 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
     step = read_iteration(config)
     objective_class(step)
     unlabelled = step.labels.source == "none"
-    if not unlabelled and not (label_folder / REPORT_FILE).is_file():
-        raise ValueError(
-            f"LABEL_FOLDER {label_folder} holds no finished labels (no {REPORT_FILE}); run "
-            "`harness-bench labels` (again)."
-        )
+    if not unlabelled:
+        _check_labels(label_folder)
     fabric = _fabric(step, accelerator, devices)
     found = open_training(cuts, split, allow_test_data=step.pretrain.allow_test_data)
     labels = NoLabels() if unlabelled else open_labels(label_folder)
@@ -297,6 +290,15 @@ def train(  # noqa: PLR0913 - one keyword per option of the verb
         step, found, labels, out, fabric=fabric, teacher=teacher, valid=valid, restart=restart,
         adapt=adapt,
     )  # fmt: skip
+
+
+def _check_labels(folder: Path) -> None:
+    check_given(folder, "LABEL_FOLDER", "folder", "`harness-bench labels` writes such a folder.")
+    if not (folder / REPORT_FILE).is_file():
+        raise ValueError(
+            f"LABEL_FOLDER {folder} holds no finished labels (no {REPORT_FILE}); run "
+            "`harness-bench labels` (again)."
+        )
 
 
 def _fabric(step: IterationConfig, accelerator: str, devices: int | None) -> Fabric:

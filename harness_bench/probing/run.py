@@ -15,7 +15,7 @@ from harness_bench.core.files import atomic_path
 from harness_bench.core.plotting import BLUE, INK, STYLE
 from harness_bench.core.tables import columns
 from harness_bench.cuts.store import read_cuts
-from harness_bench.models.hub import locate, model_name
+from harness_bench.models.hub import model_name
 from harness_bench.probing.curves import draw_heads
 from harness_bench.probing.grid import GridConfig, GridOutcome, grid_config, run_grid
 from harness_bench.probing.head.config import LinearConfig, UnknownLabels
@@ -136,7 +136,7 @@ def probe(  # noqa: PLR0913 - public: one keyword per setting
         jobs: trials to run in parallel.
     """
     cuts, out = Path(cuts), Path(out)
-    given = None if checkpoint is None else locate(checkpoint, f"-u {upstream} -k")
+    given = None if checkpoint is None else hub.checkpoint_of(upstream, checkpoint)
     grid: dict[str, Any] = {
         "learning_rates": learning_rates, "seeds": seeds, "steps": steps, "layers": layers
     }  # fmt: skip

@@ -170,11 +170,11 @@ def compare_costs(
             "scores a model retains. Name the teacher with --teacher, or give the folder as --into "
             "to add the costs to the results of these models."
         )
-    folders = [locate(folder) for folder in folders]
+    folders = [locate(folder, pathless=True) for folder in folders]
     if teacher is None:
         return [efficiency(folder) for folder in folders]
     known = [] if results is None else [*_told_results(results).values()]
-    reference = efficiency(locate(teacher))
+    reference = efficiency(locate(teacher, "Teacher"))
     rows = [against_teacher(efficiency(folder), reference, known) for folder in folders]
     if results is not None and not any(row.retention for row in rows):
         say(

@@ -92,18 +92,24 @@ def publish_joined(
     joined: Joined,
     template: Template,
     folder: Path,
+    scored: Mapping[str, Mapping[str, Any]],
     *,
     profile: str,
     also: Iterable[str],
     grouping: Grouping,
 ) -> Path:
-    """Score files of transcripts, and publish them: hypotheses of any recogniser.
+    """Publish files of transcripts: hypotheses of any recogniser.
 
-    What the rule of `joined` leaves out under the main profile is in no file that is written.
+    `scored` are their figures as `score_profiles` gives them. They are the result's unless a rule
+    of `joined` leaves utterances out: what it does under the main profile is in no file that is
+    written, and the rest is scored again.
     """
     kept, _ = scorable(joined, joined.unscorable, get_profile(profile).normalise)
     rows = predicted(kept, grouping.groups, grouping.cluster)
-    found, _ = score_rows(rows, profile, also)
+    if joined.unscorable == "none" and profile in scored:
+        found = {name: scored[name] for name in (profile, *also) if name in scored}
+    else:
+        found = dict(score_rows(rows, profile, also)[0])
     return publish(text_result(rows, template, found), rows, folder)
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness_bench.core.log import bar
 from harness_bench.core.tables import columns
 from harness_bench.results.predictions import (
     ClassPrediction,
@@ -50,6 +51,7 @@ from harness_bench.scoring.texts.score import (
     all_metrics,
     grouping_of,
     read_joined,
+    require_words,
     score_counts,
     score_joined,
     score_profiles,
@@ -99,12 +101,14 @@ def asr_report(
         if len(profiles) > 1:
             raise ValueError("--align shows one text profile; name it instead of `all`.")
     joined = read_joined(files)
-    report = _joined_report(joined, profile, grouping, view=view, as_json=as_json)
+    found, report = _joined_report(joined, profile, grouping, view=view, as_json=as_json)
     if publish_as is not None:
         from harness_bench.scoring.publish import publish_joined  # noqa: PLC0415 - for it alone
 
         main = DEFAULT_PROFILE if profile == ALL else profiles[0]
-        path = publish_joined(joined, *publish_as, profile=main, also=profiles, grouping=grouping)
+        path = publish_joined(
+            joined, *publish_as, found, profile=main, also=profiles, grouping=grouping
+        )
         report += "" if as_json else f"\n\nResult: {path}"
     if counts is not None:
         write_predictions(counts, shared_counts(joined, profiles, grouping))
@@ -135,9 +139,10 @@ def text_report(
     joined = replace(joined_rows(texts), unscorable=unscorable)
     profiles = _profiles(profile)
     if annotators(texts):
-        report = _joined_report(joined, profile, Grouping(), as_json=as_json)
+        _, report = _joined_report(joined, profile, Grouping(), as_json=as_json)
     else:
-        found, wordless = score_profiles(joined, profiles, Grouping(cluster=GROUP))
+        found, wordless = score_profiles(joined, _shown(profiles), Grouping(cluster=GROUP))
+        require_words(found, wordless)
         report = _figures_report(found, profile, [*wordless.values()], as_json=as_json)
     if counts is not None:
         tags = tuple(
@@ -279,17 +284,24 @@ def _json(value: object) -> str:
 
 def _joined_report(
     joined: Joined, profile: str, grouping: Grouping, *, view: Path | None = None, as_json: bool
-) -> str:
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Return profile -> figures, and what is printed of them."""
     if profile != ALL:
-        scores, one = score_joined(joined, profile, grouping)
+        (name,) = _profiles(profile)
+        scores, one = score_joined(joined, name, grouping)
         if view is not None:
             write_alignment(view, scores, _summary(one))
-        return _json(one) if as_json else "\n".join(_text_lines(one))
-    found, wordless = score_profiles(joined, profile_names(), grouping)
+        return {name: one}, _json(one) if as_json else "\n".join(_text_lines(one))
+    found, wordless = score_profiles(joined, _shown(profile_names()), grouping)
+    require_words(found, wordless)
     if as_json:
-        return _json(found | {name: {"notes": [why]} for name, why in wordless.items()})
+        return found, _json(found | {name: {"notes": [why]} for name, why in wordless.items()})
     parts = ["\n".join(_text_lines(one)) for one in found.values()]
-    return "\n\n".join([*parts, *(f"Note: {why}" for why in wordless.values())])
+    return found, "\n\n".join([*parts, *(f"Note: {why}" for why in wordless.values())])
+
+
+def _shown(profiles: Sequence[str]) -> Iterable[str]:
+    return bar(profiles, title="Scoring", unit="profile") if len(profiles) > 1 else profiles
 
 
 def _profiles(profile: str) -> list[str]:

@@ -152,8 +152,8 @@ def held(out: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if made and [*out.iterdir()] == [lock]:
-                lock.unlink()
-            for folder in made:
-                with suppress(OSError):  # it is not empty: the study has begun
+            with suppress(OSError):  # not empty: the study has begun
+                if made and [*out.iterdir()] == [lock]:
+                    lock.unlink()
+                for folder in made:
                     folder.rmdir()

@@ -198,7 +198,6 @@ def test_a_stop_says_how_to_go_on_and_a_fault_keeps_its_traceback(
         "export . out --to onnx --cuts X", "efficiency . --results X", "push . lab/a --results X",
         # Of models, which have names, too: what has not the form of a repository.
         "pretrain harness_st . . out --teacher ./sub/../X", "efficiency . --teacher ./sub/../X",
-        "probe -u harness_local -d ser --out out --cuts . -k ./sub/../X",
         "predict . here --upstream-checkpoint ./sub/../X",
         "transcribe . here --upstream-checkpoint ./sub/../X",
     ],
@@ -231,7 +230,7 @@ def test_an_input_that_does_not_exist_is_named_with_its_option(
         ("check-model . absent", "AUDIO"), ("efficiency . absent", "FOLDERS"),
         ("push absent lab/a", "FOLDER"), ("predict absent here", "HEAD"),
         ("predict . absent", "AUDIO"), ("transcribe absent here", "MODEL"),
-        ("transcribe . absent", "AUDIO"), ("results validate absent", "PATHS"),
+        ("transcribe . absent", "AUDIO"), ("figure2 here absent", "CUTS"),
         ("study run absent", "FILE"), ("study status absent", "FOLDER"),
         ("study times absent", "FOLDER"), ("run-all fbank absent", "STUDY"),
         ("results diff here absent", "SECOND"), ("leaderboard serve absent", "RESULTS"),
@@ -257,20 +256,41 @@ def command_of(verb: tuple[str, ...]) -> Any:
     return found
 
 
-def test_every_path_is_looked_at_before_the_verb_imports_anything() -> None:
+def test_every_path_is_looked_at() -> None:
     """Of a new verb, too: seconds of imports, or hours of work, end at a name mistyped."""
     later = {
         ("export", "run"),  # with --random a preset
+        ("family", "cuts"), ("figure2", "cuts"),  # a dry run plans for another machine
+        ("predict", "audio"), ("results", "validate", "paths"),  # what is not there is told of each
+        ("probe", "checkpoint"),  # its upstream decides
         ("pretrain", "label_folder"),  # an objective may read none
         ("study", "run", "data_root"),  # a dry run plans for another machine
-        ("transcribe", "out"),  # its format decides
-    }
+        ("transcribe", "audio"), ("transcribe", "out"),  # as of predict; its format decides
+    }  # fmt: skip
+    found = set()
     for verb in VERBS:
         command = command_of(verb)
         kinds = get_type_hints(inspect.unwrap(command.callback))
         for each in command.params:
-            is_path = "Path" in str(kinds[each.name])
-            assert not is_path or each.callback or (*verb, each.name) in later, (verb, each.name)
+            if "Path" in str(kinds[each.name]) and not each.callback:
+                found.add((*verb, each.name))
+    assert found == later
+
+
+@pytest.mark.parametrize("words", ["labels harness_s absent out", "predict absent x.wav",
+                                   "check-model absent", "transcribe . absent"])  # fmt: skip
+def test_what_is_not_there_is_told_before_anything_is_imported(words: str) -> None:
+    code = (
+        "import json, sys\n"
+        "from harness_bench.cli import app as cli\n"
+        f"sys.argv = ['harness-bench', *{words.split()}]\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as done:\n    assert done.code == 2\n"
+        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "there is no such" in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 def test_every_place_to_write_is_looked_at_before_the_work(tmp_path: Path, run: Run) -> None:

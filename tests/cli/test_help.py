@@ -92,7 +92,7 @@ def test_every_example_parses(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "results").mkdir(parents=True)  # `efficiency --into` wants it there
     for room, check in (files, "check_given"), (hub, "check_known"), (config, "check_iteration"):
-        monkeypatch.setattr(room, check, lambda *_: None)  # examples name files of no one
+        monkeypatch.setattr(room, check, lambda *_, **__: None)  # examples name files of no one
     ran = []
     monkeypatch.setattr(Verb, "invoke", lambda self, context: ran.append((self, context.args)))
     given = list(examples(command))

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from harness_bench.core.files import read_json, write_json
+from harness_bench.core.registry import attribute, modules_in
 from harness_bench.models import hub
 from harness_bench.models.frozen import checkpoint_digest, load_model
 from harness_bench.scoring.publish import upstream_fields
@@ -264,10 +265,17 @@ def test_what_lies_here_comes_first_and_nothing_else_is_asked_for(
     for text in ("nowhere", "./a/b", "a/b/c", "/abs/path", "~/models/x", "../a", "a/b@"):
         with pytest.raises(ValueError, match=re.escape(f"Model {Path(text)}: there is no such")):
             hub.locate(text)
-    assert hub.locate("fbank") == Path("fbank"), "a model without a path"
-    with pytest.raises(ValueError, match="Model hubert: there is no such"):
-        load_model("hubert")
+    for text in ("fbank", "hubert"):  # names of model types are no models
+        with pytest.raises(ValueError, match=f"Model {text}: there is no such"):
+            hub.locate(text)
+    assert hub.locate("fbank", pathless=True) == Path("fbank"), "but where it needs no checkpoint"
     assert not server.requests
+
+
+@pytest.mark.parametrize("name", modules_in(hub.TYPES))
+def test_types_without_a_checkpoint_are_listed(name: str) -> None:
+    """`models/hub.py` names them, since to ask the types themselves would import torch."""
+    assert attribute(f"{hub.TYPES}.{name}", "TYPE").recognises(Path(name)) is (name in hub.PATHLESS)
 
 
 def test_a_mistyped_folder_is_guessed_though_it_has_the_form_of_a_repository(
@@ -281,6 +289,11 @@ def test_a_mistyped_folder_is_guessed_though_it_has_the_form_of_a_repository(
     offline(monkeypatch)
     with pytest.raises(ValueError, match=r"Did you mean models/harness_st\?"):
         hub.locate("models/harnes_st")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/nowhere")
+    for text in ("file/model", "link/model"):  # nothing is below them
+        with pytest.raises(ValueError, match=f"no folder or file {text} here. The model is not"):
+            hub.locate(text)
 
 
 def test_how_to_get_a_model_is_told_and_nobody_is_asked(

@@ -1,5 +1,7 @@
 """What goes wrong is kept for inspection, and said with its utterances; weights stay whole."""
 
+import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,19 @@ BATCH = MaskedBatch(
     ["a", "b"], torch.ones(2, 800), torch.tensor([800, 400]), torch.zeros(2, 2, dtype=torch.int64),
     torch.ones(2, 2, dtype=torch.bool),
 )  # fmt: skip
+
+
+def test_where_slurm_is_installed_nothing_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning advises to use srun wherever there is one: every log would begin with it."""
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        make_fabric(accelerator="cpu")
+    assert [str(each.message) for each in told if "srun" in str(each.message)] == []
 
 
 def guard(out: Path, **settings: float) -> Guard:

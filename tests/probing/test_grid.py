@@ -131,6 +131,8 @@ def test_mean_and_spread_are_those_of_the_seeds(outcome: GridOutcome) -> None:
     table = str(ProbeReport(outcome, Path(), None))
     assert f"{np.mean(tests):.2f} ± {np.std(tests, ddof=1):.2f}" in table
     assert table.count("\n0.001 ") == 3
+    trials = table.partition("\n\n")[0].splitlines()
+    assert max(map(len, trials)) <= 80, "a terminal would wrap every line"
 
 
 def test_the_result_carries_the_grid(
@@ -265,8 +267,9 @@ def test_a_choice_not_to_be_trusted_says_so(scores: dict[float, float], told: st
 
 
 def test_heads_that_were_still_learning_say_so(
-    outcome: GridOutcome, tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path
-) -> None:
+    outcome: GridOutcome, tmp_path: Path, trials: list[tuple[float, int]], tone_corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """The made-up heads are best at step 1: at the end of a training of one step, not of 10,000."""
     assert outcome.advice == ()
     short = ProbeConfig(total_steps=1, eval_step=1)
@@ -276,7 +279,10 @@ def test_heads_that_were_still_learning_say_so(
     rates, steps = made.advice
     assert "0.001 is the largest" in rates
     assert "step 1, of 3 of 3 heads: more steps may do better" in steps
-    assert str(ProbeReport(made, Path(), None)).endswith(steps)
+    told = str(ProbeReport(made, Path(), None))
+    assert told.endswith(steps)
+    told += capsys.readouterr().err
+    assert (told.count(rates), told.count(steps)) == (1, 1)
 
 
 def test_trials_share_features_until_the_grid_is_done(

@@ -16,9 +16,10 @@ from harness_bench.results.predictions import (
 )
 from harness_bench.results.record import load_results
 from harness_bench.scoring.publish import class_result, publish, split_digest, text_result
+from harness_bench.scoring.registry import profile_names
 from harness_bench.scoring.systems import breakdown, compare_systems
 from harness_bench.scoring.texts.joining import joined_rows
-from harness_bench.scoring.texts.score import Grouping, score_rows, score_texts
+from harness_bench.scoring.texts.score import Grouping, all_metrics, score_rows, score_texts
 from tests.scoring.conftest import TEMPLATE, annotated, class_rows, text_rows
 
 if TYPE_CHECKING:
@@ -181,6 +182,12 @@ def test_transcripts_of_a_recogniser_become_a_result(command: Any, tmp_path: Pat
         ("a_1", "a", {"letter": "a"}), ("a_2", "a", {"letter": "a"}), ("b_1", "b", {"letter": "b"}),
     ]  # fmt: skip
     assert rows[1].references == {"Ali": "نعم", "Omar": "اجل"}
+    for profile, further in (("mgb2", ()), ("all", profile_names())):
+        code, _, problem = command("asr", *files, "--cluster=letter:1", f"--profile={profile}",
+                                   "--unscorable=none", *named)  # fmt: skip
+        assert not code, problem
+        (result,) = load_results(tmp_path / "results")[0].values()
+        assert result.metrics == all_metrics(score_rows(rows, "mgb2", further)[0]), profile
 
 
 def test_a_result_is_named_and_keeps_plain_texts(command: Any, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_study_that_is_planned_is_no_folder_without_one(tmp_path: Path) -> Non
     assert not (tmp_path / "runs").exists(), "nothing is left of what was never begun"
     with held(out), planning(out):
         write_text(out / STUDY, "")
-    assert STUDY in {each.name for each in out.iterdir()}
+    assert {each.name for each in out.iterdir()} == {STUDY, ".driver.lock"}
 
 
 def test_a_plan_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,12 +24,9 @@ def _published(about: str, name: str, kind: str, shape: tuple[int, int]) -> _Cal
     def upstream(ckpt: str | None = None, **kwargs: Any) -> Any:
         if ckpt is None:
             return getattr(_importlib.import_module(_stock_index()[name]), name)(**kwargs)
-        path = _locate(ckpt)
-        if not path.exists():  # s3prl would ignore it and fetch the published one
-            raise ValueError(
-                f"-u {name} -k {ckpt}: there is no such folder or file. Give a folder of "
-                "transformers, or leave -k out: s3prl then fetches its own copy."
-            )
+        # What is not there is refused: s3prl would ignore it and fetch the published one.
+        leave = "Give a folder of transformers, or leave -k out: s3prl then fetches its own copy."
+        path = _locate(ckpt, f"-u {name} -k", leave)
         if (found := _config_of(path).get("model_type", kind)) != kind:
             raise ValueError(
                 f"-u {name} -k {ckpt}: this is a model of type {found!r}, and {name} is of type "

@@ -51,7 +51,8 @@ class FrozenExpert(UpstreamBase):
         self.cache = settings.feature_cache
         if cache_mb is not None:
             self.cache = replace(self.cache, memory_mb=cache_mb)
-        self.checkpoint, self.per_utterance = locate(ckpt), settings.upstream.per_utterance
+        self.checkpoint = locate(ckpt, pathless=True)
+        self.per_utterance = settings.upstream.per_utterance
         # Weights are drawn and then overwritten; a head must not start otherwise for that.
         with torch.random.fork_rng(devices=[]):
             self.backbone = load_backbone(self.checkpoint)

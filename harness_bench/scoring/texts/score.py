@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_bench.core.log import bar
 from harness_bench.scoring.bootstrap import cluster_sums, intervals
 from harness_bench.scoring.registry import DEFAULT_PROFILE, get_metric, get_profile, metric_names
 from harness_bench.scoring.statistics import (
@@ -115,24 +114,26 @@ def score_joined(
 
 
 def score_profiles(
-    joined: Joined, profiles: Sequence[str], grouping: Grouping
+    joined: Joined, profiles: Iterable[str], grouping: Grouping
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Score under some profiles, with a bar for several.
+    """Score under some profiles.
 
-    Returns profile -> figures, and profiles without a word in a reference -> why they have none;
-    where no profile has one, that is a `WordlessError`.
+    Returns profile -> figures, and profiles without a word in a reference -> why they have none.
     """
     found: dict[str, dict[str, Any]] = {}
     wordless: dict[str, str] = {}
-    several = len(profiles) > 1
-    for name in bar(profiles, title="Scoring", unit="profile") if several else profiles:
+    for name in profiles:
         try:
             found[name] = score_joined(joined, name, grouping)[1]
         except WordlessError as error:
             wordless[name] = str(error)
+    return found, wordless
+
+
+def require_words(found: Mapping[str, object], wordless: Mapping[str, str]) -> None:
+    """Raise a `WordlessError` where no profile leaves a word in a reference."""
     if wordless and not found:
         raise WordlessError(next(iter(wordless.values())))
-    return found, wordless
 
 
 def _chosen(joined: Joined, normalise: Callable[[str], str]) -> tuple[Joined, dict[str, Any]]:
@@ -204,7 +205,7 @@ def score_counts(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Score counts that were shared, under one of the profiles they hold or under `all`.
 
-    Returns and raises what `score_profiles` does.
+    Returns what `score_profiles` does; where no profile has figures, that is a `WordlessError`.
     """
     found: dict[str, dict[str, Any]] = {}
     wordless: dict[str, str] = {}
@@ -215,8 +216,7 @@ def score_counts(
             found[name] = figures_of(counts_under(rows, label), ids, joined, label, grouping)
         except WordlessError as error:
             wordless[name] = str(error)
-    if wordless and not found:
-        raise WordlessError(next(iter(wordless.values())))
+    require_words(found, wordless)
     return found, wordless
 
 
@@ -237,10 +237,9 @@ def score_rows(
     grouping = grouping or Grouping(cluster=GROUP)
     # An unknown one fails before any scoring.
     others = dict.fromkeys(get_profile(name).name for name in also if name != profile)
-    found, wordless = score_profiles(joined, [profile, *others], grouping)
-    if profile in wordless:
-        raise WordlessError(wordless[profile])
-    return found, wordless
+    main = {profile: score_joined(joined, profile, grouping)[1]}
+    found, wordless = score_profiles(joined, others, grouping)
+    return main | found, wordless
 
 
 def score_texts(

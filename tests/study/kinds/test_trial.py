@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @pytest.mark.s3prl
 @pytest.mark.usefixtures("warm_python")
 def test_trials_are_those_of_the_grid(
-    tone_corpus: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+    tone_corpus: Path, tiny_checkpoint: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """And the grid that collects them trains nothing: it tests the head that dev chose."""
     values = {
         "name": "x", "title": "X", "corpora": {"tones": {"cuts": str(tone_corpus)}},
@@ -29,7 +30,7 @@ def test_trials_are_those_of_the_grid(
         "tasks": [{"type": "did", "corpus": "tones"}],
         "heads": {
             "learning_rates": [1e-2, 1e-3], "seeds": [1, 2],
-            "probe": {"total_steps": 4, "eval_step": 2, "batch_size": 8, "hidden": 8},
+            "probe": {"total_steps": 2, "eval_step": 2, "batch_size": 8, "hidden": 8},
         },
         "board": {"costs": False},
     }  # fmt: skip
@@ -51,6 +52,8 @@ def test_trials_are_those_of_the_grid(
         assert {*logs.values()} == {1}
         assert len(logs) == 2
         assert not (out / "probes" / "did" / "tiny" / "features").exists()
+        said = capsys.readouterr().err
+        assert "may do better" in said, "a job says what speaks against its grid"
     assert found[True]["dev"] == found[False]["dev"]
     for name in ("test_mean", "test_deviation", "learning_rate", "layer_weights"):
         assert found[True]["outcome"][name] == found[False]["outcome"][name]
