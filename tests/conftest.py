@@ -18,6 +18,12 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")  # names of its pro
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
 # `make test` says the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a developer's shell sets for their own work must not change what is tested.
+for _name in [each for each in os.environ if each.startswith("HARNESS_")]:
+    if _name != warm.PLACE:
+        del os.environ[_name]
+if _root := os.environ.pop("ESPNET_ROOT", ""):  # for egs/test_official.py, also in xdist's workers
+    os.environ["HB_ESPNET_ROOT"] = _root
 
 
 def pytest_configure(config: pytest.Config) -> None:

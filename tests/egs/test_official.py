@@ -66,7 +66,7 @@ SETS = {"train": 12, "dev": 2, "test": 3}  # utterances
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """Return a checkout of ESPnet: ESPNET_ROOT, or the sdist that pip fetches once."""
-    if root := os.environ.get("ESPNET_ROOT"):
+    if root := os.environ.get("HB_ESPNET_ROOT"):  # tests/conftest.py sets it
         return Path(root).resolve()
     here = ROOT / "build"
     folder = here / f"espnet-{version('espnet')}"
