@@ -13,6 +13,9 @@ import pytest
 
 from tests import warm
 
+# ms that a browser's page, and what is expected of it, may take on a busy machine; a site's search
+# indexes all of it first.
+BROWSER_PATIENCE = 60_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")  # names of its program
 
 # Before torch is imported. Tiny models on few cores take ten times the CPU time with more threads;
@@ -145,7 +148,7 @@ def browser() -> Iterator[Any]:
         )
     # Chromium's own sandbox cannot start as root; the pages opened here are files of the tests.
     switches = ["--disable-gpu", *(["--no-sandbox"] * (os.geteuid() == 0))]
-    sync_api.expect.set_options(timeout=60_000)  # five seconds are few on a busy machine
+    sync_api.expect.set_options(timeout=BROWSER_PATIENCE)
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=switches)
         yield started

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import BROWSER_PATIENCE
 from tests.leaderboard.browser.conftest import PHONE, expect
 from tests.site.conftest import ROOT, Site
 
@@ -31,9 +32,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     context = browser.new_context(**getattr(request, "param", {}))
     faults: list[str] = []
     opened = context.new_page()
-    opened.set_default_timeout(
-        60_000
-    )  # the search indexes the site first, on a busy machine slowly
+    opened.set_default_timeout(BROWSER_PATIENCE)
     opened.on("pageerror", lambda error: faults.append(f"script: {error}"))
     opened.on(
         "request",

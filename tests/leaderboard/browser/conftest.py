@@ -16,6 +16,7 @@ from harness_bench.leaderboard.plots.drawing import KINDS
 from harness_bench.core.files import write_text
 from harness_bench.results.record import Leakage, Result
 from harness_bench.scoring.publish import class_result, publish
+from tests.conftest import BROWSER_PATIENCE
 from tests.leaderboard.conftest import HOSTILE, result, write_results
 from tests.scoring.conftest import class_rows
 
@@ -104,7 +105,7 @@ def look(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look]:
     context.route("**/*", only_files)
     context.add_init_script(LATE)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(BROWSER_PATIENCE)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     page.on("dialog", dismiss)
     page.on("console", listen)
