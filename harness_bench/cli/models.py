@@ -139,17 +139,15 @@ def check_model(
     """
     from harness_bench.models import hub
 
-    known = model
-    if not as_json:  # a program gets the check that failed
-        hub.check_known(model, "MODEL", pathless=True)
-        known = str(hub.locate(model, pathless=True))
+    # A program gets the check that failed.
+    known = model if as_json else hub.locate(model, "MODEL", pathless=True)
     from harness_bench.core.tables import terminal_width
     from harness_bench.models import check
     from harness_bench.results.efficiency import cost_checks
 
     found = check.check_model(known, audio)
     if costs and check.passed(found):
-        found += cost_checks(hub.locate(model, pathless=True))
+        found += cost_checks(hub.locate(known, pathless=True))
     if as_json:
         typer.echo(json.dumps(check.report(model, found), indent=2))
     else:

@@ -85,7 +85,7 @@ def check_given(
             if kind == "folder" and not path.is_dir():
                 raise ValueError(f"{name} {path} is a file; name a folder. {way_out}".rstrip())
             return
-        lacking = next(part for part in (*reversed(path.parents), path) if not part.exists())
+        lacking = _lacking(path)
         if lacking.is_symlink():
             raise ValueError(f"{name} {path}: {lacking} is a link to {lacking.readlink()}, which "
                              "does not exist.")  # fmt: skip
@@ -101,15 +101,22 @@ def check_given(
 def did_you_mean(path: Path) -> str:
     """Ask for what lies where a path ends to exist and has a similar name.
 
-    Empty where nothing has, and where the place cannot be read.
+    Empty where nothing has, where the place cannot be read, and of a path that exists.
     """
     with suppress(OSError):
-        lacking = next(part for part in (*reversed(path.parents), path) if not part.exists())
+        if path.exists():
+            return ""
+        lacking = _lacking(path)
         names = [each.name for each in islice(lacking.parent.iterdir(), _LISTED)]
         found = get_close_matches(lacking.name, [name for name in names if name != lacking.name])
         if found:
             return f"Did you mean {' or '.join(str(lacking.parent / name) for name in found)}?"
     return ""
+
+
+def _lacking(path: Path) -> Path:
+    """Return the first part of a path that does not exist."""
+    return next((part for part in reversed(path.parents) if not part.exists()), path)
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

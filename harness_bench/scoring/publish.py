@@ -106,10 +106,11 @@ def publish_joined(
     """
     kept, _ = scorable(joined, joined.unscorable, get_profile(profile).normalise)
     rows = predicted(kept, grouping.groups, grouping.cluster)
+    found: Mapping[str, Mapping[str, Any]]
     if joined.unscorable == "none" and profile in scored:
         found = {name: scored[name] for name in (profile, *also) if name in scored}
     else:
-        found = dict(score_rows(rows, profile, also)[0])
+        found, _ = score_rows(rows, profile, also)
     return publish(text_result(rows, template, found), rows, folder)
 
 

@@ -291,7 +291,8 @@ def test_a_mistyped_folder_is_guessed_though_it_has_the_form_of_a_repository(
         hub.locate("models/harnes_st")
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("/nowhere")
-    for text in ("file/model", "link/model"):  # nothing is below them
+    # Nothing is below the first two; the folder of the third is there, and no revision of it.
+    for text in ("file/model", "link/model", "models/harness_st@v9"):
         with pytest.raises(ValueError, match=f"no folder or file {text} here. The model is not"):
             hub.locate(text)
 
